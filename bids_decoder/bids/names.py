@@ -1,0 +1,125 @@
+"""One registry of output names: key -> folder, fixed entities, suffix, extension."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ENTITY_ORDER = (
+    "sub", "ses", "task", "acq", "dir", "run", "echo", "from", "to", "mode",
+    "space", "res", "label", "contrast", "stat", "desc",
+)
+
+
+@dataclass(frozen=True)
+class OutputName:
+    """How one kind of output file is called.
+
+    Parameters
+    ----------
+    suffix, extension : str
+    folder : str
+        Datatype folder below ``sub-<label>[/ses-<label>]``; for group files the top folder.
+    entities : dict
+        Entities that never vary for this kind.
+    """
+
+    suffix: str
+    extension: str
+    folder: str
+    entities: dict[str, str] = field(default_factory=dict)
+
+
+def _name(folder: str, suffix: str, extension: str = ".nii.gz", **entities: str) -> OutputName:
+    return OutputName(suffix, extension, folder, entities)
+
+
+NAMES: dict[str, OutputName] = {
+    "preproc_T1w": _name("anat", "T1w", desc="preproc"),
+    "anat_mask": _name("anat", "mask", desc="brain"),
+    "dseg": _name("anat", "dseg"),
+    "probseg": _name("anat", "probseg"),
+    "anat_xfm": _name("anat", "xfm", ".h5", mode="image"),
+    "preproc_bold": _name("func", "bold", desc="preproc"),
+    "bold_mask": _name("func", "mask", desc="brain"),
+    "boldref": _name("func", "boldref"),
+    "confounds": _name("func", "timeseries", ".tsv", desc="confounds"),
+    "bold_xfm": _name("func", "xfm", ".txt", mode="image"),
+    "betaseries": _name("func", "betaseries", desc="singletrial"),
+    "trials": _name("func", "trials", ".tsv", desc="singletrial"),
+    "glm_mask": _name("func", "mask", desc="singletrial"),
+    "statmap": _name("func", "statmap"),
+    "troi_mask": _name("func", "mask", label="TROI"),
+    "troi_map": _name("func", "statmap", stat="troi"),
+    "predictions": _name("func", "predictions", ".tsv", desc="decoder"),
+    "metrics": _name("func", "metrics", ".tsv", desc="decoder"),
+    "learning": _name("func", "learning", ".tsv", desc="decoder"),
+    "decoder_model": _name("model", "model", ".safetensors", desc="decoder"),
+    "pretrained_model": _name("group", "model", ".safetensors", desc="pretrained"),
+    "pretrained_learning": _name("group", "learning", ".tsv", desc="pretrained"),
+    "group_metrics": _name("group", "metrics", ".tsv", desc="group"),
+}
+
+_LABEL = re.compile(r"[0-9A-Za-z+]+")
+
+
+def derivative_path(output_dir: Path, key: str, **entities: str | None) -> Path:
+    """Build the path of one output.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Top of the derivatives.
+    key : str
+        Key of :data:`NAMES`.
+    **entities : str or None
+        Values by short entity name (``sub``, ``ses``, ``task``, ``run``, ``space``, …; use
+        ``from_`` for ``from``); None means absent.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        For entities that have no place in a name, or labels with other characters than
+        letters, digits and ``+``.
+
+    Examples
+    --------
+    >>> str(derivative_path(Path("out"), "bold_mask", sub="01", task="see", run="1"))
+    'out/sub-01/func/sub-01_task-see_run-1_desc-brain_mask.nii.gz'
+    """
+    name = NAMES[key]
+    given = {k.rstrip("_"): v for k, v in entities.items() if v is not None}
+    values = {**given, **name.entities}
+    unknown = set(values) - set(ENTITY_ORDER)
+    bad = [v for v in values.values() if not _LABEL.fullmatch(v)]
+    if unknown or bad:
+        raise ValueError(f"not usable in a BIDS name: {sorted(unknown)} {bad}")
+    parts = [f"{entity}-{values[entity]}" for entity in ENTITY_ORDER if entity in values]
+    folder = output_dir
+    for level in ("sub", "ses"):
+        if level in values:
+            folder = folder / f"{level}-{values[level]}"
+    return folder / name.folder / ("_".join([*parts, name.suffix]) + name.extension)
+
+
+def sidecar_path(path: Path) -> Path:
+    """Give the JSON sidecar that belongs to an output file."""
+    return path.with_name(path.name.split(".")[0] + ".json")
+
+
+def parse_entities(path: Path | str) -> dict[str, str]:
+    """Read the entities from a BIDS file name.
+
+    Examples
+    --------
+    >>> parse_entities("sub-01_task-see_run-1_desc-brain_mask.nii.gz")
+    {'sub': '01', 'task': 'see', 'run': '1', 'desc': 'brain'}
+    """
+    stem = Path(path).name.split(".")[0]
+    pairs = (part.split("-", 1) for part in stem.split("_") if "-" in part)
+    return {key: value for key, value in pairs}

@@ -1,0 +1,1 @@
+"""Command line: parser, plan, run; the only place that exits."""

@@ -1,0 +1,270 @@
+"""Settings of one call: frozen dataclasses that go to TOML and come back the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bids_decoder.errors import UsageError
+from bids_decoder.files import write_text
+
+LEVELS = ("participant", "group")
+STAGES = ("prepare", "pretrain", "decode")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where things are and which of them are wanted."""
+
+    bids_dir: Path = Path()
+    output_dir: Path = Path()
+    analysis_level: tuple[str, ...] = ("participant",)
+    work_dir: Path | None = None
+    derivatives: dict[str, Path] = field(default_factory=dict)
+    bids_database_dir: Path | None = None
+    bids_filter_file: Path | None = None
+    skip_bids_validation: bool = False
+    participant_label: tuple[str, ...] = ()
+    session_id: tuple[str, ...] = ()
+    task_id: tuple[str, ...] = ()
+    run_id: tuple[str, ...] = ()
+    stage: tuple[str, ...] = STAGES
+    holdout_label: tuple[str, ...] = ()
+    leave_one_out: bool = False
+    pretrained: Path | None = None
+    from_scratch: bool = False
+    allow_seen: bool = False
+    clean_workdir: bool = False
+    stop_on_first_crash: bool = False
+    write_graph: bool = False
+
+
+@dataclass(frozen=True)
+class TrialRules:
+    """How rows of events files become trials and what is decoded from them."""
+
+    target: Literal["auto", "category", "image", "features"] = "auto"
+    stimulus_column: str | None = None
+    label_column: str | None = None
+    trial_filter: tuple[str, ...] = ()
+    trial_unit: Literal["auto", "event", "block"] = "auto"
+    features: Path | None = None
+    stimuli_dir: Path | None = None
+    image_encoder: str = "gabor"
+    test_runs: tuple[str, ...] = ()
+    test_sessions: tuple[str, ...] = ()
+    split_column: str | None = None
+    test_share: float = 0.2
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From raw volumes to aligned BOLD."""
+
+    output_spaces: tuple[str, ...] = ("func",)
+    ignore: tuple[str, ...] = ()
+    dummy_scans: int | None = None
+    slice_time_ref: float = 0.5
+    fd_threshold: float = 0.5
+    dvars_threshold: float = 1.5
+
+
+@dataclass(frozen=True)
+class Glm:
+    """From BOLD to one response per trial."""
+
+    estimator: str = "lss"
+    hrf: str = "spm"
+    high_pass: float = 1 / 128
+    confounds: Literal["motion", "motion24", "acompcor", "none"] = "motion"
+    noise_model: Literal["ols", "ar1"] = "ols"
+    contrasts: tuple[str, ...] = ()
+    normalise: Literal["session", "run"] = "session"
+
+
+@dataclass(frozen=True)
+class Network:
+    """The decoder network and how it is trained."""
+
+    decoder: str = "troi"
+    trunk: Literal["residual", "linear"] = "residual"
+    hidden: int = 0
+    n_blocks: int = 2
+    dropout: float = 0.15
+    pretrain_epochs: int = 0
+    finetune_epochs: int = 0
+    batch_size: int = 24
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-2
+    mixco_alpha: float = 0.15
+    source_voxels: str = "all"
+
+
+@dataclass(frozen=True)
+class Troi:
+    """Selection of voxels on the training trials of one person."""
+
+    selector: str = "troi-budget"
+    budget_voxels: int | None = None
+    budget_mm3: float | None = None
+    region: str = "brain"
+    epochs: int = 15
+    lowpass_fwhm_mm: float | None = None
+    stage2: Literal["reinit", "lr_rewind", "none"] = "reinit"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How held-out trials are scored."""
+
+    pool_size: int = 300
+    n_draws: int = 30
+    n_bootstrap: int = 2000
+    n_permutations: int = 1000
+    csls_neighbours: int = 3
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the machine may give."""
+
+    nprocs: int = 0
+    omp_nthreads: int = 0
+    mem_gb: float = 0.0
+    low_mem: bool = False
+    device: str = "auto"
+    plugin_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a call does; nothing else does."""
+
+    execution: Execution = field(default_factory=Execution)
+    trials: TrialRules = field(default_factory=TrialRules)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    glm: Glm = field(default_factory=Glm)
+    network: Network = field(default_factory=Network)
+    troi: Troi = field(default_factory=Troi)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    resources: Resources = field(default_factory=Resources)
+    random_seed: int = 20250201
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values (text for paths, lists for tuples), without unset options."""
+        return _plain(self)
+
+    def to_toml(self, path: Path) -> Path:
+        """Write the settings as TOML, atomically."""
+        import tomli_w
+
+        return write_text(path, tomli_w.dumps(self.to_dict()))
+
+    def replaced(self, **groups: dict[str, Any]) -> Settings:
+        """Give a copy with some fields of some groups changed."""
+        changed = {
+            name: dataclasses.replace(getattr(self, name), **values)
+            for name, values in groups.items()
+        }
+        return dataclasses.replace(self, **changed)
+
+
+def settings_from_dict(content: dict[str, Any], source: str = "settings") -> Settings:
+    """Build settings from plain values.
+
+    Parameters
+    ----------
+    content : dict
+        As :meth:`Settings.to_dict` gives it; absent fields keep their defaults.
+    source : str
+        Named in errors.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    UsageError
+        For unknown groups or fields, or values of the wrong type.
+    """
+    return _build(Settings, content, source)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read settings from a TOML file (``--config-file``).
+
+    Raises
+    ------
+    UsageError
+        When the file is no valid TOML or names fields that do not exist.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"--config-file {path}", f"cannot be read: {error}",
+            "give the settings.toml that an earlier run wrote below logs/",
+        ) from error
+    return settings_from_dict(content, str(path))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: _plain(item) for name, item in pairs if item is not None}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _build(kind: Any, content: Any, where: str) -> Any:
+    if not isinstance(content, dict):
+        raise UsageError(where, f"expected a table, found {content!r}", "see settings.toml")
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise UsageError(
+            f"{where}: {', '.join(unknown)}", "no such setting",
+            f"use one of: {', '.join(sorted(known))}",
+        )
+    hints = typing.get_type_hints(kind)
+    values = {key: _convert(hints[key], item, f"{where}: {key}") for key, item in content.items()}
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is Literal:
+        return _checked(value in arguments, value, where, f"one of {', '.join(map(str, arguments))}")
+    if origin is tuple:
+        _checked(isinstance(value, list | tuple), value, where, "a list")
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if origin is dict:
+        _checked(isinstance(value, dict), value, where, "a table")
+        return {key: _convert(arguments[1], item, where) for key, item in value.items()}
+    if hint is Path:
+        return Path(_checked(isinstance(value, str | Path), value, where, "a path"))
+    if hint is float:
+        _checked(isinstance(value, int | float) and not isinstance(value, bool), value, where, "a number")
+        return float(value)
+    if hint is int:
+        return _checked(isinstance(value, int) and not isinstance(value, bool), value, where, "a whole number")
+    return _checked(isinstance(value, hint), value, where, f"a {hint.__name__}")
+
+
+def _checked(good: bool, value: Any, where: str, expected: str) -> Any:
+    if not good:
+        raise UsageError(where, f"is {value!r}", f"give {expected}")
+    return value

@@ -1,0 +1,111 @@
+"""Files that appear whole or not at all, and digests that recognise content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_EDGE = 1 << 16
+
+
+@contextmanager
+def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside *target* and rename it into place at the end.
+
+    The file is synced before the rename and the folder after it. A link at *target* is
+    replaced, never followed. When the body raises, the temporary file goes and *target*
+    stays as it was.
+
+    Parameters
+    ----------
+    target : path
+        Where the file shall appear. Its folder is made if absent.
+
+    Yields
+    ------
+    pathlib.Path
+        The path to write to; it keeps the extension(s) of *target*.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Ask the system to put the entries of *folder* on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(target: str | os.PathLike[str], content: bytes) -> Path:
+    """Write *content* to *target* atomically."""
+    with atomic_path(target) as path:
+        path.write_bytes(content)
+    return Path(target)
+
+
+def write_text(target: str | os.PathLike[str], content: str) -> Path:
+    r"""Write UTF-8 text to *target* atomically, with ``\\n`` line ends."""
+    return write_bytes(target, content.encode("utf-8"))
+
+
+def write_json(target: str | os.PathLike[str], content: Any) -> Path:
+    """Write indented JSON to *target* atomically; not-a-number is refused."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(target, text + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a UTF-8 JSON file, with or without byte order mark."""
+    return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Recognise the content of a file, whatever its path and dates.
+
+    Parameters
+    ----------
+    path : path
+        An existing file.
+
+    Returns
+    -------
+    str
+        SHA256 as hexadecimal text. For ``.gz`` files only the size and both ends are read:
+        the trailer of a gzip file holds the CRC32 of all that was compressed.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if path.suffix == ".gz" and size > 2 * _EDGE:
+            digest.update(str(size).encode())
+            digest.update(handle.read(_EDGE))
+            handle.seek(-_EDGE, os.SEEK_END)
+            digest.update(handle.read(_EDGE))
+        else:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def content_key(content: Any) -> str:
+    """Hash JSON-able *content* independently of the order of its keys."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,1 @@
+"""Design matrices and single-trial estimators, on arrays."""

@@ -1,0 +1,1 @@
+"""Thin Nipype interfaces: read files, call the numerical packages, write files."""

@@ -1,0 +1,56 @@
+"""Nodes that put files into the derivatives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_decoder.bids.names import derivative_path, sidecar_path
+from bids_decoder.files import atomic_path, write_json
+
+
+def copy_output(source: Path, target: Path) -> Path:
+    """Copy a file so that *target* appears whole or not at all."""
+    with atomic_path(target) as temporary, source.open("rb") as reader, temporary.open("wb") as out:
+        while block := reader.read(1 << 22):
+            out.write(block)
+    return target
+
+
+class _SinkInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="file to keep")
+    output_dir = traits.Directory(mandatory=True, desc="top of the derivatives")
+    key = traits.Str(mandatory=True, desc="key of bids.names.NAMES")
+    entities = traits.Dict(mandatory=True, desc="entities of the name")
+    metadata = traits.Dict(desc="content of the JSON sidecar; none is written if empty")
+
+
+class _SinkOutputSpec(TraitedSpec):
+    out_file = File(exists=True, desc="the file in the derivatives")
+
+
+class DerivativesSink(SimpleInterface):
+    """Put one file under its BIDS name into the derivatives, with its sidecar.
+
+    The sidecar goes first, so that a file that is there always has its sidecar.
+    """
+
+    input_spec = _SinkInputSpec
+    output_spec = _SinkOutputSpec
+    _always_run = True
+
+    def _run_interface(self, runtime: object) -> object:
+        inputs = self.inputs
+        target = derivative_path(Path(inputs.output_dir), inputs.key, **inputs.entities)
+        if inputs.metadata:
+            write_json(sidecar_path(target), dict(inputs.metadata))
+        copy_output(Path(inputs.in_file), target)
+        self._results["out_file"] = str(target)
+        return runtime

@@ -1,0 +1,1 @@
+"""Networks and their store; no knowledge of files other than safetensors."""

@@ -1,0 +1,1 @@
+"""From raw volumes to aligned BOLD, on arrays and images."""

@@ -1,0 +1,1 @@
+"""Images, encoders and feature tables: what the decoder predicts."""

@@ -1,0 +1,1 @@
+"""Decoders: pretraining, voxel selection, fine-tuning."""

@@ -1,0 +1,154 @@
+"""Value objects that all numerical packages share: the voxel grid and one person's trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+TRIAL_COLUMNS: dict[str, str] = {
+    "trial": "Row number within the run, from 1; row i belongs to volume i of the beta series.",
+    "onset": "Seconds from the start of the first stored volume; n/a where no timing is known.",
+    "duration": "Seconds; n/a where no timing is known.",
+    "session": "Session label, n/a where the dataset has no sessions.",
+    "task": "Task label.",
+    "run": "Run label; n/a where the dataset has none.",
+    "run_group": "Session, task and run in one text: the unit of cross-validation.",
+    "stimulus": "Stimulus identity, always text.",
+    "label": "Category label used when labels are decoded; n/a where there is none.",
+    "repeat": "How many times this participant had met the stimulus before, in order of time.",
+    "n_events": "Number of rows of the events file merged into this trial.",
+    "split": "train, test, or cv (each run is test once); see plan.json.",
+    "fold": "Number of the fold in which the trial is test, from 1; n/a for training trials.",
+    "excluded": "True when the trial enters nothing.",
+    "reason": "Why the trial is excluded; n/a otherwise.",
+}
+"""Columns of every trial table, in order, with the description that goes into its sidecar."""
+
+TEXT_COLUMNS = ("session", "task", "run", "run_group", "stimulus", "label", "split", "reason")
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelGrid:
+    """The voxels of one person that take part in decoding.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (i, j, k)
+        True where a voxel is used. Order of voxels is C order of this mask.
+    affine : ndarray of float, shape (4, 4)
+        Voxel indices to millimetres.
+    """
+
+    mask: np.ndarray
+    affine: np.ndarray
+
+    @cached_property
+    def n_voxels(self) -> int:
+        """Number of voxels used."""
+        return int(self.mask.sum())
+
+    @cached_property
+    def indices(self) -> np.ndarray:
+        """Grid indices of the voxels, shape (n_voxels, 3)."""
+        return np.argwhere(self.mask)
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """Positions of the voxels in millimetres, shape (n_voxels, 3)."""
+        return self.indices @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    @property
+    def voxel_sizes(self) -> np.ndarray:
+        """Edge lengths in millimetres, shape (3,)."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel in cubic millimetres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def has_geometry(self) -> bool:
+        """False when the grid is a mere container (two or more axes of length one)."""
+        return sum(size > 1 for size in self.mask.shape) >= 2
+
+    def to_volume(self, values: np.ndarray, fill: float = 0.0) -> np.ndarray:
+        """Put voxel values back on the grid.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n_voxels,) or (n_maps, n_voxels)
+        fill : float
+            Value outside the mask.
+
+        Returns
+        -------
+        ndarray, shape (i, j, k) or (i, j, k, n_maps)
+        """
+        values = np.asarray(values)
+        volume = np.full(self.mask.shape + values.shape[:-1], fill, dtype=values.dtype)
+        volume[self.mask] = values.T
+        return volume
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the decoder predicts, one vector per stimulus or category.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Stimulus ids, or category labels when ``kind`` is ``"category"``.
+    vectors : ndarray of float32, shape (n_ids, n_dims)
+        Finite; unit length is not required.
+    kind : {"image", "features", "category"}
+    """
+
+    ids: tuple[str, ...]
+    vectors: np.ndarray
+    kind: str
+
+    def rows_of(self, ids: np.ndarray) -> np.ndarray:
+        """Row numbers of *ids* (array of text) in this table; KeyError for unknown ids."""
+        position = {name: row for row, name in enumerate(self.ids)}
+        return np.array([position[name] for name in ids], dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """Single-trial responses of one person, ready to fit or to decode.
+
+    Parameters
+    ----------
+    label : str
+        Participant label without ``sub-``.
+    grid : VoxelGrid
+    betas : ndarray of float32, shape (n_trials, n_voxels)
+        z-scored with statistics of training trials; may be memory-mapped.
+    trials : DataFrame, n_trials rows
+        Columns as in :data:`TRIAL_COLUMNS`; excluded trials are not in it.
+    target_rows : ndarray of int, shape (n_trials,)
+        Row of each trial's stimulus (or category) in the :class:`Targets` at hand.
+    """
+
+    label: str
+    grid: VoxelGrid
+    betas: np.ndarray
+    trials: pd.DataFrame
+    target_rows: np.ndarray
+
+    @property
+    def run_groups(self) -> np.ndarray:
+        """Run of each trial as text, the unit of cross-validation, shape (n_trials,)."""
+        return self.trials["run_group"].to_numpy(dtype=str)
+
+    def subset(self, rows: np.ndarray) -> Person:
+        """Give the person with only the trials *rows* (indices or boolean)."""
+        return Person(
+            self.label, self.grid, self.betas[rows],
+            self.trials.iloc[np.arange(len(self.trials))[rows]].reset_index(drop=True),
+            self.target_rows[rows],
+        )

@@ -1,0 +1,1 @@
+"""Workflow builders; they only wire."""
