@@ -152,3 +152,22 @@ class Person:
             self.trials.iloc[np.arange(len(self.trials))[rows]].reset_index(drop=True),
             self.target_rows[rows],
         )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice the program made, for ``plan.json`` and the report.
+
+    Parameters
+    ----------
+    what : str
+        The thing decided, for instance ``"stimulus column"``.
+    value : str
+        What was chosen.
+    reason : str
+        Why, with the numbers that led to it.
+    """
+
+    what: str
+    value: str
+    reason: str
