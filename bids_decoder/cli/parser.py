@@ -1,0 +1,676 @@
+"""The command line: options in fMRIPrep's words that become :class:`~bids_decoder.config.Settings`.
+
+Each option carries the name of the setting it changes (``dest="group.field"``) and leaves no
+trace when it is not given. So what is on the command line wins over ``--config-file``, and a
+default never overrides the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Never, TypeVar
+
+from bids_decoder import __version__
+from bids_decoder.config import (
+    LEVELS,
+    STAGES,
+    Glm,
+    Network,
+    Settings,
+    TrialRules,
+    load_settings,
+)
+from bids_decoder.errors import ExitCode, UsageError
+
+ESTIMATORS = ("lsa", "lss", "glmsingle")
+STAGES_OF_LEVEL = {"participant": ("prepare", "decode"), "group": ("prepare", "pretrain")}
+
+_FIX = "\nfix: "
+_EXAMPLE = "call it as: bids_decoder BIDS_DIR OUTPUT_DIR participant [options]"
+_LABEL = re.compile(r"[0-9A-Za-z+]+")
+_MEMORY = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:([KMGT])(I?)B?)?")
+_BUDGET = re.compile(r"(\d+\.?\d*|\.\d+)\s*(vox|mm3)")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+_RIVALS = (
+    ("execution", "pretrained", "from_scratch"),
+    ("execution", "holdout_label", "leave_one_out"),
+    ("trials", "split_column", "test_runs"),
+    ("trials", "split_column", "test_sessions"),
+)
+"""Settings of one group that exclude each other."""
+
+_Number = TypeVar("_Number", int, float)
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What a call shall do beside or instead of computing; no setting of the analysis.
+
+    Parameters
+    ----------
+    dry_run : bool
+        Check everything, print the plan and stop.
+    reports_only : bool
+        Write the reports again from the results on disk.
+    boilerplate_only : bool
+        Write the methods text and stop.
+    verbosity : int
+        How often ``-v`` was given.
+    demo : Path or None
+        Folder of the demo: the dataset goes to ``demo/data``, results to
+        ``demo/derivatives``.
+    """
+
+    dry_run: bool = False
+    reports_only: bool = False
+    boilerplate_only: bool = False
+    verbosity: int = 0
+    demo: Path | None = None
+
+
+def parse_args(argv: Sequence[str] | None = None) -> tuple[Settings, Actions]:
+    """Read a command line.
+
+    Parameters
+    ----------
+    argv : sequence of str or None
+        The words after the program name; None takes them from the process.
+
+    Returns
+    -------
+    Settings
+        Defaults, changed by ``--config-file``, changed by the options. Paths given as options
+        are absolute; whether they exist is for the preflight to say.
+    Actions
+
+    Raises
+    ------
+    UsageError
+        With code 17 for an unknown level and 64 for everything else.
+    SystemExit
+        With 0, by ``--help`` and ``--version`` only.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    given = vars(build_parser().parse_args(_with_demo(words)))
+    base = load_settings(given["config_file"]) if "config_file" in given else Settings()
+    groups = _nested(given)
+    actions = Actions(**groups.pop("actions", {}))
+    top = groups.pop("", {})
+    _refuse_contradictions(groups)
+    _refuse_foreign_stages(groups["execution"])
+    return dataclasses.replace(base.replaced(**groups), **top), actions
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser; its ``--help`` is the reference of all options.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        Its ``error`` raises :class:`~bids_decoder.errors.UsageError` instead of exiting. Options
+        that are not given leave no attribute.
+    """
+    parser = _Parser(
+        prog="bids_decoder",
+        usage="%(prog)s bids_dir output_dir {participant,group} [options]\n"
+        "       %(prog)s --demo OUT [options]",
+        description="Decode what people saw or did from task fMRI.",
+        epilog="Options may be written with - or with _ inside. Settings without an option are "
+        "set with --config-file. Exit codes: 0 done, 1 failure, 16-18 dataset, level or selection, "
+        "64 usage, 65 bad data, 66 missing input, 73-75 output and temporary problems.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    for add in (
+        _add_positionals, _add_queries, _add_trials, _add_performance, _add_subset,
+        _add_workflow, _add_glm, _add_decoding, _add_pretraining, _add_other,
+    ):
+        add(parser)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse that raises this program's errors and reads ``--task_id`` as ``--task-id``."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = [_hyphenated(word) for word in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> Never:
+        why, _, fix = message.partition(_FIX)
+        what = "command line"
+        if why.startswith("argument "):
+            what, _, why = why.removeprefix("argument ").partition(": ")
+        elif why.startswith("unrecognized arguments: "):
+            what = why.removeprefix("unrecognized arguments: ")
+            why, fix = "not understood", self._suggestion(what)
+        raise UsageError(what, why, fix or f"{_EXAMPLE}; bids_decoder --help lists all options")
+
+    def _suggestion(self, unknown: str) -> str:
+        flag = re.match(r"[^\s=]*", unknown)[0]
+        close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+        if close:
+            return f"did you mean {close[0]}?"
+        return f"{_EXAMPLE}; bids_decoder --help lists all options"
+
+
+def _hyphenated(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def _with_demo(words: list[str]) -> list[str]:
+    """Turn ``--demo OUT`` into the call that it stands for."""
+    finder = _Parser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--demo", type=_path)
+    demo = finder.parse_known_args(words)[0].demo
+    if demo is None:
+        return words
+    if not words[0].startswith("-"):
+        raise UsageError(
+            f"--demo {demo}", f"makes its own dataset, but {words[0]!r} was given too",
+            "give --demo without positional arguments",
+        )
+    return [str(demo / "data"), str(demo / "derivatives"), "group", "participant", *words]
+
+
+def _nested(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sort ``{"group.field": value}`` by group; lists become tuples, ``group.*`` is spread out."""
+    groups: dict[str, dict[str, Any]] = {}
+    for dest, value in given.items():
+        if dest in ("config_file", "notrack"):
+            continue
+        group, _, name = dest.rpartition(".")
+        fields = groups.setdefault(group, {})
+        if name == "*":
+            fields.update(value)
+        elif dest == "execution.derivatives":
+            fields[name] = _named_once(value)
+        elif dest == "execution.analysis_level":
+            fields[name] = tuple(value)
+        else:
+            fields[name] = tuple(dict.fromkeys(value)) if isinstance(value, list) else value
+    return groups
+
+
+def _named_once(pairs: list[tuple[str, Path]]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for name, path in pairs:
+        if named.setdefault(name, path) != path:
+            raise UsageError(
+                "-d/--derivatives", f"the name {name!r} stands for {named[name]} and for {path}",
+                "give each dataset a name of its own: -d NAME=PATH",
+            )
+    return named
+
+
+def _refuse_contradictions(groups: dict[str, dict[str, Any]]) -> None:
+    """Refuse rivals given together; one rival given alone resets the other one of the file."""
+    given = {(group, name) for group, fields in groups.items() for name in fields}
+    for group, first, second in _RIVALS:
+        both = {(group, first), (group, second)}
+        if both <= given:
+            flags = " and ".join("--" + name.replace("_", "-") for name in (first, second))
+            raise UsageError(flags, "exclude each other", "give only one of them")
+        if both & given:
+            (_, reset), = both - given
+            groups[group][reset] = _default(f"{group}.{reset}")
+
+
+def _refuse_foreign_stages(execution: dict[str, Any]) -> None:
+    levels = execution["analysis_level"]
+    known = {stage for level in levels for stage in STAGES_OF_LEVEL[level]}
+    foreign = [stage for stage in execution.get("stage", ()) if stage not in known]
+    if foreign:
+        home = next(level for level in LEVELS if foreign[0] in STAGES_OF_LEVEL[level])
+        raise UsageError(
+            f"--stage {foreign[0]}", f"is no stage of the level {' '.join(levels)}",
+            f"give the level {home}",
+        )
+
+
+def _default(setting: str) -> Any:
+    value: Any = Settings()
+    for name in setting.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _choices(kind: type, field: str) -> tuple[str, ...]:
+    """Give the words that the settings allow for *field*."""
+    return typing.get_args(typing.get_type_hints(kind)[field])
+
+
+# ---------------------------------------------------------------------------- values of options
+
+
+def _bad(why: str, fix: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(why + _FIX + fix)
+
+
+def _level(text: str) -> str:
+    if text not in LEVELS:
+        raise UsageError(
+            f"analysis level {text!r}", "is unknown", f"give {' or '.join(LEVELS)}, or both",
+            ExitCode.UNKNOWN_LEVEL,
+        )
+    return text
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise _bad("the path is empty", "give a path, or leave the option out")
+    return Path(text).expanduser().absolute()
+
+
+def _label(entity: str) -> Callable[[str], str]:
+    """Read labels of one entity, with or without its prefix."""
+
+    def read(text: str) -> str:
+        label = text.removeprefix(f"{entity}-")
+        if not _LABEL.fullmatch(label):
+            raise _bad(
+                f"{text!r} is no label: only letters, digits and + may be in one",
+                f"give labels as 01 or {entity}-01, separated by spaces, after the positional "
+                "arguments",
+            )
+        return label
+
+    return read
+
+
+def _dataset(text: str) -> tuple[str, Path]:
+    """Read ``NAME=PATH``, or ``PATH``, which is named after its last folder."""
+    name, equals, location = text.partition("=")
+    if equals and name and "/" not in name:
+        return name, _path(location)
+    path = _path(text)
+    return path.name, path
+
+
+def _number(
+    kind: type[_Number], minimum: _Number, *, above: bool = False
+) -> Callable[[str], _Number]:
+    """Read numbers of at least (or, with *above*, of more than) *minimum*."""
+
+    def read(text: str) -> _Number:
+        wanted = f"a {'whole ' if kind is int else ''}number"
+        limit = f"{'above' if above else 'of at least'} {minimum}"
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not minimum <= value < float("inf") or (above and value == minimum):
+            raise _bad(f"{text!r} is not {wanted} {limit}", f"give {wanted} {limit}")
+        return value
+
+    return read
+
+
+def _memory(text: str) -> float:
+    """Read an amount of memory in GB (10**9 bytes).
+
+    Examples
+    --------
+    >>> [_memory(text) for text in ("16G", "1.5g", "8000", "512MB", "1 GiB")]
+    [16.0, 1.5, 8.0, 0.512, 1.073741824]
+    """
+    match = _MEMORY.fullmatch(text.strip().upper())
+    if not match or float(match[1]) <= 0:
+        raise _bad(
+            f"{text!r} is no amount of memory",
+            "give a number and a unit, as 16G or 1.5T or 800M; a bare number is in MB",
+        )
+    power = " KMGT".index(match[2] or "M")
+    unit = 1024 if match[3] else 1000
+    return float(match[1]) * unit**power / 1e9
+
+
+def _budget(text: str) -> dict[str, Any]:
+    """Read the size of the voxel selection.
+
+    Examples
+    --------
+    >>> _budget("17500mm3")
+    {'budget_voxels': None, 'budget_mm3': 17500.0}
+    """
+    match = _BUDGET.fullmatch(text.strip().lower())
+    value = float(match[1]) if match else 0.0
+    whole = value.is_integer() or (match and match[2] == "mm3")
+    if not match or value <= 0 or not whole:
+        raise _bad(f"{text!r} is no size of a region", "give it as 3000vox or 17500mm3")
+    if match[2] == "mm3":
+        return {"budget_voxels": None, "budget_mm3": value}
+    return {"budget_voxels": int(value), "budget_mm3": None}
+
+
+def _device(text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        raise _bad(f"{text!r} is no device", "give auto, cpu, cuda, or cuda:0 for one of several")
+    return text
+
+
+# ------------------------------------------------------------------------------- groups of options
+
+
+def _option(
+    group: Any, *flags: str, dest: str, help: str, default: str | None = None, **kwargs: Any
+) -> None:
+    """Add an option for the setting *dest*, with the default in its help text."""
+    plain = not kwargs.get("action") and not dest.endswith("*")
+    if plain and "nargs" not in kwargs and "choices" not in kwargs:
+        kwargs.setdefault("metavar", flags[-1].lstrip("-").replace("-", "_").upper())
+    if default is None and "." in dest and plain:
+        value = _default(dest)
+        default = " ".join(value) if isinstance(value, tuple) else value
+    shown = f" (default: {default})" if default not in (None, "", {}) else ""
+    group.add_argument(
+        *flags, dest=dest, help=(help + shown).replace("%", "%%"), default=argparse.SUPPRESS,
+        **kwargs,
+    )
+
+
+def _several(
+    group: Any, *flags: str, dest: str, help: str, metavar: str, **kwargs: Any
+) -> None:
+    """Add an option that takes one or more values and may be given again to add more."""
+    _option(
+        group, *flags, dest=dest, help=help, metavar=metavar, nargs="+", action="extend", **kwargs
+    )
+
+
+def _add_positionals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "execution.bids_dir", metavar="bids_dir", type=_path,
+        help="top folder of a BIDS dataset (with dataset_description.json); never written to",
+    )
+    parser.add_argument(
+        "execution.output_dir", metavar="output_dir", type=_path,
+        help="folder for the results (BIDS derivatives)",
+    )
+    parser.add_argument(
+        "execution.analysis_level", metavar="{participant,group}", type=_level, nargs="+",
+        help="what to run, in this order; participant: prepare each person's single-trial "
+        "responses and decode them when a pretrained model is there; group: prepare the source "
+        "participants and pretrain on them",
+    )
+
+
+def _add_queries(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Options for filtering BIDS queries")
+    _several(
+        group, "--participant-label", dest="execution.participant_label", type=_label("sub"),
+        metavar="LABEL", help="participants to work on, with or without sub- (default: all)",
+    )
+    _several(
+        group, "--session-id", "--session-label", dest="execution.session_id",
+        type=_label("ses"), metavar="LABEL", help="sessions to use (default: all)",
+    )
+    _several(
+        group, "-t", "--task-id", dest="execution.task_id", type=_label("task"), metavar="LABEL",
+        help="tasks to use (default: all tasks with events)",
+    )
+    _several(
+        group, "--run-id", dest="execution.run_id", type=_label("run"), metavar="LABEL",
+        help="runs to use (default: all)",
+    )
+    _option(
+        group, "--bids-filter-file", dest="execution.bids_filter_file", type=_path,
+        metavar="FILE", help="JSON file with PyBIDS filters for each kind of input",
+    )
+    _several(
+        group, "-d", "--derivatives", dest="execution.derivatives", type=_dataset,
+        metavar="[NAME=]PATH",
+        help="datasets to take results from: fmriprep=PATH skips preprocessing, betas=PATH takes "
+        "existing single-trial responses; without a name the last folder names it",
+    )
+    _option(
+        group, "--bids-database-dir", dest="execution.bids_database_dir", type=_path,
+        metavar="FOLDER", help="PyBIDS index to reuse, or to make if it is absent",
+    )
+    _option(
+        group, "--skip-bids-validation", dest="execution.skip_bids_validation",
+        action="store_true", help="do not check the dataset against the BIDS rules",
+    )
+
+
+def _add_trials(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Specific options for trials, stimuli and the split")
+    _option(
+        group, "--target", dest="trials.target", choices=_choices(TrialRules, "target"),
+        help="what is decoded",
+    )
+    _option(
+        group, "--stimulus-column", dest="trials.stimulus_column", metavar="NAME",
+        help="column of the events files that identifies the stimulus (default: the first of "
+        "stim_id, stim_file, stimulus_name, file_path, ImgName, trial_type that is there)",
+    )
+    _option(
+        group, "--label-column", dest="trials.label_column", metavar="NAME",
+        help="column with the category that is decoded (default: trial_type)",
+    )
+    _several(
+        group, "--trial-filter", dest="trials.trial_filter", metavar="RULE",
+        help="keep only rows that satisfy every rule, as 'trial_type != rest'",
+    )
+    _option(
+        group, "--trial-unit", dest="trials.trial_unit",
+        choices=_choices(TrialRules, "trial_unit"),
+        help="a trial is one event, or one block of consecutive events of one condition",
+    )
+    _option(
+        group, "--features", dest="trials.features", type=_path, metavar="FILE",
+        help="TSV, npz or safetensors with one vector per stimulus, to decode instead of images",
+    )
+    _option(
+        group, "--stimuli-dir", dest="trials.stimuli_dir", type=_path, metavar="FOLDER",
+        help="where the stimulus images are (default: stimuli/ of the dataset)",
+    )
+    _option(
+        group, "--image-encoder", dest="trials.image_encoder", metavar="NAME",
+        help="what turns images into vectors",
+    )
+    _several(
+        group, "--test-runs", dest="trials.test_runs", type=_label("run"), metavar="LABEL",
+        help="runs held out for testing (default: decided from the dataset, see plan.json)",
+    )
+    _several(
+        group, "--test-sessions", dest="trials.test_sessions", type=_label("ses"),
+        metavar="LABEL", help="sessions held out for testing",
+    )
+    _option(
+        group, "--split-column", dest="trials.split_column", metavar="NAME",
+        help="column of the events files that says train or test",
+    )
+
+
+def _add_performance(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Options to handle performance")
+    _option(
+        group, "--nprocs", "--nthreads", "--n-cpus", dest="resources.nprocs",
+        type=_number(int, 1), metavar="N", default="what the process may use",
+        help="threads over all processes",
+    )
+    _option(
+        group, "--omp-nthreads", dest="resources.omp_nthreads", type=_number(int, 1), metavar="N",
+        default="decided from --nprocs", help="threads of one process",
+    )
+    _option(
+        group, "--mem", "--mem-mb", dest="resources.mem_gb", type=_memory, metavar="SIZE",
+        default="what the process may use",
+        help="upper bound of memory, with unit K, M, G or T; a bare number is in MB",
+    )
+    _option(
+        group, "--low-mem", dest="resources.low_mem", action="store_true",
+        help="need less memory, at the price of time and of space in the work folder",
+    )
+    _option(
+        group, "--device", dest="resources.device", type=_device, metavar="auto|cpu|cuda[:N]",
+        help="where networks are trained; cuda without a usable GPU is an error",
+    )
+    _option(
+        group, "--use-plugin", "--nipype-plugin-file", dest="resources.plugin_file", type=_path,
+        metavar="FILE", help="YAML file with Nipype plugin settings (SLURM, SGE, PBS, LSF, ...)",
+    )
+
+
+def _add_subset(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Options for performing only a subset of the workflow")
+    only = group.add_mutually_exclusive_group()
+    _option(
+        only, "--dry-run", dest="actions.dry_run", action="store_true",
+        help="check everything, print the plan, compute nothing",
+    )
+    _option(
+        only, "--reports-only", dest="actions.reports_only", action="store_true",
+        help="write the reports again from existing results",
+    )
+    _option(
+        only, "--boilerplate-only", dest="actions.boilerplate_only", action="store_true",
+        help="write the methods text and stop",
+    )
+    _several(
+        group, "--stage", dest="execution.stage", choices=STAGES, metavar="STAGE",
+        help=f"run only these stages: {', '.join(STAGES)} (default: all that the level has)",
+    )
+
+
+def _add_workflow(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Workflow configuration")
+    _several(
+        group, "--output-spaces", dest="preprocessing.output_spaces", metavar="SPACE",
+        help="spaces of the single-trial responses (default: func)",
+    )
+    _several(
+        group, "--ignore", dest="preprocessing.ignore", choices=("slicetiming",), metavar="STEP",
+        help="preprocessing steps to leave out: slicetiming",
+    )
+    _option(
+        group, "--dummy-scans", dest="preprocessing.dummy_scans", type=_number(int, 0),
+        metavar="N", help="non-steady-state volumes at the start of each run (default: detected)",
+    )
+    _option(
+        group, "--random-seed", dest="random_seed", type=_number(int, 0), metavar="SEED",
+        default=str(Settings().random_seed), help="seed of everything that is drawn at random",
+    )
+
+
+def _add_glm(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Specific options for the single-trial GLM")
+    _option(
+        group, "--betas", dest="glm.estimator", choices=ESTIMATORS,
+        help="estimator of the response to each trial",
+    )
+    _option(group, "--hrf", dest="glm.hrf", metavar="MODEL", help="haemodynamic response")
+    _option(
+        group, "--high-pass", dest="glm.high_pass", type=_number(float, 0.0, above=True),
+        metavar="HZ", help="cut-off of the drift model in Hz",
+    )
+    _option(
+        group, "--confounds", dest="glm.confounds", choices=_choices(Glm, "confounds"),
+        help="nuisance regressors",
+    )
+    _several(
+        group, "--contrasts", dest="glm.contrasts", metavar="EXPRESSION",
+        help="contrasts of conditions to map, as 'face - house'",
+    )
+
+
+def _add_decoding(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Specific options for decoding")
+    _option(group, "--decoder", dest="network.decoder", metavar="NAME", help="the decoder")
+    _option(
+        group, "--trunk", dest="network.trunk", choices=_choices(Network, "trunk"),
+        help="part of the network that all participants share",
+    )
+    _option(
+        group, "--hidden", dest="network.hidden", type=_number(int, 1), metavar="N",
+        default="decided from the data", help="width of the shared part of the network",
+    )
+    _option(
+        group, "--troi", dest="troi.selector", metavar="NAME",
+        help="how voxels are selected; paper is the published rule, word by word",
+    )
+    _option(
+        group, "--budget", dest="troi.*", type=_budget, metavar="SIZE",
+        default="chosen on the training trials",
+        help="size of the selection, as 3000vox or 17500mm3",
+    )
+    _option(
+        group, "--region", dest="troi.region", metavar="REGION",
+        help="where voxels may be selected",
+    )
+
+
+def _add_pretraining(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Specific options for cross-subject pretraining")
+    _several(
+        group, "--holdout-label", dest="execution.holdout_label", type=_label("sub"),
+        metavar="LABEL", help="participants that pretraining must not see",
+    )
+    _option(
+        group, "--leave-one-out", dest="execution.leave_one_out", action="store_true",
+        help="pretrain one model per participant, on all the others",
+    )
+    _option(
+        group, "--pretrained", dest="execution.pretrained", type=_path, metavar="PATH",
+        help="pretrained model to start from (default: the one in output_dir)",
+    )
+    _option(
+        group, "--from-scratch", dest="execution.from_scratch", action="store_true",
+        help="decode without a pretrained model",
+    )
+    _option(
+        group, "--allow-seen", dest="execution.allow_seen", action="store_true",
+        help="decode participants or test stimuli that the pretrained model saw; every output "
+        "then says so",
+    )
+
+
+def _add_other(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Other options")
+    _option(
+        group, "-w", "--work-dir", dest="execution.work_dir", type=_path, metavar="FOLDER",
+        help="folder for intermediate files",
+    )
+    _option(
+        group, "--clean-workdir", dest="execution.clean_workdir", action="store_true",
+        help="empty the work folder first",
+    )
+    _option(
+        group, "--config-file", dest="config_file", type=_path, metavar="FILE",
+        help="settings of an earlier run (settings.toml below logs/); options given here win",
+    )
+    _option(
+        group, "--stop-on-first-crash", dest="execution.stop_on_first_crash",
+        action="store_true", help="stop everything when one participant fails",
+    )
+    _option(
+        group, "--write-graph", dest="execution.write_graph", action="store_true",
+        help="draw the workflow (needs Graphviz)",
+    )
+    _option(
+        group, "--demo", dest="actions.demo", type=_path, metavar="OUT",
+        default="", help="make a small dataset in OUT/data, run group and participant on it, write "
+        "OUT/derivatives; takes no positional arguments",
+    )
+    _option(
+        group, "--notrack", dest="notrack", action="store_true",
+        help="accepted so that fMRIPrep command lines run; nothing is ever tracked",
+    )
+    _option(
+        group, "-v", "--verbose", dest="actions.verbosity", action="count",
+        help="say more; twice for debugging",
+    )
+    group.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
