@@ -1,0 +1,144 @@
+"""Pictures of any kind as arrays of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bids_decoder.errors import Finding, FindingsError, InputError, MissingInputError
+
+BACKGROUND = 128
+"""Grey level put behind transparent pixels: the screen colour of most experiments."""
+
+# Pillow's readers raise these on damaged files, whatever the format.
+_BROKEN = (
+    UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError,
+    EOFError,
+)
+
+
+def load_image(path: Path, size: int | None = None) -> np.ndarray:
+    """Read one picture.
+
+    Any mode that Pillow knows becomes RGB: palettes are resolved, transparent pixels lie on
+    mid grey, CMYK is converted, 16 bit and float pictures are scaled, the Exif orientation is
+    applied; of an animation the first frame counts.
+
+    Parameters
+    ----------
+    path : Path
+    size : int or None
+        Edge in pixels of the square that is cut out of the middle and resampled; None keeps
+        the picture as it is.
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width, 3)
+        sRGB values in [0, 1].
+
+    Raises
+    ------
+    MissingInputError
+        When there is no such file, or only a dangling link.
+    InputError
+        When the file is no picture, is damaged, or holds values without a known range.
+    """
+    if not path.is_file():
+        raise _missing(path)
+    try:
+        with Image.open(path) as image:
+            picture = _to_rgb(ImageOps.exif_transpose(image))
+    except _BROKEN as error:
+        raise InputError(
+            f"stimulus {path}", f"cannot be read as a picture: {error}",
+            "replace the file; PNG, JPEG, TIFF, BMP, GIF and WebP are read",
+        ) from error
+    if size is not None:
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture, dtype=np.float32) / 255.0
+
+
+def load_images(paths: Mapping[str, Path], size: int) -> np.ndarray:
+    """Read many pictures, all problems reported at once.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        Stimulus id to file.
+    size : int
+        See :func:`load_image`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_images, size, size, 3)
+        In the order of *paths*.
+
+    Raises
+    ------
+    FindingsError
+        With one finding for each stimulus that cannot be used.
+    """
+    images = np.empty((len(paths), size, size, 3), dtype=np.float32)
+    findings = []
+    for row, (stimulus, path) in enumerate(paths.items()):
+        try:
+            images[row] = load_image(path, size)
+        except (InputError, MissingInputError) as error:
+            findings.append(_named(error.finding, stimulus))
+    if findings:
+        raise FindingsError(findings)
+    return images
+
+
+def check_images(paths: Mapping[str, Path]) -> list[Finding]:
+    """List the stimuli whose picture is missing or damaged, decoding every file once.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        Stimulus id to file.
+    """
+    findings = []
+    for stimulus, path in paths.items():
+        try:
+            load_image(path)
+        except (InputError, MissingInputError) as error:
+            findings.append(_named(error.finding, stimulus))
+    return findings
+
+
+def _named(finding: Finding, stimulus: str) -> Finding:
+    return Finding(f"{finding.what} (id {stimulus})", finding.why, finding.fix, finding.code)
+
+
+def _missing(path: Path) -> MissingInputError:
+    if path.is_symlink():
+        return MissingInputError(
+            f"stimulus {path}", f"is a link to {path.readlink()}, which is not there",
+            f"fetch its content, for instance: datalad get {path}",
+        )
+    return MissingInputError(
+        f"stimulus {path}", "no such file",
+        "put the picture there, or give --stimuli-dir, or decode from a table with --features",
+    )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_eight_bit(image)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        background = Image.new("RGBA", layer.size, (BACKGROUND,) * 3 + (255,))
+        return Image.alpha_composite(background, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image, dtype=np.float64)
+    top = 1.0 if image.mode == "F" else 65535.0
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= top):
+        raise ValueError(f"pixel values of mode {image.mode} outside 0 to {top:g}")
+    return np.rint(values * (255.0 / top)).astype(np.uint8)

@@ -1,0 +1,167 @@
+"""Targets of decoding: from labels, feature tables or pictures to one table of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
+from bids_decoder.stimuli.encoders import ImageEncoder, load_encoder
+from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.trials import Targets
+
+
+def make_targets(
+    kind: str,
+    ids: Iterable[str],
+    *,
+    features: Path | None = None,
+    images: Mapping[str, Path] | None = None,
+    encoder: str | ImageEncoder = "gabor",
+) -> Targets:
+    """Make the table of targets.
+
+    Parameters
+    ----------
+    kind : {"category", "features", "image"}
+        As :attr:`bids_decoder.trials.Targets.kind`.
+    ids : iterable of str
+        Category labels or stimulus ids of all trials; each counts once, sorted.
+    features : Path or None
+        Feature table, for ``"features"``; see :func:`~bids_decoder.stimuli.features.read_features`.
+    images : mapping of str to Path or None
+        File of each stimulus, for ``"image"``.
+    encoder : str or ImageEncoder
+        Encoder or its name, for ``"image"``.
+
+    Returns
+    -------
+    Targets
+        Category: row *i* of the identity matrix for label *i*. Otherwise the vectors of the
+        table or of the encoder, as they are.
+
+    Raises
+    ------
+    InputError
+        With fewer than two different ids.
+    FindingsError
+        For stimuli without vector or picture.
+    ValueError
+        For another kind, or when what the kind needs is not given.
+    """
+    names = tuple(sorted(set(ids)))
+    if len(names) < 2:
+        raise InputError(
+            f"targets ({kind})", f"only {len(names)} different id(s): {', '.join(names)}",
+            "decoding needs two or more; check --stimulus-column and --trial-filter",
+        )
+    if kind == "category":
+        return Targets(names, np.eye(len(names), dtype=np.float32), kind)
+    if kind == "features" and features is not None:
+        known, table = read_features(features)
+        vectors = select_features(known, table, names, f"--features {features}")
+        return Targets(names, vectors, kind)
+    if kind == "image" and images is not None:
+        return Targets(names, _encoded(names, images, encoder), kind)
+    raise ValueError(f"cannot make targets of kind {kind!r} from what was given")
+
+
+def _encoded(
+    names: tuple[str, ...], images: Mapping[str, Path], encoder: str | ImageEncoder
+) -> np.ndarray:
+    absent = [name for name in names if name not in images]
+    if absent:
+        raise FindingsError([
+            Finding(
+                f"stimulus {name}", "no picture is known for it",
+                "name it in a stim_file column, or give --stimuli-dir", ExitCode.MISSING_INPUT,
+            )
+            for name in absent
+        ])
+    chosen = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    return np.asarray(chosen.encode([images[name] for name in names]), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetSpace:
+    """The space in which targets are predicted: centred, rotated, cut, not whitened.
+
+    Parameters
+    ----------
+    mean : ndarray of float32, shape (n_dims,)
+    components : ndarray of float32, shape (n_components, n_dims)
+        Orthonormal rows, the strongest first.
+    explained : ndarray of float32, shape (n_components,)
+        Share of the variance of the training stimuli along each component.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    explained: np.ndarray
+
+    @property
+    def n_components(self) -> int:
+        """Number of dimensions kept."""
+        return len(self.components)
+
+    def transform(self, vectors: np.ndarray) -> np.ndarray:
+        """Bring vectors into the space: (n, n_dims) to float32 (n, n_components)."""
+        centred = np.asarray(vectors, dtype=np.float32) - self.mean
+        return centred @ self.components.T
+
+    def inverse_transform(self, scores: np.ndarray) -> np.ndarray:
+        """Give the vectors that belong to scores: (n, n_components) to float32 (n, n_dims)."""
+        return np.asarray(scores, dtype=np.float32) @ self.components + self.mean
+
+
+def fit_target_space(
+    vectors_of_training_stimuli: np.ndarray,
+    n_components: int | None = None,
+    *,
+    variance: float = 0.99,
+) -> TargetSpace:
+    """Fit centre and principal components on the training stimuli.
+
+    Distances along the components are kept (no whitening), so that cosine similarities in the
+    space are those of the centred vectors up to the variance left out.
+
+    Parameters
+    ----------
+    vectors_of_training_stimuli : ndarray, shape (n_stimuli, n_dims)
+        One row per training stimulus; test stimuli must not be among them.
+    n_components : int or None
+        Number of components; fewer where the data have fewer. None keeps as many as explain
+        the share *variance*.
+    variance : float
+        In (0, 1).
+
+    Returns
+    -------
+    TargetSpace
+
+    Raises
+    ------
+    InputError
+        When fewer than two stimuli are given or all vectors are equal.
+    """
+    vectors = np.asarray(vectors_of_training_stimuli, dtype=np.float64)
+    if len(vectors) < 2 or not np.ptp(vectors, axis=0).any():
+        raise InputError(
+            "target space", f"{len(vectors)} training stimuli without any difference between them",
+            "check the feature table or the pictures",
+        )
+    model = PCA(svd_solver="full").fit(vectors)
+    shares = model.explained_variance_ratio_
+    if n_components is None:
+        n_components = int(np.searchsorted(np.cumsum(shares), variance - 1e-12)) + 1
+    # Beyond the rank the components are arbitrary directions.
+    kept = min(n_components, int((shares > 1e-12).sum()))
+    return TargetSpace(
+        mean=model.mean_.astype(np.float32),
+        components=model.components_[:kept].astype(np.float32),
+        explained=shares[:kept].astype(np.float32),
+    )

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from bids_decoder.errors import FindingsError, InputError, MissingInputError, UsageError
+from bids_decoder.stimuli.features import read_features, select_features
+
+IDS = ("007", "1e5", "NA", "n03626115_19498", "häuser/1.png")
+VECTORS = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+
+
+def write_tsv(path, ids, vectors, encoding="utf-8", newline="\n"):
+    lines = ["stimulus\ta\tb\tc"]
+    lines += ["\t".join([name, *map(repr, map(float, row))])
+              for name, row in zip(ids, vectors, strict=True)]
+    path.write_bytes((newline.join(lines) + newline).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(("encoding", "newline"), [("utf-8", "\n"), ("utf-8-sig", "\r\n")])
+def test_tsv_keeps_ids_as_text(tmp_path, encoding, newline):
+    ids, vectors = read_features(write_tsv(tmp_path / "f.tsv", IDS, VECTORS, encoding, newline))
+    assert ids == IDS
+    assert np.array_equal(vectors, VECTORS)
+
+
+def test_tsv_of_numeric_ids_is_not_cast(tmp_path):
+    names = ("007", "10", "1.50", "1e5", "'9\"")
+    assert read_features(write_tsv(tmp_path / "f.tsv", names, VECTORS))[0] == names
+
+
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_npz(tmp_path, kind):
+    names = np.array(IDS) if kind == "U" else np.char.encode(IDS, "utf-8")
+    np.savez(tmp_path / "f.npz", ids=names, vectors=VECTORS.astype(np.float64))
+    ids, vectors = read_features(tmp_path / "f.npz")
+    assert ids == IDS
+    assert vectors.dtype == np.float32
+    assert np.array_equal(vectors, VECTORS)
+
+
+def test_safetensors(tmp_path):
+    save_file(
+        {name: row.reshape(3, 1) for name, row in zip(IDS, VECTORS, strict=True)},
+        tmp_path / "f.safetensors",
+    )
+    ids, vectors = read_features(tmp_path / "f.safetensors")
+    assert ids == tuple(sorted(IDS))
+    assert np.array_equal(select_features(ids, vectors, IDS), VECTORS)
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "f.npz", ids=np.array(IDS, dtype=object), vectors=VECTORS)
+    with pytest.raises(InputError, match="allow_pickle"):
+        read_features(tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize("arrays", [
+    {"vectors": VECTORS},
+    {"ids": np.array(IDS[:4]), "vectors": VECTORS},
+    {"ids": np.arange(5.0), "vectors": VECTORS},
+    {"ids": np.array(IDS), "vectors": VECTORS.astype(str)},
+])
+def test_npz_of_another_form_is_refused(tmp_path, arrays):
+    np.savez(tmp_path / "f.npz", **arrays)
+    with pytest.raises(InputError, match="not a feature table"):
+        read_features(tmp_path / "f.npz")
+
+
+def test_safetensors_of_unequal_sizes_is_refused(tmp_path):
+    save_file({"a": VECTORS[0], "b": VECTORS[0, :2].copy()}, tmp_path / "f.safetensors")
+    with pytest.raises(InputError, match="different sizes"):
+        read_features(tmp_path / "f.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".npz", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe damaged"])
+def test_damaged_files_are_refused(tmp_path, suffix, content):
+    path = tmp_path / f"f{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a feature table"):
+        read_features(path)
+
+
+def test_everything_wrong_is_found_at_once(tmp_path):
+    vectors = VECTORS.astype(np.float64)
+    vectors[1, 2] = np.nan
+    vectors[3, 0] = 1e300  # finite, but not as a 32 bit float
+    path = write_tsv(tmp_path / "f.tsv", ("a", "b", "a", "d", ""), vectors)
+    with pytest.raises(FindingsError) as caught:
+        read_features(path)
+    text = str(caught.value)
+    assert len(caught.value.findings) == 3
+    assert "more than once" in text
+    assert "why: b, d" in text
+    assert "empty ids" in text
+
+
+@pytest.mark.parametrize("cell", ["n/a", "", "abc", "inf"])
+def test_cells_without_number_are_found(tmp_path, cell):
+    path = tmp_path / "f.tsv"
+    path.write_text(f"id\tx\ty\na\t1\t2\nb\t{cell}\t4\n")
+    with pytest.raises(FindingsError, match="missing or infinite"):
+        read_features(path)
+
+
+def test_table_without_rows(tmp_path):
+    (tmp_path / "f.tsv").write_text("id\tx\n")
+    with pytest.raises(FindingsError, match="empty"):
+        read_features(tmp_path / "f.tsv")
+
+
+def test_missing_and_unknown_files(tmp_path):
+    with pytest.raises(MissingInputError):
+        read_features(tmp_path / "f.tsv")
+    (tmp_path / "f.pkl").touch()
+    with pytest.raises(UsageError, match="safetensors"):
+        read_features(tmp_path / "f.pkl")
+
+
+def test_stimuli_without_vector_are_named():
+    with pytest.raises(FindingsError, match="1 of 2") as caught:
+        select_features(IDS, VECTORS, ["007", "7"])
+    assert "missing: 7;" in str(caught.value)

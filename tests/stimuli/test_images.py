@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bids_decoder.errors import ExitCode, FindingsError, InputError, MissingInputError
+from bids_decoder.stimuli.images import BACKGROUND, check_images, load_image, load_images
+
+
+@pytest.fixture
+def ramp():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+def test_rgb_comes_back_as_written(tmp_path, ramp):
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png")
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image * 255, ramp, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_any_mode_becomes_rgb(tmp_path, ramp, mode):
+    path = tmp_path / ("a.tif" if mode in ("CMYK", "YCbCr") else "a.png")
+    Image.fromarray(ramp).convert(mode).save(path)
+    image = load_image(path, 32)
+    assert image.shape == (32, 32, 3)
+    assert 0 <= image.min() < image.max() <= 1
+
+
+def test_cmyk_keeps_colours(tmp_path):
+    Image.new("RGB", (8, 8), (255, 0, 0)).convert("CMYK").save(tmp_path / "a.jpg", quality=100)
+    assert load_image(tmp_path / "a.jpg").mean((0, 1)) == pytest.approx([1, 0, 0], abs=0.02)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_lie_on_grey(tmp_path, mode):
+    layer = Image.new("RGBA", (10, 10), (255, 255, 255, 0))
+    layer.paste((255, 255, 255, 255), (0, 0, 5, 10))
+    layer.convert(mode).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png")
+    assert np.all(image[:, :5] == 1)
+    np.testing.assert_allclose(image[:, 5:], BACKGROUND / 255, atol=1e-6)
+
+
+def test_palette_transparency(tmp_path):
+    picture = Image.new("P", (6, 6), 0)
+    picture.putpalette([255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "a.gif", transparency=0)
+    np.testing.assert_allclose(load_image(tmp_path / "a.gif"), BACKGROUND / 255, atol=1e-6)
+
+
+def test_sixteen_bit_uses_the_whole_range(tmp_path):
+    values = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png")
+    np.testing.assert_allclose(image[..., 1], values / 65535, atol=1 / 255)
+
+
+def test_float_tiff(tmp_path):
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    np.testing.assert_allclose(load_image(tmp_path / "a.tif")[..., 0], values, atol=1 / 255)
+    Image.fromarray(values * 300).save(tmp_path / "b.tif")
+    with pytest.raises(InputError, match="outside 0 to 1"):
+        load_image(tmp_path / "b.tif")
+
+
+def test_cut_from_the_middle(tmp_path):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    assert load_image(tmp_path / "a.png", 20).min() == 1
+
+
+def test_exif_orientation(tmp_path):
+    picture = np.zeros((20, 40, 3), np.uint8)
+    picture[:, :20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    image = load_image(tmp_path / "a.png")
+    assert image.shape == (40, 20, 3)
+    assert image[:18].min() == 1
+    assert image[22:].max() == 0
+
+
+def test_all_bad_files_are_named_at_once(tmp_path, ramp):
+    Image.fromarray(ramp).save(tmp_path / "good.png")
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "annexed.png").symlink_to("../.git/annex/objects/x")
+    names = ["good.png", "cut.png", "text.png", "empty.jpg", "annexed.png", "absent.png"]
+    paths = {name: tmp_path / name for name in names}
+    findings = check_images(paths)
+    assert [f.code for f in findings] == [
+        ExitCode.BAD_DATA, ExitCode.BAD_DATA, ExitCode.BAD_DATA,
+        ExitCode.MISSING_INPUT, ExitCode.MISSING_INPUT,
+    ]
+    assert all(f"(id {name})" in f.what for f, name in zip(findings, names[1:], strict=True))
+    assert "datalad get" in findings[3].fix
+    with pytest.raises(FindingsError) as caught:
+        load_images(paths, 16)
+    assert caught.value.findings == tuple(findings)
+
+
+def test_bomb_is_refused(tmp_path, monkeypatch):
+    Image.new("1", (400, 400)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError):
+        load_image(tmp_path / "a.png")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(MissingInputError):
+        load_image(tmp_path / "a.png")
