@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ENTITY_ORDER = (
-    "sub", "ses", "task", "acq", "dir", "run", "echo", "from", "to", "mode",
+    "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo", "part", "from", "to", "mode",
     "space", "res", "label", "contrast", "stat", "desc",
 )
 

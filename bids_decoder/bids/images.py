@@ -1,0 +1,141 @@
+"""What an image tells without being read whole: header, grid, repetition time, missing content."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_decoder.errors import InputError, MissingInputError
+
+MAX_T_R = 60.0
+"""Seconds; a longer repetition time is taken for a wrong unit or a wrong number."""
+
+_POINTER_SIZE = 32 * 1024
+_TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageHeader:
+    """The part of a NIfTI header that decides how an image is used.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    affine : ndarray, shape (4, 4)
+        Voxel indices to millimetres: the s-form if its code is above zero.
+    t_r : float or None
+        Seconds between volumes; None where the header does not say.
+    raw_t_r : float
+        ``pixdim[4]`` as it stands.
+    qform, sform : ndarray or None
+        None where the code is zero.
+    n_bytes : int
+        Size of the uncompressed file that the header implies.
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    t_r: float | None
+    raw_t_r: float
+    qform: np.ndarray | None
+    sform: np.ndarray | None
+    n_bytes: int
+
+    @property
+    def n_volumes(self) -> int:
+        """Number of volumes; 1 for a 3-D image."""
+        return self.shape[3] if len(self.shape) > 3 else 1
+
+    @property
+    def voxel_sizes(self) -> tuple[float, ...]:
+        """Edge lengths in millimetres."""
+        sizes = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return tuple(round(float(size), 4) for size in sizes)
+
+
+def is_pointer(path: Path) -> bool:
+    """Tell whether git-annex or DataLad left a placeholder: a dead link or a small text file."""
+    if path.is_symlink() and not path.exists():
+        return True
+    if not path.is_file() or path.stat().st_size > _POINTER_SIZE:
+        return False
+    start = path.read_bytes()[:4096]
+    return start.startswith(b"/annex/") or b".git/annex/objects/" in start.split(b"\n")[0]
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read the header of a NIfTI image.
+
+    Raises
+    ------
+    MissingInputError
+        When the content is absent.
+    InputError
+        When the file is no NIfTI image.
+    """
+    if is_pointer(path):
+        raise MissingInputError(
+            str(path), "its content is not here (git-annex pointer)", f"datalad get {path}",
+        )
+    try:
+        image = nib.load(path)
+        header = image.header
+        shape = tuple(int(size) for size in image.shape)
+        time_unit = header.get_xyzt_units()[1]
+        raw_t_r = float(header["pixdim"][4])
+        n_bytes = math.prod(shape) * header.get_data_dtype().itemsize
+        n_bytes += int(header.get_data_offset())
+        qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+    # nibabel passes on whatever zlib, the file system and its own checks raise.
+    except Exception as error:
+        raise InputError(
+            str(path), f"is not readable as NIfTI: {type(error).__name__}: {error}",
+            "fetch or convert the file again",
+        ) from error
+    return ImageHeader(
+        shape, np.asarray(image.affine, dtype=float), header_t_r(raw_t_r, time_unit), raw_t_r,
+        qform, sform, n_bytes,
+    )
+
+
+def header_t_r(value: float, unit: str) -> float | None:
+    """Convert ``pixdim[4]`` to seconds.
+
+    Parameters
+    ----------
+    value : float
+    unit : str
+        ``sec``, ``msec``, ``usec``; other units are taken as seconds, or as milliseconds when
+        the value makes no sense as seconds.
+
+    Returns
+    -------
+    float or None
+        None for zero, negative or absurd values.
+
+    Examples
+    --------
+    >>> header_t_r(2000.0, "msec"), header_t_r(1500.0, "unknown"), header_t_r(0.0, "sec")
+    (2.0, 1.5, None)
+    """
+    if not math.isfinite(value) or value <= 0:
+        return None
+    seconds = value * _TIME_UNITS.get(unit, 1.0)
+    if unit not in _TIME_UNITS and seconds > MAX_T_R:
+        seconds = value * 1e-3
+    # float32 in the file: 0.8 is stored as 0.800000012.
+    return round(seconds, 6) if seconds <= MAX_T_R else None
+
+
+def grids_agree(headers: list[ImageHeader], tolerance: float = 1e-3) -> bool:
+    """Tell whether all images have one shape and one affine (*tolerance* in millimetres)."""
+    first = headers[0]
+    return all(
+        header.shape[:3] == first.shape[:3]
+        and np.allclose(header.affine, first.affine, rtol=0, atol=tolerance)
+        for header in headers[1:]
+    )
