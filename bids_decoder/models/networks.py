@@ -1,0 +1,150 @@
+"""The network that people share: a trunk on latents that every person's input layer feeds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """``x + MLP(LayerNorm([x, context]))`` on one residual stream, the identity at the start.
+
+    Parameters
+    ----------
+    width : int
+        Width of the stream.
+    hidden : int
+        Width of the hidden layer.
+    dropout : float
+        Dropout after the activation.
+    n_context : int
+        Number of context values appended to the normalised stream.
+    """
+
+    def __init__(self, width: int, hidden: int, dropout: float, n_context: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width + n_context, hidden)
+        self.drop = nn.Dropout(dropout)
+        self.narrow = nn.Linear(hidden, width)
+        nn.init.zeros_(self.narrow.weight)
+        nn.init.zeros_(self.narrow.bias)
+
+    def forward(self, stream: Tensor, context: Tensor) -> Tensor:
+        """Apply the block; *stream* (n, width), *context* (n, n_context)."""
+        inner = torch.cat([self.norm(stream), context], dim=1)
+        return stream + self.narrow(self.drop(nn.functional.gelu(self.widen(inner))))
+
+
+class Trunk(nn.Module):
+    """Shared trunk and projector: latents of any person to embeddings in the target space.
+
+    At the start it passes the first ``n_out`` latents through unchanged, so that a decoder
+    whose input layer is fitted in closed form is as good as ridge before any training.
+    The context tells the trunk from how many training trials the input layer was fitted:
+    the fewer, the noisier the latents.
+
+    Parameters
+    ----------
+    n_latents, n_out : int
+        Width of the latents and of the embedding; ``n_latents >= n_out``.
+    kind : {"residual", "linear"}
+        With or without residual blocks before the linear projector.
+    hidden, n_blocks, dropout
+        Of the residual blocks.
+
+    Notes
+    -----
+    One residual stream throughout: in MindEye2's released code a second mixer overwrites the
+    stream of the first, so that its blocks have no effect.
+    """
+
+    n_context = 1
+
+    def __init__(
+        self,
+        n_latents: int,
+        n_out: int,
+        kind: Literal["residual", "linear"] = "residual",
+        hidden: int = 256,
+        n_blocks: int = 2,
+        dropout: float = 0.15,
+    ) -> None:
+        super().__init__()
+        depth = n_blocks if kind == "residual" else 0
+        self.blocks = nn.ModuleList(
+            ResidualBlock(n_latents, hidden, dropout, self.n_context) for _ in range(depth)
+        )
+        # Deviations from the identity, so that weight decay pulls towards it, not to zero.
+        self.projector = nn.Parameter(torch.zeros(n_latents, n_out))
+        self.projector_context = nn.Parameter(torch.zeros(n_latents, n_out))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+        self.log_scale = nn.Parameter(torch.tensor(2.3))
+        self.register_buffer("identity", torch.eye(n_latents, n_out), persistent=False)
+
+    def forward(self, latents: Tensor, context: Tensor) -> Tensor:
+        """Map latents (n, n_latents) with context (n, 1) to embeddings (n, n_out)."""
+        stream = latents
+        for block in self.blocks:
+            stream = block(stream, context)
+        straight = stream @ (self.identity + self.projector)
+        return straight + context * (stream @ self.projector_context) + self.bias
+
+    @property
+    def scale(self) -> Tensor:
+        """Inverse temperature of the contrastive loss, at most 100."""
+        return self.log_scale.clamp(max=4.605).exp()
+
+
+class InputLayer(nn.Module):
+    """One person's linear way from voxels to latents.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (n_voxels, n_latents)
+    bias : Tensor, shape (n_latents,)
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, betas: Tensor) -> Tensor:
+        """Map betas (n, n_voxels) to latents (n, n_latents)."""
+        return betas @ self.weight + self.bias
+
+
+class GatedInputLayer(InputLayer):
+    """An input layer with one gate per voxel, made smaller as voxels drop out.
+
+    The layer computes ``(gate * betas) @ weight + bias`` on the voxels that are left.
+
+    Parameters
+    ----------
+    weight, bias
+        As for :class:`InputLayer`.
+    gate : Tensor, shape (n_voxels,)
+        Starting gates.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, gate: Tensor) -> None:
+        super().__init__(weight, bias)
+        self.gate = nn.Parameter(gate.clone())
+
+    def forward(self, betas: Tensor) -> Tensor:
+        """Map betas (n, n_voxels left) to latents."""
+        return (betas * self.gate) @ self.weight + self.bias
+
+    def importance(self) -> Tensor:
+        """Contribution of each voxel left, ``|gate| * ||row of weight||``.
+
+        Gate and row norm are not identifiable apart from each other; their product is.
+        """
+        return (self.gate.abs() * self.weight.norm(dim=1)).detach()
+
+    def folded_weight(self) -> Tensor:
+        """Weights with the gates multiplied in, shape (n_voxels left, n_latents)."""
+        return (self.gate[:, None] * self.weight).detach()

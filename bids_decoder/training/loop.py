@@ -1,0 +1,193 @@
+"""One training loop for all networks, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from bids_decoder.files import write_bytes
+from bids_decoder.seeds import derive_seed
+
+Batch = np.ndarray
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Parameters
+    ----------
+    n_epochs : int
+    learning_rate : float
+        Peak of the one-cycle schedule.
+    weight_decay : float
+    warmup : float
+        Share of the steps in which the rate rises.
+    """
+
+    n_epochs: int
+    learning_rate: float
+    weight_decay: float = 1e-2
+    warmup: float = 0.1
+
+    def rate(self, step: int, n_steps: int) -> float:
+        """Give the learning rate of a step: cosine up from 1/25, cosine down to 1/25000."""
+        rise = max(1, round(self.warmup * n_steps))
+        low, end = self.learning_rate / 25, self.learning_rate / 25000
+        if step < rise:
+            return _cosine(low, self.learning_rate, step / rise)
+        return _cosine(self.learning_rate, end, (step - rise) / max(1, n_steps - rise))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@dataclass
+class History:
+    """Mean training loss of each epoch, and what the caller adds."""
+
+    loss: list[float] = field(default_factory=list)
+
+
+def make_fabric(device: str) -> Fabric:
+    """Set up Fabric for ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Parameters
+    ----------
+    device : str
+        Already resolved; ``auto`` is not known here.
+    """
+    if device == "cpu":
+        return Fabric(accelerator="cpu", devices=1)
+    index = int(device.split(":")[1]) if ":" in device else 0
+    return Fabric(accelerator="cuda", devices=[index], precision="32-true")
+
+
+def train(
+    module: nn.Module,
+    loss_of: Callable[[Batch, int], Tensor],
+    batches: Callable[[np.random.Generator], Iterable[Batch]],
+    schedule: Schedule,
+    *,
+    seed: int,
+    fabric: Fabric,
+    checkpoint: Path | None = None,
+    after_epoch: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
+    seconds_between_checkpoints: float = 60.0,
+) -> History:
+    """Train *module* in place; the random numbers of an epoch depend on (seed, epoch) only.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Already on the device of *fabric*.
+    loss_of : callable (rows, epoch) -> Tensor
+        Loss of the samples with these row numbers.
+    batches : callable (rng) -> iterable of row numbers
+        The batches of one epoch; every epoch must have as many.
+    schedule : Schedule
+    seed : int
+    fabric : lightning.fabric.Fabric
+    checkpoint : Path, optional
+        Where to keep the state, so that a killed training goes on to the same result. A
+        checkpoint of another setting must not lie there: give a path that names the setting.
+    after_epoch : callable, optional
+        Called with the number of the finished epoch; may not change the parameters.
+    progress : callable, optional
+        Called with (epochs done, epochs in all, loss).
+    seconds_between_checkpoints : float
+
+    Returns
+    -------
+    History
+    """
+    if schedule.n_epochs == 0:
+        return History()
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    history = History()
+    start = _restore(checkpoint, module, optimizer, history)
+    saved = time.monotonic()
+    for epoch in range(start, schedule.n_epochs):
+        history.loss.append(
+            _one_epoch(module, optimizer, loss_of, batches, schedule, epoch, seed, fabric)
+        )
+        if after_epoch is not None:
+            after_epoch(epoch)
+        if progress is not None:
+            progress(epoch + 1, schedule.n_epochs, history.loss[-1])
+        if checkpoint is not None and time.monotonic() - saved > seconds_between_checkpoints:
+            _keep(checkpoint, module, optimizer, history)
+            saved = time.monotonic()
+    return history
+
+
+def _one_epoch(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Batch, int], Tensor],
+    batches: Callable[[np.random.Generator], Iterable[Batch]],
+    schedule: Schedule,
+    epoch: int,
+    seed: int,
+    fabric: Fabric,
+) -> float:
+    epoch_seed = derive_seed(seed, "epoch", epoch)
+    rows_of_batches = list(batches(np.random.default_rng(epoch_seed)))
+    n_steps = len(rows_of_batches) * schedule.n_epochs
+    total = 0.0
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(epoch_seed)
+        module.train()
+        for number, rows in enumerate(rows_of_batches):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(epoch * len(rows_of_batches) + number, n_steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(rows, epoch)
+            fabric.backward(loss)
+            optimizer.step()
+            total += float(loss.detach())
+    module.eval()
+    return total / max(1, len(rows_of_batches))
+
+
+def _keep(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, history: History
+) -> None:
+    state = {f"module.{k}": v for k, v in module.state_dict().items()}
+    for number, entry in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in entry.items()}
+    state["loss"] = torch.tensor(history.loss, dtype=torch.float64)
+    write_bytes(path, save({k: v.detach().cpu().contiguous() for k, v in state.items()}))
+
+
+def _restore(
+    path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer, history: History
+) -> int:
+    if path is None or not path.is_file():
+        return 0
+    state = load(path.read_bytes())
+    weights = {k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")}
+    module.load_state_dict(weights)
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".", 2)
+            entries.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+    history.loss.extend(state["loss"].tolist())
+    return len(history.loss)

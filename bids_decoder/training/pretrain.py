@@ -1,0 +1,204 @@
+"""Cross-subject pretraining of the trunk on the latents of the source people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bids_decoder.config import Network
+from bids_decoder.models.losses import Mix, bimixco, draw_mix, prototype_loss, softclip
+from bids_decoder.models.networks import Trunk
+from bids_decoder.seeds import derive_seed
+from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, join_latents
+from bids_decoder.training.loop import History, Progress, Schedule, make_fabric, train
+from bids_decoder.trials import Person
+
+BATCH_SIZE = 256
+MIXED_SHARE = 1 / 3
+"""Share of the epochs with mixed samples (MindEye2 and TROI: the first third)."""
+
+PRETRAIN_RATE = 2e-3
+
+
+@dataclass(frozen=True, eq=False)
+class LatentScale:
+    """How latents and context are scaled before they enter the trunk.
+
+    Parameters
+    ----------
+    latent_sd : float
+        Root mean square of the source people's latents.
+    log_trials_mean, log_trials_sd : float
+        Of the base-2 logarithm of the number of calibration trials.
+    """
+
+    latent_sd: float
+    log_trials_mean: float
+    log_trials_sd: float
+
+    @classmethod
+    def of(cls, latents: Latents) -> LatentScale:
+        """Take the scale from the latents of the source people."""
+        return cls(
+            float(np.sqrt((latents.values.astype(np.float64) ** 2).mean())) or 1.0,
+            float(latents.log_trials.mean()),
+            float(max(latents.log_trials.std(), 0.5)),
+        )
+
+    def context(self, log_trials: np.ndarray) -> np.ndarray:
+        """Scale the context, kept within two standard deviations of what was trained on."""
+        scaled = (np.asarray(log_trials) - self.log_trials_mean) / self.log_trials_sd
+        return np.clip(scaled, -2, 2).astype(np.float32)[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """The loss of a batch: contrastive for stimuli, prototypes for categories.
+
+    Parameters
+    ----------
+    vectors : Tensor, shape (n_ids, n_latents)
+        Targets in the target space, on the device.
+    is_category : bool
+    alpha : float
+        Shape of the Beta distribution of MixCo.
+    n_mixed_epochs : int
+        Epochs with mixed samples, before SoftCLIP.
+    """
+
+    vectors: Tensor
+    is_category: bool
+    alpha: float
+    n_mixed_epochs: int
+
+    def mix(self, people: np.ndarray, epoch: int, seed: int) -> Mix | None:
+        """Draw how a batch is mixed, or None after the mixed epochs."""
+        if epoch >= self.n_mixed_epochs:
+            return None
+        rng = np.random.default_rng(derive_seed(seed, "mix", epoch, len(people)))
+        drawn = draw_mix(people, self.alpha, 0.5, rng)
+        device = self.vectors.device
+        return Mix(drawn.partner.to(device), drawn.share.to(device))
+
+    def loss(self, embedding: Tensor, rows: Tensor, mix: Mix | None, scale: Tensor) -> Tensor:
+        """Compute the loss of *embedding* (n, n_latents) for target rows (n,)."""
+        if self.is_category:
+            return prototype_loss(embedding, rows, self.vectors, mix, scale)
+        target = self.vectors[rows]
+        if mix is not None:
+            return bimixco(embedding, target, rows[:, None] == rows[None, :], mix, scale)
+        return softclip(embedding, target, scale)
+
+
+def collect_latents(
+    people: Iterable[Person], vectors: np.ndarray, weighting: VoxelWeighting, seed: int
+) -> Latents:
+    """Draw the latents of all source people, one person in memory at a time."""
+    parts = []
+    for number, person in enumerate(people):
+        rng = np.random.default_rng(derive_seed(seed, "episodes", person.label))
+        parts.append(draw_latents(person, number, vectors, weighting, rng))
+    return join_latents(parts)
+
+
+def balanced_batches(people: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Give batches in which every person has the same share, whatever the trial counts.
+
+    Parameters
+    ----------
+    people : ndarray of int, shape (n,)
+    rng : numpy.random.Generator
+
+    Yields
+    ------
+    ndarray of int
+        Row numbers. An epoch has as many rows as there are, people with few trials repeat.
+    """
+    members = [np.flatnonzero(people == number) for number in np.unique(people)]
+    share = max(1, min(BATCH_SIZE, len(people)) // len(members))
+    n_batches = max(1, len(people) // (share * len(members)))
+    queues = [_endless(rows, share * n_batches, rng) for rows in members]
+    for start in range(0, share * n_batches, share):
+        yield np.concatenate([queue[start:start + share] for queue in queues])
+
+
+def _endless(rows: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    rounds = -(-length // len(rows))
+    return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:length]
+
+
+def epochs_for(n_samples: int, wanted: int, steps: int = 1500) -> int:
+    """Give the number of epochs: as wanted, or for about *steps* steps, between 10 and 150."""
+    per_epoch = max(1, n_samples // BATCH_SIZE)
+    return wanted or int(np.clip(round(steps / per_epoch), 10, 150))
+
+
+def pretrain_trunk(
+    latents: Latents,
+    vectors: np.ndarray,
+    is_category: bool,
+    settings: Network,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Trunk, LatentScale, History]:
+    """Train the shared trunk on held-out latents of the source people.
+
+    Parameters
+    ----------
+    latents : Latents
+    vectors : ndarray, shape (n_ids, n_latents)
+        Targets in the target space; test stimuli must not be among the latents.
+    is_category : bool
+    settings : Network
+    seed : int
+    device : str
+    checkpoint : Path, optional
+    progress : callable, optional
+
+    Returns
+    -------
+    Trunk, LatentScale, History
+        The trunk on the CPU in evaluation mode.
+    """
+    scale = LatentScale.of(latents)
+    fabric = make_fabric(device)
+    trunk = build_trunk(vectors.shape[1], settings, seed)
+    trunk.to(fabric.device)
+    values = torch.from_numpy(latents.values / scale.latent_sd).to(fabric.device)
+    context = torch.from_numpy(scale.context(latents.log_trials)).to(fabric.device)
+    rows = torch.from_numpy(latents.target_rows).to(fabric.device)
+    n_epochs = epochs_for(len(values), settings.pretrain_epochs)
+    objective = Objective(
+        torch.from_numpy(vectors.astype(np.float32)).to(fabric.device), is_category,
+        settings.mixco_alpha, round(MIXED_SHARE * n_epochs),
+    )
+
+    def loss_of(batch: np.ndarray, epoch: int) -> Tensor:
+        mix = objective.mix(latents.people[batch], epoch, derive_seed(seed, int(batch[0])))
+        samples = values[batch] if mix is None else mix.apply(values[batch])
+        return objective.loss(trunk(samples, context[batch]), rows[batch], mix, trunk.scale)
+
+    history = train(
+        trunk, loss_of, lambda rng: balanced_batches(latents.people, rng),
+        Schedule(n_epochs, PRETRAIN_RATE, settings.weight_decay),
+        seed=seed, fabric=fabric, checkpoint=checkpoint, progress=progress,
+    )
+    return trunk.cpu().eval(), scale, history
+
+
+def build_trunk(n_latents: int, settings: Network, seed: int) -> Trunk:
+    """Make an untrained trunk, the identity; its random parts follow from *seed*."""
+    hidden = settings.hidden or int(np.clip(2 * n_latents, 32, 1024))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "trunk"))
+        return Trunk(
+            n_latents, n_latents, settings.trunk, hidden, settings.n_blocks, settings.dropout
+        )
