@@ -299,20 +299,17 @@ def _dataset(text: str) -> tuple[str, Path]:
     return path.name, path
 
 
-def _number(
-    kind: type[_Number], minimum: _Number, *, above: bool = False
-) -> Callable[[str], _Number]:
-    """Read numbers of at least (or, with *above*, of more than) *minimum*."""
+def _number(kind: type[_Number], minimum: _Number) -> Callable[[str], _Number]:
+    """Read finite numbers of at least *minimum*."""
 
     def read(text: str) -> _Number:
-        wanted = f"a {'whole ' if kind is int else ''}number"
-        limit = f"{'above' if above else 'of at least'} {minimum}"
+        wanted = f"a {'whole ' if kind is int else ''}number of at least {minimum}"
         try:
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not minimum <= value < float("inf") or (above and value == minimum):
-            raise _bad(f"{text!r} is not {wanted} {limit}", f"give {wanted} {limit}")
+        if value is None or not minimum <= value < float("inf"):
+            raise _bad(f"{text!r} is not {wanted}", f"give {wanted}")
         return value
 
     return read
@@ -572,10 +569,13 @@ def _add_glm(parser: argparse.ArgumentParser) -> None:
         group, "--betas", dest="glm.estimator", choices=ESTIMATORS,
         help="estimator of the response to each trial",
     )
-    _option(group, "--hrf", dest="glm.hrf", metavar="MODEL", help="haemodynamic response")
     _option(
-        group, "--high-pass", dest="glm.high_pass", type=_number(float, 0.0, above=True),
-        metavar="HZ", help="cut-off of the drift model in Hz",
+        group, "--hrf", dest="glm.hrf", metavar="MODEL",
+        help="haemodynamic response: spm, glover, or library01 to library20",
+    )
+    _option(
+        group, "--high-pass", dest="glm.high_pass", type=_number(float, 0.0), metavar="HZ",
+        help="cut-off of the drift model in Hz; 0 for no drift model",
     )
     _option(
         group, "--confounds", dest="glm.confounds", choices=_choices(Glm, "confounds"),

@@ -121,7 +121,7 @@ def test_unknown_level_is_code_17():
     [*CALL, "--nosuch"],
     [*CALL, "--mem"], [*CALL, "--mem", "1X"], [*CALL, "--mem", "0"], [*CALL, "--mem", "-3G"],
     [*CALL, "--nprocs", "0"], [*CALL, "--nprocs", "two"], [*CALL, "--nprocs", "1.5"],
-    [*CALL, "--high-pass", "0"], [*CALL, "--high-pass", "nan"], [*CALL, "--high-pass", "inf"],
+    [*CALL, "--high-pass", "-1"], [*CALL, "--high-pass", "nan"], [*CALL, "--high-pass", "inf"],
     [*CALL, "--device", "gpu"], [*CALL, "--device", "cuda:"],
     [*CALL, "--budget", "3000"], [*CALL, "--budget", "0vox"], [*CALL, "--budget", "2.5vox"],
     [*CALL, "--target", "words"], [*CALL, "--betas", "ols"], [*CALL, "--ignore", "fieldmaps"],
