@@ -1,0 +1,339 @@
+"""A ladder of three improvements over LSA, each tuned on training trials only.
+
+Source: Prince et al. 2022, eLife 11:e77599 (GLMsingle), written anew:
+
+1. each voxel gets the response shape of the library that explains most variance of the on-off
+   model, cross-validated over runs;
+2. principal components of voxels that do not follow the stimuli join the nuisance; their number
+   is the one after which repeats no longer predict each other better;
+3. each voxel gets a ridge fraction by the same criterion, after which scale and offset of the
+   weights are restored.
+
+Different from GLMsingle: the design is a block per run, so runs are solved one by one, and
+trials that are not for training take part in no choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from bids_decoder.glm.base import (
+    Estimates,
+    EstimatorOptions,
+    TrialRun,
+    check_runs,
+    chunks,
+    nuisance_basis,
+    residualise,
+)
+from bids_decoder.glm.hrf import Hrf, get_hrf, hrf_library
+from bids_decoder.glm.least_squares import check_degrees_of_freedom, lsa_weights
+from bids_decoder.glm.onoff import explained_variance, held_in_nuisance
+from bids_decoder.glm.repeats import RepeatScheme, repeat_scheme
+from bids_decoder.glm.ridge import RidgePath
+
+FRACTIONS = np.linspace(0.05, 1.0, 20)
+MAX_COMPONENTS = 10
+SPARE_SCANS = 10
+MAX_SIGNAL_VOXELS = 2000
+POOL_SHARE = 1 / 3
+MIN_POOL = 50
+ENOUGH = 1.05
+
+
+@dataclass(frozen=True)
+class GlmSingle:
+    """The ladder; each rung can be left out.
+
+    Parameters
+    ----------
+    options : EstimatorOptions
+        ``hrf`` is the response where none is chosen from the library. The noise model is
+        always ordinary least squares.
+    fit_hrf, denoise, ridge : bool
+        The rungs.
+    """
+
+    options: EstimatorOptions = field(default_factory=EstimatorOptions)
+    fit_hrf: bool = True
+    denoise: bool = True
+    ridge: bool = True
+
+    def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
+        """Fill *out*; see :class:`bids_decoder.glm.base.SingleTrialEstimator`.
+
+        The maps are ``hrf`` (0 the assumed response, else number in the library) and
+        ``fraction`` (share of the length that ridge keeps).
+        """
+        check_runs(runs, out)
+        for run in runs:
+            check_degrees_of_freedom(run)
+        assumed = get_hrf(self.options.hrf)
+        runs = [replace(run, train=run.train & run.estimable(assumed)) for run in runs]
+        notes = _opening_notes(runs, self.options)
+        shapes, explained = self._choose_shapes(runs, notes)
+        scheme = repeat_scheme([run for run in runs if run.train.any()])
+        if scheme is None:
+            notes.append("nothing repeats among training trials: no denoising, no ridge")
+        else:
+            notes.append(f"cross-validation over repeats of {scheme.note}")
+        state = _Ladder(runs, (assumed, *hrf_library()), shapes, scheme,
+                        self.options.chunk_voxels)
+        if self.denoise and scheme is not None:
+            state.add_components(explained, notes)
+        fraction = state.solve(out, self.ridge and scheme is not None)
+        if self.ridge and scheme is not None:
+            notes.append(f"median ridge fraction {float(np.median(fraction)):.2f}")
+        maps = {"hrf": shapes.astype(np.float32), "fraction": fraction}
+        return Estimates(state.estimable, maps, tuple(notes))
+
+    def _choose_shapes(
+        self, runs: Sequence[TrialRun], notes: list[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        assumed = get_hrf(self.options.hrf)
+        n_training = sum(bool(run.train.any()) for run in runs)
+        library = hrf_library() if self.fit_hrf and n_training else ()
+        explained = explained_variance(runs, (assumed, *library), self.options.chunk_voxels)
+        if not library:
+            notes.append(f"response model {self.options.hrf} in all voxels")
+        else:
+            how = "cross-validated over runs" if n_training > 1 else "fitted within the one run"
+            notes.append(f"response shape per voxel from {len(library)}, {how}")
+        # The assumed response stays where no member of the library does better.
+        return explained.argmax(axis=0), explained.max(axis=0)
+
+
+def _opening_notes(runs: Sequence[TrialRun], options: EstimatorOptions) -> list[str]:
+    n_train = sum(int(run.train.sum()) for run in runs)
+    n_all = sum(run.n_trials for run in runs)
+    notes = [f"{n_train} of {n_all} trials take part in tuning"]
+    if options.noise_model != "ols":
+        notes.append(f"noise model {options.noise_model} is not used: denoising replaces it")
+    return notes
+
+
+class _Ladder:
+    """Runs, the response of each voxel, and the noise components found so far."""
+
+    def __init__(
+        self,
+        runs: Sequence[TrialRun],
+        hrfs: Sequence[Hrf],
+        shapes: np.ndarray,
+        scheme: RepeatScheme | None,
+        chunk_voxels: int,
+    ) -> None:
+        self.runs, self.hrfs, self.shapes = runs, hrfs, shapes
+        self.scheme, self.chunk_voxels = scheme, chunk_voxels
+        self.tuned = [number for number, run in enumerate(runs) if run.train.any()]
+        self.components = [np.zeros((run.timing.n_scans, 0)) for run in runs]
+        self.estimable = tuple(run.estimable(hrfs[0]) for run in runs)
+
+    # -- rung 2 -------------------------------------------------------------------------
+
+    def add_components(self, explained: np.ndarray, notes: list[str]) -> None:
+        """Choose the number of noise components and keep them per run."""
+        pool, signal = noise_pool(explained), signal_voxels(explained)
+        spare = min(
+            r.timing.n_scans - r.nuisance.shape[1] - r.n_trials - SPARE_SCANS for r in self.runs
+        )
+        limit = min(MAX_COMPONENTS, spare)
+        if limit < 1 or len(pool) < MIN_POOL or len(signal) == 0:
+            notes.append(
+                f"no denoising: {max(limit, 0)} components possible, {len(pool)} noise voxels, "
+                f"{len(signal)} voxels that follow the stimuli"
+            )
+            return
+        # For the choice, the responses to test trials are taken out of the noise voxels too.
+        found = {
+            number: self._components(
+                self.runs[number], held_in_nuisance(self.runs[number], self.hrfs[0]), pool, limit
+            )
+            for number in self.tuned
+        }
+        scores = self._score_components(found, signal, limit)
+        n_chosen = fewest_components(scores)
+        for number, run in enumerate(self.runs):
+            self.components[number] = self._components(run, run.nuisance, pool, n_chosen)
+        notes.append(
+            f"{n_chosen} noise components of {len(pool)} voxels; explained variance across "
+            f"repeats {scores[0]:.4f} without, {scores[n_chosen]:.4f} with them"
+        )
+
+    def _components(
+        self, run: TrialRun, nuisance: np.ndarray, pool: np.ndarray, count: int
+    ) -> np.ndarray:
+        basis = nuisance_basis(nuisance)
+        gram = np.zeros((run.timing.n_scans, run.timing.n_scans))
+        for part in chunks(len(pool), self.chunk_voxels):
+            data = np.asarray(run.bold[:, pool[part]], dtype=np.float64)
+            data = residualise(basis, data)
+            norms = np.linalg.norm(data, axis=0)
+            data /= np.where(norms > 0, norms, 1.0)
+            gram += data @ data.T
+        vectors = np.linalg.eigh(gram)[1][:, ::-1][:, :count]
+        signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(count)])
+        return vectors * signs
+
+    def _score_components(
+        self, found: dict[int, np.ndarray], signal: np.ndarray, limit: int
+    ) -> np.ndarray:
+        """Median explained variance across repeats with 0, 1, … components."""
+        assert self.scheme is not None
+        target = self._plain_betas(found, signal, 0)
+        power = np.maximum(self.scheme.power(target), np.finfo(float).tiny)
+        scores = []
+        for count in range(limit + 1):
+            betas = self._plain_betas(found, signal, count) if count else target
+            scores.append(np.median(1 - self.scheme.errors(target, betas) / power))
+        return np.array(scores)
+
+    def _plain_betas(
+        self, found: dict[int, np.ndarray], voxels: np.ndarray, count: int
+    ) -> np.ndarray:
+        parts = []
+        for number in self.tuned:
+            run = self.runs[number]
+            basis = nuisance_basis(np.column_stack([run.nuisance, found[number][:, :count]]))
+            betas = np.empty((int(run.train.sum()), len(voxels)), dtype=np.float32)
+            data = np.asarray(run.bold[:, voxels], dtype=np.float32)
+            for shape in np.unique(self.shapes[voxels]):
+                columns = self.shapes[voxels] == shape
+                trials = residualise(basis, run.regressors(self.hrfs[shape]))
+                weights = lsa_weights(trials)[run.train].astype(np.float32)
+                betas[:, columns] = weights @ data[:, columns]
+            parts.append(betas)
+        return np.concatenate(parts)
+
+    # -- rung 3 and the weights themselves -----------------------------------------------
+
+    def solve(self, out: Sequence[np.ndarray], ridge: bool) -> np.ndarray:
+        """Fill *out* and give the fraction of each voxel, shape (n_voxels,)."""
+        fraction = np.ones(len(self.shapes), dtype=np.float32)
+        for shape in np.unique(self.shapes):
+            paths = [self._path(number, self.hrfs[shape]) for number in range(len(self.runs))]
+            for voxels in self._blocks(int(shape)):
+                if ridge:
+                    fraction[voxels] = self._choose_fractions(paths, voxels)
+                self._fill(paths, voxels, fraction[voxels], out)
+        return fraction
+
+    def _blocks(self, shape: int) -> Iterator[np.ndarray]:
+        members = np.flatnonzero(self.shapes == shape)
+        for part in chunks(len(members), self.chunk_voxels):
+            yield members[part]
+
+    def _path(self, number: int, hrf: Hrf) -> RidgePath:
+        run = self.runs[number]
+        basis = nuisance_basis(np.column_stack([run.nuisance, self.components[number]]))
+        return RidgePath.of(residualise(basis, run.regressors(hrf)))
+
+    def _choose_fractions(self, paths: Sequence[RidgePath], voxels: np.ndarray) -> np.ndarray:
+        assert self.scheme is not None
+        levels = np.repeat(FRACTIONS[:, None], len(voxels), axis=1)
+        prepared = []
+        for number in self.tuned:
+            rotated = paths[number].rotate(np.asarray(self.runs[number].bold[:, voxels]))
+            penalties = paths[number].penalties_for(rotated, levels)
+            prepared.append((paths[number], rotated, penalties, self.runs[number].train))
+
+        def betas(row: int) -> np.ndarray:
+            parts = [path.weights(rot, pen[row])[train] for path, rot, pen, train in prepared]
+            return np.concatenate(parts)
+
+        target = betas(len(FRACTIONS) - 1)
+        errors = [self.scheme.errors(target, betas(row)) for row in range(len(FRACTIONS))]
+        # Ties, as in voxels without signal, go to the least shrinkage.
+        best = len(FRACTIONS) - 1 - np.argmin(np.stack(errors)[::-1], axis=0)
+        return FRACTIONS[best].astype(np.float32)
+
+    def _fill(
+        self, paths: Sequence[RidgePath], voxels: np.ndarray, fraction: np.ndarray,
+        out: Sequence[np.ndarray],
+    ) -> None:
+        plain, shrunk = [], []
+        for path, run in zip(paths, self.runs, strict=True):
+            rotated = path.rotate(np.asarray(run.bold[:, voxels], dtype=np.float32))
+            plain.append(path.weights(rotated, np.zeros(1)))
+            penalty = path.penalties_for(rotated, fraction[None].astype(float))[0]
+            shrunk.append(path.weights(rotated, penalty))
+        slope, offset = np.ones(len(voxels)), np.zeros(len(voxels))
+        if self.tuned:
+            slope, offset = rescaling(
+                np.concatenate([shrunk[n][self.runs[n].train] for n in self.tuned]),
+                np.concatenate([plain[n][self.runs[n].train] for n in self.tuned]),
+            )
+        for number, (place, betas) in enumerate(zip(out, shrunk, strict=True)):
+            usable = self.estimable[number][:, None]
+            place[:, voxels] = np.where(usable, betas * slope + offset, 0.0)
+
+
+def rescaling(shrunk: np.ndarray, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit scale and offset that bring shrunk weights back to the size of plain ones.
+
+    Parameters
+    ----------
+    shrunk, plain : ndarray, shape (n_trials, n_voxels)
+        Training trials.
+
+    Returns
+    -------
+    slope, offset : ndarray, shape (n_voxels,)
+        Least squares; 1 and 0 where the scale would not be positive.
+    """
+    centre, goal = shrunk.mean(axis=0, dtype=float), plain.mean(axis=0, dtype=float)
+    spread = ((shrunk - centre) ** 2).sum(axis=0)
+    joint = ((shrunk - centre) * (plain - goal)).sum(axis=0)
+    sound = (spread > 0) & (joint > 0)
+    slope = np.where(sound, joint / np.where(spread > 0, spread, 1.0), 1.0)
+    return slope, np.where(sound, goal - slope * centre, 0.0)
+
+
+def noise_pool(explained: np.ndarray) -> np.ndarray:
+    """Choose voxels that do not follow the stimuli.
+
+    Parameters
+    ----------
+    explained : ndarray, shape (n_voxels,)
+        Explained variance of the on-off model.
+
+    Returns
+    -------
+    ndarray of int
+        Voxels below zero; the lowest third where fewer than 50 are. Exact zeros, which are
+        voxels without variance, are never taken.
+    """
+    alive = np.flatnonzero(explained != 0)
+    below = alive[explained[alive] < 0]
+    if len(below) >= MIN_POOL:
+        return below
+    order = alive[np.argsort(explained[alive], kind="stable")]
+    return np.sort(order[: int(len(order) * POOL_SHARE)])
+
+
+def signal_voxels(explained: np.ndarray) -> np.ndarray:
+    """Choose up to 2,000 voxels that follow the stimuli best, shape (n_chosen,)."""
+    order = np.argsort(-explained, kind="stable")[:MAX_SIGNAL_VOXELS]
+    return np.sort(order[explained[order] > 0])
+
+
+def fewest_components(scores: np.ndarray) -> int:
+    """Give the smallest number of components that brings nearly all of the gain.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_options,)
+        For 0, 1, 2, … components.
+
+    Returns
+    -------
+    int
+        Zero when no number improves on none (the rule of GLMdenoise).
+    """
+    gain = scores - scores[0]
+    if gain.max() <= 0:
+        return 0
+    return int(np.flatnonzero(gain * ENOUGH >= gain.max())[0])

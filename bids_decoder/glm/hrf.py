@@ -1,0 +1,129 @@
+"""Haemodynamic responses: nilearn's two standards and a library of twenty double gammas.
+
+The library is the grid of all combinations of
+
+* time of the peak: 3.5, 4.25, 5, 6 and 7 s,
+* scale of the gamma densities: 0.7 s (narrow) and 1.0 s (as in SPM),
+* undershoot: none, or one sixth of the positive area, its extremum 10 s after the peak.
+
+A gamma density of mode ``p`` and scale ``b`` has the shape ``1 + p / b``. The member with peak
+5 s, scale 1 s and undershoot is SPM's canonical response.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from nilearn.glm.first_level import glover_hrf, spm_hrf
+from scipy.stats import gamma
+
+from bids_decoder.errors import UsageError
+
+STEP = 0.02
+LENGTH = 32.0
+PEAKS = (3.5, 4.25, 5.0, 6.0, 7.0)
+SCALES = (0.7, 1.0)
+UNDERSHOOTS = (0.0, 1.0 / 6.0)
+UNDERSHOOT_LAG = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Hrf:
+    """One response to a very short event.
+
+    Parameters
+    ----------
+    name : str
+    values : ndarray, shape (n_samples,)
+        Sampled every :data:`STEP` seconds from the onset on; the height is free.
+    """
+
+    name: str
+    values: np.ndarray
+
+    @cached_property
+    def _grid(self) -> np.ndarray:
+        return np.arange(self.values.size + 1) * STEP
+
+    @cached_property
+    def _integral(self) -> np.ndarray:
+        return np.concatenate([[0.0], np.cumsum(self.values)]) * STEP
+
+    def _boxcar(self, times: np.ndarray, duration: np.ndarray | float) -> np.ndarray:
+        started = np.interp(times, self._grid, self._integral)
+        return started - np.interp(times - duration, self._grid, self._integral)
+
+    def _peak(self, duration: float) -> float:
+        times = np.arange(0.0, LENGTH + duration, STEP)
+        return float(np.abs(self._boxcar(times, duration)).max())
+
+    def response(self, times: np.ndarray, durations: np.ndarray) -> np.ndarray:
+        """Give the response to events of some length, each with a peak of exactly one.
+
+        The event is a boxcar; the convolution is done in closed form (difference of two
+        values of the integrated response), so onsets are not rounded to a grid, and the
+        height depends neither on the repetition time nor on the duration.
+
+        Parameters
+        ----------
+        times : ndarray, shape (..., n_trials)
+            Seconds since the onset of each event; may be negative.
+        durations : ndarray, shape (n_trials,)
+            Seconds; zero means an impulse.
+
+        Returns
+        -------
+        ndarray, shape (..., n_trials)
+        """
+        lengths, which = np.unique(np.maximum(durations, STEP), return_inverse=True)
+        peaks = np.array([self._peak(length) for length in lengths])
+        return self._boxcar(times, lengths[which]) / peaks[which]
+
+
+def _double_gamma(peak: float, scale: float, undershoot: float) -> np.ndarray:
+    times = np.arange(0.0, LENGTH, STEP) + STEP / 2
+    positive = gamma.pdf(times, 1 + peak / scale, scale=scale)
+    negative = gamma.pdf(times, 1 + (peak + UNDERSHOOT_LAG) / scale, scale=scale)
+    return positive - undershoot * negative
+
+
+@lru_cache(maxsize=1)
+def hrf_library() -> tuple[Hrf, ...]:
+    """Give the twenty responses, from early to late."""
+    grid = [(p, s, u) for p in PEAKS for s in SCALES for u in UNDERSHOOTS]
+    return tuple(
+        Hrf(f"library{number:02d}", _double_gamma(*shape))
+        for number, shape in enumerate(grid, start=1)
+    )
+
+
+@lru_cache(maxsize=32)
+def get_hrf(name: str) -> Hrf:
+    """Look up a response by name.
+
+    Parameters
+    ----------
+    name : str
+        ``spm``, ``glover`` (nilearn's), or ``library01`` to ``library20``.
+
+    Returns
+    -------
+    Hrf
+
+    Raises
+    ------
+    UsageError
+        For other names.
+    """
+    standard = {"spm": spm_hrf, "glover": glover_hrf}
+    if name in standard:
+        return Hrf(name, standard[name](STEP, oversampling=1, time_length=LENGTH))
+    for hrf in hrf_library():
+        if hrf.name == name:
+            return hrf
+    raise UsageError(
+        f"hrf {name!r}", "no such haemodynamic response",
+        "use spm, glover or one of library01 to library20",
+    )

@@ -1,0 +1,90 @@
+"""z-scores of single-trial responses with statistics of training trials."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bids_decoder.errors import InputError
+
+MIN_TRIALS = 4
+FLAT = 1e-7
+
+
+def zscore_betas(
+    betas: np.ndarray, groups: np.ndarray, train: np.ndarray, *, transductive: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Centre and scale each voxel per session or run.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_trials, n_voxels)
+        Finite. Not changed.
+    groups : ndarray of str, shape (n_trials,)
+        Session or run of each trial.
+    train : ndarray of bool, shape (n_trials,)
+        Trials whose statistics may be used.
+    transductive : bool
+        Normalise a group without any training trial by its own mean and spread, which looks
+        at test trials, though never at what was shown. Report it when it is on.
+
+    Returns
+    -------
+    zscored : ndarray of float32, shape (n_trials, n_voxels)
+        Zero in voxels that are constant over the trials that give the statistics.
+    notes : tuple of str
+        Which statistics each kind of group got.
+
+    Raises
+    ------
+    InputError
+        When there is no training trial, or shapes or values do not fit.
+    """
+    groups, train = np.asarray(groups, dtype=str), np.asarray(train, dtype=bool)
+    _check(betas, groups, train)
+    pooled = _statistics(betas[train])
+    zscored = np.empty(betas.shape, dtype=np.float32)
+    used: dict[str, list[str]] = {}
+    for group in np.unique(groups):
+        members = groups == group
+        rows, how = _rows_for(members, train, transductive)
+        statistics = pooled if rows is None else _statistics(betas[rows])
+        zscored[members] = _apply(betas[members], *statistics)
+        used.setdefault(how, []).append(str(group))
+    return zscored, tuple(f"{how}: {', '.join(names)}" for how, names in used.items())
+
+
+def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray) -> None:
+    fits = betas.ndim == 2 and len(groups) == len(train) == len(betas)
+    if not fits or not train.any() or not np.isfinite(betas).all():
+        raise InputError(
+            "z-scoring of betas",
+            f"betas {betas.shape}, {len(groups)} groups, {int(train.sum())} training trials of "
+            f"{len(train)}; all betas must be finite",
+            "give one group and one flag per trial, at least one training trial, and leave out "
+            "excluded trials",
+        )
+
+
+def _rows_for(
+    members: np.ndarray, train: np.ndarray, transductive: bool
+) -> tuple[np.ndarray | None, str]:
+    """Rows that give the statistics of a group, None for the pooled ones, and a note."""
+    own = members & train
+    if own.sum() >= MIN_TRIALS:
+        return own, "statistics of the group's own training trials"
+    if own.any():
+        return None, f"pooled training statistics (fewer than {MIN_TRIALS} training trials)"
+    if transductive and members.sum() >= MIN_TRIALS:
+        return members, "transductive: the group's own unlabelled statistics"
+    return None, "pooled training statistics (no training trial)"
+
+
+def _statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = rows.mean(axis=0, dtype=np.float64)
+    return mean, rows.std(axis=0, dtype=np.float64)
+
+
+def _apply(rows: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    varies = spread > FLAT * np.abs(mean)
+    factor = np.where(varies, 1.0 / np.where(varies, spread, 1.0), 0.0)
+    return ((rows - mean) * factor).astype(np.float32)

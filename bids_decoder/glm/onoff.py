@@ -1,0 +1,108 @@
+"""The model with one column for all training trials: how well a voxel follows the stimuli.
+
+It serves to choose a response shape per voxel and as map of explained variance. Every other
+trial of the run is projected out with a column of its own, so that its response tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_decoder.glm.base import TrialRun, chunks, nuisance_basis, residualise
+from bids_decoder.glm.hrf import Hrf
+
+
+@dataclass(frozen=True, eq=False)
+class _Probe:
+    """One run under one response shape."""
+
+    basis: np.ndarray
+    column: np.ndarray
+    energy: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Sums of products per run and response shape.
+
+    Shapes: *cross* and *power* (n_runs, n_hrfs, n_voxels), *energy* (n_runs, n_hrfs, 1).
+    """
+
+    cross: np.ndarray
+    power: np.ndarray
+    energy: np.ndarray
+
+
+def held_in_nuisance(run: TrialRun, hrf: Hrf) -> np.ndarray:
+    """Nuisance columns and one column per trial that is not for training."""
+    return np.column_stack([run.nuisance, run.regressors(hrf)[:, ~run.train]])
+
+
+def _probe(run: TrialRun, hrf: Hrf) -> _Probe:
+    basis = nuisance_basis(held_in_nuisance(run, hrf))
+    together = run.regressors(hrf)[:, run.train].sum(axis=1, keepdims=True)
+    column = residualise(basis, together)[:, 0]
+    return _Probe(basis.astype(np.float32), column.astype(np.float32), float(column @ column))
+
+
+def _fit(runs: Sequence[TrialRun], probes: list[list[_Probe]], voxels: slice) -> _Fit:
+    cross, power = [], []
+    for run, shapes in zip(runs, probes, strict=True):
+        data = np.asarray(run.bold[:, voxels], dtype=np.float32)
+        total = np.einsum("sv,sv->v", data, data, dtype=np.float64)
+        cross.append(np.stack([p.column for p in shapes]) @ data)
+        # Without other trials the basis is the same under each shape.
+        unique = shapes if (~run.train).any() else shapes[:1]
+        left = [total - ((p.basis.T @ data).astype(np.float64) ** 2).sum(axis=0) for p in unique]
+        power.append(np.broadcast_to(np.stack(left), (len(shapes), total.size)))
+    energy = np.array([[[p.energy] for p in shapes] for shapes in probes])
+    return _Fit(np.array(cross, dtype=np.float64), np.array(power), energy)
+
+
+def _explained(fit: _Fit) -> np.ndarray:
+    """Explained share of variance per shape and voxel; across runs where there are several."""
+    cross, energy = fit.cross, fit.energy
+    if len(cross) == 1:
+        weight = cross / np.maximum(energy, np.finfo(float).tiny)
+    else:
+        rest = energy.sum(axis=0) - energy
+        weight = (cross.sum(axis=0) - cross) / np.maximum(rest, np.finfo(float).tiny)
+    error = (fit.power - 2 * weight * cross + weight**2 * energy).sum(axis=0)
+    power = fit.power.sum(axis=0)
+    # Voxels without signal are left with rounding errors of the subtraction in float32.
+    alive = power > 1e-9
+    return np.where(alive, 1.0 - error / np.where(alive, power, 1.0), 0.0)
+
+
+def explained_variance(
+    runs: Sequence[TrialRun], hrfs: Sequence[Hrf], chunk_voxels: int = 5000
+) -> np.ndarray:
+    """Give the variance that the training trials explain with one common height per voxel.
+
+    Parameters
+    ----------
+    runs : sequence of TrialRun
+        Runs without training trials are not read.
+    hrfs : sequence of Hrf
+    chunk_voxels : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n_hrfs, n_voxels)
+        Share of the variance left after removing the nuisance. With several runs it is
+        cross-validated (height from the other runs) and may be negative; with one run it is
+        the share within that run. Zero for voxels that do not vary, and everywhere when no
+        trial is for training.
+    """
+    n_voxels = runs[0].bold.shape[1]
+    chosen = [run for run in runs if run.train.any()]
+    result = np.zeros((len(hrfs), n_voxels), dtype=np.float32)
+    probes = [[_probe(run, hrf) for hrf in hrfs] for run in chosen]
+    if not chosen:
+        return result
+    for voxels in chunks(n_voxels, chunk_voxels):
+        result[:, voxels] = _explained(_fit(chosen, probes, voxels))
+    return result
