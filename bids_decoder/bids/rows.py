@@ -1,0 +1,173 @@
+"""Rows of events files: reading them as they really are, choosing and dropping them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.bids.images import is_pointer
+from bids_decoder.bids.writer import read_table
+from bids_decoder.errors import InputError, MissingInputError, UsageError
+
+CONDITION_COLUMNS = ("trial_type", "event_type")
+"""Columns in which datasets mark rows that show no stimulus."""
+
+NO_STIMULUS = frozenset({
+    "rest", "resting", "interrest", "restperiod", "fix", "fixation", "fixationcross", "baseline",
+    "blank", "blanks", "null", "nullevent", "iti", "isi", "catch", "catchtrial", "cue",
+    "response", "buttonpress", "evaluation", "instruction", "instructions",
+})
+"""Values, in lower case and without separators, of rows that never become trials."""
+
+
+def read_events(path: Path) -> pd.DataFrame:
+    """Read an events file.
+
+    Parameters
+    ----------
+    path : Path
+        Any line ends, with or without byte order mark, spaces around names and cells.
+
+    Returns
+    -------
+    DataFrame
+        ``onset`` and ``duration`` as float seconds (NaN where n/a or no number), all other
+        columns as text or None. Rows are in the order of the file.
+
+    Raises
+    ------
+    MissingInputError
+        When the content is not here.
+    InputError
+        When the file is no table or has no ``onset``.
+    """
+    table = _read_text_table(path)
+    if "onset" not in table:
+        raise InputError(
+            str(path), f"has no column onset; columns: {', '.join(table.columns)}",
+            "correct the file: onset and duration are required by BIDS",
+        )
+    return _with_times(table)
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """Read the trial table of a beta series; timing may be absent and becomes NaN."""
+    return _with_times(_read_text_table(path))
+
+
+def _with_times(table: pd.DataFrame) -> pd.DataFrame:
+    for name in ("onset", "duration"):
+        given = table[name] if name in table else pd.Series(None, table.index, dtype=object)
+        table[name] = pd.to_numeric(given, errors="coerce").astype(float)
+    return table
+
+
+def _read_text_table(path: Path) -> pd.DataFrame:
+    if is_pointer(path):
+        raise MissingInputError(
+            str(path), "its content is not here (git-annex pointer)", f"datalad get {path}",
+        )
+    try:
+        return read_table(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            str(path), f"is not readable as a table: {error}",
+            "correct the file: tab-separated UTF-8 text with a header",
+        ) from error
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """One ``--trial-filter``: rows whose *column* has (or has not) one of *values*."""
+
+    column: str
+    values: tuple[str, ...]
+    keep: bool
+
+    def mask(self, table: pd.DataFrame) -> np.ndarray:
+        """Boolean, shape (n_rows,): True for rows that stay. ``n/a`` stands for missing."""
+        cells = table[self.column].astype(object)
+        text = cells.where(cells.notna(), "n/a").astype(str)
+        found = text.isin(self.values).to_numpy()
+        return found if self.keep else ~found
+
+    def __str__(self) -> str:
+        return f"{self.column}{'=' if self.keep else '!='}{'|'.join(self.values)}"
+
+
+def parse_filters(texts: Sequence[str]) -> tuple[RowFilter, ...]:
+    """Parse ``column=a|b`` and ``column!=a``.
+
+    Raises
+    ------
+    UsageError
+        For text that is neither.
+
+    Examples
+    --------
+    >>> [str(f) for f in parse_filters(["event_type = stimulus|image", "run!=3"])]
+    ['event_type=stimulus|image', 'run!=3']
+    """
+    filters = []
+    for text in texts:
+        match = re.fullmatch(r"\s*([^=!]+?)\s*(!?=)\s*(.+?)\s*", text)
+        if match is None:
+            raise UsageError(
+                f"--trial-filter {text}", "is not of the form column=a|b or column!=a",
+                "write for instance --trial-filter event_type=stimulus",
+            )
+        values = tuple(value.strip() for value in match[3].split("|"))
+        filters.append(RowFilter(match[1], values, keep=match[2] == "="))
+    return tuple(filters)
+
+
+def shows_nothing(value: object) -> bool:
+    """Tell whether a condition stands for rest, fixation, catch, cue, response or the like.
+
+    Examples
+    --------
+    >>> shows_nothing("inter_rest"), shows_nothing("Catch"), shows_nothing("restaurant")
+    (True, True, False)
+    """
+    return isinstance(value, str) and re.sub(r"[\s_\-]", "", value).lower() in NO_STIMULUS
+
+
+def drop_rows(
+    table: pd.DataFrame, filters: Sequence[RowFilter], columns: Sequence[str]
+) -> tuple[pd.DataFrame, Counter[str]]:
+    """Leave out rows that the filters refuse or that show nothing, and count them by reason.
+
+    Parameters
+    ----------
+    table : DataFrame
+    filters : sequence of RowFilter
+        Filters on columns that the table lacks refuse nothing; report those beforehand.
+    columns : sequence of str
+        Condition columns in which values such as ``rest`` or ``catch`` mark rows without a
+        stimulus. A value that a filter asks for is never dropped for its name.
+
+    Returns
+    -------
+    kept : DataFrame
+    dropped : Counter
+        Reason to number of rows.
+    """
+    reasons = np.full(len(table), None, dtype=object)
+    for rule in filters:
+        if rule.column in table:
+            reasons[~rule.mask(table) & (reasons == None)] = f"--trial-filter {rule}"  # noqa: E711
+    for name in columns:
+        if name not in table:
+            continue
+        wanted = {v for rule in filters if rule.keep and rule.column == name for v in rule.values}
+        for row, value in enumerate(table[name]):
+            if reasons[row] is None and value not in wanted and shows_nothing(value):
+                reasons[row] = f"{name}={value}"
+    kept = np.array([reason is None for reason in reasons], dtype=bool)
+    return table[kept].reset_index(drop=True), Counter(r for r in reasons if r is not None)
