@@ -92,7 +92,7 @@ class Network:
     """The decoder network and how it is trained."""
 
     decoder: str = "troi"
-    trunk: Literal["residual", "linear"] = "residual"
+    trunk: Literal["residual", "linear"] = "linear"
     hidden: int = 0
     n_blocks: int = 2
     dropout: float = 0.15

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bids_decoder.evaluation.splits import inner_folds
+
 RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
 """Ridge penalties tried, as multiples of the mean eigenvalue of the kernel."""
 
@@ -99,26 +101,21 @@ def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarr
     float
         :data:`DEFAULT_PENALTY` when there are fewer than four runs: the choice would be noise.
     """
-    folds = cross_validation_folds(run_groups)
-    if len(folds) < 4:
+    if len(np.unique(run_groups)) < 4:
         return DEFAULT_PENALTY
     scores = np.zeros(len(RELATIVE_PENALTIES))
-    for test in folds:
-        scores += _fold_scores(kernel, targets, run_groups, test)
+    for train, test in inner_folds(run_groups, 5):
+        scores += _fold_scores(kernel, targets, run_groups, train, test)
     return float(RELATIVE_PENALTIES[int(np.argmax(scores))])
 
 
-def cross_validation_folds(run_groups: np.ndarray, n_folds: int = 5) -> list[np.ndarray]:
-    """Group runs into at most *n_folds* folds; each is a boolean row of its test trials."""
-    runs = np.array(list(dict.fromkeys(run_groups.tolist())))
-    parts = np.array_split(runs, min(n_folds, len(runs)))
-    return [np.isin(run_groups, part) for part in parts]
-
-
 def _fold_scores(
-    kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray, test: np.ndarray
+    kernel: np.ndarray,
+    targets: np.ndarray,
+    run_groups: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
 ) -> np.ndarray:
-    train = ~test
     centre = _run_centring(run_groups[train])
     inner = centre @ kernel[np.ix_(train, train)] @ centre.T
     values, vectors = np.linalg.eigh(inner)
@@ -131,11 +128,12 @@ def _fold_scores(
     scores = []
     for penalty in RELATIVE_PENALTIES:
         predicted = cross @ (projected / (values + penalty * size)[:, None])
-        scores.append(_cosines(predicted, wanted).sum())
+        scores.append(row_cosines(predicted, wanted).sum())
     return np.array(scores)
 
 
-def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def row_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Give the cosine of each row of *left* with the same row of *right*, both (n, d)."""
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     return (left * right).sum(axis=1) / np.maximum(norms, 1e-12)
 
@@ -143,7 +141,7 @@ def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _run_centring(run_groups: np.ndarray) -> np.ndarray:
     """Matrix that takes the mean of each run from its trials; plain centring for tiny runs."""
     n_trials = len(run_groups)
-    runs, member = np.unique(run_groups, return_inverse=True)
+    _, member = np.unique(run_groups, return_inverse=True)
     counts = np.bincount(member)
     if counts.min() < 4:
         return np.eye(n_trials) - 1.0 / n_trials

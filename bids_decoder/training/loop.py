@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,24 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
+@dataclass(frozen=True, eq=False)
+class ParameterGroup:
+    """Parameters that share a learning rate factor.
+
+    Parameters
+    ----------
+    parameters : tuple of Parameter
+    rate_factor : float
+        Times the rate of the schedule.
+    decays : bool
+        Whether weight decay applies.
+    """
+
+    parameters: tuple[nn.Parameter, ...]
+    rate_factor: float = 1.0
+    decays: bool = True
+
+
 @dataclass
 class History:
     """Mean training loss of each epoch, and what the caller adds."""
@@ -83,7 +101,9 @@ def train(
     seed: int,
     fabric: Fabric,
     checkpoint: Path | None = None,
-    after_epoch: Callable[[int], None] | None = None,
+    groups: Sequence[ParameterGroup] | None = None,
+    stop_after: int | None = None,
+    after_epoch: Callable[[int, torch.optim.Optimizer], None] | None = None,
     progress: Progress | None = None,
     seconds_between_checkpoints: float = 60.0,
 ) -> History:
@@ -103,8 +123,12 @@ def train(
     checkpoint : Path, optional
         Where to keep the state, so that a killed training goes on to the same result. A
         checkpoint of another setting must not lie there: give a path that names the setting.
+    groups : sequence of ParameterGroup, optional
+        What to train and how fast; all parameters of *module* alike if absent.
+    stop_after : int, optional
+        End after this many epochs of the schedule.
     after_epoch : callable, optional
-        Called with the number of the finished epoch; may not change the parameters.
+        Called with the number of the finished epoch and the optimizer.
     progress : callable, optional
         Called with (epochs done, epochs in all, loss).
     seconds_between_checkpoints : float
@@ -115,18 +139,24 @@ def train(
     """
     if schedule.n_epochs == 0:
         return History()
-    optimizer = torch.optim.AdamW(
-        module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
+    groups = groups or [ParameterGroup(tuple(module.parameters()))]
+    optimizer = torch.optim.AdamW([
+        {
+            "params": list(group.parameters), "factor": group.rate_factor,
+            "weight_decay": schedule.weight_decay * group.decays,
+        }
+        for group in groups
+    ], lr=schedule.learning_rate)
     history = History()
     start = _restore(checkpoint, module, optimizer, history)
     saved = time.monotonic()
-    for epoch in range(start, schedule.n_epochs):
+    last = schedule.n_epochs if stop_after is None else stop_after
+    for epoch in range(start, last):
         history.loss.append(
             _one_epoch(module, optimizer, loss_of, batches, schedule, epoch, seed, fabric)
         )
         if after_epoch is not None:
-            after_epoch(epoch)
+            after_epoch(epoch, optimizer)
         if progress is not None:
             progress(epoch + 1, schedule.n_epochs, history.loss[-1])
         if checkpoint is not None and time.monotonic() - saved > seconds_between_checkpoints:
@@ -155,7 +185,8 @@ def _one_epoch(
         module.train()
         for number, rows in enumerate(rows_of_batches):
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(epoch * len(rows_of_batches) + number, n_steps)
+                rate = schedule.rate(epoch * len(rows_of_batches) + number, n_steps)
+                group["lr"] = group["factor"] * rate
             optimizer.zero_grad(set_to_none=True)
             loss = loss_of(rows, epoch)
             fabric.backward(loss)
@@ -191,3 +222,11 @@ def _restore(
     optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
     history.loss.extend(state["loss"].tolist())
     return len(history.loss)
+
+
+def shuffled_batches(
+    n_samples: int, batch_size: int, rng: np.random.Generator
+) -> Iterable[np.ndarray]:
+    """Give the rows 0 … n_samples - 1 once each, in random order, in nearly equal batches."""
+    n_batches = max(1, round(n_samples / batch_size))
+    return np.array_split(rng.permutation(n_samples), n_batches)

@@ -1,0 +1,123 @@
+"""The one interface behind which every decoder stands, and the list of them.
+
+A decoder is one module. It says what it needs of a person's trials, learns from the source
+people (``pretrain``), chooses voxels of a new person (``select``), adapts to that person
+(``adapt``), predicts held-out trials and explains itself as maps. All that it learned is a
+:class:`~bids_decoder.models.store.Model`: arrays and a card.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from bids_decoder.config import Network, Troi
+from bids_decoder.errors import UsageError
+from bids_decoder.models.store import Model
+from bids_decoder.training.loop import Progress
+from bids_decoder.training.selectors import Selection
+from bids_decoder.trials import Person, Targets
+
+DECODERS: dict[str, str] = {
+    "troi": "bids_decoder.training.troi:TroiDecoder",
+}
+"""Name on the command line (``--decoder``) -> module and class."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What every fit gets besides the data.
+
+    Parameters
+    ----------
+    network : Network
+    troi : Troi
+    seed : int
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    checkpoint : Path or None
+        Where a long training may keep its state.
+    progress : callable or None
+        Called with (epochs done, epochs in all, loss).
+    """
+
+    network: Network
+    troi: Troi
+    seed: int
+    device: str
+    checkpoint: Path | None = None
+    progress: Progress | None = None
+
+
+class Decoder(ABC):
+    """From single-trial responses to predictions in the target space."""
+
+    name: str
+    needs: str = "betas"
+    """What the decoder reads of a person: single-trial ``betas`` on a voxel grid."""
+
+    @abstractmethod
+    def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
+        """Learn what people share.
+
+        Parameters
+        ----------
+        people : iterable of Person
+            Source people, training trials only; iterated once, one in memory at a time.
+        targets : Targets
+        context : FitContext
+
+        Returns
+        -------
+        Model
+        """
+
+    @abstractmethod
+    def select(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> Selection:
+        """Choose voxels of a person from training trials (stage 1)."""
+
+    @abstractmethod
+    def adapt(
+        self,
+        person: Person,
+        targets: Targets,
+        selection: Selection,
+        pretrained: Model | None,
+        context: FitContext,
+    ) -> Model:
+        """Fit the decoder of a person on the chosen voxels, training trials only (stage 2)."""
+
+    @abstractmethod
+    def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
+        """Predict embeddings (n_trials, n_latents) from betas (n_trials, n_voxels)."""
+
+    @abstractmethod
+    def gallery(self, model: Model, targets: Targets) -> np.ndarray:
+        """Give the targets in the space of the predictions, (n_ids, n_latents)."""
+
+    @abstractmethod
+    def explain(self, model: Model) -> dict[str, np.ndarray]:
+        """Give maps of what the decoder uses, each (n_voxels,), by the value of ``stat-``."""
+
+
+def load_decoder(name: str) -> Decoder:
+    """Import and make the decoder called *name*.
+
+    Raises
+    ------
+    UsageError
+        For a name that is not in :data:`DECODERS`.
+    """
+    if name not in DECODERS:
+        raise UsageError(
+            f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
+        )
+    module, _, attribute = DECODERS[name].partition(":")
+    return getattr(import_module(module), attribute)()

@@ -1,0 +1,250 @@
+"""Voxel selectors: which voxels of a person enter the decoder, and with which weight.
+
+All see training trials only. A selector is a function of one :class:`SelectionTask`; adding
+one is a function and a line in :data:`SELECTORS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bids_decoder.config import Troi
+from bids_decoder.errors import UsageError
+from bids_decoder.evaluation.encoding import encoding_scores
+from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.training.input_layer import (
+    DEFAULT_PENALTY,
+    fit_input_layer,
+    row_cosines,
+)
+from bids_decoder.training.smoothing import FWHM_PER_SD, smooth_within
+from bids_decoder.trials import Person
+
+LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
+"""Default full width of the low-pass filter in voxels: a Gaussian of 0.7 voxel."""
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionTask:
+    """What a selector gets.
+
+    Parameters
+    ----------
+    person : Person
+        Training trials only.
+    wanted : ndarray, shape (n_trials, n_latents)
+        Target of each trial in the target space.
+    settings : Troi
+    learn : callable
+        ``learn(weights, budgets, fwhm_mm) -> LearnedGates`` trains gates through the shared
+        trunk; only selectors that learn call it.
+    seed : int
+    """
+
+    person: Person
+    wanted: np.ndarray
+    settings: Troi
+    learn: Callable[..., Any]
+    seed: int
+
+    @property
+    def fwhm_mm(self) -> float:
+        """Full width of the low-pass filter in millimetres."""
+        if self.settings.lowpass_fwhm_mm is not None:
+            return self.settings.lowpass_fwhm_mm
+        return LOWPASS_VOXELS * float(self.person.grid.voxel_sizes.min())
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The voxels that a selector chose.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (n_voxels,)
+    weights : ndarray of float32, shape (n_voxels,)
+        Prior scale of each voxel in the input layer; zero outside the mask.
+    score : ndarray of float32, shape (n_voxels,)
+        Continuous map behind the mask.
+    notes : dict
+        JSON-able: rule, budget, how the budget was found.
+    history : list of dict
+        One per epoch of learning: epoch, loss, n_voxels.
+    start_weight : ndarray or None, shape (n_voxels, n_latents)
+        Input layer at the end of learning, for stage 2 modes that go on from it.
+    """
+
+    mask: np.ndarray
+    weights: np.ndarray
+    score: np.ndarray
+    notes: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    start_weight: np.ndarray | None = None
+
+
+def select_voxels(task: SelectionTask) -> Selection:
+    """Run the selector that the settings name.
+
+    Raises
+    ------
+    UsageError
+        For a name that is not in :data:`SELECTORS`.
+    """
+    check_selector(task.settings.selector)
+    return SELECTORS[task.settings.selector](task)
+
+
+def check_selector(name: str) -> None:
+    """Raise UsageError when no selector has this name."""
+    if name not in SELECTORS:
+        raise UsageError(f"--troi {name}", "no such voxel selector",
+                         f"use one of: {', '.join(SELECTORS)}")
+
+
+def soft_weights(scores: np.ndarray) -> np.ndarray:
+    """Turn cross-validated encoding correlations into prior scales: the positive part."""
+    return np.maximum(scores, 0).astype(np.float32)
+
+
+def voxel_scores(task: SelectionTask) -> np.ndarray:
+    """Cross-validated encoding correlation of each voxel, low-pass filtered."""
+    person = task.person
+    scores = encoding_scores(person.betas, task.wanted, person.run_groups)
+    return smooth_within(scores, person.grid, task.fwhm_mm).astype(np.float32)
+
+
+def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
+    """Mark the *budget* voxels with the highest scores; ties go to the first voxel."""
+    mask = np.zeros(len(scores), dtype=bool)
+    mask[np.argsort(-scores, kind="stable")[:budget]] = True
+    return mask
+
+
+def find_budget(task: SelectionTask) -> tuple[int, dict[str, Any]]:
+    """Give the number of voxels: as asked for, or by cross-validation over training runs.
+
+    Returns
+    -------
+    int, dict
+        The budget, and notes with the score of every candidate.
+    """
+    settings, grid = task.settings, task.person.grid
+    if settings.budget_voxels is not None:
+        return min(settings.budget_voxels, grid.n_voxels), {"budget_rule": "given in voxels"}
+    if settings.budget_mm3 is not None:
+        count = round(settings.budget_mm3 / grid.voxel_volume)
+        return int(np.clip(count, 1, grid.n_voxels)), {"budget_rule": "given in mm3"}
+    return _budget_by_cross_validation(task)
+
+
+def _budget_by_cross_validation(task: SelectionTask) -> tuple[int, dict[str, Any]]:
+    candidates = budget_candidates(task.person.grid.n_voxels)
+    if len(np.unique(task.person.run_groups)) < 2:
+        middle = candidates[len(candidates) // 2]
+        return middle, {"budget_rule": "one training run: the middle candidate"}
+    folds = inner_folds(task.person.run_groups, 3)
+    scores = sum(_budget_fold(task, train, test, candidates) for train, test in folds) / len(folds)
+    # The smallest budget that is as good as the best, for a map that says something.
+    good = scores >= scores.max() - 0.01 * abs(scores.max())
+    chosen = candidates[int(np.flatnonzero(good)[0])]
+    listed = {str(c): round(float(s), 4) for c, s in zip(candidates, scores, strict=True)}
+    return chosen, {"budget_rule": "cross-validation over training runs", "budget_scores": listed}
+
+
+def budget_candidates(n_voxels: int) -> list[int]:
+    """Give candidate budgets: all voxels, then by factors of the square root of two down."""
+    counts = [round(n_voxels / 2 ** (step / 2)) for step in range(13)]
+    return sorted({count for count in counts if count >= min(n_voxels, 30)})
+
+
+def _budget_fold(
+    task: SelectionTask, train: np.ndarray, test: np.ndarray, candidates: list[int]
+) -> np.ndarray:
+    person = task.person
+    inner = person.subset(train)
+    inner_task = SelectionTask(inner, task.wanted[train], task.settings, task.learn, task.seed)
+    scores = voxel_scores(inner_task)
+    wanted = task.wanted[test] - task.wanted[train].mean(axis=0)
+    results = []
+    for budget in candidates:
+        weights = soft_weights(scores) * top_mask(scores, budget)
+        fit = fit_input_layer(
+            inner.betas, inner_task.wanted, inner.run_groups, weights, penalty=DEFAULT_PENALTY
+        )
+        results.append(float(row_cosines(fit.latents(person.betas[test]), wanted).mean()))
+    return np.array(results)
+
+
+def _select_all(task: SelectionTask) -> Selection:
+    count = task.person.grid.n_voxels
+    ones = np.ones(count, dtype=np.float32)
+    return Selection(ones > 0, ones, ones, {"rule": "all voxels", "budget": count})
+
+
+def _select_random(task: SelectionTask) -> Selection:
+    budget, notes = find_budget(task)
+    scores = np.random.default_rng(task.seed).random(task.person.grid.n_voxels)
+    mask = top_mask(scores, budget)
+    return Selection(mask, mask.astype(np.float32), scores.astype(np.float32),
+                     {"rule": "random", "budget": budget, **notes})
+
+
+def _select_encoding(task: SelectionTask) -> Selection:
+    budget, notes = find_budget(task)
+    scores = voxel_scores(task)
+    mask = top_mask(scores, budget)
+    return Selection(mask, mask.astype(np.float32), scores,
+                     {"rule": "top cross-validated encoding score", "budget": budget, **notes})
+
+
+def _select_soft(task: SelectionTask) -> Selection:
+    scores = voxel_scores(task)
+    weights = soft_weights(scores)
+    return Selection(weights > 0, weights, scores,
+                     {"rule": "all voxels, weighted by encoding score",
+                      "budget": int((weights > 0).sum())})
+
+
+def _select_troi(task: SelectionTask) -> Selection:
+    budget, notes = find_budget(task)
+    weights = soft_weights(voxel_scores(task))
+    budget = min(budget, int((weights > 0).sum()))
+    shrinking = budget_schedule(int((weights > 0).sum()), budget, task.settings.epochs)
+    learned = task.learn(weights, shrinking, task.fwhm_mm)
+    mask = np.zeros(len(weights), dtype=bool)
+    mask[learned.kept] = True
+    return Selection(
+        mask, weights * mask, learned.score,
+        {"rule": "trainable gates, shrinking budget", "budget": budget,
+         "lowpass_fwhm_mm": round(task.fwhm_mm, 3), "epochs": task.settings.epochs, **notes},
+        learned.history, learned.weight,
+    )
+
+
+def budget_schedule(n_voxels: int, budget: int, n_epochs: int) -> list[int]:
+    """Give how many voxels stay after each epoch: geometric from all of them to the budget.
+
+    Examples
+    --------
+    >>> budget_schedule(800, 100, 3)
+    [400, 200, 100]
+    """
+    ratio = budget / n_voxels
+    return [
+        max(budget, round(n_voxels * ratio ** ((epoch + 1) / n_epochs)))
+        for epoch in range(n_epochs)
+    ]
+
+
+SELECTORS: dict[str, Callable[[SelectionTask], Selection]] = {
+    "troi-budget": _select_troi,
+    "encoding": _select_encoding,
+    "soft": _select_soft,
+    "random": _select_random,
+    "all": _select_all,
+}
+"""Name on the command line (``--troi``) -> selector."""

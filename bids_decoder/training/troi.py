@@ -1,0 +1,199 @@
+"""The default decoder: shared trunk, trainable region of interest, closed-form input layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from bids_decoder.config import Network
+from bids_decoder.evaluation.encoding import encoding_scores
+from bids_decoder.evaluation.splits import assert_no_test
+from bids_decoder.models.networks import Trunk
+from bids_decoder.models.store import Model
+from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
+from bids_decoder.training.decoders import Decoder, FitContext
+from bids_decoder.training.episodes import VoxelWeighting
+from bids_decoder.training.finetune import Adaptation, SharedModel
+from bids_decoder.training.input_layer import InputFit
+from bids_decoder.training.pretrain import (
+    LatentScale,
+    build_trunk,
+    collect_latents,
+    pretrain_trunk,
+)
+from bids_decoder.training.selectors import Selection, SelectionTask, select_voxels, soft_weights
+from bids_decoder.trials import Person, Targets
+
+MAX_COMPONENTS = 256
+
+
+class TroiDecoder(Decoder):
+    """Trainable region of interest on a trunk that is pretrained across people."""
+
+    name = "troi"
+
+    def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
+        """Learn target space and trunk from the source people; see :class:`Decoder`."""
+        seen = _Seen()
+        people = list(seen.watch(people))
+        space = _fit_space(targets, [p.target_rows for p in people])
+        vectors = space.transform(targets.vectors)
+        weighting = voxel_weighting(context.network.source_voxels)
+        latents = collect_latents(people, vectors, weighting, context.seed)
+        trunk, scale, history = pretrain_trunk(
+            latents, vectors, targets.kind == "category", context.network,
+            seed=context.seed, device=context.device, checkpoint=context.checkpoint,
+            progress=context.progress,
+        )
+        card = {
+            "decoder": self.name, "participants": seen.labels, "n_trials": seen.n_trials,
+            "n_episode_trials": len(latents.values), "stimuli_seen": seen.stimuli(targets),
+            "target_kind": targets.kind, "loss": [round(v, 6) for v in history.loss],
+            **_shared_card(trunk, scale, context.network),
+        }
+        return Model(_shared_tensors(trunk, space), card)
+
+    def select(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> Selection:
+        """Choose voxels with the selector of the settings; see :class:`Decoder`."""
+        adaptation = _adaptation(person, targets, pretrained, context)
+        return select_voxels(SelectionTask(
+            person, adaptation.wanted, context.troi, adaptation.learn_gates, context.seed
+        ))
+
+    def adapt(
+        self,
+        person: Person,
+        targets: Targets,
+        selection: Selection,
+        pretrained: Model | None,
+        context: FitContext,
+    ) -> Model:
+        """Fit the input layer on the selection; see :class:`Decoder`."""
+        space, shared = _shared(person, targets, pretrained, context)
+        adaptation = Adaptation(
+            person, shared, context.network, seed=context.seed, device=context.device
+        )
+        fit, history, notes = adaptation.fit_weights(
+            selection.weights, selection.start_weight, context.troi.stage2
+        )
+        card = {
+            "decoder": self.name, "participant": person.label, "n_trials": fit.n_trials,
+            "target_kind": targets.kind, "pretrained": pretrained is not None,
+            "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
+            "history": history, "selection": selection.notes, **notes,
+            **_shared_card(shared.trunk, shared.scale, context.network),
+        }
+        tensors = _shared_tensors(shared.trunk.cpu(), space)
+        return Model(
+            {**tensors, "input.weight": fit.weight, "input.bias": fit.bias}, card
+        )
+
+    def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
+        """Predict embeddings from betas; see :class:`Decoder`."""
+        layer = model.part("input")
+        fit = InputFit(layer["weight"], layer["bias"], 0.0, int(model.card["n_trials"]))
+        shared = _restore_shared(model, np.zeros((1, fit.weight.shape[1]), np.float32), False)
+        return shared.embed(fit.latents(betas), fit.n_trials)
+
+    def gallery(self, model: Model, targets: Targets) -> np.ndarray:
+        """Give the targets in the target space of the model; see :class:`Decoder`."""
+        return _restore_space(model).transform(targets.vectors)
+
+    def explain(self, model: Model) -> dict[str, np.ndarray]:
+        """Give the norm of each voxel's row of the input layer; see :class:`Decoder`."""
+        return {"weight": np.linalg.norm(model.part("input")["weight"], axis=1)}
+
+
+class _Seen:
+    """Collects who and what went into pretraining while the people pass by."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.n_trials: dict[str, int] = {}
+        self.rows: set[int] = set()
+
+    def watch(self, people: Iterable[Person]) -> Iterable[Person]:
+        for person in people:
+            assert_no_test(person.trials, np.arange(len(person.trials)))
+            self.labels.append(person.label)
+            self.n_trials[person.label] = len(person.trials)
+            self.rows |= set(person.target_rows.tolist())
+            yield person
+
+    def stimuli(self, targets: Targets) -> list[str]:
+        return [targets.ids[row] for row in sorted(self.rows)]
+
+
+def voxel_weighting(name: str) -> VoxelWeighting:
+    """Give the voxel weighting of the source people: ``encoding`` scores or ``all`` alike."""
+    if name == "all":
+        return lambda person, wanted: None
+    return lambda person, wanted: soft_weights(
+        encoding_scores(person.betas, wanted, person.run_groups)
+    )
+
+
+def _adaptation(
+    person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+) -> Adaptation:
+    _, shared = _shared(person, targets, pretrained, context)
+    return Adaptation(person, shared, context.network, seed=context.seed, device=context.device)
+
+
+def _shared(
+    person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+) -> tuple[TargetSpace, SharedModel]:
+    """Take the shared part from the pretrained model, or learn it from this person alone."""
+    assert_no_test(person.trials, np.arange(len(person.trials)))
+    is_category = targets.kind == "category"
+    if pretrained is not None:
+        space = _restore_space(pretrained)
+        return space, _restore_shared(pretrained, space.transform(targets.vectors), is_category)
+    space = _fit_space(targets, [person.target_rows])
+    vectors = space.transform(targets.vectors)
+    latents = collect_latents(
+        [person], vectors, voxel_weighting(context.network.source_voxels), context.seed
+    )
+    trunk, scale, _ = pretrain_trunk(
+        latents, vectors, is_category, context.network, seed=context.seed, device=context.device
+    )
+    return space, SharedModel(trunk, scale, vectors, is_category)
+
+
+def _fit_space(targets: Targets, rows_of_people: list[np.ndarray]) -> TargetSpace:
+    rows = np.unique(np.concatenate(rows_of_people))
+    limit = None if targets.kind == "category" else min(MAX_COMPONENTS, len(rows) - 1)
+    space = fit_target_space(targets.vectors[rows], limit, variance=0.99)
+    return space
+
+
+def _shared_tensors(trunk: Trunk, space: TargetSpace) -> dict[str, np.ndarray]:
+    state = {f"trunk.{k}": v.detach().cpu().numpy() for k, v in trunk.state_dict().items()}
+    return {
+        **state, "space.mean": space.mean, "space.components": space.components,
+        "space.explained": space.explained,
+    }
+
+
+def _shared_card(trunk: Trunk, scale: LatentScale, network: Network) -> dict[str, Any]:
+    n_latents = int(trunk.projector.shape[0])
+    return {"n_latents": n_latents, "scale": asdict(scale), "network": asdict(network)}
+
+
+def _restore_space(model: Model) -> TargetSpace:
+    part = model.part("space")
+    return TargetSpace(part["mean"], part["components"], part["explained"])
+
+
+def _restore_shared(model: Model, vectors: np.ndarray, is_category: bool) -> SharedModel:
+    trunk = build_trunk(model.card["n_latents"], Network(**model.card["network"]), seed=0)
+    trunk.load_state_dict({k: torch.from_numpy(v) for k, v in model.part("trunk").items()})
+    return SharedModel(
+        trunk.eval(), LatentScale(**model.card["scale"]), vectors, is_category
+    )
