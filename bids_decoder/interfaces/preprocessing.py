@@ -1,0 +1,470 @@
+"""Nodes of preprocessing: read files, call :mod:`bids_decoder.preprocessing`, write files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+from threadpoolctl import threadpool_limits
+
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.files import atomic_path
+from bids_decoder.preprocessing import confounds as confounds_
+from bids_decoder.preprocessing import masks, motion, registration, slice_timing
+from bids_decoder.preprocessing.bias import correct_bias
+from bids_decoder.preprocessing.geometry import apply_affine
+from bids_decoder.preprocessing.reference import robust_reference
+from bids_decoder.preprocessing.registration import Picture
+from bids_decoder.preprocessing.resampling import Grid, resample_series, resample_volume
+from bids_decoder.preprocessing.series import usable_values
+from bids_decoder.preprocessing.templates import OutputSpace, load_template
+
+
+class _Step(SimpleInterface):
+    """A node that computes with one thread: sums over several threads do not repeat exactly."""
+
+    def _run_interface(self, runtime: Any) -> Any:
+        self.folder = Path(runtime.cwd)
+        with threadpool_limits(limits=1):
+            results = self._compute(self.inputs)
+        self._results |= {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in results.items()
+        }
+        return runtime
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+def _read(path: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    image = nib.load(path)
+    values, notes = usable_values(np.asanyarray(image.dataobj))
+    return values, np.asarray(image.affine, dtype=float), notes
+
+
+def _read_mask(path: str) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj) > 0
+
+
+def _picture(image_file: str, mask_file: str) -> Picture:
+    volume, affine, _ = _read(image_file)
+    return Picture(volume, affine, _read_mask(mask_file))
+
+
+def _grid(path: str) -> Grid:
+    image = nib.load(path)
+    return Grid(tuple(image.shape[:3]), np.asarray(image.affine, dtype=float))
+
+
+class _SeededSpec(BaseInterfaceInputSpec):
+    seed = traits.Int(1, usedefault=True, desc="seed of ANTs")
+
+
+class _CorrectBiasIn(_SeededSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1w or BOLD reference")
+
+
+class _ImageOut(TraitedSpec):
+    out_file = File(exists=True, desc="the result")
+
+
+class CorrectBias(_Step):
+    """Remove the bias field; see :func:`bids_decoder.preprocessing.bias.correct_bias`."""
+
+    input_spec = _CorrectBiasIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        volume, affine, _ = _read(inputs.in_file)
+        volume = volume[..., 0] if volume.ndim == 4 else volume
+        corrected = correct_bias(np.clip(volume, 0, None), affine, inputs.seed)
+        return {"out_file": save_nifti(self.folder / "corrected.nii.gz", corrected, affine)}
+
+
+class _AverageIn(_SeededSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="T1w, bias removed")
+
+
+class AverageT1w(_Step):
+    """Average several T1w images of a person on the grid of the first; one is kept as it is."""
+
+    input_spec = _AverageIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        volume, affine, _ = _read(inputs.in_files[0])
+        if len(inputs.in_files) > 1:
+            volume = self._average(volume, affine, inputs)
+        return {"out_file": save_nifti(self.folder / "T1w.nii.gz", volume, affine)}
+
+    @staticmethod
+    def _average(volume: np.ndarray, affine: np.ndarray, inputs: Any) -> np.ndarray:
+        fixed = Picture(volume, affine, masks.t1w_brain_mask(volume, affine, inputs.seed))
+        level = float(np.median(volume[fixed.mask]))
+        total = volume / level
+        for path in inputs.in_files[1:]:
+            other, other_affine, _ = _read(path)
+            mask = masks.t1w_brain_mask(other, other_affine, inputs.seed)
+            moving = Picture(other, other_affine, mask)
+            matrix = registration.register_rigid(fixed, moving, "correlation")
+            aligned = resample_volume(other, other_affine, Grid(volume.shape, affine), matrix)
+            total += np.clip(aligned, 0, None) / float(np.median(other[mask]))
+        return (total * level / len(inputs.in_files)).astype(np.float32)
+
+
+class _MaskIn(_SeededSpec):
+    in_file = File(exists=True, mandatory=True, desc="image, bias removed")
+
+
+class _MaskOut(TraitedSpec):
+    mask_file = File(exists=True, desc="brain mask")
+    brain_file = File(exists=True, desc="the image, zero outside the brain")
+
+
+class T1wBrainMask(_Step):
+    """Find the brain in a T1w image."""
+
+    input_spec = _MaskIn
+    output_spec = _MaskOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        volume, affine, _ = _read(inputs.in_file)
+        mask = masks.t1w_brain_mask(volume, affine, inputs.seed)
+        brain = np.where(mask, np.clip(volume, 0, None), 0)
+        return {
+            "mask_file": save_nifti(self.folder / "mask.nii.gz", mask, affine),
+            "brain_file": save_nifti(self.folder / "brain.nii.gz", brain, affine),
+        }
+
+
+class EpiBrainMask(_Step):
+    """Find the brain in a BOLD reference."""
+
+    input_spec = _MaskIn
+    output_spec = _MaskOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        volume, affine, _ = _read(inputs.in_file)
+        mask = masks.epi_brain_mask(volume, affine, inputs.seed)
+        brain = np.where(mask, volume, 0)
+        return {
+            "mask_file": save_nifti(self.folder / "mask.nii.gz", mask, affine),
+            "brain_file": save_nifti(self.folder / "brain.nii.gz", brain, affine),
+        }
+
+
+class SegmentTissues(_Step):
+    """Label CSF, grey and white matter in a T1w brain."""
+
+    input_spec = _MaskIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        brain, affine, _ = _read(inputs.in_file)
+        labels = masks.segment_tissues(brain, affine, inputs.seed)
+        return {"out_file": save_nifti(self.folder / "dseg.nii.gz", labels, affine)}
+
+
+class _TemplateIn(_SeededSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1w brain")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask of the T1w")
+    space = traits.Str(mandatory=True, desc="name of the template")
+    resolution = traits.Int(2, usedefault=True, desc="TemplateFlow's res")
+
+
+class _TwoWaysOut(TraitedSpec):
+    forward_file = File(exists=True, desc="to draw the first image on the second's grid")
+    inverse_file = File(exists=True, desc="the way back")
+
+
+class RegisterToTemplate(_Step):
+    """Warp a T1w brain to a template."""
+
+    input_spec = _TemplateIn
+    output_spec = _TwoWaysOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        template = load_template(OutputSpace(inputs.space, inputs.resolution))
+        found = {
+            "forward_file": self.folder / "forward.h5", "inverse_file": self.folder / "inverse.h5",
+        }
+        t1w = _picture(inputs.in_file, inputs.mask_file)
+        registration.register_template(t1w, template, *found.values(), seed=inputs.seed)
+        return found
+
+
+class _TemplateGridIn(BaseInterfaceInputSpec):
+    space = traits.Str(mandatory=True, desc="name of the template")
+    resolution = traits.Int(2, usedefault=True, desc="TemplateFlow's res")
+
+
+class TemplateGrid(_Step):
+    """Write the brain of a template, whose grid the outputs take."""
+
+    input_spec = _TemplateGridIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        template = load_template(OutputSpace(inputs.space, inputs.resolution))
+        path = self.folder / "template.nii.gz"
+        return {"out_file": save_nifti(path, template.volume, template.affine)}
+
+
+class _T1wGridIn(BaseInterfaceInputSpec):
+    t1w_file = File(exists=True, mandatory=True, desc="box of the grid")
+    boldref_file = File(exists=True, mandatory=True, desc="voxel sizes of the grid")
+
+
+class T1wGrid(_Step):
+    """Give the box of the T1w image with the voxel sizes of the BOLD."""
+
+    input_spec = _T1wGridIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        volume, affine, _ = _read(inputs.t1w_file)
+        sizes = np.array(nib.load(inputs.boldref_file).header.get_zooms()[:3], dtype=float)
+        grid = Grid(volume.shape, affine).with_voxel_sizes(sizes)
+        small = resample_volume(volume, affine, grid, order=1)
+        return {"out_file": save_nifti(self.folder / "grid.nii.gz", small, grid.affine)}
+
+
+class _ReferenceIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="raw BOLD")
+    n_dummy = traits.Int(desc="volumes before the steady state; found if absent")
+
+
+class _ReferenceOut(TraitedSpec):
+    out_file = File(exists=True, desc="reference of the run")
+    n_dummy = traits.Int(desc="volumes before the steady state")
+    notes = traits.List(traits.Str, desc="what was mended in the data")
+
+
+class RunReference(_Step):
+    """Make the reference of a run; see :mod:`bids_decoder.preprocessing.reference`."""
+
+    input_spec = _ReferenceIn
+    output_spec = _ReferenceOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        series, affine, notes = _read(inputs.in_file)
+        n_dummy = inputs.n_dummy if isdefined(inputs.n_dummy) else None
+        found = robust_reference(series, affine, n_dummy=n_dummy)
+        path = save_nifti(self.folder / "boldref.nii.gz", found.image, affine)
+        return {"out_file": path, "n_dummy": found.n_dummy, "notes": list(notes)}
+
+
+class _MotionIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="raw BOLD")
+    boldref_file = File(exists=True, mandatory=True, desc="reference on the same grid")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask of the reference")
+
+
+class _MotionOut(TraitedSpec):
+    matrices_file = File(exists=True, desc="reference to volumes, mm, (n_volumes, 4, 4)")
+    notes = traits.List(traits.Str, desc="why motion was not estimated")
+
+
+class HeadMotion(_Step):
+    """Align every volume to the reference of its run."""
+
+    input_spec = _MotionIn
+    output_spec = _MotionOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        series, affine, _ = _read(inputs.in_file)
+        reference, _, _ = _read(inputs.boldref_file)
+        mask = _read_mask(inputs.mask_file)
+        found = motion.estimate_motion(series, affine, reference, mask)
+        path = self.folder / "motion.npy"
+        with atomic_path(path) as temporary:
+            np.save(temporary, found.matrices, allow_pickle=False)
+        return {"matrices_file": path, "notes": list(found.notes)}
+
+
+class _SliceTimingIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="raw BOLD")
+    slice_times = traits.List(traits.Float, mandatory=True, desc="seconds, one per slice")
+    t_r = traits.Float(mandatory=True, desc="seconds between volumes")
+    slice_time_ref = traits.Float(0.5, usedefault=True, desc="0 first slice, 1 last")
+    direction = traits.Str("k", usedefault=True, desc="SliceEncodingDirection")
+    n_skip = traits.Int(0, usedefault=True, desc="volumes left as they are")
+
+
+class CorrectSliceTiming(_Step):
+    """Move all slices to one time."""
+
+    input_spec = _SliceTimingIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        series, affine, _ = _read(inputs.in_file)
+        corrected = slice_timing.correct_slice_timing(
+            series, inputs.slice_times, inputs.t_r, slice_time_ref=inputs.slice_time_ref,
+            direction=inputs.direction, n_skip=inputs.n_skip,
+        )
+        path = self.folder / "timed.nii"
+        return {"out_file": save_nifti(path, corrected, affine, t_r=inputs.t_r)}
+
+
+class _RigidIn(_SeededSpec):
+    in_file = File(exists=True, mandatory=True, desc="first image")
+    mask_file = File(exists=True, mandatory=True, desc="its brain mask")
+    target_file = File(exists=True, mandatory=True, desc="second image")
+    target_mask_file = File(exists=True, mandatory=True, desc="its brain mask")
+
+
+class _RigidStep(_Step):
+    input_spec = _RigidIn
+    output_spec = _TwoWaysOut
+
+    def _write(self, first_to_second: np.ndarray) -> dict[str, Any]:
+        back = np.linalg.inv(first_to_second)
+        return {
+            "forward_file": registration.save_matrix(self.folder / "forward.txt", back),
+            "inverse_file": registration.save_matrix(self.folder / "inverse.txt", first_to_second),
+        }
+
+
+class RegisterRuns(_RigidStep):
+    """Align the reference of a run to the reference of the person."""
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        run = _picture(inputs.in_file, inputs.mask_file)
+        person = _picture(inputs.target_file, inputs.target_mask_file)
+        return self._write(np.linalg.inv(registration.align_runs(person, run)))
+
+
+class RegisterToT1w(_RigidStep):
+    """Align the reference of the person to the T1w image, bias removed from the first."""
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        bold = _picture(inputs.in_file, inputs.mask_file)
+        even = correct_bias(np.clip(bold.volume, 0, None), bold.affine, inputs.seed)
+        t1w = _picture(inputs.target_file, inputs.target_mask_file)
+        return self._write(registration.register_rigid(Picture(even, bold.affine, bold.mask), t1w))
+
+
+class _ResampleIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="raw or slice-time corrected BOLD")
+    matrices_file = File(exists=True, mandatory=True, desc="motion")
+    boldref_file = File(exists=True, mandatory=True, desc="reference of the run")
+    grid_file = File(exists=True, mandatory=True, desc="image on the grid of the output")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask of the person")
+    run_file = File(exists=True, desc="transform person to run; none for the first run")
+    space_files = InputMultiObject(
+        File(exists=True), desc="transforms from the output grid to the person, in this order"
+    )
+    t_r = traits.Float(mandatory=True, desc="seconds between volumes")
+    metadata = traits.Dict(desc="sidecar known beforehand")
+    notes = traits.List(traits.Str, desc="added to the sidecar")
+
+
+class _ResampleOut(TraitedSpec):
+    out_file = File(exists=True, desc="preprocessed series")
+    boldref_file = File(exists=True, desc="reference on the output grid")
+    mask_file = File(exists=True, desc="brain inside the field of view of all volumes")
+    metadata = traits.Dict(desc="sidecar of the series")
+
+
+class ResampleBold(_Step):
+    """Draw a run on an output grid through all its transforms at once."""
+
+    input_spec = _ResampleIn
+    output_spec = _ResampleOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        series, affine, _ = _read(inputs.in_file)
+        grid = _grid(inputs.grid_file)
+        points = self._person_points(inputs, grid)
+        to_run = np.eye(4)
+        if isdefined(inputs.run_file):
+            to_run = registration.read_matrix(Path(inputs.run_file))
+        matrices = np.load(inputs.matrices_file, allow_pickle=False) @ to_run
+        bold, covered = resample_series(series, affine, grid, matrices, points)
+        boldref, boldref_affine, _ = _read(inputs.boldref_file)
+        reference = resample_volume(boldref, boldref_affine, grid, to_run, points=points)
+        brain, brain_affine = _read_mask(inputs.mask_file), _grid(inputs.mask_file).affine
+        mask = resample_volume(brain.astype(np.uint8), brain_affine, grid, points=points, order=0)
+        mask = (mask > 0) & covered & (bold.max(axis=3) > bold.min(axis=3))
+        metadata = dict(inputs.metadata) if isdefined(inputs.metadata) else {}
+        if isdefined(inputs.notes) and inputs.notes:
+            metadata["Notes"] = list(dict.fromkeys(inputs.notes))
+        return {
+            "out_file": save_nifti(
+                self.folder / "bold.nii.gz", bold, grid.affine, t_r=inputs.t_r
+            ),
+            "boldref_file": save_nifti(self.folder / "boldref.nii.gz", reference, grid.affine),
+            "mask_file": save_nifti(self.folder / "mask.nii.gz", mask, grid.affine),
+            "metadata": metadata,
+        }
+
+    @staticmethod
+    def _person_points(inputs: Any, grid: Grid) -> np.ndarray | None:
+        if not isdefined(inputs.space_files) or not inputs.space_files:
+            return None
+        first, *further = inputs.space_files
+        points = registration.warped_points(Path(first), grid)
+        for path in further:
+            points = apply_affine(registration.read_matrix(Path(path)), points)
+        return points
+
+
+class _ConfoundsIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="preprocessed series")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask on its grid")
+    matrices_file = File(exists=True, mandatory=True, desc="motion")
+    run_boldref_file = File(exists=True, mandatory=True, desc="grid of the raw run")
+    dseg_file = File(exists=True, desc="tissues on the T1w grid")
+    to_t1w_file = File(exists=True, desc="transform: points of the person's BOLD to T1w")
+    n_dummy = traits.Int(0, usedefault=True, desc="volumes before the steady state")
+    t_r = traits.Float(mandatory=True, desc="seconds between volumes")
+    fd_threshold = traits.Float(0.5, usedefault=True, desc="mm")
+    dvars_threshold = traits.Float(1.5, usedefault=True, desc="standardised")
+
+
+class _ConfoundsOut(TraitedSpec):
+    out_file = File(exists=True, desc="table")
+    metadata = traits.Dict(desc="sidecar")
+
+
+class Confounds(_Step):
+    """Gather the nuisance regressors of a run."""
+
+    input_spec = _ConfoundsIn
+    output_spec = _ConfoundsOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        bold, affine, _ = _read(inputs.in_file)
+        brain = _read_mask(inputs.mask_file)
+        raw = _grid(inputs.run_boldref_file)
+        matrices = np.load(inputs.matrices_file, allow_pickle=False)
+        tissues = None
+        if isdefined(inputs.dseg_file) and isdefined(inputs.to_t1w_file):
+            labels = np.asarray(nib.load(inputs.dseg_file).dataobj)
+            to_t1w = registration.read_matrix(Path(inputs.to_t1w_file))
+            grid = Grid(brain.shape, affine)
+            dseg = resample_volume(
+                labels, _grid(inputs.dseg_file).affine, grid, to_t1w, order=0
+            )
+            tissues = confounds_.tissue_masks(dseg, brain, affine)
+        table, metadata = confounds_.confounds_table(
+            bold, brain, motion.motion_parameters(matrices, raw.shape, raw.affine), inputs.t_r,
+            n_dummy=inputs.n_dummy, tissues=tissues, fd_threshold=inputs.fd_threshold,
+            dvars_threshold=inputs.dvars_threshold,
+        )
+        return {
+            "out_file": save_table(self.folder / "confounds.tsv", table), "metadata": metadata,
+        }

@@ -1,0 +1,186 @@
+"""Where the brain is, in EPI and in T1w images, and which tissue."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from bids_decoder.errors import InputError
+from bids_decoder.preprocessing.geometry import voxel_sizes
+from bids_decoder.preprocessing.itk import start_ants, to_ants
+from bids_decoder.preprocessing.resampling import Grid, resample_volume
+
+_THIN = 6
+_T1W_WORK_MM = 1.5
+_TISSUE_WORK_MM = 1.5
+_CLOSING_MM = 4.0
+
+
+def head_mask(volume: np.ndarray) -> np.ndarray:
+    """Separate head from air by Otsu's threshold, largest piece, holes filled.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (i, j, k)
+
+    Returns
+    -------
+    ndarray of bool, shape (i, j, k)
+
+    Raises
+    ------
+    InputError
+        When the image has one single value.
+    """
+    image = np.nan_to_num(volume.astype(np.float32))
+    if image.min() == image.max():
+        raise InputError(
+            "brain mask", f"the image has the single value {image.min():g}",
+            "check the BOLD file: it holds no picture",
+        )
+    bright = image > 0.5 * threshold_otsu(image)
+    opened = _opened(bright)
+    largest = _largest(opened if opened.any() else bright)
+    return _filled(largest)
+
+
+def epi_brain_mask(boldref: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.ndarray:
+    """Find the brain in a BOLD reference.
+
+    Parameters
+    ----------
+    boldref : ndarray, shape (i, j, k)
+    affine : ndarray, shape (4, 4)
+    seed : int
+        For ANTs.
+
+    Returns
+    -------
+    ndarray of bool, shape (i, j, k)
+        By ``ants.get_mask``, ventricles filled. Slabs of fewer than six slices, where neighbours
+        above and below are missing, by :func:`head_mask`.
+    """
+    if min(boldref.shape) < _THIN:
+        return head_mask(boldref)
+    ants = start_ants(seed)
+    image = np.clip(boldref, 0, None)
+    mask = ants.get_mask(to_ants(image, affine, ants)).numpy() > 0
+    if not mask.any():
+        return head_mask(boldref)
+    return _closed(mask, affine, _CLOSING_MM)
+
+
+def t1w_brain_mask(t1w: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.ndarray:
+    """Find the brain in a bias-corrected T1w image.
+
+    Parameters
+    ----------
+    t1w : ndarray, shape (i, j, k)
+    affine : ndarray, shape (4, 4)
+    seed : int
+        For ANTs.
+
+    Returns
+    -------
+    ndarray of bool, shape (i, j, k)
+        By ``ants.get_mask`` at 1.5 mm (threshold, erosion, largest piece), then closed by 4 mm so
+        that sulci and ventricles belong to the brain.
+
+    Raises
+    ------
+    InputError
+        When no brain of plausible size is found.
+    """
+    ants = start_ants(seed)
+    sizes = np.maximum(voxel_sizes(affine), _T1W_WORK_MM)
+    grid = Grid(t1w.shape, affine).with_voxel_sizes(sizes)
+    small = np.clip(resample_volume(t1w, affine, grid, order=1), 0, None)
+    mask = _closed(ants.get_mask(to_ants(small, grid.affine, ants)).numpy() > 0, grid.affine, 4.0)
+    litres = float(mask.sum() * np.prod(sizes)) / 1e6
+    if not 0.3 <= litres <= 2.5:
+        raise InputError(
+            "T1w brain mask", f"the brain found has {litres:.2f} litres",
+            "check the T1w image (contrast, defacing, field of view) or exclude it with "
+            "--bids-filter-file",
+        )
+    full = resample_volume(
+        mask.astype(np.float32), grid.affine, Grid(t1w.shape, affine), order=1
+    )
+    return full > 0.5
+
+
+def segment_tissues(t1w_brain: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.ndarray:
+    """Label tissues in a brain-extracted T1w image.
+
+    Parameters
+    ----------
+    t1w_brain : ndarray, shape (i, j, k)
+        Zero outside the brain.
+    affine : ndarray, shape (4, 4)
+    seed : int
+        For ANTs.
+
+    Returns
+    -------
+    ndarray of uint8, shape (i, j, k)
+        1 CSF, 2 grey matter, 3 white matter: ``ants.kmeans_segmentation`` (K-means with a Markov
+        random field) at 1.5 mm, classes in order of brightness.
+    """
+    ants = start_ants(seed)
+    sizes = np.maximum(voxel_sizes(affine), _TISSUE_WORK_MM)
+    grid = Grid(t1w_brain.shape, affine).with_voxel_sizes(sizes)
+    small = resample_volume(t1w_brain, affine, grid, order=1)
+    mask = small > 0
+    result = ants.kmeans_segmentation(
+        to_ants(small, grid.affine, ants), k=3, kmask=to_ants(mask, grid.affine, ants), mrf=0.1
+    )
+    labels = np.rint(result["segmentation"].numpy()).astype(np.uint8)
+    full = resample_volume(labels, grid.affine, Grid(t1w_brain.shape, affine), order=0)
+    return np.where(t1w_brain > 0, full, 0).astype(np.uint8)
+
+
+def eroded(mask: np.ndarray, affine: np.ndarray, depth_mm: float) -> np.ndarray:
+    """Take *depth_mm* off the surface of a mask."""
+    if not mask.any():
+        return mask
+    padded = np.pad(mask, 1)
+    depth = ndimage.distance_transform_edt(padded, sampling=voxel_sizes(affine))
+    return (depth > depth_mm)[1:-1, 1:-1, 1:-1]
+
+
+def _structure(mask: np.ndarray) -> np.ndarray:
+    # Thin axes take no part: one slice has no neighbours, and opening would remove it.
+    flat = [1 if size < _THIN else 3 for size in mask.shape]
+    cross = ndimage.generate_binary_structure(3, 1)
+    cut = tuple(slice(1, 2) if size == 1 else slice(None) for size in flat)
+    return cross[cut]
+
+
+def _opened(mask: np.ndarray) -> np.ndarray:
+    return ndimage.binary_opening(mask, _structure(mask))
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    labels, n_labels = ndimage.label(mask)
+    if n_labels < 2:
+        return mask
+    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    thin = [axis for axis, size in enumerate(mask.shape) if size < _THIN]
+    if len(thin) != 1:
+        return ndimage.binary_fill_holes(mask)
+    slices = [ndimage.binary_fill_holes(part) for part in np.moveaxis(mask, thin[0], 0)]
+    return np.moveaxis(np.stack(slices), 0, thin[0])
+
+
+def _closed(mask: np.ndarray, affine: np.ndarray, radius_mm: float) -> np.ndarray:
+    sizes = voxel_sizes(affine)
+    margin = int(np.ceil(radius_mm / sizes.min())) + 1
+    padded = np.pad(mask, margin)
+    grown = ndimage.distance_transform_edt(~padded, sampling=sizes) <= radius_mm
+    back = ndimage.distance_transform_edt(grown, sampling=sizes) > radius_mm
+    inner = (slice(margin, -margin),) * 3
+    return _filled((back | padded)[inner])

@@ -1,0 +1,288 @@
+"""Alignment between images: rigid between runs and contrasts, affine and SyN to a template."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import ndimage
+
+from bids_decoder.files import atomic_path
+from bids_decoder.preprocessing.geometry import (
+    LPS_FROM_RAS,
+    apply_affine,
+    grid_centre,
+    grid_points,
+    rigid_matrix,
+    to_sitk,
+    voxel_sizes,
+)
+from bids_decoder.preprocessing.itk import start_ants, start_sitk, to_ants
+from bids_decoder.preprocessing.motion import MIN_SLICES, estimate_motion
+from bids_decoder.preprocessing.resampling import Grid, resample_volume
+
+Metric = Literal["mutual-information", "correlation"]
+
+_START_DEGREES = (-15.0, 0.0, 15.0)
+_COARSE_MM, _FINE_MM = 6.0, 3.0
+_N_REFINED = 3
+_SYN_MM = 2.0
+_SYN_ITERATIONS = (40, 20, 10)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image with its place in space and where the brain is in it.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (i, j, k)
+    affine : ndarray, shape (4, 4)
+    mask : ndarray of bool, shape (i, j, k)
+    """
+
+    volume: np.ndarray
+    affine: np.ndarray
+    mask: np.ndarray
+
+    def at(self, size_mm: float) -> Picture:
+        """Give the brain alone at a coarser voxel size; axes that are coarser stay."""
+        old = voxel_sizes(self.affine)
+        sizes = np.maximum(old, size_mm)
+        grid = Grid(self.volume.shape, self.affine).with_voxel_sizes(sizes)
+        brain = np.where(self.mask, self.volume, 0).astype(np.float32)
+        smooth = ndimage.gaussian_filter(brain, 0.4 * np.sqrt((sizes / old) ** 2 - 1))
+        mask = resample_volume(self.mask.astype(np.float32), self.affine, grid, order=1) > 0.5
+        return Picture(
+            resample_volume(smooth, self.affine, grid, order=1), grid.affine, mask
+        )
+
+    @property
+    def centre_of_mass(self) -> np.ndarray:
+        """Middle of the brain in mm, shape (3,)."""
+        return apply_affine(self.affine, np.argwhere(self.mask).mean(axis=0)[None])[0]
+
+
+def register_rigid(
+    fixed: Picture, moving: Picture, metric: Metric = "mutual-information"
+) -> np.ndarray:
+    """Find the rigid transform between two images of one brain.
+
+    Parameters
+    ----------
+    fixed, moving : Picture
+        Whichever covers less of the brain should be *fixed*.
+    metric : {"mutual-information", "correlation"}
+        The first for different contrasts, the second for equal ones.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        Points of *fixed* (mm) to points of *moving* (mm).
+
+    Notes
+    -----
+    Starts from the headers as they are, and from matched centres with rotations of 0 and 15
+    degrees about every axis and their combinations; all are compared at 6 mm, the best three are
+    refined at 6 mm, the best one at 3 mm. One thread, regular sampling: it repeats bit for bit.
+    """
+    coarse = _Search(fixed.at(_COARSE_MM), moving.at(_COARSE_MM), metric)
+    starts = sorted(_starts(fixed, moving), key=coarse.cost)[:_N_REFINED]
+    refined = [coarse.refine(start, smooth_mm=3.0) for start in starts]
+    best = min(refined, key=coarse.cost)
+    fine = _Search(fixed.at(_FINE_MM), moving.at(_FINE_MM), metric)
+    return fine.refine(fine.refine(best, smooth_mm=2.0), smooth_mm=0.0)
+
+
+def align_runs(person: Picture, run: Picture) -> np.ndarray:
+    """Find the rigid transform between the references of two runs of one person.
+
+    Parameters
+    ----------
+    person, run : Picture
+        BOLD references; grids may differ.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        Points of *person* (mm) to points of *run* (mm). By correlation, then by the least
+        squares of :mod:`~.motion`, which take it from tenths to hundredths of a millimetre. The
+        identity for slabs of fewer than six slices, which do not determine it.
+    """
+    if min(*person.volume.shape, *run.volume.shape) < MIN_SLICES:
+        return np.eye(4)
+    matrix = register_rigid(person, run, "correlation")
+    grid = Grid(person.volume.shape, person.affine)
+    near = resample_volume(run.volume, run.affine, grid, matrix)
+    rest = estimate_motion(near[..., None], person.affine, person.volume, person.mask)
+    return matrix @ rest.matrices[0]
+
+
+def _starts(fixed: Picture, moving: Picture) -> list[np.ndarray]:
+    centre = fixed.centre_of_mass
+    shift = moving.centre_of_mass - centre
+    turned = [
+        rigid_matrix(np.r_[shift, np.radians(angles)], centre)
+        for angles in itertools.product(_START_DEGREES, repeat=3)
+    ]
+    return [np.eye(4), *turned]
+
+
+class _Search:
+    """One resolution of a rigid registration with SimpleITK."""
+
+    def __init__(self, fixed: Picture, moving: Picture, metric: Metric) -> None:
+        self.sitk = start_sitk()
+        self.centre = grid_centre(fixed.volume.shape, fixed.affine)
+        self.fixed = to_sitk(fixed.volume, fixed.affine)
+        self.moving = to_sitk(moving.volume, moving.affine)
+        around = ndimage.binary_dilation(fixed.mask, iterations=2)
+        self.mask = self.sitk.Cast(
+            to_sitk(around.astype(np.float32), fixed.affine), self.sitk.sitkUInt8
+        )
+        self.metric = metric
+
+    def cost(self, matrix: np.ndarray) -> float:
+        """Give the metric at *matrix*; infinite when the images do not overlap."""
+        method = self._method(0.0)
+        method.SetInitialTransform(self._euler(matrix), inPlace=False)
+        try:
+            return float(method.MetricEvaluate(self.fixed, self.moving))
+        except RuntimeError:
+            return float("inf")
+
+    def refine(self, matrix: np.ndarray, smooth_mm: float) -> np.ndarray:
+        """Improve *matrix*; it stays as it was when the images do not overlap."""
+        if not np.isfinite(self.cost(matrix)):
+            return matrix
+        method = self._method(smooth_mm)
+        transform = self._euler(matrix)
+        method.SetInitialTransform(transform, inPlace=True)
+        method.SetOptimizerAsRegularStepGradientDescent(
+            learningRate=2.0, minStep=1e-3, numberOfIterations=120, relaxationFactor=0.6,
+            gradientMagnitudeTolerance=1e-8,
+        )
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.Execute(self.fixed, self.moving)
+        return _from_euler(transform)
+
+    def _method(self, smooth_mm: float) -> Any:
+        method = self.sitk.ImageRegistrationMethod()
+        if self.metric == "correlation":
+            method.SetMetricAsCorrelation()
+        else:
+            method.SetMetricAsMattesMutualInformation(32)
+        method.SetMetricFixedMask(self.mask)
+        method.SetInterpolator(self.sitk.sitkLinear)
+        method.SetNumberOfThreads(1)
+        method.SetShrinkFactorsPerLevel([1])
+        method.SetSmoothingSigmasPerLevel([smooth_mm])
+        method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+        return method
+
+    def _euler(self, matrix: np.ndarray) -> Any:
+        lps = LPS_FROM_RAS @ matrix @ LPS_FROM_RAS
+        centre = LPS_FROM_RAS[:3, :3] @ self.centre
+        transform = self.sitk.Euler3DTransform()
+        transform.SetCenter([float(v) for v in centre])
+        transform.SetMatrix([float(v) for v in lps[:3, :3].ravel()], 1e-6)
+        shift = lps[:3, 3] + lps[:3, :3] @ centre - centre
+        transform.SetTranslation([float(v) for v in shift])
+        return transform
+
+
+def _from_euler(transform: Any) -> np.ndarray:
+    lps = np.eye(4)
+    lps[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)
+    centre = np.array(transform.GetCenter())
+    lps[:3, 3] = centre + np.array(transform.GetTranslation()) - lps[:3, :3] @ centre
+    return LPS_FROM_RAS @ lps @ LPS_FROM_RAS
+
+
+def save_matrix(path: Path, matrix: np.ndarray) -> Path:
+    """Write a pull transform (mm, RAS+, shape (4, 4)) as an ITK text file, atomically.
+
+    The file of ``from-X_to-Y`` holds points of Y to points of X: what a resampler needs to draw
+    X on the grid of Y, as ITK and fMRIPrep keep it.
+    """
+    sitk = start_sitk()
+    lps = LPS_FROM_RAS @ matrix @ LPS_FROM_RAS
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix([float(v) for v in lps[:3, :3].ravel()])
+    transform.SetTranslation([float(v) for v in lps[:3, 3]])
+    with atomic_path(path) as temporary:
+        sitk.WriteTransform(transform, str(temporary))
+    return path
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """Read a linear ITK transform as a pull matrix (mm, RAS+), shape (4, 4)."""
+    sitk = start_sitk()
+    transform = sitk.ReadTransform(str(path))
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(transform.TransformPoint(tuple(row))) - origin for row in np.eye(3)]
+    lps = np.eye(4)
+    lps[:3, :3], lps[:3, 3] = np.column_stack(columns), origin
+    return LPS_FROM_RAS @ lps @ LPS_FROM_RAS
+
+
+def register_template(
+    t1w: Picture, template: Picture, forward_file: Path, inverse_file: Path, seed: int
+) -> None:
+    """Warp a T1w brain to a template brain: affine, then SyN at 2 mm.
+
+    Parameters
+    ----------
+    t1w, template : Picture
+        Only the brain of both is used.
+    forward_file, inverse_file : Path
+        Composite ITK transforms (``.h5``), T1w to template and back, written atomically.
+    seed : int
+        For the sampling of the affine part. One thread; it repeats bit for bit.
+
+    Notes
+    -----
+    Avants et al. (2008), Med Image Anal 12.
+    """
+    ants = start_ants(seed)
+    fixed, moving = template.at(_SYN_MM), t1w.at(_SYN_MM)
+    with tempfile.TemporaryDirectory() as folder:
+        ants.registration(
+            fixed=to_ants(fixed.volume, fixed.affine, ants),
+            moving=to_ants(moving.volume, moving.affine, ants),
+            type_of_transform="SyN", reg_iterations=_SYN_ITERATIONS, outprefix=f"{folder}/",
+            write_composite_transform=True, random_seed=seed, singleprecision=False,
+        )
+        for name, target in (("Composite", forward_file), ("InverseComposite", inverse_file)):
+            with atomic_path(target) as temporary:
+                shutil.copyfile(Path(folder) / f"{name}.h5", temporary)
+
+
+def warped_points(transform_file: Path, grid: Grid) -> np.ndarray:
+    """Take every voxel of a grid through a transform file.
+
+    Parameters
+    ----------
+    transform_file : Path
+        Any ITK transform, as a pull from *grid* (see :func:`save_matrix`).
+    grid : Grid
+
+    Returns
+    -------
+    ndarray, shape (n_voxels, 3)
+        In mm, C order: *points* for :func:`~.resampling.resample_series`.
+    """
+    sitk = start_sitk()
+    transform = sitk.ReadTransform(str(transform_file))
+    like = to_sitk(np.zeros(grid.shape, dtype=np.float32), grid.affine)
+    field = sitk.TransformToDisplacementField(
+        transform, sitk.sitkVectorFloat64, like.GetSize(), like.GetOrigin(), like.GetSpacing(),
+        like.GetDirection(),
+    )
+    shifts = np.moveaxis(sitk.GetArrayFromImage(field), (0, 1, 2), (2, 1, 0)).reshape(-1, 3)
+    return grid_points(grid.shape, grid.affine) + shifts * np.array([-1.0, -1.0, 1.0])

@@ -1,0 +1,142 @@
+"""From raw volumes to the output grid in one cubic interpolation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bids_decoder.preprocessing.geometry import apply_affine, grid_points, voxel_sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Voxels of an output image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Three axes.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to mm.
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+    def with_voxel_sizes(self, sizes: np.ndarray) -> Grid:
+        """Give a grid over the same box with other voxel sizes (mm)."""
+        old = voxel_sizes(self.affine)
+        extent = np.array(self.shape) * old
+        shape = np.maximum(np.ceil(extent / sizes - 1e-6), 1).astype(int)
+        affine = self.affine.copy()
+        affine[:3, :3] = self.affine[:3, :3] / old * sizes
+        corner = apply_affine(self.affine, np.full((1, 3), -0.5))[0]
+        affine[:3, 3] = corner + affine[:3, :3] @ np.full(3, 0.5)
+        return Grid(tuple(int(n) for n in shape), affine)
+
+
+def resample_series(
+    series: np.ndarray,
+    affine: np.ndarray,
+    grid: Grid,
+    matrices: np.ndarray,
+    points: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read all volumes of a run on another grid, each through its own transform.
+
+    Parameters
+    ----------
+    series : ndarray, shape (i, j, k, n_volumes)
+        Raw (or slice-time corrected) volumes.
+    affine : ndarray, shape (4, 4)
+    grid : Grid
+        Of the output.
+    matrices : ndarray, shape (n_volumes, 4, 4)
+        From *points* (mm) to each volume (mm): all rigid transforms multiplied.
+    points : ndarray, shape (n_voxels, 3), or None
+        Where the voxels of *grid* are before *matrices* apply, for warps; None is *grid* itself.
+
+    Returns
+    -------
+    resampled : ndarray of float32, shape (*grid.shape, n_volumes)
+        Zero outside the field of view.
+    covered : ndarray of bool, grid.shape
+        Voxels inside the field of view in every volume.
+    """
+    if points is None:
+        points = grid_points(grid.shape, grid.affine)
+    to_voxels = np.linalg.inv(affine)
+    resampled = np.empty((*grid.shape, series.shape[3]), dtype=np.float32)
+    covered = np.ones(len(points), dtype=bool)
+    for t, matrix in enumerate(matrices):
+        voxels = apply_affine(to_voxels @ matrix, points).T
+        values, inside = interpolate(series[..., t], voxels)
+        resampled[..., t] = values.reshape(grid.shape)
+        covered &= inside
+    return resampled, covered.reshape(grid.shape)
+
+
+def resample_volume(
+    volume: np.ndarray,
+    affine: np.ndarray,
+    grid: Grid,
+    matrix: np.ndarray | None = None,
+    *,
+    points: np.ndarray | None = None,
+    order: int = 3,
+) -> np.ndarray:
+    """Read one volume on another grid.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (i, j, k)
+    affine : ndarray, shape (4, 4)
+    grid : Grid
+    matrix : ndarray, shape (4, 4), or None
+        From *points* (mm) to the volume (mm); None is the identity.
+    points : ndarray, shape (n_voxels, 3), or None
+        As in :func:`resample_series`.
+    order : int
+        0 for masks and labels, 1 for shares, 3 for images.
+
+    Returns
+    -------
+    ndarray, grid.shape
+        Float32, or the dtype of *volume* when *order* is 0.
+    """
+    if points is None:
+        points = grid_points(grid.shape, grid.affine)
+    chain = np.linalg.inv(affine) @ (np.eye(4) if matrix is None else matrix)
+    values, _ = interpolate(volume, apply_affine(chain, points).T, order)
+    return values.reshape(grid.shape).astype(volume.dtype if order == 0 else np.float32)
+
+
+def interpolate(
+    volume: np.ndarray, voxels: np.ndarray, order: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read *volume* at voxel positions, shape (3, n_points).
+
+    Returns
+    -------
+    values : ndarray of float32, shape (n_points,)
+        Zero outside the field of view.
+    inside : ndarray of bool, shape (n_points,)
+        Within the volume, its outer half voxel included.
+    """
+    coefficients = volume.astype(np.float32)
+    if order > 1:
+        for axis in (axis for axis in range(3) if volume.shape[axis] > 1):
+            coefficients = ndimage.spline_filter1d(
+                coefficients, order, axis, output=np.float32, mode="mirror"
+            )
+    # Along an axis with one slice the position is exact, and a spline needs no neighbours.
+    size = np.array(volume.shape)[:, None]
+    inside = ((voxels >= -0.5 - 1e-6) & (voxels <= size - 0.5 + 1e-6)).all(axis=0)
+    places = np.where(size > 1, voxels, 0.0)[:, inside]
+    values = np.zeros(voxels.shape[1], dtype=np.float32)
+    values[inside] = ndimage.map_coordinates(
+        coefficients, places, output=np.float32, order=order, mode="mirror", prefilter=False
+    )
+    return values, inside

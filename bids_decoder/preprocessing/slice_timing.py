@@ -1,0 +1,122 @@
+"""Slice timing correction by cubic spline interpolation in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from bids_decoder.errors import InputError
+
+_AXES = {"i": 0, "j": 1, "k": 2}
+
+
+def reference_time(slice_times: Sequence[float], slice_time_ref: float) -> float:
+    """Give the time within a volume, in seconds, to which all slices are moved.
+
+    Parameters
+    ----------
+    slice_times : sequence of float
+        Seconds from the start of the volume, one per slice.
+    slice_time_ref : float
+        0 for the first slice acquired, 1 for the last, 0.5 for the middle.
+    """
+    first, last = min(slice_times), max(slice_times)
+    return round(first + slice_time_ref * (last - first), 6)
+
+
+def correct_slice_timing(
+    series: np.ndarray,
+    slice_times: Sequence[float],
+    t_r: float,
+    *,
+    slice_time_ref: float = 0.5,
+    direction: str = "k",
+    n_skip: int = 0,
+) -> np.ndarray:
+    """Move all slices to one time within the volume.
+
+    Parameters
+    ----------
+    series : ndarray, shape (i, j, k, n_volumes)
+    slice_times : sequence of float, one per slice
+        ``SliceTiming`` of the sidecar, in seconds.
+    t_r : float
+        Seconds between volumes.
+    slice_time_ref : float
+        See :func:`reference_time`.
+    direction : str
+        ``SliceEncodingDirection``: axis of the slices, ``-`` when counted from its end.
+    n_skip : int
+        Volumes at the start (before the steady state) that are left as they are and out of the
+        interpolation, since their intensity would ring into the others.
+
+    Returns
+    -------
+    ndarray of float32, same shape
+
+    Raises
+    ------
+    InputError
+        When the times do not fit the image or the repetition time.
+    """
+    axis = _AXES[direction[0]]
+    times = np.asarray(slice_times, dtype=float)
+    _check(times, series.shape[axis], t_r)
+    if direction.endswith("-"):
+        times = times[::-1]
+    target = reference_time(slice_times, slice_time_ref)
+    corrected = series.astype(np.float32)
+    if series.shape[3] - n_skip < 4:
+        return corrected
+    by_slice = np.moveaxis(corrected, axis, 0)
+    for number, time in enumerate(times):
+        part = by_slice[number][..., n_skip:]
+        part[...] = shift_in_time(part, (target - time) / t_r)
+    return corrected
+
+
+def shift_in_time(values: np.ndarray, shift: float) -> np.ndarray:
+    """Read cubic splines *shift* samples later (|shift| <= 1) along the last axis.
+
+    Before the first and after the last sample the series is taken as mirrored.
+    """
+    if shift == 0.0:
+        return values
+    coefficients = ndimage.spline_filter1d(values, order=3, axis=-1, output=np.float64)
+    n_samples = values.shape[-1]
+    # The C code mirrors about the end samples, so indices are mirrored the same way.
+    start = int(np.floor(shift))
+    fraction = shift - start
+    total = np.zeros(values.shape, dtype=np.float64)
+    for offset, weight in zip(range(-1, 3), _spline_weights(fraction), strict=True):
+        index = np.arange(n_samples) + start + offset
+        index = np.abs(index)
+        index = np.where(index > n_samples - 1, 2 * (n_samples - 1) - index, index)
+        total += weight * coefficients[..., index]
+    return total.astype(np.float32)
+
+
+def _spline_weights(fraction: float) -> tuple[float, float, float, float]:
+    rest = 1.0 - fraction
+    return (
+        rest**3 / 6,
+        2 / 3 - fraction**2 * (2 - fraction) / 2,
+        2 / 3 - rest**2 * (2 - rest) / 2,
+        fraction**3 / 6,
+    )
+
+
+def _check(times: np.ndarray, n_slices: int, t_r: float) -> None:
+    if len(times) != n_slices:
+        raise InputError(
+            "SliceTiming", f"has {len(times)} times for {n_slices} slices",
+            "correct the sidecar, or use --ignore slicetiming",
+        )
+    if times.min() < 0 or times.max() >= t_r + 1e-3:
+        raise InputError(
+            "SliceTiming",
+            f"runs from {times.min():g} to {times.max():g} s with a repetition time of {t_r:g} s",
+            "give seconds (not milliseconds) in the sidecar, or use --ignore slicetiming",
+        )

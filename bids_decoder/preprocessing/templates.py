@@ -1,0 +1,135 @@
+"""Template brains, found on this machine and never downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_decoder.errors import InputError, MissingInputError, UsageError
+from bids_decoder.preprocessing.registration import Picture
+
+NATIVE_SPACES = ("func", "T1w")
+PACKAGED = "MNI152NLin2009aSym"
+_DEFAULT_RESOLUTION = 2
+
+
+@dataclass(frozen=True)
+class OutputSpace:
+    """One of ``--output-spaces``.
+
+    Parameters
+    ----------
+    name : str
+        ``func``, ``T1w`` or the name of a template.
+    resolution : int or None
+        TemplateFlow's ``res``; None where the space has no template.
+    """
+
+    name: str
+    resolution: int | None = None
+
+    @property
+    def is_template(self) -> bool:
+        """True when the space is neither ``func`` nor ``T1w``."""
+        return self.name not in NATIVE_SPACES
+
+
+def parse_space(text: str) -> OutputSpace:
+    """Read ``NAME`` or ``NAME:res-N``.
+
+    Raises
+    ------
+    UsageError
+        For other modifiers.
+
+    Examples
+    --------
+    >>> parse_space("MNI152NLin2009cAsym:res-1")
+    OutputSpace(name='MNI152NLin2009cAsym', resolution=1)
+    >>> parse_space("T1w")
+    OutputSpace(name='T1w', resolution=None)
+    """
+    name, *modifiers = text.split(":")
+    if name in NATIVE_SPACES and not modifiers:
+        return OutputSpace(name)
+    resolution = _DEFAULT_RESOLUTION
+    for modifier in modifiers:
+        key, _, value = modifier.partition("-")
+        if key != "res" or not value.isdigit() or name in NATIVE_SPACES:
+            raise UsageError(
+                f"--output-spaces {text}", f"the part {modifier!r} is not understood",
+                "write func, T1w, or a template name with :res-1 or :res-2",
+            )
+        resolution = int(value)
+    return OutputSpace(name, resolution)
+
+
+def load_template(space: OutputSpace) -> Picture:
+    """Load the brain of a template.
+
+    Parameters
+    ----------
+    space : OutputSpace
+        ``MNI152NLin2009aSym`` comes with nilearn (brain only, in every resolution of 1 mm and
+        more); all others are looked up in the TemplateFlow folder.
+
+    Returns
+    -------
+    Picture
+        T1w contrast and brain mask.
+
+    Raises
+    ------
+    MissingInputError
+        When the files are not on this machine, with the command that fetches them.
+    """
+    if space.name == PACKAGED:
+        return _packaged(space.resolution or _DEFAULT_RESOLUTION)
+    t1w_file = _stored(space, suffix="T1w", desc=None)
+    mask_file = _stored(space, suffix="mask", desc="brain")
+    t1w, mask = nib.load(t1w_file), nib.load(mask_file)
+    if t1w.shape != mask.shape:
+        raise InputError(
+            f"template {space.name}", f"T1w is {t1w.shape}, brain mask {mask.shape}",
+            "fetch the template again",
+        )
+    return Picture(t1w.get_fdata(dtype=np.float32), t1w.affine, np.asarray(mask.dataobj) > 0)
+
+
+def _packaged(resolution: int) -> Picture:
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+    image = load_mni152_template(resolution=resolution)
+    mask = load_mni152_brain_mask(resolution=resolution)
+    return Picture(
+        image.get_fdata(dtype=np.float32), image.affine, np.asarray(mask.dataobj) > 0
+    )
+
+
+def _stored(space: OutputSpace, **query: str | None) -> Path:
+    from templateflow import api
+
+    fetch = (
+        'python -c "from templateflow import api; '
+        f"api.get('{space.name}', resolution={space.resolution}, suffix=['T1w', 'mask'])\""
+    )
+    if space.name not in api.templates():
+        raise UsageError(
+            f"--output-spaces {space.name}", "is neither func, T1w nor a TemplateFlow template",
+            f"choose a name from https://www.templateflow.org, or {PACKAGED}, which is built in",
+        )
+    found = api.ls(
+        space.name, resolution=space.resolution, extension=".nii.gz", atlas=None, **query
+    )
+    paths = [Path(path) for path in found]
+    stored = [path for path in paths if path.is_file() and path.stat().st_size > 0]
+    if not stored:
+        raise MissingInputError(
+            f"template {space.name}, resolution {space.resolution}, {query['suffix']}",
+            "is not in the TemplateFlow folder of this machine (TEMPLATEFLOW_HOME)",
+            f"where there is a network, run: {fetch}; or use {PACKAGED}, which is built in",
+        )
+    return stored[0]
