@@ -1,0 +1,566 @@
+"""Nodes of the GLM: single-trial responses and condition contrasts of one participant."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nilearn.glm.first_level import FirstLevelModel
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
+
+from bids_decoder.bids.writer import read_table, save_nifti, save_table
+from bids_decoder.config import Glm
+from bids_decoder.errors import InputError
+from bids_decoder.files import write_json
+from bids_decoder.glm.base import (
+    Estimates,
+    EstimatorOptions,
+    TrialRun,
+    chunks,
+    percent_signal_change,
+)
+from bids_decoder.glm.design import (
+    Timing,
+    check_trials,
+    condition_design,
+    contrast_entity,
+    nuisance_matrix,
+    parse_contrast,
+    select_confounds,
+    trial_regressors,
+    trials_within,
+)
+from bids_decoder.glm.estimators import get_estimator
+from bids_decoder.glm.hrf import get_hrf
+from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.glm.reliability import (
+    enough_repeats,
+    noise_ceiling,
+    rsquare,
+    split_half_reliability,
+)
+from bids_decoder.trials import VoxelGrid
+
+AFFINE_TOLERANCE_MM = 1e-3
+MAX_LOST_VOXELS = 0.5
+NEEDED_COLUMNS = ("onset", "duration", "stimulus", "split", "excluded", "reason", "run_group")
+OTHER_TRIALS = "other_trials"
+
+
+class _GlmInputSpec(BaseInterfaceInputSpec):
+    bold_files = InputMultiObject(File(exists=True), mandatory=True, desc="BOLD, one per run")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask on the grid of the BOLD")
+    confounds_files = InputMultiObject(File(exists=True), desc="confounds tables, one per run")
+    trials_files = InputMultiObject(File(exists=True), mandatory=True, desc="trial tables")
+    t_r = traits.List(traits.Float, mandatory=True, desc="repetition times in seconds")
+    start_time = traits.List(
+        traits.Float, mandatory=True, desc="seconds from the first volume to its reference slice"
+    )
+    settings = traits.Dict(mandatory=True, desc="fields of config.Glm")
+
+
+class _SingleTrialInputSpec(_GlmInputSpec):
+    chunk_voxels = traits.Range(low=1, value=5000, usedefault=True, desc="voxels at once")
+    map_entities = traits.Dict(desc="entities that the names of all maps share")
+
+
+class _SingleTrialOutputSpec(TraitedSpec):
+    betaseries = OutputMultiObject(File(exists=True), desc="responses, one volume per trial")
+    betaseries_metadata = traits.List(traits.Dict, desc="sidecars of the beta series")
+    trials = OutputMultiObject(File(exists=True), desc="trial tables with exclusions")
+    glm_mask = File(exists=True, desc="voxels that vary in all runs")
+    statmaps = OutputMultiObject(File(exists=True), desc="maps of the person")
+    statmaps_entities = traits.List(traits.Dict, desc="names of the maps")
+    statmaps_metadata = traits.List(traits.Dict, desc="sidecars of the maps")
+    notes = File(exists=True, desc="what was chosen, dropped or turned off (JSON)")
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """One run but for its image: trials, timing and nuisance.
+
+    *train* are the trials that may be tuned on, *described* those that maps are made from.
+    """
+
+    name: str
+    trials: pd.DataFrame
+    timing: Timing
+    nuisance: pd.DataFrame
+    onsets: np.ndarray
+    durations: np.ndarray
+    within: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def excluded(self) -> np.ndarray:
+        """Trials that enter nothing."""
+        return _is_true(self.trials["excluded"]) | ~self.within
+
+    @property
+    def train(self) -> np.ndarray:
+        """Trials that may take part in tuning."""
+        return (self.trials["split"] == "train").to_numpy(dtype=bool) & ~self.excluded
+
+    @property
+    def untested(self) -> np.ndarray:
+        """Trials that no fixed test set claims: training, and those of cross-validation."""
+        return (self.trials["split"] != "test").to_numpy(dtype=bool) & ~self.excluded
+
+    def text(self, column: str) -> np.ndarray:
+        """A column as text in which missing cells never equal each other."""
+        cells = self.trials[column]
+        unknown = [f"\x1f{self.name}\x1f{row}" for row in range(len(cells))]
+        return np.where(cells.isna(), unknown, cells.astype(str)).astype(str)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels of the trials, None where the table has none."""
+        known = "label" in self.trials and self.trials["label"].notna().any()
+        return self.text("label") if known else None
+
+
+def _is_true(column: pd.Series) -> np.ndarray:
+    return column.astype(str).str.lower().isin(["true", "1"]).to_numpy(dtype=bool)
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """Read a trial table and check that the GLM can use it.
+
+    Raises
+    ------
+    InputError
+        When columns are missing, times are no numbers, or there are no rows.
+    """
+    table = read_table(path)
+    missing = [name for name in NEEDED_COLUMNS if name not in table.columns]
+    try:
+        times = table[["onset", "duration"]].map(lambda cell: cell and float(cell))
+    except (KeyError, ValueError) as error:
+        times, missing = pd.DataFrame(), [*missing, str(error)]
+    if missing or times.empty:
+        raise InputError(
+            f"trials {path.name}", f"no rows, or not usable: {', '.join(missing)}",
+            "give a table as in desc-singletrial_trials.tsv, one row per trial",
+        )
+    return table
+
+
+def _n_scans(path: str) -> int:
+    shape = nib.load(path).shape
+    if len(shape) != 4:
+        raise InputError(path, f"has {len(shape)} dimensions", "give a 4-D BOLD image")
+    return int(shape[3])
+
+
+def _read_tables(inputs: Any, glm: Glm) -> list[_Tables]:
+    counts = {
+        "bold_files": len(inputs.bold_files), "trials_files": len(inputs.trials_files),
+        "t_r": len(inputs.t_r), "start_time": len(inputs.start_time),
+    }
+    if glm.confounds != "none":
+        given = inputs.confounds_files
+        counts["confounds_files"] = len(given) if isdefined(given) else 0
+    if len(set(counts.values())) > 1:
+        raise InputError("GLM", f"numbers of runs differ: {counts}", "give one of each per run")
+    return [_read_run(inputs, glm, number) for number in range(len(inputs.bold_files))]
+
+
+def _read_run(inputs: Any, glm: Glm, number: int) -> _Tables:
+    trials = read_trials(Path(inputs.trials_files[number]))
+    name = str(trials["run_group"].iloc[0])
+    timing = Timing(
+        _n_scans(inputs.bold_files[number]), inputs.t_r[number], inputs.start_time[number]
+    )
+    confounds, notes = None, []
+    if glm.confounds != "none":
+        table = read_table(Path(inputs.confounds_files[number]))
+        confounds, notes = select_confounds(table, glm.confounds, timing.n_scans)
+    onsets, durations = _numbers(trials["onset"]), _numbers(trials["duration"])
+    within = trials_within(onsets, durations, timing, get_hrf(glm.hrf))
+    wanted = ~_is_true(trials["excluded"])
+    notes = [f"{name}: {note}" for note in notes]
+    notes += check_trials(onsets, wanted, within, timing, name)
+    return _Tables(
+        name, trials, timing, nuisance_matrix(timing, glm.high_pass, confounds),
+        onsets, durations, within, tuple(notes),
+    )
+
+
+def load_mask(path: Path) -> VoxelGrid:
+    """Read a 3-D mask; anything above zero counts.
+
+    Raises
+    ------
+    InputError
+        When the image is not 3-D or holds no voxel.
+    """
+    image = nib.load(path)
+    mask = np.asanyarray(image.dataobj) > 0
+    if mask.ndim != 3 or not mask.any():
+        raise InputError(
+            f"mask {path.name}", f"shape {mask.shape}, {int(mask.sum())} voxels",
+            "give a 3-D mask that is not empty",
+        )
+    return VoxelGrid(mask, image.affine)
+
+
+def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read one run within the mask into a memory map, in percent signal change.
+
+    Parameters
+    ----------
+    path : Path
+        4-D image.
+    grid : VoxelGrid
+    target : Path
+        Scratch file (``.npy``).
+
+    Returns
+    -------
+    bold : memory map of float32, shape (n_scans, n_voxels)
+    good : ndarray of bool, shape (n_voxels,)
+        Voxels that are finite, vary and have a positive mean.
+
+    Raises
+    ------
+    InputError
+        When image and mask lie on different grids.
+    """
+    image = nib.load(path)
+    same = image.shape[:3] == grid.mask.shape
+    if not same or np.abs(image.affine - grid.affine).max() > AFFINE_TOLERANCE_MM:
+        raise InputError(
+            f"BOLD {path.name}",
+            f"grid {image.shape[:3]} with affine {image.affine.tolist()}, mask "
+            f"{grid.mask.shape} with affine {grid.affine.tolist()}",
+            "give BOLD and mask in the same space and resolution",
+        )
+    data = image.get_fdata(dtype=np.float32, caching="unchanged")
+    shape = (image.shape[3], grid.n_voxels)
+    bold = np.lib.format.open_memmap(target, mode="w+", dtype=np.float32, shape=shape)
+    for scan in range(shape[0]):
+        bold[scan] = data[..., scan][grid.mask]
+    del data
+    good = np.empty(grid.n_voxels, dtype=bool)
+    for voxels in chunks(grid.n_voxels, 20000):
+        block = np.ascontiguousarray(bold[:, voxels])
+        good[voxels] = percent_signal_change(block)
+        bold[:, voxels] = block
+    return bold, good
+
+
+def _trial_run(tables: _Tables, bold: np.ndarray) -> TrialRun:
+    return TrialRun(
+        bold, tables.timing, tables.onsets, tables.durations, tables.nuisance.to_numpy(),
+        tables.train, tables.text("stimulus"), tables.labels,
+    )
+
+
+class SingleTrialGLM(SimpleInterface):
+    """Estimate one response per trial and voxel over all runs of one participant.
+
+    One run at a time is read, masked and put into a memory map in the node's folder; the
+    estimator works on blocks of voxels. Trials that are excluded are modelled all the same.
+    """
+
+    input_spec = _SingleTrialInputSpec
+    output_spec = _SingleTrialOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        glm = Glm(**self.inputs.settings)
+        options = EstimatorOptions(glm.hrf, glm.noise_model, self.inputs.chunk_voxels)
+        estimator = get_estimator(glm.estimator, options)
+        tables = _read_tables(self.inputs, glm)
+        grid = load_mask(Path(self.inputs.mask_file))
+        folder = Path(runtime.cwd)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            runs, good = self._load(tables, grid, Path(scratch))
+            betas = [
+                np.lib.format.open_memmap(
+                    Path(scratch) / f"betas-{number}.npy", mode="w+", dtype=np.float32,
+                    shape=(run.n_trials, grid.n_voxels),
+                )
+                for number, run in enumerate(runs)
+            ]
+            estimates = estimator.estimate(runs, betas)
+            maps, notes = _describe(runs, tables, betas, glm, self.inputs.chunk_voxels)
+            maps.update(estimates.maps)
+            notes = [
+                *(note for table in tables for note in table.notes),
+                f"{int((~good).sum())} of {good.size} voxels of the mask are constant or not "
+                "finite in some run and are left out",
+                *estimates.notes, *notes,
+            ]
+            self._write_runs(folder, tables, grid, betas, estimates, glm, notes)
+            self._write_maps(folder, grid, good, maps, notes)
+            del runs, betas
+        return runtime
+
+    def _load(
+        self, tables: Sequence[_Tables], grid: VoxelGrid, scratch: Path
+    ) -> tuple[list[TrialRun], np.ndarray]:
+        runs, good = [], np.ones(grid.n_voxels, dtype=bool)
+        for number, table in enumerate(tables):
+            target = scratch / f"bold-{number}.npy"
+            bold, usable = read_masked(Path(self.inputs.bold_files[number]), grid, target)
+            good &= usable
+            runs.append(_trial_run(table, bold))
+        if good.mean() < 1 - MAX_LOST_VOXELS:
+            raise InputError(
+                "single-trial GLM",
+                f"{int((~good).sum())} of {good.size} voxels of the mask are constant, not "
+                "finite or not positive on average in some run",
+                "check that mask and BOLD belong together and that the BOLD was not demeaned",
+            )
+        for run in runs:
+            run.bold[:, ~good] = 0.0
+        return runs, good
+
+    def _write_runs(
+        self, folder: Path, tables: Sequence[_Tables], grid: VoxelGrid,
+        betas: Sequence[np.ndarray], estimates: Estimates, glm: Glm, notes: list[str],
+    ) -> None:
+        self._results.update(betaseries=[], betaseries_metadata=[], trials=[])
+        for number, (table, values) in enumerate(zip(tables, betas, strict=True)):
+            stem = folder / f"run-{number + 1:03d}"
+            image = save_nifti(
+                stem.with_name(f"{stem.name}_betaseries.nii.gz"),
+                grid.to_volume(values), grid.affine,
+            )
+            trials = save_table(
+                stem.with_name(f"{stem.name}_trials.tsv"),
+                mark_lost(table.trials, estimates.estimable[number]),
+            )
+            self._results["betaseries"].append(str(image))
+            self._results["trials"].append(str(trials))
+            self._results["betaseries_metadata"].append(_run_metadata(table, glm, notes))
+
+    def _write_maps(
+        self, folder: Path, grid: VoxelGrid, good: np.ndarray, maps: dict[str, np.ndarray],
+        notes: list[str],
+    ) -> None:
+        shared = self.inputs.map_entities if isdefined(self.inputs.map_entities) else {}
+        mask = save_nifti(folder / "glm_mask.nii.gz", grid.to_volume(good, fill=False), grid.affine)
+        files, entities, metadata = [], [], []
+        for name, values in maps.items():
+            volume = grid.to_volume(np.where(good, values, 0).astype(np.float32))
+            path = folder / f"{name}_statmap.nii.gz"
+            files.append(str(save_nifti(path, volume, grid.affine)))
+            entities.append({**shared, "stat": name})
+            metadata.append(
+                {"Description": MAP_DESCRIPTIONS[name], "SkullStripped": True, "Notes": notes}
+            )
+        self._results.update(
+            glm_mask=str(mask), statmaps=files, statmaps_entities=entities,
+            statmaps_metadata=metadata,
+            notes=str(write_json(folder / "notes.json", {"Notes": notes})),
+        )
+
+
+MAP_DESCRIPTIONS = {
+    "rsquare": "Share of variance that one common response to all trials explains.",
+    "reliability": "Correlation of condition means over odd and even repeats.",
+    "noiseceiling": "Percent of the variance of single trials that the best model can explain.",
+    "hrf": "Response shape: 0 the assumed one, else its number in the library.",
+    "fraction": "Share of the length of the weights that ridge keeps.",
+}
+
+
+def mark_lost(trials: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
+    """Exclude the trials that have no response, with the reason.
+
+    Parameters
+    ----------
+    trials : DataFrame, n_trials rows
+        As :func:`read_trials` gives it; rows excluded before keep their reason.
+    estimable : ndarray of bool, shape (n_trials,)
+
+    Returns
+    -------
+    DataFrame
+    """
+    marked = trials.copy()
+    lost = ~estimable & ~_is_true(trials["excluded"])
+    unknown = trials["onset"].isna().to_numpy()
+    marked.loc[lost, "excluded"] = "True"
+    marked.loc[lost & unknown, "reason"] = "no onset"
+    marked.loc[lost & ~unknown, "reason"] = "no response within the run"
+    return marked
+
+
+def _run_metadata(table: _Tables, glm: Glm, notes: list[str]) -> dict[str, Any]:
+    return {
+        "Description": "Response to each trial; volume i belongs to row i of the trial table.",
+        "SkullStripped": True,
+        "Units": "percent signal change at the peak of the response",
+        "Estimator": glm.estimator,
+        "HRF": glm.hrf,
+        "NoiseModel": glm.noise_model,
+        "HighPassCutoffHz": glm.high_pass,
+        "Confounds": list(table.nuisance.columns),
+        "RepetitionTime": table.timing.t_r,
+        "StartTime": table.timing.start_time,
+        "Notes": notes,
+    }
+
+
+def _describe(
+    runs: Sequence[TrialRun], tables: Sequence[_Tables], betas: Sequence[np.ndarray],
+    glm: Glm, chunk_voxels: int,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Make the maps of explained variance, reliability and noise ceiling."""
+    training = any(table.train.any() for table in tables)
+    rows = [table.train if training else table.untested for table in tables]
+    notes = [] if training else [
+        "maps describe all trials that are not excluded, since each run is test once: "
+        "not to be used for choosing voxels"
+    ]
+    described = [replace(run, train=row) for run, row in zip(runs, rows, strict=True)]
+    maps = {"rsquare": rsquare(described, get_hrf(glm.hrf), chunk_voxels)}
+    conditions, kind = _repeating(runs, rows)
+    if conditions is None:
+        notes.append("reliability and noise ceiling n/a: fewer than three conditions repeat")
+        return maps, notes
+    notes.append(f"reliability and noise ceiling over repeats of {kind}")
+    column = "session" if glm.normalise == "session" else "run_group"
+    groups = np.concatenate(
+        [t.trials[column].astype(str).to_numpy()[r] for t, r in zip(tables, rows, strict=True)]
+    ).astype(str)
+    everything = np.ones(len(groups), dtype=bool)
+    n_voxels = runs[0].bold.shape[1]
+    maps["reliability"] = np.zeros(n_voxels, dtype=np.float32)
+    maps["noiseceiling"] = np.zeros(n_voxels, dtype=np.float32)
+    for voxels in chunks(n_voxels, chunk_voxels):
+        block = np.concatenate([b[r, voxels] for b, r in zip(betas, rows, strict=True)])
+        scores, _ = zscore_betas(block, groups, everything)
+        maps["reliability"][voxels] = split_half_reliability(scores, conditions)
+        maps["noiseceiling"][voxels] = noise_ceiling(scores, conditions)[1]
+    return maps, notes
+
+
+def _repeating(
+    runs: Sequence[TrialRun], rows: Sequence[np.ndarray]
+) -> tuple[np.ndarray | None, str]:
+    pairs = list(zip(runs, rows, strict=True))
+    stimuli = np.concatenate([run.conditions[row] for run, row in pairs])
+    if enough_repeats(stimuli):
+        return stimuli, "stimuli"
+    if all(run.labels is not None for run in runs):
+        labels = np.concatenate([run.labels[row] for run, row in pairs])
+        if enough_repeats(labels):
+            return labels, "labels"
+    return None, ""
+
+
+class _ContrastInputSpec(_GlmInputSpec):
+    map_entities = traits.Dict(desc="entities that the names of all maps share")
+
+
+class _ContrastOutputSpec(TraitedSpec):
+    statmaps = OutputMultiObject(File(exists=True), desc="z and effect maps")
+    statmaps_entities = traits.List(traits.Dict, desc="names of the maps")
+    statmaps_metadata = traits.List(traits.Dict, desc="sidecars of the maps")
+
+
+class ConditionContrast(SimpleInterface):
+    """Contrast conditions over runs with nilearn: a z map and an effect map for each.
+
+    Test trials and trials without label share one regressor of no interest. The noise is
+    always AR(1), since z values are read as significance.
+    """
+
+    input_spec = _ContrastInputSpec
+    output_spec = _ContrastOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        glm = Glm(**self.inputs.settings)
+        tables = _read_tables(self.inputs, glm)
+        designs = [_contrast_design(table, glm) for table in tables]
+        labels = sorted({name for _, names in designs for name in names})
+        weights = {text: parse_contrast(text, labels) for text in glm.contrasts}
+        model = FirstLevelModel(
+            t_r=self.inputs.t_r[0], mask_img=self.inputs.mask_file, noise_model="ar1",
+            signal_scaling=0, minimize_memory=True, drift_model=None,
+        )
+        with warnings.catch_warnings():
+            # Runs without one of the conditions get a contrast of zeros on purpose.
+            warnings.filterwarnings("ignore", message="Contrast for run")
+            model.fit(list(self.inputs.bold_files), design_matrices=[d for d, _ in designs])
+            self._results.update(statmaps=[], statmaps_entities=[], statmaps_metadata=[])
+            for text in glm.contrasts:
+                self._write(Path(runtime.cwd), model, text, _vectors(designs, text, weights[text]))
+        return runtime
+
+    def _write(
+        self, folder: Path, model: FirstLevelModel, text: str, vectors: list[np.ndarray]
+    ) -> None:
+        shared = self.inputs.map_entities if isdefined(self.inputs.map_entities) else {}
+        maps = model.compute_contrast(vectors, output_type="all")
+        name = contrast_entity(text)
+        used = [number + 1 for number, vector in enumerate(vectors) if vector.any()]
+        for stat, key, units in (
+            ("z", "z_score", "z"), ("effect", "effect_size", "percent signal change"),
+        ):
+            image = maps[key]
+            data = np.nan_to_num(image.get_fdata(dtype=np.float32))
+            path = save_nifti(folder / f"{name}_{stat}.nii.gz", data, image.affine)
+            self._results["statmaps"].append(str(path))
+            self._results["statmaps_entities"].append({**shared, "contrast": name, "stat": stat})
+            self._results["statmaps_metadata"].append({
+                "Description": f"{text}: {key.replace('_', ' ')}, fixed effects over runs.",
+                "Units": units, "Contrast": text, "RunsUsed": used, "SkullStripped": True,
+            })
+
+
+def _contrast_design(table: _Tables, glm: Glm) -> tuple[pd.DataFrame, list[str]]:
+    if table.labels is None:
+        raise InputError(
+            f"contrasts in {table.name}", "the trials have no labels",
+            "name the column with --label-column, or ask for no contrasts",
+        )
+    regressors = trial_regressors(
+        table.onsets, table.durations, table.timing, get_hrf(glm.hrf)
+    )
+    known = table.untested & table.trials["label"].notna().to_numpy()
+    design = condition_design(regressors[:, known], table.labels[known], table.nuisance)
+    names = sorted(set(table.labels[known]))
+    rest = regressors[:, ~known].sum(axis=1)
+    if rest.any():
+        design.insert(len(names), OTHER_TRIALS, rest)
+    return design, names
+
+
+def _vectors(
+    designs: Sequence[tuple[pd.DataFrame, list[str]]], text: str, weights: dict[str, float]
+) -> list[np.ndarray]:
+    vectors = []
+    for design, names in designs:
+        complete = set(weights) <= set(names)
+        row = [weights.get(name, 0.0) if complete else 0.0 for name in names]
+        vectors.append(np.array(row + [0.0] * (design.shape[1] - len(names))))
+    if not any(vector.any() for vector in vectors):
+        raise InputError(
+            f"contrast {text!r}", "no run holds all of its conditions",
+            "contrast conditions that occur in the same run",
+        )
+    return vectors

@@ -1,0 +1,208 @@
+"""Workflow from preprocessed BOLD to single-trial responses and condition contrasts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces import utility as niu
+from nipype.pipeline import engine as pe
+
+from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.images import read_header
+from bids_decoder.config import Settings
+from bids_decoder.errors import MissingInputError
+from bids_decoder.interfaces.glm import ConditionContrast, SingleTrialGLM
+from bids_decoder.interfaces.outputs import DerivativesSink
+from bids_decoder.trials import TRIAL_COLUMNS
+
+CHUNK_VOXELS = 5000
+LOW_MEMORY_CHUNK_VOXELS = 1000
+BASE_GB = 1.0
+# The image as float32, its masked copy, and the compressed result are there together.
+COPIES = 3
+BYTES_PER_GB = 1e9
+
+
+def init_glm_wf(
+    participant: Participant,
+    settings: Settings,
+    *,
+    output_dir: Path,
+    space: str | None = None,
+    name: str = "glm_wf",
+) -> pe.Workflow:
+    """Build the workflow of one participant.
+
+    Parameters
+    ----------
+    participant : Participant
+        Its runs give names, repetition times and start times.
+    settings : Settings
+        Uses ``glm`` and ``resources``.
+    output_dir : Path
+        Top of the derivatives.
+    space : str or None
+        Space entity of the outputs; None keeps the one of the input, if any.
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode``: ``bold_files``, ``bold_mask`` (of the person), ``confounds_files``,
+        ``trials_files``, all in the order of ``participant.runs``, and ``start_times``, preset
+        from the metadata, to be overridden where preprocessing shifts slices.
+        ``outputnode``: ``out_files``, everything put into the derivatives.
+
+    Raises
+    ------
+    MissingInputError
+        When a run has no repetition time.
+    """
+    workflow = pe.Workflow(name=name)
+    fields = ["bold_files", "bold_mask", "confounds_files", "trials_files", "start_times"]
+    inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
+    inputnode.inputs.start_times = [start_time(run) for run in participant.runs]
+    outputnode = pe.Node(niu.IdentityInterface(fields=["out_files"]), name="outputnode")
+    with_contrasts = bool(settings.glm.contrasts)
+    collect = pe.Node(niu.Merge(4 + with_contrasts), name="collect", run_without_submitting=True)
+    names = [_entities(run, space) for run in participant.runs]
+    glm = _glm_node(SingleTrialGLM(), participant, settings, names, name="single_trial")
+    low = settings.resources.low_mem
+    glm.inputs.chunk_voxels = LOW_MEMORY_CHUNK_VOXELS if low else CHUNK_VOXELS
+
+    betaseries = _sinks("betaseries", output_dir, name="sink_betaseries")
+    betaseries.inputs.entities = names
+    trials = _sinks("trials", output_dir, name="sink_trials")
+    trials.inputs.entities = names
+    trials.inputs.metadata = [_column_descriptions()] * len(names)
+    statmaps = _sinks("statmap", output_dir, name="sink_statmaps")
+    mask = pe.Node(
+        DerivativesSink(
+            output_dir=str(output_dir), key="glm_mask", entities=_shared(names),
+            metadata={
+                "Type": "Brain", "SkullStripped": True,
+                "Description": "Voxels of the brain mask that vary in all runs.",
+            },
+        ),
+        name="sink_mask", run_without_submitting=True,
+    )
+    workflow.connect([
+        (inputnode, glm, _GLM_INPUTS + [("bold_mask", "mask_file")]),
+        (glm, betaseries, [("betaseries", "in_file"), ("betaseries_metadata", "metadata")]),
+        (glm, trials, [("trials", "in_file")]),
+        (glm, mask, [("glm_mask", "in_file")]),
+        (glm, statmaps, _MAP_FIELDS),
+        (betaseries, collect, [("out_file", "in1")]),
+        (trials, collect, [("out_file", "in2")]),
+        (mask, collect, [("out_file", "in3")]),
+        (statmaps, collect, [("out_file", "in4")]),
+        (collect, outputnode, [("out", "out_files")]),
+    ])
+    if with_contrasts:
+        contrast = _glm_node(ConditionContrast(), participant, settings, names, name="contrast")
+        maps = _sinks("statmap", output_dir, name="sink_contrasts")
+        workflow.connect([
+            (inputnode, contrast, _GLM_INPUTS),
+            (glm, contrast, [("glm_mask", "mask_file")]),
+            (contrast, maps, _MAP_FIELDS),
+            (maps, collect, [("out_file", "in5")]),
+        ])
+    return workflow
+
+
+_GLM_INPUTS = [
+    ("bold_files", "bold_files"), ("confounds_files", "confounds_files"),
+    ("trials_files", "trials_files"), ("start_times", "start_time"),
+]
+_MAP_FIELDS = [
+    ("statmaps", "in_file"), ("statmaps_entities", "entities"), ("statmaps_metadata", "metadata"),
+]
+
+
+def start_time(run: BoldRun) -> float:
+    """Give the moment within the repetition time that the data of a run stand for.
+
+    Parameters
+    ----------
+    run : BoldRun
+
+    Returns
+    -------
+    float
+        ``StartTime`` of the sidecar; where slices were shifted but it is absent,
+        ``SliceTimingReference`` times the repetition time, with fMRIPrep's default of one
+        half; otherwise 0, the start of the volume.
+    """
+    metadata = run.metadata
+    if metadata.get("StartTime") is not None:
+        return float(metadata["StartTime"])
+    if metadata.get("SliceTimingCorrected"):
+        return float(metadata.get("SliceTimingReference", 0.5)) * repetition_time(run)
+    return 0.0
+
+
+def repetition_time(run: BoldRun) -> float:
+    """Give seconds between volumes.
+
+    Raises
+    ------
+    MissingInputError
+        When neither sidecar nor header knows it.
+    """
+    t_r = run.sidecar_t_r or (run.bold_file and run.t_r(read_header(run.bold_file)))
+    if not t_r:
+        raise MissingInputError(
+            f"sub-{run.subject} {run.run_group}", "no RepetitionTime in sidecar or header",
+            "add RepetitionTime (seconds) to the sidecar",
+        )
+    return float(t_r)
+
+
+def _glm_node(
+    interface: Any, participant: Participant, settings: Settings,
+    names: list[dict[str, str]], *, name: str,
+) -> pe.Node:
+    interface.inputs.settings = dataclasses.asdict(settings.glm)
+    interface.inputs.t_r = [repetition_time(run) for run in participant.runs]
+    interface.inputs.map_entities = _shared(names)
+    n_procs = max(settings.resources.omp_nthreads, 1)
+    return pe.Node(interface, name=name, mem_gb=_memory_gb(participant), n_procs=n_procs)
+
+
+def _sinks(key: str, output_dir: Path, *, name: str) -> pe.MapNode:
+    sink = DerivativesSink(output_dir=str(output_dir), key=key)
+    return pe.MapNode(
+        sink, iterfield=["in_file", "entities", "metadata"], name=name,
+        run_without_submitting=True,
+    )
+
+
+def _memory_gb(participant: Participant) -> float:
+    files = [run.bold_file for run in participant.runs if run.bold_file is not None]
+    headers = [read_header(path) for path in files]
+    largest = max((4.0 * _n_values(header.shape) for header in headers), default=0.0)
+    return BASE_GB + COPIES * largest / BYTES_PER_GB
+
+
+def _n_values(shape: tuple[int, ...]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def _entities(run: BoldRun, space: str | None) -> dict[str, str]:
+    given = {**run.name_entities, **({"space": space} if space else {})}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _shared(names: list[dict[str, str]]) -> dict[str, str]:
+    """Entities that all runs have in common: the name of what belongs to the person."""
+    first = names[0]
+    return {k: v for k, v in first.items() if all(other.get(k) == v for other in names)}
+
+
+def _column_descriptions() -> dict[str, dict[str, str]]:
+    return {column: {"Description": text} for column, text in TRIAL_COLUMNS.items()}
