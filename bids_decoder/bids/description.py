@@ -1,0 +1,201 @@
+"""What stands at the top of the output folder and says what it is."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bids_decoder import __version__
+from bids_decoder.bids.collect import Dataset
+from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.files import read_json, write_text
+
+APP_NAME = "bids_decoder"
+BIDS_VERSION = "1.10.0"
+
+DESCRIPTIONS: dict[str, str] = {
+    "preproc": "Data after preprocessing.",
+    "brain": "Mask of the brain.",
+    "confounds": "Regressors of no interest, one row per volume.",
+    "singletrial": "One response per trial: volume i of the beta series is row i of the table.",
+    "decoder": "Model of one participant, what it predicted, and how well.",
+    "pretrained": "Model trained on the source participants.",
+    "group": "Results of all participants together.",
+    "reconstruction": "Images reconstructed from held-out trials.",
+}
+"""Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
+
+IGNORED = (
+    "*.html", "plan.json", "logs/", "group/", "model/", "figures/",
+    "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_predictions.*", "*_metrics.*",
+    "*_learning.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*", "*_desc-reconstruction*",
+)
+"""Outputs for which the BIDS schema has no name yet."""
+
+_README = """# {name}
+
+Made by bids_decoder from the dataset "{source}". The layout follows BIDS derivatives.
+
+* `sub-<label>.html`, `group.html`: reports; start here.
+* `plan.json`: what kind of dataset this is, which trials are train and test, and why.
+* `sub-<label>/…_desc-singletrial_betaseries.nii.gz`: one response per trial; volume i belongs to
+  row i of `…_desc-singletrial_trials.tsv`.
+* `sub-<label>/…_label-TROI_mask.nii.gz`: the voxels from which is decoded.
+* `sub-<label>/…_desc-decoder_metrics.tsv`: how well held-out trials are decoded, beside chance and
+  baselines; `…_predictions.tsv`: each of them.
+* `group/`: the model trained across participants. It keeps information on the people it was
+  trained on; share it only with their consent.
+* `logs/CITATION.md`: what was done and what to cite; `logs/done/`: what is finished, with keys.
+
+`desc-` labels are explained in `descriptions.tsv`.
+"""
+
+
+def write_dataset_files(
+    output_dir: Path, dataset: Dataset, environ: Mapping[str, str] = os.environ
+) -> list[Finding]:
+    """Write the top-level files that are absent or were written by another version.
+
+    Parameters
+    ----------
+    output_dir : Path
+    dataset : Dataset
+        The input; its licence and DOI are passed on.
+    environ : mapping
+        ``BIDS_DECODER_DOCKER_TAG`` and ``APPTAINER_NAME`` or ``SINGULARITY_NAME`` name the
+        container.
+
+    Returns
+    -------
+    list of Finding
+        A warning when the folder was made by another version; an error, and nothing written,
+        when it belongs to another program.
+
+    Notes
+    -----
+    Equal inputs give equal bytes, so that processes that start together may all write. Links are
+    replaced, not followed. A README that is there is left alone.
+    """
+    findings, outdated = _judge_folder(output_dir, dataset)
+    if any(finding.severity == "error" for finding in findings):
+        return findings
+    description = dataset_description(output_dir, dataset, environ)
+    for name, content in {
+        "dataset_description.json": _json(description),
+        "descriptions.tsv": _descriptions_table(),
+        "descriptions.json": _json({
+            "desc_id": {"Description": "Label of the desc entity."},
+            "description": {"Description": "What files with this label hold."},
+        }),
+        ".bidsignore": "\n".join(IGNORED) + "\n",
+    }.items():
+        if outdated or not (output_dir / name).is_file():
+            write_text(output_dir / name, content)
+    if not (output_dir / "README.md").is_file():
+        readme = _README.format(name=description["Name"], source=dataset.name)
+        write_text(output_dir / "README.md", readme)
+    return findings
+
+
+def dataset_description(
+    output_dir: Path, dataset: Dataset, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Give the content of ``dataset_description.json``.
+
+    ``DatasetLinks`` are relative to *output_dir* where the input is its parent, so that the
+    whole can be moved.
+    """
+    description: dict[str, Any] = {
+        "Name": f"{APP_NAME}: {dataset.name}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [_generated_by(environ)],
+        "HowToAcknowledge": "See logs/CITATION.md for the text and the references of the methods.",
+        "DatasetLinks": {
+            name: _link(output_dir, path)
+            for name, path in {"raw": dataset.root, **dataset.derivatives}.items()
+        },
+    }
+    doi = dataset.description.get("DatasetDOI")
+    if doi:
+        description["SourceDatasets"] = [{"DOI": str(doi)}]
+    if dataset.description.get("License"):
+        description["License"] = dataset.description["License"]
+    return description
+
+
+def _link(output_dir: Path, path: Path) -> str:
+    output, source = output_dir.absolute(), path.absolute()
+    if output.is_relative_to(source):
+        return Path(os.path.relpath(source, output)).as_posix()
+    return source.as_uri()
+
+
+def _generated_by(environ: Mapping[str, str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"Name": APP_NAME, "Version": __version__}
+    url = importlib.metadata.metadata(APP_NAME).get("Home-page")
+    if url:
+        entry["CodeURL"] = url
+    image = environ.get("APPTAINER_NAME") or environ.get("SINGULARITY_NAME")
+    tag = environ.get("BIDS_DECODER_DOCKER_TAG")
+    if image:
+        entry["Container"] = {"Type": "apptainer", "Tag": image}
+    elif tag:
+        entry["Container"] = {"Type": "docker", "Tag": tag}
+    return entry
+
+
+def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bool]:
+    """Tell what speaks against writing, and whether what is there is of another version."""
+    findings = []
+    nested = output_dir.absolute().is_relative_to(dataset.root / "derivatives")
+    if nested and APP_NAME not in output_dir.name:
+        findings.append(Finding(
+            f"output folder {output_dir}",
+            f"BIDS wants '{APP_NAME}' in the name of a folder below derivatives/",
+            f"choose for instance {dataset.root / 'derivatives' / APP_NAME}", severity="warning",
+        ))
+    path = output_dir / "dataset_description.json"
+    if not path.is_file():
+        return findings, False
+    name, version = _maker(path)
+    if name not in (None, APP_NAME):
+        findings.append(Finding(
+            f"output folder {output_dir}", f"it was made by {name}, not by {APP_NAME}",
+            "choose another output folder", ExitCode.CANNOT_CREATE,
+        ))
+    elif version != __version__:
+        findings.append(Finding(
+            f"output folder {output_dir}",
+            f"it was made by version {version}, this is {__version__}",
+            "stages of the other version are done again; choose a new folder to keep them",
+            severity="warning",
+        ))
+    return findings, version != __version__
+
+
+def _maker(path: Path) -> tuple[str | None, str | None]:
+    try:
+        makers = read_json(path)["GeneratedBy"]
+        return str(makers[0]["Name"]), str(makers[0].get("Version"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        # Damaged or of no program: taken as outdated and written anew.
+        return None, None
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _descriptions_table() -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
+    writer.writerow(["desc_id", "description"])
+    writer.writerows((f"desc-{label}", text) for label, text in DESCRIPTIONS.items())
+    return buffer.getvalue()

@@ -1,0 +1,105 @@
+"""One process per participant: a lock that survives crashes and shared file systems."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bids_decoder.errors import BidsDecoderError, ExitCode
+from bids_decoder.files import read_json, write_json
+
+_LOGGER = logging.getLogger(__name__)
+_OWNER = "owner.json"
+
+
+@contextmanager
+def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
+    """Hold the lock of one participant (or of ``group``).
+
+    Parameters
+    ----------
+    output_dir : Path
+    label : str
+        Participant label without ``sub-``, or another unit of work such as ``group``.
+
+    Yields
+    ------
+    pathlib.Path
+        The lock: a folder, since making a folder is atomic on network file systems too.
+
+    Raises
+    ------
+    BidsDecoderError
+        With code 75 when another process holds the lock. A lock left by a dead process of this
+        host is removed.
+    """
+    lock = output_dir / "logs" / "locks" / label
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    _acquire(lock, label)
+    try:
+        write_json(lock / _OWNER, {
+            "host": socket.gethostname(), "pid": os.getpid(),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        })
+        yield lock
+    finally:
+        shutil.rmtree(lock, ignore_errors=True)
+
+
+def _acquire(lock: Path, label: str) -> None:
+    try:
+        lock.mkdir()
+        return
+    except FileExistsError:
+        owner = _owner(lock)
+    if not _is_dead(owner):
+        raise _held(lock, label, owner)
+    _LOGGER.warning(
+        "Removing the lock of %s: its process %s on this host has ended.", label, owner["pid"]
+    )
+    # Renaming is atomic: of several processes that find the dead lock only one removes it.
+    stale = lock.with_name(f".stale-{os.getpid()}-{lock.name}")
+    try:
+        lock.rename(stale)
+        shutil.rmtree(stale)
+        lock.mkdir()
+    except OSError as error:
+        raise _held(lock, label, owner) from error
+
+
+def _held(lock: Path, label: str, owner: dict[str, Any]) -> BidsDecoderError:
+    return BidsDecoderError(
+        f"participant {label} is being processed by another run",
+        f"lock held by process {owner.get('pid', '?')} on {owner.get('host', '?')} since "
+        f"{owner.get('time', '?')}",
+        f"wait for it; if it no longer runs: rm -r '{lock}'", ExitCode.TRY_AGAIN,
+    )
+
+
+def _owner(lock: Path) -> dict[str, Any]:
+    try:
+        content = read_json(lock / _OWNER)
+    except (OSError, ValueError):
+        # The owner is between making the folder and writing its name.
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_dead(owner: dict[str, Any]) -> bool:
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

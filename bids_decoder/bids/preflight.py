@@ -1,0 +1,354 @@
+"""Everything that would stop a run or spoil it, found before computing, all at once."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from bids_decoder.bids.collect import BoldRun, Dataset, Participant
+from bids_decoder.bids.events import TrialBuild
+from bids_decoder.bids.image_checks import check_run, missing_content
+from bids_decoder.bids.images import grids_agree, read_header
+from bids_decoder.bids.writer import read_table
+from bids_decoder.config import Settings
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+
+FULL_READ_LIMIT = 2 * 1024**3
+"""Bytes of compressed images up to which all are read to the end."""
+
+_OUTPUT_PER_INPUT_BYTE = 1.0
+_WORK_PER_INPUT_BYTE = 2.0
+_COMPRESSED_BETA_BYTES = 3.6
+
+
+def check_dataset(
+    dataset: Dataset, build: TrialBuild, participants: Sequence[Participant], settings: Settings
+) -> list[Finding]:
+    """Find all problems of the input.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    build : TrialBuild
+    participants : sequence of Participant
+        Those that this call processes; images of others are not looked at, and errors found in
+        their events become warnings.
+    settings : Settings
+
+    Returns
+    -------
+    list of Finding
+        Including those of *dataset* and *build*; each once, errors first.
+    """
+    chosen = {person.label for person in participants}
+    findings = [_scoped(f, chosen) for f in (*dataset.findings, *build.findings)]
+    findings += _check_folders(dataset)
+    findings += _check_participants_table(dataset)
+    images = [path for person in participants for path in _images_of(person)]
+    present = [path for path in images if path.is_file()]
+    full_read = sum(path.stat().st_size for path in present) < FULL_READ_LIMIT
+    for person in participants:
+        findings += _check_person(person, dataset, full_read)
+    findings += _check_fieldmaps(dataset, participants, settings)
+    findings += _check_trials(build, participants, settings)
+    findings += _check_space(build, participants, settings)
+    unique = list(dict.fromkeys(findings))
+    return sorted(unique, key=lambda finding: finding.severity != "error")
+
+
+def check_places(settings: Settings) -> list[Finding]:
+    """Find problems of the output and work folders. Nothing is left behind.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    list of Finding
+    """
+    execution = settings.execution
+    places = [("output folder", execution.output_dir)]
+    if execution.work_dir is not None:
+        places.append(("work folder", execution.work_dir))
+    findings = []
+    inputs = [execution.bids_dir, *execution.derivatives.values()]
+    for name, place in places:
+        findings += [
+            Finding(
+                f"{name} {place}", f"lies inside the input {root}, which is never written to",
+                f"choose a folder outside, or one below {execution.bids_dir / 'derivatives'}",
+                ExitCode.USAGE,
+            )
+            for root in inputs if _is_inside_input(place, root)
+        ]
+        findings += _check_writable(name, place)
+    return findings
+
+
+def _is_inside_input(place: Path, root: Path) -> bool:
+    place, root = place.resolve(), root.resolve()
+    return place.is_relative_to(root) and (
+        place == root / "derivatives" or not place.is_relative_to(root / "derivatives")
+    )
+
+
+def _existing_parent(place: Path) -> Path:
+    place = place.absolute()
+    # lexists: a dead link is in the way and must be reported, not walked past.
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _check_writable(name: str, place: Path) -> Iterator[Finding]:
+    parent = _existing_parent(place)
+    try:
+        with tempfile.TemporaryFile(dir=parent, prefix=".probe-"):
+            return
+    except OSError as error:
+        reason = error.strerror or str(error)
+    yield Finding(
+        f"{name} {place}", f"nothing can be written to {parent}: {reason}",
+        "check owner, mount (no :ro) and --user of the container", ExitCode.CANNOT_CREATE,
+    )
+
+
+def _scoped(finding: Finding, chosen: set[str]) -> Finding:
+    if finding.participant is None or finding.participant in chosen:
+        return finding
+    return replace(finding, severity="warning")
+
+
+def _check_folders(dataset: Dataset) -> Iterator[Finding]:
+    for folder in sorted(dataset.root.glob("sub-*")):
+        label = folder.name.removeprefix("sub-")
+        if folder.is_dir() and not re.fullmatch(r"[0-9A-Za-z+]+", label):
+            yield Finding(
+                f"folder '{folder.name}'", "a label may hold letters, digits and + only",
+                "rename the folder and the files in it, or move it to sourcedata/",
+            )
+
+
+def _check_participants_table(dataset: Dataset) -> Iterator[Finding]:
+    path = dataset.root / "participants.tsv"
+    if not path.is_file():
+        return
+    try:
+        table = read_table(path)
+    except (OSError, ValueError) as error:
+        yield Finding(str(path), f"cannot be read: {error}", "correct it", severity="warning")
+        return
+    if "participant_id" not in table:
+        yield Finding(
+            str(path), "has no column participant_id", "correct it", severity="warning",
+        )
+        return
+    listed = {str(name).removeprefix("sub-") for name in table["participant_id"].dropna()}
+    folders = {f.name.removeprefix("sub-") for f in dataset.root.glob("sub-*") if f.is_dir()}
+    for labels, why in (
+        (listed - folders, "listed but without a folder"), (folders - listed, "not listed"),
+    ):
+        if labels:
+            yield Finding(
+                str(path), f"{why}: {', '.join(sorted(labels))}",
+                "correct the table; the folders are what counts", severity="warning",
+            )
+
+
+def _images_of(person: Participant) -> list[Path]:
+    derived = [p for p in (person.preproc_t1w, person.anat_mask) if p is not None]
+    masks = [run.mask_file for run in person.runs if run.mask_file is not None]
+    needed_t1w = [] if derived else list(person.t1w_files)
+    return [*needed_t1w, *derived, *(run.image_file for run in person.runs), *masks]
+
+
+def _check_person(person: Participant, dataset: Dataset, full_read: bool) -> Iterator[Finding]:
+    absent = missing_content(_images_of(person))
+    if absent:
+        folders = sorted({str(path.parent) for path in absent})
+        yield Finding(
+            f"sub-{person.label}: {len(absent)} image(s) without content",
+            f"git-annex pointers or dead links, for instance {absent[0]}",
+            f"datalad get {' '.join(folders)}", ExitCode.MISSING_INPUT, participant=person.label,
+        )
+    runs = [run for run in person.runs if run.image_file not in absent]
+    for run in runs:
+        yield from check_run(run, _rows_of_betas(run), full_read)
+    yield from _check_anatomy(person, absent)
+    yield from _check_grids(person, runs)
+
+
+def _rows_of_betas(run: BoldRun) -> int | None:
+    if run.trials_file is None:
+        return None
+    try:
+        return len(read_table(run.trials_file))
+    except (OSError, ValueError):
+        # Reported where the table was read for its trials.
+        return None
+
+
+def _check_anatomy(person: Participant, absent: list[Path]) -> Iterator[Finding]:
+    for path in person.t1w_files:
+        if path in absent:
+            continue
+        try:
+            shape = read_header(path).shape
+        except BidsDecoderError as error:
+            yield replace(error.finding, participant=person.label)
+            continue
+        if len(shape) != 3:
+            yield Finding(
+                str(path), f"shape {shape}: a T1w image has three dimensions",
+                "correct or remove it", participant=person.label,
+            )
+
+
+def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
+    headers = {}
+    for run in runs:
+        try:
+            headers[run.run_group] = read_header(run.image_file)
+        except BidsDecoderError:
+            # Reported by check_run.
+            continue
+    shapes = Counter(header.shape[:3] for header in headers.values())
+    if len(shapes) > 1:
+        odd = [g for g, h in headers.items() if h.shape[:3] != shapes.most_common(1)[0][0]]
+        yield Finding(
+            f"sub-{person.label}: runs with different grids",
+            f"shapes {dict(shapes)}; the odd ones are {', '.join(odd[:4])}",
+            "leave these runs out with --bids-filter-file, or decode fMRIPrep derivatives in a "
+            "space that all runs share (--output-spaces T1w)", participant=person.label,
+        )
+    needs_one_grid = any(run.source != "raw" for run in runs)
+    if len(shapes) == 1 and needs_one_grid and not grids_agree(list(headers.values())):
+        yield Finding(
+            f"sub-{person.label}: runs with different affines",
+            "shapes agree but voxels of different runs are at different places",
+            "choose a space that all runs share, for instance --output-spaces T1w",
+            participant=person.label,
+        )
+
+
+def _check_fieldmaps(
+    dataset: Dataset, participants: Sequence[Participant], settings: Settings
+) -> Iterator[Finding]:
+    people = [person.label for person in participants if person.fieldmaps]
+    if people and dataset.source == "raw" and "fieldmaps" not in settings.preprocessing.ignore:
+        yield Finding(
+            f"fieldmaps of {len(people)} participant(s)",
+            "they are not used: distortion is not corrected",
+            "run fMRIPrep and give its derivatives with -d fmriprep=PATH, or say --ignore "
+            "fieldmaps", severity="warning",
+        )
+
+
+def _check_trials(
+    build: TrialBuild, participants: Sequence[Participant], settings: Settings
+) -> Iterator[Finding]:
+    severity = "error" if "decode" in settings.execution.stage else "warning"
+    if not build.tables:
+        return
+    for person in participants:
+        table = build.tables.get(person.label)
+        kept = table[~table["excluded"]] if table is not None else pd.DataFrame()
+        if kept.empty:
+            yield Finding(
+                f"sub-{person.label}: no trials", "all events are left out or excluded",
+                "see the reasons listed beside this", participant=person.label,
+            )
+        elif build.target_kind == "category":
+            found = (
+                *_check_labels(person.label, kept, build), *_check_n_runs(person, kept, settings),
+            )
+            yield from (replace(finding, severity=severity) for finding in found)
+            yield from _check_label_coverage(person.label, kept)
+
+
+def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator[Finding]:
+    counts = kept["label"].value_counts()
+    repeated = counts[counts >= 2]
+    if len(repeated) >= 2 and repeated.sum() >= len(kept) / 2:
+        return
+    yield Finding(
+        f"sub-{label}: labels of column {build.label_column}",
+        f"{len(counts)} labels in {len(kept)} trials; only {len(repeated)} occur twice or more",
+        "name a column with categories (--label-column), or decode images (--stimuli-dir) or "
+        "features (--features)", participant=label,
+    )
+
+
+def _check_n_runs(
+    person: Participant, kept: pd.DataFrame, settings: Settings
+) -> Iterator[Finding]:
+    n_runs = kept["run_group"].nunique()
+    if n_runs < 2 and settings.trials.split_column is None:
+        yield Finding(
+            f"sub-{person.label}: {n_runs} run", "cross-validation of labels needs two or more",
+            "add runs, give the split with --split-column, or only prepare (--stage prepare)",
+            participant=person.label,
+        )
+
+
+def _check_label_coverage(label: str, kept: pd.DataFrame) -> Iterator[Finding]:
+    table = pd.crosstab(kept["run_group"], kept["label"])
+    if table.shape[1] > 50:
+        return
+    gaps = [f"{name} in {int((table[name] == 0).sum())} run(s)" for name in table.columns
+            if (table[name] == 0).any()]
+    if gaps:
+        yield Finding(
+            f"sub-{label}: labels absent from some runs", ", ".join(gaps),
+            "they count in the runs that have them", severity="warning", participant=label,
+        )
+
+
+def _check_space(
+    build: TrialBuild, participants: Sequence[Participant], settings: Settings
+) -> Iterator[Finding]:
+    """Compare free space with a rough estimate of what is written."""
+    estimates: dict[Path, float] = {}
+    execution = settings.execution
+    output, work = 0.0, 0.0
+    for person in participants:
+        size = sum(p.stat().st_size for p in _images_of(person) if p.is_file())
+        raw = any(run.source == "raw" for run in person.runs)
+        output += _beta_bytes(person, build) + (size * _OUTPUT_PER_INPUT_BYTE if raw else 0)
+        work += size * _WORK_PER_INPUT_BYTE if raw else 0
+    estimates[execution.output_dir] = output
+    if execution.work_dir is not None:
+        estimates[execution.work_dir] = estimates.get(execution.work_dir, 0.0) + work
+    for place, needed in estimates.items():
+        free = shutil.disk_usage(_existing_parent(place)).free
+        if needed > free:
+            yield Finding(
+                f"disk space for {place}",
+                f"about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+                "free space, choose another folder, or process fewer participants at a time",
+                ExitCode.IO_ERROR,
+            )
+
+
+def _beta_bytes(person: Participant, build: TrialBuild) -> float:
+    table = build.tables.get(person.label)
+    if table is None or any(run.source == "betas" for run in person.runs):
+        return 0.0
+    for run in person.runs:
+        try:
+            shape = read_header(run.image_file).shape
+        except BidsDecoderError:
+            # Reported by check_run; another run of this person tells the grid.
+            continue
+        return len(table) * math.prod(shape[:3]) * _COMPRESSED_BETA_BYTES
+    return 0.0
