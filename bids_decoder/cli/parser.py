@@ -30,7 +30,10 @@ from bids_decoder.config import (
 )
 from bids_decoder.errors import ExitCode, UsageError
 
-ESTIMATORS = ("lsa", "lss", "glmsingle")
+# What the registries hold; importing them here would make --help slow. A test compares them.
+ESTIMATORS = ("lss", "lsa", "glmsingle")
+HRFS = ("spm", "glover", *(f"library{number:02d}" for number in range(1, 21)))
+SELECTORS = ("troi-budget", "encoding", "soft", "random", "all")
 STAGES_OF_LEVEL = {"participant": ("prepare", "decode"), "group": ("prepare", "pretrain")}
 
 _FIX = "\nfix: "
@@ -430,7 +433,7 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
         group, "-d", "--derivatives", dest="execution.derivatives", type=_dataset,
         metavar="[NAME=]PATH",
         help="datasets to take results from: fmriprep=PATH skips preprocessing, betas=PATH takes "
-        "existing single-trial responses; without a name the last folder names it",
+        "existing single-trial responses; without NAME the last folder of PATH is the name",
     )
     _option(
         group, "--bids-database-dir", dest="execution.bids_database_dir", type=_path,
@@ -455,11 +458,12 @@ def _add_trials(parser: argparse.ArgumentParser) -> None:
     )
     _option(
         group, "--label-column", dest="trials.label_column", metavar="NAME",
-        help="column with the category that is decoded (default: trial_type)",
+        help="column with the category that is decoded (default: trial_type if it has two or more "
+        "levels, else the stimulus)",
     )
     _several(
         group, "--trial-filter", dest="trials.trial_filter", metavar="RULE",
-        help="keep only rows that satisfy every rule, as 'trial_type != rest'",
+        help="keep only rows that satisfy every rule: column=a|b or column!=a",
     )
     _option(
         group, "--trial-unit", dest="trials.trial_unit",
@@ -480,7 +484,8 @@ def _add_trials(parser: argparse.ArgumentParser) -> None:
     )
     _several(
         group, "--test-runs", dest="trials.test_runs", type=_label("run"), metavar="LABEL",
-        help="runs held out for testing (default: decided from the dataset, see plan.json)",
+        help="runs held out for testing, with --test-sessions only those in them (default: decided "
+        "from the dataset, see plan.json)",
     )
     _several(
         group, "--test-sessions", dest="trials.test_sessions", type=_label("ses"),
@@ -570,7 +575,7 @@ def _add_glm(parser: argparse.ArgumentParser) -> None:
         help="estimator of the response to each trial",
     )
     _option(
-        group, "--hrf", dest="glm.hrf", metavar="MODEL",
+        group, "--hrf", dest="glm.hrf", choices=HRFS, metavar="MODEL",
         help="haemodynamic response: spm, glover, or library01 to library20",
     )
     _option(
@@ -599,8 +604,8 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
         default="decided from the data", help="width of the shared part of the network",
     )
     _option(
-        group, "--troi", dest="troi.selector", metavar="NAME",
-        help="how voxels are selected; paper is the published rule, word by word",
+        group, "--troi", dest="troi.selector", choices=SELECTORS,
+        help="how voxels are selected",
     )
     _option(
         group, "--budget", dest="troi.*", type=_budget, metavar="SIZE",
