@@ -1,0 +1,485 @@
+"""Single-trial responses of several people with known region of interest and known tuning.
+
+A linear-Gaussian stand-in for a large picture-viewing dataset at high field: a box of voxels, a
+posterior region that differs between people, tuning that is partly shared, spatially and
+temporally correlated noise, and drift over sessions and runs. With the default settings, ridge
+regression from the true region reaches the retrieval accuracies of published decoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_decoder.seeds import derive_seed
+from bids_decoder.simulate.fields import Smoother, smooth_field
+from bids_decoder.trials import VoxelGrid
+
+_TRIALS_PER_SESSION = 750
+_TRIALS_PER_RUN = 62
+_CHUNK = 25
+
+
+@dataclass(frozen=True)
+class ResponseSettings:
+    """What the simulated brains and scanners are like. Widths are FWHM in voxels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Box of voxels; axis 1 runs from posterior to anterior. The brain is the inscribed
+        ellipsoid.
+    voxel_size : float
+        Millimetres.
+    n_roi : int
+        Number of responsive voxels.
+    median_ncsnr : float
+        Median ratio of signal to noise standard deviation of a single trial in these voxels.
+    n_features : int
+        Dimensions of a picture that brains respond to; the strength of number *k* goes
+        with ``k ** -0.5``.
+    n_embedding : int
+        Dimensions of the target embedding, at least ``n_features``.
+    own : float
+        Share of the variance of the embedding that no brain responds to; it caps decoding.
+    roi_fwhm, tuning_fwhm : float
+        Smoothness of the region's outline (small: fragmented) and of the tuning.
+    similarity : float
+        Correlation of the tuning of the same voxel between two people before their regions
+        are cut.
+    noise_fwhm : float
+        Smoothness of the spatially correlated half of the noise.
+    suppressor_fraction : float
+        Share of the voxels outside the region that carry hardly anything but the correlated
+        noise of a voxel inside: useless alone, useful together with it.
+    drift_sd : float
+        Standard deviation of the session offset, and of the linear and the quadratic drift
+        within runs.
+    whole_box : bool
+        Give all voxels of the box; those outside the brain hold white noise only.
+    n_distractor : int
+        Size of an anterior region that follows arousal, which says nothing about the picture.
+    """
+
+    shape: tuple[int, int, int] = (60, 40, 40)
+    voxel_size: float = 1.8
+    n_roi: int = 6000
+    median_ncsnr: float = 0.26
+    n_features: int = 128
+    n_embedding: int = 256
+    own: float = 0.3
+    roi_fwhm: float = 8.0
+    tuning_fwhm: float = 4.0
+    similarity: float = 0.7
+    noise_fwhm: float = 2.0
+    suppressor_fraction: float = 0.0
+    drift_sd: float = 0.3
+    whole_box: bool = False
+    n_distractor: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What all people of one group share.
+
+    Parameters
+    ----------
+    settings : ResponseSettings
+    group_seed : int
+    brain : ndarray of bool, shape ``settings.shape``
+    roi_field : ndarray of float32, shape ``settings.shape``
+        Where the region tends to lie.
+    tuning_fields : ndarray of float32, shape (n_features, n_brain_voxels)
+    seen, unseen : ndarray of float32, shape (n_embedding, n_features)
+        Orthonormal columns that carry the two parts of the embedding.
+    """
+
+    settings: ResponseSettings
+    group_seed: int
+    brain: np.ndarray
+    roi_field: np.ndarray
+    tuning_fields: np.ndarray
+    seen: np.ndarray
+    unseen: np.ndarray
+
+    @property
+    def spectrum(self) -> np.ndarray:
+        """Strength of each feature, shape (n_features,)."""
+        return _spectrum(self.settings.n_features)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedTrials:
+    """Trials of one person in order of time.
+
+    Parameters
+    ----------
+    betas : ndarray of float32, shape (n_trials, n_voxels)
+        Not z-scored: session offsets and drifts are in it.
+    sessions, runs : ndarray of int, shape (n_trials,)
+        From 1; runs count within a session.
+    images : ndarray of str, shape (n_trials,)
+        Picture ids.
+    embeddings : ndarray of float32, shape (n_trials, n_embedding)
+        Target vector of each trial's picture.
+    """
+
+    betas: np.ndarray
+    sessions: np.ndarray
+    runs: np.ndarray
+    images: np.ndarray
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedPerson:
+    """One person and the truth about them; voxels in C order of ``grid.mask``.
+
+    Parameters
+    ----------
+    seed : int
+        Subject seed.
+    grid : VoxelGrid
+    train, test : SimulatedTrials
+        Different sessions, different pictures.
+    roi, suppressors, distractors : ndarray of bool, shape (n_voxels,)
+    ncsnr : ndarray of float32, shape (n_voxels,)
+        True signal over noise standard deviation; 0 outside the region.
+    """
+
+    seed: int
+    grid: VoxelGrid
+    train: SimulatedTrials
+    test: SimulatedTrials
+    roi: np.ndarray
+    suppressors: np.ndarray
+    distractors: np.ndarray
+    ncsnr: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Brain:
+    """One person's responses and noise sources over the voxels of the brain."""
+
+    tuning: np.ndarray
+    roi: np.ndarray
+    ncsnr: np.ndarray
+    suppressors: np.ndarray
+    partners: np.ndarray
+    arousal_map: np.ndarray
+    global_map: np.ndarray
+
+
+def make_world(settings: ResponseSettings, group_seed: int) -> World:
+    """Draw what a group of people shares.
+
+    Parameters
+    ----------
+    settings : ResponseSettings
+    group_seed : int
+
+    Returns
+    -------
+    World
+    """
+    rng = np.random.default_rng(derive_seed(group_seed, "world"))
+    brain = _ellipsoid(settings.shape)
+    bases = [
+        np.linalg.qr(rng.standard_normal((settings.n_embedding, settings.n_features)))[0]
+        for _ in range(2)
+    ]
+    roi_field = smooth_field(rng, settings.shape, settings.roi_fwhm)
+    tuning = _tuning_fields(settings, brain, rng)
+    seen, unseen = (basis.astype(np.float32) for basis in bases)
+    return World(settings, group_seed, brain, roi_field, tuning, seen, unseen)
+
+
+def simulate_person(
+    world: World,
+    subject_seed: int,
+    *,
+    n_train: int = 750,
+    n_test_images: int = 1000,
+    n_repeats: int = 3,
+) -> SimulatedPerson:
+    """Simulate one person.
+
+    Parameters
+    ----------
+    world : World
+    subject_seed : int
+    n_train : int
+        Training trials, each with a picture of its own, in sessions of 750.
+    n_test_images : int
+        Test pictures, the same for all people of the group.
+    n_repeats : int
+        Trials per test picture, in random order in sessions after the training sessions.
+
+    Returns
+    -------
+    SimulatedPerson
+        The training trials do not depend on how many test trials are asked for.
+    """
+    brain = _draw_brain(world, np.random.default_rng(_seed(world, subject_seed, "brain")))
+    train_ids = np.array([f"person{subject_seed}-{i:05d}" for i in range(n_train)])
+    test_ids = np.array([f"shared-{i:05d}" for i in range(n_test_images)])
+    train_pictures = _pictures(world, n_train, subject_seed)
+    test_pictures = _pictures(world, n_test_images, "shared")
+    order_rng = np.random.default_rng(_seed(world, subject_seed, "test order"))
+    order = order_rng.permutation(np.repeat(np.arange(n_test_images), n_repeats))
+    n_train_sessions = -(-n_train // _TRIALS_PER_SESSION)
+    train = _scan(world, brain, train_ids, *train_pictures, subject_seed, first_session=1)
+    test = _scan(
+        world, brain, test_ids[order], *(part[order] for part in test_pictures), subject_seed,
+        first_session=n_train_sessions + 1,
+    )
+    grid = VoxelGrid(_used_mask(world), np.diag([world.settings.voxel_size] * 3 + [1.0]))
+    return SimulatedPerson(
+        subject_seed, grid, train, test,
+        roi=_on_grid(world, brain.roi), suppressors=_on_grid(world, brain.suppressors),
+        distractors=_on_grid(world, brain.arousal_map != 0), ncsnr=_on_grid(world, brain.ncsnr),
+    )
+
+
+def simulate_group(
+    settings: ResponseSettings,
+    *,
+    group_seed: int,
+    subject_seeds: tuple[int, ...] = (1, 2, 3, 4),
+    n_train: int = 750,
+    n_test_images: int = 1000,
+    n_repeats: int = 3,
+) -> Iterator[SimulatedPerson]:
+    """Simulate people of one group one after another, so that only one need be in memory.
+
+    Parameters
+    ----------
+    settings : ResponseSettings
+    group_seed : int
+    subject_seeds : tuple of int
+    n_train, n_test_images, n_repeats : int
+        See :func:`simulate_person`.
+
+    Yields
+    ------
+    SimulatedPerson
+    """
+    world = make_world(settings, group_seed)
+    for seed in subject_seeds:
+        yield simulate_person(
+            world, seed, n_train=n_train, n_test_images=n_test_images, n_repeats=n_repeats
+        )
+
+
+def noise_ceiling(ncsnr: np.ndarray, n_repeats: int) -> np.ndarray:
+    """Share of the variance of an average over repeats that the picture explains at best.
+
+    Parameters
+    ----------
+    ncsnr : ndarray
+        Signal over noise standard deviation of single trials.
+    n_repeats : int
+
+    References
+    ----------
+    Allen et al. 2022, Nat Neurosci 25:116.
+    """
+    power = np.square(ncsnr)
+    return power / (power + 1 / n_repeats)
+
+
+def _seed(world: World, *keys: object) -> int:
+    return derive_seed(world.group_seed, *keys)
+
+
+def _spectrum(n_features: int) -> np.ndarray:
+    return (np.arange(1, n_features + 1) ** -0.5).astype(np.float32)
+
+
+def _ellipsoid(shape: tuple[int, int, int]) -> np.ndarray:
+    axes = [(2 * np.arange(size) - (size - 1)) / (size - 1) for size in shape]
+    return sum(np.square(a) for a in np.meshgrid(*axes, indexing="ij", sparse=True)) <= 1
+
+
+def _posterior(shape: tuple[int, int, int]) -> np.ndarray:
+    """Fall from +0.8 at the posterior end to -0.8 at the anterior end."""
+    return np.linspace(0.8, -0.8, shape[1], dtype=np.float32)[None, :, None]
+
+
+def _tuning_fields(
+    settings: ResponseSettings, brain: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    smoother = Smoother(settings.shape, settings.tuning_fwhm)
+    fields = np.empty((settings.n_features, int(brain.sum())), dtype=np.float32)
+    for feature in range(settings.n_features):
+        fields[feature] = smoother.draw(rng, 1)[0][brain]
+    return fields
+
+
+def _largest(score: np.ndarray, n: int) -> np.ndarray:
+    """Mark the *n* largest values."""
+    chosen = np.zeros(score.shape, dtype=bool)
+    chosen[np.argsort(score, kind="stable")[len(score) - n :]] = True
+    return chosen
+
+
+def _draw_brain(world: World, rng: np.random.Generator) -> _Brain:
+    settings, brain = world.settings, world.brain
+    outline = 0.8 * world.roi_field + 0.6 * smooth_field(rng, settings.shape, settings.roi_fwhm)
+    roi = _largest((outline + _posterior(settings.shape))[brain], settings.n_roi)
+    lognormal = np.exp(0.5 * smooth_field(rng, settings.shape, 3.0)[brain])
+    ncsnr = np.where(roi, settings.median_ncsnr * lognormal, 0).astype(np.float32)
+    tuning = _tuning(world, rng)[:, roi]
+    tuning *= ncsnr[roi] / np.sqrt((tuning**2).sum(axis=0))
+    suppressors, partners = _suppressors(settings, roi, rng)
+    anterior = smooth_field(rng, settings.shape, settings.roi_fwhm) - _posterior(settings.shape)
+    score = np.where(roi, -np.inf, anterior[brain])
+    loading = np.exp(0.5 * smooth_field(rng, settings.shape, 3.0)[brain])
+    return _Brain(
+        tuning, roi, ncsnr, suppressors, partners,
+        arousal_map=np.where(_largest(score, settings.n_distractor), loading, 0),
+        global_map=smooth_field(rng, settings.shape, settings.roi_fwhm)[brain],
+    )
+
+
+def _tuning(world: World, rng: np.random.Generator) -> np.ndarray:
+    settings = world.settings
+    own = _tuning_fields(settings, world.brain, rng)
+    rho = settings.similarity
+    tuning = rho * world.tuning_fields + np.sqrt(1 - rho**2) * own
+    # Early areas lean to the first features, late areas to the last.
+    region = smooth_field(rng, settings.shape, 2 * settings.roi_fwhm)[world.brain]
+    order = np.log(np.arange(1, settings.n_features + 1, dtype=np.float32))
+    tuning *= np.exp(np.outer(order, 0.1 * region))
+    return tuning * world.spectrum[:, None]
+
+
+def _suppressors(
+    settings: ResponseSettings, roi: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    outside = np.flatnonzero(~roi)
+    n = round(settings.suppressor_fraction * len(outside))
+    chosen = np.sort(rng.choice(outside, n, replace=False))
+    mask = np.zeros(len(roi), dtype=bool)
+    mask[chosen] = True
+    return mask, rng.choice(np.flatnonzero(roi), n)
+
+
+def _pictures(world: World, n: int, whose: object) -> tuple[np.ndarray, np.ndarray]:
+    """Draw latent features (n, n_features) and embeddings (n, n_embedding)."""
+    settings = world.settings
+    rng = np.random.default_rng(_seed(world, "pictures", whose))
+    draws = rng.standard_normal((n, 2, settings.n_features), dtype=np.float32)
+    seen, unseen = (draws[:, part] * world.spectrum for part in range(2))
+    embeddings = (
+        np.sqrt(1 - settings.own) * seen @ world.seen.T
+        + np.sqrt(settings.own) * unseen @ world.unseen.T
+    )
+    return draws[:, 0], embeddings.astype(np.float32)
+
+
+def _scan(
+    world: World,
+    brain: _Brain,
+    ids: np.ndarray,
+    latents: np.ndarray,
+    embeddings: np.ndarray,
+    subject_seed: int,
+    first_session: int,
+) -> SimulatedTrials:
+    n = len(ids)
+    position = np.arange(n) % _TRIALS_PER_SESSION
+    sessions = first_session + np.arange(n) // _TRIALS_PER_SESSION
+    runs = 1 + position // _TRIALS_PER_RUN
+    used = _used_mask(world)
+    inside = world.brain[used]
+    betas = np.empty((n, int(used.sum())), dtype=np.float32)
+    for session in np.unique(sessions):
+        rows = np.flatnonzero(sessions == session)
+        rng = np.random.default_rng(_seed(world, subject_seed, "session", session))
+        values = _session(world, brain, latents[rows], position[rows] % _TRIALS_PER_RUN, rng)
+        block = betas[rows[0] : rows[-1] + 1]
+        if world.settings.whole_box:
+            block[:, inside] = values
+            block[:, ~inside] = rng.standard_normal((len(rows), (~inside).sum()), np.float32)
+        else:
+            block[:] = values
+    return SimulatedTrials(betas, sessions, runs, ids, embeddings)
+
+
+def _session(
+    world: World,
+    brain: _Brain,
+    latents: np.ndarray,
+    trial_in_run: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Simulate the betas of one session, shape (n_trials, n_brain_voxels)."""
+    settings = world.settings
+    betas = np.empty((len(latents), len(brain.roi)), dtype=np.float32)
+    _fill_noise(betas, world, brain, rng)
+    if settings.n_distractor:
+        arousal = _autoregressive(rng.standard_normal((len(latents), 1)).astype(np.float32), 0.9)
+        betas += arousal * brain.arousal_map.astype(np.float32)
+    _add_drift(betas, world, trial_in_run, rng)
+    columns = np.flatnonzero(brain.roi)
+    for start in range(0, len(betas), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        betas[rows, columns] += latents[rows] @ brain.tuning
+    return betas
+
+
+def _fill_noise(
+    betas: np.ndarray, world: World, brain: _Brain, rng: np.random.Generator
+) -> None:
+    """Fill with noise of unit variance: half smooth, half white, 5 % of it global, AR(1)."""
+    smoother = Smoother(world.settings.shape, world.settings.noise_fwhm)
+    smooth_part = np.where(brain.suppressors, 0.9, 0.5).astype(np.float32)
+    weights = np.sqrt(0.95 * smooth_part), np.sqrt(0.95 * (1 - smooth_part))
+    for start in range(0, len(betas), _CHUNK):
+        chunk = betas[start : start + _CHUNK]
+        smooth = smoother.draw(rng, len(chunk))[:, world.brain]
+        smooth[:, brain.suppressors] = smooth[:, brain.partners]
+        chunk[:] = rng.standard_normal(chunk.shape, dtype=np.float32)
+        chunk *= weights[1]
+        chunk += smooth * weights[0]
+        chunk += rng.standard_normal((len(chunk), 1), np.float32) * (0.05**0.5 * brain.global_map)
+    _autoregressive(betas, 0.2)
+
+
+def _autoregressive(values: np.ndarray, coefficient: float) -> np.ndarray:
+    """Turn white rows into AR(1) of the same variance, in place."""
+    for row in range(1, len(values)):
+        values[row] *= np.float32(np.sqrt(1 - coefficient**2))
+        values[row] += np.float32(coefficient) * values[row - 1]
+    return values
+
+
+def _add_drift(
+    betas: np.ndarray, world: World, trial_in_run: np.ndarray, rng: np.random.Generator
+) -> None:
+    settings = world.settings
+    if settings.drift_sd == 0:
+        return
+    smoother = Smoother(settings.shape, 6.0)
+    betas += settings.drift_sd * smoother.draw(rng, 1)[0][world.brain]
+    starts = np.flatnonzero(trial_in_run == 0)
+    time = 2 * np.arange(_TRIALS_PER_RUN, dtype=np.float32) / (_TRIALS_PER_RUN - 1) - 1
+    # Legendre polynomials of unit variance over a run.
+    course = np.column_stack([np.sqrt(3) * time, np.sqrt(5) * (1.5 * time**2 - 0.5)])
+    for start, stop in zip(starts, [*starts[1:], len(betas)], strict=True):
+        maps = settings.drift_sd * smoother.draw(rng, 2)[:, world.brain]
+        betas[start:stop] += course[: stop - start].astype(np.float32) @ maps
+
+
+def _used_mask(world: World) -> np.ndarray:
+    return np.ones_like(world.brain) if world.settings.whole_box else world.brain
+
+
+def _on_grid(world: World, values: np.ndarray) -> np.ndarray:
+    """Extend brain values to the voxels that are given out."""
+    volume = np.zeros(world.brain.shape, dtype=values.dtype)
+    volume[world.brain] = values
+    return volume[_used_mask(world)]
