@@ -1,0 +1,283 @@
+"""Classical decoders that every result must stand beside, fitted on the same split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+from himalaya.backend import get_backend, set_backend
+from himalaya.kernel_ridge import KernelRidgeCV
+from himalaya.ridge import RidgeCV
+from sklearn.feature_selection import f_classif
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from bids_decoder.errors import UsageError
+from bids_decoder.evaluation.encoding import encoding_scores
+from bids_decoder.evaluation.splits import assert_disjoint, assert_no_test, inner_folds
+from bids_decoder.seeds import derive_seed
+from bids_decoder.trials import Person, Targets
+
+ALPHAS = np.logspace(1, 7, 13)
+"""Ridge penalties for z-scored voxels."""
+
+MAX_COMPONENTS = 256
+N_INNER_FOLDS = 5
+N_RANDOM_DRAWS = 5
+
+_CHUNK = 4096
+
+Voxels = np.ndarray | slice
+Fit = Callable[[Person, Person, Targets, Voxels, int], np.ndarray]
+
+
+def baseline_names(kind: str) -> tuple[str, ...]:
+    """List the baselines for a kind of target (``Targets.kind``), in order."""
+    ridge = ("ridge-mask", "ridge-all", "ridge-univariate")
+    random = tuple(f"ridge-random-{draw}" for draw in range(1, N_RANDOM_DRAWS + 1))
+    return (*ridge, *random, *(("svm-mask", "svm-all") if kind == "category" else ()))
+
+
+def run_baselines(
+    train: Person,
+    test: Person,
+    targets: Targets,
+    mask: np.ndarray,
+    *,
+    seed: int,
+    names: Sequence[str] | None = None,
+) -> dict[str, np.ndarray]:
+    """Fit the classical decoders on training trials and predict the test trials.
+
+    Parameters
+    ----------
+    train, test : Person
+        The same person's training and test trials; voxels in the same order.
+    targets : Targets
+        For images and features the ridge predicts principal components of the embeddings of
+        the training stimuli; for categories, one-hot labels.
+    mask : ndarray of bool, shape (n_voxels,)
+        The decoder's voxels. Its number of voxels goes to ``-univariate`` (best by
+        cross-validated encoding score, or by ANOVA F for labels) and ``-random``.
+    seed : int
+        For the random voxels and the SVM.
+    names : sequence of str, optional
+        Some of :func:`baseline_names`; by default all.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Per baseline the predicted embeddings, shape (n_test, n_dims), or class scores, shape
+        (n_test, n_classes) in the order of ``targets.ids``. The random draws are predicted one
+        by one: a mean over them would be an ensemble that sees more voxels. Score each, then
+        use :func:`merge_random_draws`.
+
+    Raises
+    ------
+    LeakageError
+        When a trial of *train* is not a training trial, or is in *test*, or when an image
+        is in both.
+    UsageError
+        For an unknown name, or an empty mask.
+    """
+    known = baseline_names(targets.kind)
+    wanted = known if names is None else tuple(names)
+    unknown = sorted(set(wanted) - set(known))
+    if unknown or not mask.any():
+        raise UsageError(
+            f"baselines {', '.join(unknown)}" if unknown else "baselines on a mask",
+            "no such baseline" if unknown else "the mask is empty",
+            f"use some of {', '.join(known)}",
+        )
+    _guard(train, test, targets)
+    predicted = {}
+    for name in wanted:
+        method, _, region = name.partition("-")
+        voxels = _region(region, train, targets, mask, seed)
+        fit: Fit = _svm if method == "svm" else _ridge
+        predicted[name] = fit(train, test, targets, voxels, derive_seed(seed, "baseline", name))
+    return predicted
+
+
+def merge_random_draws(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Replace the rows of models ``ridge-random-<k>`` by their mean, model ``ridge-random``.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Columns as in :data:`.tables.METRIC_COLUMNS`.
+
+    Returns
+    -------
+    DataFrame
+        Values and limits are means over draws; p is twice the median p (at most 1), which is
+        valid however the draws depend on each other.
+    """
+    drawn = metrics["model"].str.fullmatch(r"ridge-random-\d+").to_numpy(dtype=bool)
+    if not drawn.any():
+        return metrics
+    averaged = ("value", "chance", "ci_low", "ci_high")
+    keys = [name for name in metrics.columns if name not in (*averaged, "model", "p")]
+    merged = (
+        metrics[drawn].groupby(keys, dropna=False, sort=False)
+        .agg({**dict.fromkeys(averaged, "mean"), "p": lambda p: min(1.0, 2 * p.median())})
+        .reset_index().assign(model="ridge-random")
+    )
+    return pd.concat([metrics[~drawn], merged[metrics.columns]], ignore_index=True)
+
+
+def _guard(train: Person, test: Person, targets: Targets) -> None:
+    assert_no_test(train.trials, np.arange(len(train.trials)))
+    assert_disjoint(_trial_ids(train), _trial_ids(test))
+    if targets.kind != "category":
+        assert_disjoint(train.trials["stimulus"], test.trials["stimulus"])
+
+
+def _trial_ids(person: Person) -> list[str]:
+    pairs = zip(person.trials["run_group"], person.trials["trial"], strict=True)
+    return [f"{run} trial {number}" for run, number in pairs]
+
+
+def _region(
+    name: str, train: Person, targets: Targets, mask: np.ndarray, seed: int
+) -> Voxels:
+    """Give the voxels of one baseline; all of them as a slice, which copies nothing."""
+    n_voxels, budget = len(mask), int(mask.sum())
+    if name == "mask":
+        return np.flatnonzero(mask)
+    if name == "all":
+        return slice(None)
+    if name == "univariate":
+        order = np.argsort(-univariate_scores(train, targets), kind="stable")
+        return np.sort(order[:budget])
+    rng = np.random.default_rng(derive_seed(seed, "baseline", "voxels", name))
+    return np.sort(rng.choice(n_voxels, budget, replace=False))
+
+
+def univariate_scores(train: Person, targets: Targets) -> np.ndarray:
+    """Score each voxel by itself on training trials.
+
+    Returns
+    -------
+    ndarray, shape (n_voxels,)
+        Cross-validated encoding correlation, or the F of an analysis of variance over labels.
+    """
+    if targets.kind != "category":
+        features = target_components(train, targets)[0]
+        return encoding_scores(train.betas, features, train.run_groups)
+    varying = np.ptp(train.betas, axis=0) > 0
+    scores = np.zeros(len(varying))
+    scores[varying] = f_classif(np.asarray(train.betas)[:, varying], train.target_rows)[0]
+    return np.nan_to_num(scores)
+
+
+def target_components(
+    train: Person, targets: Targets
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Principal components of the target vectors of the training stimuli.
+
+    Returns
+    -------
+    scores : ndarray, shape (n_trials, n_components)
+        Of the stimulus of each training trial.
+    components : ndarray, shape (n_components, n_dims)
+    mean : ndarray, shape (n_dims,)
+        ``scores @ components + mean`` gives vectors back.
+    """
+    rows, trial_rows = np.unique(train.target_rows, return_inverse=True)
+    vectors = np.asarray(targets.vectors[rows], dtype=np.float64)
+    mean = vectors.mean(axis=0)
+    left, values, right = np.linalg.svd(vectors - mean, full_matrices=False)
+    n_kept = min(MAX_COMPONENTS, int((values > values.max(initial=0.0) * 1e-6).sum()))
+    scores = left[:, :n_kept] * values[:n_kept]
+    return scores[trial_rows], right[:n_kept], mean
+
+
+def _ridge(
+    train: Person, test: Person, targets: Targets, voxels: Voxels, seed: int
+) -> np.ndarray:
+    if targets.kind == "category":
+        onehot = np.eye(len(targets.ids))[train.target_rows]
+        return ridge_predict(
+            train.betas[:, voxels], onehot, test.betas[:, voxels], train.run_groups
+        )
+    scores, components, mean = target_components(train, targets)
+    predicted = ridge_predict(
+        train.betas[:, voxels], scores, test.betas[:, voxels], train.run_groups
+    )
+    return predicted @ components + mean
+
+
+def ridge_predict(
+    train_betas: np.ndarray, train_targets: np.ndarray, test_betas: np.ndarray, runs: np.ndarray
+) -> np.ndarray:
+    """Predict with ridge regression whose penalty is chosen per target, run-wise.
+
+    himalaya [1]_ does the work: kernel ridge with a linear kernel when there are fewer trials
+    than voxels, ridge otherwise; both give the same predictions.
+
+    Parameters
+    ----------
+    train_betas : ndarray, shape (n_train, n_voxels)
+    train_targets : ndarray, shape (n_train, n_targets)
+    test_betas : ndarray, shape (n_test, n_voxels)
+    runs : ndarray of str, shape (n_train,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_test, n_targets)
+
+    References
+    ----------
+    .. [1] Dupré la Tour et al. (2022), Feature-space selection with banded ridge regression,
+       NeuroImage 264.
+    """
+    common = {"alphas": ALPHAS, "fit_intercept": True, "cv": inner_folds(runs, N_INNER_FOLDS)}
+    with _numpy_backend():
+        if train_betas.shape[0] >= train_betas.shape[1]:
+            model = RidgeCV(**common).fit(_doubles(train_betas), train_targets)
+            return np.asarray(model.predict(_doubles(test_betas)))
+        kernel = _linear_kernel(train_betas, train_betas)
+        model = KernelRidgeCV(kernel="precomputed", **common).fit(kernel, train_targets)
+        return np.asarray(model.predict(_linear_kernel(test_betas, train_betas)))
+
+
+def _doubles(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _linear_kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Scalar products of rows in double precision, a part of the voxels at a time."""
+    kernel = np.zeros((len(left), len(right)))
+    for start in range(0, left.shape[1], _CHUNK):
+        part = slice(start, start + _CHUNK)
+        kernel += _doubles(left[:, part]) @ _doubles(right[:, part]).T
+    return kernel
+
+
+@contextmanager
+def _numpy_backend() -> Iterator[None]:
+    """Use himalaya on numpy; its backend is a global of the process and is put back."""
+    before = get_backend().name
+    set_backend("numpy")
+    try:
+        yield
+    finally:
+        set_backend(before)
+
+
+def _svm(
+    train: Person, test: Person, targets: Targets, voxels: Voxels, seed: int
+) -> np.ndarray:
+    machine = make_pipeline(StandardScaler(), LinearSVC(C=1.0, random_state=seed))
+    machine.fit(train.betas[:, voxels], train.target_rows)
+    decision = machine.decision_function(test.betas[:, voxels])
+    if decision.ndim == 1:
+        decision = np.stack([-decision, decision], axis=1)
+    # Classes without training trials get the lowest score of all.
+    scores = np.full((len(decision), len(targets.ids)), decision.min() - 1.0)
+    scores[:, machine.classes_] = decision
+    return scores

@@ -1,0 +1,131 @@
+"""Voxelwise encoding: how well features of stimuli predict each voxel, run-wise held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_decoder.errors import InputError
+from bids_decoder.evaluation.splits import inner_folds
+
+PENALTIES = tuple(10.0 ** np.arange(-2, 4.5, 1.0))
+"""Ridge penalties, in units of the mean eigenvalue of the features' scatter matrix."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """One decomposition of the training features, which serves all penalties and voxels."""
+
+    train: np.ndarray  # row numbers
+    validation: np.ndarray
+    left: np.ndarray  # (n_train, rank), left singular vectors
+    readout: np.ndarray  # (n_penalties, n_validation, rank), left.T @ betas -> predictions
+
+
+def encoding_scores(
+    betas: np.ndarray,
+    features: np.ndarray,
+    runs: np.ndarray,
+    *,
+    n_folds: int = 5,
+    penalties: tuple[float, ...] = PENALTIES,
+    chunk: int = 8192,
+) -> np.ndarray:
+    """Correlate measured with predicted responses of held-out runs, for each voxel.
+
+    Ridge regression from features to voxels in closed form: one singular value decomposition
+    per fold serves all voxels and penalties. The penalty of a voxel for one fold is the one
+    that scores best in the *other* folds, so that the score is no maximum over penalties.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_trials, n_voxels)
+        Responses of **training** trials; may be memory-mapped.
+    features : ndarray, shape (n_trials, n_dims)
+        Features of the stimulus of each trial (one-hot labels will do).
+    runs : ndarray of str, shape (n_trials,)
+        Runs are never divided between folds; see :func:`.splits.inner_folds`.
+    n_folds : int
+        Number of folds, 2 or more.
+    penalties : tuple of float
+        Times the mean non-zero eigenvalue of the scatter matrix of the training features.
+    chunk : int
+        Voxels at a time. Memory: about ``chunk * n_trials * 3`` numbers.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_voxels,)
+        Mean over folds, weighted by their size; 0 where a voxel (or its prediction) is constant.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit, or features that do not vary.
+    """
+    if len(betas) != len(features) or len(betas) != len(runs):
+        raise InputError(
+            "encoding scores",
+            f"{len(betas)} responses, {len(features)} features, {len(runs)} runs",
+            "check the trial tables",
+        )
+    features = _rotated(np.asarray(features, dtype=np.float64))
+    splits = inner_folds(np.asarray(runs), n_folds)
+    folds = [_decompose(features, *rows, penalties) for rows in splits]
+    scores = np.empty(betas.shape[1], dtype=np.float32)
+    for start in range(0, betas.shape[1], chunk):
+        part = np.asarray(betas[:, start:start + chunk], dtype=np.float32)
+        scores[start:start + chunk] = _chunk_scores(part, folds)
+    return scores
+
+
+def _rotated(features: np.ndarray) -> np.ndarray:
+    """Turn wide features into as many columns as there are trials; ridge does not notice."""
+    if features.shape[1] <= features.shape[0]:
+        return features
+    left, values, _ = np.linalg.svd(features, full_matrices=False)
+    return left * values
+
+
+def _decompose(
+    features: np.ndarray, train: np.ndarray, validation: np.ndarray, penalties: tuple[float, ...]
+) -> _Fold:
+    mean = features[train].mean(axis=0)
+    left, values, right = np.linalg.svd(features[train] - mean, full_matrices=False)
+    kept = values > values.max(initial=0.0) * 1e-6
+    if not kept.any():
+        raise InputError("encoding scores", "the features do not vary", "check the targets")
+    left, values, right = left[:, kept], values[kept], right[kept]
+    projected = (features[validation] - mean) @ right.T
+    strengths = np.asarray(penalties)[:, None] * (values**2).mean()
+    shrunk = values / (values**2 + strengths)
+    readout = projected[None] * shrunk[:, None, :]
+    return _Fold(train, validation, left.astype(np.float32), readout.astype(np.float32))
+
+
+def _chunk_scores(betas: np.ndarray, folds: list[_Fold]) -> np.ndarray:
+    scores = np.stack([_fold_scores(betas, fold) for fold in folds])  # fold, penalty, voxel
+    sizes = np.array([len(fold.validation) for fold in folds], dtype=np.float32)
+    weighted = scores * sizes[:, None, None]
+    best = (weighted.sum(axis=0) - weighted).argmax(axis=1)  # by the other folds
+    chosen = np.take_along_axis(weighted, best[:, None, :], axis=1)[:, 0]
+    return chosen.sum(axis=0) / sizes.sum()
+
+
+def _fold_scores(betas: np.ndarray, fold: _Fold) -> np.ndarray:
+    """Correlations in the held-out runs, shape (n_penalties, n_voxels)."""
+    # Left singular vectors of centred features are centred: no intercept is needed here, and
+    # a correlation does not see the one of the prediction.
+    loads = fold.left.T @ betas[fold.train]
+    measured = _standard(betas[fold.validation])
+    return np.stack([
+        (_standard(readout @ loads) * measured).sum(axis=0) for readout in fold.readout
+    ])
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Centre and scale columns to unit length; constant columns become zero."""
+    centred = values - values.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    floor = 1e-6 * np.sqrt((values**2).sum(axis=0))
+    return np.divide(centred, length, out=np.zeros_like(centred), where=length > floor)

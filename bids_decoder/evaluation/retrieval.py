@@ -1,0 +1,371 @@
+"""Retrieval: which image was seen, among a pool of images.
+
+Directions are named by query and gallery, because the literature swaps them: ``b2i`` asks a
+brain response for its image, ``i2b`` asks an image for its brain response.
+
+A pool is a set of images and one response of each: the mean of the normalised predictions of
+all repeats (unit ``averaged``), or one trial, another one in each draw (unit ``single``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from bids_decoder.config import Evaluation
+from bids_decoder.errors import InputError
+from bids_decoder.evaluation.similarity import (
+    among_best,
+    centre,
+    cosine_similarity,
+    csls,
+    normalise,
+)
+from bids_decoder.evaluation.statistics import (
+    bootstrap_median,
+    bootstrap_ratio,
+    bootstrap_weights,
+    paired_difference,
+    permutation_p,
+    permutations_within,
+)
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
+
+DIRECTIONS = ("b2i", "i2b")
+TOP = (1, 5)
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Similarities of all responses to all images, for one unit and one way to compare."""
+
+    unit: str
+    similarity: str
+    matrix: np.ndarray  # (n_responses, n_images)
+    n_neighbours: int  # of CSLS; 0 for plain similarities
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Give the square of one response per image, shape (n_images, n_images)."""
+        square = self.matrix[rows]
+        return csls(square, self.n_neighbours) if self.n_neighbours else square
+
+
+@dataclass(frozen=True, eq=False)
+class _Pools:
+    """Fixed pools: the same for all models scored with the same seed."""
+
+    members: np.ndarray  # (n_draws, pool_size), image numbers
+    trials: np.ndarray  # (n_draws, n_images), the trial that stands for each image
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.members.shape
+
+    def rows(self, unit: str) -> np.ndarray:
+        """Rows of a :class:`_Case` in each draw; averages are the same in all of them."""
+        n_draws, n_images = self.trials.shape
+        everything = np.broadcast_to(np.arange(n_images), (n_draws, n_images))
+        return self.trials if unit == "single" else everything
+
+    def only(self, n_draws: int) -> _Pools:
+        return _Pools(self.members[:n_draws], self.trials[:n_draws])
+
+
+@dataclass(frozen=True, eq=False)
+class _Resampling:
+    """What intervals and p-values of all metrics share."""
+
+    weights: np.ndarray  # (n_bootstrap, n_images)
+    permutations: np.ndarray  # (n_permutations, n_images)
+    n_bootstrap: int
+    rng: np.random.Generator
+
+
+def score_retrieval(
+    predicted: np.ndarray,
+    stimulus_ids: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    *,
+    settings: Evaluation,
+    runs: np.ndarray,
+    rng: np.random.Generator,
+    training_mean: np.ndarray | None = None,
+    model: str = "decoder",
+    split: str = "test",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score predicted embeddings of held-out trials.
+
+    Top-1 and top-5 are means over ``n_draws`` fixed pools of ``pool_size`` images; when more
+    images than that were tested, they follow for the pool of all of them too, and so does the
+    median rank (of the mean rank over draws). Ties count by their share. Intervals come from
+    a bootstrap over images with the pools fixed (BCa; percentile for the median). For p the
+    pairing of images and responses is permuted, an image with all its repeats at a time, and
+    within runs when each image was shown in one run only. Neighbours of CSLS are sought among
+    all tested images and one response of each, so that they do not depend on the pairing.
+
+    Parameters
+    ----------
+    predicted : ndarray, shape (n_trials, n_dims)
+        Finite.
+    stimulus_ids : ndarray of str, shape (n_trials,)
+        What was seen in each trial.
+    gallery : ndarray, shape (n_gallery, n_dims)
+        Embeddings of images. Images that were not tested are not used.
+    gallery_ids : ndarray of str, shape (n_gallery,)
+        Unique.
+    settings : Evaluation
+    runs : ndarray of str, shape (n_trials,)
+    rng : numpy.random.Generator
+        Give each model a generator of the same seed: pools and permutations are then equal.
+    training_mean : ndarray, shape (n_dims,), optional
+        Mean prediction of training trials; adds rows with similarity ``centred``.
+    model, split : str
+        Go into the columns of these names.
+
+    Returns
+    -------
+    metrics : DataFrame
+        Columns as in :data:`.tables.METRIC_COLUMNS`. Rows with unit ``averaged`` are there
+        when some image has repeats.
+    predictions : DataFrame
+        One row per trial: stimulus, run, the nearest image, its similarity, the similarity
+        and the rank of the true image, among all tested images, raw cosine.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit, ids not in the gallery, or fewer than two images.
+    """
+    stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
+    images, image_of, vectors = _tested(predicted, stimulus_ids, gallery, gallery_ids)
+    sampled, full = _draw_pools(image_of, settings, rng)
+    blocks = _blocks(image_of, np.asarray(runs))
+    resampling = _Resampling(
+        bootstrap_weights(len(images), settings.n_bootstrap, rng),
+        permutations_within(blocks, settings.n_permutations, rng),
+        settings.n_bootstrap, rng,
+    )
+    rows = []
+    for case in _cases(predicted, image_of, vectors, training_mean, settings):
+        if sampled is not None:
+            rows += _score_top(case, sampled, resampling)
+        complete = full if case.unit == "single" else full.only(1)
+        rows += _score_top(case, complete, resampling) + _score_rank(case, complete, resampling)
+    metrics = pd.DataFrame(rows).assign(model=model, split=split)
+    predictions = _predictions(predicted, image_of, images, vectors, np.asarray(runs))
+    return metrics[list(METRIC_COLUMNS)], predictions
+
+
+def compare_retrieval(
+    first: np.ndarray,
+    second: np.ndarray,
+    stimulus_ids: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    *,
+    settings: Evaluation,
+    rng: np.random.Generator,
+    names: tuple[str, str] = ("first", "second"),
+) -> pd.DataFrame:
+    """Compare two models on the same images and pools, top-1.
+
+    Parameters are those of :func:`score_retrieval`, with the predictions of two models.
+
+    Returns
+    -------
+    DataFrame
+        One row per direction, unit and similarity: ``value`` is first minus second, with its
+        interval over images and two-sided p (models exchanged at random for each image).
+    """
+    stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
+    _, image_of, vectors = _tested(first, stimulus_ids, gallery, gallery_ids)
+    _tested(second, stimulus_ids, gallery, gallery_ids)
+    sampled, full = _draw_pools(image_of, settings, rng)
+    rows = []
+    cases = (_cases(model, image_of, vectors, None, settings) for model in (first, second))
+    for one, other in zip(*cases, strict=True):
+        pools = sampled or (full if one.unit == "single" else full.only(1))
+        size = np.bincount(pools.members.ravel(), minlength=len(vectors))
+        hits = [_hit_counts(case, pools) for case in (one, other)]
+        for direction in DIRECTIONS:
+            gap = paired_difference(
+                *(np.diagonal(h[direction, 1]) for h in hits), size, rng=rng,
+                n_bootstrap=settings.n_bootstrap, n_permutations=settings.n_permutations,
+            )
+            rows.append({
+                "first": names[0], "second": names[1], "metric": "top1", "direction": direction,
+                "unit": one.unit, "similarity": one.similarity, "value": gap.value,
+                "ci_low": gap.ci_low, "ci_high": gap.ci_high, "p": gap.p, "n": len(vectors),
+                "pool_size": pools.shape[1], "n_draws": pools.shape[0],
+            })
+    return pd.DataFrame(rows)
+
+
+def _tested(
+    predicted: np.ndarray, stimulus_ids: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the tested images, the image number of each trial, the embedding of each image."""
+    images, image_of = np.unique(stimulus_ids.astype(str), return_inverse=True)
+    position = {name: row for row, name in enumerate(gallery_ids.astype(str))}
+    absent = [name for name in images if name not in position]
+    problems = {
+        f"predictions {predicted.shape}, ids {stimulus_ids.shape}, gallery {gallery.shape}":
+            predicted.shape != (len(stimulus_ids), gallery.shape[1]),
+        "predictions are not finite": not np.isfinite(predicted).all(),
+        "gallery ids are not unique": len(position) != len(gallery_ids),
+        f"no embedding of {absent[:5]}": bool(absent),
+        f"{len(images)} image(s) tested, two are needed": len(images) < 2,
+    }
+    for why, bad in problems.items():
+        if bad:
+            raise InputError("retrieval cannot be scored", why, "check targets and split")
+    return images, image_of, gallery[[position[name] for name in images]]
+
+
+def _draw_pools(
+    image_of: np.ndarray, settings: Evaluation, rng: np.random.Generator
+) -> tuple[_Pools | None, _Pools]:
+    """Draw the pools, and give the pool of all images in which each trial is used."""
+    counts = np.bincount(image_of)
+    n_images, size = len(counts), settings.pool_size
+    by_image = np.split(np.argsort(image_of, kind="stable"), np.cumsum(counts)[:-1])
+    start = rng.integers(counts)
+    members = np.stack([
+        np.sort(rng.choice(n_images, min(size, n_images), replace=False))
+        for _ in range(settings.n_draws)
+    ])
+    # Draws take turns with the trials of an image, so that all trials are used equally.
+    trials = np.stack([
+        [rows[(start[i] + draw) % len(rows)] for i, rows in enumerate(by_image)]
+        for draw in range(settings.n_draws)
+    ])
+    n_full = min(int(counts.max()), settings.n_draws)
+    everything = np.tile(np.arange(n_images), (n_full, 1))
+    full = _Pools(everything, trials[:n_full])
+    return (_Pools(members, trials) if n_images > size else None), full
+
+
+def _blocks(image_of: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Give the run of each image, or one block for all when images are not confined to runs."""
+    pairs = pd.DataFrame({"image": image_of, "run": pd.factorize(runs)[0]}).drop_duplicates()
+    confined = not pairs["image"].duplicated().any()
+    if confined and pairs["run"].duplicated().any():
+        return pairs.sort_values("image")["run"].to_numpy()
+    return np.zeros(pairs["image"].nunique(), dtype=int)
+
+
+def _cases(
+    predicted: np.ndarray, image_of: np.ndarray, vectors: np.ndarray,
+    training_mean: np.ndarray | None, settings: Evaluation,
+) -> Iterator[_Case]:
+    embeddings = {"cosine": predicted}
+    if training_mean is not None:
+        embeddings["centred"] = centre(predicted, training_mean)
+    repeated = len(image_of) > len(vectors)
+    for name, embedding in embeddings.items():
+        units = {"single": embedding}
+        if repeated:
+            units["averaged"] = _average(embedding, image_of)
+        for unit, responses in units.items():
+            matrix = cosine_similarity(responses, vectors)
+            yield _Case(unit, name, matrix, 0)
+            if name == "cosine":
+                yield _Case(unit, "csls", matrix, settings.csls_neighbours)
+
+
+def _average(predicted: np.ndarray, image_of: np.ndarray) -> np.ndarray:
+    frame = pd.DataFrame(normalise(predicted))
+    return frame.groupby(image_of).mean().to_numpy()
+
+
+def _hit_counts(case: _Case, pools: _Pools) -> dict[tuple[str, int], np.ndarray]:
+    """Count, over pools, how often a gallery item is among the best of a query.
+
+    Every image is a query in every pool, in it or not: a permuted pairing then needs no more
+    than a look into the counts. Keys are direction and k; shape (n_queries, n_images).
+    """
+    n_images = case.matrix.shape[1]
+    counts = {
+        (direction, k): np.zeros((n_images, n_images), dtype=np.float32)
+        for direction in DIRECTIONS for k in TOP if k < pools.shape[1]
+    }
+    for members, rows in zip(pools.members, pools.rows(case.unit), strict=True):
+        square = case.of(rows)
+        for direction, matrix in zip(DIRECTIONS, (square, square.T), strict=True):
+            against = np.ascontiguousarray(matrix[:, members])
+            for k in TOP:
+                if k < pools.shape[1]:
+                    counts[direction, k][:, members] += among_best(against, k)
+    return counts
+
+
+def _score_top(case: _Case, pools: _Pools, resampling: _Resampling) -> list[dict]:
+    pool_size = pools.shape[1]
+    n_images = case.matrix.shape[1]
+    size = np.bincount(pools.members.ravel(), minlength=n_images).astype(float)
+    rows = []
+    for (direction, k), counts in _hit_counts(case, pools).items():
+        hits = np.diagonal(counts).astype(float)
+        value = hits.sum() / size.sum()
+        null = _paired(counts, resampling.permutations).sum(axis=1, dtype=float) / size.sum()
+        low, high = bootstrap_ratio(hits, size, resampling.weights)
+        rows.append({
+            **_identity(case, pools), "metric": f"top{k}", "direction": direction,
+            "value": value, "chance": k / pool_size, "ci_low": low, "ci_high": high,
+            "p": permutation_p(value, null),
+        })
+    return rows
+
+
+def _score_rank(case: _Case, pools: _Pools, resampling: _Resampling) -> list[dict]:
+    n_images = case.matrix.shape[1]
+    ranks = {direction: np.zeros((n_images, n_images)) for direction in DIRECTIONS}
+    for chosen in pools.rows(case.unit):
+        square = case.of(chosen)
+        for direction, matrix in zip(DIRECTIONS, (square, square.T), strict=True):
+            ranks[direction] += scipy.stats.rankdata(-matrix, axis=1) / pools.shape[0]
+    rows = []
+    for direction, mean_rank in ranks.items():
+        own = np.diagonal(mean_rank)
+        null = np.median(_paired(mean_rank, resampling.permutations), axis=1)
+        low, high = bootstrap_median(own, resampling.n_bootstrap, resampling.rng)
+        rows.append({
+            **_identity(case, pools), "metric": "median_rank", "direction": direction,
+            "value": np.median(own), "chance": (n_images + 1) / 2, "ci_low": low,
+            "ci_high": high, "p": permutation_p(float(np.median(own)), null, tail="less"),
+        })
+    return rows
+
+
+def _identity(case: _Case, pools: _Pools) -> dict:
+    return {
+        "unit": case.unit, "similarity": case.similarity, "n": case.matrix.shape[1],
+        "pool_size": pools.shape[1], "n_draws": pools.shape[0],
+    }
+
+
+def _paired(values: np.ndarray, permutations: np.ndarray) -> np.ndarray:
+    """Look up the values of permuted pairs, shape (n_permutations, n_images)."""
+    return values[np.arange(len(values)), permutations]
+
+
+def _predictions(
+    predicted: np.ndarray, image_of: np.ndarray, images: np.ndarray, vectors: np.ndarray,
+    runs: np.ndarray,
+) -> pd.DataFrame:
+    similarity = cosine_similarity(predicted, vectors)
+    trials = np.arange(len(similarity))
+    own = similarity[trials, image_of]
+    best = similarity.argmax(axis=1)
+    above = (similarity > own[:, None]).sum(axis=1)
+    tied = (similarity == own[:, None]).sum(axis=1)
+    return pd.DataFrame({
+        "stimulus": images[image_of], "run_group": runs, "predicted": images[best],
+        "similarity": own, "similarity_best": similarity[trials, best],
+        "rank": above + (tied + 1) / 2, "pool_size": len(images),
+    })

@@ -1,0 +1,100 @@
+"""Similarities between predicted and true embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """Scale rows to unit length; rows of zeros stay zeros.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, n_dims)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, n_dims)
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+
+
+def cosine_similarity(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Cosine of the angle between each query and each gallery item.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (n_queries, n_dims)
+    gallery : ndarray, shape (n_gallery, n_dims)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_queries, n_gallery)
+    """
+    return normalise(queries) @ normalise(gallery).T
+
+
+def csls(similarity: np.ndarray, n_neighbours: int) -> np.ndarray:
+    """Correct similarities for hubs: cross-domain similarity local scaling.
+
+    Twice the similarity, less the mean similarity of the row to its nearest columns, less
+    that of the column to its nearest rows [1]_.
+
+    Parameters
+    ----------
+    similarity : ndarray, shape (n_queries, n_gallery)
+        Cosines.
+    n_neighbours : int
+        Number of nearest neighbours; cut to what is there.
+
+    Returns
+    -------
+    ndarray, shape (n_queries, n_gallery)
+
+    References
+    ----------
+    .. [1] Conneau et al. (2018), Word translation without parallel data, ICLR.
+    """
+    rows = _mean_of_largest(similarity, n_neighbours)
+    columns = _mean_of_largest(similarity.T, n_neighbours)
+    return 2 * similarity - rows[:, None] - columns[None, :]
+
+
+def _mean_of_largest(values: np.ndarray, k: int) -> np.ndarray:
+    k = min(k, values.shape[1])
+    return np.partition(values, values.shape[1] - k, axis=1)[:, -k:].mean(axis=1)
+
+
+def centre(predicted: np.ndarray, training_mean: np.ndarray) -> np.ndarray:
+    """Subtract the mean of the predictions for *training* trials.
+
+    Parameters
+    ----------
+    predicted : ndarray, shape (n_trials, n_dims)
+    training_mean : ndarray, shape (n_dims,)
+        From training trials only, so that nothing is learnt from the test set.
+    """
+    return np.asarray(predicted, dtype=np.float64) - training_mean
+
+
+def among_best(values: np.ndarray, k: int) -> np.ndarray:
+    """Mark the *k* largest values of each row; items tied for the last places share them.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_queries, n_gallery)
+    k : int
+        From 1 to ``n_gallery``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_queries, n_gallery)
+        The chance of each item to be among the best when ties are broken at random. Constant
+        predictions thus score at chance, not at 0 or 1.
+    """
+    limit = np.partition(values, -k, axis=1)[:, [-k]]
+    above, tied = values > limit, values == limit
+    places = k - above.sum(axis=1, keepdims=True)
+    return above + tied * (places / tied.sum(axis=1, keepdims=True))
