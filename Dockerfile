@@ -66,6 +66,8 @@ ARG BUILD_DATE=unknown
 RUN python -I -c 'import bids_decoder; print(bids_decoder.__version__)' > /version \
  && test "$(cat /version)" = "${VERSION}" \
  && python -I -m bids_decoder --version
+# It goes into the dataset_description.json of the results.
+ENV BIDS_DECODER_DOCKER_TAG=bids_decoder:${VERSION}
 LABEL org.opencontainers.image.title="bids_decoder" \
       org.opencontainers.image.description="A BIDS-App that decodes what people saw or did from task fMRI" \
       org.opencontainers.image.version="${VERSION}" \

@@ -552,11 +552,13 @@ def _add_workflow(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Workflow configuration")
     _several(
         group, "--output-spaces", dest="preprocessing.output_spaces", metavar="SPACE",
-        help="spaces of the single-trial responses (default: func)",
+        help="space of the single-trial responses; of several the first that all runs have "
+        "(default: func)",
     )
     _several(
-        group, "--ignore", dest="preprocessing.ignore", choices=("slicetiming",), metavar="STEP",
-        help="preprocessing steps to leave out: slicetiming",
+        group, "--ignore", dest="preprocessing.ignore", choices=("slicetiming", "fieldmaps"),
+        metavar="STEP", help="what to disregard: slicetiming leaves this correction out, fieldmaps "
+        "silences the warning that they are not used",
     )
     _option(
         group, "--dummy-scans", dest="preprocessing.dummy_scans", type=_number(int, 0),

@@ -45,7 +45,9 @@ def test_every_file_gives_the_same_version(name, pattern):
 
 def test_recipes_set_the_same_environment():
     names = r"\b([A-Z][A-Z_]+)=(\S+)"
-    docker = dict(re.findall(names, text_of("Dockerfile").split("ENV")[-1].split("ARG")[0]))
+    blocks = text_of("Dockerfile").split("ENV ")
+    block = next(block for block in blocks if "HF_HUB_OFFLINE" in block)
+    docker = dict(re.findall(names, block.split("ARG")[0]))
     definition = text_of("singularity.def").split("%environment")[1].split("%runscript")[0]
     assert docker == dict(re.findall(names, definition))
 
