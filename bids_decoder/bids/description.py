@@ -32,11 +32,12 @@ DESCRIPTIONS: dict[str, str] = {
 """Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
 
 IGNORED = (
-    "*.html", "plan.json", "logs/", "group/", "model/", "figures/",
+    "*.html", "plan.json", "logs", "group", "model", "figures",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_predictions.*", "*_metrics.*",
     "*_learning.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*", "*_desc-reconstruction*",
 )
-"""Outputs for which the BIDS schema has no name yet."""
+"""Outputs for which the BIDS schema has no name yet; folders without a slash, which the validator
+would not match."""
 
 _README = """# {name}
 
