@@ -1,0 +1,186 @@
+"""What was really done, told by the files that it left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.bids.names import parse_entities, sidecar_path
+from bids_decoder.files import read_json
+from bids_decoder.reports.results import Results, participants
+from bids_decoder.reports.scores import compare, seen_participants
+
+Steps = dict[str, dict[str, Any]]
+
+_NOISE_MODELS = {"ols": "ordinary least squares", "ar1": "first-order autoregressive"}
+_CONFOUNDS = {
+    "motion": "six motion parameters",
+    "motion24": "24 motion parameters",
+    "acompcor": "anatomical CompCor",
+    "none": "none",
+}
+_MAPS = {
+    "rsquare": "explained variance",
+    "reliability": "split-half reliability",
+    "noiseceiling": "noise ceiling",
+}
+
+
+def collect_facts(output_dir: Path, labels: Iterable[str] | None = None) -> dict[str, Any]:
+    """Find the steps that were run, with what their texts need to know.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Top of the derivatives.
+    labels : iterable of str or None
+        Participants to speak of; None means all.
+
+    Returns
+    -------
+    dict
+        ``{"steps": {step: {name: value}}}`` for
+        :func:`bids_decoder.reports.boilerplate.render_methods`.
+    """
+    people = [
+        Results(output_dir, p) for p in (participants(output_dir) if labels is None else labels)
+    ]
+    dataset = Results(output_dir)
+    steps: Steps = {"overview": {"version": _version(dataset)}, "software": {}}
+    for results in people:
+        steps |= _preprocessing(results) | _responses(results) | _decoding(results)
+    if any(results.files("trials") for results in people):
+        steps |= _split(dataset)
+    return {"steps": steps}
+
+
+def _version(results: Results) -> str:
+    return (
+        str(results.runs[-1].record.get("version", ""))
+        if results.runs
+        else "(version not recorded)"
+    )
+
+
+def _preprocessing(results: Results) -> Steps:
+    given = results.setting("execution", "derivatives", {})
+    if "betas" in given:
+        return {"inputs-betas": {}}
+    if "fmriprep" in given:
+        return {"inputs-fmriprep": {}}
+    steps: Steps = {}
+    if results.files("preproc_T1w"):
+        steps["anatomical"] = {}
+    spaces = {
+        parse_entities(p)["to"]
+        for p in results.files("anat_xfm", from_="T1w")
+        if "to" in parse_entities(p)
+    }
+    if spaces:
+        steps["normalisation"] = {"space": ", ".join(sorted(spaces))}
+    runs = results.files("preproc_bold")
+    if runs:
+        steps |= {"motion": {}, "resampling": {}}
+    if any(_sidecar(p).get("SliceTimingCorrected") for p in runs):
+        steps["slice-timing"] = {
+            "slice_time_ref": results.setting("preprocessing", "slice_time_ref", 0.5)
+        }
+    if any(parse_entities(p).get("to") == "T1w" for p in results.files("bold_xfm")):
+        steps["coregistration"] = {}
+    if results.files("confounds"):
+        steps["confounds"] = {"fd_threshold": results.setting("preprocessing", "fd_threshold", 0.5)}
+    return steps
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    sidecar = sidecar_path(path)
+    return read_json(sidecar) if sidecar.exists() else {}
+
+
+def _responses(results: Results) -> Steps:
+    steps: Steps = {}
+    own = results.files("betaseries") and "betas" not in results.setting(
+        "execution", "derivatives", {}
+    )
+    glm = results.settings.get("glm", {})
+    if own and glm:
+        steps[f"glm-{glm['estimator']}"] = {}
+        steps["glm-model"] = {
+            "hrf": glm["hrf"],
+            "high_pass_s": f"{1 / glm['high_pass']:.0f}",
+            "confounds": _CONFOUNDS[glm["confounds"]],
+            "noise_model": _NOISE_MODELS[glm["noise_model"]],
+        }
+    if results.files("decoder_model") and glm:
+        steps["normalise"] = {"normalise": glm["normalise"]}
+    maps = [words for stat, words in _MAPS.items() if results.files("statmap", stat=stat)]
+    if maps:
+        steps["quality"] = {"maps": ", ".join(maps)}
+    if any("_contrast-" in p.name for p in results.files("statmap", stat="z")):
+        steps["contrasts"] = {}
+    return steps
+
+
+def _split(dataset: Results) -> Steps:
+    plan = dataset.plan
+    split = plan.get("split", {})
+    steps: Steps = {}
+    if split.get("kind"):
+        steps[f"split-{split['kind']}"] = {"n_test_stimuli": len(split.get("test_stimuli", []))}
+    if plan.get("target_kind"):
+        encoder = dataset.setting("trials", "image_encoder", "not recorded")
+        steps[f"targets-{plan['target_kind']}"] = {"encoder": encoder}
+    return steps
+
+
+def _decoding(results: Results) -> Steps:
+    card = results.card("decoder_model")
+    if not card:
+        return {}
+    seen = seen_participants(card)
+    steps: Steps = {"pretraining": {"n_participants": len(seen)}} if seen else {"scratch": {}}
+    if results.files("troi_mask"):
+        mask_card = _sidecar(results.files("troi_mask")[0])
+        steps["troi"] = {
+            "selector": mask_card.get("rule", "not recorded"),
+            "budget": mask_card.get("budget", mask_card.get("n_voxels", "a chosen number")),
+        }
+        stage2 = results.setting("troi", "stage2", "none")
+        if stage2 != "none":
+            steps[f"stage2-{stage2}"] = {}
+    return steps | _evaluation(results, card)
+
+
+def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
+    metrics = results.table("metrics")
+    comparisons = compare(metrics, card)
+    if metrics is None or not comparisons:
+        return {}
+    steps: Steps = {}
+    evaluation = results.settings.get("evaluation", {})
+    retrieval = [c for c in comparisons if c.direction in ("b2i", "i2b")]
+    if retrieval:
+        row = retrieval[0].own
+        steps["retrieval"] = {
+            "pool_size": _number(row["pool_size"]),
+            "n_draws": _number(row["n_draws"]),
+        }
+    if any(c.own["similarity"] == "csls" for c in comparisons):
+        steps["retrieval-csls"] = {}
+    if any(c.metric == "balanced_accuracy" for c in comparisons):
+        steps["classification"] = {}
+    others = sorted(
+        set(metrics.get("model", pd.Series(dtype=object)).dropna()) - {comparisons[0].model}
+    )
+    if others:
+        steps["baselines"] = {"models": ", ".join(others)}
+    if {"n_bootstrap", "n_permutations"} <= set(evaluation):
+        steps["statistics"] = evaluation
+    return steps
+
+
+def _number(value: float) -> str:
+    return "all" if pd.isna(value) else f"{value:.0f}"

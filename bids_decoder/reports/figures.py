@@ -1,0 +1,154 @@
+"""What all figures share: style, colours, and files that are the same for the same data."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, SOFT, GRID = "#1d2733", "#5d6b7a", "#e3e8ee"
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
+    "#0b62a4",
+    "#d55e00",
+    "#00846b",
+    "#b3261e",
+    "#8a4f9e",
+    "#56a3d9",
+    "#8d99a6",
+)
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#a07800", RED, GREY)
+
+_STYLE: dict[str, Any] = {
+    "svg.hashsalt": "bids_decoder",
+    "svg.fonttype": "path",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": "#b6c0ca",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": mpl.cycler(color=CYCLE),
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "lines.linewidth": 1.3,
+    "text.parse_math": False,
+    "axes.formatter.useoffset": False,
+}
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure, ready for a file and for a page.
+
+    Parameters
+    ----------
+    name : str
+        Letters and digits, used in the file name.
+    content : bytes
+        The file.
+    kind : {"svg", "png"}
+    caption : str
+        What a reader sees, and how to read it.
+    alt : str
+        The content in words for those who cannot see it.
+    """
+
+    name: str
+    content: bytes
+    kind: str
+    caption: str
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The picture as a ``data:`` address: the page needs no other file."""
+        mime = {"svg": "image/svg+xml", "png": "image/png"}[self.kind]
+        return f"data:{mime};base64,{base64.b64encode(self.content).decode('ascii')}"
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Run a drawing function in the style of the report, leaving matplotlib as it was."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure without pyplot; *width* and *height* in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def render(figure: Figure, kind: str = "svg", dpi: int = 110) -> bytes:
+    """Turn a figure into the bytes of a file; same figure, same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    kind : {"svg", "png"}
+    dpi : int
+        Pixels per inch of PNG files and of images within SVG files.
+    """
+    empty = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    buffer = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=empty)
+    return buffer.getvalue()
+
+
+def picture(figure: Figure, name: str, caption: str, alt: str, kind: str = "svg") -> Picture:
+    """Render *figure* into a :class:`Picture`."""
+    return Picture(name, render(figure, kind), kind, caption, alt)
+
+
+def image_only(axes: Axes) -> None:
+    """Hide everything of *axes* but its image."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def shorten(text: str, length: int = 28) -> str:
+    """Cut long labels in the middle, keeping their ends.
+
+    Examples
+    --------
+    >>> shorten("abcdefghij", 7)
+    'abc…hij'
+    """
+    if len(text) <= length:
+        return text
+    half = (length - 1) // 2
+    return f"{text[: length - 1 - half]}…{text[-half:]}"

@@ -1,0 +1,310 @@
+"""Figures of the brain: masks, maps and contours on slices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from bids_decoder.reports.figures import (
+    GREY,
+    ORANGE,
+    RED,
+    SKY,
+    Picture,
+    image_only,
+    new_figure,
+    picture,
+    styled,
+)
+from bids_decoder.reports.geometry import (
+    Slice,
+    Underlay,
+    bold_to_t1w,
+    choose_slices,
+    cut,
+    has_geometry,
+    load,
+    underlay_for,
+)
+from bids_decoder.reports.results import Results, run_name
+
+_COLUMNS = 6
+
+
+def troi_pictures(results: Results) -> list[Picture]:
+    """Draw each TROI mask, and each continuous TROI map, on what lies under it.
+
+    Parameters
+    ----------
+    results : Results
+        Of one participant.
+
+    Returns
+    -------
+    list of Picture
+        Empty when there is nothing to draw; see :func:`why_no_map` for the reason.
+    """
+    pictures = []
+    for number, path in enumerate(results.files("troi_mask"), start=1):
+        image = load(path)
+        mask = np.asanyarray(image.dataobj) > 0
+        if not has_geometry(image) or not mask.any():
+            continue
+        under = underlay_for(path, results)
+        slices = cut(image, choose_slices(mask, 2 * _COLUMNS), under)
+        pictures.append(
+            picture(
+                draw_mask(slices),
+                f"troimask{number}",
+                f"TROI: the {mask.sum():,} voxels that the decoder reads, on {_under(under)}.",
+                f"Slices through the brain with {mask.sum()} selected voxels coloured.",
+                "png",
+            )
+        )
+    for number, path in enumerate(results.files("troi_map"), start=1):
+        pictures += _map_picture(
+            path,
+            results,
+            f"troimap{number}",
+            "Importance of voxels in stage 1 of TROI",
+            signed=False,
+        )
+    return pictures
+
+
+def contrast_pictures(results: Results, threshold: float = 3.1) -> list[Picture]:
+    """Draw each z map of a contrast, thresholded at ``|z| > threshold``."""
+    pictures = []
+    for number, path in enumerate(contrast_maps(results), start=1):
+        title = f"Contrast {contrast_title(path)}, |z| > {threshold:g} (uncorrected)"
+        pictures += _map_picture(
+            path,
+            results,
+            f"contrast{number}",
+            title,
+            signed=True,
+            threshold=threshold,
+        )
+    return pictures
+
+
+def contrast_maps(results: Results) -> list[Path]:
+    """Find the z maps of contrasts."""
+    return [p for p in results.files("statmap", stat="z") if "_contrast-" in p.name]
+
+
+def contrast_title(path: Path) -> str:
+    """Give a contrast in words.
+
+    Examples
+    --------
+    >>> contrast_title(Path("sub-1_contrast-faceMinushouse_stat-z_statmap.nii.gz"))
+    'face − house'
+    """
+    name = path.name.split("_contrast-")[1].split("_")[0]
+    return name.replace("Minus", " − ")
+
+
+def registration_picture(results: Results) -> Picture | None:
+    """Draw the BOLD reference and the T1w image on the same slices with the same contours.
+
+    Returns
+    -------
+    Picture or None
+        None when a BOLD reference, a T1w image or a transform is absent, or when the BOLD
+        grid has no geometry.
+    """
+    references = results.files("boldref")
+    matrix = bold_to_t1w(results)
+    anatomy = results.files("preproc_T1w")
+    if not references or matrix is None or not anatomy:
+        return None
+    bold = load(references[0])
+    if not has_geometry(bold):
+        return None
+    t1w = Underlay(load(anatomy[0]), matrix, "the T1w image")
+    outline, what = _outline_source(results, bold)
+    shape = np.asanyarray(bold.dataobj) > 0
+    numbers = choose_slices(shape, _COLUMNS)
+    rows = [
+        cut(bold, numbers, Underlay(bold, np.eye(4), "the BOLD reference")),
+        cut(bold, numbers, t1w),
+        cut(bold, numbers, outline),
+    ]
+    figure = draw_contours(rows[0], rows[1], rows[2])
+    return picture(
+        figure,
+        "registration",
+        f"BOLD reference of {run_name(references[0])} (top) and the T1w image brought to its grid "
+        "(bottom); "
+        f"the line in both is the edge of {what}. Edges of the brain and the ventricles should "
+        "lie on each other.",
+        "Slices of BOLD and T1w with a common contour.",
+        "png",
+    )
+
+
+def _outline_source(results: Results, bold: nib.Nifti1Image) -> tuple[Underlay, str]:
+    matrix = bold_to_t1w(results)
+    masks = results.files("anat_mask")
+    if masks and matrix is not None:
+        return Underlay(load(masks[0]), matrix, ""), "the brain mask of the T1w image"
+    masks = results.files("bold_mask") + results.files("glm_mask")
+    if masks:
+        return Underlay(load(masks[0]), np.eye(4), ""), "the brain mask of the BOLD run"
+    data = np.asanyarray(bold.dataobj)
+    bright = nib.Nifti1Image((data > np.percentile(data, 60)).astype(np.float32), bold.affine)
+    return Underlay(bright, np.eye(4), ""), "the bright part of the BOLD reference"
+
+
+def _map_picture(
+    path: Path,
+    results: Results,
+    name: str,
+    title: str,
+    *,
+    signed: bool,
+    threshold: float = 0.0,
+) -> list[Picture]:
+    image = load(path)
+    data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32))
+    shown = np.abs(data) > threshold
+    if not has_geometry(image) or not np.any(data):
+        return []
+    where = shown if shown.any() else data != 0
+    under = underlay_for(path, results)
+    clean = nib.Nifti1Image(np.where(shown, data, np.nan).astype(np.float32), image.affine)
+    slices = cut(clean, choose_slices(where, 2 * _COLUMNS), under)
+    limit = float(np.percentile(np.abs(data[where]), 99.5))
+    figure = draw_map(slices, limit, signed=signed)
+    none = "" if shown.any() else " No voxel passes."
+    return [
+        picture(
+            figure,
+            name,
+            f"{title}, on {_under(under)}.{none}",
+            f"{title}: {int(shown.sum())} voxels coloured on slices.",
+            "png",
+        )
+    ]
+
+
+def why_no_map(results: Results) -> str:
+    """Say why there is no picture of the TROI: no mask, an empty one, or no positions."""
+    paths = results.files("troi_mask")
+    if not paths:
+        return "No TROI mask was written for this participant."
+    image = load(paths[0])
+    if not has_geometry(image):
+        return (
+            f"The image grid ({' × '.join(map(str, image.shape[:3]))}) is only a container: the "
+            "positions "
+            "of the voxels are not known, so the mask cannot be drawn on a brain."
+        )
+    return "The TROI mask is empty."
+
+
+@styled
+def draw_mask(slices: list[Slice]) -> Figure:
+    """Draw a mask on its underlay, one panel a slice."""
+    figure, panels = _mosaic(slices)
+    colours = ListedColormap([ORANGE])
+    for axes, item in zip(panels, slices, strict=False):
+        inside = np.ma.masked_less_equal(item.values, 0)
+        axes.imshow(
+            inside,
+            cmap=colours,
+            alpha=0.85,
+            extent=item.extent,
+            origin="lower",
+            interpolation="nearest",
+        )
+    return figure
+
+
+@styled
+def draw_map(slices: list[Slice], limit: float, *, signed: bool) -> Figure:
+    """Draw a continuous map on its underlay; values that are not finite stay clear.
+
+    Parameters
+    ----------
+    slices : list of Slice
+    limit : float
+        Largest value of the colour scale.
+    signed : bool
+        Two-sided scale from ``-limit``, otherwise from 0.
+    """
+    figure, panels = _mosaic(slices, room=0.7)
+    image = None
+    for axes, item in zip(panels, slices, strict=False):
+        image = axes.imshow(
+            np.ma.masked_invalid(item.values),
+            cmap="coolwarm" if signed else "inferno",
+            vmin=-limit if signed else 0.0,
+            vmax=limit,
+            extent=item.extent,
+            origin="lower",
+            interpolation="nearest",
+            alpha=0.9,
+        )
+    if image is not None:
+        bar = figure.colorbar(image, ax=list(panels), aspect=30, fraction=0.02, pad=0.01)
+        bar.outline.set_visible(False)
+        bar.ax.grid(visible=False)
+    return figure
+
+
+@styled
+def draw_contours(bold: list[Slice], t1w: list[Slice], outline: list[Slice]) -> Figure:
+    """Draw two rows of underlays with one contour in both."""
+    width, height = bold[0].size
+    cell = 10 / len(bold) if len(bold) > 2 else 3.2
+    figure = new_figure(max(cell * len(bold), 3.2), 2 * cell * height / width + 0.4)
+    panels = figure.subplots(2, len(bold), squeeze=False)
+    for row, (items, colour) in enumerate(((bold, RED), (t1w, SKY))):
+        for axes, item, edge in zip(panels[row], items, outline, strict=True):
+            image_only(axes)
+            axes.imshow(item.under, cmap="gray", extent=item.extent, origin="lower", vmin=0, vmax=1)
+            if 0 < edge.under.mean() < 1:
+                axes.contour(
+                    edge.under,
+                    levels=[0.5],
+                    colors=[colour],
+                    linewidths=0.9,
+                    extent=item.extent,
+                    origin="lower",
+                )
+        panels[row][0].set_title(("BOLD", "T1w")[row])
+    return figure
+
+
+def _mosaic(slices: list[Slice], room: float = 0.0) -> tuple[Figure, list[Axes]]:
+    columns = min(_COLUMNS, len(slices))
+    rows = -(-len(slices) // columns)
+    width, height = slices[0].size
+    cell = 10 / columns if columns > 3 else 3.0
+    figure = new_figure(cell * columns + room, rows * (cell * height / width + 0.22))
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels:
+        image_only(axes)
+    for axes, item in zip(panels, slices, strict=False):
+        axes.set_title(item.label, fontsize=7.5, color=GREY, fontweight="normal", pad=2)
+        axes.imshow(
+            item.under,
+            cmap="gray",
+            extent=item.extent,
+            origin="lower",
+            vmin=0,
+            vmax=1,
+            interpolation="bilinear",
+        )
+    return figure, panels
+
+
+def _under(underlay: Underlay | None) -> str:
+    return underlay.label if underlay else "a black ground (no reference image is on disk)"

@@ -1,0 +1,252 @@
+"""Images on one grid: what lies under a map, and which slices show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from bids_decoder.bids.names import parse_entities
+from bids_decoder.reports.results import Results
+from bids_decoder.trials import VoxelGrid
+
+_FINE_MM = 1.2
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Underlay:
+    """The image that a map is drawn on.
+
+    Parameters
+    ----------
+    image : SpatialImage
+    to_image : ndarray, shape (4, 4)
+        Millimetres (RAS) of the map to millimetres of *image*.
+    label : str
+        What it is, for the caption.
+    """
+
+    image: nib.spatialimages.SpatialImage
+    to_image: np.ndarray
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One slice through a volume, ready for ``imshow``.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, columns)
+        Overlay on its own voxels; first row at the bottom.
+    under : ndarray, shape (fine rows, fine columns)
+        Underlay on a finer grid over the same field.
+    size : tuple of float
+        Width and height in millimetres.
+    label : str
+        Where the slice is, in world millimetres.
+    """
+
+    values: np.ndarray
+    under: np.ndarray
+    size: tuple[float, float]
+    label: str
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top in millimetres."""
+        return (0.0, self.size[0], 0.0, self.size[1])
+
+
+def has_geometry(image: nib.spatialimages.SpatialImage) -> bool:
+    """Tell whether voxels have known positions; see ``VoxelGrid.has_geometry``."""
+    return VoxelGrid(np.ones(image.shape[:3], bool), image.affine).has_geometry
+
+
+def load(path: Path) -> nib.Nifti1Image:
+    """Load an image in the nearest RAS order; 4-D images of one volume become 3-D."""
+    image = nib.as_closest_canonical(nib.load(path))
+    return nib.funcs.four_to_three(image)[0] if len(image.shape) > 3 else image
+
+
+def read_xfm(path: Path) -> np.ndarray:
+    """Read an ITK affine transform as a matrix on RAS millimetres.
+
+    Parameters
+    ----------
+    path : Path
+        ``from-A_to-B_mode-image_xfm.txt``: resamples image A onto the grid of B, that is, it
+        takes points of B to points of A.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        Points of B to points of A, both RAS.
+    """
+    transform = sitk.ReadTransform(str(path))
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    matrix = np.eye(4)
+    matrix[:3, 3] = origin
+    for axis in range(3):
+        unit = tuple(float(v) for v in np.eye(3)[axis])
+        matrix[:3, axis] = np.array(transform.TransformPoint(unit)) - origin
+    return _LPS @ matrix @ _LPS
+
+
+def bold_to_t1w(results: Results) -> np.ndarray | None:
+    """Give the matrix from points of the BOLD reference to points of the T1w image.
+
+    Returns
+    -------
+    ndarray, shape (4, 4), or None
+        None when the participant has no such transform on disk.
+    """
+    for path in results.files("bold_xfm"):
+        entities = parse_entities(path)
+        if entities.get("to") == "T1w":
+            return np.linalg.inv(read_xfm(path))
+        if entities.get("from") == "T1w":
+            return read_xfm(path)
+    return None
+
+
+def underlay_for(path: Path, results: Results) -> Underlay | None:
+    """Choose what a map is drawn on.
+
+    Parameters
+    ----------
+    path : Path
+        The map; its ``space`` entity says where it lives, none means the BOLD grid.
+    results : Results
+
+    Returns
+    -------
+    Underlay or None
+        The T1w image where the map is registered to it, else the BOLD reference of the same
+        space, else None.
+    """
+    space = parse_entities(path).get("space")
+    anatomy = [p for p in results.files("preproc_T1w") if parse_entities(p).get("space") is None]
+    if space == "T1w" and anatomy:
+        return Underlay(load(anatomy[0]), np.eye(4), "the T1w image")
+    if space in (None, "func", "boldref"):
+        matrix = bold_to_t1w(results)
+        if anatomy and matrix is not None:
+            return Underlay(load(anatomy[0]), matrix, "the T1w image")
+        space = None
+    references = [
+        p
+        for p in results.files("boldref")
+        if parse_entities(p).get("space")
+        in ({None, "func", "boldref"} if space is None else {space})
+    ]
+    return Underlay(load(references[0]), np.eye(4), "the BOLD reference") if references else None
+
+
+def slice_axis(shape: tuple[int, ...]) -> int:
+    """Choose the axis across which slices are counted: axial, or across a thin slab.
+
+    Examples
+    --------
+    >>> slice_axis((64, 64, 30)), slice_axis((40, 20, 1)), slice_axis((2, 60, 60))
+    (2, 2, 0)
+    """
+    thinnest = int(np.argmin(shape[:3]))
+    return thinnest if shape[thinnest] <= 4 else 2
+
+
+def choose_slices(mask: np.ndarray, n_slices: int) -> np.ndarray:
+    """Choose slices that show a mask: evenly spread over the slices that it touches.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (i, j, k)
+    n_slices : int
+        At most so many.
+
+    Returns
+    -------
+    ndarray of int
+        Slice numbers along :func:`slice_axis`, rising; empty for an empty mask.
+    """
+    axis = slice_axis(mask.shape)
+    others = tuple(a for a in range(3) if a != axis)
+    touched = np.flatnonzero(mask.any(axis=others))
+    picked = np.linspace(0, len(touched) - 1, min(n_slices, len(touched))).round().astype(int)
+    return touched[picked]
+
+
+def cut(
+    image: nib.spatialimages.SpatialImage, numbers: np.ndarray, underlay: Underlay | None
+) -> list[Slice]:
+    """Cut slices from a map and from what lies under it.
+
+    Parameters
+    ----------
+    image : SpatialImage, 3-D
+        In RAS order (:func:`load`).
+    numbers : ndarray of int
+        Slice numbers along :func:`slice_axis`.
+    underlay : Underlay or None
+        None gives a black ground.
+    """
+    data = np.asanyarray(image.dataobj, dtype=np.float32)
+    axis = slice_axis(data.shape)
+    across, up = (a for a in range(3) if a != axis)
+    sizes = np.sqrt((image.affine[:3, :3] ** 2).sum(axis=0))
+    field = (float(data.shape[across] * sizes[across]), float(data.shape[up] * sizes[up]))
+    ground = None if underlay is None else _Sampler(underlay)
+    slices = []
+    for number in numbers:
+        under = np.zeros((1, 1), np.float32)
+        if ground is not None:
+            under = ground.plane(image, (across, up, axis), int(number), sizes)
+        middle = (np.array(data.shape[:3]) - 1) / 2
+        middle[axis] = number
+        world = nib.affines.apply_affine(image.affine, middle)
+        slices.append(
+            Slice(
+                np.take(data, number, axis=axis).T,
+                under,
+                field,
+                f"{'xyz'[axis]} = {world[axis]:.0f} mm",
+            )
+        )
+    return slices
+
+
+class _Sampler:
+    """Samples an underlay on planes of another image; brightness is set once for all planes."""
+
+    def __init__(self, underlay: Underlay) -> None:
+        data = np.nan_to_num(np.asanyarray(underlay.image.dataobj, dtype=np.float32))
+        positive = data[data > 0]
+        low, high = np.percentile(positive, [1, 99.5]) if positive.size else (0.0, 1.0)
+        low = low if low < high else 0.0  # a mask has one value
+        self._data = np.clip((data - low) / max(high - low, 1e-9), 0, 1)
+        self._to_voxels = np.linalg.inv(underlay.image.affine) @ underlay.to_image
+
+    def plane(
+        self,
+        image: nib.spatialimages.SpatialImage,
+        axes: tuple[int, int, int],
+        number: int,
+        sizes: np.ndarray,
+    ) -> np.ndarray:
+        across, up, axis = axes
+        n_fine = [max(1, round(image.shape[a] * sizes[a] / _FINE_MM)) for a in (across, up)]
+        # Centres of fine pixels in voxels of the map, whose edges lie at -0.5 and n - 0.5.
+        columns, rows = (
+            (np.arange(n) + 0.5) * image.shape[a] / n - 0.5
+            for n, a in zip(n_fine, (across, up), strict=True)
+        )
+        points = np.empty((len(rows), len(columns), 3))
+        points[..., across], points[..., up] = columns[None, :], rows[:, None]
+        points[..., axis] = number
+        voxels = nib.affines.apply_affine(self._to_voxels @ image.affine, points)
+        return ndimage.map_coordinates(self._data, np.moveaxis(voxels, -1, 0), order=1, cval=0.0)

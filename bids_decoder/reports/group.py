@@ -1,0 +1,180 @@
+"""Sections of the group page: who was in pretraining, who was left out, how people compare."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bids_decoder.reports.blocks import Block, Figure, Links, Section, Table, Text, absent
+from bids_decoder.reports.figures import picture
+from bids_decoder.reports.figures_decoding import draw_learning, draw_people
+from bids_decoder.reports.results import Results, participants
+from bids_decoder.reports.scores import (
+    Comparison,
+    headline,
+    seen_participants,
+    show,
+    show_p,
+)
+from bids_decoder.reports.sections_decoding import comparisons_of, target_kind
+from bids_decoder.reports.sections_run import report_path
+
+
+def group_summary(results: Results) -> Section:
+    """How many people were decoded, and for how many the model is worth its price."""
+    heads = headlines(results)
+    blocks: list[Block] = []
+    if not heads:
+        blocks.append(Text("Nobody was decoded yet in this output folder.", "warn"))
+    else:
+        with_baseline = [c for c in heads.values() if c.best_baseline is not None]
+        above = sum(c.beats_chance for c in heads.values())
+        first = next(iter(heads.values()))
+        blocks.append(
+            Text(
+                f"{len(heads)} participant(s) decoded; {above} above chance on “{first.title}” "
+                "taken one by one. "
+                "Every participant is shown; no test over people is made, as a handful of people "
+                "cannot carry one.",
+            )
+        )
+        if with_baseline:
+            ahead = sum(c.gain > 0 for c in with_baseline)
+            tone = "good" if ahead == len(with_baseline) else "warn"
+            blocks.append(
+                Text(
+                    f"The deep model is ahead of its best baseline in {ahead} of "
+                    f"{len(with_baseline)} participants.",
+                    tone,
+                )
+            )
+    links = [
+        (report_path(results.output_dir, p).name, f"sub-{p}")
+        for p in participants(results.output_dir)
+        if report_path(results.output_dir, p).exists()
+    ]
+    if links:
+        blocks.append(Links(links))
+    return Section("summary", "Summary", blocks)
+
+
+def headlines(results: Results) -> dict[str, Comparison]:
+    """Give the headline measure of each decoded participant."""
+    found = {}
+    for label in participants(results.output_dir):
+        person = Results(results.output_dir, label)
+        top = headline(comparisons_of(person), target_kind(person))
+        if top is not None:
+            found[label] = top
+    return found
+
+
+def pretraining_section(results: Results) -> Section:
+    """Who and what the pretrained model saw."""
+    card = results.card("pretrained_model")
+    if not card:
+        why = "no pretrained model is in this output folder."
+        return Section("pretraining", "Pretraining", [absent("Pretraining", why)])
+    seen = seen_participants(card)
+    held_out = [str(p).removeprefix("sub-") for p in card.get("holdout", [])]
+    people = sorted({*participants(results.output_dir), *seen, *held_out})
+    rows = []
+    for label in people:
+        role = "pretraining" if label in seen else ("held out" if label in held_out else "not used")
+        rows.append([f"sub-{label}", role])
+    both = sorted(set(seen) & set(held_out))
+    check = (
+        Text(f"In pretraining and held out at once: {', '.join(both)}.", "bad")
+        if both
+        else Text(
+            f"None of {len(held_out)} held-out participants is among the {len(seen)} that the "
+            "model saw.",
+            "good",
+        )
+    )
+    blocks: list[Block] = [
+        check,
+        Table(["participant", "part in pretraining"], rows, "Who took part"),
+    ]
+    test_stimuli = set(map(str, results.plan.get("split", {}).get("test_stimuli", [])))
+    if test_stimuli and "stimuli" in card:
+        shared = len(test_stimuli & set(map(str, card["stimuli"])))
+        tone = "bad" if shared else "good"
+        blocks.append(
+            Text(f"{shared} of {len(test_stimuli)} test stimuli were seen in pretraining.", tone)
+        )
+    return Section("pretraining", "Pretraining", blocks)
+
+
+def group_learning(results: Results) -> Section:
+    """Learning curve of pretraining."""
+    table = results.table("pretrained_learning")
+    if table is None:
+        return Section(
+            "learning",
+            "Learning",
+            [absent("The learning curve", "no learning table of pretraining is on disk.")],
+        )
+    pic = picture(
+        draw_learning(table),
+        "pretraining",
+        "Loss and validation score of pretraining by epoch.",
+        "Learning curves.",
+    )
+    return Section("learning", "Learning", [Figure(pic)])
+
+
+def people_section(results: Results) -> Section:
+    """The headline measure of everybody, in a table and a plot."""
+    heads = headlines(results)
+    if not heads:
+        return Section(
+            "people",
+            "Participants",
+            [absent("The comparison of people", "nobody was decoded yet.")],
+        )
+    rows = []
+    for label, top in heads.items():
+        seen = label in seen_participants(Results(results.output_dir, label).card("decoder_model"))
+        best = top.best_baseline
+        row, metric = top.own, top.metric
+        rows.append(
+            [
+                f"sub-{label}" + (" (seen in pretraining)" if seen else ""),
+                top.title,
+                show(row["value"], metric),
+                f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
+                show(row["chance"], metric),
+                show_p(row["p"]),
+                "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
+            ]
+        )
+    header = ["participant", "measure", "value", "95 % interval", "chance", "p", "best baseline"]
+    blocks: list[Block] = [
+        Table(header, rows, "The headline measure of each participant", frozenset(header[2:6]))
+    ]
+    blocks += [Figure(_plot(heads))]
+    return Section("people", "Participants", blocks)
+
+
+def _plot(heads: dict[str, Comparison]) -> picture:
+    first = next(iter(heads.values()))
+    tables: dict[str, list[dict]] = {}
+    for label, top in heads.items():
+        if top.title != first.title:
+            continue
+        for _, row in top.rows.iterrows():
+            item = {"participant": label, **row[["value", "ci_low", "ci_high"]].to_dict()}
+            tables.setdefault(str(row["model"]), []).append(item)
+    figure = draw_people(
+        {model: pd.DataFrame(rows) for model, rows in tables.items()},
+        first.title,
+        first.metric,
+        first.chance,
+    )
+    return picture(
+        figure,
+        "people",
+        f"{first.title}: each participant with 95 % interval; baselines beside it. Dashed red: "
+        "chance.",
+        f"{first.title} of {len(heads)} participants.",
+    )

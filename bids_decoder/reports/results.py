@@ -1,0 +1,196 @@
+"""What is on disk: the only way in which reports learn about a run."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.bids.names import NAMES, parse_entities, sidecar_path
+from bids_decoder.bids.writer import read_table
+from bids_decoder.files import read_json
+
+_PARTICIPANT = re.compile(r"sub-([0-9A-Za-z+]+)")
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """One call of the program, as its folder below ``logs/`` tells it.
+
+    Parameters
+    ----------
+    uuid : str
+        Name of the folder.
+    record : dict
+        Content of ``run.json``: ``command``, ``started``, ``version``, ``timings``.
+    settings : dict
+        Content of ``settings.toml``; empty when the file is absent.
+    crashes : tuple of Path
+        Crash files, by name.
+    """
+
+    uuid: str
+    record: dict[str, Any]
+    settings: dict[str, Any]
+    crashes: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The derivatives of one output folder.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Top of the derivatives.
+    participant : str or None
+        Label without ``sub-``; None for files of the group.
+    """
+
+    output_dir: Path
+    participant: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of this participant, or of the group, are."""
+        return self.output_dir / (f"sub-{self.participant}" if self.participant else "group")
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return sorted(p for p in self.folder.rglob("*") if p.is_file())
+
+    def files(self, key: str, **entities: str) -> list[Path]:
+        """Find the files of one kind.
+
+        Parameters
+        ----------
+        key : str
+            Key of :data:`bids_decoder.bids.names.NAMES`.
+        **entities : str
+            Wanted values; a trailing ``_`` is dropped (``from_``).
+
+        Returns
+        -------
+        list of Path
+            Sorted by name.
+        """
+        name = NAMES[key]
+        wanted = {**name.entities, **{k.rstrip("_"): v for k, v in entities.items()}}
+        ending = f"{name.suffix}{name.extension}"
+        folder = Path(name.folder).name
+        return [
+            path
+            for path in self._paths
+            if path.name.endswith(f"_{ending}")
+            and path.parent.name == folder
+            and wanted.items() <= parse_entities(path).items()
+        ]
+
+    def tables(self, key: str) -> dict[str, pd.DataFrame]:
+        """Read all tables of one kind, by run name (:func:`run_name`)."""
+        return {run_name(path): read_table(path) for path in self.files(key)}
+
+    def table(self, key: str) -> pd.DataFrame | None:
+        """Read and stack all tables of one kind; None when there is none."""
+        frames = [read_table(path) for path in self.files(key)]
+        return pd.concat(frames, ignore_index=True) if frames else None
+
+    def card(self, key: str) -> dict[str, Any]:
+        """Read the sidecar of the first file of one kind; empty when there is none.
+
+        A sidecar that lies there without its file counts as well, so that a report can be
+        made where the weights were not copied.
+        """
+        name = NAMES[key]
+        ending = f"{name.suffix}.json"
+        for path in [sidecar_path(p) for p in self.files(key)] + self._paths:
+            fits = path.name.endswith(ending) and path.parent.name == Path(name.folder).name
+            if fits and path.exists() and name.entities.items() <= parse_entities(path).items():
+                return read_json(path)
+        return {}
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """Content of ``plan.json``; empty when the file is absent."""
+        path = self.output_dir / "plan.json"
+        return read_json(path) if path.exists() else {}
+
+    @cached_property
+    def runs(self) -> list[RunLog]:
+        """All calls that left a ``run.json``, by time of start."""
+        records = sorted((self.output_dir / "logs").glob("*/run.json"))
+        logs = [_read_run(path.parent) for path in records]
+        return sorted(logs, key=lambda log: (str(log.record.get("started", "")), log.uuid))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the last call that wrote some; empty when none did."""
+        return next((log.settings for log in reversed(self.runs) if log.settings), {})
+
+    def crashes(self) -> list[tuple[RunLog, str, str]]:
+        """Find the crash files that concern this participant, or nobody in particular.
+
+        Returns
+        -------
+        list of (RunLog, str, str)
+            The call, the name of the file and its text; newest call first.
+        """
+        found = []
+        for log in reversed(self.runs):
+            for path in log.crashes:
+                text = path.read_text(encoding="utf-8", errors="replace")
+                named = set(_PARTICIPANT.findall(f"{path.name}\n{text}"))
+                if self.participant is None or not named or self.participant in named:
+                    found.append((log, path.name, text))
+        return found
+
+    def setting(self, group: str, name: str, default: Any = None) -> Any:
+        """Give one setting of the last call."""
+        return self.settings.get(group, {}).get(name, default)
+
+
+def participants(output_dir: Path) -> list[str]:
+    """Give the labels of the participants that have a folder, sorted."""
+    return sorted(p.name.removeprefix("sub-") for p in output_dir.glob("sub-*") if p.is_dir())
+
+
+def run_name(path: Path) -> str:
+    """Give the session, task and run of a file in words, for captions.
+
+    Examples
+    --------
+    >>> run_name(Path("sub-01_ses-2_task-see_run-1_desc-confounds_timeseries.tsv"))
+    'ses-2 task-see run-1'
+    """
+    entities = parse_entities(path)
+    kept = [f"{key}-{entities[key]}" for key in ("ses", "task", "run") if key in entities]
+    return " ".join(kept) or path.name.split(".")[0]
+
+
+def numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Give a copy whose *columns* are numbers; absent columns are added as missing."""
+    table = table.copy()
+    for name in columns:
+        table[name] = pd.to_numeric(table[name], errors="coerce") if name in table else float("nan")
+    return table
+
+
+def truth(column: pd.Series) -> pd.Series:
+    """Read a text column of true/false; missing counts as false."""
+    return column.astype(str).str.lower().isin(["true", "1", "1.0"])
+
+
+def _read_run(folder: Path) -> RunLog:
+    settings = folder / "settings.toml"
+    content = tomllib.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    return RunLog(
+        folder.name,
+        read_json(folder / "run.json"),
+        content,
+        tuple(sorted(folder.glob("crash-*.txt"))),
+    )

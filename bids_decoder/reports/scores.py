@@ -1,0 +1,312 @@
+"""Metrics tables in words: which row is the result, and does it beat its baselines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.reports.results import numeric
+
+NUMBERS = (
+    "value",
+    "chance",
+    "ci_low",
+    "ci_high",
+    "p",
+    "n",
+    "pool_size",
+    "n_draws",
+    "null_low",
+    "null_high",
+)
+_KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size")
+_LOWER_IS_BETTER = ("median_rank",)
+_SHARE = re.compile(r"top\d+|(balanced_)?accuracy")
+_HEADLINES = {
+    "category": ("balanced_accuracy", "accuracy", "top1"),
+    "other": ("top1", "accuracy", "balanced_accuracy"),
+}
+DIRECTIONS = {
+    "b2i": "brain → image: a brain response looks for its image (b2i)",
+    "i2b": "image → brain: an image looks for its brain response (i2b)",
+}
+_WORDS = {
+    "b2i": "brain → image",
+    "i2b": "image → brain",
+    "balanced_accuracy": "balanced accuracy",
+    "top1": "top-1 accuracy",
+    "top2": "top-2 accuracy",
+    "top5": "top-5 accuracy",
+    "median_rank": "median rank",
+    "macro_f1": "macro F1",
+    "single": "single trials",
+    "averaged": "averaged repeats",
+    "csls": "CSLS",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One measure of the decoder with the same measure of its baselines.
+
+    Parameters
+    ----------
+    model : str
+        The decoder's name in the table.
+    metric, direction : str
+    name : str
+        Metric and direction in words.
+    circumstances : str
+        Unit, similarity and pool in words.
+    rows : DataFrame
+        One row a model, the decoder first, then baselines from best to worst; numbers are
+        floats.
+    """
+
+    model: str
+    metric: str
+    direction: str
+    name: str
+    circumstances: str
+    rows: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """The whole measure in words."""
+        return ", ".join(filter(None, (self.name, self.circumstances)))
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False for ranks."""
+        return self.metric not in _LOWER_IS_BETTER
+
+    @property
+    def own(self) -> pd.Series:
+        """The row of the decoder."""
+        return self.rows.iloc[0]
+
+    @property
+    def best_baseline(self) -> pd.Series | None:
+        """The row of the best baseline; None when there is none."""
+        return self.rows.iloc[1] if len(self.rows) > 1 else None
+
+    @property
+    def chance(self) -> float:
+        """Chance level, not-a-number when unknown."""
+        return float(self.own["chance"])
+
+    @property
+    def null_interval(self) -> tuple[float, float]:
+        """Range of the permutation null, not-a-number where the table has none."""
+        return float(self.own["null_low"]), float(self.own["null_high"])
+
+    @property
+    def gain(self) -> float:
+        """Decoder minus best baseline, positive when the decoder is better."""
+        if self.best_baseline is None:
+            return float("nan")
+        difference = float(self.own["value"] - self.best_baseline["value"])
+        return difference if self.higher_is_better else -difference
+
+    @property
+    def clearly_ahead(self) -> bool:
+        """True when the decoder is ahead and its interval does not meet the best baseline's."""
+        best = self.best_baseline
+        if best is None or not self.gain > 0:
+            return False
+        below, above = (best, self.own) if self.higher_is_better else (self.own, best)
+        return bool(below["ci_high"] < above["ci_low"])
+
+    @property
+    def beats_chance(self) -> bool:
+        """True when p < .05, or without p when the interval excludes chance."""
+        row = self.own
+        if np.isfinite(row["p"]):
+            return bool(row["p"] < 0.05)
+        side = row["ci_low"] if self.higher_is_better else -row["ci_high"]
+        return bool(side > (self.chance if self.higher_is_better else -self.chance))
+
+
+def is_share(metric: str) -> bool:
+    """Tell whether a metric is a share of trials, to be shown in percent."""
+    return _SHARE.fullmatch(metric) is not None
+
+
+def words(name: Any) -> str:
+    """Give the name of a metric, direction or unit as a reader says it."""
+    text = str(name)
+    return _WORDS.get(text, text.replace("_", " "))
+
+
+def show(value: float, metric: str) -> str:
+    """Format a value of a metric.
+
+    Examples
+    --------
+    >>> show(0.4213, "top1"), show(12.0, "median_rank"), show(float("nan"), "top1")
+    ('42.1 %', '12', 'n/a')
+    """
+    if not np.isfinite(value):
+        return "n/a"
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.3g}"
+
+
+def show_p(p: float) -> str:
+    """Format a p value.
+
+    Examples
+    --------
+    >>> show_p(0.0009), show_p(0.25)
+    ('0.0009', '0.25')
+    """
+    return f"{p:.2g}" if np.isfinite(p) else "n/a"
+
+
+def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparison]:
+    """Group a metrics table by measure.
+
+    Parameters
+    ----------
+    metrics : DataFrame or None
+        As read from disk (text).
+    card : dict
+        Card of the decoder; its ``decoder`` names the model, otherwise the model of the first
+        row is the decoder and all other models are baselines.
+
+    Returns
+    -------
+    list of Comparison
+        In the order of the table; measures without a row of the decoder are left out.
+    """
+    if metrics is None or metrics.empty:
+        return []
+    table = numeric(metrics, *NUMBERS)
+    for name in ("direction", "unit", "similarity", "split"):
+        table[name] = table[name].fillna("") if name in table else ""
+    if "model" not in table:
+        table["model"] = str(card.get("decoder", "decoder"))
+    named = card.get("decoder")
+    model = named if named in set(table["model"]) else table["model"].iloc[0]
+    groups = [
+        _comparison(part, model) for _, part in table.groupby(list(_KEYS), sort=False, dropna=False)
+    ]
+    return [group for group in groups if group is not None]
+
+
+def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
+    own = part[part["model"] == model].head(1)
+    if own.empty or not np.isfinite(own["value"].iloc[0]):
+        return None
+    first = own.iloc[0]
+    metric = str(first["metric"])
+    others = part[(part["model"] != model) & part["value"].notna()]
+    others = others.sort_values("value", ascending=metric in _LOWER_IS_BETTER, kind="stable")
+    rows = pd.concat([own, others], ignore_index=True)
+    pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""
+    circumstances = ", ".join(filter(None, (_words_of(first, "unit", "similarity"), pool)))
+    name = _words_of(first, "metric", "direction")
+    return Comparison(model, metric, first["direction"], name, circumstances, rows)
+
+
+def _words_of(row: pd.Series, *names: str) -> str:
+    return ", ".join(words(row[name]) for name in names if row[name])
+
+
+def headline(comparisons: list[Comparison], target_kind: str) -> Comparison | None:
+    """Choose the measure that the summary speaks of.
+
+    The choice follows a fixed order (balanced accuracy for labels; top-1, brain to image,
+    plain cosine for images), never the size of the result.
+    """
+    order = _HEADLINES["category" if target_kind == "category" else "other"]
+    metrics = {c.metric for c in comparisons}
+    wanted = next((name for name in order if name in metrics), None)
+    candidates = [c for c in comparisons if wanted is None or c.metric == wanted]
+
+    def preference(c: Comparison) -> tuple[bool, bool, bool]:
+        row = c.own
+        return (
+            c.direction == "i2b",
+            row["similarity"] not in ("cosine", ""),
+            row["unit"] != "single",
+        )
+
+    return min(candidates, key=preference, default=None)
+
+
+def main_measures(comparisons: list[Comparison], top: Comparison) -> list[Comparison]:
+    """Choose the measures that a figure can hold.
+
+    These are all measures of labels; of images the metric and pool of the headline, in both
+    directions, as plain cosine and CSLS, and the median rank of single trials.
+    """
+    if not top.direction:
+        return comparisons
+    pool, metric = top.own["pool_size"], top.metric
+    plain = [c for c in comparisons if c.own["similarity"] in ("cosine", "csls")]
+    chosen = [c for c in plain if c.metric == metric and c.own["pool_size"] == pool]
+    return chosen + [
+        c
+        for c in plain
+        if c.metric == "median_rank"
+        and c.own["similarity"] == "cosine"
+        and c.own["unit"] == "single"
+    ]
+
+
+def say_result(comparison: Comparison, target_kind: str) -> str:
+    """Tell the result in one or two sentences, with chance, interval and p."""
+    row = comparison.own
+    metric = comparison.metric
+    things = "images" if comparison.direction else "trials"
+    number = f"{row['n']:.0f} held-out {things}" if np.isfinite(row["n"]) else f"held-out {things}"
+    verb = "named the category" if target_kind == "category" else "found what was shown"
+    pool = f" among {row['pool_size']:.0f}" if np.isfinite(row["pool_size"]) else ""
+    direction = f", {words(row['direction'])}" if row["direction"] else ""
+    unit = f", {words(row['unit'])}" if row["unit"] else ""
+    text = (
+        f"On {number} the decoder “{comparison.model}” {verb}{pool} with a {words(metric)} of "
+        f"{show(row['value'], metric)}{direction}{unit} (chance {show(row['chance'], metric)}; "
+        f"95 % interval {show(row['ci_low'], metric)} to {show(row['ci_high'], metric)}; "
+        f"permutation p = {show_p(row['p'])})."
+    )
+    return text if comparison.beats_chance else f"{text} This is not distinguishable from chance."
+
+
+def say_baseline(comparison: Comparison) -> str:
+    """Say plainly whether the decoder beats its best baseline on one measure."""
+    best = comparison.best_baseline
+    if best is None:
+        return "No baseline was scored on the same split, so the result stands alone."
+    metric = comparison.metric
+    numbers = f"{show(comparison.own['value'], metric)} against {show(best['value'], metric)}"
+    if not comparison.gain > 0:
+        return (
+            f"The deep model does not beat its best baseline: {numbers} for “{best['model']}” on "
+            "the same "
+            "trials. The simpler model is the better choice here."
+        )
+    caution = (
+        ""
+        if comparison.clearly_ahead
+        else " Their intervals are not apart, and no paired test was made: take it as a hint."
+    )
+    return f"It beats its best baseline “{best['model']}”: {numbers} on the same trials.{caution}"
+
+
+def say_count(comparisons: list[Comparison]) -> str:
+    """Count the measures on which the decoder is ahead of every baseline."""
+    judged = [c for c in comparisons if c.best_baseline is not None]
+    if len(judged) < 2:
+        return ""
+    ahead = sum(c.gain > 0 for c in judged)
+    return f"Over all {len(judged)} measures with baselines it is ahead on {ahead}."
+
+
+def seen_participants(card: dict[str, Any]) -> list[str]:
+    """Give the participants whose data a model was pretrained on, from its card."""
+    return sorted(str(p).removeprefix("sub-") for p in card.get("participants", []))
