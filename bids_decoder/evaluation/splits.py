@@ -29,7 +29,7 @@ from bids_decoder.trials import Decision
 MAX_FOLDS = 12
 """More runs than this are dealt out to this number of folds."""
 
-MIN_TEST_STIMULI = 5
+MIN_TEST_STIMULI = 10
 """Fewer shared and repeated stimuli than this are no test set by design."""
 
 MAX_TEST_TRIALS = 0.5
@@ -218,9 +218,13 @@ def _listing(names: Iterable[str], limit: int = 20) -> str:
 
 
 def _by_runs(tables: Tables, target: str, rules: TrialRules) -> tuple[Split, list[Finding]]:
+    runs, groups, sessions = (
+        set().union(*(_text_set(table[name]) for table in tables.values()))
+        for name in ("run", "run_group", "session")
+    )
     findings = [
-        *_unknown_labels(tables, "run", rules.test_runs, "--test-runs"),
-        *_unknown_labels(tables, "session", rules.test_sessions, "--test-sessions"),
+        *_unknown_labels("--test-runs", rules.test_runs, runs or groups, groups),
+        *_unknown_labels("--test-sessions", rules.test_sessions, sessions, set()),
     ]
     folds = {label: (_matching_runs(table, rules),) for label, table in tables.items()}
     options = {"test_runs": list(rules.test_runs), "test_sessions": list(rules.test_sessions)}
@@ -231,18 +235,14 @@ def _by_runs(tables: Tables, target: str, rules: TrialRules) -> tuple[Split, lis
 
 
 def _unknown_labels(
-    tables: Tables, column: str, given: tuple[str, ...], option: str
+    option: str, given: tuple[str, ...], known: set[str], accepted: set[str]
 ) -> list[Finding]:
-    known = set().union(*(_text_set(table[column]) for table in tables.values()))
-    groups = set().union(*(_text_set(table["run_group"]) for table in tables.values()))
-    names = known | groups if column == "run" else known
-    unknown = [label for label in given if label not in names]
+    unknown = [label for label in given if label not in known | accepted]
     if not unknown:
         return []
     return [Finding(
-        f"{option} {' '.join(unknown)}",
-        f"no such {column}; there are: {_listing(known or groups)}",
-        f"give {column} labels as they are in the file names", ExitCode.USAGE,
+        f"{option} {' '.join(unknown)}", f"no such label; there are: {_listing(known)}",
+        "give labels as they are in the file names", ExitCode.USAGE,
     )]
 
 
@@ -402,9 +402,9 @@ def _assign(table: pd.DataFrame, label: str, split: Split) -> pd.DataFrame:
 def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
     """Give the fold in which each trial is test, not-a-number for training trials."""
     if split.kind == "stimuli":
-        test = table["stimulus"].isin(split.test_stimuli).to_numpy()
+        test = table["stimulus"].isin(split.test_stimuli)
         if "split_column" in split.options:
-            test &= (_with_role(table)["role"] == "test").to_numpy()
+            test &= _with_role(table)["role"] == "test"
         return np.where(test, 1.0, np.nan)
     number = {run: k for k, runs in enumerate(split.folds[label], 1) for run in runs}
     return table["run_group"].map(number).to_numpy(dtype=float)

@@ -48,7 +48,7 @@ def test_columns_and_rows():
     assert len(metrics) == 2 * 2 * 3 * 5
     assert set(metrics["model"]) == {"ridge"}
     assert metrics[["value", "chance", "ci_low", "ci_high", "p"]].notna().all(axis=None)
-    assert ((metrics["ci_low"] <= metrics["value"]) & (metrics["value"] <= metrics["ci_high"])).all()
+    assert metrics["value"].between(metrics["ci_low"], metrics["ci_high"]).all()
     assert len(predictions) == 240
 
 

@@ -1,0 +1,369 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bids_decoder.config import TrialRules
+from bids_decoder.errors import ExitCode, InputError, LeakageError
+from bids_decoder.evaluation.splits import (
+    Split,
+    apply_split,
+    assert_disjoint,
+    assert_no_test,
+    choose_split,
+    fold_list,
+    inner_folds,
+    resolve_fold,
+)
+from bids_decoder.trials import TRIAL_COLUMNS
+
+DATA = Path(__file__).resolve().parents[2] / "../shared/data/openneuro-text"
+
+
+def table(runs, labels=None, session=None):
+    """Make a trial table from lists of stimuli, one list per run."""
+    rows = []
+    for number, stimuli in enumerate(runs, 1):
+        for trial, name in enumerate(stimuli, 1):
+            run = f"{number:02d}"
+            day = session[number - 1] if session else None
+            rows.append({
+                "trial": trial, "onset": 3.0 * trial, "duration": 1.0, "session": day,
+                "task": "see", "run": run,
+                "run_group": f"ses-{day}_run-{run}" if day else f"run-{run}",
+                "stimulus": name, "label": labels(name) if labels else None, "repeat": 0,
+                "n_events": 1, "split": None, "fold": None, "excluded": False, "reason": None,
+            })
+    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).astype({"reason": object})
+
+
+def dealt(stimuli, n_runs, seed):
+    order = list(np.random.default_rng(seed).permutation(stimuli))
+    return [order[k::n_runs] for k in range(n_runs)]
+
+
+def nsd(n_people=3):
+    shared = [f"shared{i}" for i in range(20)]
+    return {
+        f"{p}": table(dealt(3 * (shared + [f"own{p}_{i}" for i in range(80)]), 10, p))
+        for p in range(n_people)
+    }
+
+
+def things():
+    once, test = [f"train{i}" for i in range(200)], [f"test{i}" for i in range(10)]
+    return {f"{p}": table([r + test for r in dealt(once, 8, p)]) for p in range(3)}
+
+
+def haxby(n_runs=12, n_people=2):
+    names = ["face", "house", "cat", "shoe"]
+    return {
+        f"{p}": table([names] * n_runs, labels=lambda name: name) for p in range(n_people)
+    }
+
+
+def once_each():
+    return {
+        f"{p}": table([[f"r{r}_{i}" for i in range(10)] for r in range(10)]) for p in range(2)
+    }
+
+
+def choose(tables, kind="image", **rules):
+    return choose_split(tables, kind, TrialRules(**rules), 1)
+
+
+def errors(findings):
+    return [f for f in findings if f.severity == "error"]
+
+
+def test_nsd_like_design_tests_on_shared_images():
+    split, decisions, findings = choose(nsd())
+    assert split.kind == "stimuli"
+    assert set(split.test_stimuli) == {f"shared{i}" for i in range(20)}
+    assert "20 of 260 stimuli" in decisions[0].reason
+    assert not findings
+    applied = apply_split(nsd(), split)["0"]
+    assert (applied["split"] == "test").sum() == 60
+    assert (applied["fold"].dropna() == 1).all()
+
+
+def test_a_new_person_with_few_repeats_keeps_the_test_set():
+    tables = nsd()
+    first = tables["0"].drop_duplicates("stimulus")
+    split, *_ = choose({**tables, "0": first})
+    assert len(split.test_stimuli) == 20
+
+
+def test_things_like_design_tests_on_repeated_images():
+    tables = things()
+    assert choose(tables)[0].test_stimuli == tuple(sorted(f"test{i}" for i in range(10)))
+    assert choose({"0": tables["0"]})[0].kind == "stimuli"
+
+
+def test_immediate_repetitions_are_no_repeats():
+    runs = [[f"r{r}_{i // 2}" if i < 6 else f"r{r}_{i}" for i in range(20)] for r in range(6)]
+    split, *_ = choose({"0": table(runs), "1": table(runs)})
+    assert split.kind == "heldout-runs"
+
+
+def test_haxby_like_design_crosses_over_runs():
+    split, _, findings = choose(haxby(), "category")
+    assert split.kind == "runs"
+    assert not findings
+    applied = apply_split(haxby(), split)["0"]
+    assert set(applied["split"]) == {"cv"}
+    assert fold_list(applied) == list(range(1, 13))
+    assert (applied.groupby("run_group")["fold"].nunique() == 1).all()
+
+
+def test_many_runs_are_dealt_to_twelve_folds():
+    split, *_ = choose(haxby(30), "category")
+    sizes = [len(runs) for runs in split.folds["0"]]
+    assert len(sizes) == 12
+    assert set(sizes) == {2, 3}
+
+
+def test_tasks_in_neighbouring_runs_stay_learnable():
+    tasks = [t for t in "abcdefgh" for _ in range(2)]
+    tables = {"0": table([[t] * 4 for t in tasks], labels=str)}
+    split, _, findings = choose(tables, "category")
+    assert not findings
+    assert not apply_split(tables, split)["0"]["excluded"].any()
+
+
+def test_images_shown_once_hold_out_whole_runs():
+    split, _, findings = choose(once_each())
+    assert split.kind == "heldout-runs"
+    assert len(split.folds["0"][0]) == 2
+    assert split.folds["0"] == split.folds["1"]
+    assert len(split.test_stimuli) == 20
+    assert not findings
+
+
+def test_everything_repeated_everywhere_holds_out_a_share_of_stimuli():
+    names = [f"im{i}" for i in range(50)]
+    tables = {"0": table(dealt(3 * names, 6, 0))}
+    split, _, findings = choose(tables)
+    assert split.kind == "stimuli"
+    assert len(split.test_stimuli) == 10
+    assert not findings
+    assert choose(tables)[0] == split
+    assert choose_split(tables, "image", TrialRules(), 2)[0] != split
+
+
+def test_a_share_of_stimuli_is_a_share_for_everybody():
+    tables = {
+        f"{p}": table(dealt([f"{p}_{i}" for i in range(40)] * 2, 4, p)) for p in range(5)
+    }
+    split, *_ = choose(tables)
+    for applied in apply_split(tables, split).values():
+        assert (applied["split"] == "test").mean() == pytest.approx(0.2)
+
+
+def test_test_runs_of_images_pull_their_stimuli_out_of_training_for_all():
+    first = table([["a", "b"], ["c", "d"], ["e", "f"], ["g", "a"]])
+    second = table([["c", "e"], ["x", "y"], ["a", "z"], ["q", "r"]])
+    tables = {"1": first, "2": second}
+    split, _, findings = choose(tables, test_runs=("04",))
+    assert split.test_stimuli == ("a", "g", "q", "r")
+    applied = apply_split(tables, split)
+    lost = applied["2"][applied["2"]["excluded"]]
+    assert lost["stimulus"].tolist() == ["a"]
+    assert lost["reason"].tolist() == ["its stimulus is a test stimulus"]
+    assert lost["split"].tolist() == [None]
+    assert {f.participant for f in findings if "lost" in f.why} == {"1", "2"}
+
+
+def test_sessions_and_runs_are_taken_together():
+    days = ["a", "a", "b", "b"]
+    tables = {"1": table([["p", "q"]] * 4, labels=str, session=days)}
+    split, *_ = choose(tables, "category", test_sessions=("b",))
+    assert split.folds["1"] == (("ses-b_run-03", "ses-b_run-04"),)
+    split, *_ = choose(tables, "category", test_sessions=("b",), test_runs=("03",))
+    assert split.folds["1"] == (("ses-b_run-03",),)
+    assert split.test_stimuli == ()
+
+
+@pytest.mark.parametrize(("rules", "listed"), [
+    ({"test_runs": ("9",)}, "01, 02, 03"), ({"test_sessions": ("9",)}, "none"),
+])
+def test_unknown_labels_list_what_there_is(rules, listed):
+    *_, findings = choose(once_each(), **rules)
+    first = errors(findings)[0]
+    assert listed in first.why
+    assert first.code == ExitCode.USAGE
+
+
+def test_split_column_for_images():
+    tables = things()
+    for t in tables.values():
+        t["split_source"] = np.where(t["stimulus"].str.startswith("test"), "test", "train")
+    tables["0"].loc[0, "split_source"] = "catch"
+    tables["0"].loc[1, "stimulus"] = "test3"
+    split, _, findings = choose(tables, split_column="trial_type")
+    assert not findings
+    applied = apply_split(tables, split)["0"]
+    assert applied.loc[0, "reason"] == "column trial_type says neither train nor test"
+    assert applied.loc[1, "reason"] == "its stimulus is a test stimulus"
+    assert set(split.test_stimuli) == {f"test{i}" for i in range(10)}
+
+
+def test_split_column_for_labels_needs_whole_runs():
+    tables = haxby()
+    for t in tables.values():
+        t["split_source"] = np.where(t["run"].isin(["01", "02"]), "test", "train")
+    split, _, findings = choose(tables, "category", split_column="part")
+    assert (split.kind, split.folds["1"]) == ("heldout-runs", (("run-01", "run-02"),))
+    assert not findings
+    tables["1"].loc[0, "split_source"] = "train"
+    *_, findings = choose(tables, "category", split_column="part")
+    assert "run-01" in errors(findings)[0].why
+
+
+@pytest.mark.parametrize(("values", "why"), [(None, "no such column"), ("old", "found old")])
+def test_split_column_that_cannot_be_used(values, why):
+    tables = things()
+    for t in tables.values():
+        if values:
+            t["split_source"] = values
+    *_, findings = choose(tables, split_column="part")
+    assert why in errors(findings)[0].why
+    *_, findings = choose(tables, split_column="part", test_runs=("01",))
+    assert "together" in errors(findings)[0].why
+
+
+def test_one_run_of_labels_is_an_error_and_two_a_warning():
+    *_, findings = choose(haxby(1), "category")
+    assert {f.participant for f in errors(findings)} >= {"0", "1"}
+    *_, findings = choose(haxby(2), "category")
+    assert findings
+    assert not errors(findings)
+
+
+def test_labels_of_one_fold_are_excluded():
+    tables = {"0": table([["a", "b"], ["a", "b"], ["a", "b", "c"]], labels=str)}
+    split, *_ = choose(tables, "category")
+    applied = apply_split(tables, split)["0"]
+    assert applied.loc[applied["excluded"], "label"].tolist() == ["c"]
+    split, *_ = choose(tables, "category", test_runs=("03",))
+    applied = apply_split(tables, split)["0"]
+    lost = applied.loc[applied["excluded"], "reason"]
+    assert lost.tolist() == ["its label has no training trials"]
+
+
+def test_labels_that_never_recur_are_an_error():
+    tables = {"0": table([["a", "b"], ["c", "d"], ["e", "f"]], labels=str)}
+    *_, findings = choose(tables, "category")
+    assert any("no participant has test trials" in f.why for f in errors(findings))
+
+
+def test_earlier_exclusions_keep_their_reason():
+    tables = nsd()
+    tables["0"].loc[:2, ["excluded", "reason"]] = [True, "motion"]
+    split, *_ = choose(tables)
+    applied = apply_split(tables, split)["0"]
+    assert applied.loc[:2, "reason"].tolist() == ["motion"] * 3
+    assert applied.loc[:2, "split"].tolist() == [None] * 3
+    assert tables["0"]["split"].isna().all()
+
+
+def test_split_survives_json():
+    for tables, kind in ((nsd(), "image"), (haxby(), "category"), (once_each(), "features")):
+        split, *_ = choose(tables, kind)
+        assert Split.from_dict(json.loads(json.dumps(split.to_dict()))) == split
+
+
+def test_unknown_participant_is_an_error():
+    split, *_ = choose(haxby(), "category")
+    with pytest.raises(InputError, match="99"):
+        apply_split({"99": haxby()["0"]}, split)
+
+
+def test_guard_fires():
+    tables = apply_split(nsd(), choose(nsd())[0])
+    trials = tables["0"]
+    train = np.flatnonzero(trials["split"] == "train")
+    assert_no_test(trials, train)
+    with pytest.raises(LeakageError, match="1 of"):
+        assert_no_test(trials, np.append(train, np.flatnonzero(trials["split"] == "test")[0]))
+    with pytest.raises(LeakageError):
+        assert_no_test(trials, np.ones(len(trials), dtype=bool))
+    assert_disjoint(["a"], ["b"])
+    with pytest.raises(LeakageError, match="1 id"):
+        assert_disjoint(["a", "b"], ["b"])
+
+
+def test_folds_are_resolved():
+    trials = apply_split(haxby(), choose(haxby(), "category")[0])["0"]
+    with pytest.raises(LeakageError, match="cv"):
+        assert_no_test(trials, np.arange(len(trials)))
+    third = resolve_fold(trials, 3)
+    assert third.loc[third["split"] == "test", "run"].unique().tolist() == ["03"]
+    assert_no_test(third, (third["split"] == "train").to_numpy())
+    source = resolve_fold(trials, None)
+    assert_no_test(source, np.arange(len(source)))
+    still = apply_split(nsd(), choose(nsd())[0])["0"]
+    pd.testing.assert_frame_equal(resolve_fold(still, 1), still)
+
+
+def test_inner_folds():
+    runs = np.repeat(["c", "a", "b"], [3, 2, 4])
+    folds = inner_folds(runs, 5)
+    assert len(folds) == 3
+    for train, validation in folds:
+        assert not set(runs[train]) & set(runs[validation])
+        assert len(train) + len(validation) == 9
+    blocks = inner_folds(np.repeat("only", 10), 5)
+    assert [v.tolist() for _, v in blocks] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    with pytest.raises(InputError):
+        inner_folds(np.array(["a"]), 5)
+
+
+designs = st.lists(
+    st.lists(st.lists(st.integers(0, 30), min_size=3, max_size=12), min_size=2, max_size=8),
+    min_size=1, max_size=3,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(people=designs, option=st.sampled_from(["none", "runs", "column"]), seed=st.integers(0, 9))
+def test_repeats_never_straddle(people, option, seed):
+    tables = {f"{p}": table([[f"s{i}" for i in run] for run in runs])
+              for p, runs in enumerate(people)}
+    rng = np.random.default_rng(seed)
+    for t in tables.values():
+        t["split_source"] = rng.choice(["train", "test"], len(t))
+    rules = {"none": {}, "runs": {"test_runs": ("01",)}, "column": {"split_column": "part"}}[option]
+    split, *_ = choose_split(tables, "image", replace(TrialRules(), **rules), seed)
+    applied = pd.concat(apply_split(tables, split).values())
+    seen = {role: set(applied.loc[applied["split"] == role, "stimulus"])
+            for role in ("train", "test")}
+    assert not seen["train"] & seen["test"]
+    assert (applied["excluded"] == applied["split"].isna()).all()
+    assert (applied["excluded"] == applied["reason"].notna()).all()
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("dataset", "column", "task"), [
+    ("ds001499", "stim_file", "5000scenes"), ("ds004192", "file_path", "things"),
+])
+def test_real_designs(dataset, column, task):
+    files = sorted((DATA / dataset).glob(f"sub-*/**/*task-{task}*_events.tsv"))
+    if not files:
+        pytest.skip(f"no events of {dataset} beside the checkout")
+    runs = {}
+    for path in files:
+        person = path.name.split("_")[0]
+        stimuli = pd.read_csv(path, sep="\t", dtype=str)[column].dropna()
+        runs.setdefault(person, []).append(stimuli.tolist())
+    tables = {person: table(lists) for person, lists in runs.items()}
+    split, *_ = choose(tables)
+    applied = pd.concat(apply_split(tables, split).values())
+    test = set(applied.loc[applied["split"] == "test", "stimulus"])
+    assert test
+    assert not test & set(applied.loc[applied["split"] == "train", "stimulus"])
