@@ -15,6 +15,7 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Never, TypeVar
 
@@ -30,10 +31,6 @@ from bids_decoder.config import (
 )
 from bids_decoder.errors import ExitCode, UsageError
 
-# What the registries hold; importing them here would make --help slow. A test compares them.
-ESTIMATORS = ("lss", "lsa", "glmsingle")
-HRFS = ("spm", "glover", *(f"library{number:02d}" for number in range(1, 21)))
-SELECTORS = ("troi-budget", "encoding", "soft", "random", "all")
 STAGES_OF_LEVEL = {"participant": ("prepare", "decode"), "group": ("prepare", "pretrain")}
 
 _FIX = "\nfix: "
@@ -361,6 +358,25 @@ def _device(text: str) -> str:
     return text
 
 
+def _registered(registry: str) -> Callable[[str], str]:
+    """Read names of a registry, given as ``module:TABLE``; it is imported only for a name."""
+
+    def read(text: str) -> str:
+        module, _, table = registry.partition(":")
+        known = getattr(import_module(f"bids_decoder.{module}"), table)
+        if text not in known:
+            raise _bad(f"{text!r} is not known", f"give one of: {', '.join(known)}")
+        return text
+
+    return read
+
+
+def _hrf(text: str) -> str:
+    from bids_decoder.glm.hrf import get_hrf
+
+    return get_hrf(text).name
+
+
 # ------------------------------------------------------------------------------- groups of options
 
 
@@ -480,7 +496,8 @@ def _add_trials(parser: argparse.ArgumentParser) -> None:
     )
     _option(
         group, "--image-encoder", dest="trials.image_encoder", metavar="NAME",
-        help="what turns images into vectors",
+        type=_registered("stimuli.encoders:ENCODERS"),
+        help="what turns images into vectors: gabor",
     )
     _several(
         group, "--test-runs", dest="trials.test_runs", type=_label("run"), metavar="LABEL",
@@ -573,11 +590,12 @@ def _add_workflow(parser: argparse.ArgumentParser) -> None:
 def _add_glm(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for the single-trial GLM")
     _option(
-        group, "--betas", dest="glm.estimator", choices=ESTIMATORS,
-        help="estimator of the response to each trial",
+        group, "--betas", dest="glm.estimator", metavar="NAME",
+        type=_registered("glm.estimators:ESTIMATORS"),
+        help="estimator of the response to each trial: lss, lsa, glmsingle",
     )
     _option(
-        group, "--hrf", dest="glm.hrf", choices=HRFS, metavar="MODEL",
+        group, "--hrf", dest="glm.hrf", type=_hrf, metavar="MODEL",
         help="haemodynamic response: spm, glover, or library01 to library20",
     )
     _option(
@@ -596,7 +614,10 @@ def _add_glm(parser: argparse.ArgumentParser) -> None:
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for decoding")
-    _option(group, "--decoder", dest="network.decoder", metavar="NAME", help="the decoder")
+    _option(
+        group, "--decoder", dest="network.decoder", metavar="NAME",
+        type=_registered("training.decoders:DECODERS"), help="the decoder: troi",
+    )
     _option(
         group, "--trunk", dest="network.trunk", choices=_choices(Network, "trunk"),
         help="part of the network that all participants share",
@@ -606,8 +627,9 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
         default="decided from the data", help="width of the shared part of the network",
     )
     _option(
-        group, "--troi", dest="troi.selector", choices=SELECTORS,
-        help="how voxels are selected",
+        group, "--troi", dest="troi.selector", metavar="NAME",
+        type=_registered("training.selectors:SELECTORS"),
+        help="how voxels are selected: troi-budget, encoding, soft, random, all",
     )
     _option(
         group, "--budget", dest="troi.*", type=_budget, metavar="SIZE",

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import os
 import re
 import subprocess
@@ -7,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bids_decoder.cli import parser
 from bids_decoder.cli.parser import Actions, build_parser, parse_args
 from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, UsageError
 
 CALL = ["data", "out", "participant"]
+USAGE = Path(__file__).parents[2] / "docs" / "usage.md"
 SPECIAL = {"help", "version", "config_file", "notrack", "troi.*"}
 
 
@@ -87,7 +88,7 @@ def test_version(capsys):
 
 
 def test_all_documented_options_exist_and_the_reverse():
-    text = (Path(__file__).parents[2] / "docs" / "usage.md").read_text(encoding="utf-8")
+    text = USAGE.read_text(encoding="utf-8")
     flags = {flag for action in options() for flag in action.option_strings}
     missing = {flag for flag in flags if f"`{flag}" not in text}
     assert not missing
@@ -234,7 +235,6 @@ def test_what_is_no_memory(text):
     ("--trial-unit block", "trials.trial_unit", "block"),
     ("--features /f.tsv", "trials.features", Path("/f.tsv")),
     ("--stimuli-dir /s", "trials.stimuli_dir", Path("/s")),
-    ("--image-encoder clip", "trials.image_encoder", "clip"),
     ("--test-runs run-3 4", "trials.test_runs", ("3", "4")),
     ("--test-sessions ses-b", "trials.test_sessions", ("b",)),
     ("--split-column part", "trials.split_column", "part"),
@@ -245,7 +245,6 @@ def test_what_is_no_memory(text):
     ("--hrf glover", "glm.hrf", "glover"),
     ("--high-pass 0.01", "glm.high_pass", 0.01),
     ("--confounds motion24", "glm.confounds", "motion24"),
-    ("--decoder ridge", "network.decoder", "ridge"),
     ("--trunk residual", "network.trunk", "residual"),
     ("--hidden 512", "network.hidden", 512),
     ("--troi soft", "troi.selector", "soft"),
@@ -272,14 +271,26 @@ def test_option_reaches_its_setting_and_no_other(words, dest, value):
     assert settings(*words.split()) == expected
 
 
-def test_words_are_those_of_the_registries():
-    from bids_decoder.glm.estimators import ESTIMATORS
-    from bids_decoder.glm.hrf import get_hrf
-    from bids_decoder.training.selectors import SELECTORS
+@pytest.mark.parametrize(("flag", "module", "table"), [
+    ("--betas", "glm.estimators", "ESTIMATORS"), ("--troi", "training.selectors", "SELECTORS"),
+    ("--decoder", "training.decoders", "DECODERS"),
+    ("--image-encoder", "stimuli.encoders", "ENCODERS"),
+])
+def test_names_of_registries_are_accepted_and_documented(flag, module, table):
+    known = getattr(importlib.import_module(f"bids_decoder.{module}"), table)
+    option = next(option for option in options() if flag in option.option_strings)
+    listed = set(re.findall(r"[\w-]+", option.help.partition(": ")[2].partition(" (")[0]))
+    assert listed == set(known)
+    row = re.search(rf"^\| `{flag}` \|.*$", USAGE.read_text(encoding="utf-8"), re.MULTILINE)[0]
+    for name in known:
+        assert setting_of(settings(flag, name), option.dest) == name
+        assert f"`{name}`" in row
+    assert all(name in usage_error(*CALL, flag, "nonesuch").fix for name in known)
 
-    assert set(parser.ESTIMATORS) == set(ESTIMATORS)
-    assert set(parser.SELECTORS) == set(SELECTORS)
-    assert [get_hrf(name).name for name in parser.HRFS] == list(parser.HRFS)
+
+def test_hrf_names():
+    assert settings("--hrf", "library20").glm.hrf == "library20"
+    assert "spm" in usage_error(*CALL, "--hrf", "library21").fix
 
 
 def test_rules_and_contrasts_keep_their_spaces():
