@@ -22,7 +22,7 @@ stop() {
 
 find_python() {
     local name
-    for name in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+    for name in ${PYTHON:-python3.11 python3.12 python3}; do
         if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$name"
             return

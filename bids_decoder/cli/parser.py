@@ -23,6 +23,7 @@ from bids_decoder import __version__
 from bids_decoder.config import (
     LEVELS,
     STAGES,
+    Execution,
     Glm,
     Network,
     Settings,
@@ -106,8 +107,9 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Settings, Actions]:
     actions = Actions(**groups.pop("actions", {}))
     top = groups.pop("", {})
     _refuse_contradictions(groups)
-    _refuse_foreign_stages(groups["execution"])
-    return dataclasses.replace(base.replaced(**groups), **top), actions
+    settings = dataclasses.replace(base.replaced(**groups), **top)
+    _refuse_foreign_stages(settings.execution, given="stage" in groups["execution"])
+    return settings, actions
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -228,14 +230,15 @@ def _refuse_contradictions(groups: dict[str, dict[str, Any]]) -> None:
             groups[group][reset] = _default(f"{group}.{reset}")
 
 
-def _refuse_foreign_stages(execution: dict[str, Any]) -> None:
-    levels = execution["analysis_level"]
-    known = {stage for level in levels for stage in STAGES_OF_LEVEL[level]}
-    foreign = [stage for stage in execution.get("stage", ()) if stage not in known]
-    if foreign:
+def _refuse_foreign_stages(execution: Execution, *, given: bool) -> None:
+    """Refuse stages that no level has; those of a file count only if none would be left."""
+    known = {stage for level in execution.analysis_level for stage in STAGES_OF_LEVEL[level]}
+    foreign = [stage for stage in execution.stage if stage not in known]
+    if foreign and (given or len(foreign) == len(execution.stage)):
         home = next(level for level in LEVELS if foreign[0] in STAGES_OF_LEVEL[level])
         raise UsageError(
-            f"--stage {foreign[0]}", f"is no stage of the level {' '.join(levels)}",
+            f"--stage {foreign[0]}",
+            f"is no stage of the level {' '.join(execution.analysis_level)}",
             f"give the level {home}",
         )
 

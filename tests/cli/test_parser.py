@@ -368,6 +368,14 @@ def test_positionals_win_over_the_file(config_file):
     assert found.execution.analysis_level == ("group",)
 
 
+def test_stages_of_a_file_count_only_if_none_would_be_left(tmp_path):
+    path = settings("--stage", "decode").to_toml(tmp_path / "settings.toml")
+    finding = usage_error("data", "out", "group", "--config-file", str(path))
+    assert "--stage decode" in finding.what
+    path = settings().to_toml(tmp_path / "settings.toml")
+    parse_args(["data", "out", "group", "--config-file", str(path)])
+
+
 def test_settings_come_back_from_their_file(tmp_path):
     found = settings("--budget", "9mm3", "-d", "fmriprep=/p", "--ignore", "slicetiming")
     path = found.to_toml(tmp_path / "settings.toml")
