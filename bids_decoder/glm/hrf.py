@@ -119,7 +119,9 @@ def get_hrf(name: str) -> Hrf:
     """
     standard = {"spm": spm_hrf, "glover": glover_hrf}
     if name in standard:
-        return Hrf(name, standard[name](STEP, oversampling=1, time_length=LENGTH))
+        # nilearn delays its densities by one step; shifted to the middle of each sample.
+        values = standard[name](STEP, oversampling=1, time_length=LENGTH, onset=-1.5 * STEP)
+        return Hrf(name, values)
     for hrf in hrf_library():
         if hrf.name == name:
             return hrf

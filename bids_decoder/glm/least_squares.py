@@ -137,7 +137,7 @@ class LeastSquares(ABC):
             if self.options.noise_model == "ols":
                 out[:, chunk] = cached(0.0) @ data
                 continue
-            rho = autocorrelation(residualise(noise.astype(np.float32), data))
+            rho = autocorrelation(residualise(noise, data.astype(np.float64)))
             for value in np.unique(rho):
                 columns = np.flatnonzero(rho == value)
                 block = cached(float(value)) @ whiten(data[:, columns], np.float32(value))
@@ -145,7 +145,9 @@ class LeastSquares(ABC):
 
 
 def autocorrelation(residuals: np.ndarray) -> np.ndarray:
-    """Estimate AR(1) coefficients in steps of one hundredth.
+    """Estimate AR(1) coefficients in steps of one hundredth, rounded towards zero.
+
+    As nilearn: Yule-Walker, each covariance divided by its own number of terms.
 
     Parameters
     ----------
@@ -158,6 +160,7 @@ def autocorrelation(residuals: np.ndarray) -> np.ndarray:
     """
     power = np.einsum("sv,sv->v", residuals, residuals, dtype=np.float64)
     lagged = np.einsum("sv,sv->v", residuals[1:], residuals[:-1], dtype=np.float64)
+    lagged *= len(residuals) / (len(residuals) - 1)
     rho = np.divide(lagged, power, out=np.zeros_like(power), where=power > 0)
     return np.trunc(rho * AR_BINS) / AR_BINS
 

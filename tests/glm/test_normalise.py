@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from bids_decoder.errors import InputError
+from bids_decoder.glm.normalise import zscore_betas
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(["a", "b", "c"], [10, 8, 6])
+    shift = {"a": 0.0, "b": 5.0, "c": -3.0}
+    betas = rng.standard_normal((24, 7)) * 2 + np.array([shift[g] for g in groups])[:, None]
+    train = np.array([True] * 8 + [False] * 2 + [True] * 2 + [False] * 6 + [False] * 6)
+    return betas.astype(np.float32), groups, train
+
+
+def zscore(rows, reference):
+    return (rows - reference.mean(axis=0)) / reference.std(axis=0)
+
+
+def test_each_kind_of_group_gets_its_statistics(data):
+    betas, groups, train = data
+    scores, notes = zscore_betas(betas, groups, train)
+    pooled = betas[train]
+    assert scores.dtype == np.float32
+    assert np.allclose(scores[:10], zscore(betas[:10], betas[:8]), atol=1e-5)
+    assert np.allclose(scores[10:18], zscore(betas[10:18], pooled), atol=1e-5)
+    assert np.allclose(scores[18:], zscore(betas[18:], pooled), atol=1e-5)
+    assert any("own training" in note and note.endswith(": a") for note in notes)
+    assert any("fewer than 4" in note and note.endswith(": b") for note in notes)
+    assert any("no training" in note and note.endswith(": c") for note in notes)
+
+
+def test_transductive_only_touches_groups_without_training(data):
+    betas, groups, train = data
+    plain, _ = zscore_betas(betas, groups, train)
+    scores, notes = zscore_betas(betas, groups, train, transductive=True)
+    assert np.array_equal(scores[:18], plain[:18])
+    assert np.allclose(scores[18:], zscore(betas[18:], betas[18:]), atol=1e-5)
+    assert any(note.startswith("transductive") and note.endswith(": c") for note in notes)
+
+
+def test_test_trials_never_move_anything_else(data):
+    betas, groups, train = data
+    before, _ = zscore_betas(betas, groups, train)
+    changed = betas.copy()
+    changed[~train] += 100
+    after, _ = zscore_betas(changed, groups, train)
+    assert np.array_equal(before[train], after[train])
+
+
+def test_constant_voxels_become_zero(data):
+    betas, groups, train = data
+    betas[:, 2] = 0.1
+    betas[train, 3] = 7.0  # constant in training, not in test
+    scores, _ = zscore_betas(betas, groups, train)
+    assert np.isfinite(scores).all()
+    assert not scores[:, 2:4].any()
+
+
+def test_input_is_not_changed_and_numbers_are_fine(data):
+    betas, groups, train = data
+    copy = betas.copy()
+    zscore_betas(betas, groups, train)
+    assert np.array_equal(betas, copy)
+
+
+def test_unusable_input_is_refused(data):
+    betas, groups, train = data
+    for broken in (
+        (betas, groups, np.zeros(24, bool)), (betas[:5], groups, train),
+        (np.where(betas > 1, np.nan, betas), groups, train),
+    ):
+        with pytest.raises(InputError, match="z-scoring"):
+            zscore_betas(*broken)
