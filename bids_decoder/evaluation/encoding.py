@@ -20,7 +20,10 @@ class _Fold:
     train: np.ndarray  # row numbers
     validation: np.ndarray
     left: np.ndarray  # (n_train, rank), left singular vectors
-    readout: np.ndarray  # (n_penalties, n_validation, rank), left.T @ betas -> predictions
+    projected: np.ndarray  # (n_validation, rank), held-out features on the right ones
+    shrunk: np.ndarray  # (n_penalties, rank), left.T @ betas -> coefficients
+    explained: np.ndarray  # (n_penalties, rank), (left.T @ betas) ** 2 -> sum of squares
+    freedom: np.ndarray  # (n_penalties,), share of residual degrees of freedom
 
 
 def encoding_scores(
@@ -35,8 +38,10 @@ def encoding_scores(
     """Correlate measured with predicted responses of held-out runs, for each voxel.
 
     Ridge regression from features to voxels in closed form: one singular value decomposition
-    per fold serves all voxels and penalties. The penalty of a voxel for one fold is the one
-    that scores best in the *other* folds, so that the score is no maximum over penalties.
+    per fold serves all voxels and penalties. Each voxel gets its own penalty, by generalised
+    cross-validation [1]_ within the training part of the fold: choosing by the scores of
+    other folds would lift voxels without tuning above zero, since two folds share the
+    product of their responses.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ def encoding_scores(
     penalties : tuple of float
         Times the mean non-zero eigenvalue of the scatter matrix of the training features.
     chunk : int
-        Voxels at a time. Memory: about ``chunk * n_trials * 3`` numbers.
+        Voxels at a time. Memory: about ``chunk * n_trials * 4`` numbers.
 
     Returns
     -------
@@ -62,6 +67,11 @@ def encoding_scores(
     ------
     InputError
         For shapes that do not fit, or features that do not vary.
+
+    References
+    ----------
+    .. [1] Golub, Heath and Wahba (1979), Generalized cross-validation as a method for
+       choosing a good ridge parameter, Technometrics 21.
     """
     if len(betas) != len(features) or len(betas) != len(runs):
         raise InputError(
@@ -96,31 +106,32 @@ def _decompose(
     if not kept.any():
         raise InputError("encoding scores", "the features do not vary", "check the targets")
     left, values, right = left[:, kept], values[kept], right[kept]
-    projected = (features[validation] - mean) @ right.T
     strengths = np.asarray(penalties)[:, None] * (values**2).mean()
-    shrunk = values / (values**2 + strengths)
-    readout = projected[None] * shrunk[:, None, :]
-    return _Fold(train, validation, left.astype(np.float32), readout.astype(np.float32))
+    gain = values**2 / (values**2 + strengths)
+    # One degree of freedom goes to the mean.
+    freedom = np.maximum(1 - (1 + gain.sum(axis=1)) / len(train), 1e-3)
+    return _Fold(
+        train, validation, left.astype(np.float32),
+        ((features[validation] - mean) @ right.T).astype(np.float32),
+        (gain / values).astype(np.float32), (1 - (1 - gain) ** 2).astype(np.float32), freedom,
+    )
 
 
 def _chunk_scores(betas: np.ndarray, folds: list[_Fold]) -> np.ndarray:
-    scores = np.stack([_fold_scores(betas, fold) for fold in folds])  # fold, penalty, voxel
-    sizes = np.array([len(fold.validation) for fold in folds], dtype=np.float32)
-    weighted = scores * sizes[:, None, None]
-    best = (weighted.sum(axis=0) - weighted).argmax(axis=1)  # by the other folds
-    chosen = np.take_along_axis(weighted, best[:, None, :], axis=1)[:, 0]
-    return chosen.sum(axis=0) / sizes.sum()
+    total = sum(_fold_scores(betas, fold) * len(fold.validation) for fold in folds)
+    return total / sum(len(fold.validation) for fold in folds)
 
 
 def _fold_scores(betas: np.ndarray, fold: _Fold) -> np.ndarray:
-    """Correlations in the held-out runs, shape (n_penalties, n_voxels)."""
-    # Left singular vectors of centred features are centred: no intercept is needed here, and
+    """Correlations in the held-out runs, shape (n_voxels,)."""
+    # Left singular vectors of centred features are centred: the loads need no intercept, and
     # a correlation does not see the one of the prediction.
     loads = fold.left.T @ betas[fold.train]
-    measured = _standard(betas[fold.validation])
-    return np.stack([
-        (_standard(readout @ loads) * measured).sum(axis=0) for readout in fold.readout
-    ])
+    squares = betas[fold.train].var(axis=0) * len(fold.train)
+    residual = squares - fold.explained @ loads**2
+    penalty = (residual / fold.freedom[:, None] ** 2).argmin(axis=0)
+    predicted = fold.projected @ (fold.shrunk[penalty].T * loads)
+    return (_standard(predicted) * _standard(betas[fold.validation])).sum(axis=0)
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
