@@ -81,7 +81,25 @@ def score_classification(
         _metrics(shuffled, guess, second, len(classes))
         for shuffled in _permuted(true, run_of, settings.n_permutations, rng)
     ], columns=list(observed))
-    chance = _chance(true, nulls)
+    split = "cv" if len(np.unique(folds)) > 1 else "test"
+    metrics = _table(observed, samples, nulls, _chance(true, nulls)).assign(
+        model=model, split=split, n=len(true), pool_size=len(classes),
+    )
+    names = np.asarray(classes, dtype=object)
+    trials = np.arange(len(true))
+    predictions = pd.DataFrame({
+        "run_group": np.asarray(runs), "fold": np.asarray(folds), "label": labels,
+        "predicted_label": names[guess], "score_label": scores[trials, true],
+        "score_predicted": scores[trials, guess],
+    })
+    confusion = pd.DataFrame(_confusion(true, guess, len(classes)).astype(int), columns=names)
+    confusion.insert(0, "label", names)
+    return metrics[list(METRIC_COLUMNS)], confusion, predictions
+
+
+def _table(
+    observed: dict[str, float], samples: pd.DataFrame, nulls: pd.DataFrame, chance: dict[str, float]
+) -> pd.DataFrame:
     rows = []
     for metric, value in observed.items():
         low, high = percentile_interval(samples[metric].to_numpy(dtype=float))
@@ -89,20 +107,10 @@ def score_classification(
             "metric": metric, "value": value, "chance": chance[metric], "ci_low": low,
             "ci_high": high, "p": permutation_p(value, nulls[metric].to_numpy(dtype=float)),
         })
-    split = "cv" if len(np.unique(folds)) > 1 else "test"
-    metrics = pd.DataFrame(rows).assign(
-        model=model, direction=None, unit="single", similarity=None, split=split,
-        n=len(true), pool_size=len(classes), n_draws=pd.array([None] * len(rows), dtype="Int64"),
+    absent = pd.array([None] * len(rows), dtype="Int64")
+    return pd.DataFrame(rows).assign(
+        direction=None, unit="single", similarity=None, n_draws=absent
     )
-    names = np.asarray(classes, dtype=object)
-    predictions = pd.DataFrame({
-        "run_group": np.asarray(runs), "fold": np.asarray(folds), "label": labels,
-        "predicted": names[guess], "score_label": scores[np.arange(len(true)), true],
-        "score_predicted": scores[np.arange(len(true)), guess],
-    })
-    confusion = pd.DataFrame(_confusion(true, guess, len(classes)).astype(int), columns=names)
-    confusion.insert(0, "label", names)
-    return metrics[list(METRIC_COLUMNS)], confusion, predictions
 
 
 def _check(scores: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> None:

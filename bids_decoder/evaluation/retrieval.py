@@ -37,6 +37,7 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 DIRECTIONS = ("b2i", "i2b")
 TOP = (1, 5)
+N_NEAREST = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +134,10 @@ def score_retrieval(
         Columns as in :data:`.tables.METRIC_COLUMNS`. Rows with unit ``averaged`` are there
         when some image has repeats.
     predictions : DataFrame
-        One row per trial: stimulus, run, the nearest image, its similarity, the similarity
-        and the rank of the true image, among all tested images, raw cosine.
+        One row per trial: ``stimulus``, ``run_group``, the rank and the cosine of the true
+        image (``rank_b2i``, ``similarity``) among all ``pool_size`` tested images, the nearest
+        images ``top1`` to ``top5`` (None where there are fewer), and the cosine of the first
+        of them (``similarity_top1``). Raw cosine.
 
     Raises
     ------
@@ -359,13 +362,14 @@ def _predictions(
     runs: np.ndarray,
 ) -> pd.DataFrame:
     similarity = cosine_similarity(predicted, vectors)
-    trials = np.arange(len(similarity))
-    own = similarity[trials, image_of]
-    best = similarity.argmax(axis=1)
+    own = similarity[np.arange(len(similarity)), image_of]
     above = (similarity > own[:, None]).sum(axis=1)
     tied = (similarity == own[:, None]).sum(axis=1)
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :N_NEAREST]
+    found = {f"top{k + 1}": images[nearest[:, k]] for k in range(nearest.shape[1])}
+    absent = {f"top{k + 1}": None for k in range(nearest.shape[1], N_NEAREST)}
     return pd.DataFrame({
-        "stimulus": images[image_of], "run_group": runs, "predicted": images[best],
-        "similarity": own, "similarity_best": similarity[trials, best],
-        "rank": above + (tied + 1) / 2, "pool_size": len(images),
+        "stimulus": images[image_of], "run_group": runs, "rank_b2i": above + (tied + 1) / 2,
+        **found, **absent, "similarity": own, "similarity_top1": similarity.max(axis=1),
+        "pool_size": len(images),
     })

@@ -38,7 +38,7 @@ def test_values_match_scikit_learn():
     metrics, confusion, predictions = score(data)
     assert list(metrics) == list(METRIC_COLUMNS)
     value = metrics.set_index("metric")["value"]
-    true, guess = predictions["label"], predictions["predicted"]
+    true, guess = predictions["label"], predictions["predicted_label"]
     assert value["accuracy"] == pytest.approx(accuracy_score(true, guess))
     assert value["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(true, guess))
     assert value["macro_f1"] == pytest.approx(f1_score(true, guess, average="macro"))

@@ -66,9 +66,9 @@ def test_values_match_a_plain_loop():
     assert pick(metrics, metric="top1", direction="i2b", similarity="cosine").value == i2b
     assert pick(metrics, metric="median_rank", direction="b2i", similarity="cosine").value == rank
     assert b2i != i2b
-    correct = predictions["predicted"] == predictions["stimulus"]
+    correct = predictions["top1"] == predictions["stimulus"]
     assert correct.mean() == b2i
-    assert ((predictions["rank"] == 1) == correct).all()
+    assert ((predictions["rank_b2i"] == 1) == correct).all()
 
 
 def test_pool_values_match_a_plain_loop_over_the_same_pools():
@@ -134,7 +134,7 @@ def test_full_gallery_uses_every_trial_once():
     metrics, predictions = score(data)
     row = pick(metrics, metric="top1", direction="b2i", similarity="cosine", unit="single")
     assert (row.pool_size, row.n_draws, row.n) == (30, 4, 30)
-    assert row.value == pytest.approx((predictions["predicted"] == predictions["stimulus"]).mean())
+    assert row.value == pytest.approx((predictions["top1"] == predictions["stimulus"]).mean())
     averaged = pick(metrics, metric="top1", direction="b2i", similarity="cosine", unit="averaged")
     assert averaged.n_draws == 1
 
@@ -231,3 +231,12 @@ def test_nsd_size_takes_seconds():
     metrics = score(data, Evaluation())[0]
     assert time.perf_counter() - start < 60
     assert (metrics["p"] == 1 / 1001).all()
+
+
+def test_predictions_list_the_nearest_images():
+    data = make(n_images=4, n_repeats=2, noise=0.1)
+    _, predictions = score(data)
+    assert (predictions["top1"] == predictions["stimulus"]).all()
+    assert (predictions[["top1", "top2", "top3", "top4"]].nunique(axis=1) == 4).all()
+    assert predictions["top5"].isna().all()
+    np.testing.assert_allclose(predictions["similarity"], predictions["similarity_top1"])
