@@ -239,16 +239,17 @@ def _of_person(finding: Finding, label: str) -> Finding:
 
 
 def run_seconds(run: BoldRun) -> float | None:
-    """Give the length of a run in seconds; None where the image or the repetition time is missing.
+    """Give the length of a run in seconds.
 
-    Both are reported by the preflight check.
+    None without image, repetition time or more than one volume, all of which the preflight check
+    reports.
     """
     try:
         header = read_header(run.image_file)
     except BidsDecoderError:
         return None
     t_r = run.t_r(header)
-    return None if t_r is None else header.n_volumes * t_r
+    return None if t_r is None or header.n_volumes < 2 else header.n_volumes * t_r
 
 
 def _check_filter_columns(runs: list[_RunRows], filters: Sequence[RowFilter]) -> None:

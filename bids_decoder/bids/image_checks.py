@@ -60,7 +60,7 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
         return
     yield from _check_volumes(run, header, n_trials)
     yield from _check_forms(run, header)
-    if run.source != "betas":
+    if run.source != "betas" and header.n_volumes > 1:
         yield from _check_t_r(run, header)
     mask, findings = _read_mask(run, header)
     yield from findings
@@ -241,10 +241,14 @@ def _read_mask(
     if difference > AFFINE_TOLERANCE:
         return None, [_error(
             run, path,
-            f"affine {mask_header.affine.tolist()} against {header.affine.tolist()} of the data",
+            f"affine {_rounded(mask_header.affine)} against {_rounded(header.affine)} of the data",
             "make the mask again on the grid of the data",
         )]
     return mask, []
+
+
+def _rounded(affine: np.ndarray) -> list[list[float]]:
+    return np.round(affine, 4).tolist()
 
 
 def _check_voxels(

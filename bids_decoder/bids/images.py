@@ -88,7 +88,8 @@ def read_header(path: Path) -> ImageHeader:
         time_unit = header.get_xyzt_units()[1]
         raw_t_r = float(header["pixdim"][4])
         n_bytes = math.prod(shape) * header.get_data_dtype().itemsize
-        n_bytes += int(header.get_data_offset())
+        # nibabel resets the offset in the header of a loaded image; the proxy knows it.
+        n_bytes += int(image.dataobj.offset)
         qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
     # nibabel passes on whatever zlib, the file system and its own checks raise.
     except Exception as error:

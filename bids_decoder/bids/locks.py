@@ -68,6 +68,10 @@ def _acquire(lock: Path, label: str) -> None:
     stale = lock.with_name(f".stale-{os.getpid()}-{lock.name}")
     try:
         lock.rename(stale)
+        if _owner(stale) != owner:
+            # Another process was faster: what was moved is its new lock, which goes back.
+            stale.rename(lock)
+            raise _held(lock, label, _owner(lock))
         shutil.rmtree(stale)
         lock.mkdir()
     except OSError as error:

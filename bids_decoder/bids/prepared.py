@@ -79,7 +79,7 @@ def _prepared(betas: Path) -> PreparedRun:
         )
     table = read_table(trials)
     groups = set(table["run_group"]) if "run_group" in table else set()
-    if len(groups) != 1 or None in groups:
+    if len(groups) != 1 or groups == {None}:
         raise InputError(
             str(trials), f"expected the rows of one run, found {sorted(map(str, groups))}",
             "remove it and the beta series; the prepare stage makes both again",

@@ -13,6 +13,8 @@ import pandas as pd
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.files import atomic_path, write_json
 
+_MISSING = frozenset({"n/a", "", "nan", "NaN", "N/A"})
+
 
 def save_nifti(
     path: Path,
@@ -83,6 +85,8 @@ def read_table(path: Path) -> pd.DataFrame:
     )
     table.columns = [str(name).strip() for name in table.columns]
     for name in table.columns:
-        column = table[name].astype(object).map(lambda cell: str(cell).strip())
-        table[name] = column.where(~column.isin(["n/a", "", "nan", "NaN", "N/A"]), None)
+        cells = [str(cell).strip() for cell in table[name]]
+        # Series.where would turn None into NaN.
+        values = [None if cell in _MISSING else cell for cell in cells]
+        table[name] = pd.Series(values, index=table.index, dtype=object)
     return table

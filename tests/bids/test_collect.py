@@ -1,5 +1,4 @@
 import json
-import os
 
 import numpy as np
 import pytest
@@ -156,9 +155,10 @@ def test_multi_echo_needs_a_choice(bare, tmp_path):
 
 
 def test_dead_links_do_not_stop_the_reader(toy):
-    os.symlink("/nowhere/x.nii.gz", toy.root / "sub-01/func/sub-01_task-see_run-4_bold.nii.gz")
-    os.symlink("/nowhere/y.json", toy.root / "sub-01/func/sub-01_task-see_run-4_bold.json")
-    os.symlink("/nowhere/z", toy.root / "sub-03")
+    for name in ("_bold.nii.gz", "_bold.json"):
+        link = toy.root / f"sub-01/func/sub-01_task-see_run-4{name}"
+        link.symlink_to(f"/nowhere/{name}")
+    (toy.root / "sub-03").symlink_to("/nowhere/z")
     toy.events("sub-01/func/sub-01_task-see_run-4_events.tsv")
     assert len(toy.dataset().participants[0].runs) == 4
 

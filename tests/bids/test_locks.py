@@ -1,0 +1,63 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from bids_decoder.bids.locks import participant_lock
+from bids_decoder.errors import BidsDecoderError, ExitCode
+
+
+def leave_lock(output_dir, label, **owner):
+    lock = output_dir / "logs/locks" / label
+    lock.mkdir(parents=True)
+    (lock / "owner.json").write_text(json.dumps(owner))
+    return lock
+
+
+def dead_pid():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_lock_is_held_and_given_back(tmp_path):
+    with participant_lock(tmp_path, "01") as lock:
+        owner = json.loads((lock / "owner.json").read_text())
+        assert owner["pid"] == os.getpid() and owner["host"] == socket.gethostname()
+        with participant_lock(tmp_path, "02"):
+            pass
+        with pytest.raises(BidsDecoderError) as caught, participant_lock(tmp_path, "01"):
+            pass
+        assert caught.value.code == ExitCode.TRY_AGAIN
+        assert f"rm -r '{lock}'" in caught.value.finding.fix and lock.exists()
+    assert list((tmp_path / "logs/locks").iterdir()) == []
+
+
+def test_lock_goes_when_the_work_fails(tmp_path):
+    with pytest.raises(RuntimeError), participant_lock(tmp_path, "01"):
+        raise RuntimeError
+    with participant_lock(tmp_path, "01"):
+        pass
+
+
+def test_lock_of_a_dead_process_is_removed(tmp_path, caplog):
+    leave_lock(tmp_path, "01", host=socket.gethostname(), pid=dead_pid(), time="x")
+    with participant_lock(tmp_path, "01") as lock:
+        assert json.loads((lock / "owner.json").read_text())["pid"] == os.getpid()
+    assert "Removing the lock of 01" in caplog.text
+    assert list((tmp_path / "logs/locks").iterdir()) == []
+
+
+def test_lock_of_another_host_is_respected(tmp_path):
+    leave_lock(tmp_path, "01", host="elsewhere", pid=dead_pid(), time="x")
+    with pytest.raises(BidsDecoderError, match="elsewhere"), participant_lock(tmp_path, "01"):
+        pass
+
+
+def test_lock_without_owner_is_respected(tmp_path):
+    (tmp_path / "logs/locks/01").mkdir(parents=True)
+    with pytest.raises(BidsDecoderError), participant_lock(tmp_path, "01"):
+        pass
