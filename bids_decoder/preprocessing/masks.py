@@ -13,8 +13,11 @@ from bids_decoder.preprocessing.resampling import Grid, resample_volume
 
 _THIN = 6
 _T1W_WORK_MM = 1.5
-_TISSUE_WORK_MM = 1.5
+_TISSUE_WORK_MM = 2.0
 _CLOSING_MM = 4.0
+_THRESHOLDS = np.arange(1.0, 3.0, 0.15)
+_STABLE = 0.92
+_MIN_LITRES, _MAX_LITRES = 0.3, 2.1
 
 
 def head_mask(volume: np.ndarray) -> np.ndarray:
@@ -84,30 +87,51 @@ def t1w_brain_mask(t1w: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.nda
     Returns
     -------
     ndarray of bool, shape (i, j, k)
-        By ``ants.get_mask`` at 1.5 mm (threshold, erosion, largest piece), then closed by 4 mm so
-        that sulci and ventricles belong to the brain.
+        By ``ants.get_mask`` (threshold, erosion, largest piece) at 1.5 mm, closed by 4 mm so that
+        sulci and ventricles belong to the brain.
 
     Raises
     ------
     InputError
         When no brain of plausible size is found.
+
+    Notes
+    -----
+    The threshold rises from the mean of the image until the piece is no larger than a brain can
+    be and the next step takes less than 8 % off it. Where the threshold is too low, neck or scalp
+    hang on to the brain and fall off in one step.
     """
     ants = start_ants(seed)
     sizes = np.maximum(voxel_sizes(affine), _T1W_WORK_MM)
     grid = Grid(t1w.shape, affine).with_voxel_sizes(sizes)
     small = np.clip(resample_volume(t1w, affine, grid, order=1), 0, None)
-    mask = _closed(ants.get_mask(to_ants(small, grid.affine, ants)).numpy() > 0, grid.affine, 4.0)
-    litres = float(mask.sum() * np.prod(sizes)) / 1e6
-    if not 0.3 <= litres <= 2.5:
-        raise InputError(
-            "T1w brain mask", f"the brain found has {litres:.2f} litres",
-            "check the T1w image (contrast, defacing, field of view) or exclude it with "
-            "--bids-filter-file",
-        )
+    image, level = to_ants(small, grid.affine, ants), float(small.mean())
+    litre = float(np.prod(sizes)) / 1e6
+    mask = np.zeros(small.shape, dtype=bool)
+    for factor in _THRESHOLDS:
+        low = level * float(factor)
+        further = ants.get_mask(image, low_thresh=low, high_thresh=float(small.max()) + 1.0)
+        further = further.numpy() > 0
+        if mask.sum() * litre <= _MAX_LITRES and further.sum() > _STABLE * mask.sum() > 0:
+            break
+        mask = further
+    else:
+        raise _no_brain(mask.sum() * litre)
+    mask = _closed(mask, grid.affine, _CLOSING_MM)
+    if mask.sum() * litre < _MIN_LITRES:
+        raise _no_brain(mask.sum() * litre)
     full = resample_volume(
         mask.astype(np.float32), grid.affine, Grid(t1w.shape, affine), order=1
     )
     return full > 0.5
+
+
+def _no_brain(litres: float) -> InputError:
+    return InputError(
+        "T1w brain mask", f"the brain found has {litres:.2f} litres",
+        "check the T1w image (contrast, defacing, field of view) or exclude it with "
+        "--bids-filter-file",
+    )
 
 
 def segment_tissues(t1w_brain: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.ndarray:
@@ -125,7 +149,7 @@ def segment_tissues(t1w_brain: np.ndarray, affine: np.ndarray, seed: int = 1) ->
     -------
     ndarray of uint8, shape (i, j, k)
         1 CSF, 2 grey matter, 3 white matter: ``ants.kmeans_segmentation`` (K-means with a Markov
-        random field) at 1.5 mm, classes in order of brightness.
+        random field) at 2 mm, classes in order of brightness.
     """
     ants = start_ants(seed)
     sizes = np.maximum(voxel_sizes(affine), _TISSUE_WORK_MM)

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from bids_decoder.errors import InputError
 from bids_decoder.preprocessing.geometry import (
     apply_affine,
     grid_centre,
@@ -97,6 +98,11 @@ def estimate_motion(
         The identity for every volume when there are fewer than six slices: such a slab does not
         determine a rigid movement.
 
+    Raises
+    ------
+    InputError
+        When the mask is empty.
+
     Notes
     -----
     Each volume starts from its predecessor. The result repeats bit for bit.
@@ -108,6 +114,10 @@ def estimate_motion(
             f"at least {MIN_SLICES} are needed"
         )
         return MotionEstimate(np.tile(np.eye(4), (n_volumes, 1, 1)), (note,))
+    if not mask.any():
+        raise InputError(
+            "head motion", "the brain mask is empty", "check the BOLD file: it holds no head"
+        )
     pyramid = [_ReferenceLevel(reference, affine, mask, level) for level in levels]
     matrices = np.empty((n_volumes, 4, 4))
     matrix = np.eye(4)

@@ -1,0 +1,168 @@
+"""Preprocessing of the T1w images of one person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline.engine import MapNode, Node, Workflow
+
+from bids_decoder.bids.collect import Participant
+from bids_decoder.bids.images import read_header
+from bids_decoder.config import Settings
+from bids_decoder.interfaces.outputs import DerivativesSink
+from bids_decoder.interfaces.preprocessing import (
+    AverageT1w,
+    CorrectBias,
+    RegisterToTemplate,
+    SegmentTissues,
+    T1wBrainMask,
+)
+from bids_decoder.preprocessing.templates import OutputSpace, load_template, parse_space
+from bids_decoder.seeds import derive_seed
+
+_SYN_GB = 2.5
+
+
+def template_spaces(settings: Settings) -> tuple[OutputSpace, ...]:
+    """Give the output spaces that need a template; checked to be on this machine.
+
+    Raises
+    ------
+    MissingInputError, UsageError
+        See :func:`bids_decoder.preprocessing.templates.load_template`.
+    """
+    spaces = [parse_space(text) for text in settings.preprocessing.output_spaces]
+    templates = tuple(space for space in dict.fromkeys(spaces) if space.is_template)
+    for space in templates:
+        load_template(space)
+    return templates
+
+
+def init_anat_wf(
+    participant: Participant, settings: Settings, *, output_dir: Path, name: str = "anat_wf"
+) -> Workflow:
+    """Wire the preprocessing of T1w images.
+
+    Parameters
+    ----------
+    participant : Participant
+        With at least one T1w image. Several are aligned to the first and averaged.
+    settings : Settings
+    output_dir : Path
+        Top of the derivatives.
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``outputnode``: ``t1w_preproc``, ``t1w_mask``, ``t1w_brain``, ``t1w_dseg``; lists in the
+        order of :func:`template_spaces`: ``t1w_to_template`` and ``template_to_t1w``; and
+        ``out_files``, everything written into the derivatives.
+    """
+    seed = derive_seed(settings.random_seed, "preprocess", participant.label)
+    size_gb = max(read_header(path).n_bytes for path in participant.t1w_files) / 1e9
+    mem_gb = 0.5 + 12 * size_gb
+    workflow = Workflow(name=name)
+    bias = MapNode(
+        CorrectBias(seed=seed), "in_file", name="bias", mem_gb=mem_gb, n_procs=1
+    )
+    bias.inputs.in_file = [str(path) for path in participant.t1w_files]
+    average = Node(AverageT1w(seed=seed), "average", mem_gb=mem_gb, n_procs=1)
+    mask = Node(T1wBrainMask(seed=seed), "brain_mask", mem_gb=mem_gb, n_procs=1)
+    tissues = Node(SegmentTissues(seed=seed), "tissues", mem_gb=mem_gb, n_procs=1)
+    spaces = template_spaces(settings)
+    outputnode = Node(IdentityInterface([
+        "t1w_preproc", "t1w_mask", "t1w_brain", "t1w_dseg", "t1w_to_template",
+        "template_to_t1w", "out_files",
+    ]), "outputnode")
+    workflow.connect([
+        (bias, average, [("out_file", "in_files")]),
+        (average, mask, [("out_file", "in_file")]),
+        (mask, tissues, [("brain_file", "in_file")]),
+        (average, outputnode, [("out_file", "t1w_preproc")]),
+        (mask, outputnode, [("mask_file", "t1w_mask"), ("brain_file", "t1w_brain")]),
+        (tissues, outputnode, [("out_file", "t1w_dseg")]),
+    ])
+    sinks = _image_sinks(participant, settings, output_dir)
+    workflow.connect(average, "out_file", sinks[0], "in_file")
+    workflow.connect(mask, "mask_file", sinks[1], "in_file")
+    workflow.connect(tissues, "out_file", sinks[2], "in_file")
+    sinks += _connect_templates(workflow, mask, outputnode, spaces, seed, output_dir, participant)
+    gather = Node(Merge(len(sinks)), "gather", run_without_submitting=True)
+    for number, sink in enumerate(sinks, start=1):
+        workflow.connect(sink, "out_file", gather, f"in{number}")
+    workflow.connect(gather, "out", outputnode, "out_files")
+    return workflow
+
+
+def _image_sinks(
+    participant: Participant, settings: Settings, output_dir: Path
+) -> list[Node]:
+    sources = source_uris(participant.t1w_files, settings)
+    how = "bias field removed (N4)"
+    if len(participant.t1w_files) > 1:
+        how += f"; {len(participant.t1w_files)} images aligned to the first and averaged"
+    wanted: dict[str, dict[str, Any]] = {
+        "preproc_T1w": {"SkullStripped": False, "Description": how},
+        "anat_mask": {"Type": "Brain", "Description": "ants.get_mask at 1.5 mm, closed by 4 mm"},
+        "dseg": {"Description": "1 CSF, 2 grey matter, 3 white matter"},
+    }
+    return [
+        _sink(key, {"sub": participant.label}, output_dir, {**metadata, "Sources": sources})
+        for key, metadata in wanted.items()
+    ]
+
+
+def _connect_templates(
+    workflow: Workflow, mask: Node, outputnode: Node, spaces: tuple[OutputSpace, ...],
+    seed: int, output_dir: Path, participant: Participant,
+) -> list[Node]:
+    if not spaces:
+        return []
+    sinks = []
+    forward = Node(Merge(len(spaces)), "forward", run_without_submitting=True)
+    inverse = Node(Merge(len(spaces)), "inverse", run_without_submitting=True)
+    for number, space in enumerate(spaces, start=1):
+        label = f"{space.name}{space.resolution}"
+        register = Node(
+            RegisterToTemplate(space=space.name, resolution=space.resolution, seed=seed),
+            f"to_{label}", mem_gb=_SYN_GB, n_procs=1,
+        )
+        workflow.connect([
+            (mask, register, [("brain_file", "in_file"), ("mask_file", "mask_file")]),
+            (register, forward, [("forward_file", f"in{number}")]),
+            (register, inverse, [("inverse_file", f"in{number}")]),
+        ])
+        if space.name in {other.name for other in spaces[: number - 1]}:
+            continue
+        for ends, field in (
+            (("T1w", space.name), "forward_file"), ((space.name, "T1w"), "inverse_file"),
+        ):
+            entities = {"sub": participant.label, "from_": ends[0], "to": ends[1]}
+            sink = _sink("anat_xfm", entities, output_dir, {}, f"xfm_{ends[0]}_{ends[1]}")
+            workflow.connect(register, field, sink, "in_file")
+            sinks.append(sink)
+    workflow.connect(forward, "out", outputnode, "t1w_to_template")
+    workflow.connect(inverse, "out", outputnode, "template_to_t1w")
+    return sinks
+
+
+def source_uris(paths: tuple[Path, ...], settings: Settings) -> list[str]:
+    """Name raw files as BIDS URIs (``bids:raw:...``), or by name outside the dataset."""
+    top = settings.execution.bids_dir
+    return [
+        f"bids:raw:{path.relative_to(top).as_posix()}" if path.is_relative_to(top) else path.name
+        for path in map(Path, paths)
+    ]
+
+
+def _sink(
+    key: str, entities: dict[str, str], output_dir: Path, metadata: dict[str, Any],
+    name: str | None = None,
+) -> Node:
+    interface = DerivativesSink(output_dir=str(output_dir), key=key, entities=entities)
+    if metadata:
+        interface.inputs.metadata = metadata
+    return Node(interface, f"sink_{name or key}", mem_gb=0.1, n_procs=1)

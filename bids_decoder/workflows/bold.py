@@ -1,0 +1,375 @@
+"""Preprocessing of all BOLD runs of one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.images import ImageHeader, read_header
+from bids_decoder.config import Settings
+from bids_decoder.errors import MissingInputError
+from bids_decoder.interfaces.outputs import DerivativesSink
+from bids_decoder.interfaces.preprocessing import (
+    Confounds,
+    CorrectSliceTiming,
+    EpiBrainMask,
+    HeadMotion,
+    RegisterRuns,
+    RegisterToT1w,
+    ResampleBold,
+    RunReference,
+    T1wGrid,
+    TemplateGrid,
+)
+from bids_decoder.preprocessing.slice_timing import reference_time
+from bids_decoder.preprocessing.templates import OutputSpace, parse_space
+from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.anat import source_uris
+
+_RUN_OUTPUTS = ("preproc_bold", "bold_mask", "confounds", "boldref")
+_TEMPLATE_VOXELS = 1.1e6
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run with what its nodes need to know beforehand."""
+
+    number: int
+    bold: BoldRun
+    header: ImageHeader
+    t_r: float
+    slice_times: tuple[float, ...]
+
+    @property
+    def mem_gb(self) -> float:
+        """Three copies of the series as float32, and the program itself."""
+        return 0.6 + 3 * self.n_values * 4 / 1e9
+
+    @property
+    def n_values(self) -> float:
+        """Number of values in the series."""
+        size = 1.0
+        for length in self.header.shape:
+            size *= length
+        return size
+
+
+def init_bold_wf(
+    participant: Participant,
+    settings: Settings,
+    *,
+    output_dir: Path,
+    has_t1w: bool,
+    name: str = "bold_wf",
+) -> Workflow:
+    """Wire the preprocessing of all runs of a person onto one grid.
+
+    Parameters
+    ----------
+    participant : Participant
+        The reference of the first run is the person's grid; all others are aligned to it.
+    settings : Settings
+    output_dir : Path
+        Top of the derivatives.
+    has_t1w : bool
+        Without a T1w image everything stays in the functional space.
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode`` (only used with a T1w image): ``t1w_brain``, ``t1w_mask``, ``t1w_dseg``,
+        ``template_to_t1w`` and ``t1w_to_template`` as :func:`~.anat.init_anat_wf` gives them.
+        ``outputnode``: lists in the order of the runs ``preproc_bold``, ``bold_mask``,
+        ``confounds``, ``boldref``; of the person ``person_boldref``, ``person_mask``,
+        ``bold_to_t1w``; and ``out_files``, everything written into the derivatives.
+    """
+    runs = [_describe(i, bold, settings) for i, bold in enumerate(participant.runs)]
+    seed = derive_seed(settings.random_seed, "preprocess", participant.label)
+    workflow = Workflow(name=name)
+    inputnode = Node(IdentityInterface([
+        "t1w_brain", "t1w_mask", "t1w_dseg", "t1w_to_template", "template_to_t1w",
+    ]), "inputnode")
+    outputnode = Node(IdentityInterface([
+        *_RUN_OUTPUTS, "person_boldref", "person_mask", "bold_to_t1w", "out_files",
+    ]), "outputnode")
+    build = _Builder(workflow, participant, settings, output_dir, seed, inputnode)
+    build.references(runs)
+    if has_t1w:
+        build.t1w_alignment(runs[0])
+        workflow.connect(build.to_t1w, "forward_file", outputnode, "bold_to_t1w")
+    gathered = {key: Node(Merge(len(runs)), f"all_{key}", run_without_submitting=True)
+                for key in _RUN_OUTPUTS}
+    for run in runs:
+        fields = build.run(run)
+        for key, (node, field) in fields.items():
+            workflow.connect(node, field, gathered[key], f"in{run.number + 1}")
+    for key, node in gathered.items():
+        workflow.connect(node, "out", outputnode, key)
+    workflow.connect(build.reference[0], "out_file", outputnode, "person_boldref")
+    workflow.connect(build.mask[0], "mask_file", outputnode, "person_mask")
+    files = Node(Merge(len(build.sinks)), "gather", run_without_submitting=True)
+    for number, sink in enumerate(build.sinks, start=1):
+        workflow.connect(sink, "out_file", files, f"in{number}")
+    workflow.connect(files, "out", outputnode, "out_files")
+    return workflow
+
+
+def _describe(number: int, bold: BoldRun, settings: Settings) -> _Run:
+    header = read_header(bold.bold_file)
+    t_r = bold.t_r(header)
+    if t_r is None:
+        raise MissingInputError(
+            f"sub-{bold.subject} {bold.run_group}", "no RepetitionTime in sidecar or header",
+            "add RepetitionTime (seconds) to the sidecar of the run",
+        )
+    times = bold.metadata.get("SliceTiming") or ()
+    if "slicetiming" in settings.preprocessing.ignore:
+        times = ()
+    return _Run(number, bold, header, t_r, tuple(float(time) for time in times))
+
+
+class _Builder:
+    """The workflow while it grows: nodes by run number, and all sinks."""
+
+    def __init__(
+        self, workflow: Workflow, participant: Participant, settings: Settings,
+        output_dir: Path, seed: int, inputnode: Node,
+    ) -> None:
+        self.workflow = workflow
+        self.participant = participant
+        self.settings = settings
+        self.output_dir = output_dir
+        self.seed = seed
+        self.inputnode = inputnode
+        self.reference: list[Node] = []
+        self.mask: list[Node] = []
+        self.sinks: list[Node] = []
+        self.to_t1w: Node | None = None
+        self.t1w_grid: Node | None = None
+
+    def references(self, runs: list[_Run]) -> None:
+        """Make the reference and the mask of every run."""
+        dummy = self.settings.preprocessing.dummy_scans
+        for run in runs:
+            reference = self._node(RunReference(), f"reference_{run.number}", run.mem_gb)
+            reference.inputs.in_file = str(run.bold.bold_file)
+            if dummy is not None:
+                reference.inputs.n_dummy = dummy
+            mask = self._node(EpiBrainMask(seed=self.seed), f"epi_mask_{run.number}", 0.5)
+            self.workflow.connect(reference, "out_file", mask, "in_file")
+            self.reference.append(reference)
+            self.mask.append(mask)
+
+    def t1w_alignment(self, first: _Run) -> None:
+        """Align the person's reference to the T1w image, and keep both ways."""
+        self.to_t1w = self._node(RegisterToT1w(seed=self.seed), "bold_to_t1w", 1.5)
+        self.workflow.connect([
+            (self.reference[0], self.to_t1w, [("out_file", "in_file")]),
+            (self.mask[0], self.to_t1w, [("mask_file", "mask_file")]),
+            (self.inputnode, self.to_t1w, [
+                ("t1w_brain", "target_file"), ("t1w_mask", "target_mask_file")]),
+        ])
+        self._keep_both_ways(self.to_t1w, {"sub": self.participant.label}, "boldref", "T1w", "t1w")
+        if OutputSpace("T1w") in self._spaces():
+            self.t1w_grid = self._node(T1wGrid(), "t1w_grid", 1.5)
+            self.workflow.connect([
+                (self.inputnode, self.t1w_grid, [("t1w_brain", "t1w_file")]),
+                (self.reference[0], self.t1w_grid, [("out_file", "boldref_file")]),
+            ])
+
+    def run(self, run: _Run) -> dict[str, tuple[Node, str]]:
+        """Wire one run; gives the node and field of each output in the person's space."""
+        motion = self._node(HeadMotion(), f"motion_{run.number}", run.mem_gb)
+        motion.inputs.in_file = str(run.bold.bold_file)
+        self.workflow.connect([
+            (self.reference[run.number], motion, [("out_file", "boldref_file")]),
+            (self.mask[run.number], motion, [("mask_file", "mask_file")]),
+        ])
+        notes = Node(Merge(2), f"notes_{run.number}", run_without_submitting=True)
+        self.workflow.connect(self.reference[run.number], "notes", notes, "in1")
+        self.workflow.connect(motion, "notes", notes, "in2")
+        sources = {
+            "motion": motion, "notes": notes, "timing": self._slice_timing(run),
+            "to_person": self._to_person(run),
+        }
+        func = self._resample(run, sources, OutputSpace("func"))
+        confounds = self._confounds(run, motion, func)
+        if self.to_t1w is not None:
+            for space in self._spaces():
+                if space.name != "func":
+                    self._resample(run, sources, space)
+        return {
+            "preproc_bold": (func, "out_file"), "bold_mask": (func, "mask_file"),
+            "boldref": (func, "boldref_file"), "confounds": (confounds, "out_file"),
+        }
+
+    def _spaces(self) -> tuple[OutputSpace, ...]:
+        texts = self.settings.preprocessing.output_spaces
+        return tuple(dict.fromkeys(parse_space(text) for text in texts))
+
+    def _slice_timing(self, run: _Run) -> Node | None:
+        if not run.slice_times:
+            return None
+        node = self._node(
+            CorrectSliceTiming(
+                slice_times=list(run.slice_times), t_r=run.t_r,
+                slice_time_ref=self.settings.preprocessing.slice_time_ref,
+                direction=run.bold.metadata.get("SliceEncodingDirection", "k"),
+            ),
+            f"slice_timing_{run.number}", run.mem_gb,
+        )
+        node.inputs.in_file = str(run.bold.bold_file)
+        self.workflow.connect(self.reference[run.number], "n_dummy", node, "n_skip")
+        return node
+
+    def _to_person(self, run: _Run) -> Node | None:
+        if run.number == 0:
+            return None
+        node = self._node(RegisterRuns(seed=self.seed), f"to_person_{run.number}", 1.0)
+        self.workflow.connect([
+            (self.reference[run.number], node, [("out_file", "in_file")]),
+            (self.mask[run.number], node, [("mask_file", "mask_file")]),
+            (self.reference[0], node, [("out_file", "target_file")]),
+            (self.mask[0], node, [("mask_file", "target_mask_file")]),
+        ])
+        entities = run.bold.name_entities
+        self._keep_both_ways(node, entities, "run", "boldref", f"run_{run.number}")
+        return node
+
+    def _resample(self, run: _Run, sources: dict[str, Any], space: OutputSpace) -> Node:
+        label = f"{space.name}{space.resolution or ''}_{run.number}"
+        mem_gb = run.mem_gb
+        if space.is_template:
+            mem_gb += 2 * _TEMPLATE_VOXELS * run.header.n_volumes * 4 / 1e9
+        node = self._node(
+            ResampleBold(t_r=run.t_r, metadata=self._bold_metadata(run, space)),
+            f"resample_{label}", mem_gb,
+        )
+        if sources["timing"] is None:
+            node.inputs.in_file = str(run.bold.bold_file)
+        else:
+            self.workflow.connect(sources["timing"], "out_file", node, "in_file")
+        if sources["to_person"] is not None:
+            self.workflow.connect(sources["to_person"], "forward_file", node, "run_file")
+        self.workflow.connect([
+            (sources["motion"], node, [("matrices_file", "matrices_file")]),
+            (sources["notes"], node, [("out", "notes")]),
+            (self.reference[run.number], node, [("out_file", "boldref_file")]),
+            (self.mask[0], node, [("mask_file", "mask_file")]),
+        ])
+        self._connect_grid(node, space, label)
+        self._keep_series(run, node, space, label)
+        return node
+
+    def _connect_grid(self, node: Node, space: OutputSpace, label: str) -> None:
+        if space.name == "func":
+            self.workflow.connect(self.reference[0], "out_file", node, "grid_file")
+            return
+        chain = Node(Merge(2), f"chain_{label}", run_without_submitting=True)
+        self.workflow.connect(self.to_t1w, "forward_file", chain, "in2")
+        self.workflow.connect(chain, "out", node, "space_files")
+        if space.name == "T1w":
+            self.workflow.connect(self.t1w_grid, "out_file", node, "grid_file")
+            return
+        grid = self._node(
+            TemplateGrid(space=space.name, resolution=space.resolution), f"grid_{label}", 0.5
+        )
+        templates = [other for other in self._spaces() if other.is_template]
+        pick = (pick_file, templates.index(space))
+        self.workflow.connect(self.inputnode, ("t1w_to_template", *pick), chain, "in1")
+        self.workflow.connect(grid, "out_file", node, "grid_file")
+
+    def _keep_series(self, run: _Run, node: Node, space: OutputSpace, label: str) -> None:
+        entities = self._space_entities(run, space)
+        sources = source_uris((run.bold.bold_file,), self.settings)
+        series = self._sink("preproc_bold", entities, label)
+        mask = self._sink("bold_mask", entities, label, {"Type": "Brain", "Sources": sources})
+        boldref = self._sink(
+            "boldref", entities, label, {"SkullStripped": False, "Sources": sources}
+        )
+        self.workflow.connect([
+            (node, series, [("out_file", "in_file"), ("metadata", "metadata")]),
+            (node, mask, [("mask_file", "in_file")]),
+            (node, boldref, [("boldref_file", "in_file")]),
+        ])
+
+    def _confounds(self, run: _Run, motion: Node, func: Node) -> Node:
+        rules = self.settings.preprocessing
+        node = self._node(
+            Confounds(t_r=run.t_r, fd_threshold=rules.fd_threshold,
+                      dvars_threshold=rules.dvars_threshold),
+            f"confounds_{run.number}", run.mem_gb,
+        )
+        self.workflow.connect([
+            (func, node, [("out_file", "in_file"), ("mask_file", "mask_file")]),
+            (motion, node, [("matrices_file", "matrices_file")]),
+            (self.reference[run.number], node, [
+                ("out_file", "run_boldref_file"), ("n_dummy", "n_dummy")]),
+        ])
+        if self.to_t1w is not None:
+            self.workflow.connect(self.inputnode, "t1w_dseg", node, "dseg_file")
+            self.workflow.connect(self.to_t1w, "inverse_file", node, "to_t1w_file")
+        sink = self._sink("confounds", run.bold.name_entities, str(run.number))
+        self.workflow.connect(
+            [(node, sink, [("out_file", "in_file"), ("metadata", "metadata")])]
+        )
+        return node
+
+    def _bold_metadata(self, run: _Run, space: OutputSpace) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            "RepetitionTime": run.t_r,
+            "SkullStripped": False,
+            "SliceTimingCorrected": bool(run.slice_times),
+            "TaskName": run.bold.metadata.get("TaskName", run.bold.task),
+            "Sources": source_uris((run.bold.bold_file,), self.settings),
+        }
+        if run.slice_times:
+            fraction = self.settings.preprocessing.slice_time_ref
+            metadata["StartTime"] = reference_time(run.slice_times, fraction)
+        if space.resolution is not None:
+            metadata["Resolution"] = f"{space.name}, TemplateFlow resolution {space.resolution}"
+        return metadata
+
+    def _space_entities(self, run: _Run, space: OutputSpace) -> dict[str, str | None]:
+        entities = dict(run.bold.name_entities)
+        if space.name != "func":
+            entities["space"] = space.name
+        if space.resolution is not None:
+            entities["res"] = str(space.resolution)
+        return entities
+
+    def _keep_both_ways(
+        self, node: Node, entities: dict[str, Any], start: str, end: str, label: str
+    ) -> None:
+        for first, second, field in ((start, end, "forward_file"), (end, start, "inverse_file")):
+            ends = {**entities, "from_": first, "to": second}
+            sink = self._sink("bold_xfm", ends, f"{label}_{field.split('_')[0]}")
+            self.workflow.connect(node, field, sink, "in_file")
+
+    def _sink(
+        self, key: str, entities: dict[str, Any], label: str,
+        metadata: dict[str, Any] | None = None,
+    ) -> Node:
+        interface = DerivativesSink(
+            output_dir=str(self.output_dir), key=key, entities=dict(entities)
+        )
+        if metadata:
+            interface.inputs.metadata = metadata
+        sink = self._node(interface, f"sink_{key}_{label}", 0.1)
+        self.sinks.append(sink)
+        return sink
+
+    @staticmethod
+    def _node(interface: Any, name: str, mem_gb: float) -> Node:
+        return Node(interface, name, mem_gb=round(mem_gb, 3), n_procs=1)
+
+
+def pick_file(files: list[str], number: int) -> str:
+    """Give one file of a list, as a function that Nipype can put on a connection."""
+    return files[number]
