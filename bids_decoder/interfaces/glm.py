@@ -499,12 +499,14 @@ class ConditionContrast(SimpleInterface):
         labels = sorted({name for _, names in designs for name in names})
         weights = {text: parse_contrast(text, labels) for text in glm.contrasts}
         model = FirstLevelModel(
-            t_r=self.inputs.t_r[0], mask_img=self.inputs.mask_file, noise_model="ar1",
-            signal_scaling=0, minimize_memory=True, drift_model=None,
+            mask_img=self.inputs.mask_file, noise_model="ar1", signal_scaling=0,
+            minimize_memory=True,
         )
         with warnings.catch_warnings():
-            # Runs without one of the conditions get a contrast of zeros on purpose.
+            # The mask is given on purpose, and so are contrasts of zeros, for runs that lack
+            # one of the conditions.
             warnings.filterwarnings("ignore", message="Contrast for run")
+            warnings.filterwarnings("ignore", message=".*Generation of a mask")
             model.fit(list(self.inputs.bold_files), design_matrices=[d for d, _ in designs])
             self._results.update(statmaps=[], statmaps_entities=[], statmaps_metadata=[])
             for text in glm.contrasts:
