@@ -129,3 +129,14 @@ def test_two_classes_have_no_top2():
 def test_bad_input_is_named(change, why):
     with pytest.raises(InputError, match=why):
         score({**make(), **change})
+
+
+def test_knowing_the_run_alone_is_not_significant():
+    data = make(n_runs=8, per_run=10)
+    frequent = np.repeat(np.arange(8) % 4, 10)
+    mostly = np.random.default_rng(3).random(80) < 0.7
+    data["labels"] = np.array(CLASSES)[np.where(mostly, frequent, (frequent + 1) % 4)]
+    data["scores"] = np.eye(4)[frequent]
+    row = score(data)[0].set_index("metric").loc["accuracy"]
+    assert row["value"] > 0.5
+    assert row["p"] == 1.0
