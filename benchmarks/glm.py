@@ -80,7 +80,8 @@ def bench_lss() -> None:
     columns = run.regressors(get_hrf("spm"))
     truth = rng.standard_normal((n_trials, n_voxels), dtype=np.float32)
     run.bold[:] += columns.astype(np.float32) @ truth
-    rows = [("noise model", "closed form, s", "largest allocation in it, GB", "nilearn per trial, s",
+    rows = [("noise model", "closed form, s", "largest allocation in it, GB",
+             "nilearn per trial, s",
              "nilearn, all trials (extrapolated), s", "times faster", "correlation",
              "largest difference")]
     for noise_model in ("ols", "ar1"):
