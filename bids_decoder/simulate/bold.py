@@ -50,7 +50,7 @@ class Scanner:
     centre: tuple[float, float, float] = (0.0, -17.0, 4.0)
     t_r: float = 2.0
     thermal_sd: float = 2.5
-    physiology_sd: float = 0.7
+    physiology_sd: float = 0.5
 
     @property
     def affine(self) -> np.ndarray:

@@ -113,7 +113,7 @@ def write_demo_dataset(
     """
     study = _Study(
         _fresh(folder), "pictures", seed, Scanner(), make_phantom(2), n_voxels=500,
-        signal_sd=1.5, anatomical=True, permute_labels=permute_labels,
+        signal_sd=3.5, anatomical=True, permute_labels=permute_labels,
     )
     labels = [f"{number:02d}" for number in range(1, n_participants + 1)]
     shared = [f"shared-{number:03d}.png" for number in range(1, n_test + 1)]
@@ -125,6 +125,8 @@ def write_demo_dataset(
     paths = [write_scene(study.folder / "stimuli" / name, name, seed=seed) for name in names]
     vectors = GaborPyramid().encode(paths)
     latents = fit_target_space(vectors, min(16, len(names) - 1)).transform(vectors)
+    # Halfway to white: the first components would leave the others little to say.
+    latents /= np.sqrt(latents.std(axis=0))
     _write_top(study, labels, "people who look at pictures")
     for label in labels:
         tests = np.concatenate([
