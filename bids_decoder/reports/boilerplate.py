@@ -156,23 +156,21 @@ class Passage:
 
 
 def sources() -> Traversable:
-    """Find the folder of the text parts: within the installed package, else in the checkout.
+    """Give the folder of the text parts.
 
     Raises
     ------
     MissingInputError
-        When neither is there.
+        When the package was installed without it.
     """
-    package = resources.files("bids_decoder")
-    checkout = Path(str(package)).parent
-    for folder in (package / "boilerplate", checkout / "boilerplate"):
-        if (folder / "references.bib").is_file():
-            return folder
-    raise MissingInputError(
-        "the texts of the methods boilerplate",
-        f"found neither in {package} nor in {checkout}",
-        "install bids_decoder from a complete distribution or checkout",
-    )
+    folder = resources.files("bids_decoder") / "boilerplate"
+    if not (folder / "references.bib").is_file():
+        raise MissingInputError(
+            "the texts of the methods boilerplate",
+            f"{folder} does not hold them",
+            "install bids_decoder from a complete wheel or checkout",
+        )
+    return folder
 
 
 @cache

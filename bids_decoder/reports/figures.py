@@ -110,7 +110,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def render(figure: Figure, kind: str = "svg", dpi: int = 110) -> bytes:
+def render(figure: Figure, kind: str = "svg", dpi: int = 130) -> bytes:
     """Turn a figure into the bytes of a file; same figure, same bytes.
 
     Parameters

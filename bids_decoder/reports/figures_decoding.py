@@ -64,7 +64,8 @@ def draw_learning(table: pd.DataFrame) -> Figure:
             _curve(panels[row, column], part, name)
             panels[row, 0].set_ylabel(_QUANTITIES[name])
         panels[0, column].set_title(STAGES.get(stage, stage))
-        panels[-1, column].set_xlabel("Epoch")
+        drawn = [axes for axes in panels[:, column] if axes.has_data()]
+        drawn[-1].set_xlabel("Epoch")
     return figure
 
 
@@ -165,7 +166,7 @@ class Example:
     found: tuple[str, ...]
 
 
-def pick_examples(predictions: pd.DataFrame, n_examples: int = 8) -> list[Example]:
+def pick_examples(predictions: pd.DataFrame, n_examples: int = 6) -> list[Example]:
     """Pick trials spread evenly over the ranks, from best to worst: no cherries.
 
     Parameters

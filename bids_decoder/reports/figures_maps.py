@@ -275,7 +275,7 @@ def draw_contours(bold: list[Slice], t1w: list[Slice], outline: list[Slice]) -> 
                     edge.under,
                     levels=[0.5],
                     colors=[colour],
-                    linewidths=0.9,
+                    linewidths=1.2,
                     extent=item.extent,
                     origin="lower",
                 )

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from bids_decoder.reports.blocks import Block, Figure, Links, Section, Table, Text, absent
-from bids_decoder.reports.figures import picture
+from bids_decoder.reports.figures import Picture, picture
 from bids_decoder.reports.figures_decoding import draw_learning, draw_people
 from bids_decoder.reports.results import Results, participants
 from bids_decoder.reports.scores import (
     Comparison,
+    compare,
     headline,
     seen_participants,
     show,
     show_p,
 )
-from bids_decoder.reports.sections_decoding import comparisons_of, target_kind
+from bids_decoder.reports.sections_decoding import target_kind
 from bids_decoder.reports.sections_run import report_path
 
 
 def group_summary(results: Results) -> Section:
     """How many people were decoded, and for how many the model is worth its price."""
     heads = headlines(results)
-    blocks: list[Block] = []
-    if not heads:
-        blocks.append(Text("Nobody was decoded yet in this output folder.", "warn"))
+    if heads:
+        blocks: list[Block] = [*_verdicts(heads), *_seen(results, heads)]
     else:
-        with_baseline = [c for c in heads.values() if c.best_baseline is not None]
-        above = sum(c.beats_chance for c in heads.values())
-        first = next(iter(heads.values()))
-        blocks.append(
-            Text(
-                f"{len(heads)} participant(s) decoded; {above} above chance on “{first.title}” "
-                "taken one by one. "
-                "Every participant is shown; no test over people is made, as a handful of people "
-                "cannot carry one.",
-            )
-        )
-        if with_baseline:
-            ahead = sum(c.gain > 0 for c in with_baseline)
-            tone = "good" if ahead == len(with_baseline) else "warn"
-            blocks.append(
-                Text(
-                    f"The deep model is ahead of its best baseline in {ahead} of "
-                    f"{len(with_baseline)} participants.",
-                    tone,
-                )
-            )
+        blocks = [Text("Nobody was decoded yet in this output folder.", "warn")]
     links = [
         (report_path(results.output_dir, p).name, f"sub-{p}")
         for p in participants(results.output_dir)
@@ -57,15 +39,64 @@ def group_summary(results: Results) -> Section:
     return Section("summary", "Summary", blocks)
 
 
+def _verdicts(heads: dict[str, Comparison]) -> list[Block]:
+    above = sum(c.beats_chance for c in heads.values())
+    first = next(iter(heads.values()))
+    said: list[Block] = [
+        Text(
+            f"{len(heads)} participant(s) decoded; {above} above chance on “{first.title}”, each "
+            "tested alone. Every participant is shown. There is no test over people: a handful of "
+            "people cannot carry one."
+        )
+    ]
+    judged = [c for c in heads.values() if c.best_baseline is not None]
+    if judged:
+        ahead, apart = sum(c.gain > 0 for c in judged), sum(c.clearly_ahead for c in judged)
+        said.append(
+            Text(
+                f"The deep model is ahead of its best baseline in {ahead} of {len(judged)} "
+                f"participants; the intervals are apart in {apart}.",
+                "good" if apart == len(judged) else "plain" if ahead == len(judged) else "warn",
+            )
+        )
+    return said
+
+
+def _seen(results: Results, heads: dict[str, Comparison]) -> list[Block]:
+    seen = [p for p in heads if p in seen_participants(_card(results, p))]
+    if not seen:
+        return []
+    names = ", ".join(f"sub-{p}" for p in seen)
+    return [Text(f"Seen in pretraining: {names}. These are not results for new people.", "bad")]
+
+
 def headlines(results: Results) -> dict[str, Comparison]:
-    """Give the headline measure of each decoded participant."""
+    """Give the headline measure of each decoded participant.
+
+    The metrics table of the group is used where it lists a participant, that participant's
+    own table otherwise.
+    """
+    together = results.table("group_metrics")
     found = {}
-    for label in participants(results.output_dir):
-        person = Results(results.output_dir, label)
-        top = headline(comparisons_of(person), target_kind(person))
+    for label in _labels(results, together):
+        part = None
+        if together is not None:
+            part = together[together["participant"].str.removeprefix("sub-") == label]
+        if part is None or part.empty:
+            part = Results(results.output_dir, label).table("metrics")
+        top = headline(compare(part, _card(results, label)), target_kind(results))
         if top is not None:
             found[label] = top
     return found
+
+
+def _labels(results: Results, together: pd.DataFrame | None) -> list[str]:
+    listed = [] if together is None else together["participant"].str.removeprefix("sub-")
+    return sorted({*participants(results.output_dir), *listed})
+
+
+def _card(results: Results, label: str) -> dict[str, Any]:
+    return Results(results.output_dir, label).card("decoder_model")
 
 
 def pretraining_section(results: Results) -> Section:
@@ -134,7 +165,7 @@ def people_section(results: Results) -> Section:
         )
     rows = []
     for label, top in heads.items():
-        seen = label in seen_participants(Results(results.output_dir, label).card("decoder_model"))
+        seen = label in seen_participants(_card(results, label))
         best = top.best_baseline
         row, metric = top.own, top.metric
         rows.append(
@@ -156,7 +187,7 @@ def people_section(results: Results) -> Section:
     return Section("people", "Participants", blocks)
 
 
-def _plot(heads: dict[str, Comparison]) -> picture:
+def _plot(heads: dict[str, Comparison]) -> Picture:
     first = next(iter(heads.values()))
     tables: dict[str, list[dict]] = {}
     for label, top in heads.items():

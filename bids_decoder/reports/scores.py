@@ -143,16 +143,16 @@ def words(name: Any) -> str:
 
 
 def show(value: float, metric: str) -> str:
-    """Format a value of a metric.
+    r"""Format a value of a metric.
 
     Examples
     --------
     >>> show(0.4213, "top1"), show(12.0, "median_rank"), show(float("nan"), "top1")
-    ('42.1 %', '12', 'n/a')
+    ('42.1\xa0%', '12', 'n/a')
     """
     if not np.isfinite(value):
         return "n/a"
-    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.3g}"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if is_share(metric) else f"{value:.3g}"
 
 
 def show_p(p: float) -> str:
@@ -265,7 +265,8 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
     things = "images" if comparison.direction else "trials"
     number = f"{row['n']:.0f} held-out {things}" if np.isfinite(row["n"]) else f"held-out {things}"
     verb = "named the category" if target_kind == "category" else "found what was shown"
-    pool = f" among {row['pool_size']:.0f}" if np.isfinite(row["pool_size"]) else ""
+    relation = "out of" if target_kind == "category" else "among"
+    pool = f" {relation} {row['pool_size']:.0f}" if np.isfinite(row["pool_size"]) else ""
     direction = f", {words(row['direction'])}" if row["direction"] else ""
     unit = f", {words(row['unit'])}" if row["unit"] else ""
     text = (

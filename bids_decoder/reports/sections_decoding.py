@@ -210,18 +210,28 @@ def decoding_section(results: Results, stimuli_dir: Path | None) -> Section:
     )
     blocks: list[Block] = [Figure(pic)]
     blocks += [Text(DIRECTIONS[d]) for d in DIRECTIONS if any(c.direction == d for c in found)]
-    blocks.append(
-        metrics_table(main, "The decoder in bold, its baselines below it from best to worst")
-    )
-    if len(main) < len(found):
-        blocks.append(metrics_table(found, f"All {len(found)} measures", folded=True))
+    blocks.append(overview_table(main))
+    blocks.append(metrics_table(found))
     blocks += _predictions(results, stimuli_dir)
     blocks += [Text("How to read these numbers: " + " ".join(_CAVEATS))]
     return Section("decoding", "Decoding", blocks)
 
 
-def metrics_table(found: list[Comparison], caption: str, *, folded: bool = False) -> Table:
-    """List measures with all their models."""
+def overview_table(found: list[Comparison]) -> Table:
+    """Set the decoder against its best baseline, one row a measure."""
+    header = ["measure", "decoder", "95 % interval", "chance", "p", "best baseline", "ahead"]
+    rows = []
+    for comparison in found:
+        own, best, metric = comparison.own, comparison.best_baseline, comparison.metric
+        numbers = [show(own["value"], metric), _interval(own, metric), show(own["chance"], metric)]
+        against = "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}"
+        ahead = "n/a" if best is None else ("yes" if comparison.gain > 0 else "no")
+        rows.append([comparison.title, *numbers, show_p(own["p"]), against, ahead])
+    return Table(header, rows, "The decoder and its best baseline", frozenset(header[1:5]))
+
+
+def metrics_table(found: list[Comparison]) -> Table:
+    """List all measures with all their models, folded away."""
     header = ["model", "value", "chance", "95 % interval", "p", "n", "draws"]
     rows: list[list[str]] = []
     strong, groups = [], []
@@ -233,11 +243,12 @@ def metrics_table(found: list[Comparison], caption: str, *, folded: bool = False
     return Table(
         header,
         rows,
-        caption,
+        f"All {len(found)} measures of all models: the decoder in bold, baselines from best to "
+        "worst",
         frozenset(header[1:]),
         frozenset(strong),
         frozenset(groups),
-        folded=folded,
+        folded=True,
     )
 
 

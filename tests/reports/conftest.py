@@ -24,11 +24,16 @@ class Tree:
     """Writes files of a fabricated run; ``rng`` is seeded, so that trees are equal."""
 
     def __init__(
-        self, root: Path, people: tuple[str, ...] = ("01", "02"), kind: str = "image"
+        self,
+        root: Path,
+        people: tuple[str, ...] = ("01", "02"),
+        kind: str = "image",
+        images: bool = True,
     ) -> None:
         self.out = root / "out"
         self.stimuli = root / "stimuli"
         self.kind = kind
+        self.images = images
         self.people = people
         self.rng = np.random.default_rng(5)
 
@@ -41,8 +46,9 @@ class Tree:
         self.write_log()
         for person in self.people:
             self.write_trials(person)
-            self.write_images(person)
-            self.write_confounds(person)
+            if self.images:
+                self.write_images(person)
+                self.write_confounds(person)
             self.write_decoder(person)
             self.write_metrics(person)
         self.write_group()

@@ -1,0 +1,165 @@
+"""Methods text: what was done and nothing else, with the references it needs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bids_decoder.files import write_json
+from bids_decoder.reports.boilerplate import (
+    STEPS,
+    load_references,
+    methods_html,
+    methods_tex,
+    references_bib,
+    render_methods,
+    sources,
+    write_citation,
+)
+from bids_decoder.reports.facts import collect_facts
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = [step for _, group in STEPS for step in group]
+
+
+def part(step: str) -> str:
+    return (sources() / f"{step}.md").read_text(encoding="utf-8")
+
+
+def test_every_part_has_a_place_and_every_place_a_part():
+    on_disk = {p.name.removesuffix(".md") for p in sources().iterdir() if p.name.endswith(".md")}
+    assert on_disk - {"README"} == set(PARTS)
+    assert len(PARTS) == len(set(PARTS))
+
+
+def test_every_citation_is_known_and_every_reference_cited():
+    used = {k for step in PARTS for k in re.findall(r"@([\w-]+)", part(step))}
+    assert used == set(load_references())
+
+
+def test_all_entries_of_the_bibliography_are_read():
+    text = (sources() / "references.bib").read_text(encoding="utf-8")
+    known = load_references()
+    assert text.count("\n@") + 1 == len(known) == len({r.full for r in known.values()})
+    for reference in known.values():
+        assert {"author", "title"} <= set(reference.fields)
+        assert reference.address and not re.search(r"[{}\\]", reference.full), reference.full
+
+
+def test_references_read_well():
+    known = load_references()
+    assert known["troi"].short == "Wang et al. 2025" and known["troi"].address == "arXiv:2502.00412"
+    assert known["mindeye2"].address == "arXiv:2403.11207"
+    assert known["permutation"].short == "Phipson & Smyth 2010"
+    assert known["himalaya"].full.startswith("Dupré la Tour, Eickenberg")
+
+
+def test_only_steps_that_were_run_appear():
+    text = render_methods({"steps": {"glm-lss": {}, "split-runs": {}}})
+    assert "[@lss]" in text and "cross-validated" in text
+    assert "fMRIPrep" not in text and "[@troi]" not in text
+    assert set(re.findall(r"^\* \[@([\w-]+)\]", text, re.MULTILINE)) == {"lss", "circular"}
+
+
+def test_missing_fact_and_unknown_step_are_errors():
+    with pytest.raises(ValueError, match="fd_threshold"):
+        render_methods({"steps": {"confounds": {}}})
+    with pytest.raises(ValueError, match="magic"):
+        render_methods({"steps": {"magic": {}}})
+
+
+def test_facts_cannot_smuggle_markup_or_citations():
+    facts = {"steps": {"targets-image": {"encoder": "<script>x</script> [@troi] {0} 5_%"}}}
+    assert "<script" not in methods_html(facts) and "#ref-troi" not in methods_html(facts)
+    assert r"5\_\%" in methods_tex(facts) and r"\cite" not in methods_tex(facts)
+
+
+def test_bibliography_holds_only_what_is_cited():
+    facts = {"steps": {"overview": {"version": "1"}}}
+    keys = set(re.findall(r"^@\w+\{([\w-]+),", references_bib(facts), re.MULTILINE))
+    assert keys == {"bids", "bidsapps", "pybids", "nipype"}
+    cited = set(",".join(re.findall(r"\\cite\{([^}]*)\}", methods_tex(facts))).split(","))
+    assert cited == keys
+
+
+def test_facts_follow_the_files(tree):
+    steps = collect_facts(tree.out)["steps"]
+    assert {
+        "overview",
+        "troi",
+        "retrieval",
+        "retrieval-csls",
+        "pretraining",
+        "baselines",
+        "split-stimuli",
+        "targets-image",
+        "coregistration",
+        "stage2-reinit",
+    } <= set(steps)
+    assert steps["retrieval"] == {"pool_size": "8", "n_draws": "30"}
+    assert steps["split-stimuli"]["n_test_stimuli"] == 8
+    assert not {"glm-lss", "motion", "scratch", "classification", "inputs-fmriprep"} & set(steps)
+    for path in tree.out.rglob("*TROI*"):
+        path.unlink()
+    card = tree.path("decoder_model", sub="02").with_suffix(".json")
+    write_json(card, {"decoder": "troi", "participants": []})
+    assert "troi" not in collect_facts(tree.out)["steps"]
+    assert "scratch" in collect_facts(tree.out, ["02"])["steps"]
+    assert "pretraining" not in collect_facts(tree.out, ["02"])["steps"]
+
+
+def test_own_responses_bring_the_text_of_their_estimator(tree):
+    tree.path("betaseries", sub="01", task="see", run="1").write_bytes(b"x")
+    steps = collect_facts(tree.out)["steps"]
+    assert {"glm-lss", "glm-model"} <= set(steps)
+    assert steps["glm-model"]["high_pass_s"] == "128"
+    render_methods({"steps": steps})
+
+
+def test_citation_files_are_written_once_and_equal(tree):
+    facts = collect_facts(tree.out)
+    paths = write_citation(tree.out, facts)
+    assert [p.name for p in paths] == [f"CITATION.{e}" for e in ("md", "html", "tex", "bib")]
+    before = [(p.stat().st_ino, p.read_bytes()) for p in paths]
+    assert [(p.stat().st_ino, p.read_bytes()) for p in write_citation(tree.out, facts)] == before
+    paths[0].unlink()
+    paths[0].symlink_to(tree.out / "plan.json")
+    plan = (tree.out / "plan.json").read_bytes()
+    write_citation(tree.out, facts)
+    assert not paths[0].is_symlink() and (tree.out / "plan.json").read_bytes() == plan
+
+
+def test_no_stage_of_a_fresh_folder_is_claimed(tmp_path):
+    text = render_methods(collect_facts(tmp_path))
+    assert "registered" not in text and "trained" not in text
+
+
+def test_wheel_carries_texts_and_template(tmp_path):
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("bids_decoder", "boilerplate"):
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
+    build = (
+        "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=copy, check=True, capture_output=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {f"bids_decoder/boilerplate/{step}.md" for step in PARTS}
+    wanted |= {
+        "bids_decoder/boilerplate/references.bib",
+        "bids_decoder/data/report/report.html.j2",
+        "bids_decoder/data/report/report.css",
+    }
+    assert wanted <= names
