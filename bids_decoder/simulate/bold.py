@@ -227,9 +227,10 @@ def _add_responses(
     slices = np.argwhere(responsive)[:, 2]
     voxels = np.flatnonzero(responsive)
     flat = change.reshape(len(change), -1)
-    for number, delay in enumerate(scanner.slice_times):
+    for number in np.unique(slices):
         here = slices == number
-        courses = [response_course(frames + delay, *event) for event in events]
+        times = frames + scanner.slice_times[number]
+        courses = [response_course(times, *event) for event in events]
         flat[:, voxels[here]] += np.column_stack(courses) @ betas[:, here]
 
 

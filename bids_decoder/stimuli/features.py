@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -107,12 +108,15 @@ def select_features(
 
 def _read_tsv(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     try:
-        # The converter keeps ids as written: 007 stays 007 and NA stays NA.
-        table = pd.read_csv(
-            path, sep="\t", converters={0: str.strip}, keep_default_na=False,
-            quoting=csv.QUOTE_NONE, encoding="utf-8-sig", index_col=False,
-        )
-    except (ValueError, pd.errors.ParserError) as error:
+        with warnings.catch_warnings():
+            # Rows longer than the header would be cut with no more than a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # The converter keeps ids as written: 007 stays 007 and NA stays NA.
+            table = pd.read_csv(
+                path, sep="\t", converters={0: str.strip}, keep_default_na=False,
+                quoting=csv.QUOTE_NONE, encoding="utf-8-sig", index_col=False,
+            )
+    except (ValueError, pd.errors.ParserWarning) as error:
         raise _malformed(path, str(error)) from error
     if table.shape[1] < 2:
         raise _malformed(path, f"it has {table.shape[1]} column(s)")

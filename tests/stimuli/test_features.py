@@ -106,6 +106,13 @@ def test_cells_without_number_are_found(tmp_path, cell):
         read_features(path)
 
 
+@pytest.mark.parametrize("rows", ["a\t1\t2\t3\n", "a\t1\t2\nb\t1\t2\t3\n"])
+def test_rows_longer_than_the_header_are_refused(tmp_path, rows):
+    (tmp_path / "f.tsv").write_text("id\tx\ty\n" + rows)
+    with pytest.raises(InputError, match="not a feature table"):
+        read_features(tmp_path / "f.tsv")
+
+
 def test_table_without_rows(tmp_path):
     (tmp_path / "f.tsv").write_text("id\tx\n")
     with pytest.raises(FindingsError, match="empty"):
