@@ -54,3 +54,29 @@ class DerivativesSink(SimpleInterface):
         copy_output(Path(inputs.in_file), target)
         self._results["out_file"] = str(target)
         return runtime
+
+
+class _ModelSinkInputSpec(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="safetensors with its card beside it")
+    out_file = traits.Str(mandatory=True, desc="path in the derivatives")
+
+
+class _ModelSinkOutputSpec(TraitedSpec):
+    model_file = File(exists=True)
+    out_files = traits.List(File(exists=True))
+
+
+class ModelSink(SimpleInterface):
+    """Put a model and its card into the derivatives, the card first."""
+
+    input_spec = _ModelSinkInputSpec
+    output_spec = _ModelSinkOutputSpec
+    _always_run = True
+
+    def _run_interface(self, runtime: object) -> object:
+        source, target = Path(self.inputs.in_file), Path(self.inputs.out_file)
+        copy_output(source.with_suffix(".json"), target.with_suffix(".json"))
+        copy_output(source, target)
+        self._results["model_file"] = str(target)
+        self._results["out_files"] = [str(target), str(target.with_suffix(".json"))]
+        return runtime

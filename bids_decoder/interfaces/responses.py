@@ -1,0 +1,149 @@
+"""Single-trial responses on disk: one memory-mapped array, one table and one mask per person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from bids_decoder.bids.writer import read_table, save_nifti, save_table
+from bids_decoder.errors import InputError
+from bids_decoder.evaluation.splits import resolve_fold
+from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.trials import Person, Targets, VoxelGrid
+
+ARRAY, TABLE, MASK = "betas.npy", "trials.tsv", "mask.nii.gz"
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """Read a trial table with numbers as numbers and everything else as text."""
+    table = read_table(path)
+    table["excluded"] = table["excluded"] == "True"
+    table["trial"] = table["trial"].astype(int)
+    table["fold"] = pd.to_numeric(table["fold"]).astype("Int64")
+    return table
+
+
+def collect_responses(
+    betas_files: list[Path],
+    trials_files: list[Path],
+    mask_files: list[Path],
+    folder: Path,
+) -> Path:
+    """Join the runs of one person.
+
+    Parameters
+    ----------
+    betas_files, trials_files : list of Path
+        One each per run, in the same order.
+    mask_files : list of Path
+        Images on the same grid; a voxel must be in all of them. Without any, all voxels that
+        are finite and vary over trials are taken.
+    folder : Path
+        Gets ``betas.npy`` (n_trials, n_voxels), ``trials.tsv`` and ``mask.nii.gz``; excluded
+        trials are left out.
+
+    Returns
+    -------
+    Path
+        *folder*.
+
+    Raises
+    ------
+    InputError
+        When rows and volumes differ in number, or grids differ.
+    """
+    tables = [read_trials(path) for path in trials_files]
+    images = [nib.load(path) for path in betas_files]
+    for path, image, table in zip(betas_files, images, tables, strict=True):
+        _check_rows(path, image, table)
+    shape, affine = images[0].shape[:3], images[0].affine
+    mask = _common_mask(images, tables, mask_files)
+    n_trials = sum(int((~table["excluded"]).sum()) for table in tables)
+    array = np.lib.format.open_memmap(
+        folder / ARRAY, mode="w+", dtype=np.float32, shape=(n_trials, int(mask.sum()))
+    )
+    row = 0
+    for image, table in zip(images, tables, strict=True):
+        if image.shape[:3] != shape:
+            raise InputError("beta series", f"grids differ: {shape} and {image.shape[:3]}",
+                             "give all runs of a person on one grid")
+        kept = np.flatnonzero(~table["excluded"].to_numpy())
+        array[row:row + len(kept)] = _volumes(image)[mask][:, kept].T
+        row += len(kept)
+    array.flush()
+    joined = pd.concat(tables, ignore_index=True)
+    save_table(folder / TABLE, joined[~joined["excluded"]])
+    save_nifti(folder / MASK, mask, affine)
+    return folder
+
+
+def _volumes(image: nib.Nifti1Image) -> np.ndarray:
+    return np.asarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], -1)
+
+
+def _check_rows(path: Path, image: nib.Nifti1Image, table: pd.DataFrame) -> None:
+    n_volumes = image.shape[3] if image.ndim > 3 else 1
+    if n_volumes != len(table):
+        raise InputError(
+            str(path), f"{n_volumes} volumes, but {len(table)} rows in its trial table",
+            "row i of the table must belong to volume i",
+        )
+
+
+def _common_mask(
+    images: list[nib.Nifti1Image], tables: list[pd.DataFrame], mask_files: list[Path]
+) -> np.ndarray:
+    mask = np.ones(images[0].shape[:3], dtype=bool)
+    for path in mask_files:
+        mask &= np.asarray(nib.load(path).dataobj)[..., :].reshape(mask.shape) > 0
+    low, high = np.full(mask.shape, np.inf), np.full(mask.shape, -np.inf)
+    for image, table in zip(images, tables, strict=True):
+        kept = np.flatnonzero(~table["excluded"].to_numpy())
+        if not len(kept):
+            continue
+        volumes = _volumes(image)[..., kept]
+        mask &= np.isfinite(volumes).all(axis=-1)
+        low = np.minimum(low, volumes.min(axis=-1))
+        high = np.maximum(high, volumes.max(axis=-1))
+    mask &= high > low
+    if not mask.any():
+        raise InputError("beta series", "no voxel is finite and varies over trials",
+                         "look at the beta series and the mask")
+    return mask
+
+
+def load_person(
+    folder: Path, label: str, targets: Targets, *, fold: int | None, normalise: str
+) -> tuple[Person, Person]:
+    """Load the training and the test trials of one person.
+
+    Parameters
+    ----------
+    folder : Path
+        As :func:`collect_responses` left it.
+    label : str
+    targets : Targets
+    fold : int or None
+        Fold that is test; None for a fixed split, or to train on all cross-validated trials.
+    normalise : {"session", "run"}
+        Unit of the z-score; its statistics come from training trials only.
+
+    Returns
+    -------
+    train, test : Person
+    """
+    trials = read_trials(folder / TABLE)
+    trials = resolve_fold(trials, fold)
+    mask_image = nib.load(folder / MASK)
+    grid = VoxelGrid(np.asarray(mask_image.dataobj) > 0, mask_image.affine)
+    train = (trials["split"] == "train").to_numpy()
+    betas = np.load(folder / ARRAY, mmap_mode="r")
+    column = "run_group" if normalise == "run" else "session"
+    groups = trials[column].fillna("none").to_numpy(dtype=str)
+    scaled, _ = zscore_betas(betas, groups, train)
+    names = trials["label" if targets.kind == "category" else "stimulus"].to_numpy(dtype=str)
+    person = Person(label, grid, scaled, trials, targets.rows_of(names))
+    return person.subset(train), person.subset((trials["split"] == "test").to_numpy())

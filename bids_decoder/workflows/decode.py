@@ -1,0 +1,223 @@
+"""Pretraining across people and decoding of one person, as workflows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_decoder.bids.images import read_header
+from bids_decoder.interfaces.decoding import (
+    AdaptDecoder,
+    CollectResponses,
+    MakeTargets,
+    PredictHeldOut,
+    Pretrain,
+    ScoreDecoding,
+    SelectVoxels,
+    WriteDecoding,
+)
+from bids_decoder.interfaces.markers import MarkDone
+from bids_decoder.interfaces.outputs import ModelSink
+from bids_decoder.markers import StageKey
+from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.work import (
+    PersonWork,
+    PretrainWork,
+    Work,
+    betas_paths,
+    person_entities,
+)
+
+BASE_GB = 1.5
+COPIES = 4
+BRAIN_SHARE = 0.35
+
+
+def mark_node(work: Work, key: StageKey, name: str) -> Node:
+    """Make the node that marks a stage as done."""
+    return Node(
+        MarkDone(
+            output_dir=str(work.output_dir), stage=key.stage, unit=key.unit,
+            components=key.components,
+        ),
+        name, run_without_submitting=True,
+    )
+
+
+def targets_node(work: Work) -> Node:
+    """Make the node that turns labels, features or images into target vectors."""
+    spec = work.targets
+    node = Node(MakeTargets(kind=spec.kind, ids=list(spec.ids), encoder=spec.encoder),
+                "targets", mem_gb=BASE_GB)
+    if spec.features is not None:
+        node.inputs.features = str(spec.features)
+    if spec.kind == "image":
+        node.inputs.images = {key: str(path) for key, path in spec.images.items()}
+    return node
+
+
+def responses_node(work: Work, person: PersonWork) -> Node:
+    """Make the node that joins the beta series of a person, in or from the derivatives."""
+    betas, tables = betas_paths(work.output_dir, person)
+    node = Node(CollectResponses(), f"responses_{person.label}", mem_gb=response_gb(person))
+    node.inputs.key = person.betas_key
+    node.inputs.betas_files = [str(path) for path in betas]
+    node.inputs.trials_files = [str(path) for path in tables]
+    if work.settings.troi.region != "brain":
+        node.inputs.mask_files = [work.settings.troi.region]
+    return node
+
+
+def response_gb(person: PersonWork) -> float:
+    """Estimate the memory that the joined responses of a person need, in GB."""
+    shape = read_header(person.participant.runs[0].image_file).shape[:3]
+    n_voxels = shape[0] * shape[1] * shape[2]
+    n_trials = sum(len(path.read_text().splitlines()) - 1 for path in person.trials.values())
+    return BASE_GB + COPIES * BRAIN_SHARE * 4e-9 * n_voxels * n_trials
+
+
+def _fit_inputs(work: Work, seed: int) -> dict[str, Any]:
+    settings = work.settings
+    return {
+        "decoder": settings.network.decoder, "network": asdict(settings.network),
+        "troi": asdict(settings.troi), "normalise": settings.glm.normalise, "seed": seed,
+        "device": work.device, "use_gpu": work.device != "cpu",
+        "n_threads": max(1, settings.resources.omp_nthreads),
+    }
+
+
+def init_pretrain_wf(work: Work, pretrain: PretrainWork, name: str) -> Workflow:
+    """Wire the pretraining of one model.
+
+    Parameters
+    ----------
+    work : Work
+    pretrain : PretrainWork
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode``: ``targets_file``, ``folders`` (responses in the order of the sources).
+        ``outputnode``: ``model_file`` in the derivatives, ``marker``.
+    """
+    workflow = Workflow(name)
+    inputnode = Node(IdentityInterface(["targets_file", "folders"]), "inputnode")
+    outputnode = Node(IdentityInterface(["model_file", "marker"]), "outputnode")
+    seed = derive_seed(work.settings.random_seed, "pretrain", *pretrain.sources)
+    people = {person.label: person for person in work.people}
+    fit = Node(
+        Pretrain(
+            **_fit_inputs(work, seed), participants=list(pretrain.sources), card=pretrain.card,
+            checkpoint_dir=str(work.work_dir / "checkpoints"),
+        ),
+        "pretrain", n_procs=max(1, work.settings.resources.omp_nthreads),
+        mem_gb=max(response_gb(people[label]) for label in pretrain.sources),
+    )
+    sink = Node(ModelSink(out_file=str(pretrain.path)), "sink_model", run_without_submitting=True)
+    mark = mark_node(work, pretrain.key, "mark_pretrain")
+    workflow.connect([
+        (inputnode, fit, [("targets_file", "targets_file"), ("folders", "folders")]),
+        (fit, sink, [("model_file", "in_file")]),
+        (sink, mark, [("out_files", "out_files")]),
+        (sink, outputnode, [("model_file", "model_file")]),
+        (mark, outputnode, [("marker", "marker")]),
+    ])
+    return workflow
+
+
+def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
+    """Wire voxel selection, fine-tuning, prediction and scoring of one person.
+
+    Parameters
+    ----------
+    work : Work
+    person : PersonWork
+        With ``decode``.
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode``: ``targets_file``, ``folder`` (responses), ``pretrained_file`` (left
+        unconnected without pretraining). ``outputnode``: ``marker``.
+    """
+    decode = person.decode
+    workflow = Workflow(name)
+    fields = ["targets_file", "folder"] + ["pretrained_file"] * (decode.pretrained is not None)
+    inputnode = Node(IdentityInterface(fields), "inputnode")
+    outputnode = Node(IdentityInterface(["marker"]), "outputnode")
+    final = _fold_nodes(workflow, work, person, inputnode, fold=0, predicts=not decode.folds)
+    folds = [
+        _fold_nodes(workflow, work, person, inputnode, fold=fold, predicts=True)
+        for fold in decode.folds
+    ]
+    seed = derive_seed(work.settings.random_seed, "score", person.label)
+    score = Node(ScoreDecoding(evaluation=asdict(work.settings.evaluation), seed=seed),
+                 "score", mem_gb=BASE_GB)
+    write = Node(
+        WriteDecoding(
+            output_dir=str(work.output_dir), entities=person_entities(person.participant),
+            decoder=work.settings.network.decoder, card=decode.card,
+        ),
+        "write", mem_gb=BASE_GB,
+    )
+    mark = mark_node(work, decode.key, "mark_decode")
+    _gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
+            score, "heldout_files")
+    if folds:
+        _gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
+                write, "fold_selections")
+        _gather(workflow, [nodes["adapt"] for nodes in folds], "model_file",
+                write, "fold_models")
+    workflow.connect([
+        (inputnode, score, [("targets_file", "targets_file")]),
+        (inputnode, write, [("folder", "folder")]),
+        (final["select"], write, [("selection_file", "selection_file")]),
+        (final["adapt"], write, [("model_file", "model_file")]),
+        (score, write, [("metrics_file", "metrics_file"),
+                        ("predictions_file", "predictions_file")]),
+        (write, mark, [("out_files", "out_files")]),
+        (mark, outputnode, [("marker", "marker")]),
+    ])
+    return workflow
+
+
+def _fold_nodes(
+    workflow: Workflow, work: Work, person: PersonWork, inputnode: Node, *, fold: int,
+    predicts: bool,
+) -> dict[str, Node]:
+    """Add the nodes of one fold; fold 0 fits on all training trials."""
+    seed = derive_seed(work.settings.random_seed, "decode", person.label, fold)
+    inputs = {**_fit_inputs(work, seed), "participant": person.label, "fold": fold}
+    resources = {
+        "mem_gb": response_gb(person), "n_procs": max(1, work.settings.resources.omp_nthreads),
+    }
+    suffix = f"fold{fold}" if fold else "final"
+    nodes = {
+        "select": Node(SelectVoxels(**inputs), f"select_{suffix}", **resources),
+        "adapt": Node(AdaptDecoder(**inputs), f"adapt_{suffix}", **resources),
+    }
+    if predicts:
+        nodes["predict"] = Node(PredictHeldOut(**inputs), f"predict_{suffix}", **resources)
+        workflow.connect(nodes["adapt"], "model_file", nodes["predict"], "model_file")
+        workflow.connect(nodes["select"], "selection_file", nodes["predict"], "selection_file")
+    workflow.connect(nodes["select"], "selection_file", nodes["adapt"], "selection_file")
+    for node in nodes.values():
+        workflow.connect(inputnode, "targets_file", node, "targets_file")
+        workflow.connect(inputnode, "folder", node, "folder")
+        if person.decode.pretrained is not None:
+            workflow.connect(inputnode, "pretrained_file", node, "pretrained_file")
+    return nodes
+
+
+def _gather(
+    workflow: Workflow, nodes: list[Node], field: str, target: Node, target_field: str
+) -> None:
+    merge = Node(Merge(len(nodes)), f"gather_{target_field}", run_without_submitting=True)
+    for number, node in enumerate(nodes, start=1):
+        workflow.connect(node, field, merge, f"in{number}")
+    workflow.connect(merge, "out", target, target_field)

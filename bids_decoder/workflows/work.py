@@ -1,0 +1,161 @@
+"""What a call has to do, as data: made by the plan, wired by the builders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.names import derivative_path
+from bids_decoder.config import Settings
+from bids_decoder.markers import StageKey
+
+Source = Literal["raw", "fmriprep", "betas"]
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """What is decoded.
+
+    Parameters
+    ----------
+    kind : {"category", "features", "image"}
+    ids : tuple of str
+        Labels or stimulus ids of all usable trials of all participants.
+    features : Path or None
+    images : mapping of str to Path
+        Image file of each stimulus.
+    encoder : str
+    """
+
+    kind: str
+    ids: tuple[str, ...]
+    features: Path | None = None
+    images: Mapping[str, Path] = field(default_factory=dict)
+    encoder: str = "gabor"
+
+
+@dataclass(frozen=True)
+class DecodeWork:
+    """The decode stage of one participant.
+
+    Parameters
+    ----------
+    key : StageKey
+    folds : tuple of int
+        Folds of cross-validation; empty for a fixed split.
+    pretrained : Path or None
+        Model to start from; it may be made by this very call.
+    card : dict
+        Added to the model card.
+    """
+
+    key: StageKey
+    folds: tuple[int, ...]
+    pretrained: Path | None
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PersonWork:
+    """All that is to be done for one participant; None for a stage that is done or not wanted.
+
+    Parameters
+    ----------
+    participant : Participant
+    source : {"raw", "fmriprep", "betas"}
+    trials : mapping of str to Path
+        Planned trial table of each run group, with split.
+    betas_key : str
+        Key of the betas stage, whether it is done or not.
+    preprocess, betas : StageKey or None
+    decode : DecodeWork or None
+    """
+
+    participant: Participant
+    source: Source
+    trials: Mapping[str, Path]
+    betas_key: str
+    preprocess: StageKey | None = None
+    betas: StageKey | None = None
+    decode: DecodeWork | None = None
+
+    @property
+    def label(self) -> str:
+        """Participant label."""
+        return self.participant.label
+
+
+@dataclass(frozen=True)
+class PretrainWork:
+    """One pretraining.
+
+    Parameters
+    ----------
+    key : StageKey
+    sources : tuple of str
+        Participants it learns from.
+    path : Path
+        Where the model goes.
+    card : dict
+        Added to the model card.
+    """
+
+    key: StageKey
+    sources: tuple[str, ...]
+    path: Path
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything one call has to do.
+
+    Parameters
+    ----------
+    settings : Settings
+    output_dir, work_dir : Path
+    device : str
+        Resolved: ``cpu``, ``cuda`` or ``cuda:N``.
+    targets : TargetSpec
+    people : sequence of PersonWork
+        Everybody whose responses are needed, with or without something to prepare.
+    pretrains : sequence of PretrainWork
+    """
+
+    settings: Settings
+    output_dir: Path
+    work_dir: Path
+    device: str
+    targets: TargetSpec
+    people: Sequence[PersonWork]
+    pretrains: Sequence[PretrainWork] = ()
+
+
+def run_path(output_dir: Path, key: str, run: BoldRun) -> Path:
+    """Give the path of an output of one run."""
+    entities = {k: v for k, v in run.name_entities.items() if v is not None}
+    return derivative_path(output_dir, key, **entities)
+
+
+def betas_paths(output_dir: Path, person: PersonWork) -> tuple[list[Path], list[Path]]:
+    """Give beta series and trial tables of a person, where they are or will be."""
+    runs = person.participant.runs
+    tables = [run_path(output_dir, "trials", run) for run in runs]
+    if person.source == "betas":
+        return [run.image_file for run in runs], tables
+    return [run_path(output_dir, "betaseries", run) for run in runs], tables
+
+
+def person_entities(participant: Participant) -> dict[str, str]:
+    """Give the entities that all runs of a person share, for outputs of the person."""
+    entities = [
+        {k: v for k, v in run.name_entities.items() if v is not None} for run in participant.runs
+    ]
+    names = ("sub", "task", "space", "res")
+    return {
+        name: entities[0][name] for name in names
+        if name in entities[0] and all(e.get(name) == entities[0][name] for e in entities)
+    }
