@@ -165,15 +165,19 @@ class EpiBrainMask(_Step):
         }
 
 
+class _BrainIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1w brain, bias removed")
+
+
 class SegmentTissues(_Step):
     """Label CSF, grey and white matter in a T1w brain."""
 
-    input_spec = _MaskIn
+    input_spec = _BrainIn
     output_spec = _ImageOut
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
         brain, affine, _ = _read(inputs.in_file)
-        labels = masks.segment_tissues(brain, affine, inputs.seed)
+        labels = masks.segment_tissues(brain, affine)
         return {"out_file": save_nifti(self.folder / "dseg.nii.gz", labels, affine)}
 
 

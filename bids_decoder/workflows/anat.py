@@ -71,7 +71,7 @@ def init_anat_wf(
     bias.inputs.in_file = [str(path) for path in participant.t1w_files]
     average = Node(AverageT1w(seed=seed), "average", mem_gb=mem_gb, n_procs=1)
     mask = Node(T1wBrainMask(seed=seed), "brain_mask", mem_gb=mem_gb, n_procs=1)
-    tissues = Node(SegmentTissues(seed=seed), "tissues", mem_gb=mem_gb, n_procs=1)
+    tissues = Node(SegmentTissues(), "tissues", mem_gb=mem_gb, n_procs=1)
     spaces = template_spaces(settings)
     outputnode = Node(IdentityInterface([
         "t1w_preproc", "t1w_mask", "t1w_brain", "t1w_dseg", "t1w_to_template",

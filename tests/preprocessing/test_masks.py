@@ -44,6 +44,8 @@ def test_t1w_mask_and_tissues(head):
     truth = head.brain > 0.5
     mask = masks.t1w_brain_mask(t1w, head.affine)
     assert dice(mask, truth) > 0.95
+    vessels = rng.random(t1w.shape) < 0.003
+    t1w[vessels] = 6.0
     labels = masks.segment_tissues(np.where(mask, t1w, 0), head.affine)
     tissues = head.shares.argmax(axis=-1)
     for label in (1, 2, 3):
