@@ -274,6 +274,12 @@ def _describe(folder: Path, name: str, kind: str) -> None:
         "Authors": ["The bids_decoder developers"],
         "GeneratedBy": [{"Name": "bids_decoder", "Version": __version__}],
     })
+    if kind == "derivative":
+        # Names that the standard does not know yet.
+        write_text(folder / ".bidsignore", "\n".join((
+            "*_betas.npz", "*_betaseries.*", "*_statmap.*", "*_timeseries.*", "*_trials.*",
+            "*_xfm.json", "features.tsv", "",
+        )))
 
 
 def _write_top(study: _Study, labels: list[str], who: str) -> None:

@@ -44,9 +44,10 @@ def validator():
 
 
 @pytest.mark.skipif(validator() is None, reason="bids-validator-deno is not installed")
-@pytest.mark.parametrize("which", ["demo", "category"])
+@pytest.mark.parametrize("which", ["demo", "demo/derivatives/truth", "category", "betas"])
 def test_valid_bids(which, request):
-    folder = request.getfixturevalue(which)
+    fixture, _, below = which.partition("/")
+    folder = request.getfixturevalue(fixture) / below
     done = subprocess.run(
         [validator(), str(folder), "--format", "json"], capture_output=True, text=True, check=False
     )
