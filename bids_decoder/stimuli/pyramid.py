@@ -32,8 +32,8 @@ class Family:
     Parameters
     ----------
     centre, spread : float
-        Typical mean and standard deviation over everyday photographs, rounded. They are
-        constants, so that nothing is fitted on any dataset.
+        Rough mean and standard deviation, set by eye from the dozen sample pictures of
+        scikit-image. They are constants, so that nothing is fitted on the data at hand.
     share : float
         Part of the squared length of a typical vector that the family makes up.
     """
