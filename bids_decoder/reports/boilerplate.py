@@ -21,43 +21,25 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Preprocessing",
         (
-            "inputs-fmriprep",
-            "inputs-betas",
-            "anatomical",
-            "normalisation",
-            "motion",
-            "slice-timing",
-            "coregistration",
-            "resampling",
-            "confounds",
+            *("inputs-fmriprep", "inputs-betas", "anatomical", "normalisation", "motion"),
+            *("slice-timing", "coregistration", "resampling", "confounds"),
         ),
     ),
     (
         "Single-trial responses",
         (
-            "glm-lss",
-            "glm-lsa",
-            "glm-glmsingle",
-            "glm-model",
-            "normalise",
-            "quality",
+            *("glm-lss", "glm-lsa", "glm-glmsingle", "glm-model", "normalise", "quality"),
             "contrasts",
         ),
     ),
     (
         "Decoding",
         (
-            "split-stimuli",
-            "split-runs",
-            "split-heldout-runs",
-            "targets-image",
-            "targets-features",
-            "targets-category",
-            "pretraining",
-            "scratch",
-            "troi",
-            "stage2-reinit",
-            "stage2-lr_rewind",
+            *("split-stimuli", "split-runs", "split-heldout-runs"),
+            *("targets-image", "targets-features", "targets-category"),
+            *("pretraining", "pretraining-contrastive", "pretraining-prototypes", "scratch"),
+            *("select-troi", "select-encoding", "select-soft", "select-random", "select-all"),
+            *("select-budget", "stage2-reinit", "stage2-lr_rewind"),
         ),
     ),
     ("Evaluation", ("retrieval", "retrieval-csls", "classification", "baselines", "statistics")),
@@ -196,7 +178,8 @@ def passages(facts: dict[str, Any]) -> list[Passage]:
     Parameters
     ----------
     facts : dict
-        ``{"steps": {step: {name: value}}}``; see :func:`bids_decoder.reports.facts.collect_facts`.
+        ``{"steps": {step: {name: value}}}``; a pair of numbers is a range.
+        See :func:`bids_decoder.reports.facts.collect_facts`.
 
     Raises
     ------
@@ -221,8 +204,14 @@ def _fill(step: str, values: dict[str, Any]) -> str:
     if needed - set(values):
         raise ValueError(f"methods text {step!r} needs {', '.join(sorted(needed - set(values)))}")
     # Facts can come from the dataset; brackets would read as citations.
-    plain = {name: str(value).replace("[@", "[ @") for name, value in values.items()}
+    plain = {name: _text(value).replace("[@", "[ @") for name, value in values.items()}
     return text.format(**plain)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(map(_text, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def cited(text: Sequence[Passage]) -> list[Reference]:

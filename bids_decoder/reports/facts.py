@@ -51,10 +51,25 @@ def collect_facts(output_dir: Path, labels: Iterable[str] | None = None) -> dict
     dataset = Results(output_dir)
     steps: Steps = {"overview": {"version": _version(dataset)}, "software": {}}
     for results in people:
-        steps |= _preprocessing(results) | _responses(results) | _decoding(results)
+        _merge(steps, _preprocessing(results) | _responses(results) | _decoding(results))
     if any(results.files("trials") for results in people):
         steps |= _split(dataset)
     return {"steps": steps}
+
+
+def _merge(steps: Steps, more: Steps) -> None:
+    """Add the steps of one more person; numbers that differ between people become ranges."""
+    for step, values in more.items():
+        known = steps.setdefault(step, {})
+        for name, value in values.items():
+            known[name] = _range(known[name], value) if name in known else value
+
+
+def _range(first: Any, second: Any) -> Any:
+    if first == second or not isinstance(second, int):
+        return second
+    ends = (*(first if isinstance(first, tuple) else (first,)), second)
+    return (min(ends), max(ends))
 
 
 def _version(results: Results) -> str:
@@ -140,18 +155,26 @@ def _decoding(results: Results) -> Steps:
     card = results.card("decoder_model")
     if not card:
         return {}
+    steps: Steps = {"scratch": {}}
     seen = seen_participants(card)
-    steps: Steps = {"pretraining": {"n_participants": len(seen)}} if seen else {"scratch": {}}
-    if results.files("troi_mask"):
-        mask_card = _sidecar(results.files("troi_mask")[0])
-        steps["troi"] = {
-            "selector": mask_card.get("rule", "not recorded"),
-            "budget": mask_card.get("budget", mask_card.get("n_voxels", "a chosen number")),
-        }
-        stage2 = results.setting("troi", "stage2", "none")
-        if stage2 != "none":
-            steps[f"stage2-{stage2}"] = {}
-    return steps | _evaluation(results, card)
+    if seen:
+        loss = "prototypes" if card.get("target_kind") == "category" else "contrastive"
+        steps = {"pretraining": {"n_participants": len(seen)}, f"pretraining-{loss}": {}}
+    return steps | _selection(results) | _evaluation(results, card)
+
+
+def _selection(results: Results) -> Steps:
+    masks = results.files("troi_mask")
+    troi = results.settings.get("troi", {})
+    if not masks or not troi:
+        return {}
+    steps: Steps = {f"select-{troi['selector'].removesuffix('-budget')}": {}}
+    n_voxels = _sidecar(masks[0]).get("n_voxels")
+    if n_voxels is not None:
+        steps["select-budget"] = {"n_voxels": n_voxels}
+    if troi["stage2"] != "none":
+        steps[f"stage2-{troi['stage2']}"] = {}
+    return steps
 
 
 def _evaluation(results: Results, card: dict[str, Any]) -> Steps:

@@ -44,7 +44,7 @@ _EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".JPEG", ".JPG", ".bmp", ".webp")
 
 @styled
 def draw_learning(table: pd.DataFrame) -> Figure:
-    """Draw learning curves: one column a stage, one line a fold.
+    """Draw learning curves: one column a stage, thin lines for folds, a dark one for all runs.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def draw_learning(table: pd.DataFrame) -> Figure:
         Columns ``stage, fold, epoch, loss, val_score, n_voxels``; quantities without values
         get no panel.
     """
-    table = numeric(table, "epoch", *_QUANTITIES)
+    table = numeric(table, "fold", "epoch", *_QUANTITIES)
     stages = [s for s in STAGES if (table["stage"] == s).any()]
     stages += [s for s in table["stage"].dropna().unique() if s not in stages]
     rows = [name for name in _QUANTITIES if table[name].notna().any()]
@@ -77,18 +77,12 @@ def _curve(axes: Axes, part: pd.DataFrame, name: str) -> None:
         )
         image_only(axes)
         return
-    folds = known.groupby(known["fold"].fillna("1"), sort=True)
+    whole = known[known["fold"].isna()]
+    folds = known[known["fold"].notna()].groupby("fold", sort=True)
     for _, fold in folds:
-        axes.plot(
-            fold["epoch"],
-            fold[name],
-            color=BLUE,
-            alpha=1.0 if folds.ngroups == 1 else 0.35,
-            marker="." if len(fold) == 1 else None,
-        )
-    if folds.ngroups > 1:
-        mean = known.groupby("epoch")[name].mean()
-        axes.plot(mean.index, mean, color=INK, linewidth=1.8)
+        axes.plot(fold["epoch"], fold[name], color=BLUE, alpha=0.35)
+    if not whole.empty:
+        axes.plot(whole["epoch"], whole[name], color=INK, linewidth=1.8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if name == "n_voxels" and known[name].min() > 0 and known[name].max() > 4 * known[name].min():
         axes.set_yscale("log")

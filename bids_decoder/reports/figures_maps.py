@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from bids_decoder.bids.names import parse_entities, sidecar_path
+from bids_decoder.files import read_json
 from bids_decoder.reports.figures import (
     GREY,
     ORANGE,
@@ -22,9 +24,11 @@ from bids_decoder.reports.figures import (
     styled,
 )
 from bids_decoder.reports.geometry import (
+    NATIVE,
     Slice,
     Underlay,
     bold_to_t1w,
+    boldrefs,
     choose_slices,
     cut,
     has_geometry,
@@ -74,7 +78,17 @@ def troi_pictures(results: Results) -> list[Picture]:
             "Importance of voxels in stage 1 of TROI",
             signed=False,
         )
+    for number, path in enumerate(results.files("statmap", label="TROI"), start=1):
+        title = describe(path)
+        pictures += _map_picture(path, results, f"troistat{number}", title, signed=False)
     return pictures
+
+
+def describe(path: Path) -> str:
+    """Give the description in the sidecar of a map, else the value of ``stat-``."""
+    sidecar = sidecar_path(path)
+    text = read_json(sidecar).get("Description") if sidecar.exists() else None
+    return (text or parse_entities(path).get("stat", path.name)).rstrip(".")
 
 
 def contrast_pictures(results: Results, threshold: float = 3.1) -> list[Picture]:
@@ -119,7 +133,7 @@ def registration_picture(results: Results) -> Picture | None:
         None when a BOLD reference, a T1w image or a transform is absent, or when the BOLD
         grid has no geometry.
     """
-    references = results.files("boldref")
+    references = boldrefs(results, NATIVE)
     matrix = bold_to_t1w(results)
     anatomy = results.files("preproc_T1w")
     if not references or matrix is None or not anatomy:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
 from bids_decoder.bids.names import parse_entities
+from bids_decoder.preprocessing.registration import read_matrix
 from bids_decoder.reports.results import Results
 from bids_decoder.trials import VoxelGrid
 
+NATIVE = (None, "func", "boldref")
+"""Values of ``space`` that mean the grid of the BOLD runs."""
+
 _FINE_MM = 1.2
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,30 +76,6 @@ def load(path: Path) -> nib.Nifti1Image:
     return nib.funcs.four_to_three(image)[0] if len(image.shape) > 3 else image
 
 
-def read_xfm(path: Path) -> np.ndarray:
-    """Read an ITK affine transform as a matrix on RAS millimetres.
-
-    Parameters
-    ----------
-    path : Path
-        ``from-A_to-B_mode-image_xfm.txt``: resamples image A onto the grid of B, that is, it
-        takes points of B to points of A.
-
-    Returns
-    -------
-    ndarray, shape (4, 4)
-        Points of B to points of A, both RAS.
-    """
-    transform = sitk.ReadTransform(str(path))
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    matrix = np.eye(4)
-    matrix[:3, 3] = origin
-    for axis in range(3):
-        unit = tuple(float(v) for v in np.eye(3)[axis])
-        matrix[:3, axis] = np.array(transform.TransformPoint(unit)) - origin
-    return _LPS @ matrix @ _LPS
-
-
 def bold_to_t1w(results: Results) -> np.ndarray | None:
     """Give the matrix from points of the BOLD reference to points of the T1w image.
 
@@ -105,13 +83,17 @@ def bold_to_t1w(results: Results) -> np.ndarray | None:
     -------
     ndarray, shape (4, 4), or None
         None when the participant has no such transform on disk.
+
+    Notes
+    -----
+    A file ``from-X_to-Y`` holds points of Y to points of X.
     """
     for path in results.files("bold_xfm"):
         entities = parse_entities(path)
         if entities.get("to") == "T1w":
-            return np.linalg.inv(read_xfm(path))
+            return np.linalg.inv(read_matrix(path))
         if entities.get("from") == "T1w":
-            return read_xfm(path)
+            return read_matrix(path)
     return None
 
 
@@ -134,18 +116,17 @@ def underlay_for(path: Path, results: Results) -> Underlay | None:
     anatomy = [p for p in results.files("preproc_T1w") if parse_entities(p).get("space") is None]
     if space == "T1w" and anatomy:
         return Underlay(load(anatomy[0]), np.eye(4), "the T1w image")
-    if space in (None, "func", "boldref"):
+    if space in NATIVE:
         matrix = bold_to_t1w(results)
         if anatomy and matrix is not None:
             return Underlay(load(anatomy[0]), matrix, "the T1w image")
-        space = None
-    references = [
-        p
-        for p in results.files("boldref")
-        if parse_entities(p).get("space")
-        in ({None, "func", "boldref"} if space is None else {space})
-    ]
+    references = boldrefs(results, NATIVE if space in NATIVE else (space,))
     return Underlay(load(references[0]), np.eye(4), "the BOLD reference") if references else None
+
+
+def boldrefs(results: Results, spaces: tuple[str | None, ...]) -> list[Path]:
+    """Find the BOLD references in one of *spaces*."""
+    return [p for p in results.files("boldref") if parse_entities(p).get("space") in spaces]
 
 
 def slice_axis(shape: tuple[int, ...]) -> int:

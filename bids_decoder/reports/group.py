@@ -106,7 +106,7 @@ def pretraining_section(results: Results) -> Section:
         why = "no pretrained model is in this output folder."
         return Section("pretraining", "Pretraining", [absent("Pretraining", why)])
     seen = seen_participants(card)
-    held_out = [str(p).removeprefix("sub-") for p in card.get("holdout", [])]
+    held_out = [str(p).removeprefix("sub-") for p in _held_out(results, card)]
     people = sorted({*participants(results.output_dir), *seen, *held_out})
     rows = []
     for label in people:
@@ -127,8 +127,8 @@ def pretraining_section(results: Results) -> Section:
         Table(["participant", "part in pretraining"], rows, "Who took part"),
     ]
     test_stimuli = set(map(str, results.plan.get("split", {}).get("test_stimuli", [])))
-    if test_stimuli and "stimuli" in card:
-        shared = len(test_stimuli & set(map(str, card["stimuli"])))
+    if test_stimuli and "stimuli_seen" in card:
+        shared = len(test_stimuli & set(map(str, card["stimuli_seen"])))
         tone = "bad" if shared else "good"
         blocks.append(
             Text(f"{shared} of {len(test_stimuli)} test stimuli were seen in pretraining.", tone)
@@ -136,9 +136,16 @@ def pretraining_section(results: Results) -> Section:
     return Section("pretraining", "Pretraining", blocks)
 
 
+def _held_out(results: Results, card: dict[str, Any]) -> list[str]:
+    return card.get("holdout", results.setting("execution", "holdout_label", []))
+
+
 def group_learning(results: Results) -> Section:
     """Learning curve of pretraining."""
     table = results.table("pretrained_learning")
+    loss = results.card("pretrained_model").get("loss", [])
+    if table is None and loss:
+        table = pd.DataFrame({"stage": "pretrain", "epoch": range(1, len(loss) + 1), "loss": loss})
     if table is None:
         return Section(
             "learning",

@@ -174,8 +174,8 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
     metrics : DataFrame or None
         As read from disk (text).
     card : dict
-        Card of the decoder; its ``decoder`` names the model, otherwise the model of the first
-        row is the decoder and all other models are baselines.
+        Card of the decoder. The model called ``decoder``, or as the card's ``decoder`` says,
+        or else that of the first row, is the decoder; all others are baselines.
 
     Returns
     -------
@@ -189,8 +189,10 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
         table[name] = table[name].fillna("") if name in table else ""
     if "model" not in table:
         table["model"] = str(card.get("decoder", "decoder"))
-    named = card.get("decoder")
-    model = named if named in set(table["model"]) else table["model"].iloc[0]
+    present = set(table["model"])
+    model = next(
+        (m for m in ("decoder", card.get("decoder")) if m in present), table["model"].iloc[0]
+    )
     groups = [
         _comparison(part, model) for _, part in table.groupby(list(_KEYS), sort=False, dropna=False)
     ]
@@ -309,5 +311,10 @@ def say_count(comparisons: list[Comparison]) -> str:
 
 
 def seen_participants(card: dict[str, Any]) -> list[str]:
-    """Give the participants whose data a model was pretrained on, from its card."""
-    return sorted(str(p).removeprefix("sub-") for p in card.get("participants", []))
+    """Give the participants whose data a model was pretrained on, from its card.
+
+    The card of a person's decoder lists them as ``pretrained_on``, the card of the pretrained
+    model itself as ``participants``.
+    """
+    listed = card.get("pretrained_on", card.get("participants", []))
+    return sorted(str(p).removeprefix("sub-") for p in listed)

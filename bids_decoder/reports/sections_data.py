@@ -251,7 +251,7 @@ def overlap_checks(trials: pd.DataFrame, results: Results) -> list[Text]:
         checks.append(
             _check(wrong, "training trials among the scored predictions", len(predictions))
         )
-    seen = Results(results.output_dir).card("pretrained_model").get("stimuli")
+    seen = Results(results.output_dir).card("pretrained_model").get("stimuli_seen")
     if seen is not None and len(test):
         both = set(map(str, seen)) & set(test["stimulus"])
         checks.append(

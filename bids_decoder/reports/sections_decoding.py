@@ -52,6 +52,8 @@ _CAVEATS = (
     "is.",
 )
 
+_UNSHOWN = ("Type", "SkullStripped", "Sources", "SpatialReference")
+
 
 def comparisons_of(results: Results) -> list[Comparison]:
     """Read a participant's metrics, grouped by measure."""
@@ -160,7 +162,7 @@ def troi_section(results: Results) -> Section:
 
 
 def _card_table(card: dict[str, Any], caption: str) -> Table:
-    rows = [[words(key), _plain(value)] for key, value in card.items()]
+    rows = [[words(key), _plain(value)] for key, value in card.items() if key not in _UNSHOWN]
     return Table(["", "value"], rows, caption)
 
 
@@ -185,7 +187,7 @@ def learning_section(results: Results) -> Section:
         "learning",
         "Loss and score by epoch. Validation trials are training trials that were set aside; test "
         "trials have no "
-        "part in it. Thin lines are folds, the dark line their mean.",
+        "part in it. Thin lines: folds of cross-validation. Dark: the fit on all training trials.",
         "Learning curves.",
     )
     return Section("learning", "Learning", [Figure(pic)])
@@ -290,7 +292,7 @@ def _predictions(results: Results, stimuli_dir: Path | None) -> list[Block]:
             f"Confusion matrix of {table.loc[known, 'label'].nunique()} labels.",
         )
         blocks.append(Figure(pic))
-    examples = pick_examples(table)
+    examples = [] if known.any() else pick_examples(table)
     if examples:
         blocks.append(_examples(examples, stimuli_dir))
     return blocks

@@ -217,14 +217,14 @@ class Tree:
 
     def write_decoder(self, person: str) -> None:
         rows = []
-        for fold in (1, 2):
+        for fold in (None, 1, 2):
             for epoch in range(1, 16):
                 rows.append(
                     [
                         "stage1",
                         fold,
                         epoch,
-                        4 / epoch**0.4,
+                        4 / epoch**0.4 + 0.1 * (fold or 0),
                         0.5 - 0.4 / epoch,
                         int(3000 * 0.8**epoch),
                     ]
@@ -235,7 +235,8 @@ class Tree:
         save_table(self.path("learning", sub=person), pd.DataFrame(rows, columns=columns))
         card = {
             "decoder": "troi",
-            "participants": [p for p in ("03", "04", "05") if p != person],
+            "participant": person,
+            "pretrained_on": ["03", "04", "05"],
             "seed": 7,
             "architecture": {"trunk": "residual"},
         }
@@ -262,7 +263,7 @@ class Tree:
                 "fold": 1,
                 "rank_b2i": ranks,
                 **{f"top{i + 1}": ids[tops[:, i]] for i in range(5)},
-                "predicted_label": guess,
+                "predicted_label": guess if self.kind == "category" else None,
                 "correct": guess == labels,
             }
         )
@@ -325,7 +326,7 @@ class Tree:
             {
                 "participants": ["03", "04", "05"],
                 "holdout": list(self.people),
-                "stimuli": seen,
+                "stimuli_seen": seen,
                 "seed": 7,
             },
         )

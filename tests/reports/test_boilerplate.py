@@ -92,7 +92,8 @@ def test_facts_follow_the_files(tree):
     steps = collect_facts(tree.out)["steps"]
     assert {
         "overview",
-        "troi",
+        "select-troi",
+        "pretraining-contrastive",
         "retrieval",
         "retrieval-csls",
         "pretraining",
@@ -108,10 +109,19 @@ def test_facts_follow_the_files(tree):
     for path in tree.out.rglob("*TROI*"):
         path.unlink()
     card = tree.path("decoder_model", sub="02").with_suffix(".json")
-    write_json(card, {"decoder": "troi", "participants": []})
-    assert "troi" not in collect_facts(tree.out)["steps"]
+    write_json(card, {"decoder": "troi", "pretrained_on": []})
+    assert "select-troi" not in collect_facts(tree.out)["steps"]
     assert "scratch" in collect_facts(tree.out, ["02"])["steps"]
     assert "pretraining" not in collect_facts(tree.out, ["02"])["steps"]
+
+
+def test_numbers_of_several_people_become_a_range(tree):
+    for label, size in (("01", 120), ("02", 1080)):
+        name = f"sub-{label}_task-see_label-TROI_mask.json"
+        card = tree.path("troi_mask", sub=label, task="see").with_name(name)
+        write_json(card, {"rule": "x", "n_voxels": size})
+    assert collect_facts(tree.out, ["01"])["steps"]["select-budget"] == {"n_voxels": 120}
+    assert "reads 120 to 1,080 voxels" in render_methods(collect_facts(tree.out))
 
 
 def test_own_responses_bring_the_text_of_their_estimator(tree):

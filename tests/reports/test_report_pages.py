@@ -18,7 +18,7 @@ from bids_decoder.files import read_json, write_json
 from bids_decoder.reports.assemble import build_group_report, build_participant_report
 from bids_decoder.reports.results import Results
 from bids_decoder.reports.sections_data import split_section
-from bids_decoder.reports.sections_decoding import summary_section, troi_section
+from bids_decoder.reports.sections_decoding import decoding_section, summary_section, troi_section
 
 SECTIONS = [
     "summary",
@@ -128,7 +128,6 @@ def test_figures_are_written_beside_the_page(page_and_tree):
         "troimap1",
         "learning",
         "metrics",
-        "confusion",
         "retrieval",
     }
     for path in (tree.out / "sub-01/figures").glob("*.svg"):
@@ -178,7 +177,7 @@ def test_summary_gives_value_chance_interval_and_p(tree):
 
 def test_model_that_saw_the_participant_is_marked(tree):
     card = tree.path("decoder_model", sub="01").with_suffix(".json")
-    write_json(card, {**read_json(card), "participants": ["01", "03"]})
+    write_json(card, {**read_json(card), "pretrained_on": ["01", "03"]})
     assert "Seen in pretraining" in texts(summary_section(Results(tree.out, "01")), "bad")
     page = Page(build_group_report(tree.out))
     assert "sub-01 (seen in pretraining)" in page.text and "sub-02 (seen" not in page.text
@@ -206,7 +205,7 @@ def test_split_reports_a_leaked_stimulus(tree):
 
 def test_split_reports_a_test_stimulus_seen_in_pretraining(tree):
     card = tree.path("pretrained_model").with_suffix(".json")
-    write_json(card, {**read_json(card), "stimuli": [tree.stimulus(3)]})
+    write_json(card, {**read_json(card), "stimuli_seen": [tree.stimulus(3)]})
     assert "1 test stimuli seen in pretraining" in texts(
         split_section(Results(tree.out, "01")), "bad"
     )
@@ -220,6 +219,12 @@ def test_split_reports_a_run_in_two_folds(make_tree):
     table.loc[0, "fold"] = "1"
     save_table(path, table)
     assert "more or fewer than one fold" in texts(split_section(Results(tree.out, "01")), "bad")
+
+
+def test_labels_bring_a_confusion_matrix_and_no_retrieval(make_tree):
+    tree = make_tree(kind="category", images=False)
+    section = decoding_section(Results(tree.out, "01"), tree.stimuli)
+    assert [p.name for p in section.pictures] == ["metrics", "confusion"]
 
 
 def test_split_by_run_reports_a_shared_run(tree):
@@ -242,7 +247,7 @@ def test_thin_slab_is_drawn(tree):
     path = tree.path("troi_mask", sub="01", task="see")
     image = nib.load(path)
     save_nifti(path, np.asanyarray(image.dataobj)[:, :, 4:5] > 0, image.affine)
-    assert [p.name for p in troi_section(Results(tree.out, "01")).pictures][0] == "troimask1"
+    assert troi_section(Results(tree.out, "01")).pictures[0].name == "troimask1"
 
 
 @pytest.mark.parametrize("kept", ["nothing", "trials", "betas only"])
