@@ -93,7 +93,8 @@ class DecodingOutputs:
                      **notes, "seed": self.card.get("seed"), **shared}
         if folds:
             agreement = np.mean([fold.mask for fold in folds], axis=0).astype(np.float32)
-            mask_meta["mean_fold_agreement"] = round(float(agreement[self.selection.mask].mean()), 4)
+            inside = float(agreement[self.selection.mask].mean())
+            mask_meta["mean_fold_agreement"] = round(inside, 4)
             self._map(grid, agreement, "stability", "Share of folds that chose the voxel.", shared)
         self._image("troi_mask", grid.to_volume(self.selection.mask), grid, mask_meta)
         self._image("troi_map", grid.to_volume(self.selection.score), grid,

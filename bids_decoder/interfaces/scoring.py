@@ -139,7 +139,7 @@ def _score_stimuli(
 def _predictions(
     parts: list[Predicted], trials: pd.DataFrame, targets: Targets
 ) -> pd.DataFrame:
-    """One row per test trial: what was seen, the five nearest targets, the rank of the right one."""
+    """One row per test trial: what was seen, the nearest targets, the rank of the right one."""
     is_category = targets.kind == "category"
     truth = trials["label" if is_category else "stimulus"].to_numpy(str)
     candidates = np.arange(len(targets.ids)) if is_category else targets.rows_of(np.unique(truth))

@@ -62,14 +62,8 @@ def load_model(path: Path) -> Model:
         When the file is no safetensors file, does not match its card, was written by a newer
         schema or holds numbers that are not finite.
     """
-    _refuse_foreign(path)
-    card = read_json(path.with_suffix(".json"))
+    card = load_card(path)
     content = path.read_bytes()
-    if int(card.get("schema", 0)) > SCHEMA:
-        raise InputError(
-            f"model {path}", f"was written with schema {card['schema']}, known is {SCHEMA}",
-            "use a newer version of bids_decoder",
-        )
     if hashlib.sha256(content).hexdigest() != card.get("sha256"):
         raise InputError(
             f"model {path}", "its SHA256 differs from the one in its card",
@@ -84,6 +78,18 @@ def load_model(path: Path) -> Model:
     if broken:
         raise InputError(f"model {path}", f"not finite: {', '.join(broken)}", "make it anew")
     return Model(tensors, card)
+
+
+def load_card(path: Path) -> dict[str, Any]:
+    """Read the card of a model alone; errors as for :func:`load_model`."""
+    _refuse_foreign(path)
+    card = read_json(path.with_suffix(".json"))
+    if int(card.get("schema", 0)) > SCHEMA:
+        raise InputError(
+            f"model {path}", f"was written with schema {card['schema']}, known is {SCHEMA}",
+            "use a newer version of bids_decoder",
+        )
+    return card
 
 
 def _refuse_foreign(path: Path) -> None:

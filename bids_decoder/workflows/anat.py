@@ -63,7 +63,7 @@ def init_anat_wf(
     """
     seed = derive_seed(settings.random_seed, "preprocess", participant.label)
     size_gb = max(read_header(path).n_bytes for path in participant.t1w_files) / 1e9
-    mem_gb = 0.5 + 12 * size_gb
+    mem_gb = 0.6 + 14 * size_gb
     workflow = Workflow(name=name)
     bias = MapNode(
         CorrectBias(seed=seed), "in_file", name="bias", mem_gb=mem_gb, n_procs=1

@@ -47,8 +47,8 @@ class _Run:
 
     @property
     def mem_gb(self) -> float:
-        """Three copies of the series as float32, and the program itself."""
-        return 0.6 + 3 * self.n_values * 4 / 1e9
+        """Five copies of the series as float32, and the program itself."""
+        return 0.6 + 5 * self.n_values * 4 / 1e9
 
     @property
     def n_values(self) -> float:
@@ -246,7 +246,7 @@ class _Builder:
         label = f"{space.name}{space.resolution or ''}_{run.number}"
         mem_gb = run.mem_gb
         if space.is_template:
-            mem_gb += 2 * _TEMPLATE_VOXELS * run.header.n_volumes * 4 / 1e9
+            mem_gb += 4 * _TEMPLATE_VOXELS * run.header.n_volumes * 4 / 1e9
         node = self._node(
             ResampleBold(t_r=run.t_r, metadata=self._bold_metadata(run, space)),
             f"resample_{label}", mem_gb,

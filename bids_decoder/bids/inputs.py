@@ -1,0 +1,44 @@
+"""Digests of a participant's input, which tell whether a stage is still current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.files import file_digest
+
+_METADATA = ("RepetitionTime", "SliceTiming", "SliceEncodingDirection", "StartTime",
+             "SliceTimingCorrected", "SliceTimingReference")
+
+
+def input_digests(participant: Participant) -> dict[str, Any]:
+    """Recognise the input of a participant by content, whatever its path and dates.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    dict
+        JSON-able: digests of images and tables, and the metadata that matter, by run.
+    """
+    return {
+        "T1w": [file_digest(path) for path in participant.t1w_files if path.is_file()],
+        "runs": {run.run_group: _run_digests(run) for run in participant.runs},
+    }
+
+
+def _run_digests(run: BoldRun) -> dict[str, Any]:
+    files: dict[str, Path | None] = {
+        "bold": run.bold_file, "mask": run.mask_file, "confounds": run.confounds_file,
+        "betas": run.betas_file,
+    }
+    digests: dict[str, Any] = {
+        name: file_digest(path) for name, path in files.items()
+        if path is not None and path.is_file()
+    }
+    digests["metadata"] = {key: run.metadata[key] for key in _METADATA if key in run.metadata}
+    digests["space"] = run.entities.get("space")
+    return digests

@@ -1,0 +1,187 @@
+"""Runs the workflow: configures Nipype, chooses the plugin, gathers what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_decoder.config import Resources, Settings
+from bids_decoder.errors import BidsDecoderError, ExitCode, UsageError
+from bids_decoder.workflows.work import Work
+
+LOGGER = logging.getLogger("bids_decoder")
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the workflow ended.
+
+    Parameters
+    ----------
+    timings : list of dict
+        One per node.
+    failures : tuple of Failure
+    """
+
+    timings: list[dict[str, Any]]
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One node that failed.
+
+    Parameters
+    ----------
+    node : str
+    message : str
+        The last lines of its traceback: the error itself.
+    crash_file : Path or None
+    """
+
+    node: str
+    message: str
+    crash_file: Path | None
+
+
+def prepare_environment(settings: Settings) -> None:
+    """Set what libraries and worker processes read when they start. Call before importing them."""
+    threads = str(settings.resources.omp_nthreads)
+    os.environ.update({name: threads for name in _THREAD_VARIABLES})
+    os.environ.update({
+        "NIPYPE_NO_ET": "1", "NO_ET": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg",
+        "TEMPLATEFLOW_AUTOUPDATE": "off", "PYTHONHASHSEED": "0",
+    })
+
+
+def run_workflow(work: Work, log_dir: Path) -> Outcome:
+    """Build and run the workflow of a call.
+
+    Parameters
+    ----------
+    work : Work
+    log_dir : Path
+        For crash files and the graph.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    BidsDecoderError
+        When a worker process was killed.
+    """
+    from bids_decoder.workflows.base import init_bids_decoder_wf
+    from bids_decoder.workflows.plugin import NodeLog
+
+    settings = work.settings
+    _configure_nipype(log_dir, settings)
+    workflow = init_bids_decoder_wf(work)
+    if settings.execution.write_graph:
+        _write_graph(workflow, log_dir)
+    node_log = NodeLog()
+    try:
+        workflow.run(plugin=_plugin(settings.resources, node_log))
+    except BidsDecoderError:
+        raise
+    except Exception as error:
+        failures = _failures(log_dir, node_log.failed)
+        if not failures:
+            raise
+        LOGGER.debug("workflow ended with: %s", error)
+        return Outcome(node_log.timings, failures)
+    return Outcome(node_log.timings, _failures(log_dir, node_log.failed))
+
+
+def _configure_nipype(log_dir: Path, settings: Settings) -> None:
+    from nipype import config
+    from nipype import logging as nipype_logging
+
+    config.update_config({
+        "execution": {
+            "crashdump_dir": str(log_dir), "crashfile_format": "txt",
+            "hash_method": "timestamp", "poll_sleep_duration": 0.05, "check_version": False,
+            "stop_on_first_crash": settings.execution.stop_on_first_crash,
+            "remove_unnecessary_outputs": False, "stop_on_first_rerun": False,
+        },
+        "logging": {"workflow_level": "INFO", "interface_level": "INFO"},
+    })
+    nipype_logging.update_logging(config)
+    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+
+
+def _plugin(resources: Resources, node_log: Any) -> Any:
+    from nipype.pipeline.plugins.linear import LinearPlugin
+
+    from bids_decoder.workflows.plugin import WorkerPoolPlugin
+
+    if resources.plugin_file is not None:
+        return _plugin_from_file(resources.plugin_file, node_log)
+    if resources.nprocs == 1:
+        return LinearPlugin(plugin_args={"status_callback": node_log})
+    return WorkerPoolPlugin(plugin_args={
+        "n_procs": resources.nprocs, "memory_gb": resources.mem_gb, "mp_context": "spawn",
+        "raise_insufficient": False, "status_callback": node_log,
+    })
+
+
+def _plugin_from_file(path: Path, node_log: Any) -> Any:
+    from importlib import import_module
+
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        name, arguments = content["plugin"], dict(content.get("plugin_args") or {})
+        plugin = getattr(import_module("nipype.pipeline.plugins"), f"{name}Plugin")
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"--use-plugin {path}", f"names no Nipype plugin: {error}",
+            "write YAML such as 'plugin: SLURM' and 'plugin_args: {sbatch_args: --mem=16G}'",
+        ) from error
+    return plugin(plugin_args={**arguments, "status_callback": node_log})
+
+
+def _write_graph(workflow: Any, log_dir: Path) -> None:
+    try:
+        workflow.write_graph(dotfilename=str(log_dir / "graph.dot"), graph2use="colored",
+                             simple_form=True)
+    except OSError as error:
+        raise BidsDecoderError(
+            "--write-graph", f"{error}", "install graphviz, or leave the option out",
+            ExitCode.FAILURE,
+        ) from error
+
+
+def _failures(log_dir: Path, failed: list[str]) -> tuple[Failure, ...]:
+    found: dict[str, Failure] = {}
+    for path in sorted(log_dir.glob("crash-*.txt")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        match = re.search(r"^Node: (.+)$", text, re.MULTILINE)
+        node = match.group(1) if match else path.name
+        found[node] = Failure(node, _last_error(text), path)
+    missing = [name for name in failed if name not in found]
+    return tuple(found.values()) + tuple(
+        Failure(name, "no crash file was written", None) for name in missing
+    )
+
+
+def _last_error(text: str) -> str:
+    """Give the last error of a traceback: its final unindented line and what follows."""
+    lines = [line for line in text.rstrip().splitlines() if line.strip()]
+    error = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
+    starts = [number for number, line in enumerate(lines) if error.match(line)]
+    return "\n".join(lines[starts[-1]:][:6]) if starts else "\n".join(lines[-3:])

@@ -1,0 +1,414 @@
+"""From settings to a plan: what the data are, how they are split, what is done, what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder import __version__
+from bids_decoder.bids.collect import Dataset, Participant, collect_dataset, select_participants
+from bids_decoder.bids.events import TrialBuild, build_dataset_trials
+from bids_decoder.bids.fingerprint import fingerprint
+from bids_decoder.bids.inputs import input_digests
+from bids_decoder.bids.names import derivative_path
+from bids_decoder.bids.preflight import check_dataset, check_places
+from bids_decoder.bids.writer import save_table
+from bids_decoder.cli.device import resolve_device
+from bids_decoder.config import Settings
+from bids_decoder.errors import ExitCode, Finding, FindingsError
+from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
+from bids_decoder.files import content_key, file_digest, read_json, write_json
+from bids_decoder.markers import StageKey, why_not_done
+from bids_decoder.models.store import load_card
+from bids_decoder.trials import TRIAL_COLUMNS, Decision
+from bids_decoder.workflows.work import DecodeWork, PersonWork, PretrainWork, TargetSpec, Work
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the printed plan."""
+
+    unit: str
+    stage: str
+    todo: bool
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a call found and what it will do.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    build : TrialBuild
+    split : Split
+    tables : dict of str to DataFrame
+        Trial tables with the split, by participant.
+    decisions : tuple of Decision
+    findings : tuple of Finding
+        Errors and warnings.
+    steps : tuple of Step
+    work : Work
+    """
+
+    dataset: Dataset
+    build: TrialBuild
+    split: Split
+    tables: dict[str, pd.DataFrame]
+    decisions: tuple[Decision, ...]
+    findings: tuple[Finding, ...]
+    steps: tuple[Step, ...]
+    work: Work
+
+    @property
+    def is_empty(self) -> bool:
+        """True when every wanted stage is done."""
+        return not any(step.todo for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the content of ``plan.json``: the same for every call with the same options."""
+        warnings = [
+            {"what": f.what, "why": f.why, "fix": f.fix, "participant": f.participant}
+            for f in self.findings if f.severity == "warning"
+        ]
+        return {
+            "version": __version__, "dataset": self.dataset.name,
+            "source": self.dataset.source, "target_kind": self.build.target_kind,
+            "stimulus_column": self.build.stimulus_column,
+            "label_column": self.build.label_column, "trial_unit": self.build.trial_unit,
+            "fingerprint": fingerprint(self.dataset, self.build),
+            "split": self.split.to_dict(),
+            "decisions": [asdict(decision) for decision in self.decisions],
+            "warnings": warnings,
+        }
+
+
+def make_plan(settings: Settings, work_dir: Path) -> Plan:
+    """Look at everything and decide everything, before anything is computed.
+
+    Parameters
+    ----------
+    settings : Settings
+    work_dir : Path
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    FindingsError
+        With all problems at once.
+    """
+    places = check_places(settings)
+    if any(f.severity == "error" for f in places):
+        raise FindingsError(places)
+    dataset = collect_dataset(settings)
+    build = build_dataset_trials(dataset, settings)
+    split, decisions, split_findings = choose_split(
+        build.tables, build.target_kind, settings.trials, settings.random_seed
+    )
+    tables = apply_split(build.tables, split)
+    device, device_decision = resolve_device(settings.resources.device)
+    planner = _Planner(settings, dataset, build, split, tables, device, work_dir)
+    findings = [*places, *check_dataset(dataset, build, planner.involved, settings)]
+    findings += _split_findings(split_findings, settings)
+    findings += planner.findings
+    if any(f.severity == "error" for f in findings):
+        raise FindingsError(findings)
+    work = planner.make_work()
+    if any(f.severity == "error" for f in planner.findings):
+        raise FindingsError(planner.findings)
+    return Plan(
+        dataset, build, split, tables,
+        (*dataset.decisions, *build.decisions, *decisions, device_decision, *planner.decisions),
+        tuple(findings), tuple(planner.steps), work,
+    )
+
+
+def _split_findings(findings: Sequence[Finding], settings: Settings) -> list[Finding]:
+    """Let a split that cannot be scored stop only calls that score."""
+    if set(settings.execution.stage) & {"pretrain", "decode"}:
+        return list(findings)
+    return [Finding(f.what, f.why, f.fix, f.code, "warning", f.participant) for f in findings]
+
+
+@dataclass
+class _Planner:
+    """Works out who takes part, which model is used and which stages are left."""
+
+    settings: Settings
+    dataset: Dataset
+    build: TrialBuild
+    split: Split
+    tables: dict[str, pd.DataFrame]
+    device: str
+    work_dir: Path
+    steps: list[Step] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        execution = self.settings.execution
+        self.output_dir = execution.output_dir
+        self.targets = self._target_spec()
+        self.does_group = "group" in execution.analysis_level
+        self.does_people = "participant" in execution.analysis_level
+        self.sources = self._sources() if self.does_group else ()
+        self.chosen = self._chosen() if self.does_people else ()
+        self._check_people()
+
+    @property
+    def involved(self) -> tuple[Participant, ...]:
+        """Everybody whose data this call reads."""
+        labels = {p.label for p in (*self.sources, *self.chosen)}
+        return tuple(p for p in self.dataset.participants if p.label in labels)
+
+    def _sources(self) -> tuple[Participant, ...]:
+        """People to pretrain on: those chosen, or all, without those held out."""
+        execution = self.settings.execution
+        held = set(execution.holdout_label)
+        wanted: tuple[str, ...] = ()
+        if not self.does_people:
+            wanted = execution.participant_label
+        elif not execution.leave_one_out:
+            held |= set(execution.participant_label)
+        select_participants(self.dataset, execution.holdout_label)
+        people = select_participants(self.dataset, wanted)
+        return tuple(p for p in people if p.label not in held)
+
+    def _chosen(self) -> tuple[Participant, ...]:
+        """People to decode: those asked for; else, beside a group level, those it leaves out."""
+        execution = self.settings.execution
+        labels = execution.participant_label
+        if not labels and self.does_group and not execution.leave_one_out:
+            labels = execution.holdout_label
+        return select_participants(self.dataset, labels)
+
+    def _check_people(self) -> None:
+        wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
+        if wants_pretraining and len(self.sources) - self.settings.execution.leave_one_out < 1:
+            self.findings.append(Finding(
+                "group", f"{len(self.sources)} participant(s) are left to pretrain on",
+                "hold out fewer participants", ExitCode.NOTHING_SELECTED,
+            ))
+
+    def _target_spec(self) -> TargetSpec:
+        kind = self.build.target_kind
+        column = "label" if kind == "category" else "stimulus"
+        ids: set[str] = set()
+        for table in self.tables.values():
+            ids |= set(table.loc[~table["excluded"].astype(bool), column].dropna())
+        images = {i: self.build.stimulus_files[i] for i in ids if i in self.build.stimulus_files}
+        rules = self.settings.trials
+        return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, rules.image_encoder)
+
+    def make_work(self) -> Work:
+        """Find out for every stage whether it is done, and collect what is left."""
+        stages = self.settings.execution.stage
+        people = {p.label: self._prepare(p, "prepare" in stages) for p in self.involved}
+        pretrains = self._pretrains(people) if self.does_group and "pretrain" in stages else []
+        if self.does_people and "decode" in stages:
+            for participant in self.chosen:
+                decode = self._decode(people[participant.label], pretrains)
+                if decode is not None:
+                    person = people[participant.label]
+                    people[participant.label] = PersonWork(
+                        person.participant, person.source, person.trials, person.betas_key,
+                        person.preprocess, person.betas, decode,
+                    )
+        left = [p for p in pretrains if self._is_left(p.key)]
+        return Work(
+            self.settings, self.output_dir, self.work_dir, self.device, self.targets,
+            tuple(people.values()), tuple(left),
+        )
+
+    def _is_left(self, key: StageKey, wanted: bool = True) -> bool:
+        why = why_not_done(self.output_dir, key)
+        if not any(s.unit == key.unit and s.stage == key.stage for s in self.steps):
+            self.steps.append(Step(key.unit, key.stage, why is not None and wanted, why or "done"))
+        return why is not None and wanted
+
+    def _prepare(self, participant: Participant, wanted: bool) -> PersonWork:
+        settings, unit = self.settings, f"sub-{participant.label}"
+        inputs = input_digests(participant)
+        source = self.dataset.source
+        preprocess = None
+        upstream: Any = inputs
+        if source == "raw":
+            key = StageKey("preprocess", unit, {
+                "settings": asdict(settings.preprocessing), "seed": settings.random_seed,
+                "inputs": inputs,
+            })
+            preprocess, upstream = key, key.key
+        glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
+        table = self.tables[participant.label]
+        betas = StageKey("betas", unit, {
+            "settings": {} if source == "betas" else glm, "upstream": upstream,
+            "trials": content_key(table.astype(str).to_csv(index=False)),
+            "seed": settings.random_seed,
+        })
+        current = why_not_done(self.output_dir, betas) is None
+        if preprocess is not None and (current or not self._is_left(preprocess, wanted)):
+            preprocess = None
+        left = self._is_left(betas, wanted)
+        if not wanted and not current:
+            self._missing_prepare(participant)
+        return PersonWork(
+            participant, source, self._planned_trials(participant, table), betas.key,
+            preprocess, betas if left else None,
+        )
+
+    def _missing_prepare(self, participant: Participant) -> None:
+        self.findings.append(Finding(
+            f"sub-{participant.label}", "its single-trial responses are not there or not current",
+            f"run 'participant --participant-label {participant.label} --stage prepare' first",
+            ExitCode.MISSING_INPUT, participant=participant.label,
+        ))
+
+    def _planned_trials(self, participant: Participant, table: pd.DataFrame) -> dict[str, Path]:
+        """Say where the planned tables lie; the path names the content, for the node cache."""
+        name = content_key(table.astype(str).to_csv(index=False))[:12]
+        folder = self.work_dir / "trials" / f"sub-{participant.label}_{name}"
+        return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
+
+    def _target_key(self) -> dict[str, Any]:
+        spec = self.targets
+        if spec.kind == "category":
+            return {"kind": spec.kind, "labels": list(spec.ids)}
+        if spec.kind == "features":
+            return {"kind": spec.kind, "file": file_digest(spec.features)}
+        images = {name: file_digest(path) for name, path in spec.images.items()}
+        return {"kind": spec.kind, "encoder": spec.encoder, "images": content_key(images)}
+
+    def _fit_settings(self) -> dict[str, Any]:
+        return {
+            "network": asdict(self.settings.network), "normalise": self.settings.glm.normalise,
+            "seed": self.settings.random_seed, "device": self.device.split(":")[0],
+        }
+
+    def _pretrains(self, people: dict[str, PersonWork]) -> list[PretrainWork]:
+        labels = [p.label for p in self.sources]
+        if not self.settings.execution.leave_one_out:
+            return [self._pretrain(None, labels, people)]
+        return [
+            self._pretrain(left_out, [label for label in labels if label != left_out], people)
+            for left_out in labels
+        ]
+
+    def _pretrain(
+        self, without: str | None, sources: list[str], people: dict[str, PersonWork]
+    ) -> PretrainWork:
+        key = StageKey("pretrain" if without is None else f"pretrain-without-{without}", "group", {
+            **self._fit_settings(), "targets": self._target_key(),
+            "people": {label: people[label].betas_key for label in sources},
+            "region": self._region_key(),
+        })
+        card = {
+            "stage_key": key.key, "dataset": self.dataset.name, "version": __version__,
+            "seed": self.settings.random_seed, "split": self.split.kind,
+            "test_stimuli": list(self.split.test_stimuli),
+            "encoder": self.targets.encoder if self.targets.kind == "image" else None,
+        }
+        path = pretrained_path(self.output_dir, without)
+        return PretrainWork(key, tuple(sources), path, card)
+
+    def _region_key(self) -> str:
+        region = self.settings.troi.region
+        return region if region == "brain" else file_digest(Path(region))
+
+    def _decode(self, person: PersonWork, pretrains: list[PretrainWork]) -> DecodeWork | None:
+        model = self._model_for(person.label, pretrains)
+        if model is None and not self.settings.execution.from_scratch:
+            self.decisions.append(Decision(
+                f"decoding of sub-{person.label}", "not done",
+                "no pretrained model is in the output folder or given with --pretrained; "
+                "run the group level first, or use --from-scratch",
+            ))
+            self.steps.append(Step(f"sub-{person.label}", "decode", False,
+                                   "waits for a pretrained model, or --from-scratch"))
+            return None
+        path, card = model or (None, {})
+        key = StageKey("decode", f"sub-{person.label}", {
+            **self._fit_settings(), "troi": asdict(self.settings.troi),
+            "evaluation": asdict(self.settings.evaluation), "targets": self._target_key(),
+            "betas": person.betas_key, "pretrained": card.get("stage_key"),
+            "region": self._region_key(),
+        })
+        if not self._is_left(key):
+            return None
+        table = self.tables[person.label]
+        usable = table[~table["excluded"].astype(bool)]
+        folds = tuple(fold_list(usable[usable["split"] == "cv"]))
+        return DecodeWork(key, folds, path, {
+            "dataset": self.dataset.name, "version": __version__,
+            "seed": self.settings.random_seed, "split": self.split.kind, "n_folds": len(folds),
+            "pretrained_key": card.get("stage_key"),
+            "seen_in_pretraining": person.label in card.get("participants", []),
+        })
+
+    def _model_for(
+        self, label: str, pretrains: list[PretrainWork]
+    ) -> tuple[Path, dict[str, Any]] | None:
+        """Find the pretrained model of a participant: made here, given, or in the output."""
+        execution = self.settings.execution
+        if execution.from_scratch:
+            return None
+        for pretrain in pretrains:
+            if pretrain.path in (pretrained_path(self.output_dir, label),
+                                 pretrained_path(self.output_dir, None)):
+                own = pretrain.path == pretrained_path(self.output_dir, label)
+                if own or not execution.leave_one_out:
+                    return self._allowed(label, pretrain.path, {
+                        **pretrain.card, "participants": list(pretrain.sources),
+                    })
+        candidates = [pretrained_path(self.output_dir, label),
+                      pretrained_path(self.output_dir, None)]
+        if execution.pretrained is not None:
+            candidates = [execution.pretrained]
+        for path in candidates:
+            if path.is_file() or execution.pretrained is not None:
+                return self._allowed(label, path, load_card(path))
+        return None
+
+    def _allowed(self, label: str, path: Path, card: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """Refuse a model that saw the participant or a test stimulus, unless allowed."""
+        problems = []
+        if label in card["participants"] and card["dataset"] == self.dataset.name:
+            problems.append(f"it was pretrained on sub-{label}")
+        if self.targets.kind != "category":
+            seen = set(self.split.test_stimuli) & set(card.get("stimuli_seen", []))
+            problems += [f"it saw {len(seen)} of the test stimuli"] if seen else []
+        if problems:
+            self.findings.append(Finding(
+                f"sub-{label} with model {path.name}", " and ".join(problems),
+                f"pretrain with 'group --holdout-label {label}' or --leave-one-out, or accept "
+                "marked results with --allow-seen", ExitCode.BAD_DATA,
+                "warning" if self.settings.execution.allow_seen else "error", label,
+            ))
+        return path, card
+
+
+def pretrained_path(output_dir: Path, without: str | None) -> Path:
+    """Give the path of the pretrained model, or of the one that left a participant out."""
+    label = None if without is None else f"without{without}"
+    return derivative_path(output_dir, "pretrained_model", label=label)
+
+
+def write_plan(plan: Plan) -> None:
+    """Write ``plan.json`` and the planned trial tables that the nodes read."""
+    path = plan.work.output_dir / "plan.json"
+    content = plan.to_dict()
+    if not path.is_file() or read_json(path) != content:
+        write_json(path, content)
+    for person in plan.work.people:
+        table = plan.tables[person.label]
+        for run_group, target in person.trials.items():
+            rows = table.loc[table["run_group"] == run_group, list(TRIAL_COLUMNS)]
+            if not target.is_file():
+                save_table(target, rows)

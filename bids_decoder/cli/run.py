@@ -1,0 +1,288 @@
+"""The whole call: plan, run, report, exit code. The only place that exits."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bids_decoder import __version__
+from bids_decoder.cli.parser import Actions, parse_args
+from bids_decoder.config import Settings
+from bids_decoder.errors import BidsDecoderError, ExitCode, FindingsError
+from bids_decoder.files import write_json
+
+if TYPE_CHECKING:
+    from bids_decoder.cli.engine import Outcome
+    from bids_decoder.cli.plan import Plan
+
+LOGGER = logging.getLogger("bids_decoder")
+
+
+class Terminated(BaseException):
+    """The system asked the process to end."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and give its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The command line without the name of the program.
+
+    Returns
+    -------
+    int
+        See :class:`~bids_decoder.errors.ExitCode`.
+    """
+    try:
+        settings, actions = parse_args(argv)
+        _set_up_logging(actions.verbosity)
+        with _termination_raises():
+            code = _run(settings, actions, list(sys.argv[1:] if argv is None else argv))
+    except BidsDecoderError as error:
+        print(f"bids_decoder: {error}", file=sys.stderr)  # noqa: T201
+        code = error.code
+    except (Terminated, KeyboardInterrupt) as stop:
+        _kill_workers()
+        print(  # noqa: T201
+            f"bids_decoder: stopped ({stop or 'interrupted'}); what is finished is kept, run the "
+            "same command again to go on", file=sys.stderr,
+        )
+        sys.stderr.flush()
+        os._exit(int(ExitCode.TRY_AGAIN))
+    except OSError as error:
+        print(f"bids_decoder: {_explain_os_error(error)}", file=sys.stderr)  # noqa: T201
+        code = ExitCode.IO_ERROR
+    return int(code)
+
+
+def _run(settings: Settings, actions: Actions, command: list[str]) -> ExitCode:
+    from bids_decoder.cli.engine import prepare_environment
+    from bids_decoder.cli.resources import with_resources
+
+    settings = with_resources(settings)
+    prepare_environment(settings)
+    if actions.demo is not None:
+        settings = _with_demo(settings)
+    if actions.reports_only or actions.boilerplate_only:
+        return _results_only(settings, actions)
+    from bids_decoder.cli.plan import make_plan
+
+    started = time.monotonic()
+    plan = make_plan(settings, work_dir_of(settings))
+    _print_plan(plan, time.monotonic() - started)
+    if actions.dry_run:
+        return ExitCode.OK
+    return _execute(plan, command)
+
+
+def work_dir_of(settings: Settings) -> Path:
+    """Give the work folder: as asked for, or ``work`` in the output folder."""
+    return settings.execution.work_dir or settings.execution.output_dir / "work"
+
+
+def _execute(plan: Plan, command: list[str]) -> ExitCode:
+    from bids_decoder.bids.description import write_dataset_files
+    from bids_decoder.cli.plan import write_plan
+
+    settings, output_dir = plan.work.settings, plan.work.output_dir
+    findings = write_dataset_files(output_dir, plan.dataset)
+    for finding in findings:
+        LOGGER.warning("%s", finding)
+    if any(finding.severity == "error" for finding in findings):
+        raise FindingsError(findings)
+    log_dir = output_dir / "logs" / _run_name()
+    log_dir.mkdir(parents=True)
+    _log_to_file(log_dir / "bids_decoder.log")
+    settings.to_toml(log_dir / "settings.toml")
+    record = {"command": ["bids_decoder", *command], "version": __version__,
+              "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(log_dir / "run.json", {**record, "timings": []})
+    with ExitStack() as locks:
+        _take_locks(plan, locks)
+        write_plan(plan)
+        outcome = _compute(plan, log_dir)
+    write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
+    reports = _write_reports(plan)
+    return _conclude(plan, outcome, reports, log_dir)
+
+
+def _compute(plan: Plan, log_dir: Path) -> Outcome:
+    from bids_decoder.cli.engine import Outcome, run_workflow
+
+    if plan.is_empty:
+        LOGGER.info("nothing to compute: everything that was asked for is done")
+        return Outcome([])
+    started = time.monotonic()
+    outcome = run_workflow(plan.work, log_dir)
+    busy = sum(timing["seconds"] for timing in outcome.timings)
+    LOGGER.info("computed for %.0f s; the nodes took %.0f s of work",
+                time.monotonic() - started, busy)
+    return outcome
+
+
+def _take_locks(plan: Plan, locks: ExitStack) -> None:
+    from bids_decoder.bids.locks import participant_lock
+
+    for unit in sorted({step.unit for step in plan.steps if step.todo}):
+        locks.enter_context(participant_lock(plan.work.output_dir, unit.removeprefix("sub-")))
+
+
+def _write_reports(plan: Plan) -> list[Path]:
+    people = [person.label for person in plan.work.people]
+    return write_reports(plan.work.output_dir, people, plan.dataset.stimuli_dir)
+
+
+def write_reports(output_dir: Path, people: Sequence[str], stimuli_dir: Path | None) -> list[Path]:
+    """Write the pages of participants, of the group if there is one, and the citation files.
+
+    Parameters
+    ----------
+    output_dir : Path
+    people : sequence of str
+        Labels; those without results are passed over.
+    stimuli_dir : Path or None
+
+    Returns
+    -------
+    list of Path
+        The pages.
+    """
+    from bids_decoder.reports.assemble import build_group_report, build_participant_report
+    from bids_decoder.reports.boilerplate import write_citation
+    from bids_decoder.reports.facts import collect_facts
+
+    pages = [
+        build_participant_report(output_dir, label, stimuli_dir=stimuli_dir)
+        for label in people if (output_dir / f"sub-{label}").is_dir()
+    ]
+    if (output_dir / "group").is_dir():
+        pages.append(build_group_report(output_dir))
+    write_citation(output_dir, collect_facts(output_dir))
+    return pages
+
+
+def _results_only(settings: Settings, actions: Actions) -> ExitCode:
+    """Write reports or methods text again, from what is on disk."""
+    from bids_decoder.reports.boilerplate import write_citation
+    from bids_decoder.reports.facts import collect_facts
+
+    output_dir = settings.execution.output_dir
+    if actions.boilerplate_only:
+        write_citation(output_dir, collect_facts(output_dir))
+        LOGGER.info("methods text: %s", output_dir / "logs" / "CITATION.md")
+        return ExitCode.OK
+    found = sorted(path.name.removeprefix("sub-") for path in output_dir.glob("sub-*")
+                   if path.is_dir())
+    wanted = settings.execution.participant_label or tuple(found)
+    stimuli = settings.trials.stimuli_dir or settings.execution.bids_dir / "stimuli"
+    for page in write_reports(output_dir, wanted, stimuli if stimuli.is_dir() else None):
+        LOGGER.info("report: %s", page)
+    return ExitCode.OK
+
+
+def _conclude(plan: Plan, outcome: Outcome, reports: list[Path], log_dir: Path) -> ExitCode:
+    from bids_decoder.cli.summary import headline
+
+    for failure in outcome.failures:
+        where = f" (details: {failure.crash_file})" if failure.crash_file else ""
+        LOGGER.error("failed: %s\n%s%s", failure.node, failure.message, where)
+    if outcome.failures:
+        LOGGER.error("%d step(s) failed; what is finished is kept. Log: %s",
+                     len(outcome.failures), log_dir)
+        return ExitCode.FAILURE
+    for person in plan.work.people:
+        for line in headline(plan.work.output_dir, person.label, plan.dataset.root):
+            LOGGER.info("%s", line)
+    for page in reports:
+        LOGGER.info("report: %s", page)
+    _remove_work_dir(plan)
+    LOGGER.info("finished successfully")
+    return ExitCode.OK
+
+
+def _remove_work_dir(plan: Plan) -> None:
+    import shutil
+
+    execution = plan.work.settings.execution
+    if execution.work_dir is None or execution.clean_workdir:
+        shutil.rmtree(plan.work.work_dir, ignore_errors=True)
+
+
+def _with_demo(settings: Settings) -> Settings:
+    from bids_decoder.cli.demo import demo_settings
+
+    return demo_settings(settings)
+
+
+def _print_plan(plan: Plan, seconds: float) -> None:
+    from bids_decoder.cli.summary import plan_lines
+
+    for finding in plan.findings:
+        if finding.severity == "warning":
+            LOGGER.warning("%s", finding)
+    for line in plan_lines(plan, seconds):
+        LOGGER.info("%s", line)
+
+
+def _run_name() -> str:
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{uuid.uuid4()}"
+
+
+def _set_up_logging(verbosity: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setLevel({0: logging.INFO, 1: logging.INFO}.get(verbosity, logging.DEBUG))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    LOGGER.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    level = logging.INFO if verbosity else logging.ERROR
+    for name in ("nipype", "nipype.workflow", "nipype.interface"):
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbosity else logging.ERROR)
+
+
+def _log_to_file(path: Path) -> None:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+
+
+@contextlib.contextmanager
+def _termination_raises() -> Iterator[None]:
+    def stop(number: int, _frame: Any) -> None:
+        raise Terminated(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _kill_workers() -> None:
+    import multiprocessing
+
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
+def _explain_os_error(error: OSError) -> str:
+    fix = {28: "free some space, then run the same command again"}.get(
+        error.errno or 0, "check the disk and the permissions, then run the same command again"
+    )
+    return f"{error.filename or 'input/output'}\n    why: {error.strerror or error}\n    fix: {fix}"

@@ -1,0 +1,88 @@
+"""The plan and the result in a few lines for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_decoder.bids.writer import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bids_decoder.cli.plan import Plan
+
+
+def plan_lines(plan: Plan, seconds: float) -> list[str]:
+    """Say what was found, how it is split, what is done and what is left.
+
+    Parameters
+    ----------
+    plan : Plan
+    seconds : float
+        Time that planning took.
+    """
+    resources = plan.work.settings.resources
+    lines = [
+        f"dataset: {plan.dataset.name} ({plan.dataset.source}), "
+        f"{len(plan.dataset.participants)} participant(s); planned in {seconds:.1f} s",
+        f"resources: {resources.nprocs} process(es), {resources.mem_gb:.1f} GB, "
+        f"device {plan.work.device}",
+    ]
+    lines += [f"{d.what}: {d.value} ({d.reason})" for d in plan.decisions]
+    lines += ["plan:"]
+    lines += [
+        f"  {step.unit:<12} {step.stage:<12} {'to do' if step.todo else 'skip ':<6} {step.why}"
+        for step in plan.steps
+    ]
+    return lines
+
+
+def headline(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
+    """Give the main result of a participant, and the overlap with a known truth if there is one.
+
+    Parameters
+    ----------
+    output_dir : Path
+    label : str
+    bids_dir : Path
+        A simulated dataset keeps its truth below ``derivatives/truth``.
+    """
+    tables = sorted((output_dir / f"sub-{label}" / "func").glob("*_desc-decoder_metrics.tsv"))
+    lines = [_main_result(label, read_table(path)) for path in tables]
+    return lines + _overlap_with_truth(output_dir, label, bids_dir)
+
+
+def _main_result(label: str, metrics: pd.DataFrame) -> str:
+    own = metrics[metrics["model"] == "decoder"]
+    names = ["balanced_accuracy", "top1"]
+    picked = own[own["metric"].isin(names)]
+    for column, wanted in (("direction", "b2i"), ("unit", "averaged"), ("similarity", "csls")):
+        if (picked[column] == wanted).any():
+            picked = picked[picked[column] == wanted]
+    row = picked.iloc[-1]
+    kind = ", ".join(
+        str(row[c]) for c in ("direction", "unit", "similarity") if row[c] is not None
+    )
+    return (
+        f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {float(row['value']):.3f}, "
+        f"chance {float(row['chance']):.3f}, 95 % interval {row['ci_low']} to {row['ci_high']}, "
+        f"p = {row['p']}, n = {row['n']}"
+    )
+
+
+def _overlap_with_truth(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
+    folder = bids_dir / "derivatives" / "truth" / f"sub-{label}"
+    truths = sorted(folder.glob("func/*_mask.nii.gz"))
+    masks = sorted((output_dir / f"sub-{label}" / "func").glob("*_label-TROI_mask.nii.gz"))
+    if not truths or not masks:
+        return []
+    import nibabel as nib
+    import numpy as np
+
+    from bids_decoder.evaluation.statistics import dice
+
+    truth = np.asarray(nib.load(truths[0]).dataobj) > 0
+    found = np.asarray(nib.load(masks[0]).dataobj) > 0
+    return [f"sub-{label}: Dice of the selected voxels with the truth = {dice(found, truth):.3f} "
+            f"({int(found.sum())} selected, {int(truth.sum())} true)"]
