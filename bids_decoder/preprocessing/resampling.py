@@ -72,7 +72,7 @@ def resample_series(
     covered = np.ones(len(points), dtype=bool)
     for t, matrix in enumerate(matrices):
         voxels = apply_affine(to_voxels @ matrix, points).T
-        values, inside = interpolate(series[..., t], voxels)
+        values, inside = interpolate(spline_coefficients(series[..., t]), voxels)
         resampled[..., t] = values.reshape(grid.shape)
         covered &= inside
     return resampled, covered.reshape(grid.shape)
@@ -106,17 +106,47 @@ def resample_volume(
     ndarray, grid.shape
         Float32, or the dtype of *volume* when *order* is 0.
     """
-    if points is None:
-        points = grid_points(grid.shape, grid.affine)
     chain = np.linalg.inv(affine) @ (np.eye(4) if matrix is None else matrix)
-    values, _ = interpolate(volume, apply_affine(chain, points).T, order)
-    return values.reshape(grid.shape).astype(volume.dtype if order == 0 else np.float32)
+    coefficients = spline_coefficients(volume, order)
+    result = np.empty(grid.shape, dtype=volume.dtype if order == 0 else np.float32)
+    plane = int(np.prod(grid.shape[1:]))
+    # Plane by plane: the positions of all voxels of a T1w image at once would take gigabytes.
+    for i in range(grid.shape[0]):
+        rows = slice(i * plane, (i + 1) * plane)
+        here = _plane_points(grid, i) if points is None else points[rows]
+        values, _ = interpolate(coefficients, apply_affine(chain, here).T, order)
+        result[i] = values.reshape(grid.shape[1:])
+    return result
+
+
+def _plane_points(grid: Grid, i: int) -> np.ndarray:
+    shift = np.eye(4)
+    shift[0, 3] = i
+    return grid_points((1, *grid.shape[1:]), grid.affine @ shift)
+
+
+def spline_coefficients(volume: np.ndarray, order: int = 3) -> np.ndarray:
+    """Give what :func:`interpolate` reads: B-spline coefficients, float32, same shape."""
+    coefficients = volume.astype(np.float32)
+    if order > 1:
+        for axis in (axis for axis in range(3) if volume.shape[axis] > 1):
+            coefficients = ndimage.spline_filter1d(
+                coefficients, order, axis, output=np.float32, mode="mirror"
+            )
+    return coefficients
 
 
 def interpolate(
-    volume: np.ndarray, voxels: np.ndarray, order: int = 3
+    coefficients: np.ndarray, voxels: np.ndarray, order: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read *volume* at voxel positions, shape (3, n_points).
+    """Read a volume at voxel positions, shape (3, n_points).
+
+    Parameters
+    ----------
+    coefficients : ndarray of float32, shape (i, j, k)
+        From :func:`spline_coefficients` with the same *order*.
+    voxels : ndarray, shape (3, n_points)
+    order : int
 
     Returns
     -------
@@ -125,14 +155,8 @@ def interpolate(
     inside : ndarray of bool, shape (n_points,)
         Within the volume, its outer half voxel included.
     """
-    coefficients = volume.astype(np.float32)
-    if order > 1:
-        for axis in (axis for axis in range(3) if volume.shape[axis] > 1):
-            coefficients = ndimage.spline_filter1d(
-                coefficients, order, axis, output=np.float32, mode="mirror"
-            )
     # Along an axis with one slice the position is exact, and a spline needs no neighbours.
-    size = np.array(volume.shape)[:, None]
+    size = np.array(coefficients.shape)[:, None]
     inside = ((voxels >= -0.5 - 1e-6) & (voxels <= size - 0.5 + 1e-6)).all(axis=0)
     places = np.where(size > 1, voxels, 0.0)[:, inside]
     values = np.zeros(voxels.shape[1], dtype=np.float32)

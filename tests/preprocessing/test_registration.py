@@ -41,7 +41,7 @@ def inner_points(picture):
     return grid_points(picture.volume.shape, picture.affine)[picture.mask.ravel()][::9]
 
 
-@pytest.mark.parametrize(("mm", "degrees"), [(0, 0), (20, 20), (20, -20)])
+@pytest.mark.parametrize(("mm", "degrees"), [(20, 20), (20, -20)])
 def test_bold_to_t1w_from_afar(head, mm, degrees):
     bold, _ = bold_picture(head)
     away = rigid_matrix(np.r_[mm, -mm, mm, np.radians([degrees, degrees, -degrees])], np.zeros(3))
@@ -64,7 +64,7 @@ def test_bold_to_t1w_on_other_grids(head, kind):
 
 
 def test_bias_field_is_removed_before_alignment(head):
-    shape, affine = (43, 48, 31), np.diag([4.5, 4.5, 4.0, 1.0])
+    shape, affine = (38, 43, 25), np.diag([5.0, 5.0, 5.0, 1.0])
     affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) - 1) / 2
     biased, _ = bold_picture(head, bias=True, shape=shape, affine=affine)
     t1w = Picture(head.intensity(T1W_LEVELS), head.affine, head.brain > 0.5)
