@@ -143,8 +143,7 @@ def registration_picture(results: Results) -> Picture | None:
         return None
     t1w = Underlay(load(anatomy[0]), matrix, "the T1w image")
     outline, what = _outline_source(results, bold)
-    shape = np.asanyarray(bold.dataobj) > 0
-    numbers = choose_slices(shape, _COLUMNS)
+    numbers = choose_slices(_bright(bold) > 0, _COLUMNS)
     rows = [
         cut(bold, numbers, Underlay(bold, np.eye(4), "the BOLD reference")),
         cut(bold, numbers, t1w),
@@ -171,9 +170,13 @@ def _outline_source(results: Results, bold: nib.Nifti1Image) -> tuple[Underlay, 
     masks = results.files("bold_mask") + results.files("glm_mask")
     if masks:
         return Underlay(load(masks[0]), np.eye(4), ""), "the brain mask of the BOLD run"
-    data = np.asanyarray(bold.dataobj)
-    bright = nib.Nifti1Image((data > np.percentile(data, 60)).astype(np.float32), bold.affine)
+    bright = nib.Nifti1Image(_bright(bold), bold.affine)
     return Underlay(bright, np.eye(4), ""), "the bright part of the BOLD reference"
+
+
+def _bright(bold: nib.Nifti1Image) -> np.ndarray:
+    data = np.asanyarray(bold.dataobj, dtype=np.float32)
+    return (data > 0.3 * np.percentile(data, 98)).astype(np.float32)
 
 
 def _map_picture(

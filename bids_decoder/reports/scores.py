@@ -272,7 +272,7 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
     direction = f", {words(row['direction'])}" if row["direction"] else ""
     unit = f", {words(row['unit'])}" if row["unit"] else ""
     text = (
-        f"On {number} the decoder “{comparison.model}” {verb}{pool} with a {words(metric)} of "
+        f"On {number} the decoder {verb}{pool} with a {words(metric)} of "
         f"{show(row['value'], metric)}{direction}{unit} (chance {show(row['chance'], metric)}; "
         f"95 % interval {show(row['ci_low'], metric)} to {show(row['ci_high'], metric)}; "
         f"permutation p = {show_p(row['p'])})."
@@ -291,7 +291,7 @@ def say_baseline(comparison: Comparison) -> str:
         return (
             f"The deep model does not beat its best baseline: {numbers} for “{best['model']}” on "
             "the same "
-            "trials. The simpler model is the better choice here."
+            "trials. The simpler model is the better choice on these data."
         )
     caution = (
         ""

@@ -150,14 +150,14 @@ def troi_section(results: Results) -> Section:
     for path in paths:
         sidecar = sidecar_path(path)
         if sidecar.exists():
-            blocks.append(_card_table(read_json(sidecar), "How the voxels were chosen"))
+            card = read_json(sidecar)
+            blocks.append(_card_table(card, "How the voxels were chosen"))
+            if card.get("TrainingTrialsOnly"):
+                blocks.append(Text("No test trial took part in choosing them.", "good"))
     pictures = troi_pictures(results)
     blocks += [Figure(p) for p in pictures]
     if not any(p.name.startswith("troimask") for p in pictures):
         blocks.append(absent("The mask", why_no_map(results)))
-    blocks.append(
-        Text("Voxels are chosen on training trials only; no test trial takes part in it.")
-    )
     return Section("troi", "TROI", blocks)
 
 
@@ -279,7 +279,7 @@ def _count(value: float) -> str:
 def _predictions(results: Results, stimuli_dir: Path | None) -> list[Block]:
     table = results.table("predictions")
     if table is None:
-        return [absent("Single trials", "no predictions table is on disk.")]
+        return [absent("The list of single-trial predictions", "no predictions table is on disk.")]
     blocks: list[Block] = []
     decoded = table.get("predicted_label", pd.Series(None, table.index, dtype=object))
     known = table["label"].notna() & decoded.notna() if "label" in table else decoded.notna()

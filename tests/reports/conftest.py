@@ -186,6 +186,7 @@ class Tree:
             "budget": 100,
             "n_voxels": int(troi.sum()),
             "seed": 7,
+            "TrainingTrialsOnly": True,
             "notes": ["budget chosen by inner cross-validation over runs"],
         }
         save_nifti(self.path("troi_mask", sub=person, task="see"), troi, AFFINE, metadata=card)
