@@ -18,6 +18,7 @@ NATIVE = (None, "func", "boldref")
 """Values of ``space`` that mean the grid of the BOLD runs."""
 
 _FINE_MM = 1.2
+_SLIVER = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +143,7 @@ def slice_axis(shape: tuple[int, ...]) -> int:
 
 
 def choose_slices(mask: np.ndarray, n_slices: int) -> np.ndarray:
-    """Choose slices that show a mask: evenly spread over the slices that it touches.
+    """Choose slices that show a mask: evenly spread over those that hold some of it.
 
     Parameters
     ----------
@@ -153,11 +154,13 @@ def choose_slices(mask: np.ndarray, n_slices: int) -> np.ndarray:
     Returns
     -------
     ndarray of int
-        Slice numbers along :func:`slice_axis`, rising; empty for an empty mask.
+        Slice numbers along :func:`slice_axis`, rising; empty for an empty mask. Slices with less
+        than a twentieth of the fullest one are left out.
     """
     axis = slice_axis(mask.shape)
     others = tuple(a for a in range(3) if a != axis)
-    touched = np.flatnonzero(mask.any(axis=others))
+    counts = mask.sum(axis=others)
+    touched = np.flatnonzero((counts > 0) & (counts >= _SLIVER * counts.max()))
     picked = np.linspace(0, len(touched) - 1, min(n_slices, len(touched))).round().astype(int)
     return touched[picked]
 
