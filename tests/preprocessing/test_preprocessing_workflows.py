@@ -22,6 +22,8 @@ from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import file_digest
+from bids_decoder.interfaces.preprocessing import AverageT1w
+from bids_decoder.preprocessing.geometry import rigid_matrix
 from bids_decoder.workflows.anat import init_anat_wf
 from bids_decoder.workflows.bold import init_bold_wf
 
@@ -206,3 +208,22 @@ def test_one_real_slice_in_two_runs(tmp_path):
     mask = np.asarray(nib.load(func_file(files, "desc-brain_mask.nii.gz", "02")).dataobj)
     assert mask.shape == (40, 20, 1)
     assert 450 < mask.sum() < 620
+
+
+def test_several_t1w_are_aligned_and_averaged(small_head, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    clean = small_head.intensity(T1W_LEVELS) * 1000
+    away = rigid_matrix(np.r_[9.0, -7.0, 5.0, np.radians([5, -4, 6])], np.zeros(3))
+    files = [
+        save_nifti(tmp_path / f"{i}.nii.gz",
+                   np.clip(clean + 60 * rng.standard_normal(clean.shape), 0, None),
+                   matrix @ small_head.affine)
+        for i, matrix in enumerate((np.eye(4), away))
+    ]
+    node = AverageT1w(in_files=[str(path) for path in files])
+    image = nib.load(node.run(cwd=str(tmp_path)).outputs.out_file)
+    np.testing.assert_allclose(image.affine, small_head.affine, atol=1e-5)
+    white = small_head.shares[..., 3] > 0.95
+    single = nib.load(files[0]).get_fdata()[white].std()
+    assert image.get_fdata()[white].std() < 0.85 * single

@@ -50,14 +50,11 @@ def test_bold_to_t1w_from_afar(head, mm, degrees):
     assert displacement(found, away, inner_points(bold)) < 0.5
 
 
-@pytest.mark.parametrize("kind", ["flipped", "oblique"])
-def test_bold_to_t1w_on_other_grids(head, kind):
-    shape, affine = EPI_SHAPE, EPI_AFFINE.copy()
-    if kind == "flipped":
-        affine[0] *= -1
-    else:
-        affine = rigid_matrix(np.array([4, 5, 3, 0.3, 0.1, 0.2]), np.zeros(3)) @ affine
-    bold, _ = bold_picture(head, shape=shape, affine=affine)
+def test_bold_to_t1w_on_a_flipped_oblique_grid(head):
+    affine = EPI_AFFINE.copy()
+    affine[0] *= -1
+    affine = rigid_matrix(np.array([4, 5, 3, 0.3, 0.1, 0.2]), np.zeros(3)) @ affine
+    bold, _ = bold_picture(head, affine=affine)
     t1w = Picture(head.intensity(T1W_LEVELS), head.affine, head.brain > 0.5)
     found = registration.register_rigid(bold, t1w)
     assert displacement(found, np.eye(4), inner_points(bold)) < 0.5

@@ -16,6 +16,9 @@ def test_packaged_template_is_a_brain():
 def test_missing_template_says_how_to_fetch_it(monkeypatch):
     from templateflow import api
 
+    asked = api.ls("MNI152NLin2009cAsym", resolution=1, suffix="T1w", desc=None, atlas=None,
+                   extension=".nii.gz")
+    assert [path.name for path in asked] == ["tpl-MNI152NLin2009cAsym_res-01_T1w.nii.gz"]
     monkeypatch.setattr(api, "ls", lambda *args, **kwargs: [])
     with pytest.raises(MissingInputError) as caught:
         load_template(OutputSpace("MNI152NLin2009cAsym", 1))
