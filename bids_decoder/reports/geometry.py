@@ -233,4 +233,6 @@ class _Sampler:
         points[..., across], points[..., up] = columns[None, :], rows[:, None]
         points[..., axis] = number
         voxels = nib.affines.apply_affine(self._to_voxels @ image.affine, points)
-        return ndimage.map_coordinates(self._data, np.moveaxis(voxels, -1, 0), order=1, cval=0.0)
+        places = np.moveaxis(voxels, -1, 0)
+        # Not "constant": that is black for a first slice that rounding puts at -1e-16.
+        return ndimage.map_coordinates(self._data, places, order=1, mode="grid-constant")

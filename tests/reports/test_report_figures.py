@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import AFFINE, SHAPE
+from scipy.spatial.transform import Rotation
 
 from bids_decoder.reports.figures import render
 from bids_decoder.reports.figures_decoding import (
@@ -43,7 +44,7 @@ def test_transform_takes_bold_points_to_t1w_points(tree):
     np.testing.assert_allclose(matrix @ [1.0, 2.0, 3.0, 1.0], [6.0, 2.0, 3.0, 1.0], atol=1e-12)
 
 
-def test_underlay_is_sampled_at_the_right_place(rng=None):
+def test_underlay_is_sampled_at_the_right_place():
     # One bright block of the anatomy; the map's voxel over it must be the bright one.
     anatomy = np.zeros((40, 48, 20), np.float32)
     anatomy[20:22, 10:12, 8:10] = 1
@@ -59,6 +60,17 @@ def test_underlay_is_sampled_at_the_right_place(rng=None):
     assert column / plane.shape[1] * SHAPE[0] == pytest.approx(10.3, abs=0.4)
     assert row / plane.shape[0] * SHAPE[1] == pytest.approx(5.3, abs=0.4)
     assert cut(image, np.array([7]), under)[0].under.max() == 0
+
+
+@pytest.mark.parametrize("n_slices", [1, 10])
+def test_first_slice_of_an_oblique_grid_is_not_black(n_slices):
+    affine = AFFINE.copy()
+    affine[:3, :3] = Rotation.from_euler("xyz", [7, -11, 5], degrees=True).as_matrix() * 3.1
+    values = np.random.default_rng(1).uniform(1, 2, (20, 24, n_slices)).astype(np.float32)
+    image = nib.Nifti1Image(values, affine)
+    (first,) = cut(image, np.array([0]), Underlay(image, np.eye(4), "itself"))
+    inner = first.under[3:-3, 3:-3]
+    assert (inner > 0).mean() > 0.95
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((40, 20, 1), 2), ((2, 60, 60), 0), ((64, 64, 35), 2)])
