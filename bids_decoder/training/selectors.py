@@ -105,15 +105,54 @@ def check_selector(name: str) -> None:
                          f"use one of: {', '.join(SELECTORS)}")
 
 
+def shrink_scores(scores: np.ndarray, n_trials: int) -> np.ndarray:
+    """Shrink correlations towards their mean by as much as chance explains their spread.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_voxels,)
+        Cross-validated correlations.
+    n_trials : int
+        Trials behind each; under the null their variance is about ``1 / (n_trials - 1)``.
+
+    Returns
+    -------
+    ndarray, shape (n_voxels,)
+        Posterior means under a normal prior over voxels (empirical Bayes). With little data
+        all voxels become alike.
+    """
+    spread = float(np.var(scores))
+    trust = np.clip(1 - 1 / max(n_trials - 1, 1) / max(spread, 1e-12), 0, 1)
+    return scores.mean() + trust * (scores - scores.mean())
+
+
 def soft_weights(scores: np.ndarray) -> np.ndarray:
-    """Turn cross-validated encoding correlations into prior scales: the positive part."""
-    return np.maximum(scores, 0).astype(np.float32)
+    """Turn shrunken encoding correlations into prior scales: the positive part, or all alike."""
+    weights = np.maximum(scores, 0).astype(np.float32)
+    return weights if weights.any() else np.ones_like(weights)
+
+
+def encoding_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
+    """Give prior scales from cross-validated encoding scores of training trials.
+
+    Parameters
+    ----------
+    person : Person
+    wanted : ndarray, shape (n_trials, n_latents)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_voxels,)
+    """
+    scores = encoding_scores(person.betas, wanted, person.run_groups)
+    return soft_weights(shrink_scores(scores, len(wanted)))
 
 
 def voxel_scores(task: SelectionTask) -> np.ndarray:
-    """Cross-validated encoding correlation of each voxel, low-pass filtered."""
+    """Cross-validated encoding correlation of each voxel, shrunken, then low-pass filtered."""
     person = task.person
     scores = encoding_scores(person.betas, task.wanted, person.run_groups)
+    scores = shrink_scores(scores, len(task.wanted))
     return smooth_within(scores, person.grid, task.fwhm_mm).astype(np.float32)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from bids_decoder.config import Network
-from bids_decoder.evaluation.encoding import encoding_scores
 from bids_decoder.evaluation.splits import assert_no_test
 from bids_decoder.models.networks import Trunk
 from bids_decoder.models.store import Model
@@ -25,10 +24,18 @@ from bids_decoder.training.pretrain import (
     collect_latents,
     pretrain_trunk,
 )
-from bids_decoder.training.selectors import Selection, SelectionTask, select_voxels, soft_weights
+from bids_decoder.training.selectors import (
+    Selection,
+    SelectionTask,
+    encoding_weights,
+    select_voxels,
+)
 from bids_decoder.trials import Person, Targets
 
 MAX_COMPONENTS = 256
+
+MIN_RUNS_FOR_OWN_TRUNK = 4
+"""A person alone with fewer training runs gets the closed-form decoder, an untrained trunk."""
 
 
 class TroiDecoder(Decoder):
@@ -134,9 +141,7 @@ def voxel_weighting(name: str) -> VoxelWeighting:
     """Give the voxel weighting of the source people: ``encoding`` scores or ``all`` alike."""
     if name == "all":
         return lambda person, wanted: None
-    return lambda person, wanted: soft_weights(
-        encoding_scores(person.betas, wanted, person.run_groups)
-    )
+    return encoding_weights
 
 
 def _adaptation(
@@ -160,6 +165,9 @@ def _shared(
     latents = collect_latents(
         [person], vectors, voxel_weighting(context.network.source_voxels), context.seed
     )
+    if len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
+        trunk = build_trunk(vectors.shape[1], context.network, context.seed)
+        return space, SharedModel(trunk.eval(), LatentScale.of(latents), vectors, is_category)
     trunk, scale, _ = pretrain_trunk(
         latents, vectors, is_category, context.network, seed=context.seed, device=context.device
     )
