@@ -32,7 +32,7 @@ DESCRIPTIONS: dict[str, str] = {
 """Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
 
 IGNORED = (
-    "*.html", "plan.json", "logs", "group", "model", "figures",
+    "*.html", "plan.json", "logs", "group", "model", "figures", "work",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_predictions.*", "*_metrics.*",
     "*_learning.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*", "*_desc-reconstruction*",
 )

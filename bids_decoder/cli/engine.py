@@ -21,6 +21,16 @@ _THREAD_VARIABLES = (
 )
 
 
+_NIPYPE_CONFIG = """[logging]
+workflow_level = WARNING
+utils_level = WARNING
+interface_level = WARNING
+
+[execution]
+check_version = false
+"""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How the workflow ended.
@@ -53,8 +63,19 @@ class Failure:
     crash_file: Path | None
 
 
-def prepare_environment(settings: Settings) -> None:
-    """Set what libraries and worker processes read when they start. Call before importing them."""
+def prepare_environment(settings: Settings, work_dir: Path) -> None:
+    """Set what libraries and worker processes read when they start. Call before importing them.
+
+    Caches and configuration of libraries go below the work folder: the home folder may not be
+    writable, and a file that happens to lie there must not change what a run does.
+    """
+    home = work_dir / "home"
+    (home / "nipype").mkdir(parents=True, exist_ok=True)
+    (home / "nipype" / "nipype.cfg").write_text(_NIPYPE_CONFIG, encoding="utf-8")
+    for name, folder in (("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
+                         ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
+        os.environ[name] = str(home / folder)
+    os.environ.setdefault("TEMPLATEFLOW_HOME", str(home / "templateflow"))
     threads = str(settings.resources.omp_nthreads)
     os.environ.update({name: threads for name in _THREAD_VARIABLES})
     os.environ.update({
@@ -89,7 +110,7 @@ def run_workflow(work: Work, log_dir: Path) -> Outcome:
     workflow = init_bids_decoder_wf(work)
     if settings.execution.write_graph:
         _write_graph(workflow, log_dir)
-    node_log = NodeLog()
+    node_log = NodeLog(len(workflow.list_node_names()))
     try:
         workflow.run(plugin=_plugin(settings.resources, node_log))
     except BidsDecoderError:
@@ -105,22 +126,15 @@ def run_workflow(work: Work, log_dir: Path) -> Outcome:
 
 def _configure_nipype(log_dir: Path, settings: Settings) -> None:
     from nipype import config
-    from nipype import logging as nipype_logging
 
     config.update_config({
         "execution": {
             "crashdump_dir": str(log_dir), "crashfile_format": "txt",
             "hash_method": "timestamp", "poll_sleep_duration": 0.05, "check_version": False,
             "stop_on_first_crash": settings.execution.stop_on_first_crash,
-            "remove_unnecessary_outputs": False, "stop_on_first_rerun": False,
+            "remove_unnecessary_outputs": False,
         },
-        "logging": {"workflow_level": "INFO", "interface_level": "INFO"},
     })
-    nipype_logging.update_logging(config)
-    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
 
 
 def _plugin(resources: Resources, node_log: Any) -> Any:
@@ -133,8 +147,8 @@ def _plugin(resources: Resources, node_log: Any) -> Any:
     if resources.nprocs == 1:
         return LinearPlugin(plugin_args={"status_callback": node_log})
     return WorkerPoolPlugin(plugin_args={
-        "n_procs": resources.nprocs, "memory_gb": resources.mem_gb, "mp_context": "spawn",
-        "raise_insufficient": False, "status_callback": node_log,
+        "n_procs": resources.nprocs, "memory_gb": resources.mem_gb, "raise_insufficient": False,
+        "status_callback": node_log,
     })
 
 

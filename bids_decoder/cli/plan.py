@@ -106,8 +106,6 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
         With all problems at once.
     """
     places = check_places(settings)
-    if any(f.severity == "error" for f in places):
-        raise FindingsError(places)
     dataset = collect_dataset(settings)
     build = build_dataset_trials(dataset, settings)
     split, decisions, split_findings = choose_split(

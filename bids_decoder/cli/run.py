@@ -72,19 +72,31 @@ def _run(settings: Settings, actions: Actions, command: list[str]) -> ExitCode:
     from bids_decoder.cli.resources import with_resources
 
     settings = with_resources(settings)
-    prepare_environment(settings)
-    if actions.demo is not None:
-        settings = _with_demo(settings)
     if actions.reports_only or actions.boilerplate_only:
         return _results_only(settings, actions)
+    _check_writable(settings)
+    prepare_environment(settings, work_dir_of(settings))
+    if actions.demo is not None:
+        settings = _with_demo(settings)
     from bids_decoder.cli.plan import make_plan
+
+    _quiet_libraries(actions.verbosity)
 
     started = time.monotonic()
     plan = make_plan(settings, work_dir_of(settings))
     _print_plan(plan, time.monotonic() - started)
     if actions.dry_run:
+        _remove_work_dir(plan)
         return ExitCode.OK
     return _execute(plan, command)
+
+
+def _check_writable(settings: Settings) -> None:
+    from bids_decoder.bids.preflight import check_places
+
+    findings = check_places(settings)
+    if any(finding.severity == "error" for finding in findings):
+        raise FindingsError(findings)
 
 
 def work_dir_of(settings: Settings) -> Path:
@@ -141,6 +153,10 @@ def _take_locks(plan: Plan, locks: ExitStack) -> None:
 
 def _write_reports(plan: Plan) -> list[Path]:
     people = [person.label for person in plan.work.people]
+    output_dir = plan.work.output_dir
+    present = [output_dir / f"sub-{label}.html" for label in people]
+    if plan.is_empty and all(page.is_file() for page in present):
+        return present
     return write_reports(plan.work.output_dir, people, plan.dataset.stimuli_dir)
 
 
@@ -241,18 +257,18 @@ def _run_name() -> str:
 
 
 def _set_up_logging(verbosity: int) -> None:
+    """Show what the program says; with -v also Nipype, with -vv also what only helps to debug."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    handler.setLevel({0: logging.INFO, 1: logging.INFO}.get(verbosity, logging.DEBUG))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    logging.getLogger().handlers[:] = [handler]
     LOGGER.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
-    level = logging.INFO if verbosity else logging.ERROR
-    for name in ("nipype", "nipype.workflow", "nipype.interface"):
-        logging.getLogger(name).setLevel(level)
-    logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbosity else logging.ERROR)
+
+
+def _quiet_libraries(verbosity: int) -> None:
+    """Set the levels of libraries after Nipype was imported, which sets its own."""
+    from bids_decoder.workflows.plugin import configure_logging
+
+    configure_logging(LOGGER.level, logging.INFO if verbosity else logging.ERROR)
 
 
 def _log_to_file(path: Path) -> None:

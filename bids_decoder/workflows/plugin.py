@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
+import os
+import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from bids_decoder.errors import BidsDecoderError, ExitCode
+
+LOGGER = logging.getLogger("bids_decoder")
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def configure_logging(level: int, nipype_level: int) -> None:
+    """Send log lines of this process to standard error.
+
+    Parameters
+    ----------
+    level : int
+        For the program itself.
+    nipype_level : int
+        For Nipype and for warnings of libraries.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    LOGGER.setLevel(level)
+    logging.captureWarnings(True)
+    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils", "py.warnings"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(nipype_level)
+
+
+def _start_worker(folder: str, level: int, nipype_level: int) -> None:
+    os.chdir(folder)
+    configure_logging(level, nipype_level)
 
 
 class WorkerPoolPlugin(MultiProcPlugin):
@@ -19,6 +55,16 @@ class WorkerPoolPlugin(MultiProcPlugin):
     """
 
     _broken: BaseException | None = None
+
+    def __init__(self, plugin_args: dict[str, Any]) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self.pool.shutdown(wait=False)
+        levels = (LOGGER.level, logging.getLogger("nipype").level)
+        # Spawned, not forked: a forked child inherits locks of threads that it does not have.
+        self.pool = ProcessPoolExecutor(
+            max_workers=self.processors, initializer=_start_worker,
+            initargs=(self._cwd, *levels), mp_context=multiprocessing.get_context("spawn"),
+        )
 
     def _async_callback(self, args: Future[Any]) -> None:
         error = args.exception()
@@ -42,19 +88,33 @@ class WorkerPoolPlugin(MultiProcPlugin):
 class NodeLog:
     """Status callback for a plugin: start, end and failure of every node."""
 
+    n_nodes: int
     timings: list[dict[str, Any]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    _started: dict[str, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+    _last_line: float = field(default_factory=time.monotonic)
 
     def __call__(self, node: Any, status: str) -> None:
         """Take note of one change of status."""
         name = node.fullname
-        if status == "start":
-            self._started[name] = time.monotonic()
-        elif status == "exception":
+        if status == "exception":
             self.failed.append(name)
         elif status == "end":
             self.timings.append(self._timing(node, name))
+            self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        """Say that a stage is done, or now and then how many steps are."""
+        now, done = time.monotonic(), len(self.timings)
+        _, person = _stage_and_person(name)
+        leaf = name.rsplit(".", 1)[-1]
+        if leaf.startswith("mark_"):
+            unit = f"sub-{person}" if person else "group"
+            LOGGER.info("%s: %s done", unit, leaf.removeprefix("mark_"))
+        elif now - self._last_line > SECONDS_BETWEEN_LINES:
+            left = (now - self._began) / done * (self.n_nodes - done)
+            LOGGER.info("%d of %d steps done, about %.0f s left", done, self.n_nodes, left)
+            self._last_line = now
 
     def _timing(self, node: Any, name: str) -> dict[str, Any]:
         runtime = getattr(node.result, "runtime", None)
