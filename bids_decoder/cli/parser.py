@@ -632,7 +632,8 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     _option(
         group, "--troi", dest="troi.selector", metavar="NAME",
         type=_registered("training.selectors:SELECTORS"),
-        help="how voxels are selected: troi-budget, encoding, soft, random, all",
+        help="how voxels are selected: troi-budget, encoding, soft, random, all, paper, "
+        "paper-guarded, group-lasso, hard-concrete, univariate, ridge-norm",
     )
     _option(
         group, "--budget", dest="troi.*", type=_budget, metavar="SIZE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -116,6 +117,19 @@ class InputLayer(nn.Module):
         """Map betas (n, n_voxels) to latents (n, n_latents)."""
         return betas @ self.weight + self.bias
 
+    @property
+    def per_voxel(self) -> tuple[nn.Parameter, ...]:
+        """Parameters whose first axis is voxels; they are cut when voxels drop out."""
+        return (self.weight,)
+
+    def importance(self) -> Tensor:
+        """Contribution of each voxel left, the norm of its row of the weights."""
+        return self.weight.norm(dim=1).detach()
+
+    def folded_weight(self) -> Tensor:
+        """Weights as a plain linear layer has them, shape (n_voxels left, n_latents)."""
+        return self.weight.detach()
+
 
 class GatedInputLayer(InputLayer):
     """An input layer with one gate per voxel, made smaller as voxels drop out.
@@ -138,6 +152,11 @@ class GatedInputLayer(InputLayer):
         """Map betas (n, n_voxels left) to latents."""
         return (betas * self.gate) @ self.weight + self.bias
 
+    @property
+    def per_voxel(self) -> tuple[nn.Parameter, ...]:
+        """Weights and gates; see :class:`InputLayer`."""
+        return self.weight, self.gate
+
     def importance(self) -> Tensor:
         """Contribution of each voxel left, ``|gate| * ||row of weight||``.
 
@@ -148,3 +167,44 @@ class GatedInputLayer(InputLayer):
     def folded_weight(self) -> Tensor:
         """Weights with the gates multiplied in, shape (n_voxels left, n_latents)."""
         return (self.gate[:, None] * self.weight).detach()
+
+
+class HardConcreteInputLayer(GatedInputLayer):
+    """An input layer whose gates are drawn at each training step and can be exactly 0 or 1.
+
+    ``gate`` holds the location of each gate's hard-concrete distribution. In evaluation mode a
+    gate has its median.
+
+    References
+    ----------
+    Louizos, Welling and Kingma 2018, Learning sparse neural networks through L0
+    regularization, arXiv 1712.01312 (temperature 2/3, stretched to -0.1 ... 1.1).
+    """
+
+    temperature = 2 / 3
+    low, high = -0.1, 1.1
+
+    def forward(self, betas: Tensor) -> Tensor:
+        """Map betas (n, n_voxels left) to latents."""
+        return (betas * self._gates()) @ self.weight + self.bias
+
+    def _gates(self) -> Tensor:
+        location = self.gate
+        if self.training:
+            share = torch.rand_like(location).clamp(1e-6, 1 - 1e-6)
+            location = (location + share.logit()) / self.temperature
+        return (location.sigmoid() * (self.high - self.low) + self.low).clamp(0, 1)
+
+    def chance_open(self) -> Tensor:
+        """Probability that each gate is not exactly zero, shape (n_voxels left,)."""
+        shift = self.temperature * math.log(-self.low / self.high)
+        return (self.gate - shift).sigmoid()
+
+    def importance(self) -> Tensor:
+        """Probability that the gate is open; gates are bounded, so that it is identifiable."""
+        return self.chance_open().detach()
+
+    def folded_weight(self) -> Tensor:
+        """Weights with the median gates multiplied in."""
+        stretched = self.gate.sigmoid() * (self.high - self.low) + self.low
+        return (stretched.clamp(0, 1)[:, None] * self.weight).detach()

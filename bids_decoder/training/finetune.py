@@ -5,6 +5,7 @@ The trunk is frozen in both. Both start from the closed-form input layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from bids_decoder.config import Network
 from bids_decoder.evaluation.splits import inner_folds
-from bids_decoder.models.networks import GatedInputLayer, InputLayer, Trunk
+from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.input_layer import InputFit, fit_input_layer
+from bids_decoder.training.learners import GateLearner, fresh_weight
 from bids_decoder.training.loop import (
     History,
-    ParameterGroup,
     Schedule,
     make_fabric,
     shuffled_batches,
@@ -28,9 +29,6 @@ from bids_decoder.training.loop import (
 from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.training.smoothing import smooth_within
 from bids_decoder.trials import Person
-
-GATE_RATE_FACTOR = 30.0
-"""Gates move faster than weights: 1e-2 where the weights have 3e-4."""
 
 DEFAULT_EPOCHS = 30
 
@@ -109,18 +107,24 @@ class Adaptation:
         self.wanted = shared.vectors[person.target_rows]
 
     def learn_gates(
-        self, voxel_weights: np.ndarray, budgets: list[int], fwhm_mm: float
+        self,
+        voxel_weights: np.ndarray,
+        budgets: list[int],
+        fwhm_mm: float,
+        learner: GateLearner | None = None,
     ) -> LearnedGates:
-        """Learn one gate per voxel while the number of voxels shrinks (TROI stage 1).
+        """Learn which voxels matter while their number shrinks (TROI stage 1).
 
         Parameters
         ----------
         voxel_weights : ndarray, shape (n_voxels,)
             Prior scale; voxels with zero never take part.
         budgets : list of int
-            Voxels that stay after each epoch.
+            Voxels wanted after each epoch.
         fwhm_mm : float
             Low-pass filter on the importance before voxels are judged.
+        learner : GateLearner, optional
+            What is trained and what stays; by default one gate per voxel.
 
         Returns
         -------
@@ -128,39 +132,54 @@ class Adaptation:
 
         Notes
         -----
-        After Wang et al. 2025 (TROI, arXiv 2502.00412), with three changes: the budget follows
-        a geometric schedule instead of a threshold on L1-shrunken weights (which collapses
-        under Adam), the importance is gate times row norm (they are not identifiable apart),
-        and the layer is physically made smaller after each epoch.
+        After Wang et al. 2025 (TROI, arXiv 2502.00412). The layer is physically made smaller
+        after each epoch.
         """
-        person = self.person
-        fit = fit_input_layer(person.betas, self.wanted, person.run_groups, voxel_weights)
+        person, learner = self.person, learner or GateLearner()
         kept = np.flatnonzero(voxel_weights)
-        layer = self._gated(fit, kept)
+        layer = self._first_layer(learner, voxel_weights, kept)
         data = self._tensors(person.betas[:, kept], person.target_rows)
         score = np.zeros(len(voxel_weights), dtype=np.float32)
         history: list[dict[str, float]] = []
 
-        def shrink(epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        def judge(epoch: int, optimizer: torch.optim.Optimizer) -> bool:
             nonlocal kept
             importance = np.zeros(len(voxel_weights))
-            importance[kept] = layer.importance().cpu().numpy()
+            importance[kept] = learner.importance(layer).cpu().numpy()
             smooth = smooth_within(importance, person.grid, fwhm_mm)
             # Survivors rank above all that went before.
             score[kept] = epoch + smooth[kept] / max(smooth.max(), 1e-12)
-            order = np.argsort(-smooth[kept], kind="stable")[: budgets[epoch]]
-            keep = torch.from_numpy(np.sort(order)).to(self.fabric.device)
-            kept = kept[np.sort(order)]
-            _compact(layer, optimizer, keep)
-            data["betas"] = data["betas"][:, keep]
-            history.append({"epoch": epoch + 1, "n_voxels": len(kept)})
+            stay = learner.stays(smooth[kept], budgets[epoch])
+            history.append({"epoch": epoch + 1, "n_voxels": len(stay)})
+            if 0 < len(stay) < len(kept):
+                keep = torch.from_numpy(stay).to(self.fabric.device)
+                kept = kept[stay]
+                _compact(layer, optimizer, keep)
+                data["betas"] = data["betas"][:, keep]
+            return learner.ends(len(stay), budgets[epoch])
 
-        losses = self._train(layer, data, len(budgets), fit.n_trials, after_epoch=shrink)
+        losses = self._train(
+            layer, data, len(budgets), len(person.betas), groups=learner.groups(layer),
+            penalty=lambda epoch: learner.penalty(layer, budgets[epoch]),
+            after_step=lambda epoch: learner.after_step(layer, budgets[epoch]),
+            after_epoch=judge,
+        )
         for entry, loss in zip(history, losses.loss, strict=True):
             entry["loss"] = loss
-        weight = np.zeros_like(fit.weight)
+        weight = np.zeros((len(voxel_weights), layer.weight.shape[1]), dtype=np.float32)
         weight[kept] = layer.folded_weight().cpu().numpy()
         return LearnedGates(kept, score, weight * self.shared.scale.latent_sd, history)
+
+    def _first_layer(
+        self, learner: GateLearner, voxel_weights: np.ndarray, kept: np.ndarray
+    ) -> InputLayer:
+        person, scale = self.person, self.shared.scale.latent_sd
+        if learner.fresh:
+            weight = fresh_weight(len(kept), self.wanted.shape[1], self.seed)
+            return learner.layer(weight, torch.zeros(weight.shape[1])).to(self.fabric.device)
+        fit = fit_input_layer(person.betas, self.wanted, person.run_groups, voxel_weights)
+        weight = torch.from_numpy(fit.weight[kept] / scale)
+        return learner.layer(weight, torch.from_numpy(fit.bias / scale)).to(self.fabric.device)
 
     def fit_weights(
         self, voxel_weights: np.ndarray, start: np.ndarray | None, mode: str
@@ -260,14 +279,6 @@ class Adaptation:
         )
         return layer.to(self.fabric.device)
 
-    def _gated(self, fit: InputFit, kept: np.ndarray) -> GatedInputLayer:
-        scale = self.shared.scale.latent_sd
-        layer = GatedInputLayer(
-            torch.from_numpy(fit.weight[kept] / scale), torch.from_numpy(fit.bias / scale),
-            torch.ones(len(kept)),
-        )
-        return layer.to(self.fabric.device)
-
     def _tensors(self, betas: np.ndarray, target_rows: np.ndarray) -> dict[str, Tensor]:
         device = self.fabric.device
         return {
@@ -286,8 +297,8 @@ class Adaptation:
         return torch.from_numpy(context).to(self.fabric.device).expand(n_samples, 1)
 
     def _train(
-        self, layer: InputLayer, data: dict[str, Tensor], n_epochs: int, n_trials: int,
-        **options: Any,
+        self, layer: InputLayer, data: dict[str, Tensor], n_epochs: int, n_trials: int, *,
+        penalty: Callable[[int], Tensor | float] = lambda _: 0.0, **options: Any,
     ) -> History:
         objective = self._objective(round(n_epochs / 3))
         people = np.zeros(len(data["rows"]), dtype=int)
@@ -297,16 +308,13 @@ class Adaptation:
             betas, rows = data["betas"][batch], data["rows"][batch]
             latents = layer(betas if mix is None else mix.apply(betas))
             embedding = self.trunk(latents, self._context(len(batch), n_trials))
-            return objective.loss(embedding, rows, mix, self.trunk.scale)
+            return objective.loss(embedding, rows, mix, self.trunk.scale) + penalty(epoch)
 
-        groups = [ParameterGroup((layer.weight, layer.bias))]
-        if isinstance(layer, GatedInputLayer):
-            groups.append(ParameterGroup((layer.gate,), GATE_RATE_FACTOR, decays=False))
         schedule = Schedule(n_epochs, self.settings.learning_rate, self.settings.weight_decay)
         batch_size = self.settings.batch_size
         return train(
             layer, loss_of, lambda rng: shuffled_batches(len(people), batch_size, rng), schedule,
-            seed=self.seed, fabric=self.fabric, groups=groups, **options,
+            seed=self.seed, fabric=self.fabric, **options,
         )
 
     def _score(self, layer: InputLayer, data: dict[str, Tensor], n_trials: int) -> float:
@@ -324,9 +332,9 @@ class Adaptation:
         return float(chance[torch.arange(len(position)), position].mean())
 
 
-def _compact(layer: GatedInputLayer, optimizer: torch.optim.Optimizer, keep: Tensor) -> None:
+def _compact(layer: InputLayer, optimizer: torch.optim.Optimizer, keep: Tensor) -> None:
     """Cut the layer and the optimizer's memory down to the voxels *keep*, in place."""
-    for parameter in (layer.weight, layer.gate):
+    for parameter in layer.per_voxel:
         parameter.data = parameter.data[keep].clone()
         parameter.grad = None
         state = optimizer.state[parameter]

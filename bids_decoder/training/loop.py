@@ -103,7 +103,8 @@ def train(
     checkpoint: Path | None = None,
     groups: Sequence[ParameterGroup] | None = None,
     stop_after: int | None = None,
-    after_epoch: Callable[[int, torch.optim.Optimizer], None] | None = None,
+    after_step: Callable[[int], None] | None = None,
+    after_epoch: Callable[[int, torch.optim.Optimizer], bool | None] | None = None,
     progress: Progress | None = None,
     seconds_between_checkpoints: float = 60.0,
 ) -> History:
@@ -127,8 +128,10 @@ def train(
         What to train and how fast; all parameters of *module* alike if absent.
     stop_after : int, optional
         End after this many epochs of the schedule.
+    after_step : callable, optional
+        Called with the number of the epoch after each step of the optimizer.
     after_epoch : callable, optional
-        Called with the number of the finished epoch and the optimizer.
+        Called with the number of the finished epoch and the optimizer; True ends the training.
     progress : callable, optional
         Called with (epochs done, epochs in all, loss).
     seconds_between_checkpoints : float
@@ -153,15 +156,17 @@ def train(
     last = schedule.n_epochs if stop_after is None else stop_after
     for epoch in range(start, last):
         history.loss.append(
-            _one_epoch(module, optimizer, loss_of, batches, schedule, epoch, seed, fabric)
+            _one_epoch(module, optimizer, loss_of, batches, schedule, epoch, seed, fabric,
+                       after_step)
         )
-        if after_epoch is not None:
-            after_epoch(epoch, optimizer)
+        ended = after_epoch is not None and after_epoch(epoch, optimizer)
         if progress is not None:
             progress(epoch + 1, schedule.n_epochs, history.loss[-1])
         if checkpoint is not None and time.monotonic() - saved > seconds_between_checkpoints:
             _keep(checkpoint, module, optimizer, history)
             saved = time.monotonic()
+        if ended:
+            break
     return history
 
 
@@ -174,6 +179,7 @@ def _one_epoch(
     epoch: int,
     seed: int,
     fabric: Fabric,
+    after_step: Callable[[int], None] | None,
 ) -> float:
     epoch_seed = derive_seed(seed, "epoch", epoch)
     rows_of_batches = list(batches(np.random.default_rng(epoch_seed)))
@@ -191,6 +197,8 @@ def _one_epoch(
             loss = loss_of(rows, epoch)
             fabric.backward(loss)
             optimizer.step()
+            if after_step is not None:
+                after_step(epoch)
             total += float(loss.detach())
     module.eval()
     return total / max(1, len(rows_of_batches))

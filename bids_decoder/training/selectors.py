@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,8 @@ class SelectionTask:
         Target of each trial in the target space.
     settings : Troi
     learn : callable
-        ``learn(weights, budgets, fwhm_mm) -> LearnedGates`` trains gates through the shared
-        trunk; only selectors that learn call it.
+        ``learn(weights, budgets, fwhm_mm, learner) -> LearnedGates`` trains gates through the
+        shared trunk; only selectors that learn call it.
     seed : int
     """
 
@@ -95,7 +96,8 @@ def select_voxels(task: SelectionTask) -> Selection:
         For a name that is not in :data:`SELECTORS`.
     """
     check_selector(task.settings.selector)
-    return SELECTORS[task.settings.selector](task)
+    module, _, function = SELECTORS[task.settings.selector].partition(":")
+    return getattr(import_module(module), function)(task)
 
 
 def check_selector(name: str) -> None:
@@ -279,11 +281,20 @@ def budget_schedule(n_voxels: int, budget: int, n_epochs: int) -> list[int]:
     ]
 
 
-SELECTORS: dict[str, Callable[[SelectionTask], Selection]] = {
-    "troi-budget": _select_troi,
-    "encoding": _select_encoding,
-    "soft": _select_soft,
-    "random": _select_random,
-    "all": _select_all,
+_HERE = "bids_decoder.training.selectors"
+_MORE = "bids_decoder.training.selection"
+
+SELECTORS: dict[str, str] = {
+    "troi-budget": f"{_HERE}:_select_troi",
+    "encoding": f"{_HERE}:_select_encoding",
+    "soft": f"{_HERE}:_select_soft",
+    "random": f"{_HERE}:_select_random",
+    "all": f"{_HERE}:_select_all",
+    "paper": f"{_MORE}.learned:select_paper",
+    "paper-guarded": f"{_MORE}.learned:select_paper_guarded",
+    "group-lasso": f"{_MORE}.learned:select_group_lasso",
+    "hard-concrete": f"{_MORE}.learned:select_hard_concrete",
+    "univariate": f"{_MORE}.univariate:select_univariate",
+    "ridge-norm": f"{_MORE}.univariate:select_ridge_norm",
 }
-"""Name on the command line (``--troi``) -> selector."""
+"""Name on the command line (``--troi``) -> module and function of one :class:`SelectionTask`."""

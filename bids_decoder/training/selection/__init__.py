@@ -1,0 +1,1 @@
+"""Voxel selectors beside the default ones, one module per family."""
