@@ -201,8 +201,8 @@ class HardConcreteInputLayer(GatedInputLayer):
         return (self.gate - shift).sigmoid()
 
     def importance(self) -> Tensor:
-        """Probability that the gate is open; gates are bounded, so that it is identifiable."""
-        return self.chance_open().detach()
+        """Probability that the gate is open times row norm, which ranks those surely open."""
+        return (self.chance_open() * self.weight.norm(dim=1)).detach()
 
     def folded_weight(self) -> Tensor:
         """Weights with the median gates multiplied in."""

@@ -156,7 +156,7 @@ class HardConcreteGates(GateLearner):
     """
 
     first_location = 2.0
-    gate_rate_factor = 300.0
+    gate_rate_factor = 100.0
     ascent = 0.1
 
     def __init__(self) -> None:
