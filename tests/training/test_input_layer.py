@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from bids_decoder.training.input_layer import (
+    DEFAULT_PENALTY,
+    RELATIVE_PENALTIES,
+    choose_penalty,
+    fit_input_layer,
+    row_cosines,
+)
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(3)
+    betas = rng.standard_normal((60, 90))
+    latents = betas[:, :20] @ rng.standard_normal((20, 5)) + rng.standard_normal((60, 5))
+    return betas, latents, np.repeat([f"r{i}" for i in range(6)], 10)
+
+
+def within_runs(values, runs):
+    out = np.array(values, dtype=float)
+    for run in np.unique(runs):
+        out[runs == run] -= out[runs == run].mean(axis=0)
+    return out
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_is_ridge_on_run_centred_trials_up_to_scale(data, weighted):
+    betas, latents, runs = data
+    scales = np.random.default_rng(0).uniform(0, 2, 90) * (np.arange(90) % 3 > 0)
+    scales = scales if weighted else np.ones(90)
+    fit = fit_input_layer(betas, latents, runs, scales if weighted else None, penalty=0.3)
+    x = within_runs(betas, runs) * scales
+    alpha = 0.3 * np.trace(x @ x.T) / len(x)
+    theirs = Ridge(alpha=alpha, fit_intercept=False).fit(x, within_runs(latents, runs))
+    expected = theirs.coef_.T * scales[:, None]
+    expected *= np.sqrt(5) / np.linalg.norm(expected)
+    np.testing.assert_allclose(fit.weight, expected, atol=1e-5)
+    assert np.linalg.norm(fit.weight) == pytest.approx(np.sqrt(5), rel=1e-5)
+    np.testing.assert_allclose(fit.latents(betas).mean(axis=0), 0, atol=1e-4)
+    assert (fit.weight[scales == 0] == 0).all()
+
+
+def test_offsets_of_runs_change_nothing(data):
+    betas, latents, runs = data
+    moved = betas + 50 * np.random.default_rng(1).standard_normal((6, 90))[np.repeat(range(6), 10)]
+    plain, shifted = (fit_input_layer(b, latents, runs, penalty=0.3) for b in (betas, moved))
+    np.testing.assert_allclose(shifted.weight, plain.weight, atol=1e-5)
+
+
+def test_constant_voxels_get_no_weight(data):
+    betas, latents, runs = data
+    betas[:, 4] = 7.0
+    assert np.abs(fit_input_layer(betas, latents, runs).weight[4]).max() < 1e-6
+
+
+def test_the_more_noise_the_larger_the_penalty():
+    rng = np.random.default_rng(5)
+    runs = np.repeat(np.arange(8).astype(str), 20)
+    betas = rng.standard_normal((160, 40))
+    latents = betas @ rng.standard_normal((40, 6))
+    chosen = [
+        choose_penalty(betas @ betas.T, latents + sd * rng.standard_normal(latents.shape), runs)
+        for sd in (0.0, 60.0)
+    ]
+    assert chosen[0] == RELATIVE_PENALTIES[0]
+    assert chosen[1] >= 10 * chosen[0]
+
+
+def test_penalty_is_that_of_brute_force(data):
+    """The criterion again, by scikit-learn's ridge fold by fold."""
+    betas, latents, runs = data
+    scores = np.zeros(len(RELATIVE_PENALTIES))
+    names = list(dict.fromkeys(runs))
+    folds = [[n for i, n in enumerate(names) if i % 5 == k] for k in range(5)]
+    for fold in folds:
+        test = np.isin(runs, fold)
+        x, y = (within_runs(v[~test], runs[~test]) for v in (betas, latents))
+        left = betas[test] - betas[~test].mean(axis=0)
+        wanted = latents[test] - latents[~test].mean(axis=0)
+        size = np.linalg.eigvalsh(x @ x.T).clip(0).mean()
+        for number, penalty in enumerate(RELATIVE_PENALTIES):
+            model = Ridge(alpha=penalty * size, fit_intercept=False).fit(x, y)
+            scores[number] += row_cosines(model.predict(left), wanted).sum()
+    best = RELATIVE_PENALTIES[int(np.argmax(scores))]
+    assert choose_penalty(betas @ betas.T, latents, runs) == best
+
+
+def test_too_few_runs_to_choose(data):
+    betas, latents, _ = data
+    assert choose_penalty(betas @ betas.T, latents, np.repeat(list("abc"), 20)) == DEFAULT_PENALTY
+
+
+def test_row_cosines():
+    left, right = np.array([[1.0, 0], [1, 1], [0, 0]]), np.array([[2.0, 0], [-1, -1], [1, 0]])
+    np.testing.assert_allclose(row_cosines(left, right), [1, -1, 0], atol=1e-9)
