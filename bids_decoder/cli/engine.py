@@ -63,7 +63,12 @@ class Failure:
     crash_file: Path | None
 
 
-def prepare_environment(settings: Settings, work_dir: Path) -> None:
+def limit_threads(n_threads: int) -> None:
+    """Set how many threads numerical libraries start. Call before importing any of them."""
+    os.environ.update({name: str(n_threads) for name in _THREAD_VARIABLES})
+
+
+def prepare_environment(work_dir: Path) -> None:
     """Set what libraries and worker processes read when they start. Call before importing them.
 
     Caches and configuration of libraries go below the work folder: the home folder may not be
@@ -76,8 +81,6 @@ def prepare_environment(settings: Settings, work_dir: Path) -> None:
                          ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
         os.environ[name] = str(home / folder)
     os.environ.setdefault("TEMPLATEFLOW_HOME", str(home / "templateflow"))
-    threads = str(settings.resources.omp_nthreads)
-    os.environ.update({name: threads for name in _THREAD_VARIABLES})
     os.environ.update({
         "NIPYPE_NO_ET": "1", "NO_ET": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg",
         "TEMPLATEFLOW_AUTOUPDATE": "off", "PYTHONHASHSEED": "0",

@@ -68,27 +68,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, actions: Actions, command: list[str]) -> ExitCode:
-    from bids_decoder.cli.engine import prepare_environment
+    from bids_decoder.cli.engine import limit_threads, prepare_environment
     from bids_decoder.cli.resources import with_resources
+    from bids_decoder.cli.scratch import existing_parent, remove_folder, work_dir_of
 
     settings = with_resources(settings)
+    # Before anything imports numpy, which reads it once.
+    limit_threads(settings.resources.omp_nthreads)
     if actions.reports_only or actions.boilerplate_only:
         return _results_only(settings, actions)
     _check_writable(settings)
-    prepare_environment(settings, work_dir_of(settings))
-    if actions.demo is not None:
-        settings = _with_demo(settings)
+    work_dir = work_dir_of(settings)
+    stop = existing_parent(work_dir)
+    with ExitStack() as unused:
+        if stop != work_dir:
+            unused.callback(remove_folder, work_dir, stop)
+        elif settings.execution.clean_workdir and not actions.dry_run:
+            remove_folder(work_dir, work_dir.parent)
+        prepare_environment(work_dir)
+        if actions.demo is not None:
+            settings = _with_demo(settings)
+        plan = _plan(settings, work_dir, actions.verbosity)
+        if actions.dry_run:
+            return ExitCode.OK
+        return _execute(plan, command, unused)
+
+
+def _plan(settings: Settings, work_dir: Path, verbosity: int) -> Plan:
+    started = time.monotonic()
     from bids_decoder.cli.plan import make_plan
 
-    _quiet_libraries(actions.verbosity)
-
-    started = time.monotonic()
-    plan = make_plan(settings, work_dir_of(settings))
+    _quiet_libraries(verbosity)
+    plan = make_plan(settings, work_dir)
     _print_plan(plan, time.monotonic() - started)
-    if actions.dry_run:
-        _remove_work_dir(plan)
-        return ExitCode.OK
-    return _execute(plan, command)
+    return plan
 
 
 def _check_writable(settings: Settings) -> None:
@@ -99,35 +112,37 @@ def _check_writable(settings: Settings) -> None:
         raise FindingsError(findings)
 
 
-def work_dir_of(settings: Settings) -> Path:
-    """Give the work folder: as asked for, or ``work`` in the output folder."""
-    return settings.execution.work_dir or settings.execution.output_dir / "work"
-
-
-def _execute(plan: Plan, command: list[str]) -> ExitCode:
+def _execute(plan: Plan, command: list[str], unused: ExitStack) -> ExitCode:
+    """Compute what is left; *unused* is what to clean up when nothing gets started."""
     from bids_decoder.bids.description import write_dataset_files
     from bids_decoder.cli.plan import write_plan
 
-    settings, output_dir = plan.work.settings, plan.work.output_dir
-    findings = write_dataset_files(output_dir, plan.dataset)
+    findings = write_dataset_files(plan.work.output_dir, plan.dataset)
     for finding in findings:
         LOGGER.warning("%s", finding)
     if any(finding.severity == "error" for finding in findings):
         raise FindingsError(findings)
-    log_dir = output_dir / "logs" / _run_name()
+    with ExitStack() as locks:
+        _take_locks(plan, locks)
+        unused.pop_all()
+        log_dir, record = _open_log(plan, command)
+        write_plan(plan)
+        outcome = _compute(plan, log_dir)
+        write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
+    reports = _write_reports(plan)
+    return _conclude(plan, outcome, reports, log_dir)
+
+
+def _open_log(plan: Plan, command: list[str]) -> tuple[Path, dict[str, Any]]:
+    """Make the folder of this call below ``logs``; settings and command go there."""
+    log_dir = plan.work.output_dir / "logs" / _run_name()
     log_dir.mkdir(parents=True)
     _log_to_file(log_dir / "bids_decoder.log")
-    settings.to_toml(log_dir / "settings.toml")
+    plan.work.settings.to_toml(log_dir / "settings.toml")
     record = {"command": ["bids_decoder", *command], "version": __version__,
               "started": datetime.now(UTC).isoformat(timespec="seconds")}
     write_json(log_dir / "run.json", {**record, "timings": []})
-    with ExitStack() as locks:
-        _take_locks(plan, locks)
-        write_plan(plan)
-        outcome = _compute(plan, log_dir)
-    write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
-    reports = _write_reports(plan)
-    return _conclude(plan, outcome, reports, log_dir)
+    return log_dir, record
 
 
 def _compute(plan: Plan, log_dir: Path) -> Outcome:
@@ -229,11 +244,11 @@ def _conclude(plan: Plan, outcome: Outcome, reports: list[Path], log_dir: Path) 
 
 
 def _remove_work_dir(plan: Plan) -> None:
-    import shutil
+    """Remove the work folder of this call; one that was asked for stays."""
+    from bids_decoder.cli.scratch import remove_folder
 
-    execution = plan.work.settings.execution
-    if execution.work_dir is None or execution.clean_workdir:
-        shutil.rmtree(plan.work.work_dir, ignore_errors=True)
+    if plan.work.settings.execution.work_dir is None:
+        remove_folder(plan.work.work_dir, plan.work.output_dir)
 
 
 def _with_demo(settings: Settings) -> Settings:

@@ -103,6 +103,8 @@ class MakeTargets(SimpleInterface):
 
 
 class _FitInputSpec(BaseInterfaceInputSpec):
+    # Nipype recognises a folder by its path alone; the key tells when other things lie in it.
+    key = traits.Str(desc="key of the stage")
     decoder = traits.Str("troi", usedefault=True, desc="name of the decoder")
     targets_file = File(exists=True, mandatory=True)
     network = traits.Dict(mandatory=True, desc="fields of config.Network")
@@ -362,6 +364,7 @@ class ScoreDecoding(SimpleInterface):
 
 
 class _WriteInputSpec(BaseInterfaceInputSpec):
+    key = traits.Str(desc="key of the stage")
     output_dir = Directory(mandatory=True)
     entities = traits.Dict(mandatory=True, desc="sub, task, space of the outputs")
     decoder = traits.Str("troi", usedefault=True)
@@ -384,6 +387,8 @@ class WriteDecoding(SimpleInterface):
 
     input_spec = _WriteInputSpec
     output_spec = _WriteOutputSpec
+    # Its outputs lie outside the work folder, where anybody may remove them.
+    _always_run = True
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         from bids_decoder.training.decoders import load_decoder

@@ -75,14 +75,15 @@ def response_gb(person: PersonWork) -> float:
     """Estimate the memory that the joined responses of a person need, in GB."""
     shape = read_header(person.participant.runs[0].image_file).shape[:3]
     n_voxels = shape[0] * shape[1] * shape[2]
-    n_trials = sum(len(path.read_text().splitlines()) - 1 for path in person.trials.values())
+    tables = [path.read_text(encoding="utf-8") for path in person.trials.values()]
+    n_trials = sum(len(table.splitlines()) - 1 for table in tables)
     return BASE_GB + COPIES * BRAIN_SHARE * 4e-9 * n_voxels * n_trials
 
 
-def _fit_inputs(work: Work, seed: int) -> dict[str, Any]:
+def _fit_inputs(work: Work, key: StageKey, seed: int) -> dict[str, Any]:
     settings = work.settings
     return {
-        "decoder": settings.network.decoder, "network": asdict(settings.network),
+        "key": key.key, "decoder": settings.network.decoder, "network": asdict(settings.network),
         "troi": asdict(settings.troi), "normalise": settings.glm.normalise, "seed": seed,
         "device": work.device, "use_gpu": work.device != "cpu",
         "n_threads": max(1, settings.resources.omp_nthreads),
@@ -111,8 +112,8 @@ def init_pretrain_wf(work: Work, pretrain: PretrainWork, name: str) -> Workflow:
     people = {person.label: person for person in work.people}
     fit = Node(
         Pretrain(
-            **_fit_inputs(work, seed), participants=list(pretrain.sources), card=pretrain.card,
-            checkpoint_dir=str(work.work_dir / "checkpoints"),
+            **_fit_inputs(work, pretrain.key, seed), participants=list(pretrain.sources),
+            card=pretrain.card, checkpoint_dir=str(work.work_dir / "checkpoints"),
         ),
         "pretrain", n_procs=max(1, work.settings.resources.omp_nthreads),
         mem_gb=max(response_gb(people[label]) for label in pretrain.sources),
@@ -160,8 +161,9 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
                  "score", mem_gb=BASE_GB)
     write = Node(
         WriteDecoding(
-            output_dir=str(work.output_dir), entities=person_entities(person.participant),
-            decoder=work.settings.network.decoder, card=decode.card,
+            key=decode.key.key, output_dir=str(work.output_dir),
+            entities=person_entities(person.participant), decoder=work.settings.network.decoder,
+            card=decode.card,
         ),
         "write", mem_gb=BASE_GB,
     )
@@ -192,7 +194,9 @@ def _fold_nodes(
 ) -> dict[str, Node]:
     """Add the nodes of one fold; fold 0 fits on all training trials."""
     seed = derive_seed(work.settings.random_seed, "decode", person.label, fold)
-    inputs = {**_fit_inputs(work, seed), "participant": person.label, "fold": fold}
+    inputs = {
+        **_fit_inputs(work, person.decode.key, seed), "participant": person.label, "fold": fold,
+    }
     resources = {
         "mem_gb": response_gb(person), "n_procs": max(1, work.settings.resources.omp_nthreads),
     }

@@ -1,0 +1,52 @@
+"""Work folders: one per call, so that calls that run at once do not meet in one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from bids_decoder.config import Settings
+from bids_decoder.files import content_key
+
+_WHAT_A_CALL_IS = (
+    "bids_dir", "output_dir", "analysis_level", "stage", "participant_label", "session_id",
+    "task_id", "run_id", "holdout_label", "leave_one_out",
+)
+
+
+def work_dir_of(settings: Settings) -> Path:
+    """Give the work folder of a call, below the one asked for or ``work`` in the output folder.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    Path
+        The same for the same people and stages, so that a repeated call finds what an
+        interrupted one left; another for other people, who may be worked on at the same time.
+    """
+    execution = settings.execution
+    base = execution.work_dir or execution.output_dir / "work"
+    call = {name: getattr(execution, name) for name in _WHAT_A_CALL_IS}
+    return base / f"call-{content_key(call)[:12]}"
+
+
+def existing_parent(path: Path) -> Path:
+    """Give *path* or the nearest folder above it that is there."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def remove_folder(path: Path, stop: Path) -> None:
+    """Remove *path*, then the folders above it that this leaves empty, up to *stop* at most."""
+    shutil.rmtree(path, ignore_errors=True)
+    for parent in path.parents:
+        if parent == stop or not parent.is_relative_to(stop):
+            return
+        with contextlib.suppress(OSError):
+            parent.rmdir()
+
