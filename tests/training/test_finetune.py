@@ -1,0 +1,159 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bids_decoder.config import Network
+from bids_decoder.seeds import derive_seed
+from bids_decoder.training.finetune import Adaptation
+from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.learners import GateLearner
+from bids_decoder.training.loop import Schedule, make_fabric, shuffled_batches, train
+from bids_decoder.training.smoothing import smooth_within
+
+FWHM = 3.0
+
+
+def masked_learning(adaptation, budgets):
+    """Stage 1 restated without making the layer smaller: dropped voxels are multiplied by 0."""
+    person = adaptation.person
+    fit = fit_input_layer(person.betas, adaptation.wanted, person.run_groups)
+    n_voxels = len(fit.weight)
+    layer = GateLearner().layer(torch.from_numpy(fit.weight), torch.from_numpy(fit.bias))
+    mask = torch.ones(n_voxels)
+    betas = torch.from_numpy(person.betas)
+    objective = adaptation._objective(round(len(budgets) / 3))
+    people = np.zeros(len(betas), dtype=int)
+
+    def loss_of(batch, epoch):
+        mix = objective.mix(people[batch], epoch, derive_seed(adaptation.seed, int(batch[0])))
+        part = betas[batch] * mask
+        latents = layer(part if mix is None else mix.apply(part))
+        embedding = adaptation.trunk(latents, adaptation._context(len(batch), len(betas)))
+        rows = torch.from_numpy(person.target_rows[batch])
+        return objective.loss(embedding, rows, mix, adaptation.trunk.scale)
+
+    def judge(epoch, optimizer):
+        smooth = smooth_within((layer.importance() * mask).numpy().astype(float), person.grid, FWHM)
+        smooth[mask.numpy() == 0] = -np.inf
+        chosen = np.argsort(-smooth, kind="stable")[: budgets[epoch]]
+        mask.zero_()
+        mask[torch.from_numpy(chosen.copy())] = 1
+
+    settings = adaptation.settings
+    train(
+        layer, loss_of, lambda rng: shuffled_batches(len(betas), settings.batch_size, rng),
+        Schedule(len(budgets), settings.learning_rate, settings.weight_decay),
+        seed=adaptation.seed, fabric=make_fabric("cpu"), groups=GateLearner().groups(layer),
+        after_epoch=judge,
+    )
+    return np.flatnonzero(mask.numpy()), (layer.folded_weight() * mask[:, None]).numpy()
+
+
+def test_a_layer_made_smaller_learns_what_a_masked_one_learns(known, adaptation_for):
+    budgets = [300, 200, 90, 48]
+    weights = np.ones(known[0].grid.n_voxels)
+    learned = adaptation_for(*known).learn_gates(weights, budgets, FWHM)
+    kept, weight = masked_learning(adaptation_for(*known), budgets)
+    np.testing.assert_array_equal(learned.kept, kept)
+    np.testing.assert_allclose(learned.weight, weight, atol=1e-5)
+    assert [entry["n_voxels"] for entry in learned.history] == budgets
+
+
+def test_later_survivors_score_higher(known, adaptation_for):
+    weights = np.ones(known[0].grid.n_voxels)
+    learned = adaptation_for(*known).learn_gates(weights, [200, 100, 30], FWHM)
+    order = np.argsort(-learned.score, kind="stable")
+    assert set(order[:30]) == set(learned.kept)
+    assert len(np.unique(np.floor(learned.score[order]))) >= 3
+
+
+def test_voxels_without_weight_never_take_part(known, adaptation_for, planted):
+    weights = np.where(planted, 0.0, 1.0)
+    learned = adaptation_for(*known).learn_gates(weights, [100, 50], FWHM)
+    assert not planted[learned.kept].any()
+    assert (learned.weight[planted] == 0).all()
+
+
+def test_the_trunk_stays_as_it_is(known, adaptation_for):
+    adaptation = adaptation_for(*known)
+    before = {k: v.clone() for k, v in adaptation.trunk.state_dict().items()}
+    adaptation.learn_gates(np.ones(known[0].grid.n_voxels), [100, 50], FWHM)
+    adaptation.fit_weights(np.ones(known[0].grid.n_voxels), None, "reinit")
+    after = adaptation.trunk.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_nothing_to_gain_means_no_epochs(known, person_from, adaptation_for):
+    """Responses without signal: training can only fit noise, the closed form stays."""
+    person, vectors = person_from(np.random.default_rng(8), signal=0.0)
+    adaptation = adaptation_for(person, vectors)
+    weights = np.ones(person.grid.n_voxels)
+    fit, history, notes = adaptation.fit_weights(weights, None, "reinit")
+    expected = fit_input_layer(person.betas, adaptation.wanted, person.run_groups, weights)
+    assert notes["epochs"] == 0
+    np.testing.assert_array_equal(fit.weight, expected.weight)
+    scores = [entry["val_score"] for entry in history]
+    assert max(scores) < 1.01 * scores[0]
+
+
+def test_something_to_gain_means_epochs(known, adaptation_for):
+    """A closed form that is much too long for the trunk can be improved."""
+    person, vectors = known
+    adaptation = adaptation_for(person, vectors)
+    adaptation.settings = replace(adaptation.settings, finetune_epochs=6, learning_rate=0.05)
+    with torch.no_grad():
+        adaptation.trunk.bias += 4.0
+    weights = np.ones(person.grid.n_voxels)
+    fit, history, notes = adaptation.fit_weights(weights, None, "reinit")
+    scores = [entry["val_score"] for entry in history]
+    assert notes["epochs"] == int(np.argmax(scores)) > 0
+    closed = fit_input_layer(person.betas, adaptation.wanted, person.run_groups, weights)
+    assert not np.allclose(fit.weight, closed.weight, atol=1e-3)
+
+
+def test_stage_two_modes(known, adaptation_for):
+    person, _ = known
+    weights = np.ones(person.grid.n_voxels)
+    start = np.random.default_rng(0).standard_normal((person.grid.n_voxels, 6)).astype(np.float32)
+    adaptation = adaptation_for(*known)
+    kept, history, notes = adaptation.fit_weights(weights, start, "none")
+    np.testing.assert_array_equal(kept.weight, start)
+    np.testing.assert_allclose(kept.latents(person.betas).mean(axis=0), 0, atol=1e-3)
+    assert notes["epochs"] == 0
+    assert history == []
+    fresh, *_ = adaptation.fit_weights(weights, start, "reinit")
+    again, *_ = adaptation.fit_weights(weights, None, "reinit")
+    np.testing.assert_array_equal(fresh.weight, again.weight)
+
+
+def test_only_chosen_voxels_get_weights(known, adaptation_for, planted):
+    fit, *_ = adaptation_for(*known).fit_weights(planted.astype(float), None, "reinit")
+    assert (fit.weight[~planted] == 0).all()
+    assert (np.abs(fit.weight[planted]).max(axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("n_runs", [1, 2])
+def test_too_few_runs_to_choose_epochs(known, n_runs, adaptation_for):
+    person, vectors = known
+    part = person.subset(np.arange(24 * n_runs))
+    _, history, notes = adaptation_for(part, vectors).fit_weights(
+        np.ones(person.grid.n_voxels), None, "reinit"
+    )
+    assert notes["epochs"] == 0
+    assert history == []
+
+
+def test_same_seed_same_weights(known, adaptation_for):
+    adaptation = adaptation_for(*known)
+    shared = adaptation.shared
+    settings = Network(finetune_epochs=3, learning_rate=0.05)
+    results = [
+        Adaptation(known[0], shared, settings, seed=seed, device="cpu").learn_gates(
+            np.ones(known[0].grid.n_voxels), [300, 100], FWHM
+        ).weight
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])

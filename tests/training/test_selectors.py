@@ -1,0 +1,210 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.feature_selection import f_classif, f_regression
+
+from bids_decoder.config import Network
+from bids_decoder.errors import LeakageError, UsageError
+from bids_decoder.evaluation.statistics import dice
+from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.learners import LiteralGates
+from bids_decoder.training.selection.univariate import f_scores
+from bids_decoder.training.selectors import (
+    SELECTORS,
+    budget_candidates,
+    budget_schedule,
+    check_selector,
+    find_budget,
+    select_voxels,
+    shrink_scores,
+    top_mask,
+)
+from bids_decoder.training.smoothing import smooth_within
+from bids_decoder.training.troi import TroiDecoder
+from bids_decoder.trials import Targets, VoxelGrid
+
+BUDGETED = (
+    "troi-budget", "encoding", "random", "group-lasso", "hard-concrete", "univariate", "ridge-norm",
+)
+FINDERS = [name for name in BUDGETED if name != "random"]
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_every_selector_gives_a_usable_selection(known, task_for, name):
+    selection = select_voxels(task_for(*known, name))
+    n_voxels = known[0].grid.n_voxels
+    assert selection.mask.shape == selection.weights.shape == selection.score.shape == (n_voxels,)
+    assert selection.mask.any()
+    assert (selection.weights[~selection.mask] == 0).all()
+    assert (selection.weights >= 0).all()
+    assert np.isfinite(selection.score).all()
+    assert selection.notes["rule"]
+
+
+@pytest.mark.parametrize("name", BUDGETED)
+@pytest.mark.parametrize("budget", [1, 17, 200])
+def test_the_budget_is_met(known, task_for, name, budget):
+    selection = select_voxels(task_for(*known, name, budget_voxels=budget, epochs=3))
+    assert selection.mask.sum() <= budget
+    if name != "troi-budget":
+        assert selection.mask.sum() == budget
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_planted_voxels_are_found(known, planted, task_for, name):
+    selection = select_voxels(task_for(*known, name))
+    assert dice(selection.mask, planted) > 0.8
+
+
+def test_random_voxels_are_at_base_rate(known, planted, task_for):
+    hits = [
+        (select_voxels(task_for(*known, "random", seed=s)).mask & planted).sum() for s in range(30)
+    ]
+    assert np.mean(hits) == pytest.approx(planted.sum() * planted.mean(), rel=0.3)
+
+
+@pytest.mark.parametrize("name", [*FINDERS, "paper"])
+def test_same_seed_same_selection(known, task_for, name):
+    first, second = (select_voxels(task_for(*known, name, epochs=3)) for _ in range(2))
+    np.testing.assert_array_equal(first.weights, second.weights)
+    np.testing.assert_array_equal(first.score, second.score)
+
+
+def test_targets_without_responses_are_not_found(known, planted, task_for):
+    person, vectors = known
+    shuffled = vectors[np.random.default_rng(0).permutation(len(vectors))]
+    for name in FINDERS:
+        selection = select_voxels(task_for(person, shuffled, name))
+        assert (selection.mask & planted).sum() < 0.6 * planted.sum(), name
+
+
+def suppressor_person(person_from):
+    """Voxels 0-5 carry one target each under strong noise; voxels 6-11 carry that noise alone."""
+    rng = np.random.default_rng(4)
+    person, vectors = person_from(rng, signal=0.0)
+    betas = rng.standard_normal((len(vectors), 48))
+    noise = 2.0 * rng.standard_normal((len(betas), 6))
+    betas[:, :6] = vectors + noise
+    betas[:, 6:12] = noise
+    betas /= betas.std(axis=0)
+    grid = VoxelGrid(np.ones((4, 4, 3), bool), person.grid.affine)
+    return replace(person, grid=grid, betas=betas.astype(np.float32)), vectors
+
+
+def test_suppressors_need_a_multivariate_selector(person_from, task_for):
+    person, vectors = suppressor_person(person_from)
+    options = {"budget_voxels": 12, "lowpass_fwhm_mm": 0.0}
+    found = {
+        name: select_voxels(task_for(person, vectors, name, **options)).mask[6:12].mean()
+        for name in ("univariate", "encoding", "ridge-norm", "group-lasso", "hard-concrete")
+    }
+    assert max(found["univariate"], found["encoding"]) < 0.4
+    assert min(found["ridge-norm"], found["group-lasso"], found["hard-concrete"]) > 0.8
+
+
+def test_literal_selection_says_how_it_ended(known, task_for):
+    for name in ("paper", "paper-guarded"):
+        selection = select_voxels(task_for(*known, name, epochs=4))
+        counts = [entry["n_voxels"] for entry in selection.history]
+        notes = selection.notes
+        assert notes["collapsed"] == (counts[-1] == 0)
+        assert notes["budget_met"] == (0 < counts[-1] <= notes["budget"])
+        assert all(b <= a for a, b in pairwise(counts))
+        assert notes["epochs"] == len(counts)
+        assert selection.mask.any()
+
+
+def test_literal_selection_collapses_where_no_gate_is_needed(known, task_for, monkeypatch):
+    """All gates shrink together under a strong penalty; the guard holds the budget."""
+    monkeypatch.setattr(LiteralGates, "strength", 10.0)
+    collapsed = select_voxels(task_for(*known, "paper", epochs=15))
+    assert collapsed.notes["collapsed"]
+    assert collapsed.history[-1]["n_voxels"] == 0
+    assert collapsed.mask.any()
+    guarded = select_voxels(task_for(*known, "paper-guarded", epochs=15))
+    counts = [known[0].grid.n_voxels, *(entry["n_voxels"] for entry in guarded.history)]
+    assert not guarded.notes["collapsed"]
+    assert guarded.notes["budget_met"]
+    assert counts[-1] == guarded.notes["budget"]
+    assert all(b >= 0.7 * a for a, b in pairwise(counts[:-1]))
+
+
+def test_f_scores_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    betas = rng.standard_normal((80, 30))
+    labels = rng.integers(0, 5, 80)
+    betas[:, :5] += labels[:, None]
+    expected = f_classif(betas, labels)[0]
+    np.testing.assert_allclose(f_scores(betas, np.eye(5)[labels]), expected, rtol=1e-4)
+    feature = rng.standard_normal(80)
+    expected = [f_regression(feature[:, None], voxel)[0][0] for voxel in betas.T]
+    np.testing.assert_allclose(f_scores(betas, feature[:, None], chunk=7), expected, rtol=1e-4)
+
+
+def test_f_scores_of_constant_voxels_are_zero():
+    betas = np.random.default_rng(0).standard_normal((20, 3))
+    betas[:, 1] = 0
+    scores = f_scores(betas, np.arange(20.0)[:, None])
+    assert scores[1] == 0
+    assert np.isfinite(scores).all()
+
+
+def test_budget_from_millimetres_and_from_training_runs(known, task_for):
+    assert find_budget(task_for(*known, "encoding", budget_voxels=None, budget_mm3=400.0))[0] == 50
+    chosen, notes = find_budget(task_for(*known, "encoding", budget_voxels=None))
+    assert chosen in budget_candidates(known[0].grid.n_voxels)
+    assert str(chosen) in notes["budget_scores"]
+
+
+def test_schedule_ends_at_the_budget_and_never_rises():
+    counts = budget_schedule(46936, 3000, 15)
+    assert len(counts) == 15
+    assert counts[-1] == 3000
+    assert all(b <= a for a, b in pairwise(counts))
+    ratios = np.array(counts[1:]) / counts[:-1]
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-3)
+
+
+def test_shrinking_keeps_order_and_leaves_noise_alike():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(5000) / np.sqrt(99)
+    assert np.ptp(shrink_scores(noise, 100)) < 0.3 * np.ptp(noise)
+    strong = np.concatenate([noise, 0.5 + noise])
+    shrunk = shrink_scores(strong, 100)
+    assert np.array_equal(np.argsort(shrunk), np.argsort(strong))
+
+
+def test_filter_stays_inside_the_mask():
+    mask = np.zeros((9, 9, 5), bool)
+    mask[2:7, 2:7, 1:4] = True
+    grid = VoxelGrid(mask, np.diag([2.0, 2, 2, 1]))
+    np.testing.assert_allclose(smooth_within(np.ones(mask.sum()), grid, 6.0), 1.0)
+    point = np.zeros(mask.sum())
+    point[len(point) // 2] = 1
+    smooth = smooth_within(point, grid, 4.0)
+    assert smooth.argmax() == point.argmax()
+    assert 0 < smooth.max() < 1
+    np.testing.assert_array_equal(smooth_within(point, grid, 0.0), point)
+
+
+def test_top_mask():
+    assert top_mask(np.array([1.0, 3, 2, 3]), 2).tolist() == [False, True, False, True]
+
+
+def test_unknown_selector_is_a_usage_error():
+    with pytest.raises(UsageError, match="group-lasso"):
+        check_selector("best")
+
+
+@pytest.mark.parametrize("role", ["test", "cv"])
+def test_test_trials_are_refused(known, task_for, role):
+    person, vectors = known
+    trials = person.trials.copy()
+    trials.loc[3, "split"] = role
+    targets = Targets(tuple(trials["stimulus"]), vectors, "features")
+    settings = task_for(*known, "encoding").settings
+    context = FitContext(Network(), settings, 1, "cpu")
+    with pytest.raises(LeakageError):
+        TroiDecoder().select(replace(person, trials=trials), targets, None, context)

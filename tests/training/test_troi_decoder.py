@@ -1,0 +1,136 @@
+"""The default decoder on people with known truth, and the traps of published code."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bids_decoder.config import Evaluation, Network, Troi
+from bids_decoder.evaluation.retrieval import score_retrieval
+from bids_decoder.training import pretrain as module
+from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
+from bids_decoder.training.troi import TroiDecoder
+from bids_decoder.trials import Targets
+
+SETTINGS = Evaluation(pool_size=40, n_draws=5, n_bootstrap=20, n_permutations=20)
+
+
+def top1(predicted, gallery):
+    ids = np.array([f"s{i}" for i in range(len(gallery))])
+    table, _ = score_retrieval(
+        predicted, ids, gallery, ids, settings=SETTINGS, runs=np.repeat("r", len(ids)),
+        rng=np.random.default_rng(0),
+    )
+    rows = table[(table["metric"] == "top1") & (table["pool_size"] == 40)]
+    return {(r.direction, r.similarity): r.value for r in rows.itertuples()}
+
+
+def test_a_hub_among_the_images_lowers_b2i_and_not_i2b():
+    """Evaluations that swap the axes report this the other way round.
+
+    All predictions lean towards one direction: brains then agree on the same few images, while
+    each image still finds its brain. Scaling the axes swapped gives the mirror image.
+    """
+    rng = np.random.default_rng(0)
+    gallery = rng.standard_normal((80, 30))
+    hub = rng.standard_normal(30)
+    predicted = gallery + 0.7 * rng.standard_normal((80, 30)) + 3.0 * hub
+    result = top1(predicted, gallery)
+    assert result["i2b", "cosine"] > 0.8
+    assert result["b2i", "cosine"] < 0.3
+    assert result["b2i", "csls"] > result["b2i", "cosine"] + 0.3
+    mirrored = top1(gallery, predicted)
+    assert mirrored["b2i", "cosine"] > 0.8
+    assert mirrored["i2b", "cosine"] < 0.3
+
+
+def people(person_from, labels="123"):
+    """People with the same targets' space and responses of their own."""
+    parts = [person_from(np.random.default_rng(int(n)), label=n) for n in labels]
+    sizes = np.cumsum([0, *(len(v) for _, v in parts)])
+    vectors = np.concatenate([v for _, v in parts])
+    targets = Targets(tuple(f"s{i}" for i in range(len(vectors))), vectors, "features")
+    moved = [replace(p, target_rows=p.target_rows + at)
+             for (p, _), at in zip(parts, sizes, strict=False)]
+    return moved, targets
+
+
+@pytest.fixture(scope="module")
+def context():
+    return FitContext(
+        Network(pretrain_epochs=3, finetune_epochs=2),
+        Troi(selector="encoding", budget_voxels=48, epochs=3), 5, "cpu",
+    )
+
+
+def test_whole_way_beats_chance_and_tells_what_it_saw(person_from, context):
+    (*sources, new), targets = people(person_from)
+    decoder = TroiDecoder()
+    pretrained = decoder.pretrain(iter(sources), targets, context)
+    assert pretrained.card["participants"] == ["1", "2"]
+    seen = {targets.ids[row] for person in sources for row in person.target_rows}
+    assert set(pretrained.card["stimuli_seen"]) == seen
+    train, test = new.subset(np.arange(144)), new.subset(np.arange(144, 192))
+    selection = decoder.select(train, targets, pretrained, context)
+    model = decoder.adapt(train, targets, selection, pretrained, context)
+    gallery = decoder.gallery(model, targets)[test.target_rows]
+    assert top1(decoder.predict(model, test.betas), gallery)["b2i", "cosine"] > 10 / 40
+    shuffled = test.betas[np.random.default_rng(0).permutation(len(test.betas))]
+    assert top1(decoder.predict(model, shuffled), gallery)["b2i", "cosine"] < 6 / 40
+    relevance = decoder.explain(model)["weight"]
+    assert (relevance[~selection.mask] == 0).all()
+
+
+def test_pretraining_gives_the_same_bytes_for_the_same_seed(person_from, context):
+    sources, targets = people(person_from, "12")
+    first, second = (TroiDecoder().pretrain(iter(sources), targets, context) for _ in range(2))
+    other = TroiDecoder().pretrain(iter(sources), targets, replace(context, seed=6))
+    assert all(np.array_equal(first.tensors[k], second.tensors[k]) for k in first.tensors)
+    assert any(not np.array_equal(first.tensors[k], other.tensors[k]) for k in first.tensors)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_pretraining_goes_on_to_the_same_result(person_from, tmp_path, monkeypatch):
+    sources, targets = people(person_from, "12")
+    latents = collect_latents(sources, targets.vectors, lambda *_: None, 0)
+    settings = Network(pretrain_epochs=4, trunk="residual")
+    checkpoint = tmp_path / "state.safetensors"
+
+    def fit(**options):
+        return pretrain_trunk(
+            latents, targets.vectors, False, settings, seed=1, device="cpu", **options
+        )
+
+    def kill(done, total, loss):
+        if done == 3:
+            raise Killed
+
+    expected, *_ = fit()
+    real = module.train
+    monkeypatch.setattr(
+        module, "train", lambda *a, **k: real(*a, **k, seconds_between_checkpoints=-1)
+    )
+    with pytest.raises(Killed):
+        fit(checkpoint=checkpoint, progress=kill)
+    assert checkpoint.is_file()
+    resumed, _, history = fit(checkpoint=checkpoint)
+    assert len(history.loss) == 4
+    for key, value in expected.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def test_pretraining_moves_every_part_of_the_trunk(person_from):
+    sources, targets = people(person_from, "12")
+    latents = collect_latents(sources, targets.vectors, lambda *_: None, 0)
+    settings = Network(pretrain_epochs=2, trunk="residual")
+    trunk, *_ = pretrain_trunk(
+        latents, targets.vectors, False, settings, seed=1, device="cpu"
+    )
+    start = build_trunk(targets.vectors.shape[1], settings, 1).state_dict()
+    for key, value in trunk.state_dict().items():
+        assert not torch.equal(value, start[key]), key
