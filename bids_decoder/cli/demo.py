@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 
 from bids_decoder.config import Settings
@@ -29,6 +30,9 @@ def demo_settings(settings: Settings) -> Settings:
     data = settings.execution.bids_dir
     if not (data / "dataset_description.json").is_file():
         LOGGER.info("making the demo dataset in %s", data)
-        data.parent.mkdir(parents=True, exist_ok=True)
-        write_demo_dataset(data, seed=settings.random_seed)
+        # Beside, then renamed: a dataset that is there is complete.
+        unfinished = data.with_name(f".making-{data.name}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        write_demo_dataset(unfinished, seed=settings.random_seed)
+        unfinished.rename(data)
     return replace(settings, execution=replace(settings.execution, holdout_label=(NEW_PERSON,)))

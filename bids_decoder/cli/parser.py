@@ -526,7 +526,7 @@ def _add_performance(parser: argparse.ArgumentParser) -> None:
     )
     _option(
         group, "--omp-nthreads", dest="resources.omp_nthreads", type=_number(int, 1), metavar="N",
-        default="decided from --nprocs", help="threads of one process",
+        default="1", help="threads of one process",
     )
     _option(
         group, "--mem", "--mem-mb", dest="resources.mem_gb", type=_memory, metavar="SIZE",

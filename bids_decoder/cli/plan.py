@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from bids_decoder.bids.preflight import check_dataset, check_places
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.device import resolve_device
 from bids_decoder.config import Settings
-from bids_decoder.errors import ExitCode, Finding, FindingsError
+from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.markers import StageKey, why_not_done
@@ -159,6 +160,7 @@ class _Planner:
         self.does_people = "participant" in execution.analysis_level
         self.sources = self._sources() if self.does_group else ()
         self.chosen = self._chosen() if self.does_people else ()
+        self._check_options()
         self._check_people()
 
     @property
@@ -188,6 +190,13 @@ class _Planner:
             labels = execution.holdout_label
         return select_participants(self.dataset, labels)
 
+    def _check_options(self) -> None:
+        if self.settings.execution.write_graph and shutil.which("dot") is None:
+            self.findings.append(Finding(
+                "--write-graph", "the program dot of Graphviz is not there",
+                "install graphviz, or leave the option out", ExitCode.USAGE,
+            ))
+
     def _check_people(self) -> None:
         wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
         if wants_pretraining and len(self.sources) - self.settings.execution.leave_one_out < 1:
@@ -211,6 +220,7 @@ class _Planner:
         stages = self.settings.execution.stage
         people = {p.label: self._prepare(p, "prepare" in stages) for p in self.involved}
         pretrains = self._pretrains(people) if self.does_group and "pretrain" in stages else []
+        left = [p for p in pretrains if self._is_left(p.key)]
         if self.does_people and "decode" in stages:
             for participant in self.chosen:
                 decode = self._decode(people[participant.label], pretrains)
@@ -220,7 +230,6 @@ class _Planner:
                         person.participant, person.source, person.trials, person.betas_key,
                         person.preprocess, person.betas, decode,
                     )
-        left = [p for p in pretrains if self._is_left(p.key)]
         return Work(
             self.settings, self.output_dir, self.work_dir, self.device, self.targets,
             tuple(people.values()), tuple(left),
@@ -251,11 +260,10 @@ class _Planner:
             "trials": content_key(table.astype(str).to_csv(index=False)),
             "seed": settings.random_seed,
         })
-        current = why_not_done(self.output_dir, betas) is None
-        if preprocess is not None and (current or not self._is_left(preprocess, wanted)):
+        if preprocess is not None and not self._is_left(preprocess, wanted):
             preprocess = None
         left = self._is_left(betas, wanted)
-        if not wanted and not current:
+        if not wanted and why_not_done(self.output_dir, betas) is not None:
             self._missing_prepare(participant)
         return PersonWork(
             participant, source, self._planned_trials(participant, table), betas.key,
@@ -332,6 +340,10 @@ class _Planner:
                                    "waits for a pretrained model, or --from-scratch"))
             return None
         path, card = model or (None, {})
+        seen = {}
+        if path is not None:
+            self._check_fits(person.label, path, card)
+            seen = self._seen(person.label, path, card)
         key = StageKey("decode", f"sub-{person.label}", {
             **self._fit_settings(), "troi": asdict(self.settings.troi),
             "evaluation": asdict(self.settings.evaluation), "targets": self._target_key(),
@@ -347,7 +359,7 @@ class _Planner:
             "dataset": self.dataset.name, "version": __version__,
             "seed": self.settings.random_seed, "split": self.split.kind, "n_folds": len(folds),
             "pretrained_key": card.get("stage_key"),
-            "seen_in_pretraining": person.label in card.get("participants", []),
+            **seen,
         })
 
     def _model_for(
@@ -357,31 +369,23 @@ class _Planner:
         execution = self.settings.execution
         if execution.from_scratch:
             return None
-        for pretrain in pretrains:
-            if pretrain.path in (pretrained_path(self.output_dir, label),
-                                 pretrained_path(self.output_dir, None)):
-                own = pretrain.path == pretrained_path(self.output_dir, label)
-                if own or not execution.leave_one_out:
-                    return self._allowed(label, pretrain.path, {
-                        **pretrain.card, "participants": list(pretrain.sources),
-                    })
-        candidates = [pretrained_path(self.output_dir, label),
-                      pretrained_path(self.output_dir, None)]
         if execution.pretrained is not None:
-            candidates = [execution.pretrained]
-        for path in candidates:
-            if path.is_file() or execution.pretrained is not None:
-                return self._allowed(label, path, load_card(path))
-        return None
+            return execution.pretrained, _card_of(execution.pretrained)
+        own, common = (pretrained_path(self.output_dir, name) for name in (label, None))
+        for pretrain in pretrains:
+            if pretrain.path == (own if execution.leave_one_out else common):
+                return pretrain.path, {**pretrain.card, "participants": list(pretrain.sources)}
+        found = [path for path in (own, common) if path.is_file()]
+        return (found[0], _card_of(found[0])) if found else None
 
-    def _allowed(self, label: str, path: Path, card: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-        """Refuse a model that saw the participant or a test stimulus, unless allowed."""
-        problems = []
-        if label in card["participants"] and card["dataset"] == self.dataset.name:
-            problems.append(f"it was pretrained on sub-{label}")
-        if self.targets.kind != "category":
-            seen = set(self.split.test_stimuli) & set(card.get("stimuli_seen", []))
-            problems += [f"it saw {len(seen)} of the test stimuli"] if seen else []
+    def _seen(self, label: str, path: Path, card: dict[str, Any]) -> dict[str, Any]:
+        """Say what a model saw that is decoded with it; refuse it unless that is allowed."""
+        person = label in card["participants"] and card["dataset"] == self.dataset.name
+        stimuli = set() if self.targets.kind == "category" else (
+            set(self.split.test_stimuli) & set(card.get("stimuli_seen", []))
+        )
+        problems = [f"it was pretrained on sub-{label}"] if person else []
+        problems += [f"it saw {len(stimuli)} of the test stimuli"] if stimuli else []
         if problems:
             self.findings.append(Finding(
                 f"sub-{label} with model {path.name}", " and ".join(problems),
@@ -389,7 +393,42 @@ class _Planner:
                 "marked results with --allow-seen", ExitCode.BAD_DATA,
                 "warning" if self.settings.execution.allow_seen else "error", label,
             ))
-        return path, card
+        return {"seen_in_pretraining": person, "test_stimuli_seen": len(stimuli)}
+
+    def _check_fits(self, label: str, path: Path, card: dict[str, Any]) -> None:
+        """Find a pretrained model that predicts something else; one made by this call fits."""
+        if "targets" not in card:
+            return
+        there = {"decoder": card.get("decoder"), "target": card["targets"].get("kind")}
+        here = {"decoder": self.settings.network.decoder, "target": self.targets.kind}
+        if self.targets.kind == "category":
+            there["labels"] = ", ".join(card["targets"].get("labels", []))
+            here["labels"] = ", ".join(self.targets.ids)
+        other = [name for name in here if here[name] != there[name]]
+        if other:
+            self.findings.append(Finding(
+                f"sub-{label} with model {path.name}", "; ".join(
+                    f"its {name} is '{there[name]}', here it is '{here[name]}'" for name in other
+                ), "pretrain with the options of this call, or use --from-scratch",
+                participant=label,
+            ))
+
+
+def _card_of(path: Path) -> dict[str, Any]:
+    """Read the card of a pretrained model, which must say what the model saw."""
+    try:
+        card = load_card(path)
+    except ValueError as error:
+        raise InputError(f"card of model {path}", f"no valid JSON: {error}",
+                         "copy it again from where the model was made") from error
+    absent = [name for name in ("stage_key", "dataset", "participants", "targets")
+              if name not in card]
+    if absent:
+        raise InputError(
+            f"card of model {path}", f"does not say: {', '.join(absent)}",
+            "give a model that the group level of bids_decoder pretrained",
+        )
+    return card
 
 
 def pretrained_path(output_dir: Path, without: str | None) -> Path:

@@ -64,11 +64,16 @@ def _main_result(label: str, metrics: pd.DataFrame) -> str:
     kind = ", ".join(
         str(row[c]) for c in ("direction", "unit", "similarity") if row[c] is not None
     )
+    low, high, p = (_rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
     return (
-        f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {float(row['value']):.3f}, "
-        f"chance {float(row['chance']):.3f}, 95 % interval {row['ci_low']} to {row['ci_high']}, "
-        f"p = {row['p']}, n = {row['n']}"
+        f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {_rounded(row['value'])}, "
+        f"chance {_rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}, n = {row['n']}"
     )
+
+
+def _rounded(cell: str | None) -> str:
+    """Give a cell of a table with three significant digits."""
+    return "n/a" if cell is None else f"{float(cell):.3g}"
 
 
 def _overlap_with_truth(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
@@ -84,5 +89,8 @@ def _overlap_with_truth(output_dir: Path, label: str, bids_dir: Path) -> list[st
 
     truth = np.asarray(nib.load(truths[0]).dataobj) > 0
     found = np.asarray(nib.load(masks[0]).dataobj) > 0
+    if found.shape != truth.shape:
+        # Decoded in another space than the truth is known in.
+        return []
     return [f"sub-{label}: Dice of the selected voxels with the truth = {dice(found, truth):.3f} "
             f"({int(found.sum())} selected, {int(truth.sum())} true)"]

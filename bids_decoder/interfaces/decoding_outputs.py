@@ -71,6 +71,11 @@ class DecodingOutputs:
     def _path(self, key: str, **entities: str) -> Path:
         return derivative_path(self.output_dir, key, **self.entities, **entities)
 
+    def _marks(self) -> dict[str, Any]:
+        """Say in every sidecar when the pretrained model saw what is decoded with it."""
+        names = ("seen_in_pretraining", "test_stimuli_seen")
+        return {name: self.card[name] for name in names if self.card.get(name)}
+
     def _add(self, path: Path, with_sidecar: bool = True) -> None:
         self.written.append(path)
         if with_sidecar:
@@ -113,7 +118,7 @@ class DecodingOutputs:
         **entities: str,
     ) -> None:
         path = self._path(key, **entities)
-        save_nifti(path, data, grid.affine, metadata=metadata)
+        save_nifti(path, data, grid.affine, metadata={**metadata, **self._marks()})
         self._add(path)
 
     def _space(self) -> dict[str, str]:
@@ -140,7 +145,8 @@ class DecodingOutputs:
 
     def _table(self, key: str, table: pd.DataFrame, columns: dict[str, str]) -> None:
         path = self._path(key)
-        save_table(path, table, {name: {"Description": text} for name, text in columns.items()})
+        described = {name: {"Description": text} for name, text in columns.items()}
+        save_table(path, table, {**described, **self._marks()})
         self._add(path)
 
 

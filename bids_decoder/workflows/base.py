@@ -42,7 +42,7 @@ def init_bids_decoder_wf(work: Work) -> Workflow:
     prepared: dict[str, tuple[Node | Workflow, str]] = {}
     for person in work.people:
         if person.preprocess is not None or person.betas is not None:
-            prepare = init_prepare_wf(work, person, name=f"prepare_{person.label}_wf")
+            prepare = init_prepare_wf(work, person, name=f"prepare_{person.node_label}_wf")
             workflow.add_nodes([prepare])
             prepared[person.label] = (prepare, "outputnode.marker")
     if not work.pretrains and not any(person.decode for person in work.people):
@@ -53,7 +53,7 @@ def init_bids_decoder_wf(work: Work) -> Workflow:
     for person in work.people:
         if person.decode is None:
             continue
-        decode = init_decode_wf(work, person, name=f"decode_{person.label}_wf")
+        decode = init_decode_wf(work, person, name=f"decode_{person.node_label}_wf")
         workflow.connect(targets, "targets_file", decode, "inputnode.targets_file")
         workflow.connect(responses[person.label], "folder", decode, "inputnode.folder")
         if person.decode.pretrained in models:

@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
@@ -84,6 +85,11 @@ class WorkerPoolPlugin(MultiProcPlugin):
         return super()._get_result(taskid)
 
 
+def _now() -> str:
+    """Give the time as Nipype notes it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat()
+
+
 @dataclass
 class NodeLog:
     """Status callback for a plugin: start, end and failure of every node."""
@@ -91,6 +97,8 @@ class NodeLog:
     n_nodes: int
     timings: list[dict[str, Any]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    _n_done: int = 0
+    _began_at: str = field(default_factory=_now)
     _began: float = field(default_factory=time.monotonic)
     _last_line: float = field(default_factory=time.monotonic)
 
@@ -100,12 +108,15 @@ class NodeLog:
         if status == "exception":
             self.failed.append(name)
         elif status == "end":
-            self.timings.append(self._timing(node, name))
+            self._n_done += 1
+            timing = self._timing(node, name)
+            if timing is not None:
+                self.timings.append(timing)
             self._tell(name)
 
     def _tell(self, name: str) -> None:
         """Say that a stage is done, or now and then how many steps are."""
-        now, done = time.monotonic(), len(self.timings)
+        now, done = time.monotonic(), self._n_done
         _, person = _stage_and_person(name)
         leaf = name.rsplit(".", 1)[-1]
         if leaf.startswith("mark_"):
@@ -116,9 +127,12 @@ class NodeLog:
             LOGGER.info("%d of %d steps done, about %.0f s left", done, self.n_nodes, left)
             self._last_line = now
 
-    def _timing(self, node: Any, name: str) -> dict[str, Any]:
+    def _timing(self, node: Any, name: str) -> dict[str, Any] | None:
+        """Give what a node took; None when its result is that of an earlier call."""
         runtime = getattr(node.result, "runtime", None)
         runtimes = runtime if isinstance(runtime, list) else [runtime]
+        if any(str(getattr(r, "startTime", "") or "9") < self._began_at for r in runtimes):
+            return None
         seconds = sum(float(getattr(r, "duration", 0) or 0) for r in runtimes)
         peak = max((getattr(r, "mem_peak_gb", 0) or 0 for r in runtimes), default=0)
         stage, person = _stage_and_person(name)
@@ -132,7 +146,10 @@ def _stage_and_person(name: str) -> tuple[str, str | None]:
     parts = name.split(".")
     head = parts[1] if len(parts) > 1 else parts[0]
     words = head.removesuffix("_wf").split("_")
-    person = words[1] if len(words) > 1 and words[0] in ("prepare", "decode", "responses") else None
+    person = None
+    if len(words) > 1 and words[0] in ("prepare", "decode", "responses"):
+        person = words[1].replace("-", "+")
     if words[0] == "prepare" and len(parts) > 2:
-        return {"glm_wf": "betas"}.get(parts[2], "preprocess"), person
+        of_betas = parts[2].startswith(("glm_wf", "sink_trials", "mark_betas"))
+        return "betas" if of_betas else "preprocess", person
     return words[0], person

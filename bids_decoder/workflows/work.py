@@ -87,6 +87,11 @@ class PersonWork:
         """Participant label."""
         return self.participant.label
 
+    @property
+    def node_label(self) -> str:
+        """Label for names of nodes, where ``+`` may not be."""
+        return self.label.replace("+", "-")
+
 
 @dataclass(frozen=True)
 class PretrainWork:
