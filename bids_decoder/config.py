@@ -78,7 +78,7 @@ class Preprocessing:
 class Glm:
     """From BOLD to one response per trial."""
 
-    estimator: str = "lss"
+    estimator: str = "ridge"
     hrf: str = "spm"
     high_pass: float = 1 / 128
     confounds: Literal["motion", "motion24", "acompcor", "none"] = "motion"
@@ -102,7 +102,7 @@ class Network:
     learning_rate: float = 3e-4
     weight_decay: float = 1e-2
     mixco_alpha: float = 0.15
-    source_voxels: str = "all"
+    source_voxels: Literal["encoding", "all"] = "encoding"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.trials import Person
 
+MIN_CALIBRATION_TRIALS = 4
 MAX_CALIBRATION_TRIALS = 1500
 MAX_HELDOUT_TRIALS = 2000
 
@@ -72,6 +73,8 @@ def calibration_sets(
         wanted = min(n_blocks, 2 * n_per_size) if size == n_blocks - 1 else n_per_size
         for order in _orders(n_blocks, wanted, rng):
             chosen = np.isin(blocks, names[order[:size]])
+            if chosen.sum() < MIN_CALIBRATION_TRIALS:
+                continue
             if chosen.sum() <= MAX_CALIBRATION_TRIALS or size == 1:
                 yield _capped(chosen, MAX_CALIBRATION_TRIALS)
 

@@ -28,6 +28,9 @@ from bids_decoder.trials import Person
 LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
 """Default full width of the low-pass filter in voxels: a Gaussian of 0.7 voxel."""
 
+MIN_TRIALS_TO_SCORE = 8
+"""With fewer trials no voxel can be told from another, and all are taken alike."""
+
 
 @dataclass(frozen=True, eq=False)
 class SelectionTask:
@@ -146,16 +149,20 @@ def encoding_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
     -------
     ndarray of float32, shape (n_voxels,)
     """
-    scores = encoding_scores(person.betas, wanted, person.run_groups)
-    return soft_weights(shrink_scores(scores, len(wanted)))
+    return soft_weights(_shrunken_scores(person, wanted))
 
 
 def voxel_scores(task: SelectionTask) -> np.ndarray:
     """Cross-validated encoding correlation of each voxel, shrunken, then low-pass filtered."""
-    person = task.person
-    scores = encoding_scores(person.betas, task.wanted, person.run_groups)
-    scores = shrink_scores(scores, len(task.wanted))
-    return smooth_within(scores, person.grid, task.fwhm_mm).astype(np.float32)
+    scores = _shrunken_scores(task.person, task.wanted)
+    return smooth_within(scores, task.person.grid, task.fwhm_mm).astype(np.float32)
+
+
+def _shrunken_scores(person: Person, wanted: np.ndarray) -> np.ndarray:
+    if len(wanted) < MIN_TRIALS_TO_SCORE:
+        return np.zeros(person.grid.n_voxels)
+    scores = encoding_scores(person.betas, wanted, person.run_groups)
+    return shrink_scores(scores, len(wanted))
 
 
 def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
@@ -185,8 +192,7 @@ def find_budget(task: SelectionTask) -> tuple[int, dict[str, Any]]:
 def _budget_by_cross_validation(task: SelectionTask) -> tuple[int, dict[str, Any]]:
     candidates = budget_candidates(task.person.grid.n_voxels)
     if len(np.unique(task.person.run_groups)) < 2:
-        middle = candidates[len(candidates) // 2]
-        return middle, {"budget_rule": "one training run: the middle candidate"}
+        return candidates[-1], {"budget_rule": "one training run: nothing to choose by, all voxels"}
     folds = inner_folds(task.person.run_groups, 3)
     scores = sum(_budget_fold(task, train, test, candidates) for train, test in folds) / len(folds)
     # The smallest budget that is as good as the best, for a map that says something.
@@ -250,6 +256,18 @@ def _select_soft(task: SelectionTask) -> Selection:
                       "budget": int((weights > 0).sum())})
 
 
+def _select_graded(task: SelectionTask) -> Selection:
+    budget, notes = find_budget(task)
+    scores = voxel_scores(task)
+    weights = soft_weights(scores)
+    mask = top_mask(weights, min(budget, int((weights > 0).sum())))
+    return Selection(
+        mask, weights * mask, scores,
+        {"rule": "top encoding score, graded by it", "budget": int(mask.sum()),
+         "lowpass_fwhm_mm": round(task.fwhm_mm, 3), **notes},
+    )
+
+
 def _select_troi(task: SelectionTask) -> Selection:
     budget, notes = find_budget(task)
     weights = soft_weights(voxel_scores(task))
@@ -285,6 +303,7 @@ _HERE = "bids_decoder.training.selectors"
 _MORE = "bids_decoder.training.selection"
 
 SELECTORS: dict[str, str] = {
+    "graded": f"{_HERE}:_select_graded",
     "troi-budget": f"{_HERE}:_select_troi",
     "encoding": f"{_HERE}:_select_encoding",
     "soft": f"{_HERE}:_select_soft",

@@ -17,7 +17,7 @@ from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import VoxelWeighting
 from bids_decoder.training.finetune import Adaptation, SharedModel
-from bids_decoder.training.input_layer import InputFit
+from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,
@@ -162,16 +162,23 @@ def _shared(
         return space, _restore_shared(pretrained, space.transform(targets.vectors), is_category)
     space = _fit_space(targets, [person.target_rows])
     vectors = space.transform(targets.vectors)
+    if len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
+        trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
+        return space, SharedModel(trunk, _own_scale(person, vectors), vectors, is_category)
     latents = collect_latents(
         [person], vectors, voxel_weighting(context.network.source_voxels), context.seed
     )
-    if len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
-        trunk = build_trunk(vectors.shape[1], context.network, context.seed)
-        return space, SharedModel(trunk.eval(), LatentScale.of(latents), vectors, is_category)
     trunk, scale, _ = pretrain_trunk(
         latents, vectors, is_category, context.network, seed=context.seed, device=context.device
     )
     return space, SharedModel(trunk, scale, vectors, is_category)
+
+
+def _own_scale(person: Person, vectors: np.ndarray) -> LatentScale:
+    """Scale of a person's own latents, where nothing else is there to take it from."""
+    fit = fit_input_layer(person.betas, vectors[person.target_rows], person.run_groups)
+    size = float(np.sqrt(np.mean(np.square(fit.latents(person.betas), dtype=np.float64))))
+    return LatentScale(size or 1.0, float(np.log2(fit.n_trials)), 0.5)
 
 
 def _fit_space(targets: Targets, rows_of_people: list[np.ndarray]) -> TargetSpace:
