@@ -109,7 +109,7 @@ class Network:
 class Troi:
     """Selection of voxels on the training trials of one person."""
 
-    selector: str = "troi-budget"
+    selector: str = "graded"
     budget_voxels: int | None = None
     budget_mm3: float | None = None
     region: str = "brain"
@@ -246,21 +246,31 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if origin in (tuple, dict):
+        return _convert_many(origin, arguments, value, where)
     if origin is Literal:
-        return _checked(value in arguments, value, where, f"one of {', '.join(map(str, arguments))}")
+        choices = f"one of {', '.join(map(str, arguments))}"
+        return _checked(value in arguments, value, where, choices)
+    return _convert_one(hint, value, where)
+
+
+def _convert_many(origin: type, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
     if origin is tuple:
         _checked(isinstance(value, list | tuple), value, where, "a list")
         return tuple(_convert(arguments[0], item, where) for item in value)
-    if origin is dict:
-        _checked(isinstance(value, dict), value, where, "a table")
-        return {key: _convert(arguments[1], item, where) for key, item in value.items()}
+    _checked(isinstance(value, dict), value, where, "a table")
+    return {key: _convert(arguments[1], item, where) for key, item in value.items()}
+
+
+def _convert_one(hint: type, value: Any, where: str) -> Any:
     if hint is Path:
         return Path(_checked(isinstance(value, str | Path), value, where, "a path"))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float:
-        _checked(isinstance(value, int | float) and not isinstance(value, bool), value, where, "a number")
-        return float(value)
+        return float(_checked(is_number, value, where, "a number"))
     if hint is int:
-        return _checked(isinstance(value, int) and not isinstance(value, bool), value, where, "a whole number")
+        good = is_number and isinstance(value, int)
+        return _checked(good, value, where, "a whole number")
     return _checked(isinstance(value, hint), value, where, f"a {hint.__name__}")
 
 

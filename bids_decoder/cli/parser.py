@@ -595,7 +595,7 @@ def _add_glm(parser: argparse.ArgumentParser) -> None:
     _option(
         group, "--betas", dest="glm.estimator", metavar="NAME",
         type=_registered("glm.estimators:ESTIMATORS"),
-        help="estimator of the response to each trial: lss, lsa, glmsingle",
+        help="estimator of the response to each trial: ridge, lss, lsa, glmsingle",
     )
     _option(
         group, "--hrf", dest="glm.hrf", type=_hrf, metavar="MODEL",
@@ -632,7 +632,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     _option(
         group, "--troi", dest="troi.selector", metavar="NAME",
         type=_registered("training.selectors:SELECTORS"),
-        help="how voxels are selected: troi-budget, encoding, soft, random, all, paper, "
+        help="how voxels are selected: graded, troi-budget, encoding, soft, random, all, paper, "
         "paper-guarded, group-lasso, hard-concrete, univariate, ridge-norm",
     )
     _option(
