@@ -57,8 +57,8 @@ PEOPLE = (1, 2, 3, 4)
 DILATIONS = {"dilated-1.5": 1.5, "dilated-3": 3.0}
 FIXED = ("all", "oracle", *DILATIONS)
 METHODS = (
-    *FIXED, "random", "univariate", "encoding", "ridge-norm", "soft", "troi-budget", "paper",
-    "paper-guarded", "group-lasso", "hard-concrete",
+    "graded", "troi-budget", "soft", "encoding", "univariate", "ridge-norm", "paper",
+    "paper-guarded", "group-lasso", "hard-concrete", "random", *FIXED,
 )
 READOUTS = ("ridge", "scratch", "pretrained")
 SCORES = Evaluation(pool_size=300, n_draws=30, n_bootstrap=2, n_permutations=1)
