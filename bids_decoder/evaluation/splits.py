@@ -426,6 +426,9 @@ def _exclusions(
     found.append((labels.isna().to_numpy(), "it has no label"))
     kept = ~gone & ~np.logical_or.reduce([rows for rows, _ in found])
     if split.kind == "runs":
+        if len(np.unique(fold[kept])) < 2:
+            # Nothing can be cross-validated, and a finding says so; the GLM needs the trials.
+            return found
         n_folds = pd.Series(fold[kept]).groupby(labels[kept].to_numpy()).nunique()
         known = n_folds.index[n_folds >= 2]
         found.append((~labels.isin(known).to_numpy(), "its label occurs in no other fold"))

@@ -44,6 +44,9 @@ class TrialRun:
         What was shown; equal text means a repeat.
     labels : ndarray of str, shape (n_trials,), or None
         Category of each trial where there is one.
+    crossed : ndarray of bool, shape (n_trials,), or None
+        Trials that are test in one fold and training in others. Choices that look at neither
+        labels nor repeats may use them; nothing else may. None where there are none.
     """
 
     bold: Matrix
@@ -54,6 +57,12 @@ class TrialRun:
     train: np.ndarray
     conditions: np.ndarray
     labels: np.ndarray | None = None
+    crossed: np.ndarray | None = None
+
+    @property
+    def untested(self) -> np.ndarray:
+        """Trials that no fixed test set claims, shape (n_trials,)."""
+        return self.train if self.crossed is None else self.train | self.crossed
 
     @property
     def n_trials(self) -> int:

@@ -8,8 +8,10 @@ from bids_decoder.errors import UsageError
 from bids_decoder.glm.base import EstimatorOptions, SingleTrialEstimator
 from bids_decoder.glm.glmsingle import GlmSingle
 from bids_decoder.glm.least_squares import LeastSquaresAll, LeastSquaresSeparate
+from bids_decoder.glm.likelihood_ridge import LikelihoodRidge
 
 ESTIMATORS: dict[str, Callable[[EstimatorOptions], SingleTrialEstimator]] = {
+    "ridge": LikelihoodRidge,
     "lss": LeastSquaresSeparate,
     "lsa": LeastSquaresAll,
     "glmsingle": GlmSingle,

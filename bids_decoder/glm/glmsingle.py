@@ -9,6 +9,11 @@ Source: Prince et al. 2022, eLife 11:e77599 (GLMsingle), written anew:
 3. each voxel gets a ridge fraction by the same criterion, after which scale and offset of the
    weights are restored.
 
+Where nothing repeats among training trials, or each run is test once, so that one set of weights
+serves all folds and no label may be looked at, the second rung is left out and the penalty of
+the third follows from the likelihood (:mod:`bids_decoder.glm.likelihood_ridge`). The first rung
+never looks at labels.
+
 Different from GLMsingle: the design is a block per run, so runs are solved one by one, and
 trials that are not for training take part in no choice.
 """
@@ -31,7 +36,9 @@ from bids_decoder.glm.base import (
 )
 from bids_decoder.glm.hrf import Hrf, get_hrf, hrf_library
 from bids_decoder.glm.least_squares import check_degrees_of_freedom, lsa_weights
-from bids_decoder.glm.onoff import explained_variance, held_in_nuisance
+from bids_decoder.glm.likelihood import response_ratio
+from bids_decoder.glm.likelihood_ridge import likelihood_note, likelihood_penalty
+from bids_decoder.glm.onoff import held_in_nuisance, preferred_shapes
 from bids_decoder.glm.repeats import RepeatScheme, repeat_scheme
 from bids_decoder.glm.ridge import RidgePath
 
@@ -65,54 +72,66 @@ class GlmSingle:
     def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
         """Fill *out*; see :class:`bids_decoder.glm.base.SingleTrialEstimator`.
 
-        The maps are ``hrf`` (0 the assumed response, else number in the library) and
-        ``fraction`` (share of the length that ridge keeps).
+        The maps are ``hrf`` (0 the assumed response, else number in the library) and, with
+        ridge, ``fraction`` (share of the length that it keeps) or ``responseratio`` (variance
+        of responses over noise), whichever the penalty follows from.
         """
         check_runs(runs, out)
         for run in runs:
             check_degrees_of_freedom(run)
         assumed = get_hrf(self.options.hrf)
-        runs = [replace(run, train=run.train & run.estimable(assumed)) for run in runs]
+        runs = [_only_estimable(run, assumed) for run in runs]
         notes = _opening_notes(runs, self.options)
         shapes, explained = self._choose_shapes(runs, notes)
         scheme = repeat_scheme([run for run in runs if run.train.any()])
         if scheme is None:
-            notes.append("nothing repeats among training trials: no denoising, no ridge")
+            notes.append("nothing repeats among training trials: no denoising")
         else:
             notes.append(f"cross-validation over repeats of {scheme.note}")
         state = _Ladder(runs, (assumed, *hrf_library()), shapes, scheme,
                         self.options.chunk_voxels)
         if self.denoise and scheme is not None:
             state.add_components(explained, notes)
-        fraction = state.solve(out, self.ridge and scheme is not None)
+        maps = {"hrf": shapes.astype(np.float32)}
+        tuned = state.solve(out, self.ridge)
         if self.ridge and scheme is not None:
-            notes.append(f"median ridge fraction {float(np.median(fraction)):.2f}")
-        maps = {"hrf": shapes.astype(np.float32), "fraction": fraction}
+            maps["fraction"] = tuned
+            notes.append(f"median ridge fraction {float(np.median(tuned)):.2f}")
+        elif self.ridge:
+            maps["responseratio"] = tuned
+            notes.append(likelihood_note(runs, tuned))
         return Estimates(state.estimable, maps, tuple(notes))
 
     def _choose_shapes(
         self, runs: Sequence[TrialRun], notes: list[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         assumed = get_hrf(self.options.hrf)
-        n_training = sum(bool(run.train.any()) for run in runs)
-        library = hrf_library() if self.fit_hrf and n_training else ()
-        explained = explained_variance(runs, (assumed, *library), self.options.chunk_voxels)
-        if not library:
-            notes.append(f"response model {self.options.hrf} in all voxels")
-        else:
-            how = "cross-validated over runs" if n_training > 1 else "fitted within the one run"
-            notes.append(f"response shape per voxel from {len(library)}, {how}")
-        # The assumed response stays where no member of the library does better.
-        return explained.argmax(axis=0), explained.max(axis=0)
+        # The choice looks at no label, so trials of cross-validation may take part.
+        runs = [replace(run, train=run.untested) for run in runs]
+        library = hrf_library() if self.fit_hrf else ()
+        shapes, explained = preferred_shapes(
+            runs, (assumed, *library), self.options.chunk_voxels
+        )
+        notes.append(
+            f"response model {self.options.hrf}; in {int((shapes > 0).sum())} of {len(shapes)} "
+            "voxels another one of the library fits clearly better in other runs"
+        )
+        return shapes, explained.max(axis=0)
 
 
 def _opening_notes(runs: Sequence[TrialRun], options: EstimatorOptions) -> list[str]:
     n_train = sum(int(run.train.sum()) for run in runs)
     n_all = sum(run.n_trials for run in runs)
-    notes = [f"{n_train} of {n_all} trials take part in tuning"]
+    notes = [f"{n_train} of {n_all} trials take part in tuning that looks at repeats"]
     if options.noise_model != "ols":
         notes.append(f"noise model {options.noise_model} is not used: denoising replaces it")
     return notes
+
+
+def _only_estimable(run: TrialRun, hrf: Hrf) -> TrialRun:
+    usable = run.estimable(hrf)
+    crossed = None if run.crossed is None else run.crossed & usable
+    return replace(run, train=run.train & usable, crossed=crossed)
 
 
 class _Ladder:
@@ -211,15 +230,23 @@ class _Ladder:
     # -- rung 3 and the weights themselves -----------------------------------------------
 
     def solve(self, out: Sequence[np.ndarray], ridge: bool) -> np.ndarray:
-        """Fill *out* and give the fraction of each voxel, shape (n_voxels,)."""
-        fraction = np.ones(len(self.shapes), dtype=np.float32)
+        """Fill *out* and give what tunes the ridge of each voxel, shape (n_voxels,).
+
+        That is the fraction where repeats allow to choose it, else the variance ratio; ones
+        without *ridge*.
+        """
+        tuned = np.ones(len(self.shapes), dtype=np.float32)
         for shape in np.unique(self.shapes):
             paths = [self._path(number, self.hrfs[shape]) for number in range(len(self.runs))]
             for voxels in self._blocks(int(shape)):
-                if ridge:
-                    fraction[voxels] = self._choose_fractions(paths, voxels)
-                self._fill(paths, voxels, fraction[voxels], out)
-        return fraction
+                if ridge and self.scheme is not None:
+                    tuned[voxels] = self._choose_fractions(paths, voxels)
+                elif ridge:
+                    tuned[voxels] = response_ratio(
+                        self.runs, self.hrfs[shape], voxels, self.chunk_voxels
+                    )
+                self._fill(paths, voxels, tuned[voxels], ridge, out)
+        return tuned
 
     def _blocks(self, shape: int) -> Iterator[np.ndarray]:
         members = np.flatnonzero(self.shapes == shape)
@@ -251,14 +278,17 @@ class _Ladder:
         return FRACTIONS[best].astype(np.float32)
 
     def _fill(
-        self, paths: Sequence[RidgePath], voxels: np.ndarray, fraction: np.ndarray,
+        self, paths: Sequence[RidgePath], voxels: np.ndarray, tuned: np.ndarray, ridge: bool,
         out: Sequence[np.ndarray],
     ) -> None:
         plain, shrunk = [], []
         for path, run in zip(paths, self.runs, strict=True):
             rotated = path.rotate(np.asarray(run.bold[:, voxels], dtype=np.float32))
             plain.append(path.weights(rotated, np.zeros(1)))
-            penalty = path.penalties_for(rotated, fraction[None].astype(float))[0]
+            if ridge and self.scheme is None:
+                penalty = likelihood_penalty(tuned)
+            else:
+                penalty = path.penalties_for(rotated, tuned[None].astype(float))[0]
             shrunk.append(path.weights(rotated, penalty))
         slope, offset = np.ones(len(voxels)), np.zeros(len(voxels))
         if self.tuned:

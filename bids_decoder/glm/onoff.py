@@ -14,6 +14,9 @@ import numpy as np
 from bids_decoder.glm.base import TrialRun, chunks, nuisance_basis, residualise
 from bids_decoder.glm.hrf import Hrf
 
+MIN_RUNS = 3
+CLEAR_ERRORS = 2.0
+
 
 @dataclass(frozen=True, eq=False)
 class _Probe:
@@ -62,19 +65,37 @@ def _fit(runs: Sequence[TrialRun], probes: list[list[_Probe]], voxels: slice) ->
     return _Fit(np.array(cross, dtype=np.float64), np.array(power), energy)
 
 
-def _explained(fit: _Fit) -> np.ndarray:
-    """Explained share of variance per shape and voxel; across runs where there are several."""
+def _errors(fit: _Fit) -> np.ndarray:
+    """Squared error per run, shape and voxel; the height is from the other runs, if any."""
     cross, energy = fit.cross, fit.energy
     if len(cross) == 1:
         weight = cross / np.maximum(energy, np.finfo(float).tiny)
     else:
         rest = energy.sum(axis=0) - energy
         weight = (cross.sum(axis=0) - cross) / np.maximum(rest, np.finfo(float).tiny)
-    error = (fit.power - 2 * weight * cross + weight**2 * energy).sum(axis=0)
-    power = fit.power.sum(axis=0)
+    return fit.power - 2 * weight * cross + weight**2 * energy
+
+
+def _share(error: np.ndarray, power: np.ndarray) -> np.ndarray:
     # Voxels without signal are left with rounding errors of the subtraction in float32.
     alive = power > 1e-9
     return np.where(alive, 1.0 - error / np.where(alive, power, 1.0), 0.0)
+
+
+def _explained(fit: _Fit) -> np.ndarray:
+    """Explained share of variance per shape and voxel; across runs where there are several."""
+    return _share(_errors(fit).sum(axis=0), fit.power.sum(axis=0))
+
+
+def _clear_winner(fit: _Fit) -> np.ndarray:
+    """Best shape of each voxel where it beats the first one in most runs, else the first."""
+    best = _explained(fit).argmax(axis=0)
+    if len(fit.cross) < MIN_RUNS:
+        return np.zeros_like(best)
+    shares = _share(_errors(fit), fit.power)
+    gain = np.take_along_axis(shares, best[None, None, :], axis=1)[:, 0] - shares[:, 0]
+    noise = gain.std(axis=0, ddof=1) / np.sqrt(len(gain))
+    return np.where(gain.mean(axis=0) > CLEAR_ERRORS * noise, best, 0)
 
 
 def explained_variance(
@@ -97,12 +118,40 @@ def explained_variance(
         the share within that run. Zero for voxels that do not vary, and everywhere when no
         trial is for training.
     """
+    return preferred_shapes(runs, hrfs, chunk_voxels)[1]
+
+
+def preferred_shapes(
+    runs: Sequence[TrialRun], hrfs: Sequence[Hrf], chunk_voxels: int = 5000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the response shape of each voxel.
+
+    Parameters
+    ----------
+    runs : sequence of TrialRun
+        Runs without training trials are not read.
+    hrfs : sequence of Hrf
+        The first is kept unless another one explains more, by two standard errors over runs:
+        where trials follow each other closely all shapes fit alike, and the best of twenty is
+        the luckiest. With fewer than three runs it is kept everywhere.
+    chunk_voxels : int
+
+    Returns
+    -------
+    shapes : ndarray of int, shape (n_voxels,)
+        Number of the response in *hrfs*.
+    explained : ndarray of float32, shape (n_hrfs, n_voxels)
+        See :func:`explained_variance`.
+    """
     n_voxels = runs[0].bold.shape[1]
     chosen = [run for run in runs if run.train.any()]
-    result = np.zeros((len(hrfs), n_voxels), dtype=np.float32)
-    probes = [[_probe(run, hrf) for hrf in hrfs] for run in chosen]
+    shapes = np.zeros(n_voxels, dtype=np.intp)
+    explained = np.zeros((len(hrfs), n_voxels), dtype=np.float32)
     if not chosen:
-        return result
+        return shapes, explained
+    probes = [[_probe(run, hrf) for hrf in hrfs] for run in chosen]
     for voxels in chunks(n_voxels, chunk_voxels):
-        result[:, voxels] = _explained(_fit(chosen, probes, voxels))
-    return result
+        fit = _fit(chosen, probes, voxels)
+        explained[:, voxels] = _explained(fit)
+        shapes[voxels] = _clear_winner(fit)
+    return shapes, explained

@@ -272,7 +272,7 @@ def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, 
 def _trial_run(tables: _Tables, bold: np.ndarray) -> TrialRun:
     return TrialRun(
         bold, tables.timing, tables.onsets, tables.durations, tables.nuisance.to_numpy(),
-        tables.train, tables.text("stimulus"), tables.labels,
+        tables.train, tables.text("stimulus"), tables.labels, tables.untested & ~tables.train,
     )
 
 
@@ -382,6 +382,7 @@ MAP_DESCRIPTIONS = {
     "reliability": "Correlation of condition means over odd and even repeats.",
     "noiseceiling": "Percent of the variance of single trials that the best model can explain.",
     "hrf": "Response shape: 0 the assumed one, else its number in the library.",
+    "responseratio": "Variance of responses to trials over that of the noise of a volume.",
     "fraction": "Share of the length of the weights that ridge keeps.",
 }
 

@@ -28,8 +28,8 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Single-trial responses",
         (
-            *("glm-lss", "glm-lsa", "glm-glmsingle", "glm-model", "normalise", "quality"),
-            "contrasts",
+            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-model"),
+            *("normalise", "quality", "contrasts"),
         ),
     ),
     (

@@ -78,11 +78,14 @@ def write_demo_dataset(
     n_test: int = 24,
     n_repeats: int = 2,
     permute_labels: bool = False,
+    spacing: float = 4.0,
+    signal_sd: float = 3.5,
 ) -> Path:
     """Write a raw dataset of people who look at pictures.
 
     Every person sees training pictures of their own once, and test pictures, which all
-    persons share, several times; pictures come about 4 s apart. Voxels of a region in the
+    persons share, several times; pictures come about *spacing* seconds apart. Voxels of a
+    region in the
     occipital cortex respond to the Gabor and colour features of the pictures. The truth lies
     in ``derivatives/truth``.
 
@@ -100,6 +103,11 @@ def write_demo_dataset(
     permute_labels : bool
         Let the signal follow the trials in another order than the events files tell, so that
         nothing can be decoded.
+    spacing : float
+        Seconds from one picture to the next, without the jitter of up to half a second.
+    signal_sd : float
+        Spread of the responses over pictures, median over voxels, in percent on the scale of
+        nilearn's regressors; it is 1 over trials of one picture.
 
     Returns
     -------
@@ -113,7 +121,7 @@ def write_demo_dataset(
     """
     study = _Study(
         _fresh(folder), "pictures", seed, Scanner(), make_phantom(2), n_voxels=500,
-        signal_sd=3.5, anatomical=True, permute_labels=permute_labels,
+        signal_sd=signal_sd, anatomical=True, permute_labels=permute_labels,
     )
     labels = [f"{number:02d}" for number in range(1, n_participants + 1)]
     shared = [f"shared-{number:03d}.png" for number in range(1, n_test + 1)]
@@ -132,7 +140,7 @@ def write_demo_dataset(
         tests = np.concatenate([
             study.rng(label, "order", repeat).permutation(shared) for repeat in range(n_repeats)
         ])
-        runs = _picture_runs(tests, own[label], n_runs, study.rng(label, "design"))
+        runs = _picture_runs(tests, own[label], n_runs, study.rng(label, "design"), spacing)
         _write_participant(study, label, runs, dict(zip(names, latents, strict=True)))
     return study.folder
 
@@ -307,7 +315,7 @@ def _write_top(study: _Study, labels: list[str], who: str) -> None:
 
 
 def _picture_runs(
-    tests: np.ndarray, own: list[str], n_runs: int, rng: np.random.Generator
+    tests: np.ndarray, own: list[str], n_runs: int, rng: np.random.Generator, spacing: float
 ) -> list[pd.DataFrame]:
     """Spread the trials over runs, repeats far apart, with two blank trials in each run."""
     runs = []
@@ -317,7 +325,7 @@ def _picture_runs(
     ):
         names = rng.permutation(np.concatenate([some, others]))
         slots = np.sort(rng.choice(len(names) + 2, len(names), replace=False))
-        onsets = np.round(_LEAD_IN + 4.0 * slots + rng.uniform(0, 0.5, len(names)), 3)
+        onsets = np.round(_LEAD_IN + spacing * slots + rng.uniform(0, 0.5, len(names)), 3)
         runs.append(pd.DataFrame({
             "onset": onsets, "duration": 2.0, "trial_type": "picture",
             "stim_file": names, "shown": names,

@@ -74,7 +74,7 @@ def test_help_lists_fmriprep_groups(capsys):
         "Options for performing only a subset of the workflow", "Workflow configuration",
     ):
         assert title in text
-    assert "(default: lss)" in text
+    assert "(default: ridge)" in text
     assert "SUPPRESS" not in text
 
 

@@ -238,8 +238,10 @@ def test_split_column_that_cannot_be_used(values, why):
 
 
 def test_one_run_of_labels_is_an_error_and_two_a_warning():
-    *_, findings = choose(haxby(1), "category")
+    split, _, findings = choose(haxby(1), "category")
     assert {f.participant for f in errors(findings)} >= {"0", "1"}
+    # Responses and contrasts of the one run are wanted all the same.
+    assert not apply_split(haxby(1), split)["0"]["excluded"].any()
     *_, findings = choose(haxby(2), "category")
     assert findings
     assert not errors(findings)

@@ -64,12 +64,21 @@ def fitted(simulated):
     return fit(simulated[0])
 
 
-def test_response_shapes_are_found(simulated, fitted):
-    _, voxel_shape, _ = simulated
-    chosen = fitted[1].maps["hrf"][:N_SIGNAL].astype(int)
+def test_response_shapes_are_found():
+    runs, voxel_shape, _ = person(n_runs=9, test_run=8, shapes=(3, 17))
+    _, report = fit(runs, denoise=False, ridge=False)
+    chosen = report.maps["hrf"][:N_SIGNAL].astype(int)
     peaks = np.array([5.0, *np.repeat([3.5, 4.25, 5.0, 6.0, 7.0], 4)])
     assert peaks[chosen[voxel_shape == 0]].mean() < 4.2
     assert peaks[chosen[voxel_shape == 1]].mean() > 5.5
+
+
+def test_shapes_that_are_not_clearly_better_are_not_taken():
+    runs, _, _ = person(n_runs=6, test_run=5, shapes=(10, 10))  # number 10 is the assumed one
+    _, report = fit(runs, denoise=False, ridge=False)
+    assert (report.maps["hrf"][:N_SIGNAL] > 0).mean() < 0.35
+    _, report = fit(runs[:2], denoise=False, ridge=False)
+    assert not report.maps["hrf"].any()
 
 
 def test_each_rung_makes_repeats_more_alike(simulated):
@@ -90,7 +99,7 @@ def test_without_rungs_it_is_lsa(simulated):
     design = np.column_stack([runs[0].regressors(get_hrf("spm")), runs[0].nuisance])
     expected = (np.linalg.pinv(design) @ runs[0].bold)[: runs[0].n_trials]
     assert np.allclose(betas[0], expected, atol=2e-3)
-    assert (report.maps["fraction"] == 1).all()
+    assert set(report.maps) == {"hrf"}
 
 
 def test_weights_correlate_with_the_truth(simulated, fitted):
@@ -146,15 +155,17 @@ def test_test_trials_within_a_run_do_not_move_the_response_shape(simulated):
     assert not np.allclose(before, explained_variance(runs, [spm], 64), atol=1e-3)
 
 
-def test_repeats_are_needed_for_denoising_and_ridge(simulated):
+def test_repeats_are_needed_for_denoising_and_fractions(simulated):
     runs, _, _ = simulated
     unique = [
         replace(run, conditions=np.array([f"{n}-{i}" for i in range(run.n_trials)]))
         for n, run in enumerate(runs)
     ]
     _, report = fit(unique)
-    assert any("no denoising, no ridge" in note for note in report.notes)
-    assert (report.maps["fraction"] == 1).all()
+    assert any("no denoising" in note for note in report.notes)
+    assert any("marginal likelihood" in note for note in report.notes)
+    assert "fraction" not in report.maps
+    assert "responseratio" in report.maps
     labelled = [replace(run, labels=old.conditions)
                 for run, old in zip(unique, runs, strict=True)]
     _, report = fit(labelled)
@@ -166,9 +177,26 @@ def test_without_training_trials_nothing_is_tuned(simulated):
     runs, _, _ = simulated
     betas, report = fit([replace(r, train=np.zeros(r.n_trials, bool)) for r in runs[:2]])
     assert not report.maps["hrf"].any()
-    assert (report.maps["fraction"] == 1).all()
+    assert (report.maps["responseratio"] == 1).all()
     assert any("0 of 36 trials" in note for note in report.notes)
     assert np.isfinite(betas[0]).all()
+
+
+def test_cross_validation_tunes_without_any_label(simulated):
+    runs, _, _ = simulated
+    nobody = np.zeros(runs[0].n_trials, bool)
+    crossed = [replace(run, train=nobody, crossed=~nobody) for run in runs]
+    betas, report = fit(crossed)
+    assert report.maps["hrf"].any() and (report.maps["responseratio"] != 1).any()
+    assert "fraction" not in report.maps
+    rng = np.random.default_rng(3)
+    renamed = [
+        replace(r, conditions=rng.permutation(r.conditions), labels=rng.permutation(r.conditions))
+        for r in crossed
+    ]
+    again, _ = fit(renamed)
+    for before, after in zip(betas, again, strict=True):
+        assert before.tobytes() == after.tobytes()
 
 
 def test_dead_voxels_and_prewhitening_request(simulated):

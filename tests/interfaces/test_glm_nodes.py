@@ -105,11 +105,11 @@ def test_responses_mask_and_tables(person, outputs):
 def test_sidecars_and_maps(outputs):
     first = outputs.betaseries_metadata[0]
     assert first["SkullStripped"] is True
-    assert first["Estimator"] == "lss" and first["HRF"] == "spm"
+    assert first["Estimator"] == "ridge" and first["HRF"] == "spm"
     assert [m["RepetitionTime"] for m in outputs.betaseries_metadata] == [2.0, 1.0]
     assert "trans_x" in first["Confounds"]
     stats = [entities["stat"] for entities in outputs.statmaps_entities]
-    assert stats == ["rsquare", "reliability", "noiseceiling"]
+    assert stats == ["rsquare", "reliability", "noiseceiling", "responseratio"]
     reliability = nib.load(outputs.statmaps[1]).get_fdata()
     mask = nib.load(outputs.glm_mask).get_fdata() > 0
     assert np.median(reliability[mask]) > 0.8
@@ -147,11 +147,12 @@ def test_excluded_trials_keep_their_row_and_lost_ones_are_zero(person, tmp_path)
         "no answer", None, "no onset", "no response within the run", "scanner stopped"]
 
 
-def test_cross_validation_turns_tuning_off_and_says_so(person, tmp_path):
+def test_cross_validation_tunes_without_labels_and_says_so(person, tmp_path):
     inputs = edited(person[0], tmp_path, lambda table: table.assign(split="cv"))
     got = run_node(SingleTrialGLM, inputs, tmp_path / "node", estimator="glmsingle")
     notes = " ".join(json.loads(Path(got.notes).read_text())["Notes"])
-    assert "0 of 46 trials take part in tuning" in notes
+    assert "0 of 46 trials take part in tuning that looks at repeats" in notes
+    assert "without labels, over 46 of 46 trials" in notes
     assert "not to be used for choosing voxels" in notes
 
 

@@ -105,7 +105,7 @@ def test_facts_follow_the_files(tree):
     } <= set(steps)
     assert steps["retrieval"] == {"pool_size": "8", "n_draws": "30"}
     assert steps["split-stimuli"]["n_test_stimuli"] == 8
-    assert not {"glm-lss", "motion", "scratch", "classification", "inputs-fmriprep"} & set(steps)
+    assert not {"glm-ridge", "motion", "scratch", "classification", "inputs-fmriprep"} & set(steps)
     for path in tree.out.rglob("*TROI*"):
         path.unlink()
     card = tree.path("decoder_model", sub="02").with_suffix(".json")
@@ -127,7 +127,7 @@ def test_numbers_of_several_people_become_a_range(tree):
 def test_own_responses_bring_the_text_of_their_estimator(tree):
     tree.path("betaseries", sub="01", task="see", run="1").write_bytes(b"x")
     steps = collect_facts(tree.out)["steps"]
-    assert {"glm-lss", "glm-model"} <= set(steps)
+    assert {"glm-ridge", "glm-model"} <= set(steps)
     assert steps["glm-model"]["high_pass_s"] == "128"
     render_methods({"steps": steps})
 

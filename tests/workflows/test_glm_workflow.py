@@ -57,7 +57,7 @@ def test_everything_lands_in_the_derivatives(person):
         + [f"{stem}_run-{r}_space-T1w_desc-singletrial_trials.tsv" for r in "12"]
         + [f"{stem}_space-T1w_desc-singletrial_mask.nii.gz"]
         + [f"{stem}_space-T1w_stat-{s}_statmap.nii.gz"
-           for s in ("rsquare", "reliability", "noiseceiling")]
+           for s in ("rsquare", "reliability", "noiseceiling", "responseratio")]
         + [f"{stem}_space-T1w_contrast-xMinusY_stat-{s}_statmap.nii.gz" for s in ("z", "effect")]
     )
     for path in func.iterdir():
