@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,6 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, UsageError
 from bids_decoder.workflows.work import Work
 
 LOGGER = logging.getLogger("bids_decoder")
-
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
-
-
-_NIPYPE_CONFIG = """[logging]
-workflow_level = WARNING
-utils_level = WARNING
-interface_level = WARNING
-
-[execution]
-check_version = false
-"""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -61,30 +44,6 @@ class Failure:
     node: str
     message: str
     crash_file: Path | None
-
-
-def limit_threads(n_threads: int) -> None:
-    """Set how many threads numerical libraries start. Call before importing any of them."""
-    os.environ.update({name: str(n_threads) for name in _THREAD_VARIABLES})
-
-
-def prepare_environment(work_dir: Path) -> None:
-    """Set what libraries and worker processes read when they start. Call before importing them.
-
-    Caches and configuration of libraries go below the work folder: the home folder may not be
-    writable, and a file that happens to lie there must not change what a run does.
-    """
-    home = work_dir / "home"
-    (home / "nipype").mkdir(parents=True, exist_ok=True)
-    (home / "nipype" / "nipype.cfg").write_text(_NIPYPE_CONFIG, encoding="utf-8")
-    for name, folder in (("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
-                         ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
-        os.environ[name] = str(home / folder)
-    os.environ.setdefault("TEMPLATEFLOW_HOME", str(home / "templateflow"))
-    os.environ.update({
-        "NIPYPE_NO_ET": "1", "NO_ET": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg",
-        "TEMPLATEFLOW_AUTOUPDATE": "off", "PYTHONHASHSEED": "0",
-    })
 
 
 def run_workflow(work: Work, log_dir: Path) -> Outcome:

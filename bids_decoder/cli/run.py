@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bids_decoder import __version__
 from bids_decoder.cli.parser import Actions, parse_args
 from bids_decoder.config import Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, FindingsError
+from bids_decoder.errors import BidsDecoderError, ExitCode, FindingsError, MissingInputError
 from bids_decoder.files import write_json
 
 if TYPE_CHECKING:
@@ -68,24 +68,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, actions: Actions, command: list[str]) -> ExitCode:
-    from bids_decoder.cli.engine import limit_threads, prepare_environment
+    from bids_decoder.cli.environment import make_home, prepare_environment
     from bids_decoder.cli.resources import with_resources
     from bids_decoder.cli.scratch import existing_parent, remove_folder, work_dir_of
 
     settings = with_resources(settings)
-    # Before anything imports numpy, which reads it once.
-    limit_threads(settings.resources.omp_nthreads)
-    if actions.reports_only or actions.boilerplate_only:
-        return _results_only(settings, actions)
-    _check_writable(settings)
     work_dir = work_dir_of(settings)
+    prepare_environment(work_dir / "home", settings.resources.omp_nthreads)
+    _check_writable(settings)
     stop = existing_parent(work_dir)
     with ExitStack() as unused:
         if stop != work_dir:
             unused.callback(remove_folder, work_dir, stop)
         elif settings.execution.clean_workdir and not actions.dry_run:
             remove_folder(work_dir, work_dir.parent)
-        prepare_environment(work_dir)
+        make_home(work_dir / "home")
+        if actions.reports_only or actions.boilerplate_only:
+            return _results_only(settings, actions)
         if actions.demo is not None:
             settings = _with_demo(settings)
         plan = _plan(settings, work_dir, actions.verbosity)
@@ -210,17 +209,34 @@ def _results_only(settings: Settings, actions: Actions) -> ExitCode:
     from bids_decoder.reports.facts import collect_facts
 
     output_dir = settings.execution.output_dir
+    if not (output_dir / "plan.json").is_file():
+        raise MissingInputError(
+            f"output folder {output_dir}", "holds no results of bids_decoder",
+            "give the folder of an earlier run, or run without this option first",
+        )
     if actions.boilerplate_only:
         write_citation(output_dir, collect_facts(output_dir))
         LOGGER.info("methods text: %s", output_dir / "logs" / "CITATION.md")
         return ExitCode.OK
-    found = sorted(path.name.removeprefix("sub-") for path in output_dir.glob("sub-*")
-                   if path.is_dir())
-    wanted = settings.execution.participant_label or tuple(found)
+    wanted = _people_with_results(settings)
     stimuli = settings.trials.stimuli_dir or settings.execution.bids_dir / "stimuli"
     for page in write_reports(output_dir, wanted, stimuli if stimuli.is_dir() else None):
         LOGGER.info("report: %s", page)
     return ExitCode.OK
+
+
+def _people_with_results(settings: Settings) -> list[str]:
+    from bids_decoder.reports.results import participants
+
+    found = participants(settings.execution.output_dir)
+    absent = [label for label in settings.execution.participant_label if label not in found]
+    if absent:
+        raise MissingInputError(
+            f"participant {', '.join(absent)}",
+            f"has no results in {settings.execution.output_dir}",
+            f"choose from: {', '.join(found)}", ExitCode.NOTHING_SELECTED,
+        )
+    return list(settings.execution.participant_label) or found
 
 
 def _conclude(plan: Plan, outcome: Outcome, reports: list[Path], log_dir: Path) -> ExitCode:
@@ -281,7 +297,7 @@ def _set_up_logging(verbosity: int) -> None:
 
 def _quiet_libraries(verbosity: int) -> None:
     """Set the levels of libraries after Nipype was imported, which sets its own."""
-    from bids_decoder.workflows.plugin import configure_logging
+    from bids_decoder.workflows.worker import configure_logging
 
     configure_logging(LOGGER.level, logging.INFO if verbosity else logging.ERROR)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
-import os
-import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -15,38 +14,10 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from bids_decoder.errors import BidsDecoderError, ExitCode
+from bids_decoder.workflows.worker import start_worker
 
 LOGGER = logging.getLogger("bids_decoder")
 SECONDS_BETWEEN_LINES = 30.0
-
-
-def configure_logging(level: int, nipype_level: int) -> None:
-    """Send log lines of this process to standard error.
-
-    Parameters
-    ----------
-    level : int
-        For the program itself.
-    nipype_level : int
-        For Nipype and for warnings of libraries.
-    """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    LOGGER.setLevel(level)
-    logging.captureWarnings(True)
-    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils", "py.warnings"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(nipype_level)
-
-
-def _start_worker(folder: str, level: int, nipype_level: int) -> None:
-    os.chdir(folder)
-    configure_logging(level, nipype_level)
 
 
 class WorkerPoolPlugin(MultiProcPlugin):
@@ -63,9 +34,18 @@ class WorkerPoolPlugin(MultiProcPlugin):
         levels = (LOGGER.level, logging.getLogger("nipype").level)
         # Spawned, not forked: a forked child inherits locks of threads that it does not have.
         self.pool = ProcessPoolExecutor(
-            max_workers=self.processors, initializer=_start_worker,
+            max_workers=self.processors, initializer=start_worker,
             initargs=(self._cwd, *levels), mp_context=multiprocessing.get_context("spawn"),
         )
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
+        """Run the nodes of *graph*."""
+        # Nipype collects garbage around every job; what is there by now need not be looked at.
+        gc.freeze()
+        try:
+            super().run(graph, config, updatehash=updatehash)
+        finally:
+            gc.unfreeze()
 
     def _async_callback(self, args: Future[Any]) -> None:
         error = args.exception()

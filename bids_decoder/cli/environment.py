@@ -1,0 +1,52 @@
+"""What libraries read from the environment, set before any of them is imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bids_decoder.files import write_text
+from bids_decoder.workflows.worker import open_no_sockets
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
+
+_NIPYPE_CONFIG = """[logging]
+workflow_level = WARNING
+utils_level = WARNING
+interface_level = WARNING
+
+[execution]
+check_version = false
+"""
+
+
+def prepare_environment(home: Path, n_threads: int) -> None:
+    """Set what this process and its workers shall find. Call before importing libraries.
+
+    Parameters
+    ----------
+    home : Path
+        Where libraries may keep caches and configuration: the home folder may not be writable,
+        and a file that happens to lie there must not change what a run does.
+    n_threads : int
+        Threads that a numerical library may start.
+    """
+    open_no_sockets()
+    for name, folder in (("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
+                         ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
+        os.environ[name] = str(home / folder)
+    os.environ.setdefault("TEMPLATEFLOW_HOME", str(home / "templateflow"))
+    os.environ.update({name: str(n_threads) for name in _THREAD_VARIABLES})
+    os.environ.update({
+        "NIPYPE_NO_ET": "1", "NO_ET": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg",
+        "TEMPLATEFLOW_AUTOUPDATE": "off", "PYTHONHASHSEED": "0",
+    })
+
+
+def make_home(home: Path) -> None:
+    """Make the folder of :func:`prepare_environment`, once it is clear that it may be made."""
+    write_text(home / "nipype" / "nipype.cfg", _NIPYPE_CONFIG)

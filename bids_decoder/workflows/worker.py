@@ -1,0 +1,46 @@
+"""What a worker process does first. Imports nothing, so that it comes before all libraries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+LOGGER = logging.getLogger("bids_decoder")
+
+
+def configure_logging(level: int, nipype_level: int) -> None:
+    """Send log lines of this process to standard error.
+
+    Parameters
+    ----------
+    level : int
+        For the program itself.
+    nipype_level : int
+        For Nipype and for warnings of libraries.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    LOGGER.setLevel(level)
+    logging.captureWarnings(True)
+    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils", "py.warnings"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(nipype_level)
+
+
+def open_no_sockets() -> None:
+    """Keep urllib3 from opening a socket, just to learn about IPv6, when something imports it."""
+    socket.has_ipv6 = False
+
+
+def start_worker(folder: str, level: int, nipype_level: int) -> None:
+    """Set up a worker process, before it gets its first task and imports anything else."""
+    open_no_sockets()
+    os.chdir(folder)
+    configure_logging(level, nipype_level)
