@@ -1,0 +1,24 @@
+"""Everything that can be chosen has its sentence in the methods text."""
+
+import pytest
+
+from bids_decoder.glm.estimators import ESTIMATORS
+from bids_decoder.reports.boilerplate import STEPS, sources
+from bids_decoder.training.selectors import SELECTORS
+
+KNOWN = {step for _, group in STEPS for step in group}
+
+
+@pytest.mark.parametrize("name", [n for n in SELECTORS if n != "troi-budget"])
+def test_every_selector_has_a_text(name):
+    assert f"select-{name}" in KNOWN
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_has_a_text(name):
+    assert f"glm-{name}" in KNOWN
+
+
+@pytest.mark.parametrize("step", sorted(KNOWN))
+def test_every_step_has_a_file(step):
+    assert (sources() / f"{step}.md").read_text(encoding="utf-8").strip()
