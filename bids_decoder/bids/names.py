@@ -50,6 +50,7 @@ NAMES: dict[str, OutputName] = {
     "trials": _name("func", "trials", ".tsv", desc="singletrial"),
     "glm_mask": _name("func", "mask", desc="singletrial"),
     "statmap": _name("func", "statmap"),
+    "region_mask": _name("func", "mask", label="occipital"),
     "troi_mask": _name("func", "mask", label="TROI"),
     "troi_map": _name("func", "statmap", stat="troi"),
     "predictions": _name("func", "predictions", ".tsv", desc="decoder"),

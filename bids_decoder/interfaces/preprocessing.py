@@ -21,14 +21,14 @@ from threadpoolctl import threadpool_limits
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.files import atomic_path
 from bids_decoder.preprocessing import confounds as confounds_
-from bids_decoder.preprocessing import masks, motion, registration, slice_timing
+from bids_decoder.preprocessing import masks, motion, region, registration, slice_timing
 from bids_decoder.preprocessing.bias import correct_bias
 from bids_decoder.preprocessing.geometry import apply_affine
 from bids_decoder.preprocessing.reference import robust_reference
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_series, resample_volume
 from bids_decoder.preprocessing.series import usable_values
-from bids_decoder.preprocessing.templates import OutputSpace, load_template
+from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_template
 
 
 class _Step(SimpleInterface):
@@ -424,6 +424,55 @@ class ResampleBold(_Step):
         for path in further:
             points = apply_affine(registration.read_matrix(Path(path)), points)
         return points
+
+
+class _CommonMaskIn(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="brain masks of all runs of a person, on one grid"
+    )
+
+
+class CommonMask(_Step):
+    """Keep the voxels that are brain, and inside the field of view, in every run of a person."""
+
+    input_spec = _CommonMaskIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        grid = _grid(inputs.in_files[0])
+        mask = masks.common_mask([_read_mask(path) for path in inputs.in_files])
+        return {"out_file": save_nifti(self.folder / "mask.nii.gz", mask, grid.affine)}
+
+
+class _RegionIn(BaseInterfaceInputSpec):
+    grid_file = File(exists=True, mandatory=True, desc="image on the grid of the beta series")
+    space = traits.Str("", usedefault=True, desc="its space entity; empty for none")
+    in_file = File(exists=True, desc="T1w or BOLD reference; not needed in MNI space")
+    mask_file = File(exists=True, desc="its brain mask")
+    to_file = File(
+        exists=True, desc="transform: points of the grid to the T1w; none where they agree"
+    )
+
+
+class OccipitalRegion(_Step):
+    """Mark the back of the brain on a grid; see :mod:`bids_decoder.preprocessing.region`."""
+
+    input_spec = _RegionIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        grid = _grid(inputs.grid_file)
+        has_t1w = isdefined(inputs.to_file)
+        region.check_grid(grid.shape, inputs.space, has_t1w=has_t1w)
+        template = load_template(OutputSpace(PACKAGED))
+        matrix = None
+        if not region.in_mni_space(inputs.space):
+            brain = _picture(inputs.in_file, inputs.mask_file)
+            matrix = region.to_template(brain, template)
+        if has_t1w and matrix is not None:
+            matrix = matrix @ registration.read_matrix(Path(inputs.to_file))
+        mask = region.occipital_mask(grid, template, matrix)
+        return {"out_file": save_nifti(self.folder / "region.nii.gz", mask, grid.affine)}
 
 
 class _ConfoundsIn(BaseInterfaceInputSpec):

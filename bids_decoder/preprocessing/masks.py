@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu, threshold_otsu
@@ -168,6 +170,34 @@ def eroded(mask: np.ndarray, affine: np.ndarray, depth_mm: float) -> np.ndarray:
     padded = np.pad(mask, 1)
     depth = ndimage.distance_transform_edt(padded, sampling=voxel_sizes(affine))
     return (depth > depth_mm)[1:-1, 1:-1, 1:-1]
+
+
+def common_mask(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Keep the voxels that all masks hold.
+
+    Parameters
+    ----------
+    masks : sequence of ndarray of bool, shape (i, j, k)
+        One per run, on one grid.
+
+    Returns
+    -------
+    ndarray of bool, shape (i, j, k)
+
+    Raises
+    ------
+    InputError
+        When shapes differ or nothing is left.
+    """
+    shapes = sorted({mask.shape for mask in masks})
+    common = np.logical_and.reduce(masks) if len(shapes) == 1 else np.zeros(1, dtype=bool)
+    if not common.any():
+        why = f"grids differ: {shapes}" if len(shapes) > 1 else "they share no voxel"
+        raise InputError(
+            f"brain masks of {len(masks)} runs", why,
+            "leave out the runs that show another part of the head with --bids-filter-file",
+        )
+    return common
 
 
 def _structure(mask: np.ndarray) -> np.ndarray:

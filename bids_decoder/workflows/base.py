@@ -10,6 +10,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_decoder import __version__
 from bids_decoder.bids.collect import BoldRun
 from bids_decoder.interfaces.outputs import DerivativesSink
+from bids_decoder.interfaces.preprocessing import CommonMask
 from bids_decoder.preprocessing.slice_timing import reference_time
 from bids_decoder.trials import TRIAL_COLUMNS
 from bids_decoder.workflows.anat import init_anat_wf
@@ -23,6 +24,8 @@ from bids_decoder.workflows.decode import (
 )
 from bids_decoder.workflows.glm import init_glm_wf, start_time
 from bids_decoder.workflows.work import PersonWork, Work, run_path
+
+_MASK_GB = 0.5
 
 
 def init_bids_decoder_wf(work: Work) -> Workflow:
@@ -158,20 +161,24 @@ def _single_trial_glm(
     glm_wf = init_glm_wf(participant, work.settings, output_dir=output_dir)
     given = glm_wf.inputs.inputnode
     given.trials_files = [str(person.trials[run.run_group]) for run in participant.runs]
+    mask = Node(CommonMask(), "common_mask", mem_gb=_MASK_GB)
+    workflow.connect(mask, "out_file", glm_wf, "inputnode.bold_mask")
     if bold_wf is not None:
         workflow.connect([(bold_wf, glm_wf, [
             ("outputnode.preproc_bold", "inputnode.bold_files"),
             ("outputnode.confounds", "inputnode.confounds_files"),
-            ("outputnode.person_mask", "inputnode.bold_mask"),
         ])])
+        workflow.connect(bold_wf, "outputnode.bold_mask", mask, "in_files")
     elif person.source == "raw":
         for field, key in (("bold_files", "preproc_bold"), ("confounds_files", "confounds")):
             setattr(given, field, [str(run_path(output_dir, key, r)) for r in participant.runs])
-        given.bold_mask = str(run_path(output_dir, "bold_mask", participant.runs[0]))
+        mask.inputs.in_files = [
+            str(run_path(output_dir, "bold_mask", run)) for run in participant.runs
+        ]
     else:
         given.bold_files = [str(run.bold_file) for run in participant.runs]
         given.confounds_files = [str(run.confounds_file) for run in participant.runs]
-        given.bold_mask = str(participant.runs[0].mask_file)
+        mask.inputs.in_files = [str(run.mask_file) for run in participant.runs]
     if person.source == "raw":
         given.start_times = [shifted_start(run, work) for run in participant.runs]
     mark = mark_node(work, person.betas, "mark_betas")

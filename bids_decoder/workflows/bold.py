@@ -86,23 +86,27 @@ def init_bold_wf(
         ``inputnode`` (only used with a T1w image): ``t1w_brain``, ``t1w_mask``, ``t1w_dseg``,
         ``template_to_t1w`` and ``t1w_to_template`` as :func:`~.anat.init_anat_wf` gives them.
         ``outputnode``: lists in the order of the runs ``preproc_bold``, ``bold_mask``,
-        ``confounds``, ``boldref``; of the person ``person_boldref``, ``person_mask``,
-        ``bold_to_t1w``; and ``out_files``, everything written into the derivatives.
+        ``confounds``, ``boldref``; and ``out_files``, everything written into the derivatives.
+
+    Raises
+    ------
+    MissingInputError
+        Without a T1w image when other spaces than ``func`` are asked for; without repetition
+        time.
     """
+    if not has_t1w:
+        _check_spaces(participant, settings)
     runs = [_describe(i, bold, settings) for i, bold in enumerate(participant.runs)]
     seed = derive_seed(settings.random_seed, "preprocess", participant.label)
     workflow = Workflow(name=name)
     inputnode = Node(IdentityInterface([
         "t1w_brain", "t1w_mask", "t1w_dseg", "t1w_to_template", "template_to_t1w",
     ]), "inputnode")
-    outputnode = Node(IdentityInterface([
-        *_RUN_OUTPUTS, "person_boldref", "person_mask", "bold_to_t1w", "out_files",
-    ]), "outputnode")
+    outputnode = Node(IdentityInterface([*_RUN_OUTPUTS, "out_files"]), "outputnode")
     build = _Builder(workflow, participant, settings, output_dir, seed, inputnode)
     build.references(runs)
     if has_t1w:
         build.t1w_alignment(runs[0])
-        workflow.connect(build.to_t1w, "forward_file", outputnode, "bold_to_t1w")
     gathered = {key: Node(Merge(len(runs)), f"all_{key}", run_without_submitting=True)
                 for key in _RUN_OUTPUTS}
     for run in runs:
@@ -111,13 +115,21 @@ def init_bold_wf(
             workflow.connect(node, field, gathered[key], f"in{run.number + 1}")
     for key, node in gathered.items():
         workflow.connect(node, "out", outputnode, key)
-    workflow.connect(build.reference[0], "out_file", outputnode, "person_boldref")
-    workflow.connect(build.mask[0], "mask_file", outputnode, "person_mask")
     files = Node(Merge(len(build.sinks)), "gather", run_without_submitting=True)
     for number, sink in enumerate(build.sinks, start=1):
         workflow.connect(sink, "out_file", files, f"in{number}")
     workflow.connect(files, "out", outputnode, "out_files")
     return workflow
+
+
+def _check_spaces(participant: Participant, settings: Settings) -> None:
+    unreachable = [s for s in settings.preprocessing.output_spaces if parse_space(s).name != "func"]
+    if unreachable:
+        raise MissingInputError(
+            f"sub-{participant.label}: --output-spaces {' '.join(unreachable)}",
+            "there is no T1w image, which leads to these spaces",
+            "add the T1w image, leave the participant out, or use --output-spaces func",
+        )
 
 
 def _describe(number: int, bold: BoldRun, settings: Settings) -> _Run:

@@ -1,0 +1,144 @@
+"""A coarse occipital region: a box in template space, brought to the voxels of a person."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from bids_decoder.errors import InputError
+from bids_decoder.preprocessing.geometry import apply_affine, grid_points, voxel_sizes
+from bids_decoder.preprocessing.motion import MIN_SLICES
+from bids_decoder.preprocessing.registration import Picture, register_affine
+from bids_decoder.preprocessing.resampling import Grid, resample_volume
+
+BOX_MM = ((-54.0, 54.0), (-108.0, -36.0), (-30.0, 42.0))
+"""Left to right, back to front and bottom to top in MNI millimetres: 108 x 72 x 72.
+
+At 1.8 mm that is the box of 60 x 40 x 40 voxels with which trainable regions of interest were
+introduced. From the occipital pole it reaches past the fusiform and parahippocampal gyri in
+front and the intraparietal sulcus above; the upper part of the cerebellum lies in it.
+"""
+
+_MNI_NAMES = ("MNI152", "MNIColin27")
+_MARGIN_MM = 4.0
+_MIN_OVERLAP = 0.75
+_FIX = "give the path of a mask file on the grid of the data with --region, or --region brain"
+
+
+def in_mni_space(space: str) -> bool:
+    """Tell whether the coordinates of a space are MNI's, to the precision of a coarse box."""
+    return space.startswith(_MNI_NAMES)
+
+
+def check_grid(shape: tuple[int, ...], space: str, *, has_t1w: bool) -> None:
+    """Refuse grids on which the region cannot be found.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Three axes of the data.
+    space : str
+        Its ``space`` entity; empty for the functional space.
+    has_t1w : bool
+        Whether there is a T1w image with a transform from the data.
+
+    Raises
+    ------
+    InputError
+        For mere containers of voxels, and for slabs of fewer than six slices without a T1w
+        image and outside MNI space.
+    """
+    what = "--region occipital"
+    if sum(size > 1 for size in shape) < 2:
+        raise InputError(
+            what, f"the grid {_text(shape)} is a list of voxels without positions", _FIX
+        )
+    if min(shape) < MIN_SLICES and not has_t1w and not in_mni_space(space):
+        raise InputError(
+            what, f"the grid {_text(shape)} has fewer than {MIN_SLICES} slices and there is no "
+            "T1w image: where the slab lies in the brain is unknown", _FIX,
+        )
+
+
+def to_template(brain: Picture, template: Picture) -> np.ndarray:
+    """Find the affine transform from a person's image to a template.
+
+    Parameters
+    ----------
+    brain : Picture
+        T1w image or BOLD reference; most of the brain must be in it.
+    template : Picture
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        Points of the person (mm) to points of the template (mm).
+
+    Raises
+    ------
+    InputError
+        When the brain masks overlap by a Dice coefficient below 0.75 afterwards.
+    """
+    matrix = register_affine(brain, template)
+    grid = Grid(brain.mask.shape, brain.affine)
+    target = resample_volume(
+        template.mask.astype(np.uint8), template.affine, grid, matrix, order=0
+    ) > 0
+    # What of the template lies outside the field of view counts against the overlap as well.
+    n_target = template.mask.sum() * _volume(template.affine) / abs(np.linalg.det(matrix[:3, :3]))
+    n_target /= _volume(brain.affine)
+    overlap = 2 * float((target & brain.mask).sum()) / float(brain.mask.sum() + n_target)
+    if overlap < _MIN_OVERLAP:
+        raise InputError(
+            "--region occipital", f"the brain could not be laid over the template: Dice "
+            f"{overlap:.2f}, at least {_MIN_OVERLAP} is needed; the image may show only a part of "
+            "the brain", _FIX,
+        )
+    return matrix
+
+
+def occipital_mask(
+    grid: Grid, template: Picture, matrix: np.ndarray | None = None
+) -> np.ndarray:
+    """Mark the voxels of a grid whose centres lie in the occipital box.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the data.
+    template : Picture
+        In MNI space; its brain mask, 4 mm wider, bounds the region.
+    matrix : ndarray, shape (4, 4), or None
+        Points of *grid* (mm) to points of the template (mm); None where *grid* is in MNI space.
+
+    Returns
+    -------
+    ndarray of bool, grid.shape
+
+    Raises
+    ------
+    InputError
+        When no voxel lies in it.
+    """
+    chain = np.eye(4) if matrix is None else matrix
+    points = apply_affine(chain, grid_points(grid.shape, grid.affine)).reshape(*grid.shape, 3)
+    low, high = np.array(BOX_MM).T
+    inside = ((points >= low) & (points <= high)).all(axis=-1)
+    distance = ndimage.distance_transform_edt(
+        ~template.mask, sampling=voxel_sizes(template.affine)
+    )
+    wide = (distance <= _MARGIN_MM).astype(np.uint8)
+    inside &= resample_volume(wide, template.affine, grid, matrix, order=0) > 0
+    if not inside.any():
+        raise InputError(
+            "--region occipital", "the images do not reach the back of the brain", _FIX
+        )
+    return inside
+
+
+def _volume(affine: np.ndarray) -> float:
+    return float(np.prod(voxel_sizes(affine)))
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
