@@ -158,6 +158,7 @@ class _Planner:
         self.targets = self._target_spec()
         self.does_group = "group" in execution.analysis_level
         self.does_people = "participant" in execution.analysis_level
+        self.leaves_one_out = execution.leave_one_out or self._must_leave_one_out()
         self.sources = self._sources() if self.does_group else ()
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
@@ -169,6 +170,20 @@ class _Planner:
         labels = {p.label for p in (*self.sources, *self.chosen)}
         return tuple(p for p in self.dataset.participants if p.label in labels)
 
+    def _must_leave_one_out(self) -> bool:
+        """Both levels at once and nobody held out: a common model would have seen everybody."""
+        execution = self.settings.execution
+        both = self.does_group and self.does_people
+        named = execution.participant_label or execution.holdout_label
+        if not both or named or execution.allow_seen or execution.pretrained is not None:
+            return False
+        self.decisions.append(Decision(
+            "pretraining", "leave one out",
+            "nobody is held out, and a model may not decode people whom it saw: each participant "
+            "is decoded with a model pretrained on all others",
+        ))
+        return True
+
     def _sources(self) -> tuple[Participant, ...]:
         """People to pretrain on: those chosen, or all, without those held out."""
         execution = self.settings.execution
@@ -176,7 +191,7 @@ class _Planner:
         wanted: tuple[str, ...] = ()
         if not self.does_people:
             wanted = execution.participant_label
-        elif not execution.leave_one_out:
+        elif not self.leaves_one_out:
             held |= set(execution.participant_label)
         select_participants(self.dataset, execution.holdout_label)
         people = select_participants(self.dataset, wanted)
@@ -186,7 +201,7 @@ class _Planner:
         """People to decode: those asked for; else, beside a group level, those it leaves out."""
         execution = self.settings.execution
         labels = execution.participant_label
-        if not labels and self.does_group and not execution.leave_one_out:
+        if not labels and self.does_group and not self.leaves_one_out:
             labels = execution.holdout_label
         return select_participants(self.dataset, labels)
 
@@ -199,7 +214,7 @@ class _Planner:
 
     def _check_people(self) -> None:
         wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
-        if wants_pretraining and len(self.sources) - self.settings.execution.leave_one_out < 1:
+        if wants_pretraining and len(self.sources) - self.leaves_one_out < 1:
             self.findings.append(Finding(
                 "group", f"{len(self.sources)} participant(s) are left to pretrain on",
                 "hold out fewer participants", ExitCode.NOTHING_SELECTED,
@@ -300,7 +315,7 @@ class _Planner:
 
     def _pretrains(self, people: dict[str, PersonWork]) -> list[PretrainWork]:
         labels = [p.label for p in self.sources]
-        if not self.settings.execution.leave_one_out:
+        if not self.leaves_one_out:
             return [self._pretrain(None, labels, people)]
         return [
             self._pretrain(left_out, [label for label in labels if label != left_out], people)
@@ -373,7 +388,7 @@ class _Planner:
             return execution.pretrained, _card_of(execution.pretrained)
         own, common = (pretrained_path(self.output_dir, name) for name in (label, None))
         for pretrain in pretrains:
-            if pretrain.path == (own if execution.leave_one_out else common):
+            if pretrain.path == (own if self.leaves_one_out else common):
                 return pretrain.path, {**pretrain.card, "participants": list(pretrain.sources)}
         found = [path for path in (own, common) if path.is_file()]
         return (found[0], _card_of(found[0])) if found else None
