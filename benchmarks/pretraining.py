@@ -241,12 +241,15 @@ def measure_people(variant: str, options: argparse.Namespace) -> dict[str, float
     targets = Targets(tuple(f"s{i}" for i in range(n_trials)), vectors, "features")
     context = FitContext(Network(pretrain_epochs=2), Troi(), 1, "cpu")
 
-    def people(folder: Path) -> Iterator[Person]:
-        for number in range(count):
-            yield make_person(n_trials, shape, str(number + 1), folder)
+    class People:
+        """Made one after the other at each iteration."""
+
+        def __iter__(self) -> Iterator[Person]:
+            for number in range(count):
+                yield make_person(n_trials, shape, str(number + 1), Path(name))
 
     with tempfile.TemporaryDirectory() as name, Meter("cpu") as meter:
-        TroiDecoder().pretrain(people(Path(name)), targets, context)
+        TroiDecoder().pretrain(People(), targets, context)
     whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {"seconds": meter.seconds, "memory": meter.memory, "whole": whole}
 

@@ -176,8 +176,8 @@ def pretrained_model(plan: Plan, seed: int, target: int, cache: Path) -> Model:
     position = {name: row for row, name in enumerate(targets.ids)}
     started = time.perf_counter()
     model = TroiDecoder().pretrain(
-        (make_person(s, p, p.train, "train", np.arange(len(p.train.images)), position)
-         for s, p in people.items()),
+        [make_person(s, p, p.train, "train", np.arange(len(p.train.images)), position)
+         for s, p in people.items()],
         targets, plan.context("all", derive_seed(seed, "pretrain", target)),
     )
     seconds = round(time.perf_counter() - started, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,23 @@ class _ModelOutputSpec(TraitedSpec):
     model_file = File(exists=True)
 
 
+@dataclass(frozen=True)
+class SourcePeople:
+    """The training trials of the source people, loaded one after the other at each iteration."""
+
+    folders: Sequence[str]
+    labels: Sequence[str]
+    targets: Targets
+    normalise: str
+
+    def __iter__(self) -> Iterator[Person]:
+        """Load the people in order."""
+        for folder, label in zip(self.folders, self.labels, strict=True):
+            yield load_person(
+                Path(folder), label, self.targets, fold=None, normalise=self.normalise
+            )[0]
+
+
 class Pretrain(_Fit):
     """Pretrain a decoder across the source people."""
 
@@ -156,10 +175,7 @@ class Pretrain(_Fit):
     def _run_interface(self, runtime: Runtime) -> Runtime:
         inputs = self.inputs
         targets = read_targets(inputs.targets_file)
-        people = (
-            load_person(Path(f), p, targets, fold=None, normalise=inputs.normalise)[0]
-            for f, p in zip(inputs.folders, inputs.participants, strict=True)
-        )
+        people = SourcePeople(inputs.folders, inputs.participants, targets, inputs.normalise)
         checkpoint = None
         if inputs.checkpoint_dir:
             Path(inputs.checkpoint_dir).mkdir(parents=True, exist_ok=True)

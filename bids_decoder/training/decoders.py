@@ -68,7 +68,8 @@ class Decoder(ABC):
         Parameters
         ----------
         people : iterable of Person
-            Source people, training trials only; iterated once, one in memory at a time.
+            Source people, training trials only. Iterated more than once, each time loading one
+            person after the other, so that memory does not grow with their number.
         targets : Targets
         context : FitContext
 

@@ -46,8 +46,7 @@ class TroiDecoder(Decoder):
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
         """Learn target space and trunk from the source people; see :class:`Decoder`."""
         seen = _Seen()
-        people = list(seen.watch(people))
-        space = _fit_space(targets, [p.target_rows for p in people])
+        space = _fit_space(targets, [person.target_rows for person in seen.watch(people)])
         vectors = space.transform(targets.vectors)
         weighting = voxel_weighting(context.network.source_voxels)
         latents = collect_latents(people, vectors, weighting, context.seed)

@@ -68,7 +68,7 @@ def context():
 def test_whole_way_beats_chance_and_tells_what_it_saw(person_from, context):
     (*sources, new), targets = people(person_from)
     decoder = TroiDecoder()
-    pretrained = decoder.pretrain(iter(sources), targets, context)
+    pretrained = decoder.pretrain(sources, targets, context)
     assert pretrained.card["participants"] == ["1", "2"]
     seen = {targets.ids[row] for person in sources for row in person.target_rows}
     assert set(pretrained.card["stimuli_seen"]) == seen
@@ -85,8 +85,8 @@ def test_whole_way_beats_chance_and_tells_what_it_saw(person_from, context):
 
 def test_pretraining_gives_the_same_bytes_for_the_same_seed(person_from, context):
     sources, targets = people(person_from, "12")
-    first, second = (TroiDecoder().pretrain(iter(sources), targets, context) for _ in range(2))
-    other = TroiDecoder().pretrain(iter(sources), targets, replace(context, seed=6))
+    first, second = (TroiDecoder().pretrain(sources, targets, context) for _ in range(2))
+    other = TroiDecoder().pretrain(sources, targets, replace(context, seed=6))
     assert all(np.array_equal(first.tensors[k], second.tensors[k]) for k in first.tensors)
     assert any(not np.array_equal(first.tensors[k], other.tensors[k]) for k in first.tensors)
 
