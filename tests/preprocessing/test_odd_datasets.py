@@ -5,6 +5,7 @@ the grid, the orientation and the sessions, the responses must be found there.
 """
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +21,7 @@ from epi_phantom import (
 )
 from nilearn.glm.first_level import spm_hrf
 from nipype import config
+from scipy import ndimage
 
 from bids_decoder.bids.writer import read_table, save_nifti
 from bids_decoder.cli.plan import make_plan, write_plan
@@ -33,6 +35,8 @@ from bids_decoder.preprocessing.geometry import (
     rigid_matrix,
 )
 from bids_decoder.workflows.base import init_bids_decoder_wf
+
+pytestmark = pytest.mark.slow
 
 ONSETS = 13 + 9.0 * np.arange(6)
 N_SECONDS = 72
@@ -91,8 +95,9 @@ def blob(head):
 
 
 def centre_mm(volume, affine):
-    """Middle of what exceeds half the maximum, in millimetres."""
-    weight = np.where(volume > 0.5 * volume.max(), volume, 0)
+    """Middle of the piece around the maximum that exceeds half of it, in millimetres."""
+    pieces, _ = ndimage.label(volume > 0.5 * volume.max())
+    weight = np.where(pieces == pieces.ravel()[volume.argmax()], volume, 0)
     middle = (np.argwhere(weight) * weight[weight > 0][:, None]).sum(axis=0) / weight.sum()
     return apply_affine(affine, middle[None])[0]
 
@@ -209,6 +214,32 @@ def test_two_t1w_are_averaged_and_it_is_said(prepared):
     sidecar = json.loads((out / "sub-anatomy/anat/sub-anatomy_desc-preproc_T1w.json").read_text())
     assert "2 images aligned to the first and averaged" in sidecar["Description"]
     assert len(sidecar["Sources"]) == 2
+
+
+def test_betas_do_not_depend_on_what_was_done_before(prepared, raw, tmp_path):
+    """Preprocessing that is found done gives the same bytes as preprocessing just made."""
+    _, out = prepared
+    again = tmp_path / "out"
+    shutil.copytree(out, again, ignore=shutil.ignore_patterns("bids_decoder*", "*singletrial*"))
+    for marker in (again / "logs/done").glob("*_betas.json"):
+        marker.unlink()
+    plan = plan_of(raw, again)
+    assert {step.stage for step in plan.steps if step.todo} == {"betas"}
+    write_plan(plan)
+    init_bids_decoder_wf(plan.work).run()
+    first = sorted(path.relative_to(out) for path in out.glob("sub-*/**/*betaseries.nii.gz"))
+    assert len(first) == 6
+    for path in first:
+        assert (out / path).read_bytes() == (again / path).read_bytes(), path.name
+
+
+def test_responses_lie_in_the_masks_of_both_sessions(prepared):
+    _, out = prepared
+    masks = [np.asarray(nib.load(load(out, "sessions", "desc-brain_mask.nii.gz", s)).dataobj) > 0
+             for s in "ab"]
+    used = np.asarray(nib.load(load(out, "sessions", "desc-singletrial_mask.nii.gz")).dataobj) > 0
+    assert (masks[0] != masks[1]).any()
+    np.testing.assert_array_equal(used, masks[0] & masks[1])
 
 
 def test_dummy_scans_are_found_and_left_out(prepared):
