@@ -210,7 +210,7 @@ def collect_dataset(settings: Settings) -> Dataset:
     derived = layout if place == root else _open_derivative(place, execution)
     found = _find_runs(source, derived, filters, settings, notes)
     chosen = _restrict(found, execution, notes)
-    complete = _with_tables(chosen, source, layout, derived, notes)
+    complete = _with_tables(chosen, source, layout, derived, execution, notes)
     runs = _name_groups(_single_echo(complete, notes), notes)
     _check_tasks(runs, execution, notes)
     stimuli = settings.trials.stimuli_dir or root / "stimuli"
@@ -275,12 +275,22 @@ def _source(
         if source in given:
             reason = f"--derivatives {source}={given[source]}"
             notes.decisions.append(Decision("source of responses", source, reason))
+            notes.decisions += _makers(given[source])
             return source, given[source].absolute()
     if not find_files(layout, "bold", {}) and find_files(layout, "betaseries", {}):
         reason = "the dataset holds beta series and no BOLD"
         notes.decisions.append(Decision("source of responses", "betas", reason))
         return "betas", root
     return "raw", root
+
+
+def _makers(place: Path) -> list[Decision]:
+    """Say which program, of which version, made given derivatives."""
+    stated = describe(place).get("GeneratedBy")
+    makers = [maker for maker in stated or [] if isinstance(maker, dict)]
+    text = ", ".join(f"{m.get('Name', '?')} {m.get('Version', '?')}" for m in makers)
+    reason = f"GeneratedBy in {place / 'dataset_description.json'}"
+    return [Decision("maker of the derivatives", text or "not stated", reason)]
 
 
 def _open_derivative(place: Path, execution: Execution) -> BIDSLayout:
@@ -383,15 +393,8 @@ def _identity(run: BoldRun) -> str:
 
 
 def _restrict(runs: list[BoldRun], execution: Execution, notes: _Notes) -> list[BoldRun]:
-    wanted = {
-        "session": [strip_prefix(label, "ses") for label in execution.session_id],
-        "task": [strip_prefix(label, "task") for label in execution.task_id],
-        "run": [strip_prefix(label, "run") for label in execution.run_id],
-    }
-    kept = [
-        run for run in runs
-        if all(_is_wanted(getattr(run, name), labels) for name, labels in wanted.items())
-    ]
+    wanted = _wanted_labels(execution)
+    kept = [run for run in runs if _is_selected(run, execution)]
     if not kept:
         there = {
             name: sorted({getattr(run, name) for run in runs} - {None}, key=natural_key)
@@ -408,17 +411,33 @@ def _restrict(runs: list[BoldRun], execution: Execution, notes: _Notes) -> list[
     return kept
 
 
+def _wanted_labels(execution: Execution) -> dict[str, list[str]]:
+    return {
+        "session": [strip_prefix(label, "ses") for label in execution.session_id],
+        "task": [strip_prefix(label, "task") for label in execution.task_id],
+        "run": [strip_prefix(label, "run") for label in execution.run_id],
+    }
+
+
+def _is_selected(run: BoldRun, execution: Execution) -> bool:
+    wanted = _wanted_labels(execution)
+    return all(_is_wanted(getattr(run, name), labels) for name, labels in wanted.items())
+
+
 def _is_wanted(label: str | None, wanted: list[str]) -> bool:
     return not wanted or (label is not None and any(same_label(label, w) for w in wanted))
 
 
 def _with_tables(
-    runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout, notes: _Notes
+    runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
+    execution: Execution, notes: _Notes,
 ) -> list[BoldRun]:
     if source == "betas":
         return _with_trials(runs, notes)
     if source == "fmriprep":
-        runs = _with_derived_files(runs, layout, derived)
+        raw = {_identity(run): run for run in _raw_runs(layout)}
+        _report_not_derived(raw, derived, execution, notes)
+        runs = _with_derived_files(runs, raw)
     events = InheritedTables(
         Path(p) for p in layout.get(suffix="events", extension=".tsv", return_type="filename")
     )
@@ -429,6 +448,38 @@ def _with_tables(
         (complete if path else without).append(replace(run, events_file=path))
     _report_without_events(complete, without, notes)
     return complete
+
+
+def _raw_runs(layout: BIDSLayout) -> list[BoldRun]:
+    return [_run(path, "raw", layout) for path in find_files(layout, "bold", {}, datatype="func")]
+
+
+def _report_not_derived(
+    raw: dict[str, BoldRun], derived: BIDSLayout, execution: Execution, notes: _Notes
+) -> None:
+    """Name the runs of the raw dataset that were never preprocessed."""
+    there = {
+        _across_echoes(parse_entities(path))
+        for path in find_files(derived, "bold", {}, desc="preproc")
+    }
+    lacking = [
+        name for name, run in raw.items()
+        if _is_selected(run, execution)
+        and _across_echoes(parse_entities(run.image_file)) not in there
+    ]
+    if lacking:
+        shown = ", ".join(sorted(lacking, key=natural_key)[:5])
+        notes.findings.append(Finding(
+            f"{len(lacking)} run(s) are not in the derivatives",
+            f"{shown}{', …' if len(lacking) > 5 else ''}; they are left out",
+            "preprocess them too, or accept it", severity="warning",
+        ))
+
+
+def _across_echoes(entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """What names a run, before and after echoes are combined."""
+    names = ("sub", "ses", "task", "run", "acq", "ce", "rec", "dir")
+    return tuple((name, entities[name]) for name in names if name in entities)
 
 
 def _with_trials(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
@@ -450,12 +501,9 @@ def _with_trials(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
 
 
 def _with_derived_files(
-    runs: list[BoldRun], layout: BIDSLayout, derived: BIDSLayout
+    runs: list[BoldRun], raw: dict[str, BoldRun]
 ) -> list[BoldRun]:
     """Add masks, references, confounds; and repetition time from the raw sidecar if needed."""
-    raw = {_identity(run): run for run in (
-        _run(path, "raw", layout) for path in find_files(layout, "bold", {}, datatype="func")
-    )}
     complete = []
     for run in runs:
         beside = run.image_file.parent
