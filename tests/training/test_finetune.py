@@ -9,7 +9,7 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.training.finetune import Adaptation
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.learners import GateLearner
-from bids_decoder.training.loop import Schedule, make_fabric, shuffled_batches, train
+from bids_decoder.training.loop import History, Schedule, make_fabric, shuffled_batches, train
 from bids_decoder.training.smoothing import smooth_within
 
 FWHM = 3.0
@@ -96,6 +96,16 @@ def test_nothing_to_gain_means_no_epochs(known, person_from, adaptation_for):
     np.testing.assert_array_equal(fit.weight, expected.weight)
     scores = [entry["val_score"] for entry in history]
     assert max(scores) < 1.01 * scores[0]
+
+
+@pytest.mark.parametrize(("gain", "epochs"), [(1.005, 0), (1.02, 3)])
+def test_less_than_a_hundredth_is_no_gain(known, adaptation_for, monkeypatch, gain, epochs):
+    curve = np.array([0.5, 0.5, 0.5, 0.5 * gain, 0.5])
+    monkeypatch.setattr(
+        Adaptation, "_validation_curve", lambda *_: (curve, History(loss=[1.0] * 4))
+    )
+    notes = adaptation_for(*known).fit_weights(np.ones(known[0].grid.n_voxels), None, "reinit")[2]
+    assert notes["epochs"] == epochs
 
 
 def test_something_to_gain_means_epochs(known, adaptation_for):
