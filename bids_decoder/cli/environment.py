@@ -40,6 +40,8 @@ def prepare_environment(home: Path, n_threads: int) -> None:
                          ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
         os.environ[name] = str(home / folder)
     os.environ.setdefault("TEMPLATEFLOW_HOME", str(home / "templateflow"))
+    # When a run is stopped its workers are killed, and cannot hand back their semaphores.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     os.environ.update({name: str(n_threads) for name in _THREAD_VARIABLES})
     os.environ.update({
         "NIPYPE_NO_ET": "1", "NO_ET": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("bids_decoder")
 
 
-class Terminated(BaseException):
-    """The system asked the process to end."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and give its exit code.
 
@@ -48,26 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings, actions = parse_args(argv)
         _set_up_logging(actions.verbosity)
-        with _termination_raises():
-            code = _run(settings, actions, list(sys.argv[1:] if argv is None else argv))
+        with ExitStack() as cleanup, _signals_stop(cleanup):
+            code = _run(settings, actions, list(sys.argv[1:] if argv is None else argv), cleanup)
     except BidsDecoderError as error:
         print(f"bids_decoder: {error}", file=sys.stderr)  # noqa: T201
         code = error.code
-    except (Terminated, KeyboardInterrupt) as stop:
-        _kill_workers()
-        print(  # noqa: T201
-            f"bids_decoder: stopped ({stop or 'interrupted'}); what is finished is kept, run the "
-            "same command again to go on", file=sys.stderr,
-        )
-        sys.stderr.flush()
-        os._exit(int(ExitCode.TRY_AGAIN))
     except OSError as error:
+        LOGGER.debug("details", exc_info=True)
         print(f"bids_decoder: {_explain_os_error(error)}", file=sys.stderr)  # noqa: T201
         code = ExitCode.IO_ERROR
     return int(code)
 
 
-def _run(settings: Settings, actions: Actions, command: list[str]) -> ExitCode:
+def _run(
+    settings: Settings, actions: Actions, command: list[str], cleanup: ExitStack
+) -> ExitCode:
+    """Do what was asked for; *cleanup* holds what must not stay behind, however this ends."""
     from bids_decoder.cli.environment import make_home, prepare_environment
     from bids_decoder.cli.resources import with_resources
     from bids_decoder.cli.scratch import existing_parent, remove_folder, work_dir_of
@@ -77,20 +70,27 @@ def _run(settings: Settings, actions: Actions, command: list[str]) -> ExitCode:
     prepare_environment(work_dir / "home", settings.resources.omp_nthreads)
     _check_writable(settings)
     stop = existing_parent(work_dir)
-    with ExitStack() as unused:
-        if stop != work_dir:
-            unused.callback(remove_folder, work_dir, stop)
-        elif settings.execution.clean_workdir and not actions.dry_run:
-            remove_folder(work_dir, work_dir.parent)
-        make_home(work_dir / "home")
-        if actions.reports_only or actions.boilerplate_only:
-            return _results_only(settings, actions)
-        if actions.demo is not None:
-            settings = _with_demo(settings)
-        plan = _plan(settings, work_dir, actions.verbosity)
-        if actions.dry_run:
-            return ExitCode.OK
-        return _execute(plan, command, unused)
+    unused = cleanup.enter_context(ExitStack())
+    if stop != work_dir:
+        unused.callback(remove_folder, work_dir, stop)
+    elif settings.execution.clean_workdir and not actions.dry_run:
+        remove_folder(work_dir, work_dir.parent)
+    make_home(work_dir / "home")
+    if actions.reports_only or actions.boilerplate_only:
+        return _results_only(settings, actions)
+    if actions.demo is not None:
+        settings = _with_demo(settings)
+    plan = _plan(settings, work_dir, actions.verbosity)
+    if actions.dry_run:
+        return ExitCode.OK
+    with cleanup.enter_context(ExitStack()) as locks:
+        _start(plan, locks)
+        # From here on the work folder holds work, which a later call can use.
+        unused.pop_all()
+        log_dir, record = _open_log(plan, command)
+        outcome = _compute(plan, log_dir)
+        write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
+    return _conclude(plan, outcome, _write_reports(plan), log_dir)
 
 
 def _plan(settings: Settings, work_dir: Path, verbosity: int) -> Plan:
@@ -111,25 +111,21 @@ def _check_writable(settings: Settings) -> None:
         raise FindingsError(findings)
 
 
-def _execute(plan: Plan, command: list[str], unused: ExitStack) -> ExitCode:
-    """Compute what is left; *unused* is what to clean up when nothing gets started."""
+def _start(plan: Plan, locks: ExitStack) -> None:
+    """Set up the output folder and take the locks of all that is to be worked on."""
     from bids_decoder.bids.description import write_dataset_files
-    from bids_decoder.cli.plan import write_plan
+    from bids_decoder.bids.locks import participant_lock
+    from bids_decoder.cli.scratch import remove_unfinished
 
-    findings = write_dataset_files(plan.work.output_dir, plan.dataset)
+    output_dir = plan.work.output_dir
+    findings = write_dataset_files(output_dir, plan.dataset)
     for finding in findings:
         LOGGER.warning("%s", finding)
     if any(finding.severity == "error" for finding in findings):
         raise FindingsError(findings)
-    with ExitStack() as locks:
-        _take_locks(plan, locks)
-        unused.pop_all()
-        log_dir, record = _open_log(plan, command)
-        write_plan(plan)
-        outcome = _compute(plan, log_dir)
-        write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
-    reports = _write_reports(plan)
-    return _conclude(plan, outcome, reports, log_dir)
+    for unit in sorted({step.unit for step in plan.steps if step.todo}):
+        locks.enter_context(participant_lock(output_dir, unit.removeprefix("sub-")))
+        remove_unfinished(output_dir / unit)
 
 
 def _open_log(plan: Plan, command: list[str]) -> tuple[Path, dict[str, Any]]:
@@ -146,7 +142,9 @@ def _open_log(plan: Plan, command: list[str]) -> tuple[Path, dict[str, Any]]:
 
 def _compute(plan: Plan, log_dir: Path) -> Outcome:
     from bids_decoder.cli.engine import Outcome, run_workflow
+    from bids_decoder.cli.plan import write_plan
 
+    write_plan(plan)
     if plan.is_empty:
         LOGGER.info("nothing to compute: everything that was asked for is done")
         return Outcome([])
@@ -156,13 +154,6 @@ def _compute(plan: Plan, log_dir: Path) -> Outcome:
     LOGGER.info("computed for %.0f s; the nodes took %.0f s of work",
                 time.monotonic() - started, busy)
     return outcome
-
-
-def _take_locks(plan: Plan, locks: ExitStack) -> None:
-    from bids_decoder.bids.locks import participant_lock
-
-    for unit in sorted({step.unit for step in plan.steps if step.todo}):
-        locks.enter_context(participant_lock(plan.work.output_dir, unit.removeprefix("sub-")))
 
 
 def _write_reports(plan: Plan) -> list[Path]:
@@ -309,23 +300,29 @@ def _log_to_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _termination_raises() -> Iterator[None]:
-    def stop(number: int, _frame: Any) -> None:
-        raise Terminated(signal.Signals(number).name)
+def _signals_stop(cleanup: ExitStack) -> Iterator[None]:
+    """End the process at once when the system or the user asks for it.
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    No exception is raised: Nipype would take it for the failure of a node and go on.
+    """
+    def stop(number: int, _frame: Any) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+        cleanup.close()
+        print(  # noqa: T201
+            f"bids_decoder: stopped ({signal.Signals(number).name}); what is finished is kept, run "
+            "the same command again to go on", file=sys.stderr,
+        )
+        sys.stderr.flush()
+        os._exit(int(ExitCode.TRY_AGAIN))
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _kill_workers() -> None:
-    import multiprocessing
-
-    for child in multiprocessing.active_children():
-        child.kill()
 
 
 def _explain_os_error(error: OSError) -> str:

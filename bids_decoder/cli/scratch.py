@@ -50,3 +50,13 @@ def remove_folder(path: Path, stop: Path) -> None:
         with contextlib.suppress(OSError):
             parent.rmdir()
 
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process began to write below *folder*; call it with the lock held.
+
+    Figures are left alone: reports are written without the lock.
+    """
+    for path in folder.rglob(".tmp-*"):
+        if path.parent.name != "figures":
+            path.unlink(missing_ok=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import socket
 import sys
+import threading
 
 LOGGER = logging.getLogger("bids_decoder")
 
@@ -39,8 +43,26 @@ def open_no_sockets() -> None:
     socket.has_ipv6 = False
 
 
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, in the middle of a task too.
+
+    It would otherwise wait for tasks for ever, or write where a new run writes by then.
+    """
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
+
+
 def start_worker(folder: str, level: int, nipype_level: int) -> None:
     """Set up a worker process, before it gets its first task and imports anything else."""
+    # The terminal sends Ctrl-C to all processes; the parent ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     open_no_sockets()
     os.chdir(folder)
     configure_logging(level, nipype_level)
