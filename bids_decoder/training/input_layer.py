@@ -14,6 +14,9 @@ RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
 DEFAULT_PENALTY = 0.1
 """Relative penalty when there is too little to choose from (one run)."""
 
+MIN_RUNS_TO_CHOOSE = 4
+"""With fewer training runs, what cross-validation over runs would choose is noise."""
+
 TOLERANCE = 0.01
 """Loss of identifiability, as a share of the best, for which a stronger penalty is taken."""
 
@@ -104,7 +107,7 @@ def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarr
     float
         :data:`DEFAULT_PENALTY` when there are fewer than four runs: the choice would be noise.
     """
-    if len(np.unique(run_groups)) < 4:
+    if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
         return DEFAULT_PENALTY
     scores = np.zeros(len(RELATIVE_PENALTIES))
     for train, test in inner_folds(run_groups, 5):

@@ -19,6 +19,7 @@ from bids_decoder.evaluation.encoding import encoding_scores
 from bids_decoder.evaluation.splits import inner_folds
 from bids_decoder.training.input_layer import (
     DEFAULT_PENALTY,
+    MIN_RUNS_TO_CHOOSE,
     fit_input_layer,
     row_cosines,
 )
@@ -191,8 +192,9 @@ def find_budget(task: SelectionTask) -> tuple[int, dict[str, Any]]:
 
 def _budget_by_cross_validation(task: SelectionTask) -> tuple[int, dict[str, Any]]:
     candidates = budget_candidates(task.person.grid.n_voxels)
-    if len(np.unique(task.person.run_groups)) < 2:
-        return candidates[-1], {"budget_rule": "one training run: nothing to choose by, all voxels"}
+    n_runs = len(np.unique(task.person.run_groups))
+    if n_runs < MIN_RUNS_TO_CHOOSE:
+        return candidates[-1], {"budget_rule": f"{n_runs} training run(s), too few to choose: all"}
     folds = inner_folds(task.person.run_groups, 3)
     scores = sum(_budget_fold(task, train, test, candidates) for train, test in folds) / len(folds)
     # The smallest budget that is as good as the best, for a map that says something.
