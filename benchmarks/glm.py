@@ -188,6 +188,7 @@ def bench_ladder() -> None:
     ladder = {
         "lss": get_estimator("lss", options),
         "lsa": get_estimator("lsa", options),
+        "ridge": get_estimator("ridge", options),
         "lsa + response shape": GlmSingle(options, True, False, False),
         "… + noise components": GlmSingle(options, True, True, False),
         "… + ridge (glmsingle)": GlmSingle(options, True, True, True),
