@@ -31,6 +31,7 @@ Metric = Literal["mutual-information", "correlation"]
 _START_DEGREES = (-15.0, 0.0, 15.0)
 _COARSE_MM, _FINE_MM = 6.0, 3.0
 _N_REFINED = 3
+_COARSE_STEP_MM, _FINE_STEP_MM = 0.03, 1e-3
 _SYN_MM = 1.5
 _SYN_ITERATIONS = (40, 20, 10)
 _SYN_RADIUS = 1
@@ -166,7 +167,9 @@ def _searches(fixed: Picture, moving: Picture, metric: Metric) -> tuple[_Search,
     """Give the coarse and the fine resolution; smoothing twice adds up to smoothing once."""
     fine = [picture.at(_FINE_MM) for picture in (fixed, moving)]
     coarse = [picture.at(_COARSE_MM) for picture in fine]
-    return _Search(*coarse, metric), _Search(*fine, metric)
+    return (
+        _Search(*coarse, metric, _COARSE_STEP_MM), _Search(*fine, metric, _FINE_STEP_MM)
+    )
 
 
 def _best_rigid(coarse: _Search, fine: _Search, starts: list[np.ndarray]) -> np.ndarray:
@@ -179,8 +182,11 @@ def _best_rigid(coarse: _Search, fine: _Search, starts: list[np.ndarray]) -> np.
 class _Search:
     """One resolution of a rigid registration with SimpleITK."""
 
-    def __init__(self, fixed: Picture, moving: Picture, metric: Metric) -> None:
+    def __init__(
+        self, fixed: Picture, moving: Picture, metric: Metric, min_step_mm: float
+    ) -> None:
         self.sitk = start_sitk()
+        self.min_step_mm = min_step_mm
         self.centre = grid_centre(fixed.volume.shape, fixed.affine)
         self.fixed = to_sitk(fixed.volume, fixed.affine)
         self.moving = to_sitk(moving.volume, moving.affine)
@@ -209,8 +215,8 @@ class _Search:
         transform = self._transform(matrix, kind)
         method.SetInitialTransform(transform, inPlace=True)
         method.SetOptimizerAsRegularStepGradientDescent(
-            learningRate=2.0, minStep=1e-3, numberOfIterations=120, relaxationFactor=0.6,
-            gradientMagnitudeTolerance=1e-8,
+            learningRate=2.0, minStep=self.min_step_mm, numberOfIterations=120,
+            relaxationFactor=0.6, gradientMagnitudeTolerance=1e-8,
         )
         method.SetOptimizerScalesFromPhysicalShift()
         method.Execute(self.fixed, self.moving)

@@ -72,9 +72,17 @@ def sample(
     matrix: np.ndarray | None = None, n_sub: int = 2,
 ) -> np.ndarray:
     """Image *volume* on a grid; each voxel averages n_sub**3 points; *matrix* pulls (mm)."""
+    coefficients = ndimage.spline_filter(volume.astype(np.float32), order=3)
+    return sample_coefficients(coefficients, source_affine, shape, affine, matrix, n_sub)
+
+
+def sample_coefficients(
+    coefficients: np.ndarray, source_affine: np.ndarray, shape: tuple, affine: np.ndarray,
+    matrix: np.ndarray | None = None, n_sub: int = 2,
+) -> np.ndarray:
+    """Image a volume whose spline coefficients are known, as :func:`sample` does."""
     chain = np.linalg.inv(source_affine) @ (np.eye(4) if matrix is None else matrix) @ affine
     offsets = (np.arange(n_sub) + 0.5) / n_sub - 0.5
-    coefficients = ndimage.spline_filter(volume.astype(np.float32), order=3)
     total = np.zeros(shape, dtype=np.float64)
     for shift in np.array(np.meshgrid(offsets, offsets, offsets)).reshape(3, -1).T:
         moved = chain @ np.block([[np.eye(3), shift[:, None]], [np.zeros((1, 3)), 1.0]])
@@ -111,7 +119,7 @@ def moving_series(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image a moving head; gives the series and the true matrices (reference to volume, mm)."""
     rng = np.random.default_rng(seed)
-    tissue = head.intensity(levels)
+    tissue = ndimage.spline_filter(head.intensity(levels), order=3)
     centre = grid_centre(shape, affine)
     field = coil(shape, affine) if bias else np.ones(shape)
     series = np.empty((*shape, len(parameters)), dtype=np.float32)
@@ -119,7 +127,8 @@ def moving_series(
     for t, row in enumerate(parameters):
         to_reference = rigid_matrix(row, centre)
         matrices[t] = np.linalg.inv(to_reference)
-        clean = sample(tissue, head.affine, shape, affine, to_reference, n_sub) * field
+        clean = sample_coefficients(tissue, head.affine, shape, affine, to_reference, n_sub)
+        clean *= field
         series[..., t] = 1000 * (clean + noise * rng.standard_normal(shape))
     return series, matrices
 

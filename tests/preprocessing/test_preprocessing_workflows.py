@@ -160,7 +160,7 @@ def test_multiproc_gives_the_same_bytes(prepared, two_runs, tmp_path):
 
 
 def test_person_with_t1w(small_head, tmp_path):
-    person = make_person(small_head, tmp_path / "raw", n_runs=1, n_volumes=6, with_t1w=True)
+    person = make_person(small_head, tmp_path / "raw", n_runs=1, n_volumes=4, with_t1w=True)
     files = run(person, tmp_path / "raw", tmp_path, spaces=("func", "T1w"))
     names = {p.name for p in files}
     assert {"sub-01_desc-preproc_T1w.nii.gz", "sub-01_desc-brain_mask.nii.gz",
