@@ -90,7 +90,8 @@ def _run(
         log_dir, record = _open_log(plan, command)
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
-    return _conclude(plan, outcome, _write_reports(plan), log_dir)
+        reports = _write_reports(plan)
+    return _conclude(plan, outcome, reports, log_dir)
 
 
 def _plan(settings: Settings, work_dir: Path, verbosity: int) -> Plan:
@@ -156,46 +157,20 @@ def _compute(plan: Plan, log_dir: Path) -> Outcome:
     return outcome
 
 
-def _write_reports(plan: Plan) -> list[Path]:
+def _write_reports(plan: Plan) -> tuple[list[Path], int]:
+    from bids_decoder.cli.pages import write_pages
+
     people = [person.label for person in plan.work.people]
     output_dir = plan.work.output_dir
     present = [output_dir / f"sub-{label}.html" for label in people]
     if plan.is_empty and all(page.is_file() for page in present):
-        return present
-    return write_reports(plan.work.output_dir, people, plan.dataset.stimuli_dir)
-
-
-def write_reports(output_dir: Path, people: Sequence[str], stimuli_dir: Path | None) -> list[Path]:
-    """Write the pages of participants, of the group if there is one, and the citation files.
-
-    Parameters
-    ----------
-    output_dir : Path
-    people : sequence of str
-        Labels; those without results are passed over.
-    stimuli_dir : Path or None
-
-    Returns
-    -------
-    list of Path
-        The pages.
-    """
-    from bids_decoder.reports.assemble import build_group_report, build_participant_report
-    from bids_decoder.reports.boilerplate import write_citation
-    from bids_decoder.reports.facts import collect_facts
-
-    pages = [
-        build_participant_report(output_dir, label, stimuli_dir=stimuli_dir)
-        for label in people if (output_dir / f"sub-{label}").is_dir()
-    ]
-    if (output_dir / "group").is_dir():
-        pages.append(build_group_report(output_dir))
-    write_citation(output_dir, collect_facts(output_dir))
-    return pages
+        return present, 0
+    return write_pages(plan.work.output_dir, people, plan.dataset.stimuli_dir)
 
 
 def _results_only(settings: Settings, actions: Actions) -> ExitCode:
     """Write reports or methods text again, from what is on disk."""
+    from bids_decoder.cli.pages import write_pages
     from bids_decoder.reports.boilerplate import write_citation
     from bids_decoder.reports.facts import collect_facts
 
@@ -211,9 +186,10 @@ def _results_only(settings: Settings, actions: Actions) -> ExitCode:
         return ExitCode.OK
     wanted = _people_with_results(settings)
     stimuli = settings.trials.stimuli_dir or settings.execution.bids_dir / "stimuli"
-    for page in write_reports(output_dir, wanted, stimuli if stimuli.is_dir() else None):
+    pages, n_failed = write_pages(output_dir, wanted, stimuli if stimuli.is_dir() else None)
+    for page in pages:
         LOGGER.info("report: %s", page)
-    return ExitCode.OK
+    return ExitCode.FAILURE if n_failed else ExitCode.OK
 
 
 def _people_with_results(settings: Settings) -> list[str]:
@@ -230,21 +206,24 @@ def _people_with_results(settings: Settings) -> list[str]:
     return list(settings.execution.participant_label) or found
 
 
-def _conclude(plan: Plan, outcome: Outcome, reports: list[Path], log_dir: Path) -> ExitCode:
+def _conclude(
+    plan: Plan, outcome: Outcome, reports: tuple[list[Path], int], log_dir: Path
+) -> ExitCode:
     from bids_decoder.cli.summary import headline
 
+    pages, n_failed = reports
     for failure in outcome.failures:
         where = f" (details: {failure.crash_file})" if failure.crash_file else ""
         LOGGER.error("failed: %s\n%s%s", failure.node, failure.message, where)
-    if outcome.failures:
-        LOGGER.error("%d step(s) failed; what is finished is kept. Log: %s",
-                     len(outcome.failures), log_dir)
-        return ExitCode.FAILURE
     for person in plan.work.people:
         for line in headline(plan.work.output_dir, person.label, plan.dataset.root):
             LOGGER.info("%s", line)
-    for page in reports:
+    for page in pages:
         LOGGER.info("report: %s", page)
+    if outcome.failures or n_failed:
+        LOGGER.error("%d step(s) and %d report(s) failed; what is finished is kept. Log: %s",
+                     len(outcome.failures), n_failed, log_dir)
+        return ExitCode.FAILURE
     _remove_work_dir(plan)
     LOGGER.info("finished successfully")
     return ExitCode.OK

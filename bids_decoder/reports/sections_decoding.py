@@ -179,7 +179,7 @@ def _plain(value: Any) -> str:
 def learning_section(results: Results) -> Section:
     """Learning curves of this participant's decoder."""
     table = results.table("learning")
-    if table is None:
+    if table is None or table.empty:
         why = "no learning table is on disk (the decoder has no epochs, or was not trained)."
         return Section("learning", "Learning", [absent("The learning curve", why)])
     pic = picture(
