@@ -15,6 +15,8 @@ from bids_decoder.files import write_text
 
 LEVELS = ("participant", "group")
 STAGES = ("prepare", "pretrain", "decode")
+REGIONS = ("brain", "occipital")
+"""Values of ``Troi.region`` that are no path of a mask file."""
 
 
 @dataclass(frozen=True)

@@ -642,7 +642,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     )
     _option(
         group, "--region", dest="troi.region", metavar="REGION",
-        help="where voxels may be selected",
+        help="where voxels may be selected: brain, occipital, or a mask image",
     )
 
 

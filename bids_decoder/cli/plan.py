@@ -19,7 +19,7 @@ from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.preflight import check_dataset, check_places
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.device import resolve_device
-from bids_decoder.config import Settings
+from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
@@ -211,6 +211,12 @@ class _Planner:
                 "--write-graph", "the program dot of Graphviz is not there",
                 "install graphviz, or leave the option out", ExitCode.USAGE,
             ))
+        region = self.settings.troi.region
+        if region not in REGIONS and not Path(region).is_file():
+            self.findings.append(Finding(
+                f"--region {region}", "is neither brain nor occipital, nor a file",
+                "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
+            ))
 
     def _check_people(self) -> None:
         wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
@@ -341,7 +347,7 @@ class _Planner:
 
     def _region_key(self) -> str:
         region = self.settings.troi.region
-        return region if region == "brain" else file_digest(Path(region))
+        return region if region in REGIONS else file_digest(Path(region))
 
     def _decode(self, person: PersonWork, pretrains: list[PretrainWork]) -> DecodeWork | None:
         model = self._model_for(person.label, pretrains)

@@ -445,13 +445,14 @@ class CommonMask(_Step):
 
 
 class _RegionIn(BaseInterfaceInputSpec):
-    grid_file = File(exists=True, mandatory=True, desc="image on the grid of the beta series")
+    # Not checked for existence: the files may be made by the same call, before this node runs.
+    grid_file = File(mandatory=True, desc="image on the grid of the beta series")
     space = traits.Str("", usedefault=True, desc="its space entity; empty for none")
-    in_file = File(exists=True, desc="T1w or BOLD reference; not needed in MNI space")
-    mask_file = File(exists=True, desc="its brain mask")
-    to_file = File(
-        exists=True, desc="transform: points of the grid to the T1w; none where they agree"
-    )
+    in_file = File(desc="T1w or BOLD reference; not needed in MNI space")
+    mask_file = File(desc="its brain mask")
+    to_file = File(desc="transform: points of the grid to the T1w; none where they agree")
+    key = traits.Str(desc="key of the betas stage: what the files hold")
+    after = traits.Any(desc="marker of the stage before; only for the order of nodes")
 
 
 class OccipitalRegion(_Step):

@@ -23,6 +23,7 @@ from bids_decoder.workflows.decode import (
     targets_node,
 )
 from bids_decoder.workflows.glm import init_glm_wf, start_time
+from bids_decoder.workflows.region import occipital_node
 from bids_decoder.workflows.work import PersonWork, Work, run_path
 
 _MASK_GB = 0.5
@@ -77,10 +78,19 @@ def _responses(
         if person.label not in needed:
             continue
         nodes[person.label] = responses_node(work, person)
+        readers = [nodes[person.label]]
+        if work.settings.troi.region == "occipital":
+            readers.append(occipital_node(work, person))
+            workflow.connect(readers[1], ("out_file", _as_list), readers[0], "mask_files")
         if person.label in prepared:
             source, field = prepared[person.label]
-            workflow.connect(source, field, nodes[person.label], "after")
+            for reader in readers:
+                workflow.connect(source, field, reader, "after")
     return nodes
+
+
+def _as_list(item: str) -> list[str]:
+    return [item]
 
 
 def _pretraining(

@@ -9,6 +9,7 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.bids.images import read_header
+from bids_decoder.config import REGIONS
 from bids_decoder.interfaces.decoding import (
     AdaptDecoder,
     CollectResponses,
@@ -66,7 +67,7 @@ def responses_node(work: Work, person: PersonWork) -> Node:
     node.inputs.key = person.betas_key
     node.inputs.betas_files = [str(path) for path in betas]
     node.inputs.trials_files = [str(path) for path in tables]
-    if work.settings.troi.region != "brain":
+    if work.settings.troi.region not in REGIONS:
         node.inputs.mask_files = [work.settings.troi.region]
     return node
 
