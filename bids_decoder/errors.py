@@ -69,7 +69,9 @@ class BidsDecoderError(Exception):
 
     code: ExitCode = ExitCode.FAILURE
 
-    def __init__(self, what: str, why: str = "", fix: str = "", code: ExitCode | None = None) -> None:
+    def __init__(
+        self, what: str, why: str = "", fix: str = "", code: ExitCode | None = None
+    ) -> None:
         super().__init__(what, why, fix, code)
         self.finding = Finding(what, why, fix, code or type(self).code)
         self.code = self.finding.code

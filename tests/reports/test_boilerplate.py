@@ -92,7 +92,7 @@ def test_facts_follow_the_files(tree):
     steps = collect_facts(tree.out)["steps"]
     assert {
         "overview",
-        "select-troi",
+        "select-graded",
         "pretraining-contrastive",
         "retrieval",
         "retrieval-csls",
@@ -110,7 +110,7 @@ def test_facts_follow_the_files(tree):
         path.unlink()
     card = tree.path("decoder_model", sub="02").with_suffix(".json")
     write_json(card, {"decoder": "troi", "pretrained_on": []})
-    assert "select-troi" not in collect_facts(tree.out)["steps"]
+    assert "select-graded" not in collect_facts(tree.out)["steps"]
     assert "scratch" in collect_facts(tree.out, ["02"])["steps"]
     assert "pretraining" not in collect_facts(tree.out, ["02"])["steps"]
 
