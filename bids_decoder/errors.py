@@ -13,7 +13,6 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILURE = 1
-    INVALID_DATASET = 16
     UNKNOWN_LEVEL = 17
     NOTHING_SELECTED = 18
     USAGE = 64

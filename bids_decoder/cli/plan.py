@@ -17,6 +17,7 @@ from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.preflight import check_dataset, check_places
+from bids_decoder.bids.validation import validate
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.device import resolve_device
 from bids_decoder.config import REGIONS, Settings
@@ -117,6 +118,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     planner = _Planner(settings, dataset, build, split, tables, device, work_dir)
     findings = [*places, *check_dataset(dataset, build, planner.involved, settings)]
     findings += _split_findings(split_findings, settings)
+    if dataset.source == "raw" and not settings.execution.skip_bids_validation:
+        findings += validate(dataset.root)
     findings += planner.findings
     if any(f.severity == "error" for f in findings):
         raise FindingsError(findings)
