@@ -12,3 +12,8 @@ def head():
 @pytest.fixture(scope="session")
 def small_head():
     return epi_phantom.make_head(seed=0, size_mm=4.0)
+
+
+@pytest.fixture(scope="session")
+def coarse_head():
+    return epi_phantom.make_head(seed=0, size_mm=5.0)

@@ -120,7 +120,7 @@ def write_t1w(folder, head, label, name="", matrix=None):
 
 
 @pytest.fixture(scope="module")
-def raw(small_head, tmp_path_factory):
+def raw(small_head, coarse_head, tmp_path_factory):
     """Five people, each odd in its own way."""
     folder = tmp_path_factory.mktemp("odd") / "raw"
     write_json(folder / "dataset_description.json", {"Name": "odd", "BIDSVersion": "1.9.0"})
@@ -133,9 +133,9 @@ def raw(small_head, tmp_path_factory):
         save_nifti(folder / f"sub-sessions/ses-a/fmap/sub-sessions_ses-a_{name}_epi.nii.gz",
                    np.ones((4, 4, 4), np.int16), np.eye(4))
     write_run(folder, small_head, "anatomy", USUAL, n_dummy=6)
-    write_t1w(folder, small_head, "anatomy", "_run-1")
+    write_t1w(folder, coarse_head, "anatomy", "_run-1")
     away = rigid_matrix(np.r_[6.0, -5.0, 4.0, np.radians([4, -3, 5])], np.zeros(3))
-    write_t1w(folder, small_head, "anatomy", "_run-2", away)
+    write_t1w(folder, coarse_head, "anatomy", "_run-2", away)
     return folder
 
 

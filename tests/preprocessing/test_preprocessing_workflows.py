@@ -159,8 +159,8 @@ def test_multiproc_gives_the_same_bytes(prepared, two_runs, tmp_path):
         assert file_digest(first) == file_digest(second), first.name
 
 
-def test_person_with_t1w(small_head, tmp_path):
-    person = make_person(small_head, tmp_path / "raw", n_runs=1, n_volumes=4, with_t1w=True)
+def test_person_with_t1w(coarse_head, tmp_path):
+    person = make_person(coarse_head, tmp_path / "raw", n_runs=1, n_volumes=4, with_t1w=True)
     files = run(person, tmp_path / "raw", tmp_path, spaces=("func", "T1w"))
     names = {p.name for p in files}
     assert {"sub-01_desc-preproc_T1w.nii.gz", "sub-01_desc-brain_mask.nii.gz",
@@ -169,7 +169,7 @@ def test_person_with_t1w(small_head, tmp_path):
     bold = nib.load(func_file(files, "space-T1w_desc-preproc_bold.nii.gz", space=True))
     t1w = nib.load(tmp_path / "out/sub-01/anat/sub-01_desc-preproc_T1w.nii.gz")
     assert bold.header.get_zooms()[:3] == (6, 6, 6)
-    np.testing.assert_allclose(bold.affine[:3, :3] / 6, t1w.affine[:3, :3] / 4, atol=1e-6)
+    np.testing.assert_allclose(bold.affine[:3, :3] / 6, t1w.affine[:3, :3] / 5, atol=1e-6)
     table = pd.read_csv(func_file(files, "desc-confounds_timeseries.tsv"), sep="\t")
     assert "white_matter" in table
 
@@ -210,20 +210,20 @@ def test_one_real_slice_in_two_runs(tmp_path):
     assert 450 < mask.sum() < 620
 
 
-def test_several_t1w_are_aligned_and_averaged(small_head, tmp_path, monkeypatch):
+def test_several_t1w_are_aligned_and_averaged(coarse_head, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    clean = small_head.intensity(T1W_LEVELS) * 1000
+    clean = coarse_head.intensity(T1W_LEVELS) * 1000
     away = rigid_matrix(np.r_[9.0, -7.0, 5.0, np.radians([5, -4, 6])], np.zeros(3))
     files = [
         save_nifti(tmp_path / f"{i}.nii.gz",
                    np.clip(clean + 60 * rng.standard_normal(clean.shape), 0, None),
-                   matrix @ small_head.affine)
+                   matrix @ coarse_head.affine)
         for i, matrix in enumerate((np.eye(4), away))
     ]
     node = AverageT1w(in_files=[str(path) for path in files])
     image = nib.load(node.run(cwd=str(tmp_path)).outputs.out_file)
-    np.testing.assert_allclose(image.affine, small_head.affine, atol=1e-5)
-    white = small_head.shares[..., 3] > 0.95
+    np.testing.assert_allclose(image.affine, coarse_head.affine, atol=1e-5)
+    white = coarse_head.shares[..., 3] > 0.95
     single = nib.load(files[0]).get_fdata()[white].std()
     assert image.get_fdata()[white].std() < 0.85 * single

@@ -9,7 +9,6 @@ from epi_phantom import (
     T1W_LEVELS,
     brain_mask,
     dice,
-    make_head,
     moving_series,
     random_motion,
     sample,
@@ -104,8 +103,8 @@ def test_matrix_files_round_trip(tmp_path):
     np.testing.assert_allclose(registration.warped_points(path, grid), expected, atol=1e-5)
 
 
-def test_template_both_ways_and_repeatable(tmp_path):
-    head = make_head(seed=0, size_mm=5.0)
+def test_template_both_ways_and_repeatable(coarse_head, tmp_path):
+    head = coarse_head
     shape, affine = head.shares.shape[:3], head.affine
     volume = head.intensity(T1W_LEVELS)
     template = Picture(volume, affine, head.brain > 0.5)
