@@ -34,7 +34,7 @@ from bids_decoder.trials import Person, Targets
 
 MAX_COMPONENTS = 256
 
-MIN_RUNS_FOR_OWN_TRUNK = 4
+MIN_RUNS_FOR_OWN_TRUNK = 6
 """A person alone with fewer training runs gets the closed-form decoder, an untrained trunk."""
 
 
