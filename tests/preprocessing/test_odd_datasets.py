@@ -23,18 +23,21 @@ from nilearn.glm.first_level import spm_hrf
 from nipype import config
 from scipy import ndimage
 
+from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.writer import read_table, save_nifti
 from bids_decoder.cli.plan import make_plan, write_plan
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import write_json, write_text
+from bids_decoder.markers import StageKey
 from bids_decoder.preprocessing.geometry import (
     apply_affine,
     grid_centre,
     grid_points,
     rigid_matrix,
 )
-from bids_decoder.workflows.base import init_bids_decoder_wf
+from bids_decoder.workflows.base import init_bids_decoder_wf, init_prepare_wf
+from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
 
 pytestmark = pytest.mark.slow
 
@@ -264,3 +267,17 @@ def test_anatomical_space_without_a_t1w_is_refused(raw, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(MissingInputError, match="sub-flipped: --output-spaces T1w"):
         init_bids_decoder_wf(plan.work)
+
+
+def test_fmriprep_runs_without_masks_are_refused(tmp_path):
+    runs = tuple(
+        BoldRun("01", None, "see", label, "fmriprep", {}, {"RepetitionTime": 2.0},
+                mask_file=tmp_path / "mask.nii.gz" if label == "1" else None)
+        for label in "12"
+    )
+    trials = {run.run_group: tmp_path / "trials.tsv" for run in runs}
+    person = PersonWork(Participant("01", (), runs), "fmriprep", trials, "key",
+                        betas=StageKey("betas", "sub-01", {}))
+    work = Work(Settings(), tmp_path, tmp_path, "cpu", TargetSpec("category", ()), (person,))
+    with pytest.raises(MissingInputError, match="brain masks of task-see_run-2"):
+        init_prepare_wf(work, person, "prepare")
