@@ -464,7 +464,9 @@ class OccipitalRegion(_Step):
     def _compute(self, inputs: Any) -> dict[str, Any]:
         grid = _grid(inputs.grid_file)
         has_t1w = isdefined(inputs.to_file)
-        region.check_grid(grid.shape, inputs.space, has_t1w=has_t1w)
+        region.check_grid(
+            grid.shape, inputs.space, has_boldref=isdefined(inputs.in_file), has_t1w=has_t1w
+        )
         template = load_template(OutputSpace(PACKAGED))
         matrix = None
         if not region.in_mni_space(inputs.space):

@@ -30,8 +30,10 @@ def in_mni_space(space: str) -> bool:
     return space.startswith(_MNI_NAMES)
 
 
-def check_grid(shape: tuple[int, ...], space: str, *, has_t1w: bool) -> None:
-    """Refuse grids on which the region cannot be found.
+def check_grid(
+    shape: tuple[int, ...], space: str, *, has_boldref: bool, has_t1w: bool
+) -> None:
+    """Refuse data in which the region cannot be found.
 
     Parameters
     ----------
@@ -39,21 +41,30 @@ def check_grid(shape: tuple[int, ...], space: str, *, has_t1w: bool) -> None:
         Three axes of the data.
     space : str
         Its ``space`` entity; empty for the functional space.
+    has_boldref : bool
+        Whether there is a BOLD reference on the grid of the data.
     has_t1w : bool
-        Whether there is a T1w image with a transform from the data.
+        Whether there is a T1w image, on the grid's coordinates or with a transform.
 
     Raises
     ------
     InputError
-        For mere containers of voxels, and for slabs of fewer than six slices without a T1w
-        image and outside MNI space.
+        For mere containers of voxels; and outside MNI space, for data with neither image, and
+        for slabs of fewer than six slices without a T1w image.
     """
     what = "--region occipital"
     if sum(size > 1 for size in shape) < 2:
         raise InputError(
             what, f"the grid {_text(shape)} is a list of voxels without positions", _FIX
         )
-    if min(shape) < MIN_SLICES and not has_t1w and not in_mni_space(space):
+    if in_mni_space(space) or has_t1w:
+        return
+    if not has_boldref:
+        raise InputError(
+            what, "there is neither a BOLD reference nor a T1w image to lay over the template",
+            _FIX,
+        )
+    if min(shape) < MIN_SLICES:
         raise InputError(
             what, f"the grid {_text(shape)} has fewer than {MIN_SLICES} slices and there is no "
             "T1w image: where the slab lies in the brain is unknown", _FIX,

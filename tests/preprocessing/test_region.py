@@ -79,13 +79,23 @@ def test_region_of_a_slab_comes_through_the_t1w(person, template, tmp_path):
     assert dice(found, region.occipital_mask(slab, template, truth @ np.linalg.inv(away))) > 0.9
 
 
-def test_grids_without_a_place_are_refused():
-    with pytest.raises(InputError, match="without positions"):
-        region.check_grid((1000, 1, 1), "MNI152NLin2009cAsym", has_t1w=True)
-    with pytest.raises(InputError, match="fewer than 6 slices"):
-        region.check_grid((40, 20, 1), "", has_t1w=False)
-    region.check_grid((40, 20, 1), "MNI152NLin2009cAsym", has_t1w=False)
-    region.check_grid((40, 20, 1), "", has_t1w=True)
+@pytest.mark.parametrize(
+    ("shape", "space", "has_boldref", "has_t1w", "message"),
+    [
+        ((1000, 1, 1), "MNI152NLin2009cAsym", True, True, "without positions"),
+        ((40, 20, 1), "", True, False, "fewer than 6 slices"),
+        ((64, 64, 35), "T1w", False, False, "neither a BOLD reference nor a T1w"),
+        ((40, 20, 1), "MNI152NLin2009cAsym", False, False, None),
+        ((40, 20, 1), "", True, True, None),
+        ((64, 64, 35), "", True, False, None),
+    ],
+)
+def test_grids_without_a_place_are_refused(shape, space, has_boldref, has_t1w, message):
+    if message is None:
+        region.check_grid(shape, space, has_boldref=has_boldref, has_t1w=has_t1w)
+        return
+    with pytest.raises(InputError, match=message):
+        region.check_grid(shape, space, has_boldref=has_boldref, has_t1w=has_t1w)
 
 
 def test_a_part_of_the_brain_is_refused(person, template):
