@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import AFFINE, SHAPE
+from report_tree import AFFINE, SHAPE
 from scipy.spatial.transform import Rotation
 
 from bids_decoder.reports.figures import render

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import EVIL
+from report_tree import EVIL, Tree
 
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import MissingInputError
@@ -74,8 +74,6 @@ def texts(section, tone=None) -> str:
 
 @pytest.fixture(scope="module")
 def page_and_tree(tmp_path_factory):
-    from conftest import Tree
-
     tree = Tree(tmp_path_factory.mktemp("page")).write()
     tree.write_log("20250302-090000_bb", crash="Node sub-01 failed <b>badly</b>\nValueError: x")
     path = build_participant_report(tree.out, "01", stimuli_dir=tree.stimuli)

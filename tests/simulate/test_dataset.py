@@ -4,6 +4,8 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -40,7 +42,8 @@ def betas(tmp_path_factory):
 
 
 def validator():
-    return shutil.which("bids-validator-deno")
+    beside = Path(sys.executable).with_name("bids-validator-deno")
+    return str(beside) if beside.is_file() else shutil.which("bids-validator-deno")
 
 
 @pytest.mark.skipif(validator() is None, reason="bids-validator-deno is not installed")
