@@ -26,6 +26,7 @@ from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fol
 from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import load_card
+from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.work import DecodeWork, PersonWork, PretrainWork, TargetSpec, Work
 
@@ -110,6 +111,9 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     places = check_places(settings)
     dataset = collect_dataset(settings)
     build = build_dataset_trials(dataset, settings)
+    if not build.tables:
+        # Nothing to split; why there are no trials is among the findings.
+        raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
     split, decisions, split_findings = choose_split(
         build.tables, build.target_kind, settings.trials, settings.random_seed
     )
@@ -165,6 +169,7 @@ class _Planner:
         self.sources = self._sources() if self.does_group else ()
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
+        self._check_targets()
         self._check_people()
 
     @property
@@ -207,6 +212,13 @@ class _Planner:
         if not labels and self.does_group and not self.leaves_one_out:
             labels = execution.holdout_label
         return select_participants(self.dataset, labels)
+
+    def _check_targets(self) -> None:
+        """Find stimuli without a vector now, not when the first node asks for them."""
+        spec = self.targets
+        if spec.kind == "features" and set(self.settings.execution.stage) & {"pretrain", "decode"}:
+            known, vectors = read_features(spec.features)
+            select_features(known, vectors, spec.ids, f"--features {spec.features}")
 
     def _check_options(self) -> None:
         if self.settings.execution.write_graph and shutil.which("dot") is None:

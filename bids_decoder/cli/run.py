@@ -87,7 +87,7 @@ def _run(
         _start(plan, locks)
         # From here on the work folder holds work, which a later call can use.
         unused.pop_all()
-        log_dir, record = _open_log(plan, command)
+        log_dir, record = _open_log(plan, command, cleanup)
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
         reports = _write_reports(plan)
@@ -129,11 +129,13 @@ def _start(plan: Plan, locks: ExitStack) -> None:
         remove_unfinished(output_dir / unit)
 
 
-def _open_log(plan: Plan, command: list[str]) -> tuple[Path, dict[str, Any]]:
+def _open_log(
+    plan: Plan, command: list[str], cleanup: ExitStack
+) -> tuple[Path, dict[str, Any]]:
     """Make the folder of this call below ``logs``; settings and command go there."""
     log_dir = plan.work.output_dir / "logs" / _run_name()
     log_dir.mkdir(parents=True)
-    _log_to_file(log_dir / "bids_decoder.log")
+    cleanup.enter_context(_log_file(log_dir / "bids_decoder.log"))
     plan.work.settings.to_toml(log_dir / "settings.toml")
     record = {"command": ["bids_decoder", *command], "version": __version__,
               "started": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -272,10 +274,16 @@ def _quiet_libraries(verbosity: int) -> None:
     configure_logging(LOGGER.level, logging.INFO if verbosity else logging.ERROR)
 
 
-def _log_to_file(path: Path) -> None:
+@contextlib.contextmanager
+def _log_file(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 @contextlib.contextmanager

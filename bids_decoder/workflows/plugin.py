@@ -130,6 +130,6 @@ def _stage_and_person(name: str) -> tuple[str, str | None]:
     if len(words) > 1 and words[0] in ("prepare", "decode", "responses"):
         person = words[1].replace("-", "+")
     if words[0] == "prepare" and len(parts) > 2:
-        of_betas = parts[2].startswith(("glm_wf", "sink_trials", "mark_betas"))
-        return "betas" if of_betas else "preprocess", person
+        preprocesses = parts[2] in ("anat_wf", "bold_wf", "preprocess_files", "mark_preprocess")
+        return "preprocess" if preprocesses else "betas", person
     return words[0], person

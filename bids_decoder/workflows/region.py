@@ -49,5 +49,5 @@ def _from_preprocessing(node: Node, output_dir: Path, person: PersonWork) -> Non
     node.inputs.in_file = str(derivative_path(output_dir, "preproc_T1w", sub=label))
     node.inputs.mask_file = str(derivative_path(output_dir, "anat_mask", sub=label))
     node.inputs.to_file = str(
-        derivative_path(output_dir, "bold_xfm", sub=label, from_="boldref", to="T1w")
+        derivative_path(output_dir, "bold_xfm", sub=label, from_="T1w", to="boldref")
     )

@@ -1,0 +1,147 @@
+"""Calls of the whole program in processes of their own, which may open no socket."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = [sys.executable, "-m", "bids_decoder"]
+
+# Refuses network sockets in the process and, through PYTHONPATH, in all processes it starts.
+GUARD = """
+import os, socket, sys, traceback
+
+def _refuse(event, args):
+    network = event == "socket.__new__" and args[1] in (socket.AF_INET, socket.AF_INET6)
+    if network or event in ("socket.connect", "socket.getaddrinfo", "socket.bind"):
+        with open(os.environ["SOCKET_LOG"], "a") as log:
+            log.write(f"{os.getpid()} {event} {args}\\n" + "".join(traceback.format_stack()))
+        raise OSError("no network in this test")
+
+with open(os.environ["SOCKET_LOG"] + ".guarded", "a") as seen:
+    seen.write(f"{os.getpid()}\\n")
+sys.addaudithook(_refuse)
+"""
+
+
+@dataclass
+class Done:
+    """How a call ended."""
+
+    code: int
+    text: str
+    out: str
+
+    def todo(self):
+        """Steps of the plan that were to do, as (unit, stage) -> reason."""
+        found = {}
+        for line in self.text.splitlines():
+            words = line.split(maxsplit=5)
+            if len(words) == 6 and words[3:5] == ["to", "do"]:
+                found[words[1], words[2]] = words[5]
+        return found
+
+    def skipped(self):
+        """Steps of the plan that were not to do."""
+        rows = [line.split(maxsplit=4) for line in self.text.splitlines()]
+        return {(row[1], row[2]) for row in rows if len(row) == 5 and row[3] == "skip"}
+
+
+class Caller:
+    """Starts the program with a guard against sockets."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.socket_log = folder / "sockets.log"
+        guard = folder / "guard"
+        guard.mkdir()
+        (guard / "sitecustomize.py").write_text(GUARD)
+        self.environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("OMP_")},
+            "PYTHONPATH": os.pathsep.join([str(guard), str(PACKAGE_ROOT)]),
+            "SOCKET_LOG": str(self.socket_log), "HOME": str(folder / "nowhere"),
+        }
+        for name in ("PYTHONHASHSEED", "MPLCONFIGDIR", "XDG_CACHE_HOME", "NIPYPE_CONFIG_DIR"):
+            self.environ.pop(name, None)
+
+    def start(self, *argv, **environ):
+        """Start a call in a process group of its own."""
+        return subprocess.Popen(
+            [*PROGRAM, *map(str, argv)], start_new_session=True, text=True, cwd=self.folder,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**self.environ, **environ},
+        )
+
+    def __call__(self, *argv, **environ):
+        process = self.start(*argv, **environ)
+        try:
+            out, err = process.communicate(timeout=600)
+        finally:
+            end_group(process)
+        return Done(process.returncode, err, out)
+
+
+def end_group(process):
+    """Kill whatever is left of a call."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait(60)
+
+
+def wait_for(process, condition, seconds=240):
+    """Wait until *condition* holds while the call runs; True when it did."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def members(group):
+    """Process ids of a process group that still run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, pgrp = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(pgrp) == group and state not in "ZX":
+            found.append(int(folder.name))
+    return found
+
+
+def digest(path):
+    """SHA256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def tree(folder):
+    """Digest of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): digest(path) for path in files}
+
+
+def derivatives(folder):
+    """Digests of everything computed: not reports, figures and logs."""
+    return {
+        name: value for name, value in tree(folder).items()
+        if name.startswith(("sub-", "group")) and "/figures/" not in name
+        and not name.endswith(".html") and not name.startswith("work/")
+    }
+
+
+def times(folder):
+    """Time stamps of everything that is no log."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files
+        if path.relative_to(folder).parts[0] != "logs"
+    }
