@@ -78,6 +78,8 @@ def why_not_done(output_dir: Path, stage: StageKey) -> str | None:
     except FileNotFoundError:
         return "not done yet"
     except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
         return "its marker is damaged"
     if found.get("version") != __version__:
         return f"made by version {found.get('version')}"

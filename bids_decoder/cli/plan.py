@@ -128,8 +128,9 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     if any(f.severity == "error" for f in findings):
         raise FindingsError(findings)
     work = planner.make_work()
-    if any(f.severity == "error" for f in planner.findings):
-        raise FindingsError(planner.findings)
+    findings = list(dict.fromkeys([*findings, *planner.findings]))
+    if any(f.severity == "error" for f in findings):
+        raise FindingsError(findings)
     return Plan(
         dataset, build, split, tables,
         (*dataset.decisions, *build.decisions, *decisions, device_decision, *planner.decisions),

@@ -1,0 +1,231 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bids_decoder.cli import resources
+from bids_decoder.cli.engine import _failures, _last_error, _plugin
+from bids_decoder.cli.resources import available_memory_gb, with_resources
+from bids_decoder.cli.scratch import (
+    existing_parent,
+    remove_folder,
+    remove_unfinished,
+    work_dir_of,
+)
+from bids_decoder.cli.summary import headline
+from bids_decoder.config import Resources, Settings
+from bids_decoder.errors import UsageError
+from bids_decoder.workflows.plugin import NodeLog, _stage_and_person
+
+CRASH = """Node: wf.decode_01_wf.select_final
+Working directory: /w
+Traceback (most recent call last):
+  File "x.py", line 1, in run
+bids_decoder.errors.InputError: beta series
+    why: grids differ
+    fix: give all runs one grid
+"""
+
+
+def test_crash_files_become_failures(tmp_path):
+    (tmp_path / "crash-1.txt").write_text(CRASH)
+    first, second = _failures(tmp_path, ["wf.decode_01_wf.select_final", "wf.other"])
+    assert first.node == "wf.decode_01_wf.select_final"
+    assert first.message.splitlines() == [
+        "bids_decoder.errors.InputError: beta series", "    why: grids differ",
+        "    fix: give all runs one grid",
+    ]
+    assert first.crash_file == tmp_path / "crash-1.txt"
+    assert (second.node, second.message, second.crash_file) == (
+        "wf.other", "no crash file was written", None,
+    )
+
+
+def test_text_without_an_error_line():
+    assert _last_error("a\nb\n\nc\nd\n") == "b\nc\nd"
+
+
+def test_threads_and_caches_are_set_before_libraries_are_imported(tmp_path):
+    """The modules that come first import no numerical library."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from bids_decoder.cli.environment import make_home, prepare_environment\n"
+        "from bids_decoder.cli.resources import with_resources\n"
+        "from bids_decoder.cli.scratch import work_dir_of\n"
+        "assert not {'numpy', 'nipype', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "prepare_environment(Path(sys.argv[1]), 1)\nassert not Path(sys.argv[1]).exists()\n"
+        "make_home(Path(sys.argv[1]))\nimport nipype, numpy, matplotlib\n"
+        "import threadpoolctl\n"
+        "assert {pool['num_threads'] for pool in threadpoolctl.threadpool_info()} == {1}\n"
+        "assert nipype.config.get('execution', 'check_version') == 'false'\n"
+        "assert matplotlib.get_configdir().startswith(sys.argv[1])\n"
+    )
+    environ = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "home"], check=True, timeout=60,
+        env={**environ, "HOME": "/proc/none", "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+def test_resources_that_were_not_given():
+    filled = with_resources(Settings()).resources
+    assert filled.nprocs >= 1
+    assert filled.omp_nthreads == 1
+    assert 0 < filled.mem_gb < available_memory_gb()
+    given = Settings(resources=Resources(nprocs=7, omp_nthreads=3, mem_gb=2.5))
+    assert with_resources(given) == given
+
+
+@pytest.mark.parametrize(("quota", "expected"), [
+    ("max 100000", 4), ("200000 100000", 2), ("50000 100000", 1), ("800000 100000", 4), ("x", 4),
+])
+def test_processors_that_a_container_may_use(tmp_path, monkeypatch, quota, expected):
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(resources, "_QUOTA_FILE", str(tmp_path / "cpu.max"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    assert resources.available_processors() == expected
+
+
+def test_memory_that_a_container_or_job_may_use(tmp_path, monkeypatch):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(resources, "_CGROUP_FILES", (str(tmp_path / "none"), str(limit)))
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    limit.write_text("max\n")
+    machine = available_memory_gb()
+    limit.write_text("1000000000\n")
+    assert available_memory_gb() == 1.0
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "500")
+    assert available_memory_gb() == pytest.approx(0.524288)
+    assert machine > 1.0
+
+
+@pytest.mark.parametrize(("nprocs", "name"), [(1, "LinearPlugin"), (2, "WorkerPoolPlugin")])
+def test_plugin_for_processes(nprocs, name):
+    made = _plugin(Resources(nprocs=nprocs, mem_gb=1.0), lambda node, status: None)
+    assert type(made).__name__ == name
+    if nprocs > 1:
+        made.pool.shutdown()
+
+
+def test_plugin_file_gets_its_arguments(tmp_path):
+    path = tmp_path / "plugin.yml"
+    path.write_text("plugin: SLURM\nplugin_args:\n  sbatch_args: --mem=16G\n")
+    made = _plugin(Resources(plugin_file=path), print)
+    assert type(made).__name__ == "SLURMPlugin"
+    assert made.plugin_args["sbatch_args"] == "--mem=16G"
+    path.write_text("plugin: Nothing")
+    with pytest.raises(UsageError, match="names no Nipype plugin"):
+        _plugin(Resources(plugin_file=path), print)
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("wf.prepare_01_wf.bold_wf.motion_0", ("preprocess", "01")),
+    ("wf.prepare_01_wf.anat_wf.bias", ("preprocess", "01")),
+    ("wf.prepare_01_wf.mark_preprocess", ("preprocess", "01")),
+    ("wf.prepare_01_wf.glm_wf.single_trial", ("betas", "01")),
+    ("wf.prepare_01_wf.sink_trials_1", ("betas", "01")),
+    ("wf.prepare_a-1_wf.mark_betas", ("betas", "a+1")),
+    ("wf.decode_03_wf.score", ("decode", "03")),
+    ("wf.responses_03", ("responses", "03")),
+    ("wf.pretrain_label_without03_wf.pretrain", ("pretrain", None)),
+    ("wf.targets", ("targets", None)),
+])
+def test_stage_and_person_of_a_node(name, expected):
+    assert _stage_and_person(name) == expected
+
+
+class FakeNode:
+    def __init__(self, started):
+        runtime = type("Runtime", (), {"duration": 2.0, "startTime": started})()
+        self.result = type("Result", (), {"runtime": runtime})()
+        self.fullname = "wf.decode_01_wf.score"
+
+
+def test_reused_nodes_take_no_time():
+    log = NodeLog(3)
+    log(FakeNode("2001-01-01T00:00:00"), "end")
+    log(FakeNode("9001-01-01T00:00:00"), "end")
+    log(FakeNode("9001-01-01T00:00:00"), "exception")
+    assert [timing["seconds"] for timing in log.timings] == [2.0]
+    assert log.failed == ["wf.decode_01_wf.score"]
+
+
+def call_of(**execution):
+    settings = Settings()
+    return replace(settings, execution=replace(
+        settings.execution, bids_dir=Path("/d"), output_dir=Path("/o"), **execution
+    ))
+
+
+def test_calls_that_may_run_at_once_have_folders_of_their_own():
+    first = work_dir_of(call_of(participant_label=("01",)))
+    assert first.parent == Path("/o/work")
+    assert first == work_dir_of(call_of(participant_label=("01",)))
+    others = [call_of(), call_of(participant_label=("02",)), call_of(stage=("decode",)),
+              call_of(analysis_level=("group",)), call_of(holdout_label=("01",))]
+    assert len({work_dir_of(settings) for settings in others} | {first}) == 6
+    assert work_dir_of(call_of(work_dir=Path("/w"))).parent == Path("/w")
+    resources_changed = replace(call_of(participant_label=("01",)), resources=Resources(nprocs=9))
+    assert work_dir_of(resources_changed) == first
+
+
+def test_folders_are_removed_up_to_where_others_are(tmp_path):
+    deep = tmp_path / "out" / "work" / "call-1"
+    deep.mkdir(parents=True)
+    (deep / "x").write_text("x")
+    assert existing_parent(deep / "y" / "z") == deep
+    (tmp_path / "out" / "work" / "call-2").mkdir()
+    remove_folder(deep, tmp_path)
+    assert [path.name for path in (tmp_path / "out" / "work").iterdir()] == ["call-2"]
+    remove_folder(tmp_path / "out" / "work" / "call-2", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    remove_folder(tmp_path / "a" / "b", tmp_path / "a" / "b")
+    assert (tmp_path / "a").is_dir()
+
+
+def test_only_unfinished_files_are_removed(tmp_path):
+    for name in ("func/.tmp-1-a.nii.gz", "ses-1/func/.tmp-22-b.tsv", "figures/.tmp-3-c.svg",
+                 "func/a.nii.gz", "func/.hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    remove_unfinished(tmp_path)
+    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert left == ["figures/.tmp-3-c.svg", "func/.hidden", "func/a.nii.gz"]
+    remove_unfinished(tmp_path / "nothing")
+
+
+METRICS = (
+    "model\tmetric\tdirection\tunit\tsimilarity\tsplit\tvalue\tchance\tci_low\tci_high\tp\tn\n"
+    "decoder\ttop1\tb2i\tsingle\tcosine\ttest\t0.1\t0.05\t0\t0.2\t0.2\t20\n"
+    "decoder\ttop1\tb2i\taveraged\tcsls\ttest\t0.123456\t0.05\tn/a\t0.2\t0.000999\t20\n"
+    "ridge-all\ttop1\tb2i\taveraged\tcsls\ttest\t0.9\t0.05\t0\t0.2\t0.2\t20\n"
+)
+
+
+def test_headline(tmp_path):
+    folder = tmp_path / "sub-01" / "func"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_task-a_desc-decoder_metrics.tsv").write_text(METRICS)
+    assert headline(tmp_path, "01", tmp_path / "data") == [
+        "sub-01: top1 (b2i, averaged, csls) = 0.123, chance 0.05, 95 % interval n/a to 0.2, "
+        "p = 0.000999, n = 20",
+    ]
+    assert headline(tmp_path, "02", tmp_path / "data") == []
+
+
+def test_truth_in_another_space_is_not_compared(tmp_path):
+    import numpy as np
+
+    from bids_decoder.bids.writer import save_nifti
+
+    truth = tmp_path / "data" / "derivatives" / "truth" / "sub-01" / "func"
+    found = tmp_path / "sub-01" / "func" / "sub-01_label-TROI_mask.nii.gz"
+    save_nifti(truth / "sub-01_label-responsive_mask.nii.gz", np.ones((2, 2, 2), bool), np.eye(4))
+    save_nifti(found, np.ones((3, 2, 2), bool), np.eye(4))
+    assert headline(tmp_path, "01", tmp_path / "data") == []
+    save_nifti(found, np.ones((2, 2, 2), bool), np.eye(4))
+    assert "= 1.000 (8 selected, 8 true)" in headline(tmp_path, "01", tmp_path / "data")[0]

@@ -1,0 +1,285 @@
+"""Plans of small datasets of responses: who takes part, which model, what is left, and why."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bids_decoder.bids.writer import read_table
+from bids_decoder.cli.parser import parse_args
+from bids_decoder.cli.plan import make_plan, pretrained_path, write_plan
+from bids_decoder.errors import FindingsError
+from bids_decoder.files import write_json
+from bids_decoder.markers import write_marker
+from bids_decoder.simulate.dataset import write_betas_dataset
+from bids_decoder.simulate.responses import ResponseSettings
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    small = ResponseSettings(
+        shape=(6, 6, 6), voxel_size=3.0, n_roi=30, median_ncsnr=1.0, n_features=8,
+        n_embedding=8, own=0.1, roi_fwhm=5.0,
+    )
+    return write_betas_dataset(
+        tmp_path_factory.mktemp("plan") / "data", n_train=40, n_test=12, settings=small
+    )
+
+
+@pytest.fixture
+def plan(data, tmp_path):
+    def make(*words, output=tmp_path / "out", folder=data):
+        settings, _ = parse_args([
+            str(folder), str(output), *map(str, words), "-d", f"betas={folder}", "--features",
+            str(folder / "features.tsv"), "--device", "cpu",
+        ])
+        return make_plan(settings, tmp_path / "work")
+
+    return make
+
+
+def steps(made):
+    return [(step.unit, step.stage, step.todo) for step in made.steps]
+
+
+def card(path, **content):
+    """Put a model of sub-01 and sub-02 there, card only: the plan reads no weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return write_json(path.with_suffix(".json"), {
+        "stage_key": "k", "dataset": "Simulated single-trial responses", "decoder": "troi",
+        "participants": ["01", "02"], "targets": {"kind": "features", "n_dims": 8, "labels": []},
+        "stimuli_seen": [], **content,
+    })
+
+
+def problems(plan, *words, **options):
+    with pytest.raises(FindingsError) as caught:
+        plan(*words, **options)
+    return [f for f in caught.value.findings if f.severity == "error"]
+
+
+def test_nothing_is_written_by_planning(plan, data, tmp_path):
+    plan("group", "participant", "--holdout-label", "03")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_group_leaves_out_who_is_held_out(plan):
+    made = plan("group", "--holdout-label", "02")
+    assert steps(made) == [("sub-01", "betas", True), ("sub-03", "betas", True),
+                           ("group", "pretrain", True)]
+    (pretrain,) = made.work.pretrains
+    assert pretrain.sources == ("01", "03")
+
+
+def test_both_levels_decode_who_is_held_out(plan):
+    made = plan("group", "participant", "--holdout-label", "02")
+    decoded = {p.label: p.decode for p in made.work.people if p.decode is not None}
+    assert list(decoded) == ["02"]
+    assert decoded["02"].pretrained == made.work.pretrains[0].path
+    assert decoded["02"].card["pretrained_key"] == made.work.pretrains[0].key.key
+    assert decoded["02"].card["seen_in_pretraining"] is False
+
+
+def test_participants_asked_for_are_no_sources(plan):
+    made = plan("group", "participant", "--participant-label", "01")
+    assert made.work.pretrains[0].sources == ("02", "03")
+    assert [p.label for p in made.work.people if p.decode] == ["01"]
+
+
+def test_leave_one_out_makes_a_model_for_each(plan, tmp_path):
+    made = plan("group", "participant", "--leave-one-out")
+    assert {p.path: p.sources for p in made.work.pretrains} == {
+        pretrained_path(tmp_path / "out", label): tuple(sorted({"01", "02", "03"} - {label}))
+        for label in ("01", "02", "03")
+    }
+    for person in made.work.people:
+        assert person.decode.pretrained == pretrained_path(tmp_path / "out", person.label)
+
+
+def test_own_model_comes_before_the_common_one(plan, tmp_path):
+    output = tmp_path / "out"
+    card(pretrained_path(output, None), stage_key="common")
+    card(pretrained_path(output, "03"), stage_key="own")
+    (decode,) = [p.decode for p in plan("participant", "--participant-label", "03").work.people]
+    assert decode.card["pretrained_key"] == "own"
+    card(tmp_path / "given.safetensors", stage_key="given")
+    made = plan("participant", "--participant-label", "03", "--pretrained",
+                tmp_path / "given.safetensors")
+    assert made.work.people[0].decode.card["pretrained_key"] == "given"
+    scratch = plan("participant", "--participant-label", "03", "--from-scratch")
+    assert scratch.work.people[0].decode.pretrained is None
+    assert "seen_in_pretraining" not in scratch.work.people[0].decode.card
+
+
+def test_without_a_model_only_preparing_is_left(plan):
+    made = plan("participant", "--participant-label", "03")
+    assert steps(made) == [("sub-03", "betas", True), ("sub-03", "decode", False)]
+    assert any("not done" in d.value for d in made.decisions if "decoding" in d.what)
+
+
+def test_model_that_saw_the_person(plan, tmp_path):
+    card(pretrained_path(tmp_path / "out", None))
+    found = problems(plan, "participant")
+    assert [f.participant for f in found] == ["01", "02"]
+    assert all(f.code == 65 and "--allow-seen" in f.fix for f in found)
+    made = plan("participant", "--allow-seen")
+    seen = {p.label: p.decode.card["seen_in_pretraining"] for p in made.work.people}
+    assert seen == {"01": True, "02": True, "03": False}
+    assert [f.severity for f in made.findings if f.participant == "01"] == ["warning"]
+
+
+def test_model_of_another_dataset_saw_other_people(plan, tmp_path):
+    card(pretrained_path(tmp_path / "out", None), dataset="Another")
+    made = plan("participant", "--participant-label", "01")
+    assert made.work.people[0].decode.card["seen_in_pretraining"] is False
+
+
+def test_model_that_saw_test_stimuli(plan, tmp_path):
+    card(pretrained_path(tmp_path / "out", None), stimuli_seen=["shared-00000", "shared-00001"])
+    (found,) = problems(plan, "participant", "--participant-label", "03")
+    assert "it saw 2 of the test stimuli" in found.why
+    made = plan("participant", "--participant-label", "03", "--allow-seen")
+    assert made.work.people[0].decode.card["test_stimuli_seen"] == 2
+
+
+@pytest.mark.parametrize(("content", "why"), [
+    ({"targets": {"kind": "image", "n_dims": 8, "labels": []}}, "its target is 'image'"),
+    ({"decoder": "other"}, "its decoder is 'other'"),
+])
+def test_model_that_does_not_fit(plan, tmp_path, content, why):
+    card(pretrained_path(tmp_path / "out", None), **content)
+    (found,) = problems(plan, "participant", "--participant-label", "03")
+    assert why in found.why
+    assert "--from-scratch" in found.fix
+
+
+def test_all_problems_of_models_are_told_together(plan, tmp_path):
+    card(pretrained_path(tmp_path / "out", None), decoder="other", stimuli_seen=["shared-00000"])
+    assert len(problems(plan, "participant")) == 6
+
+
+def test_split_is_in_every_table_and_the_same(plan):
+    made = plan("group", "participant", "--holdout-label", "03")
+    assert set(made.split.test_stimuli) == {f"shared-{n:05d}" for n in range(12)}
+    for table in made.tables.values():
+        is_test = table["stimulus"].str.startswith("shared").to_numpy()
+        assert ((table["split"] == "test").to_numpy() == is_test).all()
+
+
+def test_plan_file_is_the_same_for_every_call(plan, tmp_path):
+    words = ("group", "participant", "--holdout-label", "03")
+    first = plan(*words)
+    write_plan(first)
+    path = tmp_path / "out" / "plan.json"
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    write_plan(plan(*words))
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    content = json.loads(before[0])
+    assert content["split"]["test_stimuli"] == list(first.split.test_stimuli)
+    assert {"what", "value", "reason"} == set(content["decisions"][0])
+    assert all(decision["reason"] for decision in content["decisions"])
+    assert str(tmp_path) not in json.dumps(content["fingerprint"])
+
+
+def test_planned_tables_are_written_by_run(plan):
+    made = plan("participant", "--participant-label", "02", "--from-scratch")
+    write_plan(made)
+    (person,) = made.work.people
+    assert list(person.trials) == [f"task-pictures_run-{n}" for n in (1, 2, 3, 4)]
+    joined = pd.concat([read_table(path) for path in person.trials.values()])
+    table = made.tables["02"]
+    assert list(joined["stimulus"]) == list(table["stimulus"])
+    assert list(joined["split"]) == list(table["split"])
+
+
+def finish(made):
+    """Mark every stage of a plan as done, with one output each."""
+    for person in made.work.people:
+        for key in (person.preprocess, person.betas, person.decode and person.decode.key):
+            if key is not None:
+                output = made.work.output_dir / f"{key.unit}_{key.stage}.txt"
+                output.parent.mkdir(parents=True, exist_ok=True)
+                output.write_text("x")
+                write_marker(made.work.output_dir, key, [output])
+    for pretrain in made.work.pretrains:
+        card(pretrain.path, **pretrain.card, participants=list(pretrain.sources))
+        write_marker(made.work.output_dir, pretrain.key, [pretrain.path])
+
+
+WORDS = ("group", "participant", "--holdout-label", "03")
+
+
+def test_what_is_done_is_not_planned(plan):
+    finish(plan(*WORDS))
+    made = plan(*WORDS)
+    assert made.is_empty
+    assert all(step.why == "done" for step in made.steps)
+    assert made.work.pretrains == ()
+    assert all(p.betas is None and p.decode is None for p in made.work.people)
+
+
+@pytest.mark.parametrize(("words", "todo"), [
+    (["--nprocs", "1"], []),
+    (["--mem", "4G", "--low-mem"], []),
+    (["-v", "--stop-on-first-crash"], []),
+    (["--budget", "9vox"], ["decode"]),
+    (["--trunk", "residual"], ["pretrain", "decode"]),
+    (["--random-seed", "1"], ["betas", "pretrain", "decode"]),
+    (["--test-runs", "1"], ["betas", "pretrain", "decode"]),
+])
+def test_settings_and_the_stages_that_depend_on_them(plan, words, todo):
+    finish(plan(*WORDS))
+    made = plan(*WORDS, *words)
+    found = [stage for _, stage, needed in steps(made) if needed]
+    assert list(dict.fromkeys(found)) == todo
+
+
+def test_changed_feature_table(plan, data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "copy")
+    finish(plan(*WORDS, folder=copy))
+    path = copy / "features.tsv"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    made = plan(*WORDS, folder=copy)
+    assert {(u, s): step.why for u, s, step in
+            ((st.unit, st.stage, st) for st in made.steps) if step.todo} == {
+        ("group", "pretrain"): "changed: targets.file",
+        ("sub-03", "decode"): "changed: pretrained, targets.file",
+    }
+
+
+def test_stage_that_needs_an_earlier_one(plan):
+    (first, second) = problems(plan, "group", "--holdout-label", "03", "--stage", "pretrain")
+    assert {first.participant, second.participant} == {"01", "02"}
+    assert first.code == 66
+    assert "--stage prepare" in first.fix
+
+
+def test_nobody_to_learn_from(plan):
+    (found,) = problems(plan, "group", "--holdout-label", "01", "02", "03")
+    assert found.code == 18
+
+
+def test_no_run_is_selected(plan):
+    codes = [f.code for f in problems(plan, "participant", "--task-id", "rest")]
+    assert codes[0] == 18
+
+
+def test_stimuli_without_vector(plan, data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "copy")
+    lines = (copy / "features.tsv").read_text().splitlines(keepends=True)
+    (copy / "features.tsv").write_text("".join(lines[:-3]))
+    found = problems(plan, *WORDS, folder=copy)
+    assert [f.code for f in found] == [66]
+    made = plan("participant", "--stage", "prepare", folder=copy)
+    assert [stage for _, stage, _ in steps(made)] == ["betas"] * 3
+
+
+def test_paths_of_models():
+    output = Path("out")
+    assert pretrained_path(output, None).name == "desc-pretrained_model.safetensors"
+    own = pretrained_path(output, "01")
+    assert own.name == "label-without01_desc-pretrained_model.safetensors"
+    assert own.parent == output / "group"
