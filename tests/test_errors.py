@@ -14,7 +14,7 @@ from bids_decoder.errors import (
 
 def test_codes_are_those_of_the_specification():
     assert {code.name: int(code) for code in ExitCode} == {
-        "OK": 0, "FAILURE": 1, "INVALID_DATASET": 16, "UNKNOWN_LEVEL": 17,
+        "OK": 0, "FAILURE": 1, "UNKNOWN_LEVEL": 17,
         "NOTHING_SELECTED": 18, "USAGE": 64, "BAD_DATA": 65, "MISSING_INPUT": 66,
         "CANNOT_CREATE": 73, "IO_ERROR": 74, "TRY_AGAIN": 75,
     }
