@@ -73,17 +73,27 @@ def run_workflow(work: Work, log_dir: Path) -> Outcome:
     if settings.execution.write_graph:
         _write_graph(workflow, log_dir)
     node_log = NodeLog(len(workflow.list_node_names()))
+    plugin = _plugin(settings.resources, node_log)
     try:
-        workflow.run(plugin=_plugin(settings.resources, node_log))
+        workflow.run(plugin=plugin)
     except BidsDecoderError:
         raise
     except Exception as error:
+        _raise_if_killed(plugin)
         failures = _failures(log_dir, node_log.failed)
         if not failures:
             raise
         LOGGER.debug("workflow ended with: %s", error)
         return Outcome(node_log.timings, failures)
+    _raise_if_killed(plugin)
     return Outcome(node_log.timings, _failures(log_dir, node_log.failed))
+
+
+def _raise_if_killed(plugin: Any) -> None:
+    from bids_decoder.workflows.plugin import WorkerPoolPlugin
+
+    if isinstance(plugin, WorkerPoolPlugin):
+        plugin.raise_if_broken()
 
 
 def _configure_nipype(log_dir: Path, settings: Settings) -> None:

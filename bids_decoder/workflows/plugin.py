@@ -55,14 +55,24 @@ class WorkerPoolPlugin(MultiProcPlugin):
         super()._async_callback(args)
 
     def _get_result(self, taskid: int) -> Any:
-        if self._broken is not None:
-            raise BidsDecoderError(
-                "a worker process was killed", f"{self._broken}; usually the memory ran out "
-                f"(the limit given to the scheduler was {self.memory_gb:.1f} GB)",
-                "give more memory, fewer --nprocs, a lower --mem, or --low-mem; then run the same "
-                "command again, it goes on where it stopped", ExitCode.FAILURE,
-            ) from self._broken
+        self.raise_if_broken()
         return super()._get_result(taskid)
+
+    def raise_if_broken(self) -> None:
+        """Say that a worker was killed; Nipype takes the error for one of the node.
+
+        Raises
+        ------
+        BidsDecoderError
+        """
+        if self._broken is None:
+            return
+        raise BidsDecoderError(
+            "a worker process was killed", f"{self._broken}; usually the memory ran out "
+            f"(the limit given to the scheduler was {self.memory_gb:.1f} GB)",
+            "give more memory, fewer --nprocs, a lower --mem, or --low-mem; then run the same "
+            "command again, it goes on where it stopped", ExitCode.FAILURE,
+        ) from self._broken
 
 
 def _now() -> str:

@@ -99,8 +99,11 @@ def wait_for(process, condition, seconds=240):
     """Wait until *condition* holds while the call runs; True when it did."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
-        if condition():
-            return True
+        try:
+            if condition():
+                return True
+        except FileNotFoundError:
+            pass  # the call tidies up folders while they are searched
         time.sleep(0.02)
     return False
 
