@@ -166,8 +166,9 @@ def _failures(log_dir: Path, failed: list[str]) -> tuple[Failure, ...]:
 
 
 def _last_error(text: str) -> str:
-    """Give the last error of a traceback: its final unindented line and what follows."""
+    """Give the last error of a crash file; Nipype indents the node's own traceback."""
     lines = [line for line in text.rstrip().splitlines() if line.strip()]
-    error = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
+    error = re.compile(r"\t?([\w.]+(Error|Exception|Interrupt)\b.*)")
     starts = [number for number, line in enumerate(lines) if error.match(line)]
+    lines = [line.removeprefix("\t") for line in lines]
     return "\n".join(lines[starts[-1]:][:6]) if starts else "\n".join(lines[-3:])

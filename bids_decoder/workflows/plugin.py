@@ -98,8 +98,12 @@ class NodeLog:
         if status == "exception":
             self.failed.append(name)
         elif status == "end":
+            try:
+                runtime = getattr(node.result, "runtime", None)
+            except FileNotFoundError:
+                return  # the serial plugin also "ends" the nodes that it leaves out
             self._n_done += 1
-            timing = self._timing(node, name)
+            timing = self._timing(runtime, name)
             if timing is not None:
                 self.timings.append(timing)
             self._tell(name)
@@ -117,9 +121,8 @@ class NodeLog:
             LOGGER.info("%d of %d steps done, about %.0f s left", done, self.n_nodes, left)
             self._last_line = now
 
-    def _timing(self, node: Any, name: str) -> dict[str, Any] | None:
+    def _timing(self, runtime: Any, name: str) -> dict[str, Any] | None:
         """Give what a node took; None when its result is that of an earlier call."""
-        runtime = getattr(node.result, "runtime", None)
         runtimes = runtime if isinstance(runtime, list) else [runtime]
         if any(str(getattr(r, "startTime", "") or "9") < self._began_at for r in runtimes):
             return None

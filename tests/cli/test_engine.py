@@ -153,6 +153,28 @@ def test_reused_nodes_take_no_time():
     assert log.failed == ["wf.decode_01_wf.score"]
 
 
+def test_nodes_left_out_after_a_failure_are_not_done():
+    class LeftOut:
+        fullname = "wf.decode_01_wf.mark_decode"
+
+        @property
+        def result(self):
+            raise FileNotFoundError("result_mark_decode.pklz")
+
+    log = NodeLog(1)
+    log(LeftOut(), "end")
+    assert log.timings == []
+    assert log._n_done == 0
+
+
+def test_error_of_a_crash_file_is_that_of_the_node():
+    crash = ("Node: wf.a\nTraceback (most recent call last):\n  File \"x.py\", line 1\n"
+             "nipype.nodes.NodeExecutionError: Exception raised\n\nTraceback:\n"
+             "\tTraceback (most recent call last):\n\t  File \"y.py\", line 2\n"
+             "\terrors.InputError: beta series\n\t    why: none\n\t    fix: look\n")
+    assert _last_error(crash) == "errors.InputError: beta series\n    why: none\n    fix: look"
+
+
 def call_of(**execution):
     settings = Settings()
     return replace(settings, execution=replace(
