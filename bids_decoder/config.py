@@ -105,7 +105,7 @@ class Network:
     weight_decay: float = 1e-2
     mixco_alpha: float = 0.15
     source_voxels: Literal["signal", "all"] = "signal"
-    target_whitening: float = 0.5
+    target_whitening: float | None = None
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         Unlike the plain cosine it does not favour predictions that shrink to a few strong
         dimensions, with which nothing can be told apart.
     """
-    cosines = _unit(predicted) @ _unit(wanted).T
+    cosines = unit_rows(predicted) @ unit_rows(wanted).T
     spread = cosines.std(axis=1)
     own = np.diagonal(cosines) - cosines.mean(axis=1)
     return own / np.maximum(spread, 1e-12)
@@ -185,23 +185,24 @@ def distinctness(
         Mean of :func:`identifiability`, with every candidate counted once.
     """
     names, own = np.unique(rows, return_inverse=True)
-    candidates = _unit(vectors[names]).T
+    candidates = unit_rows(vectors[names]).T
     total = 0.0
     for start in range(0, len(predicted), chunk):
-        cosines = _unit(predicted[start:start + chunk]) @ candidates
+        cosines = unit_rows(predicted[start:start + chunk]) @ candidates
         mine = cosines[np.arange(len(cosines)), own[start:start + chunk]]
         spread = np.maximum(cosines.std(axis=1), 1e-12)
         total += float(((mine - cosines.mean(axis=1)) / spread).sum())
     return total / len(predicted)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Bring each row to unit length, (n, d)."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def row_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Give the cosine of each row of *left* with the same row of *right*, both (n, d)."""
-    return (_unit(left) * _unit(right)).sum(axis=1)
+    return (unit_rows(left) * unit_rows(right)).sum(axis=1)
 
 
 def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:

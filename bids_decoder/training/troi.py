@@ -10,14 +10,19 @@ import numpy as np
 import torch
 
 from bids_decoder.config import Network
-from bids_decoder.evaluation.splits import assert_no_test
+from bids_decoder.evaluation.splits import assert_no_test, inner_folds
 from bids_decoder.models.networks import Trunk
 from bids_decoder.models.store import Model
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import VoxelWeighting
 from bids_decoder.training.finetune import Adaptation, SharedModel
-from bids_decoder.training.input_layer import InputFit, fit_input_layer
+from bids_decoder.training.input_layer import (
+    MIN_RUNS_TO_CHOOSE,
+    InputFit,
+    fit_input_layer,
+    unit_rows,
+)
 from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,
@@ -34,6 +39,12 @@ from bids_decoder.trials import Person, Targets
 
 MAX_COMPONENTS = 256
 
+WHITENING = (0.0, 0.25, 0.5)
+"""Candidates for how far the components of the targets are evened out."""
+
+DEFAULT_WHITENING = 0.25
+"""Where there are too few runs to choose."""
+
 MIN_RUNS_FOR_OWN_TRUNK = 6
 """A person alone with fewer training runs gets the closed-form decoder, an untrained trunk."""
 
@@ -46,11 +57,11 @@ class TroiDecoder(Decoder):
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
         """Learn target space and trunk from the source people; see :class:`Decoder`."""
         seen = _Seen()
-        space = _fit_space(
-            targets, [person.target_rows for person in seen.watch(people)], context.network
-        )
-        vectors = space.transform(targets.vectors)
+        rows = [person.target_rows for person in seen.watch(people)]
         weighting = voxel_weighting(context.network.source_voxels)
+        whitening = choose_whitening(people, targets, rows, weighting, context.network)
+        space = _fit_space(targets, rows, whitening)
+        vectors = space.transform(targets.vectors)
         latents = collect_latents(people, vectors, weighting, context.seed)
         trunk, scale, history = pretrain_trunk(
             latents, vectors, targets.kind == "category", context.network,
@@ -59,7 +70,8 @@ class TroiDecoder(Decoder):
         )
         card = {
             "decoder": self.name, "participants": seen.labels, "n_trials": seen.n_trials,
-            "n_episode_trials": len(latents.values), "stimuli_seen": seen.stimuli(targets),
+            "n_episode_trials": len(latents.values), "target_whitening": whitening,
+            "stimuli_seen": seen.stimuli(targets),
             "target_kind": targets.kind, "loss": [round(v, 6) for v in history.loss],
             **_shared_card(trunk, scale, context.network),
         }
@@ -161,14 +173,14 @@ def _shared(
     if pretrained is not None:
         space = _restore_space(pretrained)
         return space, _restore_shared(pretrained, space.transform(targets.vectors), is_category)
-    space = _fit_space(targets, [person.target_rows], context.network)
+    rows, weighting = [person.target_rows], voxel_weighting(context.network.source_voxels)
+    whitening = choose_whitening([person], targets, rows, weighting, context.network)
+    space = _fit_space(targets, rows, whitening)
     vectors = space.transform(targets.vectors)
     if len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
         trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
         return space, SharedModel(trunk, _own_scale(person, vectors), vectors, is_category)
-    latents = collect_latents(
-        [person], vectors, voxel_weighting(context.network.source_voxels), context.seed
-    )
+    latents = collect_latents([person], vectors, weighting, context.seed)
     trunk, scale, _ = pretrain_trunk(
         latents, vectors, is_category, context.network, seed=context.seed, device=context.device
     )
@@ -182,13 +194,66 @@ def _own_scale(person: Person, vectors: np.ndarray) -> LatentScale:
     return LatentScale(size or 1.0, float(np.log2(fit.n_trials)), 0.5)
 
 
+def choose_whitening(
+    people: Iterable[Person],
+    targets: Targets,
+    rows_of_people: list[np.ndarray],
+    weighting: VoxelWeighting,
+    network: Network,
+) -> float:
+    """Choose how far to even out the targets: as set, or by naming stimuli of left-out runs.
+
+    Parameters
+    ----------
+    people : iterable of Person
+        Training trials only.
+    targets : Targets
+    rows_of_people : list of ndarray of int
+        Training stimuli.
+    weighting : callable
+    network : Network
+
+    Returns
+    -------
+    float
+        One of :data:`WHITENING`, the least among equals; 0 for categories, which have nothing
+        to even out.
+    """
+    if network.target_whitening is not None:
+        return network.target_whitening
+    if targets.kind == "category":
+        return 0.0
+    galleries = [
+        _fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
+    ]
+    hits = np.zeros(len(WHITENING))
+    for person in people:
+        if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
+            continue
+        for train, test in inner_folds(person.run_groups, 3):
+            inner = person.subset(train)
+            weights = weighting(inner, galleries[0][inner.target_rows])
+            for number, gallery in enumerate(galleries):
+                fit = fit_input_layer(
+                    inner.betas, gallery[inner.target_rows], inner.run_groups, weights
+                )
+                predicted = fit.latents(person.betas[test])
+                hits[number] += _n_named(predicted, person.target_rows[test], gallery)
+    return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING
+
+
+def _n_named(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:
+    names, own = np.unique(rows, return_inverse=True)
+    return int(((predicted @ unit_rows(gallery[names]).T).argmax(axis=1) == own).sum())
+
+
 def _fit_space(
-    targets: Targets, rows_of_people: list[np.ndarray], network: Network
+    targets: Targets, rows_of_people: list[np.ndarray], whitening: float
 ) -> TargetSpace:
     rows = np.unique(np.concatenate(rows_of_people))
     limit = None if targets.kind == "category" else min(MAX_COMPONENTS, len(rows) - 1)
     return fit_target_space(
-        targets.vectors[rows], limit, variance=0.99, whitening=network.target_whitening
+        targets.vectors[rows], limit, variance=0.99, whitening=whitening
     )
 
 

@@ -11,7 +11,8 @@ from bids_decoder.evaluation.retrieval import score_retrieval
 from bids_decoder.training import pretrain as module
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
-from bids_decoder.training.troi import TroiDecoder
+from bids_decoder.training.selectors import signal_weights
+from bids_decoder.training.troi import WHITENING, TroiDecoder, choose_whitening
 from bids_decoder.trials import Targets
 
 SETTINGS = Evaluation(pool_size=40, n_draws=5, n_bootstrap=20, n_permutations=20)
@@ -134,3 +135,35 @@ def test_pretraining_moves_every_part_of_the_trunk(person_from):
     start = build_trunk(targets.vectors.shape[1], settings, 1).state_dict()
     for key, value in trunk.state_dict().items():
         assert not torch.equal(value, start[key]), key
+
+
+@pytest.mark.parametrize(("strong_only", "expected"), [(True, 0.0), (False, 0.5)])
+def test_whitening_follows_what_the_brain_carries(person_from, strong_only, expected):
+    """Responses to the strong components only, or to all components alike."""
+    rng = np.random.default_rng(4)
+    person, plain = person_from(rng)
+    if strong_only:
+        noise = rng.standard_normal(plain.shape).astype(np.float32)
+        carried = np.concatenate([plain[:, :3], noise[:, 3:]], axis=1)
+        strengths = [4, 4, 4, 1, 1, 1]
+    else:
+        carried, strengths = plain, [16, 8, 1, 1, 1, 1]
+    carried = carried * np.array(strengths, np.float32)
+    targets = Targets(tuple(f"s{i}" for i in range(len(plain))), carried, "features")
+    rows = [person.target_rows]
+    found = choose_whitening([person], targets, rows, signal_weights, Network())
+    assert found in WHITENING
+    assert found == expected
+    fixed = choose_whitening([person], targets, rows, signal_weights,
+                             Network(target_whitening=0.3))
+    assert fixed == 0.3
+
+
+def test_categories_and_few_runs_have_no_whitening_to_choose(person_from):
+    person, vectors = person_from(np.random.default_rng(4))
+    rows = [person.target_rows]
+    labels = Targets(tuple(map(str, range(len(vectors)))), np.eye(len(vectors)), "category")
+    assert choose_whitening([person], labels, rows, signal_weights, Network()) == 0
+    short = person.subset(np.arange(60))
+    targets = Targets(labels.ids, vectors, "features")
+    assert choose_whitening([short], targets, rows, signal_weights, Network()) == 0.25
