@@ -127,7 +127,7 @@ class Encoding:
     encoder: str | None = None
     image_size: int = 128
     channels: int = 128
-    epochs: int = 50
+    epochs: int = 0
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +34,11 @@ from bids_decoder.training.loop import (
     train,
 )
 
-PATIENCE = 10
-"""Epochs without a better score on the inner split after which it is over."""
+MIN_EPOCHS, MIN_STEPS = 50, 1350
+"""As published: 50 epochs of 1,750 pictures. Few pictures get as many steps in more epochs."""
+
+PATIENCE_STEPS = 400
+"""Steps without a better score on the inner split after which it is over."""
 
 _AT_ONCE = 256
 
@@ -66,10 +70,14 @@ class NetworkEncoder(Encoder):
         """Find the number of epochs; see :class:`.encoders.Encoder`."""
         fitted, held = task.inner
         state = _State(self, task.stimuli, task.rows[fitted], len(task.voxels), context)
-        watch = _Watch(state, task.rows[held], task.betas[held])
         settings = context.settings
+        n_steps = max(1, round(len(fitted) / settings.batch_size))
+        watch = _Watch(
+            state, task.rows[held], task.betas[held], math.ceil(PATIENCE_STEPS / n_steps)
+        )
+        n_epochs = settings.epochs or max(MIN_EPOCHS, math.ceil(MIN_STEPS / n_steps))
         history = self._train(
-            state, task.rows[fitted], task.betas[fitted], settings.epochs, context, watch
+            state, task.rows[fitted], task.betas[fitted], n_epochs, context, watch
         )
         entries = [
             {"epoch": epoch, "loss": round(loss, 6), "val_score": round(score, 6)}
@@ -181,8 +189,10 @@ class _State:
 class _Watch:
     """Scores the network on trials set aside after each epoch and remembers the best."""
 
-    def __init__(self, state: _State, rows: np.ndarray, betas: np.ndarray) -> None:
-        self.state, self.betas = state, betas
+    def __init__(
+        self, state: _State, rows: np.ndarray, betas: np.ndarray, patience: int
+    ) -> None:
+        self.state, self.betas, self.patience = state, betas, patience
         self.shown, self.of_trial = np.unique(rows, return_inverse=True)
         self.history: list[float] = []
         self.best_epoch = 0
@@ -195,7 +205,7 @@ class _Watch:
         if not self.history or value > max(self.history):
             self.best_epoch, self.scores = epoch + 1, scores
         self.history.append(value)
-        return epoch + 1 - self.best_epoch >= PATIENCE
+        return epoch + 1 - self.best_epoch >= self.patience
 
 
 def run_network(network: EncodingNetwork, inputs: Tensor, rows: np.ndarray) -> np.ndarray:
