@@ -20,7 +20,12 @@ from bids_decoder.bids.preflight import check_dataset, check_places
 from bids_decoder.bids.validation import validate
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.device import resolve_device
-from bids_decoder.cli.plan_encoding import check_encoding, plan_encoding, wants_encoding
+from bids_decoder.cli.plan_encoding import (
+    check_encoding,
+    plan_encoding,
+    too_few,
+    wants_encoding,
+)
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
@@ -418,9 +423,12 @@ class _Planner:
             "device": self.device.split(":")[0], "targets": self._target_key(),
             "region": self._region_key(),
         }
+        table = self.tables[person.label]
+        if too_few(table):
+            self.steps.append(Step(f"sub-{person.label}", "encode", False, too_few(table)))
+            return None
         return plan_encoding(
-            self.settings, person, self.tables[person.label], self.targets, self.split, shared,
-            self._is_left,
+            self.settings, person, self.targets, self.split, shared, self._is_left
         )
 
     def _model_for(

@@ -78,9 +78,17 @@ def needs_pictures(names: tuple[str, ...]) -> bool:
     return any(load_encoder(name).needs_pictures for name in names)
 
 
+def too_few(table: pd.DataFrame) -> str | None:
+    """Say why responses of this trial table cannot be predicted and scored, or None."""
+    held = table.loc[table["split"] == "test", "stimulus"].nunique()
+    if held >= MIN_TEST_STIMULI:
+        return None
+    return f"{held} held-out stimuli, {MIN_TEST_STIMULI} are needed"
+
+
 def plan_encoding(
-    settings: Settings, person: PersonWork, table: pd.DataFrame, targets: TargetSpec,
-    split: Split, shared: dict[str, Any], is_left: Callable[[StageKey], bool],
+    settings: Settings, person: PersonWork, targets: TargetSpec, split: Split,
+    shared: dict[str, Any], is_left: Callable[[StageKey], bool],
 ) -> EncodeWork | None:
     """Work out the encode stage of one participant.
 
@@ -88,8 +96,6 @@ def plan_encoding(
     ----------
     settings : Settings
     person : PersonWork
-    table : DataFrame
-        Trial table with the split.
     targets : TargetSpec
     split : Split
     shared : dict
@@ -100,11 +106,8 @@ def plan_encoding(
     Returns
     -------
     EncodeWork or None
-        None when it is done, or when the person has too few held-out stimuli.
+        None when it is done.
     """
-    held = table.loc[table["split"] == "test", "stimulus"].nunique()
-    if held < MIN_TEST_STIMULI:
-        return None
     names = encoders_of(settings)
     pictures = needs_pictures(names)
     digests = {name: file_digest(path) for name, path in sorted(targets.images.items())}

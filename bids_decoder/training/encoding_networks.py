@@ -147,7 +147,8 @@ class NetworkEncoder(Encoder):
     ) -> History:
         settings = context.settings
         measured = torch.from_numpy(np.ascontiguousarray(betas)).to(state.fabric.device)
-        loss = partial(selective_loss, noise=settings.output_noise) if self.selective else plain_loss
+        selective = partial(selective_loss, noise=settings.output_noise)
+        loss = selective if self.selective else plain_loss
 
         def loss_of(batch: np.ndarray, _epoch: int) -> Tensor:
             return loss(state.network(state.batch(rows[batch])), measured[batch])

@@ -55,7 +55,7 @@ def _fit(task: EncodingTask, trials: np.ndarray) -> Model:
     features, betas = (shown - mean) / spread, task.betas[trials].astype(np.float64)
     with numpy_backend():
         ridge = KernelRidgeCV(
-            alphas=ALPHAS, kernel="linear", fit_intercept=True,
+            alphas=ALPHAS, kernel="linear", fit_intercept=True, warn=False,
             cv=inner_folds(task.runs[trials], N_FOLDS),
         ).fit(features, betas)
         weight = np.asarray(ridge.get_primal_coef())
