@@ -59,7 +59,7 @@ from bids_decoder.training.encoders import (
 )
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
-SIZE, CHANNELS = 32, 32
+SIZE, CHANNELS = 32, 16
 N_TEST, N_REPEATS, N_RUNS = 60, 3, 10
 N_VOXELS, N_RESPONSIVE = 120, 60
 UNTRAINED = " on untrained convolutions"

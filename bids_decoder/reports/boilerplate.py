@@ -48,8 +48,8 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Encoding",
         (
             *("encoder-etecrm", "encoder-etecrm-plain", "encoder-twostep-selective"),
-            *("encoder-twostep-plain", "encoder-ridge", "encoding-accuracy", "encoding-ceiling"),
-            "encoding-comparisons",
+            *("encoder-twostep-plain", "encoder-ridge", "encoding-screening"),
+            *("encoding-accuracy", "encoding-ceiling", "encoding-comparisons"),
         ),
     ),
     ("Evaluation", ("retrieval", "retrieval-csls", "classification", "baselines", "statistics")),

@@ -175,6 +175,9 @@ def _encoding(results: Results) -> Steps:
     }
     steps: Steps = {f"encoder-{name}": facts for name in (card["encoder"], *card["beside"])}
     steps["encoding-accuracy"] = {"n_voxels": card["n_voxels"]}
+    mask = results.card("encoder_mask")
+    if mask.get("n_candidates", 0) > card["n_voxels"]:
+        steps["encoding-screening"] = {"n_candidates": mask["n_candidates"]}
     repeats = {"test": "held-out", "train": "training"}.get(str(card["ceiling_from"]))
     if repeats:
         steps["encoding-ceiling"] = {"ceiling_from": repeats}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
+from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text, Tone
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import draw_metrics
 from bids_decoder.reports.figures_encoding import draw_ceiling, draw_differences
@@ -52,12 +52,18 @@ def encoding_note(results: Results) -> list[Text]:
     beside = "" if best is None else (
         f", beside {show(best['value'], 'correlation')} of the best other encoder, {best['model']}"
     )
+    behind = best is not None and not accuracy.gain > 0
+    verdict = (
+        f" It does not beat {best['model']}, which is the better choice on these data."
+        if behind else ""
+    )
+    tone: Tone = "warn" if behind or not accuracy.beats_chance else "plain"
     return [Text(
         f"Encoding: {accuracy.model} predicts the responses of the selected voxels to "
         f"{row['n']:.0f} held-out images with a mean correlation of "
         f"{show(row['value'], 'correlation')} (95 % interval "
         f"{show(row['ci_low'], 'correlation')} to {show(row['ci_high'], 'correlation')}, "
-        f"permutation p = {show_p(row['p'])}){beside}."
+        f"permutation p = {show_p(row['p'])}){beside}.{verdict}", tone,
     )]
 
 
