@@ -13,7 +13,7 @@ from bids_decoder.reports.figures_decoding import draw_metrics
 from bids_decoder.reports.figures_encoding import draw_ceiling, draw_differences
 from bids_decoder.reports.figures_maps import encoder_pictures
 from bids_decoder.reports.geometry import load
-from bids_decoder.reports.results import Results, numeric
+from bids_decoder.reports.results import Results, numeric, participants
 from bids_decoder.reports.scores import Comparison, compare, show, show_p, words
 
 VOXELS = {
@@ -83,6 +83,28 @@ def encoding_section(results: Results) -> list[Section]:
     blocks.append(_card_table(card))
     blocks.append(Text("How to read these numbers: " + " ".join(_CAVEATS)))
     return [Section("encoding", "Encoding", blocks)]
+
+
+def group_encoding(results: Results) -> list[Section]:
+    """The accuracy of everybody's encoding model; no section where nobody has one."""
+    rows = []
+    for label in participants(results.output_dir):
+        found = encoders_compared(Results(results.output_dir, label), "common")
+        accuracy = _measure(found, "correlation")
+        if accuracy is None:
+            continue
+        row, best = accuracy.own, accuracy.best_baseline
+        rows.append([
+            f"sub-{label}", accuracy.model, f"{row['value']:.3f}", _interval(row),
+            show_p(row["p"]), _of_model(found, "correlation_normalised", accuracy.model),
+            "n/a" if best is None else f"{best['model']}: {best['value']:.3f}",
+        ])
+    if not rows:
+        return []
+    header = ["participant", "encoder", "correlation", "95 % interval", "p",
+              "of what repeats allow", "best other encoder"]
+    caption = f"Accuracy on held-out images, {VOXELS['common']}"
+    return [Section("encoding", "Encoding", [Table(header, rows, caption, frozenset(header[2:6]))])]
 
 
 def _measure(found: list[Comparison], metric: str) -> Comparison | None:
