@@ -17,6 +17,14 @@ from bids_decoder.workflows.work import EncodeWork, PersonWork, TargetSpec
 
 MIN_TEST_STIMULI = 3
 
+_RANGES = {
+    "image_size": (8, 1024), "channels": (1, 4096), "epochs": (0, 1_000_000),
+    "batch_size": (3, 1_000_000), "learning_rate": (1e-12, 10.0), "weight_decay": (0.0, 10.0),
+    "output_noise": (0.0, 1e6), "validation_share": (0.01, 0.5), "max_voxels": (1, 10_000_000),
+    "n_selected": (1, 10_000_000),
+}
+"""Settings of ``[encoding]`` and the least and the largest value that makes sense."""
+
 
 def wants_encoding(settings: Settings) -> bool:
     """Whether this call fits encoding models."""
@@ -46,6 +54,7 @@ def check_encoding(settings: Settings, targets: TargetSpec) -> list[Finding]:
         ))
     if not wants_encoding(settings):
         return findings
+    findings += _check_ranges(settings)
     option = f"--encoder {settings.encoding.encoder}"
     if targets.kind == "category":
         findings.append(Finding(
@@ -61,6 +70,15 @@ def check_encoding(settings: Settings, targets: TargetSpec) -> list[Finding]:
             "use --encoder ridge", ExitCode.MISSING_INPUT,
         ))
     return findings
+
+
+def _check_ranges(settings: Settings) -> list[Finding]:
+    return [
+        Finding(f"[encoding] {name}", f"is {getattr(settings.encoding, name)}",
+                f"give a number from {low} to {high}", ExitCode.USAGE)
+        for name, (low, high) in _RANGES.items()
+        if not low <= getattr(settings.encoding, name) <= high
+    ]
 
 
 def encoders_of(settings: Settings) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The plan of encoding models: when they run, what they depend on, what stands in the way."""
 
+import dataclasses
 import shutil
 
 import pandas as pd
@@ -7,7 +8,9 @@ import pytest
 
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
-from bids_decoder.cli.plan_encoding import too_few
+from bids_decoder.cli.plan_encoding import _RANGES, too_few
+from bids_decoder.config import Encoding
+from bids_decoder.errors import FindingsError
 from bids_decoder.files import write_text
 from bids_decoder.markers import write_marker
 from bids_decoder.simulate.dataset import write_encoding_dataset
@@ -79,6 +82,17 @@ def test_another_picture_is_another_input(plan, data, tmp_path):
     assert todo(plan("--encoder", "etecrm", folder=copy)) == []
     write_scene(copy / "stimuli" / "unique-01-001.png", "another", seed=1, size=64)
     assert ("sub-01", "encode") in todo(plan("--encoder", "etecrm", folder=copy))
+
+
+def test_numbers_out_of_range_are_all_named(plan, tmp_path):
+    toml = write_text(tmp_path / "s.toml", "[encoding]\nvalidation_share = 0.9\nbatch_size = 1\n")
+    with pytest.raises(FindingsError) as caught:
+        plan("--encoder", "ridge", "--config-file", toml)
+    assert {f.what for f in caught.value.findings if f.severity == "error"} == {
+        "[encoding] validation_share", "[encoding] batch_size",
+    }
+    numbers = {f.name for f in dataclasses.fields(Encoding)} - {"encoder"}
+    assert set(_RANGES) == numbers
 
 
 def test_too_few_held_out_stimuli_are_said():
