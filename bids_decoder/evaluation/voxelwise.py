@@ -14,7 +14,7 @@ import pandas as pd
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.retrieval import image_blocks, score_retrieval
+from bids_decoder.evaluation.retrieval import permutation_blocks, score_retrieval
 from bids_decoder.evaluation.statistics import (
     bootstrap_ratio,
     bootstrap_weights,
@@ -214,7 +214,7 @@ def _permutations(
     measured: Measured, settings: Evaluation, rng: np.random.Generator
 ) -> np.ndarray:
     number = np.unique(measured.stimuli, return_inverse=True)[1]
-    blocks = image_blocks(number, measured.runs)
+    blocks = permutation_blocks(number, measured.runs)
     return permutations_within(blocks, settings.n_permutations, rng)
 
 

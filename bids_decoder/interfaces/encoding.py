@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def _shown_to(folder: Path, targets: Targets) -> Targets:
     """Keep the stimuli that this person saw."""
     shown = set(read_trials(folder / TABLE)["stimulus"])
     rows = [row for row, name in enumerate(targets.ids) if name in shown]
-    return Targets(tuple(targets.ids[row] for row in rows), targets.vectors[rows], targets.kind)
+    ids = tuple(targets.ids[row] for row in rows)
+    return replace(targets, ids=ids, vectors=targets.vectors[rows])
 
 
 def _pictures_of(targets: Targets, path: str | None) -> np.ndarray | None:
