@@ -139,5 +139,5 @@ def plan_encoding(
     return EncodeWork(key, names, pictures, {
         "participant": person.label, "version": __version__, "seed": settings.random_seed,
         "split": split.kind, "target_kind": targets.kind,
-        "features": targets.encoder if targets.kind == "image" else "table",
+        "features": settings.trials.image_encoder if targets.kind == "image" else "table",
     })
