@@ -14,7 +14,7 @@ from bids_decoder.errors import UsageError
 from bids_decoder.files import write_text
 
 LEVELS = ("participant", "group")
-STAGES = ("prepare", "pretrain", "decode")
+STAGES = ("prepare", "pretrain", "decode", "encode")
 REGIONS = ("brain", "occipital")
 """Values of ``Troi.region`` that are no path of a mask file."""
 
@@ -122,6 +122,23 @@ class Troi:
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """The encoding model, from pictures to voxels; without an encoder nothing is encoded."""
+
+    encoder: str | None = None
+    image_size: int = 128
+    channels: int = 128
+    epochs: int = 0
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-6
+    output_noise: float = 1.0
+    validation_share: float = 0.2
+    max_voxels: int = 2000
+    n_selected: int = 300
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How held-out trials are scored."""
 
@@ -154,6 +171,7 @@ class Settings:
     glm: Glm = field(default_factory=Glm)
     network: Network = field(default_factory=Network)
     troi: Troi = field(default_factory=Troi)
+    encoding: Encoding = field(default_factory=Encoding)
     evaluation: Evaluation = field(default_factory=Evaluation)
     resources: Resources = field(default_factory=Resources)
     random_seed: int = 20250201

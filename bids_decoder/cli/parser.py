@@ -32,7 +32,7 @@ from bids_decoder.config import (
 )
 from bids_decoder.errors import ExitCode, UsageError
 
-STAGES_OF_LEVEL = {"participant": ("prepare", "decode"), "group": ("prepare", "pretrain")}
+STAGES_OF_LEVEL = {"participant": ("prepare", "decode", "encode"), "group": ("prepare", "pretrain")}
 
 _FIX = "\nfix: "
 _EXAMPLE = "call it as: bids_decoder BIDS_DIR OUTPUT_DIR participant [options]"
@@ -134,7 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for add in (
         _add_positionals, _add_queries, _add_trials, _add_performance, _add_subset,
-        _add_workflow, _add_glm, _add_decoding, _add_pretraining, _add_other,
+        _add_workflow, _add_glm, _add_decoding, _add_encoding, _add_pretraining, _add_other,
     ):
         add(parser)
     return parser
@@ -643,6 +643,16 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     _option(
         group, "--region", dest="troi.region", metavar="REGION",
         help="where voxels may be selected: brain, occipital, or a mask image",
+    )
+
+
+def _add_encoding(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Specific options for encoding models")
+    _option(
+        group, "--encoder", dest="encoding.encoder", metavar="NAME",
+        type=_registered("training.encoders:ENCODERS"),
+        help="also predict the responses of the region's voxels from the stimuli with this "
+        "encoder: etecrm, ridge, etecrm-plain, twostep-selective, twostep-plain (default: none)",
     )
 
 

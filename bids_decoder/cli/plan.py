@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ from bids_decoder.bids.preflight import check_dataset, check_places
 from bids_decoder.bids.validation import validate
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.device import resolve_device
+from bids_decoder.cli.plan_encoding import (
+    check_encoding,
+    plan_encoding,
+    too_few,
+    wants_encoding,
+)
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
@@ -28,7 +34,14 @@ from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import load_card
 from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
-from bids_decoder.workflows.work import DecodeWork, PersonWork, PretrainWork, TargetSpec, Work
+from bids_decoder.workflows.work import (
+    DecodeWork,
+    EncodeWork,
+    PersonWork,
+    PretrainWork,
+    TargetSpec,
+    Work,
+)
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
 
 def _split_findings(findings: Sequence[Finding], settings: Settings) -> list[Finding]:
     """Let a split that cannot be scored stop only calls that score."""
-    if set(settings.execution.stage) & {"pretrain", "decode"}:
+    if set(settings.execution.stage) & {"pretrain", "decode", "encode"}:
         return list(findings)
     return [Finding(f.what, f.why, f.fix, f.code, "warning", f.participant) for f in findings]
 
@@ -217,9 +230,11 @@ class _Planner:
     def _check_targets(self) -> None:
         """Find stimuli without a vector now, not when the first node asks for them."""
         spec = self.targets
-        if spec.kind == "features" and set(self.settings.execution.stage) & {"pretrain", "decode"}:
+        stages = set(self.settings.execution.stage)
+        if spec.kind == "features" and stages & {"pretrain", "decode", "encode"}:
             known, vectors = read_features(spec.features)
             select_features(known, vectors, spec.ids, f"--features {spec.features}")
+        self.findings += check_encoding(self.settings, spec)
 
     def _check_options(self) -> None:
         if self.settings.execution.write_graph and shutil.which("dot") is None:
@@ -267,6 +282,9 @@ class _Planner:
                         person.participant, person.source, person.trials, person.betas_key,
                         person.preprocess, person.betas, decode,
                     )
+        for participant in self.chosen if wants_encoding(self.settings) else ():
+            person = people[participant.label]
+            people[participant.label] = replace(person, encode=self._encode(person))
         return Work(
             self.settings, self.output_dir, self.work_dir, self.device, self.targets,
             tuple(people.values()), tuple(left),
@@ -398,6 +416,20 @@ class _Planner:
             "pretrained_key": card.get("stage_key"),
             **seen,
         })
+
+    def _encode(self, person: PersonWork) -> EncodeWork | None:
+        shared = {
+            "normalise": self.settings.glm.normalise, "seed": self.settings.random_seed,
+            "device": self.device.split(":")[0], "targets": self._target_key(),
+            "region": self._region_key(),
+        }
+        table = self.tables[person.label]
+        if too_few(table):
+            self.steps.append(Step(f"sub-{person.label}", "encode", False, too_few(table)))
+            return None
+        return plan_encoding(
+            self.settings, person, self.targets, self.split, shared, self._is_left
+        )
 
     def _model_for(
         self, label: str, pretrains: list[PretrainWork]

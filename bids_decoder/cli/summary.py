@@ -50,6 +50,8 @@ def headline(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
     """
     tables = sorted((output_dir / f"sub-{label}" / "func").glob("*_desc-decoder_metrics.tsv"))
     lines = [_main_result(label, read_table(path)) for path in tables]
+    encoded = sorted((output_dir / f"sub-{label}" / "func").glob("*_desc-encoder_metrics.tsv"))
+    lines += [_encoding_result(label, read_table(path)) for path in encoded]
     return lines + _overlap_with_truth(output_dir, label, bids_dir)
 
 
@@ -68,6 +70,18 @@ def _main_result(label: str, metrics: pd.DataFrame) -> str:
     return (
         f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {_rounded(row['value'])}, "
         f"chance {_rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}, n = {row['n']}"
+    )
+
+
+def _encoding_result(label: str, metrics: pd.DataFrame) -> str:
+    accuracy = metrics[(metrics["metric"] == "correlation") & (metrics["voxels"] == "common")]
+    row = accuracy.iloc[0]
+    low, high, p = (_rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
+    others = ", ".join(f"{r['model']} {_rounded(r['value'])}" for _, r in accuracy[1:].iterrows())
+    return (
+        f"sub-{label}: {row['model']} predicts {row['n_voxels']} voxels with a mean correlation of "
+        f"{_rounded(row['value'])} over {row['n']} images, 95 % interval {low} to {high}, p = {p}"
+        + (f"; beside {others}" if others else "")
     )
 
 

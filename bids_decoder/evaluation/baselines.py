@@ -236,7 +236,7 @@ def ridge_predict(
        NeuroImage 264.
     """
     common = {"alphas": ALPHAS, "fit_intercept": True, "cv": inner_folds(runs, N_INNER_FOLDS)}
-    with _numpy_backend():
+    with numpy_backend():
         if train_betas.shape[0] >= train_betas.shape[1]:
             model = RidgeCV(**common).fit(_doubles(train_betas), train_targets)
             return np.asarray(model.predict(_doubles(test_betas)))
@@ -259,7 +259,7 @@ def _linear_kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _numpy_backend() -> Iterator[None]:
+def numpy_backend() -> Iterator[None]:
     """Use himalaya on numpy; its backend is a global of the process and is put back."""
     before = get_backend().name
     set_backend("numpy")

@@ -147,7 +147,7 @@ def score_retrieval(
     stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
     images, image_of, vectors = _tested(predicted, stimulus_ids, gallery, gallery_ids)
     sampled, full = _draw_pools(image_of, settings, rng)
-    blocks = _blocks(image_of, np.asarray(runs))
+    blocks = permutation_blocks(image_of, np.asarray(runs))
     resampling = _Resampling(
         bootstrap_weights(len(images), settings.n_bootstrap, rng),
         permutations_within(blocks, settings.n_permutations, rng),
@@ -253,7 +253,7 @@ def _draw_pools(
     return (_Pools(members, trials) if n_images > size else None), full
 
 
-def _blocks(image_of: np.ndarray, runs: np.ndarray) -> np.ndarray:
+def permutation_blocks(image_of: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """Give the run of each image, or one block for all when images are not confined to runs."""
     pairs = pd.DataFrame({"image": image_of, "run": pd.factorize(runs)[0]}).drop_duplicates()
     confined = not pairs["image"].duplicated().any()

@@ -32,6 +32,7 @@ from bids_decoder.reports.sections_decoding import (
     summary_section,
     troi_section,
 )
+from bids_decoder.reports.sections_encoding import encoding_section, group_encoding
 from bids_decoder.reports.sections_run import (
     about_section,
     decisions_section,
@@ -81,6 +82,7 @@ def build_participant_report(
         troi_section(results),
         learning_section(results),
         decoding_section(results, stimuli_dir),
+        *encoding_section(results),
         split_section(results),
         decisions_section(results),
         methods_section(results, [participant]),
@@ -113,6 +115,7 @@ def build_group_report(output_dir: Path) -> Path:
         pretraining_section(results),
         group_learning(results),
         people_section(results),
+        *group_encoding(results),
         decisions_section(results),
         methods_section(results, participants(output_dir)),
         timings_section(results),

@@ -44,6 +44,14 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("select-budget", "stage2-reinit", "stage2-lr_rewind"),
         ),
     ),
+    (
+        "Encoding",
+        (
+            *("encoder-etecrm", "encoder-etecrm-plain", "encoder-twostep-selective"),
+            *("encoder-twostep-plain", "encoder-ridge", "encoding-screening"),
+            *("encoding-accuracy", "encoding-ceiling", "encoding-comparisons"),
+        ),
+    ),
     ("Evaluation", ("retrieval", "retrieval-csls", "classification", "baselines", "statistics")),
     ("Libraries", ("software",)),
 )

@@ -52,6 +52,7 @@ def collect_facts(output_dir: Path, labels: Iterable[str] | None = None) -> dict
     steps: Steps = {"overview": {"version": _version(dataset)}, "software": {}}
     for results in people:
         _merge(steps, _preprocessing(results) | _responses(results) | _decoding(results))
+        _merge(steps, _encoding(results))
     if any(results.files("trials") for results in people):
         steps |= _split(dataset)
     return {"steps": steps}
@@ -129,7 +130,7 @@ def _responses(results: Results) -> Steps:
             "confounds": _CONFOUNDS[glm["confounds"]],
             "noise_model": _NOISE_MODELS[glm["noise_model"]],
         }
-    if results.files("decoder_model") and glm:
+    if (results.files("decoder_model") or results.files("encoder_model")) and glm:
         steps["normalise"] = {"normalise": glm["normalise"]}
     maps = [words for stat, words in _MAPS.items() if results.files("statmap", stat=stat)]
     if maps:
@@ -161,6 +162,28 @@ def _decoding(results: Results) -> Steps:
         loss = "prototypes" if card.get("target_kind") == "category" else "contrastive"
         steps = {"pretraining": {"n_participants": len(seen)}, f"pretraining-{loss}": {}}
     return steps | _selection(results) | _evaluation(results, card)
+
+
+def _encoding(results: Results) -> Steps:
+    card = results.card("encoder_model")
+    if not card:
+        return {}
+    source = card["features"]
+    facts = {
+        **results.settings.get("encoding", {}),
+        "features": "a table" if source == "table" else f"image encoder “{source}”",
+    }
+    steps: Steps = {f"encoder-{name}": facts for name in (card["encoder"], *card["beside"])}
+    steps["encoding-accuracy"] = {"n_voxels": card["n_voxels"]}
+    mask = results.card("encoder_mask")
+    if mask.get("n_candidates", 0) > card["n_voxels"]:
+        steps["encoding-screening"] = {"n_candidates": mask["n_candidates"]}
+    repeats = {"test": "held-out", "train": "training"}.get(str(card["ceiling_from"]))
+    if repeats:
+        steps["encoding-ceiling"] = {"ceiling_from": repeats}
+    if card["beside"]:
+        steps["encoding-comparisons"] = {}
+    return steps
 
 
 def _selection(results: Results) -> Steps:

@@ -84,6 +84,21 @@ def troi_pictures(results: Results) -> list[Picture]:
     return pictures
 
 
+def encoder_pictures(results: Results) -> list[Picture]:
+    """Draw the maps of the chosen encoder, then the accuracy of the others."""
+    chosen = str(results.card("encoder_model").get("encoder")).replace("-", "")
+    paths = results.files("encoder_map")
+    own = [path for path in paths if parse_entities(path)["label"] == chosen]
+    others = [path for path in paths if path not in own]
+    pictures = []
+    for number, path in enumerate([*own, *others], start=1):
+        signed = parse_entities(path)["stat"] in ("correlation", "score", "normalised")
+        pictures += _map_picture(
+            path, results, f"encodermap{number}", describe(path), signed=signed
+        )
+    return pictures
+
+
 def describe(path: Path) -> str:
     """Give the description in the sidecar of a map, else the value of ``stat-``."""
     sidecar = sidecar_path(path)

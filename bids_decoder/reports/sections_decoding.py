@@ -38,6 +38,7 @@ from bids_decoder.reports.scores import (
     words,
 )
 from bids_decoder.reports.sections_data import split_section
+from bids_decoder.reports.sections_encoding import encoding_note
 
 _CAVEATS = (
     "Scores from pools of different size cannot be compared; duplicates or near-duplicates in the "
@@ -77,6 +78,7 @@ def summary_section(results: Results) -> Section:
         verdict = " ".join(filter(None, (say_baseline(top), say_count(found))))
         blocks.append(Text(verdict, _tone(top)))
     blocks += seen_notes(results)
+    blocks += encoding_note(results)
     blocks += [b for b in split_section(results).blocks if isinstance(b, Text) and b.tone == "bad"]
     recent = [name for log, name, _ in results.crashes() if log.uuid == results.runs[-1].uuid]
     if recent:

@@ -17,6 +17,7 @@ from bids_decoder.files import atomic_path, write_json, write_text
 from bids_decoder.seeds import derive_seed
 from bids_decoder.simulate.bold import Scanner, Scene, draw_motion, simulate_run
 from bids_decoder.simulate.cortex import Cortex, draw_cortex
+from bids_decoder.simulate.encoding import Tuning, make_encoded_world
 from bids_decoder.simulate.heads import (
     Phantom,
     centred_affine,
@@ -32,12 +33,14 @@ from bids_decoder.simulate.images import write_scene
 from bids_decoder.simulate.responses import (
     ResponseSettings,
     SimulatedPerson,
+    SimulatedTrials,
     make_world,
     simulate_person,
 )
+from bids_decoder.stimuli.grey import load_grey
 from bids_decoder.stimuli.pyramid import GaborPyramid
 from bids_decoder.stimuli.targets import fit_target_space
-from bids_decoder.trials import TRIAL_COLUMNS
+from bids_decoder.trials import TRIAL_COLUMNS, VoxelGrid
 
 _T1W_SHAPE = (72, 92, 80)
 _T1W_VOXEL_SIZE = 2.5
@@ -260,6 +263,89 @@ def write_betas_dataset(
     table = pd.DataFrame.from_dict(features, orient="index").add_prefix("feature_")
     save_table(folder / "features.tsv", table.rename_axis("stimulus").reset_index())
     return folder
+
+
+def write_encoding_dataset(
+    folder: Path,
+    *,
+    n_participants: int = 1,
+    seed: int = 20250201,
+    n_runs: int = 8,
+    n_train: int = 240,
+    n_test: int = 24,
+    n_repeats: int = 3,
+    shape: tuple[int, int, int] = (8, 8, 4),
+    region: tuple[int, int, int] = (5, 4, 3),
+    tuning: Tuning = "energy",
+    signal_to_noise: float = 1.5,
+    permute_labels: bool = False,
+) -> Path:
+    """Write a derivative dataset of responses to pictures that lie in ``stimuli``.
+
+    Parameters
+    ----------
+    folder : Path
+        Absent or empty.
+    n_participants : int
+        They see the same test pictures and training pictures of their own.
+    seed : int
+    n_runs : int
+    n_train : int
+        Training pictures per person.
+    n_test, n_repeats : int
+        Shared pictures, and how often each person sees them.
+    shape, region : tuple of int
+        Box of voxels, and the corner of it that responds.
+    tuning : {"energy", "conjunction"}
+        See :mod:`bids_decoder.simulate.encoding`.
+    signal_to_noise : float
+        Of a single trial in responsive voxels.
+    permute_labels : bool
+        Shuffle the pictures of each person over the trials.
+
+    Returns
+    -------
+    Path
+        *folder*.
+
+    Raises
+    ------
+    UsageError
+        When *folder* holds something already.
+    """
+    folder = _fresh(folder)
+    _describe(folder, "Simulated responses to pictures", "derivative")
+    _describe(folder / "derivatives" / "truth", "Where the responses are", "derivative")
+    grid = VoxelGrid(np.ones(shape, dtype=bool), np.diag([3.0, 3.0, 3.0, 1.0]))
+    responsive = np.zeros(shape, dtype=bool)
+    responsive[:region[0], :region[1], :region[2]] = True
+    shared = [f"shared-{number:03d}.png" for number in range(1, n_test + 1)]
+    for number in range(1, n_participants + 1):
+        own = [f"unique-{number:02d}-{k:03d}.png" for k in range(1, n_train + 1)]
+        names = [*own, *shared]
+        paths = {name: folder / "stimuli" / name for name in names}
+        for name, path in paths.items():
+            if not path.is_file():
+                write_scene(path, name, seed=seed, size=64)
+        world = make_encoded_world(load_grey(paths, 32), responsive.ravel(), tuning, seed)
+        rng = np.random.default_rng(derive_seed(seed, number, "encoding"))
+        parts = [
+            _seen(world.respond(rows, signal_to_noise, rng), np.array(names)[rows])
+            for rows in (np.arange(n_train), np.repeat(np.arange(n_train, len(names)), n_repeats))
+        ]
+        nobody = np.zeros(grid.n_voxels, dtype=bool)
+        person = SimulatedPerson(
+            number, grid, *parts, responsive.ravel(), nobody, nobody,
+            np.where(responsive.ravel(), signal_to_noise, 0.0).astype(np.float32),
+        )
+        _write_betas(folder, person, n_runs, permute_labels, rng)
+    return folder
+
+
+def _seen(betas: np.ndarray, images: np.ndarray) -> SimulatedTrials:
+    """Give trials of one session that have no vectors of their own."""
+    ones = np.ones(len(images), dtype=int)
+    return SimulatedTrials(betas, ones, ones, images, np.zeros((len(images), 1), np.float32))
 
 
 def _fresh(folder: Path) -> Path:

@@ -23,6 +23,7 @@ from bids_decoder.workflows.decode import (
     responses_node,
     targets_node,
 )
+from bids_decoder.workflows.encode import init_encode_wf, pictures_node
 from bids_decoder.workflows.glm import init_glm_wf, start_time
 from bids_decoder.workflows.region import occipital_node
 from bids_decoder.workflows.work import PersonWork, Work, run_path
@@ -50,7 +51,7 @@ def init_bids_decoder_wf(work: Work) -> Workflow:
             prepare = init_prepare_wf(work, person, name=f"prepare_{person.node_label}_wf")
             workflow.add_nodes([prepare])
             prepared[person.label] = (prepare, "outputnode.marker")
-    if not work.pretrains and not any(person.decode for person in work.people):
+    if not work.pretrains and not any(person.decode or person.encode for person in work.people):
         return workflow
     targets = targets_node(work)
     responses = _responses(workflow, work, prepared)
@@ -66,14 +67,29 @@ def init_bids_decoder_wf(work: Work) -> Workflow:
             workflow.connect(made, "outputnode.model_file", decode, "inputnode.pretrained_file")
         elif person.decode.pretrained is not None:
             decode.inputs.inputnode.pretrained_file = str(person.decode.pretrained)
+    _encoding(workflow, work, targets, responses)
     return workflow
+
+
+def _encoding(
+    workflow: Workflow, work: Work, targets: Node, responses: dict[str, Node]
+) -> None:
+    people = [person for person in work.people if person.encode is not None]
+    needed = any(person.encode.needs_pictures for person in people)
+    pictures = pictures_node(work) if needed else None
+    for person in people:
+        encode = init_encode_wf(work, person, name=f"encode_{person.node_label}_wf")
+        workflow.connect(targets, "targets_file", encode, "inputnode.targets_file")
+        workflow.connect(responses[person.label], "folder", encode, "inputnode.folder")
+        if person.encode.needs_pictures:
+            workflow.connect(pictures, "pictures_file", encode, "inputnode.pictures_file")
 
 
 def _responses(
     workflow: Workflow, work: Work, prepared: dict[str, tuple[Node | Workflow, str]]
 ) -> dict[str, Node]:
     needed = {label for pretrain in work.pretrains for label in pretrain.sources}
-    needed |= {person.label for person in work.people if person.decode is not None}
+    needed |= {person.label for person in work.people if person.decode or person.encode}
     nodes = {}
     for person in work.people:
         if person.label not in needed:

@@ -59,6 +59,27 @@ class DecodeWork:
 
 
 @dataclass(frozen=True)
+class EncodeWork:
+    """The encode stage of one participant.
+
+    Parameters
+    ----------
+    key : StageKey
+    names : tuple of str
+        Encoders to fit; the chosen one first, then those that it is compared to.
+    needs_pictures : bool
+        Whether one of them reads pictures.
+    card : dict
+        Added to the model card.
+    """
+
+    key: StageKey
+    names: tuple[str, ...]
+    needs_pictures: bool
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class PersonWork:
     """All that is to be done for one participant; None for a stage that is done or not wanted.
 
@@ -72,6 +93,7 @@ class PersonWork:
         Key of the betas stage, whether it is done or not.
     preprocess, betas : StageKey or None
     decode : DecodeWork or None
+    encode : EncodeWork or None
     """
 
     participant: Participant
@@ -81,6 +103,7 @@ class PersonWork:
     preprocess: StageKey | None = None
     betas: StageKey | None = None
     decode: DecodeWork | None = None
+    encode: EncodeWork | None = None
 
     @property
     def label(self) -> str:

@@ -274,6 +274,7 @@ def test_option_reaches_its_setting_and_no_other(words, dest, value):
 @pytest.mark.parametrize(("flag", "module", "table"), [
     ("--betas", "glm.estimators", "ESTIMATORS"), ("--troi", "training.selectors", "SELECTORS"),
     ("--decoder", "training.decoders", "DECODERS"),
+    ("--encoder", "training.encoders", "ENCODERS"),
     ("--image-encoder", "stimuli.encoders", "ENCODERS"),
 ])
 def test_names_of_registries_are_accepted_and_documented(flag, module, table):

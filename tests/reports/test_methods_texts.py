@@ -4,6 +4,7 @@ import pytest
 
 from bids_decoder.glm.estimators import ESTIMATORS
 from bids_decoder.reports.boilerplate import STEPS, sources
+from bids_decoder.training.encoders import ENCODERS
 from bids_decoder.training.selectors import SELECTORS
 
 KNOWN = {step for _, group in STEPS for step in group}
@@ -12,6 +13,11 @@ KNOWN = {step for _, group in STEPS for step in group}
 @pytest.mark.parametrize("name", [n for n in SELECTORS if n != "troi-budget"])
 def test_every_selector_has_a_text(name):
     assert f"select-{name}" in KNOWN
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_has_a_text(name):
+    assert f"encoder-{name}" in KNOWN
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

@@ -1,0 +1,383 @@
+"""How well the responses of voxels are predicted: accuracy, noise ceiling, identification.
+
+Accuracy is the correlation, over held-out images, of prediction and measured response, the mean
+over the repeats of an image. Voxels are weighed alike within a set of voxels; sets are chosen on
+training trials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.config import Evaluation
+from bids_decoder.errors import InputError
+from bids_decoder.evaluation.retrieval import permutation_blocks, score_retrieval
+from bids_decoder.evaluation.statistics import (
+    bootstrap_ratio,
+    bootstrap_weights,
+    fdr_bh,
+    paired_difference,
+    permutation_p,
+    permutations_within,
+)
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
+
+ENCODING_COLUMNS: dict[str, str] = {
+    **METRIC_COLUMNS,
+    "model": "Encoder.",
+    "direction": "b2i: a measured pattern looks for its image; i2b: an image looks for its "
+                 "measured pattern; n/a: accuracy of voxels.",
+    "value": "correlation: mean over voxels; correlation_normalised: the same over the mean of "
+             "what repeats allow; share_significant: share of voxels with q < .05; else as for "
+             "retrieval.",
+    "n": "Number of held-out images.",
+    "voxels": "region: all voxels that the encoders predict; common: the same selection for all "
+              "encoders; selected: the encoder's own selection, on training trials.",
+    "n_voxels": "Number of these voxels.",
+}
+"""Column name -> description, in order."""
+
+COMPARISON_COLUMNS: dict[str, str] = {
+    "first": "Encoder.",
+    "second": "Encoder that it is compared to.",
+    "isolates": "What the difference tells.",
+    "voxels": "region or common, as in the table of metrics.",
+    "value": "Mean correlation of the first minus that of the second.",
+    "ci_low": "Lower limit of the 95 % bootstrap interval over images.",
+    "ci_high": "Upper limit of the 95 % bootstrap interval over images.",
+    "p": "Two-sided p-value, encoders exchanged at random for each image.",
+    "n": "Number of held-out images.",
+    "n_voxels": "Number of voxels.",
+}
+
+LEAST_CEILING = 0.2
+"""Correlation that repeats must allow for a voxel to be normalised on the map."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Held-out responses of one person.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_trials, n_voxels)
+    stimuli : ndarray of str, shape (n_trials,)
+    runs : ndarray of str, shape (n_trials,)
+    ceiling : ndarray or None, shape (n_voxels,)
+        Largest correlation that a model could reach with the mean over repeats; None when
+        nothing repeats.
+    """
+
+    betas: np.ndarray
+    stimuli: np.ndarray
+    runs: np.ndarray
+    ceiling: np.ndarray | None
+
+    @property
+    def images(self) -> np.ndarray:
+        """Ids of the images shown, sorted, shape (n_images,)."""
+        return np.unique(self.stimuli)
+
+    def averaged(self) -> np.ndarray:
+        """Mean response to each of :attr:`images`, shape (n_images, n_voxels)."""
+        images, number = np.unique(self.stimuli, return_inverse=True)
+        total = np.zeros((len(images), self.betas.shape[1]))
+        np.add.at(total, number, self.betas)
+        return total / np.bincount(number)[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What one encoder predicts for the held-out images.
+
+    Parameters
+    ----------
+    raw : ndarray, shape (n_images, n_voxels)
+        In the order of ``Measured.images``, in the encoder's own units.
+    calibrated : ndarray, shape (n_images, n_voxels)
+        On the scale of the responses.
+    scores : ndarray, shape (n_voxels,)
+        Accuracy on the inner split of the training trials.
+    selected : ndarray of bool, shape (n_voxels,)
+        The encoder's own selection by these scores.
+    """
+
+    raw: np.ndarray
+    calibrated: np.ndarray
+    scores: np.ndarray
+    selected: np.ndarray
+
+
+def voxel_correlations(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Correlate over rows, per column.
+
+    Parameters
+    ----------
+    predicted, measured : ndarray, shape (n, n_voxels)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_voxels,)
+        0 where one of the two does not vary.
+    """
+    return (_unit(predicted) * _unit(measured)).sum(axis=0).astype(np.float32)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Centre columns and give them length one; constant columns become zero."""
+    values = np.asarray(values, dtype=np.float64)
+    centred = values - values.mean(axis=0)
+    length = np.linalg.norm(centred, axis=0)
+    floor = 1e-6 * np.linalg.norm(values, axis=0)
+    return np.divide(centred, length, out=np.zeros_like(centred), where=length > floor)
+
+
+def contributions(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Part the correlation of each column into what each row contributes.
+
+    The pseudo-values of the infinitesimal jackknife: their mean over rows is the correlation,
+    and their spread that of the correlation under resampling of rows.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, n_voxels)
+    """
+    first, second = _unit(predicted), _unit(measured)
+    product, n = first * second, len(first)
+    together = product.sum(axis=0)
+    return n * (product - together * (first**2 + second**2) / 2) + together
+
+
+def score_encoding(
+    measured: Measured,
+    models: dict[str, Encoded],
+    common: np.ndarray,
+    *,
+    settings: Evaluation,
+    seed: int,
+) -> pd.DataFrame:
+    """Score the predictions of held-out images.
+
+    Intervals come from a bootstrap over images; for p-values images are permuted, within runs
+    when each was shown in one run only. All encoders share resamples and permutations.
+
+    Parameters
+    ----------
+    measured : Measured
+    models : dict of str to Encoded
+    common : ndarray of bool, shape (n_voxels,)
+        Voxels on which encoders are compared; see :func:`common_selection`.
+    settings : Evaluation
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Columns as in :data:`ENCODING_COLUMNS`: accuracy on the three sets of voxels, and
+        identification on the encoder's own selection.
+
+    Raises
+    ------
+    InputError
+        With fewer than three held-out images.
+    """
+    n_images = len(measured.images)
+    if n_images < 3:
+        raise InputError(
+            "encoding cannot be scored", f"{n_images} held-out image(s), three are needed",
+            "hold out more; see plan.json",
+        )
+    rng = np.random.default_rng(seed)
+    weights = bootstrap_weights(n_images, settings.n_bootstrap, rng)
+    permutations = _permutations(measured, settings, rng)
+    target = measured.averaged()
+    rows: list[dict] = []
+    for name, model in models.items():
+        everything = np.ones(len(common), dtype=bool)
+        for words, voxels in (
+            ("region", everything), ("common", common), ("selected", model.selected),
+        ):
+            found = _accuracy(model.raw[:, voxels], target[:, voxels], weights, permutations)
+            found += _normalised(found[0], measured.ceiling, voxels)
+            n_voxels = int(voxels.sum())
+            rows += [{**row, "model": name, "voxels": words, "n_voxels": n_voxels}
+                     for row in found]
+    accuracy = pd.DataFrame(rows).assign(unit="averaged", split="test", n=n_images)
+    known = [_identification(measured, name, m, settings, seed) for name, m in models.items()]
+    return pd.concat([accuracy, *known], ignore_index=True).reindex(columns=list(ENCODING_COLUMNS))
+
+
+def _permutations(
+    measured: Measured, settings: Evaluation, rng: np.random.Generator
+) -> np.ndarray:
+    number = np.unique(measured.stimuli, return_inverse=True)[1]
+    blocks = permutation_blocks(number, measured.runs)
+    return permutations_within(blocks, settings.n_permutations, rng)
+
+
+def _accuracy(
+    predicted: np.ndarray, target: np.ndarray, weights: np.ndarray, permutations: np.ndarray
+) -> list[dict]:
+    """Score one set of voxels: mean correlation and share of significant voxels."""
+    n_images = len(predicted)
+    part = contributions(predicted, target).mean(axis=1) / n_images
+    low, high = bootstrap_ratio(part, np.full(n_images, 1 / n_images), weights)
+    products = _unit(predicted) @ _unit(target).T / predicted.shape[1]
+    null = products[np.arange(n_images), permutations].sum(axis=1)
+    value = float(part.sum())
+    q_values = fdr_bh(voxel_p(predicted, target, permutations))
+    return [
+        {"metric": "correlation", "value": value, "chance": 0.0, "ci_low": low, "ci_high": high,
+         "p": permutation_p(value, null)},
+        {"metric": "share_significant", "value": float((q_values < 0.05).mean()), "chance": 0.0},
+    ]
+
+
+def voxel_p(
+    predicted: np.ndarray, target: np.ndarray, permutations: np.ndarray
+) -> np.ndarray:
+    """Give the permutation p-value of each voxel's correlation.
+
+    Parameters
+    ----------
+    predicted, target : ndarray, shape (n_images, n_voxels)
+    permutations : ndarray of int, shape (n_permutations, n_images)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_voxels,)
+        1 where prediction or response do not vary.
+    """
+    first, second = _unit(predicted), _unit(target)
+    observed = (first * second).sum(axis=0)
+    above = np.zeros(len(observed))
+    for order in permutations:
+        above += (first * second[order]).sum(axis=0) >= observed - 1e-9
+    return (1 + above) / (1 + len(permutations))
+
+
+def _normalised(row: dict, ceiling: np.ndarray | None, voxels: np.ndarray) -> list[dict]:
+    """Divide a mean correlation and its interval by the mean that repeats allow."""
+    if ceiling is None or not ceiling[voxels].mean() > 0:
+        return []
+    top = float(ceiling[voxels].mean())
+    scaled = {name: row[name] / top for name in ("value", "ci_low", "ci_high")}
+    return [{**row, **scaled, "metric": "correlation_normalised"}]
+
+
+def _identification(
+    measured: Measured, name: str, model: Encoded, settings: Evaluation, seed: int
+) -> pd.DataFrame:
+    """Find held-out images by their predicted patterns (Kay et al. 2008, Nature 452)."""
+    metrics, _ = identify(measured, model, settings, seed, name)
+    return metrics.assign(voxels="selected", n_voxels=int(model.selected.sum()))
+
+
+def identify(
+    measured: Measured, model: Encoded, settings: Evaluation, seed: int, name: str = "encoder"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Identify held-out images: metrics and one row per trial.
+
+    A measured pattern is compared with the calibrated prediction for every held-out image, by
+    cosine over the selected voxels; both have mean 0 over training trials. Scores are those of
+    :func:`.retrieval.score_retrieval`.
+    """
+    return score_retrieval(
+        np.asarray(measured.betas[:, model.selected], dtype=np.float64), measured.stimuli,
+        np.asarray(model.calibrated[:, model.selected], dtype=np.float64), measured.images,
+        settings=settings, runs=measured.runs, rng=np.random.default_rng(seed), model=name,
+    )
+
+
+def compare_encoders(
+    measured: Measured,
+    models: dict[str, Encoded],
+    common: np.ndarray,
+    pairs: tuple[tuple[str, str, str], ...],
+    *,
+    settings: Evaluation,
+    seed: int,
+) -> pd.DataFrame:
+    """Compare encoders on the same images and voxels.
+
+    Parameters
+    ----------
+    measured, models, common, settings, seed
+        See :func:`score_encoding`.
+    pairs : tuple of (first, second, what the difference tells)
+        Pairs with an encoder that is not in *models* are left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in :data:`COMPARISON_COLUMNS`.
+    """
+    target, n_images = measured.averaged(), len(measured.images)
+    size, rows = np.full(n_images, 1 / n_images), []
+    for first, second, text in pairs:
+        if first not in models or second not in models:
+            continue
+        for words, voxels in (("region", np.ones(len(common), dtype=bool)), ("common", common)):
+            one, other = (
+                contributions(models[m].raw[:, voxels], target[:, voxels]).mean(axis=1) / n_images
+                for m in (first, second)
+            )
+            gap = paired_difference(
+                one, other, size, n_bootstrap=settings.n_bootstrap,
+                n_permutations=settings.n_permutations, rng=np.random.default_rng(seed),
+            )
+            rows.append({
+                "first": first, "second": second, "isolates": text, "voxels": words,
+                "value": gap.value, "ci_low": gap.ci_low, "ci_high": gap.ci_high, "p": gap.p,
+                "n": n_images, "n_voxels": int(voxels.sum()),
+            })
+    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+def common_selection(models: dict[str, Encoded], n_selected: int) -> np.ndarray:
+    """Select voxels that all encoders together predict best on the inner split.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_voxels,)
+        The *n_selected* with the highest mean score: no encoder is compared on a choice of its
+        own or of its rival alone.
+    """
+    return best_voxels(np.mean([model.scores for model in models.values()], axis=0), n_selected)
+
+
+def best_voxels(scores: np.ndarray, n_selected: int) -> np.ndarray:
+    """Mark the *n_selected* voxels with the highest scores, shape (n_voxels,)."""
+    mask = np.zeros(len(scores), dtype=bool)
+    mask[np.argsort(-scores, kind="stable")[:n_selected]] = True
+    return mask
+
+
+def voxel_maps(
+    measured: Measured, model: Encoded, settings: Evaluation, seed: int
+) -> dict[str, np.ndarray]:
+    """Give the accuracy of each voxel on held-out images.
+
+    Returns
+    -------
+    dict of str to ndarray, each of shape (n_voxels,)
+        ``correlation``; ``logq``, minus the decadic logarithm of its p-value after correction
+        for the false discovery rate; ``score``, the accuracy on the inner split; and where
+        images repeat ``ceiling``, the correlation that repeats allow, and ``normalised``, the
+        quotient of the two where the ceiling is at least 0.2, else 0.
+    """
+    target = measured.averaged()
+    maps = {"correlation": voxel_correlations(model.raw, target), "score": model.scores}
+    permutations = _permutations(measured, settings, np.random.default_rng(seed))
+    maps["logq"] = -np.log10(fdr_bh(voxel_p(model.raw, target, permutations)))
+    if measured.ceiling is not None:
+        maps["ceiling"] = measured.ceiling
+        reachable = measured.ceiling >= LEAST_CEILING
+        maps["normalised"] = np.divide(
+            maps["correlation"], measured.ceiling, where=reachable,
+            out=np.zeros_like(maps["correlation"]),
+        )
+    return {name: np.asarray(values, dtype=np.float32) for name, values in maps.items()}

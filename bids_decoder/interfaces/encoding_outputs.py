@@ -1,0 +1,158 @@
+"""What the encode stage leaves in the derivatives of one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from bids_decoder.bids.names import derivative_path, sidecar_path
+from bids_decoder.bids.writer import read_table, save_nifti, save_table
+from bids_decoder.evaluation.voxelwise import COMPARISON_COLUMNS, ENCODING_COLUMNS
+from bids_decoder.interfaces.responses import MASK
+from bids_decoder.models.store import Model, save_model
+from bids_decoder.trials import VoxelGrid
+
+PREDICTION_COLUMNS = {
+    "stimulus": "What was shown.",
+    "run_group": "Session, task and run of the trial.",
+    "rank_b2i": "Rank of the right image when the measured pattern looks for its prediction.",
+    "top1": "Image with the most similar predicted pattern; top2 … top5 follow.",
+    "similarity": "Cosine of the measured pattern and the prediction for the right image.",
+    "similarity_top1": "The highest cosine.",
+    "pool_size": "Number of images to choose from.",
+}
+LEARNING_COLUMNS = {
+    "encoder": "Encoder; those without epochs have no rows.",
+    "epoch": "Number of the epoch.",
+    "loss": "Mean training loss of the epoch, on the inner split.",
+    "val_score": "Mean cubed correlation over voxels on training trials set aside.",
+}
+MAPS = {
+    "correlation": "Correlation of predicted and measured responses over held-out stimuli.",
+    "normalised": "The same over what repeats allow; 0 where they allow less than 0.2.",
+    "ceiling": "Correlation that a perfect model could reach, from repeats.",
+    "logq": "Minus log10 of the permutation p-value, corrected for the false discovery rate.",
+    "score": "Correlation on training trials set aside: what voxels are selected by.",
+    "strength": "Standard deviation of the predictions over training trials, in units of the "
+                "encoder's own.",
+}
+_TRAINING_ONLY = ("score", "strength")
+
+
+@dataclass
+class EncodingOutputs:
+    """Writes the outputs of one person and remembers what it wrote.
+
+    Parameters
+    ----------
+    output_dir : Path
+    entities : dict
+        sub, and task, space where they apply.
+    folder : Path
+        Responses of the person; gives the grid.
+    models : dict of str to Model
+        All encoders, the chosen one first.
+    maps : dict of str to ndarray
+        Each (n_voxels,): maps of the chosen encoder by name, ``correlation/<encoder>`` of the
+        others, ``selected`` and ``common``.
+    card : dict
+        Added to the model card.
+    """
+
+    output_dir: Path
+    entities: dict[str, str]
+    folder: Path
+    models: dict[str, Model]
+    maps: dict[str, np.ndarray]
+    card: dict[str, Any]
+    written: list[Path] = field(default_factory=list)
+
+    @property
+    def _chosen(self) -> tuple[str, Model]:
+        return next(iter(self.models.items()))
+
+    def _path(self, key: str, **entities: str) -> Path:
+        return derivative_path(self.output_dir, key, **self.entities, **entities)
+
+    def _add(self, path: Path) -> None:
+        self.written += [path, sidecar_path(path)]
+
+    def write_model(self) -> None:
+        """Write the weights and the card of the chosen encoder."""
+        _, model = self._chosen
+        path = self._path("encoder_model")
+        others = [name for name in self.models if name != self._chosen[0]]
+        save_model(path, Model(model.tensors, {**model.card, **self.card, "beside": others}))
+        self._add(path)
+
+    def write_maps(self) -> None:
+        """Write the mask of selected voxels and all maps."""
+        image = nib.load(self.folder / MASK)
+        grid = VoxelGrid(np.asarray(image.dataobj) > 0, image.affine)
+        name, model = self._chosen
+        shared = {"SkullStripped": True, **self._space()}
+        selected = self.maps["selected"]
+        self._image("encoder_mask", grid, selected, {
+            "Type": "ROI", "encoder": name, "n_voxels": int(selected.sum()),
+            "n_predicted": len(selected), "n_candidates": grid.n_voxels,
+            "Description": "Voxels selected by accuracy on training trials set aside.",
+            "TrainingTrialsOnly": True, **shared,
+        })
+        found = {stat: self.maps[stat] for stat in MAPS if stat in self.maps}
+        found["strength"] = model.tensors["calibration.sd"]
+        for stat, values in found.items():
+            self._map(grid, name, stat, values, shared)
+        for key, values in self.maps.items():
+            if key.startswith("correlation/"):
+                self._map(grid, key.removeprefix("correlation/"), "correlation", values, shared)
+
+    def _map(
+        self, grid: VoxelGrid, encoder: str, stat: str, values: np.ndarray, shared: dict[str, Any]
+    ) -> None:
+        text = f"Encoder {encoder}. {MAPS[stat]}" if stat != "ceiling" else MAPS[stat]
+        content = {
+            "Description": text, "encoder": encoder,
+            "TrainingTrialsOnly": stat in _TRAINING_ONLY, **shared,
+        }
+        if stat in ("ceiling", "normalised"):
+            content["repeats_of"] = self.card["ceiling_from"]
+        self._image("encoder_map", grid, values, content,
+                    label=encoder.replace("-", ""), stat=stat)
+
+    def _image(
+        self, key: str, grid: VoxelGrid, values: np.ndarray, metadata: dict[str, Any],
+        **entities: str,
+    ) -> None:
+        everywhere = np.zeros(grid.n_voxels, dtype=values.dtype)
+        everywhere[self._chosen[1].tensors["voxels"]] = values
+        path = self._path(key, **entities)
+        save_nifti(path, grid.to_volume(everywhere), grid.affine, metadata=metadata)
+        self._add(path)
+
+    def _space(self) -> dict[str, str]:
+        return {"Space": self.entities["space"]} if "space" in self.entities else {}
+
+    def write_learning(self) -> None:
+        """Write loss and validation score of every epoch on the inner split."""
+        rows = [
+            {"encoder": name, **entry}
+            for name, model in self.models.items() for entry in model.card["history"]
+        ]
+        self._table("encoder_learning", pd.DataFrame(rows, columns=list(LEARNING_COLUMNS)),
+                    LEARNING_COLUMNS)
+
+    def write_tables(self, metrics: Path, comparisons: Path, predictions: Path) -> None:
+        """Write the tables of metrics, comparisons and identified trials."""
+        self._table("encoder_metrics", read_table(metrics), ENCODING_COLUMNS)
+        self._table("encoder_comparisons", read_table(comparisons), COMPARISON_COLUMNS)
+        self._table("encoder_predictions", read_table(predictions), PREDICTION_COLUMNS)
+
+    def _table(self, key: str, table: pd.DataFrame, columns: dict[str, str]) -> None:
+        path = self._path(key)
+        save_table(path, table, {name: {"Description": text} for name, text in columns.items()})
+        self._add(path)
