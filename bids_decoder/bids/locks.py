@@ -38,19 +38,34 @@ def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
     ------
     BidsDecoderError
         With code 75 when another process holds the lock. A lock left by a dead process of this
-        host is removed.
+        host is removed; one left in a container that is gone is not, since from outside nobody
+        can tell.
     """
     lock = output_dir / "logs" / "locks" / label
     lock.parent.mkdir(parents=True, exist_ok=True)
     _acquire(lock, label)
     try:
         write_json(lock / _OWNER, {
-            "host": socket.gethostname(), "pid": os.getpid(),
+            "host": socket.gethostname(), "pid_namespace": _pid_namespace(), "pid": os.getpid(),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         })
         yield lock
     finally:
         shutil.rmtree(lock, ignore_errors=True)
+
+
+def remove_locks_of(pid: int, output_dir: Path) -> None:
+    """Remove the locks that a process of this host holds. It must have ended.
+
+    Parameters
+    ----------
+    pid : int
+    output_dir : Path
+    """
+    for lock in (output_dir / "logs" / "locks").glob("*"):
+        owner = _owner(lock)
+        if owner.get("pid") == pid and _is_here(owner):
+            shutil.rmtree(lock, ignore_errors=True)
 
 
 def _acquire(lock: Path, label: str) -> None:
@@ -96,9 +111,21 @@ def _owner(lock: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _pid_namespace() -> str:
+    """Name the namespace that numbers of processes count in: containers have their own."""
+    return os.readlink("/proc/self/ns/pid")
+
+
+def _is_here(owner: dict[str, Any]) -> bool:
+    return (
+        owner.get("host") == socket.gethostname()
+        and owner.get("pid_namespace") == _pid_namespace()
+    )
+
+
 def _is_dead(owner: dict[str, Any]) -> bool:
     pid = owner.get("pid")
-    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
+    if not _is_here(owner) or not isinstance(pid, int):
         return False
     try:
         os.kill(pid, 0)
