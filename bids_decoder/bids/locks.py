@@ -113,7 +113,7 @@ def _owner(lock: Path) -> dict[str, Any]:
 
 def _pid_namespace() -> str:
     """Name the namespace that numbers of processes count in: containers have their own."""
-    return os.readlink("/proc/self/ns/pid")
+    return str(Path("/proc/self/ns/pid").readlink())
 
 
 def _is_here(owner: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The outermost process: it waits for the one that works, and explains its end if that was forced."""
+"""The outermost process: waits for the one that works, and explains its end if it was forced."""
 
 from __future__ import annotations
 

@@ -3,14 +3,14 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bids_decoder.bids.locks import participant_lock, remove_locks_of
 from bids_decoder.errors import BidsDecoderError, ExitCode
 
-
-HERE = {"host": socket.gethostname(), "pid_namespace": os.readlink("/proc/self/ns/pid")}
+HERE = {"host": socket.gethostname(), "pid_namespace": str(Path("/proc/self/ns/pid").readlink())}
 
 
 def leave_lock(output_dir, label, **owner):

@@ -60,7 +60,7 @@ def test_killed_by_the_system(tmp_path):
     lock.mkdir(parents=True)
     (lock / "owner.json").write_text(json.dumps({
         "host": socket.gethostname(), "pid": pid,
-        "pid_namespace": os.readlink("/proc/self/ns/pid"),
+        "pid_namespace": str(Path("/proc/self/ns/pid").readlink()),
     }))
     os.kill(pid, signal.SIGKILL)
     _, text = process.communicate(timeout=60)
