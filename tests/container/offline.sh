@@ -44,7 +44,8 @@ configure() {
     chmod +x "$WORK/bin/podman"
     mkdir -p "$WORK/host/wheels"
     cp -L /etc/ssl/certs/ca-certificates.crt "$WORK/host/ca.crt"
-    [ -z "$WHEELS" ] || cp -u "$WHEELS"/*.whl "$WORK/host/wheels/"
+    rm -f "$WORK"/host/wheels/*
+    [ -z "$WHEELS" ] || cp "$WHEELS"/*.whl "$WORK/host/wheels/"
     printf '%s\n' '[global]' 'cert = /mnt/ca.crt' 'find-links = /mnt/wheels' 'timeout = 180' \
         >"$WORK/host/pip.conf"
     printf 'Acquire::Check-Valid-Until "false";\n' >"$WORK/host/apt.conf"
