@@ -77,9 +77,9 @@ def _explain(number: int) -> BidsDecoderError:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
     return BidsDecoderError(
         "the program was killed by the system",
-        f"usually the memory ran out: its largest process took {peak:.1f} GB, the limit of "
-        f"container, job or machine is {available_memory_gb():.1f} GB",
-        f"give more memory (docker run --memory, sbatch --mem), or use --nprocs 1 or --low-mem; "
+        f"usually the memory ran out: its largest process came to {peak:.1f} GB, libraries "
+        f"included; container, job or machine has {available_memory_gb():.1f} GB",
+        "give more memory (docker run --memory, sbatch --mem), or use --nprocs 1 or --low-mem; "
         f"{again}", ExitCode.FAILURE,
     )
 

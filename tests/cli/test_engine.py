@@ -187,6 +187,16 @@ def test_reused_nodes_take_no_time():
     assert log.failed == ["wf.decode_01_wf.score"]
 
 
+def test_parts_of_a_node_are_not_steps_of_their_own():
+    log = NodeLog(1)
+    part = FakeNode("9001-01-01T00:00:00")
+    part.fullname = "_sink_betaseries0"
+    log(part, "end")
+    assert (log.timings, log._n_done) == ([], 0)
+    log(part, "exception")
+    assert log.failed == ["_sink_betaseries0"]
+
+
 def test_nodes_left_out_after_a_failure_are_not_done():
     class LeftOut:
         fullname = "wf.decode_01_wf.mark_decode"

@@ -82,7 +82,7 @@ USE=(--tmpfs /tmp --user "$ANY_USER")
 engine() { "$ENGINE_FOUND" "$@"; }
 prepare_engine() {
     if [ "$(basename "$ENGINE_FOUND")" = podman ]; then
-        RUN+=(--passwd=false)
+        RUN+=(--passwd=false --read-only-tmpfs=false)
     fi
 }
 
@@ -195,7 +195,7 @@ memory() {
     for n in 1 2; do
         fresh small-out $ANY_USER
         check 1 "too little memory, $n process(es)" "killed" "usually the memory ran out" \
-            "fix: give more memory" -- engine "${box[@]}" --memory 340m --memory-swap 340m \
+            "fix: give more memory" -- engine "${box[@]}" --memory 500m --memory-swap 500m \
             "${call[@]}" --nprocs "$n"
         check 0 "no lock is left" -- test -z "$(ls -A "$WORK/small-out/logs/locks" 2>/dev/null)"
         check 0 "the same call with more" "finished successfully" -- engine "${box[@]}" \
