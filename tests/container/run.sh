@@ -15,7 +15,7 @@
 #
 # Where no registry of images can be reached: tests/container/offline.sh.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 ROOT=$PWD
 TAG=${TAG:-bids_decoder:test}
 WORK=${WORK:-${TMPDIR:-/tmp}/bids_decoder-containers}

@@ -158,7 +158,8 @@ signal() {
 
 start_slurm
 make_data
-for step in ${@:-array plugin signal}; do
+[ $# -gt 0 ] || set -- array plugin signal
+for step in "$@"; do
     printf '\n=== %s\n' "$step"
     "$step"
 done
