@@ -144,12 +144,15 @@ def test_plugin_for_processes(nprocs, name):
         made.pool.shutdown()
 
 
-def test_plugin_file_gets_its_arguments(tmp_path):
+def test_plugin_file_gets_its_arguments(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "somebody")
+    monkeypatch.delenv("LOGNAME")
     path = tmp_path / "plugin.yml"
     path.write_text("plugin: SLURM\nplugin_args:\n  sbatch_args: --mem=16G\n")
     made = _plugin(Resources(plugin_file=path), print)
     assert type(made).__name__ == "SLURMPlugin"
     assert made.plugin_args["sbatch_args"] == "--mem=16G"
+    assert os.environ["LOGNAME"]
     path.write_text("plugin: Nothing")
     with pytest.raises(UsageError, match="names no Nipype plugin"):
         _plugin(Resources(plugin_file=path), print)

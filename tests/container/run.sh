@@ -23,6 +23,7 @@ SIF=$WORK/bids_decoder.sif
 ANY_USER=12345:12345
 n_failed=0
 mkdir -p "$WORK"
+LOG=$WORK/last-$$.log
 
 find_engine() {
     local name
@@ -52,17 +53,17 @@ check() {
         shift
     done
     shift
-    local log=$WORK/last.log began=$SECONDS
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    local began=$SECONDS
+    "$@" >"$LOG" 2>&1 </dev/null || status=$?
     [ "$status" = "$wanted" ] || problem="exit code $status, not $wanted"
     for text in "${texts[@]}"; do
-        grep -qF -- "$text" "$log" || problem="$problem; no line with: $text"
+        grep -qF -- "$text" "$LOG" || problem="$problem; no line with: $text"
     done
     if [ -z "$problem" ]; then
         echo "PASS $name ($((SECONDS - began)) s)"
     else
         echo "FAIL $name: ${problem#; }"
-        tail -25 "$log" | sed 's/^/    /'
+        tail -25 "$LOG" | sed 's/^/    /'
         n_failed=$((n_failed + 1))
     fi
 }
@@ -227,7 +228,7 @@ tests() {
         -v "$ROOT:/src:ro" -v "$tools:/tools:ro" -e PYTHONPATH=/tools -e PYTHONDONTWRITEBYTECODE=1 \
         -w /src --entrypoint /opt/bids_decoder/bin/python "$TAG" -P -m pytest -q -p no:cacheprovider \
         ${TESTS:-tests/bids tests/cli tests/evaluation tests/glm tests/models tests/stimuli}
-    tail -3 "$WORK/last.log"
+    tail -3 "$LOG"
 }
 
 sif() {
