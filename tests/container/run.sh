@@ -12,6 +12,7 @@
 # WORK           folder for results and logs, kept      (default: below TMPDIR)
 # DATA           a real BIDS dataset to decode in `whole`; without it only the demo is run
 # BUILD_OPTIONS, SIF_OPTIONS     more words for the two builds
+# SQUASH         how the .sif is compressed: lz4 takes seconds, the default minutes
 #
 # Where no registry of images can be reached: tests/container/offline.sh.
 set -uo pipefail
@@ -248,7 +249,8 @@ sif_build() (
         sed -i -e '1s#.*#Bootstrap: docker-archive#' -e "2s#.*#From: $BASE_ARCHIVE#" singularity.def
     fi
     # shellcheck disable=SC2086
-    "$APPTAINER_FOUND" build --force ${SIF_OPTIONS:-} "$SIF" singularity.def
+    "$APPTAINER_FOUND" build --force ${SIF_OPTIONS:-} \
+        ${SQUASH:+--mksquashfs-args "-comp $SQUASH"} "$SIF" singularity.def
 )
 
 SIF_BOX=(run --cleanenv --containall --no-home --net --network none)
