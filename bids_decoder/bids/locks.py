@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def _acquire(lock: Path, label: str) -> None:
         "Removing the lock of %s: its process %s on this host has ended.", label, owner["pid"]
     )
     # Renaming is atomic: of several processes that find the dead lock only one removes it.
-    stale = lock.with_name(f".stale-{os.getpid()}-{lock.name}")
+    stale = lock.with_name(f".stale-{secrets.token_hex(6)}-{lock.name}")
     try:
         lock.rename(stale)
         if _owner(stale) != owner:
