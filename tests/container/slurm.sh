@@ -95,15 +95,13 @@ END
 
 make_data() {
     rm -rf "$HERE/jobs"
-    mkdir -p "$HERE/jobs/out" "$HERE/jobs/work" "$HERE/jobs/data"
+    mkdir -p "$HERE/jobs/out" "$HERE/jobs/work"
     chmod 777 "$HERE/jobs" "$HERE/jobs"/*
-    apptainer exec --no-home -B "$HERE/jobs/data:/small" "$WORK/bids_decoder.sif" \
+    apptainer exec --containall --no-home -B "$HERE/jobs:/jobs" "$WORK/bids_decoder.sif" \
         /opt/bids_decoder/bin/python -c '
-import pathlib, shutil
+from pathlib import Path
 from bids_decoder.simulate.dataset import write_category_dataset
-write_category_dataset(pathlib.Path("/tmp/small"), n_participants=3, seed=1, n_runs=3)
-shutil.copytree("/tmp/small", "/small", dirs_exist_ok=True)
-shutil.rmtree("/tmp/small")
+write_category_dataset(Path("/jobs/data"), n_participants=3, seed=1, n_runs=3)
 '
     cd "$HERE/jobs"
     blocks
