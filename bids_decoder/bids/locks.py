@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
         })
         yield lock
     finally:
-        shutil.rmtree(lock, ignore_errors=True)
+        _release(lock)
 
 
 def remove_locks_of(pid: int, output_dir: Path) -> None:
@@ -66,7 +66,7 @@ def remove_locks_of(pid: int, output_dir: Path) -> None:
     for lock in (output_dir / "logs" / "locks").glob("*"):
         owner = _owner(lock)
         if owner.get("pid") == pid and _is_here(owner):
-            shutil.rmtree(lock, ignore_errors=True)
+            _release(lock)
 
 
 def _acquire(lock: Path, label: str) -> None:
@@ -81,7 +81,7 @@ def _acquire(lock: Path, label: str) -> None:
         "Removing the lock of %s: its process %s on this host has ended.", label, owner["pid"]
     )
     # Renaming is atomic: of several processes that find the dead lock only one removes it.
-    stale = lock.with_name(f".stale-{secrets.token_hex(6)}-{lock.name}")
+    stale = _aside(lock)
     try:
         lock.rename(stale)
         if _owner(stale) != owner:
@@ -92,6 +92,18 @@ def _acquire(lock: Path, label: str) -> None:
         lock.mkdir()
     except OSError as error:
         raise _held(lock, label, owner) from error
+
+
+def _aside(lock: Path) -> Path:
+    return lock.with_name(f".stale-{secrets.token_hex(6)}-{lock.name}")
+
+
+def _release(lock: Path) -> None:
+    """Remove a lock in one step: half removed, it would be nobody's and stay."""
+    aside = _aside(lock)
+    with suppress(OSError):
+        lock.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _held(lock: Path, label: str, owner: dict[str, Any]) -> BidsDecoderError:

@@ -94,10 +94,10 @@ END
 }
 
 make_data() {
-    rm -rf "$HERE/jobs"
-    mkdir -p "$HERE/jobs/out" "$HERE/jobs/work"
-    chmod 777 "$HERE/jobs" "$HERE/jobs"/*
-    apptainer exec --containall --no-home -B "$HERE/jobs:/jobs" "$WORK/bids_decoder.sif" \
+    rm -rf "$HERE/jobs/out" "$HERE/jobs/work" "$HERE/jobs/logs"
+    mkdir -p "$HERE/jobs/out" "$HERE/jobs/work" "$HERE/jobs/logs"
+    chmod 777 "$HERE/jobs" "$HERE/jobs"/{out,work}
+    [ -f "$HERE/jobs/data/participants.tsv" ] || apptainer exec --containall --no-home -B "$HERE/jobs:/jobs" "$WORK/bids_decoder.sif" \
         /opt/bids_decoder/bin/python -c '
 from pathlib import Path
 from bids_decoder.simulate.dataset import write_category_dataset
@@ -144,7 +144,8 @@ signal() {
     sed 's/--array=0-2/--array=0/' prepare.sbatch >one.sbatch
     job=$(sbatch --parsable one.sbatch)
     until [ -d out/logs/locks/01 ] || [ $((waited += 1)) -gt 600 ]; do sleep 0.2; done
-    scancel --signal=TERM "${job}_0"
+    sleep 2
+    scancel --batch --signal=TERM "${job}_0"
     finished
     pass_if "code 75" sh -c "scontrol show job ${job}_0 | grep -F ExitCode=75:0"
     pass_if "the message" grep -F "run the same command again" logs/prepare-"$job"_0.txt
