@@ -15,18 +15,20 @@ ENV PATH=/opt/bids_decoder/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-# What rarely changes comes first. The lock is complete, so nothing is resolved anew.
-COPY requirements.lock ./
-RUN grep -v '^torch==' requirements.lock > without-torch.lock \
- && pip install --no-deps -r without-torch.lock
+# What rarely changes comes first. The lock is complete, so nothing is resolved anew, and a file
+# with another hash is refused.
+COPY requirements.lock requirements.hashes.lock ./
+RUN pip install --no-deps --require-hashes -r requirements.hashes.lock
 # The index of PyTorch is asked for PyTorch alone (and for the CUDA libraries of its CUDA builds).
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --index-url "${TORCH_INDEX}" "$(grep '^torch==' requirements.lock)"
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY boilerplate boilerplate
 COPY bids_decoder bids_decoder
+COPY scripts/slim.sh ./
 RUN pip install --no-deps --no-build-isolation . \
  && pip check \
+ && sh slim.sh /opt/bids_decoder \
  && chmod -R a+rX /opt/bids_decoder
 
 FROM build AS templates

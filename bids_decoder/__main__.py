@@ -2,7 +2,7 @@
 
 import sys
 
-from bids_decoder.cli.run import main
+from bids_decoder.cli.guard import start
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

@@ -107,3 +107,15 @@ def test_key_depends_on_content_not_on_order():
     assert content_key({"a": 1, "b": [1, 2]}) == content_key({"b": [1, 2], "a": 1})
     assert content_key([1, 2]) != content_key([2, 1])
     assert content_key({"a": "1"}) != content_key({"a": 1})
+
+
+def test_two_writers_with_the_same_number_of_process(tmp_path):
+    """As in two containers: each has its own temporary file, and the last one stays."""
+    target = tmp_path / "x.txt"
+    with atomic_path(target) as first:
+        first.write_text("first")
+        with atomic_path(target) as second:
+            second.write_text("second")
+        assert target.read_text() == "second"
+    assert target.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]

@@ -7,6 +7,7 @@ import importlib.metadata
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,10 @@ def dataset_description(
 ) -> dict[str, Any]:
     """Give the content of ``dataset_description.json``.
 
-    ``DatasetLinks`` are relative to *output_dir* where the input is its parent, so that the
-    whole can be moved.
+    ``DatasetLinks`` are relative to *output_dir* where the input is its parent, and the DOI of
+    a dataset that has one, so that they hold wherever the results are moved or published.
     """
+    doi = dataset.description.get("DatasetDOI")
     description: dict[str, Any] = {
         "Name": f"{APP_NAME}: {dataset.name}",
         "BIDSVersion": BIDS_VERSION,
@@ -123,11 +125,10 @@ def dataset_description(
         "GeneratedBy": [_generated_by(environ)],
         "HowToAcknowledge": "See logs/CITATION.md for the text and the references of the methods.",
         "DatasetLinks": {
-            name: _link(output_dir, path)
-            for name, path in {"raw": dataset.root, **dataset.derivatives}.items()
+            "raw": _link(output_dir, dataset.root, doi),
+            **{name: _link(output_dir, path) for name, path in dataset.derivatives.items()},
         },
     }
-    doi = dataset.description.get("DatasetDOI")
     if doi:
         description["SourceDatasets"] = [{"DOI": str(doi)}]
     if dataset.description.get("License"):
@@ -135,11 +136,15 @@ def dataset_description(
     return description
 
 
-def _link(output_dir: Path, path: Path) -> str:
+def _link(output_dir: Path, path: Path, doi: Any = None) -> str:
     output, source = output_dir.absolute(), path.absolute()
     if output.is_relative_to(source):
         return Path(os.path.relpath(source, output)).as_posix()
-    return source.as_uri()
+    return f"doi:{_bare_doi(doi)}" if doi else source.as_uri()
+
+
+def _bare_doi(doi: Any) -> str:
+    return re.sub(r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", str(doi).strip())
 
 
 def _generated_by(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,19 +39,34 @@ def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
     ------
     BidsDecoderError
         With code 75 when another process holds the lock. A lock left by a dead process of this
-        host is removed.
+        host is removed; one left in a container that is gone is not, since from outside nobody
+        can tell.
     """
     lock = output_dir / "logs" / "locks" / label
     lock.parent.mkdir(parents=True, exist_ok=True)
     _acquire(lock, label)
     try:
         write_json(lock / _OWNER, {
-            "host": socket.gethostname(), "pid": os.getpid(),
+            "host": socket.gethostname(), "pid_namespace": _pid_namespace(), "pid": os.getpid(),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         })
         yield lock
     finally:
-        shutil.rmtree(lock, ignore_errors=True)
+        _release(lock)
+
+
+def remove_locks_of(pid: int, output_dir: Path) -> None:
+    """Remove the locks that a process of this host holds. It must have ended.
+
+    Parameters
+    ----------
+    pid : int
+    output_dir : Path
+    """
+    for lock in (output_dir / "logs" / "locks").glob("*"):
+        owner = _owner(lock)
+        if owner.get("pid") == pid and _is_here(owner):
+            _release(lock)
 
 
 def _acquire(lock: Path, label: str) -> None:
@@ -65,7 +81,7 @@ def _acquire(lock: Path, label: str) -> None:
         "Removing the lock of %s: its process %s on this host has ended.", label, owner["pid"]
     )
     # Renaming is atomic: of several processes that find the dead lock only one removes it.
-    stale = lock.with_name(f".stale-{os.getpid()}-{lock.name}")
+    stale = _aside(lock)
     try:
         lock.rename(stale)
         if _owner(stale) != owner:
@@ -76,6 +92,18 @@ def _acquire(lock: Path, label: str) -> None:
         lock.mkdir()
     except OSError as error:
         raise _held(lock, label, owner) from error
+
+
+def _aside(lock: Path) -> Path:
+    return lock.with_name(f".stale-{secrets.token_hex(6)}-{lock.name}")
+
+
+def _release(lock: Path) -> None:
+    """Remove a lock in one step: half removed, it would be nobody's and stay."""
+    aside = _aside(lock)
+    with suppress(OSError):
+        lock.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _held(lock: Path, label: str, owner: dict[str, Any]) -> BidsDecoderError:
@@ -96,9 +124,21 @@ def _owner(lock: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _pid_namespace() -> str:
+    """Name the namespace that numbers of processes count in: containers have their own."""
+    return str(Path("/proc/self/ns/pid").readlink())
+
+
+def _is_here(owner: dict[str, Any]) -> bool:
+    return (
+        owner.get("host") == socket.gethostname()
+        and owner.get("pid_namespace") == _pid_namespace()
+    )
+
+
 def _is_dead(owner: dict[str, Any]) -> bool:
     pid = owner.get("pid")
-    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
+    if not _is_here(owner) or not isinstance(pid, int):
         return False
     try:
         os.kill(pid, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,8 @@ def _plugin_from_file(path: Path, node_log: Any) -> Any:
             f"--use-plugin {path}", f"names no Nipype plugin: {error}",
             "write YAML such as 'plugin: SLURM' and 'plugin_args: {sbatch_args: --mem=16G}'",
         ) from error
+    # Nipype names the jobs of a cluster after it; containers and cron do not set it.
+    os.environ.setdefault("LOGNAME", str(os.getuid()))
     return plugin(plugin_args={**arguments, "status_callback": node_log})
 
 

@@ -97,7 +97,8 @@ class NodeLog:
         name = node.fullname
         if status == "exception":
             self.failed.append(name)
-        elif status == "end":
+        elif status == "end" and not name.rsplit(".", 1)[-1].startswith("_"):
+            # Others are the parts of a MapNode, which reports on all of them at its own end.
             try:
                 runtime = getattr(node.result, "runtime", None)
             except FileNotFoundError:

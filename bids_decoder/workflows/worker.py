@@ -43,26 +43,30 @@ def open_no_sockets() -> None:
     socket.has_ipv6 = False
 
 
-def end_with_parent() -> None:
-    """Let this process end when the one that started it is gone, in the middle of a task too.
+def end_when_closed(sentinel: int) -> None:
+    """Let this process end when *sentinel* closes, in the middle of a task too.
 
-    It would otherwise wait for tasks for ever, or write where a new run writes by then.
+    A worker would otherwise wait for tasks for ever, or write where a new run writes by then.
+
+    Parameters
+    ----------
+    sentinel : int
+        A file descriptor whose other end only the process that started this one holds.
     """
-    parent = multiprocessing.parent_process()
-
     def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
+        multiprocessing.connection.wait([sentinel])
         os._exit(1)
 
-    if parent is not None:
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def start_worker(folder: str, level: int, nipype_level: int) -> None:
     """Set up a worker process, before it gets its first task and imports anything else."""
     # The terminal sends Ctrl-C to all processes; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        end_when_closed(parent.sentinel)
     open_no_sockets()
     os.chdir(folder)
     configure_logging(level, nipype_level)

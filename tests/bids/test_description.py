@@ -39,7 +39,7 @@ def test_files_are_written_once_with_the_same_bytes(toy, tmp_path):
 
 def test_description_says_where_all_comes_from(toy, tmp_path):
     toy.json("dataset_description.json", {
-        "Name": "toy", "BIDSVersion": "1.10.0", "License": "CC0", "DatasetDOI": "doi:10.1/x",
+        "Name": "toy", "BIDSVersion": "1.10.0", "License": "CC0", "DatasetDOI": "https://doi.org/10.1/x",
     })
     (tmp_path / "fp").mkdir()
     toy.json("../fp/dataset_description.json", {})
@@ -48,9 +48,9 @@ def test_description_says_where_all_comes_from(toy, tmp_path):
     found = json.loads((tmp_path / "out/dataset_description.json").read_text())
     assert found["GeneratedBy"][0]["Version"] == __version__
     assert found["GeneratedBy"][0]["Container"] == {"Type": "docker", "Tag": "lab/x:1"}
-    assert found["License"] == "CC0" and found["SourceDatasets"] == [{"DOI": "doi:10.1/x"}]
+    assert found["License"] == "CC0" and found["SourceDatasets"] == [{"DOI": "https://doi.org/10.1/x"}]
     assert found["DatasetLinks"] == {
-        "raw": toy.root.as_uri(), "fmriprep": (tmp_path / "fp").as_uri(),
+        "raw": "doi:10.1/x", "fmriprep": (tmp_path / "fp").as_uri(),
     }
 
 

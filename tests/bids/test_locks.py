@@ -3,11 +3,14 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from bids_decoder.bids.locks import participant_lock
+from bids_decoder.bids.locks import participant_lock, remove_locks_of
 from bids_decoder.errors import BidsDecoderError, ExitCode
+
+HERE = {"host": socket.gethostname(), "pid_namespace": str(Path("/proc/self/ns/pid").readlink())}
 
 
 def leave_lock(output_dir, label, **owner):
@@ -44,7 +47,7 @@ def test_lock_goes_when_the_work_fails(tmp_path):
 
 
 def test_lock_of_a_dead_process_is_removed(tmp_path, caplog):
-    leave_lock(tmp_path, "01", host=socket.gethostname(), pid=dead_pid(), time="x")
+    leave_lock(tmp_path, "01", **HERE, pid=dead_pid(), time="x")
     with participant_lock(tmp_path, "01") as lock:
         assert json.loads((lock / "owner.json").read_text())["pid"] == os.getpid()
     assert "Removing the lock of 01" in caplog.text
@@ -55,6 +58,23 @@ def test_lock_of_another_host_is_respected(tmp_path):
     leave_lock(tmp_path, "01", host="elsewhere", pid=dead_pid(), time="x")
     with pytest.raises(BidsDecoderError, match="elsewhere"), participant_lock(tmp_path, "01"):
         pass
+
+
+def test_lock_of_another_container_of_this_host_is_respected(tmp_path):
+    """There the same numbers mean other processes, and one that runs cannot be seen from here."""
+    other = {**HERE, "pid_namespace": "pid:[1]"}
+    leave_lock(tmp_path, "01", **other, pid=dead_pid(), time="x")
+    with pytest.raises(BidsDecoderError), participant_lock(tmp_path, "01"):
+        pass
+
+
+def test_only_the_locks_of_one_process_are_removed(tmp_path):
+    kept = [leave_lock(tmp_path, "01", **HERE, pid=7), leave_lock(tmp_path, "02", pid=5),
+            leave_lock(tmp_path, "03", **{**HERE, "host": "elsewhere"}, pid=5)]
+    leave_lock(tmp_path, "04", **HERE, pid=5)
+    remove_locks_of(5, tmp_path)
+    assert sorted((tmp_path / "logs/locks").iterdir()) == kept
+    remove_locks_of(5, tmp_path / "nothing")
 
 
 def test_lock_without_owner_is_respected(tmp_path):

@@ -79,27 +79,61 @@ def test_resources_that_were_not_given():
     assert with_resources(given) == given
 
 
+def control_groups(monkeypatch, folder, own, files):
+    """Let the program find these control groups."""
+    (folder / "own").write_text(own)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text + "\n")
+    monkeypatch.setattr(resources, "_CGROUPS", str(folder))
+    monkeypatch.setattr(resources, "_OWN_CGROUPS", str(folder / "own"))
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+
+
 @pytest.mark.parametrize(("quota", "expected"), [
     ("max 100000", 4), ("200000 100000", 2), ("50000 100000", 1), ("800000 100000", 4), ("x", 4),
 ])
 def test_processors_that_a_container_may_use(tmp_path, monkeypatch, quota, expected):
-    (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(resources, "_QUOTA_FILE", str(tmp_path / "cpu.max"))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    control_groups(monkeypatch, tmp_path, "0::/\n", {"cpu.max": quota})
     assert resources.available_processors() == expected
 
 
+@pytest.mark.parametrize(("own", "folder"), [
+    ("4:cpu,cpuacct:/\n2:pids:/\n", "cpu"),
+    ("4:cpu:/docker/abc\n0::/docker/abc\n", "cpu"),
+    ("4:cpu:/slurm/job_1/step_0\n", "cpu/slurm/job_1"),
+])
+def test_processors_with_control_groups_of_the_first_version(tmp_path, monkeypatch, own, folder):
+    """In a container the group of the host's path is the top; outside it lies below."""
+    files = {f"{folder}/cpu.cfs_quota_us": "200000", f"{folder}/cpu.cfs_period_us": "100000"}
+    control_groups(monkeypatch, tmp_path, own, files)
+    assert resources.available_processors() == 2
+    control_groups(monkeypatch, tmp_path, own, {f"{folder}/cpu.cfs_quota_us": "-1"})
+    assert resources.available_processors() == 4
+
+
 def test_memory_that_a_container_or_job_may_use(tmp_path, monkeypatch):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(resources, "_CGROUP_FILES", (str(tmp_path / "none"), str(limit)))
-    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
-    limit.write_text("max\n")
+    control_groups(monkeypatch, tmp_path, "0::/\n", {"memory.max": "max"})
     machine = available_memory_gb()
-    limit.write_text("1000000000\n")
+    assert machine > 1.0
+    (tmp_path / "memory.max").write_text("1000000000\n")
     assert available_memory_gb() == 1.0
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "500")
     assert available_memory_gb() == pytest.approx(0.524288)
-    assert machine > 1.0
+
+
+@pytest.mark.parametrize(("own", "name"), [
+    ("0::/system.slice/job_7/step_0\n", "system.slice/job_7/memory.max"),
+    ("4:memory:/job_7\n0::/\n", "memory/job_7/memory.limit_in_bytes"),
+    ("4:memory:/docker/abc\n", "memory/memory.limit_in_bytes"),
+])
+def test_memory_limit_of_a_group_above(tmp_path, monkeypatch, own, name):
+    control_groups(monkeypatch, tmp_path, own, {
+        name: "700000000", "memory/memory.max_usage_in_bytes": "1",
+        "elsewhere/memory.max": "1",
+    })
+    assert available_memory_gb() == 0.7
 
 
 @pytest.mark.parametrize(("nprocs", "name"), [(1, "LinearPlugin"), (2, "WorkerPoolPlugin")])
@@ -110,12 +144,15 @@ def test_plugin_for_processes(nprocs, name):
         made.pool.shutdown()
 
 
-def test_plugin_file_gets_its_arguments(tmp_path):
+def test_plugin_file_gets_its_arguments(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "somebody")
+    monkeypatch.delenv("LOGNAME")
     path = tmp_path / "plugin.yml"
     path.write_text("plugin: SLURM\nplugin_args:\n  sbatch_args: --mem=16G\n")
     made = _plugin(Resources(plugin_file=path), print)
     assert type(made).__name__ == "SLURMPlugin"
     assert made.plugin_args["sbatch_args"] == "--mem=16G"
+    assert os.environ["LOGNAME"]
     path.write_text("plugin: Nothing")
     with pytest.raises(UsageError, match="names no Nipype plugin"):
         _plugin(Resources(plugin_file=path), print)
@@ -151,6 +188,16 @@ def test_reused_nodes_take_no_time():
     log(FakeNode("9001-01-01T00:00:00"), "exception")
     assert [timing["seconds"] for timing in log.timings] == [2.0]
     assert log.failed == ["wf.decode_01_wf.score"]
+
+
+def test_parts_of_a_node_are_not_steps_of_their_own():
+    log = NodeLog(1)
+    part = FakeNode("9001-01-01T00:00:00")
+    part.fullname = "_sink_betaseries0"
+    log(part, "end")
+    assert (log.timings, log._n_done) == ([], 0)
+    log(part, "exception")
+    assert log.failed == ["_sink_betaseries0"]
 
 
 def test_nodes_left_out_after_a_failure_are_not_done():

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -26,7 +28,8 @@ def text_of(name):
 
 
 def locked(name):
-    lines = [line for line in text_of(name).splitlines() if line and not line.startswith("#")]
+    lines = text_of(name).replace(" \\\n", " ").splitlines()
+    lines = [line.split()[0] for line in lines if line and not line.startswith("#")]
     return {key.lower().replace("_", "-"): value for key, value in
             (line.split("==") for line in lines)}
 
@@ -84,6 +87,14 @@ def test_descriptor_allows_the_same_words():
         assert (entry["type"] == "Flag") == (action.nargs == 0)
 
 
+def test_descriptor_passes_its_own_checker():
+    program = shutil.which("bosh")
+    if program is None:
+        pytest.skip("bosh (pip install boutiques) is not installed")
+    path = ROOT / "boilerplate" / "bids_decoder.boutiques.json"
+    subprocess.run([program, "validate", path], check=True)
+
+
 def test_descriptor_lists_every_exit_code():
     codes = {entry["code"] for entry in DESCRIPTOR["error-codes"]}
     assert codes == {int(code) for code in ExitCode} - {0}
@@ -110,6 +121,28 @@ def test_lock_has_every_direct_requirement_in_the_version_installed():
         if requirement.marker is None:
             pinned = lock[requirement.name.lower()]
             assert requirement.specifier.contains(pinned), requirement
+
+
+def test_image_is_built_from_the_same_versions_with_hashes():
+    """After a change of requirements.lock: python scripts/lock_hashes.py."""
+    name = "requirements.hashes.lock"
+    wanted = locked("requirements.lock")
+    del wanted["torch"]
+    assert locked(name) == wanted
+    entries = [line for line in text_of(name).replace("\\\n", "").splitlines() if "==" in line]
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+
+
+def test_what_the_image_needs_is_sent_to_the_build():
+    """The .dockerignore names what is sent; the definition file names its files itself."""
+    copied = set()
+    for line in text_of("Dockerfile").splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            copied |= set(line.split()[1:-1])
+    allowed = {line[1:] for line in text_of(".dockerignore").splitlines() if line[:1] == "!"}
+    assert copied == allowed
+    files = text_of("singularity.def").split("%files")[1].split("%post")[0]
+    assert {line.split()[0] for line in files.splitlines() if line.strip()} == copied
 
 
 def test_locks_do_not_contradict_each_other():

@@ -1,0 +1,93 @@
+"""The outermost process: waits for the one that works, and explains its end if it was forced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+
+from bids_decoder.cli.run import main
+from bids_decoder.errors import BidsDecoderError, ExitCode
+from bids_decoder.workflows.worker import end_when_closed
+
+_FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+def start(run: Callable[[], int] = main) -> int:
+    """Run the program in a process of its own.
+
+    A process that the system kills, most often because memory ran out, can say nothing. This
+    one is small and stays, passes signals on, and says what happened.
+
+    Parameters
+    ----------
+    run : callable
+        Called in the other process; gives its exit code.
+
+    Returns
+    -------
+    int
+        The exit code of *run*; in the other process too, from where it goes on as usual.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(writer)
+        end_when_closed(reader)
+        return run()
+    os.close(reader)
+    _forward_signals(pid)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return code
+    error = _explain(-code)
+    _give_back_locks(pid)
+    print(f"bids_decoder: {error}", file=sys.stderr)  # noqa: T201
+    return int(error.code)
+
+
+def _forward_signals(pid: int) -> None:
+    def forward(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    for number in _FORWARDED:
+        signal.signal(number, forward)
+
+
+def _explain(number: int) -> BidsDecoderError:
+    from bids_decoder.cli.resources import available_memory_gb
+
+    again = "then run the same command again, it goes on where it stopped"
+    name = signal.Signals(number).name
+    if number in _FORWARDED:
+        return BidsDecoderError(
+            f"stopped ({name})", "the signal came before anything was computed",
+            "run the same command again", ExitCode.TRY_AGAIN,
+        )
+    if number != signal.SIGKILL:
+        return BidsDecoderError(
+            f"the program was ended by {name}", "a library failed below Python",
+            f"use --nprocs 1 to see in which step, {again}", ExitCode.FAILURE,
+        )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    return BidsDecoderError(
+        "the program was killed by the system",
+        f"usually the memory ran out: its largest process came to {peak:.1f} GB, libraries "
+        f"included; container, job or machine has {available_memory_gb():.1f} GB",
+        "give more memory (docker run --memory, sbatch --mem), or use --nprocs 1 or --low-mem; "
+        f"{again}", ExitCode.FAILURE,
+    )
+
+
+def _give_back_locks(pid: int) -> None:
+    """Remove the locks of a process that could not do it."""
+    from bids_decoder.bids.locks import remove_locks_of
+    from bids_decoder.cli.parser import parse_args
+
+    settings, _ = parse_args(None)
+    remove_locks_of(pid, settings.execution.output_dir)
