@@ -121,6 +121,22 @@ class Troi:
 
 
 @dataclass(frozen=True)
+class Volumes:
+    """Networks that read whole volumes (deeplight, cnn3d); 0 stands for the published value."""
+
+    variant: Literal["2d", "3d"] = "2d"
+    kernel: Literal["3x3x3", "3x3x6", "slices"] = "3x3x3"
+    optimizer: Literal["adadelta", "adam"] = "adam"
+    pretrain_epochs: int = 0
+    epochs: int = 0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    patience: int = 10
+    window: Literal["2d", "3d"] = "3d"
+    explained_trials: int = 20
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How held-out trials are scored."""
 
@@ -153,6 +169,7 @@ class Settings:
     glm: Glm = field(default_factory=Glm)
     network: Network = field(default_factory=Network)
     troi: Troi = field(default_factory=Troi)
+    volumes: Volumes = field(default_factory=Volumes)
     evaluation: Evaluation = field(default_factory=Evaluation)
     resources: Resources = field(default_factory=Resources)
     random_seed: int = 20250201

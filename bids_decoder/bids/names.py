@@ -53,6 +53,7 @@ NAMES: dict[str, OutputName] = {
     "region_mask": _name("func", "mask", label="occipital"),
     "troi_mask": _name("func", "mask", label="TROI"),
     "troi_map": _name("func", "statmap", stat="troi"),
+    "relevance_map": _name("func", "statmap", stat="relevance"),
     "predictions": _name("func", "predictions", ".tsv", desc="decoder"),
     "metrics": _name("func", "metrics", ".tsv", desc="decoder"),
     "learning": _name("func", "learning", ".tsv", desc="decoder"),

@@ -619,7 +619,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for decoding")
     _option(
         group, "--decoder", dest="network.decoder", metavar="NAME",
-        type=_registered("training.decoders:DECODERS"), help="the decoder: troi",
+        type=_registered("training.decoders:DECODERS"), help="the decoder: troi, deeplight, cnn3d",
     )
     _option(
         group, "--trunk", dest="network.trunk", choices=_choices(Network, "trunk"),

@@ -14,6 +14,7 @@ from bids_decoder import __version__
 from bids_decoder.bids.collect import Dataset, Participant, collect_dataset, select_participants
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials
 from bids_decoder.bids.fingerprint import fingerprint
+from bids_decoder.bids.images import read_header
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.preflight import check_dataset, check_places
@@ -27,6 +28,7 @@ from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import load_card
 from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.work import DecodeWork, PersonWork, PretrainWork, TargetSpec, Work
 
@@ -171,6 +173,7 @@ class _Planner:
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
         self._check_targets()
+        self._check_decoder()
         self._check_people()
 
     @property
@@ -233,6 +236,28 @@ class _Planner:
                 f"--region {region}", "is neither brain nor occipital, nor a file",
                 "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
             ))
+
+    def _check_decoder(self) -> None:
+        """Find data that the decoder cannot read and targets that it cannot predict."""
+        name = self.settings.network.decoder
+        entry = DECODERS[name]
+        if not set(self.settings.execution.stage) & {"pretrain", "decode"}:
+            return
+        if self.targets.kind not in entry.kinds:
+            self.findings.append(Finding(
+                f"--decoder {name}", f"cannot decode {self.targets.kind}",
+                f"decode something else: --target {' or '.join(entry.kinds)}", ExitCode.USAGE,
+            ))
+        if entry.needs != "volumes":
+            return
+        for participant in self.involved:
+            shape = read_header(participant.runs[0].image_file).shape[:3]
+            if sum(size > 1 for size in shape) < 2:
+                self.findings.append(Finding(
+                    f"sub-{participant.label}: image grid {shape}",
+                    f"its voxels have no places in a volume, which --decoder {name} reads",
+                    "use --decoder troi", participant=participant.label,
+                ))
 
     def _check_people(self) -> None:
         wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
@@ -331,7 +356,8 @@ class _Planner:
 
     def _fit_settings(self) -> dict[str, Any]:
         return {
-            "network": asdict(self.settings.network), "normalise": self.settings.glm.normalise,
+            "network": asdict(self.settings.network), "volumes": asdict(self.settings.volumes),
+            "normalise": self.settings.glm.normalise,
             "seed": self.settings.random_seed, "device": self.device.split(":")[0],
         }
 
@@ -438,7 +464,8 @@ class _Planner:
             return
         there = {"decoder": card.get("decoder"), "target": card["targets"].get("kind")}
         here = {"decoder": self.settings.network.decoder, "target": self.targets.kind}
-        if self.targets.kind == "category":
+        transfers = DECODERS[self.settings.network.decoder].transfers
+        if self.targets.kind == "category" and not transfers:
             there["labels"] = ", ".join(card["targets"].get("labels", []))
             here["labels"] = ", ".join(self.targets.ids)
         other = [name for name in here if here[name] != there[name]]
