@@ -29,6 +29,7 @@ from bids_decoder.reports.sections_data import (
 from bids_decoder.reports.sections_decoding import (
     decoding_section,
     learning_section,
+    relevance_section,
     summary_section,
     troi_section,
 )
@@ -73,6 +74,7 @@ def build_participant_report(
             f"{results.folder} does not exist",
             "run the participant level for this participant first",
         )
+    relevance = relevance_section(results)
     sections = [
         summary_section(results),
         inputs_section(results),
@@ -81,6 +83,7 @@ def build_participant_report(
         troi_section(results),
         learning_section(results),
         decoding_section(results, stimuli_dir),
+        *([] if relevance is None else [relevance]),
         split_section(results),
         decisions_section(results),
         methods_section(results, [participant]),

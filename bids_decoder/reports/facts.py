@@ -157,6 +157,11 @@ def _decoding(results: Results) -> Steps:
         return {}
     steps: Steps = {"scratch": {}}
     seen = seen_participants(card)
+    if "volumes" in card:
+        variant = f"-{card['volumes']['variant']}" if card["decoder"] == "deeplight" else ""
+        steps = {"transfer": {"n_participants": len(seen)}} if seen else steps
+        name = f"decoder-{card['decoder']}{variant}"
+        return {name: {}} | steps | _evaluation(results, card)
     if seen:
         loss = "prototypes" if card.get("target_kind") == "category" else "contrastive"
         steps = {"pretraining": {"n_participants": len(seen)}, f"pretraining-{loss}": {}}

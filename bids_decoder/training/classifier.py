@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.training.loop import Progress, Schedule, make_fabric, shuffled_batches, train
 
 MIN_DELTA = 1e-4
-"""Improvement of the validation loss that counts."""
+"""Improvement on the validation trials that counts."""
 
 MIN_STEPS = 20
 """Steps of an epoch: small data pass more than once, so that an epoch means something."""
@@ -49,12 +50,16 @@ class Recipe:
     schedule : Schedule
     batch_size : int
     patience : int
-        Epochs without an improvement of the validation loss after which training ends.
+        Epochs without an improvement on the validation trials after which training ends.
+    monitor : {"val_loss", "val_score"}
+        What must improve. The loss of few trials soon grows by overconfidence alone; the mean
+        probability of the right class does not.
     """
 
     schedule: Schedule
     batch_size: int
     patience: int = 10
+    monitor: Literal["val_loss", "val_score"] = "val_loss"
 
 
 def fit_classifier(
@@ -77,8 +82,8 @@ def fit_classifier(
     data : Labelled
         Training trials.
     validation : Labelled or None
-        Training trials set aside; the network keeps the weights of the epoch with the least
-        loss on them. None trains for all epochs.
+        Training trials set aside; the network keeps the weights of the epoch that was best on
+        them. None trains for all epochs.
     recipe : Recipe
     seed : int
     device : str
@@ -95,7 +100,7 @@ def fit_classifier(
     fabric = make_fabric(device)
     network.to(fabric.device)
     classes = torch.from_numpy(np.asarray(data.classes, dtype=np.int64))
-    watch = None if validation is None else _Watch(network, validation, recipe.patience)
+    watch = None if validation is None else _Watch(network, validation, recipe)
 
     def loss_of(rows: np.ndarray, _epoch: int) -> Tensor:
         volumes = torch.from_numpy(np.ascontiguousarray(data.volumes[np.sort(rows)]))
@@ -125,8 +130,8 @@ def fit_classifier(
 class _Watch:
     """Scores validation trials after each epoch and keeps the best weights."""
 
-    def __init__(self, network: nn.Module, validation: Labelled, patience: int) -> None:
-        self.network, self.validation, self.patience = network, validation, patience
+    def __init__(self, network: nn.Module, validation: Labelled, recipe: Recipe) -> None:
+        self.network, self.validation, self.recipe = network, validation, recipe
         self.found: list[dict[str, float]] = []
         self.best = np.inf
         self.since = 0
@@ -135,15 +140,18 @@ class _Watch:
     def after_epoch(self, _epoch: int, _optimizer: torch.optim.Optimizer) -> bool:
         log_chances = log_probabilities(self.network, self.validation.volumes)
         right = log_chances[np.arange(len(log_chances)), self.validation.classes]
-        loss = float(-right.mean())
-        self.found.append({"val_loss": loss, "val_score": float(np.exp(right).mean())})
-        if loss < self.best - MIN_DELTA:
-            self.best, self.since = loss, 0
+        self.found.append(
+            {"val_loss": float(-right.mean()), "val_score": float(np.exp(right).mean())}
+        )
+        sign = 1 if self.recipe.monitor == "val_loss" else -1
+        value = sign * self.found[-1][self.recipe.monitor]
+        if value < self.best - MIN_DELTA:
+            self.best, self.since = value, 0
             self.state = {k: v.detach().cpu().clone()
                           for k, v in self.network.state_dict().items()}
         else:
             self.since += 1
-        return self.since >= self.patience
+        return self.since >= self.recipe.patience
 
     def restore(self) -> None:
         if self.state:

@@ -45,7 +45,9 @@ class DeepLightDecoder(VolumeDecoder):
         schedule = Schedule(
             n_epochs or EPOCHS, rate, weight_decay=0.0, optimizer="adam", constant=True
         )
-        return Recipe(schedule, settings.batch_size or BATCH_SIZE, settings.patience)
+        return Recipe(
+            schedule, settings.batch_size or BATCH_SIZE, settings.patience, "val_score"
+        )
 
     def explain_volumes(
         self, network: nn.Module, volumes: np.ndarray, classes: np.ndarray, settings: Volumes

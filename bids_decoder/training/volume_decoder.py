@@ -220,9 +220,8 @@ def transfer(network: nn.Module, pretrained: Model, *, fresh_output: bool) -> li
 
 def _gather(people: Iterable[Person], frame: Frame, n_trials: int) -> tuple[Labelled, np.ndarray]:
     """Put the volumes of all people into one file that has no name, so that memory is spared."""
-    volumes = np.memmap(
-        tempfile.TemporaryFile(), dtype=np.float32, shape=(n_trials, *frame.shape)  # noqa: SIM115
-    )
+    with tempfile.TemporaryFile() as file:
+        volumes = np.memmap(file, dtype=np.float32, shape=(n_trials, *frame.shape))
     classes, owner = np.zeros(n_trials, dtype=int), np.zeros(n_trials, dtype=int)
     start = 0
     for number, person in enumerate(people):
