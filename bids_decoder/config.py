@@ -137,6 +137,19 @@ class Volumes:
 
 
 @dataclass(frozen=True)
+class Subjects:
+    """One volume per person, with labels in participants.tsv; on when a column is named."""
+
+    label_column: str | None = None
+    image: str | None = None
+    external: tuple[str, ...] = ()
+    site_column: str | None = None
+    backbones: tuple[str, ...] = ()
+    n_splits: int = 5
+    n_repeats: int = 10
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How held-out trials are scored."""
 
@@ -170,6 +183,7 @@ class Settings:
     network: Network = field(default_factory=Network)
     troi: Troi = field(default_factory=Troi)
     volumes: Volumes = field(default_factory=Volumes)
+    subjects: Subjects = field(default_factory=Subjects)
     evaluation: Evaluation = field(default_factory=Evaluation)
     resources: Resources = field(default_factory=Resources)
     random_seed: int = 20250201

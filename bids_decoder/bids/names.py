@@ -64,6 +64,13 @@ NAMES: dict[str, OutputName] = {
     "group_figure_png": _name("group/figures", "figure", ".png"),
     "pretrained_model": _name("group", "model", ".safetensors", desc="pretrained"),
     "pretrained_learning": _name("group", "learning", ".tsv", desc="pretrained"),
+    "subjects_metrics": _name("group", "metrics", ".tsv", desc="subjects"),
+    "subjects_predictions": _name("group", "predictions", ".tsv", desc="subjects"),
+    "subjects_roc": _name("group", "roc", ".tsv", desc="subjects"),
+    "subjects_embedding": _name("group", "embedding", ".tsv", desc="subjects"),
+    "subjects_map": _name("group", "statmap", stat="occlusion"),
+    "subjects_mean": _name("group", "statmap", stat="mean"),
+    "subjects_model": _name("group", "model", ".safetensors", desc="subjects"),
     "group_metrics": _name("group", "metrics", ".tsv", desc="group"),
 }
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -31,6 +31,9 @@ from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.work import DecodeWork, PersonWork, PretrainWork, TargetSpec, Work
+
+if TYPE_CHECKING:
+    from bids_decoder.cli.plan_subjects import SubjectPlan
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Plan:
         }
 
 
-def make_plan(settings: Settings, work_dir: Path) -> Plan:
+def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
     """Look at everything and decide everything, before anything is computed.
 
     Parameters
@@ -103,13 +106,18 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
 
     Returns
     -------
-    Plan
+    Plan or SubjectPlan
+        The latter when ``subjects.label_column`` asks for one volume per person.
 
     Raises
     ------
     FindingsError
         With all problems at once.
     """
+    if settings.subjects.label_column is not None:
+        from bids_decoder.cli.plan_subjects import make_subject_plan
+
+        return make_subject_plan(settings, work_dir)
     places = check_places(settings)
     dataset = collect_dataset(settings)
     build = build_dataset_trials(dataset, settings)
@@ -501,7 +509,7 @@ def pretrained_path(output_dir: Path, without: str | None) -> Path:
     return derivative_path(output_dir, "pretrained_model", label=label)
 
 
-def write_plan(plan: Plan) -> None:
+def write_plan(plan: Plan | SubjectPlan) -> None:
     """Write ``plan.json`` and the planned trial tables that the nodes read."""
     path = plan.work.output_dir / "plan.json"
     content = plan.to_dict()

@@ -41,6 +41,7 @@ from bids_decoder.reports.sections_run import (
     report_path,
     timings_section,
 )
+from bids_decoder.reports.subjects import has_subjects, subject_sections
 
 
 def build_participant_report(
@@ -111,11 +112,15 @@ def build_group_report(output_dir: Path) -> Path:
         ``OUT/group.html``; figures also lie in ``OUT/group/figures``.
     """
     results = Results(output_dir)
+    if has_subjects(results):
+        about = subject_sections(results)
+    else:
+        about = [
+            group_summary(results), pretraining_section(results), group_learning(results),
+            people_section(results),
+        ]
     sections = [
-        group_summary(results),
-        pretraining_section(results),
-        group_learning(results),
-        people_section(results),
+        *about,
         decisions_section(results),
         methods_section(results, participants(output_dir)),
         timings_section(results),

@@ -1,0 +1,204 @@
+"""Scores of people's labels under repeated cross-validation over people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import normalized_mutual_info_score, roc_auc_score, roc_curve
+from sklearn.model_selection import StratifiedKFold
+
+from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.statistics import percentile_interval, permutation_p
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.seeds import derive_seed
+
+MAX_BOOTSTRAP = 500
+"""Each sample scores all repeats, which takes time."""
+
+
+def subject_folds(classes: np.ndarray, n_splits: int, n_repeats: int, seed: int) -> np.ndarray:
+    """Deal people out to folds, each class evenly, several times over.
+
+    Parameters
+    ----------
+    classes : ndarray of int, shape (n_people,)
+    n_splits, n_repeats : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of int, shape (n_repeats, n_people)
+        Fold in which each person is tested, from 1.
+    """
+    folds = np.zeros((n_repeats, len(classes)), dtype=int)
+    for repeat in range(n_repeats):
+        splitter = StratifiedKFold(
+            n_splits, shuffle=True, random_state=derive_seed(seed, "repeat", repeat)
+        )
+        for number, (_, test) in enumerate(splitter.split(classes[:, None], classes), start=1):
+            folds[repeat, test] = number
+    return folds
+
+
+def score_subjects(
+    scores: np.ndarray, classes: np.ndarray, *, model: str, settings: Evaluation,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Score class probabilities of held-out people, mean over repeats.
+
+    Intervals come from a bootstrap over people: repeats of the cross-validation look at the same
+    people again, so that their spread alone would promise too much.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_repeats, n_people, n_classes)
+        Probabilities, or scores of which the largest wins.
+    classes : ndarray of int, shape (n_people,)
+    model : str
+    settings : Evaluation
+    rng : numpy.random.Generator
+        Give each model a generator of the same seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns of :data:`METRIC_COLUMNS`; ``balanced_accuracy``, ``accuracy``, ``nmi``
+        (normalised mutual information of true and predicted labels) and ``macro_auc`` (one
+        class against the rest).
+    """
+    observed = _mean_metrics(scores, classes)
+    n_people, n_classes = len(classes), scores.shape[2]
+    samples = []
+    for _ in range(min(settings.n_bootstrap, MAX_BOOTSTRAP)):
+        rows = rng.integers(n_people, size=n_people)
+        if len(np.unique(classes[rows])) == n_classes:
+            samples.append(_mean_metrics(scores[:, rows], classes[rows]))
+    guesses = scores.argmax(axis=2)
+    nulls = [
+        {name: np.mean([_label_metrics(classes[order], guess, n_classes)[name]
+                        for guess in guesses]) for name in ("balanced_accuracy", "accuracy")}
+        for order in (rng.permutation(n_people) for _ in range(settings.n_permutations))
+    ]
+    chance = {
+        "balanced_accuracy": 1 / n_classes, "accuracy": np.bincount(classes).max() / n_people,
+        "nmi": 0.0, "macro_auc": 0.5,
+    }
+    rows = []
+    for name, value in observed.items():
+        low, high = percentile_interval(np.array([sample[name] for sample in samples]))
+        null = np.array([entry[name] for entry in nulls if name in entry])
+        rows.append({
+            "model": model, "metric": name, "split": "cv", "unit": "single", "value": value,
+            "chance": chance[name], "ci_low": low, "ci_high": high,
+            "p": permutation_p(value, null) if len(null) else np.nan, "n": n_people,
+            "pool_size": n_classes,
+        })
+    table = pd.DataFrame(rows).assign(
+        direction=None, similarity=None, n_draws=pd.array([None] * len(rows), dtype="Int64")
+    )
+    return table[list(METRIC_COLUMNS)]
+
+
+def _mean_metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    found = [_metrics(part, classes) for part in scores]
+    return {name: float(np.mean([entry[name] for entry in found])) for name in found[0]}
+
+
+def _metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    guess, n_classes = scores.argmax(axis=1), scores.shape[1]
+    areas = [roc_auc_score(classes == k, scores[:, k]) for k in range(n_classes)]
+    return {
+        **_label_metrics(classes, guess, n_classes),
+        "nmi": float(normalized_mutual_info_score(classes, guess)),
+        "macro_auc": float(np.mean(areas)),
+    }
+
+
+def _label_metrics(classes: np.ndarray, guess: np.ndarray, n_classes: int) -> dict[str, float]:
+    hits = np.bincount(classes[classes == guess], minlength=n_classes)
+    there = np.bincount(classes, minlength=n_classes)
+    return {
+        "balanced_accuracy": float((hits[there > 0] / there[there > 0]).mean()),
+        "accuracy": float(hits.sum() / len(classes)),
+    }
+
+
+def roc_table(scores: np.ndarray, classes: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Give the curves of each class against the rest, mean scores over repeats.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_repeats, n_people, n_classes)
+    classes : ndarray of int, shape (n_people,)
+    names : list of str
+        Labels in the order of the classes.
+
+    Returns
+    -------
+    DataFrame
+        ``label``, ``false_positive_rate``, ``true_positive_rate``.
+    """
+    mean = scores.mean(axis=0)
+    curves = []
+    for number, name in enumerate(names):
+        false, true, _ = roc_curve(classes == number, mean[:, number])
+        curves.append(pd.DataFrame({
+            "label": name, "false_positive_rate": false, "true_positive_rate": true,
+        }))
+    return pd.concat(curves, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class SiteConfound:
+    """How well the site alone tells the label.
+
+    Parameters
+    ----------
+    balanced_accuracy : float
+        Of guessing the label that is most frequent among the others of the site.
+    chance : float
+        Its mean when labels are permuted.
+    p : float
+    """
+
+    balanced_accuracy: float
+    chance: float
+    p: float
+
+    @property
+    def is_serious(self) -> bool:
+        """Whether a model could profit from knowing the site."""
+        return self.p < 0.05 and self.balanced_accuracy > self.chance
+
+
+def site_confound(
+    labels: np.ndarray, sites: np.ndarray, rng: np.random.Generator, n_permutations: int = 500
+) -> SiteConfound:
+    """Test whether the site predicts the label.
+
+    Parameters
+    ----------
+    labels, sites : ndarray of str, shape (n_people,)
+    rng : numpy.random.Generator
+    n_permutations : int
+    """
+    classes, site = np.unique(labels, return_inverse=True)[1], pd.factorize(sites)[0]
+    value = _score_of_sites(classes, site)
+    nulls = np.array([
+        _score_of_sites(rng.permutation(classes), site) for _ in range(n_permutations)
+    ])
+    return SiteConfound(value, float(nulls.mean()), permutation_p(value, nulls))
+
+
+def _score_of_sites(classes: np.ndarray, site: np.ndarray) -> float:
+    n_classes = classes.max() + 1
+    counts = np.zeros((site.max() + 1, n_classes))
+    np.add.at(counts, (site, classes), 1.0)
+    others = counts[site].copy()
+    others[np.arange(len(classes)), classes] -= 1
+    # Sites that say nothing guess what is frequent everywhere else.
+    total = counts.sum(axis=0)[None] - np.eye(n_classes)[classes]
+    guess = (others + 1e-6 * total).argmax(axis=1)
+    return _label_metrics(classes, guess, n_classes)["balanced_accuracy"]
