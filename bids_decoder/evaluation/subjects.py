@@ -65,8 +65,8 @@ def score_subjects(
     -------
     DataFrame
         Columns of :data:`METRIC_COLUMNS`; ``balanced_accuracy``, ``accuracy``, ``nmi``
-        (normalised mutual information of true and predicted labels) and ``macro_auc`` (one
-        class against the rest).
+        (normalised mutual information of true and predicted labels; its chance is the mean
+        under permutation) and ``macro_auc`` (one class against the rest; without p).
     """
     observed = _mean_metrics(scores, classes)
     n_people, n_classes = len(classes), scores.shape[2]
@@ -76,23 +76,22 @@ def score_subjects(
         if len(np.unique(classes[rows])) == n_classes:
             samples.append(_mean_metrics(scores[:, rows], classes[rows]))
     guesses = scores.argmax(axis=2)
-    nulls = [
-        {name: np.mean([_label_metrics(classes[order], guess, n_classes)[name]
-                        for guess in guesses]) for name in ("balanced_accuracy", "accuracy")}
-        for order in (rng.permutation(n_people) for _ in range(settings.n_permutations))
-    ]
+    nulls = pd.DataFrame([
+        _mean_label_metrics(classes[rng.permutation(n_people)], guesses, n_classes)
+        for _ in range(settings.n_permutations)
+    ])
     chance = {
         "balanced_accuracy": 1 / n_classes, "accuracy": np.bincount(classes).max() / n_people,
-        "nmi": 0.0, "macro_auc": 0.5,
+        "nmi": nulls["nmi"].mean(), "macro_auc": 0.5,
     }
     rows = []
     for name, value in observed.items():
         low, high = percentile_interval(np.array([sample[name] for sample in samples]))
-        null = np.array([entry[name] for entry in nulls if name in entry])
         rows.append({
             "model": model, "metric": name, "split": "cv", "unit": "single", "value": value,
             "chance": chance[name], "ci_low": low, "ci_high": high,
-            "p": permutation_p(value, null) if len(null) else np.nan, "n": n_people,
+            "p": permutation_p(value, nulls[name].to_numpy()) if name in nulls else np.nan,
+            "n": n_people,
             "pool_size": n_classes,
         })
     table = pd.DataFrame(rows).assign(
@@ -111,7 +110,6 @@ def _metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
     areas = [roc_auc_score(classes == k, scores[:, k]) for k in range(n_classes)]
     return {
         **_label_metrics(classes, guess, n_classes),
-        "nmi": float(normalized_mutual_info_score(classes, guess)),
         "macro_auc": float(np.mean(areas)),
     }
 
@@ -122,7 +120,15 @@ def _label_metrics(classes: np.ndarray, guess: np.ndarray, n_classes: int) -> di
     return {
         "balanced_accuracy": float((hits[there > 0] / there[there > 0]).mean()),
         "accuracy": float(hits.sum() / len(classes)),
+        "nmi": float(normalized_mutual_info_score(classes, guess)),
     }
+
+
+def _mean_label_metrics(
+    classes: np.ndarray, guesses: np.ndarray, n_classes: int
+) -> dict[str, float]:
+    found = [_label_metrics(classes, guess, n_classes) for guess in guesses]
+    return {name: float(np.mean([entry[name] for entry in found])) for name in found[0]}
 
 
 def roc_table(scores: np.ndarray, classes: np.ndarray, names: list[str]) -> pd.DataFrame:

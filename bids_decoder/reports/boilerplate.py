@@ -38,6 +38,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("split-stimuli", "split-runs", "split-heldout-runs"),
             *("targets-image", "targets-features", "targets-category"),
             *("decoder-deeplight-2d", "decoder-deeplight-3d", "decoder-cnn3d", "transfer"),
+            "decoder-subjects",
             *("pretraining", "pretraining-contrastive", "pretraining-prototypes", "scratch"),
             *("select-graded", "select-troi", "select-encoding", "select-soft", "select-random"),
             *("select-all", "select-paper", "select-paper-guarded", "select-group-lasso"),

@@ -52,6 +52,7 @@ def collect_facts(output_dir: Path, labels: Iterable[str] | None = None) -> dict
     steps: Steps = {"overview": {"version": _version(dataset)}, "software": {}}
     for results in people:
         _merge(steps, _preprocessing(results) | _responses(results) | _decoding(results))
+    steps |= _subjects(dataset)
     if any(results.files("trials") for results in people):
         steps |= _split(dataset)
     return {"steps": steps}
@@ -166,6 +167,17 @@ def _decoding(results: Results) -> Steps:
         loss = "prototypes" if card.get("target_kind") == "category" else "contrastive"
         steps = {"pretraining": {"n_participants": len(seen)}, f"pretraining-{loss}": {}}
     return steps | _selection(results) | _evaluation(results, card)
+
+
+def _subjects(dataset: Results) -> Steps:
+    card = dataset.card("subjects_metrics")
+    table = dataset.table("subjects_metrics")
+    if not card or table is None:
+        return {}
+    return {"decoder-subjects": {
+        "n_people": int(table["n"].iloc[0]), "n_repeats": card["n_repeats"],
+        "n_splits": card["n_splits"],
+    }}
 
 
 def _selection(results: Results) -> Steps:
