@@ -596,7 +596,7 @@ def _add_glm(parser: argparse.ArgumentParser) -> None:
     _option(
         group, "--betas", dest="glm.estimator", metavar="NAME",
         type=_registered("glm.estimators:ESTIMATORS"),
-        help="estimator of the response to each trial: ridge, lss, lsa, glmsingle",
+        help="estimator of the response to each trial: ridge, lss, lsa, glmsingle, volume",
     )
     _option(
         group, "--hrf", dest="glm.hrf", type=_hrf, metavar="MODEL",

@@ -28,7 +28,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Single-trial responses",
         (
-            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-model"),
+            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-volume", "glm-model"),
             *("normalise", "quality", "contrasts"),
         ),
     ),
