@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import normalized_mutual_info_score, roc_auc_score, roc_curve
+import scipy.stats
+from sklearn.metrics import roc_curve
 from sklearn.model_selection import StratifiedKFold
 
 from bids_decoder.config import Evaluation
@@ -106,22 +107,34 @@ def _mean_metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
 
 
 def _metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-    guess, n_classes = scores.argmax(axis=1), scores.shape[1]
-    areas = [roc_auc_score(classes == k, scores[:, k]) for k in range(n_classes)]
+    n_classes = scores.shape[1]
+    there = np.bincount(classes, minlength=n_classes)
+    ranks = scipy.stats.rankdata(scores, axis=0)
+    own = np.array([ranks[classes == k, k].sum() for k in range(n_classes)])
+    # The sum of ranks of Mann and Whitney, scaled, is the area under the curve.
+    areas = (own - there * (there + 1) / 2) / (there * (len(classes) - there))
     return {
-        **_label_metrics(classes, guess, n_classes),
-        "macro_auc": float(np.mean(areas)),
+        **_label_metrics(classes, scores.argmax(axis=1), n_classes),
+        "macro_auc": float(areas.mean()),
     }
 
 
 def _label_metrics(classes: np.ndarray, guess: np.ndarray, n_classes: int) -> dict[str, float]:
-    hits = np.bincount(classes[classes == guess], minlength=n_classes)
-    there = np.bincount(classes, minlength=n_classes)
+    counts = np.bincount(classes * n_classes + guess, minlength=n_classes**2)
+    share = counts.reshape(n_classes, n_classes) / len(classes)
+    hits, there, guessed = share.diagonal(), share.sum(axis=1), share.sum(axis=0)
+    both = _entropy(there) + _entropy(guessed)
+    shared = both - _entropy(share.ravel())
     return {
         "balanced_accuracy": float((hits[there > 0] / there[there > 0]).mean()),
-        "accuracy": float(hits.sum() / len(classes)),
-        "nmi": float(normalized_mutual_info_score(classes, guess)),
+        "accuracy": float(hits.sum()),
+        "nmi": float(2 * shared / both) if both > 0 else 0.0,
     }
+
+
+def _entropy(shares: np.ndarray) -> float:
+    known = shares[shares > 0]
+    return float(-(known * np.log(known)).sum())
 
 
 def _mean_label_metrics(
