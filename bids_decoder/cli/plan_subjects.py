@@ -147,8 +147,9 @@ def _confound(found: SubjectImages, settings: Settings) -> SiteConfound | None:
 def _site_warning(confound: SiteConfound, settings: Settings) -> Finding:
     return Finding(
         f"site (column {settings.subjects.site_column})",
-        f"it tells the label: guessing from the site alone reaches a balanced accuracy of "
-        f"{confound.balanced_accuracy:.2f}, chance {confound.chance:.2f}, p = {confound.p:.3g}",
+        "it tells the label: the most frequent label of each site has a balanced accuracy of "
+        f"{confound.balanced_accuracy:.2f}, {confound.chance:.2f} when permuted, "
+        f"p = {confound.p:.3g}",
         "a network can learn the scanner instead of the label: compare within sites, or "
         "harmonise",
         severity="warning",

@@ -176,9 +176,10 @@ class SiteConfound:
     Parameters
     ----------
     balanced_accuracy : float
-        Of guessing the label that is most frequent among the others of the site.
+        Of guessing the label that is most frequent at the site.
     chance : float
-        Its mean when labels are permuted.
+        Its mean when labels are permuted, which is more than one over the number of labels:
+        the guess looks at the labels that it is tested on.
     p : float
     """
 
@@ -215,9 +216,5 @@ def _score_of_sites(classes: np.ndarray, site: np.ndarray) -> float:
     n_classes = classes.max() + 1
     counts = np.zeros((site.max() + 1, n_classes))
     np.add.at(counts, (site, classes), 1.0)
-    others = counts[site].copy()
-    others[np.arange(len(classes)), classes] -= 1
-    # Sites that say nothing guess what is frequent everywhere else.
-    total = counts.sum(axis=0)[None] - np.eye(n_classes)[classes]
-    guess = (others + 1e-6 * total).argmax(axis=1)
+    guess = counts.argmax(axis=1)[site]
     return _label_metrics(classes, guess, n_classes)["balanced_accuracy"]
