@@ -255,7 +255,7 @@ def choose_window(shape: Window, kind: str, max_windows: int = 600) -> tuple[Win
 
 @torch.no_grad()
 def occlusion_map(
-    network: nn.Module, volumes: Tensor, classes: Tensor, *, fill: float,
+    network: nn.Module, volumes: Tensor, classes: Tensor, *, fill: Tensor,
     window: Window, stride: Window,
 ) -> Tensor:
     """Map how much the cross-entropy grows when a window moves over the volume.
@@ -267,8 +267,8 @@ def occlusion_map(
     volumes : Tensor, shape (n, i, j, k)
     classes : Tensor of int, shape (n,)
         True classes.
-    fill : float
-        What stands in the window.
+    fill : Tensor, shape (i, j, k)
+        What stands in the window: a volume that says nothing of the class, such as the mean.
     window, stride : tuple of int
         From :func:`choose_window`.
 
@@ -289,7 +289,7 @@ def occlusion_map(
     for corner in _corners(shape, window, stride):
         place = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
         hidden = volumes.clone()
-        hidden[(slice(None), *place)] = fill
+        hidden[(slice(None), *place)] = fill[place]
         total[place] += float(loss(network(hidden), classes) - intact)
         count[place] += 1
     return total / count

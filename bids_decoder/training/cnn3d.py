@@ -44,8 +44,8 @@ class ShallowDecoder(VolumeDecoder):
         """Occlude windows of all volumes of a label at once; see :class:`VolumeDecoder`."""
         window, stride = choose_window(volumes.shape[1:], settings.window)
         found = occlusion_map(
-            network, torch.from_numpy(volumes), torch.from_numpy(classes), fill=0.0,
-            window=window, stride=stride,
+            network, torch.from_numpy(volumes), torch.from_numpy(classes),
+            fill=torch.zeros(volumes.shape[1:]), window=window, stride=stride,
         )
         return found.numpy()[None]
 
@@ -54,7 +54,8 @@ class ShallowDecoder(VolumeDecoder):
         window, stride = choose_window(frame.shape, settings.window)
         return {
             "method": "occlusion: growth of the cross-entropy of the decoded label",
-            "window_voxels": list(window), "stride_voxels": list(stride), "fill": 0.0,
+            "window_voxels": list(window), "stride_voxels": list(stride),
+            "fill": "0, the mean of z-scored responses",
             "sums_to_logit": False,
         }
 

@@ -143,6 +143,12 @@ def to_volumes(betas: np.ndarray, grid: VoxelGrid, frame: Frame) -> np.ndarray:
     return np.ascontiguousarray(values.T).reshape(len(betas), *frame.shape)
 
 
+def share_inside(grid: VoxelGrid, frame: Frame) -> float:
+    """Share of a person's voxels that the frame holds."""
+    weights = sampling(grid, frame)
+    return float((np.diff(weights.tocsc().indptr) > 0).mean())
+
+
 def to_voxels(maps: np.ndarray, grid: VoxelGrid, frame: Frame) -> np.ndarray:
     """Take maps (n, i, j, k) back to a person's voxels, (n, n_voxels), keeping their sums.
 

@@ -145,7 +145,8 @@ def cross_validate(
         if len(cohort.outer):
             external.append(np.exp(log_probabilities(network, cohort.volumes[cohort.outer])))
         if explains:
-            maps.append(occlusion_of_classes(network, cohort, test, settings))
+            mean = cohort.volumes[train].mean(axis=0)
+            maps.append(occlusion_of_classes(network, cohort, test, mean, settings))
         n_epochs.append(len(history))
     return RepeatResult(
         scores, np.mean(external, axis=0) if external else np.zeros((0, len(cohort.labels))),
@@ -154,9 +155,26 @@ def cross_validate(
 
 
 def occlusion_of_classes(
-    network: nn.Module, cohort: Cohort, rows: np.ndarray, settings: Volumes
+    network: nn.Module, cohort: Cohort, rows: np.ndarray, fill: np.ndarray, settings: Volumes
 ) -> np.ndarray:
-    """Map each class on some people of it, (n_classes, i, j, k); NaN without such people."""
+    """Map each class on some people of it.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    cohort : Cohort
+    rows : ndarray of int
+        People to explain.
+    fill : ndarray, shape (i, j, k)
+        Stands in the window: the mean of the training people. A window of zeros would imitate a
+        disease of low uptake, and its map would be turned round.
+    settings : Volumes
+
+    Returns
+    -------
+    ndarray, shape (n_classes, i, j, k)
+        NaN for classes of which there is nobody.
+    """
     shape = cohort.volumes.shape[1:]
     window, stride = choose_window(shape, settings.window)
     found = np.full((len(cohort.labels), *shape), np.nan, dtype=np.float32)
@@ -166,7 +184,8 @@ def occlusion_of_classes(
             volumes = torch.from_numpy(np.ascontiguousarray(cohort.volumes[members]))
             classes = torch.full((len(members),), number)
             found[number] = occlusion_map(
-                network, volumes, classes, fill=0.0, window=window, stride=stride
+                network, volumes, classes, fill=torch.from_numpy(fill), window=window,
+                stride=stride,
             ).numpy()
     return found
 

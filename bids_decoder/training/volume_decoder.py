@@ -14,18 +14,28 @@ import torch
 from torch import nn
 
 from bids_decoder.config import Volumes
+from bids_decoder.errors import InputError
 from bids_decoder.evaluation.splits import assert_no_test, inner_folds
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.classifier import Labelled, Recipe, fit_classifier, log_probabilities
 from bids_decoder.training.decoders import Decoder, FitContext, Relevance
-from bids_decoder.training.grids import Frame, common_frame, to_volumes, to_voxels
+from bids_decoder.training.grids import (
+    Frame,
+    common_frame,
+    share_inside,
+    to_volumes,
+    to_voxels,
+)
 from bids_decoder.training.seen import SeenPeople
 from bids_decoder.training.selectors import Selection
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 VALIDATION_FOLDS = 5
 """One of this many parts of the training runs decides when training ends."""
+
+MIN_SHARE_INSIDE = 0.5
+"""Less of a person's voxels than this in the frame of a pretrained model is no common space."""
 
 MIN_PEOPLE_TO_SPLIT = 3
 """From this many source people on, every third one decides when pretraining ends."""
@@ -108,6 +118,7 @@ class VolumeDecoder(Decoder):
         assert_no_test(person.trials, np.arange(len(person.trials)))
         settings = _settings(pretrained, context.volumes)
         frame = common_frame([person.grid]) if pretrained is None else _frame(pretrained)
+        inside = _checked_share(person, frame)
         network = self.build(
             frame, len(targets.ids), settings, derive_seed(context.seed, "start")
         )
@@ -124,7 +135,8 @@ class VolumeDecoder(Decoder):
             "decoder": self.name, "participant": person.label, "n_trials": len(person.trials),
             "target_kind": targets.kind, "pretrained": pretrained is not None,
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
-            "tensors_transferred": kept, "history": history, "selection": selection.notes,
+            "tensors_transferred": kept, "share_of_voxels_read": round(inside, 4),
+            "history": history, "selection": selection.notes,
             **_network_card(network, frame, targets, settings),
         }
         tensors = _network_tensors(network, frame)
@@ -236,6 +248,18 @@ def _validation(person: Person) -> tuple[np.ndarray, np.ndarray]:
     """Choose the training runs that decide when training ends: the part with the most labels."""
     folds = inner_folds(person.run_groups, VALIDATION_FOLDS)
     return max(folds, key=lambda fold: len(np.unique(person.target_rows[fold[1]])))
+
+
+def _checked_share(person: Person, frame: Frame) -> float:
+    """Give the share of a person's voxels in the frame; refuse a frame somewhere else."""
+    inside = share_inside(person.grid, frame)
+    if inside < MIN_SHARE_INSIDE:
+        raise InputError(
+            f"sub-{person.label} with the pretrained model",
+            f"only {inside:.0%} of the voxels lie where the model reads volumes",
+            "bring everybody to one template with --output-spaces, then pretrain anew",
+        )
+    return inside
 
 
 def _settings(pretrained: Model | None, settings: Volumes) -> Volumes:

@@ -11,7 +11,15 @@ from bids_decoder.simulate.pet import simulate_pet, write_pet_dataset
 
 pytestmark = pytest.mark.slow
 
-SHORT = "[volumes]\nepochs = 1\nexplained_trials = 2\n[subjects]\nn_splits = 2\nn_repeats = 2\n"
+SHORT = """
+[volumes]
+epochs = 1
+batch_size = 4
+explained_trials = 2
+[subjects]
+n_splits = 2
+n_repeats = 2
+"""
 
 
 @pytest.fixture

@@ -123,7 +123,8 @@ def test_occlusion_finds_the_voxels_that_decide(kind):
     volumes = torch.ones(3, *SHAPE)
     window, stride = choose_window(SHAPE, kind)
     found = occlusion_map(
-        Corner(), volumes, torch.zeros(3).long(), fill=0.0, window=window, stride=stride
+        Corner(), volumes, torch.zeros(3).long(), fill=torch.zeros(SHAPE), window=window,
+        stride=stride,
     )
     assert found[:2, :2, :2].min() > 0
     assert found[9:, 9:].abs().max() < 1e-6

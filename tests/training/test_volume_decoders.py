@@ -9,10 +9,11 @@ from sklearn.metrics import roc_auc_score
 from volume_people import blobs, label_targets, make_person
 
 from bids_decoder.config import Network, Troi, Volumes
-from bids_decoder.errors import LeakageError
+from bids_decoder.errors import InputError, LeakageError
 from bids_decoder.interfaces.relevance import join_relevance, read_relevance, save_relevance
 from bids_decoder.training.decoders import FitContext, Relevance, load_decoder
 from bids_decoder.training.volume_decoder import transfer
+from bids_decoder.trials import VoxelGrid
 
 NAMES = ("deeplight", "cnn3d")
 N_CLASSES = 3
@@ -111,6 +112,19 @@ def test_transfer_to_other_labels_takes_all_but_the_output(name, patterns):
     assert model.card["pretrained_on"] == ["0", "1", "2"]
     assert model.card["classes"] == ["x", "y", "z"]
     assert not any(n.startswith("output.") for n in model.card["tensors_transferred"])
+
+
+def test_person_in_another_space_is_refused(patterns):
+    decoder, context = load_decoder("cnn3d"), make_context(pretrain_epochs=1, epochs=1)
+    pretrained = decoder.pretrain([make_person("1", patterns, seed=1)], TARGETS, context)
+    person = make_person("2", patterns, seed=2)
+    moved = person.grid.affine.copy()
+    moved[0, 3] += 30
+    away = replace(person, grid=VoxelGrid(person.grid.mask, moved))
+    with pytest.raises(InputError, match="output-spaces"):
+        decoder.adapt(
+            away, TARGETS, decoder.select(away, TARGETS, None, context), pretrained, context
+        )
 
 
 def decoder_frame(model):
