@@ -6,7 +6,7 @@ serve another. A network is pretrained on two tasks, then trained on the states 
 data of 5 to 100 % of the people, against the same network from scratch; both are tested on people
 that neither saw. Run it with::
 
-    python benchmarks/deeplight.py [--seeds 3] [--full]
+    python benchmarks/deeplight.py [--seeds 3] [--shares 0.05 0.2 1]
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ def one_seed(seed: int, settings: Volumes, shares: tuple[float, ...]) -> list[di
             model = fit(some, target, start, context)
             rows.append({"seed": seed, "share": share, "start": name,
                          "accuracy": accuracy(model, test)})
+    if 1.0 not in shares:
+        return rows
     rows[-2]["maps"] = check_maps(fit(together(people), target, pretrained, context), test, states,
                                   context)
     shuffled = together(people)
@@ -170,16 +172,19 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--full", action="store_true", help="all shares of the data, not three")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only-throughput", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if not options.only_throughput:
-        settings = Volumes(epochs=20, pretrain_epochs=15, patience=5)
-        shares = SHARES if options.full else (0.05, 0.2, 1.0)
-        rows = [row for seed in range(options.seeds) for row in one_seed(seed, settings, shares)]
-        table = pd.DataFrame(rows)
+        settings = Volumes(epochs=20, pretrain_epochs=30, patience=6)
+        shares = tuple(options.shares)
+        rows = []
+        for seed in range(options.seeds):
+            rows += one_seed(seed, settings, shares)
+            print(pd.DataFrame(rows[-2 * len(shares):]).to_string(), flush=True)
+        table = pd.DataFrame(rows).assign(maps=lambda t: t.get("maps"))
         maps = pd.DataFrame(table.pop("maps").dropna().tolist())
         found = table.groupby(["start", "share"])["accuracy"].agg(["mean", "sem", "count"])
         # Half width of the 95 % interval over seeds, Student's t.

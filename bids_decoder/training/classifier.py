@@ -18,6 +18,12 @@ from bids_decoder.training.loop import Progress, Schedule, make_fabric, shuffled
 MIN_DELTA = 1e-4
 """Improvement on the validation trials that counts."""
 
+PLATEAU = 0.02
+"""Until the validation loss has moved by this, the network has not begun to learn.
+
+Deep networks stay where they start for some epochs; patience must not end training there.
+"""
+
 MIN_STEPS = 20
 """Steps of an epoch: small data pass more than once, so that an epoch means something."""
 
@@ -50,7 +56,8 @@ class Recipe:
     schedule : Schedule
     batch_size : int
     patience : int
-        Epochs without an improvement on the validation trials after which training ends.
+        Epochs without an improvement on the validation trials after which training ends;
+        epochs before the network begins to learn do not count.
     monitor : {"val_loss", "val_score"}
         What must improve. The loss of few trials soon grows by overconfidence alone; the mean
         probability of the right class does not.
@@ -149,7 +156,7 @@ class _Watch:
             self.best, self.since = value, 0
             self.state = {k: v.detach().cpu().clone()
                           for k, v in self.network.state_dict().items()}
-        else:
+        elif abs(self.found[-1]["val_loss"] - self.found[0]["val_loss"]) > PLATEAU:
             self.since += 1
         return self.since >= self.recipe.patience
 
