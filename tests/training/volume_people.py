@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
-SHAPE = (12, 12, 6)
+SHAPE = (12, 12, 4)
 AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
 
 
@@ -15,7 +15,7 @@ def blobs(n_classes, seed, shape=SHAPE):
     rng = np.random.default_rng(seed)
     found = np.zeros((n_classes, *shape))
     for number in range(n_classes):
-        centre = tuple(rng.integers(2, size - 2) for size in shape)
+        centre = tuple(rng.integers(1, size - 1) for size in shape)
         found[(number, *centre)] = 1
         found[number] = gaussian_filter(found[number], 1.2)
         found[number] /= found[number].max()
