@@ -139,6 +139,35 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Volumes:
+    """Networks that read whole volumes (deeplight, cnn3d); 0 stands for the published value."""
+
+    variant: Literal["2d", "3d"] = "2d"
+    kernel: Literal["3x3x3", "3x3x6", "slices"] = "3x3x3"
+    optimizer: Literal["adadelta", "adam"] = "adam"
+    pretrain_epochs: int = 0
+    epochs: int = 0
+    batch_size: int = 0
+    learning_rate: float = 0.0
+    patience: int = 10
+    window: Literal["2d", "3d"] = "3d"
+    explained_trials: int = 20
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """One volume per person, with labels in participants.tsv; on when a column is named."""
+
+    label_column: str | None = None
+    image: str | None = None
+    external: tuple[str, ...] = ()
+    site_column: str | None = None
+    backbones: tuple[str, ...] = ()
+    n_splits: int = 5
+    n_repeats: int = 10
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How held-out trials are scored."""
 
@@ -172,6 +201,8 @@ class Settings:
     network: Network = field(default_factory=Network)
     troi: Troi = field(default_factory=Troi)
     encoding: Encoding = field(default_factory=Encoding)
+    volumes: Volumes = field(default_factory=Volumes)
+    subjects: Subjects = field(default_factory=Subjects)
     evaluation: Evaluation = field(default_factory=Evaluation)
     resources: Resources = field(default_factory=Resources)
     random_seed: int = 20250201

@@ -53,6 +53,7 @@ NAMES: dict[str, OutputName] = {
     "region_mask": _name("func", "mask", label="occipital"),
     "troi_mask": _name("func", "mask", label="TROI"),
     "troi_map": _name("func", "statmap", stat="troi"),
+    "relevance_map": _name("func", "statmap", stat="relevance"),
     "predictions": _name("func", "predictions", ".tsv", desc="decoder"),
     "metrics": _name("func", "metrics", ".tsv", desc="decoder"),
     "learning": _name("func", "learning", ".tsv", desc="decoder"),
@@ -70,6 +71,13 @@ NAMES: dict[str, OutputName] = {
     "group_figure_png": _name("group/figures", "figure", ".png"),
     "pretrained_model": _name("group", "model", ".safetensors", desc="pretrained"),
     "pretrained_learning": _name("group", "learning", ".tsv", desc="pretrained"),
+    "subjects_metrics": _name("group", "metrics", ".tsv", desc="subjects"),
+    "subjects_predictions": _name("group", "predictions", ".tsv", desc="subjects"),
+    "subjects_roc": _name("group", "roc", ".tsv", desc="subjects"),
+    "subjects_embedding": _name("group", "embedding", ".tsv", desc="subjects"),
+    "subjects_map": _name("group", "statmap", stat="occlusion"),
+    "subjects_mean": _name("group", "statmap", stat="mean"),
+    "subjects_model": _name("group", "model", ".safetensors", desc="subjects"),
     "group_metrics": _name("group", "metrics", ".tsv", desc="group"),
 }
 

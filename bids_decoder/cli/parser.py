@@ -134,7 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for add in (
         _add_positionals, _add_queries, _add_trials, _add_performance, _add_subset,
-        _add_workflow, _add_glm, _add_decoding, _add_encoding, _add_pretraining, _add_other,
+        _add_workflow, _add_glm, _add_decoding, _add_encoding, _add_pretraining, _add_subjects,
+        _add_other,
     ):
         add(parser)
     return parser
@@ -595,7 +596,7 @@ def _add_glm(parser: argparse.ArgumentParser) -> None:
     _option(
         group, "--betas", dest="glm.estimator", metavar="NAME",
         type=_registered("glm.estimators:ESTIMATORS"),
-        help="estimator of the response to each trial: ridge, lss, lsa, glmsingle",
+        help="estimator of the response to each trial: ridge, lss, lsa, glmsingle, volume",
     )
     _option(
         group, "--hrf", dest="glm.hrf", type=_hrf, metavar="MODEL",
@@ -619,7 +620,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for decoding")
     _option(
         group, "--decoder", dest="network.decoder", metavar="NAME",
-        type=_registered("training.decoders:DECODERS"), help="the decoder: troi",
+        type=_registered("training.decoders:DECODERS"), help="the decoder: troi, deeplight, cnn3d",
     )
     _option(
         group, "--trunk", dest="network.trunk", choices=_choices(Network, "trunk"),
@@ -678,6 +679,31 @@ def _add_pretraining(parser: argparse.ArgumentParser) -> None:
         group, "--allow-seen", dest="execution.allow_seen", action="store_true",
         help="decode participants or test stimuli that the pretrained model saw; every output "
         "then says so",
+    )
+
+
+def _add_subjects(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Options for one volume per person (--decoder cnn3d)")
+    _option(
+        group, "--subject-label", dest="subjects.label_column", metavar="COLUMN",
+        help="column of participants.tsv with the label of each person; turns this analysis on",
+    )
+    _option(
+        group, "--subject-image", dest="subjects.image", metavar="SUFFIX",
+        help="suffix of the images (default: the first of pet, statmap, T1w that is there)",
+    )
+    _several(
+        group, "--external-label", dest="subjects.external", metavar="LABEL",
+        type=str, help="labels that are in no fit and no fold, and only scored",
+    )
+    _option(
+        group, "--site-column", dest="subjects.site_column", metavar="COLUMN",
+        help="column of participants.tsv with the site, to warn when it tells the label",
+    )
+    _several(
+        group, "--backbone", dest="subjects.backbones", metavar="FOLDER", type=str,
+        help="vision models to compare with, frozen, from local folders; random-resnet50 stands "
+        "in for one without weights",
     )
 
 

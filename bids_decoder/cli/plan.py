@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from bids_decoder import __version__
 from bids_decoder.bids.collect import Dataset, Participant, collect_dataset, select_participants
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials
 from bids_decoder.bids.fingerprint import fingerprint
+from bids_decoder.bids.images import read_header
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.preflight import check_dataset, check_places
@@ -33,6 +34,7 @@ from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import load_card
 from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.work import (
     DecodeWork,
@@ -42,6 +44,9 @@ from bids_decoder.workflows.work import (
     TargetSpec,
     Work,
 )
+
+if TYPE_CHECKING:
+    from bids_decoder.cli.plan_subjects import SubjectPlan
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Plan:
         }
 
 
-def make_plan(settings: Settings, work_dir: Path) -> Plan:
+def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
     """Look at everything and decide everything, before anything is computed.
 
     Parameters
@@ -114,13 +119,18 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
 
     Returns
     -------
-    Plan
+    Plan or SubjectPlan
+        The latter when ``subjects.label_column`` asks for one volume per person.
 
     Raises
     ------
     FindingsError
         With all problems at once.
     """
+    if settings.subjects.label_column is not None:
+        from bids_decoder.cli.plan_subjects import make_subject_plan
+
+        return make_subject_plan(settings, work_dir)
     places = check_places(settings)
     dataset = collect_dataset(settings)
     build = build_dataset_trials(dataset, settings)
@@ -184,6 +194,7 @@ class _Planner:
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
         self._check_targets()
+        self._check_decoder()
         self._check_people()
 
     @property
@@ -248,6 +259,28 @@ class _Planner:
                 f"--region {region}", "is neither brain nor occipital, nor a file",
                 "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
             ))
+
+    def _check_decoder(self) -> None:
+        """Find data that the decoder cannot read and targets that it cannot predict."""
+        name = self.settings.network.decoder
+        entry = DECODERS[name]
+        if not set(self.settings.execution.stage) & {"pretrain", "decode"}:
+            return
+        if self.targets.kind not in entry.kinds:
+            self.findings.append(Finding(
+                f"--decoder {name}", f"cannot decode {self.targets.kind}",
+                f"decode something else: --target {' or '.join(entry.kinds)}", ExitCode.USAGE,
+            ))
+        if entry.needs != "volumes":
+            return
+        for participant in self.involved:
+            shape = read_header(participant.runs[0].image_file).shape[:3]
+            if sum(size > 1 for size in shape) < 2:
+                self.findings.append(Finding(
+                    f"sub-{participant.label}: image grid {shape}",
+                    f"its voxels have no places in a volume, which --decoder {name} reads",
+                    "use --decoder troi", participant=participant.label,
+                ))
 
     def _check_people(self) -> None:
         wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
@@ -349,7 +382,8 @@ class _Planner:
 
     def _fit_settings(self) -> dict[str, Any]:
         return {
-            "network": asdict(self.settings.network), "normalise": self.settings.glm.normalise,
+            "network": asdict(self.settings.network), "volumes": asdict(self.settings.volumes),
+            "normalise": self.settings.glm.normalise,
             "seed": self.settings.random_seed, "device": self.device.split(":")[0],
         }
 
@@ -470,7 +504,8 @@ class _Planner:
             return
         there = {"decoder": card.get("decoder"), "target": card["targets"].get("kind")}
         here = {"decoder": self.settings.network.decoder, "target": self.targets.kind}
-        if self.targets.kind == "category":
+        transfers = DECODERS[self.settings.network.decoder].transfers
+        if self.targets.kind == "category" and not transfers:
             there["labels"] = ", ".join(card["targets"].get("labels", []))
             here["labels"] = ", ".join(self.targets.ids)
         other = [name for name in here if here[name] != there[name]]
@@ -506,7 +541,7 @@ def pretrained_path(output_dir: Path, without: str | None) -> Path:
     return derivative_path(output_dir, "pretrained_model", label=label)
 
 
-def write_plan(plan: Plan) -> None:
+def write_plan(plan: Plan | SubjectPlan) -> None:
     """Write ``plan.json`` and the planned trial tables that the nodes read."""
     path = plan.work.output_dir / "plan.json"
     content = plan.to_dict()

@@ -9,12 +9,14 @@ from bids_decoder.glm.base import EstimatorOptions, SingleTrialEstimator
 from bids_decoder.glm.glmsingle import GlmSingle
 from bids_decoder.glm.least_squares import LeastSquaresAll, LeastSquaresSeparate
 from bids_decoder.glm.likelihood_ridge import LikelihoodRidge
+from bids_decoder.glm.single_volume import SingleVolume
 
 ESTIMATORS: dict[str, Callable[[EstimatorOptions], SingleTrialEstimator]] = {
     "ridge": LikelihoodRidge,
     "lss": LeastSquaresSeparate,
     "lsa": LeastSquaresAll,
     "glmsingle": GlmSingle,
+    "volume": SingleVolume,
 }
 
 

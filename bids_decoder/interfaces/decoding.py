@@ -18,12 +18,13 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.bids.writer import save_table
-from bids_decoder.config import Evaluation, Network, Troi
+from bids_decoder.config import Evaluation, Network, Troi, Volumes
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.baselines import baseline_names, run_baselines
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.decoding_outputs import DecodingOutputs
 from bids_decoder.interfaces.progress import log_progress
+from bids_decoder.interfaces.relevance import join_relevance, read_relevance, save_relevance
 from bids_decoder.interfaces.responses import collect_responses, load_person
 from bids_decoder.interfaces.scoring import Predicted, read_heldout, save_heldout, score_heldout
 from bids_decoder.models.store import Model, load_model, save_model
@@ -111,6 +112,7 @@ class _FitInputSpec(BaseInterfaceInputSpec):
     targets_file = File(exists=True, mandatory=True)
     network = traits.Dict(mandatory=True, desc="fields of config.Network")
     troi = traits.Dict(mandatory=True, desc="fields of config.Troi")
+    volumes = traits.Dict(mandatory=True, desc="fields of config.Volumes")
     normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
     seed = traits.Int(mandatory=True)
     device = traits.Str("cpu", usedefault=True)
@@ -129,7 +131,7 @@ class _Fit(SimpleInterface):
         torch.set_num_threads(self.inputs.n_threads)
         return FitContext(
             Network(**self.inputs.network), Troi(**self.inputs.troi), self.inputs.seed,
-            self.inputs.device, **extra,
+            self.inputs.device, Volumes(**self.inputs.volumes), **extra,
         )
 
     def _decoder(self) -> Any:
@@ -231,8 +233,11 @@ class _Personal(_Fit):
     def _pretrained(self, targets: Targets) -> Model | None:
         if not self.inputs.pretrained_file:
             return None
+        from bids_decoder.training.decoders import DECODERS
+
         model = load_model(Path(self.inputs.pretrained_file))
-        check_same_targets(model, targets)
+        if not DECODERS[self.inputs.decoder].transfers:
+            check_same_targets(model, targets)
         return model
 
 
@@ -306,6 +311,7 @@ class _PredictInputSpec(_AdaptInputSpec):
 
 class _PredictOutputSpec(TraitedSpec):
     heldout_file = File(exists=True, desc="predictions of decoder and baselines")
+    relevance_file = File(exists=True, desc="maps of held-out trials; empty without such maps")
 
 
 class PredictHeldOut(_Personal):
@@ -329,6 +335,10 @@ class PredictHeldOut(_Personal):
             results |= _baselines(train, test, targets, mask, inputs.seed)
         path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results)
         self._results["heldout_file"] = str(path)
+        relevance = decoder.relevance(model, test, self._context())
+        self._results["relevance_file"] = str(
+            save_relevance(Path(runtime.cwd) / "relevance.npz", relevance)
+        )
         return runtime
 
 
@@ -389,6 +399,7 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     model_file = File(exists=True, mandatory=True, desc="fitted on all training trials")
     fold_selections = traits.List(File(exists=True), desc="of the folds of cross-validation")
     fold_models = traits.List(File(exists=True), desc="of the folds of cross-validation")
+    relevance_files = traits.List(File(exists=True), desc="of all folds that predicted")
     metrics_file = File(exists=True, mandatory=True)
     predictions_file = File(exists=True, mandatory=True)
     card = traits.Dict(desc="what the model card says beside what the decoder knows")
@@ -421,6 +432,9 @@ class WriteDecoding(SimpleInterface):
         histories = [load_model(Path(f)).card["history"] for f in inputs.fold_models or []]
         outputs.write_model()
         outputs.write_maps(folds)
+        outputs.write_relevance(
+            join_relevance([read_relevance(f) for f in inputs.relevance_files or []])
+        )
         outputs.write_learning(folds, histories)
         outputs.write_tables(Path(inputs.metrics_file), Path(inputs.predictions_file))
         self._results["out_files"] = [str(path) for path in outputs.written]

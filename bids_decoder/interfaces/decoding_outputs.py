@@ -15,6 +15,7 @@ from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 from bids_decoder.interfaces.responses import MASK
 from bids_decoder.models.store import Model, save_model
+from bids_decoder.training.decoders import Relevance
 from bids_decoder.training.selectors import Selection
 from bids_decoder.trials import VoxelGrid
 
@@ -89,8 +90,7 @@ class DecodingOutputs:
 
     def write_maps(self, folds: list[Selection]) -> None:
         """Write the mask, the map behind it, and the maps that explain the decoder."""
-        image = nib.load(self.folder / MASK)
-        grid = VoxelGrid(np.asarray(image.dataobj) > 0, image.affine)
+        grid = self._grid()
         shared = {"SkullStripped": True, "TrainingTrialsOnly": True, **self._space()}
         notes = {**self.selection.notes, "n_voxels": int(self.selection.mask.sum()),
                  "n_candidates": grid.n_voxels, "voxel_mm3": round(grid.voxel_volume, 4)}
@@ -106,6 +106,23 @@ class DecodingOutputs:
                     {"Description": "Score behind the mask; higher is kept longer.", **shared})
         for stat, values in self.maps.items():
             self._map(grid, values, stat, "Norm of each voxel's weights in the decoder.", shared)
+
+    def write_relevance(self, relevance: Relevance | None) -> None:
+        """Write the maps of the decisions on held-out trials, one per label."""
+        if relevance is None:
+            return
+        grid = self._grid()
+        names = unique_names(list(relevance.maps))
+        for label, values in relevance.maps.items():
+            self._image("relevance_map", grid.to_volume(values), grid, {
+                "Description": f"Where decisions for {label} came from", "Label": label,
+                "n_trials": relevance.counts[label], **relevance.notes, "SkullStripped": True,
+                "TrainingTrialsOnly": False, **self._space(),
+            }, contrast=names[label])
+
+    def _grid(self) -> VoxelGrid:
+        image = nib.load(self.folder / MASK)
+        return VoxelGrid(np.asarray(image.dataobj) > 0, image.affine)
 
     def _map(
         self, grid: VoxelGrid, values: np.ndarray, stat: str, text: str, shared: dict[str, Any]
@@ -148,6 +165,22 @@ class DecodingOutputs:
         described = {name: {"Description": text} for name, text in columns.items()}
         save_table(path, table, {**described, **self._marks()})
         self._add(path)
+
+
+def unique_names(labels: list[str]) -> dict[str, str]:
+    """Give each label a name of letters and digits that no other has.
+
+    Examples
+    --------
+    >>> unique_names(["face", "left hand", "left-hand"])
+    {'face': 'face', 'left hand': 'lefthand', 'left-hand': 'lefthand2'}
+    """
+    names: dict[str, str] = {}
+    for label in labels:
+        plain = "".join(c for c in label if c.isascii() and c.isalnum()) or "label"
+        number = sum(name.rstrip("0123456789") == plain for name in names.values())
+        names[label] = plain if plain not in names.values() else f"{plain}{number + 1}"
+    return names
 
 
 def _rows(stage: str, fold: int | None, history: list[dict[str, float]]) -> list[dict[str, Any]]:

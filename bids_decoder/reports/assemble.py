@@ -29,6 +29,7 @@ from bids_decoder.reports.sections_data import (
 from bids_decoder.reports.sections_decoding import (
     decoding_section,
     learning_section,
+    relevance_section,
     summary_section,
     troi_section,
 )
@@ -41,6 +42,7 @@ from bids_decoder.reports.sections_run import (
     report_path,
     timings_section,
 )
+from bids_decoder.reports.subjects import has_subjects, subject_sections
 
 
 def build_participant_report(
@@ -74,6 +76,7 @@ def build_participant_report(
             f"{results.folder} does not exist",
             "run the participant level for this participant first",
         )
+    relevance = relevance_section(results)
     sections = [
         summary_section(results),
         inputs_section(results),
@@ -83,6 +86,7 @@ def build_participant_report(
         learning_section(results),
         decoding_section(results, stimuli_dir),
         *encoding_section(results),
+        *([] if relevance is None else [relevance]),
         split_section(results),
         decisions_section(results),
         methods_section(results, [participant]),
@@ -110,11 +114,15 @@ def build_group_report(output_dir: Path) -> Path:
         ``OUT/group.html``; figures also lie in ``OUT/group/figures``.
     """
     results = Results(output_dir)
+    if has_subjects(results):
+        about = subject_sections(results)
+    else:
+        about = [
+            group_summary(results), pretraining_section(results), group_learning(results),
+            people_section(results),
+        ]
     sections = [
-        group_summary(results),
-        pretraining_section(results),
-        group_learning(results),
-        people_section(results),
+        *about,
         *group_encoding(results),
         decisions_section(results),
         methods_section(results, participants(output_dir)),

@@ -28,7 +28,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Single-trial responses",
         (
-            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-model"),
+            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-volume", "glm-model"),
             *("normalise", "quality", "contrasts"),
         ),
     ),
@@ -37,6 +37,8 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             *("split-stimuli", "split-runs", "split-heldout-runs"),
             *("targets-image", "targets-features", "targets-category"),
+            *("decoder-deeplight-2d", "decoder-deeplight-3d", "decoder-cnn3d", "transfer"),
+            "decoder-subjects",
             *("pretraining", "pretraining-contrastive", "pretraining-prototypes", "scratch"),
             *("select-graded", "select-troi", "select-encoding", "select-soft", "select-random"),
             *("select-all", "select-paper", "select-paper-guarded", "select-group-lasso"),
@@ -66,6 +68,8 @@ _ACCENTS = {
     "{\\~n}": "ñ",
     '{\\"a}': "ä",
     '{\\"o}': "ö",
+    '{\\"u}': "ü",
+    "{\\'i}": "í",
     '{\\"e}': "ë",
     "{\\^o}": "ô",
     "{\\u{a}}": "ă",

@@ -53,6 +53,7 @@ def collect_facts(output_dir: Path, labels: Iterable[str] | None = None) -> dict
     for results in people:
         _merge(steps, _preprocessing(results) | _responses(results) | _decoding(results))
         _merge(steps, _encoding(results))
+    steps |= _subjects(dataset)
     if any(results.files("trials") for results in people):
         steps |= _split(dataset)
     return {"steps": steps}
@@ -158,6 +159,11 @@ def _decoding(results: Results) -> Steps:
         return {}
     steps: Steps = {"scratch": {}}
     seen = seen_participants(card)
+    if "volumes" in card:
+        variant = f"-{card['volumes']['variant']}" if card["decoder"] == "deeplight" else ""
+        steps = {"transfer": {"n_participants": len(seen)}} if seen else steps
+        name = f"decoder-{card['decoder']}{variant}"
+        return {name: {}} | steps | _evaluation(results, card)
     if seen:
         loss = "prototypes" if card.get("target_kind") == "category" else "contrastive"
         steps = {"pretraining": {"n_participants": len(seen)}, f"pretraining-{loss}": {}}
@@ -184,6 +190,17 @@ def _encoding(results: Results) -> Steps:
     if card["beside"]:
         steps["encoding-comparisons"] = {}
     return steps
+
+
+def _subjects(dataset: Results) -> Steps:
+    card = dataset.card("subjects_metrics")
+    table = dataset.table("subjects_metrics")
+    if not card or table is None:
+        return {}
+    return {"decoder-subjects": {
+        "n_people": int(table["n"].iloc[0]), "n_repeats": card["n_repeats"],
+        "n_splits": card["n_splits"],
+    }}
 
 
 def _selection(results: Results) -> Steps:

@@ -99,6 +99,21 @@ def encoder_pictures(results: Results) -> list[Picture]:
     return pictures
 
 
+def relevance_pictures(results: Results, percentile: float = 95.0) -> list[Picture]:
+    """Draw the relevance map of each label, the strongest voxels only, as published."""
+    pictures = []
+    for number, path in enumerate(results.files("relevance_map"), start=1):
+        data = np.asanyarray(load(path).dataobj, dtype=np.float32)
+        inside = np.abs(data[data != 0])
+        threshold = float(np.percentile(inside, percentile)) if inside.size else 0.0
+        pictures += _map_picture(
+            path, results, f"relevance{number}",
+            f"{describe(path)}; the {100 - percentile:.0f} % of voxels with the largest values",
+            signed=True, threshold=threshold,
+        )
+    return pictures
+
+
 def describe(path: Path) -> str:
     """Give the description in the sidecar of a map, else the value of ``stat-``."""
     sidecar = sidecar_path(path)

@@ -21,7 +21,7 @@ from bids_decoder.reports.figures_decoding import (
     find_image,
     pick_examples,
 )
-from bids_decoder.reports.figures_maps import troi_pictures, why_no_map
+from bids_decoder.reports.figures_maps import relevance_pictures, troi_pictures, why_no_map
 from bids_decoder.reports.results import Results
 from bids_decoder.reports.scores import (
     DIRECTIONS,
@@ -153,6 +153,11 @@ def troi_section(results: Results) -> Section:
         sidecar = sidecar_path(path)
         if sidecar.exists():
             card = read_json(sidecar)
+            if card.get("selector") == "whole brain":
+                return Section("troi", "TROI", [Text(
+                    f"The decoder reads all {card['n_voxels']:,} voxels of the brain; no region is "
+                    "selected. Where its decisions come from is shown under Relevance."
+                )])
             blocks.append(_card_table(card, "How the voxels were chosen"))
             if card.get("TrainingTrialsOnly"):
                 blocks.append(Text("No test trial took part in choosing them.", "good"))
@@ -161,6 +166,38 @@ def troi_section(results: Results) -> Section:
     if not any(p.name.startswith("troimask") for p in pictures):
         blocks.append(absent("The mask", why_no_map(results)))
     return Section("troi", "TROI", blocks)
+
+
+_CHECKS = {
+    "relevance_per_logit": "Relevance that arrived at the voxels, as a share of the logit it "
+                           "started from; the rest stayed with biases.",
+    "likeness_randomised_output": "Rank correlation with the maps of the same network with a "
+                                  "random output layer.",
+    "likeness_randomised_all": "Rank correlation with the maps of a random network. Maps that "
+                               "show the anatomy and not the decision stay alike (near 1).",
+}
+
+
+def relevance_section(results: Results) -> Section | None:
+    """Where decisions on held-out trials came from; None for decoders without such maps."""
+    cards = [read_json(sidecar_path(path)) for path in results.files("relevance_map")]
+    if not cards:
+        return None
+    known = [name for name in cards[0] if name not in (*_UNSHOWN, *_CHECKS, "Description")]
+    shared = {name: cards[0][name] for name in known
+              if all(card.get(name) == cards[0][name] for card in cards)}
+    blocks: list[Block] = [_card_table(shared, "How the maps were made")]
+    blocks.append(Table(
+        ["check", "value"],
+        [[text, _plain(cards[0][name])] for name, text in _CHECKS.items() if name in cards[0]],
+        "Sanity checks of the maps", frozenset({"value"}),
+    ))
+    blocks += [Figure(p) for p in relevance_pictures(results)]
+    blocks.append(Text(
+        "The maps explain what the network did with held-out trials. They are no test: a voxel "
+        "without relevance may carry information all the same."
+    ))
+    return Section("relevance", "Relevance", blocks)
 
 
 def _card_table(card: dict[str, Any], caption: str) -> Table:

@@ -10,23 +10,55 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bids_decoder.config import Network, Troi
+from bids_decoder.config import Network, Troi, Volumes
 from bids_decoder.errors import UsageError
 from bids_decoder.models.store import Model
-from bids_decoder.training.loop import Progress
-from bids_decoder.training.selectors import Selection
 from bids_decoder.trials import Person, Targets
 
-DECODERS: dict[str, str] = {
-    "troi": "bids_decoder.training.troi:TroiDecoder",
+if TYPE_CHECKING:
+    from bids_decoder.training.loop import Progress
+    from bids_decoder.training.selectors import Selection
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the plan must know of a decoder before it is imported.
+
+    Parameters
+    ----------
+    path : str
+        Module and class.
+    needs : {"betas", "volumes"}
+        ``volumes``: the responses must have places in a volume, not only an order.
+    kinds : tuple of str
+        Kinds of target (``Targets.kind``) that it can decode.
+    transfers : bool
+        Whether a pretrained model serves other targets than it was pretrained for.
+    """
+
+    path: str
+    needs: Literal["betas", "volumes"] = "betas"
+    kinds: tuple[str, ...] = ("category", "features", "image")
+    transfers: bool = False
+
+
+DECODERS: dict[str, Entry] = {
+    "troi": Entry("bids_decoder.training.troi:TroiDecoder"),
+    "deeplight": Entry(
+        "bids_decoder.training.deeplight:DeepLightDecoder", "volumes", ("category",), True
+    ),
+    "cnn3d": Entry(
+        "bids_decoder.training.cnn3d:ShallowDecoder", "volumes", ("category",), True
+    ),
 }
-"""Name on the command line (``--decoder``) -> module and class."""
+"""Name on the command line (``--decoder``) -> where it is and what it needs."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +72,7 @@ class FitContext:
     seed : int
     device : str
         ``cpu``, ``cuda`` or ``cuda:N``.
+    volumes : Volumes
     checkpoint : Path or None
         Where a long training may keep its state.
     progress : callable or None
@@ -50,16 +83,34 @@ class FitContext:
     troi: Troi
     seed: int
     device: str
+    volumes: Volumes = field(default_factory=Volumes)
     checkpoint: Path | None = None
     progress: Progress | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Relevance:
+    """Where in the brain the decisions on held-out trials came from.
+
+    Parameters
+    ----------
+    maps : dict of str to ndarray, shape (n_voxels,)
+        Mean map of each label that was decoded.
+    counts : dict of str to int
+        Trials behind each map.
+    notes : dict
+        JSON-able: the method and the outcome of its sanity checks.
+    """
+
+    maps: dict[str, np.ndarray]
+    counts: dict[str, int]
+    notes: dict[str, Any]
 
 
 class Decoder(ABC):
     """From single-trial responses to predictions in the target space."""
 
     name: str
-    needs: str = "betas"
-    """What the decoder reads of a person: single-trial ``betas`` on a voxel grid."""
 
     @abstractmethod
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
@@ -107,6 +158,19 @@ class Decoder(ABC):
     def explain(self, model: Model) -> dict[str, np.ndarray]:
         """Give maps of what the decoder uses, each (n_voxels,), by the value of ``stat-``."""
 
+    def relevance(self, model: Model, person: Person, context: FitContext) -> Relevance | None:
+        """Explain decisions on held-out trials; None for decoders that have no such maps.
+
+        Parameters
+        ----------
+        model : Model
+            From :meth:`adapt`.
+        person : Person
+            Held-out trials. Their labels are not looked at.
+        context : FitContext
+        """
+        return None
+
 
 def load_decoder(name: str) -> Decoder:
     """Import and make the decoder called *name*.
@@ -120,5 +184,5 @@ def load_decoder(name: str) -> Decoder:
         raise UsageError(
             f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
         )
-    module, _, attribute = DECODERS[name].partition(":")
+    module, _, attribute = DECODERS[name].path.partition(":")
     return getattr(import_module(module), attribute)()

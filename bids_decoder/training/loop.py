@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,20 +34,32 @@ class Schedule:
     weight_decay : float
     warmup : float
         Share of the steps in which the rate rises.
+    optimizer : {"adamw", "adam", "adadelta"}
+    constant : bool
+        Keep the rate as it is, instead of the one cycle.
     """
 
     n_epochs: int
     learning_rate: float
     weight_decay: float = 1e-2
     warmup: float = 0.1
+    optimizer: Literal["adamw", "adam", "adadelta"] = "adamw"
+    constant: bool = False
 
     def rate(self, step: int, n_steps: int) -> float:
         """Give the learning rate of a step: cosine up from 1/25, cosine down to 1/25000."""
+        if self.constant:
+            return self.learning_rate
         rise = max(1, round(self.warmup * n_steps))
         low, end = self.learning_rate / 25, self.learning_rate / 25000
         if step < rise:
             return _cosine(low, self.learning_rate, step / rise)
         return _cosine(self.learning_rate, end, (step - rise) / max(1, n_steps - rise))
+
+
+_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "adadelta": torch.optim.Adadelta,
+}
 
 
 def _cosine(start: float, end: float, share: float) -> float:
@@ -143,7 +156,7 @@ def train(
     if schedule.n_epochs == 0:
         return History()
     groups = groups or [ParameterGroup(tuple(module.parameters()))]
-    optimizer = torch.optim.AdamW([
+    optimizer = _OPTIMIZERS[schedule.optimizer]([
         {
             "params": list(group.parameters), "factor": group.rate_factor,
             "weight_decay": schedule.weight_decay * group.decays,

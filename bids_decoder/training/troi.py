@@ -29,6 +29,7 @@ from bids_decoder.training.pretrain import (
     collect_latents,
     pretrain_trunk,
 )
+from bids_decoder.training.seen import SeenPeople
 from bids_decoder.training.selectors import (
     Selection,
     SelectionTask,
@@ -56,7 +57,7 @@ class TroiDecoder(Decoder):
 
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
         """Learn target space and trunk from the source people; see :class:`Decoder`."""
-        seen = _Seen()
+        seen = SeenPeople()
         rows = [person.target_rows for person in seen.watch(people)]
         weighting = voxel_weighting(context.network.source_voxels)
         whitening = choose_whitening(people, targets, rows, weighting, context.network)
@@ -128,26 +129,6 @@ class TroiDecoder(Decoder):
     def explain(self, model: Model) -> dict[str, np.ndarray]:
         """Give the norm of each voxel's row of the input layer; see :class:`Decoder`."""
         return {"weight": np.linalg.norm(model.part("input")["weight"], axis=1)}
-
-
-class _Seen:
-    """Collects who and what went into pretraining while the people pass by."""
-
-    def __init__(self) -> None:
-        self.labels: list[str] = []
-        self.n_trials: dict[str, int] = {}
-        self.rows: set[int] = set()
-
-    def watch(self, people: Iterable[Person]) -> Iterable[Person]:
-        for person in people:
-            assert_no_test(person.trials, np.arange(len(person.trials)))
-            self.labels.append(person.label)
-            self.n_trials[person.label] = len(person.trials)
-            self.rows |= set(person.target_rows.tolist())
-            yield person
-
-    def stimuli(self, targets: Targets) -> list[str]:
-        return [targets.ids[row] for row in sorted(self.rows)]
 
 
 def voxel_weighting(name: str) -> VoxelWeighting:

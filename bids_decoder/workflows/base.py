@@ -26,6 +26,7 @@ from bids_decoder.workflows.decode import (
 from bids_decoder.workflows.encode import init_encode_wf, pictures_node
 from bids_decoder.workflows.glm import init_glm_wf, start_time
 from bids_decoder.workflows.region import occipital_node
+from bids_decoder.workflows.subjects import init_subjects_wf
 from bids_decoder.workflows.work import PersonWork, Work, run_path
 
 _MASK_GB = 0.5
@@ -44,7 +45,10 @@ def init_bids_decoder_wf(work: Work) -> Workflow:
         Stages that are done are not in it; their outputs are read from the derivatives.
     """
     version = "".join(c if c.isalnum() else "_" for c in __version__)
-    workflow = Workflow(f"bids_decoder_{version}_wf", base_dir=str(work.work_dir))
+    name = f"bids_decoder_{version}_wf"
+    if work.subjects is not None:
+        return init_subjects_wf(work, name)
+    workflow = Workflow(name, base_dir=str(work.work_dir))
     prepared: dict[str, tuple[Node | Workflow, str]] = {}
     for person in work.people:
         if person.preprocess is not None or person.betas is not None:

@@ -85,7 +85,8 @@ def _fit_inputs(work: Work, key: StageKey, seed: int) -> dict[str, Any]:
     settings = work.settings
     return {
         "key": key.key, "decoder": settings.network.decoder, "network": asdict(settings.network),
-        "troi": asdict(settings.troi), "normalise": settings.glm.normalise, "seed": seed,
+        "troi": asdict(settings.troi), "volumes": asdict(settings.volumes),
+        "normalise": settings.glm.normalise, "seed": seed,
         "device": work.device, "use_gpu": work.device != "cpu",
         "n_threads": max(1, settings.resources.omp_nthreads),
     }
@@ -171,6 +172,8 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
     mark = mark_node(work, decode.key, "mark_decode")
     _gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
             score, "heldout_files")
+    _gather(workflow, [nodes["predict"] for nodes in folds or [final]], "relevance_file",
+            write, "relevance_files")
     if folds:
         _gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
                 write, "fold_selections")

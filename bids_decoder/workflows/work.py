@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.config import Settings
@@ -137,6 +139,24 @@ class PretrainWork:
     card: dict[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class SubjectsWork:
+    """The analysis of one volume per person.
+
+    Parameters
+    ----------
+    key : StageKey
+    table : DataFrame
+        See :class:`bids_decoder.bids.subjects.SubjectImages`.
+    card : dict
+        Added to sidecars and the model card.
+    """
+
+    key: StageKey
+    table: pd.DataFrame
+    card: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Work:
     """Everything one call has to do.
@@ -151,6 +171,8 @@ class Work:
     people : sequence of PersonWork
         Everybody whose responses are needed, with or without something to prepare.
     pretrains : sequence of PretrainWork
+    subjects : SubjectsWork or None
+        Takes the place of all else.
     """
 
     settings: Settings
@@ -160,6 +182,7 @@ class Work:
     targets: TargetSpec
     people: Sequence[PersonWork]
     pretrains: Sequence[PretrainWork] = ()
+    subjects: SubjectsWork | None = None
 
 
 def run_path(output_dir: Path, key: str, run: BoldRun) -> Path:

@@ -4,6 +4,7 @@ import pytest
 
 from bids_decoder.glm.estimators import ESTIMATORS
 from bids_decoder.reports.boilerplate import STEPS, sources
+from bids_decoder.training.decoders import DECODERS
 from bids_decoder.training.encoders import ENCODERS
 from bids_decoder.training.selectors import SELECTORS
 
@@ -28,3 +29,8 @@ def test_every_estimator_has_a_text(name):
 @pytest.mark.parametrize("step", sorted(KNOWN))
 def test_every_step_has_a_file(step):
     assert (sources() / f"{step}.md").read_text(encoding="utf-8").strip()
+
+
+@pytest.mark.parametrize("name", [n for n in DECODERS if n != "troi"])
+def test_every_decoder_on_volumes_has_a_text(name):
+    assert any(step.startswith(f"decoder-{name}") for step in KNOWN)

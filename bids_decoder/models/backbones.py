@@ -1,0 +1,108 @@
+"""Networks trained on photographs, frozen, that look at the slices of a volume as one picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bids_decoder.errors import MissingInputError
+
+RANDOM = "random-resnet50"
+"""A ResNet-50 with random weights, where no weights are at hand: a stand-in, never a rival."""
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def mosaic(volumes: np.ndarray) -> np.ndarray:
+    """Lay the slices of volumes side by side, ten in a row.
+
+    Parameters
+    ----------
+    volumes : ndarray, shape (n, i, j, k)
+
+    Returns
+    -------
+    ndarray, shape (n, n_rows * i, n_columns * j)
+        60 slices of 95 x 79 give the published 570 x 790; empty places are 0.
+    """
+    n, height, width, n_slices = volumes.shape
+    n_columns = min(10, n_slices)
+    n_rows = math.ceil(n_slices / n_columns)
+    picture = np.zeros((n, n_rows * height, n_columns * width), dtype=np.float32)
+    for number in range(n_slices):
+        row, column = divmod(number, n_columns)
+        place = (slice(None), slice(row * height, (row + 1) * height),
+                 slice(column * width, (column + 1) * width))
+        picture[place] = volumes[..., number]
+    return picture
+
+
+def load_backbone(name: str, seed: int) -> torch.nn.Module:
+    """Load a vision model of transformers from a local folder, or make :data:`RANDOM`.
+
+    Parameters
+    ----------
+    name : str
+        Folder with ``config.json`` and ``model.safetensors``, or :data:`RANDOM`.
+    seed : int
+        Start of the random weights.
+
+    Raises
+    ------
+    MissingInputError
+        When transformers is not installed or the folder holds no model.
+    """
+    try:
+        from transformers import AutoModel, ResNetConfig, ResNetModel
+    except ImportError as error:
+        raise MissingInputError(
+            f"--backbone {name}", f"needs the package transformers: {error}",
+            "install bids_decoder[clip], or leave the option out",
+        ) from error
+    if name == RANDOM:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return ResNetModel(ResNetConfig()).eval()
+    try:
+        return AutoModel.from_pretrained(
+            Path(name), local_files_only=True, use_safetensors=True
+        ).eval()
+    except (OSError, ValueError) as error:
+        raise MissingInputError(
+            f"--backbone {name}", f"holds no vision model: {error}",
+            "give a folder with config.json and model.safetensors",
+        ) from error
+
+
+@torch.no_grad()
+def backbone_features(model: Any, volumes: np.ndarray, device: str) -> np.ndarray:
+    """Give the pooled features of each volume's mosaic, (n, n_features).
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        From :func:`load_backbone`.
+    volumes : ndarray, shape (n, i, j, k)
+        Grey values 0 … 1, repeated over three colours and normalised as ImageNet is.
+    device : str
+    """
+    model = model.to(device)
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (_MEAN, _STD))
+    found = []
+    for volume in volumes:
+        grey = torch.from_numpy(mosaic(volume[None])).to(device)[:, None].expand(-1, 3, -1, -1)
+        output = model(pixel_values=(grey - mean) / std)
+        found.append(_pooled(output).flatten().cpu().numpy())
+    return np.stack(found)
+
+
+def _pooled(output: Any) -> Tensor:
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is not None:
+        return pooled
+    return output.last_hidden_state.mean(dim=1)

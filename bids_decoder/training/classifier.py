@@ -1,0 +1,200 @@
+"""Training of networks that name the class of a volume, with early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bids_decoder.seeds import derive_seed
+from bids_decoder.training.loop import Progress, Schedule, make_fabric, shuffled_batches, train
+
+MIN_DELTA = 1e-4
+"""Improvement on the validation trials that counts."""
+
+PLATEAU = 0.02
+"""Until the validation loss has moved by this, the network has not begun to learn.
+
+Deep networks stay where they start for some epochs; patience must not end training there.
+"""
+
+MIN_STEPS = 20
+"""Steps of an epoch: small data pass more than once, so that an epoch means something."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Volumes and their classes.
+
+    Parameters
+    ----------
+    volumes : ndarray of float32, shape (n, i, j, k)
+        May be memory-mapped.
+    classes : ndarray of int, shape (n,)
+    """
+
+    volumes: np.ndarray
+    classes: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> Labelled:
+        """Give some of them."""
+        return Labelled(self.volumes[rows], self.classes[rows])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    batch_size : int
+    patience : int
+        Epochs without an improvement on the validation trials after which training ends;
+        epochs before the network begins to learn do not count.
+    monitor : {"val_loss", "val_score"}
+        What must improve. The loss of few trials soon grows by overconfidence alone; the mean
+        probability of the right class does not.
+    """
+
+    schedule: Schedule
+    batch_size: int
+    patience: int = 10
+    monitor: Literal["val_loss", "val_score"] = "val_loss"
+
+
+def fit_classifier(
+    network: nn.Module,
+    data: Labelled,
+    validation: Labelled | None,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, float]]:
+    """Train *network* in place with cross-entropy.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Maps volumes (n, i, j, k) to logits.
+    data : Labelled
+        Training trials.
+    validation : Labelled or None
+        Training trials set aside; the network keeps the weights of the epoch that was best on
+        them. None trains for all epochs.
+    recipe : Recipe
+    seed : int
+    device : str
+    checkpoint : Path or None
+        As for :func:`bids_decoder.training.loop.train`; used only without validation.
+    progress : callable or None
+
+    Returns
+    -------
+    list of dict
+        One per epoch: ``epoch``, ``loss`` and, with validation, ``val_loss`` and ``val_score``
+        (mean probability of the right class).
+    """
+    fabric = make_fabric(device)
+    network.to(fabric.device)
+    classes = torch.from_numpy(np.asarray(data.classes, dtype=np.int64))
+    watch = None if validation is None else _Watch(network, validation, recipe)
+
+    def loss_of(rows: np.ndarray, _epoch: int) -> Tensor:
+        volumes = torch.from_numpy(np.ascontiguousarray(data.volumes[np.sort(rows)]))
+        logits = network(volumes.to(fabric.device))
+        return nn.functional.cross_entropy(logits, classes[np.sort(rows)].to(fabric.device))
+
+    def batches(rng: np.random.Generator) -> Iterable[np.ndarray]:
+        n_trials = len(data.classes)
+        n_passes = -(-MIN_STEPS * recipe.batch_size // n_trials)
+        return chain.from_iterable(
+            shuffled_batches(n_trials, recipe.batch_size, rng) for _ in range(n_passes)
+        )
+
+    history = train(
+        network, loss_of, batches, recipe.schedule, seed=derive_seed(seed, "classifier"),
+        fabric=fabric, checkpoint=checkpoint if watch is None else None,
+        after_epoch=None if watch is None else watch.after_epoch, progress=progress,
+    )
+    network.cpu().eval()
+    rows = [{"epoch": number, "loss": loss} for number, loss in enumerate(history.loss, start=1)]
+    if watch is None:
+        return rows
+    watch.restore()
+    return [{**row, **found} for row, found in zip(rows, watch.found, strict=True)]
+
+
+class _Watch:
+    """Scores validation trials after each epoch and keeps the best weights."""
+
+    def __init__(self, network: nn.Module, validation: Labelled, recipe: Recipe) -> None:
+        self.network, self.validation, self.recipe = network, validation, recipe
+        self.found: list[dict[str, float]] = []
+        self.best = np.inf
+        self.since = 0
+        self.state: dict[str, Tensor] = {}
+
+    def after_epoch(self, _epoch: int, _optimizer: torch.optim.Optimizer) -> bool:
+        log_chances = log_probabilities(self.network, self.validation.volumes)
+        right = log_chances[np.arange(len(log_chances)), self.validation.classes]
+        self.found.append(
+            {"val_loss": float(-right.mean()), "val_score": float(np.exp(right).mean())}
+        )
+        sign = 1 if self.recipe.monitor == "val_loss" else -1
+        value = sign * self.found[-1][self.recipe.monitor]
+        if value < self.best - MIN_DELTA:
+            self.best, self.since = value, 0
+            self.state = {k: v.detach().cpu().clone()
+                          for k, v in self.network.state_dict().items()}
+        elif abs(self.found[-1]["val_loss"] - self.found[0]["val_loss"]) > PLATEAU:
+            self.since += 1
+        return self.since >= self.recipe.patience
+
+    def restore(self) -> None:
+        if self.state:
+            self.network.load_state_dict(self.state)
+
+
+@torch.no_grad()
+def log_probabilities(
+    network: nn.Module, volumes: np.ndarray, batch_size: int = 32
+) -> np.ndarray:
+    """Give the log-probability of each class, float64 of shape (n, n_classes).
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    volumes : ndarray, shape (n, i, j, k)
+    batch_size : int
+    """
+    device = next(network.parameters()).device
+    parts = [
+        network(_tensor(volumes[start:start + batch_size]).to(device)).log_softmax(1).cpu().numpy()
+        for start in range(0, len(volumes), batch_size)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+@torch.no_grad()
+def penultimate(network: nn.Module, volumes: np.ndarray, batch_size: int = 32) -> np.ndarray:
+    """Give what the output layer sees, (n, n_features)."""
+    parts = [
+        network.features(_tensor(volumes[start:start + batch_size])).numpy()
+        for start in range(0, len(volumes), batch_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _tensor(volumes: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(volumes, dtype=np.float32))

@@ -1,0 +1,252 @@
+"""A label per person from one volume per person: the shallow CNN and its comparators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from bids_decoder.config import Volumes
+from bids_decoder.evaluation.splits import assert_disjoint
+from bids_decoder.models.relevance import choose_window, occlusion_map
+from bids_decoder.models.volumes import ShallowNetwork, fresh_network
+from bids_decoder.seeds import derive_seed
+from bids_decoder.training.classifier import Labelled, fit_classifier, log_probabilities
+from bids_decoder.training.cnn3d import shallow_recipe
+
+VALIDATION_SHARE = 0.2
+MAX_COMPONENTS = 50
+EXTERNAL = -1
+"""Class of people who are in no fit and no fold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """One standardised volume per person.
+
+    Parameters
+    ----------
+    volumes : ndarray of float32, shape (n_people, i, j, k)
+        Grey values 0 … 1; may be memory-mapped.
+    classes : ndarray of int, shape (n_people,)
+        :data:`EXTERNAL` for people of external labels.
+    names : tuple of str
+        Participant labels.
+    labels : tuple of str
+        Labels in the order of the classes.
+    """
+
+    volumes: np.ndarray
+    classes: np.ndarray
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def inner(self) -> np.ndarray:
+        """Rows of the people who are cross-validated."""
+        return np.flatnonzero(self.classes != EXTERNAL)
+
+    @property
+    def outer(self) -> np.ndarray:
+        """Rows of the external people."""
+        return np.flatnonzero(self.classes == EXTERNAL)
+
+
+@dataclass(frozen=True, eq=False)
+class RepeatResult:
+    """What one round of cross-validation gives.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_inner, n_classes)
+        Probabilities of people when they were held out.
+    external : ndarray, shape (n_outer, n_classes)
+        Mean over the folds' networks.
+    maps : ndarray, shape (n_classes, i, j, k), or None
+        Occlusion maps of held-out people, mean over folds.
+    n_epochs : tuple of int
+        Epochs trained in each fold.
+    """
+
+    scores: np.ndarray
+    external: np.ndarray
+    maps: np.ndarray | None
+    n_epochs: tuple[int, ...]
+
+
+def fit_network(
+    cohort: Cohort, rows: np.ndarray, settings: Volumes, *, seed: int, device: str
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Train the shallow CNN on some people; a fifth of them decides when training ends.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    rows : ndarray of int
+        People to train on.
+    settings : Volumes
+    seed : int
+    device : str
+
+    Returns
+    -------
+    network : torch.nn.Module
+        On the CPU, in evaluation mode.
+    history : list of dict
+    """
+    splitter = StratifiedShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
+    classes = cohort.classes[rows]
+    fitted, aside = next(splitter.split(classes[:, None], classes))
+    network = fresh_network(
+        ShallowNetwork, cohort.volumes.shape[1:], len(cohort.labels), settings.kernel,
+        seed=derive_seed(seed, "start"),
+    )
+    parts = [Labelled(cohort.volumes[rows[part]], classes[part]) for part in (fitted, aside)]
+    history = fit_classifier(
+        network, *parts, shallow_recipe(settings, settings.epochs), seed=seed, device=device
+    )
+    return network, history
+
+
+def cross_validate(
+    cohort: Cohort, folds: np.ndarray, settings: Volumes, *, seed: int, device: str,
+    explains: bool = False,
+) -> RepeatResult:
+    """Train one network per fold and score the people left out of it.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    folds : ndarray of int, shape (n_inner,)
+        Fold in which each person is tested.
+    settings : Volumes
+    seed : int
+    device : str
+    explains : bool
+        Make occlusion maps of the held-out people.
+    """
+    inner = cohort.inner
+    scores = np.zeros((len(inner), len(cohort.labels)))
+    external, maps, n_epochs = [], [], []
+    for fold in np.unique(folds):
+        train, test = inner[folds != fold], inner[folds == fold]
+        assert_disjoint((cohort.names[n] for n in train), (cohort.names[n] for n in test))
+        network, history = fit_network(
+            cohort, train, settings, seed=derive_seed(seed, "fold", fold), device=device
+        )
+        scores[folds == fold] = np.exp(log_probabilities(network, cohort.volumes[test]))
+        if len(cohort.outer):
+            external.append(np.exp(log_probabilities(network, cohort.volumes[cohort.outer])))
+        if explains:
+            mean = cohort.volumes[train].mean(axis=0)
+            maps.append(occlusion_of_classes(network, cohort, test, mean, settings))
+        n_epochs.append(len(history))
+    return RepeatResult(
+        scores, np.mean(external, axis=0) if external else np.zeros((0, len(cohort.labels))),
+        np.nanmean(maps, axis=0) if explains else None, tuple(n_epochs),
+    )
+
+
+def occlusion_of_classes(
+    network: nn.Module, cohort: Cohort, rows: np.ndarray, fill: np.ndarray, settings: Volumes
+) -> np.ndarray:
+    """Map each class on some people of it.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    cohort : Cohort
+    rows : ndarray of int
+        People to explain.
+    fill : ndarray, shape (i, j, k)
+        Stands in the window: the mean of the training people. A window of zeros would imitate a
+        disease of low uptake, and its map would be turned round.
+    settings : Volumes
+
+    Returns
+    -------
+    ndarray, shape (n_classes, i, j, k)
+        NaN for classes of which there is nobody.
+    """
+    shape = cohort.volumes.shape[1:]
+    window, stride = choose_window(shape, settings.window)
+    found = np.full((len(cohort.labels), *shape), np.nan, dtype=np.float32)
+    for number in range(len(cohort.labels)):
+        members = rows[cohort.classes[rows] == number][:settings.explained_trials]
+        if len(members):
+            volumes = torch.from_numpy(np.ascontiguousarray(cohort.volumes[members]))
+            classes = torch.full((len(members),), number)
+            found[number] = occlusion_map(
+                network, volumes, classes, fill=torch.from_numpy(fill), window=window,
+                stride=stride,
+            ).numpy()
+    return found
+
+
+def linear_scores(
+    features: np.ndarray, cohort: Cohort, folds: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Train one fully connected layer on fixed features, in the same folds.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_people, n_features)
+        Of a frozen backbone, or the grey values themselves; reduced to principal components of
+        the training people where there are more than :data:`MAX_COMPONENTS`.
+    cohort : Cohort
+    folds : ndarray of int, shape (n_inner,)
+    seed : int
+
+    Returns
+    -------
+    scores : ndarray, shape (n_inner, n_classes)
+    external : ndarray, shape (n_outer, n_classes)
+    """
+    inner, outer = cohort.inner, cohort.outer
+    scores = np.zeros((len(inner), len(cohort.labels)))
+    external = np.zeros((len(outer), len(cohort.labels)))
+    for fold in np.unique(folds):
+        train = inner[folds != fold]
+        n_components = min(MAX_COMPONENTS, len(train) - 1, features.shape[1])
+        head = make_pipeline(
+            PCA(n_components, random_state=seed, svd_solver="randomized"), StandardScaler(),
+            LogisticRegression(max_iter=1000),
+        )
+        head.fit(features[train], cohort.classes[train])
+        scores[folds == fold] = head.predict_proba(features[inner[folds == fold]])
+        if len(outer):
+            external += head.predict_proba(features[outer]) / len(np.unique(folds))
+    return scores, external
+
+
+def embed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
+    """Lay people out in a plane, without looking at their labels.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_people, n_features)
+    seed : int
+
+    Returns
+    -------
+    places : ndarray, shape (n_people, 2)
+    method : {"UMAP", "PCA"}
+        UMAP where umap-learn is installed, else the first two principal components.
+    """
+    n_components = min(MAX_COMPONENTS, *features.shape)
+    reduced = PCA(n_components, random_state=seed, svd_solver="randomized").fit_transform(
+        np.asarray(features, dtype=np.float64)
+    )
+    try:
+        from umap import UMAP
+    except ImportError:
+        return reduced[:, :2], "PCA"
+    plane = UMAP(n_neighbors=min(15, len(features) - 1), random_state=seed, n_jobs=1)
+    return plane.fit_transform(reduced), "UMAP"

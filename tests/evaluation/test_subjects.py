@@ -1,0 +1,87 @@
+"""Repeated cross-validation over people: folds, scores, confounds."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
+
+from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.subjects import (
+    roc_table,
+    score_subjects,
+    site_confound,
+    subject_folds,
+)
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
+
+SETTINGS = Evaluation(n_bootstrap=100, n_permutations=100)
+
+
+def score(scores, classes):
+    rng = np.random.default_rng(0)
+    table = score_subjects(scores, classes, model="m", settings=SETTINGS, rng=rng)
+    assert list(table) == list(METRIC_COLUMNS)
+    return table.set_index("metric")
+
+
+def test_each_person_is_tested_once_a_round_and_classes_are_even():
+    classes = np.repeat([0, 1, 2], [30, 20, 10])
+    folds = subject_folds(classes, 5, 3, seed=1)
+    for repeat in folds:
+        counts = np.array([np.bincount(classes[repeat == k], minlength=3) for k in range(1, 6)])
+        assert (counts == [6, 4, 2]).all()
+    assert not np.array_equal(folds[0], folds[1])
+    assert np.array_equal(folds, subject_folds(classes, 5, 3, seed=1))
+
+
+def test_perfect_and_random_scores():
+    rng = np.random.default_rng(1)
+    classes = np.tile([0, 1, 2, 3], 25)
+    perfect = score(np.eye(4)[classes][None].repeat(2, axis=0), classes)
+    assert perfect["value"].to_numpy() == pytest.approx(1)
+    assert perfect.loc["balanced_accuracy", "p"] < 0.02
+    guesses = score(rng.random((3, 100, 4)), classes)
+    row = guesses.loc["balanced_accuracy"]
+    assert row["chance"] == 0.25
+    assert row["ci_low"] < 0.25 < row["ci_high"]
+    assert guesses.loc["nmi", "chance"] > 0
+    assert guesses.loc["macro_auc", "value"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_values_are_means_over_rounds():
+    rng = np.random.default_rng(2)
+    classes = np.tile([0, 1], 20)
+    scores = rng.random((4, 40, 2))
+    found = score(scores, classes)
+    accuracy = np.mean([(part.argmax(1) == classes).mean() for part in scores])
+    area = np.mean([
+        np.mean([roc_auc_score(classes == k, part[:, k]) for k in (0, 1)]) for part in scores
+    ])
+    mutual = np.mean([normalized_mutual_info_score(classes, s.argmax(1)) for s in scores])
+    assert found.loc["nmi", "value"] == pytest.approx(mutual)
+    assert found.loc["accuracy", "value"] == pytest.approx(accuracy)
+    assert found.loc["macro_auc", "value"] == pytest.approx(area)
+
+
+def test_curves_are_those_of_the_mean_scores():
+    classes = np.array([0, 0, 1, 1])
+    scores = np.array([[[0.9, 0.1], [0.6, 0.4], [0.4, 0.6], [0.2, 0.8]]])
+    table = roc_table(scores, classes, ["a", "b"])
+    assert set(table["label"]) == {"a", "b"}
+    assert table.groupby("label")["true_positive_rate"].max().eq(1).all()
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.8])
+def test_site_that_tells_the_label_is_found_and_another_is_not(bias):
+    rng = np.random.default_rng(3)
+    labels = rng.choice(["a", "b", "c"], 150)
+    own = np.array([f"s{label}" for label in labels])
+    sites = np.where(rng.random(150) < bias, own, rng.choice(["sa", "sb", "sc"], 150))
+    found = site_confound(labels, sites, np.random.default_rng(0), n_permutations=200)
+    assert found.is_serious == (bias > 0)
+    assert found.chance == pytest.approx(0.39, abs=0.05)
+
+
+def test_sites_of_one_person_each_say_nothing():
+    labels = np.tile(["a", "b"], 20)
+    sites = np.arange(40).astype(str)
+    assert not site_confound(labels, sites, np.random.default_rng(0), 100).is_serious
