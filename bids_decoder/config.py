@@ -58,6 +58,8 @@ class TrialRules:
     features: Path | None = None
     stimuli_dir: Path | None = None
     image_encoder: str = "gabor"
+    encoder_weights: Path | None = None
+    gallery: Path | None = None
     test_runs: tuple[str, ...] = ()
     test_sessions: tuple[str, ...] = ()
     split_column: str | None = None
@@ -105,6 +107,8 @@ class Network:
     weight_decay: float = 1e-2
     mixco_alpha: float = 0.15
     source_voxels: Literal["encoding", "all"] = "encoding"
+    prior: Literal["none", "diffusion"] = "none"
+    mix_prior_target: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,18 @@ class Troi:
     epochs: int = 15
     lowpass_fwhm_mm: float | None = None
     stage2: Literal["reinit", "lr_rewind", "none"] = "reinit"
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How pictures are made from held-out trials."""
+
+    method: Literal["auto", "ridge", "unclip", "none"] = "auto"
+    weights: Path | None = None
+    metric_weights: Path | None = None
+    size: int = 64
+    n_steps: int = 20
+    low_level: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -153,6 +169,7 @@ class Settings:
     glm: Glm = field(default_factory=Glm)
     network: Network = field(default_factory=Network)
     troi: Troi = field(default_factory=Troi)
+    reconstruction: Reconstruction = field(default_factory=Reconstruction)
     evaluation: Evaluation = field(default_factory=Evaluation)
     resources: Resources = field(default_factory=Resources)
     random_seed: int = 20250201

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,30 @@ from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.preflight import check_dataset, check_places
+from bids_decoder.bids.stimulus_files import list_images
 from bids_decoder.bids.validation import validate
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.device import resolve_device
 from bids_decoder.config import REGIONS, Settings
-from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
+from bids_decoder.errors import (
+    BidsDecoderError,
+    ExitCode,
+    Finding,
+    FindingsError,
+    InputError,
+)
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import load_card
+from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.stimuli.images import damaged_images, picture_digest
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.work import DecodeWork, PersonWork, PretrainWork, TargetSpec, Work
+
+GALLERY = "gallery/"
+"""Before the names of gallery images, so that they are never taken for stimuli."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     """
     places = check_places(settings)
     dataset = collect_dataset(settings)
-    build = build_dataset_trials(dataset, settings)
+    build = build_dataset_trials(dataset, settings, damaged_images)
     if not build.tables:
         # Nothing to split; why there are no trials is among the findings.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
@@ -217,7 +230,7 @@ class _Planner:
     def _check_targets(self) -> None:
         """Find stimuli without a vector now, not when the first node asks for them."""
         spec = self.targets
-        if spec.kind == "features" and set(self.settings.execution.stage) & {"pretrain", "decode"}:
+        if spec.kind == "features" and self._scores:
             known, vectors = read_features(spec.features)
             select_features(known, vectors, spec.ids, f"--features {spec.features}")
 
@@ -250,7 +263,51 @@ class _Planner:
             ids |= set(table.loc[~table["excluded"].astype(bool), column].dropna())
         images = {i: self.build.stimulus_files[i] for i in ids if i in self.build.stimulus_files}
         rules = self.settings.trials
-        return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, rules.image_encoder)
+        encoder, gallery = EncoderChoice("gabor"), {}
+        if kind == "image" and self._scores:
+            try:
+                encoder = choose_encoder(rules.image_encoder, rules.encoder_weights)
+            except BidsDecoderError as error:
+                self.findings.append(error.finding)
+        if rules.gallery is not None and self._scores:
+            gallery = self._gallery(rules.gallery, kind, images)
+        return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, encoder, gallery)
+
+    @property
+    def _scores(self) -> bool:
+        """Whether this call goes on to pretraining or decoding."""
+        return bool(set(self.settings.execution.stage) & {"pretrain", "decode"})
+
+    def _gallery(self, folder: Path, kind: str, images: Mapping[str, Path]) -> dict[str, Path]:
+        """List the images of the gallery without those that are damaged or were shown as test."""
+        if kind != "image" or not folder.is_dir():
+            why = "no such folder" if kind == "image" else f"the target is {kind}, not image"
+            self.findings.append(Finding(
+                f"--gallery {folder}", why, "give a folder of images, where images are decoded",
+                ExitCode.MISSING_INPUT if kind == "image" else ExitCode.USAGE,
+            ))
+            return {}
+        found = list_images(folder)
+        damaged = damaged_images(found)
+        shown = {
+            picture_digest(images[name]) for name in self.split.test_stimuli if name in images
+        }
+        kept = {
+            f"{GALLERY}{name}": path for name, path in found.items()
+            if name not in damaged and picture_digest(path) not in shown
+        }
+        self.decisions.append(Decision(
+            "gallery", f"{len(kept)} images", f"{folder} holds {len(found)}; left out: "
+            f"{len(damaged)} that cannot be read, {len(found) - len(damaged) - len(kept)} that "
+            "are test stimuli",
+        ))
+        if len(kept) < 2:
+            self.findings.append(Finding(
+                f"--gallery {folder}", f"{len(kept)} of its {len(found)} images can be used",
+                "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files",
+                ExitCode.MISSING_INPUT,
+            ))
+        return kept
 
     def make_work(self) -> Work:
         """Find out for every stage whether it is done, and collect what is left."""
@@ -320,14 +377,20 @@ class _Planner:
         folder = self.work_dir / "trials" / f"sub-{participant.label}_{name}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
 
+    @cached_property
     def _target_key(self) -> dict[str, Any]:
+        """What the targets are, by content; pictures are read once for it."""
         spec = self.targets
         if spec.kind == "category":
             return {"kind": spec.kind, "labels": list(spec.ids)}
         if spec.kind == "features":
             return {"kind": spec.kind, "file": file_digest(spec.features)}
-        images = {name: file_digest(path) for name, path in spec.images.items()}
-        return {"kind": spec.kind, "encoder": spec.encoder, "images": content_key(images)}
+        return {"kind": spec.kind, "encoder": spec.encoder.identity,
+                "images": _pictures_key(spec.images)}
+
+    @cached_property
+    def _gallery_key(self) -> str:
+        return _pictures_key(self.targets.gallery)
 
     def _fit_settings(self) -> dict[str, Any]:
         return {
@@ -348,7 +411,7 @@ class _Planner:
         self, without: str | None, sources: list[str], people: dict[str, PersonWork]
     ) -> PretrainWork:
         key = StageKey("pretrain" if without is None else f"pretrain-without-{without}", "group", {
-            **self._fit_settings(), "targets": self._target_key(),
+            **self._fit_settings(), "targets": self._target_key,
             "people": {label: people[label].betas_key for label in sources},
             "region": self._region_key(),
         })
@@ -356,7 +419,7 @@ class _Planner:
             "stage_key": key.key, "dataset": self.dataset.name, "version": __version__,
             "seed": self.settings.random_seed, "split": self.split.kind,
             "test_stimuli": list(self.split.test_stimuli),
-            "encoder": self.targets.encoder if self.targets.kind == "image" else None,
+            "encoder": self.targets.encoder.identity if self.targets.kind == "image" else None,
         }
         path = pretrained_path(self.output_dir, without)
         return PretrainWork(key, tuple(sources), path, card)
@@ -383,9 +446,9 @@ class _Planner:
             seen = self._seen(person.label, path, card)
         key = StageKey("decode", f"sub-{person.label}", {
             **self._fit_settings(), "troi": asdict(self.settings.troi),
-            "evaluation": asdict(self.settings.evaluation), "targets": self._target_key(),
+            "evaluation": asdict(self.settings.evaluation), "targets": self._target_key,
             "betas": person.betas_key, "pretrained": card.get("stage_key"),
-            "region": self._region_key(),
+            "region": self._region_key(), "gallery": self._gallery_key,
         })
         if not self._is_left(key):
             return None
@@ -438,6 +501,9 @@ class _Planner:
             return
         there = {"decoder": card.get("decoder"), "target": card["targets"].get("kind")}
         here = {"decoder": self.settings.network.decoder, "target": self.targets.kind}
+        if self.targets.kind == "image":
+            there["image encoder"] = _named(card.get("encoder"))
+            here["image encoder"] = _named(self.targets.encoder.identity)
         if self.targets.kind == "category":
             there["labels"] = ", ".join(card["targets"].get("labels", []))
             here["labels"] = ", ".join(self.targets.ids)
@@ -449,6 +515,14 @@ class _Planner:
                 ), "pretrain with the options of this call, or use --from-scratch",
                 participant=label,
             ))
+
+
+def _named(encoder: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{key} {value}" for key, value in (encoder or {}).items()) or "not recorded"
+
+
+def _pictures_key(paths: Mapping[str, Path]) -> str:
+    return content_key({name: picture_digest(path) for name, path in paths.items()})
 
 
 def _card_of(path: Path) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface, Merge
@@ -51,12 +53,38 @@ def mark_node(work: Work, key: StageKey, name: str) -> Node:
 def targets_node(work: Work) -> Node:
     """Make the node that turns labels, features or images into target vectors."""
     spec = work.targets
-    node = Node(MakeTargets(kind=spec.kind, ids=list(spec.ids), encoder=spec.encoder),
-                "targets", mem_gb=BASE_GB)
+    if spec.kind == "image":
+        return _image_vectors_node(work, spec.images, "targets", spec.ids)
+    node = Node(MakeTargets(kind=spec.kind, ids=list(spec.ids)), "targets", mem_gb=BASE_GB)
     if spec.features is not None:
         node.inputs.features = str(spec.features)
-    if spec.kind == "image":
-        node.inputs.images = {key: str(path) for key, path in spec.images.items()}
+    return node
+
+
+def gallery_node(work: Work) -> Node:
+    """Make the node that encodes the images of the gallery."""
+    return _image_vectors_node(work, work.targets.gallery, "gallery", tuple(work.targets.gallery))
+
+
+def _image_vectors_node(
+    work: Work, images: Mapping[str, Path], name: str, ids: Sequence[str]
+) -> Node:
+    choice = work.targets.encoder
+    needs_network = choice.weights is not None
+    threads = max(1, work.settings.resources.omp_nthreads) if needs_network else 1
+    node = Node(
+        MakeTargets(
+            kind="image", ids=list(ids), encoder=choice.name,
+            images={key: str(path) for key, path in images.items()},
+            cache_dir=str(work.work_dir / "embeddings"), n_threads=threads,
+        ),
+        name, mem_gb=BASE_GB, n_procs=threads,
+    )
+    if choice.weights is not None:
+        node.inputs.trait_set(
+            weights=str(choice.weights.path), weights_sha256=choice.weights.sha256,
+            device=work.device, use_gpu=work.device != "cpu",
+        )
     return node
 
 

@@ -11,6 +11,7 @@ from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.config import Settings
 from bids_decoder.markers import StageKey
+from bids_decoder.stimuli.encoders import EncoderChoice
 
 Source = Literal["raw", "fmriprep", "betas"]
 
@@ -27,14 +28,17 @@ class TargetSpec:
     features : Path or None
     images : mapping of str to Path
         Image file of each stimulus.
-    encoder : str
+    encoder : EncoderChoice
+    gallery : mapping of str to Path
+        More images among which what was seen is sought.
     """
 
     kind: str
     ids: tuple[str, ...]
     features: Path | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
-    encoder: str = "gabor"
+    encoder: EncoderChoice = field(default_factory=lambda: EncoderChoice("gabor"))
+    gallery: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
