@@ -27,6 +27,7 @@ DESCRIPTIONS: dict[str, str] = {
     "decoder": "Model of one participant, what it predicted, and how well.",
     "pretrained": "Model trained on the source participants.",
     "group": "Results of all participants together.",
+    "gallery": "Images of a gallery that are nearest to what was decoded.",
     "reconstruction": "Images reconstructed from held-out trials.",
 }
 """Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
@@ -34,7 +35,8 @@ DESCRIPTIONS: dict[str, str] = {
 IGNORED = (
     "*.html", "plan.json", "logs", "group", "model", "figures", "work",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_predictions.*", "*_metrics.*",
-    "*_learning.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*", "*_desc-reconstruction*",
+    "*_learning.*", "*_sheet.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*", "reconstruction",
+    "*_desc-reconstruction*",
 )
 """Outputs for which the BIDS schema has no name yet; folders without a slash, which the validator
 would not match."""
@@ -50,6 +52,8 @@ Made by bids_decoder from the dataset "{source}". The layout follows BIDS deriva
 * `sub-<label>/…_label-TROI_mask.nii.gz`: the voxels from which is decoded.
 * `sub-<label>/…_desc-decoder_metrics.tsv`: how well held-out trials are decoded, beside chance and
   baselines; `…_predictions.tsv`: each of them.
+* `sub-<label>/reconstruction/`: an image for each tested stimulus; how like they are to what was
+  seen, beside controls: `…_desc-reconstruction_metrics.tsv`.
 * `group/`: the model trained across participants. It keeps information on the people it was
   trained on; share it only with their consent.
 * `logs/CITATION.md`: what was done and what to cite; `logs/done/`: what is finished, with keys.

@@ -37,6 +37,7 @@ from bids_decoder.models.store import load_card
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.images import damaged_images, picture_digest
+from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.work import DecodeWork, PersonWork, PretrainWork, TargetSpec, Work
 
@@ -184,6 +185,7 @@ class _Planner:
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
         self._check_targets()
+        self.reconstruction = self._reconstruction()
         self._check_people()
 
     @property
@@ -246,6 +248,45 @@ class _Planner:
                 f"--region {region}", "is neither brain nor occipital, nor a file",
                 "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
             ))
+
+    def _reconstruction(self) -> dict[str, Any] | None:
+        """Choose how pictures are made and find the weights for it; None makes none."""
+        wanted, targets = self.settings.reconstruction, self.targets
+        if "decode" not in self.settings.execution.stage or wanted.method == "none":
+            return None
+        why = _why_no_pictures(targets, self.split)
+        if why:
+            if wanted.method != "auto":
+                self.findings.append(Finding(
+                    f"--reconstruction {wanted.method}", why,
+                    "leave the option out, or decode images", ExitCode.USAGE,
+                ))
+            return None
+        method = "ridge" if wanted.method == "auto" else wanted.method
+        plan: dict[str, Any] = {
+            "method": method, "size": wanted.size, "n_steps": wanted.n_steps,
+            "low_level": wanted.low_level,
+        }
+        try:
+            if method == "unclip":
+                pipeline = find_pipeline(wanted.weights, targets.encoder)
+                plan |= {"pipeline": str(pipeline.path), "pipeline_sha256": pipeline.sha256}
+            if wanted.metric_weights is not None:
+                from bids_decoder.stimuli.perceptual import find_networks
+
+                networks = find_networks(wanted.metric_weights)
+                plan["networks"] = {k: [str(w.path), w.sha256] for k, w in networks.items()}
+        except BidsDecoderError as error:
+            self.findings.append(error.finding)
+        return plan
+
+    def _reconstruction_key(self) -> dict[str, Any] | None:
+        """What decides the pictures, whatever the paths of weights."""
+        if self.reconstruction is None:
+            return None
+        kept = {k: v for k, v in self.reconstruction.items() if k not in ("pipeline", "networks")}
+        networks = self.reconstruction.get("networks", {})
+        return {**kept, "networks": {name: digest for name, (_, digest) in networks.items()}}
 
     def _check_people(self) -> None:
         wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
@@ -449,18 +490,20 @@ class _Planner:
             "evaluation": asdict(self.settings.evaluation), "targets": self._target_key,
             "betas": person.betas_key, "pretrained": card.get("stage_key"),
             "region": self._region_key(), "gallery": self._gallery_key,
+            "reconstruction": self._reconstruction_key(),
         })
         if not self._is_left(key):
             return None
         table = self.tables[person.label]
         usable = table[~table["excluded"].astype(bool)]
         folds = tuple(fold_list(usable[usable["split"] == "cv"]))
+        tested = usable.loc[usable["split"] == "test", "stimulus"].nunique()
         return DecodeWork(key, folds, path, {
             "dataset": self.dataset.name, "version": __version__,
             "seed": self.settings.random_seed, "split": self.split.kind, "n_folds": len(folds),
             "pretrained_key": card.get("stage_key"),
             **seen,
-        })
+        }, self.reconstruction if tested >= 3 else None)
 
     def _model_for(
         self, label: str, pretrains: list[PretrainWork]
@@ -515,6 +558,14 @@ class _Planner:
                 ), "pretrain with the options of this call, or use --from-scratch",
                 participant=label,
             ))
+
+
+def _why_no_pictures(targets: TargetSpec, split: Split) -> str:
+    if targets.kind != "image":
+        return f"the target is {targets.kind}, not image"
+    if len(split.test_stimuli) < 3:
+        return f"{len(split.test_stimuli)} stimuli are held out; three are needed"
+    return ""
 
 
 def _named(encoder: Mapping[str, str] | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -25,7 +26,14 @@ from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.decoding_outputs import DecodingOutputs
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import collect_responses, load_person
-from bids_decoder.interfaces.scoring import Predicted, read_heldout, save_heldout, score_heldout
+from bids_decoder.interfaces.scoring import (
+    Gallery,
+    Predicted,
+    read_heldout,
+    save_heldout,
+    score_among_gallery,
+    score_heldout,
+)
 from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.stimuli.cache import CachedEncoder
 from bids_decoder.stimuli.encoders import EncoderChoice, ImageEncoder, load_encoder
@@ -237,14 +245,16 @@ def check_same_targets(model: Model, targets: Targets) -> None:
         )
 
 
-class _PersonInputSpec(_FitInputSpec):
+class PersonInputSpec(_FitInputSpec):
+    """Inputs of all nodes that read the responses of one person."""
+
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     participant = traits.Str(mandatory=True)
     fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split or all")
     pretrained_file = File(exists=True)
 
 
-class _Personal(_Fit):
+class PersonalInterface(_Fit):
     """What the decoding nodes of one person share."""
 
     def _people(self, targets: Targets) -> tuple[Person, Person]:
@@ -266,10 +276,10 @@ class _SelectOutputSpec(TraitedSpec):
     selection_file = File(exists=True, desc="npz and json beside it")
 
 
-class SelectVoxels(_Personal):
+class SelectVoxels(PersonalInterface):
     """Choose voxels from training trials (TROI stage 1)."""
 
-    input_spec = _PersonInputSpec
+    input_spec = PersonInputSpec
     output_spec = _SelectOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
@@ -303,11 +313,11 @@ def read_selection(path: Path | str) -> Any:
     return Selection(**arrays, **read_json(Path(path).with_suffix(".json")))
 
 
-class _AdaptInputSpec(_PersonInputSpec):
+class _AdaptInputSpec(PersonInputSpec):
     selection_file = File(exists=True, mandatory=True)
 
 
-class AdaptDecoder(_Personal):
+class AdaptDecoder(PersonalInterface):
     """Fit the decoder of one person on the chosen voxels (TROI stage 2)."""
 
     input_spec = _AdaptInputSpec
@@ -328,13 +338,14 @@ class AdaptDecoder(_Personal):
 class _PredictInputSpec(_AdaptInputSpec):
     model_file = File(exists=True, mandatory=True)
     baselines = traits.Bool(True, usedefault=True)
+    gallery_file = File(exists=True, desc="vectors of images that were not shown")
 
 
 class _PredictOutputSpec(TraitedSpec):
     heldout_file = File(exists=True, desc="predictions of decoder and baselines")
 
 
-class PredictHeldOut(_Personal):
+class PredictHeldOut(PersonalInterface):
     """Predict the test trials of one fold with the decoder and with all baselines."""
 
     input_spec = _PredictInputSpec
@@ -345,15 +356,21 @@ class PredictHeldOut(_Personal):
         targets = read_targets(inputs.targets_file)
         train, test = self._people(targets)
         decoder, model = self._decoder(), load_model(Path(inputs.model_file))
-        gallery = decoder.gallery(model, targets)
         results = {"decoder": Predicted(
-            decoder.predict(model, test.betas), gallery,
+            decoder.predict(model, test.betas), decoder.gallery(model, targets),
             decoder.predict(model, train.betas).mean(axis=0),
         )}
         if inputs.baselines:
             mask = read_selection(inputs.selection_file).mask
             results |= _baselines(train, test, targets, mask, inputs.seed)
-        path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results)
+        gallery = None
+        if inputs.gallery_file:
+            others = read_targets(inputs.gallery_file)
+            gallery = Gallery(
+                np.array(others.ids), decoder.gallery(model, others),
+                others.vectors - _training_mean(train, targets),
+            )
+        path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results, gallery)
         self._results["heldout_file"] = str(path)
         return runtime
 
@@ -368,9 +385,13 @@ def _baselines(
     if targets.kind == "category":
         classes = np.eye(len(targets.ids))
         return {name: Predicted(values, classes, None) for name, values in predicted.items()}
-    mean = targets.vectors[np.unique(train.target_rows)].mean(axis=0)
+    mean = _training_mean(train, targets)
     gallery = targets.vectors - mean
     return {name: Predicted(values - mean, gallery, None) for name, values in predicted.items()}
+
+
+def _training_mean(train: Person, targets: Targets) -> np.ndarray:
+    return targets.vectors[np.unique(train.target_rows)].mean(axis=0)
 
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):
@@ -383,6 +404,7 @@ class _ScoreInputSpec(BaseInterfaceInputSpec):
 class _ScoreOutputSpec(TraitedSpec):
     metrics_file = File(exists=True)
     predictions_file = File(exists=True)
+    gallery_file = File(exists=True, desc="nearest images, where there is a gallery")
 
 
 class ScoreDecoding(SimpleInterface):
@@ -393,11 +415,16 @@ class ScoreDecoding(SimpleInterface):
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         inputs = self.inputs
-        metrics, predictions = score_heldout(
-            [read_heldout(f) for f in inputs.heldout_files], read_targets(inputs.targets_file),
-            Evaluation(**inputs.evaluation), inputs.seed,
+        folds, targets = [read_heldout(f) for f in inputs.heldout_files], read_targets(
+            inputs.targets_file
         )
+        settings = Evaluation(**inputs.evaluation)
+        metrics, predictions = score_heldout(folds, targets, settings, inputs.seed)
         folder = Path(runtime.cwd)
+        if folds[0].gallery is not None:
+            found, lists = score_among_gallery(folds[0], targets, settings, inputs.seed)
+            metrics = pd.concat([metrics, found], ignore_index=True)
+            self._results["gallery_file"] = str(save_table(folder / "gallery.tsv", lists))
         self._results["metrics_file"] = str(save_table(folder / "metrics.tsv", metrics))
         self._results["predictions_file"] = str(
             save_table(folder / "predictions.tsv", predictions)
@@ -417,6 +444,9 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     fold_models = traits.List(File(exists=True), desc="of the folds of cross-validation")
     metrics_file = File(exists=True, mandatory=True)
     predictions_file = File(exists=True, mandatory=True)
+    gallery_file = File(exists=True, desc="nearest images in the gallery")
+    reconstruction_dir = Directory(exists=True, desc="of ReconstructImages")
+    images = traits.Dict(traits.Str(), traits.Str(), desc="image file of stimuli and gallery")
     card = traits.Dict(desc="what the model card says beside what the decoder knows")
 
 
@@ -449,5 +479,10 @@ class WriteDecoding(SimpleInterface):
         outputs.write_maps(folds)
         outputs.write_learning(folds, histories)
         outputs.write_tables(Path(inputs.metrics_file), Path(inputs.predictions_file))
+        if inputs.gallery_file:
+            images = {name: Path(path) for name, path in inputs.images.items()}
+            outputs.write_gallery(Path(inputs.gallery_file), images)
+        if inputs.reconstruction_dir:
+            outputs.write_reconstruction(Path(inputs.reconstruction_dir))
         self._results["out_files"] = [str(path) for path in outputs.written]
         return runtime

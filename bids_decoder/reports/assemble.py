@@ -32,6 +32,7 @@ from bids_decoder.reports.sections_decoding import (
     summary_section,
     troi_section,
 )
+from bids_decoder.reports.sections_pictures import reconstruction_section
 from bids_decoder.reports.sections_run import (
     about_section,
     decisions_section,
@@ -81,6 +82,7 @@ def build_participant_report(
         troi_section(results),
         learning_section(results),
         decoding_section(results, stimuli_dir),
+        *reconstruction_section(results),
         split_section(results),
         decisions_section(results),
         methods_section(results, [participant]),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -123,17 +124,31 @@ def import_library(name: str) -> Any:
         ) from error
 
 
-def load_weights(model: nn.Module, weights: Weights) -> None:
+def load_weights(model: nn.Module, weights: Weights, unused: tuple[str, ...] = ()) -> None:
     """Put weights into a model; names and shapes must be those of the model.
+
+    Parameters
+    ----------
+    model : Module
+    weights : Weights
+    unused : tuple of str
+        Beginnings of names that may be absent from the file or from the model.
 
     Raises
     ------
     InputError
     """
     try:
-        model.load_state_dict(load_file(weights.path))
-    except (RuntimeError, OSError, ValueError) as error:
+        found = model.load_state_dict(load_file(weights.path), strict=False)
+        problems = [
+            name for name in (*found.missing_keys, *found.unexpected_keys)
+            if not name.startswith(unused)
+        ] if unused else [*found.missing_keys, *found.unexpected_keys]
+        why = f"{len(problems)} names differ, for instance {problems[0]}" if problems else ""
+    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
+        why = str(error)[:300]
+    if why:
         raise InputError(
-            f"weights {weights.path}", f"do not fit the architecture: {str(error)[:300]}",
+            f"weights {weights.path}", f"do not fit the architecture: {why}",
             "give the weights of this very architecture, converted by scripts/convert_weights.py",
-        ) from error
+        )

@@ -23,6 +23,10 @@ except ImportError as error:
         "pip install 'bids_decoder[clip]'",
     ) from error
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Statistics of the colours that CLIP was trained with."""
+
 
 class VisionModel(NetworkEncoder):
     """Any vision model of transformers.
@@ -86,17 +90,22 @@ class ClipVision(VisionModel):
     name = "clip"
 
     def _load(self, weights: Weights) -> Any:
-        config = _config(weights)
-        if hasattr(config, "vision_config"):
-            # The tower's own entry may lack the width that the whole model projects to.
-            config.vision_config.projection_dim = config.projection_dim
-            config = config.vision_config
-        return load_model(transformers.CLIPVisionModelWithProjection, weights, config)
+        return load_clip_tower(weights)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embed prepared pictures; see the class."""
         output = self.model(pixel_values=pixels)
         return output.last_hidden_state[:, 1:] if self.variant else output.image_embeds
+
+
+def load_clip_tower(weights: Weights) -> Any:
+    """Load the vision tower of a CLIP checkpoint with its projection; see :func:`load_model`."""
+    config = _config(weights)
+    if hasattr(config, "vision_config"):
+        # The tower's own entry may lack the width that the whole model projects to.
+        config.vision_config.projection_dim = config.projection_dim
+        config = config.vision_config
+    return load_model(transformers.CLIPVisionModelWithProjection, weights, config)
 
 
 def load_model(kind: Any, weights: Weights, config: Any) -> Any:

@@ -54,12 +54,15 @@ class DecodeWork:
         Model to start from; it may be made by this very call.
     card : dict
         Added to the model card.
+    reconstruction : dict or None
+        Fields of :class:`~bids_decoder.interfaces.reconstruction.ReconstructionPlan`.
     """
 
     key: StageKey
     folds: tuple[int, ...]
     pretrained: Path | None
     card: dict[str, Any]
+    reconstruction: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
