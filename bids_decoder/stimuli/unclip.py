@@ -146,7 +146,7 @@ def _load(weights: Weights, device: str) -> Any:
     try:
         pipeline = getattr(diffusers, _PIPELINE).from_pretrained(
             weights.path, local_files_only=True, use_safetensors=True,
-            torch_dtype=torch.float32 if device == "cpu" else torch.float16,
+            dtype=torch.float32 if device == "cpu" else torch.float16,
         )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise InputError(f"{_OPTION} {weights.path}", f"diffusers cannot load it: {error}",
