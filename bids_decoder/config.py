@@ -107,7 +107,7 @@ class Network:
     weight_decay: float = 1e-2
     mixco_alpha: float = 0.15
     source_voxels: Literal["encoding", "all"] = "encoding"
-    prior: Literal["none", "diffusion"] = "none"
+    prior: Literal["none", "regression", "diffusion"] = "none"
     mix_prior_target: bool = False
 
 

@@ -688,8 +688,8 @@ def _add_reconstruction(parser: argparse.ArgumentParser) -> None:
     )
     _option(
         group, "--prior", dest="network.prior", choices=_choices(Network, "prior"),
-        help="what turns the decoded vector into that of an image: diffusion draws one "
-        "(default: none)",
+        help="what turns the decoded vector into that of an image, to generate from: regression "
+        "shrinks it, diffusion draws one (default: none; regression with unclip)",
     )
 
 

@@ -269,6 +269,7 @@ class _Planner:
         }
         try:
             if method == "unclip":
+                self._choose_prior()
                 pipeline = find_pipeline(wanted.weights, targets.encoder)
                 plan |= {"pipeline": str(pipeline.path), "pipeline_sha256": pipeline.sha256}
             if wanted.metric_weights is not None:
@@ -279,6 +280,14 @@ class _Planner:
         except BidsDecoderError as error:
             self.findings.append(error.finding)
         return plan
+
+    def _choose_prior(self) -> None:
+        if self.settings.network.prior == "none":
+            self.settings = self.settings.replaced(network={"prior": "regression"})
+            self.decisions.append(Decision(
+                "prior", "regression", "images are generated from vectors of the right scale; in "
+                "simulations regression came closer to the true vectors than a diffusion prior",
+            ))
 
     def _reconstruction_key(self) -> dict[str, Any] | None:
         """What decides the pictures, whatever the paths of weights."""

@@ -63,11 +63,10 @@ class DiffusionPrior(nn.Module):
 
     def calibrate(self, decoded: Tensor, wanted: Tensor) -> None:
         """Set scale and regression of each dimension from training pairs, both (n, n_latents)."""
+        gain, centre = regression(decoded, wanted)
         self.size.copy_(wanted.std().clamp_min(1e-6))
-        self.centre.copy_(wanted.mean(dim=0) / self.size)
-        centred = decoded - decoded.mean(dim=0)
-        spread = centred.square().mean(dim=0).clamp_min(1e-12)
-        self.gain.copy_((centred * wanted).mean(dim=0) / spread / self.size)
+        self.centre.copy_(centre / self.size)
+        self.gain.copy_(gain / self.size)
 
     def shrunk(self, decoded: Tensor) -> Tensor:
         """Give the regression on the decoded vector, in units of the diffusion."""
@@ -137,6 +136,24 @@ class DiffusionPrior(nn.Module):
             noise = (noisy - share.sqrt() * clean) / (1 - share).sqrt()
             noisy = following.sqrt() * clean + (1 - following).sqrt() * noise
         return clean * self.size
+
+
+def regression(decoded: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Regress each dimension of the true vectors on the same one of the decoded vectors.
+
+    Parameters
+    ----------
+    decoded, wanted : Tensor, shape (n, n_latents)
+
+    Returns
+    -------
+    gain, centre : Tensor, shape (n_latents,)
+        ``decoded * gain + centre`` is the estimate.
+    """
+    centred = decoded - decoded.mean(dim=0)
+    spread = centred.square().mean(dim=0).clamp_min(1e-12)
+    gain = (centred * wanted).mean(dim=0) / spread
+    return gain, wanted.mean(dim=0) - decoded.mean(dim=0) * gain
 
 
 def signal_share(time: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bids_decoder.config import Network
 from bids_decoder.models.losses import draw_mix
-from bids_decoder.models.prior import N_TIMES, DiffusionPrior, signal_share
+from bids_decoder.models.prior import N_TIMES, DiffusionPrior, regression, signal_share
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.loop import History, Schedule, make_fabric, shuffled_batches, train
@@ -21,7 +21,7 @@ BATCH_SIZE = 128
 HIDDEN_SHARE = 0.2
 """Share of the samples for which what was decoded is hidden (conditioning dropout)."""
 
-N_STEPS = 3000
+N_STEPS = 1500
 N_STEPS_PERSON = 300
 RATE, RATE_PERSON = 1e-3, 1e-4
 MIXED_SHARE = 1 / 3
@@ -122,6 +122,16 @@ def _loss(
     return torch.nn.functional.mse_loss(
         prior(noisy, time.float(), decoded, context, known), clean
     )
+
+
+def fit_calibration(pairs: Pairs) -> dict[str, np.ndarray]:
+    """Regress each dimension on what was decoded: all that ``--prior regression`` learns."""
+    decoded, wanted = (
+        torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+        for values in (pairs.decoded, pairs.wanted)
+    )
+    gain, centre = regression(decoded, wanted)
+    return {"calibration.gain": gain.numpy(), "calibration.centre": centre.numpy()}
 
 
 def prior_tensors(prior: DiffusionPrior) -> dict[str, np.ndarray]:

@@ -27,6 +27,7 @@ from bids_decoder.training.pretrain import (
 )
 from bids_decoder.training.prior import (
     Pairs,
+    fit_calibration,
     fit_prior,
     prior_card,
     prior_tensors,
@@ -107,7 +108,7 @@ class TroiDecoder(Decoder):
             **_shared_card(shared.trunk, shared.scale, context.network),
         }
         prior: dict[str, np.ndarray] = {}
-        if context.network.prior == "diffusion":
+        if context.network.prior != "none":
             weights = selection.weights
             latents = draw_latents(
                 person, 0, shared.vectors, lambda *_: weights,
@@ -141,6 +142,8 @@ class TroiDecoder(Decoder):
             embedding = sample_prior(
                 restore_prior(model), embedding, np.repeat(context, len(embedding), axis=0), seed
             )
+        elif calibration := model.part("calibration"):
+            embedding = embedding * calibration["gain"] + calibration["centre"]
         else:
             # The contrastive loss fixes directions, not lengths.
             lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
@@ -164,6 +167,8 @@ def _prior(
         scaled = torch.from_numpy(latents.values / np.float32(scale.latent_sd))
         decoded = trunk(scaled, torch.from_numpy(about)).numpy()
     pairs = Pairs(decoded, vectors[latents.target_rows], about, latents.people)
+    if context.network.prior == "regression":
+        return fit_calibration(pairs), {}
     start = restore_prior(pretrained) if pretrained and "prior" in pretrained.card else None
     prior, history = fit_prior(
         pairs, context.network, seed=context.seed, device=context.device, start=start

@@ -21,12 +21,19 @@ from bids_decoder.evaluation.reconstruction import (
 )
 from bids_decoder.simulate.images import make_scene
 
+N_SHUFFLES = 2
 FEW = Evaluation(n_bootstrap=300, n_permutations=199)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fewer shuffles: each costs a comparison of large pictures."""
+    monkeypatch.setattr("bids_decoder.evaluation.reconstruction.N_SHUFFLES", N_SHUFFLES)
 
 
 @pytest.fixture(scope="module")
 def scenes():
-    return [make_scene(seed, 64).astype(np.float32) / 255 for seed in range(12)]
+    return [make_scene(seed, 64).astype(np.float32) / 255 for seed in range(8)]
 
 
 def vectors(pictures):
@@ -64,9 +71,11 @@ def test_ssim_agrees_with_torchmetrics(scenes):
         torch.tensor(resize(p).astype(np.float64) @ [0.2125, 0.7154, 0.0721])[None, None]
         for p in (first, second)
     ]
-    expected = structural_similarity_index_measure(
-        *grey, gaussian_kernel=True, sigma=1.5, data_range=1.0
+    _, everywhere = structural_similarity_index_measure(
+        *grey, gaussian_kernel=True, sigma=1.5, data_range=1.0, return_full_image=True
     )
+    # scikit-image leaves out the border that the window does not fit into, as the field does.
+    expected = everywhere[..., 5:-5, 5:-5].mean()
     assert structure(first, second) == pytest.approx(float(expected), abs=1e-5)
     assert structure(first, first) == pytest.approx(1, abs=1e-6)
 
@@ -96,7 +105,7 @@ def test_identification_agrees_with_a_literal_reference():
 
 def test_good_reconstructions_beat_all_controls(scenes):
     metrics, each = score(scenes, noisy(scenes, 0.3))
-    assert list(metrics) == list(METRIC_COLUMNS) and len(each) == 12
+    assert list(metrics) == list(METRIC_COLUMNS) and len(each) == 8
     assert set(metrics["model"]) == {"reconstruction", *CONTROLS}
     for metric in ("pixcorr", "ssim", "two_way", "distance"):
         own = row(metrics, "reconstruction", metric)
@@ -128,7 +137,7 @@ def test_shuffled_control_never_shows_the_right_picture(scenes):
 
 def test_correct_interval_of_two_way_covers_where_that_of_the_field_does_not():
     """One interval draws foils too; repeated studies of the same process tell which is right."""
-    truth, covered, narrow, n_studies = None, 0, 0, 120
+    covered, narrow, n_studies = 0, 0, 120
     values = []
     settings = Evaluation(n_bootstrap=200, n_permutations=1)
     spaces = [FeatureSpace("vectors", lambda pictures: np.stack([p.ravel() for p in pictures]))]
