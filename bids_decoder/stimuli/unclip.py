@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,18 +143,32 @@ def _load(weights: Weights, device: str) -> Any:
             "--reconstruction unclip", f"diffusers cannot be imported: {error}",
             "pip install 'bids_decoder[recon]'",
         ) from error
-    had_bars = diffusers.utils.logging.is_progress_bar_enabled()
-    diffusers.utils.logging.disable_progress_bar()
+    from bids_decoder.stimuli.vision_models import quiet_transformers
+
     try:
-        pipeline = getattr(diffusers, _PIPELINE).from_pretrained(
-            weights.path, local_files_only=True, use_safetensors=True,
-            dtype=torch.float32 if device == "cpu" else torch.float16,
-        )
+        with quiet_transformers(), _quiet_diffusers(diffusers):
+            pipeline = getattr(diffusers, _PIPELINE).from_pretrained(
+                weights.path, local_files_only=True, use_safetensors=True,
+                low_cpu_mem_usage=False,
+                dtype=torch.float32 if device == "cpu" else torch.float16,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise InputError(f"{_OPTION} {weights.path}", f"diffusers cannot load it: {error}",
                          _FETCH) from error
-    finally:
-        if had_bars:
-            diffusers.utils.logging.enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+@contextmanager
+def _quiet_diffusers(diffusers: Any) -> Iterator[None]:
+    """Keep progress bars and advice of diffusers off the terminal; its state is put back."""
+    log = diffusers.utils.logging
+    before, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(before)
+        if had_bars:
+            log.enable_progress_bar()

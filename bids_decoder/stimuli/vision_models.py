@@ -40,8 +40,9 @@ class VisionModel(NetworkEncoder):
     def __init__(self, weights: Weights, variant: str, device: str) -> None:
         super().__init__(weights, variant, device)
         self.processor = _loaded(
+            # One backend everywhere: that of torchvision resamples a little differently.
             weights, lambda: transformers.AutoImageProcessor.from_pretrained(
-                weights.path, local_files_only=True
+                weights.path, local_files_only=True, backend="pil"
             )
         )
         self.model = self._load(weights).eval().requires_grad_(False).to(self.device)
@@ -146,7 +147,7 @@ def _config(weights: Weights) -> Any:
 
 def _loaded(weights: Weights, load: Callable[[], Any]) -> Any:
     try:
-        with _quiet():
+        with quiet_transformers():
             return load()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(
@@ -156,7 +157,7 @@ def _loaded(weights: Weights, load: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep progress bars and advice of transformers off the terminal; its state is put back."""
     log = transformers.utils.logging
     before, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()

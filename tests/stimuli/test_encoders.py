@@ -17,32 +17,14 @@ from bids_decoder.stimuli.weights import SUMS
 
 transformers = pytest.importorskip("transformers")
 
-MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-TINY = {
-    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-    "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
-}
-
-
-def preprocessor(folder, size=28):
-    transformers.CLIPImageProcessorPil(
-        size={"shortest_edge": size}, crop_size={"height": size, "width": size},
-        image_mean=MEAN, image_std=STD,
-    ).save_pretrained(folder)
+tiny_models = pytest.importorskip("tiny_models")
+MEAN, STD, TINY = tiny_models.MEAN, tiny_models.STD, tiny_models.VISION
+preprocessor = tiny_models.save_preprocessor
 
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory):
-    """A whole CLIP, text side included, as hubs ship it."""
-    folder = tmp_path_factory.mktemp("clip")
-    text = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        config = transformers.CLIPConfig(text_config=text, vision_config=TINY, projection_dim=12)
-        transformers.CLIPModel(config).save_pretrained(folder)
-    preprocessor(folder)
-    return folder
+    return tiny_models.save_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")

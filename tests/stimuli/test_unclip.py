@@ -7,74 +7,21 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 from bids_decoder.errors import InputError, MissingInputError, UsageError
 from bids_decoder.stimuli.encoders import EncoderChoice
 from bids_decoder.stimuli.unclip import UnclipGenerator, find_pipeline
 from bids_decoder.stimuli.weights import find_folder
 
-diffusers = pytest.importorskip("diffusers")
-transformers = pytest.importorskip("transformers")
-
-WIDTH = 16
-
-
-def tokenizer(folder):
-    folder.mkdir()
-    words = ["<|startoftext|>", "<|endoftext|>", "a</w>", "b</w>", "a", "b"]
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    return transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"),
-                                      model_max_length=8)
-
-
-def networks():
-    vision = transformers.CLIPVisionConfig(
-        hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
-        image_size=28, patch_size=14, projection_dim=WIDTH,
-    )
-    text = transformers.CLIPTextConfig(
-        hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
-        vocab_size=6, max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(8, 16),
-        layers_per_block=1, norm_num_groups=4, cross_attention_dim=16, attention_head_dim=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        class_embed_type="projection", projection_class_embeddings_input_dim=2 * WIDTH,
-    )
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, norm_num_groups=4, latent_channels=4,
-        sample_size=16,
-    )
-    return vision, text, unet, vae
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+tiny_models = pytest.importorskip("tiny_models")
+WIDTH = tiny_models.WIDTH
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
-    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import (
-        StableUnCLIPImageNormalizer,
-    )
-
-    folder = tmp_path_factory.mktemp("unclip")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        vision, text, unet, vae = networks()
-        diffusers.StableUnCLIPImg2ImgPipeline(
-            feature_extractor=transformers.CLIPImageProcessorPil(
-                size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
-            ),
-            image_encoder=transformers.CLIPVisionModelWithProjection(vision).eval(),
-            image_normalizer=StableUnCLIPImageNormalizer(embedding_dim=WIDTH),
-            image_noising_scheduler=diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
-            tokenizer=tokenizer(folder / "words"),
-            text_encoder=transformers.CLIPTextModel(text).eval(), unet=unet.eval(),
-            scheduler=diffusers.DDIMScheduler(), vae=vae.eval(),
-        ).save_pretrained(folder / "pipeline")
-    return folder / "pipeline"
+    return tiny_models.save_unclip(tmp_path_factory.mktemp("unclip"))
 
 
 def encoder(pipeline):
