@@ -47,7 +47,8 @@ METRIC_COLUMNS: dict[str, str] = {
               "are drawn as targets and as foils.",
     "ci_high": "Upper limit of this interval.",
     "field_low": "Mean - 1.96 standard errors over pictures taken as independent, as is usual in "
-                 "the field; for two_way too narrow, because all pictures share their foils.",
+                 "the field; for two_way too narrow or too wide, because all pictures share their "
+                 "foils.",
     "field_high": "Mean + 1.96 standard errors.",
     "n": "Number of pictures.",
     "ahead": "Mean of reconstruction minus control over pictures, positive where the "
