@@ -89,7 +89,7 @@ def _encoded(
 
 @dataclass(frozen=True, eq=False)
 class TargetSpace:
-    """The space in which targets are predicted: centred, rotated, cut, not whitened.
+    """The space in which targets are predicted: centred, rotated, cut, evened out in part.
 
     Parameters
     ----------
@@ -98,11 +98,14 @@ class TargetSpace:
         Orthonormal rows, the strongest first.
     explained : ndarray of float32, shape (n_components,)
         Share of the variance of the training stimuli along each component.
+    scale : ndarray of float32, shape (n_components,)
+        What the scores along each component are multiplied by.
     """
 
     mean: np.ndarray
     components: np.ndarray
     explained: np.ndarray
+    scale: np.ndarray
 
     @property
     def n_components(self) -> int:
@@ -112,11 +115,11 @@ class TargetSpace:
     def transform(self, vectors: np.ndarray) -> np.ndarray:
         """Bring vectors into the space: (n, n_dims) to float32 (n, n_components)."""
         centred = np.asarray(vectors, dtype=np.float32) - self.mean
-        return centred @ self.components.T
+        return centred @ self.components.T * self.scale
 
     def inverse_transform(self, scores: np.ndarray) -> np.ndarray:
         """Give the vectors that belong to scores: (n, n_components) to float32 (n, n_dims)."""
-        return np.asarray(scores, dtype=np.float32) @ self.components + self.mean
+        return np.asarray(scores, dtype=np.float32) / self.scale @ self.components + self.mean
 
 
 def fit_target_space(
@@ -124,11 +127,13 @@ def fit_target_space(
     n_components: int | None = None,
     *,
     variance: float = 0.99,
+    whitening: float = 0.0,
 ) -> TargetSpace:
     """Fit centre and principal components on the training stimuli.
 
-    Distances along the components are kept (no whitening), so that cosine similarities in the
-    space are those of the centred vectors up to the variance left out.
+    Few components carry most of the variance, and cosines between targets hardly see the
+    others; pictures that differ in those alone cannot be told apart then, and some become
+    hubs. *whitening* evens the components out.
 
     Parameters
     ----------
@@ -139,6 +144,9 @@ def fit_target_space(
         the share *variance*.
     variance : float
         In (0, 1).
+    whitening : float
+        The standard deviation along a component is raised to ``1 - whitening``: 0 keeps the
+        distances, 1 makes all components alike. The variance as a whole stays.
 
     Returns
     -------
@@ -161,8 +169,12 @@ def fit_target_space(
         n_components = int(np.searchsorted(np.cumsum(shares), variance - 1e-12)) + 1
     # Beyond the rank the components are arbitrary directions.
     kept = min(n_components, int((shares > 1e-12).sum()))
+    shares = shares[:kept]
+    scale = shares ** (-whitening / 2)
+    scale *= np.sqrt(shares.sum() / (shares * scale**2).sum())
     return TargetSpace(
         mean=model.mean_.astype(np.float32),
         components=model.components_[:kept].astype(np.float32),
-        explained=shares[:kept].astype(np.float32),
+        explained=shares.astype(np.float32),
+        scale=scale.astype(np.float32),
     )

@@ -21,6 +21,9 @@ MIN_CALIBRATION_TRIALS = 4
 MAX_CALIBRATION_TRIALS = 1500
 MAX_HELDOUT_TRIALS = 2000
 
+MAX_RUNS_TO_LEAVE_ONE_OUT = 12
+"""With more runs, all but one is a calibration hardly longer than the longest power of two."""
+
 VoxelWeighting = Callable[[Person, np.ndarray], np.ndarray | None]
 """(calibration trials of a person, their targets) -> weights (n_voxels,) or None for all."""
 
@@ -45,11 +48,18 @@ class Latents:
     log_trials: np.ndarray
     people: np.ndarray
 
+    def subset(self, rows: np.ndarray) -> Latents:
+        """Give some of the latents, by index or mask."""
+        return Latents(*(getattr(self, name)[rows] for name in _FIELDS))
+
+
+_FIELDS = ("values", "target_rows", "log_trials", "people")
+
 
 def calibration_sets(
     run_groups: np.ndarray, rng: np.random.Generator, n_per_size: int = 4
 ) -> Iterator[np.ndarray]:
-    """Draw calibration sets of whole runs: 1, 2, 4, … runs, and all but one.
+    """Draw calibration sets of whole runs: 1, 2, 4, … runs, and all but one of few.
 
     Parameters
     ----------
@@ -68,8 +78,10 @@ def calibration_sets(
     blocks = run_blocks(run_groups)
     names = np.unique(blocks)
     n_blocks = len(names)
-    sizes = sorted({2**k for k in range(n_blocks.bit_length())} | {n_blocks - 1})
-    for size in [s for s in sizes if 0 < s < n_blocks]:
+    sizes = {2**k for k in range(n_blocks.bit_length())}
+    if n_blocks <= MAX_RUNS_TO_LEAVE_ONE_OUT:
+        sizes.add(n_blocks - 1)
+    for size in sorted(s for s in sizes if 0 < s < n_blocks):
         wanted = min(n_blocks, 2 * n_per_size) if size == n_blocks - 1 else n_per_size
         for order in _orders(n_blocks, wanted, rng):
             chosen = np.isin(blocks, names[order[:size]])
@@ -144,6 +156,5 @@ def draw_latents(
 def join_latents(parts: list[Latents]) -> Latents:
     """Put the latents of several episodes or people together."""
     return Latents(*(
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("values", "target_rows", "log_trials", "people")
+        np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS
     ))

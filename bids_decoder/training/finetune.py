@@ -30,7 +30,7 @@ from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.training.smoothing import smooth_within
 from bids_decoder.trials import Person
 
-DEFAULT_EPOCHS = 30
+DEFAULT_EPOCHS = 15
 
 
 @dataclass(frozen=True, eq=False)

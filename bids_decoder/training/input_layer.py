@@ -17,6 +17,9 @@ DEFAULT_PENALTY = 0.1
 MIN_RUNS_TO_CHOOSE = 4
 """With fewer training runs, what cross-validation over runs would choose is noise."""
 
+MIN_TRIALS_PER_OFFSET = 4
+"""With fewer trials in a run its own mean is mostly noise; all trials share one mean then."""
+
 TOLERANCE = 0.01
 """Loss of identifiability, as a share of the best, for which a stronger penalty is taken."""
 
@@ -75,14 +78,16 @@ def fit_input_layer(
     """
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
     used = np.flatnonzero(scales)
-    scaled = np.asarray(betas[:, used], dtype=np.float64) * scales[used]
+    # Single precision is enough for the products over voxels, by far the longest part.
+    scaled = np.asarray(betas[:, used], dtype=np.float32) * scales[used].astype(np.float32)
     targets = np.asarray(latents, dtype=np.float64)
+    kernel = (scaled @ scaled.T).astype(np.float64)
     if penalty is None:
-        penalty = choose_penalty(scaled @ scaled.T, targets, run_groups)
-    centred, centred_targets = _without_run_offsets(scaled, targets, run_groups)
-    dual = _solve(centred @ centred.T, centred_targets, penalty)
+        penalty = choose_penalty(kernel, targets, run_groups)
+    centred = centre_runs(centre_runs(kernel, run_groups).T, run_groups)
+    dual = centre_runs(_solve(centred, centre_runs(targets, run_groups), penalty), run_groups)
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
-    weight[used] = scales[used, None] * (centred.T @ dual)
+    weight[used] = scales[used, None] * (scaled.T @ dual.astype(np.float32))
     # Shrinkage differs between people and calibration lengths; the trunk wants one scale.
     weight /= max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     bias = -np.asarray(betas, dtype=np.float64).mean(axis=0) @ weight
@@ -124,13 +129,13 @@ def _fold_scores(
     train: np.ndarray,
     test: np.ndarray,
 ) -> np.ndarray:
-    centre = _run_centring(run_groups[train])
-    inner = centre @ kernel[np.ix_(train, train)] @ centre.T
+    groups = run_groups[train]
+    inner = centre_runs(centre_runs(kernel[np.ix_(train, train)], groups).T, groups)
     values, vectors = np.linalg.eigh(inner)
     values = np.clip(values, 0, None)
-    projected = vectors.T @ (centre @ targets[train])
-    cross = (kernel[np.ix_(test, train)] - kernel[np.ix_(train, train)].mean(axis=0)) @ centre.T
-    cross = cross @ vectors
+    projected = vectors.T @ centre_runs(targets[train], groups)
+    cross = kernel[np.ix_(test, train)] - kernel[np.ix_(train, train)].mean(axis=0)
+    cross = centre_runs(cross.T, groups).T @ vectors
     wanted = targets[test] - targets[train].mean(axis=0)
     size = max(values.mean(), 1e-12)
     scores = []
@@ -160,6 +165,36 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return own / np.maximum(spread, 1e-12)
 
 
+def distinctness(
+    predicted: np.ndarray, rows: np.ndarray, vectors: np.ndarray, chunk: int = 2048
+) -> float:
+    """Measure how far predictions' own targets stand out, on average.
+
+    Parameters
+    ----------
+    predicted : ndarray, shape (n, d)
+    rows : ndarray of int, shape (n,)
+        Row of each prediction's own target; all rows that occur are candidates.
+    vectors : ndarray, shape (n_ids, d)
+    chunk : int
+        Predictions at a time.
+
+    Returns
+    -------
+    float
+        Mean of :func:`identifiability`, with every candidate counted once.
+    """
+    names, own = np.unique(rows, return_inverse=True)
+    candidates = _unit(vectors[names]).T
+    total = 0.0
+    for start in range(0, len(predicted), chunk):
+        cosines = _unit(predicted[start:start + chunk]) @ candidates
+        mine = cosines[np.arange(len(cosines)), own[start:start + chunk]]
+        spread = np.maximum(cosines.std(axis=1), 1e-12)
+        total += float(((mine - cosines.mean(axis=1)) / spread).sum())
+    return total / len(predicted)
+
+
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
@@ -169,22 +204,35 @@ def row_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return (_unit(left) * _unit(right)).sum(axis=1)
 
 
-def _run_centring(run_groups: np.ndarray) -> np.ndarray:
-    """Matrix that takes the mean of each run from its trials; plain centring for tiny runs."""
-    n_trials = len(run_groups)
-    _, member = np.unique(run_groups, return_inverse=True)
-    counts = np.bincount(member)
-    if counts.min() < 4:
-        return np.eye(n_trials) - 1.0 / n_trials
-    same = member[:, None] == member[None, :]
-    return np.eye(n_trials) - same / counts[member][:, None]
+def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
+    """Take the mean of each run from its trials; the mean of all when a run is tiny.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_trials, ...)
+    run_groups : ndarray of str, shape (n_trials,)
+
+    Returns
+    -------
+    ndarray, shape of *values*
+    """
+    members = _members(run_groups)
+    centred = np.array(values, copy=True)
+    for rows in members:
+        centred[rows] -= centred[rows].mean(axis=0)
+    return centred
 
 
-def _without_run_offsets(
-    betas: np.ndarray, targets: np.ndarray, run_groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    centre = _run_centring(run_groups)
-    return centre @ betas, centre @ targets
+def degrees_of_freedom(run_groups: np.ndarray) -> int:
+    """Give the number of trials less the number of means that :func:`centre_runs` takes out."""
+    return max(1, len(run_groups) - len(_members(run_groups)))
+
+
+def _members(run_groups: np.ndarray) -> list[np.ndarray]:
+    names, member = np.unique(run_groups, return_inverse=True)
+    if np.bincount(member).min() < MIN_TRIALS_PER_OFFSET:
+        return [np.arange(len(run_groups))]
+    return [np.flatnonzero(member == number) for number in range(len(names))]
 
 
 def _solve(kernel: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:

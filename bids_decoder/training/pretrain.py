@@ -15,6 +15,7 @@ from bids_decoder.models.losses import Mix, bimixco, draw_mix, prototype_loss, s
 from bids_decoder.models.networks import Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, join_latents
+from bids_decoder.training.input_layer import distinctness
 from bids_decoder.training.loop import History, Progress, Schedule, make_fabric, train
 from bids_decoder.trials import Person
 
@@ -132,10 +133,16 @@ def _endless(rows: np.ndarray, length: int, rng: np.random.Generator) -> np.ndar
     return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:length]
 
 
-def epochs_for(n_samples: int, wanted: int, steps: int = 1500) -> int:
-    """Give the number of epochs: as wanted, or for about *steps* steps, between 10 and 150."""
-    per_epoch = max(1, n_samples // BATCH_SIZE)
-    return wanted or int(np.clip(round(steps / per_epoch), 10, 150))
+def epoch_candidates(n_samples: int, steps: int = 1500) -> list[int]:
+    """Give lengths of training to choose from, up to about *steps* steps, by factors of two.
+
+    Examples
+    --------
+    >>> epoch_candidates(2560)
+    [0, 9, 19, 38, 75, 150]
+    """
+    most = min(150, max(1, round(steps / max(1, n_samples // BATCH_SIZE))))
+    return sorted({0, *(round(most / 2**k) for k in range(5))})
 
 
 def pretrain_trunk(
@@ -158,6 +165,7 @@ def pretrain_trunk(
         Targets in the target space; test stimuli must not be among the latents.
     is_category : bool
     settings : Network
+        Without a number of epochs, :func:`choose_epochs` decides.
     seed : int
     device : str
     checkpoint : Path, optional
@@ -168,6 +176,66 @@ def pretrain_trunk(
     Trunk, LatentScale, History
         The trunk on the CPU in evaluation mode.
     """
+    n_epochs = settings.pretrain_epochs
+    if n_epochs == 0 and is_category:
+        n_epochs = epoch_candidates(len(latents.values))[-1]
+    elif n_epochs == 0:
+        n_epochs = choose_epochs(latents, vectors, settings, seed, device)
+    return _train_trunk(
+        latents, vectors, is_category, settings, n_epochs, seed=seed, device=device,
+        checkpoint=checkpoint, progress=progress,
+    )
+
+
+def choose_epochs(
+    latents: Latents, vectors: np.ndarray, settings: Network, seed: int, device: str
+) -> int:
+    """Choose the length of training by how well stimuli left out of it are told apart.
+
+    Categories have no stimuli to leave out, and too few to learn by heart.
+
+    Returns
+    -------
+    int
+        One of :func:`epoch_candidates`.
+    """
+    candidates = epoch_candidates(len(latents.values))
+    left_out = _left_out(latents, derive_seed(seed, "validation"))
+    inner, outer = latents.subset(~left_out), latents.subset(left_out)
+    scores = []
+    for n_epochs in candidates:
+        trunk, scale, _ = _train_trunk(
+            inner, vectors, False, settings, n_epochs, seed=seed, device=device
+        )
+        with torch.no_grad():
+            embedding = trunk(
+                torch.from_numpy(outer.values / scale.latent_sd),
+                torch.from_numpy(scale.context(outer.log_trials)),
+            ).numpy()
+        scores.append(distinctness(embedding, outer.target_rows, vectors))
+    return candidates[int(np.argmax(scores))]
+
+
+def _left_out(latents: Latents, seed: int) -> np.ndarray:
+    """Mark the latents of a fifth of the stimuli."""
+    names = np.unique(latents.target_rows)
+    count = max(2, len(names) // 5)
+    chosen = np.random.default_rng(seed).permutation(names)[:count]
+    return np.isin(latents.target_rows, chosen)
+
+
+def _train_trunk(
+    latents: Latents,
+    vectors: np.ndarray,
+    is_category: bool,
+    settings: Network,
+    n_epochs: int,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Trunk, LatentScale, History]:
     scale = LatentScale.of(latents)
     fabric = make_fabric(device)
     trunk = build_trunk(vectors.shape[1], settings, seed)
@@ -175,7 +243,6 @@ def pretrain_trunk(
     values = torch.from_numpy(latents.values / scale.latent_sd).to(fabric.device)
     context = torch.from_numpy(scale.context(latents.log_trials)).to(fabric.device)
     rows = torch.from_numpy(latents.target_rows).to(fabric.device)
-    n_epochs = epochs_for(len(values), settings.pretrain_epochs)
     objective = Objective(
         torch.from_numpy(vectors.astype(np.float32)).to(fabric.device), is_category,
         settings.mixco_alpha, round(MIXED_SHARE * n_epochs),

@@ -23,14 +23,12 @@ from bids_decoder.training.input_layer import (
     fit_input_layer,
     row_cosines,
 )
+from bids_decoder.training.signal import MIN_TRIALS_TO_SCORE, signal_shares
 from bids_decoder.training.smoothing import FWHM_PER_SD, smooth_within
 from bids_decoder.trials import Person
 
 LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
 """Default full width of the low-pass filter in voxels: a Gaussian of 0.7 voxel."""
-
-MIN_TRIALS_TO_SCORE = 8
-"""With fewer trials no voxel can be told from another, and all are taken alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class SelectionTask:
         """Full width of the low-pass filter in millimetres."""
         if self.settings.lowpass_fwhm_mm is not None:
             return self.settings.lowpass_fwhm_mm
-        return LOWPASS_VOXELS * float(self.person.grid.voxel_sizes.min())
+        return default_fwhm_mm(self.person)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +130,19 @@ def shrink_scores(scores: np.ndarray, n_trials: int) -> np.ndarray:
     return scores.mean() + trust * (scores - scores.mean())
 
 
+def default_fwhm_mm(person: Person) -> float:
+    """Give the width of the low-pass filter when none is asked for."""
+    return LOWPASS_VOXELS * float(person.grid.voxel_sizes.min())
+
+
 def soft_weights(scores: np.ndarray) -> np.ndarray:
-    """Turn shrunken encoding correlations into prior scales: the positive part, or all alike."""
+    """Turn scores into prior scales: the positive part, or all alike where there is none."""
     weights = np.maximum(scores, 0).astype(np.float32)
     return weights if weights.any() else np.ones_like(weights)
 
 
-def encoding_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
-    """Give prior scales from cross-validated encoding scores of training trials.
+def signal_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
+    """Give prior scales from the signal shares of training trials.
 
     Parameters
     ----------
@@ -150,20 +153,22 @@ def encoding_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
     -------
     ndarray of float32, shape (n_voxels,)
     """
-    return soft_weights(_shrunken_scores(person, wanted))
+    return signal_shares(person, wanted, default_fwhm_mm(person))
 
 
 def voxel_scores(task: SelectionTask) -> np.ndarray:
+    """Signal share of each voxel, with the low-pass filter of the settings."""
+    return signal_shares(task.person, task.wanted, task.fwhm_mm)
+
+
+def encoding_scores_of(task: SelectionTask) -> np.ndarray:
     """Cross-validated encoding correlation of each voxel, shrunken, then low-pass filtered."""
-    scores = _shrunken_scores(task.person, task.wanted)
-    return smooth_within(scores, task.person.grid, task.fwhm_mm).astype(np.float32)
-
-
-def _shrunken_scores(person: Person, wanted: np.ndarray) -> np.ndarray:
+    person, wanted = task.person, task.wanted
     if len(wanted) < MIN_TRIALS_TO_SCORE:
         return np.zeros(person.grid.n_voxels)
     scores = encoding_scores(person.betas, wanted, person.run_groups)
-    return shrink_scores(scores, len(wanted))
+    shrunk = shrink_scores(scores, len(wanted))
+    return smooth_within(shrunk, person.grid, task.fwhm_mm).astype(np.float32)
 
 
 def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
@@ -244,7 +249,7 @@ def _select_random(task: SelectionTask) -> Selection:
 
 def _select_encoding(task: SelectionTask) -> Selection:
     budget, notes = find_budget(task)
-    scores = voxel_scores(task)
+    scores = encoding_scores_of(task)
     mask = top_mask(scores, budget)
     return Selection(mask, mask.astype(np.float32), scores,
                      {"rule": "top cross-validated encoding score", "budget": budget, **notes})
@@ -254,7 +259,7 @@ def _select_soft(task: SelectionTask) -> Selection:
     scores = voxel_scores(task)
     weights = soft_weights(scores)
     return Selection(weights > 0, weights, scores,
-                     {"rule": "all voxels, weighted by encoding score",
+                     {"rule": "all voxels, weighted by signal share",
                       "budget": int((weights > 0).sum())})
 
 
@@ -265,7 +270,7 @@ def _select_graded(task: SelectionTask) -> Selection:
     mask = top_mask(weights, min(budget, int((weights > 0).sum())))
     return Selection(
         mask, weights * mask, scores,
-        {"rule": "top encoding score, graded by it", "budget": int(mask.sum()),
+        {"rule": "top signal share, graded by it", "budget": int(mask.sum()),
          "lowpass_fwhm_mm": round(task.fwhm_mm, 3), **notes},
     )
 

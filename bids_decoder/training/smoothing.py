@@ -10,6 +10,31 @@ from bids_decoder.trials import VoxelGrid
 FWHM_PER_SD = 2.3548200450309493
 
 
+def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
+    """Add up evidence over each voxel's neighbourhood with Gaussian weights, 1 for itself.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_voxels,)
+        Log likelihoods, say.
+    grid : VoxelGrid
+        A grid without geometry has no neighbourhoods.
+    fwhm_mm : float
+        Full width at half maximum; 0 takes each voxel alone.
+
+    Returns
+    -------
+    ndarray, shape (n_voxels,)
+        Near the edge of the mask the voxels inside stand for those missing.
+    """
+    if fwhm_mm <= 0 or not grid.has_geometry:
+        return np.asarray(values)
+    steps = np.arange(-4, 5)
+    sigma = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
+    weights = np.exp(-0.5 * (steps[:, None] / sigma) ** 2).sum(axis=0)
+    return float(weights.prod()) * smooth_within(values, grid, fwhm_mm)
+
+
 def smooth_within(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
     """Smooth voxel values with a Gaussian normalised inside the mask, ``G*(v) / G*(mask)``.
 

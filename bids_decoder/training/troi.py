@@ -37,8 +37,8 @@ from bids_decoder.training.prior import (
 from bids_decoder.training.selectors import (
     Selection,
     SelectionTask,
-    encoding_weights,
     select_voxels,
+    signal_weights,
 )
 from bids_decoder.trials import Person, Targets
 
@@ -56,7 +56,9 @@ class TroiDecoder(Decoder):
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
         """Learn target space and trunk from the source people; see :class:`Decoder`."""
         seen = _Seen()
-        space = _fit_space(targets, [person.target_rows for person in seen.watch(people)])
+        space = _fit_space(
+            targets, [person.target_rows for person in seen.watch(people)], context.network
+        )
         vectors = space.transform(targets.vectors)
         weighting = voxel_weighting(context.network.source_voxels)
         latents = collect_latents(people, vectors, weighting, context.seed)
@@ -197,10 +199,10 @@ class _Seen:
 
 
 def voxel_weighting(name: str) -> VoxelWeighting:
-    """Give the voxel weighting of the source people: ``encoding`` scores or ``all`` alike."""
+    """Give the voxel weighting of the source people: ``signal`` shares or ``all`` alike."""
     if name == "all":
         return lambda person, wanted: None
-    return encoding_weights
+    return signal_weights
 
 
 def _adaptation(
@@ -219,7 +221,7 @@ def _shared(
     if pretrained is not None:
         space = _restore_space(pretrained)
         return space, _restore_shared(pretrained, space.transform(targets.vectors), is_category)
-    space = _fit_space(targets, [person.target_rows])
+    space = _fit_space(targets, [person.target_rows], context.network)
     vectors = space.transform(targets.vectors)
     if len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
         trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
@@ -240,18 +242,21 @@ def _own_scale(person: Person, vectors: np.ndarray) -> LatentScale:
     return LatentScale(size or 1.0, float(np.log2(fit.n_trials)), 0.5)
 
 
-def _fit_space(targets: Targets, rows_of_people: list[np.ndarray]) -> TargetSpace:
+def _fit_space(
+    targets: Targets, rows_of_people: list[np.ndarray], network: Network
+) -> TargetSpace:
     rows = np.unique(np.concatenate(rows_of_people))
     limit = None if targets.kind == "category" else min(MAX_COMPONENTS, len(rows) - 1)
-    space = fit_target_space(targets.vectors[rows], limit, variance=0.99)
-    return space
+    return fit_target_space(
+        targets.vectors[rows], limit, variance=0.99, whitening=network.target_whitening
+    )
 
 
 def _shared_tensors(trunk: Trunk, space: TargetSpace) -> dict[str, np.ndarray]:
     state = {f"trunk.{k}": v.detach().cpu().numpy() for k, v in trunk.state_dict().items()}
     return {
         **state, "space.mean": space.mean, "space.components": space.components,
-        "space.explained": space.explained,
+        "space.explained": space.explained, "space.scale": space.scale,
     }
 
 
@@ -262,7 +267,7 @@ def _shared_card(trunk: Trunk, scale: LatentScale, network: Network) -> dict[str
 
 def _restore_space(model: Model) -> TargetSpace:
     part = model.part("space")
-    return TargetSpace(part["mean"], part["components"], part["explained"])
+    return TargetSpace(*(part[name] for name in ("mean", "components", "explained", "scale")))
 
 
 def _restore_shared(model: Model, vectors: np.ndarray, is_category: bool) -> SharedModel:

@@ -103,3 +103,17 @@ def test_space_of_categories_keeps_them_equally_far_apart():
 def test_vectors_without_difference_are_refused(vectors):
     with pytest.raises(InputError):
         fit_target_space(vectors)
+
+
+@pytest.mark.parametrize("whitening", [0.0, 0.5, 1.0])
+def test_whitening_evens_out_components_and_can_be_undone(whitening):
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((400, 6)) * [8, 4, 2, 1, 0.5, 0.25]
+    space = fit_target_space(vectors, 6, whitening=whitening)
+    scores = space.transform(vectors)
+    plain = np.sqrt(400 * 6 * vectors.var() * space.explained / 400)
+    ratios = scores.std(axis=0)[:-1] / scores.std(axis=0)[1:]
+    expected = (plain[:-1] / plain[1:]) ** (1 - whitening)
+    np.testing.assert_allclose(ratios, expected, rtol=1e-4)
+    assert (scores**2).sum() == pytest.approx(((vectors - vectors.mean(0)) ** 2).sum(), rel=1e-4)
+    np.testing.assert_allclose(space.inverse_transform(scores), vectors, atol=1e-3)

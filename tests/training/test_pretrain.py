@@ -1,0 +1,68 @@
+"""Pretraining of the trunk: how long it trains is decided by stimuli left out."""
+
+import numpy as np
+import pytest
+
+from bids_decoder.config import Network
+from bids_decoder.training.episodes import Latents
+from bids_decoder.training.input_layer import distinctness, identifiability
+from bids_decoder.training.pretrain import choose_epochs, epoch_candidates, pretrain_trunk
+
+N_LATENTS = 12
+
+
+def make_latents(distortion, n_stimuli=200, n_people=3, noise=0.3, seed=0):
+    """Latents that are the targets seen through *distortion*, with noise."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n_stimuli, N_LATENTS)).astype(np.float32)
+    rows = np.tile(np.arange(n_stimuli), n_people)
+    values = vectors[rows] @ distortion + noise * rng.standard_normal((len(rows), N_LATENTS))
+    people = np.repeat(np.arange(n_people), n_stimuli)
+    log_trials = np.full(len(rows), 6.0, np.float32)
+    return Latents(values.astype(np.float32), rows, log_trials, people), vectors
+
+
+def random_matrix(seed):
+    return np.random.default_rng(seed).standard_normal((N_LATENTS, N_LATENTS))
+
+
+def test_candidates_end_at_the_wanted_number_of_steps():
+    assert epoch_candidates(256 * 100) == [0, 1, 2, 4, 8, 15]
+    assert epoch_candidates(100)[-1] == 150
+    assert epoch_candidates(10**7)[0] == 0
+
+
+def test_a_shared_distortion_is_learned():
+    latents, vectors = make_latents(np.eye(N_LATENTS) + 0.3 * random_matrix(1))
+    assert choose_epochs(latents, vectors, Network(), 0, "cpu") > 0
+
+
+def test_training_ends_before_stimuli_are_learned_by_heart():
+    latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=60, noise=2.0)
+    longest = epoch_candidates(len(latents.values))[-1]
+    assert choose_epochs(latents, vectors, Network(), 0, "cpu") <= longest / 4
+
+
+def test_number_of_epochs_asked_for_is_taken():
+    latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=40)
+    _, _, history = pretrain_trunk(
+        latents, vectors, False, Network(pretrain_epochs=3), seed=0, device="cpu"
+    )
+    assert len(history.loss) == 3
+
+
+def test_categories_train_for_the_whole_length():
+    latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=8, n_people=2)
+    _, _, history = pretrain_trunk(latents, vectors, True, Network(), seed=0, device="cpu")
+    assert len(history.loss) == epoch_candidates(len(latents.values))[-1]
+
+
+def test_distinctness_is_mean_identifiability():
+    rng = np.random.default_rng(0)
+    predicted, vectors = rng.standard_normal((30, 5)), rng.standard_normal((30, 5))
+    rows = rng.permutation(30)
+    expected = identifiability(predicted, vectors[rows]).mean()
+    assert distinctness(predicted, rows, vectors, chunk=7) == pytest.approx(expected)
+    assert distinctness(vectors, np.arange(30), vectors) > 2
+    shuffled = distinctness(vectors[rng.permutation(30)], np.arange(30), vectors)
+    assert abs(shuffled) < 0.7

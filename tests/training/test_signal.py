@@ -1,0 +1,110 @@
+"""Signal shares: known truth, no signal, neighbours, scale and offsets of no consequence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal
+
+from bids_decoder.training.signal import SIGNAL_SHARES, log_evidence, signal_shares
+from bids_decoder.training.smoothing import evidence_around
+from bids_decoder.trials import Person, VoxelGrid
+
+SHAPE = (8, 8, 6)
+
+
+def make_person(share, n_runs=6, per_run=30, seed=0):
+    """A person whose voxels with index 0 … 3 on the first axis have this share of signal."""
+    rng = np.random.default_rng(seed)
+    grid = VoxelGrid(np.ones(SHAPE, bool), np.diag([2.0, 2.0, 2.0, 1.0]))
+    n_trials = n_runs * per_run
+    wanted = rng.standard_normal((n_trials, 10))
+    tuning = rng.standard_normal((10, grid.n_voxels)) / np.sqrt(10)
+    with_signal = np.zeros(SHAPE, bool)
+    with_signal[:4] = True
+    shares = np.where(with_signal[grid.mask], share, 0.0)
+    noise = rng.standard_normal((n_trials, grid.n_voxels))
+    betas = np.sqrt(shares) * (wanted @ tuning) + np.sqrt(1 - shares) * noise
+    runs = np.repeat([f"run-{n}" for n in range(n_runs)], per_run)
+    table = pd.DataFrame({
+        "trial": np.arange(n_trials), "run_group": runs, "stimulus": "x", "split": "train"
+    })
+    person = Person("01", grid, betas.astype(np.float32), table, np.zeros(n_trials, int))
+    return person, wanted, with_signal[grid.mask]
+
+
+def test_share_is_recovered():
+    person, wanted, with_signal = make_person(0.15)
+    found = signal_shares(person, wanted, 3.3)
+    assert found[with_signal].mean() == pytest.approx(0.15, abs=0.03)
+    assert found[~with_signal].mean() < 0.02
+
+
+def test_neighbours_help():
+    person, wanted, with_signal = make_person(0.04)
+    alone, together = (signal_shares(person, wanted, fwhm) for fwhm in (0, 3.3))
+
+    def overlap(found):
+        chosen = found >= np.sort(found)[-with_signal.sum()]
+        return (chosen & with_signal).sum() / with_signal.sum()
+
+    assert overlap(together) > overlap(alone) + 0.1
+
+
+def test_targets_of_other_trials_give_no_signal():
+    person, wanted, _ = make_person(0.15)
+    shuffled = np.random.default_rng(1).permutation(wanted)
+    assert signal_shares(person, shuffled, 3.3).max() < 0.05
+
+
+def test_offsets_of_runs_and_scale_of_targets_do_not_matter():
+    person, wanted, _ = make_person(0.1)
+    _, member = np.unique(person.run_groups, return_inverse=True)
+    shifted = Person(person.label, person.grid, person.betas + 3 * member[:, None],
+                     person.trials, person.target_rows)
+    expected = signal_shares(person, wanted, 0)
+    np.testing.assert_allclose(signal_shares(shifted, wanted, 0), expected, atol=2e-3)
+    np.testing.assert_allclose(signal_shares(person, 7 * wanted, 0), expected, atol=1e-5)
+
+
+def test_evidence_is_that_of_the_gaussian_process():
+    rng = np.random.default_rng(2)
+    betas, wanted = rng.standard_normal((12, 3)), rng.standard_normal((12, 4))
+    runs = np.repeat("run-1", 12)
+    found = log_evidence(betas, wanted, runs)
+    features = wanted - wanted.mean(axis=0)
+    features /= np.sqrt((features**2).sum(axis=1).mean())
+    basis = np.linalg.svd(np.eye(12) - 1 / 12)[0][:, :11]
+
+    def evidence(voxel, share):
+        kernel = basis.T @ (np.eye(12) + share / (1 - share) * features @ features.T) @ basis
+        data = basis.T @ betas[:, voxel]
+        scale = data @ np.linalg.solve(kernel, data) / 11
+        return multivariate_normal(np.zeros(11), scale * kernel).logpdf(data)
+
+    for voxel in range(3):
+        for row, share in enumerate(SIGNAL_SHARES):
+            expected = evidence(voxel, share) - evidence(voxel, 0.0)
+            assert found[row, voxel] == pytest.approx(expected, abs=1e-3)
+
+
+def test_few_trials_leave_all_voxels_alike():
+    person, wanted, _ = make_person(0.2, n_runs=1, per_run=6)
+    assert set(signal_shares(person, wanted, 3.3)) == {1.0}
+
+
+def test_constant_voxel_has_no_signal():
+    person, wanted, _ = make_person(0.1)
+    person.betas[:, 5] = 0
+    found = signal_shares(person, wanted, 0)
+    assert np.isfinite(found).all()
+    assert found[5] <= found.max()
+
+
+def test_evidence_adds_up_over_neighbours():
+    grid = VoxelGrid(np.ones((15, 15, 15), bool), np.diag([2.0, 2.0, 2.0, 1.0]))
+    ones = np.ones(grid.n_voxels)
+    sigma = 3.0 / 2.3548200450309493 / 2.0
+    steps = np.arange(-10, 11)
+    expected = np.exp(-0.5 * (steps / sigma) ** 2).sum() ** 3
+    np.testing.assert_allclose(evidence_around(ones, grid, 3.0), expected, rtol=1e-4)
+    np.testing.assert_array_equal(evidence_around(ones, grid, 0), ones)
