@@ -58,6 +58,8 @@ class TrialRules:
     features: Path | None = None
     stimuli_dir: Path | None = None
     image_encoder: str = "gabor"
+    encoder_weights: Path | None = None
+    gallery: Path | None = None
     test_runs: tuple[str, ...] = ()
     test_sessions: tuple[str, ...] = ()
     split_column: str | None = None
@@ -106,6 +108,8 @@ class Network:
     mixco_alpha: float = 0.15
     source_voxels: Literal["signal", "all"] = "signal"
     target_whitening: float | None = None
+    prior: Literal["none", "regression", "diffusion"] = "none"
+    mix_prior_target: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,18 @@ class Troi:
     epochs: int = 15
     lowpass_fwhm_mm: float | None = None
     stage2: Literal["reinit", "lr_rewind", "none"] = "reinit"
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How pictures are made from held-out trials."""
+
+    method: Literal["auto", "ridge", "unclip", "none"] = "auto"
+    weights: Path | None = None
+    metric_weights: Path | None = None
+    size: int = 64
+    n_steps: int = 20
+    low_level: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,7 @@ class Settings:
     encoding: Encoding = field(default_factory=Encoding)
     volumes: Volumes = field(default_factory=Volumes)
     subjects: Subjects = field(default_factory=Subjects)
+    reconstruction: Reconstruction = field(default_factory=Reconstruction)
     evaluation: Evaluation = field(default_factory=Evaluation)
     resources: Resources = field(default_factory=Resources)
     random_seed: int = 20250201

@@ -105,11 +105,14 @@ class Targets:
     vectors : ndarray of float32, shape (n_ids, n_dims)
         Finite; unit length is not required.
     kind : {"image", "features", "category"}
+    source : str
+        Identity of the image encoder; empty where none was used.
     """
 
     ids: tuple[str, ...]
     vectors: np.ndarray
     kind: str
+    source: str = ""
 
     def rows_of(self, ids: np.ndarray) -> np.ndarray:
         """Row numbers of *ids* (array of text) in this table; KeyError for unknown ids."""

@@ -29,6 +29,8 @@ DESCRIPTIONS: dict[str, str] = {
     "encoder": "Encoding model of one participant: responses predicted from stimuli, and how well.",
     "pretrained": "Model trained on the source participants.",
     "group": "Results of all participants together.",
+    "subjects": "Labels decoded from one volume per person, and how well.",
+    "gallery": "Images of a gallery that are nearest to what was decoded.",
     "reconstruction": "Images reconstructed from held-out trials.",
 }
 """Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
@@ -36,8 +38,8 @@ DESCRIPTIONS: dict[str, str] = {
 IGNORED = (
     "*.html", "plan.json", "logs", "group", "model", "figures", "work",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_predictions.*", "*_metrics.*",
-    "*_learning.*", "*_comparisons.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*",
-    "*_desc-reconstruction*",
+    "*_learning.*", "*_comparisons.*", "*_sheet.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*",
+    "reconstruction", "*_desc-reconstruction*",
 )
 """Outputs for which the BIDS schema has no name yet; folders without a slash, which the validator
 would not match."""
@@ -55,6 +57,8 @@ Made by bids_decoder from the dataset "{source}". The layout follows BIDS deriva
   baselines; `…_predictions.tsv`: each of them.
 * `sub-<label>/…_desc-encoder_*`, where an encoding model was fitted: how well responses to held-out
   stimuli are predicted, beside other models and what repeats allow.
+* `sub-<label>/reconstruction/`: an image for each tested stimulus; how like they are to what was
+  seen, beside controls: `…_desc-reconstruction_metrics.tsv`.
 * `group/`: the model trained across participants. It keeps information on the people it was
   trained on; share it only with their consent.
 * `logs/CITATION.md`: what was done and what to cite; `logs/done/`: what is finished, with keys.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -121,13 +121,20 @@ class _Notes:
         )
 
 
-def build_dataset_trials(dataset: Dataset, settings: Settings) -> TrialBuild:
+def build_dataset_trials(
+    dataset: Dataset,
+    settings: Settings,
+    find_damaged: Callable[[Mapping[str, Path]], Mapping[str, str]] = lambda _: {},
+) -> TrialBuild:
     """Make the trial tables of all participants.
 
     Parameters
     ----------
     dataset : Dataset
     settings : Settings
+    find_damaged : callable, optional
+        Where images are decoded it gets the file of each stimulus, and gives those that cannot
+        be read with the reason; their trials are excluded.
 
     Returns
     -------
@@ -150,6 +157,7 @@ def build_dataset_trials(dataset: Dataset, settings: Settings) -> TrialBuild:
     files = _images(tables, dataset, rules, notes)
     kind = _target_kind(tables, files, unit, rules, notes)
     if kind == "image":
+        files = _without_damaged(files, find_damaged(files.found), notes)
         _exclude_without_image(tables, files, notes)
     if kind == "category":
         _exclude_without_label(tables, columns, notes)
@@ -539,7 +547,23 @@ def _images(
             "absolute or outside of the stimulus folder; such files are not opened",
             "name stimuli relative to stimuli/ or --stimuli-dir", severity=severity,
         ))
+    for note in files.stacks:
+        notes.decide("stimulus stack", note, "found in the stimulus folder")
     return files
+
+
+def _without_damaged(
+    files: StimulusFiles, damaged: Mapping[str, str], notes: _Notes
+) -> StimulusFiles:
+    if not damaged:
+        return files
+    first = next(iter(damaged))
+    notes.warn(
+        f"{len(damaged)} stimulus image(s) cannot be read", f"for instance {first}: "
+        f"{damaged[first]}", "replace the files; until then their trials are left out",
+    )
+    found = {name: path for name, path in files.found.items() if name not in damaged}
+    return replace(files, found=found, absent=tuple(sorted({*files.absent, *damaged})))
 
 
 def _target_kind(
@@ -586,11 +610,11 @@ def _exclude_without_image(
     count = 0
     for table in tables.values():
         lacking = (~table["stimulus"].isin(files.found)).to_numpy() & ~table["excluded"].to_numpy()
-        _exclude(table, lacking, "the stimulus has no image file")
+        _exclude(table, lacking, "the stimulus has no readable image file")
         count += int(lacking.sum())
     if count:
         notes.warn(
-            f"{count} trial(s) excluded", f"no image file for {_some(files.absent, 4)}",
+            f"{count} trial(s) excluded", f"no readable image file for {_some(files.absent, 4)}",
             "add the images to the stimulus folder",
         )
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from bids_decoder.errors import BidsDecoderError
+from bids_decoder.stacks import STACK_EXTENSIONS, picture_arrays
+
 IMAGE_EXTENSIONS = frozenset({
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
 })
@@ -24,11 +27,14 @@ class StimulusFiles:
         Ids without a (unique) image file.
     refused : tuple of str
         Ids that are absolute paths or climb out of the folder.
+    stacks : tuple of str
+        What is known of HDF5 stacks in the folder, in words.
     """
 
     found: dict[str, Path] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    stacks: tuple[str, ...] = ()
 
 
 def find_stimulus_files(folder: Path | None, ids: Iterable[str]) -> StimulusFiles:
@@ -41,6 +47,8 @@ def find_stimulus_files(folder: Path | None, ids: Iterable[str]) -> StimulusFile
     ids : iterable of str
         Stimulus ids: paths relative to the folder (with or without a leading ``stimuli/``), bare
         file names, or names without extension. The latter two must be unique in the folder.
+        Pictures in an HDF5 stack are ``FILE/ARRAY/ROW`` or ``FILE#ROW``, rows counted from 0;
+        where one array of one stack is all that the folder holds, a bare ``ROW`` will do.
 
     Returns
     -------
@@ -52,17 +60,49 @@ def find_stimulus_files(folder: Path | None, ids: Iterable[str]) -> StimulusFile
     refused = tuple(name for name in ids if not _is_inside(name))
     if folder is None:
         return StimulusFiles({}, tuple(name for name in ids if name not in refused), refused)
-    index = _index(folder)
+    index, stacks = _index(folder)
+    arrays, notes = _arrays(stacks)
+    only = arrays[0] if len(arrays) == 1 and not index else None
     found, absent = {}, []
     for name in ids:
         if name in refused:
             continue
-        path = _look_up(index, PurePosixPath(name.replace("\\", "/")))
-        if path is None or not path.is_file():
+        place = PurePosixPath(name.replace("\\", "/"))
+        path = _look_up(index, place) or _look_into(arrays, folder, place, only)
+        if path is None:
             absent.append(name)
         else:
             found[name] = path
-    return StimulusFiles(found, tuple(absent), refused)
+    return StimulusFiles(found, tuple(absent), refused, tuple(notes))
+
+
+def list_images(folder: Path) -> dict[str, Path]:
+    """List every picture of a folder and of the stacks in it, by path relative to the folder.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict of str to Path
+        Sorted. Files whose content is absent are left out, stacks that cannot be read too.
+    """
+    index, stacks = _index(folder)
+    files = {path for paths in index.values() for path in paths if path.is_file()}
+    listed = {path.relative_to(folder).as_posix(): path for path in files}
+    for array in _arrays(stacks)[0]:
+        for row in range(array.size):
+            path = array.path / str(row)
+            listed[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(listed.items()))
+
+
+@dataclass(frozen=True)
+class _Array:
+    path: Path  # of the stack, then the name of the array
+    file: Path
+    size: int
 
 
 def _is_inside(name: str) -> bool:
@@ -70,22 +110,64 @@ def _is_inside(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _index(folder: Path) -> dict[str, list[Path]]:
-    """Map relative path, file name and stem to files."""
+def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Map relative path, file name and stem to files; list the stacks."""
     index: dict[str, list[Path]] = defaultdict(list)
+    stacks = []
     for place, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(place, name)
+            if path.suffix.lower() in STACK_EXTENSIONS and path.is_file():
+                stacks.append(path)
             if path.suffix.lower() in IMAGE_EXTENSIONS:
                 keys = {path.relative_to(folder).as_posix(), name, path.stem}
                 for key in keys:
                     index[key].append(path)
-    return index
+    return index, sorted(stacks)
+
+
+def _arrays(stacks: list[Path]) -> tuple[list[_Array], list[str]]:
+    arrays, notes = [], []
+    for file in stacks:
+        try:
+            found = picture_arrays(file)
+        except BidsDecoderError as error:
+            notes.append(f"{file.name}: {error.finding.why}; {error.finding.fix}")
+            continue
+        arrays += [_Array(file / name, file, size) for name, size in sorted(found.items())]
+        notes += [f"{file.name}/{name}: {size} pictures, rows counted from 0"
+                  for name, size in sorted(found.items())]
+    return arrays, notes
 
 
 def _look_up(index: dict[str, list[Path]], name: PurePosixPath) -> Path | None:
-    relative = PurePosixPath(*name.parts[1:]) if name.parts[:1] == ("stimuli",) else name
+    relative = _relative(name)
     for key in (str(relative), relative.name):
         if len(index.get(key, ())) == 1:
-            return index[key][0]
+            path = index[key][0]
+            return path if path.is_file() else None
     return None
+
+
+def _relative(name: PurePosixPath) -> PurePosixPath:
+    return PurePosixPath(*name.parts[1:]) if name.parts[:1] == ("stimuli",) else name
+
+
+def _look_into(
+    arrays: list[_Array], folder: Path, name: PurePosixPath, only: _Array | None
+) -> Path | None:
+    """Find a row of a stack: ``FILE/ARRAY/ROW``, ``FILE#ROW``, or ``ROW`` of the *only* array."""
+    relative = _relative(name)
+    stem, _, row = str(relative).rpartition("#")
+    if not stem:
+        stem, row = ("" if relative.parent == PurePosixPath() else str(relative.parent),
+                     relative.name)
+    if not row.isdecimal():
+        return None
+    matches = [
+        array for array in arrays
+        if (array is only if not stem else folder / stem in (array.path, array.file))
+    ]
+    if len(matches) != 1 or int(row) >= matches[0].size:
+        return None
+    return matches[0].path / str(int(row))

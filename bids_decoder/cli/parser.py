@@ -26,6 +26,7 @@ from bids_decoder.config import (
     Execution,
     Glm,
     Network,
+    Reconstruction,
     Settings,
     TrialRules,
     load_settings,
@@ -134,8 +135,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for add in (
         _add_positionals, _add_queries, _add_trials, _add_performance, _add_subset,
-        _add_workflow, _add_glm, _add_decoding, _add_encoding, _add_pretraining, _add_subjects,
-        _add_other,
+        _add_workflow, _add_glm, _add_decoding, _add_reconstruction, _add_encoding,
+        _add_pretraining, _add_subjects, _add_other,
     ):
         add(parser)
     return parser
@@ -375,6 +376,17 @@ def _registered(registry: str) -> Callable[[str], str]:
     return read
 
 
+def _encoder(text: str) -> str:
+    from bids_decoder.errors import BidsDecoderError
+    from bids_decoder.stimuli.encoders import parse_encoder
+
+    try:
+        parse_encoder(text)
+    except BidsDecoderError as error:
+        raise _bad(f"{text!r} {error.finding.why}", error.finding.fix) from error
+    return text
+
+
 def _hrf(text: str) -> str:
     from bids_decoder.glm.hrf import get_hrf
 
@@ -499,9 +511,19 @@ def _add_trials(parser: argparse.ArgumentParser) -> None:
         help="where the stimulus images are (default: stimuli/ of the dataset)",
     )
     _option(
-        group, "--image-encoder", dest="trials.image_encoder", metavar="NAME",
-        type=_registered("stimuli.encoders:ENCODERS"),
-        help="what turns images into vectors: gabor",
+        group, "--image-encoder", dest="trials.image_encoder", metavar="NAME", type=_encoder,
+        help="what turns images into vectors: gabor, clip, transformers, torchvision, timm, "
+        "open_clip (all but gabor need --encoder-weights; clip:tokens and transformers:tokens give "
+        "all tokens; the last three want an architecture, as timm:resnet50)",
+    )
+    _option(
+        group, "--encoder-weights", dest="trials.encoder_weights", type=_path, metavar="PATH",
+        help="folder or file with the weights of the image encoder, safetensors only; nothing is "
+        "fetched at run time",
+    )
+    _option(
+        group, "--gallery", dest="trials.gallery", type=_path, metavar="FOLDER",
+        help="more images among which what was seen is sought, besides the test stimuli",
     )
     _several(
         group, "--test-runs", dest="trials.test_runs", type=_label("run"), metavar="LABEL",
@@ -654,6 +676,31 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         type=_registered("training.encoders:ENCODERS"),
         help="also predict the responses of the region's voxels from the stimuli with this "
         "encoder: etecrm, ridge, etecrm-plain, twostep-selective, twostep-plain (default: none)",
+    )
+
+
+def _add_reconstruction(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Specific options for reconstructing what was seen")
+    _option(
+        group, "--reconstruction", dest="reconstruction.method",
+        choices=_choices(Reconstruction, "method"),
+        help="how images are made: ridge paints a coarse image from the voxels and needs no "
+        "weights; unclip generates one from the decoded vector; auto: ridge where images are "
+        "decoded (default: auto)",
+    )
+    _option(
+        group, "--reconstruction-weights", dest="reconstruction.weights", type=_path,
+        metavar="FOLDER", help="unCLIP pipeline of diffusers, safetensors only, for unclip",
+    )
+    _option(
+        group, "--metric-weights", dest="reconstruction.metric_weights", type=_path,
+        metavar="FOLDER", help="networks by which reconstructions are scored besides pixels: "
+        "alexnet, inception_v3, efficientnet_b1, swav_resnet50 (.safetensors), clip (folder)",
+    )
+    _option(
+        group, "--prior", dest="network.prior", choices=_choices(Network, "prior"),
+        help="what turns the decoded vector into that of an image, to generate from: regression "
+        "shrinks it, diffusion draws one (default: none; regression with unclip)",
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from bids_decoder.bids.images import read_header
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.preflight import check_dataset, check_places
+from bids_decoder.bids.stimulus_files import list_images
 from bids_decoder.bids.validation import validate
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.device import resolve_device
@@ -28,12 +30,21 @@ from bids_decoder.cli.plan_encoding import (
     wants_encoding,
 )
 from bids_decoder.config import REGIONS, Settings
-from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
+from bids_decoder.errors import (
+    BidsDecoderError,
+    ExitCode,
+    Finding,
+    FindingsError,
+    InputError,
+)
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import load_card
+from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.stimuli.images import damaged_images, picture_digest
+from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.work import (
@@ -47,6 +58,9 @@ from bids_decoder.workflows.work import (
 
 if TYPE_CHECKING:
     from bids_decoder.cli.plan_subjects import SubjectPlan
+
+GALLERY = "gallery/"
+"""Before the names of gallery images, so that they are never taken for stimuli."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +147,7 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         return make_subject_plan(settings, work_dir)
     places = check_places(settings)
     dataset = collect_dataset(settings)
-    build = build_dataset_trials(dataset, settings)
+    build = build_dataset_trials(dataset, settings, damaged_images)
     if not build.tables:
         # Nothing to split; why there are no trials is among the findings.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
@@ -195,6 +209,7 @@ class _Planner:
         self._check_options()
         self._check_targets()
         self._check_decoder()
+        self.reconstruction = self._reconstruction()
         self._check_people()
 
     @property
@@ -241,8 +256,7 @@ class _Planner:
     def _check_targets(self) -> None:
         """Find stimuli without a vector now, not when the first node asks for them."""
         spec = self.targets
-        stages = set(self.settings.execution.stage)
-        if spec.kind == "features" and stages & {"pretrain", "decode", "encode"}:
+        if spec.kind == "features" and self._scores:
             known, vectors = read_features(spec.features)
             select_features(known, vectors, spec.ids, f"--features {spec.features}")
         self.findings += check_encoding(self.settings, spec)
@@ -282,6 +296,54 @@ class _Planner:
                     "use --decoder troi", participant=participant.label,
                 ))
 
+    def _reconstruction(self) -> dict[str, Any] | None:
+        """Choose how pictures are made and find the weights for it; None makes none."""
+        wanted, targets = self.settings.reconstruction, self.targets
+        if "decode" not in self.settings.execution.stage or wanted.method == "none":
+            return None
+        why = _why_no_pictures(targets, self.split)
+        if why:
+            if wanted.method != "auto":
+                self.findings.append(Finding(
+                    f"--reconstruction {wanted.method}", why,
+                    "leave the option out, or decode images", ExitCode.USAGE,
+                ))
+            return None
+        method = "ridge" if wanted.method == "auto" else wanted.method
+        plan: dict[str, Any] = {
+            "method": method, "size": wanted.size, "n_steps": wanted.n_steps,
+            "low_level": wanted.low_level,
+        }
+        try:
+            if method == "unclip":
+                self._choose_prior()
+                pipeline = find_pipeline(wanted.weights, targets.encoder)
+                plan |= {"pipeline": str(pipeline.path), "pipeline_sha256": pipeline.sha256}
+            if wanted.metric_weights is not None:
+                from bids_decoder.stimuli.perceptual import find_networks
+
+                networks = find_networks(wanted.metric_weights)
+                plan["networks"] = {k: [str(w.path), w.sha256] for k, w in networks.items()}
+        except BidsDecoderError as error:
+            self.findings.append(error.finding)
+        return plan
+
+    def _choose_prior(self) -> None:
+        if self.settings.network.prior == "none":
+            self.settings = self.settings.replaced(network={"prior": "regression"})
+            self.decisions.append(Decision(
+                "prior", "regression", "images are generated from vectors of the right scale; in "
+                "simulations regression came closer to the true vectors than a diffusion prior",
+            ))
+
+    def _reconstruction_key(self) -> dict[str, Any] | None:
+        """What decides the pictures, whatever the paths of weights."""
+        if self.reconstruction is None:
+            return None
+        kept = {k: v for k, v in self.reconstruction.items() if k not in ("pipeline", "networks")}
+        networks = self.reconstruction.get("networks", {})
+        return {**kept, "networks": {name: digest for name, (_, digest) in networks.items()}}
+
     def _check_people(self) -> None:
         wants_pretraining = self.does_group and "pretrain" in self.settings.execution.stage
         if wants_pretraining and len(self.sources) - self.leaves_one_out < 1:
@@ -298,7 +360,51 @@ class _Planner:
             ids |= set(table.loc[~table["excluded"].astype(bool), column].dropna())
         images = {i: self.build.stimulus_files[i] for i in ids if i in self.build.stimulus_files}
         rules = self.settings.trials
-        return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, rules.image_encoder)
+        encoder, gallery = EncoderChoice("gabor"), {}
+        if kind == "image" and self._scores:
+            try:
+                encoder = choose_encoder(rules.image_encoder, rules.encoder_weights)
+            except BidsDecoderError as error:
+                self.findings.append(error.finding)
+        if rules.gallery is not None and self._scores:
+            gallery = self._gallery(rules.gallery, kind, images)
+        return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, encoder, gallery)
+
+    @property
+    def _scores(self) -> bool:
+        """Whether this call goes on beyond single-trial responses."""
+        return bool(set(self.settings.execution.stage) & {"pretrain", "decode", "encode"})
+
+    def _gallery(self, folder: Path, kind: str, images: Mapping[str, Path]) -> dict[str, Path]:
+        """List the images of the gallery without those that are damaged or were shown as test."""
+        if kind != "image" or not folder.is_dir():
+            why = "no such folder" if kind == "image" else f"the target is {kind}, not image"
+            self.findings.append(Finding(
+                f"--gallery {folder}", why, "give a folder of images, where images are decoded",
+                ExitCode.MISSING_INPUT if kind == "image" else ExitCode.USAGE,
+            ))
+            return {}
+        found = list_images(folder)
+        damaged = damaged_images(found)
+        shown = {
+            picture_digest(images[name]) for name in self.split.test_stimuli if name in images
+        }
+        kept = {
+            f"{GALLERY}{name}": path for name, path in found.items()
+            if name not in damaged and picture_digest(path) not in shown
+        }
+        self.decisions.append(Decision(
+            "gallery", f"{len(kept)} images", f"{folder} holds {len(found)}; left out: "
+            f"{len(damaged)} that cannot be read, {len(found) - len(damaged) - len(kept)} that "
+            "are test stimuli",
+        ))
+        if len(kept) < 2:
+            self.findings.append(Finding(
+                f"--gallery {folder}", f"{len(kept)} of its {len(found)} images can be used",
+                "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files",
+                ExitCode.MISSING_INPUT,
+            ))
+        return kept
 
     def make_work(self) -> Work:
         """Find out for every stage whether it is done, and collect what is left."""
@@ -371,14 +477,20 @@ class _Planner:
         folder = self.work_dir / "trials" / f"sub-{participant.label}_{name}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
 
+    @cached_property
     def _target_key(self) -> dict[str, Any]:
+        """What the targets are, by content; pictures are read once for it."""
         spec = self.targets
         if spec.kind == "category":
             return {"kind": spec.kind, "labels": list(spec.ids)}
         if spec.kind == "features":
             return {"kind": spec.kind, "file": file_digest(spec.features)}
-        images = {name: file_digest(path) for name, path in spec.images.items()}
-        return {"kind": spec.kind, "encoder": spec.encoder, "images": content_key(images)}
+        return {"kind": spec.kind, "encoder": spec.encoder.identity,
+                "images": _pictures_key(spec.images)}
+
+    @cached_property
+    def _gallery_key(self) -> str:
+        return _pictures_key(self.targets.gallery)
 
     def _fit_settings(self) -> dict[str, Any]:
         return {
@@ -400,7 +512,7 @@ class _Planner:
         self, without: str | None, sources: list[str], people: dict[str, PersonWork]
     ) -> PretrainWork:
         key = StageKey("pretrain" if without is None else f"pretrain-without-{without}", "group", {
-            **self._fit_settings(), "targets": self._target_key(),
+            **self._fit_settings(), "targets": self._target_key,
             "people": {label: people[label].betas_key for label in sources},
             "region": self._region_key(),
         })
@@ -408,7 +520,7 @@ class _Planner:
             "stage_key": key.key, "dataset": self.dataset.name, "version": __version__,
             "seed": self.settings.random_seed, "split": self.split.kind,
             "test_stimuli": list(self.split.test_stimuli),
-            "encoder": self.targets.encoder if self.targets.kind == "image" else None,
+            "encoder": self.targets.encoder.identity if self.targets.kind == "image" else None,
         }
         path = pretrained_path(self.output_dir, without)
         return PretrainWork(key, tuple(sources), path, card)
@@ -435,26 +547,28 @@ class _Planner:
             seen = self._seen(person.label, path, card)
         key = StageKey("decode", f"sub-{person.label}", {
             **self._fit_settings(), "troi": asdict(self.settings.troi),
-            "evaluation": asdict(self.settings.evaluation), "targets": self._target_key(),
+            "evaluation": asdict(self.settings.evaluation), "targets": self._target_key,
             "betas": person.betas_key, "pretrained": card.get("stage_key"),
-            "region": self._region_key(),
+            "region": self._region_key(), "gallery": self._gallery_key,
+            "reconstruction": self._reconstruction_key(),
         })
         if not self._is_left(key):
             return None
         table = self.tables[person.label]
         usable = table[~table["excluded"].astype(bool)]
         folds = tuple(fold_list(usable[usable["split"] == "cv"]))
+        tested = usable.loc[usable["split"] == "test", "stimulus"].nunique()
         return DecodeWork(key, folds, path, {
             "dataset": self.dataset.name, "version": __version__,
             "seed": self.settings.random_seed, "split": self.split.kind, "n_folds": len(folds),
             "pretrained_key": card.get("stage_key"),
             **seen,
-        })
+        }, self.reconstruction if tested >= 3 else None)
 
     def _encode(self, person: PersonWork) -> EncodeWork | None:
         shared = {
             "normalise": self.settings.glm.normalise, "seed": self.settings.random_seed,
-            "device": self.device.split(":")[0], "targets": self._target_key(),
+            "device": self.device.split(":")[0], "targets": self._target_key,
             "region": self._region_key(),
         }
         table = self.tables[person.label]
@@ -505,6 +619,9 @@ class _Planner:
         there = {"decoder": card.get("decoder"), "target": card["targets"].get("kind")}
         here = {"decoder": self.settings.network.decoder, "target": self.targets.kind}
         transfers = DECODERS[self.settings.network.decoder].transfers
+        if self.targets.kind == "image":
+            there["image encoder"] = _named(card.get("encoder"))
+            here["image encoder"] = _named(self.targets.encoder.identity)
         if self.targets.kind == "category" and not transfers:
             there["labels"] = ", ".join(card["targets"].get("labels", []))
             here["labels"] = ", ".join(self.targets.ids)
@@ -516,6 +633,22 @@ class _Planner:
                 ), "pretrain with the options of this call, or use --from-scratch",
                 participant=label,
             ))
+
+
+def _why_no_pictures(targets: TargetSpec, split: Split) -> str:
+    if targets.kind != "image":
+        return f"the target is {targets.kind}, not image"
+    if len(split.test_stimuli) < 3:
+        return f"{len(split.test_stimuli)} stimuli are held out; three are needed"
+    return ""
+
+
+def _named(encoder: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{key} {value}" for key, value in (encoder or {}).items()) or "not recorded"
+
+
+def _pictures_key(paths: Mapping[str, Path]) -> str:
+    return content_key({name: picture_digest(path) for name, path in paths.items()})
 
 
 def _card_of(path: Path) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def score_retrieval(
         For shapes that do not fit, ids not in the gallery, or fewer than two images.
     """
     stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
-    images, image_of, vectors = _tested(predicted, stimulus_ids, gallery, gallery_ids)
+    images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
     sampled, full = _draw_pools(image_of, settings, rng)
     blocks = permutation_blocks(image_of, np.asarray(runs))
     resampling = _Resampling(
@@ -186,8 +186,8 @@ def compare_retrieval(
         interval over images and two-sided p (models exchanged at random for each image).
     """
     stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
-    _, image_of, vectors = _tested(first, stimulus_ids, gallery, gallery_ids)
-    _tested(second, stimulus_ids, gallery, gallery_ids)
+    _, image_of, vectors = tested_images(first, stimulus_ids, gallery, gallery_ids)
+    tested_images(second, stimulus_ids, gallery, gallery_ids)
     sampled, full = _draw_pools(image_of, settings, rng)
     rows = []
     cases = (_cases(model, image_of, vectors, None, settings) for model in (first, second))
@@ -209,7 +209,7 @@ def compare_retrieval(
     return pd.DataFrame(rows)
 
 
-def _tested(
+def tested_images(
     predicted: np.ndarray, stimulus_ids: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give the tested images, the image number of each trial, the embedding of each image."""
@@ -273,7 +273,7 @@ def _cases(
     for name, embedding in embeddings.items():
         units = {"single": embedding}
         if repeated:
-            units["averaged"] = _average(embedding, image_of)
+            units["averaged"] = average_repeats(embedding, image_of)
         for unit, responses in units.items():
             matrix = cosine_similarity(responses, vectors)
             yield _Case(unit, name, matrix, 0)
@@ -281,7 +281,8 @@ def _cases(
                 yield _Case(unit, "csls", matrix, settings.csls_neighbours)
 
 
-def _average(predicted: np.ndarray, image_of: np.ndarray) -> np.ndarray:
+def average_repeats(predicted: np.ndarray, image_of: np.ndarray) -> np.ndarray:
+    """Average the normalised predictions of the trials of each image, (n_images, n_dims)."""
     frame = pd.DataFrame(normalise(predicted))
     return frame.groupby(image_of).mean().to_numpy()
 

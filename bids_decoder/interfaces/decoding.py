@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -26,9 +27,19 @@ from bids_decoder.interfaces.decoding_outputs import DecodingOutputs
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.relevance import join_relevance, read_relevance, save_relevance
 from bids_decoder.interfaces.responses import collect_responses, load_person
-from bids_decoder.interfaces.scoring import Predicted, read_heldout, save_heldout, score_heldout
+from bids_decoder.interfaces.scoring import (
+    Gallery,
+    Predicted,
+    read_heldout,
+    save_heldout,
+    score_among_gallery,
+    score_heldout,
+)
 from bids_decoder.models.store import Model, load_model, save_model
+from bids_decoder.stimuli.cache import CachedEncoder
+from bids_decoder.stimuli.encoders import EncoderChoice, ImageEncoder, load_encoder
 from bids_decoder.stimuli.targets import make_targets
+from bids_decoder.stimuli.weights import Weights
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
@@ -37,14 +48,17 @@ Runtime = Any
 def save_targets(path: Path, targets: Targets) -> Path:
     """Write targets as npz without pickles."""
     np.savez(path, ids=np.array(targets.ids, dtype=np.str_), vectors=targets.vectors,
-             kind=np.array(targets.kind))
+             kind=np.array(targets.kind), source=np.array(targets.source))
     return path
 
 
 def read_targets(path: Path | str) -> Targets:
     """Read targets that :func:`save_targets` wrote."""
     with np.load(path, allow_pickle=False) as content:
-        return Targets(tuple(content["ids"].tolist()), content["vectors"], str(content["kind"]))
+        return Targets(
+            tuple(content["ids"].tolist()), content["vectors"], str(content["kind"]),
+            str(content["source"]),
+        )
 
 
 class _CollectInputSpec(BaseInterfaceInputSpec):
@@ -81,6 +95,12 @@ class _TargetsInputSpec(BaseInterfaceInputSpec):
     features = File(exists=True, desc="feature table")
     images = traits.Dict(traits.Str(), traits.Str(), desc="stimulus id -> image file")
     encoder = traits.Str("gabor", usedefault=True, desc="name of the image encoder")
+    weights = traits.Str(desc="file or folder of its weights")
+    weights_sha256 = traits.Str(desc="what the weights are")
+    device = traits.Str("cpu", usedefault=True)
+    cache_dir = traits.Str(desc="where vectors of images are kept")
+    use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
+    n_threads = traits.Int(1, usedefault=True, desc="threads of the numerical libraries")
 
 
 class _TargetsOutputSpec(TraitedSpec):
@@ -98,11 +118,22 @@ class MakeTargets(SimpleInterface):
         targets = make_targets(
             inputs.kind, inputs.ids, features=Path(inputs.features) if inputs.features else None,
             images={k: Path(v) for k, v in inputs.images.items()} if inputs.images else None,
-            encoder=inputs.encoder,
+            encoder=self._encoder() if inputs.kind == "image" else "gabor",
         )
         path = save_targets(Path(runtime.cwd) / "targets.npz", targets)
         self._results["targets_file"] = str(path)
         return runtime
+
+    def _encoder(self) -> ImageEncoder:
+        inputs = self.inputs
+        weights = None
+        if inputs.weights:
+            import torch
+
+            torch.set_num_threads(inputs.n_threads)
+            weights = Weights(Path(inputs.weights), inputs.weights_sha256, verified=True)
+        encoder = load_encoder(EncoderChoice(inputs.encoder, weights), inputs.device)
+        return CachedEncoder(encoder, Path(inputs.cache_dir)) if inputs.cache_dir else encoder
 
 
 class _FitInputSpec(BaseInterfaceInputSpec):
@@ -193,7 +224,10 @@ class Pretrain(_Fit):
 def describe_targets(targets: Targets) -> dict[str, Any]:
     """Say what the vectors are, so that a model meets only targets of its own kind."""
     ids = list(targets.ids) if targets.kind == "category" else []
-    return {"kind": targets.kind, "n_dims": int(targets.vectors.shape[1]), "labels": ids}
+    return {
+        "kind": targets.kind, "n_dims": int(targets.vectors.shape[1]), "labels": ids,
+        "encoder": targets.source,
+    }
 
 
 def check_same_targets(model: Model, targets: Targets) -> None:
@@ -213,14 +247,16 @@ def check_same_targets(model: Model, targets: Targets) -> None:
         )
 
 
-class _PersonInputSpec(_FitInputSpec):
+class PersonInputSpec(_FitInputSpec):
+    """Inputs of all nodes that read the responses of one person."""
+
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     participant = traits.Str(mandatory=True)
     fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split or all")
     pretrained_file = File(exists=True)
 
 
-class _Personal(_Fit):
+class PersonalInterface(_Fit):
     """What the decoding nodes of one person share."""
 
     def _people(self, targets: Targets) -> tuple[Person, Person]:
@@ -245,10 +281,10 @@ class _SelectOutputSpec(TraitedSpec):
     selection_file = File(exists=True, desc="npz and json beside it")
 
 
-class SelectVoxels(_Personal):
+class SelectVoxels(PersonalInterface):
     """Choose voxels from training trials (TROI stage 1)."""
 
-    input_spec = _PersonInputSpec
+    input_spec = PersonInputSpec
     output_spec = _SelectOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
@@ -282,11 +318,11 @@ def read_selection(path: Path | str) -> Any:
     return Selection(**arrays, **read_json(Path(path).with_suffix(".json")))
 
 
-class _AdaptInputSpec(_PersonInputSpec):
+class _AdaptInputSpec(PersonInputSpec):
     selection_file = File(exists=True, mandatory=True)
 
 
-class AdaptDecoder(_Personal):
+class AdaptDecoder(PersonalInterface):
     """Fit the decoder of one person on the chosen voxels (TROI stage 2)."""
 
     input_spec = _AdaptInputSpec
@@ -307,6 +343,7 @@ class AdaptDecoder(_Personal):
 class _PredictInputSpec(_AdaptInputSpec):
     model_file = File(exists=True, mandatory=True)
     baselines = traits.Bool(True, usedefault=True)
+    gallery_file = File(exists=True, desc="vectors of images that were not shown")
 
 
 class _PredictOutputSpec(TraitedSpec):
@@ -314,7 +351,7 @@ class _PredictOutputSpec(TraitedSpec):
     relevance_file = File(exists=True, desc="maps of held-out trials; empty without such maps")
 
 
-class PredictHeldOut(_Personal):
+class PredictHeldOut(PersonalInterface):
     """Predict the test trials of one fold with the decoder and with all baselines."""
 
     input_spec = _PredictInputSpec
@@ -325,15 +362,21 @@ class PredictHeldOut(_Personal):
         targets = read_targets(inputs.targets_file)
         train, test = self._people(targets)
         decoder, model = self._decoder(), load_model(Path(inputs.model_file))
-        gallery = decoder.gallery(model, targets)
         results = {"decoder": Predicted(
-            decoder.predict(model, test.betas), gallery,
+            decoder.predict(model, test.betas), decoder.gallery(model, targets),
             decoder.predict(model, train.betas).mean(axis=0),
         )}
         if inputs.baselines:
             mask = read_selection(inputs.selection_file).mask
             results |= _baselines(train, test, targets, mask, inputs.seed)
-        path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results)
+        gallery = None
+        if inputs.gallery_file:
+            others = read_targets(inputs.gallery_file)
+            gallery = Gallery(
+                np.array(others.ids), decoder.gallery(model, others),
+                others.vectors - _training_mean(train, targets),
+            )
+        path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results, gallery)
         self._results["heldout_file"] = str(path)
         relevance = decoder.relevance(model, test, self._context())
         self._results["relevance_file"] = str(
@@ -352,9 +395,13 @@ def _baselines(
     if targets.kind == "category":
         classes = np.eye(len(targets.ids))
         return {name: Predicted(values, classes, None) for name, values in predicted.items()}
-    mean = targets.vectors[np.unique(train.target_rows)].mean(axis=0)
+    mean = _training_mean(train, targets)
     gallery = targets.vectors - mean
     return {name: Predicted(values - mean, gallery, None) for name, values in predicted.items()}
+
+
+def _training_mean(train: Person, targets: Targets) -> np.ndarray:
+    return targets.vectors[np.unique(train.target_rows)].mean(axis=0)
 
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):
@@ -367,6 +414,7 @@ class _ScoreInputSpec(BaseInterfaceInputSpec):
 class _ScoreOutputSpec(TraitedSpec):
     metrics_file = File(exists=True)
     predictions_file = File(exists=True)
+    gallery_file = File(exists=True, desc="nearest images, where there is a gallery")
 
 
 class ScoreDecoding(SimpleInterface):
@@ -377,11 +425,16 @@ class ScoreDecoding(SimpleInterface):
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         inputs = self.inputs
-        metrics, predictions = score_heldout(
-            [read_heldout(f) for f in inputs.heldout_files], read_targets(inputs.targets_file),
-            Evaluation(**inputs.evaluation), inputs.seed,
+        folds, targets = [read_heldout(f) for f in inputs.heldout_files], read_targets(
+            inputs.targets_file
         )
+        settings = Evaluation(**inputs.evaluation)
+        metrics, predictions = score_heldout(folds, targets, settings, inputs.seed)
         folder = Path(runtime.cwd)
+        if folds[0].gallery is not None:
+            found, lists = score_among_gallery(folds[0], targets, settings, inputs.seed)
+            metrics = pd.concat([metrics, found], ignore_index=True)
+            self._results["gallery_file"] = str(save_table(folder / "gallery.tsv", lists))
         self._results["metrics_file"] = str(save_table(folder / "metrics.tsv", metrics))
         self._results["predictions_file"] = str(
             save_table(folder / "predictions.tsv", predictions)
@@ -402,6 +455,9 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     relevance_files = traits.List(File(exists=True), desc="of all folds that predicted")
     metrics_file = File(exists=True, mandatory=True)
     predictions_file = File(exists=True, mandatory=True)
+    gallery_file = File(exists=True, desc="nearest images in the gallery")
+    reconstruction_dir = Directory(exists=True, desc="of ReconstructImages")
+    images = traits.Dict(traits.Str(), traits.Str(), desc="image file of stimuli and gallery")
     card = traits.Dict(desc="what the model card says beside what the decoder knows")
 
 
@@ -437,5 +493,10 @@ class WriteDecoding(SimpleInterface):
         )
         outputs.write_learning(folds, histories)
         outputs.write_tables(Path(inputs.metrics_file), Path(inputs.predictions_file))
+        if inputs.gallery_file:
+            images = {name: Path(path) for name, path in inputs.images.items()}
+            outputs.write_gallery(Path(inputs.gallery_file), images)
+        if inputs.reconstruction_dir:
+            outputs.write_reconstruction(Path(inputs.reconstruction_dir))
         self._results["out_files"] = [str(path) for path in outputs.written]
         return runtime

@@ -9,16 +9,23 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
+from bids_decoder.evaluation.reconstruction import METRIC_COLUMNS as RECONSTRUCTION_COLUMNS
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.files import read_json, write_bytes, write_json
 from bids_decoder.interfaces.responses import MASK
+from bids_decoder.interfaces.scoring import N_BEST
 from bids_decoder.models.store import Model, save_model
+from bids_decoder.stimuli.images import load_picture
+from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture
 from bids_decoder.training.decoders import Relevance
 from bids_decoder.training.selectors import Selection
 from bids_decoder.trials import VoxelGrid
 
+_SHEET_ROWS = 10
 PREDICTION_COLUMNS = {
     "run_group": "Session, task and run of the trial.",
     "trial": "Row of the trial in the table of its run.",
@@ -30,6 +37,18 @@ PREDICTION_COLUMNS = {
     "top1": "Nearest stimulus or label; top2 … top5 follow.",
     "predicted_label": "Label with the highest score; n/a where stimuli are decoded.",
     "correct": "Whether top1 is right.",
+}
+GALLERY_COLUMNS = {
+    "stimulus": "What was shown.",
+    "n_trials": "Number of trials whose predictions were averaged.",
+    "rank": "Rank of what was shown among all images; 1 is best.",
+    "similarity": "Cosine of the prediction with what was shown.",
+    "pool_size": "Number of images: all tested stimuli and the gallery.",
+}
+PICTURE_COLUMNS = {
+    "stimulus": "What was shown.",
+    "picture": "Its reconstruction, relative to the folder of the participant.",
+    "nearest_training_stimulus": "The training stimulus nearest to what was decoded.",
 }
 LEARNING_COLUMNS = {
     "stage": "stage1: voxel selection; stage2: fine-tuning.",
@@ -160,10 +179,50 @@ class DecodingOutputs:
         self._table("metrics", read_table(metrics), METRIC_COLUMNS)
         self._table("predictions", read_table(predictions), PREDICTION_COLUMNS)
 
-    def _table(self, key: str, table: pd.DataFrame, columns: dict[str, str]) -> None:
+    def write_gallery(self, lists: Path, images: dict[str, Path]) -> None:
+        """Write the list of nearest images and a sheet of some of them."""
+        table = read_table(lists)
+        columns = {**GALLERY_COLUMNS, **{
+            name: f"{'Image' if name.startswith('top') else 'Cosine of image'} on this place."
+            for name in table if name.startswith(("top", "similarity")) and name[-1].isdigit()
+        }}
+        self._table("gallery", table, columns)
+        path = self._path("gallery_sheet")
+        save_picture(path, _gallery_sheet(table, images))
+        self._add(path, with_sidecar=False)
+
+    def write_reconstruction(self, folder: Path) -> None:
+        """Write reconstructed pictures, their sheet and their scores."""
+        notes = {**read_json(folder / "notes.json"), **self._marks()}
+        table = read_table(folder / "pictures.tsv")
+        names = []
+        for number in table["picture"]:
+            path = self._path("reconstruction", label=number)
+            write_bytes(path, (folder / f"{number}.png").read_bytes())
+            self._add(path, with_sidecar=False)
+            names.append(f"{path.parent.name}/{path.name}")
+        sidecar = self._path("reconstruction").with_suffix(".json")
+        self.written.append(write_json(sidecar, {
+            "Description": "One image for each tested stimulus, from the mean over its repeats. "
+            "Which is which is in desc-reconstruction_predictions.tsv.", **notes,
+        }))
+        path = self._path("reconstruction_sheet")
+        write_bytes(path, (folder / "sheet.png").read_bytes())
+        self._add(path, with_sidecar=False)
+        scores = {name: "Score of this picture; see the table of metrics."
+                  for name in table.columns[3:]}
+        self._table("reconstruction_pictures", table.assign(picture=names),
+                    {**PICTURE_COLUMNS, **scores}, notes)
+        self._table("reconstruction_metrics", read_table(folder / "metrics.tsv"),
+                    RECONSTRUCTION_COLUMNS, notes)
+
+    def _table(
+        self, key: str, table: pd.DataFrame, columns: dict[str, str],
+        notes: dict[str, Any] | None = None,
+    ) -> None:
         path = self._path(key)
         described = {name: {"Description": text} for name, text in columns.items()}
-        save_table(path, table, {**described, **self._marks()})
+        save_table(path, table, {**described, **(notes or {}), **self._marks()})
         self._add(path)
 
 
@@ -181,6 +240,22 @@ def unique_names(labels: list[str]) -> dict[str, str]:
         number = sum(name.rstrip("0123456789") == plain for name in names.values())
         names[label] = plain if plain not in names.values() else f"{plain}{number + 1}"
     return names
+
+
+def _gallery_sheet(table: pd.DataFrame, images: dict[str, Path]) -> Image.Image:
+    """Show what was seen and the nearest images, from the best to the worst rank."""
+    order = table["rank"].astype(float).argsort(kind="stable").to_numpy()
+    places = np.linspace(0, len(order) - 1, min(_SHEET_ROWS, len(order))).astype(int)
+    rows = []
+    for _, row in table.iloc[order[places]].iterrows():
+        found = [row[f"top{k}"] for k in range(1, N_BEST + 1)]
+        seen = Tile(load_picture(images[row["stimulus"]]), f"rank {float(row['rank']):g}")
+        rows.append([seen, *(
+            Tile(load_picture(images[name]), f"{float(row[f'similarity{k}']):.2f}",
+                 name == row["stimulus"])
+            for k, name in enumerate(found, start=1) if name is not None
+        )])
+    return draw_sheet(rows, ("seen", *(f"nearest {k}" for k in range(1, N_BEST + 1))), 96)
 
 
 def _rows(stage: str, fold: int | None, history: list[dict[str, float]]) -> list[dict[str, Any]]:

@@ -12,11 +12,13 @@ import pandas as pd
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.baselines import merge_random_draws
 from bids_decoder.evaluation.classification import score_classification
+from bids_decoder.evaluation.gallery import list_nearest, score_gallery
 from bids_decoder.evaluation.retrieval import score_retrieval
 from bids_decoder.evaluation.similarity import cosine_similarity, normalise
 from bids_decoder.trials import Targets
 
 N_BEST = 5
+_GALLERY = "gallery of images/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +41,33 @@ class Predicted:
 
 
 @dataclass(frozen=True, eq=False)
+class Gallery:
+    """Images that were not shown, in the spaces of the predictions.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (n_images,)
+    decoder : ndarray, shape (n_images, n_latents)
+    baselines : ndarray, shape (n_images, n_dims)
+    """
+
+    ids: np.ndarray
+    decoder: np.ndarray
+    baselines: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Heldout:
     """Test trials of one fold and what each model predicted for them."""
 
     trials: pd.DataFrame
     models: dict[str, Predicted]
+    gallery: Gallery | None = None
 
 
-def save_heldout(path: Path, trials: pd.DataFrame, models: dict[str, Predicted]) -> Path:
+def save_heldout(
+    path: Path, trials: pd.DataFrame, models: dict[str, Predicted], gallery: Gallery | None = None
+) -> Path:
     """Write the predictions of one fold as npz without pickles."""
     arrays = {"trials": np.array(trials.to_csv(sep="\t", index=False))}
     for name, result in models.items():
@@ -54,6 +75,8 @@ def save_heldout(path: Path, trials: pd.DataFrame, models: dict[str, Predicted])
         arrays[f"{name}/gallery"] = result.gallery
         if result.training_mean is not None:
             arrays[f"{name}/mean"] = result.training_mean
+    if gallery is not None:
+        arrays |= {f"{_GALLERY}{name}": value for name, value in vars(gallery).items()}
     np.savez(path, **arrays)
     return path
 
@@ -64,13 +87,17 @@ def read_heldout(path: Path | str) -> Heldout:
         arrays = dict(content)
     table = StringIO(str(arrays.pop("trials")))
     text = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    others = {
+        key.removeprefix(_GALLERY): arrays.pop(key) for key in list(arrays)
+        if key.startswith(_GALLERY)
+    }
     names = dict.fromkeys(key.split("/")[0] for key in arrays)
     return Heldout(text, {
         name: Predicted(
             arrays[f"{name}/values"], arrays[f"{name}/gallery"], arrays.get(f"{name}/mean")
         )
         for name in names
-    })
+    }, Gallery(**others) if others else None)
 
 
 def score_heldout(
@@ -103,6 +130,39 @@ def score_heldout(
             metrics.append(_score_stimuli(name, parts, trials, targets, settings, rng))
     table = merge_random_draws(pd.concat(metrics, ignore_index=True))
     return table, _predictions([fold.models["decoder"] for fold in folds], trials, targets)
+
+
+def score_among_gallery(
+    heldout: Heldout, targets: Targets, settings: Evaluation, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score decoder and baselines among the tested stimuli and a gallery.
+
+    Parameters
+    ----------
+    heldout : Heldout
+        Of a fixed split, with a gallery.
+    targets : Targets
+    settings : Evaluation
+    seed : int
+
+    Returns
+    -------
+    metrics, lists : DataFrame
+        Long table over models; the nearest images of each stimulus, of the decoder only.
+    """
+    trials, gallery = heldout.trials, heldout.gallery
+    stimuli, ids = trials["stimulus"].to_numpy(str), np.array(targets.ids)
+    metrics = [
+        score_gallery(
+            result.values, stimuli, result.gallery, ids,
+            gallery.decoder if name == "decoder" else gallery.baselines, settings=settings,
+            runs=trials["run_group"].to_numpy(str), rng=np.random.default_rng(seed), model=name,
+        )
+        for name, result in heldout.models.items()
+    ]
+    own = heldout.models["decoder"]
+    lists = list_nearest(own.values, stimuli, own.gallery, ids, gallery.decoder, gallery.ids)
+    return merge_random_draws(pd.concat(metrics, ignore_index=True)), lists
 
 
 def class_scores(result: Predicted) -> np.ndarray:

@@ -34,6 +34,7 @@ from bids_decoder.reports.sections_decoding import (
     troi_section,
 )
 from bids_decoder.reports.sections_encoding import encoding_section, group_encoding
+from bids_decoder.reports.sections_pictures import reconstruction_section
 from bids_decoder.reports.sections_run import (
     about_section,
     decisions_section,
@@ -85,6 +86,7 @@ def build_participant_report(
         troi_section(results),
         learning_section(results),
         decoding_section(results, stimuli_dir),
+        *reconstruction_section(results),
         *encoding_section(results),
         *([] if relevance is None else [relevance]),
         split_section(results),

@@ -44,6 +44,14 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("select-all", "select-paper", "select-paper-guarded", "select-group-lasso"),
             *("select-hard-concrete", "select-univariate", "select-ridge-norm"),
             *("select-budget", "stage2-reinit", "stage2-lr_rewind"),
+            *("prior-diffusion", "reconstruction-ridge", "reconstruction-unclip"),
+        ),
+    ),
+    (
+        "Evaluation",
+        (
+            *("retrieval", "retrieval-csls", "gallery", "classification"),
+            *("reconstruction-metrics", "baselines", "statistics"),
         ),
     ),
     (
@@ -54,7 +62,6 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("encoding-accuracy", "encoding-ceiling", "encoding-comparisons"),
         ),
     ),
-    ("Evaluation", ("retrieval", "retrieval-csls", "classification", "baselines", "statistics")),
     ("Libraries", ("software",)),
 )
 """Headings with their steps, in the order of the text; a step is ``boilerplate/<step>.md``."""

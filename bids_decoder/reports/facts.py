@@ -167,7 +167,20 @@ def _decoding(results: Results) -> Steps:
     if seen:
         loss = "prototypes" if card.get("target_kind") == "category" else "contrastive"
         steps = {"pretraining": {"n_participants": len(seen)}, f"pretraining-{loss}": {}}
-    return steps | _selection(results) | _evaluation(results, card)
+    return steps | _selection(results) | _evaluation(results, card) | _pictures(results, card)
+
+
+def _pictures(results: Results, card: dict[str, Any]) -> Steps:
+    steps: Steps = {"prior-diffusion": {}} if "prior" in card else {}
+    gallery, scores = results.table("gallery"), results.table("reconstruction_metrics")
+    if gallery is not None:
+        steps["gallery"] = {"pool_size": int(float(gallery["pool_size"].iloc[0]))}
+    if scores is not None:
+        method = results.card("reconstruction_metrics").get("Method")
+        if method in ("ridge", "unclip"):
+            steps[f"reconstruction-{method}"] = {}
+        steps["reconstruction-metrics"] = {"n": int(float(scores["n"].iloc[0]))}
+    return steps
 
 
 def _encoding(results: Results) -> Steps:

@@ -39,6 +39,7 @@ from bids_decoder.reports.scores import (
 )
 from bids_decoder.reports.sections_data import split_section
 from bids_decoder.reports.sections_encoding import encoding_note
+from bids_decoder.reports.sections_pictures import gallery_blocks
 
 _CAVEATS = (
     "Scores from pools of different size cannot be compared; duplicates or near-duplicates in the "
@@ -254,6 +255,7 @@ def decoding_section(results: Results, stimuli_dir: Path | None) -> Section:
     blocks.append(overview_table(main))
     blocks.append(metrics_table(found))
     blocks += _predictions(results, stimuli_dir)
+    blocks += gallery_blocks(results)
     blocks += [Text("How to read these numbers: " + " ".join(_CAVEATS))]
     return Section("decoding", "Decoding", blocks)
 

@@ -31,11 +31,13 @@ from bids_decoder.simulate.heads import (
 )
 from bids_decoder.simulate.images import write_scene
 from bids_decoder.simulate.responses import (
+    Pictures,
     ResponseSettings,
     SimulatedPerson,
     SimulatedTrials,
     make_world,
     simulate_person,
+    simulate_viewer,
 )
 from bids_decoder.stimuli.grey import load_grey
 from bids_decoder.stimuli.pyramid import GaborPyramid
@@ -215,6 +217,7 @@ def write_betas_dataset(
     n_repeats: int = 2,
     settings: ResponseSettings | None = None,
     permute_labels: bool = False,
+    pictures: bool = False,
 ) -> Path:
     """Write a derivative dataset of single-trial responses with its feature table.
 
@@ -233,6 +236,8 @@ def write_betas_dataset(
         None takes a small box of reliable voxels.
     permute_labels : bool
         Shuffle the stimuli of each person over the trials.
+    pictures : bool
+        Write scenes to ``stimuli/``, and let responses follow their Gabor and colour features.
 
     Returns
     -------
@@ -254,10 +259,16 @@ def write_betas_dataset(
     _describe(folder, "Simulated single-trial responses", "derivative")
     _describe(folder / "derivatives" / "truth", "Where the responses are", "derivative")
     features: dict[str, np.ndarray] = {}
+    seen: dict[int, Pictures] = {}
+    if pictures:
+        seen = _shown_scenes(folder, n_participants, n_train, n_test, settings.n_features, seed)
     for number in range(1, n_participants + 1):
-        person = simulate_person(
-            world, number, n_train=n_train, n_test_images=n_test, n_repeats=n_repeats
-        )
+        if pictures:
+            person = simulate_viewer(world, number, seen[number], seen[0], n_repeats=n_repeats)
+        else:
+            person = simulate_person(
+                world, number, n_train=n_train, n_test_images=n_test, n_repeats=n_repeats
+            )
         rng = np.random.default_rng(derive_seed(seed, number, "order"))
         features.update(_write_betas(folder, person, n_runs, permute_labels, rng))
     table = pd.DataFrame.from_dict(features, orient="index").add_prefix("feature_")
@@ -346,6 +357,29 @@ def _seen(betas: np.ndarray, images: np.ndarray) -> SimulatedTrials:
     """Give trials of one session that have no vectors of their own."""
     ones = np.ones(len(images), dtype=int)
     return SimulatedTrials(betas, ones, ones, images, np.zeros((len(images), 1), np.float32))
+
+
+def _shown_scenes(
+    folder: Path, n_people: int, n_train: int, n_test: int, n_features: int, seed: int
+) -> dict[int, Pictures]:
+    """Paint what everybody sees: key 0 is the test, other keys are people."""
+    names = {0: [f"shared-{i:05d}.png" for i in range(n_test)]}
+    names |= {
+        person: [f"person{person}-{i:05d}.png" for i in range(n_train)]
+        for person in range(1, n_people + 1)
+    }
+    everything = [name for listed in names.values() for name in listed]
+    paths = [write_scene(folder / "stimuli" / name, name, seed=seed) for name in everything]
+    vectors = GaborPyramid().encode(paths)
+    latents = fit_target_space(vectors, min(n_features, len(vectors) - 1)).transform(vectors)
+    latents = np.pad(latents, ((0, 0), (0, n_features - latents.shape[1])))
+    latents /= np.maximum(latents.std(axis=0), 1e-6)
+    ends = np.cumsum([len(listed) for listed in names.values()])[:-1]
+    parts = zip(np.split(latents, ends), np.split(vectors, ends), strict=True)
+    return {
+        person: Pictures(np.array(listed), *part)
+        for (person, listed), part in zip(names.items(), parts, strict=True)
+    }
 
 
 def _fresh(folder: Path) -> Path:

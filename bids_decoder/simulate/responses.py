@@ -111,6 +111,24 @@ class World:
 
 
 @dataclass(frozen=True, eq=False)
+class Pictures:
+    """What is shown.
+
+    Parameters
+    ----------
+    ids : ndarray of str, shape (n_pictures,)
+    latents : ndarray of float32, shape (n_pictures, n_features)
+        What brains respond to; of mean 0 and variance 1 over pictures.
+    embeddings : ndarray of float32, shape (n_pictures, n_embedding)
+        Target vectors.
+    """
+
+    ids: np.ndarray
+    latents: np.ndarray
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class SimulatedTrials:
     """Trials of one person in order of time.
 
@@ -222,22 +240,44 @@ def simulate_person(
     SimulatedPerson
         The training trials do not depend on how many test trials are asked for.
     """
-    brain = _draw_brain(world, np.random.default_rng(_seed(world, subject_seed, "brain")))
     train_ids = np.array([f"person{subject_seed}-{i:05d}" for i in range(n_train)])
     test_ids = np.array([f"shared-{i:05d}" for i in range(n_test_images)])
-    train_pictures = _pictures(world, n_train, subject_seed)
-    test_pictures = _pictures(world, n_test_images, "shared")
-    order_rng = np.random.default_rng(_seed(world, subject_seed, "test order"))
-    order = order_rng.permutation(np.repeat(np.arange(n_test_images), n_repeats))
-    n_train_sessions = -(-n_train // _TRIALS_PER_SESSION)
-    train = _scan(world, brain, train_ids, *train_pictures, subject_seed, first_session=1)
-    test = _scan(
-        world, brain, test_ids[order], *(part[order] for part in test_pictures), subject_seed,
-        first_session=n_train_sessions + 1,
+    return simulate_viewer(
+        world, subject_seed,
+        Pictures(train_ids, *_pictures(world, n_train, subject_seed)),
+        Pictures(test_ids, *_pictures(world, n_test_images, "shared")), n_repeats=n_repeats,
     )
+
+
+def simulate_viewer(
+    world: World, subject_seed: int, train: Pictures, test: Pictures, *, n_repeats: int = 3
+) -> SimulatedPerson:
+    """Simulate one person who looks at given pictures.
+
+    Parameters
+    ----------
+    world : World
+    subject_seed : int
+    train : Pictures
+        Shown once each.
+    test : Pictures
+        Shown *n_repeats* times each, in random order in sessions after the training sessions.
+    n_repeats : int
+
+    Returns
+    -------
+    SimulatedPerson
+    """
+    brain = _draw_brain(world, np.random.default_rng(_seed(world, subject_seed, "brain")))
+    order_rng = np.random.default_rng(_seed(world, subject_seed, "test order"))
+    order = order_rng.permutation(np.repeat(np.arange(len(test.ids)), n_repeats))
+    n_train_sessions = -(-len(train.ids) // _TRIALS_PER_SESSION)
+    trained = _scan(world, brain, train, subject_seed, first_session=1)
+    shown = Pictures(test.ids[order], test.latents[order], test.embeddings[order])
+    tested = _scan(world, brain, shown, subject_seed, first_session=n_train_sessions + 1)
     grid = VoxelGrid(_used_mask(world), np.diag([world.settings.voxel_size] * 3 + [1.0]))
     return SimulatedPerson(
-        subject_seed, grid, train, test,
+        subject_seed, grid, trained, tested,
         roi=_on_grid(world, brain.roi), suppressors=_on_grid(world, brain.suppressors),
         distractors=_on_grid(world, brain.arousal_map != 0), ncsnr=_on_grid(world, brain.ncsnr),
     )
@@ -383,13 +423,11 @@ def _pictures(world: World, n: int, whose: object) -> tuple[np.ndarray, np.ndarr
 def _scan(
     world: World,
     brain: _Brain,
-    ids: np.ndarray,
-    latents: np.ndarray,
-    embeddings: np.ndarray,
+    pictures: Pictures,
     subject_seed: int,
     first_session: int,
 ) -> SimulatedTrials:
-    n = len(ids)
+    latents, n = pictures.latents, len(pictures.ids)
     position = np.arange(n) % _TRIALS_PER_SESSION
     sessions = first_session + np.arange(n) // _TRIALS_PER_SESSION
     runs = 1 + position // _TRIALS_PER_RUN
@@ -406,7 +444,7 @@ def _scan(
             block[:, ~inside] = rng.standard_normal((len(rows), (~inside).sum()), np.float32)
         else:
             block[:] = values
-    return SimulatedTrials(betas, sessions, runs, ids, embeddings)
+    return SimulatedTrials(betas, sessions, runs, pictures.ids, pictures.embeddings)
 
 
 def _session(

@@ -1,20 +1,90 @@
-"""The registry of image encoders."""
+"""The registry of image encoders, and what all of them share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from bids_decoder.errors import UsageError
+from bids_decoder.errors import (
+    BidsDecoderError,
+    Finding,
+    FindingsError,
+    MissingInputError,
+    UsageError,
+)
+from bids_decoder.stimuli.images import load_picture
+from bids_decoder.stimuli.weights import Weights, find_file, find_folder
 
-ENCODERS: dict[str, str] = {
-    "gabor": "bids_decoder.stimuli.pyramid:GaborPyramid",
+if TYPE_CHECKING:
+    from PIL import Image
+
+_OPTION = "--encoder-weights"
+
+
+@dataclass(frozen=True)
+class EncoderEntry:
+    """How one encoder is made.
+
+    Parameters
+    ----------
+    target : str
+        ``module:Class``; the module is imported only when its encoder is asked for.
+    library : str or None
+        Package that must be installed.
+    needs : {None, "folder", "file"}
+        Kind of weights.
+    variants : str or tuple of str
+        Words that may follow the name after a colon; text describes free ones, which must be
+        given.
+    fetch : str
+        What to fetch when weights are missing.
+    """
+
+    target: str
+    library: str | None = None
+    needs: str | None = None
+    variants: str | tuple[str, ...] = ()
+    fetch: str = ""
+
+
+_FOLDER = "config.json, preprocessor_config.json and model.safetensors"
+
+ENCODERS: dict[str, EncoderEntry] = {
+    "gabor": EncoderEntry("bids_decoder.stimuli.pyramid:GaborPyramid"),
+    "clip": EncoderEntry(
+        "bids_decoder.stimuli.vision_models:ClipVision", "transformers", "folder", ("tokens",),
+        f"give a folder with {_FOLDER} of a CLIP model, for instance of "
+        "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k, laion/CLIP-ViT-H-14-laion2B-s32B-b79K or "
+        "openai/clip-vit-large-patch14",
+    ),
+    "transformers": EncoderEntry(
+        "bids_decoder.stimuli.vision_models:VisionModel", "transformers", "folder", ("tokens",),
+        f"give a folder with {_FOLDER} of a vision model of transformers, for instance of "
+        "facebook/dinov2-large",
+    ),
+    "torchvision": EncoderEntry(
+        "bids_decoder.stimuli.backbones:TorchvisionBackbone", "torchvision", "file",
+        "name of the architecture, as resnet50",
+        "give the weights of this architecture as .safetensors",
+    ),
+    "timm": EncoderEntry(
+        "bids_decoder.stimuli.backbones:TimmBackbone", "timm", "file",
+        "name of the architecture, as vit_base_patch16_224",
+        "give the weights of this architecture as .safetensors",
+    ),
+    "open_clip": EncoderEntry(
+        "bids_decoder.stimuli.backbones:OpenClipBackbone", "open_clip", "file",
+        "name of the architecture, as ViT-H-14",
+        "give the weights of this architecture as .safetensors",
+    ),
 }
-"""Name -> ``module:Class``; a module is imported only when its encoder is asked for."""
+"""Name -> how to make it; ``name:variant`` chooses among its kinds of output."""
 
 
 @runtime_checkable
@@ -51,25 +121,132 @@ class ImageEncoder(Protocol):
         ...
 
 
-def load_encoder(name: str, **options: Any) -> ImageEncoder:
-    """Make the encoder called *name*.
+@dataclass(frozen=True)
+class EncoderChoice:
+    """An encoder as chosen by options, checked but not loaded.
 
     Parameters
     ----------
     name : str
-        Key of :data:`ENCODERS`.
-    **options : Any
-        Passed to the class, for encoders that need weights or a device.
+        ``name`` or ``name:variant``.
+    weights : Weights or None
+    """
+
+    name: str
+    weights: Weights | None = None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this encoder from others, for keys and cards."""
+        known = {"name": self.name}
+        return known if self.weights is None else {**known, "sha256": self.weights.sha256}
+
+
+def parse_encoder(name: str) -> tuple[EncoderEntry, str]:
+    """Split ``name:variant`` and look the name up.
 
     Raises
     ------
     UsageError
-        For names that are not in the registry.
+        For unknown names and variants.
     """
-    if name not in ENCODERS:
+    key, _, variant = name.partition(":")
+    if key not in ENCODERS:
         raise UsageError(
-            f"--image-encoder {name}", "no such encoder",
-            f"use one of: {', '.join(sorted(ENCODERS))}",
+            f"--image-encoder {name}", "no such encoder", f"use one of: {', '.join(ENCODERS)}"
         )
-    module, _, kind = ENCODERS[name].partition(":")
-    return getattr(import_module(module), kind)(**options)
+    entry = ENCODERS[key]
+    if isinstance(entry.variants, str):
+        if not variant:
+            raise UsageError(f"--image-encoder {name}", f"lacks the {entry.variants}",
+                             f"write it after a colon: {key}:NAME")
+    elif variant and variant not in entry.variants:
+        known = ", ".join([key, *(f"{key}:{word}" for word in entry.variants)])
+        raise UsageError(f"--image-encoder {name}", f"has no variant {variant!r}",
+                         f"use one of: {known}")
+    return entry, variant
+
+
+def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
+    """Check an encoder and its weights without loading them.
+
+    Parameters
+    ----------
+    name : str
+        Key of :data:`ENCODERS`, with ``:variant`` where it has one.
+    weights : Path or None
+
+    Returns
+    -------
+    EncoderChoice
+
+    Raises
+    ------
+    UsageError
+        For unknown names, or weights for an encoder without any.
+    MissingInputError
+        When weights or the library are absent; the message says what to get.
+    InputError
+        When the weights are not what they should be.
+    """
+    entry, _ = parse_encoder(name)
+    if entry.needs is None:
+        if weights is not None:
+            raise UsageError(f"{_OPTION} {weights}", f"the encoder {name} has no weights",
+                             "leave the option out, or choose another --image-encoder")
+        return EncoderChoice(name)
+    if entry.library is not None and find_spec(entry.library) is None:
+        raise MissingInputError(
+            f"--image-encoder {name}", f"the package {entry.library} is not installed",
+            f"pip install {entry.library}, or choose another encoder",
+        )
+    if entry.needs == "file":
+        return EncoderChoice(name, find_file(weights, _OPTION, entry.fetch))
+    needed = ("config.json", "preprocessor_config.json")
+    return EncoderChoice(name, find_folder(weights, needed, _OPTION, entry.fetch))
+
+
+def load_encoder(choice: EncoderChoice | str, device: str = "cpu") -> ImageEncoder:
+    """Load an encoder.
+
+    Parameters
+    ----------
+    choice : EncoderChoice or str
+        Text stands for an encoder without weights.
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    BidsDecoderError
+        As :func:`choose_encoder`; also when the weights do not fit the architecture.
+    """
+    checked = choose_encoder(choice) if isinstance(choice, str) else choice
+    entry, variant = parse_encoder(checked.name)
+    module, _, kind = entry.target.partition(":")
+    made = getattr(import_module(module), kind)
+    return made() if checked.weights is None else made(checked.weights, variant, device)
+
+
+def load_pictures(paths: Sequence[Path]) -> tuple[list[Image.Image], list[Finding]]:
+    """Read pictures as RGB; those that cannot be read are told of instead."""
+    pictures, findings = [], []
+    for path in paths:
+        try:
+            pictures.append(load_picture(Path(path)))
+        except BidsDecoderError as error:
+            findings.append(error.finding)
+    return pictures, findings
+
+
+def stacked(batches: Iterator[np.ndarray | list[Finding]]) -> np.ndarray:
+    """Put the vectors of batches together, or raise everything that was found wrong."""
+    vectors, findings = [], []
+    for batch in batches:
+        if isinstance(batch, list):
+            findings += batch
+        else:
+            vectors.append(batch)
+    if findings:
+        raise FindingsError(findings)
+    return np.concatenate(vectors).astype(np.float32, copy=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bids_decoder.errors import Finding, FindingsError, InputError, MissingInputError
+from bids_decoder.files import file_digest
+from bids_decoder.stacks import read_stack, stack_row
 
 BACKGROUND = 128
 """Grey level put behind transparent pixels: the screen colour of most experiments."""
@@ -30,6 +34,7 @@ def load_image(path: Path, size: int | None = None) -> np.ndarray:
     Parameters
     ----------
     path : Path
+        A file, or a row of a stack (:mod:`bids_decoder.stacks`).
     size : int or None
         Edge in pixels of the square that is cut out of the middle and resampled; None keeps
         the picture as it is.
@@ -46,19 +51,37 @@ def load_image(path: Path, size: int | None = None) -> np.ndarray:
     InputError
         When the file is no picture, is damaged, or holds values without a known range.
     """
-    if not path.is_file():
+    picture = load_picture(path)
+    if size is not None:
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture, dtype=np.float32) / 255.0
+
+
+def load_picture(path: Path) -> Image.Image:
+    """Read one picture as an RGB image of Pillow; see :func:`load_image`."""
+    place = stack_row(path)
+    if place is None and not path.is_file():
         raise _missing(path)
     try:
+        if place is not None:
+            return _to_rgb(_from_pixels(read_stack(place)))
         with Image.open(path) as image:
-            picture = _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(ImageOps.exif_transpose(image))
     except _BROKEN as error:
         raise InputError(
             f"stimulus {path}", f"cannot be read as a picture: {error}",
             "replace the file; PNG, JPEG, TIFF, BMP, GIF and WebP are read",
         ) from error
-    if size is not None:
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(picture, dtype=np.float32) / 255.0
+
+
+def picture_digest(path: Path) -> str:
+    """Recognise a picture by its content: SHA256 of the file, or of its pixels in a stack."""
+    place = stack_row(path)
+    if place is None:
+        return file_digest(path)
+    pixels = np.ascontiguousarray(read_stack(place))
+    head = f"{pixels.dtype.str} {pixels.shape} ".encode()
+    return hashlib.sha256(head + pixels.tobytes()).hexdigest()
 
 
 def load_images(paths: Mapping[str, Path], size: int) -> np.ndarray:
@@ -101,13 +124,35 @@ def check_images(paths: Mapping[str, Path]) -> list[Finding]:
     paths : mapping of str to Path
         Stimulus id to file.
     """
-    findings = []
-    for stimulus, path in paths.items():
-        try:
-            load_image(path)
-        except (InputError, MissingInputError) as error:
-            findings.append(_named(error.finding, stimulus))
-    return findings
+    return [
+        _named(finding, stimulus)
+        for stimulus, finding in zip(paths, _judged(list(paths.values())), strict=True)
+        if finding is not None
+    ]
+
+
+def damaged_images(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Say why pictures cannot be read, by stimulus id; those that can are not in it.
+
+    Files are decoded, several at a time. Rows of stacks are taken to be good: a stack is too
+    large to be decoded for a look.
+    """
+    files = {name: path for name, path in paths.items() if stack_row(path) is None}
+    judged = zip(files, _judged(list(files.values())), strict=True)
+    return {name: finding.why for name, finding in judged if finding is not None}
+
+
+def _judged(paths: list[Path]) -> list[Finding | None]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(_judge, paths))
+
+
+def _judge(path: Path) -> Finding | None:
+    try:
+        load_picture(path)
+    except (InputError, MissingInputError) as error:
+        return error.finding
+    return None
 
 
 def _named(finding: Finding, stimulus: str) -> Finding:
@@ -124,6 +169,20 @@ def _missing(path: Path) -> MissingInputError:
         f"stimulus {path}", "no such file",
         "put the picture there, or give --stimuli-dir, or decode from a table with --features",
     )
+
+
+def _from_pixels(pixels: np.ndarray) -> Image.Image:
+    """Make a picture of stored pixels; floats in [0, 1] or whole numbers of 8 or 16 bit."""
+    values = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+    if values.dtype.kind == "f":
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ValueError("float pixels outside 0 to 1")
+        values = np.rint(values * 255)
+    elif values.min() < 0 or values.max() > 65535:
+        raise ValueError("pixels outside 0 to 65535")
+    elif values.dtype.itemsize > 1 and values.max() > 255:
+        values = np.rint(values * (255.0 / 65535.0))
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

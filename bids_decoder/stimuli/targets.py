@@ -66,12 +66,14 @@ def make_targets(
         vectors = select_features(known, table, names, f"--features {features}")
         return Targets(names, vectors, kind)
     if kind == "image" and images is not None:
-        return Targets(names, _encoded(names, images, encoder), kind)
+        chosen = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        vectors = _encoded(names, images, chosen)
+        return Targets(names, vectors, kind, f"{chosen.name}-{chosen.version}")
     raise ValueError(f"cannot make targets of kind {kind!r} from what was given")
 
 
 def _encoded(
-    names: tuple[str, ...], images: Mapping[str, Path], encoder: str | ImageEncoder
+    names: tuple[str, ...], images: Mapping[str, Path], encoder: ImageEncoder
 ) -> np.ndarray:
     absent = [name for name in names if name not in images]
     if absent:
@@ -82,8 +84,7 @@ def _encoded(
             )
             for name in absent
         ])
-    chosen = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    return np.asarray(chosen.encode([images[name] for name in names]), dtype=np.float32)
+    return np.asarray(encoder.encode([images[name] for name in names]), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,6 +154,32 @@ class Decoder(ABC):
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:
         """Give the targets in the space of the predictions, (n_ids, n_latents)."""
 
+    def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
+        """Give vectors of the image encoder from which pictures can be generated.
+
+        Parameters
+        ----------
+        model : Model
+        embedding : ndarray, shape (n, n_latents)
+            Predictions, or means of them over repeats.
+        seed : int
+            For decoders that draw.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_dims)
+            In the scale of the encoder's own vectors.
+
+        Raises
+        ------
+        UsageError
+            By decoders that have no way back to the encoder.
+        """
+        raise UsageError(
+            f"--decoder {self.name}", "gives no vectors from which images could be generated",
+            "use --decoder troi, or --reconstruction ridge",
+        )
+
     @abstractmethod
     def explain(self, model: Model) -> dict[str, np.ndarray]:
         """Give maps of what the decoder uses, each (n_voxels,), by the value of ``stat-``."""

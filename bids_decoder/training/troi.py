@@ -13,9 +13,10 @@ from bids_decoder.config import Network
 from bids_decoder.evaluation.splits import assert_no_test, inner_folds
 from bids_decoder.models.networks import Trunk
 from bids_decoder.models.store import Model
+from bids_decoder.seeds import derive_seed
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
 from bids_decoder.training.decoders import Decoder, FitContext
-from bids_decoder.training.episodes import VoxelWeighting
+from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents
 from bids_decoder.training.finetune import Adaptation, SharedModel
 from bids_decoder.training.input_layer import (
     MIN_RUNS_TO_CHOOSE,
@@ -28,6 +29,15 @@ from bids_decoder.training.pretrain import (
     build_trunk,
     collect_latents,
     pretrain_trunk,
+)
+from bids_decoder.training.prior import (
+    Pairs,
+    fit_calibration,
+    fit_prior,
+    prior_card,
+    prior_tensors,
+    restore_prior,
+    sample_prior,
 )
 from bids_decoder.training.seen import SeenPeople
 from bids_decoder.training.selectors import (
@@ -69,14 +79,15 @@ class TroiDecoder(Decoder):
             seed=context.seed, device=context.device, checkpoint=context.checkpoint,
             progress=context.progress,
         )
+        prior, prior_notes = _prior(latents, trunk, scale, vectors, context)
         card = {
             "decoder": self.name, "participants": seen.labels, "n_trials": seen.n_trials,
             "n_episode_trials": len(latents.values), "target_whitening": whitening,
             "stimuli_seen": seen.stimuli(targets),
             "target_kind": targets.kind, "loss": [round(v, 6) for v in history.loss],
-            **_shared_card(trunk, scale, context.network),
+            **_shared_card(trunk, scale, context.network), **prior_notes,
         }
-        return Model(_shared_tensors(trunk, space), card)
+        return Model({**_shared_tensors(trunk, space), **prior}, card)
 
     def select(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
@@ -108,11 +119,23 @@ class TroiDecoder(Decoder):
             "target_kind": targets.kind, "pretrained": pretrained is not None,
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
             "history": history, "selection": selection.notes, **notes,
+            "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
             **_shared_card(shared.trunk, shared.scale, context.network),
         }
+        prior: dict[str, np.ndarray] = {}
+        if context.network.prior != "none":
+            weights = selection.weights
+            latents = draw_latents(
+                person, 0, shared.vectors, lambda *_: weights,
+                np.random.default_rng(derive_seed(context.seed, "prior episodes")),
+            )
+            prior, prior_notes = _prior(
+                latents, shared.trunk.cpu(), shared.scale, shared.vectors, context, pretrained
+            )
+            card |= prior_notes
         tensors = _shared_tensors(shared.trunk.cpu(), space)
         return Model(
-            {**tensors, "input.weight": fit.weight, "input.bias": fit.bias}, card
+            {**tensors, **prior, "input.weight": fit.weight, "input.bias": fit.bias}, card
         )
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
@@ -126,9 +149,46 @@ class TroiDecoder(Decoder):
         """Give the targets in the target space of the model; see :class:`Decoder`."""
         return _restore_space(model).transform(targets.vectors)
 
+    def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
+        """Draw from the prior, or bring predictions to the size of targets; see the base class."""
+        if "prior" in model.card:
+            scale = LatentScale(**model.card["scale"])
+            context = scale.context(np.log2([float(model.card["n_trials"])]))
+            embedding = sample_prior(
+                restore_prior(model), embedding, np.repeat(context, len(embedding), axis=0), seed
+            )
+        elif calibration := model.part("calibration"):
+            embedding = embedding * calibration["gain"] + calibration["centre"]
+        else:
+            # The contrastive loss fixes directions, not lengths.
+            lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
+            embedding = embedding * (model.card["target_norm"] / np.maximum(lengths, 1e-12))
+        return _restore_space(model).inverse_transform(embedding)
+
     def explain(self, model: Model) -> dict[str, np.ndarray]:
         """Give the norm of each voxel's row of the input layer; see :class:`Decoder`."""
         return {"weight": np.linalg.norm(model.part("input")["weight"], axis=1)}
+
+
+def _prior(
+    latents: Latents, trunk: Trunk, scale: LatentScale, vectors: np.ndarray, context: FitContext,
+    pretrained: Model | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Train the prior on what the trunk makes of held-out latents; nothing unless asked for."""
+    if context.network.prior == "none":
+        return {}, {}
+    about = scale.context(latents.log_trials)
+    with torch.no_grad():
+        scaled = torch.from_numpy(latents.values / np.float32(scale.latent_sd))
+        decoded = trunk(scaled, torch.from_numpy(about)).numpy()
+    pairs = Pairs(decoded, vectors[latents.target_rows], about, latents.people)
+    if context.network.prior == "regression":
+        return fit_calibration(pairs), {}
+    start = restore_prior(pretrained) if pretrained and "prior" in pretrained.card else None
+    prior, history = fit_prior(
+        pairs, context.network, seed=context.seed, device=context.device, start=start
+    )
+    return prior_tensors(prior), prior_card(history)
 
 
 def voxel_weighting(name: str) -> VoxelWeighting:

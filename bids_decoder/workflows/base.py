@@ -17,6 +17,7 @@ from bids_decoder.trials import TRIAL_COLUMNS
 from bids_decoder.workflows.anat import init_anat_wf
 from bids_decoder.workflows.bold import init_bold_wf
 from bids_decoder.workflows.decode import (
+    gallery_node,
     init_decode_wf,
     init_pretrain_wf,
     mark_node,
@@ -58,6 +59,7 @@ def init_bids_decoder_wf(work: Work) -> Workflow:
     if not work.pretrains and not any(person.decode or person.encode for person in work.people):
         return workflow
     targets = targets_node(work)
+    gallery = gallery_node(work) if work.targets.gallery else None
     responses = _responses(workflow, work, prepared)
     models = _pretraining(workflow, work, targets, responses)
     for person in work.people:
@@ -66,6 +68,8 @@ def init_bids_decoder_wf(work: Work) -> Workflow:
         decode = init_decode_wf(work, person, name=f"decode_{person.node_label}_wf")
         workflow.connect(targets, "targets_file", decode, "inputnode.targets_file")
         workflow.connect(responses[person.label], "folder", decode, "inputnode.folder")
+        if gallery is not None:
+            workflow.connect(gallery, "targets_file", decode, "inputnode.gallery_file")
         if person.decode.pretrained in models:
             made = models[person.decode.pretrained]
             workflow.connect(made, "outputnode.model_file", decode, "inputnode.pretrained_file")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface, Merge
@@ -22,6 +24,7 @@ from bids_decoder.interfaces.decoding import (
 )
 from bids_decoder.interfaces.markers import MarkDone
 from bids_decoder.interfaces.outputs import ModelSink
+from bids_decoder.interfaces.reconstruction import ReconstructImages
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.work import (
@@ -51,12 +54,38 @@ def mark_node(work: Work, key: StageKey, name: str) -> Node:
 def targets_node(work: Work) -> Node:
     """Make the node that turns labels, features or images into target vectors."""
     spec = work.targets
-    node = Node(MakeTargets(kind=spec.kind, ids=list(spec.ids), encoder=spec.encoder),
-                "targets", mem_gb=BASE_GB)
+    if spec.kind == "image":
+        return _image_vectors_node(work, spec.images, "targets", spec.ids)
+    node = Node(MakeTargets(kind=spec.kind, ids=list(spec.ids)), "targets", mem_gb=BASE_GB)
     if spec.features is not None:
         node.inputs.features = str(spec.features)
-    if spec.kind == "image":
-        node.inputs.images = {key: str(path) for key, path in spec.images.items()}
+    return node
+
+
+def gallery_node(work: Work) -> Node:
+    """Make the node that encodes the images of the gallery."""
+    return _image_vectors_node(work, work.targets.gallery, "gallery", tuple(work.targets.gallery))
+
+
+def _image_vectors_node(
+    work: Work, images: Mapping[str, Path], name: str, ids: Sequence[str]
+) -> Node:
+    choice = work.targets.encoder
+    needs_network = choice.weights is not None
+    threads = max(1, work.settings.resources.omp_nthreads) if needs_network else 1
+    node = Node(
+        MakeTargets(
+            kind="image", ids=list(ids), encoder=choice.name,
+            images={key: str(path) for key, path in images.items()},
+            cache_dir=str(work.work_dir / "embeddings"), n_threads=threads,
+        ),
+        name, mem_gb=BASE_GB, n_procs=threads,
+    )
+    if choice.weights is not None:
+        node.inputs.trait_set(
+            weights=str(choice.weights.path), weights_sha256=choice.weights.sha256,
+            device=work.device, use_gpu=work.device != "cpu",
+        )
     return node
 
 
@@ -145,12 +174,14 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
     Returns
     -------
     Workflow
-        ``inputnode``: ``targets_file``, ``folder`` (responses), ``pretrained_file`` (left
-        unconnected without pretraining). ``outputnode``: ``marker``.
+        ``inputnode``: ``targets_file``, ``folder`` (responses), ``pretrained_file`` (where
+        there is pretraining), ``gallery_file`` (where there is a gallery). ``outputnode``:
+        ``marker``.
     """
     decode = person.decode
     workflow = Workflow(name)
     fields = ["targets_file", "folder"] + ["pretrained_file"] * (decode.pretrained is not None)
+    fields += ["gallery_file"] * bool(work.targets.gallery)
     inputnode = Node(IdentityInterface(fields), "inputnode")
     outputnode = Node(IdentityInterface(["marker"]), "outputnode")
     final = _fold_nodes(workflow, work, person, inputnode, fold=0, predicts=not decode.folds)
@@ -170,6 +201,7 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
         "write", mem_gb=BASE_GB,
     )
     mark = mark_node(work, decode.key, "mark_decode")
+    _add_pictures(workflow, work, person, inputnode, final, score, write)
     _gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
             score, "heldout_files")
     _gather(workflow, [nodes["predict"] for nodes in folds or [final]], "relevance_file",
@@ -190,6 +222,37 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
         (mark, outputnode, [("marker", "marker")]),
     ])
     return workflow
+
+
+def _add_pictures(
+    workflow: Workflow, work: Work, person: PersonWork, inputnode: Node, final: dict[str, Node],
+    score: Node, write: Node,
+) -> None:
+    """Add what needs the pictures themselves: lists among a gallery, reconstruction."""
+    decode, targets = person.decode, work.targets
+    if targets.gallery:
+        shown = {**targets.images, **targets.gallery}
+        write.inputs.images = {name: str(path) for name, path in shown.items()}
+        workflow.connect(inputnode, "gallery_file", final["predict"], "gallery_file")
+        workflow.connect(score, "gallery_file", write, "gallery_file")
+    if decode.reconstruction is None:
+        return
+    seed = derive_seed(work.settings.random_seed, "reconstruct", person.label)
+    reconstruct = Node(
+        ReconstructImages(
+            **_fit_inputs(work, decode.key, seed), participant=person.label, fold=0,
+            plan=decode.reconstruction, evaluation=asdict(work.settings.evaluation),
+            images={name: str(path) for name, path in targets.images.items()},
+        ),
+        "reconstruct", mem_gb=response_gb(person),
+        n_procs=max(1, work.settings.resources.omp_nthreads),
+    )
+    workflow.connect([
+        (inputnode, reconstruct, [("targets_file", "targets_file"), ("folder", "folder")]),
+        (final["select"], reconstruct, [("selection_file", "selection_file")]),
+        (final["adapt"], reconstruct, [("model_file", "model_file")]),
+        (reconstruct, write, [("reconstruction_dir", "reconstruction_dir")]),
+    ])
 
 
 def _fold_nodes(

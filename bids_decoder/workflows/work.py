@@ -13,6 +13,7 @@ from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.config import Settings
 from bids_decoder.markers import StageKey
+from bids_decoder.stimuli.encoders import EncoderChoice
 
 Source = Literal["raw", "fmriprep", "betas"]
 
@@ -29,14 +30,17 @@ class TargetSpec:
     features : Path or None
     images : mapping of str to Path
         Image file of each stimulus.
-    encoder : str
+    encoder : EncoderChoice
+    gallery : mapping of str to Path
+        More images among which what was seen is sought.
     """
 
     kind: str
     ids: tuple[str, ...]
     features: Path | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
-    encoder: str = "gabor"
+    encoder: EncoderChoice = field(default_factory=lambda: EncoderChoice("gabor"))
+    gallery: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,15 @@ class DecodeWork:
         Model to start from; it may be made by this very call.
     card : dict
         Added to the model card.
+    reconstruction : dict or None
+        Fields of :class:`~bids_decoder.interfaces.reconstruction.ReconstructionPlan`.
     """
 
     key: StageKey
     folds: tuple[int, ...]
     pretrained: Path | None
     card: dict[str, Any]
+    reconstruction: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

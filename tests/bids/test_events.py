@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bids_decoder.bids.blocks import block_numbers, measure_design
-from bids_decoder.bids.events import SPLIT_SOURCE, choose_stimulus_column
+from bids_decoder.bids.collect import collect_dataset
+from bids_decoder.bids.events import (
+    SPLIT_SOURCE,
+    build_dataset_trials,
+    choose_stimulus_column,
+)
 from bids_decoder.bids.rows import parse_filters, read_events
 from bids_decoder.bids.stimulus_files import find_stimulus_files
 from bids_decoder.errors import ExitCode, InputError, MissingInputError, UsageError
@@ -296,7 +301,21 @@ def test_a_few_missing_images_exclude_their_trials(bare):
     table = build.tables["01"]
     assert build.target_kind == "image"
     assert table.loc[table["excluded"], "stimulus"].tolist() == ["24.png"]
-    assert table.loc[24, "reason"] == "the stimulus has no image file"
+    assert table.loc[24, "reason"] == "the stimulus has no readable image file"
+
+
+def test_damaged_images_exclude_their_trials_only(bare):
+    rows = [(2 + 2 * i, 0.5, "a", f"{i}.png") for i in range(25)]
+    images(bare, [f"{i}.png" for i in range(25)])
+    one_run(bare, rows, STIM)
+    settings = bare.settings()
+    build = build_dataset_trials(
+        collect_dataset(settings), settings, lambda found: {"3.png": "is truncated"}
+    )
+    table = build.tables["01"]
+    assert table.loc[table["excluded"], "stimulus"].tolist() == ["3.png"]
+    assert "3.png" not in build.stimulus_files
+    assert any("is truncated" in finding.why for finding in warnings(build))
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "a/../../secret.png",

@@ -268,10 +268,12 @@ def test_only_unfinished_files_are_removed(tmp_path):
 
 
 METRICS = (
-    "model\tmetric\tdirection\tunit\tsimilarity\tsplit\tvalue\tchance\tci_low\tci_high\tp\tn\n"
-    "decoder\ttop1\tb2i\tsingle\tcosine\ttest\t0.1\t0.05\t0\t0.2\t0.2\t20\n"
-    "decoder\ttop1\tb2i\taveraged\tcsls\ttest\t0.123456\t0.05\tn/a\t0.2\t0.000999\t20\n"
-    "ridge-all\ttop1\tb2i\taveraged\tcsls\ttest\t0.9\t0.05\t0\t0.2\t0.2\t20\n"
+    "model\tmetric\tdirection\tunit\tsimilarity\tsplit\tvalue\tchance\tci_low\tci_high\tp\tn\tpool_size\n"
+    "decoder\ttop1\tb2i\tsingle\tcosine\ttest\t0.1\t0.05\t0\t0.2\t0.2\t20\t20\n"
+    "decoder\ttop1\tb2i\taveraged\tcsls\ttest\t0.123456\t0.05\tn/a\t0.2\t0.000999\t20\t20\n"
+    "ridge-all\ttop1\tb2i\taveraged\tcsls\ttest\t0.9\t0.05\t0\t0.2\t0.2\t20\t20\n"
+    # Among a gallery, which is another task.
+    "decoder\ttop1\tb2i\taveraged\tcsls\ttest\t0.01\t0.002\t0\t0.2\t0.2\t20\t500\n"
 )
 
 

@@ -235,6 +235,13 @@ def test_what_is_no_memory(text):
     ("--trial-unit block", "trials.trial_unit", "block"),
     ("--features /f.tsv", "trials.features", Path("/f.tsv")),
     ("--stimuli-dir /s", "trials.stimuli_dir", Path("/s")),
+    ("--image-encoder clip:tokens", "trials.image_encoder", "clip:tokens"),
+    ("--encoder-weights /w", "trials.encoder_weights", Path("/w")),
+    ("--gallery /g", "trials.gallery", Path("/g")),
+    ("--reconstruction unclip", "reconstruction.method", "unclip"),
+    ("--reconstruction-weights /u", "reconstruction.weights", Path("/u")),
+    ("--metric-weights /n", "reconstruction.metric_weights", Path("/n")),
+    ("--prior diffusion", "network.prior", "diffusion"),
     ("--test-runs run-3 4", "trials.test_runs", ("3", "4")),
     ("--test-sessions ses-b", "trials.test_sessions", ("b",)),
     ("--split-column part", "trials.split_column", "part"),
@@ -289,7 +296,10 @@ def test_names_of_registries_are_accepted_and_documented(flag, module, table):
     assert listed == set(known)
     row = re.search(rf"^\| `{flag}` \|.*$", USAGE.read_text(encoding="utf-8"), re.MULTILINE)[0]
     for name in known:
-        assert setting_of(settings(flag, name), option.dest) == name
+        # Encoders whose variants are free words want one of them.
+        free = isinstance(getattr(known[name], "variants", None), str)
+        word = f"{name}:resnet50" if free else name
+        assert setting_of(settings(flag, word), option.dest) == word
         assert f"`{name}`" in row
     assert all(name in usage_error(*CALL, flag, "nonesuch").fix for name in known)
 

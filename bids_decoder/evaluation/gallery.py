@@ -1,0 +1,206 @@
+"""Retrieval among many images: the tested ones and a gallery of others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.retrieval import average_repeats, permutation_blocks, tested_images
+from bids_decoder.evaluation.similarity import csls, normalise
+from bids_decoder.evaluation.statistics import (
+    bootstrap_median,
+    bootstrap_ratio,
+    bootstrap_weights,
+    permutation_p,
+    permutations_within,
+)
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
+
+TOP = (1, 5, 10)
+N_LISTED = 10
+
+_CHUNK = 256
+
+
+def nearest(queries: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the images most like each query.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (n_queries, n_dims)
+    gallery : ndarray, shape (n_gallery, n_dims)
+    k : int
+        Cut to the size of the gallery.
+
+    Returns
+    -------
+    rows : ndarray of int, shape (n_queries, k)
+        Rows of *gallery*, the nearest first; of equals the first.
+    similarity : ndarray of float32, shape (n_queries, k)
+        Cosines.
+    """
+    k = min(k, len(gallery))
+    units = normalise(gallery).astype(np.float32)
+    rows, values = [], []
+    for start in range(0, len(queries), _CHUNK):
+        cosines = normalise(queries[start : start + _CHUNK]).astype(np.float32) @ units.T
+        best = np.sort(np.argpartition(-cosines, k - 1, axis=1)[:, :k], axis=1)
+        found = np.take_along_axis(cosines, best, axis=1)
+        order = np.argsort(-found, axis=1, kind="stable")
+        rows.append(np.take_along_axis(best, order, axis=1))
+        values.append(np.take_along_axis(found, order, axis=1))
+    return np.concatenate(rows), np.concatenate(values)
+
+
+def rank_tested(cosines: np.ndarray, n_tested: int) -> np.ndarray:
+    """Rank each tested image among all images, for each query.
+
+    Parameters
+    ----------
+    cosines : ndarray, shape (n_queries, n_images)
+        Tested images first.
+    n_tested : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n_queries, n_tested)
+        1 is best; ties share their places.
+    """
+    ranks = np.empty((len(cosines), n_tested))
+    for query, row in enumerate(cosines):
+        ordered, own = np.sort(row), row[:n_tested]
+        above = len(row) - np.searchsorted(ordered, own, side="right")
+        tied = np.searchsorted(ordered, own, side="right") - np.searchsorted(ordered, own)
+        ranks[query] = above + (tied + 1) / 2
+    return ranks
+
+
+def score_gallery(
+    predicted: np.ndarray,
+    stimulus_ids: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    distractors: np.ndarray,
+    *,
+    settings: Evaluation,
+    runs: np.ndarray,
+    rng: np.random.Generator,
+    model: str = "decoder",
+    split: str = "test",
+) -> pd.DataFrame:
+    """Score retrieval among the tested images and a gallery.
+
+    Parameters
+    ----------
+    predicted : ndarray, shape (n_trials, n_dims)
+    stimulus_ids : ndarray of str, shape (n_trials,)
+    gallery, gallery_ids : ndarray
+        As for :func:`~bids_decoder.evaluation.retrieval.score_retrieval`.
+    distractors : ndarray, shape (n_distractors, n_dims)
+        Images that were not shown in these trials.
+    settings : Evaluation
+    runs : ndarray of str, shape (n_trials,)
+    rng : numpy.random.Generator
+    model, split : str
+
+    Returns
+    -------
+    DataFrame
+        Columns as in :data:`.tables.METRIC_COLUMNS`: top-1, top-5, top-10 and median rank, brain
+        to image, for single trials and averaged repeats, and with CSLS where there is one
+        response per image. Intervals and p as in ``score_retrieval``; the hits of the trials of
+        one image are averaged.
+    """
+    images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
+    units = normalise(np.concatenate([vectors, distractors])).astype(np.float32)
+    permutations = permutations_within(
+        permutation_blocks(image_of, np.asarray(runs)), settings.n_permutations, rng
+    )
+    weights = bootstrap_weights(len(images), settings.n_bootstrap, rng)
+    repeated = len(image_of) > len(images)
+    responses = {"single": (predicted, image_of)}
+    if repeated:
+        responses["averaged"] = (average_repeats(predicted, image_of), np.arange(len(images)))
+    rows = []
+    for unit, (queries, seen) in responses.items():
+        cosines = normalise(queries).astype(np.float32) @ units.T
+        ways = {"cosine": cosines}
+        if unit == "averaged" or not repeated:
+            ways["csls"] = csls(cosines, settings.csls_neighbours)
+        for name, similarity in ways.items():
+            ranks = rank_tested(similarity, len(images))
+            rows += [
+                {"unit": unit, "similarity": name, "n": len(images), "pool_size": len(units),
+                 "n_draws": 1, "direction": "b2i", **row}
+                for row in _rows(ranks, seen, len(units), permutations, weights, settings, rng)
+            ]
+    return pd.DataFrame(rows).assign(model=model, split=split)[list(METRIC_COLUMNS)]
+
+
+def _rows(
+    ranks: np.ndarray, seen: np.ndarray, n_images: int, permutations: np.ndarray,
+    weights: np.ndarray, settings: Evaluation, rng: np.random.Generator,
+) -> list[dict]:
+    """Score the mean over trials of each seen image, for every image as the answer."""
+    counts = np.bincount(seen).astype(float)
+    rows = []
+    for k in (k for k in TOP if k < n_images):
+        hits = _per_image((ranks <= k).astype(float), seen, counts)
+        own = np.diagonal(hits)
+        low, high = bootstrap_ratio(own, np.ones(len(own)), weights)
+        null = hits[np.arange(len(own)), permutations].mean(axis=1)
+        rows.append({
+            "metric": f"top{k}", "value": own.mean(), "chance": k / n_images, "ci_low": low,
+            "ci_high": high, "p": permutation_p(float(own.mean()), null),
+        })
+    mean_ranks = _per_image(ranks, seen, counts)
+    own = np.diagonal(mean_ranks)
+    low, high = bootstrap_median(own, settings.n_bootstrap, rng)
+    null = np.median(mean_ranks[np.arange(len(own)), permutations], axis=1)
+    value = float(np.median(own))
+    rows.append({
+        "metric": "median_rank", "value": value, "chance": (n_images + 1) / 2, "ci_low": low,
+        "ci_high": high, "p": permutation_p(value, null, tail="less"),
+    })
+    return rows
+
+
+def _per_image(values: np.ndarray, seen: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Average rows over the trials of each image, (n_images, n_images)."""
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, seen, values)
+    return sums / counts[:, None]
+
+
+def list_nearest(
+    predicted: np.ndarray,
+    stimulus_ids: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    distractors: np.ndarray,
+    distractor_ids: np.ndarray,
+) -> pd.DataFrame:
+    """List the nearest images of each tested image's averaged response.
+
+    Parameters are those of :func:`score_gallery`, with the names of the distractors.
+
+    Returns
+    -------
+    DataFrame
+        ``stimulus``, ``n_trials``, ``rank``, ``similarity`` (cosine with the true image),
+        ``pool_size``, then ``top1`` … ``top10`` and ``similarity1`` … ``similarity10``.
+    """
+    images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
+    names = np.concatenate([images, np.asarray(distractor_ids, dtype=str)])
+    pool = np.concatenate([vectors, distractors])
+    queries = average_repeats(predicted, image_of)
+    cosines = normalise(queries).astype(np.float32) @ normalise(pool).astype(np.float32).T
+    ranks = np.diagonal(rank_tested(cosines, len(images)))
+    rows, similarity = nearest(queries, pool, N_LISTED)
+    best = {f"top{k + 1}": names[rows[:, k]] for k in range(rows.shape[1])}
+    values = {f"similarity{k + 1}": similarity[:, k] for k in range(rows.shape[1])}
+    return pd.DataFrame({
+        "stimulus": images, "n_trials": np.bincount(image_of), "rank": ranks,
+        "similarity": np.diagonal(cosines), "pool_size": len(pool), **best, **values,
+    })

@@ -1,0 +1,300 @@
+"""How like reconstructed pictures are to what was seen, beside controls that saw less.
+
+Definitions are those of Scotti et al. 2024 (MindEye2): pixel correlation and structural similarity
+at 425 x 425 pixels, two-way identification by the correlation of feature vectors, and correlation
+distances. Three controls go through the same scores: reconstructions paired with the pictures of
+other trials (``shuffled-brains``), one reconstruction from the mean of the training responses
+(``mean-brain``), and the training picture nearest to what was decoded
+(``nearest-training-image``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
+
+from bids_decoder.config import Evaluation
+from bids_decoder.errors import InputError
+from bids_decoder.evaluation.statistics import (
+    bootstrap_ratio,
+    bootstrap_weights,
+    paired_difference,
+    percentile_interval,
+)
+
+EDGE = 425
+"""Pixels along each edge at which pictures are compared."""
+
+N_SHUFFLES = 5
+CONTROLS = ("shuffled-brains", "mean-brain", "nearest-training-image")
+
+Pictures = Sequence[np.ndarray]
+"""Pictures of shape (height, width, 3), sRGB in [0, 1]."""
+
+METRIC_COLUMNS: dict[str, str] = {
+    "model": "reconstruction, or a control.",
+    "metric": "pixcorr, ssim, two_way (identification), or distance (1 - correlation).",
+    "features": "What is compared: pixels, or features of a network.",
+    "value": "Mean over pictures.",
+    "chance": "Its value for reconstructions that know nothing; n/a where theory gives none.",
+    "ci_low": "Lower limit of the 95 % bootstrap interval over pictures; for two_way the pictures "
+              "are drawn as targets and as foils.",
+    "ci_high": "Upper limit of this interval.",
+    "field_low": "Mean - 1.96 standard errors over pictures taken as independent, as is usual in "
+                 "the field; for two_way too narrow or too wide, because all pictures share their "
+                 "foils.",
+    "field_high": "Mean + 1.96 standard errors.",
+    "n": "Number of pictures.",
+    "ahead": "Mean of reconstruction minus control over pictures, positive where the "
+             "reconstruction is better; n/a for the reconstruction itself.",
+    "ahead_low": "Lower limit of the 95 % bootstrap interval of ahead.",
+    "ahead_high": "Upper limit of this interval.",
+    "ahead_p": "Two-sided p of ahead, signs flipped at random.",
+}
+"""Columns of the table of metrics, with descriptions for its sidecar."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """A space in which pictures are compared.
+
+    Parameters
+    ----------
+    name : str
+    extract : callable (pictures) -> ndarray, shape (n_pictures, n_features)
+    distance : bool
+        Report correlation distances besides two-way identification.
+    two_way : bool
+        Report two-way identification.
+    """
+
+    name: str
+    extract: Callable[[Pictures], np.ndarray]
+    distance: bool = False
+    two_way: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Score:
+    """One metric of one model: a value per picture and, for two_way, wins against each foil."""
+
+    metric: str
+    features: str
+    each: np.ndarray
+    wins: np.ndarray | None = None  # (foil, picture), diagonal 0
+
+    @property
+    def sign(self) -> int:
+        return -1 if self.metric == "distance" else 1
+
+
+def resize(picture: np.ndarray, edge: int = EDGE) -> np.ndarray:
+    """Bring a picture to *edge* x *edge* pixels (bilinear, antialiased), float32."""
+    if picture.shape[:2] == (edge, edge):
+        return picture.astype(np.float32, copy=False)
+    bands = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(picture[..., c], dtype=np.float32))
+                   .resize((edge, edge), Image.Resampling.BILINEAR))
+        for c in range(3)
+    ]
+    return np.stack(bands, axis=-1)
+
+
+def pixel_correlation(seen: np.ndarray, painted: np.ndarray) -> float:
+    """Pearson correlation over all pixels and colours at 425 x 425; 0 for a uniform picture."""
+    first, second = resize(seen).ravel(), resize(painted).ravel()
+    return float(_correlations(first[None], second[None])[0, 0])
+
+
+def structure(seen: np.ndarray, painted: np.ndarray) -> float:
+    """Structural similarity (SSIM) of grey pictures at 425 x 425.
+
+    Gaussian weights of sigma 1.5 (11 x 11 pixels), population covariance, data range 1,
+    K1 = 0.01, K2 = 0.03 [1]_.
+
+    References
+    ----------
+    .. [1] Wang et al. 2004, IEEE Trans Image Process 13:600.
+    """
+    return float(structural_similarity(
+        rgb2gray(resize(seen)), rgb2gray(resize(painted)), data_range=1.0, gaussian_weights=True,
+        sigma=1.5, use_sample_covariance=False,
+    ))
+
+
+def identification(correlations: np.ndarray) -> np.ndarray:
+    """Tell for each reconstruction against which other pictures its own one wins.
+
+    Parameters
+    ----------
+    correlations : ndarray, shape (n, n)
+        Of picture *i* (row) with reconstruction *j* (column).
+
+    Returns
+    -------
+    ndarray of float64, shape (n, n)
+        1 where picture *i* is less like reconstruction *j* than picture *j* is; 0 on the
+        diagonal. The mean of a column over the n - 1 others is its two-way identification.
+    """
+    return (correlations < np.diagonal(correlations)[None, :]).astype(float)
+
+
+def score_reconstructions(
+    seen: Pictures,
+    painted: Mapping[str, Pictures],
+    spaces: Sequence[FeatureSpace],
+    *,
+    settings: Evaluation,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score reconstructions and controls.
+
+    Parameters
+    ----------
+    seen : sequence of ndarray, shape (height, width, 3)
+        The pictures shown.
+    painted : mapping of str to sequence of ndarray
+        ``"reconstruction"`` and controls, in the order of *seen*.
+    spaces : sequence of FeatureSpace
+    settings : Evaluation
+        Numbers of bootstrap samples and permutations.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    metrics : DataFrame
+        Columns as in :data:`METRIC_COLUMNS`.
+    each : DataFrame
+        One row per picture: the metrics of its reconstruction.
+
+    Raises
+    ------
+    InputError
+        With fewer than three pictures.
+    """
+    if len(seen) < 3:
+        raise InputError("reconstructions cannot be scored", f"{len(seen)} picture(s) were tested",
+                         "three are needed; show more test pictures, or use --reconstruction none")
+    scores = {name: [] for name in ("reconstruction", *CONTROLS) if name in painted
+              or name == "shuffled-brains"}
+    shifts = _shifts(len(seen), rng)
+    for metric, measure in (("pixcorr", pixel_correlation), ("ssim", structure)):
+        for name, pictures in painted.items():
+            pairs = zip(seen, pictures, strict=True)
+            each = np.array([measure(*pair) for pair in pairs])
+            scores[name].append(_Score(metric, "pixels", each))
+        scores["shuffled-brains"].append(
+            _Score(metric, "pixels", _shuffled(seen, painted["reconstruction"], measure, shifts))
+        )
+    for space in spaces:
+        _score_space(space, seen, painted, shifts, scores)
+    weights = bootstrap_weights(len(seen), settings.n_bootstrap, rng)
+    own = scores["reconstruction"]
+    rows = [
+        _row(name, score, None if name == "reconstruction" else reference, weights, settings, rng)
+        for name, listed in scores.items() for score, reference in zip(listed, own, strict=True)
+    ]
+    each = {f"{s.metric}_{s.features}": s.each for s in own}
+    return pd.DataFrame(rows)[list(METRIC_COLUMNS)], pd.DataFrame(each)
+
+
+def _shifts(n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Permutations without fixed points: the pictures in random order, moved on by some places."""
+    order = rng.permutation(n)
+    steps = rng.permutation(np.arange(1, n))[:N_SHUFFLES]
+    found = []
+    for step in steps:
+        moved = np.empty(n, dtype=int)
+        moved[order] = np.roll(order, int(step))
+        found.append(moved)
+    return found
+
+
+def _shuffled(
+    seen: Pictures, painted: Pictures, measure: Callable[[np.ndarray, np.ndarray], float],
+    shifts: list[np.ndarray],
+) -> np.ndarray:
+    """Mean score of each reconstruction with the pictures of other trials."""
+    return np.mean([
+        [measure(seen[other], painted[j]) for j, other in enumerate(shift)] for shift in shifts
+    ], axis=0)
+
+
+def _score_space(
+    space: FeatureSpace, seen: Pictures, painted: Mapping[str, Pictures],
+    shifts: list[np.ndarray], scores: dict[str, list[_Score]],
+) -> None:
+    truth = space.extract(seen)
+    for name, pictures in painted.items():
+        correlations = _correlations(truth, space.extract(pictures))
+        scores[name] += _scores_of(space, correlations)
+        if name == "reconstruction":
+            listed = [_scores_of(space, correlations[shift]) for shift in shifts]
+            scores["shuffled-brains"] += [
+                _Score(same[0].metric, space.name, np.mean([s.each for s in same], axis=0))
+                for same in zip(*listed, strict=True)
+            ]
+
+
+def _scores_of(space: FeatureSpace, correlations: np.ndarray) -> list[_Score]:
+    found = []
+    if space.two_way:
+        wins = identification(correlations)
+        found.append(_Score("two_way", space.name, wins.sum(axis=0) / (len(wins) - 1), wins))
+    if space.distance:
+        found.append(_Score("distance", space.name, 1 - np.diagonal(correlations)))
+    return found
+
+
+def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pearson correlation of each row with each row; 0 where a row does not vary."""
+    return _standardised(first) @ _standardised(second).T
+
+
+def _standardised(rows: np.ndarray) -> np.ndarray:
+    centred = np.asarray(rows, dtype=np.float64)
+    centred = centred - centred.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-9)
+
+
+def _row(
+    name: str, score: _Score, reference: _Score | None, weights: np.ndarray,
+    settings: Evaluation, rng: np.random.Generator,
+) -> dict[str, object]:
+    each, n = score.each, len(score.each)
+    error = 1.96 * each.std(ddof=1) / np.sqrt(n)
+    low, high = _interval(score, weights)
+    row = {
+        "model": name, "metric": score.metric, "features": score.features, "value": each.mean(),
+        "chance": 0.5 if score.metric == "two_way" else None, "ci_low": low, "ci_high": high,
+        "field_low": each.mean() - error, "field_high": each.mean() + error, "n": n,
+        "ahead": None, "ahead_low": None, "ahead_high": None, "ahead_p": None,
+    }
+    if reference is not None:
+        gap = paired_difference(
+            score.sign * reference.each, score.sign * each, np.ones(n), rng=rng,
+            n_bootstrap=settings.n_bootstrap, n_permutations=settings.n_permutations,
+        )
+        row |= {"ahead": gap.value, "ahead_low": gap.ci_low, "ahead_high": gap.ci_high,
+                "ahead_p": gap.p}
+    return row
+
+
+def _interval(score: _Score, weights: np.ndarray) -> tuple[float, float]:
+    """Bootstrap over pictures; those of two_way are targets and foils at once."""
+    n = len(score.each)
+    if score.wins is None:
+        if np.ptp(score.each) == 0:
+            return float(score.each[0]), float(score.each[0])
+        return bootstrap_ratio(score.each, np.ones(n), weights)
+    wins = ((weights @ score.wins) * weights).sum(axis=1)
+    # A picture is no foil of its own copies.
+    pairs = n**2 - (weights**2).sum(axis=1)
+    return percentile_interval((wins / pairs)[pairs > 0])

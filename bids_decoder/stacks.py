@@ -1,0 +1,149 @@
+"""Pictures inside HDF5 files, as large datasets ship them: rows of one array of pixels.
+
+A picture in a stack has a path like a file: ``stimuli/nsd_stimuli.hdf5/imgBrick/42`` is row 42,
+counted from 0, of the array ``imgBrick``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bids_decoder.errors import InputError, MissingInputError
+
+if TYPE_CHECKING:
+    import h5py
+
+STACK_EXTENSIONS = frozenset({".hdf5", ".h5"})
+
+_CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class StackRow:
+    """Where a picture lies in a stack.
+
+    Parameters
+    ----------
+    file : Path
+    array : str
+        Name of the array within the file.
+    row : int
+        From 0.
+    """
+
+    file: Path
+    array: str
+    row: int
+
+
+def stack_row(path: Path) -> StackRow | None:
+    """Give the place that *path* names in a stack; None for ordinary files."""
+    for parent in path.parents:
+        if parent.suffix.lower() in STACK_EXTENSIONS and parent.is_file():
+            inner = path.relative_to(parent)
+            if inner.name.isdecimal() and len(inner.parts) > 1:
+                return StackRow(parent, inner.parent.as_posix(), int(inner.name))
+    return None
+
+
+def picture_arrays(file: Path) -> dict[str, int]:
+    """List the arrays of a stack that hold pictures, with their number of pictures.
+
+    Parameters
+    ----------
+    file : Path
+
+    Returns
+    -------
+    dict of str to int
+        Arrays of shape (n, height, width) or (n, height, width, 1, 3 or 4), of whole numbers or
+        floats.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read as HDF5.
+    MissingInputError
+        When h5py is not installed.
+    """
+    h5py = _h5py(file)
+    found: dict[str, int] = {}
+
+    def look(name: str, node: object) -> None:
+        if isinstance(node, h5py.Dataset) and _holds_pictures(node):
+            found[name] = int(node.shape[0])
+
+    with _opened(file) as stack:
+        stack.visititems(look)
+    return found
+
+
+def read_stack(place: StackRow) -> np.ndarray:
+    """Read the pixels of one picture.
+
+    Parameters
+    ----------
+    place : StackRow
+
+    Returns
+    -------
+    ndarray, shape (height, width) or (height, width, n_channels)
+        As stored.
+
+    Raises
+    ------
+    InputError
+        When the file or the array is damaged, or too short.
+    MissingInputError
+        When the array is not there, or h5py is not installed.
+    """
+    with _opened(place.file) as stack:
+        if place.array not in stack:
+            raise MissingInputError(
+                f"stimulus stack {place.file}", f"holds no array {place.array!r}",
+                f"name one of: {', '.join(stack)}",
+            )
+        array = stack[place.array]
+        if place.row >= len(array):
+            raise InputError(
+                f"stimulus {place.row} of {place.file}/{place.array}",
+                f"the array has {len(array)} pictures, counted from 0",
+                "correct the events files, or give the whole stack",
+            )
+        try:
+            return np.asarray(array[place.row])
+        except OSError as error:
+            raise _damaged(place.file, error) from error
+
+
+def _holds_pictures(array: h5py.Dataset) -> bool:
+    is_shaped = array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in _CHANNELS)
+    return is_shaped and array.dtype.kind in "uif"
+
+
+def _opened(file: Path) -> h5py.File:
+    try:
+        return _h5py(file).File(file, "r")
+    except OSError as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: OSError) -> InputError:
+    return InputError(
+        f"stimulus stack {file}", f"cannot be read as HDF5: {error}", "copy the file again"
+    )
+
+
+def _h5py(file: Path) -> object:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingInputError(
+            f"stimulus stack {file}", "reading it needs the package h5py, which is not installed",
+            "pip install 'bids_decoder[hdf5]'",
+        ) from error
+    return h5py

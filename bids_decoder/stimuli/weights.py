@@ -1,0 +1,148 @@
+"""Weights of networks on disk: found, recognised by SHA256, never fetched, nothing pickled."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.files import content_key, file_digest
+
+SUMS = "SHA256SUMS"
+"""Name of a file with expected digests, as ``sha256sum`` writes it; it lies beside the weights."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that were found and recognised.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder that libraries load from.
+    sha256 : str
+        Of the file; for a folder, of the digests of all that decides its output.
+    verified : bool
+        Whether expected digests were there to compare with.
+    """
+
+    path: Path
+    sha256: str
+    verified: bool
+
+
+def find_folder(path: Path | None, needed: tuple[str, ...], option: str, what: str) -> Weights:
+    """Find a folder with a configuration and safetensors.
+
+    Parameters
+    ----------
+    path : Path or None
+        A folder as ``save_pretrained`` writes it, or the folder of one model in a mounted cache
+        of Hugging Face (``models--owner--name``), with one snapshot.
+    needed : tuple of str
+        Files that must be there besides weights.
+    option : str
+        The option, for messages.
+    what : str
+        What to fetch, for messages.
+
+    Returns
+    -------
+    Weights
+
+    Raises
+    ------
+    MissingInputError
+        When folder, weights or needed files are absent; it says what to fetch.
+    InputError
+        When only pickled weights are there, or a digest differs from the expected one.
+    """
+    if path is None:
+        raise _missing(option, "is not given, and nothing is fetched at run time", what)
+    if not path.is_dir():
+        raise _missing(f"{option} {path}", "no such folder", what)
+    folder = _snapshot(path, option, what)
+    weights = sorted(folder.rglob("*.safetensors"))
+    if not weights and any(p.suffix in _PICKLED for p in folder.rglob("*")):
+        raise _pickled(f"{option} {folder}")
+    absent = [name for name in needed if not (folder / name).is_file()]
+    if not weights or absent:
+        lacking = ", ".join([*absent, *([] if weights else ["*.safetensors"])])
+        raise _missing(f"{option} {folder}", f"{lacking} is not there", what)
+    relevant = [*weights, *sorted(folder.rglob("*.json")), *sorted(folder.rglob("*.txt"))]
+    digests, verified = _digests(folder, relevant, option)
+    return Weights(folder, content_key(digests), verified)
+
+
+def find_file(path: Path | None, option: str, what: str) -> Weights:
+    """Find one safetensors file; see :func:`find_folder`."""
+    if path is None:
+        raise _missing(option, "is not given, and nothing is fetched at run time", what)
+    if not path.is_file():
+        raise _missing(f"{option} {path}", "no such file", what)
+    if path.suffix != ".safetensors":
+        raise _pickled(f"{option} {path}")
+    digests, verified = _digests(path.parent, [path], option)
+    return Weights(path, digests[path.name], verified)
+
+
+def _snapshot(path: Path, option: str, what: str) -> Path:
+    """Give the folder itself, or the one snapshot that a folder of a cache holds."""
+    if not (path / "snapshots").is_dir():
+        return path
+    found = sorted(p for p in (path / "snapshots").iterdir() if p.is_dir())
+    if len(found) != 1:
+        raise _missing(
+            f"{option} {path}", f"the cache holds {len(found)} snapshots of this model",
+            f"{what}; name one of the folders below {path / 'snapshots'}",
+        )
+    return found[0]
+
+
+def _digests(folder: Path, files: list[Path], option: str) -> tuple[dict[str, str], bool]:
+    """Compute digests and compare them with those that are expected."""
+    expected = _expected(folder)
+    digests, checked = {}, []
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        digests[name] = file_digest(file)
+        blob = file.resolve().name
+        # In a cache of Hugging Face, large files are links to blobs named by their SHA256.
+        wanted = expected.get(name) or (blob if _DIGEST.fullmatch(blob) else None)
+        if wanted is not None and wanted != digests[name]:
+            raise InputError(
+                f"{option} {file}", f"its SHA256 is {digests[name]}, expected is {wanted}",
+                "the copy is damaged or another version: fetch it again",
+            )
+        if file.suffix == ".safetensors":
+            checked.append(wanted is not None)
+    return digests, all(checked)
+
+
+def _expected(folder: Path) -> dict[str, str]:
+    sums = folder / SUMS
+    if not sums.is_file():
+        return {}
+    pairs = (line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines())
+    return {
+        pair[1].strip().lstrip("*").removeprefix("./"): pair[0].lower()
+        for pair in pairs if len(pair) == 2
+    }
+
+
+def _missing(what: str, why: str, fetch: str) -> MissingInputError:
+    return MissingInputError(
+        what, why, f"{fetch}; fetch it once with a network and mount the folder read-only, for "
+        "instance -v /models:/models:ro, then give the path inside the container",
+    )
+
+
+def _pickled(what: str) -> InputError:
+    return InputError(
+        what, "only .safetensors is read; other formats can run code on loading",
+        "convert it with scripts/convert_weights.py, or fetch the safetensors version",
+    )

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional import pearson_corrcoef
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from bids_decoder.config import Evaluation
+from bids_decoder.errors import InputError
+from bids_decoder.evaluation.reconstruction import (
+    CONTROLS,
+    EDGE,
+    METRIC_COLUMNS,
+    FeatureSpace,
+    identification,
+    pixel_correlation,
+    resize,
+    score_reconstructions,
+    structure,
+)
+from bids_decoder.simulate.images import make_scene
+
+N_SHUFFLES = 2
+FEW = Evaluation(n_bootstrap=300, n_permutations=199)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fewer shuffles: each costs a comparison of large pictures."""
+    monkeypatch.setattr("bids_decoder.evaluation.reconstruction.N_SHUFFLES", N_SHUFFLES)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [make_scene(seed, 64).astype(np.float32) / 255 for seed in range(8)]
+
+
+def vectors(pictures):
+    return np.stack([resize(p, 16).ravel() for p in pictures])
+
+
+SPACES = [FeatureSpace("pixels", vectors, distance=True)]
+
+
+def noisy(pictures, amount, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        np.clip(p + amount * rng.standard_normal(p.shape), 0, 1).astype(np.float32)
+        for p in pictures
+    ]
+
+
+def score(seen, painted, settings=FEW, spaces=SPACES):
+    given = {"reconstruction": painted, "mean-brain": [np.mean(seen, axis=0)] * len(seen),
+             "nearest-training-image": [make_scene(90 + i, 64) / 255 for i in range(len(seen))]}
+    return score_reconstructions(
+        seen, given, spaces, settings=settings, rng=np.random.default_rng(0)
+    )
+
+
+def row(metrics, model, metric):
+    chosen = metrics[(metrics["model"] == model) & (metrics["metric"] == metric)]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
+
+
+def test_ssim_agrees_with_torchmetrics(scenes):
+    first, second = scenes[0], noisy(scenes, 0.2)[0]
+    grey = [
+        torch.tensor(resize(p).astype(np.float64) @ [0.2125, 0.7154, 0.0721])[None, None]
+        for p in (first, second)
+    ]
+    _, everywhere = structural_similarity_index_measure(
+        *grey, gaussian_kernel=True, sigma=1.5, data_range=1.0, return_full_image=True
+    )
+    # scikit-image leaves out the border that the window does not fit into, as the field does.
+    expected = everywhere[..., 5:-5, 5:-5].mean()
+    assert structure(first, second) == pytest.approx(float(expected), abs=1e-5)
+    assert structure(first, first) == pytest.approx(1, abs=1e-6)
+
+
+def test_pixel_correlation_agrees_with_torchmetrics(scenes):
+    first, second = scenes[1], noisy(scenes, 0.2)[1]
+    flat = [torch.tensor(resize(p).ravel()).double() for p in (first, second)]
+    assert pixel_correlation(first, second) == pytest.approx(
+        float(pearson_corrcoef(*flat)), abs=1e-5
+    )
+    assert pixel_correlation(first, np.full_like(first, 0.5)) == 0
+
+
+def test_identification_agrees_with_a_literal_reference():
+    rng = np.random.default_rng(1)
+    real, made = rng.standard_normal((9, 30)), rng.standard_normal((9, 30))
+    made += 0.3 * real
+    table = np.corrcoef(real, made)[:9, 9:]
+    wins = 0
+    for j in range(9):
+        for i in range(9):
+            if i != j and np.corrcoef(real[j], made[j])[0, 1] > np.corrcoef(real[i], made[j])[0, 1]:
+                wins += 1
+    assert identification(table).sum() == wins
+    assert not identification(table).diagonal().any()
+
+
+def test_good_reconstructions_beat_all_controls(scenes):
+    metrics, each = score(scenes, noisy(scenes, 0.3))
+    assert list(metrics) == list(METRIC_COLUMNS) and len(each) == 8
+    assert set(metrics["model"]) == {"reconstruction", *CONTROLS}
+    for metric in ("pixcorr", "ssim", "two_way", "distance"):
+        own = row(metrics, "reconstruction", metric)
+        assert own["ci_low"] <= own["value"] <= own["ci_high"]
+        for control in CONTROLS:
+            assert metric == "ssim" or row(metrics, control, metric)["ahead_low"] > 0
+    assert row(metrics, "reconstruction", "two_way")["value"] > 0.95
+    assert each["pixcorr_pixels"].mean() == pytest.approx(
+        row(metrics, "reconstruction", "pixcorr")["value"]
+    )
+
+
+def test_reconstructions_without_information_are_at_chance(scenes):
+    rng = np.random.default_rng(3)
+    made = [rng.random((8, 8, 3)).astype(np.float32) for _ in scenes]
+    metrics, _ = score(scenes, made)
+    own = row(metrics, "reconstruction", "two_way")
+    assert own["chance"] == 0.5 and own["ci_low"] < 0.5 < own["ci_high"]
+    assert row(metrics, "shuffled-brains", "two_way")["ahead_p"] > 0.05
+    assert row(metrics, "mean-brain", "two_way")["value"] == pytest.approx(0.5)
+
+
+def test_shuffled_control_never_shows_the_right_picture(scenes):
+    metrics, _ = score(scenes, scenes)
+    assert row(metrics, "reconstruction", "pixcorr")["value"] == pytest.approx(1)
+    assert row(metrics, "shuffled-brains", "pixcorr")["value"] < 0.7
+    assert row(metrics, "shuffled-brains", "two_way")["value"] < 0.7
+
+
+def test_correct_interval_of_two_way_covers_where_that_of_the_field_does_not():
+    """One interval draws foils too; repeated studies of the same process tell which is right."""
+    covered, narrow, n_studies = 0, 0, 120
+    values = []
+    settings = Evaluation(n_bootstrap=200, n_permutations=1)
+    spaces = [FeatureSpace("vectors", lambda pictures: np.stack([p.ravel() for p in pictures]))]
+    results = []
+    for study in range(n_studies):
+        rng = np.random.default_rng(study)
+        seen = rng.standard_normal((14, 2, 4, 3))
+        # Foils differ in how easily they win: a part that all pictures share to some degree.
+        seen += rng.standard_normal((14, 1, 1, 1)) * np.linspace(-2, 2, 24).reshape(2, 4, 3)
+        made = seen + 2.5 * rng.standard_normal(seen.shape)
+        metrics = two_way_only(seen, made, spaces, settings)
+        values.append(metrics["value"])
+        results.append(metrics)
+    truth = np.mean(values)
+    for found in results:
+        covered += found["ci_low"] <= truth <= found["ci_high"]
+        narrow += found["field_low"] <= truth <= found["field_high"]
+    assert covered / n_studies > 0.85
+    assert narrow < covered
+
+
+def two_way_only(seen, made, spaces, settings):
+    """Score vectors as if they were pictures, with the pixel metrics left out."""
+    from bids_decoder.evaluation import reconstruction as module
+
+    scores = {"reconstruction": [], "shuffled-brains": []}
+    rng = np.random.default_rng(0)
+    module._score_space(spaces[0], seen, {"reconstruction": made},
+                        module._shifts(len(seen), rng), scores)
+    weights = module.bootstrap_weights(len(seen), settings.n_bootstrap, rng)
+    return module._row("reconstruction", scores["reconstruction"][0], None, weights, settings, rng)
+
+
+def test_two_pictures_are_too_few(scenes):
+    with pytest.raises(InputError, match="2 picture"):
+        score(scenes[:2], scenes[:2])
+
+
+def test_resizing_keeps_uniform_colours():
+    flat = np.full((30, 50, 3), [0.2, 0.5, 0.9], np.float32)
+    np.testing.assert_allclose(resize(flat), np.broadcast_to([0.2, 0.5, 0.9], (EDGE, EDGE, 3)),
+                               atol=1e-6)

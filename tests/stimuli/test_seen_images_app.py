@@ -1,0 +1,92 @@
+"""The whole program on seen images: weights from disk, a gallery, a generator, no network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bids_decoder.simulate.dataset import write_betas_dataset
+from bids_decoder.simulate.images import write_scene
+
+ROOT = Path(__file__).parents[2]
+N_TEST = 8
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seen") / "data"
+    write_betas_dataset(folder, n_participants=1, n_train=48, n_test=N_TEST, pictures=True)
+    for number in range(8):
+        write_scene(folder.parent / "gallery" / f"{number}.png", f"g{number}", seed=5)
+    # A copy of a test stimulus, and a file that is no picture, must not count.
+    copy = (folder / "stimuli" / "shared-00001.png").read_bytes()
+    (folder.parent / "gallery" / "copy.png").write_bytes(copy)
+    (folder.parent / "gallery" / "broken.png").write_bytes(b"x")
+    return folder
+
+
+def call(dataset, out, *options):
+    words = [dataset, out, "participant", "-d", f"betas={dataset}", "--from-scratch",
+             "--stimuli-dir", dataset / "stimuli", "--device", "cpu", "--nprocs", 1,
+             "--budget", "200vox", *options]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "bids_decoder", *map(str, words)], capture_output=True, text=True,
+        check=False, env=environ, timeout=900,
+    )
+
+
+def read(out, name):
+    (path,) = (out / "sub-01").rglob(name)
+    return pd.read_csv(path, sep="\t")
+
+
+@pytest.mark.slow
+def test_unclip_from_local_weights_with_a_gallery(dataset, tmp_path):
+    tiny = pytest.importorskip("tiny_models")
+    clip = tiny.save_clip(tmp_path / "clip", tiny.WIDTH)
+    pipeline = tiny.save_unclip(tmp_path / "unclip")
+    done = call(
+        dataset, tmp_path / "out", "--gallery", dataset.parent / "gallery",
+        "--image-encoder", "clip", "--encoder-weights", clip, "--reconstruction", "unclip",
+        "--reconstruction-weights", pipeline, "--prior", "diffusion",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "8 images" in done.stderr
+    assert "1 that cannot be read, 1 that are test stimuli" in done.stderr
+    out = tmp_path / "out"
+    pictures = sorted((out / "sub-01" / "reconstruction").glob("*.png"))
+    assert len(pictures) == N_TEST and Image.open(pictures[0]).size == (16, 16)
+    (card,) = (out / "sub-01" / "reconstruction").glob("*.json")
+    notes = json.loads(card.read_text())
+    assert notes["Method"] == "unclip" and notes["ImageEncoder"].startswith("clip-pooled-")
+    assert len(notes["PipelineSHA256"]) == 64 and isinstance(notes["Seed"], int)
+    metrics = read(out, "*desc-reconstruction_metrics.tsv")
+    assert set(metrics["model"]) == {"reconstruction", "shuffled-brains", "mean-brain",
+                                     "nearest-training-image"}
+    assert np.isfinite(metrics[["value", "ci_low", "ci_high"]]).all(axis=None)
+    lists = read(out, "*desc-gallery_predictions.tsv")
+    assert (lists["pool_size"] == N_TEST + 8).all() and "top10" in lists
+    scores = read(out, "*desc-decoder_metrics.tsv")
+    among = scores[scores["pool_size"] == N_TEST + 8]
+    assert {"decoder", "ridge-all", "ridge-random"} <= set(among["model"])
+    page = (out / "sub-01.html").read_text(encoding="utf-8")
+    assert "Reconstruction" in page and "desc-gallery_predictions.tsv" in page
+
+
+@pytest.mark.slow
+def test_problems_of_weights_and_gallery_come_before_any_computing(dataset, tmp_path):
+    done = call(
+        dataset, tmp_path / "out", "--gallery", tmp_path / "nowhere", "--image-encoder", "clip",
+        "--reconstruction", "unclip", "--metric-weights", tmp_path,
+    )
+    assert done.returncode == 66
+    for words in ("no such folder", "CLIP-ViT-bigG-14", "--reconstruction-weights"):
+        assert words in done.stderr
+    assert not (tmp_path / "out" / "sub-01").exists()
