@@ -15,7 +15,7 @@ from bids_decoder.simulate.dataset import write_betas_dataset
 from bids_decoder.simulate.images import write_scene
 
 ROOT = Path(__file__).parents[2]
-N_TEST = 8
+N_TEST = 15
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_unclip_from_local_weights_with_a_gallery(dataset, tmp_path):
         "--reconstruction-weights", pipeline, "--prior", "diffusion",
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "8 images" in done.stderr
+    assert "8 images" in done.stderr, done.stderr
     assert "1 that cannot be read, 1 that are test stimuli" in done.stderr
     out = tmp_path / "out"
     pictures = sorted((out / "sub-01" / "reconstruction").glob("*.png"))
