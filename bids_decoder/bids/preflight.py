@@ -58,6 +58,7 @@ def check_dataset(
     full_read = sum(path.stat().st_size for path in present) < FULL_READ_LIMIT
     for person in participants:
         findings += _check_person(person, dataset, full_read)
+        findings += _check_needs(person, settings)
     findings += _check_fieldmaps(dataset, participants, settings)
     findings += _check_trials(build, participants, settings)
     findings += _check_space(build, participants, settings)
@@ -214,6 +215,30 @@ def _check_anatomy(person: Participant, absent: list[Path]) -> Iterator[Finding]
             )
 
 
+def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
+    """Find images that the preprocessing asked for cannot do without."""
+    if "prepare" not in settings.execution.stage:
+        return
+    sources = {run.source for run in person.runs}
+    spaces = settings.preprocessing.output_spaces
+    beyond = [space for space in spaces if space.split(":")[0] != "func"]
+    if "raw" in sources and beyond and not person.t1w_files:
+        yield Finding(
+            f"sub-{person.label}: --output-spaces {' '.join(beyond)}",
+            "there is no T1w image, which leads to these spaces",
+            "add the T1w image, leave the participant out, or use --output-spaces func",
+            ExitCode.MISSING_INPUT, participant=person.label,
+        )
+    bare = [r.run_group for r in person.runs if r.source == "fmriprep" and r.mask_file is None]
+    if bare:
+        yield Finding(
+            f"sub-{person.label}: brain masks of {', '.join(bare)}",
+            "there is no desc-brain_mask beside the preprocessed BOLD",
+            "copy the masks from the derivatives, or leave these runs out with --bids-filter-file",
+            ExitCode.MISSING_INPUT, participant=person.label,
+        )
+
+
 def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
     headers = {}
     for run in runs:
@@ -222,6 +247,9 @@ def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
         except BidsDecoderError:
             # Reported by check_run.
             continue
+    # Raw runs are brought onto one grid; what others prepared stays as it is.
+    if all(run.source == "raw" for run in runs):
+        return
     shapes = Counter(header.shape[:3] for header in headers.values())
     if len(shapes) > 1:
         odd = [g for g, h in headers.items() if h.shape[:3] != shapes.most_common(1)[0][0]]
@@ -231,8 +259,7 @@ def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
             "leave these runs out with --bids-filter-file, or decode fMRIPrep derivatives in a "
             "space that all runs share (--output-spaces T1w)", participant=person.label,
         )
-    needs_one_grid = any(run.source != "raw" for run in runs)
-    if len(shapes) == 1 and needs_one_grid and not grids_agree(list(headers.values())):
+    if len(shapes) == 1 and not grids_agree(list(headers.values())):
         yield Finding(
             f"sub-{person.label}: runs with different affines",
             "shapes agree but voxels of different runs are at different places",

@@ -8,8 +8,7 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder import __version__
-from bids_decoder.bids.collect import BoldRun, Participant
-from bids_decoder.errors import MissingInputError
+from bids_decoder.bids.collect import BoldRun
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
 from bids_decoder.preprocessing.slice_timing import reference_time
@@ -213,23 +212,12 @@ def _single_trial_glm(
     else:
         given.bold_files = [str(run.bold_file) for run in participant.runs]
         given.confounds_files = [str(run.confounds_file) for run in participant.runs]
-        mask.inputs.in_files = _given_masks(participant)
+        mask.inputs.in_files = [str(run.mask_file) for run in participant.runs]
     if person.source == "raw":
         given.start_times = [shifted_start(run, work) for run in participant.runs]
     mark = mark_node(work, person.betas, "mark_betas")
     workflow.connect(glm_wf, "outputnode.out_files", mark, "out_files")
     return mark
-
-
-def _given_masks(participant: Participant) -> list[str]:
-    without = [run.run_group for run in participant.runs if run.mask_file is None]
-    if without:
-        raise MissingInputError(
-            f"sub-{participant.label}: brain masks of {', '.join(without)}",
-            "there is no desc-brain_mask beside the preprocessed BOLD",
-            "copy the masks from the derivatives, or leave these runs out with --bids-filter-file",
-        )
-    return [str(run.mask_file) for run in participant.runs]
 
 
 def shifted_start(run: BoldRun, work: Work) -> float:

@@ -91,11 +91,8 @@ def init_bold_wf(
     Raises
     ------
     MissingInputError
-        Without a T1w image when other spaces than ``func`` are asked for; without repetition
-        time.
+        Without repetition time.
     """
-    if not has_t1w:
-        _check_spaces(participant, settings)
     runs = [_describe(i, bold, settings) for i, bold in enumerate(participant.runs)]
     seed = derive_seed(settings.random_seed, "preprocess", participant.label)
     workflow = Workflow(name=name)
@@ -120,16 +117,6 @@ def init_bold_wf(
         workflow.connect(sink, "out_file", files, f"in{number}")
     workflow.connect(files, "out", outputnode, "out_files")
     return workflow
-
-
-def _check_spaces(participant: Participant, settings: Settings) -> None:
-    unreachable = [s for s in settings.preprocessing.output_spaces if parse_space(s).name != "func"]
-    if unreachable:
-        raise MissingInputError(
-            f"sub-{participant.label}: --output-spaces {' '.join(unreachable)}",
-            "there is no T1w image, which leads to these spaces",
-            "add the T1w image, leave the participant out, or use --output-spaces func",
-        )
 
 
 def _describe(number: int, bold: BoldRun, settings: Settings) -> _Run:

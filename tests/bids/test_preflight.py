@@ -263,10 +263,20 @@ def test_mask_without_content(derived):
                for f in findings if f.severity == "error")
 
 
-def test_runs_with_different_shapes(toy):
-    toy.image(BOLD, (5, 4, 3, 40))
-    finding = only(toy.check())
-    assert "task-see_run-1" in finding.why and "(5, 4, 3)" in finding.why
+def test_derivatives_without_mask(derived):
+    (derived.root / MASK).unlink()
+    finding = only(derived.check(execution=derived.execution))
+    assert "brain masks of task-see_run-2" in finding.what and finding.code == 66
+
+
+def test_runs_with_different_shapes(derived):
+    """Raw runs are brought onto one grid, derivatives are not."""
+    derived.image(BOLD, (5, 4, 3, 40))
+    none(derived.check())
+    derived.image(MASK, (5, 4, 3), data=np.ones((5, 4, 3), dtype=np.uint8))
+    derived.image(MASK.replace("brain_mask", "preproc_bold"), (5, 4, 3, 40))
+    finding = only(derived.check(execution=derived.execution))
+    assert "task-see_run-2" in finding.why and "(5, 4, 3)" in finding.why
 
 
 def test_label_with_odd_characters(toy):

@@ -23,21 +23,18 @@ from nilearn.glm.first_level import spm_hrf
 from nipype import config
 from scipy import ndimage
 
-from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.writer import read_table, save_nifti
 from bids_decoder.cli.plan import make_plan, write_plan
 from bids_decoder.config import Settings
-from bids_decoder.errors import MissingInputError
+from bids_decoder.errors import ExitCode, FindingsError
 from bids_decoder.files import write_json, write_text
-from bids_decoder.markers import StageKey
 from bids_decoder.preprocessing.geometry import (
     apply_affine,
     grid_centre,
     grid_points,
     rigid_matrix,
 )
-from bids_decoder.workflows.base import init_bids_decoder_wf, init_prepare_wf
-from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
+from bids_decoder.workflows.base import init_bids_decoder_wf
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +53,7 @@ def grid_of(shape, affine):
 
 
 FLIPPED = grid_of(SMALL_SHAPE, np.diag([6.0, 6.0, 6.0, 1.0]))
+WIDER = grid_of(tuple(n + 2 for n in SMALL_SHAPE), np.diag([6.0, 6.0, 6.0, 1.0]))
 ODD = grid_of((37, 27, 22), np.diag([-5.2, 7.3, 4.9, 1.0]))
 OBLIQUE = grid_of(SMALL_SHAPE, rigid_matrix(
     np.r_[0, 0, 0, np.radians([22, -9, 12])], np.zeros(3)) @ SMALL_AFFINE)
@@ -131,7 +129,7 @@ def raw(small_head, coarse_head, tmp_path_factory):
         write_run(folder, small_head, label, grid)
     turned = np.r_[9.0, -7.0, 6.0, np.radians([6, -5, 8])]
     write_run(folder, small_head, "sessions", USUAL, session="a", t_r=2.0)
-    write_run(folder, small_head, "sessions", FLIPPED, session="b", t_r=1.5, place=turned, seed=1)
+    write_run(folder, small_head, "sessions", WIDER, session="b", t_r=1.5, place=turned, seed=1)
     for name in ("dir-AP", "dir-PA"):
         save_nifti(folder / f"sub-sessions/ses-a/fmap/sub-sessions_ses-a_{name}_epi.nii.gz",
                    np.ones((4, 4, 4), np.int16), np.eye(4))
@@ -193,7 +191,7 @@ def test_responses_are_where_they_belong(prepared, raw, small_head, label):
 
 
 def test_sessions_lie_on_one_grid(prepared, small_head):
-    """The second session has its own repetition time, position and storage order."""
+    """The second session has its own repetition time, position, shape and storage order."""
     _, out = prepared
     images = [nib.load(load(out, "sessions", "betaseries.nii.gz", s)) for s in "ab"]
     assert images[0].shape[:3] == images[1].shape[:3]
@@ -263,21 +261,9 @@ def test_fieldmaps_are_named_in_the_plan(prepared):
 
 
 def test_anatomical_space_without_a_t1w_is_refused(raw, tmp_path):
-    plan = plan_of(raw, tmp_path / "out", output_spaces=("func", "T1w"))
-    (tmp_path / "out").mkdir()
-    with pytest.raises(MissingInputError, match="sub-flipped: --output-spaces T1w"):
-        init_bids_decoder_wf(plan.work)
-
-
-def test_fmriprep_runs_without_masks_are_refused(tmp_path):
-    runs = tuple(
-        BoldRun("01", None, "see", label, "fmriprep", {}, {"RepetitionTime": 2.0},
-                mask_file=tmp_path / "mask.nii.gz" if label == "1" else None)
-        for label in "12"
-    )
-    trials = {run.run_group: tmp_path / "trials.tsv" for run in runs}
-    person = PersonWork(Participant("01", (), runs), "fmriprep", trials, "key",
-                        betas=StageKey("betas", "sub-01", {}))
-    work = Work(Settings(), tmp_path, tmp_path, "cpu", TargetSpec("category", ()), (person,))
-    with pytest.raises(MissingInputError, match="brain masks of task-see_run-2"):
-        init_prepare_wf(work, person, "prepare")
+    with pytest.raises(FindingsError) as caught:
+        plan_of(raw, tmp_path / "out", output_spaces=("func", "T1w"))
+    found = {f.what: f for f in caught.value.findings if f.severity == "error"}
+    assert "sub-flipped: --output-spaces T1w" in found
+    assert not any("sub-anatomy" in what for what in found)
+    assert all(f.code == ExitCode.MISSING_INPUT for f in found.values())
