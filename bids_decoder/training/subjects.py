@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,8 +102,10 @@ def fit_network(
         On the CPU, in evaluation mode.
     history : list of dict
     """
-    splitter = StratifiedShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
     classes = cohort.classes[rows]
+    # Of each label at least one person must be set aside.
+    n_aside = max(math.ceil(VALIDATION_SHARE * len(rows)), len(np.unique(classes)))
+    splitter = StratifiedShuffleSplit(1, test_size=n_aside, random_state=seed)
     fitted, aside = next(splitter.split(classes[:, None], classes))
     network = fresh_network(
         ShallowNetwork, cohort.volumes.shape[1:], len(cohort.labels), settings.kernel,

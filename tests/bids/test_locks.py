@@ -54,6 +54,16 @@ def test_lock_of_a_dead_process_is_removed(tmp_path, caplog):
     assert list((tmp_path / "logs/locks").iterdir()) == []
 
 
+def test_lock_of_a_process_that_nobody_counted_is_removed(tmp_path):
+    """Killed, but its parent has not asked for its end: so in containers without an init."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    leave_lock(tmp_path, "01", **HERE, pid=process.pid, time="x")
+    with participant_lock(tmp_path, "01") as lock:
+        assert json.loads((lock / "owner.json").read_text())["pid"] == os.getpid()
+    process.wait()
+
+
 def test_lock_of_another_host_is_respected(tmp_path):
     leave_lock(tmp_path, "01", host="elsewhere", pid=dead_pid(), time="x")
     with pytest.raises(BidsDecoderError, match="elsewhere"), participant_lock(tmp_path, "01"):
