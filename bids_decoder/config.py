@@ -106,7 +106,7 @@ class Network:
     learning_rate: float = 3e-4
     weight_decay: float = 1e-2
     mixco_alpha: float = 0.15
-    source_voxels: Literal["signal", "all"] = "signal"
+    source_voxels: Literal["signal", "encoding", "reliability", "all"] = "signal"
     target_whitening: float | None = None
     prior: Literal["none", "regression", "diffusion"] = "none"
     mix_prior_target: bool = False

@@ -17,6 +17,8 @@ from bids_decoder.config import Troi
 from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
 from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.glm.reliability import enough_repeats, split_half_reliability
+from bids_decoder.training.episodes import VoxelWeighting
 from bids_decoder.training.input_layer import (
     DEFAULT_PENALTY,
     MIN_RUNS_TO_CHOOSE,
@@ -159,19 +161,46 @@ def signal_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
     return signal_shares(person, wanted, default_fwhm_mm(person))
 
 
+def encoding_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
+    """Give prior scales from cross-validated encoding scores; see :func:`signal_weights`."""
+    return soft_weights(filtered_encoding_scores(person, wanted, default_fwhm_mm(person)))
+
+
+def reliability_weights(person: Person, wanted: np.ndarray) -> np.ndarray | None:
+    """Give prior scales from the split-half reliability over repeated stimuli.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_voxels,), or None
+        None, all voxels alike, where fewer than three stimuli repeat.
+    """
+    if not enough_repeats(person.target_rows):
+        return None
+    scores = split_half_reliability(person.betas, person.target_rows)
+    return soft_weights(smooth_within(scores, person.grid, default_fwhm_mm(person)))
+
+
+WEIGHTINGS: dict[str, VoxelWeighting] = {
+    "signal": signal_weights,
+    "encoding": encoding_weights,
+    "reliability": reliability_weights,
+    "all": lambda person, wanted: None,
+}
+"""How voxels of the source people are weighted: name to function."""
+
+
 def voxel_scores(task: SelectionTask) -> np.ndarray:
     """Signal share of each voxel, with the low-pass filter of the settings."""
     return signal_shares(task.person, task.wanted, task.fwhm_mm)
 
 
-def encoding_scores_of(task: SelectionTask) -> np.ndarray:
+def filtered_encoding_scores(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
     """Cross-validated encoding correlation of each voxel, shrunken, then low-pass filtered."""
-    person, wanted = task.person, task.wanted
     if len(wanted) < MIN_TRIALS_TO_SCORE:
         return np.zeros(person.grid.n_voxels)
     scores = encoding_scores(person.betas, wanted, person.run_groups)
     shrunk = shrink_scores(scores, len(wanted))
-    return smooth_within(shrunk, person.grid, task.fwhm_mm).astype(np.float32)
+    return smooth_within(shrunk, person.grid, fwhm_mm).astype(np.float32)
 
 
 def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
@@ -260,7 +289,7 @@ def _select_random(task: SelectionTask) -> Selection:
 
 def _select_encoding(task: SelectionTask) -> Selection:
     budget, notes = find_budget(task)
-    scores = encoding_scores_of(task)
+    scores = filtered_encoding_scores(task.person, task.wanted, task.fwhm_mm)
     mask = top_mask(scores, budget)
     return Selection(mask, mask.astype(np.float32), scores,
                      {"rule": "top cross-validated encoding score", "budget": budget, **notes})

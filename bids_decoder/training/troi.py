@@ -41,10 +41,10 @@ from bids_decoder.training.prior import (
 )
 from bids_decoder.training.seen import SeenPeople
 from bids_decoder.training.selectors import (
+    WEIGHTINGS,
     Selection,
     SelectionTask,
     select_voxels,
-    signal_weights,
 )
 from bids_decoder.trials import Person, Targets
 
@@ -69,7 +69,7 @@ class TroiDecoder(Decoder):
         """Learn target space and trunk from the source people; see :class:`Decoder`."""
         seen = SeenPeople()
         rows = [person.target_rows for person in seen.watch(people)]
-        weighting = voxel_weighting(context.network.source_voxels)
+        weighting = WEIGHTINGS[context.network.source_voxels]
         whitening = choose_whitening(people, targets, rows, weighting, context.network)
         space = _fit_space(targets, rows, whitening)
         vectors = space.transform(targets.vectors)
@@ -191,13 +191,6 @@ def _prior(
     return prior_tensors(prior), prior_card(history)
 
 
-def voxel_weighting(name: str) -> VoxelWeighting:
-    """Give the voxel weighting of the source people: ``signal`` shares or ``all`` alike."""
-    if name == "all":
-        return lambda person, wanted: None
-    return signal_weights
-
-
 def _adaptation(
     person: Person, targets: Targets, pretrained: Model | None, context: FitContext
 ) -> Adaptation:
@@ -214,7 +207,7 @@ def _shared(
     if pretrained is not None:
         space = _restore_space(pretrained)
         return space, _restore_shared(pretrained, space.transform(targets.vectors), is_category)
-    rows, weighting = [person.target_rows], voxel_weighting(context.network.source_voxels)
+    rows, weighting = [person.target_rows], WEIGHTINGS[context.network.source_voxels]
     whitening = choose_whitening([person], targets, rows, weighting, context.network)
     space = _fit_space(targets, rows, whitening)
     vectors = space.transform(targets.vectors)

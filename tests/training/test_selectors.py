@@ -13,6 +13,7 @@ from bids_decoder.training.learners import LiteralGates
 from bids_decoder.training.selection.univariate import f_scores
 from bids_decoder.training.selectors import (
     SELECTORS,
+    WEIGHTINGS,
     budget_candidates,
     budget_schedule,
     check_selector,
@@ -209,3 +210,23 @@ def test_test_trials_are_refused(known, task_for, role):
     context = FitContext(Network(), settings, 1, "cpu")
     with pytest.raises(LeakageError):
         TroiDecoder().select(replace(person, trials=trials), targets, None, context)
+
+
+@pytest.mark.parametrize("name", ["signal", "encoding", "reliability"])
+def test_source_voxels_that_respond_weigh_more(person_from, planted, name):
+    """Each stimulus is seen twice, with other noise."""
+    first, vectors = person_from(np.random.default_rng(3))
+    rng = np.random.default_rng(4)
+    again = np.where(planted, first.betas, 0) + rng.standard_normal(first.betas.shape)
+    half = len(vectors) // 2
+    rows = np.tile(np.arange(half), 2)
+    betas = np.concatenate([first.betas[:half], again[:half]]).astype(np.float32)
+    twice = replace(first, betas=betas, target_rows=rows)
+    weights = WEIGHTINGS[name](twice, vectors[rows])
+    assert weights.dtype == np.float32 and (weights >= 0).all()
+    assert weights[planted].mean() > 2 * weights[~planted].mean()
+
+
+def test_reliability_needs_repeats(known):
+    assert WEIGHTINGS["reliability"](*known) is None
+    assert WEIGHTINGS["all"](*known) is None
