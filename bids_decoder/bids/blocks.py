@@ -55,10 +55,10 @@ class BlockDesign:
         )
 
     def __str__(self) -> str:
-        return (
-            f"{self.median_length:g} events of one condition in a row (median), "
-            f"{self.inner_soa:.3g} s apart, {self.outer_soa:.3g} s where the condition changes"
-        )
+        steps = ((self.inner_soa, "apart"), (self.outer_soa, "where the condition changes"))
+        known = [f"{seconds:.3g} s {where}" for seconds, where in steps if np.isfinite(seconds)]
+        length = f"{self.median_length:g} event(s) of one condition in a row (median)"
+        return ", ".join([length, *known])
 
 
 def measure_design(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> BlockDesign:

@@ -448,3 +448,8 @@ def test_ds004192_catch_trials_and_labels(shared_data):
     assert build.stimulus_column == "file_path"
     (finding,) = warnings(build)
     assert "things_category_nr" in finding.fix
+
+
+def test_a_design_is_described_without_what_is_not_known():
+    text = str(measure_design([(np.array([0.0, 4, 8]), np.array(["a", "b", "c"]))]))
+    assert text == "1 event(s) of one condition in a row (median), 4 s where the condition changes"
