@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.ndimage import gaussian_filter, shift
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from bids_decoder.config import Network, Troi, Volumes
@@ -168,6 +169,13 @@ def throughput(shape: tuple[int, int, int], batch_size: int, device: str) -> lis
     return rows
 
 
+def over_seeds(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Give mean accuracies and half widths of 95 % intervals (Student's t) over seeds."""
+    found = table.groupby(by)["accuracy"].agg(["mean", "sem", "count"])
+    found["half_width"] = found["sem"] * student.ppf(0.975, found["count"] - 1)
+    return found.round(3)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -182,17 +190,17 @@ def main() -> None:
         shares = tuple(options.shares)
         rows = []
         for seed in range(options.seeds):
-            rows += one_seed(seed, settings, shares)
-            print(pd.DataFrame(rows[-2 * len(shares):]).to_string(), flush=True)
+            found = one_seed(seed, settings, shares)
+            print(pd.DataFrame(found).to_string(), flush=True)
+            rows += found
         table = pd.DataFrame(rows).assign(maps=lambda t: t.get("maps"))
         maps = pd.DataFrame(table.pop("maps").dropna().tolist())
-        found = table.groupby(["start", "share"])["accuracy"].agg(["mean", "sem", "count"])
-        # Half width of the 95 % interval over seeds, Student's t.
-        from scipy.stats import t
-
-        found["half_width"] = found["sem"] * t.ppf(0.975, found["count"] - 1)
         print(f"accuracy on {N_TEST} unseen people, chance {1 / STATES['memory']:.2f}")
-        print(found.round(3).to_string())
+        print(over_seeds(table, ["start", "share"]).to_string())
+        print("\npretrained minus from scratch, paired by seed")
+        wide = table.pivot_table(index=["seed", "share"], columns="start", values="accuracy")
+        wide["accuracy"] = wide["pretrained"] - wide["from scratch"]
+        print(over_seeds(wide.reset_index(), ["share"]).to_string())
         print("\nmaps of held-out people\n" + maps.round(3).to_string())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print("\ntraining throughput")
