@@ -65,11 +65,13 @@ def with_resources(settings: Settings) -> Settings:
     """Fill in processors, threads and memory that were not given.
 
     Threads per node default to one: results are then the same bytes however many processes run.
+    Under torchrun nodes run in the process that it started, which is linked with the others.
     """
     given = settings.resources
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return replace(settings, resources=replace(
         given,
-        nprocs=given.nprocs or available_processors(),
+        nprocs=1 if together else given.nprocs or available_processors(),
         omp_nthreads=given.omp_nthreads or 1,
         mem_gb=given.mem_gb or round(0.9 * available_memory_gb(), 2),
     ))

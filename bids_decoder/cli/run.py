@@ -68,6 +68,8 @@ def _run(
     settings = with_resources(settings)
     work_dir = work_dir_of(settings)
     prepare_environment(work_dir / "home", settings.resources.omp_nthreads)
+    if "WORLD_SIZE" in os.environ and _trained_along(settings, cleanup):
+        return ExitCode.OK
     _check_writable(settings)
     stop = existing_parent(work_dir)
     unused = cleanup.enter_context(ExitStack())
@@ -92,6 +94,20 @@ def _run(
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
         reports = _write_reports(plan)
     return _conclude(plan, outcome, reports, log_dir)
+
+
+def _trained_along(settings: Settings, cleanup: ExitStack) -> bool:
+    """Under torchrun: train along until the first process ends; the first one only says so."""
+    from bids_decoder.cli.device import resolve_device
+    from bids_decoder.training.parallel import is_first, others_wait, train_along
+    from bids_decoder.training.pretrain import pretrain_trunk
+
+    device, _ = resolve_device(settings.resources.device)
+    if is_first():
+        cleanup.enter_context(others_wait(device))
+        return False
+    train_along(device, pretrain_trunk)
+    return True
 
 
 def _plan(settings: Settings, work_dir: Path, verbosity: int) -> Plan:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bids_decoder.files import write_bytes
 from bids_decoder.seeds import derive_seed
+from bids_decoder.training.parallel import average_gradients
 
 Batch = np.ndarray
 Progress = Callable[[int, int, float], None]
@@ -200,7 +201,8 @@ def _one_epoch(
     total = 0.0
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(epoch_seed)
+        torch.manual_seed(derive_seed(epoch_seed, fabric.global_rank) if fabric.global_rank
+                          else epoch_seed)
         module.train()
         for number, rows in enumerate(rows_of_batches):
             for group in optimizer.param_groups:
@@ -209,6 +211,7 @@ def _one_epoch(
             optimizer.zero_grad(set_to_none=True)
             loss = loss_of(rows, epoch)
             fabric.backward(loss)
+            average_gradients(fabric, module.parameters())
             optimizer.step()
             if after_step is not None:
                 after_step(epoch)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor
 
 from bids_decoder.config import Network
@@ -17,6 +18,7 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, join_latents
 from bids_decoder.training.input_layer import distinctness
 from bids_decoder.training.loop import History, Progress, Schedule, make_fabric, train
+from bids_decoder.training.parallel import forward_together, join_fabric, n_processes, share
 from bids_decoder.trials import Person
 
 BATCH_SIZE = 256
@@ -168,7 +170,9 @@ def pretrain_trunk(
         Without a number of epochs, :func:`choose_epochs` decides.
     seed : int
     device : str
+        Under ``torchrun`` all its processes train together, see :mod:`.parallel`.
     checkpoint : Path, optional
+        Under ``torchrun`` it is not used: training starts anew.
     progress : callable, optional
 
     Returns
@@ -176,19 +180,24 @@ def pretrain_trunk(
     Trunk, LatentScale, History
         The trunk on the CPU in evaluation mode.
     """
+    fabric = make_fabric(device)
+    if n_processes() > 1:
+        fabric, checkpoint = join_fabric(device), None
+    share(fabric, latents=latents, vectors=vectors, is_category=is_category, settings=settings,
+          seed=seed, device=device)
     n_epochs = settings.pretrain_epochs
     if n_epochs == 0 and is_category:
         n_epochs = epoch_candidates(len(latents.values))[-1]
     elif n_epochs == 0:
-        n_epochs = choose_epochs(latents, vectors, settings, seed, device)
+        n_epochs = choose_epochs(latents, vectors, settings, seed, fabric)
     return _train_trunk(
-        latents, vectors, is_category, settings, n_epochs, seed=seed, device=device,
+        latents, vectors, is_category, settings, n_epochs, seed=seed, fabric=fabric,
         checkpoint=checkpoint, progress=progress,
     )
 
 
 def choose_epochs(
-    latents: Latents, vectors: np.ndarray, settings: Network, seed: int, device: str
+    latents: Latents, vectors: np.ndarray, settings: Network, seed: int, fabric: Fabric
 ) -> int:
     """Choose the length of training by how well stimuli left out of it are told apart.
 
@@ -205,7 +214,7 @@ def choose_epochs(
     scores = []
     for n_epochs in candidates:
         trunk, scale, _ = _train_trunk(
-            inner, vectors, False, settings, n_epochs, seed=seed, device=device
+            inner, vectors, False, settings, n_epochs, seed=seed, fabric=fabric
         )
         with torch.no_grad():
             embedding = trunk(
@@ -232,12 +241,11 @@ def _train_trunk(
     n_epochs: int,
     *,
     seed: int,
-    device: str,
+    fabric: Fabric,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Trunk, LatentScale, History]:
     scale = LatentScale.of(latents)
-    fabric = make_fabric(device)
     trunk = build_trunk(vectors.shape[1], settings, seed)
     trunk.to(fabric.device)
     values = torch.from_numpy(latents.values / scale.latent_sd).to(fabric.device)
@@ -251,7 +259,8 @@ def _train_trunk(
     def loss_of(batch: np.ndarray, epoch: int) -> Tensor:
         mix = objective.mix(latents.people[batch], epoch, derive_seed(seed, int(batch[0])))
         samples = values[batch] if mix is None else mix.apply(values[batch])
-        return objective.loss(trunk(samples, context[batch]), rows[batch], mix, trunk.scale)
+        embedding = forward_together(trunk, fabric, samples, context[batch])
+        return objective.loss(embedding, rows[batch], mix, trunk.scale)
 
     history = train(
         trunk, loss_of, lambda rng: balanced_batches(latents.people, rng),

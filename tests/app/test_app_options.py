@@ -281,3 +281,20 @@ def test_damaged_config_file(main, betas, tmp_path, content):
 
 def test_input_is_as_it_was(betas):
     assert tree(betas.folder) == betas.digests
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_together(betas, tmp_path):
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "bids_decoder", *map(str, (betas.folder, out, "group", *betas.options, *HELD)),
+         "--device", "cpu", "--nprocs", "2"],
+        capture_output=True, text=True, check=False, timeout=900,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("group: pretrain done") == 1
+    assert "1 process(es)" in done.stderr
+    assert (out / "group" / "desc-pretrained_model.safetensors").is_file()
+    assert (out / "group.html").is_file() and not (out / "work").exists()

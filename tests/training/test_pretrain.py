@@ -6,6 +6,7 @@ import pytest
 from bids_decoder.config import Network
 from bids_decoder.training.episodes import Latents
 from bids_decoder.training.input_layer import distinctness, identifiability
+from bids_decoder.training.loop import make_fabric
 from bids_decoder.training.pretrain import choose_epochs, epoch_candidates, pretrain_trunk
 
 N_LATENTS = 12
@@ -34,13 +35,13 @@ def test_candidates_end_at_the_wanted_number_of_steps():
 
 def test_a_shared_distortion_is_learned():
     latents, vectors = make_latents(np.eye(N_LATENTS) + 0.3 * random_matrix(1))
-    assert choose_epochs(latents, vectors, Network(), 0, "cpu") > 0
+    assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) > 0
 
 
 def test_training_ends_before_stimuli_are_learned_by_heart():
     latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=60, noise=2.0)
     longest = epoch_candidates(len(latents.values))[-1]
-    assert choose_epochs(latents, vectors, Network(), 0, "cpu") <= longest / 4
+    assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) <= longest / 4
 
 
 def test_number_of_epochs_asked_for_is_taken():
