@@ -1,6 +1,5 @@
 import dataclasses
 import importlib
-import os
 import re
 import subprocess
 import sys
@@ -415,22 +414,3 @@ def test_nothing_heavy_is_imported(option):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert text.rstrip().endswith("HEAVY []")
-
-
-def cpu_seconds(*arguments):
-    """Least processor time of nine starts: other work on the machine can only add to it."""
-
-    def once():
-        command = [sys.executable, *arguments]
-        quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-        child = os.posix_spawn(sys.executable, command, os.environ, file_actions=quiet)
-        _, status, usage = os.wait4(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        return usage.ru_utime + usage.ru_stime
-
-    return min(once() for _ in range(9))
-
-
-def test_help_takes_at_most_six_times_an_empty_program():
-    code = "from bids_decoder.cli.parser import parse_args; parse_args(['--help'])"
-    assert cpu_seconds("-c", code) <= 6 * cpu_seconds("-c", "pass")

@@ -98,6 +98,12 @@ make_apptainer() {
     chmod a+rwx "$WORK"
 }
 
+# Apptainer sees this folder only.
+if [ -n "${DATA:-}" ]; then
+    rm -rf "$WORK/data"
+    cp -rL "$DATA" "$WORK/data"
+    export DATA=$WORK/data
+fi
 install_tools
 configure
 make_base
