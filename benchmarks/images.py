@@ -266,7 +266,7 @@ def reconstruction_rows(seed: int, case: Case, sheet: Path | None) -> list[tuple
              *(Tile(to_picture(part[i])) for part in painted.values())]
             for i in range(0, len(names), max(1, len(names) // 14))
         ]
-        save_picture(sheet, draw_sheet(rows, ("seen", *painted), 112))
+        save_picture(sheet, draw_sheet(rows, ("seen", *painted), 140))
     return [
         (seed, f"{row.metric} {row.features}", row.model, f"{row.value:.3f}",
          f"{row.ci_low:.3f} to {row.ci_high:.3f}", f"{row.field_low:.3f} to {row.field_high:.3f}",
