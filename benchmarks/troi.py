@@ -153,7 +153,7 @@ def make_person(
         "stimulus": trials.images[rows], "split": split,
     })
     target_rows = np.array([position[name] for name in trials.images[rows]])
-    return Person(f"{subject:02d}", truth.grid, betas, table, target_rows)
+    return Person(f"{subject:02d}", truth.grid, betas, table, target_rows, space="simulated")
 
 
 def make_targets(parts: list[SimulatedTrials]) -> Targets:

@@ -108,6 +108,7 @@ class Network:
     mixco_alpha: float = 0.15
     source_voxels: Literal["signal", "encoding", "reliability", "all"] = "signal"
     target_whitening: float | None = None
+    group_prior: bool = True
     prior: Literal["none", "regression", "diffusion"] = "none"
     mix_prior_target: bool = False
 

@@ -135,6 +135,8 @@ class Person:
         Columns as in :data:`TRIAL_COLUMNS`; excluded trials are not in it.
     target_rows : ndarray of int, shape (n_trials,)
         Row of each trial's stimulus (or category) in the :class:`Targets` at hand.
+    space : str
+        Standard space whose coordinates the grid has; empty where people share none.
     """
 
     label: str
@@ -142,6 +144,7 @@ class Person:
     betas: np.ndarray
     trials: pd.DataFrame
     target_rows: np.ndarray
+    space: str = ""
 
     @property
     def run_groups(self) -> np.ndarray:
@@ -153,7 +156,7 @@ class Person:
         return Person(
             self.label, self.grid, self.betas[rows],
             self.trials.iloc[np.arange(len(self.trials))[rows]].reset_index(drop=True),
-            self.target_rows[rows],
+            self.target_rows[rows], self.space,
         )
 
 

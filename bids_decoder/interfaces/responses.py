@@ -8,13 +8,18 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.splits import resolve_fold
+from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
-ARRAY, TABLE, MASK = "betas.npy", "trials.tsv", "mask.nii.gz"
+ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
+
+OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner")
+"""Values of the space entity whose coordinates are a person's own."""
 
 
 def read_trials(path: Path) -> pd.DataFrame:
@@ -42,8 +47,8 @@ def collect_responses(
         Images on the same grid; a voxel must be in all of them. Without any, all voxels that
         are finite and vary over trials are taken.
     folder : Path
-        Gets ``betas.npy`` (n_trials, n_voxels), ``trials.tsv`` and ``mask.nii.gz``; excluded
-        trials are left out.
+        Gets ``betas.npy`` (n_trials, n_voxels), ``trials.tsv``, ``mask.nii.gz`` and
+        ``space.json``; excluded trials are left out.
 
     Returns
     -------
@@ -77,7 +82,14 @@ def collect_responses(
     joined = pd.concat(tables, ignore_index=True)
     save_table(folder / TABLE, joined[~joined["excluded"]])
     save_nifti(folder / MASK, mask, affine)
+    write_json(folder / SPACE, {"space": _shared_space(betas_files[0])})
     return folder
+
+
+def _shared_space(path: Path) -> str:
+    """Name the standard space of a file; empty where its coordinates are the person's own."""
+    space = parse_entities(path).get("space", "")
+    return "" if space in OWN_SPACES else space
 
 
 def _volumes(image: nib.Nifti1Image) -> np.ndarray:
@@ -145,5 +157,6 @@ def load_person(
     groups = trials[column].fillna("none").to_numpy(dtype=str)
     scaled, _ = zscore_betas(betas, groups, train)
     names = trials["label" if targets.kind == "category" else "stimulus"].to_numpy(dtype=str)
-    person = Person(label, grid, scaled, trials, targets.rows_of(names))
+    space = read_json(folder / SPACE)["space"]
+    person = Person(label, grid, scaled, trials, targets.rows_of(names), space)
     return person.subset(train), person.subset((trials["split"] == "test").to_numpy())

@@ -43,7 +43,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("select-graded", "select-troi", "select-encoding", "select-soft", "select-random"),
             *("select-all", "select-paper", "select-paper-guarded", "select-group-lasso"),
             *("select-hard-concrete", "select-univariate", "select-ridge-norm"),
-            *("select-budget", "stage2-reinit", "stage2-lr_rewind"),
+            *("select-budget", "group-prior", "stage2-reinit", "stage2-lr_rewind"),
             *("prior-diffusion", "reconstruction-ridge", "reconstruction-unclip"),
         ),
     ),

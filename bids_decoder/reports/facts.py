@@ -222,6 +222,9 @@ def _selection(results: Results) -> Steps:
     if not masks or not troi:
         return {}
     steps: Steps = {f"select-{troi['selector'].removesuffix('-budget')}": {}}
+    space = results.card("decoder_model").get("group_prior")
+    if space:
+        steps["group-prior"] = {"space": space}
     n_voxels = _sidecar(masks[0]).get("n_voxels")
     if n_voxels is not None:
         steps["select-budget"] = {"n_voxels": n_voxels}

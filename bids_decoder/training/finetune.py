@@ -17,6 +17,7 @@ from bids_decoder.config import Network
 from bids_decoder.evaluation.splits import inner_folds
 from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
+from bids_decoder.training.common_space import CommonMaps
 from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.learners import GateLearner, fresh_weight
 from bids_decoder.training.loop import (
@@ -44,12 +45,15 @@ class SharedModel:
     vectors : ndarray of float32, shape (n_ids, n_latents)
         Targets in the target space.
     is_category : bool
+    common : CommonMaps, optional
+        What the source people's voxels do, where all share a standard space.
     """
 
     trunk: Trunk
     scale: LatentScale
     vectors: np.ndarray
     is_category: bool
+    common: CommonMaps | None = None
 
     def embed(self, latents: np.ndarray, n_trials: int) -> np.ndarray:
         """Bring latents (n, n_latents) of an input layer fitted on *n_trials* through the trunk."""
@@ -105,6 +109,7 @@ class Adaptation:
         self.fabric = make_fabric(device)
         self.trunk = shared.trunk.to(self.fabric.device).eval().requires_grad_(False)
         self.wanted = shared.vectors[person.target_rows]
+        self.prior = None if shared.common is None else shared.common.prior_of(person)
 
     def learn_gates(
         self,
@@ -170,14 +175,22 @@ class Adaptation:
         weight[kept] = layer.folded_weight().cpu().numpy()
         return LearnedGates(kept, score, weight * self.shared.scale.latent_sd, history)
 
+    def closed_form(self, voxel_weights: np.ndarray) -> InputFit:
+        """Fit the input layer in closed form, on top of the source people's where known."""
+        group_weight = None if self.prior is None else self.prior.weight
+        return fit_input_layer(
+            self.person.betas, self.wanted, self.person.run_groups, voxel_weights,
+            group_weight=group_weight,
+        )
+
     def _first_layer(
         self, learner: GateLearner, voxel_weights: np.ndarray, kept: np.ndarray
     ) -> InputLayer:
-        person, scale = self.person, self.shared.scale.latent_sd
+        scale = self.shared.scale.latent_sd
         if learner.fresh:
             weight = fresh_weight(len(kept), self.wanted.shape[1], self.seed)
             return learner.layer(weight, torch.zeros(weight.shape[1])).to(self.fabric.device)
-        fit = fit_input_layer(person.betas, self.wanted, person.run_groups, voxel_weights)
+        fit = self.closed_form(voxel_weights)
         weight = torch.from_numpy(fit.weight[kept] / scale)
         return learner.layer(weight, torch.from_numpy(fit.bias / scale)).to(self.fabric.device)
 
@@ -202,7 +215,7 @@ class Adaptation:
             The layer; loss and validation score per epoch; notes.
         """
         person = self.person
-        first = fit_input_layer(person.betas, self.wanted, person.run_groups, voxel_weights)
+        first = self.closed_form(voxel_weights)
         if mode != "reinit" and start is not None:
             bias = -np.asarray(person.betas, dtype=np.float64).mean(axis=0) @ start
             first = InputFit(start, bias.astype(np.float32), first.penalty, first.n_trials)
@@ -226,9 +239,7 @@ class Adaptation:
                 person.subset(rows), self.shared, self.settings,
                 seed=derive_seed(self.seed, "inner", number), device=str(self.fabric.device),
             )
-            fit = fit_input_layer(
-                part.person.betas, part.wanted, part.person.run_groups, voxel_weights
-            )
+            fit = part.closed_form(voxel_weights)
             heldout = part._tensors(person.betas[validation], person.target_rows[validation])
             curve, history = part._validation_curve(fit, voxel_weights, heldout, n_epochs)
             scores += curve

@@ -54,6 +54,7 @@ def fit_input_layer(
     run_groups: np.ndarray,
     voxel_weights: np.ndarray | None = None,
     penalty: float | None = None,
+    group_weight: np.ndarray | None = None,
 ) -> InputFit:
     """Fit ridge from voxels to latents on training trials only.
 
@@ -70,6 +71,9 @@ def fit_input_layer(
         Prior standard deviation of each voxel's weights, up to a factor; zero drops a voxel.
     penalty : float, optional
         Relative penalty; chosen by cross-validation over runs if absent.
+    group_weight : ndarray, shape (n_voxels, n_latents), optional
+        Input layer of other people for voxels at the same places. The ridge fits what it leaves,
+        and it is scaled so that both together foretell left-out trials best.
 
     Returns
     -------
@@ -85,9 +89,15 @@ def fit_input_layer(
     if penalty is None:
         penalty = choose_penalty(kernel, targets, run_groups)
     centred = centre_runs(centre_runs(kernel, run_groups).T, run_groups)
-    dual = centre_runs(_solve(centred, centre_runs(targets, run_groups), penalty), run_groups)
+    rest = centre_runs(targets, run_groups)
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
-    weight[used] = scales[used, None] * (scaled.T @ dual.astype(np.float32))
+    if group_weight is not None:
+        given = centre_runs(betas[:, used] @ group_weight[used], run_groups)
+        factor = _factor_beside_ridge(centred, penalty, given, rest)
+        weight[used] = factor * group_weight[used]
+        rest = rest - factor * given
+    dual = centre_runs(_solve(centred, rest, penalty), run_groups)
+    weight[used] += scales[used, None] * (scaled.T @ dual.astype(np.float32))
     # Shrinkage differs between people and calibration lengths; the trunk wants one scale.
     weight /= max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     bias = -np.asarray(betas, dtype=np.float64).mean(axis=0) @ weight
@@ -234,6 +244,21 @@ def _members(run_groups: np.ndarray) -> list[np.ndarray]:
     if np.bincount(member).min() < MIN_TRIALS_PER_OFFSET:
         return [np.arange(len(run_groups))]
     return [np.flatnonzero(member == number) for number in range(len(names))]
+
+
+def _factor_beside_ridge(
+    kernel: np.ndarray, penalty: float, given: np.ndarray, wanted: np.ndarray
+) -> float:
+    """Give the factor of given latents with which ridge on the rest foretells left-out trials best.
+
+    The residual of kernel ridge for a trial left out is ``(A y)_i / A_ii`` with ``A`` the inverse
+    of the penalised kernel, which is linear in the targets. So the best factor (not below 0) is
+    a regression of the residuals of the targets on those of the given latents.
+    """
+    inverse = _solve(kernel, np.eye(len(kernel)), penalty)
+    own, others = (inverse @ part / np.diagonal(inverse)[:, None] for part in (wanted, given))
+    size = float(np.square(others).sum())
+    return max(0.0, float((own * others).sum()) / size) if size else 0.0
 
 
 def _solve(kernel: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:

@@ -7,7 +7,7 @@ one is a function and a line in :data:`SELECTORS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +18,7 @@ from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
 from bids_decoder.evaluation.splits import inner_folds
 from bids_decoder.glm.reliability import enough_repeats, split_half_reliability
+from bids_decoder.training.common_space import VoxelPrior
 from bids_decoder.training.episodes import VoxelWeighting
 from bids_decoder.training.input_layer import (
     DEFAULT_PENALTY,
@@ -25,15 +26,18 @@ from bids_decoder.training.input_layer import (
     fit_input_layer,
     row_cosines,
 )
-from bids_decoder.training.signal import MIN_TRIALS_TO_SCORE, signal_shares
-from bids_decoder.training.smoothing import FWHM_PER_SD, smooth_within
+from bids_decoder.training.signal import (
+    MIN_TRIALS_TO_SCORE,
+    mean_shares,
+    share_chances,
+    share_evidence,
+    signal_shares,
+)
+from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
 from bids_decoder.trials import Person
 
 BUDGET_TOLERANCE = 0.03
 """Share of the score of the best budget that a smaller one may lose."""
-
-LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
-"""Default full width of the low-pass filter in voxels: a Gaussian of 0.7 voxel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,8 @@ class SelectionTask:
         ``learn(weights, budgets, fwhm_mm, learner) -> LearnedGates`` trains gates through the
         shared trunk; only selectors that learn call it.
     seed : int
+    prior : VoxelPrior, optional
+        What the source people say about these voxels.
     """
 
     person: Person
@@ -58,13 +64,14 @@ class SelectionTask:
     settings: Troi
     learn: Callable[..., Any]
     seed: int
+    prior: VoxelPrior | None = None
 
     @property
     def fwhm_mm(self) -> float:
         """Full width of the low-pass filter in millimetres."""
         if self.settings.lowpass_fwhm_mm is not None:
             return self.settings.lowpass_fwhm_mm
-        return default_fwhm_mm(self.person)
+        return default_fwhm_mm(self.person.grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +142,6 @@ def shrink_scores(scores: np.ndarray, n_trials: int) -> np.ndarray:
     return scores.mean() + trust * (scores - scores.mean())
 
 
-def default_fwhm_mm(person: Person) -> float:
-    """Give the width of the low-pass filter when none is asked for."""
-    return LOWPASS_VOXELS * float(person.grid.voxel_sizes.min())
-
-
 def soft_weights(scores: np.ndarray) -> np.ndarray:
     """Turn scores into prior scales: the positive part, or all alike where there is none."""
     weights = np.maximum(scores, 0).astype(np.float32)
@@ -158,12 +160,12 @@ def signal_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
     -------
     ndarray of float32, shape (n_voxels,)
     """
-    return signal_shares(person, wanted, default_fwhm_mm(person))
+    return signal_shares(person, wanted, default_fwhm_mm(person.grid))
 
 
 def encoding_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
     """Give prior scales from cross-validated encoding scores; see :func:`signal_weights`."""
-    return soft_weights(filtered_encoding_scores(person, wanted, default_fwhm_mm(person)))
+    return soft_weights(filtered_encoding_scores(person, wanted, default_fwhm_mm(person.grid)))
 
 
 def reliability_weights(person: Person, wanted: np.ndarray) -> np.ndarray | None:
@@ -177,7 +179,7 @@ def reliability_weights(person: Person, wanted: np.ndarray) -> np.ndarray | None
     if not enough_repeats(person.target_rows):
         return None
     scores = split_half_reliability(person.betas, person.target_rows)
-    return soft_weights(smooth_within(scores, person.grid, default_fwhm_mm(person)))
+    return soft_weights(smooth_within(scores, person.grid, default_fwhm_mm(person.grid)))
 
 
 WEIGHTINGS: dict[str, VoxelWeighting] = {
@@ -189,9 +191,22 @@ WEIGHTINGS: dict[str, VoxelWeighting] = {
 """How voxels of the source people are weighted: name to function."""
 
 
-def voxel_scores(task: SelectionTask) -> np.ndarray:
-    """Signal share of each voxel, with the low-pass filter of the settings."""
-    return signal_shares(task.person, task.wanted, task.fwhm_mm)
+def graded_voxels(task: SelectionTask) -> tuple[np.ndarray, np.ndarray]:
+    """Give score and weight of each voxel by its share of signal.
+
+    Returns
+    -------
+    score : ndarray of float32, shape (n_voxels,)
+        With what the source people say, where they say something.
+    weights : ndarray of float32, shape (n_voxels,)
+        From the person alone. Where others have no signal the person's voxels still help to
+        cancel noise; with such voxels switched off decoding was no better, often worse.
+    """
+    evidence = share_evidence(task.person, task.wanted, task.fwhm_mm)
+    own = mean_shares(share_chances(evidence))
+    if task.prior is None:
+        return own, soft_weights(own)
+    return mean_shares(share_chances(evidence, task.prior.chances)), soft_weights(own)
 
 
 def filtered_encoding_scores(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
@@ -260,14 +275,16 @@ def _budget_fold(
 ) -> np.ndarray:
     person = task.person
     inner = person.subset(train)
-    inner_task = SelectionTask(inner, task.wanted[train], task.settings, task.learn, task.seed)
-    scores = voxel_scores(inner_task)
+    inner_task = replace(task, person=inner, wanted=task.wanted[train])
+    group_weight = None if task.prior is None else task.prior.weight
+    scores, graded = graded_voxels(inner_task)
     wanted = task.wanted[test] - task.wanted[train].mean(axis=0)
     results = []
     for budget in candidates:
-        weights = soft_weights(scores) * top_mask(scores, budget)
+        weights = graded * top_mask(scores, budget)
         fit = fit_input_layer(
-            inner.betas, inner_task.wanted, inner.run_groups, weights, penalty=DEFAULT_PENALTY
+            inner.betas, inner_task.wanted, inner.run_groups, weights, penalty=DEFAULT_PENALTY,
+            group_weight=group_weight,
         )
         results.append(row_cosines(fit.latents(person.betas[test]), wanted))
     return np.stack(results, axis=1)
@@ -296,8 +313,7 @@ def _select_encoding(task: SelectionTask) -> Selection:
 
 
 def _select_soft(task: SelectionTask) -> Selection:
-    scores = voxel_scores(task)
-    weights = soft_weights(scores)
+    scores, weights = graded_voxels(task)
     return Selection(weights > 0, weights, scores,
                      {"rule": "all voxels, weighted by signal share",
                       "budget": int((weights > 0).sum())})
@@ -305,9 +321,8 @@ def _select_soft(task: SelectionTask) -> Selection:
 
 def _select_graded(task: SelectionTask) -> Selection:
     budget, notes = find_budget(task)
-    scores = voxel_scores(task)
-    weights = soft_weights(scores)
-    mask = top_mask(weights, min(budget, int((weights > 0).sum())))
+    scores, weights = graded_voxels(task)
+    mask = top_mask(scores, budget) & (weights > 0)
     return Selection(
         mask, weights * mask, scores,
         {"rule": "top signal share, graded by it", "budget": int(mask.sum()),
@@ -317,7 +332,7 @@ def _select_graded(task: SelectionTask) -> Selection:
 
 def _select_troi(task: SelectionTask) -> Selection:
     budget, notes = find_budget(task)
-    weights = soft_weights(voxel_scores(task))
+    _, weights = graded_voxels(task)
     budget = min(budget, int((weights > 0).sum()))
     shrinking = budget_schedule(int((weights > 0).sum()), budget, task.settings.epochs)
     learned = task.learn(weights, shrinking, task.fwhm_mm)

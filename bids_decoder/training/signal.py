@@ -18,11 +18,6 @@ MIN_TRIALS_TO_SCORE = 8
 def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
     """Estimate for each voxel the share of signal in a single trial's response.
 
-    A voxel's responses are taken as a random linear function of the targets plus noise. The
-    marginal likelihood of each candidate share is added up over the neighbourhood (a
-    composite likelihood: neighbours tend to have similar shares, whatever their tuning), and
-    the posterior mean under equal prior chances is given back.
-
     Parameters
     ----------
     person : Person
@@ -35,16 +30,56 @@ def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
     Returns
     -------
     ndarray of float32, shape (n_voxels,)
-        Between 0 and 0.4; all ones when there are fewer than :data:`MIN_TRIALS_TO_SCORE` trials.
+        Posterior mean under equal prior chances of :data:`SIGNAL_SHARES`.
+    """
+    return mean_shares(share_chances(share_evidence(person, wanted, fwhm_mm)))
+
+
+def share_evidence(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
+    """Give the log likelihood of each share of signal, added up over the neighbourhood.
+
+    A voxel's responses are taken as a random linear function of the targets plus noise. The
+    marginal likelihood of each candidate share is added up over the neighbourhood (a
+    composite likelihood: neighbours tend to have similar shares, whatever their tuning).
+
+    Parameters
+    ----------
+    person : Person
+        Training trials only.
+    wanted : ndarray, shape (n_trials, n_latents)
+    fwhm_mm : float
+
+    Returns
+    -------
+    ndarray, shape (n_shares, n_voxels)
+        All zeros when there are fewer than :data:`MIN_TRIALS_TO_SCORE` trials.
     """
     if len(wanted) < MIN_TRIALS_TO_SCORE:
-        return np.ones(person.grid.n_voxels, dtype=np.float32)
-    evidence = np.stack([
+        return np.zeros((len(SIGNAL_SHARES), person.grid.n_voxels), dtype=np.float32)
+    return np.stack([
         evidence_around(row, person.grid, fwhm_mm)
         for row in log_evidence(person.betas, wanted, person.run_groups)
     ])
-    chances = np.exp(evidence - evidence.max(axis=0))
-    return (SIGNAL_SHARES @ (chances / chances.sum(axis=0))).astype(np.float32)
+
+
+def share_chances(evidence: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
+    """Give the posterior chance of each share, (n_shares, n_voxels).
+
+    Parameters
+    ----------
+    evidence : ndarray, shape (n_shares, n_voxels)
+        From :func:`share_evidence`.
+    prior : ndarray, shape (n_shares, n_voxels), optional
+        Prior chances; equal ones if absent.
+    """
+    total = evidence if prior is None else evidence + np.log(np.maximum(prior, 1e-30))
+    chances = np.exp(total - total.max(axis=0))
+    return (chances / chances.sum(axis=0)).astype(np.float32)
+
+
+def mean_shares(chances: np.ndarray) -> np.ndarray:
+    """Give the mean share of each voxel, (n_voxels,), from chances (n_shares, n_voxels)."""
+    return (SIGNAL_SHARES @ chances).astype(np.float32)
 
 
 def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) -> np.ndarray:

@@ -9,6 +9,14 @@ from bids_decoder.trials import VoxelGrid
 
 FWHM_PER_SD = 2.3548200450309493
 
+LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
+"""Default full width of the low-pass filter in voxels: a Gaussian of 0.7 voxel."""
+
+
+def default_fwhm_mm(grid: VoxelGrid) -> float:
+    """Give the width of the low-pass filter when none is asked for."""
+    return LOWPASS_VOXELS * float(grid.voxel_sizes.min())
+
 
 def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
     """Add up evidence over each voxel's neighbourhood with Gaussian weights, 1 for itself.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from bids_decoder.models.networks import Trunk
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
+from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents
 from bids_decoder.training.finetune import Adaptation, SharedModel
@@ -73,6 +74,7 @@ class TroiDecoder(Decoder):
         whitening = choose_whitening(people, targets, rows, weighting, context.network)
         space = _fit_space(targets, rows, whitening)
         vectors = space.transform(targets.vectors)
+        common = gather_common(people, vectors) if context.network.group_prior else None
         latents = collect_latents(people, vectors, weighting, context.seed)
         trunk, scale, history = pretrain_trunk(
             latents, vectors, targets.kind == "category", context.network,
@@ -87,7 +89,10 @@ class TroiDecoder(Decoder):
             "target_kind": targets.kind, "loss": [round(v, 6) for v in history.loss],
             **_shared_card(trunk, scale, context.network), **prior_notes,
         }
-        return Model({**_shared_tensors(trunk, space), **prior}, card)
+        maps = {} if common is None else common.tensors()
+        if common is not None:
+            card["common"] = common.card()
+        return Model({**_shared_tensors(trunk, space), **prior, **maps}, card)
 
     def select(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
@@ -95,7 +100,8 @@ class TroiDecoder(Decoder):
         """Choose voxels with the selector of the settings; see :class:`Decoder`."""
         adaptation = _adaptation(person, targets, pretrained, context)
         return select_voxels(SelectionTask(
-            person, adaptation.wanted, context.troi, adaptation.learn_gates, context.seed
+            person, adaptation.wanted, context.troi, adaptation.learn_gates, context.seed,
+            adaptation.prior,
         ))
 
     def adapt(
@@ -119,6 +125,7 @@ class TroiDecoder(Decoder):
             "target_kind": targets.kind, "pretrained": pretrained is not None,
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
             "history": history, "selection": selection.notes, **notes,
+            "group_prior": "" if adaptation.prior is None else person.space,
             "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
             **_shared_card(shared.trunk, shared.scale, context.network),
         }
@@ -206,7 +213,9 @@ def _shared(
     is_category = targets.kind == "category"
     if pretrained is not None:
         space = _restore_space(pretrained)
-        return space, _restore_shared(pretrained, space.transform(targets.vectors), is_category)
+        shared = _restore_shared(pretrained, space.transform(targets.vectors), is_category)
+        common = _restore_common(pretrained) if context.network.group_prior else None
+        return space, replace(shared, common=common)
     rows, weighting = [person.target_rows], WEIGHTINGS[context.network.source_voxels]
     whitening = choose_whitening([person], targets, rows, weighting, context.network)
     space = _fit_space(targets, rows, whitening)
@@ -307,6 +316,11 @@ def _shared_card(trunk: Trunk, scale: LatentScale, network: Network) -> dict[str
 def _restore_space(model: Model) -> TargetSpace:
     part = model.part("space")
     return TargetSpace(*(part[name] for name in ("mean", "components", "explained", "scale")))
+
+
+def _restore_common(model: Model) -> CommonMaps | None:
+    part = model.part("common")
+    return CommonMaps.restore(model.card["common"], part) if part else None
 
 
 def _restore_shared(model: Model, vectors: np.ndarray, is_category: bool) -> SharedModel:

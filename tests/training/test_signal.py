@@ -89,7 +89,7 @@ def test_evidence_is_that_of_the_gaussian_process():
 
 def test_few_trials_leave_all_voxels_alike():
     person, wanted, _ = make_person(0.2, n_runs=1, per_run=6)
-    assert set(signal_shares(person, wanted, 3.3)) == {1.0}
+    assert np.ptp(signal_shares(person, wanted, 3.3)) == 0
 
 
 def test_constant_voxel_has_no_signal():

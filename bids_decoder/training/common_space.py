@@ -1,0 +1,216 @@
+"""What voxels at one place do in the source people, as a prior for a new person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.signal import SIGNAL_SHARES, mean_shares, share_chances, share_evidence
+from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
+from bids_decoder.trials import Person, VoxelGrid
+
+WEIGHT_FWHM_MM = 3.0
+"""Filter on the mean input layer: tuning varies from person to person on this scale or above."""
+
+CHANCES_FWHM_MM = (3.0, 6.0, 12.0)
+"""Candidate filters on the mean chances: how far outlines of regions lie apart between people."""
+
+MISTRUST = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+"""Candidate weights of what holds for the whole brain: 1 says that places mean nothing."""
+
+UNKNOWN_SPREAD = (6.0, 0.7)
+"""Filter and mistrust where one source person is all there is: nothing tells how people differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelPrior:
+    """What is expected of one person's voxels before their own data.
+
+    Parameters
+    ----------
+    weight : ndarray of float32, shape (n_voxels, n_latents)
+        Mean input layer of the source people, up to a factor; zero where none had the voxel.
+    chances : ndarray of float32, shape (n_shares, n_voxels)
+        Prior chance of each share of :data:`.signal.SIGNAL_SHARES`.
+    """
+
+    weight: np.ndarray
+    chances: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class CommonMaps:
+    """Means over the source people, who share a standard space and its grid.
+
+    Parameters
+    ----------
+    space : str
+        Name of the standard space.
+    grid : VoxelGrid
+    weight : ndarray of float32, shape (n_voxels, n_latents)
+    chances : ndarray of float32, shape (n_shares, n_voxels)
+    fwhm_mm, mistrust : float
+        How the chances were smoothed and mixed with those of the whole brain.
+    """
+
+    space: str
+    grid: VoxelGrid
+    weight: np.ndarray
+    chances: np.ndarray
+    fwhm_mm: float
+    mistrust: float
+
+    def prior_of(self, person: Person) -> VoxelPrior | None:
+        """Give the prior for the voxels of a person; None outside the common space."""
+        if not _share_grid(self.space, self.grid, person):
+            return None
+        rows, known = _rows(self.grid, person.grid)
+        n_voxels = person.grid.n_voxels
+        weight = np.zeros((n_voxels, self.weight.shape[1]), dtype=np.float32)
+        weight[known] = self.weight[rows]
+        chances = np.repeat(self.chances.mean(axis=1, keepdims=True), n_voxels, axis=1)
+        chances[:, known] = self.chances[:, rows]
+        return VoxelPrior(weight, chances)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Give what is stored in a model; half precision is plenty for a prior."""
+        return {
+            "common.mask": self.grid.mask.astype(np.uint8), "common.affine": self.grid.affine,
+            "common.weight": self.weight.astype(np.float16),
+            "common.chances": self.chances.astype(np.float16),
+        }
+
+    def card(self) -> dict[str, Any]:
+        """Give what the card of a model says about the maps."""
+        return {"space": self.space, "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust}
+
+    @classmethod
+    def restore(cls, card: dict[str, Any], part: dict[str, np.ndarray]) -> CommonMaps:
+        """Read what :meth:`card` and :meth:`tensors` gave, without the prefix."""
+        grid = VoxelGrid(part["mask"] > 0, part["affine"])
+        weight, chances = (part[name].astype(np.float32) for name in ("weight", "chances"))
+        return cls(card["space"], grid, weight, chances, card["fwhm_mm"], card["mistrust"])
+
+
+def gather_common(people: Iterable[Person], vectors: np.ndarray) -> CommonMaps | None:
+    """Average input layers and signal shares over the source people.
+
+    Parameters
+    ----------
+    people : iterable of Person
+        Training trials only; loaded one at a time.
+    vectors : ndarray, shape (n_ids, n_latents)
+        Targets in the target space.
+
+    Returns
+    -------
+    CommonMaps or None
+        None unless all people are on one grid of one standard space.
+    """
+    sums: _Sums | None = None
+    for person in people:
+        if sums is None:
+            sums = _Sums(person, vectors.shape[1])
+        if not _share_grid(sums.space, sums.grid, person):
+            return None
+        sums.add(person, vectors[person.target_rows])
+    return None if sums is None else sums.maps(*_choose_spread(sums, people, vectors))
+
+
+def _choose_spread(
+    sums: _Sums, people: Iterable[Person], vectors: np.ndarray
+) -> tuple[float, float]:
+    """Choose filter and mistrust by how well all others foretell each source person's voxels."""
+    if sums.n_people < 2:
+        return UNKNOWN_SPREAD
+    scores = np.zeros((len(CHANCES_FWHM_MM), len(MISTRUST)))
+    for person in people:
+        own = person_chances(person, vectors[person.target_rows])
+        rest = sums.without(person.grid, own)
+        rows, known = _rows(sums.grid, person.grid)
+        for number, fwhm_mm in enumerate(CHANCES_FWHM_MM):
+            mean = rest.mean_chances(fwhm_mm)
+            for level, mistrust in enumerate(MISTRUST):
+                prior = _mistrusted(mean, mistrust)[:, rows]
+                agreement = np.einsum("sv,sv->v", prior, own[:, known])
+                scores[number, level] += np.log(np.maximum(agreement, 1e-30)).sum()
+    best = np.unravel_index(scores.argmax(), scores.shape)
+    return CHANCES_FWHM_MM[best[0]], MISTRUST[best[1]]
+
+
+def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
+    """Give the chances of a source person's voxels, (n_shares, n_voxels)."""
+    return share_chances(share_evidence(person, wanted, default_fwhm_mm(person.grid)))
+
+
+def _mistrusted(chances: np.ndarray, mistrust: float) -> np.ndarray:
+    return (1 - mistrust) * chances + mistrust * chances.mean(axis=1, keepdims=True)
+
+
+class _Sums:
+    """Running sums over people on the voxels of the first."""
+
+    def __init__(self, first: Person, n_latents: int) -> None:
+        self.space, self.grid = first.space, first.grid
+        self.weight = np.zeros((first.grid.n_voxels, n_latents), dtype=np.float32)
+        self.chances = np.zeros((len(SIGNAL_SHARES), first.grid.n_voxels), dtype=np.float32)
+        self.counts = np.zeros(first.grid.n_voxels, dtype=np.float32)
+        self.n_people = 0
+
+    def add(self, person: Person, wanted: np.ndarray) -> None:
+        """Add a person, given the target of each trial, (n_trials, n_latents)."""
+        chances = person_chances(person, wanted)
+        fit = fit_input_layer(person.betas, wanted, person.run_groups, mean_shares(chances))
+        rows, known = _rows(self.grid, person.grid)
+        self.weight[rows] += fit.weight[known]
+        self.chances[:, rows] += chances[:, known]
+        self.counts[rows] += 1
+        self.n_people += 1
+
+    def without(self, grid: VoxelGrid, chances: np.ndarray) -> _Sums:
+        """Give the sums without the chances of one person; the weights are those of all."""
+        rows, known = _rows(self.grid, grid)
+        rest = copy(self)
+        rest.chances, rest.counts = self.chances.copy(), self.counts.copy()
+        rest.chances[:, rows] -= chances[:, known]
+        rest.counts[rows] -= 1
+        return rest
+
+    def mean_chances(self, fwhm_mm: float) -> np.ndarray:
+        """Give the mean chances, smoothed over the voxels that somebody has."""
+        there = self.counts > 0.5
+        total, count = (
+            np.stack([smooth_within(row * there, self.grid, fwhm_mm) for row in rows])
+            for rows in (self.chances, self.counts[None])
+        )
+        return total / np.maximum(count, 1e-6)
+
+    def maps(self, fwhm_mm: float, mistrust: float) -> CommonMaps:
+        """Give the means, smoothed within the mask."""
+        for latent in self.weight.T:
+            latent[:] = smooth_within(latent, self.grid, WEIGHT_FWHM_MM)
+        chances = _mistrusted(self.mean_chances(fwhm_mm), mistrust)
+        return CommonMaps(
+            self.space, self.grid, self.weight, chances.astype(np.float32), fwhm_mm, mistrust
+        )
+
+
+def _share_grid(space: str, grid: VoxelGrid, person: Person) -> bool:
+    """Say whether a person's voxels lie at the same places, by name and by geometry."""
+    return (
+        bool(space) and person.space == space and person.grid.mask.shape == grid.mask.shape
+        and np.allclose(person.grid.affine, grid.affine, atol=1e-3)
+    )
+
+
+def _rows(common: VoxelGrid, own: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Give the common rows of a person's voxels, and which of the person's voxels have one."""
+    position = np.full(common.mask.shape, -1)
+    position[common.mask] = np.arange(common.n_voxels)
+    rows = position[own.mask]
+    return rows[rows >= 0], rows >= 0

@@ -1,0 +1,197 @@
+"""What the source people's voxels say about a new person's, where all share a space."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_decoder.config import Network, Troi
+from bids_decoder.evaluation.statistics import mask_auc
+from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.models.store import load_model, save_model
+from bids_decoder.simulate.responses import ResponseSettings, make_world, simulate_person
+from bids_decoder.training.common_space import CommonMaps, gather_common
+from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.input_layer import fit_input_layer, row_cosines
+from bids_decoder.training.signal import (
+    SIGNAL_SHARES,
+    mean_shares,
+    share_chances,
+    share_evidence,
+    signal_shares,
+)
+from bids_decoder.training.troi import TroiDecoder
+from bids_decoder.trials import Person, Targets, VoxelGrid
+
+SPACE = "MNI152NLin2009cAsym"
+WORLD = ResponseSettings(
+    shape=(24, 22, 18), n_roi=500, median_ncsnr=0.3, n_features=24, n_embedding=24,
+    similarity=0.95,
+)
+
+
+def person_of(subject, n_train, first=0):
+    """A simulated person and the vectors of the pictures; the truth beside them."""
+    truth = simulate_person(
+        make_world(WORLD, 3), subject, n_train=n_train, n_test_images=60, n_repeats=1
+    )
+    betas, _ = zscore_betas(
+        truth.train.betas, truth.train.sessions.astype(str), np.ones(n_train, bool)
+    )
+    table = pd.DataFrame({
+        "trial": np.arange(1, n_train + 1), "split": "train", "stimulus": truth.train.images,
+        "run_group": [f"run-{r}" for r in truth.train.runs],
+    })
+    rows = first + np.arange(n_train)
+    return Person(f"{subject}", truth.grid, betas, table, rows, SPACE), truth
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    """Three source people, a new person with little data, all vectors, and the truth."""
+    sources, parts, first = [], [], 0
+    for subject in (1, 2, 3):
+        person, truth = person_of(subject, 500, first)
+        sources.append(person)
+        parts.append(truth.train.embeddings)
+        first += 500
+    new, truth = person_of(4, 40, first)
+    return sources, new, np.concatenate([*parts, truth.train.embeddings]), truth
+
+
+@pytest.fixture(scope="module")
+def maps(cohort):
+    sources, _, vectors, _ = cohort
+    return gather_common(sources, vectors)
+
+
+def with_prior(person, wanted, prior):
+    """Shares of signal with what the source people say."""
+    return mean_shares(share_chances(share_evidence(person, wanted, 3.0), prior.chances))
+
+
+def test_the_prior_finds_the_region_and_lifts_decoding_of_short_data(cohort, maps):
+    _, new, vectors, truth = cohort
+    wanted = vectors[new.target_rows]
+    prior = maps.prior_of(new)
+    alone = signal_shares(new, wanted, 3.0)
+    helped = with_prior(new, wanted, prior)
+    assert mask_auc(helped, truth.roi) > mask_auc(alone, truth.roi) + 0.1
+    test, _ = zscore_betas(truth.test.betas, np.repeat("t", 60), np.ones(60, bool))
+    score = {
+        name: row_cosines(fit_input_layer(
+            new.betas, wanted, new.run_groups, alone, group_weight=weight
+        ).latents(test), truth.test.embeddings).mean()
+        for name, weight in (("alone", None), ("helped", prior.weight))
+    }
+    assert score["helped"] > score["alone"] + 0.02
+
+
+def test_people_who_do_not_correspond_do_no_harm(cohort):
+    sources, new, vectors, truth = cohort
+    rng = np.random.default_rng(0)
+    moved = [
+        replace(p, betas=p.betas[:, rng.permutation(p.grid.n_voxels)]) for p in sources
+    ]
+    prior = gather_common(moved, vectors).prior_of(new)
+    wanted = vectors[new.target_rows]
+    weights = signal_shares(new, wanted, 3.0)
+    test, _ = zscore_betas(truth.test.betas, np.repeat("t", 60), np.ones(60, bool))
+    plain, mixed = (
+        row_cosines(fit_input_layer(
+            new.betas, wanted, new.run_groups, weights, group_weight=weight
+        ).latents(test), truth.test.embeddings).mean()
+        for weight in (None, prior.weight)
+    )
+    assert mixed > plain - 0.01
+    assert mask_auc(with_prior(new, wanted, prior), truth.roi) > mask_auc(weights, truth.roi) - 0.02
+
+
+def test_only_a_shared_space_and_grid_give_maps(cohort, maps):
+    sources, new, vectors, _ = cohort
+    assert gather_common([replace(p, space="") for p in sources], vectors) is None
+    assert gather_common([sources[0], replace(sources[1], space="other")], vectors) is None
+    shifted = VoxelGrid(new.grid.mask, new.grid.affine + np.eye(4, k=3))
+    assert gather_common([sources[0], replace(sources[1], grid=shifted)], vectors) is None
+    assert maps.prior_of(replace(new, grid=shifted)) is None
+    assert maps.prior_of(replace(new, space="")) is None
+
+
+def test_rows_of_other_masks_meet_their_own_places():
+    grid = VoxelGrid(np.array([[[1, 1], [0, 1]]], bool), np.eye(4))
+    own = VoxelGrid(np.array([[[0, 1], [1, 1]]], bool), np.eye(4))
+    weight = np.array([[1.0], [2.0], [3.0]], np.float32)
+    chances = np.eye(len(SIGNAL_SHARES), 3, dtype=np.float32)
+    person = Person("1", own, np.zeros((2, 3), np.float32), pd.DataFrame(), np.arange(2), SPACE)
+    prior = CommonMaps(SPACE, grid, weight, chances, 6.0, 0.1).prior_of(person)
+    assert prior.weight.ravel().tolist() == [2.0, 0.0, 3.0]
+    np.testing.assert_allclose(prior.chances[:, [0, 2]], chances[:, 1:])
+    np.testing.assert_allclose(prior.chances.sum(axis=0), 1.0, rtol=1e-5)
+
+
+def test_few_trials_leave_the_prior_as_it_was(cohort, maps):
+    _, new, vectors, _ = cohort
+    prior = maps.prior_of(new).chances
+    few = new.subset(np.arange(5))
+    after = share_chances(share_evidence(few, vectors[few.target_rows], 3.0), prior)
+    np.testing.assert_allclose(after, prior, atol=1e-6)
+
+
+def test_the_group_weight_is_believed_as_far_as_it_fits():
+    rng = np.random.default_rng(1)
+    betas = rng.standard_normal((60, 30)).astype(np.float32)
+    true = rng.standard_normal((30, 4))
+    runs = np.repeat(["1", "2", "3"], 20)
+    right = fit_input_layer(betas, betas @ true, runs, penalty=10.0, group_weight=7 * true)
+    cosine = (right.weight * true).sum() / np.linalg.norm(right.weight) / np.linalg.norm(true)
+    assert cosine > 0.9999
+    plain = fit_input_layer(betas, betas @ true, runs, penalty=10.0)
+    against = fit_input_layer(betas, betas @ true, runs, penalty=10.0, group_weight=-true)
+    np.testing.assert_allclose(against.weight, plain.weight, atol=1e-6)
+
+
+def test_voxels_outside_the_mask_get_no_weight_from_the_group():
+    rng = np.random.default_rng(1)
+    betas = rng.standard_normal((40, 10)).astype(np.float32)
+    inside = np.arange(10) < 6
+    fit = fit_input_layer(
+        betas, rng.standard_normal((40, 3)), np.repeat(["1", "2"], 20), inside.astype(float),
+        group_weight=rng.standard_normal((10, 3)),
+    )
+    assert not fit.weight[~inside].any() and fit.weight[inside].all()
+
+
+def test_maps_are_stored_in_half_the_size(maps):
+    tensors = maps.tensors()
+    assert tensors["common.weight"].dtype == np.float16
+    part = {name.removeprefix("common."): values for name, values in tensors.items()}
+    stored = CommonMaps.restore(maps.card(), part)
+    np.testing.assert_allclose(stored.chances, maps.chances, atol=1e-3)
+    np.testing.assert_allclose(stored.weight, maps.weight, atol=1e-3 * np.abs(maps.weight).max())
+    assert (stored.grid.mask == maps.grid.mask).all() and stored.card() == maps.card()
+
+
+def test_a_model_keeps_the_maps_and_a_person_says_whether_they_were_used(cohort, tmp_path):
+    sources, new, vectors, _ = cohort
+    targets = Targets(tuple(f"s{i}" for i in range(len(vectors))), vectors, "features")
+    context = FitContext(Network(pretrain_epochs=1), Troi(), 1, "cpu")
+    decoder = TroiDecoder()
+    model = load_model(save_model(tmp_path / "m.safetensors",
+                                  decoder.pretrain(sources, targets, context)))
+    assert model.card["common"]["space"] == SPACE
+    stored = CommonMaps.restore(model.card["common"], model.part("common"))
+    assert stored.weight.shape == (new.grid.n_voxels, model.card["n_latents"])
+    without = replace(context, network=replace(context.network, group_prior=False))
+    used = {}
+    for name, person, how in (
+        ("space", new, context), ("own", replace(new, space=""), context), ("off", new, without),
+    ):
+        selection = decoder.select(person, targets, model, how)
+        adapted = decoder.adapt(person, targets, selection, model, how)
+        used[name] = adapted.card["group_prior"]
+        assert not adapted.part("common")
+    assert used == {"space": SPACE, "own": "", "off": ""}
+    assert not decoder.pretrain(sources, targets, without).part("common")
+
+
