@@ -176,6 +176,21 @@ def test_graph_is_drawn(on_betas, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_what_voxels_do_in_others_counts_in_a_standard_space(on_betas, betas, tmp_path):
+    data = shutil.copytree(betas.folder, tmp_path / "standard")
+    for path in sorted(data.rglob("sub-*_desc-singletrial_*")):
+        head, tail = path.name.split("_desc-")
+        path.rename(path.with_name(f"{head}_space-MNI152NLin2009cAsym_desc-{tail}"))
+    done = on_betas("group", "participant", *HELD, data=data)
+    assert done.code == 0, done.text
+    card = json.loads((tmp_path / "out" / "group" / "desc-pretrained_model.json").read_text())
+    assert card["common"]["space"] == "MNI152NLin2009cAsym"
+    (own,) = (tmp_path / "out" / "sub-03" / "model").glob("*.json")
+    assert json.loads(own.read_text())["group_prior"] == "MNI152NLin2009cAsym"
+    assert "a prior for each voxel" in (tmp_path / "out" / "sub-03.html").read_text()
+
+
+@pytest.mark.slow
 def test_leave_one_out(on_betas, tmp_path):
     done = on_betas("group", "participant", "--leave-one-out")
     assert done.code == 0, done.text
