@@ -193,6 +193,7 @@ class Evaluation:
     n_bootstrap: int = 2000
     n_permutations: int = 1000
     csls_neighbours: int = 3
+    ablations: bool = False
 
 
 @dataclass(frozen=True)

@@ -667,6 +667,11 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
         group, "--region", dest="troi.region", metavar="REGION",
         help="where voxels may be selected: brain, occipital, or a mask image",
     )
+    _option(
+        group, "--ablations", dest="evaluation.ablations", action="store_true",
+        help="also decode without each part: pretraining, prior of the group, selection, low-pass "
+        "filter, second stage; takes several times as long",
+    )
 
 
 def _add_encoding(parser: argparse.ArgumentParser) -> None:

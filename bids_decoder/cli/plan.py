@@ -285,6 +285,11 @@ class _Planner:
                 f"--decoder {name}", f"cannot decode {self.targets.kind}",
                 f"decode something else: --target {' or '.join(entry.kinds)}", ExitCode.USAGE,
             ))
+        if self.settings.evaluation.ablations and name != "troi":
+            self.findings.append(Finding(
+                "--ablations", f"the parts left out are those of --decoder troi, not of {name}",
+                "leave the option out, or use --decoder troi", ExitCode.USAGE,
+            ))
         if entry.needs != "volumes":
             return
         for participant in self.involved:

@@ -343,6 +343,7 @@ class AdaptDecoder(PersonalInterface):
 class _PredictInputSpec(_AdaptInputSpec):
     model_file = File(exists=True, mandatory=True)
     baselines = traits.Bool(True, usedefault=True)
+    ablations = traits.Bool(False, usedefault=True, desc="also decode without each part")
     gallery_file = File(exists=True, desc="vectors of images that were not shown")
 
 
@@ -362,13 +363,12 @@ class PredictHeldOut(PersonalInterface):
         targets = read_targets(inputs.targets_file)
         train, test = self._people(targets)
         decoder, model = self._decoder(), load_model(Path(inputs.model_file))
-        results = {"decoder": Predicted(
-            decoder.predict(model, test.betas), decoder.gallery(model, targets),
-            decoder.predict(model, train.betas).mean(axis=0),
-        )}
+        results = {"decoder": _predicted(decoder, model, train, test, targets)}
         if inputs.baselines:
             mask = read_selection(inputs.selection_file).mask
             results |= _baselines(train, test, targets, mask, inputs.seed)
+        if inputs.ablations:
+            results |= self._ablations(train, test, targets)
         gallery = None
         if inputs.gallery_file:
             others = read_targets(inputs.gallery_file)
@@ -383,6 +383,24 @@ class PredictHeldOut(PersonalInterface):
             save_relevance(Path(runtime.cwd) / "relevance.npz", relevance)
         )
         return runtime
+
+    def _ablations(self, train: Person, test: Person, targets: Targets) -> dict[str, Predicted]:
+        from bids_decoder.training.ablations import fit_ablation, list_ablations
+
+        decoder, results = self._decoder(), {}
+        for ablation in list_ablations(train, self._pretrained(targets), self._context()):
+            model = fit_ablation(decoder, ablation, train, targets)
+            results[ablation.name] = _predicted(decoder, model, train, test, targets)
+        return results
+
+
+def _predicted(
+    decoder: Any, model: Model, train: Person, test: Person, targets: Targets
+) -> Predicted:
+    return Predicted(
+        decoder.predict(model, test.betas), decoder.gallery(model, targets),
+        decoder.predict(model, train.betas).mean(axis=0),
+    )
 
 
 def _baselines(

@@ -23,6 +23,9 @@ NUMBERS = (
     "null_low",
     "null_high",
 )
+ABLATED = "without-"
+"""How the names of models begin that lack a part of the decoder."""
+
 _KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size")
 _LOWER_IS_BETTER = ("median_rank",)
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy")
@@ -175,7 +178,8 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
         As read from disk (text).
     card : dict
         Card of the decoder. The model called ``decoder``, or as the card's ``decoder`` says,
-        or else that of the first row, is the decoder; all others are baselines.
+        or else that of the first row, is the decoder; all others but those without a part
+        of the decoder are baselines.
 
     Returns
     -------
@@ -199,6 +203,18 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
     return [group for group in groups if group is not None]
 
 
+def ablated(metrics: pd.DataFrame | None, top: Comparison) -> pd.DataFrame:
+    """Give the rows of the models without a part, for the measure of *top*; numbers are numbers."""
+    if metrics is None or "model" not in metrics:
+        return pd.DataFrame()
+    table = numeric(metrics, *NUMBERS)
+    same = table["model"].astype(str).str.startswith(ABLATED)
+    for name in _KEYS:
+        if name in table and pd.notna(top.own[name]) and top.own[name] != "":
+            same &= table[name] == top.own[name]
+    return table[same]
+
+
 def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
     own = part[part["model"] == model].head(1)
     if own.empty or not np.isfinite(own["value"].iloc[0]):
@@ -206,6 +222,7 @@ def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
     first = own.iloc[0]
     metric = str(first["metric"])
     others = part[(part["model"] != model) & part["value"].notna()]
+    others = others[~others["model"].astype(str).str.startswith(ABLATED)]
     others = others.sort_values("value", ascending=metric in _LOWER_IS_BETTER, kind="stable")
     rows = pd.concat([own, others], ignore_index=True)
     pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""

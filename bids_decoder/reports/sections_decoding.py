@@ -26,6 +26,7 @@ from bids_decoder.reports.results import Results
 from bids_decoder.reports.scores import (
     DIRECTIONS,
     Comparison,
+    ablated,
     compare,
     headline,
     main_measures,
@@ -254,6 +255,7 @@ def decoding_section(results: Results, stimuli_dir: Path | None) -> Section:
     blocks += [Text(DIRECTIONS[d]) for d in DIRECTIONS if any(c.direction == d for c in found)]
     blocks.append(overview_table(main))
     blocks.append(metrics_table(found))
+    blocks += _ablations(results, top)
     blocks += _predictions(results, stimuli_dir)
     blocks += gallery_blocks(results)
     blocks += [Text("How to read these numbers: " + " ".join(_CAVEATS))]
@@ -293,6 +295,22 @@ def metrics_table(found: list[Comparison]) -> Table:
         frozenset(groups),
         folded=True,
     )
+
+
+def _ablations(results: Results, top: Comparison) -> list[Block]:
+    """Say what the decoder reaches without each of its parts, where that was asked for."""
+    rows = ablated(results.table("metrics"), top)
+    if rows.empty:
+        return []
+    header = ["part left out", "value", "change", "95 % interval"]
+    whole = float(top.own["value"])
+    content = [["none: the decoder", show(whole, top.metric), "", _interval(top.own, top.metric)]]
+    for _, row in rows.iterrows():
+        name = str(row["model"]).removeprefix("without-").replace("-", " ")
+        change = 100 * (float(row["value"]) - whole)
+        content.append([name, show(row["value"], top.metric), f"{change:+.1f} points",
+                        _interval(row, top.metric)])
+    return [Table(header, content, f"Without its parts: {top.title}", frozenset(header[1:]))]
 
 
 def _metrics_row(row: pd.Series, metric: str) -> list[str]:

@@ -273,7 +273,10 @@ def _fold_nodes(
         "adapt": Node(AdaptDecoder(**inputs), f"adapt_{suffix}", **resources),
     }
     if predicts:
-        nodes["predict"] = Node(PredictHeldOut(**inputs), f"predict_{suffix}", **resources)
+        ablations = work.settings.evaluation.ablations
+        nodes["predict"] = Node(
+            PredictHeldOut(**inputs, ablations=ablations), f"predict_{suffix}", **resources
+        )
         workflow.connect(nodes["adapt"], "model_file", nodes["predict"], "model_file")
         workflow.connect(nodes["select"], "selection_file", nodes["predict"], "selection_file")
     workflow.connect(nodes["select"], "selection_file", nodes["adapt"], "selection_file")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 
+import pandas as pd
 import pytest
 from app_calls import PACKAGE_ROOT, derivatives, times, tree
 
@@ -188,6 +189,26 @@ def test_what_voxels_do_in_others_counts_in_a_standard_space(on_betas, betas, tm
     (own,) = (tmp_path / "out" / "sub-03" / "model").glob("*.json")
     assert json.loads(own.read_text())["group_prior"] == "MNI152NLin2009cAsym"
     assert "a prior for each voxel" in (tmp_path / "out" / "sub-03.html").read_text()
+
+
+@pytest.mark.slow
+def test_ablations_stand_in_table_and_report(on_betas, tmp_path):
+    done = on_betas("participant", "--from-scratch", "--participant-label", "01", "--ablations",
+                    "--budget", "200vox")
+    assert done.code == 0, done.text
+    (path,) = (tmp_path / "out" / "sub-01").rglob("*desc-decoder_metrics.tsv")
+    metrics = pd.read_csv(path, sep="\t")
+    found = set(metrics["model"][metrics["model"].str.startswith("without-")])
+    assert found == {"without-selection", "without-low-pass", "without-stage-2"}
+    page = (tmp_path / "out" / "sub-01.html").read_text()
+    assert "Without its parts: top-1 accuracy" in page
+    assert "best baseline “without" not in page
+
+
+def test_ablations_of_other_decoders_are_refused(on_betas):
+    done = on_betas("participant", "--from-scratch", "--ablations", "--decoder", "cnn3d",
+                    "--target", "category", "--dry-run")
+    assert done.code in (64, 65) and "those of --decoder troi, not of cnn3d" in done.text
 
 
 @pytest.mark.slow

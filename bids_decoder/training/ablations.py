@@ -1,0 +1,71 @@
+"""The default decoder with one part left out: what each part is worth on the same trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from bids_decoder.models.store import Model
+from bids_decoder.training.decoders import Decoder, FitContext
+from bids_decoder.trials import Person, Targets
+
+PREFIX = "without-"
+"""How the names of ablated models begin in tables."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One decoder that lacks a part.
+
+    Parameters
+    ----------
+    name : str
+        Begins with :data:`PREFIX`.
+    context : FitContext
+    pretrained : Model or None
+    """
+
+    name: str
+    context: FitContext
+    pretrained: Model | None
+
+
+def list_ablations(
+    person: Person, pretrained: Model | None, context: FitContext
+) -> Iterator[Ablation]:
+    """Give the ablations of those parts that the decoder of this person has.
+
+    Parameters
+    ----------
+    person : Person
+    pretrained : Model or None
+    context : FitContext
+
+    Yields
+    ------
+    Ablation
+        Without pretraining, prior of the group, selection, low-pass filter, or second stage.
+    """
+    network, troi = context.network, context.troi
+    if pretrained is not None:
+        yield Ablation(f"{PREFIX}pretraining", context, None)
+        if network.group_prior and pretrained.part("common") and person.space:
+            changed = replace(context, network=replace(network, group_prior=False))
+            yield Ablation(f"{PREFIX}group-prior", changed, pretrained)
+    parts = []
+    if troi.selector != "all":
+        parts.append(("selection", replace(troi, selector="all")))
+        if person.grid.has_geometry and troi.lowpass_fwhm_mm != 0:
+            parts.append(("low-pass", replace(troi, lowpass_fwhm_mm=0.0)))
+    if troi.stage2 != "none":
+        parts.append(("stage-2", replace(troi, stage2="none")))
+    for name, changed in parts:
+        yield Ablation(f"{PREFIX}{name}", replace(context, troi=changed), pretrained)
+
+
+def fit_ablation(
+    decoder: Decoder, ablation: Ablation, person: Person, targets: Targets
+) -> Model:
+    """Select voxels and fit the decoder anew, on training trials only."""
+    selection = decoder.select(person, targets, ablation.pretrained, ablation.context)
+    return decoder.adapt(person, targets, selection, ablation.pretrained, ablation.context)
