@@ -27,6 +27,9 @@ MIXED_SHARE = 1 / 3
 
 PRETRAIN_RATE = 2e-3
 
+MAX_LATENTS, MIN_LATENTS_PER_PERSON = 100_000, 1000
+"""Held-out latents to learn from: of all people together, and what each gives at least."""
+
 
 @dataclass(frozen=True, eq=False)
 class LatentScale:
@@ -47,8 +50,10 @@ class LatentScale:
     @classmethod
     def of(cls, latents: Latents) -> LatentScale:
         """Take the scale from the latents of the source people."""
+        # In blocks: a copy in double precision would be the largest array of all.
+        total = np.einsum("nd,nd->", latents.values, latents.values, dtype=np.float64)
         return cls(
-            float(np.sqrt((latents.values.astype(np.float64) ** 2).mean())) or 1.0,
+            float(np.sqrt(total / latents.values.size)) or 1.0,
             float(latents.log_trials.mean()),
             float(max(latents.log_trials.std(), 0.5)),
         )
@@ -99,13 +104,21 @@ class Objective:
 
 
 def collect_latents(
-    people: Iterable[Person], vectors: np.ndarray, weighting: VoxelWeighting, seed: int
+    people: Iterable[Person], vectors: np.ndarray, weighting: VoxelWeighting, seed: int,
+    n_people: int,
 ) -> Latents:
-    """Draw the latents of all source people, one person in memory at a time."""
+    """Draw the latents of all source people, one person in memory at a time.
+
+    With many people each gives a random part of theirs, so that memory stays bounded.
+    """
+    most = max(MIN_LATENTS_PER_PERSON, MAX_LATENTS // n_people)
     parts = []
     for number, person in enumerate(people):
         rng = np.random.default_rng(derive_seed(seed, "episodes", person.label))
-        parts.append(draw_latents(person, number, vectors, weighting, rng))
+        drawn = draw_latents(person, number, vectors, weighting, rng)
+        if len(drawn.values) > most:
+            drawn = drawn.subset(np.sort(rng.permutation(len(drawn.values))[:most]))
+        parts.append(drawn)
     return join_latents(parts)
 
 
@@ -248,7 +261,7 @@ def _train_trunk(
     scale = LatentScale.of(latents)
     trunk = build_trunk(vectors.shape[1], settings, seed)
     trunk.to(fabric.device)
-    values = torch.from_numpy(latents.values / scale.latent_sd).to(fabric.device)
+    values = torch.from_numpy(latents.values).to(fabric.device)
     context = torch.from_numpy(scale.context(latents.log_trials)).to(fabric.device)
     rows = torch.from_numpy(latents.target_rows).to(fabric.device)
     objective = Objective(
@@ -258,7 +271,8 @@ def _train_trunk(
 
     def loss_of(batch: np.ndarray, epoch: int) -> Tensor:
         mix = objective.mix(latents.people[batch], epoch, derive_seed(seed, int(batch[0])))
-        samples = values[batch] if mix is None else mix.apply(values[batch])
+        samples = values[batch] / scale.latent_sd
+        samples = samples if mix is None else mix.apply(samples)
         embedding = forward_together(trunk, fabric, samples, context[batch])
         return objective.loss(embedding, rows[batch], mix, trunk.scale)
 

@@ -75,7 +75,7 @@ class TroiDecoder(Decoder):
         space = _fit_space(targets, rows, whitening)
         vectors = space.transform(targets.vectors)
         common = gather_common(people, vectors) if context.network.group_prior else None
-        latents = collect_latents(people, vectors, weighting, context.seed)
+        latents = collect_latents(people, vectors, weighting, context.seed, len(rows))
         trunk, scale, history = pretrain_trunk(
             latents, vectors, targets.kind == "category", context.network,
             seed=context.seed, device=context.device, checkpoint=context.checkpoint,
@@ -223,7 +223,7 @@ def _shared(
     if len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
         trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
         return space, SharedModel(trunk, _own_scale(person, vectors), vectors, is_category)
-    latents = collect_latents([person], vectors, weighting, context.seed)
+    latents = collect_latents([person], vectors, weighting, context.seed, 1)
     trunk, scale, _ = pretrain_trunk(
         latents, vectors, is_category, context.network, seed=context.seed, device=context.device
     )

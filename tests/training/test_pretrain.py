@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bids_decoder.config import Network
+from bids_decoder.training import pretrain as module
 from bids_decoder.training.episodes import Latents
 from bids_decoder.training.input_layer import distinctness, identifiability
 from bids_decoder.training.loop import make_fabric
@@ -67,3 +68,16 @@ def test_distinctness_is_mean_identifiability():
     assert distinctness(vectors, np.arange(30), vectors) > 2
     shuffled = distinctness(vectors[rng.permutation(30)], np.arange(30), vectors)
     assert abs(shuffled) < 0.7
+
+
+def test_many_people_give_a_part_each(person_from, monkeypatch):
+    person, vectors = person_from(np.random.default_rng(0))
+    monkeypatch.setattr(module, "MAX_LATENTS", 1000)
+    monkeypatch.setattr(module, "MIN_LATENTS_PER_PERSON", 80)
+    alone = module.collect_latents([person], vectors, lambda *_: None, 0, 1)
+    many = module.collect_latents([person] * 10, vectors, lambda *_: None, 0, 10)
+    few = module.collect_latents([person] * 3, vectors, lambda *_: None, 0, 30)
+    assert len(alone.values) == 1000
+    assert (np.bincount(many.people) == 100).all() and (np.bincount(few.people) == 80).all()
+    # What is kept are latents of all calibration lengths.
+    assert len(np.unique(few.log_trials)) == len(np.unique(alone.log_trials))

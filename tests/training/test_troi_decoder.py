@@ -98,7 +98,7 @@ class Killed(Exception):
 
 def test_killed_pretraining_goes_on_to_the_same_result(person_from, tmp_path, monkeypatch):
     sources, targets = people(person_from, "12")
-    latents = collect_latents(sources, targets.vectors, lambda *_: None, 0)
+    latents = collect_latents(sources, targets.vectors, lambda *_: None, 0, len(sources))
     settings = Network(pretrain_epochs=4, trunk="residual")
     checkpoint = tmp_path / "state.safetensors"
 
@@ -127,7 +127,7 @@ def test_killed_pretraining_goes_on_to_the_same_result(person_from, tmp_path, mo
 
 def test_pretraining_moves_every_part_of_the_trunk(person_from):
     sources, targets = people(person_from, "12")
-    latents = collect_latents(sources, targets.vectors, lambda *_: None, 0)
+    latents = collect_latents(sources, targets.vectors, lambda *_: None, 0, len(sources))
     settings = Network(pretrain_epochs=2, trunk="residual")
     trunk, *_ = pretrain_trunk(
         latents, targets.vectors, False, settings, seed=1, device="cpu"
