@@ -119,8 +119,9 @@ def test_not_a_nifti(toy):
         read_header(toy.root / BOLD)
 
 
-def test_3d_bold(toy):
-    toy.image(BOLD, (4, 4, 3))
+@pytest.mark.parametrize("shape", [(4, 4, 3), (4, 4, 6)])
+def test_3d_bold(toy, shape):
+    toy.image(BOLD, shape)
     assert "not a series" in only(toy.check()).why
 
 
