@@ -179,6 +179,18 @@ def test_two_images_of_one_run_are_an_error(toy):
     assert finding.participant == "01" and "same run" in finding.why
 
 
+def test_leading_zeros_make_no_other_run(toy):
+    toy.run("01", "01")
+    (finding,) = errors(toy.dataset())
+    assert finding.participant == "01" and "same run" in finding.why
+
+
+def test_empty_description_is_not_called_absent(toy):
+    toy.json("dataset_description.json", {})
+    (finding,) = toy.dataset().findings
+    assert "is empty" in finding.why
+
+
 def test_broken_sidecar_is_named(toy):
     toy.text("sub-01/func/sub-01_task-see_run-1_bold.json", "{")
     with pytest.raises(InputError, match="sub-01_task-see_run-1_bold.json"):
