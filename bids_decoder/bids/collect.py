@@ -202,7 +202,7 @@ def collect_dataset(settings: Settings) -> Dataset:
     """
     execution = settings.execution
     root = execution.bids_dir.absolute()
-    filters = read_filters(execution.bids_filter_file)
+    filters = read_filters(execution.bids_filter_file, ("bold", "t1w", "fmap"))
     layout = open_layout(root, execution.bids_database_dir)
     notes = _Notes()
     description = _description(root, notes)

@@ -94,7 +94,9 @@ def test_filter_file_with_null_and_star(toy, tmp_path):
         assert len(dataset.participants[0].runs) == n_runs
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"bold": 1}', '{"bold": {"nonsense": "x"}}'])
+@pytest.mark.parametrize("content", [
+    "{", "[]", '{"bold": 1}', '{"bold": {"nonsense": "x"}}', '{"bolt": {"run": "1"}}',
+])
 def test_wrong_filter_file_is_a_usage_error(toy, tmp_path, content):
     path = tmp_path / "filter.json"
     path.write_text(content)
