@@ -13,7 +13,7 @@ import pandas as pd
 
 from bids_decoder import __version__
 from bids_decoder.bids.collect import Dataset, Participant, collect_dataset, select_participants
-from bids_decoder.bids.events import TrialBuild, build_dataset_trials
+from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
 from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.inputs import input_digests
@@ -151,6 +151,7 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
     if not build.tables:
         # Nothing to split; why there are no trials is among the findings.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
+    dataset = with_trials_only(dataset, build)
     split, decisions, split_findings = choose_split(
         build.tables, build.target_kind, settings.trials, settings.random_seed
     )
