@@ -39,6 +39,7 @@ from bids_decoder.errors import (
 )
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
+from bids_decoder.glm.design import parse_contrast
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import load_card
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
@@ -156,9 +157,10 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         build.tables, build.target_kind, settings.trials, settings.random_seed
     )
     tables = apply_split(build.tables, split)
-    device, device_decision = resolve_device(settings.resources.device)
+    device, device_decision, device_findings = _device(settings.resources.device)
     planner = _Planner(settings, dataset, build, split, tables, device, work_dir)
-    findings = [*places, *check_dataset(dataset, build, planner.involved, settings)]
+    findings = [*places, *device_findings]
+    findings += check_dataset(dataset, build, planner.involved, settings)
     findings += _split_findings(split_findings, settings)
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:
         findings += validate(dataset.root)
@@ -174,6 +176,14 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         (*dataset.decisions, *build.decisions, *decisions, device_decision, *planner.decisions),
         tuple(findings), tuple(planner.steps), work,
     )
+
+
+def _device(wanted: str) -> tuple[str, Decision, list[Finding]]:
+    """Resolve the device; one that is not there is told together with all other problems."""
+    try:
+        return *resolve_device(wanted), []
+    except BidsDecoderError as error:
+        return "cpu", Decision("device", "cpu", f"{wanted} cannot be used"), [error.finding]
 
 
 def _split_findings(findings: Sequence[Finding], settings: Settings) -> list[Finding]:
@@ -208,6 +218,7 @@ class _Planner:
         self.sources = self._sources() if self.does_group else ()
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
+        self._check_contrasts()
         self._check_targets()
         self._check_decoder()
         self.reconstruction = self._reconstruction()
@@ -258,8 +269,11 @@ class _Planner:
         """Find stimuli without a vector now, not when the first node asks for them."""
         spec = self.targets
         if spec.kind == "features" and self._scores:
-            known, vectors = read_features(spec.features)
-            select_features(known, vectors, spec.ids, f"--features {spec.features}")
+            try:
+                known, vectors = read_features(spec.features)
+                select_features(known, vectors, spec.ids, f"--features {spec.features}")
+            except BidsDecoderError as error:
+                self.findings.append(error.finding)
         self.findings += check_encoding(self.settings, spec)
 
     def _check_options(self) -> None:
@@ -274,6 +288,21 @@ class _Planner:
                 f"--region {region}", "is neither brain nor occipital, nor a file",
                 "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
             ))
+
+    def _check_contrasts(self) -> None:
+        """Find contrasts that cannot be read or name labels that a participant lacks."""
+        found: dict[Finding, None] = {}
+        for participant in self.involved if self.dataset.source != "betas" else ():
+            table = self.tables[participant.label]
+            usable = ~table["excluded"].astype(bool) & (table["split"] != "test")
+            labels = sorted(set(table.loc[usable, "label"].dropna()))
+            for text in self.settings.glm.contrasts:
+                try:
+                    parse_contrast(text, labels)
+                except BidsDecoderError as error:
+                    found[error.finding] = None
+        if "prepare" in self.settings.execution.stage:
+            self.findings += found
 
     def _check_decoder(self) -> None:
         """Find data that the decoder cannot read and targets that it cannot predict."""

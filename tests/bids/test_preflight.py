@@ -62,6 +62,18 @@ def test_annex_pointer(toy, kind):
     assert finding.fix == f"datalad get {path.parent}"
 
 
+def test_more_dummy_scans_than_volumes(toy):
+    assert not errors_of(toy, 39)
+    first, second = errors_of(toy, 40)
+    assert first.code == second.code == ExitCode.USAGE
+    assert "task-see_run-1 (40), task-see_run-2 (40)" in first.why
+
+
+def errors_of(toy, dummy_scans):
+    found = toy.check(preprocessing={"dummy_scans": dummy_scans})
+    return [finding for finding in found if finding.severity == "error"]
+
+
 def test_pointers_are_told_from_small_files(toy):
     assert not is_pointer(toy.root / "dataset_description.json")
     assert not is_pointer(toy.root / BOLD)
