@@ -41,7 +41,7 @@ from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fol
 from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.glm.design import parse_contrast
 from bids_decoder.markers import StageKey, why_not_done
-from bids_decoder.models.store import load_card
+from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.images import damaged_images, picture_digest
@@ -207,6 +207,7 @@ class _Planner:
     steps: list[Step] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    digests: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         execution = self.settings.execution
@@ -584,6 +585,8 @@ class _Planner:
         })
         if not self._is_left(key):
             return None
+        if path is not None and "sha256" in card:
+            self._check_whole(path, card)
         table = self.tables[person.label]
         usable = table[~table["excluded"].astype(bool)]
         folds = tuple(fold_list(usable[usable["split"] == "cv"]))
@@ -641,6 +644,15 @@ class _Planner:
                 "warning" if self.settings.execution.allow_seen else "error", label,
             ))
         return {"seen_in_pretraining": person, "test_stimuli_seen": len(stimuli)}
+
+    def _check_whole(self, path: Path, card: dict[str, Any]) -> None:
+        """Find a damaged model now, not when the first node reads it; one made here has no sum."""
+        if path not in self.digests:
+            self.digests[path] = file_digest(path)
+        try:
+            check_digest(path, card, self.digests[path])
+        except BidsDecoderError as error:
+            self.findings.append(error.finding)
 
     def _check_fits(self, label: str, path: Path, card: dict[str, Any]) -> None:
         """Find a pretrained model that predicts something else; one made by this call fits."""

@@ -1,5 +1,6 @@
 """Plans of small datasets of responses: who takes part, which model, what is left, and why."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -157,6 +158,15 @@ def test_model_that_does_not_fit(plan, tmp_path, content, why):
     (found,) = problems(plan, "participant", "--participant-label", "03")
     assert why in found.why
     assert "--from-scratch" in found.fix
+
+
+def test_damaged_model_is_found_before_computing(plan, tmp_path):
+    path = tmp_path / "model.safetensors"
+    card(path, participants=["03"], sha256="0" * 64)
+    found = problems(plan, "participant", "--participant-label", "01", "--pretrained", path)
+    assert [(f.code, "SHA256 differs" in f.why) for f in found] == [(65, True)]
+    card(path, participants=["03"], sha256=hashlib.sha256(b"").hexdigest())
+    assert plan("participant", "--participant-label", "01", "--pretrained", path)
 
 
 def test_all_problems_of_models_are_told_together(plan, tmp_path):
