@@ -382,7 +382,7 @@ def _check_space(
         if needed > free:
             yield Finding(
                 f"disk space for {place}",
-                f"about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+                f"about {needed / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free",
                 "free space, choose another folder, or process fewer participants at a time",
                 ExitCode.IO_ERROR,
             )

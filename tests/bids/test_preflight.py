@@ -368,6 +368,7 @@ def test_disk_is_full(toy, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage)
     finding = only(toy.check())
     assert finding.code == ExitCode.IO_ERROR and "disk space" in finding.what
+    assert "1e-06 GB are free" in finding.why and "about 0 " not in finding.why
 
 
 def test_output_not_writable(toy, tmp_path):
