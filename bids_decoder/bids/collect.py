@@ -406,7 +406,8 @@ def _restrict(runs: list[BoldRun], execution: Execution, notes: _Notes) -> list[
         notes.findings.append(Finding(
             f"no run selected ({chosen or 'all runs wanted'})",
             f"the dataset has {exists or 'no functional run at all'}",
-            "change --session-id, --task-id, --run-id or --bids-filter-file",
+            "change --session-id, --task-id, --run-id or --bids-filter-file" if runs else
+            "give the top folder of a dataset, with sub-<label>/[ses-<label>/]func/*_bold.nii.gz",
             ExitCode.NOTHING_SELECTED,
         ))
     return kept

@@ -462,7 +462,8 @@ def _consequences(tables: Tables, split: Split) -> list[Finding]:
         ))
     if split.kind == "stimuli" and 0 < len(split.test_stimuli) < MIN_TEST_STIMULI:
         findings.append(Finding(
-            "split", f"only {len(split.test_stimuli)} test stimuli", "raise --test-share",
+            "split", f"only {len(split.test_stimuli)} test stimuli",
+            "hold out whole runs with --test-runs, or raise test_share in a --config-file",
             severity="warning",
         ))
     return findings

@@ -69,6 +69,11 @@ def test_selection_of_nothing_names_what_exists(toy):
     assert "hear" in finding.what and "see" in finding.why
 
 
+def test_folder_that_is_no_dataset(toy):
+    toy.root = toy.root / "sub-01"
+    assert "top folder of a dataset" in errors(toy.dataset())[0].fix
+
+
 def test_sessions_are_selected_but_anatomy_is_kept(bare):
     bare.json("task-see_bold.json", {"RepetitionTime": 2.0})
     bare.image("sub-01/ses-anat/anat/sub-01_ses-anat_T1w.nii.gz", (4, 4, 4))
