@@ -273,6 +273,8 @@ class _Planner:
             try:
                 known, vectors = read_features(spec.features)
                 select_features(known, vectors, spec.ids, f"--features {spec.features}")
+            except FindingsError as error:
+                self.findings += error.findings
             except BidsDecoderError as error:
                 self.findings.append(error.finding)
         self.findings += check_encoding(self.settings, spec)

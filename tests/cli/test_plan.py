@@ -286,6 +286,7 @@ def test_stimuli_without_vector(plan, data, tmp_path):
     (copy / "features.tsv").write_text("".join(lines[:-3]))
     found = problems(plan, *WORDS, folder=copy)
     assert [f.code for f in found] == [66]
+    assert "features.tsv" in found[0].what
     made = plan("participant", "--stage", "prepare", folder=copy)
     assert [stage for _, stage, _ in steps(made)] == ["betas"] * 3
 
