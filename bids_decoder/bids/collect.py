@@ -202,7 +202,7 @@ def collect_dataset(settings: Settings) -> Dataset:
     """
     execution = settings.execution
     root = execution.bids_dir.absolute()
-    filters = read_filters(execution.bids_filter_file)
+    filters = read_filters(execution.bids_filter_file, ("bold", "t1w", "fmap"))
     layout = open_layout(root, execution.bids_database_dir)
     notes = _Notes()
     description = _description(root, notes)
@@ -255,9 +255,10 @@ def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Partic
 def _description(root: Path, notes: _Notes) -> dict[str, Any]:
     description = describe(root)
     if not description:
+        path = root / "dataset_description.json"
         notes.findings.append(Finding(
-            str(root / "dataset_description.json"), "the file is absent",
-            "add it; a dataset without it is not BIDS", severity="warning",
+            str(path), f"the file is {'empty' if path.is_file() else 'absent'}",
+            "write it; a dataset without it is not BIDS", severity="warning",
         ))
     return description
 
@@ -405,7 +406,8 @@ def _restrict(runs: list[BoldRun], execution: Execution, notes: _Notes) -> list[
         notes.findings.append(Finding(
             f"no run selected ({chosen or 'all runs wanted'})",
             f"the dataset has {exists or 'no functional run at all'}",
-            "change --session-id, --task-id, --run-id or --bids-filter-file",
+            "change --session-id, --task-id, --run-id or --bids-filter-file" if runs else
+            "give the top folder of a dataset, with sub-<label>/[ses-<label>/]func/*_bold.nii.gz",
             ExitCode.NOTHING_SELECTED,
         ))
     return kept
@@ -585,15 +587,21 @@ def _name_groups(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
             if len({run.entities.get(key) for run in doubled}) > 1
         )
         unique = [replace(run, group_by=keys) for run in own]
-        counts = Counter(run.run_group for run in unique)
+        counts = Counter(_without_zeros(run) for run in unique)
         for group in (group for group, count in counts.items() if count > 1):
-            paths = [str(run.image_file) for run in unique if run.run_group == group]
+            paths = [str(run.image_file) for run in unique if _without_zeros(run) == group]
             notes.findings.append(Finding(
                 f"sub-{person} {group}: {len(paths)} images", f"they mean the same run: {paths}",
                 "remove one of them or exclude it with --bids-filter-file", participant=person,
             ))
         named += sorted(unique, key=lambda run: natural_key(run.run_group))
     return named
+
+
+def _without_zeros(run: BoldRun) -> str:
+    """Name a run so that run-1 and run-01, which mean the same, are told to be the same."""
+    number = run.run.lstrip("0") or "0" if run.run else None
+    return replace(run, run=number).run_group
 
 
 def _check_tasks(runs: list[BoldRun], execution: Execution, notes: _Notes) -> None:

@@ -169,6 +169,27 @@ def build_dataset_trials(
     )
 
 
+def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:
+    """Leave out the runs without trials of people who have trials in other runs.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    build : TrialBuild
+        Of the same dataset; its findings name the runs.
+
+    Returns
+    -------
+    Dataset
+    """
+    people = []
+    for person in dataset.participants:
+        table = build.tables.get(person.label, pd.DataFrame(columns=["run_group"]))
+        runs = tuple(run for run in person.runs if run.run_group in set(table["run_group"]))
+        people.append(replace(person, runs=runs or person.runs))
+    return replace(dataset, participants=tuple(people))
+
+
 def choose_stimulus_column(
     tables: Sequence[pd.DataFrame], wanted: str | None = None,
     order: Sequence[str] = STIMULUS_COLUMNS,
@@ -277,10 +298,13 @@ def _clean_rows(
     columns = [*CONDITION_COLUMNS, rules.label_column, rules.stimulus_column]
     columns = list(dict.fromkeys(name for name in columns if name))
     dropped: Counter[str] = Counter()
-    unsorted = without_onset = without_duration = 0
+    unsorted = without_onset = without_duration = doubled = 0
     for item in runs:
         item.rows, counts = drop_rows(item.rows, filters, columns)
         dropped += counts
+        again = item.rows["onset"].notna() & item.rows.duplicated()
+        doubled += int(again.sum())
+        item.rows = item.rows[~again].reset_index(drop=True)
         timed = item.rows[item.rows["onset"].notna()]
         without_onset += len(item.rows) - len(timed)
         unsorted += not timed["onset"].is_monotonic_increasing
@@ -297,6 +321,11 @@ def _clean_rows(
         notes.decide("rows left out", str(count), reason)
     if unsorted:
         notes.decide("order of events", "sorted by onset", f"{unsorted} run(s) were not in order")
+    if doubled:
+        notes.warn(
+            "events written twice", f"{doubled} row(s) repeat another row of their file",
+            "they are left out, since one event is no repeat; correct the events files",
+        )
     if without_onset:
         notes.warn(
             "events without onset", f"{without_onset} row(s) have n/a or no number as onset",
@@ -398,6 +427,8 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     by_person: dict[str, list[pd.DataFrame]] = defaultdict(list)
     late: dict[str, list[str]] = defaultdict(list)
+    empty: dict[str, list[str]] = defaultdict(list)
+    together: Counter[str] = Counter()
     for item in runs:
         if dataset.source == "betas":
             table = _trials_of_betas(item, columns, filters)
@@ -405,7 +436,11 @@ def _tables(
             trials = _merge_blocks(item, columns, unit, design)
             table = _trial_table(item.run, trials)
             _exclude_outside(table, item, notes, late)
+            together[item.run.subject] += int(table["onset"].duplicated(keep=False).sum())
+        if table.empty:
+            empty[item.run.subject].append(item.run.run_group)
         by_person[item.run.subject].append(table)
+    _warn_of_runs(empty, +together, notes)
     for label, groups in sorted(late.items()):
         notes.warn(
             f"sub-{label}: short recording after the last event",
@@ -413,6 +448,22 @@ def _tables(
             "the last responses are partly cut off; nothing needs to be done", label,
         )
     return {label: _whole_table(parts) for label, parts in by_person.items()}
+
+
+def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: _Notes) -> None:
+    for label, groups in sorted(empty.items()):
+        notes.warn(
+            f"sub-{label}: {len(groups)} run(s) without trials",
+            f"no row of their events is a trial: {_some(groups, 4)}",
+            "they are left out; correct the events files or --trial-filter if that is wrong", label,
+        )
+    for label, count in sorted(together.items()):
+        notes.warn(
+            f"sub-{label}: trials at the same time",
+            f"{count} trials start together with another one of their run; their responses "
+            "cannot be told apart",
+            "choose the rows that are trials with --trial-filter", label,
+        )
 
 
 def _whole_table(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NIFTI = (".nii.gz", ".nii")
 
+_FMRIPREP_QUERIES = frozenset({"bold", "dwi", "flair", "fmap", "roi", "sbref", "t1w", "t2w"})
+
 _IGNORED = ("code", "models", "sourcedata", "stimuli", "derivatives", "logs")
 _IGNORED_ANYWHERE = ("figures", "tmp_dcm2bids")
 
@@ -51,7 +53,7 @@ def strip_prefix(label: str, entity: str) -> str:
     return label.removeprefix(f"{entity}-")
 
 
-def read_filters(path: Path | None) -> dict[str, dict[str, Any]]:
+def read_filters(path: Path | None, known: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read a filter file in fMRIPrep's format.
 
     Parameters
@@ -59,6 +61,8 @@ def read_filters(path: Path | None) -> dict[str, dict[str, Any]]:
     path : Path or None
         JSON: query name (``bold``, ``t1w``, ``fmap``) to PyBIDS entities and values. ``null``
         means that the entity must be absent, ``"*"`` that it must be present.
+    known : iterable of str
+        Query names that are used; those of fMRIPrep that are not are passed over.
 
     Returns
     -------
@@ -83,6 +87,12 @@ def read_filters(path: Path | None) -> dict[str, dict[str, Any]]:
         raise UsageError(
             f"--bids-filter-file {path}", "expected a table of tables",
             'give a JSON file such as {"bold": {"session": "01", "echo": null}}',
+        )
+    unknown = sorted(set(content) - {*known, *_FMRIPREP_QUERIES})
+    if unknown:
+        raise UsageError(
+            f"--bids-filter-file {path}", f"there is no kind of input {', '.join(unknown)}",
+            f"use {', '.join(known)}",
         )
     return {
         query: {entity: _filter_value(value) for entity, value in entities.items()}

@@ -59,6 +59,7 @@ def check_dataset(
     for person in participants:
         findings += _check_person(person, dataset, full_read)
         findings += _check_needs(person, settings)
+        findings += _check_dummy_scans(person, settings)
     findings += _check_fieldmaps(dataset, participants, settings)
     findings += _check_trials(build, participants, settings)
     findings += _check_space(build, participants, settings)
@@ -187,6 +188,26 @@ def _check_person(person: Participant, dataset: Dataset, full_read: bool) -> Ite
         yield from check_run(run, _rows_of_betas(run), full_read)
     yield from _check_anatomy(person, absent)
     yield from _check_grids(person, runs)
+
+
+def _check_dummy_scans(person: Participant, settings: Settings) -> Iterator[Finding]:
+    """Find raw runs that have no volume after the dummy scans."""
+    wanted = settings.preprocessing.dummy_scans
+    lengths = {}
+    for run in person.runs if wanted and "prepare" in settings.execution.stage else ():
+        try:
+            lengths[run.run_group] = read_header(run.image_file).n_volumes
+        except BidsDecoderError:
+            # Reported by check_run.
+            continue
+    short = [f"{group} ({n})" for group, n in lengths.items() if n <= (wanted or 0)]
+    if short and person.runs[0].source == "raw":
+        yield Finding(
+            f"sub-{person.label}: --dummy-scans {wanted}",
+            f"no volume would be left of {', '.join(short[:4])}",
+            "give the number of volumes before the steady state, or leave the option out",
+            ExitCode.USAGE, participant=person.label,
+        )
 
 
 def _rows_of_betas(run: BoldRun) -> int | None:
@@ -361,7 +382,7 @@ def _check_space(
         if needed > free:
             yield Finding(
                 f"disk space for {place}",
-                f"about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free",
+                f"about {needed / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free",
                 "free space, choose another folder, or process fewer participants at a time",
                 ExitCode.IO_ERROR,
             )

@@ -45,15 +45,23 @@ def read_events(path: Path) -> pd.DataFrame:
     MissingInputError
         When the content is not here.
     InputError
-        When the file is no table or has no ``onset``.
+        When the file is no table, has no ``onset``, or no number in it.
     """
     table = _read_text_table(path)
     if "onset" not in table:
+        separated = " " if len(table.columns) > 1 else ", separated by tabs, "
         raise InputError(
             str(path), f"has no column onset; columns: {', '.join(table.columns)}",
-            "correct the file: onset and duration are required by BIDS",
+            f"correct the file: onset and duration{separated}are required by BIDS",
         )
-    return _with_times(table)
+    given = table["onset"].dropna()
+    timed = _with_times(table)
+    if len(given) and timed["onset"].isna().all():
+        raise InputError(
+            str(path), f"no onset is a number, for instance '{given.iloc[0]}'",
+            "give onsets in seconds, with a point before decimals",
+        )
+    return timed
 
 
 def read_trials(path: Path) -> pd.DataFrame:
@@ -64,7 +72,8 @@ def read_trials(path: Path) -> pd.DataFrame:
 def _with_times(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("onset", "duration"):
         given = table[name] if name in table else pd.Series(None, table.index, dtype=object)
-        table[name] = pd.to_numeric(given, errors="coerce").astype(float)
+        times = pd.to_numeric(given, errors="coerce").astype(float)
+        table[name] = times.where(np.isfinite(times))
     return table
 
 
@@ -77,7 +86,7 @@ def _read_text_table(path: Path) -> pd.DataFrame:
         return read_table(path)
     except (OSError, ValueError) as error:
         raise InputError(
-            str(path), f"is not readable as a table: {error}",
+            str(path), f"is not readable as a table: {str(error).strip()}",
             "correct the file: tab-separated UTF-8 text with a header",
         ) from error
 

@@ -153,8 +153,10 @@ def _images(place: Path, search: _Search) -> dict[str, Path]:
     """Find the one image of each person."""
     settings = search.settings
     layout = open_layout(place, settings.execution.bids_database_dir)
-    filters = read_filters(settings.execution.bids_filter_file)
     wanted = (settings.subjects.image,) if settings.subjects.image else SUFFIXES
+    filters = read_filters(
+        settings.execution.bids_filter_file, [suffix.lower() for suffix in wanted]
+    )
     for suffix in wanted:
         sessions = settings.execution.session_id
         query = filters.get(suffix.lower(), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -45,6 +46,11 @@ class Failure:
     node: str
     message: str
     crash_file: Path | None
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether the node failed for want of space."""
+        return f"[Errno {errno.ENOSPC}]" in self.message
 
 
 def run_workflow(work: Work, log_dir: Path) -> Outcome:

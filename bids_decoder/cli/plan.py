@@ -13,7 +13,7 @@ import pandas as pd
 
 from bids_decoder import __version__
 from bids_decoder.bids.collect import Dataset, Participant, collect_dataset, select_participants
-from bids_decoder.bids.events import TrialBuild, build_dataset_trials
+from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
 from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.inputs import input_digests
@@ -39,8 +39,9 @@ from bids_decoder.errors import (
 )
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
+from bids_decoder.glm.design import parse_contrast
 from bids_decoder.markers import StageKey, why_not_done
-from bids_decoder.models.store import load_card
+from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.images import damaged_images, picture_digest
@@ -151,13 +152,15 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
     if not build.tables:
         # Nothing to split; why there are no trials is among the findings.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
+    dataset = with_trials_only(dataset, build)
     split, decisions, split_findings = choose_split(
         build.tables, build.target_kind, settings.trials, settings.random_seed
     )
     tables = apply_split(build.tables, split)
-    device, device_decision = resolve_device(settings.resources.device)
+    device, device_decision, device_findings = _device(settings.resources.device)
     planner = _Planner(settings, dataset, build, split, tables, device, work_dir)
-    findings = [*places, *check_dataset(dataset, build, planner.involved, settings)]
+    findings = [*places, *device_findings]
+    findings += check_dataset(dataset, build, planner.involved, settings)
     findings += _split_findings(split_findings, settings)
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:
         findings += validate(dataset.root)
@@ -173,6 +176,14 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         (*dataset.decisions, *build.decisions, *decisions, device_decision, *planner.decisions),
         tuple(findings), tuple(planner.steps), work,
     )
+
+
+def _device(wanted: str) -> tuple[str, Decision, list[Finding]]:
+    """Resolve the device; one that is not there is told together with all other problems."""
+    try:
+        return *resolve_device(wanted), []
+    except BidsDecoderError as error:
+        return "cpu", Decision("device", "cpu", f"{wanted} cannot be used"), [error.finding]
 
 
 def _split_findings(findings: Sequence[Finding], settings: Settings) -> list[Finding]:
@@ -196,6 +207,7 @@ class _Planner:
     steps: list[Step] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    digests: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         execution = self.settings.execution
@@ -207,6 +219,7 @@ class _Planner:
         self.sources = self._sources() if self.does_group else ()
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
+        self._check_contrasts()
         self._check_targets()
         self._check_decoder()
         self.reconstruction = self._reconstruction()
@@ -257,8 +270,13 @@ class _Planner:
         """Find stimuli without a vector now, not when the first node asks for them."""
         spec = self.targets
         if spec.kind == "features" and self._scores:
-            known, vectors = read_features(spec.features)
-            select_features(known, vectors, spec.ids, f"--features {spec.features}")
+            try:
+                known, vectors = read_features(spec.features)
+                select_features(known, vectors, spec.ids, f"--features {spec.features}")
+            except FindingsError as error:
+                self.findings += error.findings
+            except BidsDecoderError as error:
+                self.findings.append(error.finding)
         self.findings += check_encoding(self.settings, spec)
 
     def _check_options(self) -> None:
@@ -273,6 +291,21 @@ class _Planner:
                 f"--region {region}", "is neither brain nor occipital, nor a file",
                 "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
             ))
+
+    def _check_contrasts(self) -> None:
+        """Find contrasts that cannot be read or name labels that a participant lacks."""
+        found: dict[Finding, None] = {}
+        for participant in self.involved if self.dataset.source != "betas" else ():
+            table = self.tables[participant.label]
+            usable = ~table["excluded"].astype(bool) & (table["split"] != "test")
+            labels = sorted(set(table.loc[usable, "label"].dropna()))
+            for text in self.settings.glm.contrasts:
+                try:
+                    parse_contrast(text, labels)
+                except BidsDecoderError as error:
+                    found[error.finding] = None
+        if "prepare" in self.settings.execution.stage:
+            self.findings += found
 
     def _check_decoder(self) -> None:
         """Find data that the decoder cannot read and targets that it cannot predict."""
@@ -559,6 +592,8 @@ class _Planner:
         })
         if not self._is_left(key):
             return None
+        if path is not None and "sha256" in card:
+            self._check_whole(path, card)
         table = self.tables[person.label]
         usable = table[~table["excluded"].astype(bool)]
         folds = tuple(fold_list(usable[usable["split"] == "cv"]))
@@ -616,6 +651,15 @@ class _Planner:
                 "warning" if self.settings.execution.allow_seen else "error", label,
             ))
         return {"seen_in_pretraining": person, "test_stimuli_seen": len(stimuli)}
+
+    def _check_whole(self, path: Path, card: dict[str, Any]) -> None:
+        """Find a damaged model now, not when the first node reads it; one made here has no sum."""
+        if path not in self.digests:
+            self.digests[path] = file_digest(path)
+        try:
+            check_digest(path, card, self.digests[path])
+        except BidsDecoderError as error:
+            self.findings.append(error.finding)
 
     def _check_fits(self, label: str, path: Path, card: dict[str, Any]) -> None:
         """Find a pretrained model that predicts something else; one made by this call fits."""

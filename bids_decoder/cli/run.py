@@ -89,6 +89,7 @@ def _run(
         _start(plan, locks)
         # From here on the work folder holds work, which a later call can use.
         unused.pop_all()
+        _quiet_nipype(actions.verbosity)
         log_dir, record = _open_log(plan, command, cleanup)
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
@@ -241,6 +242,9 @@ def _conclude(
     if outcome.failures or n_failed:
         LOGGER.error("%d step(s) and %d report(s) failed; what is finished is kept. Log: %s",
                      len(outcome.failures), n_failed, log_dir)
+        if any(failure.disk_is_full for failure in outcome.failures):
+            LOGGER.error("the disk is full: free some space, then run the same command again")
+            return ExitCode.IO_ERROR
         return ExitCode.FAILURE
     _remove_work_dir(plan)
     LOGGER.info("finished successfully")
@@ -280,14 +284,22 @@ def _set_up_logging(verbosity: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.getLogger().handlers[:] = [handler]
+    # On a full disk each line for the log file would otherwise print a traceback.
+    logging.raiseExceptions = False
     LOGGER.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
 
 
+def _quiet_nipype(verbosity: int) -> None:
+    """Import Nipype, which brings a handler and levels of its own, and undo these."""
+    import nipype  # noqa: F401
+
+    _quiet_libraries(verbosity)
+
+
 def _quiet_libraries(verbosity: int) -> None:
-    """Set the levels of libraries after Nipype was imported, which sets its own."""
     from bids_decoder.workflows.worker import configure_logging
 
-    configure_logging(LOGGER.level, logging.INFO if verbosity else logging.ERROR)
+    configure_logging(LOGGER.level, logging.INFO if verbosity else logging.CRITICAL)
 
 
 @contextlib.contextmanager

@@ -237,7 +237,9 @@ def _by_runs(tables: Tables, target: str, rules: TrialRules) -> tuple[Split, lis
 def _unknown_labels(
     option: str, given: tuple[str, ...], known: set[str], accepted: set[str]
 ) -> list[Finding]:
-    unknown = [label for label in given if label not in known | accepted]
+    there = {*map(_without_zeros, known), *accepted}
+    unknown = [label for label in given if _without_zeros(label) not in there
+               and label not in accepted]
     if not unknown:
         return []
     return [Finding(
@@ -249,10 +251,20 @@ def _unknown_labels(
 def _matching_runs(table: pd.DataFrame, rules: TrialRules) -> tuple[str, ...]:
     wanted = pd.Series(True, index=table.index)
     if rules.test_runs:
-        wanted &= table["run"].isin(rules.test_runs) | table["run_group"].isin(rules.test_runs)
+        wanted &= _is_one_of(table["run"], rules.test_runs)
+        wanted |= table["run_group"].isin(rules.test_runs)
     if rules.test_sessions:
-        wanted &= table["session"].isin(rules.test_sessions)
+        wanted &= _is_one_of(table["session"], rules.test_sessions)
     return tuple(dict.fromkeys(table.loc[wanted, "run_group"]))
+
+
+def _is_one_of(labels: pd.Series, wanted: tuple[str, ...]) -> pd.Series:
+    return labels.map(_without_zeros, na_action="ignore").isin({*map(_without_zeros, wanted)})
+
+
+def _without_zeros(label: str) -> str:
+    """Give a label that is a number without leading zeros, which differ between people."""
+    return label.lstrip("0") or "0" if label.isdecimal() else label
 
 
 def _stimuli_of_runs(
@@ -450,7 +462,8 @@ def _consequences(tables: Tables, split: Split) -> list[Finding]:
         ))
     if split.kind == "stimuli" and 0 < len(split.test_stimuli) < MIN_TEST_STIMULI:
         findings.append(Finding(
-            "split", f"only {len(split.test_stimuli)} test stimuli", "raise --test-share",
+            "split", f"only {len(split.test_stimuli)} test stimuli",
+            "hold out whole runs with --test-runs, or raise test_share in a --config-file",
             severity="warning",
         ))
     return findings

@@ -64,11 +64,7 @@ def load_model(path: Path) -> Model:
     """
     card = load_card(path)
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != card.get("sha256"):
-        raise InputError(
-            f"model {path}", "its SHA256 differs from the one in its card",
-            "copy both files again from where the model was made, or make it anew",
-        )
+    check_digest(path, card, hashlib.sha256(content).hexdigest())
     try:
         tensors = load(content)
     except SafetensorError as error:
@@ -78,6 +74,21 @@ def load_model(path: Path) -> Model:
     if broken:
         raise InputError(f"model {path}", f"not finite: {', '.join(broken)}", "make it anew")
     return Model(tensors, card)
+
+
+def check_digest(path: Path, card: Mapping[str, Any], digest: str) -> None:
+    """Compare the SHA256 of the weights in *path* with the one in their card.
+
+    Raises
+    ------
+    InputError
+        When they differ.
+    """
+    if digest != card.get("sha256"):
+        raise InputError(
+            f"model {path}", "its SHA256 differs from the one in its card",
+            "copy both files again from where the model was made, or make it anew",
+        )
 
 
 def load_card(path: Path) -> dict[str, Any]:

@@ -67,6 +67,12 @@ class WorkerPoolPlugin(MultiProcPlugin):
         """
         if self._broken is None:
             return
+        if isinstance(self._broken, OSError):
+            raise BidsDecoderError(
+                "a worker process could not read or write its result", f"{self._broken!r}",
+                "free some space if the disk is full, then run the same command again",
+                ExitCode.IO_ERROR,
+            ) from self._broken
         raise BidsDecoderError(
             "a worker process was killed", f"{self._broken}; usually the memory ran out "
             f"(the limit given to the scheduler was {self.memory_gb:.1f} GB)",
@@ -97,6 +103,7 @@ class NodeLog:
         name = node.fullname
         if status == "exception":
             self.failed.append(name)
+            LOGGER.error("failed: %s; what does not need it goes on", name)
         elif status == "end" and not name.rsplit(".", 1)[-1].startswith("_"):
             # Others are the parts of a MapNode, which reports on all of them at its own end.
             try:

@@ -69,4 +69,7 @@ def start_worker(folder: str, level: int, nipype_level: int) -> None:
         end_when_closed(parent.sentinel)
     open_no_sockets()
     os.chdir(folder)
+    # Nipype brings a handler and levels of its own, which are undone here.
+    import nipype  # noqa: F401
+
     configure_logging(level, nipype_level)

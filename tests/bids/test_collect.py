@@ -69,6 +69,11 @@ def test_selection_of_nothing_names_what_exists(toy):
     assert "hear" in finding.what and "see" in finding.why
 
 
+def test_folder_that_is_no_dataset(toy):
+    toy.root = toy.root / "sub-01"
+    assert "top folder of a dataset" in errors(toy.dataset())[0].fix
+
+
 def test_sessions_are_selected_but_anatomy_is_kept(bare):
     bare.json("task-see_bold.json", {"RepetitionTime": 2.0})
     bare.image("sub-01/ses-anat/anat/sub-01_ses-anat_T1w.nii.gz", (4, 4, 4))
@@ -94,7 +99,9 @@ def test_filter_file_with_null_and_star(toy, tmp_path):
         assert len(dataset.participants[0].runs) == n_runs
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"bold": 1}', '{"bold": {"nonsense": "x"}}'])
+@pytest.mark.parametrize("content", [
+    "{", "[]", '{"bold": 1}', '{"bold": {"nonsense": "x"}}', '{"bolt": {"run": "1"}}',
+])
 def test_wrong_filter_file_is_a_usage_error(toy, tmp_path, content):
     path = tmp_path / "filter.json"
     path.write_text(content)
@@ -177,6 +184,18 @@ def test_two_images_of_one_run_are_an_error(toy):
     toy.image("sub-01/func/sub-01_task-see_run-1_bold.nii")
     (finding,) = errors(toy.dataset())
     assert finding.participant == "01" and "same run" in finding.why
+
+
+def test_leading_zeros_make_no_other_run(toy):
+    toy.run("01", "01")
+    (finding,) = errors(toy.dataset())
+    assert finding.participant == "01" and "same run" in finding.why
+
+
+def test_empty_description_is_not_called_absent(toy):
+    toy.json("dataset_description.json", {})
+    (finding,) = toy.dataset().findings
+    assert "is empty" in finding.why
 
 
 def test_broken_sidecar_is_named(toy):

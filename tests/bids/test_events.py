@@ -10,6 +10,7 @@ from bids_decoder.bids.events import (
     SPLIT_SOURCE,
     build_dataset_trials,
     choose_stimulus_column,
+    with_trials_only,
 )
 from bids_decoder.bids.rows import parse_filters, read_events
 from bids_decoder.bids.stimulus_files import find_stimulus_files
@@ -143,6 +144,54 @@ def test_unsorted_and_missing_onsets(bare):
     assert table["onset"].tolist() == [2.0, 20.0, 30.0] and table["duration"].tolist() == [1, 1, 0]
     assert any("2 row(s)" in f.why for f in warnings(build))
     assert decision(build, "order of events") == ["sorted by onset"]
+
+
+def test_infinite_times_are_no_times(bare):
+    build = one_run(bare, [("inf", 1, "a"), (2, "inf", "b"), (9, 1, "a")])
+    table = build.tables["01"]
+    assert table["onset"].tolist() == [2.0, 9.0] and table["duration"].tolist() == [0, 1]
+
+
+def test_onsets_that_are_no_numbers_are_an_error(bare):
+    (finding,) = [f for f in errors(one_run(bare, [("6,5", 1, "a"), ("9,5", 1, "b")]))
+                  if "events.tsv" in f.what]
+    assert "'6,5'" in finding.why and finding.participant == "01"
+
+
+def test_columns_without_tabs_are_said_to_lack_them(bare):
+    with pytest.raises(InputError, match="separated by tabs"):
+        read_events(bare.text("e.tsv", "onset;duration\n1;2\n"))
+    with pytest.raises(InputError, match="onset and duration are required"):
+        read_events(bare.text("e.tsv", "Onset\tDuration\n1\t2\n"))
+
+
+def test_why_of_a_ragged_table_is_one_line(bare):
+    with pytest.raises(InputError) as caught:
+        read_events(bare.text("e.tsv", "onset\tduration\n1\t2\t3\t4\n5\t6\t7\t8\t9\n"))
+    assert "\n" not in caught.value.finding.why
+
+
+def test_rows_written_twice_count_once(bare):
+    build = one_run(bare, [(2, 1, "a"), (9, 1, "b"), (2, 1, "a"), ("n/a", 1, "a")])
+    assert build.tables["01"]["stimulus"].tolist() == ["a", "b"]
+    assert any("1 row(s) repeat" in f.why for f in warnings(build))
+
+
+def test_trials_at_the_same_time_are_said(bare):
+    build = one_run(bare, [(2, 1, "a"), (9, 1, "b"), (2, 1, "b")])
+    (finding,) = [f for f in warnings(build) if "same time" in f.what]
+    assert "2 trials" in finding.why and finding.participant == "01"
+
+
+def test_runs_without_trials_are_left_out_and_said(toy):
+    toy.events("sub-01/func/sub-01_task-see_run-2_events.tsv", [])
+    toy.events("sub-02/func/sub-02_task-see_run-1_events.tsv", [(2, 5, "rest"), (9, 5, "rest")])
+    dataset, build = toy.dataset(), toy.build()
+    assert [f.what for f in warnings(build)] == [
+        "sub-01: 1 run(s) without trials", "sub-02: 1 run(s) without trials",
+    ]
+    people = with_trials_only(dataset, build).participants
+    assert [[run.run for run in person.runs] for person in people] == [["1", "3"], ["2", "3"]]
 
 
 def test_trials_outside_of_the_recording_are_excluded(bare):

@@ -62,6 +62,18 @@ def test_annex_pointer(toy, kind):
     assert finding.fix == f"datalad get {path.parent}"
 
 
+def test_more_dummy_scans_than_volumes(toy):
+    assert not errors_of(toy, 39)
+    first, second = errors_of(toy, 40)
+    assert first.code == second.code == ExitCode.USAGE
+    assert "task-see_run-1 (40), task-see_run-2 (40)" in first.why
+
+
+def errors_of(toy, dummy_scans):
+    found = toy.check(preprocessing={"dummy_scans": dummy_scans})
+    return [finding for finding in found if finding.severity == "error"]
+
+
 def test_pointers_are_told_from_small_files(toy):
     assert not is_pointer(toy.root / "dataset_description.json")
     assert not is_pointer(toy.root / BOLD)
@@ -119,8 +131,9 @@ def test_not_a_nifti(toy):
         read_header(toy.root / BOLD)
 
 
-def test_3d_bold(toy):
-    toy.image(BOLD, (4, 4, 3))
+@pytest.mark.parametrize("shape", [(4, 4, 3), (4, 4, 6)])
+def test_3d_bold(toy, shape):
+    toy.image(BOLD, shape)
     assert "not a series" in only(toy.check()).why
 
 
@@ -355,6 +368,7 @@ def test_disk_is_full(toy, monkeypatch):
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage)
     finding = only(toy.check())
     assert finding.code == ExitCode.IO_ERROR and "disk space" in finding.what
+    assert "1e-06 GB are free" in finding.why and "about 0 " not in finding.why
 
 
 def test_output_not_writable(toy, tmp_path):

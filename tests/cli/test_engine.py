@@ -1,13 +1,14 @@
 import os
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bids_decoder.cli import resources
-from bids_decoder.cli.engine import _failures, _last_error, _plugin
+from bids_decoder.cli.engine import Failure, _failures, _last_error, _plugin
 from bids_decoder.cli.resources import available_memory_gb, with_resources
 from bids_decoder.cli.scratch import (
     existing_parent,
@@ -17,8 +18,8 @@ from bids_decoder.cli.scratch import (
 )
 from bids_decoder.cli.summary import headline
 from bids_decoder.config import Resources, Settings
-from bids_decoder.errors import UsageError
-from bids_decoder.workflows.plugin import NodeLog, _stage_and_person
+from bids_decoder.errors import BidsDecoderError, UsageError
+from bids_decoder.workflows.plugin import NodeLog, WorkerPoolPlugin, _stage_and_person
 
 CRASH = """Node: wf.decode_01_wf.select_final
 Working directory: /w
@@ -42,6 +43,37 @@ def test_crash_files_become_failures(tmp_path):
     assert (second.node, second.message, second.crash_file) == (
         "wf.other", "no crash file was written", None,
     )
+
+
+def test_full_disk_is_told_from_other_failures():
+    assert Failure("wf.a", "OSError: [Errno 28] No space left on device", None).disk_is_full
+    assert not Failure("wf.a", "OSError: [Errno 2] No such file", None).disk_is_full
+
+
+@pytest.mark.parametrize(("error", "code", "what"), [
+    (FileNotFoundError("result_a.pklz"), 74, "could not read or write"),
+    (BrokenProcessPool("a child ended"), 1, "was killed"),
+])
+def test_end_of_a_worker_is_explained(error, code, what):
+    plugin = WorkerPoolPlugin.__new__(WorkerPoolPlugin)
+    plugin._broken, plugin.memory_gb = error, 8.0
+    with pytest.raises(BidsDecoderError, match=what) as caught:
+        plugin.raise_if_broken()
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("start", [
+    "from bids_decoder.cli.run import _quiet_nipype\n_quiet_nipype(0)\n",
+    "from bids_decoder.workflows.worker import start_worker\n"
+    "start_worker('.', logging.INFO, logging.CRITICAL)\nimport nipype\n",
+])
+def test_nipype_writes_nothing_of_its_own(start):
+    code = (
+        f"import logging, sys\n{start}assert 'nipype' in sys.modules\n"
+        "assert not logging.getLogger('nipype').handlers\n"
+        "assert not logging.getLogger('nipype.workflow').isEnabledFor(logging.ERROR)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_text_without_an_error_line():

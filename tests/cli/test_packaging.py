@@ -46,6 +46,17 @@ def test_every_file_gives_the_same_version(name, pattern):
     assert re.findall(pattern, text_of(name), re.MULTILINE)[:1] == [__version__]
 
 
+def test_messages_name_options_that_exist():
+    of_others = {"--user", "--memory", "--gpus", "--nv", "--mem", "--index-url", "--format"}
+    known = {word for action in build_parser()._actions for word in action.option_strings}
+    named = {
+        (path.name, word) for path in (ROOT / "bids_decoder").rglob("*.py")
+        for word in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", path.read_text(encoding="utf-8"))
+        if path.name != "parser.py"
+    }
+    assert {pair for pair in named if pair[1] not in known | of_others} == set()
+
+
 def test_recipes_set_the_same_environment():
     names = r"\b([A-Z][A-Z_]+)=(\S+)"
     blocks = text_of("Dockerfile").split("ENV ")

@@ -1,11 +1,15 @@
 """Plans of small datasets of responses: who takes part, which model, what is left, and why."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
@@ -156,6 +160,15 @@ def test_model_that_does_not_fit(plan, tmp_path, content, why):
     assert "--from-scratch" in found.fix
 
 
+def test_damaged_model_is_found_before_computing(plan, tmp_path):
+    path = tmp_path / "model.safetensors"
+    card(path, participants=["03"], sha256="0" * 64)
+    found = problems(plan, "participant", "--participant-label", "01", "--pretrained", path)
+    assert [(f.code, "SHA256 differs" in f.why) for f in found] == [(65, True)]
+    card(path, participants=["03"], sha256=hashlib.sha256(b"").hexdigest())
+    assert plan("participant", "--participant-label", "01", "--pretrained", path)
+
+
 def test_all_problems_of_models_are_told_together(plan, tmp_path):
     card(pretrained_path(tmp_path / "out", None), decoder="other", stimuli_seen=["shared-00000"])
     assert len(problems(plan, "participant")) == 6
@@ -273,8 +286,60 @@ def test_stimuli_without_vector(plan, data, tmp_path):
     (copy / "features.tsv").write_text("".join(lines[:-3]))
     found = problems(plan, *WORDS, folder=copy)
     assert [f.code for f in found] == [66]
+    assert "features.tsv" in found[0].what
     made = plan("participant", "--stage", "prepare", folder=copy)
     assert [stage for _, stage, _ in steps(made)] == ["betas"] * 3
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """One person, four runs of pictures of two kinds."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "raw" / "sub-01" / "func"
+    folder.mkdir(parents=True)
+    write_json(tmp_path / "raw" / "dataset_description.json", {"Name": "raw"})
+    write_json(tmp_path / "raw" / "task-see_bold.json", {"RepetitionTime": 2.0})
+    rows = [f"{2 + 7 * i}\t1\t{'face' if i % 2 else 'house'}\n" for i in range(10)]
+    for run in "1234":
+        image = nib.Nifti1Image(rng.normal(100, 10, (4, 4, 3, 40)).astype("f4"), np.eye(4))
+        nib.save(image, folder / f"sub-01_task-see_run-{run}_bold.nii.gz")
+        path = folder / f"sub-01_task-see_run-{run}_events.tsv"
+        path.write_text("onset\tduration\ttrial_type\n" + "".join(rows))
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def plan_raw(raw, tmp_path):
+    def make(*words):
+        settings, _ = parse_args([
+            str(raw), str(tmp_path / "out"), "participant", "--from-scratch",
+            "--skip-bids-validation", *map(str, words),
+        ])
+        return make_plan(settings, tmp_path / "work")
+
+    return make
+
+
+def test_contrasts_are_checked_before_computing(plan_raw):
+    (found,) = problems(plan_raw, "--contrasts", "face - hous", "face - house")
+    assert (found.code, "'hous' is no label" in found.why) == (64, True)
+    (other,) = problems(plan_raw, "--contrasts", "face - hous", "--stage", "decode")
+    assert "single-trial responses" in other.why
+
+
+def test_options_and_data_that_are_wrong_are_told_together(plan_raw, raw, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("a usable GPU is there")
+    path = next(raw.rglob("*run-2_bold.nii.gz"))
+    path.write_bytes(path.read_bytes()[:-100])
+    found = problems(plan_raw, "--device", "cuda", "--features", tmp_path / "absent.tsv")
+    assert {finding.what.split()[0] for finding in found} == {str(path), "--device", "--features"}
+
+
+def test_run_without_trials_is_not_planned(plan_raw, raw):
+    next(raw.rglob("*run-2_events.tsv")).write_text("onset\tduration\ttrial_type\n")
+    (person,) = plan_raw().work.people
+    assert list(person.trials) == [f"task-see_run-{run}" for run in "134"]
 
 
 def test_paths_of_models():

@@ -189,8 +189,17 @@ def test_sessions_and_runs_are_taken_together():
     assert split.test_stimuli == ()
 
 
+@pytest.mark.parametrize("label", ["3", "03", "003"])
+def test_test_runs_are_found_whatever_their_leading_zeros(label):
+    first, second = (table([["p", "q"]] * 4, labels=str) for _ in range(2))
+    second["run"] = second["run"].str.lstrip("0")
+    split, _, findings = choose({"1": first, "2": second}, "category", test_runs=(label,))
+    assert split.folds == {"1": (("run-03",),), "2": (("run-03",),)}
+    assert not errors(findings)
+
+
 @pytest.mark.parametrize(("rules", "listed"), [
-    ({"test_runs": ("9",)}, "01, 02, 03"), ({"test_sessions": ("9",)}, "none"),
+    ({"test_runs": ("99",)}, "01, 02, 03"), ({"test_sessions": ("9",)}, "none"),
 ])
 def test_unknown_labels_list_what_there_is(rules, listed):
     *_, findings = choose(once_each(), **rules)
