@@ -28,6 +28,7 @@ from bids_decoder.training.input_layer import (
 )
 from bids_decoder.training.signal import (
     MIN_TRIALS_TO_SCORE,
+    choose_width,
     mean_shares,
     share_chances,
     share_evidence,
@@ -38,6 +39,9 @@ from bids_decoder.trials import Person
 
 BUDGET_TOLERANCE = 0.03
 """Share of the score of the best budget that a smaller one may lose."""
+
+WIDTH_FACTORS = (1.0, 1.5, 2.0, 3.0)
+"""Widths tried for the scores that make the mask, as multiples of the default low-pass filter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,8 @@ class SelectionTask:
     seed : int
     prior : VoxelPrior, optional
         What the source people say about these voxels.
+    score_fwhm_mm : float, optional
+        Width of the filter on the scores that make the mask; :attr:`fwhm_mm` if absent.
     """
 
     person: Person
@@ -65,6 +71,7 @@ class SelectionTask:
     learn: Callable[..., Any]
     seed: int
     prior: VoxelPrior | None = None
+    score_fwhm_mm: float | None = None
 
     @property
     def fwhm_mm(self) -> float:
@@ -197,16 +204,27 @@ def graded_voxels(task: SelectionTask) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     score : ndarray of float32, shape (n_voxels,)
-        With what the source people say, where they say something.
+        With what the source people say, where they say something, and with the width of the
+        filter that suits the amount of data.
     weights : ndarray of float32, shape (n_voxels,)
-        From the person alone. Where others have no signal the person's voxels still help to
-        cancel noise; with such voxels switched off decoding was no better, often worse.
+        From the person alone, hardly smoothed. Where others have no signal the person's voxels
+        still help to cancel noise, and strong voxels stand beside weak ones: with the scores as
+        weights decoding was no better, often worse.
     """
     evidence = share_evidence(task.person, task.wanted, task.fwhm_mm)
-    own = mean_shares(share_chances(evidence))
-    if task.prior is None:
-        return own, soft_weights(own)
-    return mean_shares(share_chances(evidence, task.prior.chances)), soft_weights(own)
+    weights = soft_weights(mean_shares(share_chances(evidence)))
+    if task.score_fwhm_mm not in (None, task.fwhm_mm):
+        evidence = share_evidence(task.person, task.wanted, task.score_fwhm_mm)
+    prior = None if task.prior is None else task.prior.chances
+    return mean_shares(share_chances(evidence, prior)), weights
+
+
+def fit_width(task: SelectionTask) -> SelectionTask:
+    """Choose the filter on the scores from the training trials, unless a width was asked for."""
+    if task.settings.lowpass_fwhm_mm is not None or not task.person.grid.has_geometry:
+        return task
+    widths = [factor * task.fwhm_mm for factor in WIDTH_FACTORS]
+    return replace(task, score_fwhm_mm=choose_width(task.person, task.wanted, widths))
 
 
 def filtered_encoding_scores(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
@@ -313,6 +331,7 @@ def _select_encoding(task: SelectionTask) -> Selection:
 
 
 def _select_soft(task: SelectionTask) -> Selection:
+    task = fit_width(task)
     scores, weights = graded_voxels(task)
     return Selection(weights > 0, weights, scores,
                      {"rule": "all voxels, weighted by signal share",
@@ -320,13 +339,14 @@ def _select_soft(task: SelectionTask) -> Selection:
 
 
 def _select_graded(task: SelectionTask) -> Selection:
+    task = fit_width(task)
     budget, notes = find_budget(task)
     scores, weights = graded_voxels(task)
     mask = top_mask(scores, budget) & (weights > 0)
     return Selection(
         mask, weights * mask, scores,
         {"rule": "top signal share, graded by it", "budget": int(mask.sum()),
-         "lowpass_fwhm_mm": round(task.fwhm_mm, 3), **notes},
+         "lowpass_fwhm_mm": round(task.score_fwhm_mm or task.fwhm_mm, 3), **notes},
     )
 
 

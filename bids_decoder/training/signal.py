@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bids_decoder.training.input_layer import centre_runs, degrees_of_freedom
 from bids_decoder.training.smoothing import evidence_around
-from bids_decoder.trials import Person
+from bids_decoder.trials import Person, VoxelGrid
 
 SIGNAL_SHARES = np.array([0, 0.003, 0.006, 0.012, 0.02, 0.035, 0.06, 0.1, 0.16, 0.25, 0.4])
 """Candidate shares of signal in the variance of a single trial's response."""
@@ -60,6 +62,45 @@ def share_evidence(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.nda
         evidence_around(row, person.grid, fwhm_mm)
         for row in log_evidence(person.betas, wanted, person.run_groups)
     ])
+
+
+def choose_width(person: Person, wanted: np.ndarray, candidates: Sequence[float]) -> float:
+    """Choose the neighbourhood with which half of the runs foretells the other half best.
+
+    Parameters
+    ----------
+    person : Person
+        Training trials only.
+    wanted : ndarray, shape (n_trials, n_latents)
+    candidates : sequence of float
+        Full widths in millimetres; the first where there are fewer than two runs, or a half has
+        fewer than :data:`MIN_TRIALS_TO_SCORE` trials.
+
+    Returns
+    -------
+    float
+        Measured by the likelihood of each voxel's responses in one half under its chances from
+        the other half, both ways.
+    """
+    groups = person.run_groups
+    first = np.isin(groups, np.unique(groups)[::2])
+    if min(first.sum(), (~first).sum()) < MIN_TRIALS_TO_SCORE:
+        return candidates[0]
+    halves = [log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)]
+    scores = [
+        sum(_foretold(halves[a], halves[1 - a], person.grid, fwhm_mm) for a in (0, 1))
+        for fwhm_mm in candidates
+    ]
+    return candidates[int(np.argmax(scores))]
+
+
+def _foretold(known: np.ndarray, met: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> float:
+    around = np.stack([evidence_around(row, grid, fwhm_mm) for row in known])
+    # What holds for all voxels must not be a reason for a wide neighbourhood.
+    overall = share_chances(known).mean(axis=1, keepdims=True)
+    top = met.max(axis=0)
+    likelihood = (share_chances(around, overall) * np.exp(met - top)).sum(axis=0)
+    return float((np.log(np.maximum(likelihood, 1e-30)) + top).sum())
 
 
 def share_chances(evidence: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:

@@ -1,11 +1,18 @@
 """Signal shares: known truth, no signal, neighbours, scale and offsets of no consequence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from bids_decoder.training.signal import SIGNAL_SHARES, log_evidence, signal_shares
+from bids_decoder.training.signal import (
+    SIGNAL_SHARES,
+    choose_width,
+    log_evidence,
+    signal_shares,
+)
 from bids_decoder.training.smoothing import evidence_around
 from bids_decoder.trials import Person, VoxelGrid
 
@@ -108,3 +115,15 @@ def test_evidence_adds_up_over_neighbours():
     expected = np.exp(-0.5 * (steps / sigma) ** 2).sum() ** 3
     np.testing.assert_allclose(evidence_around(ones, grid, 3.0), expected, rtol=1e-4)
     np.testing.assert_array_equal(evidence_around(ones, grid, 0), ones)
+
+
+def test_the_width_follows_the_region():
+    person, wanted, _ = make_person(0.08)
+    # Half of the volume responds: neighbours help. Shuffled voxels have no such neighbours.
+    order = np.random.default_rng(0).permutation(person.grid.n_voxels)
+    shuffled = replace(person, betas=person.betas[:, order])
+    widths = (0.0, 3.3, 6.6)
+    assert choose_width(person, wanted, widths) > 0
+    assert choose_width(shuffled, wanted, widths) == 0
+    one_run = person.run_groups == "run-0"
+    assert choose_width(person.subset(one_run), wanted[one_run], (2.5, 5.0)) == 2.5
