@@ -40,6 +40,13 @@ from bids_decoder.trials import Person
 BUDGET_TOLERANCE = 0.03
 """Share of the score of the best budget that a smaller one may lose."""
 
+WEIGHT_WIDTH = 0.75
+"""Width of the filter on the weights, as a share of the default low-pass filter.
+
+Weights want less smoothing than masks: in simulation this width decoded as well as any with 150
+trials, and all but as well as none with 750; none was ten points worse with 150.
+"""
+
 WIDTH_FACTORS = (1.0, 1.5, 2.0, 3.0)
 """Widths tried for the scores that make the mask, as multiples of the default low-pass filter."""
 
@@ -79,6 +86,13 @@ class SelectionTask:
         if self.settings.lowpass_fwhm_mm is not None:
             return self.settings.lowpass_fwhm_mm
         return default_fwhm_mm(self.person.grid)
+
+    @property
+    def weight_fwhm_mm(self) -> float:
+        """Full width of the filter on the weights of voxels, which is narrower."""
+        if self.settings.lowpass_fwhm_mm is not None:
+            return self.settings.lowpass_fwhm_mm
+        return WEIGHT_WIDTH * default_fwhm_mm(self.person.grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,10 +225,9 @@ def graded_voxels(task: SelectionTask) -> tuple[np.ndarray, np.ndarray]:
         still help to cancel noise, and strong voxels stand beside weak ones: with the scores as
         weights decoding was no better, often worse.
     """
-    evidence = share_evidence(task.person, task.wanted, task.fwhm_mm)
-    weights = soft_weights(mean_shares(share_chances(evidence)))
-    if task.score_fwhm_mm not in (None, task.fwhm_mm):
-        evidence = share_evidence(task.person, task.wanted, task.score_fwhm_mm)
+    person, wanted = task.person, task.wanted
+    weights = soft_weights(signal_shares(person, wanted, task.weight_fwhm_mm))
+    evidence = share_evidence(person, wanted, task.score_fwhm_mm or task.fwhm_mm)
     prior = None if task.prior is None else task.prior.chances
     return mean_shares(share_chances(evidence, prior)), weights
 
