@@ -28,6 +28,7 @@ from bids_decoder.training.input_layer import (
 )
 from bids_decoder.training.signal import (
     MIN_TRIALS_TO_SCORE,
+    around,
     choose_width,
     mean_shares,
     share_chances,
@@ -225,11 +226,12 @@ def graded_voxels(task: SelectionTask) -> tuple[np.ndarray, np.ndarray]:
         still help to cancel noise, and strong voxels stand beside weak ones: with the scores as
         weights decoding was no better, often worse.
     """
-    person, wanted = task.person, task.wanted
-    weights = soft_weights(signal_shares(person, wanted, task.weight_fwhm_mm))
-    evidence = share_evidence(person, wanted, task.score_fwhm_mm or task.fwhm_mm)
+    grid, evidence = task.person.grid, share_evidence(task.person, task.wanted)
+    narrow = around(evidence, grid, task.weight_fwhm_mm)
+    wide = around(evidence, grid, task.score_fwhm_mm or task.fwhm_mm)
     prior = None if task.prior is None else task.prior.chances
-    return mean_shares(share_chances(evidence, prior)), weights
+    weights = soft_weights(mean_shares(share_chances(narrow)))
+    return mean_shares(share_chances(wide, prior)), weights
 
 
 def fit_width(task: SelectionTask) -> SelectionTask:

@@ -34,22 +34,19 @@ def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
     ndarray of float32, shape (n_voxels,)
         Posterior mean under equal prior chances of :data:`SIGNAL_SHARES`.
     """
-    return mean_shares(share_chances(share_evidence(person, wanted, fwhm_mm)))
+    return mean_shares(share_chances(around(share_evidence(person, wanted), person.grid, fwhm_mm)))
 
 
-def share_evidence(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    """Give the log likelihood of each share of signal, added up over the neighbourhood.
+def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
+    """Give the log likelihood of each share of signal, for each voxel alone.
 
-    A voxel's responses are taken as a random linear function of the targets plus noise. The
-    marginal likelihood of each candidate share is added up over the neighbourhood (a
-    composite likelihood: neighbours tend to have similar shares, whatever their tuning).
+    A voxel's responses are taken as a random linear function of the targets plus noise.
 
     Parameters
     ----------
     person : Person
         Training trials only.
     wanted : ndarray, shape (n_trials, n_latents)
-    fwhm_mm : float
 
     Returns
     -------
@@ -58,10 +55,15 @@ def share_evidence(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.nda
     """
     if len(wanted) < MIN_TRIALS_TO_SCORE:
         return np.zeros((len(SIGNAL_SHARES), person.grid.n_voxels), dtype=np.float32)
-    return np.stack([
-        evidence_around(row, person.grid, fwhm_mm)
-        for row in log_evidence(person.betas, wanted, person.run_groups)
-    ])
+    return log_evidence(person.betas, wanted, person.run_groups)
+
+
+def around(evidence: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
+    """Add evidence (n_shares, n_voxels) up over the neighbourhood of each voxel.
+
+    It is a composite likelihood: neighbours tend to have similar shares, whatever their tuning.
+    """
+    return np.stack([evidence_around(row, grid, fwhm_mm) for row in evidence])
 
 
 def choose_width(person: Person, wanted: np.ndarray, candidates: Sequence[float]) -> float:
@@ -87,20 +89,26 @@ def choose_width(person: Person, wanted: np.ndarray, candidates: Sequence[float]
     if min(first.sum(), (~first).sum()) < MIN_TRIALS_TO_SCORE:
         return candidates[0]
     halves = [log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)]
-    scores = [
-        sum(_foretold(halves[a], halves[1 - a], person.grid, fwhm_mm) for a in (0, 1))
-        for fwhm_mm in candidates
-    ]
+    scores = sum(
+        _foretold(known, met, person.grid, candidates)
+        for known, met in (halves, reversed(halves))
+    )
     return candidates[int(np.argmax(scores))]
 
 
-def _foretold(known: np.ndarray, met: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> float:
-    around = np.stack([evidence_around(row, grid, fwhm_mm) for row in known])
+def _foretold(
+    known: np.ndarray, met: np.ndarray, grid: VoxelGrid, candidates: Sequence[float]
+) -> np.ndarray:
     # What holds for all voxels must not be a reason for a wide neighbourhood.
     overall = share_chances(known).mean(axis=1, keepdims=True)
     top = met.max(axis=0)
-    likelihood = (share_chances(around, overall) * np.exp(met - top)).sum(axis=0)
-    return float((np.log(np.maximum(likelihood, 1e-30)) + top).sum())
+    relative = np.exp(met - top)
+    scores = []
+    for fwhm_mm in candidates:
+        chances = share_chances(around(known, grid, fwhm_mm), overall)
+        likelihood = (chances * relative).sum(axis=0)
+        scores.append(float((np.log(np.maximum(likelihood, 1e-30)) + top).sum()))
+    return np.array(scores)
 
 
 def share_chances(evidence: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
@@ -109,7 +117,7 @@ def share_chances(evidence: np.ndarray, prior: np.ndarray | None = None) -> np.n
     Parameters
     ----------
     evidence : ndarray, shape (n_shares, n_voxels)
-        From :func:`share_evidence`.
+        From :func:`share_evidence` or :func:`around`.
     prior : ndarray, shape (n_shares, n_voxels), optional
         Prior chances; equal ones if absent.
     """

@@ -16,6 +16,7 @@ from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.input_layer import fit_input_layer, row_cosines
 from bids_decoder.training.signal import (
     SIGNAL_SHARES,
+    around,
     mean_shares,
     share_chances,
     share_evidence,
@@ -68,7 +69,8 @@ def maps(cohort):
 
 def with_prior(person, wanted, prior):
     """Shares of signal with what the source people say."""
-    return mean_shares(share_chances(share_evidence(person, wanted, 3.0), prior.chances))
+    evidence = around(share_evidence(person, wanted), person.grid, 3.0)
+    return mean_shares(share_chances(evidence, prior.chances))
 
 
 def test_the_prior_finds_the_region_and_lifts_decoding_of_short_data(cohort, maps):
@@ -134,7 +136,7 @@ def test_few_trials_leave_the_prior_as_it_was(cohort, maps):
     _, new, vectors, _ = cohort
     prior = maps.prior_of(new).chances
     few = new.subset(np.arange(5))
-    after = share_chances(share_evidence(few, vectors[few.target_rows], 3.0), prior)
+    after = share_chances(share_evidence(few, vectors[few.target_rows]), prior)
     np.testing.assert_allclose(after, prior, atol=1e-6)
 
 
