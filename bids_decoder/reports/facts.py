@@ -11,7 +11,8 @@ import pandas as pd
 from bids_decoder.bids.names import parse_entities, sidecar_path
 from bids_decoder.files import read_json
 from bids_decoder.reports.results import Results, participants
-from bids_decoder.reports.scores import ABLATED, compare, seen_participants
+from bids_decoder.reports.scores import compare, seen_participants
+from bids_decoder.training.ablations import PREFIX
 
 Steps = dict[str, dict[str, Any]]
 
@@ -254,7 +255,7 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
     others = sorted(
         set(metrics.get("model", pd.Series(dtype=object)).dropna()) - {comparisons[0].model}
     )
-    others = [name for name in others if not name.startswith(ABLATED)]
+    others = [name for name in others if not name.startswith(PREFIX)]
     if others:
         steps["baselines"] = {"models": ", ".join(others)}
     if {"n_bootstrap", "n_permutations"} <= set(evaluation):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.reports.results import numeric
+from bids_decoder.training.ablations import PREFIX
 
 NUMBERS = (
     "value",
@@ -23,9 +24,6 @@ NUMBERS = (
     "null_low",
     "null_high",
 )
-ABLATED = "without-"
-"""How the names of models begin that lack a part of the decoder."""
-
 _KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size")
 _LOWER_IS_BETTER = ("median_rank",)
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy")
@@ -68,6 +66,8 @@ class Comparison:
     rows : DataFrame
         One row a model, the decoder first, then baselines from best to worst; numbers are
         floats.
+    ablations : DataFrame
+        One row for each part of the decoder that was left out, in the order of the table.
     """
 
     model: str
@@ -76,6 +76,7 @@ class Comparison:
     name: str
     circumstances: str
     rows: pd.DataFrame
+    ablations: pd.DataFrame
 
     @property
     def title(self) -> str:
@@ -203,18 +204,6 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
     return [group for group in groups if group is not None]
 
 
-def ablated(metrics: pd.DataFrame | None, top: Comparison) -> pd.DataFrame:
-    """Give the rows of the models without a part, for the measure of *top*; numbers are numbers."""
-    if metrics is None or "model" not in metrics:
-        return pd.DataFrame()
-    table = numeric(metrics, *NUMBERS)
-    same = table["model"].astype(str).str.startswith(ABLATED)
-    for name in _KEYS:
-        if name in table and pd.notna(top.own[name]) and top.own[name] != "":
-            same &= table[name] == top.own[name]
-    return table[same]
-
-
 def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
     own = part[part["model"] == model].head(1)
     if own.empty or not np.isfinite(own["value"].iloc[0]):
@@ -222,13 +211,14 @@ def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
     first = own.iloc[0]
     metric = str(first["metric"])
     others = part[(part["model"] != model) & part["value"].notna()]
-    others = others[~others["model"].astype(str).str.startswith(ABLATED)]
+    lacks_part = others["model"].astype(str).str.startswith(PREFIX)
+    ablations, others = others[lacks_part], others[~lacks_part]
     others = others.sort_values("value", ascending=metric in _LOWER_IS_BETTER, kind="stable")
     rows = pd.concat([own, others], ignore_index=True)
     pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""
     circumstances = ", ".join(filter(None, (_words_of(first, "unit", "similarity"), pool)))
     name = _words_of(first, "metric", "direction")
-    return Comparison(model, metric, first["direction"], name, circumstances, rows)
+    return Comparison(model, metric, first["direction"], name, circumstances, rows, ablations)
 
 
 def _words_of(row: pd.Series, *names: str) -> str:

@@ -26,7 +26,6 @@ from bids_decoder.reports.results import Results
 from bids_decoder.reports.scores import (
     DIRECTIONS,
     Comparison,
-    ablated,
     compare,
     headline,
     main_measures,
@@ -41,6 +40,7 @@ from bids_decoder.reports.scores import (
 from bids_decoder.reports.sections_data import split_section
 from bids_decoder.reports.sections_encoding import encoding_note
 from bids_decoder.reports.sections_pictures import gallery_blocks
+from bids_decoder.training.ablations import PREFIX
 
 _CAVEATS = (
     "Scores from pools of different size cannot be compared; duplicates or near-duplicates in the "
@@ -255,7 +255,7 @@ def decoding_section(results: Results, stimuli_dir: Path | None) -> Section:
     blocks += [Text(DIRECTIONS[d]) for d in DIRECTIONS if any(c.direction == d for c in found)]
     blocks.append(overview_table(main))
     blocks.append(metrics_table(found))
-    blocks += _ablations(results, top)
+    blocks += _ablations(top)
     blocks += _predictions(results, stimuli_dir)
     blocks += gallery_blocks(results)
     blocks += [Text("How to read these numbers: " + " ".join(_CAVEATS))]
@@ -297,16 +297,15 @@ def metrics_table(found: list[Comparison]) -> Table:
     )
 
 
-def _ablations(results: Results, top: Comparison) -> list[Block]:
+def _ablations(top: Comparison) -> list[Block]:
     """Say what the decoder reaches without each of its parts, where that was asked for."""
-    rows = ablated(results.table("metrics"), top)
-    if rows.empty:
+    if top.ablations.empty:
         return []
     header = ["part left out", "value", "change", "95 % interval"]
     whole = float(top.own["value"])
     content = [["none: the decoder", show(whole, top.metric), "", _interval(top.own, top.metric)]]
-    for _, row in rows.iterrows():
-        name = str(row["model"]).removeprefix("without-").replace("-", " ")
+    for _, row in top.ablations.iterrows():
+        name = str(row["model"]).removeprefix(PREFIX).replace("-", " ")
         change = 100 * (float(row["value"]) - whole)
         content.append([name, show(row["value"], top.metric), f"{change:+.1f} points",
                         _interval(row, top.metric)])
