@@ -251,8 +251,8 @@ def _unknown_labels(
 def _matching_runs(table: pd.DataFrame, rules: TrialRules) -> tuple[str, ...]:
     wanted = pd.Series(True, index=table.index)
     if rules.test_runs:
-        wanted &= _is_one_of(table["run"], rules.test_runs)
-        wanted |= table["run_group"].isin(rules.test_runs)
+        named = table["run_group"].isin(rules.test_runs)
+        wanted &= named | _is_one_of(table["run"], rules.test_runs)
     if rules.test_sessions:
         wanted &= _is_one_of(table["session"], rules.test_sessions)
     return tuple(dict.fromkeys(table.loc[wanted, "run_group"]))
