@@ -105,6 +105,8 @@ class Network:
     batch_size: int = 24
     learning_rate: float = 3e-4
     weight_decay: float = 1e-2
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    n_seeds: int = 1
     mixco_alpha: float = 0.15
     source_voxels: Literal["signal", "encoding", "reliability", "all"] = "signal"
     target_whitening: float | None = None
@@ -124,6 +126,7 @@ class Troi:
     epochs: int = 15
     lowpass_fwhm_mm: float | None = None
     stage2: Literal["reinit", "lr_rewind", "none"] = "reinit"
+    stage2_trunk: Literal["frozen", "lora", "full"] = "frozen"
 
 
 @dataclass(frozen=True)

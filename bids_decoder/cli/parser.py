@@ -653,6 +653,15 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
         default="decided from the data", help="width of the shared part of the network",
     )
     _option(
+        group, "--n-seeds", dest="network.n_seeds", type=_number(int, 1), metavar="N",
+        help="fit the decoder under so many seeds and average the predictions; voxels are those "
+        "that most seeds choose",
+    )
+    _option(
+        group, "--precision", dest="network.precision", choices=_choices(Network, "precision"),
+        help="numbers that the network is trained with: bf16-mixed is faster on recent GPUs",
+    )
+    _option(
         group, "--troi", dest="troi.selector", metavar="NAME",
         type=_registered("training.selectors:SELECTORS"),
         help="how voxels are selected: graded, troi-budget, encoding, soft, random, all, paper, "

@@ -166,7 +166,7 @@ class _Fit(SimpleInterface):
         )
 
     def _decoder(self) -> Any:
-        from bids_decoder.training.decoders import load_decoder
+        from bids_decoder.training.ensemble import load_decoder
 
         return load_decoder(self.inputs.decoder)
 
@@ -301,8 +301,9 @@ class SelectVoxels(PersonalInterface):
 def save_selection(path: Path, selection: Any) -> Path:
     """Write a selection: arrays as npz, notes and history as JSON beside it."""
     arrays = {"mask": selection.mask, "weights": selection.weights, "score": selection.score}
-    if selection.start_weight is not None:
-        arrays["start_weight"] = selection.start_weight
+    for name in ("start_weight", "seed_agreement"):
+        if (values := getattr(selection, name)) is not None:
+            arrays[name] = values
     np.savez(path, **arrays)
     write_json(path.with_suffix(".json"),
                {"notes": selection.notes, "history": selection.history})
@@ -492,7 +493,7 @@ class WriteDecoding(SimpleInterface):
     _always_run = True
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
-        from bids_decoder.training.decoders import load_decoder
+        from bids_decoder.training.ensemble import load_decoder
 
         inputs = self.inputs
         model = load_model(Path(inputs.model_file))

@@ -120,6 +120,9 @@ class DecodingOutputs:
             inside = float(agreement[self.selection.mask].mean())
             mask_meta["mean_fold_agreement"] = round(inside, 4)
             self._map(grid, agreement, "stability", "Share of folds that chose the voxel.", shared)
+        if self.selection.seed_agreement is not None:
+            self._map(grid, self.selection.seed_agreement, "seedstability",
+                      "Share of seeds under which the voxel was chosen.", shared)
         self._image("troi_mask", grid.to_volume(self.selection.mask), grid, mask_meta)
         self._image("troi_map", grid.to_volume(self.selection.score), grid,
                     {"Description": "Score behind the mask; higher is kept longer.", **shared})

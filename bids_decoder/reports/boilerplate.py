@@ -44,6 +44,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             *("select-all", "select-paper", "select-paper-guarded", "select-group-lasso"),
             *("select-hard-concrete", "select-univariate", "select-ridge-norm"),
             *("select-budget", "group-prior", "stage2-reinit", "stage2-lr_rewind"),
+            *("stage2-trunk-frozen", "stage2-trunk-lora", "stage2-trunk-full", "seeds"),
             *("prior-diffusion", "reconstruction-ridge", "reconstruction-unclip"),
         ),
     ),

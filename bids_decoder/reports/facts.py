@@ -226,11 +226,15 @@ def _selection(results: Results) -> Steps:
     space = results.card("decoder_model").get("group_prior")
     if space:
         steps["group-prior"] = {"space": space}
-    n_voxels = _sidecar(masks[0]).get("n_voxels")
-    if n_voxels is not None:
-        steps["select-budget"] = {"n_voxels": n_voxels}
-    if troi["stage2"] != "none":
-        steps[f"stage2-{troi['stage2']}"] = {}
+    mask = _sidecar(masks[0])
+    if "n_voxels" in mask:
+        steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
+    if troi["stage2"] == "none":
+        steps["stage2-trunk-frozen"] = {}
+    else:
+        steps |= {f"stage2-{troi['stage2']}": {}, f"stage2-trunk-{troi['stage2_trunk']}": {}}
+    if "n_seeds" in mask:
+        steps["seeds"] = {"n_seeds": mask["n_seeds"]}
     return steps
 
 

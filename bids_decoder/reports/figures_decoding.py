@@ -91,6 +91,30 @@ def _curve(axes: Axes, part: pd.DataFrame, name: str) -> None:
 
 
 @styled
+def draw_budget(scores: Mapping[str, float], chosen: int) -> Figure:
+    """Draw the score of each number of voxels on left-out training runs.
+
+    Parameters
+    ----------
+    scores : mapping
+        Number of voxels, as text, to mean cosine with the target.
+    chosen : int
+        Number of voxels that was chosen.
+    """
+    counts = np.array(sorted(map(int, scores)))
+    values = [scores[str(count)] for count in counts]
+    figure = new_figure(5.2, 2.8)
+    axes = figure.subplots()
+    axes.plot(counts, values, color=BLUE, marker="o", markersize=4)
+    if str(chosen) in scores:
+        axes.plot(chosen, scores[str(chosen)], "o", color=ORANGE, markersize=9)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set(xlabel="Voxels", ylabel="Cosine with the target")
+    return figure
+
+
+@styled
 def draw_confusion(shown: pd.Series, decoded: pd.Series) -> Figure:
     """Draw how often each label was decoded as each other, rows summing to one.
 

@@ -14,6 +14,7 @@ from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table,
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import (
     Example,
+    draw_budget,
     draw_confusion,
     draw_examples,
     draw_learning,
@@ -55,7 +56,7 @@ _CAVEATS = (
     "is.",
 )
 
-_UNSHOWN = ("Type", "SkullStripped", "Sources", "SpatialReference")
+_UNSHOWN = ("budget_scores", "Type", "SkullStripped", "Sources", "SpatialReference")
 
 
 def comparisons_of(results: Results) -> list[Comparison]:
@@ -151,7 +152,7 @@ def troi_section(results: Results) -> Section:
     if not paths:
         return Section("troi", "TROI", [absent("The TROI", why_no_map(results))])
     blocks: list[Block] = []
-    for path in paths:
+    for number, path in enumerate(paths, start=1):
         sidecar = sidecar_path(path)
         if sidecar.exists():
             card = read_json(sidecar)
@@ -161,6 +162,7 @@ def troi_section(results: Results) -> Section:
                     "selected. Where its decisions come from is shown under Relevance."
                 )])
             blocks.append(_card_table(card, "How the voxels were chosen"))
+            blocks += _budget_curve(card, number)
             if card.get("TrainingTrialsOnly"):
                 blocks.append(Text("No test trial took part in choosing them.", "good"))
     pictures = troi_pictures(results)
@@ -168,6 +170,20 @@ def troi_section(results: Results) -> Section:
     if not any(p.name.startswith("troimask") for p in pictures):
         blocks.append(absent("The mask", why_no_map(results)))
     return Section("troi", "TROI", blocks)
+
+
+def _budget_curve(card: dict[str, Any], number: int) -> list[Block]:
+    """How the size of the region was chosen, where the training runs decided it."""
+    scores, chosen = card.get("budget_scores"), card["n_voxels"]
+    if not scores:
+        return []
+    return [Figure(picture(
+        draw_budget(scores, chosen),
+        f"budget{number}",
+        "What regions of each size foretell of training runs that were left out. Taken (orange) "
+        "is the smallest region that comes close to the best.",
+        f"Score by number of voxels; {chosen} were taken.",
+    ))]
 
 
 _CHECKS = {

@@ -49,7 +49,7 @@ def list_ablations(
     network, troi = context.network, context.troi
     if pretrained is not None:
         yield Ablation(f"{PREFIX}pretraining", context, None)
-        if network.group_prior and pretrained.part("common") and person.space:
+        if network.group_prior and "common" in pretrained.card and person.space:
             changed = replace(context, network=replace(network, group_prior=False))
             yield Ablation(f"{PREFIX}group-prior", changed, pretrained)
     parts = []

@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -196,19 +195,3 @@ class Decoder(ABC):
         context : FitContext
         """
         return None
-
-
-def load_decoder(name: str) -> Decoder:
-    """Import and make the decoder called *name*.
-
-    Raises
-    ------
-    UsageError
-        For a name that is not in :data:`DECODERS`.
-    """
-    if name not in DECODERS:
-        raise UsageError(
-            f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
-        )
-    module, _, attribute = DECODERS[name].path.partition(":")
-    return getattr(import_module(module), attribute)()

@@ -1,20 +1,23 @@
 """Training one person's input layer through the shared trunk: gates (stage 1), weights (stage 2).
 
-The trunk is frozen in both. Both start from the closed-form input layer.
+Both start from the closed-form input layer. The trunk is frozen, unless stage 2 is asked to
+train it along.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bids_decoder.config import Network
+from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.models.lora import add_low_rank_changes, fold_low_rank_changes
 from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.common_space import CommonMaps
@@ -36,7 +39,7 @@ DEFAULT_EPOCHS = 15
 
 @dataclass(frozen=True, eq=False)
 class SharedModel:
-    """The frozen part: trunk, scale of its input, and the targets.
+    """What people share: trunk, scale of its input, and the targets.
 
     Parameters
     ----------
@@ -86,8 +89,29 @@ class LearnedGates:
     history: list[dict[str, float]]
 
 
+@dataclass(frozen=True, eq=False)
+class Stage2:
+    """What stage 2 made.
+
+    Parameters
+    ----------
+    fit : InputFit
+    trunk : Trunk
+        The shared one, or the one that was trained along; in evaluation mode.
+    history : list of dict
+        epoch, loss, val_score.
+    notes : dict
+        JSON-able: mode, penalty, number of epochs.
+    """
+
+    fit: InputFit
+    trunk: Trunk
+    history: list[dict[str, float]]
+    notes: dict[str, Any]
+
+
 class Adaptation:
-    """Trains the input layer of one person through a frozen trunk.
+    """Trains the input layer of one person through the shared trunk.
 
     Parameters
     ----------
@@ -106,7 +130,7 @@ class Adaptation:
         self.shared = shared
         self.settings = settings
         self.seed = seed
-        self.fabric = make_fabric(device)
+        self.fabric = make_fabric(device, settings.precision)
         self.trunk = shared.trunk.to(self.fabric.device).eval().requires_grad_(False)
         self.wanted = shared.vectors[person.target_rows]
         self.prior = None if shared.common is None else shared.common.prior_of(person)
@@ -195,8 +219,8 @@ class Adaptation:
         return learner.layer(weight, torch.from_numpy(fit.bias / scale)).to(self.fabric.device)
 
     def fit_weights(
-        self, voxel_weights: np.ndarray, start: np.ndarray | None, mode: str
-    ) -> tuple[InputFit, list[dict[str, float]], dict[str, Any]]:
+        self, voxel_weights: np.ndarray, start: np.ndarray | None, troi: Troi
+    ) -> Stage2:
         """Fit the input layer on the chosen voxels (stage 2).
 
         Parameters
@@ -205,27 +229,29 @@ class Adaptation:
             Prior scale; zero outside the mask.
         start : ndarray or None, shape (n_voxels, n_latents)
             Input layer at the end of stage 1, for the modes that go on from it.
-        mode : {"reinit", "lr_rewind", "none"}
-            Fresh closed-form weights; stage-1 weights with a full schedule; stage-1 weights as
-            they are.
+        troi : Troi
+            ``stage2``: ``reinit`` begins with fresh closed-form weights, ``lr_rewind`` with those
+            of stage 1 and a full schedule, ``none`` leaves those as they are. ``stage2_trunk``:
+            whether the trunk is ``frozen``, trained in ``full``, or by low-rank changes
+            (``lora``).
 
         Returns
         -------
-        InputFit, list of dict, dict
-            The layer; loss and validation score per epoch; notes.
+        Stage2
         """
-        person = self.person
+        person, mode, how = self.person, troi.stage2, troi.stage2_trunk
         first = self.closed_form(voxel_weights)
         if mode != "reinit" and start is not None:
             bias = -np.asarray(person.betas, dtype=np.float64).mean(axis=0) @ start
             first = InputFit(start, bias.astype(np.float32), first.penalty, first.n_trials)
         n_epochs = 0 if mode == "none" else self.settings.finetune_epochs or DEFAULT_EPOCHS
-        best, history = self._choose_epochs(voxel_weights, n_epochs)
-        notes = {"stage2": mode, "penalty": first.penalty, "epochs": best}
-        return self._improve(first, voxel_weights, n_epochs, best), history, notes
+        best, history = self._choose_epochs(voxel_weights, n_epochs, how)
+        notes = {"stage2": mode, "stage2_trunk": how, "penalty": first.penalty, "epochs": best}
+        fit, trunk = self._improve(first, voxel_weights, n_epochs, best, how)
+        return Stage2(fit, trunk, history, notes)
 
     def _choose_epochs(
-        self, voxel_weights: np.ndarray, n_epochs: int
+        self, voxel_weights: np.ndarray, n_epochs: int, how: str
     ) -> tuple[int, list[dict[str, float]]]:
         """Choose by leaving training runs out after how many epochs to stop; 0 is closed form."""
         person = self.person
@@ -241,7 +267,7 @@ class Adaptation:
             )
             fit = part.closed_form(voxel_weights)
             heldout = part._tensors(person.betas[validation], person.target_rows[validation])
-            curve, history = part._validation_curve(fit, voxel_weights, heldout, n_epochs)
+            curve, history = part._validation_curve(fit, voxel_weights, heldout, n_epochs, how)
             scores += curve
             losses += np.array(history.loss)
         best = int(np.argmax(scores))
@@ -254,34 +280,45 @@ class Adaptation:
         return best, [{"epoch": 0, "val_score": scores[0]}, *listed]
 
     def _validation_curve(
-        self, fit: InputFit, voxel_weights: np.ndarray, heldout: dict[str, Tensor], n_epochs: int
+        self, fit: InputFit, voxel_weights: np.ndarray, heldout: dict[str, Tensor], n_epochs: int,
+        how: str,
     ) -> tuple[np.ndarray, History]:
         kept = np.flatnonzero(voxel_weights)
-        layer = self._plain(fit, kept)
+        layer, trunk = self._plain(fit, kept), self._trainable_trunk(how)
         heldout = {**heldout, "betas": heldout["betas"][:, kept]}
-        curve = [self._score(layer, heldout, fit.n_trials)]
+        curve = [self._score(layer, trunk, heldout, fit.n_trials)]
         history = self._train(
             layer, self._tensors(self.person.betas[:, kept], self.person.target_rows), n_epochs,
-            fit.n_trials,
-            after_epoch=lambda *_: curve.append(self._score(layer, heldout, fit.n_trials)),
+            fit.n_trials, trunk=trunk,
+            after_epoch=lambda *_: curve.append(self._score(layer, trunk, heldout, fit.n_trials)),
         )
         return np.array(curve), history
 
     def _improve(
-        self, fit: InputFit, voxel_weights: np.ndarray, n_epochs: int, stop_after: int
-    ) -> InputFit:
+        self, fit: InputFit, voxel_weights: np.ndarray, n_epochs: int, stop_after: int, how: str
+    ) -> tuple[InputFit, Trunk]:
         if stop_after == 0:
-            return fit
+            return fit, self.trunk
         kept = np.flatnonzero(voxel_weights)
-        layer = self._plain(fit, kept)
+        layer, trunk = self._plain(fit, kept), self._trainable_trunk(how)
         self._train(
             layer, self._tensors(self.person.betas[:, kept], self.person.target_rows), n_epochs,
-            fit.n_trials, stop_after=stop_after,
+            fit.n_trials, trunk=trunk, stop_after=stop_after,
         )
+        fold_low_rank_changes(trunk)
         weight = np.zeros_like(fit.weight)
         weight[kept] = layer.weight.detach().cpu().numpy() * self.shared.scale.latent_sd
         bias = layer.bias.detach().cpu().numpy() * self.shared.scale.latent_sd
-        return InputFit(weight, bias, fit.penalty, fit.n_trials)
+        return InputFit(weight, bias, fit.penalty, fit.n_trials), trunk.requires_grad_(False)
+
+    def _trainable_trunk(self, how: str) -> Trunk:
+        """Give the trunk itself if it is frozen, else a copy whose changes are trained."""
+        if how == "frozen":
+            return self.trunk
+        trunk = deepcopy(self.trunk).requires_grad_(True)
+        if how == "lora":
+            add_low_rank_changes(trunk, derive_seed(self.seed, "low rank"))
+        return trunk
 
     def _plain(self, fit: InputFit, kept: np.ndarray) -> InputLayer:
         scale = self.shared.scale.latent_sd
@@ -309,26 +346,33 @@ class Adaptation:
 
     def _train(
         self, layer: InputLayer, data: dict[str, Tensor], n_epochs: int, n_trials: int, *,
-        penalty: Callable[[int], Tensor | float] = lambda _: 0.0, **options: Any,
+        trunk: Trunk | None = None, penalty: Callable[[int], Tensor | float] = lambda _: 0.0,
+        **options: Any,
     ) -> History:
+        trunk = self.trunk if trunk is None else trunk
         objective = self._objective(round(n_epochs / 3))
         people = np.zeros(len(data["rows"]), dtype=int)
 
         def loss_of(batch: np.ndarray, epoch: int) -> Tensor:
             mix = objective.mix(people[batch], epoch, derive_seed(self.seed, int(batch[0])))
             betas, rows = data["betas"][batch], data["rows"][batch]
-            latents = layer(betas if mix is None else mix.apply(betas))
-            embedding = self.trunk(latents, self._context(len(batch), n_trials))
-            return objective.loss(embedding, rows, mix, self.trunk.scale) + penalty(epoch)
+            with self.fabric.autocast():
+                latents = layer(betas if mix is None else mix.apply(betas))
+                embedding = trunk(latents, self._context(len(batch), n_trials))
+            return objective.loss(embedding.float(), rows, mix, trunk.scale) + penalty(epoch)
 
+        # A frozen trunk is left out: in training mode it would drop activations.
+        trained = layer if trunk is self.trunk else nn.ModuleList([layer, trunk])
         schedule = Schedule(n_epochs, self.settings.learning_rate, self.settings.weight_decay)
         batch_size = self.settings.batch_size
         return train(
-            layer, loss_of, lambda rng: shuffled_batches(len(people), batch_size, rng), schedule,
+            trained, loss_of, lambda rng: shuffled_batches(len(people), batch_size, rng), schedule,
             seed=self.seed, fabric=self.fabric, **options,
         )
 
-    def _score(self, layer: InputLayer, data: dict[str, Tensor], n_trials: int) -> float:
+    def _score(
+        self, layer: InputLayer, trunk: Trunk, data: dict[str, Tensor], n_trials: int
+    ) -> float:
         """Mean probability of the right stimulus among those of the data, or of the class."""
         vectors = self._objective(0).vectors
         choices, position = data["rows"].unique(return_inverse=True)
@@ -336,10 +380,10 @@ class Adaptation:
             choices, position = torch.arange(len(vectors), device=vectors.device), data["rows"]
         gallery = torch.nn.functional.normalize(vectors[choices], dim=1)
         with torch.no_grad():
-            embedding = self.trunk(layer(data["betas"]), self._context(len(position), n_trials))
+            embedding = trunk(layer(data["betas"]), self._context(len(position), n_trials))
             if not self.shared.is_category:
                 embedding = torch.nn.functional.normalize(embedding, dim=1)
-            chance = torch.softmax(self.trunk.scale * embedding @ gallery.T, dim=1)
+            chance = torch.softmax(trunk.scale * embedding @ gallery.T, dim=1)
         return float(chance[torch.arange(len(position)), position].mean())
 
 

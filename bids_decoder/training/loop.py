@@ -92,18 +92,20 @@ class History:
     loss: list[float] = field(default_factory=list)
 
 
-def make_fabric(device: str) -> Fabric:
+def make_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-true") -> Fabric:
     """Set up Fabric for ``cpu``, ``cuda`` or ``cuda:N``.
 
     Parameters
     ----------
     device : str
         Already resolved; ``auto`` is not known here.
+    precision : {"32-true", "bf16-mixed"}
+        Of what runs below ``fabric.autocast()``.
     """
     if device == "cpu":
-        return Fabric(accelerator="cpu", devices=1)
+        return Fabric(accelerator="cpu", devices=1, precision=precision)
     index = int(device.split(":")[1]) if ":" in device else 0
-    return Fabric(accelerator="cuda", devices=[index], precision="32-true")
+    return Fabric(accelerator="cuda", devices=[index], precision=precision)
 
 
 def train(

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric import Fabric
@@ -33,18 +33,20 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def join_fabric(device: str) -> Fabric:
+def join_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-true") -> Fabric:
     """Set up Fabric over all processes; the first call waits for all of them.
 
     Parameters
     ----------
     device : str
         ``cpu`` or ``cuda``; on a GPU each process of a machine gets its own.
+    precision : {"32-true", "bf16-mixed"}
+        As for :func:`~bids_decoder.training.loop.make_fabric`.
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", n_processes()))
     fabric = Fabric(
         accelerator="cpu" if device == "cpu" else "cuda", devices=here,
-        num_nodes=n_processes() // here, precision="32-true",
+        num_nodes=n_processes() // here, precision=precision,
         strategy=DDPStrategy(timeout=_PATIENCE),
     )
     fabric.launch()

@@ -193,9 +193,9 @@ def pretrain_trunk(
     Trunk, LatentScale, History
         The trunk on the CPU in evaluation mode.
     """
-    fabric = make_fabric(device)
+    fabric = make_fabric(device, settings.precision)
     if n_processes() > 1:
-        fabric, checkpoint = join_fabric(device), None
+        fabric, checkpoint = join_fabric(device, settings.precision), None
     share(fabric, latents=latents, vectors=vectors, is_category=is_category, settings=settings,
           seed=seed, device=device)
     n_epochs = settings.pretrain_epochs
@@ -273,8 +273,10 @@ def _train_trunk(
         mix = objective.mix(latents.people[batch], epoch, derive_seed(seed, int(batch[0])))
         samples = values[batch] / scale.latent_sd
         samples = samples if mix is None else mix.apply(samples)
-        embedding = forward_together(trunk, fabric, samples, context[batch])
-        return objective.loss(embedding, rows[batch], mix, trunk.scale)
+        with fabric.autocast():
+            embedding = forward_together(trunk, fabric, samples, context[batch])
+        # Similarities of a contrastive loss need all their digits.
+        return objective.loss(embedding.float(), rows[batch], mix, trunk.scale)
 
     history = train(
         trunk, loss_of, lambda rng: balanced_batches(latents.people, rng),

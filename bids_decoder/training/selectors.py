@@ -113,6 +113,8 @@ class Selection:
         One per epoch of learning: epoch, loss, n_voxels.
     start_weight : ndarray or None, shape (n_voxels, n_latents)
         Input layer at the end of learning, for stage 2 modes that go on from it.
+    seed_agreement : ndarray or None, shape (n_voxels,)
+        Share of the seeds under which the voxel was chosen, where there are several.
     """
 
     mask: np.ndarray
@@ -121,6 +123,7 @@ class Selection:
     notes: dict[str, Any]
     history: list[dict[str, float]] = field(default_factory=list)
     start_weight: np.ndarray | None = None
+    seed_agreement: np.ndarray | None = None
 
 
 def select_voxels(task: SelectionTask) -> Selection:

@@ -117,14 +117,13 @@ class TroiDecoder(Decoder):
         adaptation = Adaptation(
             person, shared, context.network, seed=context.seed, device=context.device
         )
-        fit, history, notes = adaptation.fit_weights(
-            selection.weights, selection.start_weight, context.troi.stage2
-        )
+        made = adaptation.fit_weights(selection.weights, selection.start_weight, context.troi)
+        fit, shared = made.fit, replace(shared, trunk=made.trunk)
         card = {
             "decoder": self.name, "participant": person.label, "n_trials": fit.n_trials,
             "target_kind": targets.kind, "pretrained": pretrained is not None,
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
-            "history": history, "selection": selection.notes, **notes,
+            "history": made.history, "selection": selection.notes, **made.notes,
             "group_prior": "" if adaptation.prior is None else person.space,
             "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
             **_shared_card(shared.trunk, shared.scale, context.network),

@@ -1,7 +1,10 @@
 """Everything that can be chosen has its sentence in the methods text."""
 
+from typing import get_args, get_type_hints
+
 import pytest
 
+from bids_decoder.config import Troi
 from bids_decoder.glm.estimators import ESTIMATORS
 from bids_decoder.reports.boilerplate import STEPS, sources
 from bids_decoder.training.decoders import DECODERS
@@ -34,3 +37,8 @@ def test_every_step_has_a_file(step):
 @pytest.mark.parametrize("name", [n for n in DECODERS if n != "troi"])
 def test_every_decoder_on_volumes_has_a_text(name):
     assert any(step.startswith(f"decoder-{name}") for step in KNOWN)
+
+
+@pytest.mark.parametrize("how", get_args(get_type_hints(Troi)["stage2_trunk"]))
+def test_every_way_with_the_trunk_has_a_text(how):
+    assert f"stage2-trunk-{how}" in KNOWN

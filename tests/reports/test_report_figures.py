@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from bids_decoder.reports.figures import render
 from bids_decoder.reports.figures_decoding import (
+    draw_budget,
     draw_confusion,
     draw_learning,
     draw_metrics,
@@ -152,6 +153,15 @@ def test_metrics_figure_holds_chance_interval_and_null():
     assert [t.get_text() for t in axes.get_yticklabels()] == ["troi", "a"]
     (band,) = axes.patches
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.05, 0.15))
+
+
+def test_the_curve_of_the_budget_marks_what_was_taken():
+    figure = draw_budget({"30": 0.1, "1000": 0.31, "250": 0.3}, 250)
+    axes = figure.axes[0]
+    curve, taken = axes.lines
+    assert list(curve.get_xdata()) == [30, 250, 1000]
+    assert list(curve.get_ydata()) == [0.1, 0.3, 0.31]
+    assert list(taken.get_xdata()) == [250]
 
 
 def test_confusion_rows_sum_to_one():

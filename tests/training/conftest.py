@@ -77,6 +77,6 @@ def adaptation_for():
     return make_adaptation
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def person_from():
     return make_person

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bids_decoder.config import Network
+from bids_decoder.config import Network, Troi
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.finetune import Adaptation
 from bids_decoder.training.input_layer import fit_input_layer
@@ -80,7 +80,7 @@ def test_the_trunk_stays_as_it_is(known, adaptation_for):
     adaptation = adaptation_for(*known)
     before = {k: v.clone() for k, v in adaptation.trunk.state_dict().items()}
     adaptation.learn_gates(np.ones(known[0].grid.n_voxels), [100, 50], FWHM)
-    adaptation.fit_weights(np.ones(known[0].grid.n_voxels), None, "reinit")
+    adaptation.fit_weights(np.ones(known[0].grid.n_voxels), None, Troi())
     after = adaptation.trunk.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
 
@@ -90,11 +90,11 @@ def test_nothing_to_gain_means_no_epochs(known, person_from, adaptation_for):
     person, vectors = person_from(np.random.default_rng(8), signal=0.0)
     adaptation = adaptation_for(person, vectors)
     weights = np.ones(person.grid.n_voxels)
-    fit, history, notes = adaptation.fit_weights(weights, None, "reinit")
+    made = adaptation.fit_weights(weights, None, Troi())
     expected = fit_input_layer(person.betas, adaptation.wanted, person.run_groups, weights)
-    assert notes["epochs"] == 0
-    np.testing.assert_array_equal(fit.weight, expected.weight)
-    scores = [entry["val_score"] for entry in history]
+    assert made.notes["epochs"] == 0
+    np.testing.assert_array_equal(made.fit.weight, expected.weight)
+    scores = [entry["val_score"] for entry in made.history]
     assert max(scores) < 1.01 * scores[0]
 
 
@@ -104,8 +104,8 @@ def test_less_than_a_hundredth_is_no_gain(known, adaptation_for, monkeypatch, ga
     monkeypatch.setattr(
         Adaptation, "_validation_curve", lambda *_: (curve, History(loss=[1.0] * 4))
     )
-    notes = adaptation_for(*known).fit_weights(np.ones(known[0].grid.n_voxels), None, "reinit")[2]
-    assert notes["epochs"] == epochs
+    made = adaptation_for(*known).fit_weights(np.ones(known[0].grid.n_voxels), None, Troi())
+    assert made.notes["epochs"] == epochs
 
 
 def test_something_to_gain_means_epochs(known, adaptation_for):
@@ -116,11 +116,56 @@ def test_something_to_gain_means_epochs(known, adaptation_for):
     with torch.no_grad():
         adaptation.trunk.bias += 4.0
     weights = np.ones(person.grid.n_voxels)
-    fit, history, notes = adaptation.fit_weights(weights, None, "reinit")
-    scores = [entry["val_score"] for entry in history]
-    assert notes["epochs"] == int(np.argmax(scores)) > 0
+    made = adaptation.fit_weights(weights, None, Troi())
+    scores = [entry["val_score"] for entry in made.history]
+    assert made.notes["epochs"] == int(np.argmax(scores)) > 0
     closed = fit_input_layer(person.betas, adaptation.wanted, person.run_groups, weights)
-    assert not np.allclose(fit.weight, closed.weight, atol=1e-3)
+    assert not np.allclose(made.fit.weight, closed.weight, atol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["frozen", "lora", "full"])
+def test_trunk_in_stage_two(person_from, adaptation_for, how):
+    """Sources whose latents were turned: only a trunk that is trained along can turn back."""
+    person, vectors = person_from(np.random.default_rng(3), signal=2.0)
+    adaptation = adaptation_for(person, vectors)
+    adaptation.settings = replace(adaptation.settings, finetune_epochs=6, learning_rate=0.02)
+    with torch.no_grad():
+        adaptation.trunk.projector += torch.randn(
+            adaptation.trunk.projector.shape, generator=torch.Generator().manual_seed(1)
+        )
+    before = {k: v.clone() for k, v in adaptation.trunk.state_dict().items()}
+    made = adaptation.fit_weights(np.ones(person.grid.n_voxels), None, Troi(stage2_trunk=how))
+    assert made.notes["epochs"] > 0
+    assert made.notes["stage2_trunk"] == how
+    assert made.history[-1]["val_score"] > made.history[0]["val_score"]
+    after = made.trunk.state_dict()
+    assert set(after) == set(before)
+    assert all(torch.equal(before[k], v) for k, v in adaptation.trunk.state_dict().items())
+    assert torch.equal(after["projector"], before["projector"]) == (how == "frozen")
+    assert torch.equal(after["bias"], before["bias"]) == (how != "full")
+    assert not any(p.requires_grad for p in made.trunk.parameters())
+
+
+def test_a_trunk_that_need_not_change_stays(person_from, adaptation_for):
+    person, vectors = person_from(np.random.default_rng(8), signal=0.0)
+    adaptation = adaptation_for(person, vectors)
+    made = adaptation.fit_weights(np.ones(person.grid.n_voxels), None, Troi(stage2_trunk="full"))
+    assert made.trunk is adaptation.trunk
+
+
+def test_mixed_precision_learns_nearly_the_same(known, adaptation_for):
+    person, vectors = known
+    weights, learned = np.ones(person.grid.n_voxels), {}
+    for precision in ("32-true", "bf16-mixed"):
+        shared = adaptation_for(person, vectors).shared
+        adaptation = Adaptation(
+            person, shared, Network(precision=precision), seed=0, device="cpu"
+        )
+        learned[precision] = adaptation.learn_gates(weights, [300, 150, 60], FWHM).weight
+    full, mixed = learned.values()
+    assert full.dtype == mixed.dtype == np.float32
+    assert not np.array_equal(full, mixed)
+    assert np.corrcoef(full.ravel(), mixed.ravel())[0, 1] > 0.95
 
 
 def test_stage_two_modes(known, adaptation_for):
@@ -128,18 +173,18 @@ def test_stage_two_modes(known, adaptation_for):
     weights = np.ones(person.grid.n_voxels)
     start = np.random.default_rng(0).standard_normal((person.grid.n_voxels, 6)).astype(np.float32)
     adaptation = adaptation_for(*known)
-    kept, history, notes = adaptation.fit_weights(weights, start, "none")
-    np.testing.assert_array_equal(kept.weight, start)
-    np.testing.assert_allclose(kept.latents(person.betas).mean(axis=0), 0, atol=1e-3)
-    assert notes["epochs"] == 0
-    assert history == []
-    fresh, *_ = adaptation.fit_weights(weights, start, "reinit")
-    again, *_ = adaptation.fit_weights(weights, None, "reinit")
-    np.testing.assert_array_equal(fresh.weight, again.weight)
+    made = adaptation.fit_weights(weights, start, Troi(stage2="none"))
+    np.testing.assert_array_equal(made.fit.weight, start)
+    np.testing.assert_allclose(made.fit.latents(person.betas).mean(axis=0), 0, atol=1e-3)
+    assert made.notes["epochs"] == 0
+    assert made.history == []
+    fresh = adaptation.fit_weights(weights, start, Troi())
+    again = adaptation.fit_weights(weights, None, Troi())
+    np.testing.assert_array_equal(fresh.fit.weight, again.fit.weight)
 
 
 def test_only_chosen_voxels_get_weights(known, adaptation_for, planted):
-    fit, *_ = adaptation_for(*known).fit_weights(planted.astype(float), None, "reinit")
+    fit = adaptation_for(*known).fit_weights(planted.astype(float), None, Troi()).fit
     assert (fit.weight[~planted] == 0).all()
     assert (np.abs(fit.weight[planted]).max(axis=1) > 0).all()
 
@@ -148,11 +193,11 @@ def test_only_chosen_voxels_get_weights(known, adaptation_for, planted):
 def test_too_few_runs_to_choose_epochs(known, n_runs, adaptation_for):
     person, vectors = known
     part = person.subset(np.arange(24 * n_runs))
-    _, history, notes = adaptation_for(part, vectors).fit_weights(
-        np.ones(person.grid.n_voxels), None, "reinit"
+    made = adaptation_for(part, vectors).fit_weights(
+        np.ones(person.grid.n_voxels), None, Troi()
     )
-    assert notes["epochs"] == 0
-    assert history == []
+    assert made.notes["epochs"] == 0
+    assert made.history == []
 
 
 def test_same_seed_same_weights(known, adaptation_for):

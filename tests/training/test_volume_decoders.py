@@ -11,7 +11,8 @@ from volume_people import blobs, label_targets, make_person
 from bids_decoder.config import Network, Troi, Volumes
 from bids_decoder.errors import InputError, LeakageError
 from bids_decoder.interfaces.relevance import join_relevance, read_relevance, save_relevance
-from bids_decoder.training.decoders import FitContext, Relevance, load_decoder
+from bids_decoder.training.decoders import FitContext, Relevance
+from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.volume_decoder import transfer
 from bids_decoder.trials import VoxelGrid
 
@@ -98,7 +99,7 @@ def test_transfer_to_other_labels_takes_all_but_the_output(name, patterns):
     assert pretrained.card["validation_participants"] == ["2"]
     assert pretrained.card["stimuli_seen"] == ["a", "b", "c"]
     others = label_targets("xyz")
-    network = decoder.build(
+    network = decoder.decoder.build(
         decoder_frame(pretrained), 3, Volumes(**pretrained.card["volumes"]), seed=9
     )
     fresh = network.output.weight.detach().clone()

@@ -1,0 +1,196 @@
+"""Several decoders that differ in their seeds, as one: their mean prediction, their common mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from bids_decoder.errors import UsageError
+from bids_decoder.evaluation.statistics import stability
+from bids_decoder.models.store import Model
+from bids_decoder.seeds import derive_seed
+from bids_decoder.training.decoders import DECODERS, Decoder, FitContext, Relevance
+from bids_decoder.training.selectors import Selection, top_mask
+from bids_decoder.trials import Person, Targets
+
+_ALIKE = "alike"
+
+
+def load_decoder(name: str) -> Decoder:
+    """Import and make the decoder called *name*, for any number of seeds.
+
+    Raises
+    ------
+    UsageError
+        For a name that is not in :data:`~bids_decoder.training.decoders.DECODERS`.
+    """
+    if name not in DECODERS:
+        raise UsageError(
+            f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
+        )
+    module, _, attribute = DECODERS[name].path.partition(":")
+    return SeedEnsemble(getattr(import_module(module), attribute)())
+
+
+class SeedEnsemble(Decoder):
+    """One decoder fitted under as many seeds as ``Network.n_seeds``, or its pretrained model, has.
+
+    With one seed it is that decoder and nothing else. With several, trunks are pretrained under
+    each seed and voxels are selected under each; the members agree on one mask and are adapted
+    on it, and their predictions are averaged.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.name = decoder.name
+
+    def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
+        """Pretrain under each seed; see :class:`Decoder`."""
+        contexts = _contexts(context, context.network.n_seeds)
+        return join_models([self.decoder.pretrain(people, targets, each) for each in contexts])
+
+    def select(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> Selection:
+        """Select under each seed and agree; see :class:`Decoder`."""
+        return agree([
+            self.decoder.select(person, targets, member, each)
+            for member, each in _pairs(pretrained, context)
+        ])
+
+    def adapt(
+        self,
+        person: Person,
+        targets: Targets,
+        selection: Selection,
+        pretrained: Model | None,
+        context: FitContext,
+    ) -> Model:
+        """Adapt under each seed on the common selection; see :class:`Decoder`."""
+        return join_models([
+            self.decoder.adapt(person, targets, selection, member, each)
+            for member, each in _pairs(pretrained, context)
+        ])
+
+    def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
+        """Average the predictions of the members; see :class:`Decoder`."""
+        return _mean([self.decoder.predict(member, betas) for member in split_model(model)])
+
+    def gallery(self, model: Model, targets: Targets) -> np.ndarray:
+        """Give the targets in the target space, which all members share; see :class:`Decoder`."""
+        return self.decoder.gallery(split_model(model)[0], targets)
+
+    def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
+        """Let the first member make vectors: a mean of draws would be no draw; see the base."""
+        return self.decoder.picture_vectors(split_model(model)[0], embedding, seed)
+
+    def explain(self, model: Model) -> dict[str, np.ndarray]:
+        """Average the maps of the members; see :class:`Decoder`."""
+        maps = [self.decoder.explain(member) for member in split_model(model)]
+        return {stat: _mean([part[stat] for part in maps]) for stat in maps[0]}
+
+    def relevance(self, model: Model, person: Person, context: FitContext) -> Relevance | None:
+        """Average the maps of the members; see :class:`Decoder`."""
+        found = [self.decoder.relevance(member, person, context) for member in split_model(model)]
+        parts = [part for part in found if part is not None]
+        if len(parts) < 2:
+            return found[0]
+        maps = {label: _mean([part.maps[label] for part in parts]) for label in parts[0].maps}
+        return replace(parts[0], maps=maps)
+
+
+def agree(selections: Sequence[Selection]) -> Selection:
+    """Make one selection of those under several seeds.
+
+    Parameters
+    ----------
+    selections : sequence of Selection
+        Of the same person's voxels.
+
+    Returns
+    -------
+    Selection
+        The voxels that most members chose, as many as the median member did; among voxels of
+        as many members the higher mean score wins. Weights, scores and starting weights are
+        means; the history is that of the first member.
+    """
+    first = selections[0]
+    if len(selections) == 1:
+        return first
+    masks = np.stack([selection.mask for selection in selections])
+    chosen_by = masks.mean(axis=0, dtype=np.float64)
+    score = _mean([selection.score for selection in selections])
+    rank = np.argsort(np.argsort(score, kind="stable"))
+    mask = top_mask(chosen_by + rank / (len(rank) * len(masks)), int(np.median(masks.sum(axis=1))))
+    start = first.start_weight
+    if start is not None:
+        start = _mean([selection.start_weight for selection in selections]) * mask[:, None]
+    alike = stability(masks)
+    return Selection(
+        mask, _mean([selection.weights for selection in selections]) * mask, score,
+        {**first.notes, "budget": int(mask.sum()), "n_seeds": len(masks),
+         "seed_stability": None if np.isnan(alike) else round(alike, 4)},
+        first.history, start, chosen_by.astype(np.float32),
+    )
+
+
+def join_models(members: Sequence[Model]) -> Model:
+    """Put the members into one model; what is the same in all of them is kept once."""
+    if len(members) == 1:
+        return members[0]
+    first = members[0].tensors
+    alike = {
+        name for name, value in first.items()
+        if all(np.array_equal(value, member.tensors[name]) for member in members[1:])
+    }
+    tensors = {f"{_ALIKE}.{name}": first[name] for name in alike}
+    for number, member in enumerate(members):
+        tensors |= {
+            f"seed{number}.{name}": value for name, value in member.tensors.items()
+            if name not in alike
+        }
+    cards = [member.card for member in members]
+    return Model(tensors, {**cards[0], "members": cards})
+
+
+def split_model(model: Model) -> list[Model]:
+    """Give the members of a model, one for a model of one seed."""
+    cards: list[dict[str, Any]] = model.card.get("members", [])
+    return [
+        Model({**model.part(_ALIKE), **model.part(f"seed{number}")}, card)
+        for number, card in enumerate(cards)
+    ] or [model]
+
+
+def _pairs(
+    pretrained: Model | None, context: FitContext
+) -> list[tuple[Model | None, FitContext]]:
+    """Pair members of the pretrained model, in turn, with contexts of one seed each."""
+    members = [None] if pretrained is None else split_model(pretrained)
+    contexts = _contexts(context, max(context.network.n_seeds, len(members)))
+    return [(members[number % len(members)], each) for number, each in enumerate(contexts)]
+
+
+def _contexts(context: FitContext, n_seeds: int) -> list[FitContext]:
+    """Give one context per seed; the first is the one given."""
+    others = [
+        replace(
+            context, seed=derive_seed(context.seed, "member", number),
+            checkpoint=context.checkpoint and context.checkpoint.with_name(
+                f"{context.checkpoint.stem}-{number}{context.checkpoint.suffix}"),
+        )
+        for number in range(1, n_seeds)
+    ]
+    return [context, *others]
+
+
+def _mean(arrays: Sequence[Any]) -> np.ndarray:
+    return np.mean(arrays, axis=0, dtype=np.float64).astype(np.float32)
