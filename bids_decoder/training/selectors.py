@@ -20,36 +20,25 @@ from bids_decoder.evaluation.splits import inner_folds
 from bids_decoder.glm.reliability import enough_repeats, split_half_reliability
 from bids_decoder.training.common_space import VoxelPrior
 from bids_decoder.training.episodes import VoxelWeighting
+from bids_decoder.training.field import (
+    DEFAULT_FIELD,
+    SignalField,
+    SignalMap,
+    choose_field,
+    map_signal,
+)
 from bids_decoder.training.input_layer import (
     DEFAULT_PENALTY,
     MIN_RUNS_TO_CHOOSE,
     fit_input_layer,
     row_cosines,
 )
-from bids_decoder.training.signal import (
-    MIN_TRIALS_TO_SCORE,
-    around,
-    choose_width,
-    mean_shares,
-    share_chances,
-    share_evidence,
-    signal_shares,
-)
+from bids_decoder.training.signal import MIN_TRIALS_TO_SCORE, signal_shares
 from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
 from bids_decoder.trials import Person
 
 BUDGET_TOLERANCE = 0.03
 """Share of the score of the best budget that a smaller one may lose."""
-
-WEIGHT_WIDTH = 0.75
-"""Width of the filter on the weights, as a share of the default low-pass filter.
-
-Weights want less smoothing than masks: in simulation this width decoded as well as any with 150
-trials, and all but as well as none with 750; none was ten points worse with 150.
-"""
-
-WIDTH_FACTORS = (1.0, 1.5, 2.0, 3.0)
-"""Widths tried for the scores that make the mask, as multiples of the default low-pass filter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +58,8 @@ class SelectionTask:
     seed : int
     prior : VoxelPrior, optional
         What the source people say about these voxels.
-    score_fwhm_mm : float, optional
-        Width of the filter on the scores that make the mask; :attr:`fwhm_mm` if absent.
+    field : SignalField, optional
+        Where signal is expected; see :meth:`with_field`.
     """
 
     person: Person
@@ -79,7 +68,7 @@ class SelectionTask:
     learn: Callable[..., Any]
     seed: int
     prior: VoxelPrior | None = None
-    score_fwhm_mm: float | None = None
+    field: SignalField = DEFAULT_FIELD
 
     @property
     def fwhm_mm(self) -> float:
@@ -88,12 +77,20 @@ class SelectionTask:
             return self.settings.lowpass_fwhm_mm
         return default_fwhm_mm(self.person.grid)
 
+    def with_field(self) -> SelectionTask:
+        """Give the task with the field that suits the training trials, or as it was asked for."""
+        fwhm_mm = self.settings.lowpass_fwhm_mm
+        if fwhm_mm is not None:
+            return replace(self, field=SignalField(fwhm_mm, DEFAULT_FIELD.trust))
+        return replace(self, field=choose_field(self.person, self.wanted, self._chances))
+
+    def map_signal(self) -> SignalMap:
+        """Say what is known about the signal of each voxel, given what others say."""
+        return map_signal(self.person, self.wanted, self._chances, self.field)
+
     @property
-    def weight_fwhm_mm(self) -> float:
-        """Full width of the filter on the weights of voxels, which is narrower."""
-        if self.settings.lowpass_fwhm_mm is not None:
-            return self.settings.lowpass_fwhm_mm
-        return WEIGHT_WIDTH * default_fwhm_mm(self.person.grid)
+    def _chances(self) -> np.ndarray | None:
+        return None if self.prior is None else self.prior.chances
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,35 +213,6 @@ WEIGHTINGS: dict[str, VoxelWeighting] = {
 """How voxels of the source people are weighted: name to function."""
 
 
-def graded_voxels(task: SelectionTask) -> tuple[np.ndarray, np.ndarray]:
-    """Give score and weight of each voxel by its share of signal.
-
-    Returns
-    -------
-    score : ndarray of float32, shape (n_voxels,)
-        With what the source people say, where they say something, and with the width of the
-        filter that suits the amount of data.
-    weights : ndarray of float32, shape (n_voxels,)
-        From the person alone, hardly smoothed. Where others have no signal the person's voxels
-        still help to cancel noise, and strong voxels stand beside weak ones: with the scores as
-        weights decoding was no better, often worse.
-    """
-    grid, evidence = task.person.grid, share_evidence(task.person, task.wanted)
-    narrow = around(evidence, grid, task.weight_fwhm_mm)
-    wide = around(evidence, grid, task.score_fwhm_mm or task.fwhm_mm)
-    prior = None if task.prior is None else task.prior.chances
-    weights = soft_weights(mean_shares(share_chances(narrow)))
-    return mean_shares(share_chances(wide, prior)), weights
-
-
-def fit_width(task: SelectionTask) -> SelectionTask:
-    """Choose the filter on the scores from the training trials, unless a width was asked for."""
-    if task.settings.lowpass_fwhm_mm is not None or not task.person.grid.has_geometry:
-        return task
-    widths = [factor * task.fwhm_mm for factor in WIDTH_FACTORS]
-    return replace(task, score_fwhm_mm=choose_width(task.person, task.wanted, widths))
-
-
 def filtered_encoding_scores(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
     """Cross-validated encoding correlation of each voxel, shrunken, then low-pass filtered."""
     if len(wanted) < MIN_TRIALS_TO_SCORE:
@@ -261,8 +229,17 @@ def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
     return mask
 
 
-def find_budget(task: SelectionTask) -> tuple[int, dict[str, Any]]:
+def find_budget(
+    task: SelectionTask, n_likely: int = 0
+) -> tuple[int, dict[str, Any]]:
     """Give the number of voxels: as asked for, or by cross-validation over training runs.
+
+    Parameters
+    ----------
+    task : SelectionTask
+    n_likely : int
+        Number of voxels that likely carry signal, where that is known. It is taken unless
+        another number serves left-out runs clearly better.
 
     Returns
     -------
@@ -275,35 +252,35 @@ def find_budget(task: SelectionTask) -> tuple[int, dict[str, Any]]:
     if settings.budget_mm3 is not None:
         count = round(settings.budget_mm3 / grid.voxel_volume)
         return int(np.clip(count, 1, grid.n_voxels)), {"budget_rule": "given in mm3"}
-    return _budget_by_cross_validation(task)
-
-
-def _budget_by_cross_validation(task: SelectionTask) -> tuple[int, dict[str, Any]]:
-    candidates = budget_candidates(task.person.grid.n_voxels)
     n_runs = len(np.unique(task.person.run_groups))
-    if n_runs < MIN_RUNS_TO_CHOOSE:
-        return candidates[-1], {"budget_rule": f"{n_runs} training run(s), too few to choose: all"}
+    if n_runs >= MIN_RUNS_TO_CHOOSE:
+        return _budget_by_cross_validation(task, n_likely)
+    if n_likely and grid.has_geometry:
+        return n_likely, {"budget_rule": "voxels that likely carry signal"}
+    return grid.n_voxels, {"budget_rule": f"{n_runs} training run(s), too few to choose: all"}
+
+
+def _budget_by_cross_validation(
+    task: SelectionTask, n_likely: int
+) -> tuple[int, dict[str, Any]]:
+    candidates = budget_candidates(task.person.grid.n_voxels, n_likely)
     folds = inner_folds(task.person.run_groups, 3)
     trials = np.concatenate([_budget_fold(task, *fold, candidates) for fold in folds])
     scores = trials.mean(axis=0)
-    chosen = candidates[_smallest_good(scores)]
+    # Graded voxels hardly hurt however weak they are, so that the curve rises slowly to the end;
+    # the mask should say where the signal is.
+    good = scores >= scores.max() - BUDGET_TOLERANCE * abs(scores.max())
+    chosen, rule = candidates[int(np.flatnonzero(good)[0])], "cross-validation over training runs"
+    if n_likely in candidates and good[candidates.index(n_likely)]:
+        chosen, rule = n_likely, "voxels that likely carry signal"
     listed = {str(c): round(float(s), 4) for c, s in zip(candidates, scores, strict=True)}
-    return chosen, {"budget_rule": "cross-validation over training runs", "budget_scores": listed}
+    return chosen, {"budget_rule": rule, "budget_scores": listed}
 
 
-def _smallest_good(scores: np.ndarray) -> int:
-    """Give the first budget that loses no more than :data:`BUDGET_TOLERANCE` of the best score.
-
-    Graded voxels hardly hurt however weak they are, so that the curve rises slowly to the end;
-    the mask should say where the signal is.
-    """
-    return int(np.flatnonzero(scores >= scores.max() - BUDGET_TOLERANCE * abs(scores.max()))[0])
-
-
-def budget_candidates(n_voxels: int) -> list[int]:
-    """Give candidate budgets: all voxels, then by factors of the square root of two down."""
-    counts = [round(n_voxels / 2 ** (step / 2)) for step in range(13)]
-    return sorted({count for count in counts if count >= min(n_voxels, 30)})
+def budget_candidates(n_voxels: int, n_likely: int = 0) -> list[int]:
+    """Give candidate budgets: all voxels, by factors of the square root of two down, *n_likely*."""
+    counts = {round(n_voxels / 2 ** (step / 2)) for step in range(13)} | {n_likely}
+    return sorted(count for count in counts if count >= min(n_voxels, 30))
 
 
 def _budget_fold(
@@ -313,11 +290,11 @@ def _budget_fold(
     inner = person.subset(train)
     inner_task = replace(task, person=inner, wanted=task.wanted[train])
     group_weight = None if task.prior is None else task.prior.weight
-    scores, graded = graded_voxels(inner_task)
+    share = inner_task.map_signal().share
     wanted = task.wanted[test] - task.wanted[train].mean(axis=0)
     results = []
     for budget in candidates:
-        weights = graded * top_mask(scores, budget)
+        weights = soft_weights(share * top_mask(share, budget))
         fit = fit_input_layer(
             inner.betas, inner_task.wanted, inner.run_groups, weights, penalty=DEFAULT_PENALTY,
             group_weight=group_weight,
@@ -349,28 +326,35 @@ def _select_encoding(task: SelectionTask) -> Selection:
 
 
 def _select_soft(task: SelectionTask) -> Selection:
-    task = fit_width(task)
-    scores, weights = graded_voxels(task)
-    return Selection(weights > 0, weights, scores,
+    task = task.with_field()
+    weights = soft_weights(task.map_signal().share)
+    return Selection(weights > 0, weights, weights,
                      {"rule": "all voxels, weighted by signal share",
-                      "budget": int((weights > 0).sum())})
+                      "budget": int((weights > 0).sum()), **_field_notes(task)})
 
 
 def _select_graded(task: SelectionTask) -> Selection:
-    task = fit_width(task)
-    budget, notes = find_budget(task)
-    scores, weights = graded_voxels(task)
-    mask = top_mask(scores, budget) & (weights > 0)
+    task = task.with_field()
+    found = task.map_signal()
+    budget, notes = find_budget(task, found.n_likely)
+    weights = soft_weights(found.share)
+    mask = top_mask(found.share, budget) & (weights > 0)
     return Selection(
-        mask, weights * mask, scores,
+        mask, weights * mask, found.share,
         {"rule": "top signal share, graded by it", "budget": int(mask.sum()),
-         "lowpass_fwhm_mm": round(task.score_fwhm_mm or task.fwhm_mm, 3), **notes},
+         "n_likely": found.n_likely, **_field_notes(task), **notes},
     )
 
 
+def _field_notes(task: SelectionTask) -> dict[str, float]:
+    return {"field_fwhm_mm": task.field.fwhm_mm, "field_trust": task.field.trust}
+
+
 def _select_troi(task: SelectionTask) -> Selection:
-    budget, notes = find_budget(task)
-    _, weights = graded_voxels(task)
+    task = task.with_field()
+    found = task.map_signal()
+    budget, notes = find_budget(task, found.n_likely)
+    weights = soft_weights(found.share)
     budget = min(budget, int((weights > 0).sum()))
     shrinking = budget_schedule(int((weights > 0).sum()), budget, task.settings.epochs)
     learned = task.learn(weights, shrinking, task.fwhm_mm)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from bids_decoder.training.input_layer import centre_runs, degrees_of_freedom
@@ -64,51 +62,6 @@ def around(evidence: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
     It is a composite likelihood: neighbours tend to have similar shares, whatever their tuning.
     """
     return np.stack([evidence_around(row, grid, fwhm_mm) for row in evidence])
-
-
-def choose_width(person: Person, wanted: np.ndarray, candidates: Sequence[float]) -> float:
-    """Choose the neighbourhood with which half of the runs foretells the other half best.
-
-    Parameters
-    ----------
-    person : Person
-        Training trials only.
-    wanted : ndarray, shape (n_trials, n_latents)
-    candidates : sequence of float
-        Full widths in millimetres; the first where there are fewer than two runs, or a half has
-        fewer than :data:`MIN_TRIALS_TO_SCORE` trials.
-
-    Returns
-    -------
-    float
-        Measured by the likelihood of each voxel's responses in one half under its chances from
-        the other half, both ways.
-    """
-    groups = person.run_groups
-    first = np.isin(groups, np.unique(groups)[::2])
-    if min(first.sum(), (~first).sum()) < MIN_TRIALS_TO_SCORE:
-        return candidates[0]
-    halves = [log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)]
-    scores = sum(
-        _foretold(known, met, person.grid, candidates)
-        for known, met in (halves, reversed(halves))
-    )
-    return candidates[int(np.argmax(scores))]
-
-
-def _foretold(
-    known: np.ndarray, met: np.ndarray, grid: VoxelGrid, candidates: Sequence[float]
-) -> np.ndarray:
-    # What holds for all voxels must not be a reason for a wide neighbourhood.
-    overall = share_chances(known).mean(axis=1, keepdims=True)
-    top = met.max(axis=0)
-    relative = np.exp(met - top)
-    scores = []
-    for fwhm_mm in candidates:
-        chances = share_chances(around(known, grid, fwhm_mm), overall)
-        likelihood = (chances * relative).sum(axis=0)
-        scores.append(float((np.log(np.maximum(likelihood, 1e-30)) + top).sum()))
-    return np.array(scores)
 
 
 def share_chances(evidence: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:

@@ -1,42 +1,17 @@
 """Signal shares: known truth, no signal, neighbours, scale and offsets of no consequence."""
 
-from dataclasses import replace
-
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
+from signal_people import make_person
 
 from bids_decoder.training.signal import (
     SIGNAL_SHARES,
-    choose_width,
     log_evidence,
     signal_shares,
 )
 from bids_decoder.training.smoothing import evidence_around
 from bids_decoder.trials import Person, VoxelGrid
-
-SHAPE = (8, 8, 6)
-
-
-def make_person(share, n_runs=6, per_run=30, seed=0):
-    """A person whose voxels with index 0 … 3 on the first axis have this share of signal."""
-    rng = np.random.default_rng(seed)
-    grid = VoxelGrid(np.ones(SHAPE, bool), np.diag([2.0, 2.0, 2.0, 1.0]))
-    n_trials = n_runs * per_run
-    wanted = rng.standard_normal((n_trials, 10))
-    tuning = rng.standard_normal((10, grid.n_voxels)) / np.sqrt(10)
-    with_signal = np.zeros(SHAPE, bool)
-    with_signal[:4] = True
-    shares = np.where(with_signal[grid.mask], share, 0.0)
-    noise = rng.standard_normal((n_trials, grid.n_voxels))
-    betas = np.sqrt(shares) * (wanted @ tuning) + np.sqrt(1 - shares) * noise
-    runs = np.repeat([f"run-{n}" for n in range(n_runs)], per_run)
-    table = pd.DataFrame({
-        "trial": np.arange(n_trials), "run_group": runs, "stimulus": "x", "split": "train"
-    })
-    person = Person("01", grid, betas.astype(np.float32), table, np.zeros(n_trials, int))
-    return person, wanted, with_signal[grid.mask]
 
 
 def test_share_is_recovered():
@@ -115,15 +90,3 @@ def test_evidence_adds_up_over_neighbours():
     expected = np.exp(-0.5 * (steps / sigma) ** 2).sum() ** 3
     np.testing.assert_allclose(evidence_around(ones, grid, 3.0), expected, rtol=1e-4)
     np.testing.assert_array_equal(evidence_around(ones, grid, 0), ones)
-
-
-def test_the_width_follows_the_region():
-    person, wanted, _ = make_person(0.08)
-    # Half of the volume responds: neighbours help. Shuffled voxels have no such neighbours.
-    order = np.random.default_rng(0).permutation(person.grid.n_voxels)
-    shuffled = replace(person, betas=person.betas[:, order])
-    widths = (0.0, 3.3, 6.6)
-    assert choose_width(person, wanted, widths) > 0
-    assert choose_width(shuffled, wanted, widths) == 0
-    one_run = person.run_groups == "run-0"
-    assert choose_width(person.subset(one_run), wanted[one_run], (2.5, 5.0)) == 2.5
