@@ -46,6 +46,13 @@ class OutputSpace:
         res = {} if self.resolution is None else {"res": str(self.resolution)}
         return {"space": self.name, **res}
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Sidecar entries that go with ``res``."""
+        if self.resolution is None:
+            return {}
+        return {"Resolution": f"{self.name}, TemplateFlow resolution {self.resolution}"}
+
     def __str__(self) -> str:
         """Give the space as ``--output-spaces`` takes it."""
         return self.name if self.resolution is None else f"{self.name}:res-{self.resolution}"

@@ -337,9 +337,7 @@ class _Builder:
         if run.slice_times:
             fraction = self.settings.preprocessing.slice_time_ref
             metadata["StartTime"] = reference_time(run.slice_times, fraction)
-        if space.resolution is not None:
-            metadata["Resolution"] = f"{space.name}, TemplateFlow resolution {space.resolution}"
-        return metadata
+        return metadata | space.metadata
 
     def _keep_both_ways(
         self, node: Node, entities: dict[str, Any], start: str, end: str, label: str
