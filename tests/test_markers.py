@@ -41,6 +41,7 @@ def test_change_of_content_is_named(output, stage):
 
     assert changed(settings={"epochs": 4, "rule": "a"}) == "changed: settings.epochs"
     assert changed(upstream="other") == "changed: upstream"
+    assert changed(new=(1, 2), upstream="other") == "changed: new, upstream"
     assert changed(new=1) == "changed: new"
     assert changed(settings={}) == "changed: settings.epochs, settings.rule"
     many = changed(a=1, b=2, c=3, d=4)

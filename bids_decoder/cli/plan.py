@@ -607,6 +607,7 @@ class _Planner:
         seen = {}
         if path is not None:
             self._check_fits(person.label, path, card)
+            self._check_space(person, path, card)
             seen = self._seen(person.label, path, card)
         key = StageKey("decode", f"sub-{person.label}", {
             **self._fit_settings(), "troi": asdict(self.settings.troi),
@@ -706,6 +707,20 @@ class _Planner:
                     f"its {name} is '{there[name]}', here it is '{here[name]}'" for name in other
                 ), "pretrain with the options of this call, or use --from-scratch",
                 participant=label,
+            ))
+
+
+    def _check_space(self, person: PersonWork, path: Path, card: dict[str, Any]) -> None:
+        """Find responses that lie elsewhere than the maps in a pretrained model."""
+        there = (card.get("common") or {}).get("space")
+        here = person.runs[0].entities.get("space", "func")
+        if there not in (None, here) and self.settings.network.group_prior:
+            self.findings.append(Finding(
+                f"sub-{person.label} with model {path.name}",
+                f"its maps of what voxels do are in the space {there}, the responses in {here}: "
+                "they cannot be used as a prior",
+                f"give --output-spaces {there} with the resolution of pretraining, or "
+                "pretrain in this space", severity="warning", participant=person.label,
             ))
 
 

@@ -122,8 +122,10 @@ def test_a_later_call_decodes_in_the_space_of_the_t1w(people, in_template):
     results = Results(people.folder / "out", "02")
     (card,) = results.files("decoder_model")
     assert space_of(card) == {"space": "T1w"}
-    # A model of the template's space is used without its prior; what it left stays on disk.
-    assert "group_prior" not in results.card("decoder_model")
+    # A model of the template's space is used without its prior, and that is said.
+    assert results.card("decoder_model")["group_prior"] is None
+    assert "they cannot be used as a prior" in done.text
+    # What the call before left stays on disk.
     assert len(people.files("sub-02/func/*_desc-decoder_metrics.tsv")) == 2
     assert [space_of(path) for path in results.files("metrics")] == [{"space": "T1w"}]
     assert f"in the space {COARSE}" in (people.folder / "out/sub-02.html").read_text()
