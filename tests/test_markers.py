@@ -41,11 +41,18 @@ def test_change_of_content_is_named(output, stage):
 
     assert changed(settings={"epochs": 4, "rule": "a"}) == "changed: settings.epochs"
     assert changed(upstream="other") == "changed: upstream"
-    assert changed(new=(1, 2), upstream="other") == "changed: new, upstream"
     assert changed(new=1) == "changed: new"
     assert changed(settings={}) == "changed: settings.epochs, settings.rule"
     many = changed(a=1, b=2, c=3, d=4)
     assert many == "changed: a, b, c and 1 more"
+
+
+def test_a_tuple_is_no_change(tmp_path):
+    first, second = (
+        StageKey("decode", "sub-01", {"ignore": ("a", "b"), "epochs": n}) for n in (3, 4)
+    )
+    write_marker(tmp_path, first, [])
+    assert why_not_done(tmp_path, second) == "changed: epochs"
 
 
 def test_other_units_and_stages_are_apart(output, stage):

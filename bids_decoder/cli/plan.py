@@ -709,7 +709,6 @@ class _Planner:
                 participant=label,
             ))
 
-
     def _check_space(self, person: PersonWork, path: Path, card: dict[str, Any]) -> None:
         """Find responses that lie elsewhere than the maps in a pretrained model."""
         there = (card.get("common") or {}).get("space")

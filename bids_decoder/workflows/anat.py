@@ -91,7 +91,7 @@ def init_anat_wf(
     workflow.connect(mask, "mask_file", sinks[1], "in_file")
     workflow.connect(tissues, "out_file", sinks[2], "in_file")
     registrations = _registrations(workflow, mask, outputnode, spaces, seed)
-    # Transforms are the same at every resolution of a template: the first is kept.
+    # Names of transforms do not tell resolutions apart: those of the first are kept.
     by_name = {space.name: register for space, register in reversed(registrations)}
     for template, register in by_name.items():
         sinks += _xfm_sinks(workflow, register, template, participant, output_dir)
