@@ -123,7 +123,7 @@ def test_a_later_call_decodes_in_the_space_of_the_t1w(people, in_template):
     (card,) = results.files("decoder_model")
     assert space_of(card) == {"space": "T1w"}
     # A model of the template's space is used without its prior, and that is said.
-    assert results.card("decoder_model")["group_prior"] is None
+    assert not results.card("decoder_model")["group_prior"]
     assert "they cannot be used as a prior" in done.text
     # What the call before left stays on disk.
     assert len(people.files("sub-02/func/*_desc-decoder_metrics.tsv")) == 2
