@@ -82,7 +82,7 @@ def init_bold_wf(
     output_dir : Path
         Top of the derivatives.
     has_t1w : bool
-        Without a T1w image everything stays in the functional space.
+        Without a T1w image ``func`` is the only space that can be reached.
     name : str
 
     Returns
