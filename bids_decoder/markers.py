@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,9 @@ def why_not_done(output_dir: Path, stage: StageKey) -> str | None:
     if found.get("version") != __version__:
         return f"made by version {found.get('version')}"
     if found.get("key") != stage.key:
-        return f"changed: {_difference(found.get('components', {}), stage.components)}"
+        # As JSON keeps them: a tuple that became a list is no change.
+        components = json.loads(json.dumps(stage.components, default=str))
+        return f"changed: {_difference(found.get('components', {}), components)}"
     return _missing_outputs(output_dir, found.get("outputs", {}))
 
 

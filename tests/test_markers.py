@@ -47,6 +47,14 @@ def test_change_of_content_is_named(output, stage):
     assert many == "changed: a, b, c and 1 more"
 
 
+def test_a_tuple_is_no_change(tmp_path):
+    first, second = (
+        StageKey("decode", "sub-01", {"ignore": ("a", "b"), "epochs": n}) for n in (3, 4)
+    )
+    write_marker(tmp_path, first, [])
+    assert why_not_done(tmp_path, second) == "changed: epochs"
+
+
 def test_other_units_and_stages_are_apart(output, stage):
     for other in (StageKey("decode", "sub-02", stage.components),
                   StageKey("betas", "sub-01", stage.components)):

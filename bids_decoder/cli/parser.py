@@ -595,8 +595,8 @@ def _add_workflow(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Workflow configuration")
     _several(
         group, "--output-spaces", dest="preprocessing.output_spaces", metavar="SPACE",
-        help="spaces of preprocessed BOLD (default: func, where raw data are decoded); derivatives "
-        "are decoded in the first that all their runs have",
+        help="spaces of preprocessed BOLD (default: func); responses are estimated and decoded in "
+        "the first, those of derivatives in the first that all their runs have",
     )
     _several(
         group, "--ignore", dest="preprocessing.ignore", choices=("slicetiming", "fieldmaps"),

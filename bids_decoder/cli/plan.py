@@ -42,12 +42,14 @@ from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.glm.design import parse_contrast
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import check_digest, load_card
+from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.images import damaged_images, picture_digest
 from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
+from bids_decoder.workflows.anat import template_spaces
 from bids_decoder.workflows.work import (
     DecodeWork,
     EncodeWork,
@@ -219,6 +221,7 @@ class _Planner:
         self.sources = self._sources() if self.does_group else ()
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
+        self.space = self._response_space()
         self._check_contrasts()
         self._check_targets()
         self._check_decoder()
@@ -291,6 +294,24 @@ class _Planner:
                 f"--region {region}", "is neither brain nor occipital, nor a file",
                 "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
             ))
+
+    def _response_space(self) -> OutputSpace:
+        """Choose where responses of raw data are; find spaces and templates that are not there."""
+        texts = self.settings.preprocessing.output_spaces
+        if self.dataset.source != "raw":
+            return FUNC
+        try:
+            if "prepare" in self.settings.execution.stage:
+                template_spaces(self.settings)
+            space = response_space(texts)
+        except BidsDecoderError as error:
+            self.findings.append(error.finding)
+            return FUNC
+        if space != FUNC:
+            self.decisions.append(
+                Decision("decoding space", str(space), "first of --output-spaces")
+            )
+        return space
 
     def _check_contrasts(self) -> None:
         """Find contrasts that cannot be read or name labels that a participant lacks."""
@@ -455,10 +476,7 @@ class _Planner:
                 decode = self._decode(people[participant.label], pretrains)
                 if decode is not None:
                     person = people[participant.label]
-                    people[participant.label] = PersonWork(
-                        person.participant, person.source, person.trials, person.betas_key,
-                        person.preprocess, person.betas, decode,
-                    )
+                    people[participant.label] = replace(person, decode=decode)
         for participant in self.chosen if wants_encoding(self.settings) else ():
             person = people[participant.label]
             people[participant.label] = replace(person, encode=self._encode(person))
@@ -480,11 +498,10 @@ class _Planner:
         preprocess = None
         upstream: Any = inputs
         if source == "raw":
-            key = StageKey("preprocess", unit, {
-                "settings": asdict(settings.preprocessing), "seed": settings.random_seed,
-                "inputs": inputs,
-            })
-            preprocess, upstream = key, key.key
+            spaces = settings.preprocessing.output_spaces
+            preprocess = self._preprocess_key(unit, inputs, spaces)
+            # Responses depend on the space that they are in, not on those written besides.
+            upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
         table = self.tables[participant.label]
         betas = StageKey("betas", unit, {
@@ -499,8 +516,16 @@ class _Planner:
             self._missing_prepare(participant)
         return PersonWork(
             participant, source, self._planned_trials(participant, table), betas.key,
-            preprocess, betas if left else None,
+            self.space, preprocess, betas if left else None,
         )
+
+    def _preprocess_key(
+        self, unit: str, inputs: dict[str, Any], spaces: tuple[str, ...]
+    ) -> StageKey:
+        settings = replace(self.settings.preprocessing, output_spaces=spaces)
+        return StageKey("preprocess", unit, {
+            "settings": asdict(settings), "seed": self.settings.random_seed, "inputs": inputs,
+        })
 
     def _missing_prepare(self, participant: Participant) -> None:
         self.findings.append(Finding(
@@ -582,6 +607,7 @@ class _Planner:
         seen = {}
         if path is not None:
             self._check_fits(person.label, path, card)
+            self._check_space(person, path, card)
             seen = self._seen(person.label, path, card)
         key = StageKey("decode", f"sub-{person.label}", {
             **self._fit_settings(), "troi": asdict(self.settings.troi),
@@ -681,6 +707,19 @@ class _Planner:
                     f"its {name} is '{there[name]}', here it is '{here[name]}'" for name in other
                 ), "pretrain with the options of this call, or use --from-scratch",
                 participant=label,
+            ))
+
+    def _check_space(self, person: PersonWork, path: Path, card: dict[str, Any]) -> None:
+        """Find responses that lie elsewhere than the maps in a pretrained model."""
+        there = (card.get("common") or {}).get("space")
+        here = person.runs[0].entities.get("space", "func")
+        if there not in (None, here) and self.settings.network.group_prior:
+            self.findings.append(Finding(
+                f"sub-{person.label} with model {path.name}",
+                f"its maps of what voxels do are in the space {there}, the responses in {here}: "
+                "they cannot be used as a prior",
+                f"give --output-spaces {there} with the resolution of pretraining, or "
+                "pretrain in this space", severity="warning", participant=person.label,
             ))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_decoder.bids.writer import read_table
+from bids_decoder.reports.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +49,11 @@ def headline(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
     bids_dir : Path
         A simulated dataset keeps its truth below ``derivatives/truth``.
     """
-    tables = sorted((output_dir / f"sub-{label}" / "func").glob("*_desc-decoder_metrics.tsv"))
-    lines = [_main_result(label, read_table(path)) for path in tables]
-    encoded = sorted((output_dir / f"sub-{label}" / "func").glob("*_desc-encoder_metrics.tsv"))
+    results = Results(output_dir, label)
+    lines = [_main_result(label, read_table(path)) for path in results.files("metrics")]
+    encoded = results.files("encoder_metrics")
     lines += [_encoding_result(label, read_table(path)) for path in encoded]
-    return lines + _overlap_with_truth(output_dir, label, bids_dir)
+    return lines + _overlap_with_truth(results, bids_dir)
 
 
 def _main_result(label: str, metrics: pd.DataFrame) -> str:
@@ -93,10 +94,11 @@ def _rounded(cell: str | None) -> str:
     return "n/a" if cell is None else f"{float(cell):.3g}"
 
 
-def _overlap_with_truth(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
+def _overlap_with_truth(results: Results, bids_dir: Path) -> list[str]:
+    label = results.participant
     folder = bids_dir / "derivatives" / "truth" / f"sub-{label}"
     truths = sorted(folder.glob("func/*_mask.nii.gz"))
-    masks = sorted((output_dir / f"sub-{label}" / "func").glob("*_label-TROI_mask.nii.gz"))
+    masks = results.files("troi_mask")
     if not truths or not masks:
         return []
     import nibabel as nib

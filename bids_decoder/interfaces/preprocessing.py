@@ -209,6 +209,28 @@ class RegisterToTemplate(_Step):
         return found
 
 
+class _WarpT1wIn(BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="T1w, bias removed")
+    transform_file = File(exists=True, mandatory=True, desc="T1w to template")
+    space = traits.Str(mandatory=True, desc="name of the template")
+    resolution = traits.Int(2, usedefault=True, desc="TemplateFlow's res")
+
+
+class WarpT1w(_Step):
+    """Draw a T1w image on the grid of a template."""
+
+    input_spec = _WarpT1wIn
+    output_spec = _ImageOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        template = load_template(OutputSpace(inputs.space, inputs.resolution))
+        grid = Grid(template.mask.shape, template.affine)
+        volume, affine, _ = _read(inputs.in_file)
+        points = registration.warped_points(Path(inputs.transform_file), grid)
+        warped = np.clip(resample_volume(volume, affine, grid, points=points), 0, None)
+        return {"out_file": save_nifti(self.folder / "T1w.nii.gz", warped, grid.affine)}
+
+
 class _TemplateGridIn(BaseInterfaceInputSpec):
     space = traits.Str(mandatory=True, desc="name of the template")
     resolution = traits.Int(2, usedefault=True, desc="TemplateFlow's res")

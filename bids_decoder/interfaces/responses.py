@@ -21,6 +21,8 @@ ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.jso
 OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner")
 """Values of the space entity whose coordinates are a person's own."""
 
+_GRID_MM = 0.01
+
 
 def read_trials(path: Path) -> pd.DataFrame:
     """Read a trial table with numbers as numbers and everything else as text."""
@@ -110,7 +112,7 @@ def _common_mask(
 ) -> np.ndarray:
     mask = np.ones(images[0].shape[:3], dtype=bool)
     for path in mask_files:
-        mask &= np.asarray(nib.load(path).dataobj)[..., :].reshape(mask.shape) > 0
+        mask &= _read_mask(path, images[0]).reshape(mask.shape)
     low, high = np.full(mask.shape, np.inf), np.full(mask.shape, -np.inf)
     for image, table in zip(images, tables, strict=True):
         kept = np.flatnonzero(~table["excluded"].to_numpy())
@@ -125,6 +127,24 @@ def _common_mask(
         raise InputError("beta series", "no voxel is finite and varies over trials",
                          "look at the beta series and the mask")
     return mask
+
+
+def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
+    """Read a mask that must lie on the grid of the beta series."""
+    image = nib.load(path)
+    shape, wanted = (tuple(i.shape) + (1, 1, 1) for i in (image, betas))
+    if shape[:3] != wanted[:3] or not np.allclose(image.affine, betas.affine, atol=_GRID_MM):
+        raise InputError(
+            f"mask {path}", f"its grid ({_text(shape[:3])}) is not that of the responses "
+            f"({_text(wanted[:3])}), or lies elsewhere",
+            "resample it to the grid of the responses; --output-spaces says in which space they "
+            "are",
+        )
+    return np.asarray(image.dataobj) > 0
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def load_person(

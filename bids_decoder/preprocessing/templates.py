@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
@@ -36,6 +38,29 @@ class OutputSpace:
         """True when the space is neither ``func`` nor ``T1w``."""
         return self.name not in NATIVE_SPACES
 
+    @property
+    def entities(self) -> dict[str, str]:
+        """Entities that names of files in this space carry; none for ``func``."""
+        if self.name == "func":
+            return {}
+        res = {} if self.resolution is None else {"res": str(self.resolution)}
+        return {"space": self.name, **res}
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Sidecar entries that go with ``res``."""
+        if self.resolution is None:
+            return {}
+        return {"Resolution": f"{self.name}, TemplateFlow resolution {self.resolution}"}
+
+    def __str__(self) -> str:
+        """Give the space as ``--output-spaces`` takes it."""
+        return self.name if self.resolution is None else f"{self.name}:res-{self.resolution}"
+
+
+FUNC = OutputSpace("func")
+"""The functional space of the participant: the grid of the reference of the first run."""
+
 
 def parse_space(text: str) -> OutputSpace:
     """Read ``NAME`` or ``NAME:res-N``.
@@ -65,6 +90,33 @@ def parse_space(text: str) -> OutputSpace:
             )
         resolution = int(value)
     return OutputSpace(name, resolution)
+
+
+def response_space(texts: Sequence[str]) -> OutputSpace:
+    """Choose the space in which single-trial responses of raw data are estimated.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        ``--output-spaces``.
+
+    Returns
+    -------
+    OutputSpace
+        The first; ``func`` where none is given.
+
+    Examples
+    --------
+    >>> str(response_space(["MNI152NLin2009cAsym", "func"])), str(response_space([]))
+    ('MNI152NLin2009cAsym:res-2', 'func')
+    """
+    return parse_space(texts[0]) if texts else FUNC
+
+
+@cache
+def template_shape(space: OutputSpace) -> tuple[int, ...]:
+    """Give the three axes of the grid of a template; see :func:`load_template`."""
+    return load_template(space).mask.shape
 
 
 def load_template(space: OutputSpace) -> Picture:

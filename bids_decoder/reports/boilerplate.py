@@ -28,8 +28,8 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Single-trial responses",
         (
-            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-volume", "glm-model"),
-            *("normalise", "quality", "contrasts"),
+            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-volume", "glm-space"),
+            *("glm-model", "normalise", "quality", "contrasts"),
         ),
     ),
     (

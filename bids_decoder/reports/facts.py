@@ -23,6 +23,10 @@ _CONFOUNDS = {
     "acompcor": "anatomical CompCor",
     "none": "none",
 }
+_SPACES = {
+    "func": "the functional space of each participant",
+    "T1w": "the space of each participant's T1-weighted image",
+}
 _MAPS = {
     "rsquare": "explained variance",
     "reliability": "split-half reliability",
@@ -120,12 +124,12 @@ def _sidecar(path: Path) -> dict[str, Any]:
 
 def _responses(results: Results) -> Steps:
     steps: Steps = {}
-    own = results.files("betaseries") and "betas" not in results.setting(
-        "execution", "derivatives", {}
-    )
+    given = "betas" in results.setting("execution", "derivatives", {})
+    own = [] if given else results.files("betaseries")
     glm = results.settings.get("glm", {})
     if own and glm:
         steps[f"glm-{glm['estimator']}"] = {}
+        steps["glm-space"] = {"space": _space_in_words(own[0])}
         steps["glm-model"] = {
             "hrf": glm["hrf"],
             "high_pass_s": f"{1 / glm['high_pass']:.0f}",
@@ -140,6 +144,14 @@ def _responses(results: Results) -> Steps:
     if any("_contrast-" in p.name for p in results.files("statmap", stat="z")):
         steps["contrasts"] = {}
     return steps
+
+
+def _space_in_words(path: Path) -> str:
+    """Say where the responses in a file are."""
+    entities = parse_entities(path)
+    space = entities.get("space", "func")
+    res = f", TemplateFlow resolution {entities['res']}" if "res" in entities else ""
+    return _SPACES.get(space, f"the space {space}{res}")
 
 
 def _split(dataset: Results) -> Steps:

@@ -11,7 +11,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from bids_decoder.bids.names import parse_entities, sidecar_path
+from bids_decoder.errors import BidsDecoderError
 from bids_decoder.files import read_json
+from bids_decoder.preprocessing.templates import OutputSpace, load_template
 from bids_decoder.reports.figures import (
     GREY,
     ORANGE,
@@ -33,6 +35,7 @@ from bids_decoder.reports.geometry import (
     cut,
     has_geometry,
     load,
+    t1w_in,
     underlay_for,
 )
 from bids_decoder.reports.results import Results, run_name
@@ -165,13 +168,13 @@ def registration_picture(results: Results) -> Picture | None:
     """
     references = boldrefs(results, NATIVE)
     matrix = bold_to_t1w(results)
-    anatomy = results.files("preproc_T1w")
-    if not references or matrix is None or not anatomy:
+    anatomy = t1w_in(results)
+    if not references or matrix is None or anatomy is None:
         return None
     bold = load(references[0])
     if not has_geometry(bold):
         return None
-    t1w = Underlay(load(anatomy[0]), matrix, "the T1w image")
+    t1w = Underlay(load(anatomy), matrix, "the T1w image")
     outline, what = _outline_source(results, bold)
     numbers = choose_slices(_bright(bold) > 0, _COLUMNS)
     rows = [
@@ -179,7 +182,7 @@ def registration_picture(results: Results) -> Picture | None:
         cut(bold, numbers, t1w),
         cut(bold, numbers, outline),
     ]
-    figure = draw_contours(rows[0], rows[1], rows[2])
+    figure = draw_contours(*rows, ("BOLD", "T1w"))
     return picture(
         figure,
         "registration",
@@ -190,6 +193,41 @@ def registration_picture(results: Results) -> Picture | None:
         "Slices of BOLD and T1w with a common contour.",
         "png",
     )
+
+
+def normalisation_pictures(results: Results) -> list[Picture]:
+    """Draw the T1w image in each template space above the template, with the template's edge.
+
+    Templates that are not on this machine are left out.
+    """
+    pictures = []
+    for path in results.files("preproc_T1w"):
+        entities = parse_entities(path)
+        if not {"space", "res"} <= set(entities):
+            continue
+        space = OutputSpace(entities["space"], int(entities["res"]))
+        try:
+            template = load_template(space)
+        except BidsDecoderError:
+            continue
+        brain, mask = (
+            nib.as_closest_canonical(nib.Nifti1Image(data.astype(np.float32), template.affine))
+            for data in (template.volume, template.mask)
+        )
+        numbers = choose_slices(np.asarray(mask.dataobj) > 0, _COLUMNS)
+        rows = [
+            cut(mask, numbers, Underlay(image, np.eye(4), ""))
+            for image in (load(path), brain, mask)
+        ]
+        pictures.append(picture(
+            draw_contours(*rows, ("T1w", "Template")),
+            f"normalisation{len(pictures) + 1}",
+            f"T1w image in the space {space} (top) and the template (bottom); the line in both is "
+            "the edge of the template's brain. Outlines, ventricles and large folds should agree.",
+            "Slices of the T1w image and the template with a common contour.",
+            "png",
+        ))
+    return pictures
 
 
 def _outline_source(results: Results, bold: nib.Nifti1Image) -> tuple[Underlay, str]:
@@ -307,13 +345,15 @@ def draw_map(slices: list[Slice], limit: float, *, signed: bool) -> Figure:
 
 
 @styled
-def draw_contours(bold: list[Slice], t1w: list[Slice], outline: list[Slice]) -> Figure:
-    """Draw two rows of underlays with one contour in both."""
-    width, height = bold[0].size
-    cell = 10 / len(bold) if len(bold) > 2 else 3.2
-    figure = new_figure(max(cell * len(bold), 3.2), 2 * cell * height / width + 0.4)
-    panels = figure.subplots(2, len(bold), squeeze=False)
-    for row, (items, colour) in enumerate(((bold, RED), (t1w, SKY))):
+def draw_contours(
+    top: list[Slice], bottom: list[Slice], outline: list[Slice], titles: tuple[str, str]
+) -> Figure:
+    """Draw two rows of underlays, each under its title, with one contour in both."""
+    width, height = top[0].size
+    cell = 10 / len(top) if len(top) > 2 else 3.2
+    figure = new_figure(max(cell * len(top), 3.2), 2 * cell * height / width + 0.4)
+    panels = figure.subplots(2, len(top), squeeze=False)
+    for row, (items, colour) in enumerate(((top, RED), (bottom, SKY))):
         for axes, item, edge in zip(panels[row], items, outline, strict=True):
             image_only(axes)
             axes.imshow(item.under, cmap="gray", extent=item.extent, origin="lower", vmin=0, vmax=1)
@@ -326,7 +366,7 @@ def draw_contours(bold: list[Slice], t1w: list[Slice], outline: list[Slice]) -> 
                     extent=item.extent,
                     origin="lower",
                 )
-        panels[row][0].set_title(("BOLD", "T1w")[row])
+        panels[row][0].set_title(titles[row])
     return figure
 
 

@@ -110,19 +110,24 @@ def underlay_for(path: Path, results: Results) -> Underlay | None:
     Returns
     -------
     Underlay or None
-        The T1w image where the map is registered to it, else the BOLD reference of the same
-        space, else None.
+        The T1w image where it is on disk in the space of the map, or the map is registered to
+        it; else the BOLD reference of the same space, else None.
     """
     space = parse_entities(path).get("space")
-    anatomy = [p for p in results.files("preproc_T1w") if parse_entities(p).get("space") is None]
-    if space == "T1w" and anatomy:
-        return Underlay(load(anatomy[0]), np.eye(4), "the T1w image")
-    if space in NATIVE:
-        matrix = bold_to_t1w(results)
-        if anatomy and matrix is not None:
-            return Underlay(load(anatomy[0]), matrix, "the T1w image")
+    native = space in NATIVE
+    matrix = bold_to_t1w(results) if native else np.eye(4)
+    anatomy = t1w_in(results, "T1w" if native else space)
+    if anatomy is not None and matrix is not None:
+        where = "" if native or space == "T1w" else f" in {space} space"
+        return Underlay(load(anatomy), matrix, f"the T1w image{where}")
     references = boldrefs(results, NATIVE if space in NATIVE else (space,))
     return Underlay(load(references[0]), np.eye(4), "the BOLD reference") if references else None
+
+
+def t1w_in(results: Results, space: str = "T1w") -> Path | None:
+    """Find the T1w image in a space: its own, which names do not say, or a template's."""
+    paths = results.files("preproc_T1w")
+    return next((p for p in paths if parse_entities(p).get("space", "T1w") == space), None)
 
 
 def boldrefs(results: Results, spaces: tuple[str | None, ...]) -> list[Path]:

@@ -16,6 +16,8 @@ from bids_decoder.bids.writer import read_table
 from bids_decoder.files import read_json
 
 _PARTICIPANT = re.compile(r"sub-([0-9A-Za-z+]+)")
+_MADE_FROM_RESPONSES = ("func", "model", "reconstruction")
+_IN_ALL_SPACES = ("preproc_bold", "bold_mask", "boldref", "confounds", "bold_xfm")
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,26 @@ class Results:
         folder = Path(name.folder).name
         return [
             path
-            for path in self._paths
+            for path in self._current(key)
             if path.name.endswith(f"_{ending}")
             and path.parent.name == folder
             and wanted.items() <= parse_entities(path).items()
         ]
+
+    def _current(self, key: str) -> list[Path]:
+        """Leave out what was made from responses in another space than the present ones."""
+        if NAMES[key].folder not in _MADE_FROM_RESPONSES or key in _IN_ALL_SPACES:
+            return self._paths
+        spaces = self._response_spaces
+        return [p for p in self._paths if not spaces or _space(p) in spaces]
+
+    @cached_property
+    def _response_spaces(self) -> set[tuple[str | None, str | None]]:
+        """Where the responses are that the last call estimated; empty where no marker says it."""
+        marker = self.output_dir / "logs" / "done" / f"sub-{self.participant}_betas.json"
+        outputs = read_json(marker).get("outputs", {}) if marker.is_file() else {}
+        ending = f"_{NAMES['trials'].suffix}{NAMES['trials'].extension}"
+        return {_space(Path(name)) for name in outputs if name.endswith(ending)}
 
     def tables(self, key: str) -> dict[str, pd.DataFrame]:
         """Read all tables of one kind, by run name (:func:`run_name`)."""
@@ -108,7 +125,7 @@ class Results:
         """
         name = NAMES[key]
         ending = f"{name.suffix}.json"
-        for path in [sidecar_path(p) for p in self.files(key)] + self._paths:
+        for path in [sidecar_path(p) for p in self.files(key)] + self._current(key):
             fits = path.name.endswith(ending) and path.parent.name == Path(name.folder).name
             if fits and path.exists() and name.entities.items() <= parse_entities(path).items():
                 return read_json(path)
@@ -157,6 +174,11 @@ class Results:
 def participants(output_dir: Path) -> list[str]:
     """Give the labels of the participants that have a folder, sorted."""
     return sorted(p.name.removeprefix("sub-") for p in output_dir.glob("sub-*") if p.is_dir())
+
+
+def _space(path: Path) -> tuple[str | None, str | None]:
+    entities = parse_entities(path)
+    return entities.get("space"), entities.get("res")
 
 
 def run_name(path: Path) -> str:

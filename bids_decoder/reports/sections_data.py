@@ -10,7 +10,12 @@ import pandas as pd
 
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text, absent, table_of
 from bids_decoder.reports.figures import picture
-from bids_decoder.reports.figures_maps import contrast_maps, contrast_pictures, registration_picture
+from bids_decoder.reports.figures_maps import (
+    contrast_maps,
+    contrast_pictures,
+    normalisation_pictures,
+    registration_picture,
+)
 from bids_decoder.reports.figures_quality import draw_motion, draw_quality, draw_timeline, trial_use
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric
@@ -83,8 +88,9 @@ def _warnings(results: Results) -> list[Block]:
 
 
 def preprocessing_section(results: Results) -> Section:
-    """Motion of all runs and the alignment of BOLD with T1w."""
+    """Motion of all runs, the alignment of BOLD with T1w, and of T1w with templates."""
     blocks = [*_motion(results), *_alignment(results)]
+    blocks += [Figure(drawn) for drawn in normalisation_pictures(results)]
     return Section("preprocessing", "Preprocessing and motion", blocks)
 
 

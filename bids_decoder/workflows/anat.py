@@ -18,6 +18,7 @@ from bids_decoder.interfaces.preprocessing import (
     RegisterToTemplate,
     SegmentTissues,
     T1wBrainMask,
+    WarpT1w,
 )
 from bids_decoder.preprocessing.templates import OutputSpace, load_template, parse_space
 from bids_decoder.seeds import derive_seed
@@ -89,7 +90,13 @@ def init_anat_wf(
     workflow.connect(average, "out_file", sinks[0], "in_file")
     workflow.connect(mask, "mask_file", sinks[1], "in_file")
     workflow.connect(tissues, "out_file", sinks[2], "in_file")
-    sinks += _connect_templates(workflow, mask, outputnode, spaces, seed, output_dir, participant)
+    registrations = _registrations(workflow, mask, outputnode, spaces, seed)
+    # Names of transforms do not tell resolutions apart: those of the first are kept.
+    by_name = {space.name: register for space, register in reversed(registrations)}
+    for template, register in by_name.items():
+        sinks += _xfm_sinks(workflow, register, template, participant, output_dir)
+    for space, register in registrations:
+        sinks.append(_t1w_sink(workflow, average, register, space, participant, output_dir))
     gather = Node(Merge(len(sinks)), "gather", run_without_submitting=True)
     for number, sink in enumerate(sinks, start=1):
         workflow.connect(sink, "out_file", gather, f"in{number}")
@@ -115,38 +122,64 @@ def _image_sinks(
     ]
 
 
-def _connect_templates(
-    workflow: Workflow, mask: Node, outputnode: Node, spaces: tuple[OutputSpace, ...],
-    seed: int, output_dir: Path, participant: Participant,
-) -> list[Node]:
+def _registrations(
+    workflow: Workflow, mask: Node, outputnode: Node, spaces: tuple[OutputSpace, ...], seed: int
+) -> list[tuple[OutputSpace, Node]]:
+    """Wire the registration to each template."""
     if not spaces:
         return []
-    sinks = []
+    nodes = []
     forward = Node(Merge(len(spaces)), "forward", run_without_submitting=True)
     inverse = Node(Merge(len(spaces)), "inverse", run_without_submitting=True)
     for number, space in enumerate(spaces, start=1):
-        label = f"{space.name}{space.resolution}"
         register = Node(
             RegisterToTemplate(space=space.name, resolution=space.resolution, seed=seed),
-            f"to_{label}", mem_gb=_SYN_GB, n_procs=1,
+            f"to_{space.name}{space.resolution}", mem_gb=_SYN_GB, n_procs=1,
         )
         workflow.connect([
             (mask, register, [("brain_file", "in_file"), ("mask_file", "mask_file")]),
             (register, forward, [("forward_file", f"in{number}")]),
             (register, inverse, [("inverse_file", f"in{number}")]),
         ])
-        if space.name in {other.name for other in spaces[: number - 1]}:
-            continue
-        for ends, field in (
-            (("T1w", space.name), "forward_file"), ((space.name, "T1w"), "inverse_file"),
-        ):
-            entities = {"sub": participant.label, "from_": ends[0], "to": ends[1]}
-            sink = _sink("anat_xfm", entities, output_dir, {}, f"xfm_{ends[0]}_{ends[1]}")
-            workflow.connect(register, field, sink, "in_file")
-            sinks.append(sink)
+        nodes.append((space, register))
     workflow.connect(forward, "out", outputnode, "t1w_to_template")
     workflow.connect(inverse, "out", outputnode, "template_to_t1w")
+    return nodes
+
+
+def _xfm_sinks(
+    workflow: Workflow, register: Node, name: str, participant: Participant, output_dir: Path
+) -> list[Node]:
+    """Keep the transforms to a template and back."""
+    sinks = []
+    for ends, field in ((("T1w", name), "forward_file"), ((name, "T1w"), "inverse_file")):
+        entities = {"sub": participant.label, "from_": ends[0], "to": ends[1]}
+        sink = _sink("anat_xfm", entities, output_dir, {}, f"xfm_{ends[0]}_{ends[1]}")
+        workflow.connect(register, field, sink, "in_file")
+        sinks.append(sink)
     return sinks
+
+
+def _t1w_sink(
+    workflow: Workflow, average: Node, register: Node, space: OutputSpace,
+    participant: Participant, output_dir: Path,
+) -> Node:
+    """Keep the T1w image on the grid of a template."""
+    label = f"{space.name}{space.resolution}"
+    warp = Node(
+        WarpT1w(space=space.name, resolution=space.resolution), f"warp_{label}", mem_gb=1.5,
+        n_procs=1,
+    )
+    sink = _sink(
+        "preproc_T1w", {"sub": participant.label, **space.entities}, output_dir,
+        {"SkullStripped": False, **space.metadata}, f"T1w_{label}",
+    )
+    workflow.connect([
+        (average, warp, [("out_file", "in_file")]),
+        (register, warp, [("forward_file", "transform_file")]),
+        (warp, sink, [("out_file", "in_file")]),
+    ])
+    return sink
 
 
 def source_uris(paths: tuple[Path, ...], settings: Settings) -> list[str]:

@@ -192,7 +192,7 @@ def _single_trial_glm(
     workflow: Workflow, work: Work, person: PersonWork, bold_wf: Workflow | None
 ) -> Node:
     participant, output_dir = person.participant, work.output_dir
-    glm_wf = init_glm_wf(participant, work.settings, output_dir=output_dir)
+    glm_wf = init_glm_wf(participant, work.settings, output_dir=output_dir, space=person.space)
     given = glm_wf.inputs.inputnode
     given.trials_files = [str(person.trials[run.run_group]) for run in participant.runs]
     mask = Node(CommonMask(), "common_mask", mem_gb=_MASK_GB)
@@ -204,11 +204,13 @@ def _single_trial_glm(
         ])])
         workflow.connect(bold_wf, "outputnode.bold_mask", mask, "in_files")
     elif person.source == "raw":
-        for field, key in (("bold_files", "preproc_bold"), ("confounds_files", "confounds")):
-            setattr(given, field, [str(run_path(output_dir, key, r)) for r in participant.runs])
-        mask.inputs.in_files = [
-            str(run_path(output_dir, "bold_mask", run)) for run in participant.runs
-        ]
+        for inputs, field, key, runs in (
+            (given, "bold_files", "preproc_bold", person.runs),
+            (mask.inputs, "in_files", "bold_mask", person.runs),
+            # Confounds hold in every space.
+            (given, "confounds_files", "confounds", participant.runs),
+        ):
+            setattr(inputs, field, [str(run_path(output_dir, key, run)) for run in runs])
     else:
         given.bold_files = [str(run.bold_file) for run in participant.runs]
         given.confounds_files = [str(run.confounds_file) for run in participant.runs]

@@ -27,12 +27,17 @@ from bids_decoder.interfaces.preprocessing import (
     TemplateGrid,
 )
 from bids_decoder.preprocessing.slice_timing import reference_time
-from bids_decoder.preprocessing.templates import OutputSpace, parse_space
+from bids_decoder.preprocessing.templates import (
+    FUNC,
+    OutputSpace,
+    parse_space,
+    response_space,
+)
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.anat import source_uris
+from bids_decoder.workflows.spaces import n_grid_voxels
 
-_RUN_OUTPUTS = ("preproc_bold", "bold_mask", "confounds", "boldref")
-_TEMPLATE_VOXELS = 1.1e6
+_RUN_OUTPUTS = ("preproc_bold", "bold_mask", "confounds")
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def init_bold_wf(
     output_dir : Path
         Top of the derivatives.
     has_t1w : bool
-        Without a T1w image everything stays in the functional space.
+        Without a T1w image ``func`` is the only space that can be reached.
     name : str
 
     Returns
@@ -85,8 +90,9 @@ def init_bold_wf(
     Workflow
         ``inputnode`` (only used with a T1w image): ``t1w_brain``, ``t1w_mask``, ``t1w_dseg``,
         ``template_to_t1w`` and ``t1w_to_template`` as :func:`~.anat.init_anat_wf` gives them.
-        ``outputnode``: lists in the order of the runs ``preproc_bold``, ``bold_mask``,
-        ``confounds``, ``boldref``; and ``out_files``, everything written into the derivatives.
+        ``outputnode``: lists in the order of the runs ``preproc_bold`` and ``bold_mask`` in the
+        first of the output spaces, and ``confounds``; and ``out_files``, everything written into
+        the derivatives.
 
     Raises
     ------
@@ -183,7 +189,7 @@ class _Builder:
             ])
 
     def run(self, run: _Run) -> dict[str, tuple[Node, str]]:
-        """Wire one run; gives the node and field of each output in the person's space."""
+        """Wire one run; gives the node and field of each output that responses need."""
         motion = self._node(HeadMotion(), f"motion_{run.number}", run.mem_gb)
         motion.inputs.in_file = str(run.bold.bold_file)
         self.workflow.connect([
@@ -197,15 +203,14 @@ class _Builder:
             "motion": motion, "notes": notes, "timing": self._slice_timing(run),
             "to_person": self._to_person(run),
         }
-        func = self._resample(run, sources, OutputSpace("func"))
-        confounds = self._confounds(run, motion, func)
-        if self.to_t1w is not None:
-            for space in self._spaces():
-                if space.name != "func":
-                    self._resample(run, sources, space)
+        # Confounds are measured in the functional space, whatever else is asked for.
+        spaces = dict.fromkeys((FUNC, *self._spaces()))
+        resampled = {space: self._resample(run, sources, space) for space in spaces}
+        confounds = self._confounds(run, motion, resampled[FUNC])
+        chosen = resampled[response_space(self.settings.preprocessing.output_spaces)]
         return {
-            "preproc_bold": (func, "out_file"), "bold_mask": (func, "mask_file"),
-            "boldref": (func, "boldref_file"), "confounds": (confounds, "out_file"),
+            "preproc_bold": (chosen, "out_file"), "bold_mask": (chosen, "mask_file"),
+            "confounds": (confounds, "out_file"),
         }
 
     def _spaces(self) -> tuple[OutputSpace, ...]:
@@ -244,8 +249,9 @@ class _Builder:
     def _resample(self, run: _Run, sources: dict[str, Any], space: OutputSpace) -> Node:
         label = f"{space.name}{space.resolution or ''}_{run.number}"
         mem_gb = run.mem_gb
-        if space.is_template:
-            mem_gb += 4 * _TEMPLATE_VOXELS * run.header.n_volumes * 4 / 1e9
+        if space != FUNC:
+            n_voxels = n_grid_voxels(self.participant, space)
+            mem_gb += 4 * n_voxels * run.header.n_volumes * 4 / 1e9
         node = self._node(
             ResampleBold(t_r=run.t_r, metadata=self._bold_metadata(run, space)),
             f"resample_{label}", mem_gb,
@@ -267,7 +273,7 @@ class _Builder:
         return node
 
     def _connect_grid(self, node: Node, space: OutputSpace, label: str) -> None:
-        if space.name == "func":
+        if space == FUNC:
             self.workflow.connect(self.reference[0], "out_file", node, "grid_file")
             return
         chain = Node(Merge(2), f"chain_{label}", run_without_submitting=True)
@@ -285,7 +291,7 @@ class _Builder:
         self.workflow.connect(grid, "out_file", node, "grid_file")
 
     def _keep_series(self, run: _Run, node: Node, space: OutputSpace, label: str) -> None:
-        entities = self._space_entities(run, space)
+        entities = {**run.bold.name_entities, **space.entities}
         sources = source_uris((run.bold.bold_file,), self.settings)
         series = self._sink("preproc_bold", entities, label)
         mask = self._sink("bold_mask", entities, label, {"Type": "Brain", "Sources": sources})
@@ -331,17 +337,7 @@ class _Builder:
         if run.slice_times:
             fraction = self.settings.preprocessing.slice_time_ref
             metadata["StartTime"] = reference_time(run.slice_times, fraction)
-        if space.resolution is not None:
-            metadata["Resolution"] = f"{space.name}, TemplateFlow resolution {space.resolution}"
-        return metadata
-
-    def _space_entities(self, run: _Run, space: OutputSpace) -> dict[str, str | None]:
-        entities = dict(run.bold.name_entities)
-        if space.name != "func":
-            entities["space"] = space.name
-        if space.resolution is not None:
-            entities["res"] = str(space.resolution)
-        return entities
+        return metadata | space.metadata
 
     def _keep_both_ways(
         self, node: Node, entities: dict[str, Any], start: str, end: str, label: str

@@ -10,7 +10,6 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.bids.images import read_header
 from bids_decoder.config import REGIONS
 from bids_decoder.interfaces.decoding import (
     AdaptDecoder,
@@ -27,6 +26,7 @@ from bids_decoder.interfaces.outputs import ModelSink
 from bids_decoder.interfaces.reconstruction import ReconstructImages
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.spaces import n_grid_voxels
 from bids_decoder.workflows.work import (
     PersonWork,
     PretrainWork,
@@ -103,8 +103,7 @@ def responses_node(work: Work, person: PersonWork) -> Node:
 
 def response_gb(person: PersonWork) -> float:
     """Estimate the memory that the joined responses of a person need, in GB."""
-    shape = read_header(person.participant.runs[0].image_file).shape[:3]
-    n_voxels = shape[0] * shape[1] * shape[2]
+    n_voxels = n_grid_voxels(person.participant, person.space)
     tables = [path.read_text(encoding="utf-8") for path in person.trials.values()]
     n_trials = sum(len(table.splitlines()) - 1 for table in tables)
     return BASE_GB + COPIES * BRAIN_SHARE * 4e-9 * n_voxels * n_trials
@@ -195,7 +194,7 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
     write = Node(
         WriteDecoding(
             key=decode.key.key, output_dir=str(work.output_dir),
-            entities=person_entities(person.participant), decoder=work.settings.network.decoder,
+            entities=person_entities(person), decoder=work.settings.network.decoder,
             card=decode.card,
         ),
         "write", mem_gb=BASE_GB,

@@ -79,7 +79,7 @@ def init_encode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
     write = Node(
         WriteEncoding(
             key=encode.key.key, output_dir=str(work.output_dir), names=list(encode.names),
-            entities=person_entities(person.participant), card=encode.card,
+            entities=person_entities(person), card=encode.card,
         ),
         "write", mem_gb=BASE_GB,
     )

@@ -15,7 +15,9 @@ from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
 from bids_decoder.interfaces.glm import ConditionContrast, SingleTrialGLM
 from bids_decoder.interfaces.outputs import DerivativesSink
+from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.trials import TRIAL_COLUMNS
+from bids_decoder.workflows.spaces import n_grid_voxels
 
 CHUNK_VOXELS = 5000
 LOW_MEMORY_CHUNK_VOXELS = 1000
@@ -30,7 +32,7 @@ def init_glm_wf(
     settings: Settings,
     *,
     output_dir: Path,
-    space: str | None = None,
+    space: OutputSpace = FUNC,
     name: str = "glm_wf",
 ) -> pe.Workflow:
     """Build the workflow of one participant.
@@ -43,8 +45,8 @@ def init_glm_wf(
         Uses ``glm`` and ``resources``.
     output_dir : Path
         Top of the derivatives.
-    space : str or None
-        Space entity of the outputs; None keeps the one of the input, if any.
+    space : OutputSpace
+        Where raw runs were brought to. Outputs carry its entities, beside those of the runs.
     name : str
 
     Returns
@@ -68,7 +70,8 @@ def init_glm_wf(
     with_contrasts = bool(settings.glm.contrasts)
     collect = pe.Node(niu.Merge(4 + with_contrasts), name="collect", run_without_submitting=True)
     names = [_entities(run, space) for run in participant.runs]
-    glm = _glm_node(SingleTrialGLM(), participant, settings, names, name="single_trial")
+    mem_gb = _memory_gb(participant, space)
+    glm = _glm_node(SingleTrialGLM(), participant, settings, names, "single_trial", mem_gb)
     low = settings.resources.low_mem
     glm.inputs.chunk_voxels = LOW_MEMORY_CHUNK_VOXELS if low else CHUNK_VOXELS
 
@@ -101,7 +104,9 @@ def init_glm_wf(
         (collect, outputnode, [("out", "out_files")]),
     ])
     if with_contrasts:
-        contrast = _glm_node(ConditionContrast(), participant, settings, names, name="contrast")
+        contrast = _glm_node(
+            ConditionContrast(), participant, settings, names, "contrast", mem_gb
+        )
         maps = _sinks("statmap", output_dir, name="sink_contrasts")
         workflow.connect([
             (inputnode, contrast, _GLM_INPUTS),
@@ -162,13 +167,13 @@ def repetition_time(run: BoldRun) -> float:
 
 def _glm_node(
     interface: Any, participant: Participant, settings: Settings,
-    names: list[dict[str, str]], *, name: str,
+    names: list[dict[str, str]], name: str, mem_gb: float,
 ) -> pe.Node:
     interface.inputs.settings = dataclasses.asdict(settings.glm)
     interface.inputs.t_r = [repetition_time(run) for run in participant.runs]
     interface.inputs.map_entities = _shared(names)
     n_procs = max(settings.resources.omp_nthreads, 1)
-    return pe.Node(interface, name=name, mem_gb=_memory_gb(participant), n_procs=n_procs)
+    return pe.Node(interface, name=name, mem_gb=mem_gb, n_procs=n_procs)
 
 
 def _sinks(key: str, output_dir: Path, *, name: str) -> pe.MapNode:
@@ -179,22 +184,17 @@ def _sinks(key: str, output_dir: Path, *, name: str) -> pe.MapNode:
     )
 
 
-def _memory_gb(participant: Participant) -> float:
+def _memory_gb(participant: Participant, space: OutputSpace) -> float:
     files = [run.bold_file for run in participant.runs if run.bold_file is not None]
-    headers = [read_header(path) for path in files]
-    largest = max((4.0 * _n_values(header.shape) for header in headers), default=0.0)
+    if not files:
+        return BASE_GB
+    n_volumes = max(read_header(path).n_volumes for path in files)
+    largest = 4.0 * n_grid_voxels(participant, space) * n_volumes
     return BASE_GB + COPIES * largest / BYTES_PER_GB
 
 
-def _n_values(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
-
-
-def _entities(run: BoldRun, space: str | None) -> dict[str, str]:
-    given = {**run.name_entities, **({"space": space} if space else {})}
+def _entities(run: BoldRun, space: OutputSpace) -> dict[str, str]:
+    given = {**run.name_entities, **space.entities}
     return {key: value for key, value in given.items() if value is not None}
 
 

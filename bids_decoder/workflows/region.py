@@ -8,6 +8,7 @@ from nipype.pipeline.engine import Node
 
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.interfaces.preprocessing import OccipitalRegion
+from bids_decoder.preprocessing.templates import FUNC
 from bids_decoder.workflows.work import PersonWork, Work, betas_paths, run_path
 
 
@@ -27,7 +28,7 @@ def occipital_node(work: Work, person: PersonWork) -> Node:
     node = Node(OccipitalRegion(), f"region_{person.node_label}", mem_gb=2.0)
     node.inputs.key = person.betas_key
     node.inputs.grid_file = str(betas_paths(work.output_dir, person)[0][0])
-    run = person.participant.runs[0]
+    run = person.runs[0]
     node.inputs.space = run.entities.get("space", "")
     if person.source == "raw":
         _from_preprocessing(node, work.output_dir, person)
@@ -41,13 +42,14 @@ def occipital_node(work: Work, person: PersonWork) -> Node:
 
 
 def _from_preprocessing(node: Node, output_dir: Path, person: PersonWork) -> None:
-    label, run = person.label, person.participant.runs[0]
-    if not person.participant.t1w_files:
+    label, run = person.label, person.runs[0]
+    if person.space.is_template or not person.participant.t1w_files:
         node.inputs.in_file = str(run_path(output_dir, "boldref", run))
         node.inputs.mask_file = str(run_path(output_dir, "bold_mask", run))
         return
     node.inputs.in_file = str(derivative_path(output_dir, "preproc_T1w", sub=label))
     node.inputs.mask_file = str(derivative_path(output_dir, "anat_mask", sub=label))
-    node.inputs.to_file = str(
-        derivative_path(output_dir, "bold_xfm", sub=label, from_="T1w", to="boldref")
-    )
+    if person.space == FUNC:
+        node.inputs.to_file = str(
+            derivative_path(output_dir, "bold_xfm", sub=label, from_="T1w", to="boldref")
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.config import Settings
 from bids_decoder.markers import StageKey
+from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.stimuli.encoders import EncoderChoice
 
 Source = Literal["raw", "fmriprep", "betas"]
@@ -100,6 +101,8 @@ class PersonWork:
         Planned trial table of each run group, with split.
     betas_key : str
         Key of the betas stage, whether it is done or not.
+    space : OutputSpace
+        Where responses of raw data are estimated. Names of derivatives say it themselves.
     preprocess, betas : StageKey or None
     decode : DecodeWork or None
     encode : EncodeWork or None
@@ -109,6 +112,7 @@ class PersonWork:
     source: Source
     trials: Mapping[str, Path]
     betas_key: str
+    space: OutputSpace = FUNC
     preprocess: StageKey | None = None
     betas: StageKey | None = None
     decode: DecodeWork | None = None
@@ -123,6 +127,14 @@ class PersonWork:
     def node_label(self) -> str:
         """Label for names of nodes, where ``+`` may not be."""
         return self.label.replace("+", "-")
+
+    @property
+    def runs(self) -> tuple[BoldRun, ...]:
+        """The runs with the entities of the space in which their responses are."""
+        entities = self.space.entities
+        return tuple(
+            replace(run, entities={**run.entities, **entities}) for run in self.participant.runs
+        )
 
 
 @dataclass(frozen=True)
@@ -200,17 +212,16 @@ def run_path(output_dir: Path, key: str, run: BoldRun) -> Path:
 
 def betas_paths(output_dir: Path, person: PersonWork) -> tuple[list[Path], list[Path]]:
     """Give beta series and trial tables of a person, where they are or will be."""
-    runs = person.participant.runs
-    tables = [run_path(output_dir, "trials", run) for run in runs]
+    tables = [run_path(output_dir, "trials", run) for run in person.runs]
     if person.source == "betas":
-        return [run.image_file for run in runs], tables
-    return [run_path(output_dir, "betaseries", run) for run in runs], tables
+        return [run.image_file for run in person.runs], tables
+    return [run_path(output_dir, "betaseries", run) for run in person.runs], tables
 
 
-def person_entities(participant: Participant) -> dict[str, str]:
+def person_entities(person: PersonWork) -> dict[str, str]:
     """Give the entities that all runs of a person share, for outputs of the person."""
     entities = [
-        {k: v for k, v in run.name_entities.items() if v is not None} for run in participant.runs
+        {k: v for k, v in run.name_entities.items() if v is not None} for run in person.runs
     ]
     names = ("sub", "task", "space", "res")
     return {

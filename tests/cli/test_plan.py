@@ -160,6 +160,15 @@ def test_model_that_does_not_fit(plan, tmp_path, content, why):
     assert "--from-scratch" in found.fix
 
 
+def test_model_with_maps_of_another_space_is_said(plan, tmp_path):
+    common = {"space": "MNI152NLin6Asym", "fwhm_mm": 6.0, "mistrust": 0.5}
+    card(pretrained_path(tmp_path / "out", None), common=common)
+    made = plan("participant", "--participant-label", "03")
+    (found,) = [f for f in made.findings if f.participant == "03"]
+    assert "in the space MNI152NLin6Asym, the responses in func" in found.why
+    assert found.severity == "warning"
+
+
 def test_damaged_model_is_found_before_computing(plan, tmp_path):
     path = tmp_path / "model.safetensors"
     card(path, participants=["03"], sha256="0" * 64)

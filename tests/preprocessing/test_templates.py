@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from bids_decoder.errors import MissingInputError, UsageError
-from bids_decoder.preprocessing.templates import OutputSpace, load_template, parse_space
+from bids_decoder.preprocessing.templates import (
+    FUNC,
+    OutputSpace,
+    load_template,
+    parse_space,
+    response_space,
+    template_shape,
+)
 
 
 def test_packaged_template_is_a_brain():
@@ -44,3 +51,21 @@ def test_modifiers_that_mean_nothing_are_refused(text):
 def test_unknown_space_is_refused():
     with pytest.raises(UsageError, match="neither func"):
         load_template(OutputSpace("Atlantis", 2))
+
+
+@pytest.mark.parametrize(("spaces", "chosen", "entities"), [
+    ((), "func", {}),
+    (("func", "T1w"), "func", {}),
+    (("T1w", "func"), "T1w", {"space": "T1w"}),
+    (("MNI152Lin", "func"), "MNI152Lin:res-2", {"space": "MNI152Lin", "res": "2"}),
+])
+def test_responses_are_in_the_first_space(spaces, chosen, entities):
+    space = response_space(spaces)
+    assert (str(space), space.entities) == (chosen, entities)
+    assert parse_space(str(space)) == space
+    assert (space == FUNC) == (chosen == "func")
+
+
+def test_shape_is_that_of_the_template():
+    space = OutputSpace("MNI152NLin2009aSym", 4)
+    assert template_shape(space) == load_template(space).volume.shape

@@ -9,6 +9,9 @@ import pytest
 from report_tree import AFFINE, SHAPE
 from scipy.spatial.transform import Rotation
 
+from bids_decoder.bids.names import derivative_path
+from bids_decoder.bids.writer import save_nifti
+from bids_decoder.files import write_json
 from bids_decoder.reports.figures import render
 from bids_decoder.reports.figures_decoding import (
     draw_budget,
@@ -19,7 +22,14 @@ from bids_decoder.reports.figures_decoding import (
     pick_examples,
 )
 from bids_decoder.reports.figures_quality import draw_motion, draw_timeline
-from bids_decoder.reports.geometry import Underlay, bold_to_t1w, choose_slices, cut, slice_axis
+from bids_decoder.reports.geometry import (
+    Underlay,
+    bold_to_t1w,
+    choose_slices,
+    cut,
+    slice_axis,
+    underlay_for,
+)
 from bids_decoder.reports.results import Results
 from bids_decoder.reports.scores import compare, headline, main_measures, say_baseline
 
@@ -43,6 +53,39 @@ def test_transform_takes_bold_points_to_t1w_points(tree):
     # The fixture moves by 5 mm in LPS from T1w to BOLD points, so BOLD to T1w is +5 mm in RAS.
     matrix = bold_to_t1w(Results(tree.out, "01"))
     np.testing.assert_allclose(matrix @ [1.0, 2.0, 3.0, 1.0], [6.0, 2.0, 3.0, 1.0], atol=1e-12)
+
+
+def test_underlay_is_the_t1w_image_of_the_same_space(tree):
+    at = {"sub": "01", "space": "MNI152NLin6Asym", "res": "2"}
+    troi = derivative_path(tree.out, "troi_mask", task="see", **at)
+    save_nifti(derivative_path(tree.out, "boldref", task="see", **at), np.ones(SHAPE), AFFINE)
+    under = underlay_for(troi, Results(tree.out, "01"))
+    assert under.label == "the BOLD reference"
+    anatomy = derivative_path(tree.out, "preproc_T1w", **at)
+    save_nifti(anatomy, np.full(SHAPE, 7.0), AFFINE)
+    under = underlay_for(troi, Results(tree.out, "01"))
+    assert under.label == "the T1w image in MNI152NLin6Asym space"
+    assert float(under.image.get_fdata().max()) == 7
+    np.testing.assert_array_equal(under.to_image, np.eye(4))
+    # Maps of the functional space keep the image of the person.
+    own = underlay_for(derivative_path(tree.out, "troi_mask", sub="01"), Results(tree.out, "01"))
+    assert own.label == "the T1w image"
+    assert float(own.image.get_fdata().max()) > 7
+
+
+def test_what_was_decoded_in_another_space_is_not_reported(tree):
+    results = Results(tree.out, "01")
+    (before,) = results.files("metrics")
+    other = derivative_path(tree.out, "metrics", sub="01", task="see", space="T1w")
+    other.write_text(before.read_text())
+    assert len(Results(tree.out, "01").files("metrics")) == 2
+    trials = derivative_path(tree.out, "trials", sub="01", task="see", run="1", space="T1w")
+    write_json(tree.out / "logs/done/sub-01_betas.json",
+               {"outputs": {str(trials.relative_to(tree.out)): 1}})
+    results = Results(tree.out, "01")
+    assert results.files("metrics") == [other]
+    assert results.files("boldref") and results.files("preproc_T1w")
+    assert results.card("decoder_model") == {}
 
 
 def test_underlay_is_sampled_at_the_right_place():

@@ -10,6 +10,7 @@ from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
+from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.trials import TRIAL_COLUMNS
 from bids_decoder.workflows.glm import init_glm_wf, repetition_time, start_time
 
@@ -81,13 +82,17 @@ def test_nodes_declare_resources_and_start_times(person):
     )
     settings = Settings().replaced(resources={"omp_nthreads": 3, "low_mem": True})
     workflow = init_glm_wf(
-        Participant("01", (), runs), settings, output_dir=folder / "out", space="func",
+        Participant("01", (), runs), settings, output_dir=folder / "out",
+        space=OutputSpace("MNI152NLin2009aSym", 4),
     )
     node = workflow.get_node("single_trial")
     assert node.n_procs == 3
-    assert node.mem_gb > 1.0
+    # Eighty volumes on the grid of the template, which is larger than the run's.
+    assert node.mem_gb == pytest.approx(1 + 3 * 4 * 80 * 50 * 59 * 48 / 1e9, rel=0.05)
     assert node.inputs.chunk_voxels == 1000
-    assert node.inputs.map_entities == {"sub": "01", "task": "see", "space": "func"}
+    assert node.inputs.map_entities == {
+        "sub": "01", "task": "see", "space": "MNI152NLin2009aSym", "res": "4",
+    }
     assert workflow.get_node("inputnode").inputs.start_times == [0.0, 0.0]
     assert workflow.get_node("contrast") is None
 

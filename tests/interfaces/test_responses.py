@@ -1,0 +1,46 @@
+"""Joining the runs of a person."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.errors import InputError
+from bids_decoder.files import read_json
+from bids_decoder.interfaces.responses import collect_responses
+from bids_decoder.trials import TRIAL_COLUMNS
+
+AFFINE = np.diag([2.0, 2, 2, 1])
+
+
+@pytest.fixture
+def run(tmp_path):
+    betas = np.random.default_rng(0).standard_normal((4, 5, 6, 8))
+    table = pd.DataFrame({name: ["n/a"] * 8 for name in TRIAL_COLUMNS}).assign(
+        trial=range(1, 9), excluded=False, fold=1,
+    )
+    stem = "sub-1_task-see_space-MNI152NLin6Asym_res-2_desc-singletrial_"
+    return (
+        [save_nifti(tmp_path / f"{stem}betaseries.nii.gz", betas, AFFINE)],
+        [save_table(tmp_path / f"{stem}trials.tsv", table)],
+    )
+
+
+def mask_file(folder, shape=(4, 5, 6), shift=0.0):
+    mask = np.zeros(shape)
+    mask[:2] = 1
+    affine = AFFINE.copy()
+    affine[0, 3] = shift
+    return save_nifti(folder / "mask.nii.gz", mask, affine)
+
+
+def test_mask_bounds_the_voxels_and_the_space_is_kept(run, tmp_path):
+    collect_responses(*run, [mask_file(tmp_path)], tmp_path)
+    assert np.load(tmp_path / "betas.npy").shape == (8, 60)
+    assert read_json(tmp_path / "space.json") == {"space": "MNI152NLin6Asym"}
+
+
+@pytest.mark.parametrize("options", [{"shape": (4, 5, 7)}, {"shape": (6, 5, 4)}, {"shift": 1.0}])
+def test_mask_on_another_grid_is_refused(run, tmp_path, options):
+    with pytest.raises(InputError, match="is not that of the responses"):
+        collect_responses(*run, [mask_file(tmp_path, **options)], tmp_path)
