@@ -49,7 +49,8 @@ def list_ablations(
     network, troi = context.network, context.troi
     if pretrained is not None:
         yield Ablation(f"{PREFIX}pretraining", context, None)
-        if network.group_prior and "common" in pretrained.card and person.space:
+        common_space = pretrained.card.get("common", {}).get("space")
+        if network.group_prior and common_space is not None and common_space == person.space:
             changed = replace(context, network=replace(network, group_prior=False))
             yield Ablation(f"{PREFIX}group-prior", changed, pretrained)
     parts = []

@@ -145,6 +145,8 @@ def choose_field(
         return DEFAULT_FIELD
     halves = [log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)]
     known = [_Judged.of(half) for half in halves]
+    if not person.grid.has_geometry:
+        candidates = [field for field in candidates if field.fwhm_mm == 0]
     candidates = list(candidates)
     scores = [
         sum(

@@ -13,7 +13,7 @@ from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Targets, VoxelGrid
 
 PLAIN = FitContext(Network(pretrain_epochs=1), Troi(budget_voxels=48), 1, "cpu")
-MODEL = Model({"common.mask": np.ones(1)}, {})
+MODEL = Model({"common.mask": np.ones(1)}, {"common": {"space": "MNI152NLin6Asym"}})
 
 
 def names(person, pretrained, context):
@@ -28,6 +28,7 @@ def test_only_parts_that_are_there_are_left_out(known):
     in_space = replace(person, space="MNI152NLin6Asym")
     assert names(in_space, MODEL, PLAIN) == [
         "pretraining", "group-prior", "selection", "low-pass", "stage-2"]
+    assert "group-prior" not in names(replace(person, space="MNI152NLin2009cAsym"), MODEL, PLAIN)
     off = replace(PLAIN, network=Network(group_prior=False))
     assert "group-prior" not in names(in_space, MODEL, off)
     bare = replace(PLAIN, troi=Troi(selector="all", stage2="none"))
@@ -46,4 +47,4 @@ def test_a_part_left_out_is_left_out(known, name):
     if name == "without-selection":
         assert notes["budget"] == person.grid.n_voxels
     else:
-        assert notes["lowpass_fwhm_mm"] == 0 and notes["budget"] == 48
+        assert notes["field_fwhm_mm"] == 0 and notes["budget"] == 48

@@ -160,6 +160,38 @@ def test_budget_from_millimetres_and_from_training_runs(known, task_for):
     assert str(chosen) in notes["budget_scores"]
 
 
+def test_the_region_finds_its_own_size(known, planted, task_for):
+    selection = select_voxels(task_for(*known, "graded", budget_voxels=None))
+    assert selection.notes["budget_rule"] == "voxels that likely carry signal"
+    assert selection.mask.sum() == selection.notes["n_likely"]
+    assert dice(selection.mask, planted) > 0.9
+    assert str(selection.notes["n_likely"]) in selection.notes["budget_scores"]
+
+
+def test_a_likely_number_that_decodes_badly_is_not_taken(person_from, task_for):
+    weak = person_from(np.random.default_rng(0), signal=0.2)
+    task = task_for(*weak, "graded", budget_voxels=None)
+    chosen, notes = find_budget(task, n_likely=30)
+    assert chosen > 30
+    assert notes["budget_rule"] == "cross-validation over training runs"
+    scores = notes["budget_scores"]
+    assert scores["30"] < 0.97 * max(scores.values())
+
+
+@pytest.mark.parametrize(("n_likely", "has_places", "expected"), [
+    (40, True, 40), (0, True, 384), (40, False, 384),
+])
+def test_few_runs_take_what_is_likely_where_voxels_have_places(
+    known, task_for, n_likely, has_places, expected
+):
+    person, vectors = known
+    short = person.subset(np.arange(48))
+    if not has_places:
+        short = replace(short, grid=VoxelGrid(np.ones((384, 1, 1), bool), np.eye(4)))
+    assert find_budget(task_for(short, vectors, "graded", budget_voxels=None),
+                       n_likely)[0] == expected
+
+
 def test_schedule_ends_at_the_budget_and_never_rises():
     counts = budget_schedule(46936, 3000, 15)
     assert len(counts) == 15
