@@ -169,13 +169,11 @@ def test_the_region_finds_its_own_size(known, planted, task_for):
 
 
 def test_a_likely_number_that_decodes_badly_is_not_taken(person_from, task_for):
-    weak = person_from(np.random.default_rng(0), signal=0.2)
-    task = task_for(*weak, "graded", budget_voxels=None)
-    chosen, notes = find_budget(task, n_likely=30)
-    assert chosen > 30
+    person = person_from(np.random.default_rng(0), signal=0.3)
+    chosen, notes = find_budget(task_for(*person, "graded", budget_voxels=None), n_likely=137)
+    assert chosen < 137
     assert notes["budget_rule"] == "cross-validation over training runs"
-    scores = notes["budget_scores"]
-    assert scores["30"] < 0.97 * max(scores.values())
+    assert notes["budget_scores"]["137"] < 0.97 * max(notes["budget_scores"].values())
 
 
 @pytest.mark.parametrize(("n_likely", "has_places", "expected"), [
