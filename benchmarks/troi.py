@@ -5,6 +5,7 @@
     python benchmarks/troi.py --cache folder --seeds 5 --targets 4 --trials 750,150 --figure f.png
     python benchmarks/troi.py --cache folder --factor suppressor_fraction=0.1 --methods soft,all
     python benchmarks/troi.py --cache folder --option troi.lowpass_fwhm_mm=0 --budget 3000
+    python benchmarks/troi.py --cache folder --option network.n_seeds=3
 
 Four people of one group are simulated per seed; each target is decoded after pretraining on the
 other three. Every result is kept as JSON in the cache folder, so that a long run can go on where
@@ -49,8 +50,9 @@ from bids_decoder.simulate.responses import (
     simulate_person,
 )
 from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.selectors import SELECTORS, Selection, top_mask
-from bids_decoder.training.troi import MIN_RUNS_FOR_OWN_TRUNK, TroiDecoder
+from bids_decoder.training.troi import MIN_RUNS_FOR_OWN_TRUNK
 from bids_decoder.trials import Person, Targets
 
 PEOPLE = (1, 2, 3, 4)
@@ -175,7 +177,7 @@ def pretrained_model(plan: Plan, seed: int, target: int, cache: Path) -> Model:
     targets = make_targets([p.train for p in people.values()])
     position = {name: row for row, name in enumerate(targets.ids)}
     started = time.perf_counter()
-    model = TroiDecoder().pretrain(
+    model = load_decoder("troi").pretrain(
         [make_person(s, p, p.train, "train", np.arange(len(p.train.images)), position)
          for s, p in people.items()],
         targets, plan.context("all", derive_seed(seed, "pretrain", target)),
@@ -204,7 +206,7 @@ def cases(
         scratch = None
         if "scratch" in readouts and len(np.unique(train.run_groups)) >= MIN_RUNS_FOR_OWN_TRUNK:
             context = plan.context("all", derive_seed(seed, "scratch", target))
-            scratch = TroiDecoder().pretrain([train], targets, context)
+            scratch = load_decoder("troi").pretrain([train], targets, context)
         yield count, Case(truth, train, test, targets, pretrained, scratch)
 
 
@@ -231,7 +233,7 @@ def select(
         selection = fixed_selection(method, case)
     else:
         context = plan.context(method, seed)
-        selection = TroiDecoder().select(case.train, case.targets, model, context)
+        selection = load_decoder("troi").select(case.train, case.targets, model, context)
     return selection, time.perf_counter() - started
 
 
@@ -267,7 +269,7 @@ def decoder_readout(
     case: Case, selection: Selection, model: Model | None, context: FitContext
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predict with the program's decoder; give the mean prediction of training trials too."""
-    decoder = TroiDecoder()
+    decoder = load_decoder("troi")
     adapted = decoder.adapt(case.train, case.targets, selection, model, context)
     train_mean = decoder.predict(adapted, case.train.betas).mean(axis=0)
     gallery = decoder.gallery(adapted, case.targets)

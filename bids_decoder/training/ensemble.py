@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.training.decoders import DECODERS, Decoder, FitContext, Relevance
 from bids_decoder.training.selectors import Selection, top_mask
 from bids_decoder.trials import Person, Targets
+
+if TYPE_CHECKING:
+    from bids_decoder.training.loop import Progress
 
 _ALIKE = "alike"
 
@@ -180,16 +183,25 @@ def _pairs(
 
 
 def _contexts(context: FitContext, n_seeds: int) -> list[FitContext]:
-    """Give one context per seed; the first is the one given."""
+    """Give one context per seed; the first has the seed and the checkpoint given."""
+    first = replace(context, progress=_part_of(context.progress, 0, n_seeds))
     others = [
         replace(
             context, seed=derive_seed(context.seed, "member", number),
             checkpoint=context.checkpoint and context.checkpoint.with_name(
                 f"{context.checkpoint.stem}-{number}{context.checkpoint.suffix}"),
+            progress=_part_of(context.progress, number, n_seeds),
         )
         for number in range(1, n_seeds)
     ]
-    return [context, *others]
+    return [first, *others]
+
+
+def _part_of(progress: Progress | None, number: int, n_seeds: int) -> Progress | None:
+    """Tell of one member's progress as that of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total, loss: progress(number * total + done, n_seeds * total, loss)
 
 
 def _mean(arrays: Sequence[Any]) -> np.ndarray:

@@ -141,8 +141,12 @@ def test_checkpoints_of_members_lie_apart(fitted, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(TroiDecoder, "pretrain",
                         lambda self, p, t, context: seen.append(context) or Model({}, {}))
-    load_decoder("troi").pretrain([source], targets,
-                                  replace(CONTEXT, checkpoint=tmp_path / "k.safetensors"))
+    told = []
+    load_decoder("troi").pretrain([source], targets, replace(
+        CONTEXT, checkpoint=tmp_path / "k.safetensors", progress=lambda *at: told.append(at)))
+    for context in seen:
+        context.progress(2, 10, 0.5)
+    assert told == [(2, 30, 0.5), (12, 30, 0.5), (22, 30, 0.5)]
     assert [c.checkpoint.name for c in seen] == ["k.safetensors", "k-1.safetensors",
                                                  "k-2.safetensors"]
     assert len({c.seed for c in seen}) == 3
