@@ -41,6 +41,8 @@ from bids_decoder.reports.geometry import (
 from bids_decoder.reports.results import Results, run_name
 
 _COLUMNS = 6
+_FAINT = 0.02
+"""Share of the largest value up to which a map without signs is not drawn."""
 
 
 def troi_pictures(results: Results) -> list[Picture]:
@@ -258,7 +260,9 @@ def _map_picture(
 ) -> list[Picture]:
     image = load(path)
     data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32))
-    shown = np.abs(data) > threshold
+    # A veil of next to nothing over the whole brain would hide the anatomy.
+    faint = 0.0 if signed else _FAINT * float(data.max(initial=0))
+    shown = np.abs(data) > max(threshold, faint)
     if not has_geometry(image) or not np.any(data):
         return []
     where = shown if shown.any() else data != 0
@@ -272,11 +276,15 @@ def _map_picture(
         picture(
             figure,
             name,
-            f"{title}, on {_under(under)}.{none}",
+            f"{title}, on {_under(under)}.{none}{_veil(signed)}",
             f"{title}: {int(shown.sum())} voxels coloured on slices.",
             "png",
         )
     ]
+
+
+def _veil(signed: bool) -> str:
+    return "" if signed else f" Values below {100 * _FAINT:.0f} % of the largest are left out."
 
 
 def why_no_map(results: Results) -> str:
