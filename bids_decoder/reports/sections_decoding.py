@@ -180,8 +180,8 @@ def _budget_curve(card: dict[str, Any], number: int) -> list[Block]:
     return [Figure(picture(
         draw_budget(scores, chosen),
         f"budget{number}",
-        "What regions of each size foretell of training runs that were left out. Taken (orange) "
-        "is the smallest region that comes close to the best.",
+        "What regions of each size foretell of training runs that were left out. Orange: the "
+        f"size taken ({card['budget_rule']}).",
         f"Score by number of voxels; {chosen} were taken.",
     ))]
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from report_tree import EVIL, Tree
 
+from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import read_json, write_json
@@ -293,3 +294,16 @@ def test_group_table_lists_people_without_a_folder(tree):
     table = read_table(tree.path("metrics", sub="01"))
     save_table(tree.path("group_metrics"), pd.concat([table.assign(participant="sub-08")]))
     assert "sub-08" in Page(build_group_report(tree.out)).text
+
+
+def test_the_curve_of_the_budget_says_how_it_was_chosen(tree):
+    path = sidecar_path(tree.path("troi_mask", sub="01", task="see"))
+    card = read_json(path)
+    write_json(path, {
+        **card, "budget_rule": "voxels that likely carry signal",
+        "budget_scores": {"60": 0.2, str(card["n_voxels"]): 0.3},
+    })
+    section = troi_section(Results(tree.out, "01"))
+    (curve,) = (p for p in section.pictures if p.name == "budget1")
+    assert "voxels that likely carry signal" in curve.caption
+    assert "budget scores" not in texts(section)
