@@ -25,7 +25,7 @@ from bids_decoder.evaluation.baselines import baseline_names, run_baselines
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.decoding_outputs import DecodingOutputs
 from bids_decoder.interfaces.progress import log_progress
-from bids_decoder.interfaces.relevance import join_relevance, read_relevance, save_relevance
+from bids_decoder.interfaces.relevance import read_relevance, save_relevance
 from bids_decoder.interfaces.responses import collect_responses, load_person
 from bids_decoder.interfaces.scoring import (
     Gallery,
@@ -493,6 +493,7 @@ class WriteDecoding(SimpleInterface):
     _always_run = True
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
+        from bids_decoder.training.decoders import join_relevance
         from bids_decoder.training.ensemble import load_decoder
 
         inputs = self.inputs

@@ -28,34 +28,3 @@ def read_relevance(path: Path | str) -> Relevance | None:
     with np.load(path, allow_pickle=False) as content:
         maps = {label: content[str(number)] for number, label in enumerate(card["labels"])}
     return Relevance(maps, card["counts"], card["notes"])
-
-
-def join_relevance(folds: list[Relevance | None]) -> Relevance | None:
-    """Average over folds: maps by number of trials, numbers in the notes alike.
-
-    Parameters
-    ----------
-    folds : list of Relevance or None
-
-    Returns
-    -------
-    Relevance or None
-        None when no fold has maps.
-    """
-    made = [fold for fold in folds if fold is not None]
-    if not made:
-        return None
-    labels = list(dict.fromkeys(label for fold in made for label in fold.maps))
-    counts = {label: sum(fold.counts.get(label, 0) for fold in made) for label in labels}
-    maps = {
-        label: sum(
-            fold.maps[label] * (fold.counts[label] / counts[label])
-            for fold in made if label in fold.maps
-        ).astype(np.float32)
-        for label in labels
-    }
-    notes = dict(made[0].notes)
-    for name, value in notes.items():
-        if isinstance(value, float):
-            notes[name] = round(float(np.mean([fold.notes[name] for fold in made])), 4)
-    return Relevance(maps, counts, notes)

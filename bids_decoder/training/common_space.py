@@ -10,13 +10,7 @@ from typing import Any
 import numpy as np
 
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.signal import (
-    SIGNAL_SHARES,
-    around,
-    mean_shares,
-    share_chances,
-    share_evidence,
-)
+from bids_decoder.training.signal import SIGNAL_SHARES, mean_shares, share_chances
 from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
 from bids_decoder.trials import Person, VoxelGrid
 
@@ -151,8 +145,7 @@ def _choose_spread(
 
 def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
     """Give the chances of a source person's voxels, (n_shares, n_voxels)."""
-    evidence = share_evidence(person, wanted)
-    return share_chances(around(evidence, person.grid, default_fwhm_mm(person.grid)))
+    return share_chances(person, wanted, default_fwhm_mm(person.grid))
 
 
 def _mistrusted(chances: np.ndarray, mistrust: float) -> np.ndarray:

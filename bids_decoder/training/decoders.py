@@ -106,6 +106,38 @@ class Relevance:
     notes: dict[str, Any]
 
 
+def join_relevance(parts: Iterable[Relevance | None]) -> Relevance | None:
+    """Average over folds or seeds: maps by number of trials, numbers in the notes alike.
+
+    Parameters
+    ----------
+    parts : iterable of Relevance or None
+        They need not have the same labels.
+
+    Returns
+    -------
+    Relevance or None
+        None when no part has maps.
+    """
+    made = [part for part in parts if part is not None]
+    if not made:
+        return None
+    labels = list(dict.fromkeys(label for part in made for label in part.maps))
+    counts = {label: sum(part.counts.get(label, 0) for part in made) for label in labels}
+    maps = {
+        label: sum(
+            part.maps[label] * (part.counts[label] / counts[label])
+            for part in made if label in part.maps
+        ).astype(np.float32)
+        for label in labels
+    }
+    notes = dict(made[0].notes)
+    for name, value in notes.items():
+        if isinstance(value, float):
+            notes[name] = round(float(np.mean([part.notes[name] for part in made])), 4)
+    return Relevance(maps, counts, notes)
+
+
 class Decoder(ABC):
     """From single-trial responses to predictions in the target space."""
 

@@ -13,7 +13,13 @@ from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.statistics import stability
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training.decoders import DECODERS, Decoder, FitContext, Relevance
+from bids_decoder.training.decoders import (
+    DECODERS,
+    Decoder,
+    FitContext,
+    Relevance,
+    join_relevance,
+)
 from bids_decoder.training.selectors import Selection, top_mask
 from bids_decoder.trials import Person, Targets
 
@@ -102,12 +108,9 @@ class SeedEnsemble(Decoder):
 
     def relevance(self, model: Model, person: Person, context: FitContext) -> Relevance | None:
         """Average the maps of the members; see :class:`Decoder`."""
-        found = [self.decoder.relevance(member, person, context) for member in split_model(model)]
-        parts = [part for part in found if part is not None]
-        if len(parts) < 2:
-            return found[0]
-        maps = {label: _mean([part.maps[label] for part in parts]) for label in parts[0].maps}
-        return replace(parts[0], maps=maps)
+        return join_relevance(
+            self.decoder.relevance(member, person, context) for member in split_model(model)
+        )
 
 
 def agree(selections: Sequence[Selection]) -> Selection:

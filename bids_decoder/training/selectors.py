@@ -41,6 +41,10 @@ BUDGET_TOLERANCE = 0.03
 """Share of the score of the best budget that a smaller one may lose."""
 
 
+LIKELY_RULE = "voxels that likely carry signal"
+"""How notes name the size that the region found by itself."""
+
+
 @dataclass(frozen=True, eq=False)
 class SelectionTask:
     """What a selector gets.
@@ -229,9 +233,7 @@ def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
     return mask
 
 
-def find_budget(
-    task: SelectionTask, n_likely: int = 0
-) -> tuple[int, dict[str, Any]]:
+def find_budget(task: SelectionTask, n_likely: int = 0) -> tuple[int, dict[str, Any]]:
     """Give the number of voxels: as asked for, or by cross-validation over training runs.
 
     Parameters
@@ -256,13 +258,11 @@ def find_budget(
     if n_runs >= MIN_RUNS_TO_CHOOSE:
         return _budget_by_cross_validation(task, n_likely)
     if n_likely and grid.has_geometry:
-        return n_likely, {"budget_rule": "voxels that likely carry signal"}
+        return n_likely, {"budget_rule": LIKELY_RULE}
     return grid.n_voxels, {"budget_rule": f"{n_runs} training run(s), too few to choose: all"}
 
 
-def _budget_by_cross_validation(
-    task: SelectionTask, n_likely: int
-) -> tuple[int, dict[str, Any]]:
+def _budget_by_cross_validation(task: SelectionTask, n_likely: int) -> tuple[int, dict[str, Any]]:
     candidates = budget_candidates(task.person.grid.n_voxels, n_likely)
     folds = inner_folds(task.person.run_groups, 3)
     trials = np.concatenate([_budget_fold(task, *fold, candidates) for fold in folds])
@@ -272,7 +272,7 @@ def _budget_by_cross_validation(
     good = scores >= scores.max() - BUDGET_TOLERANCE * abs(scores.max())
     chosen, rule = candidates[int(np.flatnonzero(good)[0])], "cross-validation over training runs"
     if n_likely in candidates and good[candidates.index(n_likely)]:
-        chosen, rule = n_likely, "voxels that likely carry signal"
+        chosen, rule = n_likely, LIKELY_RULE
     listed = {str(c): round(float(s), 4) for c, s in zip(candidates, scores, strict=True)}
     return chosen, {"budget_rule": rule, "budget_scores": listed}
 

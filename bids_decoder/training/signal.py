@@ -6,7 +6,7 @@ import numpy as np
 
 from bids_decoder.training.input_layer import centre_runs, degrees_of_freedom
 from bids_decoder.training.smoothing import evidence_around
-from bids_decoder.trials import Person, VoxelGrid
+from bids_decoder.trials import Person
 
 SIGNAL_SHARES = np.array([0, 0.003, 0.006, 0.012, 0.02, 0.035, 0.06, 0.1, 0.16, 0.25, 0.4])
 """Candidate shares of signal in the variance of a single trial's response."""
@@ -32,7 +32,7 @@ def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
     ndarray of float32, shape (n_voxels,)
         Posterior mean under equal prior chances of :data:`SIGNAL_SHARES`.
     """
-    return mean_shares(share_chances(around(share_evidence(person, wanted), person.grid, fwhm_mm)))
+    return mean_shares(share_chances(person, wanted, fwhm_mm))
 
 
 def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
@@ -56,25 +56,26 @@ def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
     return log_evidence(person.betas, wanted, person.run_groups)
 
 
-def around(evidence: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
-    """Add evidence (n_shares, n_voxels) up over the neighbourhood of each voxel.
+def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
+    """Give the posterior chance of each share under equal prior chances.
 
-    It is a composite likelihood: neighbours tend to have similar shares, whatever their tuning.
-    """
-    return np.stack([evidence_around(row, grid, fwhm_mm) for row in evidence])
-
-
-def share_chances(evidence: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
-    """Give the posterior chance of each share, (n_shares, n_voxels).
+    Evidence is added up over the neighbourhood of each voxel, which is a composite likelihood:
+    neighbours tend to have similar shares, whatever their tuning.
 
     Parameters
     ----------
-    evidence : ndarray, shape (n_shares, n_voxels)
-        From :func:`share_evidence` or :func:`around`.
-    prior : ndarray, shape (n_shares, n_voxels), optional
-        Prior chances; equal ones if absent.
+    person : Person
+        Training trials only.
+    wanted : ndarray, shape (n_trials, n_latents)
+    fwhm_mm : float
+        Full width of the neighbourhood; 0 judges each voxel alone.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_shares, n_voxels)
     """
-    total = evidence if prior is None else evidence + np.log(np.maximum(prior, 1e-30))
+    evidence = share_evidence(person, wanted)
+    total = np.stack([evidence_around(row, person.grid, fwhm_mm) for row in evidence])
     chances = np.exp(total - total.max(axis=0))
     return (chances / chances.sum(axis=0)).astype(np.float32)
 

@@ -13,15 +13,9 @@ from bids_decoder.models.store import load_model, save_model
 from bids_decoder.simulate.responses import ResponseSettings, make_world, simulate_person
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.field import SignalField, map_signal
 from bids_decoder.training.input_layer import fit_input_layer, row_cosines
-from bids_decoder.training.signal import (
-    SIGNAL_SHARES,
-    around,
-    mean_shares,
-    share_chances,
-    share_evidence,
-    signal_shares,
-)
+from bids_decoder.training.signal import SIGNAL_SHARES, signal_shares
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -69,8 +63,7 @@ def maps(cohort):
 
 def with_prior(person, wanted, prior):
     """Shares of signal with what the source people say."""
-    evidence = around(share_evidence(person, wanted), person.grid, 3.0)
-    return mean_shares(share_chances(evidence, prior.chances))
+    return map_signal(person, wanted, prior.chances).share
 
 
 def test_the_prior_finds_the_region_and_lifts_decoding_of_short_data(cohort, maps):
@@ -80,6 +73,7 @@ def test_the_prior_finds_the_region_and_lifts_decoding_of_short_data(cohort, map
     alone = signal_shares(new, wanted, 3.0)
     helped = with_prior(new, wanted, prior)
     assert mask_auc(helped, truth.roi) > mask_auc(alone, truth.roi) + 0.1
+    assert mask_auc(helped, truth.roi) > mask_auc(map_signal(new, wanted).share, truth.roi)
     test, _ = zscore_betas(truth.test.betas, np.repeat("t", 60), np.ones(60, bool))
     score = {
         name: row_cosines(fit_input_layer(
@@ -98,7 +92,7 @@ def test_people_who_do_not_correspond_do_no_harm(cohort):
     ]
     prior = gather_common(moved, vectors).prior_of(new)
     wanted = vectors[new.target_rows]
-    weights = signal_shares(new, wanted, 3.0)
+    weights = map_signal(new, wanted).share
     test, _ = zscore_betas(truth.test.betas, np.repeat("t", 60), np.ones(60, bool))
     plain, mixed = (
         row_cosines(fit_input_layer(
@@ -136,8 +130,13 @@ def test_few_trials_leave_the_prior_as_it_was(cohort, maps):
     _, new, vectors, _ = cohort
     prior = maps.prior_of(new).chances
     few = new.subset(np.arange(5))
-    after = share_chances(share_evidence(few, vectors[few.target_rows]), prior)
-    np.testing.assert_allclose(after, prior, atol=1e-6)
+    after = map_signal(few, vectors[few.target_rows], prior, SignalField(0.0, 1.0)).chances
+    before, after = (np.clip(c[0].astype(float), 1e-4, 1 - 1e-4) for c in (prior, after))
+    moved = np.log(after / (1 - after)) - np.log(before / (1 - before))
+    # How common signal is follows from the person; where it is, from the prior alone.
+    inside = (before > 2e-4) & (before < 1 - 2e-4) & (after > 2e-4) & (after < 1 - 2e-4)
+    assert inside.mean() > 0.5
+    np.testing.assert_allclose(moved[inside], moved[inside][0], atol=1e-2)
 
 
 def test_the_group_weight_is_believed_as_far_as_it_fits():

@@ -8,7 +8,7 @@ import pytest
 from bids_decoder.config import Network, Troi
 from bids_decoder.errors import UsageError
 from bids_decoder.models.store import Model, load_model, save_model
-from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.decoders import FitContext, Relevance
 from bids_decoder.training.ensemble import agree, join_models, load_decoder, split_model
 from bids_decoder.training.selectors import Selection
 from bids_decoder.training.troi import TroiDecoder
@@ -150,6 +150,17 @@ def test_checkpoints_of_members_lie_apart(fitted, tmp_path, monkeypatch):
     assert [c.checkpoint.name for c in seen] == ["k.safetensors", "k-1.safetensors",
                                                  "k-2.safetensors"]
     assert len({c.seed for c in seen}) == 3
+
+
+def test_members_may_have_decoded_different_labels(monkeypatch):
+    ensemble, found = load_decoder("troi"), iter([
+        Relevance({"a": np.ones(2)}, {"a": 3}, {}),
+        Relevance({"a": np.full(2, 5.0), "b": np.zeros(2)}, {"a": 1, "b": 2}, {}),
+    ])
+    monkeypatch.setattr(TroiDecoder, "relevance", lambda *_: next(found))
+    joined = ensemble.relevance(join_models([Model({}, {"n": n}) for n in (1, 2)]), None, CONTEXT)
+    assert joined.counts == {"a": 4, "b": 2}
+    np.testing.assert_allclose(joined.maps["a"], 2.0)
 
 
 def test_unknown_decoders_are_refused():
