@@ -6,15 +6,15 @@ import dataclasses
 import tomllib
 import types
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from bids_decoder.errors import UsageError
 from bids_decoder.files import write_text
 
 LEVELS = ("participant", "group")
-STAGES = ("prepare", "pretrain", "decode", "encode")
 REGIONS = ("brain", "occipital")
 """Values of ``Troi.region`` that are no path of a mask file."""
 
@@ -35,7 +35,7 @@ class Execution:
     session_id: tuple[str, ...] = ()
     task_id: tuple[str, ...] = ()
     run_id: tuple[str, ...] = ()
-    stage: tuple[str, ...] = STAGES
+    stage: tuple[str, ...] = ()
     holdout_label: tuple[str, ...] = ()
     leave_one_out: bool = False
     pretrained: Path | None = None
@@ -44,6 +44,10 @@ class Execution:
     clean_workdir: bool = False
     stop_on_first_crash: bool = False
     write_graph: bool = False
+
+    def wants(self, *stages: str) -> bool:
+        """Return whether one of these stages is part of the call; without a choice all are."""
+        return not self.stage or bool(set(self.stage) & set(stages))
 
 
 @dataclass(frozen=True)
@@ -130,35 +134,6 @@ class Troi:
 
 
 @dataclass(frozen=True)
-class Reconstruction:
-    """How pictures are made from held-out trials."""
-
-    method: Literal["auto", "ridge", "unclip", "none"] = "auto"
-    weights: Path | None = None
-    metric_weights: Path | None = None
-    size: int = 64
-    n_steps: int = 20
-    low_level: float = 0.0
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The encoding model, from pictures to voxels; without an encoder nothing is encoded."""
-
-    encoder: str | None = None
-    image_size: int = 128
-    channels: int = 128
-    epochs: int = 0
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
-    output_noise: float = 1.0
-    validation_share: float = 0.2
-    max_voxels: int = 2000
-    n_selected: int = 300
-
-
-@dataclass(frozen=True)
 class Volumes:
     """Networks that read whole volumes (deeplight, cnn3d); 0 stands for the published value."""
 
@@ -172,19 +147,6 @@ class Volumes:
     patience: int = 10
     window: Literal["2d", "3d"] = "3d"
     explained_trials: int = 20
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """One volume per person, with labels in participants.tsv; on when a column is named."""
-
-    label_column: str | None = None
-    image: str | None = None
-    external: tuple[str, ...] = ()
-    site_column: str | None = None
-    backbones: tuple[str, ...] = ()
-    n_splits: int = 5
-    n_repeats: int = 10
 
 
 @dataclass(frozen=True)
@@ -211,9 +173,33 @@ class Resources:
     plugin_file: Path | None = None
 
 
+class Section:
+    """Base of the settings that belong to one analysis.
+
+    Subclasses are frozen dataclasses and name their table in the TOML file::
+
+        @dataclass(frozen=True)
+        class Encoding(Section, table="encoding"):
+            encoder: str | None = None
+    """
+
+    table: ClassVar[str]
+
+    def __init_subclass__(cls, *, table: str, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.table = table
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what a call does; nothing else does."""
+    """Everything that decides what a call does; nothing else does.
+
+    The fields here are shared by all analyses; what belongs to one analysis is a
+    :class:`Section`, found with :meth:`section`.
+    """
 
     execution: Execution = field(default_factory=Execution)
     trials: TrialRules = field(default_factory=TrialRules)
@@ -221,17 +207,33 @@ class Settings:
     glm: Glm = field(default_factory=Glm)
     network: Network = field(default_factory=Network)
     troi: Troi = field(default_factory=Troi)
-    encoding: Encoding = field(default_factory=Encoding)
     volumes: Volumes = field(default_factory=Volumes)
-    subjects: Subjects = field(default_factory=Subjects)
-    reconstruction: Reconstruction = field(default_factory=Reconstruction)
     evaluation: Evaluation = field(default_factory=Evaluation)
     resources: Resources = field(default_factory=Resources)
     random_seed: int = 20250201
+    sections: Mapping[str, Section] = field(default_factory=dict)
+
+    def section(self, kind: type[SectionT]) -> SectionT:
+        """Return the settings of one analysis; defaults where none were set.
+
+        Parameters
+        ----------
+        kind : type
+            Subclass of :class:`Section`.
+        """
+        found = self.sections.get(kind.table)
+        return found if isinstance(found, kind) else kind()
+
+    def with_section(self, section: Section) -> Settings:
+        """Return a copy with the settings of one analysis replaced."""
+        return dataclasses.replace(
+            self, sections={**self.sections, section.table: section}
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values (text for paths, lists for tuples), without unset options."""
-        return _plain(self)
+        """Return plain values (text for paths, lists for tuples), without unset options."""
+        content = _plain(self)
+        return content | content.pop("sections")
 
     def to_toml(self, path: Path) -> Path:
         """Write the settings as TOML, atomically."""
@@ -240,15 +242,27 @@ class Settings:
         return write_text(path, tomli_w.dumps(self.to_dict()))
 
     def replaced(self, **groups: dict[str, Any]) -> Settings:
-        """Give a copy with some fields of some groups changed."""
-        changed = {
-            name: dataclasses.replace(getattr(self, name), **values)
-            for name, values in groups.items()
-        }
-        return dataclasses.replace(self, **changed)
+        """Return a copy with some fields of some groups changed.
+
+        Groups are fields of this class or tables of sections that are set.
+        """
+        sections, changed = dict(self.sections), {}
+        for name, values in groups.items():
+            if name in sections:
+                sections[name] = dataclasses.replace(sections[name], **values)
+            else:
+                changed[name] = dataclasses.replace(getattr(self, name), **values)
+        return dataclasses.replace(self, sections=sections, **changed)
 
 
-def settings_from_dict(content: dict[str, Any], source: str = "settings") -> Settings:
+def default_settings(kinds: Iterable[type[Section]]) -> Settings:
+    """Return the defaults, with a section of each kind."""
+    return Settings(sections={kind.table: kind() for kind in kinds})
+
+
+def settings_from_dict(
+    content: dict[str, Any], source: str = "settings", kinds: Iterable[type[Section]] = ()
+) -> Settings:
     """Build settings from plain values.
 
     Parameters
@@ -257,6 +271,8 @@ def settings_from_dict(content: dict[str, Any], source: str = "settings") -> Set
         As :meth:`Settings.to_dict` gives it; absent fields keep their defaults.
     source : str
         Named in errors.
+    kinds : iterable of type
+        Sections that may be in it.
 
     Returns
     -------
@@ -267,11 +283,25 @@ def settings_from_dict(content: dict[str, Any], source: str = "settings") -> Set
     UsageError
         For unknown groups or fields, or values of the wrong type.
     """
-    return _build(Settings, content, source)
+    if not isinstance(content, dict):
+        raise UsageError(source, f"expected a table, found {content!r}", "see settings.toml")
+    known = {kind.table: kind for kind in kinds}
+    shared = {name: value for name, value in content.items() if name not in known}
+    sections = {
+        name: _build(kind, content.get(name, {}), f"{source}: {name}")
+        for name, kind in known.items()
+    }
+    return dataclasses.replace(_build(Settings, shared, source), sections=sections)
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path, kinds: Iterable[type[Section]] = ()) -> Settings:
     """Read settings from a TOML file (``--config-file``).
+
+    Parameters
+    ----------
+    path : Path
+    kinds : iterable of type
+        Sections that may be in it.
 
     Raises
     ------
@@ -285,7 +315,7 @@ def load_settings(path: Path) -> Settings:
             f"--config-file {path}", f"cannot be read: {error}",
             "give the settings.toml that an earlier run wrote below logs/",
         ) from error
-    return settings_from_dict(content, str(path))
+    return settings_from_dict(content, str(path), kinds)
 
 
 def _plain(value: Any) -> Any:
@@ -302,7 +332,7 @@ def _plain(value: Any) -> Any:
 def _build(kind: Any, content: Any, where: str) -> Any:
     if not isinstance(content, dict):
         raise UsageError(where, f"expected a table, found {content!r}", "see settings.toml")
-    known = {f.name for f in dataclasses.fields(kind)}
+    known = {f.name for f in dataclasses.fields(kind)} - {"sections"}
     unknown = sorted(set(content) - known)
     if unknown:
         raise UsageError(

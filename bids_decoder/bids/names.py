@@ -58,6 +58,7 @@ NAMES: dict[str, OutputName] = {
     "metrics": _name("func", "metrics", ".tsv", desc="decoder"),
     "learning": _name("func", "learning", ".tsv", desc="decoder"),
     "gallery": _name("func", "predictions", ".tsv", desc="gallery"),
+    "gallery_metrics": _name("func", "metrics", ".tsv", desc="gallery"),
     "gallery_sheet": _name("func", "sheet", ".png", desc="gallery"),
     "reconstruction": _name("reconstruction", "image", ".png", desc="reconstruction"),
     "reconstruction_sheet": _name("func", "sheet", ".png", desc="reconstruction"),
@@ -149,3 +150,19 @@ def parse_entities(path: Path | str) -> dict[str, str]:
     stem = Path(path).name.split(".")[0]
     pairs = (part.split("-", 1) for part in stem.split("_") if "-" in part)
     return {key: value for key, value in pairs}
+
+
+def unique_names(labels: list[str]) -> dict[str, str]:
+    """Return a name of letters and digits for each label, which no other has.
+
+    Examples
+    --------
+    >>> unique_names(["face", "left hand", "left-hand"])
+    {'face': 'face', 'left hand': 'lefthand', 'left-hand': 'lefthand2'}
+    """
+    names: dict[str, str] = {}
+    for label in labels:
+        plain = "".join(c for c in label if c.isascii() and c.isalnum()) or "label"
+        number = sum(name.rstrip("0123456789") == plain for name in names.values())
+        names[label] = plain if plain not in names.values() else f"{plain}{number + 1}"
+    return names

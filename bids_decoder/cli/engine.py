@@ -6,13 +6,17 @@ import errno
 import logging
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bids_decoder.config import Resources, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, UsageError
-from bids_decoder.workflows.work import Work
+
+if TYPE_CHECKING:
+    from bids_decoder.analyses.base import Job
+    from bids_decoder.workflows.work import Work
 
 LOGGER = logging.getLogger("bids_decoder")
 
@@ -53,12 +57,13 @@ class Failure:
         return f"[Errno {errno.ENOSPC}]" in self.message
 
 
-def run_workflow(work: Work, log_dir: Path) -> Outcome:
+def run_workflow(work: Work, jobs: Sequence[Job], log_dir: Path) -> Outcome:
     """Build and run the workflow of a call.
 
     Parameters
     ----------
     work : Work
+    jobs : sequence of Job
     log_dir : Path
         For crash files and the graph.
 
@@ -71,12 +76,12 @@ def run_workflow(work: Work, log_dir: Path) -> Outcome:
     BidsDecoderError
         When a worker process was killed.
     """
-    from bids_decoder.workflows.base import init_bids_decoder_wf
+    from bids_decoder.analyses.build import init_bids_decoder_wf
     from bids_decoder.workflows.plugin import NodeLog
 
     settings = work.settings
     _configure_nipype(log_dir, settings)
-    workflow = init_bids_decoder_wf(work)
+    workflow = init_bids_decoder_wf(work, jobs)
     if settings.execution.write_graph:
         _write_graph(workflow, log_dir)
     node_log = NodeLog(len(workflow.list_node_names()))

@@ -28,9 +28,9 @@ def write_pages(
     n_failed : int
         Pages that could not be made; the log says why. The others are made all the same.
     """
-    from bids_decoder.reports.assemble import build_group_report, build_participant_report
+    from bids_decoder.analyses.assemble import build_group_report, build_participant_report
+    from bids_decoder.analyses.facts import collect_facts
     from bids_decoder.reports.boilerplate import write_citation
-    from bids_decoder.reports.facts import collect_facts
 
     builders: dict[str, Callable[[], Path]] = {
         f"sub-{label}": partial(

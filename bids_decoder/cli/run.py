@@ -135,8 +135,8 @@ def _start(plan: Plan, locks: ExitStack) -> None:
     from bids_decoder.bids.locks import participant_lock
     from bids_decoder.cli.scratch import remove_unfinished
 
-    output_dir = plan.work.output_dir
-    findings = write_dataset_files(output_dir, plan.dataset)
+    output_dir = plan.study.output_dir
+    findings = write_dataset_files(output_dir, plan.study.dataset)
     for finding in findings:
         LOGGER.warning("%s", finding)
     if any(finding.severity == "error" for finding in findings):
@@ -150,10 +150,10 @@ def _open_log(
     plan: Plan, command: list[str], cleanup: ExitStack
 ) -> tuple[Path, dict[str, Any]]:
     """Make the folder of this call below ``logs``; settings and command go there."""
-    log_dir = plan.work.output_dir / "logs" / _run_name()
+    log_dir = plan.study.output_dir / "logs" / _run_name()
     log_dir.mkdir(parents=True)
     cleanup.enter_context(_log_file(log_dir / "bids_decoder.log"))
-    plan.work.settings.to_toml(log_dir / "settings.toml")
+    plan.study.settings.to_toml(log_dir / "settings.toml")
     record = {"command": ["bids_decoder", *command], "version": __version__,
               "started": datetime.now(UTC).isoformat(timespec="seconds")}
     write_json(log_dir / "run.json", {**record, "timings": []})
@@ -169,7 +169,7 @@ def _compute(plan: Plan, log_dir: Path) -> Outcome:
         LOGGER.info("nothing to compute: everything that was asked for is done")
         return Outcome([])
     started = time.monotonic()
-    outcome = run_workflow(plan.work, log_dir)
+    outcome = run_workflow(plan.study.work, plan.jobs, log_dir)
     busy = sum(timing["seconds"] for timing in outcome.timings)
     LOGGER.info("computed for %.0f s; the nodes took %.0f s of work",
                 time.monotonic() - started, busy)
@@ -179,19 +179,18 @@ def _compute(plan: Plan, log_dir: Path) -> Outcome:
 def _write_reports(plan: Plan) -> tuple[list[Path], int]:
     from bids_decoder.cli.pages import write_pages
 
-    people = [person.label for person in plan.work.people]
-    output_dir = plan.work.output_dir
+    people, output_dir = list(plan.study.work.people), plan.study.output_dir
     present = [output_dir / f"sub-{label}.html" for label in people]
     if plan.is_empty and all(page.is_file() for page in present):
         return present, 0
-    return write_pages(plan.work.output_dir, people, plan.dataset.stimuli_dir)
+    return write_pages(output_dir, people, plan.study.dataset.stimuli_dir)
 
 
 def _results_only(settings: Settings, actions: Actions) -> ExitCode:
     """Write reports or methods text again, from what is on disk."""
+    from bids_decoder.analyses.facts import collect_facts
     from bids_decoder.cli.pages import write_pages
     from bids_decoder.reports.boilerplate import write_citation
-    from bids_decoder.reports.facts import collect_facts
 
     output_dir = settings.execution.output_dir
     if not (output_dir / "plan.json").is_file():
@@ -234,8 +233,8 @@ def _conclude(
     for failure in outcome.failures:
         where = f" (details: {failure.crash_file})" if failure.crash_file else ""
         LOGGER.error("failed: %s\n%s%s", failure.node, failure.message, where)
-    for person in plan.work.people:
-        for line in headline(plan.work.output_dir, person.label, plan.dataset.root):
+    for label in plan.study.work.people:
+        for line in headline(plan.study.output_dir, label, plan.study.dataset.root):
             LOGGER.info("%s", line)
     for page in pages:
         LOGGER.info("report: %s", page)
@@ -255,8 +254,8 @@ def _remove_work_dir(plan: Plan) -> None:
     """Remove the work folder of this call; one that was asked for stays."""
     from bids_decoder.cli.scratch import remove_folder
 
-    if plan.work.settings.execution.work_dir is None:
-        remove_folder(plan.work.work_dir, plan.work.output_dir)
+    if plan.study.settings.execution.work_dir is None:
+        remove_folder(plan.study.work_dir, plan.study.output_dir)
 
 
 def _with_demo(settings: Settings) -> Settings:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_decoder.bids.writer import read_table
+from bids_decoder.analyses import analyses
 from bids_decoder.reports.results import Results
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bids_decoder.cli.plan import Plan
 
 
@@ -23,12 +21,13 @@ def plan_lines(plan: Plan, seconds: float) -> list[str]:
     seconds : float
         Time that planning took.
     """
-    resources = plan.work.settings.resources
+    resources = plan.study.settings.resources
+    dataset = plan.study.dataset
     lines = [
-        f"dataset: {plan.dataset.name} ({plan.dataset.source}), "
-        f"{len(plan.dataset.participants)} participant(s); planned in {seconds:.1f} s",
+        f"dataset: {dataset.name} ({dataset.source}), "
+        f"{len(dataset.participants)} participant(s); planned in {seconds:.1f} s",
         f"resources: {resources.nprocs} process(es), {resources.mem_gb:.1f} GB, "
-        f"device {plan.work.device}",
+        f"device {plan.study.device}",
     ]
     lines += [f"{d.what}: {d.value} ({d.reason})" for d in plan.decisions]
     lines += ["plan:"]
@@ -50,48 +49,8 @@ def headline(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
         A simulated dataset keeps its truth below ``derivatives/truth``.
     """
     results = Results(output_dir, label)
-    lines = [_main_result(label, read_table(path)) for path in results.files("metrics")]
-    encoded = results.files("encoder_metrics")
-    lines += [_encoding_result(label, read_table(path)) for path in encoded]
+    lines = [line for analysis in analyses() for line in analysis.lines(results)]
     return lines + _overlap_with_truth(results, bids_dir)
-
-
-def _main_result(label: str, metrics: pd.DataFrame) -> str:
-    own = metrics[metrics["model"] == "decoder"]
-    names = ["balanced_accuracy", "top1"]
-    picked = own[own["metric"].isin(names)]
-    # A larger pool than what was tested is a gallery, which is another task.
-    gallery = picked["pool_size"].astype(float) > picked["n"].astype(float)
-    picked = picked[~gallery | (picked["metric"] != "top1")]
-    for column, wanted in (("direction", "b2i"), ("unit", "averaged"), ("similarity", "csls")):
-        if (picked[column] == wanted).any():
-            picked = picked[picked[column] == wanted]
-    row = picked.iloc[-1]
-    kind = ", ".join(
-        str(row[c]) for c in ("direction", "unit", "similarity") if row[c] is not None
-    )
-    low, high, p = (_rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
-    return (
-        f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {_rounded(row['value'])}, "
-        f"chance {_rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}, n = {row['n']}"
-    )
-
-
-def _encoding_result(label: str, metrics: pd.DataFrame) -> str:
-    accuracy = metrics[(metrics["metric"] == "correlation") & (metrics["voxels"] == "common")]
-    row = accuracy.iloc[0]
-    low, high, p = (_rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
-    others = ", ".join(f"{r['model']} {_rounded(r['value'])}" for _, r in accuracy[1:].iterrows())
-    return (
-        f"sub-{label}: {row['model']} predicts {row['n_voxels']} voxels with a mean correlation of "
-        f"{_rounded(row['value'])} over {row['n']} images, 95 % interval {low} to {high}, p = {p}"
-        + (f"; beside {others}" if others else "")
-    )
-
-
-def _rounded(cell: str | None) -> str:
-    """Give a cell of a table with three significant digits."""
-    return "n/a" if cell is None else f"{float(cell):.3g}"
 
 
 def _overlap_with_truth(results: Results, bids_dir: Path) -> list[str]:

@@ -1,12 +1,21 @@
-"""Single-trial responses on disk: one memory-mapped array, one table and one mask per person."""
+"""Single-trial responses of a participant joined: one memory-mapped array, one table, one mask."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
 
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
@@ -180,3 +189,31 @@ def load_person(
     space = read_json(folder / SPACE)["space"]
     person = Person(label, grid, scaled, trials, targets.rows_of(names), space)
     return person.subset(train), person.subset((trials["split"] == "test").to_numpy())
+
+
+class _CollectInputSpec(BaseInterfaceInputSpec):
+    # Paths as text: the files may be made by the same call, before this node runs.
+    betas_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
+    trials_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
+    mask_files = traits.List(File(exists=True), desc="voxels must be in all of them")
+    key = traits.Str(desc="key of the betas stage: what the files hold")
+    after = traits.Any(desc="marker of the stage before; only for the order of nodes")
+
+
+class _CollectOutputSpec(TraitedSpec):
+    folder = Directory(exists=True, desc="betas.npy, trials.tsv, mask.nii.gz")
+
+
+class CollectResponses(SimpleInterface):
+    """Join the beta series of one person into one memory-mapped array."""
+
+    input_spec = _CollectInputSpec
+    output_spec = _CollectOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        collect_responses(
+            [Path(f) for f in self.inputs.betas_files], [Path(f) for f in self.inputs.trials_files],
+            [Path(f) for f in self.inputs.mask_files or []], Path(runtime.cwd),
+        )
+        self._results["folder"] = runtime.cwd
+        return runtime

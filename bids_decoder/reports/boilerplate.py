@@ -16,57 +16,6 @@ from typing import Any
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import write_text
 
-STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Software", ("overview",)),
-    (
-        "Preprocessing",
-        (
-            *("inputs-fmriprep", "inputs-betas", "anatomical", "normalisation", "motion"),
-            *("slice-timing", "coregistration", "resampling", "confounds"),
-        ),
-    ),
-    (
-        "Single-trial responses",
-        (
-            *("glm-ridge", "glm-lss", "glm-lsa", "glm-glmsingle", "glm-volume", "glm-space"),
-            *("glm-model", "normalise", "quality", "contrasts"),
-        ),
-    ),
-    (
-        "Decoding",
-        (
-            *("split-stimuli", "split-runs", "split-heldout-runs"),
-            *("targets-image", "targets-features", "targets-category"),
-            *("decoder-deeplight-2d", "decoder-deeplight-3d", "decoder-cnn3d", "transfer"),
-            "decoder-subjects",
-            *("pretraining", "pretraining-contrastive", "pretraining-prototypes", "scratch"),
-            *("select-graded", "select-troi", "select-encoding", "select-soft", "select-random"),
-            *("select-all", "select-paper", "select-paper-guarded", "select-group-lasso"),
-            *("select-hard-concrete", "select-univariate", "select-ridge-norm"),
-            *("select-budget", "group-prior", "stage2-reinit", "stage2-lr_rewind"),
-            *("stage2-trunk-frozen", "stage2-trunk-lora", "stage2-trunk-full", "seeds"),
-            *("prior-diffusion", "reconstruction-ridge", "reconstruction-unclip"),
-        ),
-    ),
-    (
-        "Evaluation",
-        (
-            *("retrieval", "retrieval-csls", "gallery", "classification"),
-            *("reconstruction-metrics", "baselines", "statistics"),
-        ),
-    ),
-    (
-        "Encoding",
-        (
-            *("encoder-etecrm", "encoder-etecrm-plain", "encoder-twostep-selective"),
-            *("encoder-twostep-plain", "encoder-ridge", "encoding-screening"),
-            *("encoding-accuracy", "encoding-ceiling", "encoding-comparisons"),
-        ),
-    ),
-    ("Libraries", ("software",)),
-)
-"""Headings with their steps, in the order of the text; a step is ``boilerplate/<step>.md``."""
-
 _CITATION = re.compile(r" ?\[(@[\w-]+(?:; @[\w-]+)*)\]")
 _ENTRY = re.compile(r"@(\w+)\{([\w-]+),\n(.*?)\n\}", re.DOTALL)
 _FIELD = re.compile(r"^  (\w+) = \{(.*?)\},?$", re.MULTILINE)
@@ -200,8 +149,8 @@ def passages(facts: dict[str, Any]) -> list[Passage]:
     Parameters
     ----------
     facts : dict
-        ``{"steps": {step: {name: value}}}``; a pair of numbers is a range.
-        See :func:`bids_decoder.reports.facts.collect_facts`.
+        ``{"steps": {step: {name: value}}, "headings": {heading: (step, ...)}}``; a pair of numbers
+        is a range. See :func:`bids_decoder.analyses.facts.collect_facts`.
 
     Raises
     ------
@@ -209,11 +158,12 @@ def passages(facts: dict[str, Any]) -> list[Passage]:
         For a step without text, or one that lacks a fact which its text needs.
     """
     steps: dict[str, dict[str, Any]] = facts["steps"]
-    unknown = sorted(set(steps) - {step for _, group in STEPS for step in group})
+    headings: dict[str, tuple[str, ...]] = facts["headings"]
+    unknown = sorted(set(steps) - {step for group in headings.values() for step in group})
     if unknown:
         raise ValueError(f"no methods text for: {', '.join(unknown)}")
     text = []
-    for heading, group in STEPS:
+    for heading, group in headings.items():
         parts = tuple(_fill(step, steps[step]) for step in group if step in steps)
         if parts:
             text.append(Passage(heading, parts))
@@ -264,7 +214,8 @@ def render_methods(facts: dict[str, Any]) -> str:
 
     Examples
     --------
-    >>> text = render_methods({"steps": {"targets-category": {}, "glm-lss": {}}})
+    >>> steps = {"targets-category": {}, "glm-lss": {}}
+    >>> text = render_methods({"steps": steps, "headings": {"Methods": tuple(steps)}})
     >>> "least-squares-separate model [@lss]" in text, "fMRIPrep" in text
     (True, False)
     """

@@ -52,10 +52,13 @@ class Results:
         Top of the derivatives.
     participant : str or None
         Label without ``sub-``; None for files of the group.
+    stimuli_dir : Path or None
+        Folder with the stimulus images by id; without it, ids are shown.
     """
 
     output_dir: Path
     participant: str | None = None
+    stimuli_dir: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -205,6 +208,12 @@ def numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
 def truth(column: pd.Series) -> pd.Series:
     """Read a text column of true/false; missing counts as false."""
     return column.astype(str).str.lower().isin(["true", "1", "1.0"])
+
+
+def sidecar_of(path: Path) -> dict[str, Any]:
+    """Read the sidecar of a file; empty when there is none."""
+    sidecar = sidecar_path(path)
+    return read_json(sidecar) if sidecar.exists() else {}
 
 
 def _read_run(folder: Path) -> RunLog:

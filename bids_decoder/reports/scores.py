@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_decoder.reports.results import numeric
+from bids_decoder.reports.results import Results, numeric
 from bids_decoder.training.ablations import PREFIX
 
 NUMBERS = (
@@ -325,3 +325,13 @@ def seen_participants(card: dict[str, Any]) -> list[str]:
     """
     listed = card.get("pretrained_on", card.get("participants", []))
     return sorted(str(p).removeprefix("sub-") for p in listed)
+
+
+def target_kind(results: Results) -> str:
+    """Return what was decoded: ``category``, ``image`` or ``features``."""
+    return str(results.plan.get("target_kind", "image"))
+
+
+def rounded(cell: str | None) -> str:
+    """Return a cell of a table with three significant digits."""
+    return "n/a" if cell is None else f"{float(cell):.3g}"

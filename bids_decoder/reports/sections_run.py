@@ -1,17 +1,13 @@
-"""Sections on the run itself: decisions, methods, timings, about, errors."""
+"""Sections on the run itself: decisions, timings, about, errors."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup
 
-from bids_decoder.reports.blocks import Block, Html, Pre, Section, Table, Text, absent, table_of
-from bids_decoder.reports.boilerplate import methods_html
-from bids_decoder.reports.facts import collect_facts
+from bids_decoder.reports.blocks import Block, Pre, Section, Table, Text, absent, table_of
 from bids_decoder.reports.results import Results, RunLog, numeric
 
 _CRASH_TAIL = 6000
@@ -33,15 +29,6 @@ def decisions_section(results: Results) -> Section:
         pairs = [[str(k).replace("_", " "), str(v)] for k, v in fingerprint.items()]
         blocks.append(Table(["", "value"], pairs, "Fingerprint of the dataset", folded=True))
     return Section("decisions", "Decisions", blocks)
-
-
-def methods_section(results: Results, labels: Iterable[str]) -> Section:
-    """The methods text for a paper."""
-    facts = collect_facts(results.output_dir, labels)
-    note = Text(
-        "This text describes only what was done. It is in the public domain (CC0): copy it."
-    )
-    return Section("methods", "Methods text", [note, Html(Markup(methods_html(facts)))])
 
 
 def timings_section(results: Results) -> Section:

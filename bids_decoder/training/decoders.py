@@ -40,21 +40,24 @@ class Entry:
         Kinds of target (``Targets.kind``) that it can decode.
     transfers : bool
         Whether a pretrained model serves other targets than it was pretrained for.
+    explains : bool
+        Whether it maps where its decisions on held-out trials came from.
     """
 
     path: str
     needs: Literal["betas", "volumes"] = "betas"
     kinds: tuple[str, ...] = ("category", "features", "image")
     transfers: bool = False
+    explains: bool = False
 
 
 DECODERS: dict[str, Entry] = {
     "troi": Entry("bids_decoder.training.troi:TroiDecoder"),
     "deeplight": Entry(
-        "bids_decoder.training.deeplight:DeepLightDecoder", "volumes", ("category",), True
+        "bids_decoder.training.deeplight:DeepLightDecoder", "volumes", ("category",), True, True
     ),
     "cnn3d": Entry(
-        "bids_decoder.training.cnn3d:ShallowDecoder", "volumes", ("category",), True
+        "bids_decoder.training.cnn3d:ShallowDecoder", "volumes", ("category",), True, True
     ),
 }
 """Name on the command line (``--decoder``) -> where it is and what it needs."""

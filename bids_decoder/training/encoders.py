@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from bids_decoder.config import Encoding
 from bids_decoder.errors import InputError, UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
 from bids_decoder.evaluation.splits import assert_no_test, inner_folds
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
+from bids_decoder.training.encoding_settings import Encoding
 from bids_decoder.training.loop import Progress
 from bids_decoder.trials import Person, Targets
 

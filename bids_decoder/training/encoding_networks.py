@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bids_decoder.config import Encoding
 from bids_decoder.errors import MissingInputError
 from bids_decoder.evaluation.voxelwise import voxel_correlations
 from bids_decoder.models.encoding import (
@@ -26,6 +25,7 @@ from bids_decoder.models.encoding import (
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.encoders import Choice, EncodeContext, Encoder, EncodingTask, Stimuli
+from bids_decoder.training.encoding_settings import Encoding
 from bids_decoder.training.loop import (
     History,
     Schedule,

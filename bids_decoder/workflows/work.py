@@ -1,13 +1,11 @@
-"""What a call has to do, as data: made by the plan, wired by the builders."""
+"""What all workflow builders know of a call: where things are, and who takes part."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import Literal
 
 from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.names import derivative_path
@@ -32,8 +30,6 @@ class TargetSpec:
     images : mapping of str to Path
         Image file of each stimulus.
     encoder : EncoderChoice
-    gallery : mapping of str to Path
-        More images among which what was seen is sought.
     """
 
     kind: str
@@ -41,57 +37,11 @@ class TargetSpec:
     features: Path | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
     encoder: EncoderChoice = field(default_factory=lambda: EncoderChoice("gabor"))
-    gallery: Mapping[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DecodeWork:
-    """The decode stage of one participant.
-
-    Parameters
-    ----------
-    key : StageKey
-    folds : tuple of int
-        Folds of cross-validation; empty for a fixed split.
-    pretrained : Path or None
-        Model to start from; it may be made by this very call.
-    card : dict
-        Added to the model card.
-    reconstruction : dict or None
-        Fields of :class:`~bids_decoder.interfaces.reconstruction.ReconstructionPlan`.
-    """
-
-    key: StageKey
-    folds: tuple[int, ...]
-    pretrained: Path | None
-    card: dict[str, Any]
-    reconstruction: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class EncodeWork:
-    """The encode stage of one participant.
-
-    Parameters
-    ----------
-    key : StageKey
-    names : tuple of str
-        Encoders to fit; the chosen one first, then those that it is compared to.
-    needs_pictures : bool
-        Whether one of them reads pictures.
-    card : dict
-        Added to the model card.
-    """
-
-    key: StageKey
-    names: tuple[str, ...]
-    needs_pictures: bool
-    card: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PersonWork:
-    """All that is to be done for one participant; None for a stage that is done or not wanted.
+    """Data of one participant and the stages of preparation.
 
     Parameters
     ----------
@@ -99,24 +49,20 @@ class PersonWork:
     source : {"raw", "fmriprep", "betas"}
     trials : mapping of str to Path
         Planned trial table of each run group, with split.
-    betas_key : str
-        Key of the betas stage, whether it is done or not.
+    betas : StageKey
+        The stage of single-trial responses, whether it is done or not.
+    preprocess : StageKey or None
+        The stage of preprocessing; None where it is not ours to do.
     space : OutputSpace
         Where responses of raw data are estimated. Names of derivatives say it themselves.
-    preprocess, betas : StageKey or None
-    decode : DecodeWork or None
-    encode : EncodeWork or None
     """
 
     participant: Participant
     source: Source
     trials: Mapping[str, Path]
-    betas_key: str
-    space: OutputSpace = FUNC
+    betas: StageKey
     preprocess: StageKey | None = None
-    betas: StageKey | None = None
-    decode: DecodeWork | None = None
-    encode: EncodeWork | None = None
+    space: OutputSpace = FUNC
 
     @property
     def label(self) -> str:
@@ -137,48 +83,9 @@ class PersonWork:
         )
 
 
-@dataclass(frozen=True)
-class PretrainWork:
-    """One pretraining.
-
-    Parameters
-    ----------
-    key : StageKey
-    sources : tuple of str
-        Participants it learns from.
-    path : Path
-        Where the model goes.
-    card : dict
-        Added to the model card.
-    """
-
-    key: StageKey
-    sources: tuple[str, ...]
-    path: Path
-    card: dict[str, Any]
-
-
 @dataclass(frozen=True, eq=False)
-class SubjectsWork:
-    """The analysis of one volume per person.
-
-    Parameters
-    ----------
-    key : StageKey
-    table : DataFrame
-        See :class:`bids_decoder.bids.subjects.SubjectImages`.
-    card : dict
-        Added to sidecars and the model card.
-    """
-
-    key: StageKey
-    table: pd.DataFrame
-    card: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Work:
-    """Everything one call has to do.
+    """The frame in which everything of a call is done.
 
     Parameters
     ----------
@@ -187,11 +94,8 @@ class Work:
     device : str
         Resolved: ``cpu``, ``cuda`` or ``cuda:N``.
     targets : TargetSpec
-    people : sequence of PersonWork
-        Everybody whose responses are needed, with or without something to prepare.
-    pretrains : sequence of PretrainWork
-    subjects : SubjectsWork or None
-        Takes the place of all else.
+    people : mapping of str to PersonWork
+        By label, everybody whose responses are read.
     """
 
     settings: Settings
@@ -199,19 +103,17 @@ class Work:
     work_dir: Path
     device: str
     targets: TargetSpec
-    people: Sequence[PersonWork]
-    pretrains: Sequence[PretrainWork] = ()
-    subjects: SubjectsWork | None = None
+    people: Mapping[str, PersonWork]
 
 
 def run_path(output_dir: Path, key: str, run: BoldRun) -> Path:
-    """Give the path of an output of one run."""
+    """Return the path of an output of one run."""
     entities = {k: v for k, v in run.name_entities.items() if v is not None}
     return derivative_path(output_dir, key, **entities)
 
 
 def betas_paths(output_dir: Path, person: PersonWork) -> tuple[list[Path], list[Path]]:
-    """Give beta series and trial tables of a person, where they are or will be."""
+    """Return beta series and trial tables of a participant, where they are or will be."""
     tables = [run_path(output_dir, "trials", run) for run in person.runs]
     if person.source == "betas":
         return [run.image_file for run in person.runs], tables
@@ -219,7 +121,7 @@ def betas_paths(output_dir: Path, person: PersonWork) -> tuple[list[Path], list[
 
 
 def person_entities(person: PersonWork) -> dict[str, str]:
-    """Give the entities that all runs of a person share, for outputs of the person."""
+    """Return the entities that all runs of a participant share, for outputs of the participant."""
     entities = [
         {k: v for k, v in run.name_entities.items() if v is not None} for run in person.runs
     ]

@@ -1,0 +1,155 @@
+"""Self-contained HTML pages, made from results on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from bids_decoder.analyses import analyses
+from bids_decoder.analyses.facts import collect_facts
+from bids_decoder.bids.names import derivative_path
+from bids_decoder.errors import MissingInputError
+from bids_decoder.files import write_bytes, write_text
+from bids_decoder.reports.blocks import Block, Html, Links, Section, Text
+from bids_decoder.reports.boilerplate import methods_html
+from bids_decoder.reports.results import Results, participants
+from bids_decoder.reports.sections_run import (
+    about_section,
+    decisions_section,
+    errors_section,
+    report_path,
+    timings_section,
+)
+
+
+def build_participant_report(
+    output_dir: Path, participant: str, *, stimuli_dir: Path | None = None
+) -> Path:
+    """Write the page of one participant and its figures.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Top of the derivatives; everything the page says is read from there.
+    participant : str
+        Label without ``sub-``.
+    stimuli_dir : Path or None
+        Folder with the stimulus images by id; without it, ids are shown.
+
+    Returns
+    -------
+    Path
+        ``OUT/sub-<label>.html``; figures also lie in ``OUT/sub-<label>/figures``.
+
+    Raises
+    ------
+    MissingInputError
+        When the participant has no folder among the derivatives.
+    """
+    results = Results(output_dir, participant, stimuli_dir)
+    if not results.folder.is_dir():
+        raise MissingInputError(
+            f"report of participant {participant}",
+            f"{results.folder} does not exist",
+            "run the participant level for this participant first",
+        )
+    sections = [
+        Section("summary", "Summary", _summary(results)),
+        *(section for analysis in analyses() for section in analysis.sections(results)),
+        *_run_sections(results, [participant]),
+    ]
+    _write_figures(results, sections)
+    return _write_page(
+        results, f"sub-{participant}", "Decoding report of one participant", sections
+    )
+
+
+def build_group_report(output_dir: Path) -> Path:
+    """Write the page of the group and its figures.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Top of the derivatives. Pages of participants that exist are linked, so make them first.
+
+    Returns
+    -------
+    Path
+        ``OUT/group.html``; figures also go to ``OUT/group/figures``.
+    """
+    results = Results(output_dir)
+    sections = [
+        Section("summary", "Summary", _group_summary(results)),
+        *(section for analysis in analyses() for section in analysis.group_sections(results)),
+        *_run_sections(results, participants(output_dir)),
+    ]
+    _write_figures(results, sections)
+    return _write_page(results, "Group", "Pretraining and decoding over participants", sections)
+
+
+def _summary(results: Results) -> list[Block]:
+    blocks = [block for analysis in analyses() for block in analysis.summary(results)]
+    recent = [name for log, name, _ in results.crashes() if log.uuid == results.runs[-1].uuid]
+    if recent:
+        blocks.append(Text(f"The last call left {len(recent)} crash file(s); see Errors.", "bad"))
+    return blocks
+
+
+def _group_summary(results: Results) -> list[Block]:
+    blocks = [block for analysis in analyses() for block in analysis.group_summary(results)]
+    if not blocks:
+        blocks = [Text("Nobody was decoded yet in this output folder.", "warn")]
+    pages = {
+        label: report_path(results.output_dir, label)
+        for label in participants(results.output_dir)
+    }
+    links = [(page.name, f"sub-{label}") for label, page in pages.items() if page.exists()]
+    return [*blocks, Links(links)] if links else blocks
+
+
+def _run_sections(results: Results, labels: Sequence[str]) -> list[Section]:
+    """Return the sections that every page ends with."""
+    return [
+        decisions_section(results), methods_section(results, labels), timings_section(results),
+        about_section(results), errors_section(results),
+    ]
+
+
+def methods_section(results: Results, labels: Sequence[str]) -> Section:
+    """Return the methods text for a paper."""
+    facts = collect_facts(results.output_dir, labels)
+    note = Text(
+        "This text describes only what was done. It is in the public domain (CC0): copy it."
+    )
+    return Section("methods", "Methods text", [note, Html(Markup(methods_html(facts)))])
+
+
+def _write_figures(results: Results, sections: Sequence[Section]) -> None:
+    for picture in (p for section in sections for p in section.pictures):
+        key = f"figure_{picture.kind}" if results.participant else f"group_figure_{picture.kind}"
+        path = derivative_path(results.output_dir, key, sub=results.participant, desc=picture.name)
+        write_bytes(path, picture.content)
+
+
+def _write_page(results: Results, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
+    folder = resources.files("bids_decoder") / "data" / "report"
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
+    css = (folder / "report.css").read_text(encoding="utf-8")
+    page = template.render(
+        title=f"{title} · bids_decoder",
+        subtitle=subtitle,
+        css=Markup(css),
+        sections=sections,
+    )
+    return write_text(report_path(results.output_dir, results.participant), page)

@@ -1,0 +1,35 @@
+"""The one workflow of a call, from the jobs that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nipype.pipeline.engine import Workflow
+
+from bids_decoder import __version__
+from bids_decoder.analyses import find_analysis
+from bids_decoder.analyses.base import Job
+from bids_decoder.workflows.wiring import Wiring
+from bids_decoder.workflows.work import Work
+
+
+def init_bids_decoder_wf(work: Work, jobs: Iterable[Job]) -> Workflow:
+    """Wire everything that a call has to do.
+
+    Parameters
+    ----------
+    work : Work
+    jobs : iterable of Job
+        Each after those that it uses. What is done is left out; its outputs are read from the
+        derivatives.
+
+    Returns
+    -------
+    Workflow
+    """
+    version = "".join(c if c.isalnum() else "_" for c in __version__)
+    wiring = Wiring(work, f"bids_decoder_{version}_wf")
+    for job in jobs:
+        if job.is_due:
+            find_analysis(job.analysis).build(job, wiring)
+    return wiring.workflow

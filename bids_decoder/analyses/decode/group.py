@@ -1,0 +1,136 @@
+"""Report of decoding over participants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.reports.figures import Picture, picture
+from bids_decoder.reports.figures_decoding import draw_people
+from bids_decoder.reports.results import Results, participants
+from bids_decoder.reports.scores import (
+    Comparison,
+    compare,
+    headline,
+    seen_participants,
+    show,
+    show_p,
+    target_kind,
+)
+
+
+def verdicts(heads: dict[str, Comparison]) -> list[Block]:
+    """Say for how many participants the model is above chance and ahead of its baselines."""
+    above = sum(c.beats_chance for c in heads.values())
+    first = next(iter(heads.values()))
+    said: list[Block] = [
+        Text(
+            f"{len(heads)} participant(s) decoded; {above} above chance on “{first.title}”, each "
+            "tested alone. Every participant is shown. There is no test over people: a handful of "
+            "people cannot carry one."
+        )
+    ]
+    judged = [c for c in heads.values() if c.best_baseline is not None]
+    if judged:
+        ahead, apart = sum(c.gain > 0 for c in judged), sum(c.clearly_ahead for c in judged)
+        said.append(
+            Text(
+                f"The deep model is ahead of its best baseline in {ahead} of {len(judged)} "
+                f"participants; the intervals are apart in {apart}.",
+                "good" if apart == len(judged) else "plain" if ahead == len(judged) else "warn",
+            )
+        )
+    return said
+
+
+def seen_people(results: Results, heads: dict[str, Comparison]) -> list[Block]:
+    """Name the participants whom the model met in pretraining."""
+    seen = [p for p in heads if p in seen_participants(_card(results, p))]
+    if not seen:
+        return []
+    names = ", ".join(f"sub-{p}" for p in seen)
+    return [Text(f"Seen in pretraining: {names}. These are not results for new people.", "bad")]
+
+
+def headlines(results: Results) -> dict[str, Comparison]:
+    """Give the headline measure of each decoded participant.
+
+    The metrics table of the group is used where it lists a participant, that participant's
+    own table otherwise.
+    """
+    together = results.table("group_metrics")
+    found = {}
+    for label in _labels(results, together):
+        part = None
+        if together is not None:
+            part = together[together["participant"].str.removeprefix("sub-") == label]
+        if part is None or part.empty:
+            part = Results(results.output_dir, label).table("metrics")
+        top = headline(compare(part, _card(results, label)), target_kind(results))
+        if top is not None:
+            found[label] = top
+    return found
+
+
+def _labels(results: Results, together: pd.DataFrame | None) -> list[str]:
+    listed = [] if together is None else together["participant"].str.removeprefix("sub-")
+    return sorted({*participants(results.output_dir), *listed})
+
+
+def _card(results: Results, label: str) -> dict[str, Any]:
+    return Results(results.output_dir, label).card("decoder_model")
+
+
+def people_section(results: Results) -> list[Section]:
+    """The headline measure of everybody, in a table and a plot."""
+    heads = headlines(results)
+    if not heads:
+        return []
+    rows = []
+    for label, top in heads.items():
+        seen = label in seen_participants(_card(results, label))
+        best = top.best_baseline
+        row, metric = top.own, top.metric
+        rows.append(
+            [
+                f"sub-{label}" + (" (seen in pretraining)" if seen else ""),
+                top.title,
+                show(row["value"], metric),
+                f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
+                show(row["chance"], metric),
+                show_p(row["p"]),
+                "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
+            ]
+        )
+    header = ["participant", "measure", "value", "95 % interval", "chance", "p", "best baseline"]
+    blocks: list[Block] = [
+        Table(header, rows, "The headline measure of each participant", frozenset(header[2:6]))
+    ]
+    blocks += [Figure(_plot(heads))]
+    return [Section("people", "Participants", blocks)]
+
+
+def _plot(heads: dict[str, Comparison]) -> Picture:
+    first = next(iter(heads.values()))
+    tables: dict[str, list[dict]] = {}
+    for label, top in heads.items():
+        if top.title != first.title:
+            continue
+        for _, row in top.rows.iterrows():
+            item = {"participant": label, **row[["value", "ci_low", "ci_high"]].to_dict()}
+            tables.setdefault(str(row["model"]), []).append(item)
+    figure = draw_people(
+        {model: pd.DataFrame(rows) for model, rows in tables.items()},
+        first.title,
+        first.metric,
+        first.chance,
+    )
+    return picture(
+        figure,
+        "people",
+        f"{first.title}: each participant with 95 % interval; baselines beside it. Dashed red: "
+        "chance.",
+        f"{first.title} of {len(heads)} participants.",
+    )

@@ -1,0 +1,214 @@
+"""Nodes of decoding: read files, call ``training`` and ``evaluation``, write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_decoder.analyses.decode.outputs import DecodingOutputs
+from bids_decoder.analyses.decode.scoring import score_heldout
+from bids_decoder.bids.writer import save_table
+from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.baselines import baseline_names, run_baselines
+from bids_decoder.interfaces.fitting import (
+    ModelOutputSpec,
+    PersonalInterface,
+    PersonInputSpec,
+    read_selection,
+    save_selection,
+)
+from bids_decoder.interfaces.heldout import Predicted, read_heldout, save_heldout, training_mean
+from bids_decoder.interfaces.person_outputs import (
+    PersonOutputs,
+    WriteInputSpec,
+    WriteInterface,
+)
+from bids_decoder.interfaces.targets import read_targets
+from bids_decoder.models.store import Model, load_model, save_model
+from bids_decoder.trials import Person, Targets
+
+Runtime = Any
+
+
+class _SelectOutputSpec(TraitedSpec):
+    selection_file = File(exists=True, desc="npz and json beside it")
+
+
+class SelectVoxels(PersonalInterface):
+    """Choose voxels from training trials (TROI stage 1)."""
+
+    input_spec = PersonInputSpec
+    output_spec = _SelectOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        targets = read_targets(self.inputs.targets_file)
+        train, _ = self._people(targets)
+        selection = self._decoder().select(
+            train, targets, self._pretrained(targets), self._context()
+        )
+        path = save_selection(Path(runtime.cwd) / "selection.npz", selection)
+        self._results["selection_file"] = str(path)
+        return runtime
+
+
+class _AdaptInputSpec(PersonInputSpec):
+    selection_file = File(exists=True, mandatory=True)
+
+
+class AdaptDecoder(PersonalInterface):
+    """Fit the decoder of one person on the chosen voxels (TROI stage 2)."""
+
+    input_spec = _AdaptInputSpec
+    output_spec = ModelOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        targets = read_targets(self.inputs.targets_file)
+        train, _ = self._people(targets)
+        model = self._decoder().adapt(
+            train, targets, read_selection(self.inputs.selection_file),
+            self._pretrained(targets), self._context(),
+        )
+        path = save_model(Path(runtime.cwd) / "model.safetensors", model)
+        self._results["model_file"] = str(path)
+        return runtime
+
+
+class _PredictInputSpec(_AdaptInputSpec):
+    model_file = File(exists=True, mandatory=True)
+    baselines = traits.Bool(True, usedefault=True)
+    ablations = traits.Bool(False, usedefault=True, desc="also decode without each part")
+
+
+class _PredictOutputSpec(TraitedSpec):
+    heldout_file = File(exists=True, desc="predictions of decoder and baselines")
+
+
+class PredictHeldOut(PersonalInterface):
+    """Predict the test trials of one fold with the decoder and with all baselines."""
+
+    input_spec = _PredictInputSpec
+    output_spec = _PredictOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        inputs = self.inputs
+        targets = read_targets(inputs.targets_file)
+        train, test = self._people(targets)
+        decoder, model = self._decoder(), load_model(Path(inputs.model_file))
+        results = {"decoder": _predicted(decoder, model, train, test, targets)}
+        if inputs.baselines:
+            mask = read_selection(inputs.selection_file).mask
+            results |= _baselines(train, test, targets, mask, inputs.seed)
+        if inputs.ablations:
+            results |= self._ablations(train, test, targets)
+        path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results)
+        self._results["heldout_file"] = str(path)
+        return runtime
+
+    def _ablations(self, train: Person, test: Person, targets: Targets) -> dict[str, Predicted]:
+        from bids_decoder.training.ablations import fit_ablation, list_ablations
+
+        decoder, results = self._decoder(), {}
+        for ablation in list_ablations(train, self._pretrained(targets), self._context()):
+            model = fit_ablation(decoder, ablation, train, targets)
+            results[ablation.name] = _predicted(decoder, model, train, test, targets)
+        return results
+
+
+def _predicted(
+    decoder: Any, model: Model, train: Person, test: Person, targets: Targets
+) -> Predicted:
+    return Predicted(
+        decoder.predict(model, test.betas), decoder.gallery(model, targets),
+        decoder.predict(model, train.betas).mean(axis=0),
+    )
+
+
+def _baselines(
+    train: Person, test: Person, targets: Targets, mask: np.ndarray, seed: int
+) -> dict[str, Predicted]:
+    """Baselines in the shape of decoder predictions, relative to the mean training stimulus."""
+    predicted = run_baselines(
+        train, test, targets, mask, seed=seed, names=baseline_names(targets.kind)
+    )
+    if targets.kind == "category":
+        classes = np.eye(len(targets.ids))
+        return {name: Predicted(values, classes, None) for name, values in predicted.items()}
+    mean = training_mean(train, targets)
+    gallery = targets.vectors - mean
+    return {name: Predicted(values - mean, gallery, None) for name, values in predicted.items()}
+
+
+class _ScoreInputSpec(BaseInterfaceInputSpec):
+    heldout_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    targets_file = File(exists=True, mandatory=True)
+    evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
+    seed = traits.Int(mandatory=True)
+
+
+class _ScoreOutputSpec(TraitedSpec):
+    metrics_file = File(exists=True)
+    predictions_file = File(exists=True)
+
+
+class ScoreDecoding(SimpleInterface):
+    """Score the held-out predictions of all folds together."""
+
+    input_spec = _ScoreInputSpec
+    output_spec = _ScoreOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        inputs = self.inputs
+        folds, targets = [read_heldout(f) for f in inputs.heldout_files], read_targets(
+            inputs.targets_file
+        )
+        settings = Evaluation(**inputs.evaluation)
+        metrics, predictions = score_heldout(folds, targets, settings, inputs.seed)
+        folder = Path(runtime.cwd)
+        self._results["metrics_file"] = str(save_table(folder / "metrics.tsv", metrics))
+        self._results["predictions_file"] = str(
+            save_table(folder / "predictions.tsv", predictions)
+        )
+        return runtime
+
+
+class _WriteInputSpec(WriteInputSpec):
+    decoder = traits.Str("troi", usedefault=True)
+    folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
+    selection_file = File(exists=True, mandatory=True, desc="fitted on all training trials")
+    model_file = File(exists=True, mandatory=True, desc="fitted on all training trials")
+    fold_selections = traits.List(File(exists=True), desc="of the folds of cross-validation")
+    fold_models = traits.List(File(exists=True), desc="of the folds of cross-validation")
+    metrics_file = File(exists=True, mandatory=True)
+    predictions_file = File(exists=True, mandatory=True)
+
+
+class WriteDecoding(WriteInterface):
+    """Put model, mask, maps, predictions and metrics of one participant into the derivatives."""
+
+    input_spec = _WriteInputSpec
+
+    def _write(self, outputs: PersonOutputs) -> None:
+        from bids_decoder.training.ensemble import load_decoder
+
+        inputs = self.inputs
+        model = load_model(Path(inputs.model_file))
+        decoding = DecodingOutputs(
+            outputs, Path(inputs.folder), read_selection(inputs.selection_file), model,
+            load_decoder(inputs.decoder).explain(model),
+        )
+        folds = [read_selection(f) for f in inputs.fold_selections or []]
+        histories = [load_model(Path(f)).card["history"] for f in inputs.fold_models or []]
+        decoding.write_model()
+        decoding.write_maps(folds)
+        decoding.write_learning(folds, histories)
+        decoding.write_tables(Path(inputs.metrics_file), Path(inputs.predictions_file))

@@ -1,0 +1,125 @@
+"""Methods texts of decoding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.analyses.base import Steps
+from bids_decoder.reports.results import Results, sidecar_of
+from bids_decoder.reports.scores import compare, seen_participants
+from bids_decoder.training.ablations import PREFIX
+
+TEXTS = {
+    "Decoding": (
+        "decoder-deeplight-2d",
+        "decoder-deeplight-3d",
+        "decoder-cnn3d",
+        "transfer",
+        "pretraining",
+        "pretraining-contrastive",
+        "pretraining-prototypes",
+        "scratch",
+        "select-graded",
+        "select-troi",
+        "select-encoding",
+        "select-soft",
+        "select-random",
+        "select-all",
+        "select-paper",
+        "select-paper-guarded",
+        "select-group-lasso",
+        "select-hard-concrete",
+        "select-univariate",
+        "select-ridge-norm",
+        "select-budget",
+        "group-prior",
+        "stage2-reinit",
+        "stage2-lr_rewind",
+        "stage2-trunk-frozen",
+        "stage2-trunk-lora",
+        "stage2-trunk-full",
+        "seeds",
+    ),
+    "Evaluation": (
+        "retrieval",
+        "retrieval-csls",
+        "classification",
+        "baselines",
+        "statistics",
+    ),
+}
+"""Names of methods texts in ``boilerplate``, by heading."""
+
+
+def steps(results: Results) -> Steps:
+    """Return how a participant was decoded and scored."""
+    card = results.card("decoder_model")
+    if not card:
+        return {}
+    found: Steps = {"scratch": {}}
+    seen = seen_participants(card)
+    if "volumes" in card:
+        variant = f"-{card['volumes']['variant']}" if card["decoder"] == "deeplight" else ""
+        found = {"transfer": {"n_participants": len(seen)}} if seen else found
+        name = f"decoder-{card['decoder']}{variant}"
+        return {name: {}} | found | _evaluation(results, card)
+    if seen:
+        loss = "prototypes" if card.get("target_kind") == "category" else "contrastive"
+        found = {"pretraining": {"n_participants": len(seen)}, f"pretraining-{loss}": {}}
+    return found | _selection(results) | _evaluation(results, card)
+
+
+def _selection(results: Results) -> Steps:
+    masks = results.files("troi_mask")
+    troi = results.settings.get("troi", {})
+    if not masks or not troi:
+        return {}
+    steps: Steps = {f"select-{troi['selector'].removesuffix('-budget')}": {}}
+    space = results.card("decoder_model").get("group_prior")
+    if space:
+        steps["group-prior"] = {"space": space}
+    mask = sidecar_of(masks[0])
+    if "n_voxels" in mask:
+        steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
+    if troi["stage2"] == "none":
+        steps["stage2-trunk-frozen"] = {}
+    else:
+        steps |= {f"stage2-{troi['stage2']}": {}, f"stage2-trunk-{troi['stage2_trunk']}": {}}
+    if "n_seeds" in mask:
+        steps["seeds"] = {"n_seeds": mask["n_seeds"]}
+    return steps
+
+
+def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
+    metrics = results.table("metrics")
+    comparisons = compare(metrics, card)
+    if metrics is None or not comparisons:
+        return {}
+    steps: Steps = {}
+    evaluation = results.settings.get("evaluation", {})
+    retrieval = [c for c in comparisons if c.direction in ("b2i", "i2b")]
+    if retrieval:
+        row = retrieval[0].own
+        steps["retrieval"] = {
+            "pool_size": _number(row["pool_size"]),
+            "n_draws": _number(row["n_draws"]),
+        }
+    if any(c.own["similarity"] == "csls" for c in comparisons):
+        steps["retrieval-csls"] = {}
+    if any(c.metric == "balanced_accuracy" for c in comparisons):
+        steps["classification"] = {}
+    others = sorted(
+        set(metrics.get("model", pd.Series(dtype=object)).dropna()) - {comparisons[0].model}
+    )
+    others = [name for name in others if not name.startswith(PREFIX)]
+    if others:
+        steps["baselines"] = {"models": ", ".join(others)}
+    if {"n_bootstrap", "n_permutations"} <= set(evaluation):
+        steps["statistics"] = evaluation
+    return steps
+
+
+def _number(value: float) -> str:
+    return "all" if pd.isna(value) else f"{value:.0f}"

@@ -1,0 +1,168 @@
+"""Which pretrained model a participant is decoded with, and what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.fitting import pretrained_path
+from bids_decoder.analyses.study import Study
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError
+from bids_decoder.models.store import check_digest, load_card
+from bids_decoder.training.decoders import DECODERS
+from bids_decoder.workflows.work import PersonWork
+
+_NEEDED = ("stage_key", "dataset", "participants", "targets")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A pretrained model, on disk or made by this call.
+
+    Parameters
+    ----------
+    path : Path
+    card : mapping
+        Its card, or what is known of it before it is made.
+    """
+
+    path: Path
+    card: Mapping[str, Any]
+
+
+def find_model(study: Study, label: str, made: Mapping[str, Job]) -> ModelFile | None:
+    """Find the pretrained model of a participant: made here, given, or in the output folder.
+
+    Parameters
+    ----------
+    study : Study
+    label : str
+    made : mapping of str to Job
+        Jobs of this call.
+
+    Returns
+    -------
+    ModelFile or None
+        None to decode from scratch, or where there is no model.
+    """
+    execution = study.settings.execution
+    if execution.from_scratch:
+        return None
+    if execution.pretrained is not None:
+        return ModelFile(execution.pretrained, _read_card(execution.pretrained))
+    own, common = (pretrained_path(study.output_dir, name) for name in (label, None))
+    job = made.get(f"model/{(own if study.roles.leaves_one_out else common).name}")
+    if job is not None:
+        return ModelFile(job.spec.path, job.card)
+    found = [path for path in (own, common) if path.is_file()]
+    return ModelFile(found[0], _read_card(found[0])) if found else None
+
+
+def check_model(
+    study: Study, person: PersonWork, model: ModelFile, notes: Notes, *, is_due: bool
+) -> dict[str, Any]:
+    """Note what speaks against a model, and return what it saw of what is decoded with it.
+
+    Parameters
+    ----------
+    study : Study
+    person : PersonWork
+    model : ModelFile
+    notes : Notes
+    is_due : bool
+        Whether the model is going to be read; its file is checked only then.
+    """
+    _check_fits(study, person.label, model, notes)
+    _check_space(study, person, model, notes)
+    seen = _seen(study, person.label, model, notes)
+    if is_due and "sha256" in model.card:
+        _check_whole(study, model, notes)
+    return seen
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    """Read the card of a pretrained model, which must say what the model saw."""
+    try:
+        card = load_card(path)
+    except ValueError as error:
+        raise InputError(f"card of model {path}", f"no valid JSON: {error}",
+                         "copy it again from where the model was made") from error
+    absent = [name for name in _NEEDED if name not in card]
+    if absent:
+        raise InputError(
+            f"card of model {path}", f"does not say: {', '.join(absent)}",
+            "give a model that the group level of bids_decoder pretrained",
+        )
+    return card
+
+
+def _seen(study: Study, label: str, model: ModelFile, notes: Notes) -> dict[str, Any]:
+    """Return what a model saw that is decoded with it; refuse it unless that is allowed."""
+    card = model.card
+    person = label in card["participants"] and card["dataset"] == study.dataset.name
+    stimuli = set() if study.targets.kind == "category" else (
+        set(study.split.test_stimuli) & set(card.get("stimuli_seen", []))
+    )
+    problems = [f"it was pretrained on sub-{label}"] if person else []
+    problems += [f"it saw {len(stimuli)} of the test stimuli"] if stimuli else []
+    if problems:
+        notes.findings.append(Finding(
+            f"sub-{label} with model {model.path.name}", " and ".join(problems),
+            f"pretrain with 'group --holdout-label {label}' or --leave-one-out, or accept "
+            "marked results with --allow-seen", ExitCode.BAD_DATA,
+            "warning" if study.settings.execution.allow_seen else "error", label,
+        ))
+    return {"seen_in_pretraining": person, "test_stimuli_seen": len(stimuli)}
+
+
+def _check_whole(study: Study, model: ModelFile, notes: Notes) -> None:
+    """Note a damaged file; the card of a model that this call makes has no checksum."""
+    try:
+        check_digest(model.path, model.card, study.digest(model.path))
+    except BidsDecoderError as error:
+        notes.findings.append(error.finding)
+
+
+def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> None:
+    """Note a pretrained model that predicts something else; one made by this call fits."""
+    card, targets = model.card, study.targets
+    if "targets" not in card:
+        return
+    name = study.settings.network.decoder
+    there = {"decoder": card.get("decoder"), "target": card["targets"].get("kind")}
+    here = {"decoder": name, "target": targets.kind}
+    if targets.kind == "image":
+        there["image encoder"] = _named(card.get("encoder"))
+        here["image encoder"] = _named(targets.encoder.identity)
+    if targets.kind == "category" and not DECODERS[name].transfers:
+        there["labels"] = ", ".join(card["targets"].get("labels", []))
+        here["labels"] = ", ".join(targets.ids)
+    other = [key for key in here if here[key] != there[key]]
+    if other:
+        notes.findings.append(Finding(
+            f"sub-{label} with model {model.path.name}", "; ".join(
+                f"its {key} is '{there[key]}', here it is '{here[key]}'" for key in other
+            ), "pretrain with the options of this call, or use --from-scratch",
+            participant=label,
+        ))
+
+
+def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Notes) -> None:
+    """Note responses that are in another space than the maps in a pretrained model."""
+    there = (model.card.get("common") or {}).get("space")
+    here = person.runs[0].entities.get("space", "func")
+    if there not in (None, here) and study.settings.network.group_prior:
+        notes.findings.append(Finding(
+            f"sub-{person.label} with model {model.path.name}",
+            f"its maps of what voxels do are in the space {there}, the responses in {here}: "
+            "they cannot be used as a prior",
+            f"give --output-spaces {there} with the resolution of pretraining, or "
+            "pretrain in this space", severity="warning", participant=person.label,
+        ))
+
+
+def _named(encoder: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{key} {value}" for key, value in (encoder or {}).items()) or "not recorded"

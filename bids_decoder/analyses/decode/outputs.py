@@ -1,0 +1,117 @@
+"""What the decode stage leaves in the derivatives of one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.bids.writer import read_table
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.interfaces.person_outputs import PersonOutputs, read_grid
+from bids_decoder.models.store import Model, save_model
+from bids_decoder.training.selectors import Selection
+from bids_decoder.trials import VoxelGrid
+
+PREDICTION_COLUMNS = {
+    "run_group": "Session, task and run of the trial.",
+    "trial": "Row of the trial in the table of its run.",
+    "stimulus": "What was shown.",
+    "label": "Category label.",
+    "split": "test.",
+    "fold": "Fold in which the trial was test; n/a for a fixed split.",
+    "rank_b2i": "Rank of the right answer among all tested stimuli, or all labels; 1 is best.",
+    "top1": "Nearest stimulus or label; top2 … top5 follow.",
+    "predicted_label": "Label with the highest score; n/a where stimuli are decoded.",
+    "correct": "Whether top1 is right.",
+}
+LEARNING_COLUMNS = {
+    "stage": "stage1: voxel selection; stage2: fine-tuning.",
+    "fold": "Fold of cross-validation; n/a for the fit on all training trials.",
+    "epoch": "Number of the epoch; 0 is the closed-form start.",
+    "loss": "Mean training loss of the epoch.",
+    "val_score": "Mean probability of the right answer in left-out training runs.",
+    "n_voxels": "Voxels left after the epoch.",
+}
+
+
+@dataclass
+class DecodingOutputs:
+    """Writes what decoding one participant leaves.
+
+    Parameters
+    ----------
+    files : PersonOutputs
+        Its card is added to the model card.
+    folder : Path
+        Joined responses of the participant; they have the grid.
+    selection : Selection
+    model : Model
+    maps : dict of str to ndarray
+        By the value of ``stat-``, each (n_voxels,).
+    """
+
+    files: PersonOutputs
+    folder: Path
+    selection: Selection
+    model: Model
+    maps: dict[str, np.ndarray]
+
+    def write_model(self) -> None:
+        """Write the weights and the model card."""
+        path = self.files.path("decoder_model")
+        save_model(path, Model(self.model.tensors, {**self.model.card, **self.files.card}))
+        self.files.add(path)
+
+    def write_maps(self, folds: list[Selection]) -> None:
+        """Write the mask, the map behind it, and the maps that explain the decoder."""
+        grid = read_grid(self.folder)
+        shared = {"SkullStripped": True, "TrainingTrialsOnly": True, **self.files.space}
+        notes = {**self.selection.notes, "n_voxels": int(self.selection.mask.sum()),
+                 "n_candidates": grid.n_voxels, "voxel_mm3": round(grid.voxel_volume, 4)}
+        mask_meta = {"Type": "ROI", "Description": "Voxels that the decoder reads.",
+                     **notes, "seed": self.files.card.get("seed"), **shared}
+        if folds:
+            agreement = np.mean([fold.mask for fold in folds], axis=0).astype(np.float32)
+            inside = float(agreement[self.selection.mask].mean())
+            mask_meta["mean_fold_agreement"] = round(inside, 4)
+            self._map(grid, agreement, "stability", "Share of folds that chose the voxel.", shared)
+        if self.selection.seed_agreement is not None:
+            self._map(grid, self.selection.seed_agreement, "seedstability",
+                      "Share of seeds under which the voxel was chosen.", shared)
+        self.files.image("troi_mask", grid.to_volume(self.selection.mask), grid, mask_meta)
+        self.files.image("troi_map", grid.to_volume(self.selection.score), grid,
+                    {"Description": "Score behind the mask; higher is kept longer.", **shared})
+        for stat, values in self.maps.items():
+            self._map(grid, values, stat, "Norm of each voxel's weights in the decoder.", shared)
+
+    def _map(
+        self, grid: VoxelGrid, values: np.ndarray, stat: str, text: str, shared: dict[str, Any]
+    ) -> None:
+        self.files.image("statmap", grid.to_volume(values), grid, {"Description": text, **shared},
+                    label="TROI", stat=stat)
+
+    def write_learning(
+        self, folds: list[Selection], histories: list[list[dict[str, float]]]
+    ) -> None:
+        """Write loss, validation score and voxel count of every epoch."""
+        rows = _rows("stage1", None, self.selection.history)
+        rows += _rows("stage2", None, self.model.card["history"])
+        for number, fold in enumerate(folds, start=1):
+            rows += _rows("stage1", number, fold.history)
+        for number, history in enumerate(histories, start=1):
+            rows += _rows("stage2", number, history)
+        table = pd.DataFrame(rows, columns=list(LEARNING_COLUMNS))
+        self.files.table("learning", table.astype({"fold": "Int64", "n_voxels": "Int64"}),
+                    LEARNING_COLUMNS)
+
+    def write_tables(self, metrics: Path, predictions: Path) -> None:
+        """Write the tables of metrics and predictions with their sidecars."""
+        self.files.table("metrics", read_table(metrics), METRIC_COLUMNS)
+        self.files.table("predictions", read_table(predictions), PREDICTION_COLUMNS)
+
+def _rows(stage: str, fold: int | None, history: list[dict[str, float]]) -> list[dict[str, Any]]:
+    return [{"stage": stage, "fold": fold, **entry} for entry in history]

@@ -1,0 +1,327 @@
+"""Report of decoding: the result, the voxels, learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.analyses.decode.group import headlines, people_section, seen_people, verdicts
+from bids_decoder.bids.names import sidecar_path
+from bids_decoder.bids.writer import read_table
+from bids_decoder.files import read_json
+from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text, Tone, absent
+from bids_decoder.reports.cards import card_table
+from bids_decoder.reports.figures import picture
+from bids_decoder.reports.figures_decoding import (
+    Example,
+    draw_budget,
+    draw_confusion,
+    draw_examples,
+    draw_learning,
+    draw_metrics,
+    find_image,
+    pick_examples,
+)
+from bids_decoder.reports.figures_maps import troi_pictures, why_no_map
+from bids_decoder.reports.results import Results
+from bids_decoder.reports.scores import (
+    DIRECTIONS,
+    Comparison,
+    compare,
+    headline,
+    main_measures,
+    rounded,
+    say_baseline,
+    say_count,
+    say_result,
+    seen_participants,
+    show,
+    show_p,
+    target_kind,
+)
+from bids_decoder.reports.tables import interval, metrics_table
+from bids_decoder.training.ablations import PREFIX
+
+_CAVEATS = (
+    "Scores from pools of different size cannot be compared; duplicates or near-duplicates in the "
+    "pool make "
+    "100 % impossible.",
+    "The interval covers the draw of test stimuli only: not the seed, not other sessions, not "
+    "other people.",
+    "CSLS corrects for hubs with all test trials at once (transductive). Compare it with plain "
+    "cosine before "
+    "calling a gain an improvement of the model.",
+    "A map of selected voxels shows where this model found information, not where all information "
+    "is.",
+)
+
+
+def comparisons_of(results: Results) -> list[Comparison]:
+    """Read a participant's metrics, grouped by measure."""
+    return compare(results.table("metrics"), results.card("decoder_model"))
+
+
+def summary(results: Results) -> list[Block]:
+    """Return the headline result in words, and whom the model met before."""
+    found = comparisons_of(results)
+    top = headline(found, target_kind(results))
+    if top is None:
+        return [Text(_why_no_result(results), "warn"), *seen_notes(results)]
+    verdict = " ".join(filter(None, (say_baseline(top), say_count(found))))
+    return [
+        _headline(top), Text(say_result(top, target_kind(results))),
+        Text(verdict, _tone(top)), *seen_notes(results),
+    ]
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the sections on voxels, learning and results."""
+    return [troi_section(results), learning_section(results), decoding_section(results)]
+
+
+def group_summary(results: Results) -> list[Block]:
+    """Return for how many participants decoding worked."""
+    heads = headlines(results)
+    return [*verdicts(heads), *seen_people(results, heads)] if heads else []
+
+
+def group_sections(results: Results) -> list[Section]:
+    """Return the comparison of participants."""
+    return people_section(results)
+
+
+def lines(results: Results) -> list[str]:
+    """Return the main result in one line."""
+    return [_main_result(results.participant, read_table(p)) for p in results.files("metrics")]
+
+
+def _main_result(label: str, metrics: pd.DataFrame) -> str:
+    own = metrics[metrics["model"] == "decoder"]
+    names = ["balanced_accuracy", "top1"]
+    picked = own[own["metric"].isin(names)]
+    for column, wanted in (("direction", "b2i"), ("unit", "averaged"), ("similarity", "csls")):
+        if (picked[column] == wanted).any():
+            picked = picked[picked[column] == wanted]
+    row = picked.iloc[-1]
+    kind = ", ".join(
+        str(row[c]) for c in ("direction", "unit", "similarity") if row[c] is not None
+    )
+    low, high, p = (rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
+    return (
+        f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {rounded(row['value'])}, "
+        f"chance {rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}, n = {row['n']}"
+    )
+
+
+def _tone(top: Comparison) -> Tone:
+    if top.best_baseline is not None and not top.gain > 0:
+        return "warn"
+    return "good" if top.clearly_ahead and top.beats_chance else "plain"
+
+
+def _why_no_result(results: Results) -> str:
+    if not results.files("trials"):
+        return "This participant was not decoded: no single-trial responses are on disk yet."
+    if not results.files("decoder_model"):
+        return (
+            "This participant is prepared but not decoded: there is no decoder on disk. Run the "
+            "group level "
+            "first, give --pretrained, or choose --from-scratch."
+        )
+    return "There is a decoder but no metrics table: scoring did not finish."
+
+
+def _headline(top: Comparison) -> Headline:
+    row, metric = top.own, top.metric
+    against = [
+        ("chance", show(row["chance"], metric)),
+        ("95 % interval", f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}"),
+        ("p (permutation)", show_p(row["p"])),
+    ]
+    if top.best_baseline is not None:
+        against.append(("best baseline", show(top.best_baseline["value"], metric)))
+    return Headline(show(row["value"], metric), f"{top.title} · {top.model}", against)
+
+
+def seen_notes(results: Results) -> list[Text]:
+    """Mark a model that met this participant in pretraining, or say whom it met."""
+    card = results.card("decoder_model")
+    if not card:
+        return []
+    seen = seen_participants(card)
+    if results.participant in seen:
+        return [
+            Text(
+                "Seen in pretraining: this participant's data were among those that the model was "
+                "pretrained on. "
+                "This is not a result for a new person.",
+                "bad",
+            )
+        ]
+    if seen:
+        return [
+            Text(
+                f"New person: the model was pretrained on {len(seen)} other participant(s): "
+                f"{', '.join(seen)}."
+            )
+        ]
+    return [
+        Text("The decoder was trained from scratch on this participant; nothing was pretrained.")
+    ]
+
+
+def troi_section(results: Results) -> Section:
+    """The trainable region of interest: rule, size, place."""
+    paths = results.files("troi_mask")
+    if not paths:
+        return Section("troi", "TROI", [absent("The TROI", why_no_map(results))])
+    blocks: list[Block] = []
+    for number, path in enumerate(paths, start=1):
+        sidecar = sidecar_path(path)
+        if sidecar.exists():
+            card = read_json(sidecar)
+            if card.get("selector") == "whole brain":
+                return Section("troi", "TROI", [Text(
+                    f"The decoder reads all {card['n_voxels']:,} voxels of the brain; no region is "
+                    "selected. Where its decisions come from is shown under Relevance."
+                )])
+            blocks.append(card_table(card, "How the voxels were chosen"))
+            blocks += _budget_curve(card, number)
+            if card.get("TrainingTrialsOnly"):
+                blocks.append(Text("No test trial took part in choosing them.", "good"))
+    pictures = troi_pictures(results)
+    blocks += [Figure(p) for p in pictures]
+    if not any(p.name.startswith("troimask") for p in pictures):
+        blocks.append(absent("The mask", why_no_map(results)))
+    return Section("troi", "TROI", blocks)
+
+
+def _budget_curve(card: dict[str, Any], number: int) -> list[Block]:
+    """How the size of the region was chosen, where the training runs decided it."""
+    scores, chosen = card.get("budget_scores"), card["n_voxels"]
+    if not scores:
+        return []
+    return [Figure(picture(
+        draw_budget(scores, chosen),
+        f"budget{number}",
+        "What regions of each size foretell of training runs that were left out. Orange: the "
+        f"size taken ({card['budget_rule']}).",
+        f"Score by number of voxels; {chosen} were taken.",
+    ))]
+
+
+def learning_section(results: Results) -> Section:
+    """Learning curves of this participant's decoder."""
+    table = results.table("learning")
+    if table is None or table.empty:
+        why = "no learning table is on disk (the decoder has no epochs, or was not trained)."
+        return Section("learning", "Learning", [absent("The learning curve", why)])
+    pic = picture(
+        draw_learning(table),
+        "learning",
+        "Loss and score by epoch. Validation trials are training trials that were set aside; test "
+        "trials have no "
+        "part in it. Thin lines: folds of cross-validation. Dark: the fit on all training trials.",
+        "Learning curves.",
+    )
+    return Section("learning", "Learning", [Figure(pic)])
+
+
+def decoding_section(results: Results) -> Section:
+    """All measures with baselines, examples and confusions."""
+    found = comparisons_of(results)
+    if not found:
+        return Section("decoding", "Decoding", [absent("The result", _why_no_result(results))])
+    top = headline(found, target_kind(results)) or found[0]
+    main = main_measures(found, top)
+    pic = picture(
+        draw_metrics(main),
+        "metrics",
+        "The decoder (orange) and its baselines on the same held-out trials. Bars: 95 % "
+        "intervals. Dashed red: "
+        "chance. Grey band, where given: permutation null.",
+        "Dot plot of "
+        + "; ".join(f"{c.title}: {show(c.own['value'], c.metric)}" for c in main)
+        + ".",
+    )
+    blocks: list[Block] = [Figure(pic)]
+    blocks += [Text(DIRECTIONS[d]) for d in DIRECTIONS if any(c.direction == d for c in found)]
+    blocks.append(overview_table(main))
+    blocks.append(metrics_table(found))
+    blocks += _ablations(top)
+    blocks += _predictions(results)
+    blocks += [Text("How to read these numbers: " + " ".join(_CAVEATS))]
+    return Section("decoding", "Decoding", blocks)
+
+
+def overview_table(found: list[Comparison]) -> Table:
+    """Set the decoder against its best baseline, one row a measure."""
+    header = ["measure", "decoder", "95 % interval", "chance", "p", "best baseline", "ahead"]
+    rows = []
+    for comparison in found:
+        own, best, metric = comparison.own, comparison.best_baseline, comparison.metric
+        numbers = [show(own["value"], metric), interval(own, metric), show(own["chance"], metric)]
+        against = "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}"
+        ahead = "n/a" if best is None else ("yes" if comparison.gain > 0 else "no")
+        rows.append([comparison.title, *numbers, show_p(own["p"]), against, ahead])
+    return Table(header, rows, "The decoder and its best baseline", frozenset(header[1:5]))
+
+
+def _ablations(top: Comparison) -> list[Block]:
+    """Say what the decoder reaches without each of its parts, where that was asked for."""
+    if top.ablations.empty:
+        return []
+    header = ["part left out", "value", "change", "95 % interval"]
+    whole = float(top.own["value"])
+    content = [["none: the decoder", show(whole, top.metric), "", interval(top.own, top.metric)]]
+    for _, row in top.ablations.iterrows():
+        name = str(row["model"]).removeprefix(PREFIX).replace("-", " ")
+        change = 100 * (float(row["value"]) - whole)
+        content.append([name, show(row["value"], top.metric), f"{change:+.1f} points",
+                        interval(row, top.metric)])
+    return [Table(header, content, f"Without its parts: {top.title}", frozenset(header[1:]))]
+
+
+def _predictions(results: Results) -> list[Block]:
+    table = results.table("predictions")
+    if table is None:
+        return [absent("The list of single-trial predictions", "no predictions table is on disk.")]
+    blocks: list[Block] = []
+    decoded = table.get("predicted_label", pd.Series(None, table.index, dtype=object))
+    known = table["label"].notna() & decoded.notna() if "label" in table else decoded.notna()
+    if known.any():
+        pic = picture(
+            draw_confusion(table.loc[known, "label"], decoded[known]),
+            "confusion",
+            "Confusion matrix: share of trials of each shown label (row) decoded as each label "
+            "(column).",
+            f"Confusion matrix of {table.loc[known, 'label'].nunique()} labels.",
+        )
+        blocks.append(Figure(pic))
+    examples = [] if known.any() else pick_examples(table)
+    if examples:
+        blocks.append(_examples(examples, results.stimuli_dir))
+    return blocks
+
+
+def _examples(examples: list[Example], stimuli_dir: Path | None) -> Block:
+    chosen = "Trials spread evenly from the best to the worst rank, not picked by eye."
+    has_images = stimuli_dir is not None and any(
+        find_image(stimuli_dir, e.stimulus) for e in examples
+    )
+    if stimuli_dir is None or not has_images:
+        header = ["shown", "rank", *(f"top {i}" for i in range(1, 6))]
+        rows = [
+            [e.stimulus, f"{e.rank:.0f}", *e.found, *[""] * (5 - len(e.found))] for e in examples
+        ]
+        return Table(header, rows, f"Retrieval examples. {chosen}", frozenset({"rank"}))
+    pic = picture(
+        draw_examples(examples, stimuli_dir),
+        "retrieval",
+        f"Retrieval examples: the shown image and the five nearest; green: the right one. {chosen}",
+        "; ".join(f"{e.stimulus} at rank {e.rank:.0f}" for e in examples) + ".",
+        "png",
+    )
+    return Figure(pic)

@@ -1,0 +1,144 @@
+"""Decoding of one participant, as a workflow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_decoder.analyses.base import Job
+from bids_decoder.analyses.decode.interfaces import (
+    AdaptDecoder,
+    PredictHeldOut,
+    ScoreDecoding,
+    SelectVoxels,
+    WriteDecoding,
+)
+from bids_decoder.analyses.decode.plan import DecodeSpec
+from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.markers import StageKey
+from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb
+from bids_decoder.workflows.wiring import Wiring
+from bids_decoder.workflows.work import Work, person_entities
+
+
+def build(job: Job, wiring: Wiring) -> None:
+    """Add the decoding of one participant; publish what was fitted on each fold."""
+    decode: DecodeSpec = job.spec
+    workflow = init_decode_wf(wiring.work, decode, job.key, job.name)
+    pretrained = None
+    if decode.pretrained is not None:
+        pretrained = wiring.find(f"model/{decode.pretrained.name}")
+        if pretrained is None:
+            workflow.inputs.inputnode.pretrained_file = str(decode.pretrained)
+    wiring.add(
+        workflow, targets_file=wiring.targets(), folder=wiring.responses(decode.person.label),
+        **({} if pretrained is None else {"pretrained_file": pretrained}),
+    )
+    wiring.publish(f"{job.gives}/heldout_files", workflow, "gather_heldout_files.out")
+    for fold in (0, *decode.folds):
+        name = _suffix(fold)
+        wiring.publish(f"{job.gives}/{fold}/selection_file", workflow,
+                       f"select_{name}.selection_file")
+        wiring.publish(f"{job.gives}/{fold}/model_file", workflow, f"adapt_{name}.model_file")
+
+
+def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> Workflow:
+    """Wire voxel selection, fine-tuning, prediction and scoring of one person.
+
+    Parameters
+    ----------
+    work : Work
+    decode : DecodeSpec
+    key : StageKey
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode``: ``targets_file``, ``folder`` (responses), ``pretrained_file`` (where
+        there is pretraining). ``outputnode``: ``marker``.
+    """
+    person, workflow = decode.person, Workflow(name)
+    fields = ["targets_file", "folder"] + ["pretrained_file"] * (decode.pretrained is not None)
+    inputnode = Node(IdentityInterface(fields), "inputnode")
+    outputnode = Node(IdentityInterface(["marker"]), "outputnode")
+    builder = _FoldBuilder(workflow, work, decode, key, inputnode)
+    final = builder.add(0, predicts=not decode.folds)
+    folds = [builder.add(fold, predicts=True) for fold in decode.folds]
+    seed = derive_seed(work.settings.random_seed, "score", person.label)
+    score = Node(ScoreDecoding(evaluation=asdict(work.settings.evaluation), seed=seed),
+                 "score", mem_gb=BASE_GB)
+    write = Node(
+        WriteDecoding(
+            key=key.key, output_dir=str(work.output_dir),
+            entities=person_entities(person), decoder=work.settings.network.decoder,
+            card=decode.card,
+        ),
+        "write", mem_gb=BASE_GB,
+    )
+    mark = mark_node(work, key, "mark_decode")
+    gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
+           score, "heldout_files")
+    if folds:
+        gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
+               write, "fold_selections")
+        gather(workflow, [nodes["adapt"] for nodes in folds], "model_file",
+               write, "fold_models")
+    workflow.connect([
+        (inputnode, score, [("targets_file", "targets_file")]),
+        (inputnode, write, [("folder", "folder")]),
+        (final["select"], write, [("selection_file", "selection_file")]),
+        (final["adapt"], write, [("model_file", "model_file")]),
+        (score, write, [("metrics_file", "metrics_file"),
+                        ("predictions_file", "predictions_file")]),
+        (write, mark, [("out_files", "out_files")]),
+        (mark, outputnode, [("marker", "marker")]),
+    ])
+    return workflow
+
+
+def _suffix(fold: int) -> str:
+    return f"fold{fold}" if fold else "final"
+
+
+@dataclass(frozen=True, eq=False)
+class _FoldBuilder:
+    """Adds the nodes of the folds to the workflow of one participant."""
+
+    workflow: Workflow
+    work: Work
+    decode: DecodeSpec
+    key: StageKey
+    inputnode: Node
+
+    def add(self, fold: int, *, predicts: bool) -> dict[str, Node]:
+        """Add the nodes of one fold; fold 0 fits on all training trials."""
+        work, person, workflow = self.work, self.decode.person, self.workflow
+        seed = derive_seed(work.settings.random_seed, "decode", person.label, fold)
+        inputs = {
+            **fit_inputs(work, self.key, seed), "participant": person.label, "fold": fold,
+        }
+        resources = {"mem_gb": response_gb(person), "n_procs": n_threads(work)}
+        suffix = _suffix(fold)
+        nodes = {
+            "select": Node(SelectVoxels(**inputs), f"select_{suffix}", **resources),
+            "adapt": Node(AdaptDecoder(**inputs), f"adapt_{suffix}", **resources),
+        }
+        if predicts:
+            ablations = work.settings.evaluation.ablations
+            nodes["predict"] = Node(
+                PredictHeldOut(**inputs, ablations=ablations), f"predict_{suffix}", **resources
+            )
+            workflow.connect(nodes["adapt"], "model_file", nodes["predict"], "model_file")
+            workflow.connect(
+                nodes["select"], "selection_file", nodes["predict"], "selection_file"
+            )
+        workflow.connect(nodes["select"], "selection_file", nodes["adapt"], "selection_file")
+        fields = ["targets_file", "folder"]
+        fields += ["pretrained_file"] * (self.decode.pretrained is not None)
+        for node in nodes.values():
+            workflow.connect([(self.inputnode, node, [(field, field) for field in fields])])
+        return nodes

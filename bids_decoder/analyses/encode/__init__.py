@@ -1,0 +1,5 @@
+"""Encoding models: responses of voxels predicted from stimuli."""
+
+from bids_decoder.analyses.base import Analysis
+
+ANALYSIS = Analysis("encode", ("participant",), "encode", needs=("responses",))

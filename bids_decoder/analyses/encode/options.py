@@ -1,0 +1,28 @@
+"""Options of encoding models."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from bids_decoder.config import Settings
+from bids_decoder.options import option, read_registered
+from bids_decoder.training.encoding_settings import Encoding
+
+SECTION = Encoding
+
+
+def is_wanted(settings: Settings) -> bool:
+    """Return whether an encoder is chosen, or was forgotten where only this stage is asked for."""
+    chosen = settings.section(Encoding).encoder is not None
+    return chosen or settings.execution.stage == ("encode",)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this analysis."""
+    group = parser.add_argument_group("Specific options for encoding models")
+    option(
+        group, "--encoder", dest="encoding.encoder", section=Encoding, metavar="NAME",
+        type=read_registered("training.encoders:ENCODERS"),
+        help="also predict the responses of the region's voxels from the stimuli with this "
+        "encoder: etecrm, ridge, etecrm-plain, twostep-selective, twostep-plain (default: none)",
+    )

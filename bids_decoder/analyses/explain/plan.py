@@ -1,0 +1,50 @@
+"""Plan of relevance maps: for decoders that can explain held-out trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.markers import StageKey
+from bids_decoder.training.decoders import DECODERS
+from bids_decoder.workflows.work import PersonWork
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainSpec:
+    """The relevance maps of one participant.
+
+    Parameters
+    ----------
+    person : PersonWork
+    folds : tuple of int
+        Folds that were predicted; (0,) for a fixed split.
+    card : mapping
+        Marks of the decoder, for sidecars.
+    """
+
+    person: PersonWork
+    folds: tuple[int, ...]
+    card: Mapping[str, Any]
+
+
+def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
+    """Return one job per decoded participant, where the decoder has such maps."""
+    del notes
+    if not DECODERS[study.settings.network.decoder].explains:
+        return []
+    found = []
+    for person in study.chosen_people:
+        decode = made.get(f"decoder/{person.label}")
+        if decode is None:
+            continue
+        key = StageKey("explain", f"sub-{person.label}", {"decode": decode.key.key})
+        spec = ExplainSpec(person, study.folds(person.label) or (0,), decode.card)
+        found.append(Job(
+            job_name("explain", person), "explain", (study.stage(key),), spec,
+            uses=(decode.gives,),
+        ))
+    return found

@@ -1,0 +1,5 @@
+"""Retrieval of what was seen among images that were not shown."""
+
+from bids_decoder.analyses.base import Analysis
+
+ANALYSIS = Analysis("gallery", ("participant",), "decode", needs=("decoder",))

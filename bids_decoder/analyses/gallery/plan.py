@@ -1,0 +1,106 @@
+"""Plan of retrieval among a gallery: which of its images can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.gallery.options import Gallery
+from bids_decoder.analyses.study import Study, job_name, pictures_key
+from bids_decoder.bids.stimulus_files import list_images
+from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.markers import StageKey
+from bids_decoder.stimuli.images import damaged_images, picture_digest
+from bids_decoder.trials import Decision
+from bids_decoder.workflows.work import PersonWork
+
+PREFIX = "gallery/"
+"""Before the names of gallery images, so that they are never taken for stimuli."""
+
+
+@dataclass(frozen=True, eq=False)
+class GallerySpec:
+    """The search of one participant.
+
+    Parameters
+    ----------
+    person : PersonWork
+    images : mapping of str to Path
+        Images of the gallery.
+    card : mapping
+        Marks of the decoder, for sidecars.
+    """
+
+    person: PersonWork
+    images: Mapping[str, Path]
+    card: Mapping[str, Any]
+
+
+def check(study: Study, notes: Notes) -> None:
+    """Note a gallery that is not there or where no images are decoded."""
+    folder, kind = study.settings.section(Gallery).folder, study.targets.kind
+    if kind != "image":
+        notes.findings.append(Finding(
+            f"--gallery {folder}", f"the target is {kind}, not image",
+            "give a folder of images, where images are decoded", ExitCode.USAGE,
+        ))
+    elif not folder.is_dir():
+        notes.findings.append(Finding(
+            f"--gallery {folder}", "no such folder",
+            "give a folder of images, where images are decoded", ExitCode.MISSING_INPUT,
+        ))
+    elif not list_images(folder):
+        notes.findings.append(_too_few(folder, 0, 0))
+
+
+def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
+    """Return one job per decoded participant."""
+    images = _usable_images(study, notes)
+    content = pictures_key(images)
+    found = []
+    for person in study.chosen_people:
+        decode = made.get(f"decoder/{person.label}")
+        if decode is None:
+            continue
+        key = StageKey("gallery", f"sub-{person.label}", {
+            "decode": decode.key.key, "images": content,
+            "evaluation": asdict(study.settings.evaluation),
+        })
+        found.append(Job(
+            job_name("gallery", person), "gallery", (study.stage(key),),
+            GallerySpec(person, images, decode.card), uses=(decode.gives,),
+        ))
+    return found
+
+
+def _usable_images(study: Study, notes: Notes) -> dict[str, Path]:
+    """List the images without those that are damaged or were shown as test stimuli."""
+    folder, images = study.settings.section(Gallery).folder, study.targets.images
+    found = list_images(folder)
+    damaged = damaged_images(found)
+    shown = {
+        picture_digest(images[name]) for name in study.split.test_stimuli if name in images
+    }
+    kept = {
+        f"{PREFIX}{name}": path for name, path in found.items()
+        if name not in damaged and picture_digest(path) not in shown
+    }
+    notes.decisions.append(Decision(
+        "gallery", f"{len(kept)} images", f"{folder} holds {len(found)}; left out: "
+        f"{len(damaged)} that cannot be read, {len(found) - len(damaged) - len(kept)} that "
+        "are test stimuli",
+    ))
+    if len(kept) < 2:
+        notes.findings.append(_too_few(folder, len(kept), len(found)))
+    return kept
+
+
+def _too_few(folder: Path, n_kept: int, n_found: int) -> Finding:
+    return Finding(
+        f"--gallery {folder}", f"{n_kept} of its {n_found} images can be used",
+        "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files",
+        ExitCode.MISSING_INPUT,
+    )

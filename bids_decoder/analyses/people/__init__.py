@@ -1,0 +1,5 @@
+"""Labels of participants decoded from one volume per participant."""
+
+from bids_decoder.analyses.base import Analysis
+
+ANALYSIS = Analysis("people", ("group",), "pretrain", reads_trials=False, is_alone=True)

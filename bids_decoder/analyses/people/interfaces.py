@@ -1,0 +1,351 @@
+"""Nodes of the analysis of one volume per person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_decoder.bids.names import derivative_path, unique_names
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.config import Evaluation, Volumes
+from bids_decoder.evaluation.subjects import roc_table, score_subjects, subject_folds
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.files import read_json, write_json
+from bids_decoder.models.store import Model, load_model, save_model
+from bids_decoder.preprocessing.standardise import standardise_volume
+from bids_decoder.seeds import derive_seed
+
+VOLUMES, COHORT = "volumes.npy", "cohort.json"
+NETWORK, VOXELS = "cnn3d", "linear-voxels"
+
+PREDICTION_COLUMNS = {
+    "participant_id": "Participant.",
+    "label": "True label.",
+    "external": "Whether the label is external: in no fit and no fold.",
+    "model": "Network or comparator.",
+    "predicted_label": "Label with the highest mean probability over repeats.",
+    "agreement": "Share of repeats that predict this label.",
+}
+EMBEDDING_COLUMNS = {
+    "participant_id": "Participant.",
+    "label": "True label.",
+    "external": "Whether the label is external.",
+    "source": "features: of the network fitted on all people that are not external; voxels: grey "
+              "values.",
+    "method": "UMAP, or PCA where umap-learn is not installed.",
+    "x": "First axis of the plane.",
+    "y": "Second axis of the plane.",
+}
+ROC_COLUMNS = {
+    "model": "Network or comparator.",
+    "label": "One label against the rest.",
+    "false_positive_rate": "Share of the rest above the threshold.",
+    "true_positive_rate": "Share of the label above the threshold.",
+}
+
+
+class _PrepareInputSpec(BaseInterfaceInputSpec):
+    image_files = traits.List(traits.Str(), mandatory=True, desc="one per person, on one grid")
+    participants = traits.List(traits.Str(), mandatory=True)
+    labels = traits.List(traits.Str(), mandatory=True, desc="label of each person")
+    external = traits.List(traits.Bool(), mandatory=True)
+    key = traits.Str(desc="key of the stage")
+
+
+class _PrepareOutputSpec(TraitedSpec):
+    folder = Directory(exists=True, desc="volumes.npy and cohort.json")
+
+
+class PrepareVolumes(SimpleInterface):
+    """Standardise one volume per person into one memory-mapped array."""
+
+    input_spec = _PrepareInputSpec
+    output_spec = _PrepareOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        images = [nib.load(path) for path in inputs.image_files]
+        array = np.lib.format.open_memmap(
+            Path(runtime.cwd) / VOLUMES, mode="w+", dtype=np.float32,
+            shape=(len(images), *images[0].shape[:3]),
+        )
+        for row, image in enumerate(images):
+            array[row] = standardise_volume(np.asarray(image.dataobj))
+        array.flush()
+        write_json(Path(runtime.cwd) / COHORT, {
+            "participants": list(inputs.participants), "labels": list(inputs.labels),
+            "external": list(inputs.external), "affine": images[0].affine.tolist(),
+        })
+        self._results["folder"] = runtime.cwd
+        return runtime
+
+
+def read_cohort(folder: Path | str) -> tuple[Any, np.ndarray, dict[str, Any]]:
+    """Read what :class:`PrepareVolumes` wrote.
+
+    Returns
+    -------
+    cohort : Cohort
+    affine : ndarray, shape (4, 4)
+    card : dict
+        Content of ``cohort.json``.
+    """
+    from bids_decoder.training.subjects import EXTERNAL, Cohort
+
+    card = read_json(Path(folder) / COHORT)
+    pairs = list(zip(card["labels"], card["external"], strict=True))
+    names = sorted({label for label, external in pairs if not external})
+    classes = np.array([EXTERNAL if external else names.index(label) for label, external in pairs])
+    volumes = np.load(Path(folder) / VOLUMES, mmap_mode="r")
+    cohort = Cohort(volumes, classes, tuple(card["participants"]), tuple(names))
+    return cohort, np.array(card["affine"]), card
+
+
+class _FitInputSpec(BaseInterfaceInputSpec):
+    key = traits.Str(desc="key of the stage")
+    folder = Directory(exists=True, mandatory=True, desc="of PrepareVolumes")
+    volumes = traits.Dict(mandatory=True, desc="fields of config.Volumes")
+    n_splits = traits.Int(mandatory=True)
+    n_repeats = traits.Int(mandatory=True)
+    seed = traits.Int(mandatory=True)
+    device = traits.Str("cpu", usedefault=True)
+    use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
+    n_threads = traits.Int(1, usedefault=True)
+
+
+class _Fit(SimpleInterface):
+    def _start(self) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Give the cohort, its affine, and the folds of all repeats."""
+        import torch
+
+        inputs = self.inputs
+        torch.set_num_threads(inputs.n_threads)
+        cohort, affine, _ = read_cohort(inputs.folder)
+        folds = subject_folds(
+            cohort.classes[cohort.inner], inputs.n_splits, inputs.n_repeats, inputs.seed
+        )
+        return cohort, affine, folds
+
+
+class _RepeatInputSpec(_FitInputSpec):
+    repeat = traits.Int(mandatory=True, desc="from 0")
+
+
+class _ScoresOutputSpec(TraitedSpec):
+    scores_file = File(exists=True, desc="npz")
+
+
+class RepeatNetwork(_Fit):
+    """One round of cross-validation of the network; the first also makes maps."""
+
+    input_spec = _RepeatInputSpec
+    output_spec = _ScoresOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bids_decoder.training.subjects import cross_validate
+
+        cohort, _, folds = self._start()
+        inputs = self.inputs
+        result = cross_validate(
+            cohort, folds[inputs.repeat], Volumes(**inputs.volumes),
+            seed=derive_seed(inputs.seed, "network", inputs.repeat), device=inputs.device,
+            explains=inputs.repeat == 0,
+        )
+        path = Path(runtime.cwd) / "scores.npz"
+        maps = {} if result.maps is None else {"maps": result.maps}
+        np.savez(path, scores=result.scores, external=result.external,
+                 n_epochs=np.array(result.n_epochs), **maps)
+        self._results["scores_file"] = str(path)
+        return runtime
+
+
+class _ComparatorInputSpec(_FitInputSpec):
+    backbone = traits.Str("", usedefault=True, desc="empty: grey values themselves")
+
+
+class Comparator(_Fit):
+    """All rounds of cross-validation of one layer on fixed features."""
+
+    input_spec = _ComparatorInputSpec
+    output_spec = _ScoresOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bids_decoder.models.backbones import backbone_features, load_backbone
+        from bids_decoder.training.subjects import linear_scores
+
+        cohort, _, folds = self._start()
+        inputs = self.inputs
+        if inputs.backbone:
+            model = load_backbone(inputs.backbone, inputs.seed)
+            features = backbone_features(model, cohort.volumes, inputs.device)
+        else:
+            features = cohort.volumes.reshape(len(cohort.volumes), -1)
+        found = [linear_scores(features, cohort, repeat, inputs.seed) for repeat in folds]
+        path = Path(runtime.cwd) / "scores.npz"
+        np.savez(path, scores=np.stack([scores for scores, _ in found]),
+                 external=np.stack([external for _, external in found]))
+        self._results["scores_file"] = str(path)
+        return runtime
+
+
+class _FinalOutputSpec(TraitedSpec):
+    model_file = File(exists=True)
+    embedding_file = File(exists=True)
+
+
+class FinalNetwork(_Fit):
+    """The network on all people that are not external, and where everybody lies in its eyes."""
+
+    input_spec = _FitInputSpec
+    output_spec = _FinalOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bids_decoder.training.classifier import penultimate
+        from bids_decoder.training.subjects import embed, fit_network
+
+        cohort, affine, _ = self._start()
+        inputs = self.inputs
+        network, history = fit_network(
+            cohort, cohort.inner, Volumes(**inputs.volumes),
+            seed=derive_seed(inputs.seed, "final"), device=inputs.device,
+        )
+        state = {f"network.{k}": v.numpy() for k, v in network.state_dict().items()}
+        card = {
+            "decoder": NETWORK, "classes": list(cohort.labels), "volumes": dict(inputs.volumes),
+            "shape": list(cohort.volumes.shape[1:]), "history": history,
+            "participants": [cohort.names[row] for row in cohort.inner], "seed": inputs.seed,
+        }
+        model = Model({**state, "frame.affine": affine}, card)
+        self._results["model_file"] = str(save_model(Path(runtime.cwd) / "m.safetensors", model))
+        sources = {
+            "features": penultimate(network, cohort.volumes),
+            "voxels": cohort.volumes.reshape(len(cohort.volumes), -1),
+        }
+        parts = []
+        for source, features in sources.items():
+            places, method = embed(features, inputs.seed)
+            parts.append(pd.DataFrame({
+                "row": np.arange(len(places)), "source": source, "method": method,
+                "x": places[:, 0], "y": places[:, 1],
+            }))
+        path = Path(runtime.cwd) / "embedding.csv"
+        pd.concat(parts).to_csv(path, index=False)
+        self._results["embedding_file"] = str(path)
+        return runtime
+
+
+class _WriteInputSpec(BaseInterfaceInputSpec):
+    key = traits.Str(desc="key of the stage")
+    output_dir = Directory(mandatory=True)
+    folder = Directory(exists=True, mandatory=True)
+    repeat_files = traits.List(File(exists=True), mandatory=True, desc="of the network, in order")
+    comparator_files = traits.List(File(exists=True), mandatory=True)
+    comparators = traits.List(traits.Str(), mandatory=True, desc="names, in the same order")
+    model_file = File(exists=True, mandatory=True)
+    embedding_file = File(exists=True, mandatory=True)
+    evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
+    card = traits.Dict(mandatory=True, desc="what sidecars and model card say besides")
+    seed = traits.Int(mandatory=True)
+
+
+class _WriteOutputSpec(TraitedSpec):
+    out_files = traits.List(File(exists=True))
+
+
+class WriteSubjects(SimpleInterface):
+    """Score everything and put it into the derivatives."""
+
+    input_spec = _WriteInputSpec
+    output_spec = _WriteOutputSpec
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        cohort, affine, card = read_cohort(inputs.folder)
+        repeats = [dict(np.load(path)) for path in inputs.repeat_files]
+        models = {NETWORK: (np.stack([r["scores"] for r in repeats]),
+                            np.stack([r["external"] for r in repeats]))}
+        for name, path in zip(inputs.comparators, inputs.comparator_files, strict=True):
+            content = np.load(path)
+            models[name] = (content["scores"], content["external"])
+        self._written: list[Path] = []
+        self._write_tables(cohort, card, models)
+        self._write_maps(cohort, affine, repeats[0]["maps"])
+        model = load_model(Path(inputs.model_file))
+        path = derivative_path(Path(inputs.output_dir), "subjects_model")
+        save_model(path, Model(model.tensors, {**model.card, **inputs.card}))
+        self._written += [path, path.with_suffix(".json")]
+        self._results["out_files"] = [str(path) for path in self._written]
+        return runtime
+
+    def _write_tables(
+        self, cohort: Any, card: dict[str, Any],
+        models: dict[str, tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        settings, classes = Evaluation(**self.inputs.evaluation), cohort.classes[cohort.inner]
+        metrics, curves = [], []
+        for name, (scores, _) in models.items():
+            rng = np.random.default_rng(self.inputs.seed)
+            metrics.append(score_subjects(scores, classes, model=name, settings=settings, rng=rng))
+            curves.append(roc_table(scores, classes, list(cohort.labels)).assign(model=name))
+        self._table("subjects_metrics", pd.concat(metrics), METRIC_COLUMNS)
+        self._table("subjects_roc", pd.concat(curves)[list(ROC_COLUMNS)], ROC_COLUMNS)
+        people = pd.DataFrame({
+            "participant_id": [f"sub-{name}" for name in cohort.names],
+            "label": card["labels"], "external": card["external"],
+        })
+        predictions = [_predictions(people, cohort, name, *pair) for name, pair in models.items()]
+        self._table("subjects_predictions", pd.concat(predictions), PREDICTION_COLUMNS)
+        places = pd.read_csv(self.inputs.embedding_file)
+        joined = people.iloc[places["row"]].reset_index(drop=True).join(places)
+        self._table("subjects_embedding", joined[list(EMBEDDING_COLUMNS)], EMBEDDING_COLUMNS)
+
+    def _write_maps(self, cohort: Any, affine: np.ndarray, maps: np.ndarray) -> None:
+        names = unique_names(list(cohort.labels))
+        mean = cohort.volumes[cohort.inner].mean(axis=0)
+        self._image("subjects_mean", mean, affine, {"Description": "Mean standardised volume"})
+        for number, label in enumerate(cohort.labels):
+            self._image("subjects_map", maps[number], affine, {
+                "Description": f"Growth of the cross-entropy of {label} when a window hides a "
+                               "place, held-out people", "Label": label,
+            }, contrast=names[label])
+
+    def _image(
+        self, key: str, data: np.ndarray, affine: np.ndarray, metadata: dict[str, Any],
+        **entities: str,
+    ) -> None:
+        path = derivative_path(Path(self.inputs.output_dir), key, **entities)
+        save_nifti(path, data.astype(np.float32), affine,
+                   metadata={**metadata, **self.inputs.card})
+        self._written.append(path)
+
+    def _table(self, key: str, table: pd.DataFrame, columns: dict[str, str]) -> None:
+        path = derivative_path(Path(self.inputs.output_dir), key)
+        described = {name: {"Description": text} for name, text in columns.items()}
+        save_table(path, table, {**described, **self.inputs.card})
+        self._written.append(path)
+
+
+def _predictions(
+    people: pd.DataFrame, cohort: Any, model: str, scores: np.ndarray, external: np.ndarray
+) -> pd.DataFrame:
+    """One row per person: the label of the mean probability, and how many repeats agree."""
+    everybody = np.zeros((len(scores), len(people), len(cohort.labels)))
+    everybody[:, cohort.inner], everybody[:, cohort.outer] = scores, external
+    chosen = everybody.mean(axis=0).argmax(axis=1)
+    return people.assign(
+        model=model, predicted_label=np.array(cohort.labels)[chosen],
+        agreement=(everybody.argmax(axis=2) == chosen).mean(axis=0),
+    )

@@ -1,0 +1,57 @@
+"""Options of decoding one volume per participant."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import dataclass
+
+from bids_decoder.config import Section, Settings
+from bids_decoder.options import option, several
+
+
+@dataclass(frozen=True)
+class Subjects(Section, table="subjects"):
+    """One volume per person, with labels in participants.tsv; on when a column is named."""
+
+    label_column: str | None = None
+    image: str | None = None
+    external: tuple[str, ...] = ()
+    site_column: str | None = None
+    backbones: tuple[str, ...] = ()
+    n_splits: int = 5
+    n_repeats: int = 10
+
+
+SECTION = Subjects
+
+
+def is_wanted(settings: Settings) -> bool:
+    """Return whether a column with labels is named."""
+    return settings.section(Subjects).label_column is not None
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this analysis."""
+    group = parser.add_argument_group("Options for one volume per person (--decoder cnn3d)")
+    option(
+        group, "--subject-label", dest="subjects.label_column", section=Subjects, metavar="COLUMN",
+        help="column of participants.tsv with the label of each person; turns this analysis on",
+    )
+    option(
+        group, "--subject-image", dest="subjects.image", section=Subjects, metavar="SUFFIX",
+        help="suffix of the images (default: the first of pet, statmap, T1w that is there)",
+    )
+    several(
+        group, "--external-label", dest="subjects.external", section=Subjects, metavar="LABEL",
+        type=str, help="labels that are in no fit and no fold, and only scored",
+    )
+    option(
+        group, "--site-column", dest="subjects.site_column", section=Subjects, metavar="COLUMN",
+        help="column of participants.tsv with the site, to warn when it tells the label",
+    )
+    several(
+        group, "--backbone", dest="subjects.backbones", section=Subjects, metavar="FOLDER",
+        type=str,
+        help="vision models to compare with, frozen, from local folders; random-resnet50 stands "
+        "in for one without weights",
+    )

@@ -1,0 +1,111 @@
+"""The analysis of one volume per person, as a workflow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_decoder.analyses.base import Job
+from bids_decoder.analyses.fitting import n_threads
+from bids_decoder.analyses.people.interfaces import (
+    VOXELS,
+    Comparator,
+    FinalNetwork,
+    PrepareVolumes,
+    RepeatNetwork,
+    WriteSubjects,
+)
+from bids_decoder.analyses.people.options import Subjects
+from bids_decoder.analyses.people.plan import SubjectsSpec
+from bids_decoder.bids.images import read_header
+from bids_decoder.markers import StageKey
+from bids_decoder.models.backbones import RANDOM
+from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.shared import BASE_GB, gather, mark_node
+from bids_decoder.workflows.wiring import Wiring
+from bids_decoder.workflows.work import Work
+
+
+def build(job: Job, wiring: Wiring) -> None:
+    """Add the analysis to the workflow of the call."""
+    wiring.add(init_subjects_wf(wiring.work, job.spec, job.key, job.name))
+
+
+def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -> Workflow:
+    """Wire standardisation, repeated cross-validation, comparators and outputs.
+
+    Parameters
+    ----------
+    work : Work
+    spec : SubjectsSpec
+    key : StageKey
+    name : str
+
+    Returns
+    -------
+    Workflow
+    """
+    settings, table = work.settings, spec.table
+    subjects = settings.section(Subjects)
+    seed = derive_seed(settings.random_seed, "subjects")
+    workflow = Workflow(name)
+    prepare = Node(
+        PrepareVolumes(
+            image_files=[str(path) for path in table["image"]],
+            participants=table["participant"].tolist(), labels=table["label"].tolist(),
+            external=table["external"].tolist(), key=key.key,
+        ), "prepare", mem_gb=BASE_GB,
+    )
+    inputs = {
+        "key": key.key, "volumes": asdict(settings.volumes), "seed": seed,
+        "n_splits": subjects.n_splits, "n_repeats": subjects.n_repeats,
+        "device": work.device, "use_gpu": work.device != "cpu", "n_threads": n_threads(work),
+    }
+    resources = {"mem_gb": _memory_gb(table["image"][0], len(table)), "n_procs": n_threads(work)}
+    repeats = [
+        Node(RepeatNetwork(**inputs, repeat=number), f"repeat_{number + 1}", **resources)
+        for number in range(subjects.n_repeats)
+    ]
+    backbones = ("", *subjects.backbones)
+    comparators = [
+        Node(Comparator(**inputs, backbone=backbone), f"comparator_{number}", **resources)
+        for number, backbone in enumerate(backbones)
+    ]
+    final = Node(FinalNetwork(**inputs), "final", **resources)
+    write = Node(
+        WriteSubjects(
+            key=key.key, output_dir=str(work.output_dir), card=spec.card, seed=seed,
+            evaluation=asdict(settings.evaluation),
+            comparators=[comparator_name(backbone) for backbone in backbones],
+        ), "write", mem_gb=BASE_GB,
+    )
+    mark = mark_node(work, key, "mark_subjects")
+    for node in (*repeats, *comparators, final, write):
+        workflow.connect(prepare, "folder", node, "folder")
+    gather(workflow, repeats, "scores_file", write, "repeat_files")
+    gather(workflow, comparators, "scores_file", write, "comparator_files")
+    workflow.connect([
+        (final, write, [("model_file", "model_file"), ("embedding_file", "embedding_file")]),
+        (write, mark, [("out_files", "out_files")]),
+    ])
+    return workflow
+
+
+def comparator_name(backbone: str) -> str:
+    """Give the name of a comparator in tables.
+
+    Examples
+    --------
+    >>> comparator_name(""), comparator_name("/weights/resnet50"), comparator_name(RANDOM)
+    ('linear-voxels', 'frozen-resnet50', 'stand-in-random-resnet50')
+    """
+    if not backbone:
+        return VOXELS
+    return f"stand-in-{RANDOM}" if backbone == RANDOM else f"frozen-{Path(backbone).name}"
+
+
+def _memory_gb(image: Path, n_people: int) -> float:
+    shape = read_header(image).shape[:3]
+    return BASE_GB + 3 * 4e-9 * n_people * shape[0] * shape[1] * shape[2]

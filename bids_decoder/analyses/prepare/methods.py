@@ -1,0 +1,145 @@
+"""Methods texts of preparation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bids_decoder.analyses.base import Steps
+from bids_decoder.bids.names import parse_entities
+from bids_decoder.reports.results import Results, participants, sidecar_of
+
+TEXTS = {
+    "Preprocessing": (
+        "inputs-fmriprep",
+        "inputs-betas",
+        "anatomical",
+        "normalisation",
+        "motion",
+        "slice-timing",
+        "coregistration",
+        "resampling",
+        "confounds",
+    ),
+    "Single-trial responses": (
+        "glm-ridge",
+        "glm-lss",
+        "glm-lsa",
+        "glm-glmsingle",
+        "glm-volume",
+        "glm-space",
+        "glm-model",
+        "normalise",
+        "quality",
+        "contrasts",
+    ),
+    "Decoding": (
+        "split-stimuli",
+        "split-runs",
+        "split-heldout-runs",
+        "targets-image",
+        "targets-features",
+        "targets-category",
+    ),
+}
+"""Names of methods texts in ``boilerplate``, by heading."""
+_NOISE_MODELS = {"ols": "ordinary least squares", "ar1": "first-order autoregressive"}
+_CONFOUNDS = {
+    "motion": "six motion parameters",
+    "motion24": "24 motion parameters",
+    "acompcor": "anatomical CompCor",
+    "none": "none",
+}
+_SPACES = {
+    "func": "the functional space of each participant",
+    "T1w": "the space of each participant's T1-weighted image",
+}
+_MAPS = {
+    "rsquare": "explained variance",
+    "reliability": "split-half reliability",
+    "noiseceiling": "noise ceiling",
+}
+
+
+def steps(results: Results) -> Steps:
+    """Return what was done to the data of a participant."""
+    return _preprocessing(results) | _responses(results)
+
+
+def group_steps(results: Results) -> Steps:
+    """Return how the trials were split and what is decoded; nothing without trial tables."""
+    people = [Results(results.output_dir, label) for label in participants(results.output_dir)]
+    return _split(results) if any(person.files("trials") for person in people) else {}
+
+
+def _preprocessing(results: Results) -> Steps:
+    given = results.setting("execution", "derivatives", {})
+    if "betas" in given:
+        return {"inputs-betas": {}}
+    if "fmriprep" in given:
+        return {"inputs-fmriprep": {}}
+    steps: Steps = {}
+    if results.files("preproc_T1w"):
+        steps["anatomical"] = {}
+    spaces = {
+        parse_entities(p)["to"]
+        for p in results.files("anat_xfm", from_="T1w")
+        if "to" in parse_entities(p)
+    }
+    if spaces:
+        steps["normalisation"] = {"space": ", ".join(sorted(spaces))}
+    runs = results.files("preproc_bold")
+    if runs:
+        steps |= {"motion": {}, "resampling": {}}
+    if any(sidecar_of(p).get("SliceTimingCorrected") for p in runs):
+        steps["slice-timing"] = {
+            "slice_time_ref": results.setting("preprocessing", "slice_time_ref", 0.5)
+        }
+    if any(parse_entities(p).get("to") == "T1w" for p in results.files("bold_xfm")):
+        steps["coregistration"] = {}
+    if results.files("confounds"):
+        steps["confounds"] = {"fd_threshold": results.setting("preprocessing", "fd_threshold", 0.5)}
+    return steps
+
+
+def _responses(results: Results) -> Steps:
+    steps: Steps = {}
+    given = "betas" in results.setting("execution", "derivatives", {})
+    own = [] if given else results.files("betaseries")
+    glm = results.settings.get("glm", {})
+    if own and glm:
+        steps[f"glm-{glm['estimator']}"] = {}
+        steps["glm-space"] = {"space": _space_in_words(own[0])}
+        steps["glm-model"] = {
+            "hrf": glm["hrf"],
+            "high_pass_s": f"{1 / glm['high_pass']:.0f}",
+            "confounds": _CONFOUNDS[glm["confounds"]],
+            "noise_model": _NOISE_MODELS[glm["noise_model"]],
+        }
+    if (results.files("decoder_model") or results.files("encoder_model")) and glm:
+        steps["normalise"] = {"normalise": glm["normalise"]}
+    maps = [words for stat, words in _MAPS.items() if results.files("statmap", stat=stat)]
+    if maps:
+        steps["quality"] = {"maps": ", ".join(maps)}
+    if any("_contrast-" in p.name for p in results.files("statmap", stat="z")):
+        steps["contrasts"] = {}
+    return steps
+
+
+def _space_in_words(path: Path) -> str:
+    """Say where the responses in a file are."""
+    entities = parse_entities(path)
+    space = entities.get("space", "func")
+    res = f", TemplateFlow resolution {entities['res']}" if "res" in entities else ""
+    return _SPACES.get(space, f"the space {space}{res}")
+
+
+def _split(dataset: Results) -> Steps:
+    plan = dataset.plan
+    split = plan.get("split", {})
+    steps: Steps = {}
+    if split.get("kind"):
+        steps[f"split-{split['kind']}"] = {"n_test_stimuli": len(split.get("test_stimuli", []))}
+    if plan.get("target_kind"):
+        encoder = dataset.setting("trials", "image_encoder", "not recorded")
+        steps[f"targets-{plan['target_kind']}"] = {"encoder": encoder}
+    return steps

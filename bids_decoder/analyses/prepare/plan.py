@@ -1,0 +1,46 @@
+"""Plan of preparation: preprocessing and single-trial responses of each participant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.glm.design import parse_contrast
+from bids_decoder.workflows.work import PersonWork
+
+
+def check(study: Study, notes: Notes) -> None:
+    """Note contrasts that cannot be read or name labels that a participant lacks."""
+    if study.dataset.source == "betas" or not study.settings.execution.wants("prepare"):
+        return
+    found: dict[Finding, None] = {}
+    for participant in study.involved:
+        usable = study.usable_trials(participant.label)
+        labels = sorted(set(usable.loc[usable["split"] != "test", "label"].dropna()))
+        for text in study.settings.glm.contrasts:
+            try:
+                parse_contrast(text, labels)
+            except BidsDecoderError as error:
+                found[error.finding] = None
+    notes.findings += found
+
+
+def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
+    """Return one job per participant whose responses are read."""
+    del made
+    return [_job(study, person, notes) for person in study.people.values()]
+
+
+def _job(study: Study, person: PersonWork, notes: Notes) -> Job:
+    wanted = study.settings.execution.wants("prepare")
+    keys = [key for key in (person.preprocess, person.betas) if key is not None]
+    stages = tuple(study.stage(key, wanted) for key in keys)
+    if not wanted and stages[-1].why is not None:
+        notes.findings.append(Finding(
+            f"sub-{person.label}", "its single-trial responses are not there or not current",
+            f"run 'participant --participant-label {person.label} --stage prepare' first",
+            ExitCode.MISSING_INPUT, participant=person.label,
+        ))
+    return Job(job_name("prepare", person), "prepare", stages, person)

@@ -1,0 +1,329 @@
+"""Sections on the data: inputs, preprocessing, single-trial responses, split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.analyses.prepare.figures import (
+    draw_motion,
+    draw_quality,
+    draw_timeline,
+    trial_use,
+)
+from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text, absent, table_of
+from bids_decoder.reports.figures import picture
+from bids_decoder.reports.figures_maps import (
+    contrast_maps,
+    contrast_pictures,
+    normalisation_pictures,
+    registration_picture,
+)
+from bids_decoder.reports.geometry import load
+from bids_decoder.reports.results import Results, numeric
+
+_QUALITY = {
+    "rsquare": "R² of the GLM",
+    "reliability": "Split-half reliability (r)",
+    "noiseceiling": "Noise ceiling (% variance)",
+}
+
+
+def summary(results: Results) -> list[Block]:
+    """Return what is wrong with the split, if anything."""
+    return [b for b in split_section(results).blocks if isinstance(b, Text) and b.tone == "bad"]
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the sections on inputs, preprocessing, responses and the split."""
+    return [
+        inputs_section(results), preprocessing_section(results), responses_section(results),
+        split_section(results),
+    ]
+
+
+def inputs_section(results: Results) -> Section:
+    """Runs, trials, repeats, and what was left out and why."""
+    tables = results.tables("trials")
+    if not tables:
+        why = "no trial table was written; the participant was not prepared in this output folder."
+        return Section("inputs", "Inputs and exclusions", [absent("The list of trials", why)])
+    rows = [_run_row(name, table) for name, table in tables.items()]
+    header = ["run", "trials", "used", "excluded", "stimuli", "repeated trials", "merged events"]
+    blocks: list[Block] = [
+        Table(header, rows, "Trials per run", frozenset(header[1:])),
+        *_exclusions(tables),
+        *_warnings(results),
+    ]
+    pic = picture(
+        draw_timeline(tables),
+        "timeline",
+        "When trials were and what they are used for. In cross-validation (cv) each run is test "
+        "once.",
+        f"Timeline of {len(tables)} runs with trials coloured by use.",
+    )
+    return Section("inputs", "Inputs and exclusions", [*blocks, Figure(pic)])
+
+
+def _run_row(name: str, table: pd.DataFrame) -> list[str]:
+    use = trial_use(table)
+    counted = numeric(table, "repeat", "n_events")
+    return [
+        name,
+        str(len(table)),
+        str(int((use != "excluded").sum())),
+        str(int((use == "excluded").sum())),
+        str(table["stimulus"].nunique()),
+        str(int((counted["repeat"] > 0).sum())),
+        f"{counted['n_events'].sum():.0f}" if counted["n_events"].notna().any() else "n/a",
+    ]
+
+
+def _exclusions(tables: dict[str, pd.DataFrame]) -> list[Block]:
+    reasons: Counter[str] = Counter()
+    for table in tables.values():
+        left_out = table[trial_use(table) == "excluded"]
+        reasons.update(str(r) for r in left_out.get("reason", pd.Series(dtype=object)))
+    if not reasons:
+        return [Text("No trial was excluded.")]
+    rows = [[reason, str(count)] for reason, count in sorted(reasons.items())]
+    return [Table(["reason", "trials"], rows, "Excluded trials by reason", frozenset({"trials"}))]
+
+
+def _warnings(results: Results) -> list[Block]:
+    found = [
+        w
+        for w in results.plan.get("warnings", [])
+        if w.get("participant") in (None, results.participant)
+    ]
+    rows = [[str(w.get(k, "")) for k in ("what", "why", "fix")] for w in found]
+    return (
+        [Table(["what", "why", "remedy"], rows, "Warnings from checking the data")] if rows else []
+    )
+
+
+def preprocessing_section(results: Results) -> Section:
+    """Motion of all runs, the alignment of BOLD with T1w, and of T1w with templates."""
+    blocks = [*_motion(results), *_alignment(results)]
+    blocks += [Figure(drawn) for drawn in normalisation_pictures(results)]
+    return Section("preprocessing", "Preprocessing and motion", blocks)
+
+
+def _motion(results: Results) -> list[Block]:
+    tables = results.tables("confounds")
+    if not tables:
+        why = (
+            "there are no confounds on disk (ready-made beta series were used, or preparing did "
+            "not finish)."
+        )
+        return [absent("Head motion", why)]
+    limit = float(results.setting("preprocessing", "fd_threshold", 0.5))
+    rows = []
+    for name, table in tables.items():
+        fd = numeric(table, "framewise_displacement")["framewise_displacement"]
+        moved = int((fd > limit).sum())
+        if fd.notna().any():
+            rows.append(
+                [
+                    name,
+                    str(len(fd)),
+                    f"{fd.mean():.2f}",
+                    f"{fd.max():.2f}",
+                    f"{moved} ({100 * moved / len(fd):.0f} %)",
+                ]
+            )
+    header = ["run", "volumes", "mean FD (mm)", "largest FD (mm)", f"volumes above {limit:g} mm"]
+    pic = picture(
+        draw_motion(tables, limit),
+        "motion",
+        f"Head motion, runs end to end. Dashed: framewise displacement of {limit:g} mm.",
+        f"Curves of head motion over {len(tables)} runs.",
+    )
+    return [
+        Table(header, rows, "Framewise displacement (FD) per run", frozenset(header[1:])),
+        Figure(pic),
+    ]
+
+
+def _alignment(results: Results) -> list[Block]:
+    drawn = registration_picture(results)
+    if drawn is not None:
+        return [Figure(drawn)]
+    if not results.files("boldref"):
+        why = "there is no BOLD reference on disk."
+    elif not results.files("preproc_T1w"):
+        why = "there is no T1w image; everything stays in the space of the BOLD runs."
+    elif not results.files("bold_xfm"):
+        why = "there is no BOLD to T1w transform on disk."
+    else:
+        why = "the BOLD grid has no geometry."
+    return [absent("Alignment of BOLD and T1w", why)]
+
+
+def responses_section(results: Results) -> Section:
+    """Quality of the single-trial responses, and maps of contrasts."""
+    blocks: list[Block] = []
+    values = _quality_values(results)
+    if values:
+        pic = picture(
+            draw_quality(values),
+            "quality",
+            "Voxels by how well their responses can be explained and repeated. Reliability and "
+            "noise ceiling "
+            "need repeated stimuli.",
+            "Histograms of " + ", ".join(values) + ".",
+        )
+        blocks.append(Figure(pic))
+    else:
+        blocks.append(
+            absent("Voxel-wise quality", "no R², reliability or noise ceiling map is on disk.")
+        )
+    drawn = contrast_pictures(results)
+    blocks += [Figure(p) for p in drawn]
+    if not drawn:
+        why = "no contrast was asked for (--contrasts)."
+        if contrast_maps(results):
+            why = "the image grid has no geometry, or the maps are empty."
+        blocks.append(absent("A contrast map", why))
+    return Section("responses", "Single-trial responses", blocks)
+
+
+def _quality_values(results: Results) -> dict[str, np.ndarray]:
+    values = {}
+    for stat, title in _QUALITY.items():
+        parts = []
+        for path in results.files("statmap", stat=stat):
+            if "_contrast-" in path.name:
+                continue
+            data = np.asanyarray(load(path).dataobj, dtype=np.float32).ravel()
+            parts.append(data[np.isfinite(data) & (data != 0)])
+        joined = np.concatenate(parts) if parts else np.empty(0)
+        if joined.size:
+            values[title] = joined
+    return values
+
+
+def split_section(results: Results) -> Section:
+    """The split, and the proof that nothing is on both of its sides."""
+    tables = results.tables("trials")
+    split = results.plan.get("split", {})
+    if not tables:
+        return Section("split", "Split", [absent("The split", "no trial table was written.")])
+    trials = pd.concat(tables.values(), ignore_index=True)
+    trials = trials[trial_use(trials) != "excluded"]
+    blocks: list[Block] = []
+    if split:
+        blocks.append(Text(f"Kind: {split.get('kind', 'n/a')}. {split.get('reason', '')}"))
+    blocks += [*overlap_checks(trials, results), _split_table(trials)]
+    rotating = trials[trials["split"] == "cv"]
+    if len(rotating):
+        blocks.append(_fold_table(rotating))
+    return Section("split", "Split", blocks)
+
+
+def _split_table(trials: pd.DataFrame) -> Table:
+    counts = pd.crosstab(trials["run_group"], trials["split"]).reset_index()
+    counts.columns.name = None
+    counts = counts.rename(columns={"run_group": "run"})
+    return table_of(counts, "Trials per run and side of the split")
+
+
+def _fold_table(trials: pd.DataFrame) -> Table:
+    rows = []
+    for fold, part in sorted(trials.groupby("fold"), key=lambda item: float(item[0])):
+        rest = trials[trials["fold"] != fold]
+        shared = set(part["run_group"]) & set(rest["run_group"])
+        rows.append(
+            [
+                str(fold),
+                ", ".join(sorted(set(part["run_group"]))),
+                str(len(part)),
+                str(len(rest)),
+                str(len(shared)),
+            ]
+        )
+    header = ["fold", "test runs", "test trials", "training trials", "runs on both sides"]
+    return Table(header, rows, "Folds of the cross-validation", frozenset({"fold", *header[2:]}))
+
+
+def overlap_checks(trials: pd.DataFrame, results: Results) -> list[Text]:
+    """Check on the tables themselves that the split holds.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        All trials that are not excluded.
+    results : Results
+
+    Returns
+    -------
+    list of Text
+        One note a check; the tone is ``"bad"`` where something is on both sides.
+    """
+    checks = []
+    train, test = (trials[trials["split"] == side] for side in ("train", "test"))
+    if len(train) and len(test):
+        checks += _sides(train, test, results.plan.get("split", {}))
+    if (trials["split"] == "cv").any():
+        checks.append(_cross_validation(trials[trials["split"] == "cv"]))
+    predictions = results.table("predictions")
+    if predictions is not None and "split" in predictions:
+        wrong = int((predictions["split"] == "train").sum())
+        checks.append(
+            _check(wrong, "training trials among the scored predictions", len(predictions))
+        )
+    seen = Results(results.output_dir).card("pretrained_model").get("stimuli_seen")
+    if seen is not None and len(test):
+        both = set(map(str, seen)) & set(test["stimulus"])
+        checks.append(
+            _check(len(both), "test stimuli seen in pretraining", test["stimulus"].nunique())
+        )
+    return checks
+
+
+def _sides(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, Any]) -> list[Text]:
+    stimuli = set(train["stimulus"]) & set(test["stimulus"])
+    runs = set(train["run_group"]) & set(test["run_group"])
+    by_run = split.get("kind") == "heldout-runs"
+    checks = []
+    if by_run:
+        checks.append(
+            _check(len(runs), "runs in both training and test", test["run_group"].nunique())
+        )
+    elif runs:
+        checks.append(
+            Text(
+                f"{len(runs)} runs hold both training and test trials, of different stimuli, as a "
+                "split by stimulus "
+                "implies. Neighbouring trials share slow noise, which can move scores a little.",
+            )
+        )
+    if by_run and stimuli and split.get("target") == "category":
+        checks.append(
+            Text(
+                f"{len(stimuli)} stimuli occur in training and in test runs: labels are decoded "
+                "and are meant to "
+                "recur. This does not support claims about new stimuli.",
+                "warn",
+            )
+        )
+    else:
+        checks.append(
+            _check(len(stimuli), "stimuli in both training and test", test["stimulus"].nunique())
+        )
+    return checks
+
+
+def _cross_validation(trials: pd.DataFrame) -> Text:
+    folds_of = trials.groupby("run_group")["fold"].nunique()
+    straddling = int((folds_of != 1).sum())
+    return _check(straddling, "runs in the test set of more or fewer than one fold", len(folds_of))
+
+
+def _check(count: int, what: str, of: int) -> Text:
+    if count == 0:
+        return Text(f"0 {what} (checked {of}).", "good")
+    return Text(f"{count} {what} (of {of}). The scores are not valid.", "bad")

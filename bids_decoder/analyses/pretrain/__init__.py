@@ -1,0 +1,5 @@
+"""Pretraining of a decoder across participants."""
+
+from bids_decoder.analyses.base import Analysis
+
+ANALYSIS = Analysis("pretrain", ("group",), "pretrain", needs=("responses",), gives=("model",))

@@ -1,0 +1,33 @@
+"""Options of pretraining, and of the use of what was pretrained."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from bids_decoder.options import option, read_label, read_path, several
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this analysis."""
+    group = parser.add_argument_group("Specific options for cross-subject pretraining")
+    several(
+        group, "--holdout-label", dest="execution.holdout_label", type=read_label("sub"),
+        metavar="LABEL", help="participants that pretraining must not see",
+    )
+    option(
+        group, "--leave-one-out", dest="execution.leave_one_out", action="store_true",
+        help="pretrain one model per participant, on all the others",
+    )
+    option(
+        group, "--pretrained", dest="execution.pretrained", type=read_path, metavar="PATH",
+        help="pretrained model to start from (default: the one in output_dir)",
+    )
+    option(
+        group, "--from-scratch", dest="execution.from_scratch", action="store_true",
+        help="decode without a pretrained model",
+    )
+    option(
+        group, "--allow-seen", dest="execution.allow_seen", action="store_true",
+        help="decode participants or test stimuli that the pretrained model saw; every output "
+        "then says so",
+    )

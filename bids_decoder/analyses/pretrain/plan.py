@@ -1,0 +1,82 @@
+"""Plan of pretraining: one model, or one for each participant that is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_decoder import __version__
+from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.fitting import check_decoder, pretrained_path
+from bids_decoder.analyses.study import Study
+from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.markers import StageKey
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainSpec:
+    """One pretraining.
+
+    Parameters
+    ----------
+    sources : tuple of str
+        Participants it learns from.
+    path : Path
+        Where the model goes.
+    card : dict
+        Added to the model card.
+    """
+
+    sources: tuple[str, ...]
+    path: Path
+    card: dict[str, Any]
+
+
+def check(study: Study, notes: Notes) -> None:
+    """Note a decoder that does not suit the data, and a group without anybody to learn from."""
+    check_decoder(study, notes)
+    n_sources = len(study.roles.sources)
+    if n_sources - study.roles.leaves_one_out < 1:
+        notes.findings.append(Finding(
+            "group", f"{n_sources} participant(s) are left to pretrain on",
+            "hold out fewer participants", ExitCode.NOTHING_SELECTED,
+        ))
+
+
+def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
+    """Return one job per model."""
+    del notes, made
+    labels = [participant.label for participant in study.roles.sources]
+    if not study.roles.leaves_one_out:
+        return [_job(study, None, labels)]
+    return [
+        _job(study, left_out, [label for label in labels if label != left_out])
+        for left_out in labels
+    ]
+
+
+def _job(study: Study, without: str | None, sources: list[str]) -> Job:
+    key = StageKey("pretrain" if without is None else f"pretrain-without-{without}", "group", {
+        **study.fit_settings, "targets": study.target_key,
+        "people": {label: study.people[label].betas.key for label in sources},
+        "region": study.region_key,
+    })
+    targets = study.targets
+    card = {
+        "stage_key": key.key, "dataset": study.dataset.name, "version": __version__,
+        "seed": study.settings.random_seed, "split": study.split.kind,
+        "test_stimuli": list(study.split.test_stimuli),
+        "encoder": targets.encoder.identity if targets.kind == "image" else None,
+    }
+    path = pretrained_path(study.output_dir, without)
+    name = "pretrain_wf" if without is None else f"pretrain_without{_plain(without)}_wf"
+    return Job(
+        name, "pretrain", (study.stage(key),), PretrainSpec(tuple(sources), path, card),
+        gives=f"model/{path.name}", card={**card, "participants": list(sources)},
+    )
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in text)

@@ -1,0 +1,5 @@
+"""Reconstruction of what was seen from held-out trials."""
+
+from bids_decoder.analyses.base import Analysis
+
+ANALYSIS = Analysis("reconstruct", ("participant",), "decode", needs=("decoder",))

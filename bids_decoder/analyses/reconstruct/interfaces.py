@@ -1,0 +1,223 @@
+"""Node that makes pictures from held-out trials and scores them beside controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from nipype.interfaces.base import Directory, File, TraitedSpec, traits
+
+from bids_decoder.analyses.reconstruct.outputs import write_reconstruction
+from bids_decoder.analyses.reconstruct.plan import ReconstructionPlan
+from bids_decoder.bids.writer import save_table
+from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.reconstruction import (
+    EDGE,
+    FeatureSpace,
+    resize,
+    score_reconstructions,
+)
+from bids_decoder.evaluation.retrieval import average_repeats
+from bids_decoder.evaluation.similarity import cosine_similarity
+from bids_decoder.files import write_json
+from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec, read_selection
+from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
+from bids_decoder.interfaces.targets import read_targets
+from bids_decoder.models.store import Model, load_model
+from bids_decoder.seeds import derive_seed
+from bids_decoder.stimuli.images import load_image
+from bids_decoder.stimuli.pyramid import SIZE as PYRAMID_SIZE
+from bids_decoder.stimuli.pyramid import GaborPyramid
+from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_picture
+from bids_decoder.stimuli.weights import Weights
+from bids_decoder.training.painter import paint_pictures
+from bids_decoder.trials import Person, Targets
+
+Runtime = Any
+
+COARSE = 32
+"""Edge at which raw pixels are compared by two-way identification."""
+
+MAX_ROWS = 12
+_SHEET_EDGE = 112
+
+
+class _ReconstructInputSpec(PersonInputSpec):
+    selection_file = File(exists=True, mandatory=True)
+    model_file = File(exists=True, mandatory=True)
+    images = traits.Dict(traits.Str(), traits.Str(), mandatory=True, desc="stimulus id -> file")
+    plan = traits.Dict(mandatory=True, desc="fields of ReconstructionPlan")
+    evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
+
+
+class _ReconstructOutputSpec(TraitedSpec):
+    reconstruction_dir = Directory(exists=True, desc="pictures, sheet, tables, notes")
+
+
+@dataclass(frozen=True, eq=False)
+class _Responses:
+    """What pictures are made from: one averaged response per tested stimulus, and the mean."""
+
+    stimuli: np.ndarray
+    betas: np.ndarray  # (n_stimuli + 1, n_voxels); the last row is the mean of the training
+    embedding: np.ndarray  # (n_stimuli + 1, n_latents)
+
+
+class ReconstructImages(PersonalInterface):
+    """Make a picture for each tested stimulus from the mean over its repeats."""
+
+    input_spec = _ReconstructInputSpec
+    output_spec = _ReconstructOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        inputs = self.inputs
+        plan = ReconstructionPlan(**inputs.plan)
+        targets, model = read_targets(inputs.targets_file), load_model(Path(inputs.model_file))
+        train, test = self._people(targets)
+        responses = self._responses(model, train, test)
+        painted = self._painted(plan, train, responses.betas)
+        nearest, made = self._nearest(model, targets, train, responses), painted
+        if plan.method == "unclip":
+            made = self._generated(plan, model, responses.embedding, painted)
+        pictures = {
+            "reconstruction": list(made[:-1]),
+            "mean-brain": [made[-1]] * len(responses.stimuli),
+            "nearest-training-image": [self._image(name) for name in nearest],
+        }
+        seen = [self._image(name) for name in responses.stimuli]
+        metrics, each = score_reconstructions(
+            seen, pictures, list(self._spaces(plan)), settings=Evaluation(**inputs.evaluation),
+            rng=np.random.default_rng(derive_seed(inputs.seed, "reconstruction scores")),
+        )
+        each.insert(0, "nearest_training_stimulus", nearest)
+        self._save(Path(runtime.cwd), responses.stimuli, seen, pictures, metrics, each)
+        write_json(Path(runtime.cwd) / "notes.json", self._notes(plan, targets, train))
+        self._results["reconstruction_dir"] = runtime.cwd
+        return runtime
+
+    def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
+        stimuli, seen = np.unique(test.trials["stimulus"].to_numpy(str), return_inverse=True)
+        decoder = self._decoder()
+        betas = [test.betas[seen == number].mean(axis=0) for number in range(len(stimuli))]
+        embedding = average_repeats(decoder.predict(model, test.betas), seen)
+        mean = np.asarray(train.betas, dtype=np.float64).mean(axis=0)[None]
+        dull = decoder.predict(model, mean.astype(np.float32))
+        return _Responses(
+            stimuli, np.concatenate([np.stack(betas), mean]).astype(np.float32),
+            np.concatenate([embedding, dull]),
+        )
+
+    def _painted(self, plan: ReconstructionPlan, train: Person, betas: np.ndarray) -> np.ndarray:
+        names, rows = np.unique(train.trials["stimulus"].to_numpy(str), return_inverse=True)
+        pictures = np.stack([resize(self._image(name), plan.size) for name in names])
+        weights = read_selection(self.inputs.selection_file).weights
+        return paint_pictures(train, weights, pictures, rows, betas)
+
+    def _nearest(
+        self, model: Model, targets: Targets, train: Person, responses: _Responses
+    ) -> np.ndarray:
+        """Name the training picture nearest to each decoded embedding."""
+        rows = np.unique(train.target_rows)
+        known = self._decoder().gallery(model, targets)[rows]
+        best = cosine_similarity(responses.embedding[:-1], known).argmax(axis=1)
+        return np.array(targets.ids)[rows[best]]
+
+    def _generated(
+        self, plan: ReconstructionPlan, model: Model, embedding: np.ndarray, painted: np.ndarray
+    ) -> np.ndarray:
+        from bids_decoder.stimuli.unclip import UnclipGenerator
+
+        vectors = self._decoder().picture_vectors(
+            model, embedding, derive_seed(self.inputs.seed, "prior")
+        )
+        generator = UnclipGenerator(
+            Weights(Path(plan.pipeline), plan.pipeline_sha256, verified=True), self.inputs.device
+        )
+        made = generator.generate(
+            vectors, n_steps=plan.n_steps, seed=derive_seed(self.inputs.seed, "unclip")
+        )
+        coarse = np.stack([resize(picture, made.shape[1]) for picture in painted])
+        return (1 - plan.low_level) * made + plan.low_level * coarse
+
+    def _spaces(self, plan: ReconstructionPlan) -> Iterator[FeatureSpace]:
+        yield FeatureSpace("pixels", _coarse_pixels)
+        yield FeatureSpace("gabor", _gabor, distance=True)
+        if plan.networks:
+            from bids_decoder.stimuli.perceptual import load_features
+
+            networks = {
+                name: Weights(Path(path), digest, verified=True)
+                for name, (path, digest) in plan.networks.items()
+            }
+            for space in load_features(networks, self.inputs.device):
+                yield FeatureSpace(
+                    space.name, space.extract, space.distance, two_way=not space.distance
+                )
+
+    def _image(self, stimulus: str) -> np.ndarray:
+        return load_image(Path(self.inputs.images[stimulus]), EDGE)
+
+    def _save(
+        self, folder: Path, stimuli: np.ndarray, seen: list[np.ndarray],
+        pictures: dict[str, list[np.ndarray]], metrics: pd.DataFrame, each: pd.DataFrame,
+    ) -> None:
+        made = [to_picture(picture) for picture in pictures["reconstruction"]]
+        for number, picture in enumerate(made, start=1):
+            save_picture(folder / f"{number:04d}.png", picture)
+        save_table(folder / "metrics.tsv", metrics)
+        each.insert(0, "stimulus", stimuli)
+        each.insert(1, "picture", [f"{number:04d}" for number in range(1, len(made) + 1)])
+        save_table(folder / "pictures.tsv", each)
+        order = np.argsort(-each["two_way_gabor"].to_numpy(), kind="stable")
+        chosen = order[np.linspace(0, len(order) - 1, min(MAX_ROWS, len(order))).astype(int)]
+        rows = [
+            [Tile(to_picture(seen[i]), stimuli[i]), Tile(made[i]),
+             Tile(to_picture(pictures["nearest-training-image"][i])),
+             Tile(to_picture(pictures["mean-brain"][i]))]
+            for i in chosen
+        ]
+        sheet = draw_sheet(
+            rows, ("seen", "reconstructed", "nearest training", "mean brain"), _SHEET_EDGE
+        )
+        save_picture(folder / "sheet.png", sheet)
+
+    def _notes(
+        self, plan: ReconstructionPlan, targets: Targets, train: Person
+    ) -> dict[str, Any]:
+        notes: dict[str, Any] = {
+            "Method": plan.method, "Seed": self.inputs.seed, "ImageEncoder": targets.source,
+            "n_training_trials": len(train.trials), "TrainingTrialsOnly": True,
+            "PaintedEdge": plan.size,
+        }
+        if plan.method == "unclip":
+            notes |= {"PipelineSHA256": plan.pipeline_sha256, "Steps": plan.n_steps,
+                      "LowLevelShare": plan.low_level}
+        if plan.networks:
+            notes["MetricNetworksSHA256"] = {k: v[1] for k, v in plan.networks.items()}
+        return notes
+
+
+class _WriteInputSpec(WriteInputSpec):
+    reconstruction_dir = Directory(exists=True, mandatory=True, desc="of ReconstructImages")
+
+
+class WriteReconstruction(WriteInterface):
+    """Put pictures, their sheet and their scores into the derivatives."""
+
+    input_spec = _WriteInputSpec
+
+    def _write(self, outputs: PersonOutputs) -> None:
+        write_reconstruction(outputs, Path(self.inputs.reconstruction_dir))
+
+
+def _coarse_pixels(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack([resize(picture, COARSE).ravel() for picture in pictures])
+
+
+def _gabor(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    pyramid = GaborPyramid()
+    return np.stack([pyramid.encode_array(resize(p, PYRAMID_SIZE)) for p in pictures])

@@ -1,0 +1,74 @@
+"""Reconstruction for one participant, as a workflow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_decoder.analyses.base import Job
+from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.analyses.reconstruct.interfaces import ReconstructImages, WriteReconstruction
+from bids_decoder.analyses.reconstruct.plan import ReconstructSpec
+from bids_decoder.markers import StageKey
+from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.shared import BASE_GB, mark_node, response_gb
+from bids_decoder.workflows.wiring import Wiring
+from bids_decoder.workflows.work import Work, person_entities
+
+
+def build(job: Job, wiring: Wiring) -> None:
+    """Add the reconstructions of one participant to the workflow of the call."""
+    spec: ReconstructSpec = job.spec
+    (decoder,) = job.uses
+    wiring.add(
+        init_reconstruct_wf(wiring.work, spec, job.key, job.name),
+        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
+        selection_file=wiring.find(f"{decoder}/0/selection_file"),
+        model_file=wiring.find(f"{decoder}/0/model_file"),
+    )
+
+
+def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: str) -> Workflow:
+    """Wire pictures from held-out trials, and their outputs.
+
+    Parameters
+    ----------
+    work : Work
+    spec : ReconstructSpec
+    key : StageKey
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode``: ``targets_file``, ``folder`` (responses), ``selection_file`` and
+        ``model_file`` fitted on all training trials.
+    """
+    workflow, person = Workflow(name), spec.person
+    fields = ["targets_file", "folder", "selection_file", "model_file"]
+    inputnode = Node(IdentityInterface(fields), "inputnode")
+    seed = derive_seed(work.settings.random_seed, "reconstruct", person.label)
+    reconstruct = Node(
+        ReconstructImages(
+            **fit_inputs(work, key, seed), participant=person.label, fold=0,
+            plan=asdict(spec.plan), evaluation=asdict(work.settings.evaluation),
+            images={name: str(path) for name, path in work.targets.images.items()},
+        ),
+        "reconstruct", mem_gb=response_gb(person), n_procs=n_threads(work),
+    )
+    write = Node(
+        WriteReconstruction(
+            key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
+            card=dict(spec.card),
+        ),
+        "write", mem_gb=BASE_GB,
+    )
+    mark = mark_node(work, key, "mark_reconstruct")
+    workflow.connect([
+        (inputnode, reconstruct, [(field, field) for field in fields]),
+        (reconstruct, write, [("reconstruction_dir", "reconstruction_dir")]),
+        (write, mark, [("out_files", "out_files")]),
+    ])
+    return workflow

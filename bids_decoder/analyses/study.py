@@ -1,0 +1,236 @@
+"""What planning knows: the data, the split, who takes part, and what is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.analyses.base import Stage
+from bids_decoder.bids.collect import Dataset, Participant
+from bids_decoder.bids.events import TrialBuild
+from bids_decoder.bids.inputs import input_digests
+from bids_decoder.config import REGIONS, Settings
+from bids_decoder.evaluation.splits import Split, fold_list
+from bids_decoder.files import content_key, file_digest
+from bids_decoder.markers import StageKey, why_not_done
+from bids_decoder.preprocessing.templates import FUNC, OutputSpace
+from bids_decoder.stimuli.images import picture_digest
+from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
+
+NO_TARGETS = TargetSpec("category", ())
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who does what in a call.
+
+    Parameters
+    ----------
+    sources : tuple of Participant
+        Those that a decoder is pretrained on; empty without a group level.
+    chosen : tuple of Participant
+        Those that the participant level works on.
+    leaves_one_out : bool
+        Whether one model is pretrained for each participant, on all others.
+    """
+
+    sources: tuple[Participant, ...] = ()
+    chosen: tuple[Participant, ...] = ()
+    leaves_one_out: bool = False
+
+    @property
+    def labels(self) -> set[str]:
+        """Labels of everybody whose data the call reads."""
+        return {p.label for p in (*self.sources, *self.chosen)}
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """The trials of a dataset and how they are split.
+
+    Parameters
+    ----------
+    build : TrialBuild
+    split : Split
+    tables : dict of str to DataFrame
+        Trial tables with the split, by participant.
+    """
+
+    build: TrialBuild
+    split: Split
+    tables: dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Everything that the analyses plan from.
+
+    Parameters
+    ----------
+    settings : Settings
+    work_dir : Path
+    device : str
+        Resolved: ``cpu``, ``cuda`` or ``cuda:N``.
+    dataset : Dataset or None
+        None until it is read.
+    trials : Trials or None
+        None where no analysis of the call works on trials.
+    data : object
+        What an analysis that does not work on trials has read.
+    roles : Roles
+    targets : TargetSpec
+    space : OutputSpace
+        Where responses of raw data are estimated.
+    """
+
+    settings: Settings
+    work_dir: Path
+    device: str
+    dataset: Dataset | None = None
+    trials: Trials | None = None
+    data: Any = None
+    roles: Roles = Roles()
+    targets: TargetSpec = NO_TARGETS
+    space: OutputSpace = FUNC
+    _digests: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def output_dir(self) -> Path:
+        """Top of the derivatives."""
+        return self.settings.execution.output_dir
+
+    @property
+    def split(self) -> Split:
+        """The split of the trials."""
+        return self.trials.split
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Trial tables with the split, by participant."""
+        return self.trials.tables
+
+    @property
+    def involved(self) -> tuple[Participant, ...]:
+        """Everybody whose data the call reads."""
+        labels = self.roles.labels
+        return tuple(p for p in self.dataset.participants if p.label in labels)
+
+    @property
+    def chosen_people(self) -> list[PersonWork]:
+        """Data of those that the participant level works on."""
+        return [self.people[participant.label] for participant in self.roles.chosen]
+
+    @property
+    def device_kind(self) -> str:
+        """The device without its number, for keys."""
+        return self.device.split(":", maxsplit=1)[0]
+
+    @cached_property
+    def people(self) -> dict[str, PersonWork]:
+        """Data and stages of preparation of everybody involved; reads their files for it."""
+        return {p.label: self._person(p) for p in self.involved}
+
+    @cached_property
+    def work(self) -> Work:
+        """The frame for the workflow builders."""
+        people = {} if self.trials is None else self.people
+        return Work(
+            self.settings, self.output_dir, self.work_dir, self.device, self.targets, people
+        )
+
+    def stage(self, key: StageKey, wanted: bool = True) -> Stage:
+        """Look up whether a stage is done."""
+        return Stage(key, why_not_done(self.output_dir, key), wanted)
+
+    def digest(self, path: Path) -> str:
+        """Return the hash of a file, which is read once however many participants need it."""
+        if path not in self._digests:
+            self._digests[path] = file_digest(path)
+        return self._digests[path]
+
+    def folds(self, label: str) -> tuple[int, ...]:
+        """Return the folds of cross-validation of a participant; empty for a fixed split."""
+        usable = self.usable_trials(label)
+        return tuple(fold_list(usable[usable["split"] == "cv"]))
+
+    def usable_trials(self, label: str) -> pd.DataFrame:
+        """Return the trials of a participant that are not excluded."""
+        table = self.tables[label]
+        return table[~table["excluded"].astype(bool)]
+
+    @cached_property
+    def target_key(self) -> dict[str, Any]:
+        """What the targets are, by content; pictures are read once for it."""
+        spec = self.targets
+        if spec.kind == "category":
+            return {"kind": spec.kind, "labels": list(spec.ids)}
+        if spec.kind == "features":
+            return {"kind": spec.kind, "file": file_digest(spec.features)}
+        return {"kind": spec.kind, "encoder": spec.encoder.identity,
+                "images": pictures_key(spec.images)}
+
+    @cached_property
+    def region_key(self) -> str:
+        """What ``--region`` is, by content."""
+        region = self.settings.troi.region
+        return region if region in REGIONS else file_digest(Path(region))
+
+    @property
+    def fit_settings(self) -> dict[str, Any]:
+        """Settings on which every fit of a decoder depends, for keys."""
+        return {
+            "network": asdict(self.settings.network), "volumes": asdict(self.settings.volumes),
+            "normalise": self.settings.glm.normalise,
+            "seed": self.settings.random_seed, "device": self.device_kind,
+        }
+
+    def _person(self, participant: Participant) -> PersonWork:
+        settings, unit = self.settings, f"sub-{participant.label}"
+        inputs = input_digests(participant)
+        source = self.dataset.source
+        preprocess, upstream = None, inputs
+        if source == "raw":
+            spaces = settings.preprocessing.output_spaces
+            preprocess = self._preprocess_key(unit, inputs, spaces)
+            # Responses depend on the space that they are in, not on those written besides.
+            upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
+        glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
+        table = self.tables[participant.label]
+        betas = StageKey("betas", unit, {
+            "settings": {} if source == "betas" else glm, "upstream": upstream,
+            "trials": _table_key(table), "seed": settings.random_seed,
+        })
+        trials = self._planned_trials(participant, table)
+        return PersonWork(participant, source, trials, betas, preprocess, self.space)
+
+    def _preprocess_key(
+        self, unit: str, inputs: dict[str, Any], spaces: tuple[str, ...]
+    ) -> StageKey:
+        settings = replace(self.settings.preprocessing, output_spaces=spaces)
+        return StageKey("preprocess", unit, {
+            "settings": asdict(settings), "seed": self.settings.random_seed, "inputs": inputs,
+        })
+
+    def _planned_trials(self, participant: Participant, table: pd.DataFrame) -> dict[str, Path]:
+        """Return where the planned tables go; the path names the content, for the node cache."""
+        folder = self.work_dir / "trials" / f"sub-{participant.label}_{_table_key(table)[:12]}"
+        return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
+
+
+def job_name(analysis: str, person: PersonWork) -> str:
+    """Return the name of the job of an analysis for one participant."""
+    return f"{analysis}_{person.node_label}_wf"
+
+
+def pictures_key(paths: Mapping[str, Path]) -> str:
+    """Return a key of the content of pictures."""
+    return content_key({name: picture_digest(path) for name, path in paths.items()})
+
+
+def _table_key(table: pd.DataFrame) -> str:
+    return content_key(table.astype(str).to_csv(index=False))

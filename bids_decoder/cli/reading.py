@@ -1,0 +1,161 @@
+"""From settings to a study: the dataset is read, trials are split, participants chosen."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from bids_decoder.analyses.base import Notes
+from bids_decoder.analyses.study import Study, Trials
+from bids_decoder.bids.collect import collect_dataset
+from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
+from bids_decoder.bids.preflight import check_dataset
+from bids_decoder.bids.validation import validate
+from bids_decoder.cli.device import resolve_device
+from bids_decoder.cli.roles import choose_roles
+from bids_decoder.config import REGIONS, Settings
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
+from bids_decoder.evaluation.splits import apply_split, choose_split
+from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
+from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
+from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.stimuli.images import damaged_images
+from bids_decoder.trials import Decision
+from bids_decoder.workflows.anat import template_spaces
+from bids_decoder.workflows.work import TargetSpec
+
+
+def read_frame(settings: Settings, work_dir: Path, notes: Notes) -> Study:
+    """Return a study without data: settings, folders and the device."""
+    device = "cpu"
+    try:
+        device, decision = resolve_device(settings.resources.device)
+    except BidsDecoderError as error:
+        notes.findings.append(error.finding)
+        decision = Decision("device", device, f"{settings.resources.device} cannot be used")
+    notes.decisions.append(decision)
+    notes.findings += _check_options(settings)
+    return Study(settings, work_dir, device)
+
+
+def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
+    """Read the dataset and its trials, split them, and choose participants.
+
+    Parameters
+    ----------
+    frame : Study
+        Of :func:`read_frame`.
+    notes : Notes
+    scores : bool
+        Whether the call goes beyond single-trial responses; a split that cannot be scored is an
+        error only then.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    FindingsError
+        When there are no trials at all.
+    """
+    settings = frame.settings
+    dataset = collect_dataset(settings)
+    build = build_dataset_trials(dataset, settings, damaged_images)
+    if not build.tables:
+        # Nothing to split; why there are no trials is among the findings.
+        raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
+    dataset = with_trials_only(dataset, build)
+    split, decisions, findings = choose_split(
+        build.tables, build.target_kind, settings.trials, settings.random_seed
+    )
+    notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
+    trials = Trials(build, split, apply_split(build.tables, split))
+    study = replace(
+        frame, dataset=dataset, trials=trials,
+        roles=choose_roles(dataset, settings.execution, notes),
+        targets=_target_spec(build, trials.tables, settings, notes, scores),
+    )
+    study = replace(study, space=_response_space(study, notes))
+    notes.findings += check_dataset(dataset, build, study.involved, settings)
+    notes.findings += findings if scores else [_as_warning(f) for f in findings]
+    if dataset.source == "raw" and not settings.execution.skip_bids_validation:
+        notes.findings += validate(dataset.root)
+    if scores:
+        _check_features(study.targets, notes)
+    return study
+
+
+def _check_options(settings: Settings) -> list[Finding]:
+    findings = []
+    if settings.execution.write_graph and shutil.which("dot") is None:
+        findings.append(Finding(
+            "--write-graph", "the program dot of Graphviz is not there",
+            "install graphviz, or leave the option out", ExitCode.USAGE,
+        ))
+    region = settings.troi.region
+    if region not in REGIONS and not Path(region).is_file():
+        findings.append(Finding(
+            f"--region {region}", "is neither brain nor occipital, nor a file",
+            "give one of the two, or the path of a mask image", ExitCode.MISSING_INPUT,
+        ))
+    return findings
+
+
+def _as_warning(finding: Finding) -> Finding:
+    return replace(finding, severity="warning")
+
+
+def _target_spec(
+    build: TrialBuild, tables: dict[str, pd.DataFrame], settings: Settings, notes: Notes,
+    scores: bool,
+) -> TargetSpec:
+    """Collect what is decoded, and find the image encoder for it."""
+    kind, rules = build.target_kind, settings.trials
+    column = "label" if kind == "category" else "stimulus"
+    ids: set[str] = set()
+    for table in tables.values():
+        ids |= set(table.loc[~table["excluded"].astype(bool), column].dropna())
+    images = {i: build.stimulus_files[i] for i in ids if i in build.stimulus_files}
+    encoder = EncoderChoice("gabor")
+    if kind == "image" and scores:
+        try:
+            encoder = choose_encoder(rules.image_encoder, rules.encoder_weights)
+        except BidsDecoderError as error:
+            notes.findings.append(error.finding)
+    return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, encoder)
+
+
+def _check_features(targets: TargetSpec, notes: Notes) -> None:
+    """Note stimuli without a vector now, not when the first node asks for them."""
+    if targets.kind != "features":
+        return
+    try:
+        known, vectors = read_features(targets.features)
+        select_features(known, vectors, targets.ids, f"--features {targets.features}")
+    except FindingsError as error:
+        notes.findings += error.findings
+    except BidsDecoderError as error:
+        notes.findings.append(error.finding)
+
+
+def _response_space(study: Study, notes: Notes) -> OutputSpace:
+    """Choose where responses of raw data are; note spaces and templates that are not there."""
+    settings = study.settings
+    if study.dataset.source != "raw":
+        return FUNC
+    try:
+        if settings.execution.wants("prepare"):
+            template_spaces(settings)
+        space = response_space(settings.preprocessing.output_spaces)
+    except BidsDecoderError as error:
+        notes.findings.append(error.finding)
+        return FUNC
+    if space != FUNC:
+        notes.decisions.append(
+            Decision("decoding space", str(space), "first of --output-spaces")
+        )
+    return space

@@ -1,0 +1,124 @@
+"""Writing the outputs of one participant: names, marks, and memory of what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_decoder.bids.names import derivative_path, sidecar_path
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.interfaces.responses import MASK
+from bids_decoder.trials import VoxelGrid
+
+_MARKS = ("seen_in_pretraining", "test_stimuli_seen")
+
+
+@dataclass
+class PersonOutputs:
+    """Writes files of one participant and remembers them.
+
+    Parameters
+    ----------
+    output_dir : Path
+    entities : dict
+        sub, and task, space where they apply.
+    card : dict
+        What is known of the decoder; its marks go into every sidecar.
+    written : list of Path
+    """
+
+    output_dir: Path
+    entities: dict[str, str]
+    card: dict[str, Any]
+    written: list[Path] = field(default_factory=list)
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the pretrained model saw of what is decoded with it; empty if nothing."""
+        return {name: self.card[name] for name in _MARKS if self.card.get(name)}
+
+    @property
+    def space(self) -> dict[str, str]:
+        """The space of images, for sidecars."""
+        return {"Space": self.entities["space"]} if "space" in self.entities else {}
+
+    def path(self, key: str, **entities: str) -> Path:
+        """Return the path of an output."""
+        return derivative_path(self.output_dir, key, **self.entities, **entities)
+
+    def add(self, path: Path, *, with_sidecar: bool = True) -> None:
+        """Remember a file that was written, and its sidecar."""
+        self.written.append(path)
+        if with_sidecar:
+            self.written.append(sidecar_path(path))
+
+    def image(
+        self, key: str, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any],
+        **entities: str,
+    ) -> None:
+        """Write a volume with its sidecar."""
+        path = self.path(key, **entities)
+        save_nifti(path, data, grid.affine, metadata={**metadata, **self.marks})
+        self.add(path)
+
+    def table(
+        self, key: str, table: pd.DataFrame, columns: dict[str, str],
+        notes: dict[str, Any] | None = None,
+    ) -> None:
+        """Write a table with a sidecar that describes its columns."""
+        path = self.path(key)
+        described = {name: {"Description": text} for name, text in columns.items()}
+        save_table(path, table, {**described, **(notes or {}), **self.marks})
+        self.add(path)
+
+
+def read_grid(folder: Path) -> VoxelGrid:
+    """Return the voxels of joined responses (of ``CollectResponses``)."""
+    image = nib.load(folder / MASK)
+    return VoxelGrid(np.asarray(image.dataobj) > 0, image.affine)
+
+
+class WriteInputSpec(BaseInterfaceInputSpec):
+    """Inputs of all nodes that write outputs of one participant."""
+
+    key = traits.Str(desc="key of the stage")
+    output_dir = Directory(mandatory=True)
+    entities = traits.Dict(mandatory=True, desc="sub, task, space of the outputs")
+    card = traits.Dict(desc="what is known of the decoder")
+
+
+class _WriteOutputSpec(TraitedSpec):
+    out_files = traits.List(File(exists=True))
+
+
+class WriteInterface(SimpleInterface):
+    """What the nodes share that write outputs of one participant."""
+
+    output_spec = _WriteOutputSpec
+    # The outputs are outside the work folder, where anybody may remove them.
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        outputs = PersonOutputs(
+            Path(inputs.output_dir), dict(inputs.entities), dict(inputs.card or {})
+        )
+        self._write(outputs)
+        self._results["out_files"] = [str(path) for path in outputs.written]
+        return runtime
+
+    def _write(self, outputs: PersonOutputs) -> None:
+        raise NotImplementedError

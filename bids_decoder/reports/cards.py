@@ -1,0 +1,28 @@
+"""Sidecars and model cards as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bids_decoder.reports.blocks import Table
+from bids_decoder.reports.scores import words
+
+UNSHOWN = ("budget_scores", "Type", "SkullStripped", "Sources", "SpatialReference")
+"""Entries of sidecars that a table leaves out."""
+
+
+def card_table(card: dict[str, Any], caption: str) -> Table:
+    """Return the entries of a card as a table."""
+    rows = [[words(key), plain(value)] for key, value in card.items() if key not in UNSHOWN]
+    return Table(["", "value"], rows, caption)
+
+
+def plain(value: Any) -> str:
+    """Return a value of a card as text."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(plain, value))
+    if isinstance(value, dict):
+        return "; ".join(f"{words(k)}: {plain(v)}" for k, v in value.items())
+    return "n/a" if value is None else str(value)

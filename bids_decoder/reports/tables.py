@@ -1,0 +1,54 @@
+"""Tables of metrics that several sections share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.reports.blocks import Table
+from bids_decoder.reports.scores import Comparison, show, show_p
+
+
+def metrics_table(found: list[Comparison]) -> Table:
+    """List all measures with all their models, folded away."""
+    header = ["model", "value", "chance", "95 % interval", "p", "n", "draws"]
+    rows: list[list[str]] = []
+    strong, groups = [], []
+    for comparison in found:
+        groups.append(len(rows))
+        strong.append(len(rows) + 1)
+        rows.append([comparison.title])
+        rows += [_metrics_row(row, comparison.metric) for _, row in comparison.rows.iterrows()]
+    return Table(
+        header,
+        rows,
+        f"All {len(found)} measures of all models: the decoder in bold, baselines from best to "
+        "worst",
+        frozenset(header[1:]),
+        frozenset(strong),
+        frozenset(groups),
+        folded=True,
+    )
+
+
+def _metrics_row(row: pd.Series, metric: str) -> list[str]:
+    return [
+        str(row["model"]),
+        show(row["value"], metric),
+        show(row["chance"], metric),
+        interval(row, metric),
+        show_p(row["p"]),
+        _count(row["n"]),
+        _count(row["n_draws"]),
+    ]
+
+
+def interval(row: pd.Series, metric: str) -> str:
+    """Return the 95 % interval of a row as text."""
+    if not np.isfinite([row["ci_low"], row["ci_high"]]).all():
+        return "n/a"
+    return f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}"
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}" if np.isfinite(value) else "n/a"

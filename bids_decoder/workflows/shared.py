@@ -1,0 +1,106 @@
+"""Nodes that several analyses read from, and the node that ends each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nipype.interfaces.utility import Merge
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_decoder.config import REGIONS
+from bids_decoder.interfaces.markers import MarkDone
+from bids_decoder.interfaces.responses import CollectResponses
+from bids_decoder.interfaces.targets import MakeTargets
+from bids_decoder.markers import StageKey
+from bids_decoder.workflows.spaces import n_grid_voxels
+from bids_decoder.workflows.work import PersonWork, Work, betas_paths
+
+BASE_GB = 1.5
+COPIES = 4
+BRAIN_SHARE = 0.35
+
+
+def mark_node(work: Work, key: StageKey, name: str) -> Node:
+    """Make the node that marks a stage as done."""
+    return Node(
+        MarkDone(
+            output_dir=str(work.output_dir), stage=key.stage, unit=key.unit,
+            components=key.components,
+        ),
+        name, run_without_submitting=True,
+    )
+
+
+def targets_node(work: Work) -> Node:
+    """Make the node that turns labels, features or images into target vectors."""
+    spec = work.targets
+    if spec.kind == "image":
+        return image_vectors_node(work, spec.images, "targets", spec.ids)
+    node = Node(MakeTargets(kind=spec.kind, ids=list(spec.ids)), "targets", mem_gb=BASE_GB)
+    if spec.features is not None:
+        node.inputs.features = str(spec.features)
+    return node
+
+
+def image_vectors_node(
+    work: Work, images: Mapping[str, Path], name: str, ids: Sequence[str]
+) -> Node:
+    """Make the node that encodes images.
+
+    Parameters
+    ----------
+    work : Work
+    images : mapping of str to Path
+    name : str
+        Name of the node.
+    ids : sequence of str
+        Rows of the table.
+    """
+    choice = work.targets.encoder
+    needs_network = choice.weights is not None
+    threads = max(1, work.settings.resources.omp_nthreads) if needs_network else 1
+    node = Node(
+        MakeTargets(
+            kind="image", ids=list(ids), encoder=choice.name,
+            images={key: str(path) for key, path in images.items()},
+            cache_dir=str(work.work_dir / "embeddings"), n_threads=threads,
+        ),
+        name, mem_gb=BASE_GB, n_procs=threads,
+    )
+    if choice.weights is not None:
+        node.inputs.trait_set(
+            weights=str(choice.weights.path), weights_sha256=choice.weights.sha256,
+            device=work.device, use_gpu=work.device != "cpu",
+        )
+    return node
+
+
+def responses_node(work: Work, person: PersonWork) -> Node:
+    """Make the node that joins the beta series of a person, in or from the derivatives."""
+    betas, tables = betas_paths(work.output_dir, person)
+    node = Node(CollectResponses(), f"responses_{person.node_label}", mem_gb=response_gb(person))
+    node.inputs.key = person.betas_key
+    node.inputs.betas_files = [str(path) for path in betas]
+    node.inputs.trials_files = [str(path) for path in tables]
+    if work.settings.troi.region not in REGIONS:
+        node.inputs.mask_files = [work.settings.troi.region]
+    return node
+
+
+def response_gb(person: PersonWork) -> float:
+    """Estimate the memory that the joined responses of a person need, in GB."""
+    n_voxels = n_grid_voxels(person.participant, person.space)
+    tables = [path.read_text(encoding="utf-8") for path in person.trials.values()]
+    n_trials = sum(len(table.splitlines()) - 1 for table in tables)
+    return BASE_GB + COPIES * BRAIN_SHARE * 4e-9 * n_voxels * n_trials
+
+
+def gather(
+    workflow: Workflow, nodes: list[Node], field: str, target: Node, target_field: str
+) -> None:
+    """Connect one field of several nodes to a list input of *target*."""
+    merge = Node(Merge(len(nodes)), f"gather_{target_field}", run_without_submitting=True)
+    for number, node in enumerate(nodes, start=1):
+        workflow.connect(node, field, merge, f"in{number}")
+    workflow.connect(merge, "out", target, target_field)
