@@ -110,10 +110,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the content of ``plan.json``: the same for every call with the same options."""
-        warnings = [
-            {"what": f.what, "why": f.why, "fix": f.fix, "participant": f.participant}
-            for f in self.findings if f.severity == "warning"
-        ]
+        warnings = [f.record() for f in self.findings if f.severity == "warning"]
         return {
             "version": __version__, "dataset": self.dataset.name,
             "source": self.dataset.source, "target_kind": self.build.target_kind,

@@ -54,10 +54,7 @@ class SubjectPlan:
         """Give the content of ``plan.json``."""
         table = self.work.subjects.table
         inner = table[~table["external"]]
-        warnings = [
-            {"what": f.what, "why": f.why, "fix": f.fix, "participant": f.participant}
-            for f in self.findings if f.severity == "warning"
-        ]
+        warnings = [f.record() for f in self.findings if f.severity == "warning"]
         return {
             "version": __version__, "dataset": self.dataset.name, "source": "subjects",
             "target_kind": "category", "subjects": asdict(self.work.settings.subjects),

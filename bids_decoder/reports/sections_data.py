@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_decoder.errors import Finding, summarise
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text, absent, table_of
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_maps import (
@@ -77,11 +78,11 @@ def _exclusions(tables: dict[str, pd.DataFrame]) -> list[Block]:
 
 def _warnings(results: Results) -> list[Block]:
     found = [
-        w
+        Finding(**w, severity="warning")
         for w in results.plan.get("warnings", [])
         if w.get("participant") in (None, results.participant)
     ]
-    rows = [[str(w.get(k, "")) for k in ("what", "why", "fix")] for w in found]
+    rows = [[w.what, w.why, w.fix] for w in summarise(found, "plan.json")]
     return (
         [Table(["what", "why", "remedy"], rows, "Warnings from checking the data")] if rows else []
     )
