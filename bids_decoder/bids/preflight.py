@@ -18,6 +18,7 @@ from bids_decoder.bids.collect import BoldRun, Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, missing_content
 from bids_decoder.bids.images import grids_agree, read_header
+from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
@@ -186,6 +187,7 @@ def _check_person(person: Participant, dataset: Dataset, full_read: bool) -> Ite
     runs = [run for run in person.runs if run.image_file not in absent]
     for run in runs:
         yield from check_run(run, _rows_of_betas(run), full_read)
+        yield from check_events(run)
     yield from _check_anatomy(person, absent)
     yield from _check_grids(person, runs)
 

@@ -56,7 +56,9 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
             if run.trials_file is not None:
                 read.append(RunRows(run, read_trials(run.trials_file), None))
             elif run.events_file is not None:
-                read.append(RunRows(run, read_events(run.events_file), run_seconds(run)))
+                rows = read_events(run.events_file)
+                rows["onset"] -= run.cut_seconds
+                read.append(RunRows(run, rows, run_seconds(run)))
         except BidsDecoderError as error:
             notes.findings.append(_of_person(error.finding, run.subject))
     if not read:

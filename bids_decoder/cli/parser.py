@@ -608,6 +608,12 @@ def _add_workflow(parser: argparse.ArgumentParser) -> None:
         metavar="N", help="non-steady-state volumes at the start of each run (default: detected)",
     )
     _option(
+        group, "--discarded-volumes", dest="preprocessing.discarded_volumes",
+        type=_number(int, 0), metavar="N", default="what the sidecars say",
+        help="volumes that preprocessed runs lack at their start, compared with the raw runs; "
+        "onsets are shifted by as much",
+    )
+    _option(
         group, "--random-seed", dest="random_seed", type=_number(int, 0), metavar="SEED",
         default=str(Settings().random_seed), help="seed of everything that is drawn at random",
     )
