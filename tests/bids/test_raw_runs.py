@@ -1,188 +1,191 @@
 """Derivatives that are shorter than the raw run, for whatever reason."""
 
-import nibabel as nib
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from bids_decoder.bids.collect import collect_dataset
+from bids_decoder.bids.collect import BoldRun, collect_dataset
 from bids_decoder.bids.events import build_dataset_trials
-from bids_decoder.bids.raw_runs import whole_volumes
+from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.raw_runs import check_events, cut_runs, whole_volumes, with_raw_runs
+from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.errors import ExitCode
 from bids_decoder.workflows.glm import start_time
 
 N_RAW, T_R = 40, 2.0
 
 
-class Derived:
-    """The toy dataset with derivatives of it, each *cut* volumes shorter."""
+def bold(folder, name, n_volumes, metadata, source, **given):
+    path = folder / f"{name}_bold.nii.gz"
+    path.parent.mkdir(exist_ok=True)
+    save_nifti(path, np.zeros((2, 2, 2, n_volumes), np.int16), np.eye(4),
+               t_r=metadata["RepetitionTime"])
+    entities = parse_entities(path)
+    further = {k: v for k, v in entities.items() if k in ("echo", "part")}
+    return BoldRun(entities["sub"], None, "see", entities["run"], source, further,
+                   metadata=metadata, bold_file=path, **given)
 
-    def __init__(self, toy):
-        self.toy = toy
-        self.execution = {"derivatives": {"fmriprep": toy.root.parent / "fp"}}
 
-    def write(self, n_volumes=N_RAW, t_r=T_R, run_label="{}", **sidecar):
-        for sub in ("01", "02"):
-            for run in "123":
-                label = run_label.format(run)
-                stem = f"../fp/sub-{sub}/func/sub-{sub}_task-see_run-{label}"
-                self.toy.image(
-                    f"{stem}_space-T1w_desc-preproc_bold.nii.gz", (4, 4, 3, n_volumes), t_r=t_r
-                )
-                mask = np.ones((4, 4, 3), np.uint8)
-                self.toy.image(f"{stem}_space-T1w_desc-brain_mask.nii.gz", data=mask)
-                self.toy.json(f"{stem}_space-T1w_desc-preproc_bold.json",
-                              {"RepetitionTime": t_r, **sidecar})
+class Pair:
+    """One raw run and what was made of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.raw_metadata = {"RepetitionTime": T_R}
+
+    def write(self, n_volumes=N_RAW, t_r=T_R, name="run-1", **sidecar):
+        raw = bold(self.folder / "raw", "sub-01_task-see_run-1", N_RAW, self.raw_metadata, "raw")
+        derived = bold(self.folder / "fp", f"sub-01_task-see_{name}", n_volumes,
+                       {"RepetitionTime": t_r, **sidecar}, "fmriprep")
+        (self.run,) = with_raw_runs([derived], [raw])
         return self
 
-    def settings(self, discarded=None):
-        return self.toy.settings(
-            execution=self.execution, preprocessing={"discarded_volumes": discarded}
-        )
-
-    def collect(self, discarded=None):
-        return collect_dataset(self.settings(discarded))
-
-    def errors(self, discarded=None):
-        found = self.collect(discarded).findings
-        return [f for f in found if f.severity == "error"]
-
-    def onsets(self, discarded=None):
-        settings = self.settings(discarded)
-        build = build_dataset_trials(collect_dataset(settings), settings)
-        return build.tables["01"]
+    def seconds(self, discarded=None):
+        """How much earlier onsets are; None where that is an error."""
+        ((run,), self.decisions, self.findings) = cut_runs([self.run], discarded)
+        self.errors = [f for f in self.findings if f.severity == "error"]
+        return None if self.errors else run.cut_seconds
 
 
 @pytest.fixture
-def derived(toy):
-    return Derived(toy)
+def pair(tmp_path):
+    return Pair(tmp_path)
 
 
-def test_equal_lengths_are_silent(derived):
-    dataset = derived.write().collect()
-    assert dataset.findings == ()
-    assert not [d for d in dataset.decisions if d.what == "onsets"]
-    assert derived.onsets()["onset"].iloc[0] == 2.0
+def test_equal_lengths_are_silent(pair):
+    assert pair.write().seconds() == 0
+    assert pair.findings == pair.decisions == []
 
 
-def test_fewer_volumes_without_a_reason_stop_the_run(derived):
-    errors = derived.write(N_RAW - 2).errors()
-    assert len(errors) == 6
-    assert {e.code for e in errors} == {ExitCode.BAD_DATA}
-    assert "38 volumes (76 s), but the raw run has 40 volumes (80 s)" in errors[0].why
-    assert "--discarded-volumes N" in errors[0].fix
-    assert errors[0].participant == "01"
+def test_fewer_volumes_without_a_reason_stop_the_run(pair):
+    assert pair.write(N_RAW - 2).seconds() is None
+    (error,) = pair.errors
+    assert error.code == ExitCode.BAD_DATA and error.participant == "01"
+    assert "38 volumes (76 s), but the raw run has 40 volumes (80 s)" in error.why
+    assert "--discarded-volumes N" in error.fix
+    assert error.place == str(pair.run.image_file)
 
 
-def test_the_option_shifts_the_onsets(derived):
-    table = derived.write(N_RAW - 2).onsets(2)
-    assert not derived.errors(2)
-    assert table["onset"].tolist()[:3] == [-2.0, 5.0, 12.0]
-    assert table["excluded"].tolist()[:2] == [True, False]
-    assert table["reason"].iloc[0] == "starts before the first stored volume"
-    (decision,) = [d for d in derived.collect(2).decisions if d.what == "onsets"]
-    assert decision.value == "4 s earlier in 6 run(s)"
+def test_the_option_shifts_the_onsets(pair):
+    assert pair.write(N_RAW - 2).seconds(2) == 4.0
+    (decision,) = pair.decisions
+    assert decision.value == "4 s earlier in 1 run(s)"
     assert decision.reason == "--discarded-volumes 2"
 
 
-def test_volumes_cut_off_at_the_end_shift_nothing(derived):
-    derived.write(N_RAW - 2)
-    assert not derived.errors(0)
-    assert derived.onsets(0)["onset"].iloc[0] == 2.0
+def test_volumes_cut_off_at_the_end_shift_nothing(pair):
+    assert pair.write(N_RAW - 2).seconds(0) == 0
+    assert pair.seconds(1) == 2.0
 
 
-def test_the_option_cannot_say_more_than_is_lacking(derived):
-    errors = derived.write(N_RAW - 2).errors(3)
-    assert {e.code for e in errors} == {ExitCode.USAGE}
-    assert "lacks 2 of the 40 volumes" in errors[0].why
+def test_the_option_cannot_say_more_than_is_lacking(pair):
+    assert pair.write(N_RAW - 2).seconds(3) is None
+    assert pair.errors[0].code == ExitCode.USAGE
+    assert "lacks 2 of the 40 volumes" in pair.errors[0].why
+
+
+def test_more_volumes_than_the_raw_run(pair):
+    assert pair.write(N_RAW + 1).seconds() is None
+    assert "41 volumes (82 s), but the raw run has 40" in pair.errors[0].why
+    assert pair.seconds(0) is None
+
+
+def test_the_sidecar_of_the_derivative_explains_it(pair):
+    assert pair.write(N_RAW - 3, NumberOfVolumesDiscardedByUser=3).seconds() == 6.0
+    assert "NumberOfVolumesDiscardedByUser" in pair.decisions[0].reason
+    assert pair.seconds(2) is None
+    assert "says that 3 are discarded" in pair.errors[0].why
+
+
+def test_the_raw_sidecar_speaks_of_volumes_never_stored(pair):
+    """Copied from the raw sidecar the number shifts nothing; beyond it, it does."""
+    pair.raw_metadata["NumberOfVolumesDiscardedByUser"] = 4
+    assert pair.write().seconds() == 0
+    assert pair.write(NumberOfVolumesDiscardedByUser=4).seconds() == 0
+    assert pair.write(N_RAW - 1, NumberOfVolumesDiscardedByUser=5).seconds() == 2.0
+    assert pair.write(N_RAW - 4, NumberOfVolumesDiscardedByUser=4).seconds() is None
+
+
+def test_a_sidecar_that_says_more_than_is_lacking(pair):
+    assert pair.write(N_RAW, NumberOfVolumesDiscardedByUser=4).seconds() is None
+    assert "NumberOfVolumesDiscardedByUser: 4" in pair.errors[0].why
+
+
+def test_start_time_beyond_one_repetition_counts_volumes(pair):
+    pair.write(N_RAW - 4, StartTime=4 * T_R + 0.9, SliceTimingCorrected=True)
+    assert pair.seconds() == 8.0
+    assert start_time(pair.run) == pytest.approx(0.9)
+    both = {"StartTime": 4 * T_R + 0.9, "NumberOfVolumesDiscardedByUser": 3}
+    assert pair.write(N_RAW - 4, **both).seconds() is None
+    assert "contradicts itself" in pair.errors[0].why
+
+
+def test_resampled_in_time_agrees_by_its_duration(pair):
+    assert pair.write(2 * N_RAW, t_r=1.0).seconds() == 0
+    assert pair.write(2 * N_RAW - 8, t_r=1.0).seconds() is None
+    assert "no sidecar explains it" in pair.errors[0].why
+    assert pair.seconds(4) == 8.0
+
+
+def test_a_copied_number_needs_the_raw_image(pair):
+    """Without the raw image nobody can tell whether a stated number was cut off here."""
+    pair.write(N_RAW - 4, NumberOfVolumesDiscardedByUser=4)
+    pair.run.raw.image_file.write_text("/annex/objects/MD5E-s1--b.nii.gz\n")
+    assert pair.seconds() is None
+    assert "is not here" in pair.errors[0].why
+    assert pair.seconds(4) == 8.0
+
+
+def test_without_raw_images_the_plan_says_so(pair):
+    pair.write(N_RAW - 4)
+    pair.run.raw.image_file.write_text("/annex/objects/MD5E-s1--b.nii.gz\n")
+    assert pair.seconds() == 0
+    (warning,) = pair.findings
+    assert warning.severity == "warning" and "1 preprocessed run(s)" in warning.what
+
+
+def test_padding_of_run_numbers_does_not_matter(pair):
+    assert pair.write(N_RAW - 2, name="run-01").seconds() is None
+
+
+def test_the_first_echo_stands_for_a_combined_run(tmp_path):
+    metadata = {"RepetitionTime": T_R}
+    names = ["part-phase", "echo-1", "echo-2"]
+    raw = [bold(tmp_path, f"sub-01_task-see_run-1_{n}", 10, metadata, "raw") for n in names]
+    derived = bold(tmp_path / "fp", "sub-01_task-see_run-1", 10, metadata, "fmriprep")
+    (run,) = with_raw_runs([derived], raw)
+    assert run.raw is raw[1]
+
+
+def test_repetition_time_comes_from_the_raw_sidecar(pair):
+    pair.write()
+    bare = replace(pair.run, metadata={"TaskName": "see"})
+    (run,) = with_raw_runs([bare], [pair.run.raw])
+    assert run.metadata == {"TaskName": "see", "RepetitionTime": T_R}
+
+
+def test_onsets_of_a_dataset_are_shifted(toy):
+    for run in "123":
+        stem = f"../fp/sub-01/func/sub-01_task-see_run-{run}_space-T1w_desc"
+        toy.image(f"{stem}-preproc_bold.nii.gz", (4, 4, 3, N_RAW - 2))
+        toy.json(f"{stem}-preproc_bold.json", {"RepetitionTime": T_R})
+    settings = toy.settings(
+        execution={"derivatives": {"fmriprep": toy.root.parent / "fp"}},
+        preprocessing={"discarded_volumes": 2},
+    )
+    dataset = collect_dataset(settings)
+    assert [d.value for d in dataset.decisions if d.what == "onsets"] == ["4 s earlier in 3 run(s)"]
+    table = build_dataset_trials(dataset, settings).tables["01"]
+    assert table["onset"].tolist()[:3] == [-2.0, 5.0, 12.0]
+    assert table["excluded"].tolist()[:2] == [True, False]
+    assert table["reason"].iloc[0] == "starts before the first stored volume"
 
 
 def test_the_option_is_for_derivatives_only(toy):
     found = toy.dataset(preprocessing={"discarded_volumes": 2}).findings
     assert [f.code for f in found] == [ExitCode.USAGE]
-
-
-def test_more_volumes_than_the_raw_run(derived):
-    derived.write(N_RAW + 1)
-    assert "41 volumes (82 s), but the raw run has 40" in derived.errors()[0].why
-    assert len(derived.errors(0)) == 6
-
-
-def test_the_sidecar_of_the_derivative_explains_it(derived):
-    derived.write(N_RAW - 3, NumberOfVolumesDiscardedByUser=3)
-    assert not derived.errors()
-    assert derived.onsets()["onset"].iloc[1] == 9.0 - 6.0
-
-
-def test_the_raw_sidecar_speaks_of_volumes_never_stored(derived):
-    """Copied from the raw sidecar the number shifts nothing; beyond it, it does."""
-    derived.toy.json("task-see_bold.json", {
-        "RepetitionTime": T_R, "NumberOfVolumesDiscardedByUser": 4,
-    })
-    derived.write(NumberOfVolumesDiscardedByUser=4)
-    assert not derived.errors()
-    assert derived.onsets()["onset"].iloc[0] == 2.0
-    derived.write(N_RAW - 1, NumberOfVolumesDiscardedByUser=5)
-    assert not derived.errors()
-    assert derived.onsets()["onset"].iloc[0] == 0.0
-    derived.write(N_RAW - 4, NumberOfVolumesDiscardedByUser=4)
-    assert len(derived.errors()) == 6
-
-
-def test_a_sidecar_that_says_more_than_is_lacking(derived):
-    derived.write(N_RAW, NumberOfVolumesDiscardedByUser=4)
-    assert "NumberOfVolumesDiscardedByUser: 4" in derived.errors()[0].why
-    assert not derived.write(N_RAW - 4, NumberOfVolumesDiscardedByUser=4).errors()
-
-
-def test_start_time_beyond_one_repetition_counts_volumes(derived):
-    derived.write(N_RAW - 4, StartTime=4 * T_R + 0.9, SliceTimingCorrected=True)
-    assert not derived.errors()
-    assert derived.onsets()["onset"].iloc[1] == 9.0 - 8.0
-    assert start_time(derived.collect().runs[0]) == pytest.approx(0.9)
-    contradiction = derived.write(
-        N_RAW - 4, StartTime=4 * T_R + 0.9, NumberOfVolumesDiscardedByUser=3
-    ).errors()
-    assert "contradicts itself" in contradiction[0].why
-
-
-def test_resampled_in_time_agrees_by_its_duration(derived):
-    assert not derived.write(2 * N_RAW, t_r=1.0).errors()
-    assert derived.onsets()["onset"].iloc[0] == 2.0
-    assert "no sidecar explains it" in derived.write(2 * N_RAW - 8, t_r=1.0).errors()[0].why
-    assert not derived.errors(4)
-    assert derived.onsets(4)["onset"].iloc[1] == 9.0 - 8.0
-
-
-def test_a_copied_number_needs_the_raw_image(derived):
-    """Without the raw image nobody can tell whether a stated number was cut off here."""
-    derived.write(N_RAW - 4, NumberOfVolumesDiscardedByUser=4)
-    for path in derived.toy.root.rglob("*_bold.nii.gz"):
-        path.unlink()
-        path.symlink_to("../../.git/annex/objects/x/MD5E-s1--b.nii.gz")
-    assert "is not here" in derived.errors()[0].why
-    assert not derived.errors(4)
-    assert derived.onsets(4)["onset"].iloc[1] == 9.0 - 8.0
-
-
-def test_without_raw_images_the_plan_says_so(derived):
-    derived.write(N_RAW - 4)
-    for path in derived.toy.root.rglob("*_bold.nii.gz"):
-        path.write_text("/annex/objects/MD5E-s1--b.nii.gz\n")
-    (warning,) = derived.collect().findings
-    assert warning.severity == "warning" and "6 preprocessed run(s)" in warning.what
-
-
-def test_padding_of_run_numbers_does_not_matter(derived):
-    derived.write(N_RAW - 2, run_label="0{}")
-    assert len(derived.errors()) == 6
-    assert not derived.errors(2)
-
-
-def test_repetition_time_comes_from_the_raw_sidecar(derived):
-    derived.write()
-    for path in (derived.toy.root.parent / "fp").rglob("*.json"):
-        path.unlink()
-    assert derived.collect().runs[0].metadata["RepetitionTime"] == T_R
 
 
 @pytest.mark.parametrize(("value", "expected"), [
@@ -192,28 +195,25 @@ def test_whole_volumes(value, expected):
     assert whole_volumes(value, 2.0) == expected
 
 
-def betas(toy, n_rows, folder="../betas", **columns):
-    names = ["trial", "label", "stimulus", *columns]
-    for sub in ("01", "02"):
-        for run in "123":
-            stem = f"{folder}/sub-{sub}/func/sub-{sub}_task-see_run-{run}_desc-singletrial"
-            data = np.random.default_rng(int(run)).normal(size=(4, 4, 3, n_rows))
-            path = toy.image(f"{stem}_betaseries.nii.gz", data=data.astype(np.float32))
-            assert nib.load(path).shape[3] == n_rows
-            rows = [[i + 1, "abcd"[i % 4], "abcd"[i % 4], *(v[i] for v in columns.values())]
-                    for i in range(n_rows)]
-            toy.text(f"{stem}_trials.tsv",
-                     "\n".join("\t".join(map(str, row)) for row in [names, *rows]) + "\n")
-    return {"derivatives": {"betas": toy.root.parent / "betas"}}
+def trials_against_events(folder, n_rows, **columns):
+    rows = [[i + 1, *(values[i] for values in columns.values())] for i in range(n_rows)]
+    table = pd.DataFrame(rows, columns=["trial", *columns])
+    events = pd.DataFrame({"onset": np.arange(10.0), "duration": 1.0})
+    save_table(folder / "trials.tsv", table)
+    save_table(folder / "events.tsv", events)
+    run = BoldRun("01", None, "see", "1", "betas", events_file=folder / "events.tsv",
+                  trials_file=folder / "trials.tsv")
+    return list(check_events(run))
 
 
-@pytest.mark.parametrize(("n_rows", "columns", "n_errors"), [
-    (10, {}, 0), (8, {}, 0), (12, {}, 6), (5, {"n_events": [2] * 5}, 0),
-    (8, {"n_events": [2] * 8}, 6),
+@pytest.mark.parametrize(("n_rows", "columns"), [
+    (10, {}), (8, {}), (5, {"n_events": [2] * 5}),
 ])
-def test_trials_of_beta_series_against_events(toy, n_rows, columns, n_errors):
-    """The toy events have ten rows."""
-    found = toy.check(execution=betas(toy, n_rows, **columns))
-    errors = [f for f in found if f.severity == "error"]
-    assert len(errors) == n_errors
-    assert all("_events.tsv has 10" in f.why for f in errors)
+def test_beta_series_of_some_events(tmp_path, n_rows, columns):
+    assert trials_against_events(tmp_path, n_rows, **columns) == []
+
+
+@pytest.mark.parametrize(("n_rows", "columns"), [(12, {}), (8, {"n_events": [2] * 8})])
+def test_beta_series_of_more_trials_than_events(tmp_path, n_rows, columns):
+    (finding,) = trials_against_events(tmp_path, n_rows, **columns)
+    assert finding.severity == "error" and "events.tsv has 10" in finding.why
