@@ -77,6 +77,7 @@ class Preprocessing:
     output_spaces: tuple[str, ...] = ("func",)
     ignore: tuple[str, ...] = ()
     dummy_scans: int | None = None
+    discarded_volumes: int | None = None
     slice_time_ref: float = 0.5
     fd_threshold: float = 0.5
     dvars_threshold: float = 1.5

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 from typing import Literal
 
 
@@ -21,6 +23,10 @@ class ExitCode(IntEnum):
     CANNOT_CREATE = 73
     IO_ERROR = 74
     TRY_AGAIN = 75
+
+
+_ANY = "\0"
+"""Stands for the place in a text; no text that a user reads has it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,11 @@ class Finding:
     severity : {"error", "warning"}
         Warnings are logged and put into the report; errors stop the program.
     participant : str or None
-        Label without ``sub-``, where the finding belongs to one person.
+        Label without ``sub-``, where the finding belongs to one participant.
+    place : str or None
+        The file, run or participant concerned, as it stands in *what*, where other files, runs or
+        participants may have the same problem: :func:`summarise` joins findings that differ in it
+        only. Default: ``sub-<participant>``.
     """
 
     what: str
@@ -49,10 +59,93 @@ class Finding:
     code: ExitCode = ExitCode.BAD_DATA
     severity: Literal["error", "warning"] = "error"
     participant: str | None = None
+    place: str | None = None
 
     def __str__(self) -> str:
         """Render as the three lines that a user reads."""
         return f"{self.what}\n    why: {self.why}\n    fix: {self.fix}"
+
+    @property
+    def concerned(self) -> str | None:
+        """The place, or the participant where no place is named."""
+        own = None if self.participant is None else f"sub-{self.participant}"
+        return self.place or own
+
+    def at_any_place(self, text: str) -> str:
+        """Return *text*, which is *what* or *fix*, with a mark where it names the place."""
+        return text if self.concerned is None else text.replace(self.concerned, _ANY)
+
+    def record(self) -> dict[str, str | None]:
+        """Return what ``plan.json`` holds of a warning."""
+        return {"what": self.what, "why": self.why, "fix": self.fix,
+                "participant": self.participant, "place": self.place}
+
+
+MOST_SHOWN = 3
+"""Places that are named where many have the same problem."""
+
+
+def summarise(findings: Iterable[Finding], full_list: str) -> list[Finding]:
+    """Join findings of the same kind, so that each kind is told once.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+    full_list : str
+        Where all of them are listed, for the reader of a joined finding.
+
+    Returns
+    -------
+    list of Finding
+        In the order of their first members. A joined one names the first places and counts
+        the others.
+    """
+    kinds: dict[tuple[object, ...], list[Finding]] = {}
+    met: Counter[tuple[object, ...]] = Counter()
+    for finding in dict.fromkeys(findings):
+        kind = (finding.at_any_place(finding.what), finding.at_any_place(finding.fix),
+                finding.code, finding.severity)
+        # Two problems of one place are never one, nor are two without a place.
+        met[kind, finding.concerned] += 1
+        kinds.setdefault((kind, met[kind, finding.concerned]), []).append(finding)
+    return [_joined(members, full_list) for members in kinds.values()]
+
+
+def _joined(members: Sequence[Finding], full_list: str) -> Finding:
+    first = members[0]
+    if len(members) == 1:
+        return first
+    where = name_some([_short(str(member.concerned)) for member in members])
+    what = first.at_any_place(first.what)
+    what = what.replace(_ANY, where) if _ANY in what else f"{what} ({where})"
+    rest = f"; all {len(members)}: {full_list}" if len(members) > MOST_SHOWN else ""
+    return replace(
+        first, what=what, why=_common(members, [f.why for f in members]),
+        fix=_common(members, [f.fix for f in members]) + rest, participant=None, place=None,
+    )
+
+
+def _common(members: Sequence[Finding], texts: Sequence[str]) -> str:
+    """Return what all texts say, or the first one as an example."""
+    if len(set(texts)) == 1:
+        return texts[0]
+    return f"{texts[0]} ({_short(str(members[0].concerned))}; others differ)"
+
+
+def _short(place: str) -> str:
+    return Path(place).name if "/" in place else place
+
+
+def name_some(names: Sequence[str], most: int = MOST_SHOWN) -> str:
+    """Return the first names and how many more there are.
+
+    Examples
+    --------
+    >>> name_some(["01", "02", "03", "04", "05"])
+    '01, 02, 03 and 2 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class BidsDecoderError(Exception):
@@ -119,8 +212,13 @@ class FindingsError(BidsDecoderError):
         self.findings = tuple(findings)
 
     def __str__(self) -> str:
-        """Render all findings, errors first and numbered."""
-        errors = [f for f in self.findings if f.severity == "error"]
+        """Render the errors, numbered; many of one kind as one."""
+        return self.render(full=False)
+
+    def render(self, *, full: bool) -> str:
+        """Return the errors as text; all of them with *full*, else one for each kind."""
+        errors = list(dict.fromkeys(f for f in self.findings if f.severity == "error"))
+        shown = errors if full else summarise(errors, "give -v")
         lines = [f"{len(errors)} problem(s) stop this run; nothing was computed:"]
-        lines += [f"[{i}] {f}" for i, f in enumerate(errors, start=1)]
+        lines += [f"[{i}] {f}" for i, f in enumerate(shown, start=1)]
         return "\n".join(lines)

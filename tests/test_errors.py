@@ -9,6 +9,7 @@ from bids_decoder.errors import (
     LeakageError,
     MissingInputError,
     UsageError,
+    summarise,
 )
 
 
@@ -57,3 +58,47 @@ def test_errors_survive_the_way_between_processes():
 
     error = pickle.loads(pickle.dumps(InputError("thing", "broken", "mend it")))
     assert (str(error), error.code) == ("thing\n    why: broken\n    fix: mend it", 65)
+
+
+def absurd_times(n, severity="warning"):
+    return [
+        Finding(f"RepetitionTime of /data/sub-{k:05d}_bold.nii.gz", f"the sidecar says {k} s",
+                "correct it", severity=severity, participant=f"{k:05d}",
+                place=f"/data/sub-{k:05d}_bold.nii.gz")
+        for k in range(1, n + 1)
+    ]
+
+
+def test_one_kind_in_many_runs_is_told_once():
+    alone = Finding("something else", "odd", "look", severity="warning")
+    first, second = summarise([*absurd_times(10_000), alone], "OUT/plan.json")
+    assert second == alone
+    assert first.what == (
+        "RepetitionTime of sub-00001_bold.nii.gz, sub-00002_bold.nii.gz, sub-00003_bold.nii.gz "
+        "and 9,997 more"
+    )
+    assert first.why == "the sidecar says 1 s (sub-00001_bold.nii.gz; others differ)"
+    assert first.fix == "correct it; all 10000: OUT/plan.json"
+
+
+def test_participants_are_joined_where_no_other_place_is_named():
+    found = [Finding(f"sub-{k}: no trials", "all left out", f"see sub-{k}", participant=k)
+             for k in ("01", "02")]
+    (joined,) = summarise(found, "list")
+    assert (joined.what, joined.why) == ("sub-01, sub-02: no trials", "all left out")
+    assert joined.fix == "see sub-01 (sub-01; others differ)"
+
+
+def test_different_problems_are_never_joined():
+    one_place = [Finding("time of a", why, "mend", place="a") for why in ("long", "short")]
+    no_place = [Finding("options", why, "mend") for why in ("wrong", "missing")]
+    kinds = [Finding("run 1", "x", "mend", place="run 1", code=code) for code in (65, 66)]
+    every = [*one_place, *no_place, *kinds]
+    assert summarise(every, "list") == every
+    assert summarise([*every, *every], "list") == every
+
+
+def test_errors_of_one_kind_are_one_problem_unless_all_are_wanted():
+    error = FindingsError(absurd_times(5000, "error"))
+    assert len(str(error).splitlines()) == 4 and "5000 problem(s)" in str(error)
+    assert len(error.render(full=True).splitlines()) == 1 + 3 * 5000

@@ -21,6 +21,7 @@ from bids_decoder.bids.layouts import (
     strip_prefix,
 )
 from bids_decoder.bids.names import ENTITY_ORDER, parse_entities
+from bids_decoder.bids.raw_runs import cut_runs, with_raw_runs
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
 from bids_decoder.trials import Decision
@@ -53,6 +54,10 @@ class BoldRun:
         Only where ``source`` is ``"betas"``: volume *i* belongs to row *i*.
     group_by : tuple of str
         Entities that ``run_group`` needs beyond session, task and run.
+    raw : BoldRun or None
+        The run that a derivative was made from, where the dataset has it.
+    cut_seconds : float
+        How much later than in the raw run the first volume was taken.
     """
 
     subject: str
@@ -70,6 +75,8 @@ class BoldRun:
     betas_file: Path | None = None
     trials_file: Path | None = None
     group_by: tuple[str, ...] = ()
+    raw: BoldRun | None = None
+    cut_seconds: float = 0.0
 
     @property
     def run_group(self) -> str:
@@ -213,6 +220,7 @@ def collect_dataset(settings: Settings) -> Dataset:
     complete = _with_tables(chosen, source, layout, derived, execution, notes)
     runs = _name_groups(_single_echo(complete, notes), notes)
     _check_tasks(runs, execution, notes)
+    runs = _with_cuts(runs, source, settings.preprocessing.discarded_volumes, notes)
     stimuli = settings.trials.stimuli_dir or root / "stimuli"
     return Dataset(
         root=root, name=str(description.get("Name") or root.name), source=source,
@@ -434,15 +442,15 @@ def _with_tables(
     runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
     execution: Execution, notes: _Notes,
 ) -> list[BoldRun]:
-    if source == "betas":
-        return _with_trials(runs, notes)
-    if source == "fmriprep":
-        raw = {_identity(run): run for run in _raw_runs(layout)}
-        _report_not_derived(raw, derived, execution, notes)
-        runs = _with_derived_files(runs, raw)
     events = InheritedTables(
         Path(p) for p in layout.get(suffix="events", extension=".tsv", return_type="filename")
     )
+    if source == "betas":
+        return _with_trials(runs, events, notes)
+    if source == "fmriprep":
+        raw = {_identity(run): run for run in _raw_runs(layout)}
+        _report_not_derived(raw, derived, execution, notes)
+        runs = with_raw_runs(_with_derived_files(runs), raw.values())
     complete, without = [], []
     for run in runs:
         entities = parse_entities(run.image_file)
@@ -484,7 +492,9 @@ def _across_echoes(entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, entities[name]) for name in names if name in entities)
 
 
-def _with_trials(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
+def _with_trials(
+    runs: list[BoldRun], events: InheritedTables, notes: _Notes
+) -> list[BoldRun]:
     complete = []
     for run in runs:
         stem = run.image_file.name.split(".")[0].removesuffix("_betaseries")
@@ -492,7 +502,10 @@ def _with_trials(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
         mask = run.image_file.with_name(f"{stem}_mask.nii.gz")
         if trials.exists():
             mask_file = mask if mask.exists() else None
-            complete.append(replace(run, trials_file=trials, mask_file=mask_file))
+            complete.append(replace(
+                run, trials_file=trials, mask_file=mask_file,
+                events_file=events.for_run(parse_entities(run.image_file)),
+            ))
             continue
         notes.findings.append(Finding(
             str(run.image_file), f"there is no {trials.name} beside it",
@@ -502,21 +515,15 @@ def _with_trials(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
     return complete
 
 
-def _with_derived_files(
-    runs: list[BoldRun], raw: dict[str, BoldRun]
-) -> list[BoldRun]:
-    """Add masks, references, confounds; and repetition time from the raw sidecar if needed."""
+def _with_derived_files(runs: list[BoldRun]) -> list[BoldRun]:
+    """Add masks, references and confounds."""
     complete = []
     for run in runs:
         beside = run.image_file.parent
         stem = run.image_file.name.split("_desc-preproc_bold")[0]
         native = "_".join(p for p in stem.split("_") if not p.startswith(("space-", "res-")))
-        metadata = dict(run.metadata)
-        source = raw.get(_identity(run))
-        if "RepetitionTime" not in metadata and source is not None and source.sidecar_t_r:
-            metadata["RepetitionTime"] = source.sidecar_t_r
         complete.append(replace(
-            run, metadata=metadata,
+            run,
             mask_file=_first(beside, [f"{stem}_desc-brain_mask{e}" for e in NIFTI]),
             boldref_file=_first(beside, [
                 f"{stem}{desc}_boldref{extension}"
@@ -613,6 +620,22 @@ def _check_tasks(runs: list[BoldRun], execution: Execution, notes: _Notes) -> No
             f"choose with -t, for instance -t {tasks.most_common(1)[0][0]}; "
             "name several to decode them together", ExitCode.USAGE,
         ))
+
+
+def _with_cuts(
+    runs: list[BoldRun], source: Source, discarded: int | None, notes: _Notes
+) -> list[BoldRun]:
+    if source != "fmriprep":
+        if discarded is not None:
+            notes.findings.append(Finding(
+                f"--discarded-volumes {discarded}", "is about derivatives of BOLD runs; here "
+                f"the source of responses is {source}", "leave the option out", ExitCode.USAGE,
+            ))
+        return runs
+    runs, decisions, findings = cut_runs(runs, discarded)
+    notes.decisions += decisions
+    notes.findings += findings
+    return runs
 
 
 def _people(

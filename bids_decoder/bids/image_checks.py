@@ -52,7 +52,7 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
         header = read_header(path)
     except BidsDecoderError as error:
         finding = error.finding
-        yield Finding(finding.what, finding.why, finding.fix, finding.code, "error", run.subject)
+        yield _error(run, finding.what, finding.why, finding.fix, finding.code)
         return
     damage = content_damage(path, header, full_read)
     if damage is not None:
@@ -71,11 +71,17 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
 def _error(
     run: BoldRun, what: str, why: str, fix: str, code: ExitCode = ExitCode.BAD_DATA
 ) -> Finding:
-    return Finding(what, why, fix, code, "error", run.subject)
+    return Finding(what, why, fix, code, "error", run.subject, _file_in(run, what))
 
 
 def _warning(run: BoldRun, what: str, why: str, fix: str) -> Finding:
-    return Finding(what, why, fix, severity="warning", participant=run.subject)
+    place = _file_in(run, what)
+    return Finding(what, why, fix, severity="warning", participant=run.subject, place=place)
+
+
+def _file_in(run: BoldRun, what: str) -> str:
+    """Return the file of the run that *what* names."""
+    return str(run.mask_file if run.mask_file and str(run.mask_file) in what else run.image_file)
 
 
 def content_damage(path: Path, header: ImageHeader, full_read: bool) -> str | None:

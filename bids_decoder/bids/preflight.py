@@ -18,9 +18,10 @@ from bids_decoder.bids.collect import BoldRun, Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, missing_content
 from bids_decoder.bids.images import grids_agree, read_header
+from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 
 FULL_READ_LIMIT = 2 * 1024**3
 """Bytes of compressed images up to which all are read to the end."""
@@ -162,7 +163,7 @@ def _check_participants_table(dataset: Dataset) -> Iterator[Finding]:
     ):
         if labels:
             yield Finding(
-                str(path), f"{why}: {', '.join(sorted(labels))}",
+                str(path), f"{why}: {name_some(sorted(labels))}",
                 "correct the table; the folders are what counts", severity="warning",
             )
 
@@ -179,13 +180,14 @@ def _check_person(person: Participant, dataset: Dataset, full_read: bool) -> Ite
     if absent:
         folders = sorted({str(path.parent) for path in absent})
         yield Finding(
-            f"sub-{person.label}: {len(absent)} image(s) without content",
-            f"git-annex pointers or dead links, for instance {absent[0]}",
+            f"sub-{person.label}: images without content",
+            f"{len(absent)} git-annex pointers or dead links, for instance {absent[0]}",
             f"datalad get {' '.join(folders)}", ExitCode.MISSING_INPUT, participant=person.label,
         )
     runs = [run for run in person.runs if run.image_file not in absent]
     for run in runs:
         yield from check_run(run, _rows_of_betas(run), full_read)
+        yield from check_events(run)
     yield from _check_anatomy(person, absent)
     yield from _check_grids(person, runs)
 
@@ -227,12 +229,12 @@ def _check_anatomy(person: Participant, absent: list[Path]) -> Iterator[Finding]
         try:
             shape = read_header(path).shape
         except BidsDecoderError as error:
-            yield replace(error.finding, participant=person.label)
+            yield replace(error.finding, participant=person.label, place=str(path))
             continue
         if len(shape) != 3:
             yield Finding(
                 str(path), f"shape {shape}: a T1w image has three dimensions",
-                "correct or remove it", participant=person.label,
+                "correct or remove it", participant=person.label, place=str(path),
             )
 
 
@@ -253,8 +255,8 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
     bare = [r.run_group for r in person.runs if r.source == "fmriprep" and r.mask_file is None]
     if bare:
         yield Finding(
-            f"sub-{person.label}: brain masks of {', '.join(bare)}",
-            "there is no desc-brain_mask beside the preprocessed BOLD",
+            f"sub-{person.label}: brain masks",
+            "there is no desc-brain_mask beside the preprocessed BOLD of " + name_some(bare),
             "copy the masks from the derivatives, or leave these runs out with --bids-filter-file",
             ExitCode.MISSING_INPUT, participant=person.label,
         )
@@ -343,7 +345,8 @@ def _check_n_runs(
     n_runs = kept["run_group"].nunique()
     if n_runs < 2 and settings.trials.split_column is None:
         yield Finding(
-            f"sub-{person.label}: {n_runs} run", "cross-validation of labels needs two or more",
+            f"sub-{person.label}: number of runs",
+            f"cross-validation of labels needs two or more, there is {n_runs}",
             "add runs, give the split with --split-column, or only prepare (--stage prepare)",
             participant=person.label,
         )

@@ -211,6 +211,12 @@ def add_workflow(parser: argparse.ArgumentParser) -> None:
         metavar="N", help="non-steady-state volumes at the start of each run (default: detected)",
     )
     option(
+        group, "--discarded-volumes", dest="preprocessing.discarded_volumes",
+        type=read_number(int, 0), metavar="N", default="what the sidecars say",
+        help="volumes that preprocessed runs lack at their start, compared with the raw runs; "
+        "onsets are shifted by as much",
+    )
+    option(
         group, "--random-seed", dest="random_seed", type=read_number(int, 0), metavar="SEED",
         default=str(Settings().random_seed), help="seed of everything that is drawn at random",
     )

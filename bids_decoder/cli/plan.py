@@ -165,10 +165,7 @@ def _record(
         }
     for analysis in wanted:
         content |= analysis.record(study)
-    warnings = [
-        {"what": f.what, "why": f.why, "fix": f.fix, "participant": f.participant}
-        for f in findings if f.severity == "warning"
-    ]
+    warnings = [f.record() for f in findings if f.severity == "warning"]
     return {**content, "decisions": [asdict(d) for d in decisions], "warnings": warnings}
 
 

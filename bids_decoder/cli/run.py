@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 from bids_decoder import __version__
 from bids_decoder.cli.parser import Actions, parse_args
 from bids_decoder.config import Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, FindingsError, MissingInputError
+from bids_decoder.errors import (
+    BidsDecoderError,
+    ExitCode,
+    FindingsError,
+    MissingInputError,
+    summarise,
+)
 from bids_decoder.files import write_json
 
 if TYPE_CHECKING:
@@ -42,11 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         See :class:`~bids_decoder.errors.ExitCode`.
     """
+    actions = Actions()
     try:
         settings, actions = parse_args(argv)
         _set_up_logging(actions.verbosity)
         with ExitStack() as cleanup, _signals_stop(cleanup):
             code = _run(settings, actions, list(sys.argv[1:] if argv is None else argv), cleanup)
+    except FindingsError as error:
+        text = error.render(full=actions.verbosity > 0)
+        print(f"bids_decoder: {text}", file=sys.stderr)  # noqa: T201
+        code = error.code
     except BidsDecoderError as error:
         print(f"bids_decoder: {error}", file=sys.stderr)  # noqa: T201
         code = error.code
@@ -82,7 +93,7 @@ def _run(
         return _results_only(settings, actions)
     if actions.demo is not None:
         settings = _with_demo(settings)
-    plan = _plan(settings, work_dir, actions.verbosity)
+    plan = _plan(settings, work_dir, actions)
     if actions.dry_run:
         return ExitCode.OK
     with cleanup.enter_context(ExitStack()) as locks:
@@ -111,13 +122,13 @@ def _trained_along(settings: Settings, cleanup: ExitStack) -> bool:
     return True
 
 
-def _plan(settings: Settings, work_dir: Path, verbosity: int) -> Plan:
+def _plan(settings: Settings, work_dir: Path, actions: Actions) -> Plan:
     started = time.monotonic()
     from bids_decoder.cli.plan import make_plan
 
-    _quiet_libraries(verbosity)
+    _quiet_libraries(actions.verbosity)
     plan = make_plan(settings, work_dir)
-    _print_plan(plan, time.monotonic() - started)
+    _print_plan(plan, time.monotonic() - started, actions)
     return plan
 
 
@@ -190,6 +201,7 @@ def _results_only(settings: Settings, actions: Actions) -> ExitCode:
     """Write reports or methods text again, from what is on disk."""
     from bids_decoder.analyses.facts import collect_facts
     from bids_decoder.cli.pages import write_pages
+    from bids_decoder.cli.summary import report_lines
     from bids_decoder.reports.boilerplate import write_citation
 
     output_dir = settings.execution.output_dir
@@ -205,8 +217,8 @@ def _results_only(settings: Settings, actions: Actions) -> ExitCode:
     wanted = _people_with_results(settings)
     stimuli = settings.trials.stimuli_dir or settings.execution.bids_dir / "stimuli"
     pages, n_failed = write_pages(output_dir, wanted, stimuli if stimuli.is_dir() else None)
-    for page in pages:
-        LOGGER.info("report: %s", page)
+    for line in report_lines(pages):
+        LOGGER.info("%s", line)
     return ExitCode.FAILURE if n_failed else ExitCode.OK
 
 
@@ -227,17 +239,16 @@ def _people_with_results(settings: Settings) -> list[str]:
 def _conclude(
     plan: Plan, outcome: Outcome, reports: tuple[list[Path], int], log_dir: Path
 ) -> ExitCode:
-    from bids_decoder.cli.summary import headline
+    from bids_decoder.cli.summary import failure_lines, headlines, report_lines
 
     pages, n_failed = reports
-    for failure in outcome.failures:
-        where = f" (details: {failure.crash_file})" if failure.crash_file else ""
-        LOGGER.error("failed: %s\n%s%s", failure.node, failure.message, where)
-    for label in plan.study.work.people:
-        for line in headline(plan.study.output_dir, label, plan.study.dataset.root):
-            LOGGER.info("%s", line)
-    for page in pages:
-        LOGGER.info("report: %s", page)
+    for line in failure_lines(outcome.failures):
+        LOGGER.error("%s", line)
+    study = plan.study
+    for line in headlines(study.output_dir, list(study.work.people), study.dataset.root):
+        LOGGER.info("%s", line)
+    for line in report_lines(pages):
+        LOGGER.info("%s", line)
     if outcome.failures or n_failed:
         LOGGER.error("%d step(s) and %d report(s) failed; what is finished is kept. Log: %s",
                      len(outcome.failures), n_failed, log_dir)
@@ -264,12 +275,15 @@ def _with_demo(settings: Settings) -> Settings:
     return demo_settings(settings)
 
 
-def _print_plan(plan: Plan, seconds: float) -> None:
+def _print_plan(plan: Plan, seconds: float, actions: Actions) -> None:
     from bids_decoder.cli.summary import plan_lines
 
-    for finding in plan.findings:
-        if finding.severity == "warning":
-            LOGGER.warning("%s", finding)
+    warnings = [finding for finding in plan.findings if finding.severity == "warning"]
+    if not actions.verbosity:
+        full_list = str(plan.study.output_dir / "plan.json")
+        warnings = summarise(warnings, "give -v" if actions.dry_run else full_list)
+    for finding in warnings:
+        LOGGER.warning("%s", finding)
     for line in plan_lines(plan, seconds):
         LOGGER.info("%s", line)
 

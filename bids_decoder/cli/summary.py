@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bids_decoder.analyses import analyses
+from bids_decoder.errors import name_some
 from bids_decoder.reports.results import Results
 
 if TYPE_CHECKING:
+    from bids_decoder.cli.engine import Failure
     from bids_decoder.cli.plan import Plan
+
+MOST_LISTED = 10
+"""Participants whose results and reports are listed on the screen."""
 
 
 def plan_lines(plan: Plan, seconds: float) -> list[str]:
@@ -35,6 +42,56 @@ def plan_lines(plan: Plan, seconds: float) -> list[str]:
         f"  {step.unit:<12} {step.stage:<12} {'to do' if step.todo else 'skip ':<6} {step.why}"
         for step in plan.steps
     ]
+    return lines
+
+
+def failure_lines(failures: Sequence[Failure]) -> list[str]:
+    """Return one entry for each cause of failure, with the nodes that it stopped.
+
+    Parameters
+    ----------
+    failures : sequence of Failure
+    """
+    causes: dict[str, list[Failure]] = {}
+    for failure in failures:
+        causes.setdefault(_cause(failure.message), []).append(failure)
+    lines = []
+    for same in causes.values():
+        first = same[0]
+        where = f" (details: {first.crash_file})" if first.crash_file else ""
+        nodes = name_some([failure.node for failure in same])
+        lines.append(f"failed: {nodes}\n{first.message}{where}")
+    return lines
+
+
+def _cause(message: str) -> str:
+    """Return a message without what names one run, participant or file."""
+    return re.sub(r"\S*/\S+|\b(sub|ses|task|run|acq|dir)-[0-9A-Za-z+]+", "", message)
+
+
+def report_lines(pages: Sequence[Path]) -> list[str]:
+    """Return the paths of the reports, or the first ones and the number of the others."""
+    if len(pages) <= MOST_LISTED:
+        return [f"report: {page}" for page in pages]
+    # The last one is that of the group, if there is one.
+    shown = [*pages[: MOST_LISTED - 1], pages[-1]]
+    return [*(f"report: {page}" for page in shown),
+            f"report: and {len(pages) - MOST_LISTED:,} more in {pages[0].parent}"]
+
+
+def headlines(output_dir: Path, labels: Sequence[str], bids_dir: Path) -> list[str]:
+    """Return the main results of the first participants, and where those of the others are.
+
+    Parameters
+    ----------
+    output_dir : Path
+    labels : sequence of str
+    bids_dir : Path
+    """
+    shown = labels[:MOST_LISTED]
+    lines = [line for label in shown for line in headline(output_dir, label, bids_dir)]
+    if len(labels) > MOST_LISTED:
+        lines.append(f"results of {len(labels) - MOST_LISTED:,} more: {output_dir}/sub-*.html")
     return lines
 
 

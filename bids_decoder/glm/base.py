@@ -25,6 +25,22 @@ class Matrix(Protocol):
     def __getitem__(self, key: tuple[slice, np.ndarray | slice]) -> np.ndarray: ...
 
 
+@dataclass(frozen=True)
+class RunShape:
+    """How much there is of one run, known before any volume is read.
+
+    Parameters
+    ----------
+    n_scans, n_trials : int
+    n_nuisance : int
+        Nuisance regressors with the constant.
+    """
+
+    n_scans: int
+    n_trials: int
+    n_nuisance: int
+
+
 @dataclass(frozen=True, eq=False)
 class TrialRun:
     """One run: data, trials and nuisance.
@@ -68,6 +84,11 @@ class TrialRun:
     def n_trials(self) -> int:
         """Number of trials, all kinds."""
         return len(self.onsets)
+
+    @property
+    def shape(self) -> RunShape:
+        """Numbers of volumes, trials and nuisance regressors."""
+        return RunShape(self.timing.n_scans, self.n_trials, self.nuisance.shape[1])
 
     def regressors(self, hrf: Hrf) -> np.ndarray:
         """One column per trial, shape (n_scans, n_trials)."""
@@ -124,6 +145,15 @@ class Estimates:
 
 class SingleTrialEstimator(Protocol):
     """One way from BOLD to one weight per trial and voxel."""
+
+    def check(self, shape: RunShape) -> None:
+        """Refuse a run with too few volumes for the model.
+
+        Raises
+        ------
+        InputError
+        """
+        ...
 
     def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
         """Fill *out* with weights.
@@ -199,8 +229,10 @@ def residualise(basis: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return columns - basis @ (basis.T @ columns)
 
 
-def check_runs(runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> None:
-    """Compare the shapes of runs and outputs.
+def check_runs(
+    estimator: SingleTrialEstimator, runs: Sequence[TrialRun], out: Sequence[np.ndarray]
+) -> None:
+    """Compare the shapes of runs and outputs with each other and with what a model needs.
 
     Raises
     ------
@@ -218,10 +250,20 @@ def check_runs(runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> None:
             "single-trial GLM", "numbers of volumes, trials or voxels differ between inputs",
             "give the same mask for all runs and the confounds and trials of each run",
         )
-    for number, run in enumerate(runs, start=1):
-        if run.timing.n_scans <= run.nuisance.shape[1] + 2:
-            raise InputError(
-                f"run {number}",
-                f"{run.timing.n_scans} volumes for {run.nuisance.shape[1]} nuisance regressors",
-                "use fewer confounds or a lower high-pass cut-off",
-            )
+    for run in runs:
+        estimator.check(run.shape)
+
+
+def check_nuisance(shape: RunShape) -> None:
+    """Refuse a run whose nuisance regressors leave less than two degrees of freedom.
+
+    Raises
+    ------
+    InputError
+    """
+    if shape.n_scans <= shape.n_nuisance + 2:
+        raise InputError(
+            "single-trial GLM",
+            f"{shape.n_scans} volumes for {shape.n_nuisance} nuisance regressors",
+            "use fewer confounds or a lower high-pass cut-off",
+        )

@@ -28,6 +28,7 @@ import numpy as np
 from bids_decoder.glm.base import (
     Estimates,
     EstimatorOptions,
+    RunShape,
     TrialRun,
     check_runs,
     chunks,
@@ -69,6 +70,10 @@ class GlmSingle:
     denoise: bool = True
     ridge: bool = True
 
+    def check(self, shape: RunShape) -> None:
+        """Refuse runs with more regressors than volumes."""
+        check_degrees_of_freedom(shape)
+
     def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
         """Fill *out*; see :class:`bids_decoder.glm.base.SingleTrialEstimator`.
 
@@ -76,9 +81,7 @@ class GlmSingle:
         ridge, ``fraction`` (share of the length that it keeps) or ``responseratio`` (variance
         of responses over noise), whichever the penalty follows from.
         """
-        check_runs(runs, out)
-        for run in runs:
-            check_degrees_of_freedom(run)
+        check_runs(self, runs, out)
         assumed = get_hrf(self.options.hrf)
         runs = [_only_estimable(run, assumed) for run in runs]
         notes = _opening_notes(runs, self.options)

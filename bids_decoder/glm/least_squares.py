@@ -19,7 +19,9 @@ from bids_decoder.errors import InputError, UsageError
 from bids_decoder.glm.base import (
     Estimates,
     EstimatorOptions,
+    RunShape,
     TrialRun,
+    check_nuisance,
     check_runs,
     chunks,
     nuisance_basis,
@@ -102,13 +104,13 @@ class LeastSquares(ABC):
     def noise_columns(self, trials: np.ndarray) -> np.ndarray:
         """Columns that explain the trials when the noise is looked at."""
 
-    @abstractmethod
-    def check(self, run: TrialRun) -> None:
-        """Refuse runs with too few volumes."""
+    def check(self, shape: RunShape) -> None:
+        """Refuse runs with too few volumes for the nuisance and two columns of trials."""
+        check_nuisance(shape)
 
     def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
         """Fill *out*; see :class:`bids_decoder.glm.base.SingleTrialEstimator`."""
-        check_runs(runs, out)
+        check_runs(self, runs, out)
         if self.options.noise_model not in ("ols", "ar1"):
             raise UsageError(
                 f"noise model {self.options.noise_model!r}", "unknown", "use ols or ar1"
@@ -116,7 +118,6 @@ class LeastSquares(ABC):
         hrf = get_hrf(self.options.hrf)
         estimable = tuple(run.estimable(hrf) for run in runs)
         for run, place, usable in zip(runs, out, estimable, strict=True):
-            self.check(run)
             self._estimate_run(run, run.regressors(hrf), place, usable)
         return Estimates(estimable, notes=(f"response model {self.options.hrf}",))
 
@@ -176,9 +177,6 @@ class LeastSquaresSeparate(LeastSquares):
         """One column for all trials."""
         return trials.sum(axis=1, keepdims=True)
 
-    def check(self, run: TrialRun) -> None:
-        """Nothing beyond :func:`bids_decoder.glm.base.check_runs`: a model has two columns."""
-
 
 class LeastSquaresAll(LeastSquares):
     """LSA: all trials in one model; unbiased, noisy when responses overlap."""
@@ -191,12 +189,12 @@ class LeastSquaresAll(LeastSquares):
         """All trials."""
         return trials
 
-    def check(self, run: TrialRun) -> None:
+    def check(self, shape: RunShape) -> None:
         """Refuse runs with more regressors than volumes."""
-        check_degrees_of_freedom(run)
+        check_degrees_of_freedom(shape)
 
 
-def check_degrees_of_freedom(run: TrialRun) -> None:
+def check_degrees_of_freedom(shape: RunShape) -> None:
     """Refuse a model of all trials that has no residual left.
 
     Raises
@@ -204,11 +202,11 @@ def check_degrees_of_freedom(run: TrialRun) -> None:
     InputError
         When trials and nuisance are as many as the volumes, or more.
     """
-    n_columns = run.n_trials + run.nuisance.shape[1]
-    if n_columns >= run.timing.n_scans:
+    check_nuisance(shape)
+    if shape.n_trials + shape.n_nuisance >= shape.n_scans:
         raise InputError(
             "model of all trials",
-            f"{run.n_trials} trials and {run.nuisance.shape[1]} nuisance regressors for "
-            f"{run.timing.n_scans} volumes",
+            f"{shape.n_trials} trials and {shape.n_nuisance} nuisance regressors for "
+            f"{shape.n_scans} volumes",
             "use the estimator lss, or fewer confounds",
         )

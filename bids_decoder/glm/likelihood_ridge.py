@@ -18,7 +18,9 @@ import numpy as np
 from bids_decoder.glm.base import (
     Estimates,
     EstimatorOptions,
+    RunShape,
     TrialRun,
+    check_nuisance,
     check_runs,
     chunks,
     nuisance_basis,
@@ -43,12 +45,16 @@ class LikelihoodRidge:
 
     options: EstimatorOptions = field(default_factory=EstimatorOptions)
 
+    def check(self, shape: RunShape) -> None:
+        """Refuse runs with too few volumes for the nuisance."""
+        check_nuisance(shape)
+
     def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
         """Fill *out*; see :class:`bids_decoder.glm.base.SingleTrialEstimator`.
 
         The map ``responseratio`` is the variance of responses over that of the noise.
         """
-        check_runs(runs, out)
+        check_runs(self, runs, out)
         hrf, size = get_hrf(self.options.hrf), self.options.chunk_voxels
         n_voxels = runs[0].bold.shape[1]
         ratio = response_ratio(runs, hrf, np.arange(n_voxels), size)

@@ -10,7 +10,9 @@ import numpy as np
 from bids_decoder.glm.base import (
     Estimates,
     EstimatorOptions,
+    RunShape,
     TrialRun,
+    check_nuisance,
     check_runs,
     chunks,
     nuisance_basis,
@@ -36,9 +38,13 @@ class SingleVolume:
 
     options: EstimatorOptions = field(default_factory=EstimatorOptions)
 
+    def check(self, shape: RunShape) -> None:
+        """Refuse runs with too few volumes for the nuisance."""
+        check_nuisance(shape)
+
     def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
         """Fill *out*; see :class:`bids_decoder.glm.base.SingleTrialEstimator`."""
-        check_runs(runs, out)
+        check_runs(self, runs, out)
         hrf = get_hrf(self.options.hrf)
         estimable = tuple(run.estimable(hrf) for run in runs)
         for run, place, usable in zip(runs, out, estimable, strict=True):

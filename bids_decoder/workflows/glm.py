@@ -11,6 +11,7 @@ from nipype.pipeline import engine as pe
 
 from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.images import read_header
+from bids_decoder.bids.raw_runs import whole_volumes
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
 from bids_decoder.interfaces.glm import ConditionContrast, SingleTrialGLM
@@ -136,13 +137,15 @@ def start_time(run: BoldRun) -> float:
     Returns
     -------
     float
-        ``StartTime`` of the sidecar; where slices were shifted but it is absent,
+        ``StartTime`` of the sidecar without whole repetition times, which are volumes cut off
+        (:mod:`bids_decoder.bids.raw_runs`); where slices were shifted but it is absent,
         ``SliceTimingReference`` times the repetition time, with fMRIPrep's default of one
         half; otherwise 0, the start of the volume.
     """
     metadata = run.metadata
     if metadata.get("StartTime") is not None:
-        return float(metadata["StartTime"])
+        t_r, start = repetition_time(run), float(metadata["StartTime"])
+        return start - whole_volumes(start, t_r) * t_r
     if metadata.get("SliceTimingCorrected"):
         return float(metadata.get("SliceTimingReference", 0.5)) * repetition_time(run)
     return 0.0

@@ -306,7 +306,8 @@ def test_betas_beside_a_raw_dataset(toy):
     betas_of(toy)
     dataset = toy.dataset(execution={"derivatives": {"betas": toy.root.parent / "betas"}})
     run = dataset.runs[0]
-    assert dataset.source == run.source == "betas" and run.events_file is None
+    assert dataset.source == run.source == "betas"
+    assert run.events_file.name == "sub-01_task-see_run-1_events.tsv"
     assert run.trials_file.name == "sub-01_task-see_run-1_desc-singletrial_trials.tsv"
     assert len(dataset.participants[0].t1w_files) == 1
 

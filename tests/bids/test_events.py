@@ -6,14 +6,11 @@ from hypothesis import strategies as st
 
 from bids_decoder.bids.blocks import block_numbers, measure_design
 from bids_decoder.bids.collect import collect_dataset
-from bids_decoder.bids.events import (
-    SPLIT_SOURCE,
-    build_dataset_trials,
-    choose_stimulus_column,
-    with_trials_only,
-)
+from bids_decoder.bids.event_columns import choose_stimulus_column
+from bids_decoder.bids.events import build_dataset_trials, with_trials_only
 from bids_decoder.bids.rows import parse_filters, read_events
 from bids_decoder.bids.stimulus_files import find_stimulus_files
+from bids_decoder.bids.trial_tables import SPLIT_SOURCE
 from bids_decoder.errors import ExitCode, InputError, MissingInputError, UsageError
 from bids_decoder.trials import TRIAL_COLUMNS
 

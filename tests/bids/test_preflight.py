@@ -9,7 +9,7 @@ import pytest
 from bids_decoder.bids import preflight
 from bids_decoder.bids.images import header_t_r, is_pointer, read_header
 from bids_decoder.bids.preflight import check_places
-from bids_decoder.errors import ExitCode, InputError
+from bids_decoder.errors import ExitCode, InputError, summarise
 
 BOLD = "sub-01/func/sub-01_task-see_run-1_bold.nii.gz"
 
@@ -279,7 +279,7 @@ def test_mask_without_content(derived):
 def test_derivatives_without_mask(derived):
     (derived.root / MASK).unlink()
     finding = only(derived.check(execution=derived.execution))
-    assert "brain masks of task-see_run-2" in finding.what and finding.code == 66
+    assert "BOLD of task-see_run-2" in finding.why and finding.code == 66
 
 
 def test_runs_with_different_shapes(derived):
@@ -412,9 +412,26 @@ def test_real_datasets_pass_or_say_why(shared_data, tmp_path):
     for name in ("haxby-1slice", "raider-betas"):
         assert shared_data(name).check(execution={"output_dir": tmp_path}) == []
     findings = shared_data("openneuro-text/ds000105").check(execution={"output_dir": tmp_path})
-    assert [f.what for f in findings] == [
-        "sub-1: 13 image(s) without content", "sub-2: 13 image(s) without content",
+    assert [(f.what, f.why[:11]) for f in findings] == [
+        ("sub-1: images without content", "13 git-anne"),
+        ("sub-2: images without content", "13 git-anne"),
     ]
+    (joined,) = summarise(findings, "list")
+    assert joined.what == "sub-1, sub-2: images without content"
+
+
+def test_same_fault_in_many_runs_is_one_message(toy):
+    for path in sorted(toy.root.glob("sub-*/func/*_bold.nii.gz")):
+        toy.image(path.relative_to(toy.root), t_r=1.5)
+    found = toy.check()
+    assert len(found) == 6
+    (joined,) = summarise(found, "-v")
+    assert joined.what == (
+        "RepetitionTime of sub-01_task-see_run-1_bold.nii.gz, sub-01_task-see_run-2_bold.nii.gz, "
+        "sub-01_task-see_run-3_bold.nii.gz and 3 more"
+    )
+    assert joined.why == "the sidecar says 2 s, the header 1.5 s"
+    assert joined.fix.endswith("shifts every response; all 6: -v")
 
 
 def test_header_of_a_written_image(toy):

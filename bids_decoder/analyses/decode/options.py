@@ -13,7 +13,8 @@ def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for decoding")
     option(
         group, "--decoder", dest="network.decoder", metavar="NAME",
-        type=read_registered("training.decoders:DECODERS"), help="the decoder: troi, deeplight, cnn3d",
+        type=read_registered("training.decoders:DECODERS"),
+        help="the decoder: troi, deeplight, cnn3d",
     )
     option(
         group, "--trunk", dest="network.trunk", choices=choices(Network, "trunk"),

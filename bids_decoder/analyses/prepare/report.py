@@ -14,6 +14,7 @@ from bids_decoder.analyses.prepare.figures import (
     draw_timeline,
     trial_use,
 )
+from bids_decoder.errors import Finding, summarise
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text, absent, table_of
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_maps import (
@@ -95,11 +96,11 @@ def _exclusions(tables: dict[str, pd.DataFrame]) -> list[Block]:
 
 def _warnings(results: Results) -> list[Block]:
     found = [
-        w
+        Finding(**w, severity="warning")
         for w in results.plan.get("warnings", [])
         if w.get("participant") in (None, results.participant)
     ]
-    rows = [[str(w.get(k, "")) for k in ("what", "why", "fix")] for w in found]
+    rows = [[w.what, w.why, w.fix] for w in summarise(found, "plan.json")]
     return (
         [Table(["what", "why", "remedy"], rows, "Warnings from checking the data")] if rows else []
     )

@@ -56,11 +56,13 @@ def add_options(parser: ArgumentParser) -> None:
     )
     option(
         group, "--reconstruction-weights", dest="reconstruction.weights",
-        section=Reconstruction, type=read_path, metavar="FOLDER", help="unCLIP pipeline of diffusers, safetensors only, for unclip",
+        section=Reconstruction, type=read_path, metavar="FOLDER",
+        help="unCLIP pipeline of diffusers, safetensors only, for unclip",
     )
     option(
         group, "--metric-weights", dest="reconstruction.metric_weights",
-        section=Reconstruction, type=read_path, metavar="FOLDER", help="networks by which reconstructions are scored besides pixels: "
+        section=Reconstruction, type=read_path, metavar="FOLDER",
+        help="networks by which reconstructions are scored besides pixels: "
         "alexnet, inception_v3, efficientnet_b1, swav_resnet50 (.safetensors), clip (folder)",
     )
     option(

@@ -1,0 +1,184 @@
+"""Which columns of events files name the stimulus, the label and the split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.run_rows import RunRows, column_levels
+from bids_decoder.config import TrialRules
+from bids_decoder.errors import ExitCode, InputError
+
+STIMULUS_COLUMNS = (
+    "stim_id", "stim_file", "stimulus_name", "file_path", "ImgName", "trial_type",
+)
+"""Where stimulus identity is looked for, in this order."""
+
+_GENERIC_CONDITIONS = frozenset({
+    "exp", "test", "train", "training", "experimental", "trial", "stim", "stimulus", "image",
+    "picture", "event", "target", "nontarget", "go", "nogo", "old", "new", "repeat", "task",
+})
+
+_PROTECTED = frozenset({
+    "onset", "duration", "response_time", "response", "rt", "trial", "trial_no", "run", "sess",
+    "session", "subj", "sample", "value",
+})
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of the events files that name stimulus, label and, where asked for, split."""
+
+    stimulus: str
+    label: str
+    split: str | None
+
+
+def choose_stimulus_column(
+    tables: Sequence[pd.DataFrame], wanted: str | None = None,
+    order: Sequence[str] = STIMULUS_COLUMNS,
+) -> str:
+    """Choose the column that tells stimuli apart.
+
+    Parameters
+    ----------
+    tables : sequence of DataFrame
+        Events of all runs.
+    wanted : str or None
+        ``--stimulus-column``.
+    order : sequence of str
+        Where to look without *wanted*; the first column with any value is taken.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        When no such column exists, or some runs lack it, naming the columns found.
+    """
+    candidates = [wanted] if wanted is not None else list(order)
+    chosen = next((c for c in candidates if any(_has_values(t, c) for t in tables)), None)
+    found = sorted({str(name) for table in tables for name in table.columns})
+    if chosen is None:
+        raise InputError(
+            "stimulus column", f"none of {', '.join(candidates)} has values; columns found: "
+            f"{', '.join(found) or '(none)'}",
+            "name the column that tells stimuli apart with --stimulus-column",
+        )
+    lacking = [table for table in tables if chosen not in table]
+    if lacking:
+        raise InputError(
+            f"stimulus column {chosen}",
+            f"{len(lacking)} of {len(tables)} runs lack it; such a run has "
+            f"{', '.join(map(str, lacking[0].columns))}",
+            "choose runs that share a column with --session-id or -t, or use --stimulus-column",
+        )
+    return chosen
+
+
+def _has_values(table: pd.DataFrame, column: str) -> bool:
+    return column in table and bool(table[column].notna().any())
+
+
+def choose_columns(
+    runs: list[RunRows], rules: TrialRules, from_betas: bool, notes: Notes
+) -> Columns:
+    """Choose the columns, and leave out rows of events files without a stimulus.
+
+    Parameters
+    ----------
+    runs : list of RunRows
+    rules : TrialRules
+    from_betas : bool
+        True where the rows are those of beta series, all of which are kept.
+    notes : Notes
+
+    Returns
+    -------
+    Columns
+
+    Raises
+    ------
+    InputError
+        When a column that is asked for, or any that names stimuli, is absent.
+    """
+    order = ("stimulus", *STIMULUS_COLUMNS) if from_betas else STIMULUS_COLUMNS
+    stimulus = choose_stimulus_column([item.rows for item in runs], rules.stimulus_column, order)
+    if not from_betas:
+        _drop_without_stimulus(runs, stimulus, notes)
+    label, reason = _label_column(runs, stimulus, rules, from_betas)
+    values = pd.concat([item.rows[stimulus] for item in runs]).dropna()
+    how = "--stimulus-column" if rules.stimulus_column else f"first present of {', '.join(order)}"
+    notes.decide(
+        "stimulus column", stimulus,
+        f"{how}; {values.nunique()} distinct values in {len(values)} rows",
+    )
+    notes.decide("label column", label, reason)
+    if rules.split_column is not None:
+        _require_column(runs, rules.split_column, "--split-column")
+    return Columns(stimulus, label, rules.split_column)
+
+
+def _drop_without_stimulus(runs: list[RunRows], stimulus: str, notes: Notes) -> None:
+    count = 0
+    for item in runs:
+        shown = item.rows[stimulus].notna()
+        count += int((~shown).sum())
+        item.rows = item.rows[shown].reset_index(drop=True)
+    if count:
+        notes.decide("rows left out", str(count), f"no value in {stimulus}")
+
+
+def _label_column(
+    runs: list[RunRows], stimulus: str, rules: TrialRules, from_betas: bool
+) -> tuple[str, str]:
+    if rules.label_column is not None:
+        _require_column(runs, rules.label_column, "--label-column")
+        return rules.label_column, "--label-column"
+    for name in ("label", "trial_type") if from_betas else ("trial_type",):
+        levels = column_levels(runs, name)
+        if len(levels) >= 2:
+            return name, f"{len(levels)} levels: {some(levels)}"
+    return stimulus, "no trial_type with two or more levels: each stimulus is its own label"
+
+
+def _require_column(runs: list[RunRows], column: str, option: str) -> None:
+    lacking = [item for item in runs if column not in item.rows]
+    if lacking:
+        raise InputError(
+            f"{option} {column}", f"{len(lacking)} of {len(runs)} runs lack this column; "
+            f"columns: {', '.join(map(str, lacking[0].rows.columns))}",
+            "correct the name of the column", ExitCode.USAGE,
+        )
+
+
+def question_label(
+    runs: list[RunRows], columns: Columns, tables: dict[str, pd.DataFrame], rules: TrialRules,
+    notes: Notes,
+) -> None:
+    """Warn when trial_type seems to name the part of an experiment, not what was shown."""
+    if rules.label_column is not None or columns.label != "trial_type":
+        return
+    labels = column_levels(runs, "trial_type")
+    n_stimuli = len({name for table in tables.values() for name in table["stimulus"].dropna()})
+    generic = [name for name in labels if name.lower() in _GENERIC_CONDITIONS]
+    if not generic and (columns.stimulus == "trial_type" or n_stimuli < 20 * len(labels)):
+        return
+    n_rows = sum(len(item.rows) for item in runs)
+    names = {str(name) for item in runs for name in item.rows.columns}
+    counts = {name: len(column_levels(runs, name)) for name in sorted(names - {"trial_type"})}
+    candidates = [
+        f"{name} ({count} levels)" for name, count in counts.items()
+        if name.lower() not in _PROTECTED and 2 <= count <= n_rows / 2
+    ]
+    notes.warn(
+        f"labels are taken from trial_type ({some(labels)})",
+        f"{len(labels)} levels for {n_stimuli} stimuli: they may not name what was shown",
+        f"choose with --label-column: {some(candidates) or '(no other has repeated values)'}; "
+        "or decode images with --stimuli-dir or --features",
+    )

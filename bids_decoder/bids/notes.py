@@ -1,0 +1,33 @@
+"""Decisions and findings that gather while a dataset is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bids_decoder.errors import Finding
+from bids_decoder.trials import Decision
+
+
+@dataclass
+class Notes:
+    """Decisions and findings, collected while a dataset is read."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def decide(self, what: str, value: str, reason: str) -> None:
+        """Add a decision."""
+        self.decisions.append(Decision(what, value, reason))
+
+    def warn(self, what: str, why: str, fix: str, participant: str | None = None) -> None:
+        """Add a finding that stops nothing."""
+        self.findings.append(
+            Finding(what, why, fix, severity="warning", participant=participant)
+        )
+
+
+def some(values: Sequence[str], most: int = 8) -> str:
+    """List the first *most* values, with an ellipsis where there are more."""
+    shown = ", ".join(map(str, values[:most]))
+    return f"{shown}, …" if len(values) > most else shown

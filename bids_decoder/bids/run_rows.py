@@ -1,0 +1,155 @@
+"""Rows of all runs: reading them and leaving out those that are no trials."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bids_decoder.bids.collect import BoldRun, Dataset
+from bids_decoder.bids.images import read_header
+from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.rows import (
+    CONDITION_COLUMNS,
+    RowFilter,
+    drop_rows,
+    read_events,
+    read_trials,
+)
+from bids_decoder.config import TrialRules
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError
+
+
+@dataclass
+class RunRows:
+    """Rows of one run on their way to trials, and the length of the run in seconds."""
+
+    run: BoldRun
+    rows: pd.DataFrame
+    seconds: float | None
+
+
+def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
+    """Read the events file or the trial table of each run.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    notes : Notes
+        Receives the findings on files that cannot be read.
+
+    Returns
+    -------
+    list of RunRows
+        Without the runs whose file cannot be read.
+
+    Raises
+    ------
+    InputError
+        When no file could be read.
+    """
+    read = []
+    for run in dataset.runs:
+        try:
+            if run.trials_file is not None:
+                read.append(RunRows(run, read_trials(run.trials_file), None))
+            elif run.events_file is not None:
+                rows = read_events(run.events_file)
+                rows["onset"] -= run.cut_seconds
+                read.append(RunRows(run, rows, run_seconds(run)))
+        except BidsDecoderError as error:
+            notes.findings.append(_of_person(error.finding, run.subject))
+    if not read:
+        raise InputError(
+            "trials", "no events file or trial table could be read",
+            "see the problems listed beside this one", ExitCode.MISSING_INPUT,
+        )
+    return read
+
+
+def _of_person(finding: Finding, label: str) -> Finding:
+    return Finding(
+        finding.what, finding.why, finding.fix, finding.code, finding.severity, label
+    )
+
+
+def run_seconds(run: BoldRun) -> float | None:
+    """Return the length of a run in seconds.
+
+    None without image, repetition time or more than one volume, all of which the preflight check
+    reports.
+    """
+    try:
+        header = read_header(run.image_file)
+    except BidsDecoderError:
+        return None
+    t_r = run.t_r(header)
+    return None if t_r is None or header.n_volumes < 2 else header.n_volumes * t_r
+
+
+def check_filter_columns(runs: list[RunRows], filters: Sequence[RowFilter]) -> None:
+    """Raise InputError for a rule on a column that no run has."""
+    found = sorted({str(name) for item in runs for name in item.rows.columns})
+    for rule in filters:
+        if rule.column not in found:
+            raise InputError(
+                f"--trial-filter {rule}", f"no run has this column; columns: {', '.join(found)}",
+                "correct the name of the column", ExitCode.USAGE,
+            )
+
+
+def clean_rows(
+    runs: list[RunRows], filters: Sequence[RowFilter], rules: TrialRules, notes: Notes
+) -> None:
+    """Drop rows that are no trials, sort by onset; say how many of which kind."""
+    columns = [*CONDITION_COLUMNS, rules.label_column, rules.stimulus_column]
+    columns = list(dict.fromkeys(name for name in columns if name))
+    dropped: Counter[str] = Counter()
+    unsorted = without_onset = without_duration = doubled = 0
+    for item in runs:
+        item.rows, counts = drop_rows(item.rows, filters, columns)
+        dropped += counts
+        again = item.rows["onset"].notna() & item.rows.duplicated()
+        doubled += int(again.sum())
+        item.rows = item.rows[~again].reset_index(drop=True)
+        timed = item.rows[item.rows["onset"].notna()]
+        without_onset += len(item.rows) - len(timed)
+        unsorted += not timed["onset"].is_monotonic_increasing
+        without_duration += int((timed["duration"].isna() | (timed["duration"] < 0)).sum())
+        item.rows = timed.sort_values("onset", kind="stable").reset_index(drop=True)
+        item.rows["duration"] = item.rows["duration"].fillna(0.0).clip(lower=0.0)
+    if dropped and not sum(len(item.rows) for item in runs):
+        raise InputError(
+            "trials", "no row of any events file is left; left out: "
+            + ", ".join(f"{reason} ({count})" for reason, count in sorted(dropped.items())),
+            "ask for rows by name, for instance --trial-filter trial_type=cue",
+        )
+    for reason, count in sorted(dropped.items()):
+        notes.decide("rows left out", str(count), reason)
+    if unsorted:
+        notes.decide("order of events", "sorted by onset", f"{unsorted} run(s) were not in order")
+    if doubled:
+        notes.warn(
+            "events written twice", f"{doubled} row(s) repeat another row of their file",
+            "they are left out, since one event is no repeat; correct the events files",
+        )
+    if without_onset:
+        notes.warn(
+            "events without onset", f"{without_onset} row(s) have n/a or no number as onset",
+            "they are left out; correct the events files if these are trials",
+        )
+    if without_duration:
+        notes.warn(
+            "events without duration",
+            f"{without_duration} row(s) have n/a or a negative number as duration",
+            "they are taken as impulses of 0 s; correct the events files if that is wrong",
+        )
+
+
+def column_levels(runs: list[RunRows], column: str) -> list[str]:
+    """Return the sorted values of a column over all runs."""
+    return sorted({
+        value for item in runs if column in item.rows for value in item.rows[column].dropna()
+    })

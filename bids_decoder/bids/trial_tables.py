@@ -1,0 +1,252 @@
+"""From rows of events to trial tables, and which trials were recorded."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.bids.blocks import BlockDesign, block_numbers, measure_design
+from bids_decoder.bids.collect import BoldRun, Dataset
+from bids_decoder.bids.event_columns import Columns
+from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.rows import RowFilter
+from bids_decoder.bids.run_rows import RunRows
+from bids_decoder.config import TrialRules
+from bids_decoder.errors import Finding
+from bids_decoder.trials import TRIAL_COLUMNS
+
+MIN_RECORDED = 4.0
+"""Seconds of recording after an onset without which there is no response to speak of."""
+
+GOOD_RECORDED = 8.0
+"""Seconds after the last event that leave its response whole."""
+
+MAX_EXCLUDED_SHARE = 0.2
+"""Share of a run's trials outside of the recording above which the events cannot be right."""
+
+SPLIT_SOURCE = "split_source"
+"""Extra column that carries ``--split-column`` to the splitter."""
+
+TrialUnit = Literal["event", "block"]
+
+
+def choose_unit(
+    runs: list[RunRows], columns: Columns, dataset: Dataset, rules: TrialRules, notes: Notes
+) -> tuple[TrialUnit, BlockDesign | None]:
+    """Decide whether a trial is one event or one block.
+
+    Parameters
+    ----------
+    runs : list of RunRows
+    columns : Columns
+    dataset : Dataset
+    rules : TrialRules
+    notes : Notes
+
+    Returns
+    -------
+    unit : {"event", "block"}
+    design : BlockDesign or None
+        What the timing says; None for beta series.
+    """
+    if dataset.source == "betas":
+        notes.decide("trial unit", "event", "each volume of a beta series is one trial")
+        return "event", None
+    design = measure_design([
+        (item.rows["onset"].to_numpy(), item.rows[columns.label].to_numpy(dtype=str))
+        for item in runs
+    ])
+    unit: TrialUnit = "block" if design.is_block_design else "event"
+    reason = f"{design}"
+    if rules.trial_unit != "auto":
+        unit, reason = rules.trial_unit, f"--trial-unit; {design}"
+    notes.decide("trial unit", unit, reason)
+    return unit, design
+
+
+def make_tables(
+    runs: list[RunRows], columns: Columns, unit: TrialUnit, design: BlockDesign | None,
+    dataset: Dataset, filters: Sequence[RowFilter], notes: Notes,
+) -> dict[str, pd.DataFrame]:
+    """Make the trial tables of all participants.
+
+    Parameters
+    ----------
+    runs : list of RunRows
+    columns : Columns
+    unit, design
+        From :func:`choose_unit`.
+    dataset : Dataset
+    filters : sequence of RowFilter
+        Applied here to rows of beta series only, which are excluded instead of left out.
+    notes : Notes
+
+    Returns
+    -------
+    dict of str to DataFrame
+        By participant; see :class:`bids_decoder.bids.events.TrialBuild`.
+    """
+    by_person: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    late: dict[str, list[str]] = defaultdict(list)
+    empty: dict[str, list[str]] = defaultdict(list)
+    together: Counter[str] = Counter()
+    for item in runs:
+        if dataset.source == "betas":
+            table = _trials_of_betas(item, columns, filters)
+        else:
+            trials = _merge_blocks(item, columns, unit, design)
+            table = _trial_table(item.run, trials)
+            _exclude_outside(table, item, notes, late)
+            together[item.run.subject] += int(table["onset"].duplicated(keep=False).sum())
+        if table.empty:
+            empty[item.run.subject].append(item.run.run_group)
+        by_person[item.run.subject].append(table)
+    _warn_of_runs(empty, +together, notes)
+    for label, groups in sorted(late.items()):
+        notes.warn(
+            f"sub-{label}: short recording after the last event",
+            f"less than {GOOD_RECORDED:g} s in {len(groups)} run(s): {some(groups, 4)}",
+            "the last responses are partly cut off; nothing needs to be done", label,
+        )
+    return {label: _whole_table(parts) for label, parts in by_person.items()}
+
+
+def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: Notes) -> None:
+    for label, groups in sorted(empty.items()):
+        notes.warn(
+            f"sub-{label}: {len(groups)} run(s) without trials",
+            f"no row of their events is a trial: {some(groups, 4)}",
+            "they are left out; correct the events files or --trial-filter if that is wrong", label,
+        )
+    for label, count in sorted(together.items()):
+        notes.warn(
+            f"sub-{label}: trials at the same time",
+            f"{count} trials start together with another one of their run; their responses "
+            "cannot be told apart",
+            "choose the rows that are trials with --trial-filter", label,
+        )
+
+
+def _whole_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat(parts, ignore_index=True)
+    known = table["stimulus"].notna()
+    table["repeat"] = table.groupby("stimulus", sort=False, dropna=True).cumcount()
+    table["repeat"] = table["repeat"].where(known, 0).astype(int)
+    extra = [SPLIT_SOURCE] if SPLIT_SOURCE in table else []
+    return table[[*TRIAL_COLUMNS, *extra]]
+
+
+def _merge_blocks(
+    item: RunRows, columns: Columns, unit: TrialUnit, design: BlockDesign | None
+) -> pd.DataFrame:
+    """Return one row per trial: onset, duration, stimulus, label, n_events, split source."""
+    rows = item.rows
+    labels = rows[columns.label].astype(object)
+    trials = pd.DataFrame({
+        "onset": rows["onset"], "duration": rows["duration"],
+        "stimulus": rows[columns.stimulus].astype(object), "label": labels, "n_events": 1,
+    })
+    if unit == "block":
+        # A block shows many pictures of one kind: the kind is what was shown.
+        trials["stimulus"] = labels.where(labels.notna(), trials["stimulus"])
+    if columns.split is not None:
+        trials[SPLIT_SOURCE] = rows[columns.split].astype(object)
+    if unit == "event" or design is None or rows.empty:
+        return trials
+    numbers = block_numbers(
+        rows["onset"].to_numpy(), labels.to_numpy(dtype=str), design.limit
+    )
+    ends = (rows["onset"] + rows["duration"]).groupby(numbers).max().to_numpy()
+    first = trials.groupby(numbers).head(1).reset_index(drop=True)
+    first["duration"] = ends - first["onset"].to_numpy()
+    first["n_events"] = np.bincount(numbers)
+    return first
+
+
+def _trial_table(run: BoldRun, trials: pd.DataFrame) -> pd.DataFrame:
+    """Put trials of one run into the columns of a trial table."""
+    table = trials.reset_index(drop=True)
+    n_rows = len(table)
+    table["trial"] = np.arange(1, n_rows + 1)
+    for name, value in (
+        ("session", run.session), ("task", run.task), ("run", run.run),
+        ("run_group", run.run_group), ("split", ""), ("reason", None),
+    ):
+        table[name] = pd.Series([value] * n_rows, dtype=object)
+    table["fold"] = pd.array([pd.NA] * n_rows, dtype="Int64")
+    table["repeat"] = 0
+    table["excluded"] = np.zeros(n_rows, dtype=bool)
+    return table
+
+
+def _exclude_outside(
+    table: pd.DataFrame, item: RunRows, notes: Notes, late: dict[str, list[str]]
+) -> None:
+    """Exclude trials whose response was not recorded, and judge how many there are."""
+    run, onsets = item.run, table["onset"].to_numpy()
+    exclude(table, onsets < 0, "starts before the first stored volume")
+    if item.seconds is not None:
+        left = item.seconds - onsets
+        exclude(table, left <= 0, f"starts after the end of the run ({item.seconds:g} s)")
+        exclude(
+            table, (left > 0) & (left < MIN_RECORDED),
+            f"starts less than {MIN_RECORDED:g} s before the end of the run ({item.seconds:g} s)",
+        )
+        kept = (table["onset"] + table["duration"])[~table["excluded"]]
+        if len(kept) and item.seconds - kept.max() < GOOD_RECORDED:
+            late[run.subject].append(run.run_group)
+    share = float(table["excluded"].mean()) if len(table) else 0.0
+    what = f"sub-{run.subject} {run.run_group}"
+    if share > MAX_EXCLUDED_SHARE:
+        seconds = "unknown" if item.seconds is None else f"{item.seconds:g} s"
+        notes.findings.append(Finding(
+            f"{what}: events outside of the recording",
+            f"{int(table['excluded'].sum())} of {len(table)} trials; onsets {onsets.min():g} to "
+            f"{onsets.max():g}, length of the run {seconds}",
+            "check that onsets are in seconds from the first stored volume and that the events "
+            "belong to this run; or leave the run out with --bids-filter-file",
+            participant=run.subject,
+        ))
+    elif share > 0:
+        notes.warn(
+            f"{what}: {int(table['excluded'].sum())} trial(s) excluded",
+            some(sorted(set(table["reason"].dropna()))), "nothing needs to be done", run.subject,
+        )
+
+
+def exclude(table: pd.DataFrame, rows: np.ndarray, reason: str) -> None:
+    """Exclude *rows* (boolean, shape (n_trials,)) that are not excluded yet, in place."""
+    rows = rows & ~table["excluded"].to_numpy()
+    table.loc[rows, "excluded"] = True
+    table.loc[rows, "reason"] = reason
+
+
+def _trials_of_betas(
+    item: RunRows, columns: Columns, filters: Sequence[RowFilter]
+) -> pd.DataFrame:
+    """Keep every row, since row *i* is volume *i*; what is not wanted is excluded."""
+    rows = item.rows
+    trials = pd.DataFrame({
+        "onset": rows["onset"], "duration": rows["duration"],
+        "stimulus": rows[columns.stimulus].astype(object),
+        "label": rows[columns.label].astype(object),
+    })
+    given = rows["n_events"] if "n_events" in rows else pd.Series(1, rows.index)
+    trials["n_events"] = pd.to_numeric(given, errors="coerce").fillna(1).astype(int)
+    if columns.split is not None:
+        trials[SPLIT_SOURCE] = rows[columns.split].astype(object)
+    table = _trial_table(item.run, trials)
+    if "excluded" in rows:
+        marked = rows["excluded"].astype(object).map(lambda cell: str(cell).lower() == "true")
+        reasons = rows["reason"] if "reason" in rows else pd.Series(None, rows.index, dtype=object)
+        table["excluded"] = marked.to_numpy(dtype=bool)
+        table["reason"] = reasons.astype(object).where(marked, None)
+    exclude(table, table["stimulus"].isna().to_numpy(), f"no value in {columns.stimulus}")
+    for rule in filters:
+        if rule.column in rows:
+            exclude(table, ~rule.mask(rows), f"--trial-filter {rule}")
+    return table
