@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from bids_decoder.config import Settings, load_settings, settings_from_dict
+from bids_decoder.analyses.registry import section_kinds
+from bids_decoder.config import Settings, default_settings, load_settings, settings_from_dict
 from bids_decoder.errors import UsageError
 
 
@@ -25,9 +26,11 @@ def test_settings_come_back_from_toml(tmp_path, settings):
 
 def test_every_field_survives(tmp_path):
     """No field is lost or changes its type, whatever its value."""
-    settings = Settings()
-    for group in dataclasses.fields(settings):
-        value = getattr(settings, group.name)
+    kinds = section_kinds()
+    settings = default_settings(kinds)
+    groups = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    groups |= settings.sections
+    for name, value in groups.items():
         if not dataclasses.is_dataclass(value):
             continue
         for field in dataclasses.fields(value):
@@ -35,10 +38,12 @@ def test_every_field_survives(tmp_path):
             new = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 0.5}.get(
                 type(old), lambda v: v
             )(old)
-            changed = settings.replaced(**{group.name: {field.name: new}})
+            changed = settings.replaced(**{name: {field.name: new}})
             path = changed.to_toml(tmp_path / "s.toml")
-            assert load_settings(path) == changed, field.name
-            assert type(getattr(getattr(load_settings(path), group.name), field.name)) is type(new)
+            found = load_settings(path, kinds)
+            assert found == changed, field.name
+            section = found.sections.get(name) or getattr(found, name)
+            assert type(getattr(section, field.name)) is type(new)
 
 
 def test_labels_stay_text(tmp_path):

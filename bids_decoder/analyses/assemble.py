@@ -9,8 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from bids_decoder.analyses import analyses
 from bids_decoder.analyses.facts import collect_facts
+from bids_decoder.analyses.registry import analyses
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import write_bytes, write_text
@@ -58,7 +58,7 @@ def build_participant_report(
             "run the participant level for this participant first",
         )
     sections = [
-        Section("summary", "Summary", _summary(results)),
+        summary_section(results),
         *(section for analysis in analyses() for section in analysis.sections(results)),
         *_run_sections(results, [participant]),
     ]
@@ -91,12 +91,13 @@ def build_group_report(output_dir: Path) -> Path:
     return _write_page(results, "Group", "Pretraining and decoding over participants", sections)
 
 
-def _summary(results: Results) -> list[Block]:
+def summary_section(results: Results) -> Section:
+    """Return the headline results of a participant, and everything that limits them."""
     blocks = [block for analysis in analyses() for block in analysis.summary(results)]
     recent = [name for log, name, _ in results.crashes() if log.uuid == results.runs[-1].uuid]
     if recent:
         blocks.append(Text(f"The last call left {len(recent)} crash file(s); see Errors.", "bad"))
-    return blocks
+    return Section("summary", "Summary", blocks)
 
 
 def _group_summary(results: Results) -> list[Block]:

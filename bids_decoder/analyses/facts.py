@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bids_decoder.analyses import analyses
 from bids_decoder.analyses.base import Steps
+from bids_decoder.analyses.registry import analyses
 from bids_decoder.reports.results import Results, participants
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bids_decoder import __version__
-from bids_decoder.analyses import analyses
+from bids_decoder.analyses.registry import analyses
 from bids_decoder.config import LEVELS, Settings, TrialRules
 from bids_decoder.errors import ExitCode, UsageError
 from bids_decoder.options import (

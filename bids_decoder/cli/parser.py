@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
 
-from bids_decoder.analyses import analyses, section_kinds, stages_of_level
+from bids_decoder.analyses.registry import analyses, section_kinds, stages_of_level
 from bids_decoder.cli import groups
 from bids_decoder.config import LEVELS, Execution, Settings, default_settings, load_settings
 from bids_decoder.errors import UsageError

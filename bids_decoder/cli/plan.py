@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder import __version__
-from bids_decoder.analyses import analyses
 from bids_decoder.analyses.base import Analysis, Job, Notes, Step
+from bids_decoder.analyses.registry import analyses
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.preflight import check_places

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_decoder.analyses import analyses
+from bids_decoder.analyses.registry import analyses
 from bids_decoder.errors import name_some
 from bids_decoder.reports.results import Results
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from app_calls import tree
 
+from bids_decoder.analyses.decode.outputs import PREDICTION_COLUMNS
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
-from bids_decoder.interfaces.decoding_outputs import PREDICTION_COLUMNS
 from bids_decoder.trials import TRIAL_COLUMNS
 
 pytestmark = pytest.mark.slow

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.cli.parser import Actions, build_parser, parse_args
-from bids_decoder.config import Settings
+from bids_decoder.config import default_settings
 from bids_decoder.errors import ExitCode, UsageError
 
 CALL = ["data", "out", "participant"]
 USAGE = Path(__file__).parents[2] / "docs" / "usage.md"
+DEFAULTS = default_settings(section_kinds())
 SPECIAL = {"help", "version", "config_file", "notrack", "troi.*"}
 
 
@@ -31,9 +33,9 @@ def options():
 
 
 def setting_of(everything, dest):
-    for name in dest.split("."):
-        everything = getattr(everything, name)
-    return everything
+    group, _, name = dest.rpartition(".")
+    section = everything.sections.get(group) or getattr(everything, group or name)
+    return getattr(section, name) if group else section
 
 
 # ------------------------------------------------------------------------------- the whole parser
@@ -47,7 +49,7 @@ def test_every_option_names_a_setting_or_an_action():
         if group == "actions":
             assert name in {field.name for field in dataclasses.fields(Actions)}
         else:
-            setting_of(Settings(), action.dest)
+            setting_of(DEFAULTS, action.dest)
 
 
 def test_no_two_options_name_the_same_setting():
@@ -58,7 +60,7 @@ def test_no_two_options_name_the_same_setting():
 def test_without_options_all_settings_are_defaults():
     found, actions = parse_args(CALL)
     folders = {"bids_dir": Path.cwd() / "data", "output_dir": Path.cwd() / "out"}
-    expected = Settings().replaced(execution=folders)
+    expected = DEFAULTS.replaced(execution=folders)
     assert found == expected
     assert actions == Actions()
 

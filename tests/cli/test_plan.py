@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
+from bids_decoder.analyses.fitting import pretrained_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
-from bids_decoder.cli.plan import make_plan, pretrained_path, write_plan
+from bids_decoder.cli.plan import make_plan, write_plan
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import write_json
 from bids_decoder.markers import write_marker
@@ -48,6 +49,20 @@ def steps(made):
     return [(step.unit, step.stage, step.todo) for step in made.steps]
 
 
+def due(made, analysis):
+    """Jobs of an analysis that are to be done, by participant or model."""
+    jobs = [job for job in made.jobs if job.analysis == analysis and job.is_due]
+    return {job.gives.partition("/")[2]: job for job in jobs}
+
+
+def decoded(made):
+    return {label: job.spec for label, job in due(made, "decode").items()}
+
+
+def pretrained(made):
+    return list(due(made, "pretrain").values())
+
+
 def card(path, **content):
     """Put a model of sub-01 and sub-02 there, card only: the plan reads no weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,48 +89,49 @@ def test_group_leaves_out_who_is_held_out(plan):
     made = plan("group", "--holdout-label", "02")
     assert steps(made) == [("sub-01", "betas", True), ("sub-03", "betas", True),
                            ("group", "pretrain", True)]
-    (pretrain,) = made.work.pretrains
-    assert pretrain.sources == ("01", "03")
+    (pretrain,) = pretrained(made)
+    assert pretrain.spec.sources == ("01", "03")
 
 
 def test_both_levels_decode_who_is_held_out(plan):
     made = plan("group", "participant", "--holdout-label", "02")
-    decoded = {p.label: p.decode for p in made.work.people if p.decode is not None}
-    assert list(decoded) == ["02"]
-    assert decoded["02"].pretrained == made.work.pretrains[0].path
-    assert decoded["02"].card["pretrained_key"] == made.work.pretrains[0].key.key
-    assert decoded["02"].card["seen_in_pretraining"] is False
+    assert list(decoded(made)) == ["02"]
+    (pretrain,) = pretrained(made)
+    assert decoded(made)["02"].pretrained == pretrain.spec.path
+    assert decoded(made)["02"].card["pretrained_key"] == pretrain.key.key
+    assert decoded(made)["02"].card["seen_in_pretraining"] is False
 
 
 def test_participants_asked_for_are_no_sources(plan):
     made = plan("group", "participant", "--participant-label", "01")
-    assert made.work.pretrains[0].sources == ("02", "03")
-    assert [p.label for p in made.work.people if p.decode] == ["01"]
+    assert pretrained(made)[0].spec.sources == ("02", "03")
+    assert list(decoded(made)) == ["01"]
 
 
 def test_leave_one_out_makes_a_model_for_each(plan, tmp_path):
     made = plan("group", "participant", "--leave-one-out")
-    assert {p.path: p.sources for p in made.work.pretrains} == {
+    assert {p.spec.path: p.spec.sources for p in pretrained(made)} == {
         pretrained_path(tmp_path / "out", label): tuple(sorted({"01", "02", "03"} - {label}))
         for label in ("01", "02", "03")
     }
-    for person in made.work.people:
-        assert person.decode.pretrained == pretrained_path(tmp_path / "out", person.label)
+    assert {label: spec.pretrained for label, spec in decoded(made).items()} == {
+        label: pretrained_path(tmp_path / "out", label) for label in ("01", "02", "03")
+    }
 
 
 def test_own_model_comes_before_the_common_one(plan, tmp_path):
     output = tmp_path / "out"
     card(pretrained_path(output, None), stage_key="common")
     card(pretrained_path(output, "03"), stage_key="own")
-    (decode,) = [p.decode for p in plan("participant", "--participant-label", "03").work.people]
-    assert decode.card["pretrained_key"] == "own"
+    made = plan("participant", "--participant-label", "03")
+    assert decoded(made)["03"].card["pretrained_key"] == "own"
     card(tmp_path / "given.safetensors", stage_key="given")
     made = plan("participant", "--participant-label", "03", "--pretrained",
                 tmp_path / "given.safetensors")
-    assert made.work.people[0].decode.card["pretrained_key"] == "given"
+    assert decoded(made)["03"].card["pretrained_key"] == "given"
     scratch = plan("participant", "--participant-label", "03", "--from-scratch")
-    assert scratch.work.people[0].decode.pretrained is None
-    assert "seen_in_pretraining" not in scratch.work.people[0].decode.card
+    assert decoded(scratch)["03"].pretrained is None
+    assert "seen_in_pretraining" not in decoded(scratch)["03"].card
 
 
 def test_without_a_model_only_preparing_is_left(plan):
@@ -130,7 +146,9 @@ def test_model_that_saw_the_person(plan, tmp_path):
     assert [f.participant for f in found] == ["01", "02"]
     assert all(f.code == 65 and "--allow-seen" in f.fix for f in found)
     made = plan("participant", "--allow-seen")
-    seen = {p.label: p.decode.card["seen_in_pretraining"] for p in made.work.people}
+    seen = {
+        label: spec.card["seen_in_pretraining"] for label, spec in decoded(made).items()
+    }
     assert seen == {"01": True, "02": True, "03": False}
     assert [f.severity for f in made.findings if f.participant == "01"] == ["warning"]
 
@@ -138,7 +156,7 @@ def test_model_that_saw_the_person(plan, tmp_path):
 def test_model_of_another_dataset_saw_other_people(plan, tmp_path):
     card(pretrained_path(tmp_path / "out", None), dataset="Another")
     made = plan("participant", "--participant-label", "01")
-    assert made.work.people[0].decode.card["seen_in_pretraining"] is False
+    assert next(iter(decoded(made).values())).card["seen_in_pretraining"] is False
 
 
 def test_model_that_saw_test_stimuli(plan, tmp_path):
@@ -146,7 +164,7 @@ def test_model_that_saw_test_stimuli(plan, tmp_path):
     (found,) = problems(plan, "participant", "--participant-label", "03")
     assert "it saw 2 of the test stimuli" in found.why
     made = plan("participant", "--participant-label", "03", "--allow-seen")
-    assert made.work.people[0].decode.card["test_stimuli_seen"] == 2
+    assert next(iter(decoded(made).values())).card["test_stimuli_seen"] == 2
 
 
 @pytest.mark.parametrize(("content", "why"), [
@@ -185,8 +203,8 @@ def test_all_problems_of_models_are_told_together(plan, tmp_path):
 
 def test_split_is_in_every_table_and_the_same(plan):
     made = plan("group", "participant", "--holdout-label", "03")
-    assert set(made.split.test_stimuli) == {f"shared-{n:05d}" for n in range(12)}
-    for table in made.tables.values():
+    assert set(made.study.split.test_stimuli) == {f"shared-{n:05d}" for n in range(12)}
+    for table in made.study.tables.values():
         is_test = table["stimulus"].str.startswith("shared").to_numpy()
         assert ((table["split"] == "test").to_numpy() == is_test).all()
 
@@ -200,7 +218,7 @@ def test_plan_file_is_the_same_for_every_call(plan, tmp_path):
     write_plan(plan(*words))
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     content = json.loads(before[0])
-    assert content["split"]["test_stimuli"] == list(first.split.test_stimuli)
+    assert content["split"]["test_stimuli"] == list(first.study.split.test_stimuli)
     assert {"what", "value", "reason"} == set(content["decisions"][0])
     assert all(decision["reason"] for decision in content["decisions"])
     assert str(tmp_path) not in json.dumps(content["fingerprint"])
@@ -209,26 +227,26 @@ def test_plan_file_is_the_same_for_every_call(plan, tmp_path):
 def test_planned_tables_are_written_by_run(plan):
     made = plan("participant", "--participant-label", "02", "--from-scratch")
     write_plan(made)
-    (person,) = made.work.people
+    (person,) = made.study.people.values()
     assert list(person.trials) == [f"task-pictures_run-{n}" for n in (1, 2, 3, 4)]
     joined = pd.concat([read_table(path) for path in person.trials.values()])
-    table = made.tables["02"]
+    table = made.study.tables["02"]
     assert list(joined["stimulus"]) == list(table["stimulus"])
     assert list(joined["split"]) == list(table["split"])
 
 
 def finish(made):
     """Mark every stage of a plan as done, with one output each."""
-    for person in made.work.people:
-        for key in (person.preprocess, person.betas, person.decode and person.decode.key):
-            if key is not None:
-                output = made.work.output_dir / f"{key.unit}_{key.stage}.txt"
-                output.parent.mkdir(parents=True, exist_ok=True)
-                output.write_text("x")
-                write_marker(made.work.output_dir, key, [output])
-    for pretrain in made.work.pretrains:
-        card(pretrain.path, **pretrain.card, participants=list(pretrain.sources))
-        write_marker(made.work.output_dir, pretrain.key, [pretrain.path])
+    folder = made.study.output_dir
+    for job in made.jobs:
+        for key in (stage.key for stage in job.stages):
+            output = folder / f"{key.unit}_{key.stage}.txt"
+            if job.analysis == "pretrain":
+                output = job.spec.path
+                card(output, **job.card)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text("x")
+            write_marker(folder, key, [output])
 
 
 WORDS = ("group", "participant", "--holdout-label", "03")
@@ -239,8 +257,7 @@ def test_what_is_done_is_not_planned(plan):
     made = plan(*WORDS)
     assert made.is_empty
     assert all(step.why == "done" for step in made.steps)
-    assert made.work.pretrains == ()
-    assert all(p.betas is None and p.decode is None for p in made.work.people)
+    assert not any(job.is_due for job in made.jobs)
 
 
 @pytest.mark.parametrize(("words", "todo"), [
@@ -347,7 +364,7 @@ def test_options_and_data_that_are_wrong_are_told_together(plan_raw, raw, tmp_pa
 
 def test_run_without_trials_is_not_planned(plan_raw, raw):
     next(raw.rglob("*run-2_events.tsv")).write_text("onset\tduration\ttrial_type\n")
-    (person,) = plan_raw().work.people
+    (person,) = plan_raw().study.people.values()
     assert list(person.trials) == [f"task-see_run-{run}" for run in "134"]
 
 

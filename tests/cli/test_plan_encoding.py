@@ -6,15 +6,15 @@ import shutil
 import pandas as pd
 import pytest
 
+from bids_decoder.analyses.encode.plan import _RANGES, too_few
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
-from bids_decoder.cli.plan_encoding import _RANGES, too_few
-from bids_decoder.config import Encoding
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import write_text
 from bids_decoder.markers import write_marker
 from bids_decoder.simulate.dataset import write_encoding_dataset
 from bids_decoder.simulate.images import write_scene
+from bids_decoder.training.encoding_settings import Encoding
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +43,26 @@ def todo(made):
 
 def finish(made):
     """Mark every stage of a plan as done."""
-    for person in made.work.people:
-        for work in (person.betas, person.encode and person.encode.key):
-            if work is not None:
-                path = write_text(made.work.output_dir / f"{work.unit}_{work.stage}.txt", "done")
-                write_marker(made.work.output_dir, work, [path])
+    output = made.study.output_dir
+    for stage in (stage for job in made.jobs for stage in job.stages):
+        path = write_text(output / f"{stage.key.unit}_{stage.key.stage}.txt", "done")
+        write_marker(output, stage.key, [path])
+
+
+def encoded(made):
+    return [job.spec for job in made.jobs if job.analysis == "encode"]
 
 
 def test_only_when_asked_for_and_only_at_the_participant_level(plan):
-    assert all(person.encode is None for person in plan().work.people)
+    assert encoded(plan()) == []
     made = plan("--encoder", "etecrm", "--participant-label", "02")
     assert todo(made) == [("sub-02", "betas"), ("sub-02", "encode")]
-    (person,) = made.work.people
-    assert person.encode.names == (
+    (spec,) = encoded(made)
+    assert spec.names == (
         "etecrm", "etecrm-plain", "twostep-selective", "twostep-plain", "ridge",
     )
-    assert person.encode.needs_pictures
-    assert not plan("--encoder", "ridge").work.people[0].encode.needs_pictures
+    assert spec.needs_pictures
+    assert not encoded(plan("--encoder", "ridge"))[0].needs_pictures
     group = plan("--encoder", "etecrm", "--holdout-label", "02", levels=("group",))
     assert "encode" not in {step.stage for step in group.steps}
     prepared = plan("--encoder", "etecrm", "--stage", "prepare")

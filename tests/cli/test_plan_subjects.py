@@ -50,11 +50,11 @@ def edit(folder, change):
 
 def test_everybody_with_image_and_label_takes_part(plan, data, tmp_path):
     made = plan(data)
-    table = made.work.subjects.table
+    table = made.study.data.table
     assert len(table) == 47
     assert table["external"].sum() == 3
     assert [(s.unit, s.stage, s.todo) for s in made.steps] == [("group", "subjects", True)]
-    content = made.to_dict()
+    content = made.record
     assert content["labels"] == {name: 11 for name in ("AD", "CN", "DLB", "MCI")}
     assert content["n_external"] == 3
     assert list(tmp_path.iterdir()) == []
@@ -64,7 +64,7 @@ def test_people_without_label_or_image_are_left_out_and_named(plan, copy):
     edit(copy, lambda t: t.assign(diagnosis=[None, *t["diagnosis"][1:]]))
     shutil.rmtree(copy / "sub-002")
     made = plan(copy)
-    assert len(made.work.subjects.table) == 45
+    assert len(made.study.data.table) == 45
     warnings = " ".join(f.what + f.why for f in made.findings)
     assert "without an image" in warnings
     assert "no diagnosis" in warnings
@@ -111,7 +111,7 @@ def test_several_images_of_a_person_and_none_at_all(plan, copy):
 
 
 def test_labels_and_settings_decide_whether_it_is_done(plan, copy):
-    before = plan(copy).work.subjects.key.key
-    assert plan(copy).work.subjects.key.key == before
+    before = plan(copy).jobs[0].key.key
+    assert plan(copy).jobs[0].key.key == before
     edit(copy, lambda t: t.assign(diagnosis=t["diagnosis"][::-1].to_numpy()))
-    assert plan(copy).work.subjects.key.key != before
+    assert plan(copy).jobs[0].key.key != before

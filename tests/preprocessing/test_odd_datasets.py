@@ -23,6 +23,7 @@ from nilearn.glm.first_level import spm_hrf
 from nipype import config
 from scipy import ndimage
 
+from bids_decoder.analyses.build import init_bids_decoder_wf
 from bids_decoder.bids.writer import read_table, save_nifti
 from bids_decoder.cli.plan import make_plan, write_plan
 from bids_decoder.config import Settings
@@ -34,7 +35,6 @@ from bids_decoder.preprocessing.geometry import (
     grid_points,
     rigid_matrix,
 )
-from bids_decoder.workflows.base import init_bids_decoder_wf
 
 pytestmark = pytest.mark.slow
 
@@ -155,7 +155,7 @@ def prepared(raw, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     plan = plan_of(raw, out)
     write_plan(plan)
-    workflow = init_bids_decoder_wf(plan.work)
+    workflow = init_bids_decoder_wf(plan.study.work, plan.jobs)
     workflow.config["execution"] = {"crashdump_dir": str(out)}
     workflow.run()
     return plan, out
@@ -227,7 +227,7 @@ def test_betas_do_not_depend_on_what_was_done_before(prepared, raw, tmp_path):
     plan = plan_of(raw, again)
     assert {step.stage for step in plan.steps if step.todo} == {"betas"}
     write_plan(plan)
-    init_bids_decoder_wf(plan.work).run()
+    init_bids_decoder_wf(plan.study.work, plan.jobs).run()
     first = sorted(path.relative_to(out) for path in out.glob("sub-*/**/*betaseries.nii.gz"))
     assert len(first) == 6
     for path in first:

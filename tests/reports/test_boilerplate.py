@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bids_decoder.analyses.facts import collect_facts, collect_headings
 from bids_decoder.files import write_json
 from bids_decoder.reports.boilerplate import (
-    STEPS,
     load_references,
     methods_html,
     methods_tex,
@@ -22,10 +22,10 @@ from bids_decoder.reports.boilerplate import (
     sources,
     write_citation,
 )
-from bids_decoder.reports.facts import collect_facts
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = [step for _, group in STEPS for step in group]
+HEADINGS = collect_headings()
+PARTS = [step for group in HEADINGS.values() for step in group]
 
 
 def part(step: str) -> str:
@@ -61,7 +61,7 @@ def test_references_read_well():
 
 
 def test_only_steps_that_were_run_appear():
-    text = render_methods({"steps": {"glm-lss": {}, "split-runs": {}}})
+    text = render_methods({"steps": {"glm-lss": {}, "split-runs": {}}, "headings": HEADINGS})
     assert "[@lss]" in text and "cross-validated" in text
     assert "fMRIPrep" not in text and "[@troi]" not in text
     assert set(re.findall(r"^\* \[@([\w-]+)\]", text, re.MULTILINE)) == {"lss", "circular"}
@@ -69,9 +69,9 @@ def test_only_steps_that_were_run_appear():
 
 def test_missing_fact_and_unknown_step_are_errors():
     with pytest.raises(ValueError, match="fd_threshold"):
-        render_methods({"steps": {"confounds": {}}})
+        render_methods({"steps": {"confounds": {}}, "headings": HEADINGS})
     with pytest.raises(ValueError, match="magic"):
-        render_methods({"steps": {"magic": {}}})
+        render_methods({"steps": {"magic": {}}, "headings": HEADINGS})
 
 
 def test_facts_cannot_smuggle_markup_or_citations():
@@ -129,7 +129,7 @@ def test_own_responses_bring_the_text_of_their_estimator(tree):
     steps = collect_facts(tree.out)["steps"]
     assert {"glm-ridge", "glm-model"} <= set(steps)
     assert steps["glm-model"]["high_pass_s"] == "128"
-    render_methods({"steps": steps})
+    render_methods({"steps": steps, "headings": HEADINGS})
 
 
 def test_citation_files_are_written_once_and_equal(tree):

@@ -4,14 +4,15 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from bids_decoder.analyses.facts import collect_headings
 from bids_decoder.config import Troi
 from bids_decoder.glm.estimators import ESTIMATORS
-from bids_decoder.reports.boilerplate import STEPS, sources
+from bids_decoder.reports.boilerplate import sources
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.training.encoders import ENCODERS
 from bids_decoder.training.selectors import SELECTORS
 
-KNOWN = {step for _, group in STEPS for step in group}
+KNOWN = {step for group in collect_headings().values() for step in group}
 
 
 @pytest.mark.parametrize("name", [n for n in SELECTORS if n != "troi-budget"])

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from bids_decoder.analyses.explain.report import sections
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.sections_decoding import relevance_section
 
 AFFINE = np.diag([3.0, 3.0, 3.5, 1.0])
 NOTES = {"method": "layer-wise relevance propagation", "relevance_per_logit": 0.93,
@@ -23,12 +23,12 @@ def add_maps(tree, labels=("face", "house")):
 
 
 def test_no_section_without_maps(tree):
-    assert relevance_section(Results(tree.out, "01")) is None
+    assert sections(Results(tree.out, "01")) == []
 
 
 def test_maps_and_checks_are_shown(tree):
     add_maps(tree)
-    section = relevance_section(Results(tree.out, "01"))
+    (section,) = sections(Results(tree.out, "01"))
     assert len(section.pictures) == 2
     made, checks, *_, caveat = section.blocks
     assert ["method", NOTES["method"]] in made.rows

@@ -5,17 +5,17 @@ import pandas as pd
 import pytest
 from report_tree import AFFINE, SHAPE, Tree
 
+from bids_decoder.analyses.assemble import build_group_report, build_participant_report
+from bids_decoder.analyses.encode.report import (
+    group_sections,
+    sections,
+    summary,
+)
+from bids_decoder.analyses.facts import collect_facts
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation.voxelwise import ENCODING_COLUMNS
 from bids_decoder.files import write_json
-from bids_decoder.reports.assemble import build_group_report, build_participant_report
-from bids_decoder.reports.facts import collect_facts
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.sections_encoding import (
-    encoding_note,
-    encoding_section,
-    group_encoding,
-)
 
 
 class EncodedTree(Tree):
@@ -69,8 +69,8 @@ def text_of(section):
 
 def test_no_encoder_no_section(tree):
     results = Results(tree.out, "01")
-    assert encoding_section(results) == [] and encoding_note(results) == []
-    assert group_encoding(Results(tree.out)) == []
+    assert sections(results) == [] and summary(results) == []
+    assert group_sections(Results(tree.out)) == []
 
 
 def test_page_of_a_participant_and_of_the_group(tree):
@@ -86,13 +86,13 @@ def test_page_of_a_participant_and_of_the_group(tree):
 
 def test_a_model_that_is_not_better_is_said_to_be_so(tree):
     tree.write_encoder("01", own=0.2)
-    (note,) = encoding_note(Results(tree.out, "01"))
+    (note,) = summary(Results(tree.out, "01"))
     assert "does not beat ridge" in note.text and note.tone == "warn"
 
 
 def test_without_repeats_there_is_no_ceiling(tree):
     tree.write_encoder("01", ceiling=None)
-    (section,) = encoding_section(Results(tree.out, "01"))
+    (section,) = sections(Results(tree.out, "01"))
     assert "there is no noise ceiling" in text_of(section)
     assert "encoding-ceiling" not in collect_facts(tree.out)["steps"]
 

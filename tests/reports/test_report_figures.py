@@ -9,6 +9,7 @@ import pytest
 from report_tree import AFFINE, SHAPE
 from scipy.spatial.transform import Rotation
 
+from bids_decoder.analyses.prepare.figures import draw_motion, draw_timeline
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.files import write_json
@@ -21,7 +22,6 @@ from bids_decoder.reports.figures_decoding import (
     find_image,
     pick_examples,
 )
-from bids_decoder.reports.figures_quality import draw_motion, draw_timeline
 from bids_decoder.reports.geometry import (
     Underlay,
     bold_to_t1w,

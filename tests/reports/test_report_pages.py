@@ -12,14 +12,18 @@ import pandas as pd
 import pytest
 from report_tree import EVIL, Tree
 
+from bids_decoder.analyses.assemble import (
+    build_group_report,
+    build_participant_report,
+    summary_section,
+)
+from bids_decoder.analyses.decode.report import decoding_section, troi_section
+from bids_decoder.analyses.prepare.report import split_section
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import read_json, write_json
-from bids_decoder.reports.assemble import build_group_report, build_participant_report
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.sections_data import split_section
-from bids_decoder.reports.sections_decoding import decoding_section, summary_section, troi_section
 
 SECTIONS = [
     "summary",
@@ -222,7 +226,7 @@ def test_split_reports_a_run_in_two_folds(make_tree):
 
 def test_labels_bring_a_confusion_matrix_and_no_retrieval(make_tree):
     tree = make_tree(kind="category", images=False)
-    section = decoding_section(Results(tree.out, "01"), tree.stimuli)
+    section = decoding_section(Results(tree.out, "01", tree.stimuli))
     assert [p.name for p in section.pictures] == ["metrics", "confusion"]
 
 

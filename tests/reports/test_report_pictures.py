@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from bids_decoder.analyses.assemble import build_participant_report
+from bids_decoder.analyses.facts import collect_facts, collect_headings
+from bids_decoder.analyses.gallery.report import sections as gallery_sections
+from bids_decoder.analyses.reconstruct.report import sections, verdict
 from bids_decoder.bids.writer import save_table
 from bids_decoder.evaluation.reconstruction import CONTROLS, METRIC_COLUMNS
 from bids_decoder.files import write_json
-from bids_decoder.reports.assemble import build_participant_report
 from bids_decoder.reports.boilerplate import render_methods
-from bids_decoder.reports.facts import collect_facts
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.sections_pictures import gallery_blocks, reconstruction_section, verdict
 
 
 def scores(ahead):
@@ -46,7 +47,7 @@ def write_pictures(tree, method="ridge"):
 
 def test_nothing_on_disk_means_no_section(tree):
     results = Results(tree.out, "01")
-    assert reconstruction_section(results) == [] and gallery_blocks(results) == []
+    assert sections(results) == [] and gallery_sections(results) == []
     assert "Reconstruction" not in build_participant_report(tree.out, "01").read_text()
 
 
@@ -80,5 +81,5 @@ def test_methods_text_follows_the_files(tree):
     assert steps["gallery"] == {"pool_size": 10_008}
     assert steps["reconstruction-metrics"] == {"n": 8}
     assert {"reconstruction-ridge", "prior-diffusion"} <= set(steps)
-    text = render_methods({"steps": steps})
+    text = render_methods({"steps": steps, "headings": collect_headings()})
     assert "10,008 images" in text and "[@ssim]" in text and "8 test images" in text

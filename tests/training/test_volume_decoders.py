@@ -8,9 +8,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from volume_people import blobs, label_targets, make_person
 
+from bids_decoder.analyses.explain.relevance import read_relevance, save_relevance
 from bids_decoder.config import Network, Troi, Volumes
 from bids_decoder.errors import InputError, LeakageError
-from bids_decoder.interfaces.relevance import read_relevance, save_relevance
 from bids_decoder.training.decoders import FitContext, Relevance, join_relevance
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.volume_decoder import transfer
