@@ -35,6 +35,8 @@ class Execution:
     session_id: tuple[str, ...] = ()
     task_id: tuple[str, ...] = ()
     run_id: tuple[str, ...] = ()
+    participant_filter: tuple[str, ...] = ()
+    session_filter: tuple[str, ...] = ()
     stage: tuple[str, ...] = STAGES
     holdout_label: tuple[str, ...] = ()
     leave_one_out: bool = False
@@ -54,6 +56,7 @@ class TrialRules:
     stimulus_column: str | None = None
     label_column: str | None = None
     trial_filter: tuple[str, ...] = ()
+    relabel: tuple[str, ...] = ()
     trial_unit: Literal["auto", "event", "block"] = "auto"
     features: Path | None = None
     stimuli_dir: Path | None = None

@@ -21,7 +21,9 @@ from bids_decoder.bids.layouts import (
     strip_prefix,
 )
 from bids_decoder.bids.names import ENTITY_ORDER, parse_entities
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import cut_runs, with_raw_runs
+from bids_decoder.bids.selection import select_by_tables
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
 from bids_decoder.trials import Decision
@@ -175,14 +177,6 @@ class Dataset:
         return tuple(run for person in self.participants for run in person.runs)
 
 
-@dataclass
-class _Notes:
-    """Decisions and findings that gather while collecting."""
-
-    decisions: list[Decision] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-
 def collect_dataset(settings: Settings) -> Dataset:
     """Find all people and runs that the settings select.
 
@@ -211,12 +205,15 @@ def collect_dataset(settings: Settings) -> Dataset:
     root = execution.bids_dir.absolute()
     filters = read_filters(execution.bids_filter_file, ("bold", "t1w", "fmap"))
     layout = open_layout(root, execution.bids_database_dir)
-    notes = _Notes()
+    notes = Notes()
     description = _description(root, notes)
     source, place = _source(root, layout, execution, notes)
     derived = layout if place == root else _open_derivative(place, execution)
     found = _find_runs(source, derived, filters, settings, notes)
     chosen = _restrict(found, execution, notes)
+    present = {(run.subject, run.session) for run in chosen}
+    selection = select_by_tables(root, execution, present, notes)
+    chosen = [run for run in chosen if selection.has(run.subject, run.session)]
     complete = _with_tables(chosen, source, layout, derived, execution, notes)
     runs = _name_groups(_single_echo(complete, notes), notes)
     _check_tasks(runs, execution, notes)
@@ -260,7 +257,7 @@ def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Partic
     return tuple(p for p in dataset.participants if not wanted or p.label in wanted)
 
 
-def _description(root: Path, notes: _Notes) -> dict[str, Any]:
+def _description(root: Path, notes: Notes) -> dict[str, Any]:
     description = describe(root)
     if not description:
         path = root / "dataset_description.json"
@@ -272,7 +269,7 @@ def _description(root: Path, notes: _Notes) -> dict[str, Any]:
 
 
 def _source(
-    root: Path, layout: BIDSLayout, execution: Execution, notes: _Notes
+    root: Path, layout: BIDSLayout, execution: Execution, notes: Notes
 ) -> tuple[Source, Path]:
     given = execution.derivatives
     for name in sorted(set(given) - {"betas", "fmriprep"}):
@@ -309,7 +306,7 @@ def _open_derivative(place: Path, execution: Execution) -> BIDSLayout:
 
 def _find_runs(
     source: Source, layout: BIDSLayout, filters: dict[str, dict[str, Any]], settings: Settings,
-    notes: _Notes,
+    notes: Notes,
 ) -> list[BoldRun]:
     query = dict(filters.get("bold", {}))
     if source == "raw":
@@ -335,7 +332,7 @@ def _run(path: Path, source: Source, layout: BIDSLayout) -> BoldRun:
 
 
 def _one_space(
-    runs: list[BoldRun], output_spaces: tuple[str, ...], notes: _Notes
+    runs: list[BoldRun], output_spaces: tuple[str, ...], notes: Notes
 ) -> list[BoldRun]:
     """Keep one space per dataset: the one in which people are decoded."""
     spaces: dict[str, list[BoldRun]] = defaultdict(list)
@@ -401,7 +398,7 @@ def _identity(run: BoldRun) -> str:
     return f"sub-{run.subject}_{replace(run, group_by=()).run_group}{extra}"
 
 
-def _restrict(runs: list[BoldRun], execution: Execution, notes: _Notes) -> list[BoldRun]:
+def _restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[BoldRun]:
     wanted = _wanted_labels(execution)
     kept = [run for run in runs if _is_selected(run, execution)]
     if not kept:
@@ -440,7 +437,7 @@ def _is_wanted(label: str | None, wanted: list[str]) -> bool:
 
 def _with_tables(
     runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
-    execution: Execution, notes: _Notes,
+    execution: Execution, notes: Notes,
 ) -> list[BoldRun]:
     events = InheritedTables(
         Path(p) for p in layout.get(suffix="events", extension=".tsv", return_type="filename")
@@ -465,7 +462,7 @@ def _raw_runs(layout: BIDSLayout) -> list[BoldRun]:
 
 
 def _report_not_derived(
-    raw: dict[str, BoldRun], derived: BIDSLayout, execution: Execution, notes: _Notes
+    raw: dict[str, BoldRun], derived: BIDSLayout, execution: Execution, notes: Notes
 ) -> None:
     """Name the runs of the raw dataset that were never preprocessed."""
     there = {
@@ -493,7 +490,7 @@ def _across_echoes(entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _with_trials(
-    runs: list[BoldRun], events: InheritedTables, notes: _Notes
+    runs: list[BoldRun], events: InheritedTables, notes: Notes
 ) -> list[BoldRun]:
     complete = []
     for run in runs:
@@ -541,7 +538,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def _report_without_events(
-    complete: list[BoldRun], without: list[BoldRun], notes: _Notes
+    complete: list[BoldRun], without: list[BoldRun], notes: Notes
 ) -> None:
     with_events = Counter(run.task for run in complete)
     for task, count in sorted(Counter(run.task for run in without).items()):
@@ -560,7 +557,7 @@ def _report_without_events(
         ))
 
 
-def _single_echo(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
+def _single_echo(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
     groups: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
         single = {key: value for key, value in run.entities.items() if key != "echo"}
@@ -580,7 +577,7 @@ def _single_echo(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
             for run in (members[:1] if name in several else members)]
 
 
-def _name_groups(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
+def _name_groups(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
     """Make ``run_group`` unique within each person."""
     by_person: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
@@ -611,7 +608,7 @@ def _without_zeros(run: BoldRun) -> str:
     return replace(run, run=number).run_group
 
 
-def _check_tasks(runs: list[BoldRun], execution: Execution, notes: _Notes) -> None:
+def _check_tasks(runs: list[BoldRun], execution: Execution, notes: Notes) -> None:
     tasks = Counter(run.task for run in runs)
     if len(tasks) > 1 and not execution.task_id:
         names = ", ".join(f"{task} ({count} runs)" for task, count in sorted(tasks.items()))
@@ -623,7 +620,7 @@ def _check_tasks(runs: list[BoldRun], execution: Execution, notes: _Notes) -> No
 
 
 def _with_cuts(
-    runs: list[BoldRun], source: Source, discarded: int | None, notes: _Notes
+    runs: list[BoldRun], source: Source, discarded: int | None, notes: Notes
 ) -> list[BoldRun]:
     if source != "fmriprep":
         if discarded is not None:

@@ -457,6 +457,15 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
         group, "--run-id", dest="execution.run_id", type=_label("run"), metavar="LABEL",
         help="runs to use (default: all)",
     )
+    _several(
+        group, "--participant-filter", dest="execution.participant_filter", metavar="RULE",
+        help="use only participants whose row of participants.tsv satisfies every rule, as "
+        "'age>=18' 'group=control'; rules are those of --trial-filter",
+    )
+    _several(
+        group, "--session-filter", dest="execution.session_filter", metavar="RULE",
+        help="use only sessions whose row of sub-<label>_sessions.tsv satisfies every rule",
+    )
     _option(
         group, "--bids-filter-file", dest="execution.bids_filter_file", type=_path,
         metavar="FILE", help="JSON file with PyBIDS filters for each kind of input",
@@ -495,7 +504,13 @@ def _add_trials(parser: argparse.ArgumentParser) -> None:
     )
     _several(
         group, "--trial-filter", dest="trials.trial_filter", metavar="RULE",
-        help="keep only rows that satisfy every rule: column=a|b or column!=a",
+        help="keep only rows that satisfy every rule: column=a|b, column!=a, or with numbers "
+        "column>0.5, column<=2 and the like; n/a stands for a missing cell; put rules in quotes",
+    )
+    _several(
+        group, "--relabel", dest="trials.relabel", metavar="OLD=NEW",
+        help="rename labels or stimuli: Face=face; 'shoe|boot=footwear' joins several, rest= "
+        "leaves the rows out",
     )
     _option(
         group, "--trial-unit", dest="trials.trial_unit",
