@@ -197,7 +197,6 @@ class Evaluation:
 
     pool_size: int = 300
     n_draws: int = 30
-    n_bootstrap: int = 2000
     n_permutations: int = 1000
     csls_neighbours: int = 3
     ablations: bool = False
