@@ -24,6 +24,7 @@ from bids_decoder.bids.names import ENTITY_ORDER, parse_entities
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import cut_runs, with_raw_runs
 from bids_decoder.bids.selection import select_by_tables
+from bids_decoder.bids.sidecars import Sidecars, read_sidecars, select_by_metadata, split_query
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
 from bids_decoder.trials import Decision
@@ -204,11 +205,11 @@ def collect_dataset(settings: Settings) -> Dataset:
     execution = settings.execution
     root = execution.bids_dir.absolute()
     filters = read_filters(execution.bids_filter_file, ("bold", "t1w", "fmap"))
-    layout = open_layout(root, execution.bids_database_dir)
     notes = Notes()
+    layout = open_layout(root, execution.bids_database_dir, notes.findings)
     description = _description(root, notes)
     source, place = _source(root, layout, execution, notes)
-    derived = layout if place == root else _open_derivative(place, execution)
+    derived = layout if place == root else _open_derivative(place, execution, notes)
     found = _find_runs(source, derived, filters, settings, notes)
     chosen = _restrict(found, execution, notes)
     present = {(run.subject, run.session) for run in chosen}
@@ -299,35 +300,40 @@ def _makers(place: Path) -> list[Decision]:
     return [Decision("maker of the derivatives", text or "not stated", reason)]
 
 
-def _open_derivative(place: Path, execution: Execution) -> BIDSLayout:
+def _open_derivative(place: Path, execution: Execution, notes: Notes) -> BIDSLayout:
     database = execution.bids_database_dir
-    return open_layout(place, database and database / f"derivative-{place.name}")
+    return open_layout(place, database and database / f"derivative-{place.name}", notes.findings)
 
 
 def _find_runs(
     source: Source, layout: BIDSLayout, filters: dict[str, dict[str, Any]], settings: Settings,
     notes: Notes,
 ) -> list[BoldRun]:
-    query = dict(filters.get("bold", {}))
+    query, by_metadata = split_query(layout, filters.get("bold", {}))
+    sidecars = read_sidecars(layout)
     if source == "raw":
         paths = find_files(layout, "bold", query, datatype="func")
         paths = [p for p in paths if parse_entities(p).get("part", "mag") == "mag"]
-        return [_run(path, source, layout) for path in paths]
+        runs = [_run(path, source, sidecars) for path in paths]
+        notes.findings += sidecars.findings
+        return select_by_metadata(runs, by_metadata)
     query = {k: v for k, v in query.items() if k not in ("suffix", "datatype", "desc", "extension")}
     kind = ("bold", "preproc") if source == "fmriprep" else ("betaseries", "singletrial")
     paths = find_files(layout, kind[0], query, desc=kind[1])
-    runs = [_run(path, source, layout) for path in paths]
+    runs = [_run(path, source, sidecars) for path in paths]
+    notes.findings += sidecars.findings
+    runs = select_by_metadata(runs, by_metadata)
     return _one_space(runs, settings.preprocessing.output_spaces, notes)
 
 
-def _run(path: Path, source: Source, layout: BIDSLayout) -> BoldRun:
+def _run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
     entities = parse_entities(path)
     own_file = {"betas_file": path} if source == "betas" else {"bold_file": path}
     return BoldRun(
         subject=entities["sub"], session=entities.get("ses"), task=entities.get("task", "none"),
         run=entities.get("run"), source=source,
         entities={key: value for key, value in entities.items() if key not in _OWN_FIELDS},
-        metadata=dict(layout.get_metadata(str(path))), **own_file,
+        metadata=sidecars.metadata_of(path), **own_file,
     )
 
 
@@ -445,7 +451,7 @@ def _with_tables(
     if source == "betas":
         return _with_trials(runs, events, notes)
     if source == "fmriprep":
-        raw = {_identity(run): run for run in _raw_runs(layout)}
+        raw = {_identity(run): run for run in _raw_runs(layout, notes)}
         _report_not_derived(raw, derived, execution, notes)
         runs = with_raw_runs(_with_derived_files(runs), raw.values())
     complete, without = [], []
@@ -457,8 +463,12 @@ def _with_tables(
     return complete
 
 
-def _raw_runs(layout: BIDSLayout) -> list[BoldRun]:
-    return [_run(path, "raw", layout) for path in find_files(layout, "bold", {}, datatype="func")]
+def _raw_runs(layout: BIDSLayout, notes: Notes) -> list[BoldRun]:
+    sidecars = read_sidecars(layout)
+    paths = find_files(layout, "bold", {}, datatype="func")
+    runs = [_run(path, "raw", sidecars) for path in paths]
+    notes.findings += sidecars.findings
+    return runs
 
 
 def _report_not_derived(

@@ -149,3 +149,14 @@ def parse_entities(path: Path | str) -> dict[str, str]:
     stem = Path(path).name.split(".")[0]
     pairs = (part.split("-", 1) for part in stem.split("_") if "-" in part)
     return {key: value for key, value in pairs}
+
+
+def suffix_of(path: Path | str) -> str:
+    """Return the suffix in a BIDS file name.
+
+    Examples
+    --------
+    >>> suffix_of("sub-01_task-see_run-1_desc-brain_mask.nii.gz")
+    'mask'
+    """
+    return Path(path).name.split(".")[0].rpartition("_")[2]

@@ -157,7 +157,7 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
 def _images(root: Path, place: Path, search: _Search) -> dict[str, Path]:
     """Find the one image of each person."""
     settings = search.settings
-    layout = open_layout(place, settings.execution.bids_database_dir)
+    layout = open_layout(place, settings.execution.bids_database_dir, search.findings)
     wanted = (settings.subjects.image,) if settings.subjects.image else SUFFIXES
     filters = read_filters(
         settings.execution.bids_filter_file, [suffix.lower() for suffix in wanted]
