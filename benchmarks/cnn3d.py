@@ -33,7 +33,7 @@ from bids_decoder.training.subjects import (
     linear_scores,
 )
 
-EVALUATION = Evaluation(n_bootstrap=300, n_permutations=300)
+EVALUATION = Evaluation(n_permutations=300)
 N_SPLITS = 5
 
 

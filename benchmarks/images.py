@@ -56,7 +56,7 @@ from bids_decoder.training.prior import restore_prior, sample_prior
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
-SCORES = Evaluation(n_bootstrap=1000, n_permutations=499)
+SCORES = Evaluation(n_permutations=499)
 EDGE = 128
 RESPONSES = ResponseSettings(
     shape=(24, 24, 20), n_roi=800, median_ncsnr=0.5, n_features=48, n_embedding=48, own=0.0

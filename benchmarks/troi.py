@@ -36,7 +36,7 @@ from scipy.stats import spearmanr
 from bids_decoder.config import Evaluation, Settings, settings_from_dict
 from bids_decoder.evaluation.baselines import ridge_predict, target_components
 from bids_decoder.evaluation.retrieval import score_retrieval
-from bids_decoder.evaluation.statistics import dice, mask_auc, percentile_interval
+from bids_decoder.evaluation.statistics import dice, mask_auc
 from bids_decoder.files import content_key, read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.models.store import Model, load_model, save_model
@@ -63,7 +63,7 @@ METHODS = (
     "paper-guarded", "group-lasso", "hard-concrete", "random", *FIXED,
 )
 READOUTS = ("ridge", "scratch", "pretrained")
-SCORES = Evaluation(pool_size=300, n_draws=30, n_bootstrap=2, n_permutations=1)
+SCORES = Evaluation(pool_size=300, n_draws=30, n_permutations=1)
 N_BOOTSTRAP = 10_000
 
 
@@ -394,7 +394,7 @@ def interval(values: pd.Series, seeds: pd.Series) -> tuple[float, float, float]:
     ])
     chosen = rng.integers(len(groups), size=(N_BOOTSTRAP, len(groups)))
     samples = means[chosen, np.arange(N_BOOTSTRAP)[:, None]].mean(axis=1)
-    return float(numbers.mean()), *percentile_interval(samples)
+    return float(numbers.mean()), *np.quantile(samples, [0.025, 0.975])
 
 
 COLUMNS = {

@@ -35,6 +35,8 @@ class Execution:
     session_id: tuple[str, ...] = ()
     task_id: tuple[str, ...] = ()
     run_id: tuple[str, ...] = ()
+    participant_filter: tuple[str, ...] = ()
+    session_filter: tuple[str, ...] = ()
     stage: tuple[str, ...] = ()
     holdout_label: tuple[str, ...] = ()
     leave_one_out: bool = False
@@ -58,12 +60,12 @@ class TrialRules:
     stimulus_column: str | None = None
     label_column: str | None = None
     trial_filter: tuple[str, ...] = ()
+    relabel: tuple[str, ...] = ()
     trial_unit: Literal["auto", "event", "block"] = "auto"
     features: Path | None = None
     stimuli_dir: Path | None = None
     image_encoder: str = "gabor"
     encoder_weights: Path | None = None
-    gallery: Path | None = None
     test_runs: tuple[str, ...] = ()
     test_sessions: tuple[str, ...] = ()
     split_column: str | None = None
@@ -156,7 +158,6 @@ class Evaluation:
 
     pool_size: int = 300
     n_draws: int = 30
-    n_bootstrap: int = 2000
     n_permutations: int = 1000
     csls_neighbours: int = 3
     ablations: bool = False

@@ -11,6 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+MAX_JSON_BYTES = 256 << 20
+"""Bytes above which no JSON file is read."""
+
+MAX_NESTING = 64
+"""Depth of lists and tables in a JSON file above which it is refused."""
+
 _EDGE = 1 << 16
 
 
@@ -73,9 +79,47 @@ def write_json(target: str | os.PathLike[str], content: Any) -> Path:
     return write_text(target, text + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a UTF-8 JSON file, with or without byte order mark."""
-    return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+def read_json(path: str | os.PathLike[str], max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read a UTF-8 JSON file, with or without byte order mark.
+
+    Parameters
+    ----------
+    path : path
+    max_bytes : int
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    ValueError
+        When it is no JSON, larger than *max_bytes* or nested deeper than :data:`MAX_NESTING`.
+    """
+    path = Path(path)
+    with path.open("rb") as handle:
+        content = handle.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"larger than {max_bytes >> 20} MiB, which is no file of this kind")
+    try:
+        parsed = json.loads(content.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError(f"nested deeper than {MAX_NESTING} levels") from error
+    if content.count(b"[") + content.count(b"{") > MAX_NESTING:
+        _check_nesting(parsed)
+    if b"\\u" in content:
+        # Half of a surrogate pair can be written as an escape, but never again as text.
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+    return parsed
+
+
+def _check_nesting(content: Any) -> None:
+    level = [content]
+    for _ in range(MAX_NESTING):
+        lists = [item for item in level if isinstance(item, list)]
+        tables = [item.values() for item in level if isinstance(item, dict)]
+        level = [item for items in (*lists, *tables) for item in items]
+        if not level:
+            return
+    raise ValueError(f"nested deeper than {MAX_NESTING} levels")
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

@@ -21,7 +21,10 @@ from bids_decoder.bids.layouts import (
     strip_prefix,
 )
 from bids_decoder.bids.names import ENTITY_ORDER, parse_entities
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import cut_runs, with_raw_runs
+from bids_decoder.bids.selection import select_by_tables
+from bids_decoder.bids.sidecars import Sidecars, read_sidecars, select_by_metadata, split_query
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
 from bids_decoder.trials import Decision
@@ -175,14 +178,6 @@ class Dataset:
         return tuple(run for person in self.participants for run in person.runs)
 
 
-@dataclass
-class _Notes:
-    """Decisions and findings that gather while collecting."""
-
-    decisions: list[Decision] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-
 def collect_dataset(settings: Settings) -> Dataset:
     """Find all people and runs that the settings select.
 
@@ -210,13 +205,16 @@ def collect_dataset(settings: Settings) -> Dataset:
     execution = settings.execution
     root = execution.bids_dir.absolute()
     filters = read_filters(execution.bids_filter_file, ("bold", "t1w", "fmap"))
-    layout = open_layout(root, execution.bids_database_dir)
-    notes = _Notes()
+    notes = Notes()
+    layout = open_layout(root, execution.bids_database_dir, notes.findings)
     description = _description(root, notes)
     source, place = _source(root, layout, execution, notes)
-    derived = layout if place == root else _open_derivative(place, execution)
+    derived = layout if place == root else _open_derivative(place, execution, notes)
     found = _find_runs(source, derived, filters, settings, notes)
     chosen = _restrict(found, execution, notes)
+    present = {(run.subject, run.session) for run in chosen}
+    selection = select_by_tables(root, execution, present, notes)
+    chosen = [run for run in chosen if selection.has(run.subject, run.session)]
     complete = _with_tables(chosen, source, layout, derived, execution, notes)
     runs = _name_groups(_single_echo(complete, notes), notes)
     _check_tasks(runs, execution, notes)
@@ -260,7 +258,7 @@ def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Partic
     return tuple(p for p in dataset.participants if not wanted or p.label in wanted)
 
 
-def _description(root: Path, notes: _Notes) -> dict[str, Any]:
+def _description(root: Path, notes: Notes) -> dict[str, Any]:
     description = describe(root)
     if not description:
         path = root / "dataset_description.json"
@@ -272,7 +270,7 @@ def _description(root: Path, notes: _Notes) -> dict[str, Any]:
 
 
 def _source(
-    root: Path, layout: BIDSLayout, execution: Execution, notes: _Notes
+    root: Path, layout: BIDSLayout, execution: Execution, notes: Notes
 ) -> tuple[Source, Path]:
     given = execution.derivatives
     for name in sorted(set(given) - {"betas", "fmriprep"}):
@@ -302,40 +300,45 @@ def _makers(place: Path) -> list[Decision]:
     return [Decision("maker of the derivatives", text or "not stated", reason)]
 
 
-def _open_derivative(place: Path, execution: Execution) -> BIDSLayout:
+def _open_derivative(place: Path, execution: Execution, notes: Notes) -> BIDSLayout:
     database = execution.bids_database_dir
-    return open_layout(place, database and database / f"derivative-{place.name}")
+    return open_layout(place, database and database / f"derivative-{place.name}", notes.findings)
 
 
 def _find_runs(
     source: Source, layout: BIDSLayout, filters: dict[str, dict[str, Any]], settings: Settings,
-    notes: _Notes,
+    notes: Notes,
 ) -> list[BoldRun]:
-    query = dict(filters.get("bold", {}))
+    query, by_metadata = split_query(layout, filters.get("bold", {}))
+    sidecars = read_sidecars(layout)
     if source == "raw":
         paths = find_files(layout, "bold", query, datatype="func")
         paths = [p for p in paths if parse_entities(p).get("part", "mag") == "mag"]
-        return [_run(path, source, layout) for path in paths]
+        runs = [_run(path, source, sidecars) for path in paths]
+        notes.findings += sidecars.findings
+        return select_by_metadata(runs, by_metadata)
     query = {k: v for k, v in query.items() if k not in ("suffix", "datatype", "desc", "extension")}
     kind = ("bold", "preproc") if source == "fmriprep" else ("betaseries", "singletrial")
     paths = find_files(layout, kind[0], query, desc=kind[1])
-    runs = [_run(path, source, layout) for path in paths]
+    runs = [_run(path, source, sidecars) for path in paths]
+    notes.findings += sidecars.findings
+    runs = select_by_metadata(runs, by_metadata)
     return _one_space(runs, settings.preprocessing.output_spaces, notes)
 
 
-def _run(path: Path, source: Source, layout: BIDSLayout) -> BoldRun:
+def _run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
     entities = parse_entities(path)
     own_file = {"betas_file": path} if source == "betas" else {"bold_file": path}
     return BoldRun(
         subject=entities["sub"], session=entities.get("ses"), task=entities.get("task", "none"),
         run=entities.get("run"), source=source,
         entities={key: value for key, value in entities.items() if key not in _OWN_FIELDS},
-        metadata=dict(layout.get_metadata(str(path))), **own_file,
+        metadata=sidecars.metadata_of(path), **own_file,
     )
 
 
 def _one_space(
-    runs: list[BoldRun], output_spaces: tuple[str, ...], notes: _Notes
+    runs: list[BoldRun], output_spaces: tuple[str, ...], notes: Notes
 ) -> list[BoldRun]:
     """Keep one space per dataset: the one in which people are decoded."""
     spaces: dict[str, list[BoldRun]] = defaultdict(list)
@@ -401,7 +404,7 @@ def _identity(run: BoldRun) -> str:
     return f"sub-{run.subject}_{replace(run, group_by=()).run_group}{extra}"
 
 
-def _restrict(runs: list[BoldRun], execution: Execution, notes: _Notes) -> list[BoldRun]:
+def _restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[BoldRun]:
     wanted = _wanted_labels(execution)
     kept = [run for run in runs if _is_selected(run, execution)]
     if not kept:
@@ -440,7 +443,7 @@ def _is_wanted(label: str | None, wanted: list[str]) -> bool:
 
 def _with_tables(
     runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
-    execution: Execution, notes: _Notes,
+    execution: Execution, notes: Notes,
 ) -> list[BoldRun]:
     events = InheritedTables(
         Path(p) for p in layout.get(suffix="events", extension=".tsv", return_type="filename")
@@ -448,7 +451,7 @@ def _with_tables(
     if source == "betas":
         return _with_trials(runs, events, notes)
     if source == "fmriprep":
-        raw = {_identity(run): run for run in _raw_runs(layout)}
+        raw = {_identity(run): run for run in _raw_runs(layout, notes)}
         _report_not_derived(raw, derived, execution, notes)
         runs = with_raw_runs(_with_derived_files(runs), raw.values())
     complete, without = [], []
@@ -460,12 +463,16 @@ def _with_tables(
     return complete
 
 
-def _raw_runs(layout: BIDSLayout) -> list[BoldRun]:
-    return [_run(path, "raw", layout) for path in find_files(layout, "bold", {}, datatype="func")]
+def _raw_runs(layout: BIDSLayout, notes: Notes) -> list[BoldRun]:
+    sidecars = read_sidecars(layout)
+    paths = find_files(layout, "bold", {}, datatype="func")
+    runs = [_run(path, "raw", sidecars) for path in paths]
+    notes.findings += sidecars.findings
+    return runs
 
 
 def _report_not_derived(
-    raw: dict[str, BoldRun], derived: BIDSLayout, execution: Execution, notes: _Notes
+    raw: dict[str, BoldRun], derived: BIDSLayout, execution: Execution, notes: Notes
 ) -> None:
     """Name the runs of the raw dataset that were never preprocessed."""
     there = {
@@ -493,7 +500,7 @@ def _across_echoes(entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _with_trials(
-    runs: list[BoldRun], events: InheritedTables, notes: _Notes
+    runs: list[BoldRun], events: InheritedTables, notes: Notes
 ) -> list[BoldRun]:
     complete = []
     for run in runs:
@@ -541,7 +548,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def _report_without_events(
-    complete: list[BoldRun], without: list[BoldRun], notes: _Notes
+    complete: list[BoldRun], without: list[BoldRun], notes: Notes
 ) -> None:
     with_events = Counter(run.task for run in complete)
     for task, count in sorted(Counter(run.task for run in without).items()):
@@ -560,7 +567,7 @@ def _report_without_events(
         ))
 
 
-def _single_echo(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
+def _single_echo(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
     groups: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
         single = {key: value for key, value in run.entities.items() if key != "echo"}
@@ -580,7 +587,7 @@ def _single_echo(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
             for run in (members[:1] if name in several else members)]
 
 
-def _name_groups(runs: list[BoldRun], notes: _Notes) -> list[BoldRun]:
+def _name_groups(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
     """Make ``run_group`` unique within each person."""
     by_person: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
@@ -611,7 +618,7 @@ def _without_zeros(run: BoldRun) -> str:
     return replace(run, run=number).run_group
 
 
-def _check_tasks(runs: list[BoldRun], execution: Execution, notes: _Notes) -> None:
+def _check_tasks(runs: list[BoldRun], execution: Execution, notes: Notes) -> None:
     tasks = Counter(run.task for run in runs)
     if len(tasks) > 1 and not execution.task_id:
         names = ", ".join(f"{task} ({count} runs)" for task, count in sorted(tasks.items()))
@@ -623,7 +630,7 @@ def _check_tasks(runs: list[BoldRun], execution: Execution, notes: _Notes) -> No
 
 
 def _with_cuts(
-    runs: list[BoldRun], source: Source, discarded: int | None, notes: _Notes
+    runs: list[BoldRun], source: Source, discarded: int | None, notes: Notes
 ) -> list[BoldRun]:
     if source != "fmriprep":
         if discarded is not None:

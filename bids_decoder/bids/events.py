@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bids_decoder.bids.collect import Dataset
-from bids_decoder.bids.event_columns import choose_columns, question_label
+from bids_decoder.bids.event_columns import Columns, choose_columns, question_label
 from bids_decoder.bids.notes import Notes
-from bids_decoder.bids.rows import parse_filters
-from bids_decoder.bids.run_rows import check_filter_columns, clean_rows, read_runs
+from bids_decoder.bids.relabel import parse_relabels, relabel_rows, warn_of_spelling
+from bids_decoder.bids.rules import Rule, check_rules, parse_rules
+from bids_decoder.bids.run_rows import RunRows, clean_rows, read_runs
 from bids_decoder.bids.target_kind import (
     TargetKind,
     choose_target,
@@ -81,16 +82,17 @@ def build_dataset_trials(
     """
     rules, notes = settings.trials, Notes()
     try:
-        filters = parse_filters(rules.trial_filter)
+        filters = parse_rules(rules.trial_filter, "--trial-filter")
+        names = parse_relabels(rules.relabel)
         runs = read_runs(dataset, notes)
-        check_filter_columns(runs, filters)
-        if dataset.source != "betas":
-            clean_rows(runs, filters, rules, notes)
-        columns = choose_columns(runs, rules, dataset.source == "betas", notes)
+        columns = _choose_rows(runs, filters, names, rules, notes)
     except BidsDecoderError as error:
         return _without_tables(rules, [*notes.findings, error.finding])
+    if columns is None:
+        return _without_tables(rules, notes.findings)
     unit, design = choose_unit(runs, columns, dataset, rules, notes)
     tables = make_tables(runs, columns, unit, design, dataset, filters, notes)
+    warn_of_spelling(tables, columns, notes)
     files = find_images(tables, dataset, rules, notes)
     kind = choose_target(tables, files, unit, rules, notes)
     if kind == "image":
@@ -104,6 +106,23 @@ def build_dataset_trials(
         label_column=columns.label, trial_unit=unit, decisions=tuple(notes.decisions),
         findings=tuple(notes.findings), stimulus_files=files.found,
     )
+
+
+def _choose_rows(
+    runs: list[RunRows], filters: Sequence[Rule], names: Mapping[str, str | None],
+    rules: TrialRules, notes: Notes,
+) -> Columns | None:
+    """Leave out rows, choose columns and relabel; None where an option is wrong."""
+    given = [item.rows for item in runs]
+    from_betas = runs[0].run.source == "betas"
+    notes.findings += (found := check_rules(filters, given, "events of all runs"))
+    if any(finding.severity == "error" for finding in found):
+        return None
+    if not from_betas:
+        clean_rows(runs, filters, rules, [old for old, new in names.items() if new], notes)
+    columns = choose_columns(runs, rules, from_betas, notes)
+    notes.findings += (found := relabel_rows(runs, columns, names, given, notes))
+    return None if found else columns
 
 
 def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_decoder.bids.index import DatasetIndexer
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.errors import ExitCode, InputError, MissingInputError, UsageError
+from bids_decoder.errors import ExitCode, Finding, InputError, MissingInputError, UsageError
+from bids_decoder.files import read_json
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
 
 NIFTI = (".nii.gz", ".nii")
 
-_FMRIPREP_QUERIES = frozenset({"bold", "dwi", "flair", "fmap", "roi", "sbref", "t1w", "t2w"})
+MAX_SIDECAR_BYTES = 16 << 20
+"""Bytes above which a sidecar, a description or a filter file is not read."""
 
-_IGNORED = ("code", "models", "sourcedata", "stimuli", "derivatives", "logs")
-_IGNORED_ANYWHERE = ("figures", "tmp_dcm2bids")
+_FMRIPREP_QUERIES = frozenset({"bold", "dwi", "flair", "fmap", "roi", "sbref", "t1w", "t2w"})
 
 
 def natural_key(text: str | None) -> tuple[Any, ...]:
@@ -77,7 +78,7 @@ def read_filters(path: Path | None, known: Iterable[str]) -> dict[str, dict[str,
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path, MAX_SIDECAR_BYTES)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"--bids-filter-file {path}", f"cannot be read as JSON: {error}",
@@ -114,7 +115,9 @@ def _filter_value(value: Any) -> Any:
     return value
 
 
-def open_layout(root: Path, database: Path | None = None) -> BIDSLayout:
+def open_layout(
+    root: Path, database: Path | None = None, findings: list[Finding] | None = None
+) -> BIDSLayout:
     """Index a dataset, raw or derivative, or reopen its index.
 
     Parameters
@@ -124,17 +127,20 @@ def open_layout(root: Path, database: Path | None = None) -> BIDSLayout:
     database : Path or None
         Folder of the index (``--bids-database-dir``): built there once, reopened afterwards, and
         built anew when it belongs to another dataset or has been moved.
+    findings : list of Finding or None
+        Folders that had to be left out of a new index are added to it.
 
     Returns
     -------
     BIDSLayout
+        Without metadata; see :class:`bids_decoder.bids.sidecars.Sidecars`.
 
     Raises
     ------
     MissingInputError
         When *root* is not a folder.
     InputError
-        When a sidecar cannot be read.
+        When PyBIDS cannot make or read the index.
     """
     from bids import BIDSLayout
 
@@ -143,32 +149,37 @@ def open_layout(root: Path, database: Path | None = None) -> BIDSLayout:
             f"dataset {root}", "there is no such folder",
             "check the path and, in a container, the mount",
         )
+    # PyBIDS reads the description too, and answers a damaged one with any kind of exception.
+    describe(root)
     reopen = database is not None and _belongs_to(database, root)
+    indexer = DatasetIndexer(root.absolute())
     try:
-        if reopen:
-            return BIDSLayout(database_path=database)
-        return BIDSLayout(
+        layout = BIDSLayout(database_path=database) if reopen else BIDSLayout(
             root.absolute(), validate=False, config=["bids", "derivatives"],
-            database_path=database, reset_database=True, indexer=_indexer(),
+            database_path=database, reset_database=True, indexer=indexer,
         )
-    except OSError as error:
-        raise InputError(
-            f"dataset {root}", str(error),
-            "correct the sidecar named above (JSON, UTF-8 without BOM)",
-        ) from error
+    except OSError:
+        raise
+    # PyBIDS and SQLAlchemy pass on whatever the content of a dataset makes them raise.
+    except Exception as error:
+        raise _no_index(root, database, error) from error
+    if findings is not None:
+        findings += indexer.findings
+    return layout
 
 
-def _indexer() -> Any:
-    from bids import BIDSLayoutIndexer
+def _no_index(root: Path, database: Path | None, error: Exception) -> InputError:
+    from sqlalchemy.exc import OperationalError
 
-    return BIDSLayoutIndexer(
-        validate=False,
-        ignore=[
-            *(re.compile(rf"^/?{name}(/|$)") for name in _IGNORED),
-            *(re.compile(rf"/{name}(/|$)") for name in _IGNORED_ANYWHERE),
-            re.compile(r"/\."),
-        ],
-        suffix=["bold", "betaseries"],
+    if isinstance(error, OperationalError) and database is not None:
+        return InputError(
+            f"--bids-database-dir {database}", f"the index cannot be written: {error.orig}",
+            "free some space or choose another folder, then run the same command again",
+            ExitCode.IO_ERROR,
+        )
+    return InputError(
+        f"dataset {root}", f"cannot be indexed: {type(error).__name__}: {error}",
+        f"correct {root / 'dataset_description.json'}, or give the top folder of a dataset",
     )
 
 
@@ -263,8 +274,8 @@ def describe(root: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+        content = read_json(path, MAX_SIDECAR_BYTES)
+    except (OSError, ValueError) as error:
         content = error
     if not isinstance(content, dict):
         raise InputError(

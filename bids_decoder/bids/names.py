@@ -166,3 +166,14 @@ def unique_names(labels: list[str]) -> dict[str, str]:
         number = sum(name.rstrip("0123456789") == plain for name in names.values())
         names[label] = plain if plain not in names.values() else f"{plain}{number + 1}"
     return names
+
+
+def suffix_of(path: Path | str) -> str:
+    """Return the suffix in a BIDS file name.
+
+    Examples
+    --------
+    >>> suffix_of("sub-01_task-see_run-1_desc-brain_mask.nii.gz")
+    'mask'
+    """
+    return Path(path).name.split(".")[0].rpartition("_")[2]

@@ -1,19 +1,19 @@
-"""Rows of events files: reading them as they really are, choosing and dropping them."""
+"""Rows of events files: reading them as they really are, and dropping those not wanted."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.images import is_pointer
+from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.writer import read_table
-from bids_decoder.errors import InputError, MissingInputError, UsageError
+from bids_decoder.errors import InputError, MissingInputError
 
 CONDITION_COLUMNS = ("trial_type", "event_type")
 """Columns in which datasets mark rows that show no stimulus."""
@@ -91,51 +91,6 @@ def _read_text_table(path: Path) -> pd.DataFrame:
         ) from error
 
 
-@dataclass(frozen=True)
-class RowFilter:
-    """One ``--trial-filter``: rows whose *column* has (or has not) one of *values*."""
-
-    column: str
-    values: tuple[str, ...]
-    keep: bool
-
-    def mask(self, table: pd.DataFrame) -> np.ndarray:
-        """Boolean, shape (n_rows,): True for rows that stay. ``n/a`` stands for missing."""
-        cells = table[self.column].astype(object)
-        text = cells.where(cells.notna(), "n/a").astype(str)
-        found = text.isin(self.values).to_numpy()
-        return found if self.keep else ~found
-
-    def __str__(self) -> str:
-        return f"{self.column}{'=' if self.keep else '!='}{'|'.join(self.values)}"
-
-
-def parse_filters(texts: Sequence[str]) -> tuple[RowFilter, ...]:
-    """Parse ``column=a|b`` and ``column!=a``.
-
-    Raises
-    ------
-    UsageError
-        For text that is neither.
-
-    Examples
-    --------
-    >>> [str(f) for f in parse_filters(["event_type = stimulus|image", "run!=3"])]
-    ['event_type=stimulus|image', 'run!=3']
-    """
-    filters = []
-    for text in texts:
-        match = re.fullmatch(r"\s*([^=!]+?)\s*(!?=)\s*(.+?)\s*", text)
-        if match is None:
-            raise UsageError(
-                f"--trial-filter {text}", "is not of the form column=a|b or column!=a",
-                "write for instance --trial-filter event_type=stimulus",
-            )
-        values = tuple(value.strip() for value in match[3].split("|"))
-        filters.append(RowFilter(match[1], values, keep=match[2] == "="))
-    return tuple(filters)
-
-
 def shows_nothing(value: object) -> bool:
     """Tell whether a condition stands for rest, fixation, catch, cue, response or the like.
 
@@ -148,18 +103,20 @@ def shows_nothing(value: object) -> bool:
 
 
 def drop_rows(
-    table: pd.DataFrame, filters: Sequence[RowFilter], columns: Sequence[str]
+    table: pd.DataFrame, filters: Sequence[Rule], columns: Sequence[str],
+    wanted: Collection[str] = (),
 ) -> tuple[pd.DataFrame, Counter[str]]:
     """Leave out rows that the filters refuse or that show nothing, and count them by reason.
 
     Parameters
     ----------
     table : DataFrame
-    filters : sequence of RowFilter
-        Filters on columns that the table lacks refuse nothing; report those beforehand.
+    filters : sequence of Rule
     columns : sequence of str
         Condition columns in which values such as ``rest`` or ``catch`` mark rows without a
         stimulus. A value that a filter asks for is never dropped for its name.
+    wanted : collection of str
+        Further values that are never dropped for their name.
 
     Returns
     -------
@@ -169,14 +126,14 @@ def drop_rows(
     """
     reasons = np.full(len(table), None, dtype=object)
     for rule in filters:
-        if rule.column in table:
-            reasons[~rule.mask(table) & (reasons == None)] = f"--trial-filter {rule}"  # noqa: E711
+        reasons[~rule.mask(table) & pd.isna(reasons)] = str(rule)
     for name in columns:
         if name not in table:
             continue
-        wanted = {v for rule in filters if rule.keep and rule.column == name for v in rule.values}
+        asked_for = {v for rule in filters if rule.column == name for v in rule.asked_for}
+        asked_for |= set(wanted)
         for row, value in enumerate(table[name]):
-            if reasons[row] is None and value not in wanted and shows_nothing(value):
+            if reasons[row] is None and value not in asked_for and shows_nothing(value):
                 reasons[row] = f"{name}={value}"
     kept = np.array([reason is None for reason in reasons], dtype=bool)
     return table[kept].reset_index(drop=True), Counter(r for r in reasons if r is not None)

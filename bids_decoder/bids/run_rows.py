@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.collect import BoldRun, Dataset
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.notes import Notes
-from bids_decoder.bids.rows import (
-    CONDITION_COLUMNS,
-    RowFilter,
-    drop_rows,
-    read_events,
-    read_trials,
-)
+from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events, read_trials
+from bids_decoder.bids.rules import Rule
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError
+from bids_decoder.errors import BidsDecoderError, ExitCode, InputError
 
 
 @dataclass
 class RunRows:
-    """Rows of one run on their way to trials, and the length of the run in seconds."""
+    """Rows of one run on their way to trials.
+
+    Parameters
+    ----------
+    run : BoldRun
+    rows : DataFrame
+    seconds : float or None
+        Length of the recording.
+    reasons : Series or None
+        Of beta series, whose rows all stay: why a row is left out, None for the others.
+    """
 
     run: BoldRun
     rows: pd.DataFrame
     seconds: float | None
+    reasons: pd.Series | None = None
+
+    def leave_out(self, reasons: np.ndarray) -> None:
+        """Leave out the rows that have a reason (text or None, shape (n_rows,))."""
+        if self.run.source == "betas":
+            self.reasons = pd.Series(reasons, index=self.rows.index, dtype=object)
+        else:
+            kept = pd.isna(reasons)
+            self.rows = self.rows[kept].reset_index(drop=True)
 
 
 def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
@@ -60,19 +75,13 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
                 rows["onset"] -= run.cut_seconds
                 read.append(RunRows(run, rows, run_seconds(run)))
         except BidsDecoderError as error:
-            notes.findings.append(_of_person(error.finding, run.subject))
+            notes.findings.append(replace(error.finding, participant=run.subject))
     if not read:
         raise InputError(
             "trials", "no events file or trial table could be read",
             "see the problems listed beside this one", ExitCode.MISSING_INPUT,
         )
     return read
-
-
-def _of_person(finding: Finding, label: str) -> Finding:
-    return Finding(
-        finding.what, finding.why, finding.fix, finding.code, finding.severity, label
-    )
 
 
 def run_seconds(run: BoldRun) -> float | None:
@@ -89,27 +98,33 @@ def run_seconds(run: BoldRun) -> float | None:
     return None if t_r is None or header.n_volumes < 2 else header.n_volumes * t_r
 
 
-def check_filter_columns(runs: list[RunRows], filters: Sequence[RowFilter]) -> None:
-    """Raise InputError for a rule on a column that no run has."""
-    found = sorted({str(name) for item in runs for name in item.rows.columns})
-    for rule in filters:
-        if rule.column not in found:
-            raise InputError(
-                f"--trial-filter {rule}", f"no run has this column; columns: {', '.join(found)}",
-                "correct the name of the column", ExitCode.USAGE,
-            )
-
-
 def clean_rows(
-    runs: list[RunRows], filters: Sequence[RowFilter], rules: TrialRules, notes: Notes
+    runs: list[RunRows], filters: Sequence[Rule], rules: TrialRules, wanted: Collection[str],
+    notes: Notes,
 ) -> None:
-    """Drop rows that are no trials, sort by onset; say how many of which kind."""
+    """Drop rows that are no trials, sort by onset; say how many of which kind.
+
+    Parameters
+    ----------
+    runs : list of RunRows
+        Changed in place.
+    filters : sequence of Rule
+    rules : TrialRules
+    wanted : collection of str
+        Conditions whose rows stay although their name says that they show nothing.
+    notes : Notes
+
+    Raises
+    ------
+    InputError
+        When no row is left.
+    """
     columns = [*CONDITION_COLUMNS, rules.label_column, rules.stimulus_column]
     columns = list(dict.fromkeys(name for name in columns if name))
     dropped: Counter[str] = Counter()
     unsorted = without_onset = without_duration = doubled = 0
     for item in runs:
-        item.rows, counts = drop_rows(item.rows, filters, columns)
+        item.rows, counts = drop_rows(item.rows, filters, columns, wanted)
         dropped += counts
         again = item.rows["onset"].notna() & item.rows.duplicated()
         doubled += int(again.sum())

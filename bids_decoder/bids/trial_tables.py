@@ -13,7 +13,7 @@ from bids_decoder.bids.blocks import BlockDesign, block_numbers, measure_design
 from bids_decoder.bids.collect import BoldRun, Dataset
 from bids_decoder.bids.event_columns import Columns
 from bids_decoder.bids.notes import Notes, some
-from bids_decoder.bids.rows import RowFilter
+from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import Finding
@@ -70,7 +70,7 @@ def choose_unit(
 
 def make_tables(
     runs: list[RunRows], columns: Columns, unit: TrialUnit, design: BlockDesign | None,
-    dataset: Dataset, filters: Sequence[RowFilter], notes: Notes,
+    dataset: Dataset, filters: Sequence[Rule], notes: Notes,
 ) -> dict[str, pd.DataFrame]:
     """Make the trial tables of all participants.
 
@@ -81,7 +81,7 @@ def make_tables(
     unit, design
         From :func:`choose_unit`.
     dataset : Dataset
-    filters : sequence of RowFilter
+    filters : sequence of Rule
         Applied here to rows of beta series only, which are excluded instead of left out.
     notes : Notes
 
@@ -226,7 +226,7 @@ def exclude(table: pd.DataFrame, rows: np.ndarray, reason: str) -> None:
 
 
 def _trials_of_betas(
-    item: RunRows, columns: Columns, filters: Sequence[RowFilter]
+    item: RunRows, columns: Columns, filters: Sequence[Rule]
 ) -> pd.DataFrame:
     """Keep every row, since row *i* is volume *i*; what is not wanted is excluded."""
     rows = item.rows
@@ -247,6 +247,8 @@ def _trials_of_betas(
         table["reason"] = reasons.astype(object).where(marked, None)
     exclude(table, table["stimulus"].isna().to_numpy(), f"no value in {columns.stimulus}")
     for rule in filters:
-        if rule.column in rows:
-            exclude(table, ~rule.mask(rows), f"--trial-filter {rule}")
+        exclude(table, ~rule.mask(rows), str(rule))
+    if item.reasons is not None:
+        for reason in item.reasons.dropna().unique():
+            exclude(table, (item.reasons == reason).to_numpy(), reason)
     return table

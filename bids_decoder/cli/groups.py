@@ -59,6 +59,15 @@ def add_queries(parser: argparse.ArgumentParser) -> None:
         group, "--run-id", dest="execution.run_id", type=read_label("run"), metavar="LABEL",
         help="runs to use (default: all)",
     )
+    several(
+        group, "--participant-filter", dest="execution.participant_filter", metavar="RULE",
+        help="use only participants whose row of participants.tsv satisfies every rule, as "
+        "'age>=18' 'group=control'; rules are those of --trial-filter",
+    )
+    several(
+        group, "--session-filter", dest="execution.session_filter", metavar="RULE",
+        help="use only sessions whose row of sub-<label>_sessions.tsv satisfies every rule",
+    )
     option(
         group, "--bids-filter-file", dest="execution.bids_filter_file", type=read_path,
         metavar="FILE", help="JSON file with PyBIDS filters for each kind of input",
@@ -98,7 +107,13 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     )
     several(
         group, "--trial-filter", dest="trials.trial_filter", metavar="RULE",
-        help="keep only rows that satisfy every rule: column=a|b or column!=a",
+        help="keep only rows that satisfy every rule: column=a|b, column!=a, or with numbers "
+        "column>0.5, column<=2 and the like; n/a stands for a missing cell; put rules in quotes",
+    )
+    several(
+        group, "--relabel", dest="trials.relabel", metavar="OLD=NEW",
+        help="rename labels or stimuli: Face=face; 'shoe|boot=footwear' joins several, rest= "
+        "leaves the rows out",
     )
     option(
         group, "--trial-unit", dest="trials.trial_unit",

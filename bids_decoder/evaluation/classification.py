@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.similarity import among_best
-from bids_decoder.evaluation.statistics import (
-    bootstrap_weights,
-    percentile_interval,
-    permutation_p,
-    permutations_within,
+from bids_decoder.evaluation.label_scores import (
+    Guesses,
+    confusion_counts,
+    label_intervals,
+    label_metrics,
 )
+from bids_decoder.evaluation.similarity import among_best
+from bids_decoder.evaluation.statistics import permutation_p, permutations_within
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 
@@ -32,9 +31,9 @@ def score_classification(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score class scores of held-out trials.
 
-    Intervals come from a bootstrap over runs (percentile), because trials within a run depend
-    on each other; they are not-a-number with a single run. For p the true labels are permuted
-    within runs, or between whole runs when each run has one label only.
+    Intervals take runs as clusters (:func:`.intervals.proportion_interval`), because trials
+    within a run depend on each other; they are not-a-number with a single run. For p the true
+    labels are permuted within runs, or between whole runs when each run has one label only.
 
     Parameters
     ----------
@@ -73,16 +72,12 @@ def score_classification(
     position = {name: k for k, name in enumerate(classes)}
     true = np.array([position[name] for name in labels], dtype=np.intp)
     run_of = pd.factorize(np.asarray(runs))[0]
-    guess = scores.argmax(axis=1)
     second = among_best(scores, 2) if len(classes) > 2 else None
-    observed = _metrics(true, guess, second, len(classes))
-    samples = _bootstrap(true, guess, second, run_of, len(classes), settings, rng)
-    nulls = pd.DataFrame([
-        _metrics(shuffled, guess, second, len(classes))
-        for shuffled in _permuted(true, run_of, settings.n_permutations, rng)
-    ], columns=list(observed))
+    guesses = Guesses(scores.argmax(axis=1), second, len(classes))
+    nulls = label_metrics(_permuted(true, run_of, settings.n_permutations, rng), guesses)
+    guess = guesses.first
     split = "cv" if len(np.unique(folds)) > 1 else "test"
-    metrics = _table(observed, samples, nulls, _chance(true, nulls)).assign(
+    metrics = _table(true, guesses, run_of, nulls).assign(
         model=model, split=split, n=len(true), pool_size=len(classes),
     )
     names = np.asarray(classes, dtype=object)
@@ -92,21 +87,22 @@ def score_classification(
         "predicted_label": names[guess], "score_label": scores[trials, true],
         "score_predicted": scores[trials, guess],
     })
-    confusion = pd.DataFrame(_confusion(true, guess, len(classes)).astype(int), columns=names)
+    counts = confusion_counts(true[None], guess, len(classes))[0]
+    confusion = pd.DataFrame(counts.astype(int), columns=names)
     confusion.insert(0, "label", names)
     return metrics[list(METRIC_COLUMNS)], confusion, predictions
 
 
 def _table(
-    observed: dict[str, float], samples: pd.DataFrame, nulls: pd.DataFrame, chance: dict[str, float]
+    true: np.ndarray, guesses: Guesses, run_of: np.ndarray, nulls: dict[str, np.ndarray]
 ) -> pd.DataFrame:
-    rows = []
-    for metric, value in observed.items():
-        low, high = percentile_interval(samples[metric].to_numpy(dtype=float))
-        rows.append({
-            "metric": metric, "value": value, "chance": chance[metric], "ci_low": low,
-            "ci_high": high, "p": permutation_p(value, nulls[metric].to_numpy(dtype=float)),
-        })
+    chance, limits = _chance(true, nulls), label_intervals(true, guesses, run_of)
+    rows = [
+        {"metric": metric, "value": float(value[0]), "chance": chance[metric],
+         "ci_low": limits[metric][0], "ci_high": limits[metric][1],
+         "p": permutation_p(float(value[0]), nulls[metric])}
+        for metric, value in label_metrics(true[None], guesses).items()
+    ]
     absent = pd.array([None] * len(rows), dtype="Int64")
     return pd.DataFrame(rows).assign(
         direction=None, unit="single", similarity=None, n_draws=absent
@@ -126,59 +122,19 @@ def _check(scores: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
             raise InputError("labels cannot be scored", why, "check targets and split")
 
 
-def _confusion(
-    true: np.ndarray, guess: np.ndarray, n_classes: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Give (weighted) counts, rows true, columns guessed."""
-    cells = np.bincount(true * n_classes + guess, weights=weights, minlength=n_classes**2)
-    return cells.reshape(n_classes, n_classes).astype(float)
-
-
-def _metrics(
-    true: np.ndarray, guess: np.ndarray, second: np.ndarray | None, n_classes: int,
-    weights: np.ndarray | None = None,
-) -> dict[str, float]:
-    counts = _confusion(true, guess, n_classes, weights)
-    hits, truths, guesses = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
-    tested, met = truths > 0, truths + guesses > 0
-    values = {
-        "balanced_accuracy": (hits[tested] / truths[tested]).mean(),
-        "accuracy": hits.sum() / counts.sum(),
-        "macro_f1": (2 * hits[met] / (truths + guesses)[met]).mean(),
-    }
-    if second is not None:
-        values["top2"] = np.average(second[np.arange(len(true)), true], weights=weights)
-    return {name: float(value) for name, value in values.items()}
-
-
-def _bootstrap(
-    true: np.ndarray, guess: np.ndarray, second: np.ndarray | None, run_of: np.ndarray,
-    n_classes: int, settings: Evaluation, rng: np.random.Generator,
-) -> pd.DataFrame:
-    n_runs = run_of.max() + 1
-    names = list(_metrics(true, guess, second, n_classes))
-    if n_runs < 2:
-        return pd.DataFrame(columns=names, dtype=float)
-    weights = bootstrap_weights(n_runs, settings.n_bootstrap, rng)
-    samples = [_metrics(true, guess, second, n_classes, drawn[run_of]) for drawn in weights]
-    return pd.DataFrame(samples, columns=names)
-
-
 def _permuted(
     true: np.ndarray, run_of: np.ndarray, n_permutations: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
+) -> np.ndarray:
+    """Permute labels within runs, or whole runs of one label each, (n_permutations, n_trials)."""
     pairs = pd.DataFrame({"run": run_of, "label": true}).drop_duplicates()
     if pairs["run"].duplicated().any():
-        for order in permutations_within(run_of, n_permutations, rng):
-            yield true[order]
-    else:
-        label_of_run = pairs.sort_values("run")["label"].to_numpy()
-        together = np.zeros(len(label_of_run), dtype=int)
-        for order in permutations_within(together, n_permutations, rng):
-            yield label_of_run[order][run_of]
+        return true[permutations_within(run_of, n_permutations, rng)]
+    label_of_run = pairs.sort_values("run")["label"].to_numpy()
+    together = np.zeros(len(label_of_run), dtype=int)
+    return label_of_run[permutations_within(together, n_permutations, rng)][:, run_of]
 
 
-def _chance(true: np.ndarray, nulls: pd.DataFrame) -> dict[str, float]:
+def _chance(true: np.ndarray, nulls: dict[str, np.ndarray]) -> dict[str, float]:
     shares = np.sort(np.bincount(true) / len(true))[::-1]
     return {
         "balanced_accuracy": 1 / np.count_nonzero(shares), "accuracy": float(shares[0]),

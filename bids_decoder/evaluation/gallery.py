@@ -6,15 +6,10 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.retrieval import average_repeats, permutation_blocks, tested_images
 from bids_decoder.evaluation.similarity import csls, normalise
-from bids_decoder.evaluation.statistics import (
-    bootstrap_median,
-    bootstrap_ratio,
-    bootstrap_weights,
-    permutation_p,
-    permutations_within,
-)
+from bids_decoder.evaluation.statistics import permutation_p, permutations_within
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 TOP = (1, 5, 10)
@@ -117,7 +112,6 @@ def score_gallery(
     permutations = permutations_within(
         permutation_blocks(image_of, np.asarray(runs)), settings.n_permutations, rng
     )
-    weights = bootstrap_weights(len(images), settings.n_bootstrap, rng)
     repeated = len(image_of) > len(images)
     responses = {"single": (predicted, image_of)}
     if repeated:
@@ -133,14 +127,13 @@ def score_gallery(
             rows += [
                 {"unit": unit, "similarity": name, "n": len(images), "pool_size": len(units),
                  "n_draws": 1, "direction": "b2i", **row}
-                for row in _rows(ranks, seen, len(units), permutations, weights, settings, rng)
+                for row in _rows(ranks, seen, len(units), permutations)
             ]
     return pd.DataFrame(rows).assign(model=model, split=split)[list(METRIC_COLUMNS)]
 
 
 def _rows(
-    ranks: np.ndarray, seen: np.ndarray, n_images: int, permutations: np.ndarray,
-    weights: np.ndarray, settings: Evaluation, rng: np.random.Generator,
+    ranks: np.ndarray, seen: np.ndarray, n_images: int, permutations: np.ndarray
 ) -> list[dict]:
     """Score the mean over trials of each seen image, for every image as the answer."""
     counts = np.bincount(seen).astype(float)
@@ -148,7 +141,7 @@ def _rows(
     for k in (k for k in TOP if k < n_images):
         hits = _per_image((ranks <= k).astype(float), seen, counts)
         own = np.diagonal(hits)
-        low, high = bootstrap_ratio(own, np.ones(len(own)), weights)
+        low, high = ratio_interval(own, np.ones(len(own)), len(seen))
         null = hits[np.arange(len(own)), permutations].mean(axis=1)
         rows.append({
             "metric": f"top{k}", "value": own.mean(), "chance": k / n_images, "ci_low": low,
@@ -156,7 +149,7 @@ def _rows(
         })
     mean_ranks = _per_image(ranks, seen, counts)
     own = np.diagonal(mean_ranks)
-    low, high = bootstrap_median(own, settings.n_bootstrap, rng)
+    low, high = median_interval(own, n_images)
     null = np.median(mean_ranks[np.arange(len(own)), permutations], axis=1)
     value = float(np.median(own))
     rows.append({

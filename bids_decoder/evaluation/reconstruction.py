@@ -21,12 +21,8 @@ from skimage.metrics import structural_similarity
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.statistics import (
-    bootstrap_ratio,
-    bootstrap_weights,
-    paired_difference,
-    percentile_interval,
-)
+from bids_decoder.evaluation.intervals import bounded_interval, mean_interval
+from bids_decoder.evaluation.statistics import paired_difference
 
 EDGE = 425
 """Pixels along each edge at which pictures are compared."""
@@ -43,8 +39,8 @@ METRIC_COLUMNS: dict[str, str] = {
     "features": "What is compared: pixels, or features of a network.",
     "value": "Mean over pictures.",
     "chance": "Its value for reconstructions that know nothing; n/a where theory gives none.",
-    "ci_low": "Lower limit of the 95 % bootstrap interval over pictures; for two_way the pictures "
-              "are drawn as targets and as foils.",
+    "ci_low": "Lower limit of the 95 % interval over pictures; for two_way pictures count as "
+              "targets and as foils.",
     "ci_high": "Upper limit of this interval.",
     "field_low": "Mean - 1.96 standard errors over pictures taken as independent, as is usual in "
                  "the field; for two_way too narrow or too wide, because all pictures share their "
@@ -53,11 +49,15 @@ METRIC_COLUMNS: dict[str, str] = {
     "n": "Number of pictures.",
     "ahead": "Mean of reconstruction minus control over pictures, positive where the "
              "reconstruction is better; n/a for the reconstruction itself.",
-    "ahead_low": "Lower limit of the 95 % bootstrap interval of ahead.",
+    "ahead_low": "Lower limit of the 95 % interval of ahead.",
     "ahead_high": "Upper limit of this interval.",
     "ahead_p": "Two-sided p of ahead, signs flipped at random.",
 }
 """Columns of the table of metrics, with descriptions for its sidecar."""
+
+_BOUNDS = {
+    "pixcorr": (-1.0, 1.0), "ssim": (-1.0, 1.0), "distance": (0.0, 2.0), "two_way": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def score_reconstructions(
         ``"reconstruction"`` and controls, in the order of *seen*.
     spaces : sequence of FeatureSpace
     settings : Evaluation
-        Numbers of bootstrap samples and permutations.
+        Number of permutations.
     rng : numpy.random.Generator
 
     Returns
@@ -194,10 +194,9 @@ def score_reconstructions(
         )
     for space in spaces:
         _score_space(space, seen, painted, shifts, scores)
-    weights = bootstrap_weights(len(seen), settings.n_bootstrap, rng)
     own = scores["reconstruction"]
     rows = [
-        _row(name, score, None if name == "reconstruction" else reference, weights, settings, rng)
+        _row(name, score, None if name == "reconstruction" else reference, settings, rng)
         for name, listed in scores.items() for score, reference in zip(listed, own, strict=True)
     ]
     each = {f"{s.metric}_{s.features}": s.each for s in own}
@@ -265,12 +264,12 @@ def _standardised(rows: np.ndarray) -> np.ndarray:
 
 
 def _row(
-    name: str, score: _Score, reference: _Score | None, weights: np.ndarray,
-    settings: Evaluation, rng: np.random.Generator,
+    name: str, score: _Score, reference: _Score | None, settings: Evaluation,
+    rng: np.random.Generator,
 ) -> dict[str, object]:
     each, n = score.each, len(score.each)
     error = 1.96 * each.std(ddof=1) / np.sqrt(n)
-    low, high = _interval(score, weights)
+    low, high = _interval(score)
     row = {
         "model": name, "metric": score.metric, "features": score.features, "value": each.mean(),
         "chance": 0.5 if score.metric == "two_way" else None, "ci_low": low, "ci_high": high,
@@ -280,21 +279,18 @@ def _row(
     if reference is not None:
         gap = paired_difference(
             score.sign * reference.each, score.sign * each, np.ones(n), rng=rng,
-            n_bootstrap=settings.n_bootstrap, n_permutations=settings.n_permutations,
+            n_permutations=settings.n_permutations,
         )
         row |= {"ahead": gap.value, "ahead_low": gap.ci_low, "ahead_high": gap.ci_high,
                 "ahead_p": gap.p}
     return row
 
 
-def _interval(score: _Score, weights: np.ndarray) -> tuple[float, float]:
-    """Bootstrap over pictures; those of two_way are targets and foils at once."""
-    n = len(score.each)
+def _interval(score: _Score) -> tuple[float, float]:
+    """Compute limits over pictures; those of two_way are targets and foils at once."""
     if score.wins is None:
-        if np.ptp(score.each) == 0:
-            return float(score.each[0]), float(score.each[0])
-        return bootstrap_ratio(score.each, np.ones(n), weights)
-    wins = ((weights @ score.wins) * weights).sum(axis=1)
-    # A picture is no foil of its own copies.
-    pairs = n**2 - (weights**2).sum(axis=1)
-    return percentile_interval((wins / pairs)[pairs > 0])
+        return mean_interval(score.each, _BOUNDS[score.metric])
+    n = len(score.each)
+    value = float(score.each.mean())
+    as_foil = score.wins.sum(axis=1) / (n - 1)
+    return bounded_interval(value, (score.each + as_foil - 2 * value) / n)

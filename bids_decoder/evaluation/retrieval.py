@@ -18,6 +18,7 @@ import scipy.stats
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
+from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.similarity import (
     among_best,
     centre,
@@ -26,9 +27,6 @@ from bids_decoder.evaluation.similarity import (
     normalise,
 )
 from bids_decoder.evaluation.statistics import (
-    bootstrap_median,
-    bootstrap_ratio,
-    bootstrap_weights,
     paired_difference,
     permutation_p,
     permutations_within,
@@ -76,16 +74,6 @@ class _Pools:
         return _Pools(self.members[:n_draws], self.trials[:n_draws])
 
 
-@dataclass(frozen=True, eq=False)
-class _Resampling:
-    """What intervals and p-values of all metrics share."""
-
-    weights: np.ndarray  # (n_bootstrap, n_images)
-    permutations: np.ndarray  # (n_permutations, n_images)
-    n_bootstrap: int
-    rng: np.random.Generator
-
-
 def score_retrieval(
     predicted: np.ndarray,
     stimulus_ids: np.ndarray,
@@ -103,8 +91,8 @@ def score_retrieval(
 
     Top-1 and top-5 are means over ``n_draws`` fixed pools of ``pool_size`` images; when more
     images than that were tested, they follow for the pool of all of them too, and so does the
-    median rank (of the mean rank over draws). Ties count by their share. Intervals come from
-    a bootstrap over images with the pools fixed (BCa; percentile for the median). For p the
+    median rank (of the mean rank over draws). Ties count by their share. Intervals take
+    images as clusters, with the pools fixed (:mod:`.intervals`). For p the
     pairing of images and responses is permuted, an image with all its repeats at a time, and
     within runs when each image was shown in one run only. Neighbours of CSLS are sought among
     all tested images and one response of each, so that they do not depend on the pairing.
@@ -148,17 +136,14 @@ def score_retrieval(
     images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
     sampled, full = _draw_pools(image_of, settings, rng)
     blocks = permutation_blocks(image_of, np.asarray(runs))
-    resampling = _Resampling(
-        bootstrap_weights(len(images), settings.n_bootstrap, rng),
-        permutations_within(blocks, settings.n_permutations, rng),
-        settings.n_bootstrap, rng,
-    )
+    permutations = permutations_within(blocks, settings.n_permutations, rng)
     rows = []
     for case in _cases(predicted, image_of, vectors, training_mean, settings):
         if sampled is not None:
-            rows += _score_top(case, sampled, resampling)
+            rows += _score_top(case, sampled, permutations)
         complete = full if case.unit == "single" else full.only(1)
-        rows += _score_top(case, complete, resampling) + _score_rank(case, complete, resampling)
+        rows += _score_top(case, complete, permutations)
+        rows += _score_rank(case, complete, permutations)
     metrics = pd.DataFrame(rows).assign(model=model, split=split)
     predictions = _predictions(predicted, image_of, images, vectors, np.asarray(runs))
     return metrics[list(METRIC_COLUMNS)], predictions
@@ -198,7 +183,7 @@ def compare_retrieval(
         for direction in DIRECTIONS:
             gap = paired_difference(
                 *(np.diagonal(h[direction, 1]) for h in hits), size, rng=rng,
-                n_bootstrap=settings.n_bootstrap, n_permutations=settings.n_permutations,
+                n_permutations=settings.n_permutations,
             )
             rows.append({
                 "first": names[0], "second": names[1], "metric": "top1", "direction": direction,
@@ -308,16 +293,17 @@ def _hit_counts(case: _Case, pools: _Pools) -> dict[tuple[str, int], np.ndarray]
     return counts
 
 
-def _score_top(case: _Case, pools: _Pools, resampling: _Resampling) -> list[dict]:
+def _score_top(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[dict]:
     pool_size = pools.shape[1]
     n_images = case.matrix.shape[1]
     size = np.bincount(pools.members.ravel(), minlength=n_images).astype(float)
+    n_trials = len(np.unique(pools.rows(case.unit)))
     rows = []
     for (direction, k), counts in _hit_counts(case, pools).items():
         hits = np.diagonal(counts).astype(float)
         value = hits.sum() / size.sum()
-        null = _paired(counts, resampling.permutations).sum(axis=1, dtype=float) / size.sum()
-        low, high = bootstrap_ratio(hits, size, resampling.weights)
+        null = _paired(counts, permutations).sum(axis=1, dtype=float) / size.sum()
+        low, high = ratio_interval(hits, size, n_trials)
         rows.append({
             **_identity(case, pools), "metric": f"top{k}", "direction": direction,
             "value": value, "chance": k / pool_size, "ci_low": low, "ci_high": high,
@@ -326,7 +312,7 @@ def _score_top(case: _Case, pools: _Pools, resampling: _Resampling) -> list[dict
     return rows
 
 
-def _score_rank(case: _Case, pools: _Pools, resampling: _Resampling) -> list[dict]:
+def _score_rank(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[dict]:
     n_images = case.matrix.shape[1]
     ranks = {direction: np.zeros((n_images, n_images)) for direction in DIRECTIONS}
     for chosen in pools.rows(case.unit):
@@ -336,8 +322,8 @@ def _score_rank(case: _Case, pools: _Pools, resampling: _Resampling) -> list[dic
     rows = []
     for direction, mean_rank in ranks.items():
         own = np.diagonal(mean_rank)
-        null = np.median(_paired(mean_rank, resampling.permutations), axis=1)
-        low, high = bootstrap_median(own, resampling.n_bootstrap, resampling.rng)
+        null = np.median(_paired(mean_rank, permutations), axis=1)
+        low, high = median_interval(own, n_images)
         rows.append({
             **_identity(case, pools), "metric": "median_rank", "direction": direction,
             "value": np.median(own), "chance": (n_images + 1) / 2, "ci_low": low,

@@ -1,4 +1,4 @@
-"""Intervals, p-values and agreement of masks."""
+"""P-values, paired differences and agreement of masks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 import scipy.stats
 from sklearn.metrics import roc_auc_score
 
-LEVEL = 0.95
-"""Coverage of all intervals."""
+from bids_decoder.evaluation.intervals import mean_interval
 
 
 @dataclass(frozen=True)
@@ -20,100 +19,6 @@ class Difference:
     ci_low: float
     ci_high: float
     p: float
-
-
-def bootstrap_weights(n_units: int, n_bootstrap: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw how often each unit is in each bootstrap sample.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_bootstrap, n_units)
-        Each row sums to ``n_units``.
-    """
-    equal = np.full(n_units, 1 / n_units)
-    return rng.multinomial(n_units, equal, size=n_bootstrap).astype(np.float64)
-
-
-def bootstrap_ratio(
-    numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray
-) -> tuple[float, float]:
-    """Interval of a ratio of sums over units, bias-corrected and accelerated (BCa) [1]_.
-
-    Parameters
-    ----------
-    numerator, denominator : ndarray, shape (n_units,)
-        For instance hits and trials of each image; the statistic is sum / sum. Denominators
-        are not negative and not all zero.
-    weights : ndarray, shape (n_bootstrap, n_units)
-        From :func:`bootstrap_weights`.
-
-    Returns
-    -------
-    low, high : float
-        95 % limits. When every unit has the value 0, or every unit the value 1, resampling
-        sees no variance, and the exact binomial (Clopper-Pearson) limits for ``n_units``
-        trials are given.
-
-    References
-    ----------
-    .. [1] Efron (1987), Better bootstrap confidence intervals, JASA 82.
-    """
-    total, size = numerator.sum(), denominator.sum()
-    value = total / size
-    used = denominator > 0
-    if np.allclose(numerator[used], value * denominator[used]):
-        return _constant_interval(float(value), int(used.sum()))
-    samples = _ratio(weights @ numerator, weights @ denominator)
-    jackknife = _ratio(total - numerator, size - denominator)
-    deviation = np.nanmean(jackknife) - jackknife
-    spread = np.nansum(deviation**2)
-    acceleration = np.nansum(deviation**3) / (6 * spread**1.5) if spread > 0 else 0.0
-    return _bca_limits(samples[np.isfinite(samples)], float(value), float(acceleration))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    empty = np.full(len(numerator), np.nan)
-    return np.divide(numerator, denominator, out=empty, where=denominator > 0)
-
-
-def _constant_interval(value: float, n_units: int) -> tuple[float, float]:
-    if value not in (0.0, 1.0):
-        return value, value
-    exact = scipy.stats.binomtest(round(value * n_units), n_units).proportion_ci(LEVEL)
-    return float(exact.low), float(exact.high)
-
-
-def _bca_limits(samples: np.ndarray, value: float, acceleration: float) -> tuple[float, float]:
-    n = len(samples)
-    below = (samples < value).mean() + 0.5 * (samples == value).mean()
-    bias = scipy.stats.norm.ppf(np.clip(below, 0.5 / n, 1 - 0.5 / n))
-    tails = scipy.stats.norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    shifted = bias + (bias + tails) / (1 - acceleration * (bias + tails))
-    low, high = np.quantile(samples, scipy.stats.norm.cdf(shifted))
-    return float(low), float(high)
-
-
-def percentile_interval(samples: np.ndarray) -> tuple[float, float]:
-    """95 % limits of bootstrap samples of a statistic, percentile method.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (n_bootstrap,)
-        Not-a-numbers are left out; without any number the limits are not-a-number.
-    """
-    samples = samples[np.isfinite(samples)]
-    if not len(samples):
-        return np.nan, np.nan
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def bootstrap_median(
-    values: np.ndarray, n_bootstrap: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Interval of a median over units, percentile method (BCa fails for medians)."""
-    rows = rng.integers(len(values), size=(n_bootstrap, len(values)))
-    return percentile_interval(np.median(values[rows], axis=1))
 
 
 def permutations_within(
@@ -183,7 +88,7 @@ def fdr_bh(p_values: np.ndarray) -> np.ndarray:
 
 def paired_difference(
     first: np.ndarray, second: np.ndarray, size: np.ndarray, *,
-    n_bootstrap: int, n_permutations: int, rng: np.random.Generator,
+    n_permutations: int, rng: np.random.Generator,
 ) -> Difference:
     """Compare two models on the same units.
 
@@ -193,19 +98,21 @@ def paired_difference(
         Sum of hits (or any score) of each unit, for instance of each image.
     size : ndarray, shape (n_units,)
         Number of times each unit was tried.
-    n_bootstrap, n_permutations : int
+    n_permutations : int
     rng : numpy.random.Generator
 
     Returns
     -------
     Difference
-        Of the mean scores, first minus second; BCa interval over units; p by exchanging the
-        two models at random for each unit, two-sided.
+        Of the mean scores, first minus second; Student's t interval over units
+        (:func:`.intervals.mean_interval`); p by exchanging the two models at random for each
+        unit, two-sided. Valid for one test set, not for folds that share training data.
     """
     gap = np.asarray(first, dtype=np.float64) - second
     value = float(gap.sum() / size.sum())
-    weights = bootstrap_weights(len(gap), n_bootstrap, rng)
-    low, high = bootstrap_ratio(gap, np.asarray(size, dtype=np.float64), weights)
+    # Linearised: values whose mean is the ratio of sums, and which vary as it does.
+    spread = value + (gap - value * size) / np.mean(size)
+    low, high = mean_interval(spread)
     signs = rng.integers(0, 2, size=(n_permutations, len(gap))) * 2 - 1
     p = permutation_p(abs(value), np.abs(signs @ gap / size.sum()))
     return Difference(value, low, high, p)

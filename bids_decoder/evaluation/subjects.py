@@ -11,12 +11,14 @@ from sklearn.metrics import roc_curve
 from sklearn.model_selection import StratifiedKFold
 
 from bids_decoder.config import Evaluation
-from bids_decoder.evaluation.statistics import percentile_interval, permutation_p
+from bids_decoder.evaluation.intervals import bounded_interval, proportion_interval
+from bids_decoder.evaluation.label_scores import Guesses, label_influence
+from bids_decoder.evaluation.statistics import permutation_p
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 from bids_decoder.seeds import derive_seed
 
-MAX_BOOTSTRAP = 500
-"""Each sample scores all repeats, which takes time."""
+_STEP = 1e-4
+"""Weight of a person by whose change influences are measured."""
 
 
 def subject_folds(classes: np.ndarray, n_splits: int, n_repeats: int, seed: int) -> np.ndarray:
@@ -49,8 +51,8 @@ def score_subjects(
 ) -> pd.DataFrame:
     """Score class probabilities of held-out people, mean over repeats.
 
-    Intervals come from a bootstrap over people: repeats of the cross-validation look at the same
-    people again, so that their spread alone would promise too much.
+    Intervals take people as units (:mod:`.intervals`): repeats of the cross-validation look at
+    the same people again, so that their spread alone would promise too much.
 
     Parameters
     ----------
@@ -71,11 +73,6 @@ def score_subjects(
     """
     observed = _mean_metrics(scores, classes)
     n_people, n_classes = len(classes), scores.shape[2]
-    samples = []
-    for _ in range(min(settings.n_bootstrap, MAX_BOOTSTRAP)):
-        rows = rng.integers(n_people, size=n_people)
-        if len(np.unique(classes[rows])) == n_classes:
-            samples.append(_mean_metrics(scores[:, rows], classes[rows]))
     guesses = scores.argmax(axis=2)
     nulls = pd.DataFrame([
         _mean_label_metrics(classes[rng.permutation(n_people)], guesses, n_classes)
@@ -85,9 +82,9 @@ def score_subjects(
         "balanced_accuracy": 1 / n_classes, "accuracy": np.bincount(classes).max() / n_people,
         "nmi": nulls["nmi"].mean(), "macro_auc": 0.5,
     }
-    rows = []
+    limits, rows = _limits(scores, classes, observed), []
     for name, value in observed.items():
-        low, high = percentile_interval(np.array([sample[name] for sample in samples]))
+        low, high = limits[name]
         rows.append({
             "model": model, "metric": name, "split": "cv", "unit": "single", "value": value,
             "chance": chance[name], "ci_low": low, "ci_high": high,
@@ -99,6 +96,53 @@ def score_subjects(
         direction=None, similarity=None, n_draws=pd.array([None] * len(rows), dtype="Int64")
     )
     return table[list(METRIC_COLUMNS)]
+
+
+def _limits(
+    scores: np.ndarray, classes: np.ndarray, observed: dict[str, float]
+) -> dict[str, tuple[float, float]]:
+    """Compute the interval of each score from the mean influence of each person over repeats."""
+    influences = [_influences(part, classes) for part in scores]
+    mean = {
+        name: np.mean([part[name] for part in influences], axis=0) for name in influences[0]
+    }
+    counts = np.bincount(classes, minlength=scores.shape[2])
+    balanced = float(np.count_nonzero(counts) ** 2 / (1 / counts[counts > 0]).sum())
+    return {
+        "balanced_accuracy": proportion_interval(
+            observed["balanced_accuracy"], mean["balanced_accuracy"], n_trials=balanced
+        ),
+        "accuracy": proportion_interval(observed["accuracy"], mean["accuracy"]),
+        "nmi": bounded_interval(observed["nmi"], mean["nmi"]),
+        "macro_auc": bounded_interval(observed["macro_auc"], mean["macro_auc"]),
+    }
+
+
+def _influences(scores: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the influence of each person on each score of one repeat, (n_people,) each."""
+    n_classes, guess = scores.shape[1], scores.argmax(axis=1)
+    found = label_influence(classes, Guesses(guess, None, n_classes))
+    counts = np.zeros((n_classes, n_classes))
+    np.add.at(counts, (classes, guess), 1.0)
+    start, nmi = _information(counts), np.zeros((n_classes, n_classes))
+    for true, chosen in np.argwhere(counts):
+        step = counts.copy()
+        step[true, chosen] += _STEP
+        nmi[true, chosen] = (_information(step) - start) / _STEP
+    return {**found, "nmi": nmi[classes, guess], "macro_auc": _auc_influence(scores, classes)}
+
+
+def _auc_influence(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Compute influences from placements (DeLong et al. 1988, Biometrics 44:837)."""
+    n_classes = scores.shape[1]
+    total = np.zeros(len(classes))
+    for number in range(n_classes):
+        own = classes == number
+        pairs = scores[own, number][:, None] - scores[~own, number][None, :]
+        wins = (pairs > 0) + 0.5 * (pairs == 0)
+        total[own] += (wins.mean(axis=1) - wins.mean()) / own.sum()
+        total[~own] += (wins.mean(axis=0) - wins.mean()) / (~own).sum()
+    return total / n_classes
 
 
 def _mean_metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
@@ -122,14 +166,19 @@ def _metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
 def _label_metrics(classes: np.ndarray, guess: np.ndarray, n_classes: int) -> dict[str, float]:
     counts = np.bincount(classes * n_classes + guess, minlength=n_classes**2)
     share = counts.reshape(n_classes, n_classes) / len(classes)
-    hits, there, guessed = share.diagonal(), share.sum(axis=1), share.sum(axis=0)
-    both = _entropy(there) + _entropy(guessed)
-    shared = both - _entropy(share.ravel())
+    hits, there = share.diagonal(), share.sum(axis=1)
     return {
         "balanced_accuracy": float((hits[there > 0] / there[there > 0]).mean()),
         "accuracy": float(hits.sum()),
-        "nmi": float(2 * shared / both) if both > 0 else 0.0,
+        "nmi": _information(share),
     }
+
+
+def _information(counts: np.ndarray) -> float:
+    """Compute the normalised mutual information of a table of true and predicted classes."""
+    share = counts / counts.sum()
+    both = _entropy(share.sum(axis=1)) + _entropy(share.sum(axis=0))
+    return float(2 * (both - _entropy(share.ravel())) / both) if both > 0 else 0.0
 
 
 def _entropy(shares: np.ndarray) -> float:

@@ -14,10 +14,9 @@ import pandas as pd
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
+from bids_decoder.evaluation.intervals import mean_interval
 from bids_decoder.evaluation.retrieval import permutation_blocks, score_retrieval
 from bids_decoder.evaluation.statistics import (
-    bootstrap_ratio,
-    bootstrap_weights,
     fdr_bh,
     paired_difference,
     permutation_p,
@@ -46,8 +45,8 @@ COMPARISON_COLUMNS: dict[str, str] = {
     "isolates": "What the difference tells.",
     "voxels": "region or common, as in the table of metrics.",
     "value": "Mean correlation of the first minus that of the second.",
-    "ci_low": "Lower limit of the 95 % bootstrap interval over images.",
-    "ci_high": "Upper limit of the 95 % bootstrap interval over images.",
+    "ci_low": "Lower limit of the 95 % interval over images.",
+    "ci_high": "Upper limit of the 95 % interval over images.",
     "p": "Two-sided p-value, encoders exchanged at random for each image.",
     "n": "Number of held-out images.",
     "n_voxels": "Number of voxels.",
@@ -161,8 +160,8 @@ def score_encoding(
 ) -> pd.DataFrame:
     """Score the predictions of held-out images.
 
-    Intervals come from a bootstrap over images; for p-values images are permuted, within runs
-    when each was shown in one run only. All encoders share resamples and permutations.
+    Intervals are Student's over images; for p-values images are permuted, within runs
+    when each was shown in one run only. All encoders share permutations.
 
     Parameters
     ----------
@@ -191,7 +190,6 @@ def score_encoding(
             "hold out more; see plan.json",
         )
     rng = np.random.default_rng(seed)
-    weights = bootstrap_weights(n_images, settings.n_bootstrap, rng)
     permutations = _permutations(measured, settings, rng)
     target = measured.averaged()
     rows: list[dict] = []
@@ -200,7 +198,7 @@ def score_encoding(
         for words, voxels in (
             ("region", everything), ("common", common), ("selected", model.selected),
         ):
-            found = _accuracy(model.raw[:, voxels], target[:, voxels], weights, permutations)
+            found = _accuracy(model.raw[:, voxels], target[:, voxels], permutations)
             found += _normalised(found[0], measured.ceiling, voxels)
             n_voxels = int(voxels.sum())
             rows += [{**row, "model": name, "voxels": words, "n_voxels": n_voxels}
@@ -219,12 +217,12 @@ def _permutations(
 
 
 def _accuracy(
-    predicted: np.ndarray, target: np.ndarray, weights: np.ndarray, permutations: np.ndarray
+    predicted: np.ndarray, target: np.ndarray, permutations: np.ndarray
 ) -> list[dict]:
     """Score one set of voxels: mean correlation and share of significant voxels."""
     n_images = len(predicted)
     part = contributions(predicted, target).mean(axis=1) / n_images
-    low, high = bootstrap_ratio(part, np.full(n_images, 1 / n_images), weights)
+    low, high = mean_interval(part * n_images)
     products = _unit(predicted) @ _unit(target).T / predicted.shape[1]
     null = products[np.arange(n_images), permutations].sum(axis=1)
     value = float(part.sum())
@@ -326,8 +324,8 @@ def compare_encoders(
                 for m in (first, second)
             )
             gap = paired_difference(
-                one, other, size, n_bootstrap=settings.n_bootstrap,
-                n_permutations=settings.n_permutations, rng=np.random.default_rng(seed),
+                one, other, size, n_permutations=settings.n_permutations,
+                rng=np.random.default_rng(seed),
             )
             rows.append({
                 "first": first, "second": second, "isolates": text, "voxels": words,

@@ -22,7 +22,6 @@ learning_rate = 2e-3
 n_selected = 40
 
 [evaluation]
-n_bootstrap = 200
 n_permutations = 199
 """
 

@@ -6,7 +6,7 @@ import pytest
 from bids_decoder.bids.collect import select_participants
 from bids_decoder.bids.layouts import same_label, strip_prefix
 from bids_decoder.bids.names import derivative_path
-from bids_decoder.errors import ExitCode, FindingsError, InputError, MissingInputError, UsageError
+from bids_decoder.errors import ExitCode, FindingsError, MissingInputError, UsageError
 
 
 def errors(dataset):
@@ -200,8 +200,13 @@ def test_empty_description_is_not_called_absent(toy):
 
 def test_broken_sidecar_is_named(toy):
     toy.text("sub-01/func/sub-01_task-see_run-1_bold.json", "{")
-    with pytest.raises(InputError, match="sub-01_task-see_run-1_bold.json"):
-        toy.dataset()
+    toy.text("sub-02/func/sub-02_task-see_run-1_bold.json", "[1, 2]")
+    found = errors(toy.dataset())
+    assert [f.what.rpartition("/")[2] for f in found] == [
+        "sub-01_task-see_run-1_bold.json", "sub-02_task-see_run-1_bold.json",
+    ]
+    assert [f.participant for f in found] == ["01", "02"]
+    assert "JSON" in found[0].why and "no JSON object" in found[1].why
 
 
 def test_absent_dataset(bare, tmp_path):

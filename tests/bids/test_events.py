@@ -8,10 +8,10 @@ from bids_decoder.bids.blocks import block_numbers, measure_design
 from bids_decoder.bids.collect import collect_dataset
 from bids_decoder.bids.event_columns import choose_stimulus_column
 from bids_decoder.bids.events import build_dataset_trials, with_trials_only
-from bids_decoder.bids.rows import parse_filters, read_events
+from bids_decoder.bids.rows import read_events
 from bids_decoder.bids.stimulus_files import find_stimulus_files
 from bids_decoder.bids.trial_tables import SPLIT_SOURCE
-from bids_decoder.errors import ExitCode, InputError, MissingInputError, UsageError
+from bids_decoder.errors import ExitCode, InputError, MissingInputError
 from bids_decoder.trials import TRIAL_COLUMNS
 
 STIM = ("onset", "duration", "trial_type", "stim_file")
@@ -121,12 +121,6 @@ def test_filter_on_an_absent_column(bare):
     build = one_run(bare, steady([("a",)]), trials={"trial_filter": ("colour=x",)})
     (finding,) = errors(build)
     assert finding.code == ExitCode.USAGE and "trial_type" in finding.why
-
-
-@pytest.mark.parametrize("text", ["kind", "=x", "kind="])
-def test_malformed_filter(text):
-    with pytest.raises(UsageError):
-        parse_filters([text])
 
 
 def test_nothing_left_is_an_error(bare):

@@ -9,6 +9,7 @@ import pytest
 from bids_decoder.bids import preflight
 from bids_decoder.bids.images import header_t_r, is_pointer, read_header
 from bids_decoder.bids.preflight import check_places
+from bids_decoder.bids.sidecars import Sidecars
 from bids_decoder.errors import ExitCode, InputError, summarise
 
 BOLD = "sub-01/func/sub-01_task-see_run-1_bold.nii.gz"
@@ -191,11 +192,9 @@ def test_wrong_t_r_of_the_localizer_would_be_noticed(shared_data, monkeypatch):
     skeleton = shared_data("localizer")
     settings = {"execution": {"stage": ("prepare",), "output_dir": Path("/tmp")}}
     assert not [f for f in skeleton.check(**settings) if "RepetitionTime" in f.what]
-    import bids
-
-    true_metadata = bids.BIDSLayout.get_metadata
-    monkeypatch.setattr(bids.BIDSLayout, "get_metadata", lambda self, path, **k: {
-        **true_metadata(self, path, **k), "RepetitionTime": 1.79355,
+    true_metadata = Sidecars.metadata_of
+    monkeypatch.setattr(Sidecars, "metadata_of", lambda self, image: {
+        **true_metadata(self, image), "RepetitionTime": 1.79355,
     })
     whys = [f.why for f in skeleton.check(**settings) if "RepetitionTime" in f.what]
     assert any("2.089 s per volume" in why for why in whys)

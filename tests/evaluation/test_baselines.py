@@ -66,7 +66,7 @@ def categories(seed=0, signal=0.5, n_classes=4):
 def b2i(predicted, test, targets):
     metrics, _ = score_retrieval(
         predicted, test.trials["stimulus"].to_numpy(), targets.vectors, np.array(targets.ids),
-        settings=Evaluation(n_bootstrap=10, n_permutations=19), runs=test.run_groups,
+        settings=Evaluation(n_permutations=19), runs=test.run_groups,
         rng=np.random.default_rng(0),
     )
     rows = metrics[(metrics["metric"] == "top1") & (metrics["similarity"] == "csls")]
@@ -123,7 +123,7 @@ def test_label_baselines(n_classes):
         assert scores.shape == (100, n_classes)
         metrics, *_ = score_classification(
             scores, test.trials["stimulus"].to_numpy(), targets.ids, test.run_groups,
-            np.ones(100), settings=Evaluation(n_bootstrap=10, n_permutations=19),
+            np.ones(100), settings=Evaluation(n_permutations=19),
             rng=np.random.default_rng(0),
         )
         accuracy[name] = metrics["value"][0]

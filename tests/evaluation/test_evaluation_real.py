@@ -60,7 +60,7 @@ def decode(table, betas, shuffle=None):
         )["svm-all"]
     metrics, *_ = score_classification(
         scores, np.array(classes)[rows], classes, trials["run_group"], trials["fold"],
-        settings=Evaluation(n_bootstrap=200, n_permutations=199), rng=np.random.default_rng(0),
+        settings=Evaluation(n_permutations=199), rng=np.random.default_rng(0),
     )
     return metrics.set_index("metric").loc["accuracy"]
 

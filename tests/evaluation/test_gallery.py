@@ -7,7 +7,7 @@ import scipy.stats
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.gallery import list_nearest, nearest, rank_tested, score_gallery
 
-FEW = Evaluation(n_bootstrap=200, n_permutations=199)
+FEW = Evaluation(n_permutations=199)
 
 
 def case(noise, n_images=30, n_repeats=2, n_distractors=400, n_dims=24, seed=0):

@@ -22,7 +22,7 @@ from bids_decoder.evaluation.reconstruction import (
 from bids_decoder.simulate.images import make_scene
 
 N_SHUFFLES = 2
-FEW = Evaluation(n_bootstrap=300, n_permutations=199)
+FEW = Evaluation(n_permutations=199)
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_correct_interval_of_two_way_covers_where_that_of_the_field_does_not():
     """One interval draws foils too; repeated studies of the same process tell which is right."""
     covered, narrow, n_studies = 0, 0, 120
     values = []
-    settings = Evaluation(n_bootstrap=200, n_permutations=1)
+    settings = Evaluation(n_permutations=1)
     spaces = [FeatureSpace("vectors", lambda pictures: np.stack([p.ravel() for p in pictures]))]
     results = []
     for study in range(n_studies):
@@ -167,8 +167,7 @@ def two_way_only(seen, made, spaces, settings):
     rng = np.random.default_rng(0)
     module._score_space(spaces[0], seen, {"reconstruction": made},
                         module._shifts(len(seen), rng), scores)
-    weights = module.bootstrap_weights(len(seen), settings.n_bootstrap, rng)
-    return module._row("reconstruction", scores["reconstruction"][0], None, weights, settings, rng)
+    return module._row("reconstruction", scores["reconstruction"][0], None, settings, rng)
 
 
 def test_two_pictures_are_too_few(scenes):

@@ -10,7 +10,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.retrieval import compare_retrieval, score_retrieval
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
-FAST = Evaluation(pool_size=50, n_draws=10, n_bootstrap=200, n_permutations=99)
+FAST = Evaluation(pool_size=50, n_draws=10, n_permutations=99)
 
 
 def make(n_images=80, n_repeats=3, noise=1.0, seed=0, n_dims=32):
@@ -147,7 +147,7 @@ def test_constant_predictions_score_at_chance():
 
 def test_p_values_are_uniform_under_the_null():
     p = []
-    settings = replace(FAST, n_bootstrap=10, pool_size=20, n_draws=5)
+    settings = replace(FAST, pool_size=20, n_draws=5)
     for seed in range(120):
         data = make(n_images=40, n_repeats=2, seed=seed)
         data["predicted"] = np.random.default_rng(seed + 999).normal(size=data["predicted"].shape)

@@ -13,7 +13,7 @@ from bids_decoder.evaluation.subjects import (
 )
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
-SETTINGS = Evaluation(n_bootstrap=100, n_permutations=100)
+SETTINGS = Evaluation(n_permutations=100)
 
 
 def score(scores, classes):

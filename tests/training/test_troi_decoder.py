@@ -15,7 +15,7 @@ from bids_decoder.training.selectors import signal_weights
 from bids_decoder.training.troi import WHITENING, TroiDecoder, choose_whitening
 from bids_decoder.trials import Targets
 
-SETTINGS = Evaluation(pool_size=40, n_draws=5, n_bootstrap=20, n_permutations=20)
+SETTINGS = Evaluation(pool_size=40, n_draws=5, n_permutations=20)
 
 
 def top1(predicted, gallery):

@@ -116,7 +116,7 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
     others = [name for name in others if not name.startswith(PREFIX)]
     if others:
         steps["baselines"] = {"models": ", ".join(others)}
-    if {"n_bootstrap", "n_permutations"} <= set(evaluation):
+    if "n_permutations" in evaluation:
         steps["statistics"] = evaluation
     return steps
 

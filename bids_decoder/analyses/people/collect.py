@@ -20,6 +20,8 @@ from bids_decoder.bids.layouts import (
     read_filters,
 )
 from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.selection import Selection, select_by_tables
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
@@ -57,6 +59,7 @@ class _Search:
     settings: Settings
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    selection: Selection = field(default_factory=Selection)
 
     def complain(
         self, what: str, why: str, fix: str, code: ExitCode = ExitCode.BAD_DATA,
@@ -89,9 +92,11 @@ def collect_subjects(settings: Settings) -> SubjectImages:
     root = execution.bids_dir.absolute()
     people = _labels(root, search)
     place = next(iter(execution.derivatives.values()), root).absolute()
-    images = _images(place, search)
+    images = _images(root, place, search)
     if not images or people.empty:
         raise FindingsError(search.findings)
+    if search.selection.participants is not None:
+        people = people[people.index.isin(search.selection.participants)]
     rows = people[people.index.isin(images)]
     if len(rows) < len(people):
         search.complain(
@@ -150,10 +155,10 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
     return people[people["label"].notna()]
 
 
-def _images(place: Path, search: _Search) -> dict[str, Path]:
+def _images(root: Path, place: Path, search: _Search) -> dict[str, Path]:
     """Find the one image of each person."""
     settings = search.settings
-    layout = open_layout(place, settings.execution.bids_database_dir)
+    layout = open_layout(place, settings.execution.bids_database_dir, search.findings)
     suffix = settings.section(Subjects).image
     wanted = (suffix,) if suffix else SUFFIXES
     filters = read_filters(
@@ -169,13 +174,22 @@ def _images(place: Path, search: _Search) -> dict[str, Path]:
             search.decisions.append(
                 Decision("images", f"{suffix} of {len(found)} file(s)", f"found in {place}")
             )
-            return _one_each(found, suffix, search)
+            return _one_each(_selected(root, found, search), suffix, search)
     search.complain(
         f"images in {place}", f"no image with suffix {', '.join(wanted)}",
         "name another suffix with --subject-image, or another folder with -d NAME=PATH",
         ExitCode.MISSING_INPUT,
     )
     return {}
+
+
+def _selected(root: Path, paths: list[Path], search: _Search) -> list[Path]:
+    """Keep the images that ``--participant-filter`` and ``--session-filter`` choose."""
+    own = {path: parse_entities(path) for path in paths}
+    present = [(entities["sub"], entities.get("ses")) for entities in own.values()]
+    notes = Notes(search.decisions, search.findings)
+    search.selection = select_by_tables(root, search.settings.execution, present, notes)
+    return [path for path in paths if search.selection.has(own[path]["sub"], own[path].get("ses"))]
 
 
 def _one_each(paths: list[Path], suffix: str, search: _Search) -> dict[str, Path]:

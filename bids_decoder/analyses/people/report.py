@@ -35,7 +35,7 @@ def group_summary(results: Results) -> list[Block]:
         Text(
             f"{len(inner)} people, {inner['label'].nunique()} labels, {card['n_repeats']} rounds "
             f"of {card['n_splits']} folds; a person is never in training and test at once. "
-            "Intervals: bootstrap over people."
+            "Intervals: over people."
         ),
         *_site_note(card), _metrics_table(metrics),
         Figure(picture(

@@ -48,9 +48,9 @@ def sections(results: Results) -> list[Section]:
             "by eye.", _alt(table),
         )),
         verdict(table), _scores(table), _controls(table),
-        Text("Intervals are bootstrapped over images. For two-way identification images are drawn "
-             "as targets and as foils; the interval that is usual in the field takes images as "
-             "independent and is given beside it. SSIM: grey, 425 × 425 pixels, Gaussian weights "
+        Text("Intervals are over images. For two-way identification images count as targets and "
+             "as foils; the interval that is usual in the field takes images as independent "
+             "and is given beside it. SSIM: grey, 425 × 425 pixels, Gaussian weights "
              "of sigma 1.5, population covariance. SSIM favours blurred images."),
     ]
     return [Section("reconstruction", "Reconstruction", blocks)]

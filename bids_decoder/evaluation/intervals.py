@@ -1,0 +1,189 @@
+"""Confidence intervals for scores of few, dependent trials: 95 %, and never a point.
+
+Trials of one run (or pictures, or people) depend on each other, and there are few runs. A
+percentile bootstrap over so few clusters covers the true value too rarely. Here a score is
+linearised: every trial has an *influence*, the change of the score per unit of its weight. Sums of
+influences over clusters tell how much more the score varies than independent trials would make it
+(the design effect), and Wilson's interval is taken for as many independent trials as are left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.stats
+
+LEVEL = 0.95
+"""Coverage of all intervals."""
+
+_TAIL = (1 + LEVEL) / 2
+_UNKNOWN = (np.nan, np.nan)
+
+
+def proportion_interval(
+    value: float, influence: np.ndarray, clusters: np.ndarray | None = None,
+    n_trials: float | None = None,
+) -> tuple[float, float]:
+    """Compute the 95 % limits of a score between 0 and 1.
+
+    Parameters
+    ----------
+    value : float
+        Accuracy, balanced accuracy, F1, area under a curve...
+    influence : ndarray, shape (n,)
+        Influence of each trial on *value*; sums to 0. For an accuracy ``(hit - value) / n``.
+    clusters : ndarray of int, shape (n,), optional
+        Number of the cluster (run) of each trial, from 0. By default each trial is its own.
+    n_trials : float, optional
+        Number of independent trials whose binomial interval is the narrowest allowed; by default
+        n. More when each entry of *influence* stands for several trials; less, the harmonic mean,
+        when *value* is a mean over classes of unequal size.
+
+    Returns
+    -------
+    low, high : float
+        Not-a-numbers with fewer than two clusters: nothing tells how much clusters vary.
+
+    Notes
+    -----
+    The variance is that between clusters, but at least that of independent trials. Where clusters
+    vary more than independent trials would, the quantile is that of Student's t with one degree of
+    freedom less than clusters. The limits are Wilson's, with the design effect in the number of
+    trials (Korn and Graubard 1998, Survey Methodology 24:193; Wilson 1927, JASA 22:209).
+    """
+    influence = np.asarray(influence, dtype=np.float64)
+    sums = influence if clusters is None else np.bincount(clusters, weights=influence)
+    if len(sums) < 2 or not np.isfinite(value):
+        return _UNKNOWN
+    n_trials = len(influence) if n_trials is None else n_trials
+    alone = value * (1 - value) / n_trials
+    if clusters is not None:
+        alone = max(alone, float(np.square(influence).sum()))
+    unbiased = alone * n_trials / max(n_trials - 1, 1)
+    between = float(np.square(sums).sum()) * len(sums) / (len(sums) - 1)
+    # Sums of equal numbers in another order differ by rounding.
+    effect = between / unbiased if between > unbiased * (1 + 1e-9) else 1.0
+    size = value * (1 - value) / (alone * effect) if alone > 0 else n_trials
+    freedom = len(sums) - 1 if effect > 1 else np.inf
+    return _wilson(value, min(max(size, 1.0), n_trials), _quantile(freedom))
+
+
+def ratio_interval(
+    hits: np.ndarray, size: np.ndarray, n_trials: int | None = None
+) -> tuple[float, float]:
+    """Compute the 95 % limits of a rate over units, ``sum(hits) / sum(size)``.
+
+    Parameters
+    ----------
+    hits, size : ndarray, shape (n_units,)
+        Hits of each unit (an image), and how often it was tried; units never tried do not count.
+    n_trials : int, optional
+        Distinct trials behind all units; by default one for each unit.
+
+    Returns
+    -------
+    low, high : float
+    """
+    used = np.asarray(size) > 0
+    hits, size = np.asarray(hits, np.float64)[used], np.asarray(size, np.float64)[used]
+    value = hits.sum() / size.sum()
+    influence = (hits - value * size) / size.sum()
+    return proportion_interval(float(value), influence, n_trials=n_trials)
+
+
+def bounded_interval(value: float, influence: np.ndarray) -> tuple[float, float]:
+    """Compute the 95 % limits of a score between 0 and 1 that is no share of trials.
+
+    Parameters
+    ----------
+    value : float
+        For instance an area under a curve, or the wins over all pairs of pictures.
+    influence : ndarray, shape (n_units,)
+        Influence of each independent unit on *value*; sums to 0.
+
+    Returns
+    -------
+    low, high : float
+        Wilson's limits with the variance of the influences in place of the binomial one, and
+        Student's t; those of n_units binomial trials when the influences do not vary.
+    """
+    n_units = len(influence)
+    if n_units < 2 or not np.isfinite(value):
+        return _UNKNOWN
+    variance = float(np.square(influence).sum()) * n_units / (n_units - 1)
+    spread = value * (1 - value)
+    size = spread / variance if variance > 1e-12 and spread > 1e-12 else n_units
+    return _wilson(value, size, _quantile(n_units - 1))
+
+
+def mean_interval(
+    values: np.ndarray, bounds: tuple[float, float] = (-1.0, 1.0)
+) -> tuple[float, float]:
+    """Compute the 95 % limits of a mean over units, by Student's t.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_units,)
+        Any score, or differences of two models' scores.
+    bounds : tuple of float
+        Between which the values can lie; limits do not leave them.
+
+    Returns
+    -------
+    low, high : float
+        When all values are alike their spread says nothing. Then up to the share of units that
+        may have been missed (exact binomial limit for none of n) may lie at either bound.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n_units, mean = len(values), float(np.mean(values))
+    if n_units < 2:
+        return _UNKNOWN
+    half = _quantile(n_units - 1) * values.std(ddof=1) / np.sqrt(n_units)
+    if half > 1e-12:
+        return max(mean - half, min(bounds[0], mean)), min(mean + half, max(bounds[1], mean))
+    missed = scipy.stats.binomtest(0, n_units).proportion_ci(LEVEL).high
+    return mean + missed * (bounds[0] - mean), mean + missed * (bounds[1] - mean)
+
+
+def median_interval(ranks: np.ndarray, n_ranks: int) -> tuple[float, float]:
+    """Compute the 95 % limits of a median rank from order statistics.
+
+    Parameters
+    ----------
+    ranks : ndarray, shape (n_units,)
+    n_ranks : int
+        The last rank possible.
+
+    Returns
+    -------
+    low, high : float
+        Interpolated between order statistics [1]_. With fewer than six units no order statistic
+        covers enough: all ranks. Where equal ranks meet, half a rank is added at either side.
+
+    References
+    ----------
+    .. [1] Hettmansperger and Sheather (1986), Confidence intervals based on interpolated order
+       statistics, Statistics and Probability Letters 4.
+    """
+    ranks = np.asarray(ranks, dtype=np.float64)
+    if len(ranks) < 6:
+        return 1.0, float(n_ranks)
+    low, high = (float(limit) for limit in scipy.stats.mstats.median_cihs(ranks, alpha=1 - LEVEL))
+    if high - low < 1e-9:
+        low, high = max(1.0, low - 0.5), min(float(n_ranks), high + 0.5)
+    return low, high
+
+
+def _quantile(freedom: float) -> float:
+    return float(scipy.stats.t.ppf(_TAIL, freedom))
+
+
+def _wilson(value: float, n_trials: float, quantile: float) -> tuple[float, float]:
+    square = quantile**2
+    centre = value + square / (2 * n_trials)
+    half = quantile * np.sqrt(value * (1 - value) / n_trials + square / (4 * n_trials**2))
+    scale = 1 + square / n_trials
+    # A limit must not miss the value by rounding.
+    return (
+        float(np.clip((centre - half) / scale, 0.0, value)),
+        float(np.clip((centre + half) / scale, value, 1.0)),
+    )

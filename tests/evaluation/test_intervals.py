@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from bids_decoder.evaluation.intervals import (
+    bounded_interval,
+    mean_interval,
+    median_interval,
+    proportion_interval,
+    ratio_interval,
+)
+from bids_decoder.evaluation.label_scores import (
+    Guesses,
+    label_influence,
+    label_intervals,
+    label_metrics,
+)
+
+
+def accuracy_interval(hits):
+    """Interval of an accuracy from hits, shape (n_runs, n_trials)."""
+    value = hits.mean()
+    influence = ((hits - value) / hits.size).ravel()
+    return proportion_interval(value, influence, np.repeat(np.arange(len(hits)), hits.shape[1]))
+
+
+def covered(intervals, truth):
+    low, high = np.array(intervals).T
+    return float(np.mean((low <= truth) & (truth <= high)))
+
+
+@pytest.mark.parametrize("truth", [0.5, 0.8])
+@pytest.mark.parametrize("n_runs", [3, 4, 8, 12, 30])
+def test_intervals_over_runs_cover_the_truth(n_runs, truth):
+    rng = np.random.default_rng(n_runs)
+    share = covered([accuracy_interval(rng.random((n_runs, 8)) < truth) for _ in range(600)], truth)
+    assert 0.92 <= share <= 0.99
+
+
+@pytest.mark.parametrize("n_runs", [4, 12])
+def test_intervals_cover_when_runs_differ(n_runs):
+    rng = np.random.default_rng(0)
+    draws = [
+        rng.random((n_runs, 8)) < rng.beta(4.5, 4.5, size=(n_runs, 1)) for _ in range(600)
+    ]
+    assert 0.91 <= covered([accuracy_interval(hits) for hits in draws], 0.5) <= 0.98
+
+
+@pytest.mark.parametrize("n_images", [20, 100])
+def test_intervals_over_images_cover_the_truth(n_images):
+    rng = np.random.default_rng(n_images)
+    size = np.full(n_images, 3.0)
+    hits = [rng.binomial(3, rng.beta(1.2, 1.8, size=n_images)) for _ in range(600)]
+    share = covered([ratio_interval(one, size, 3 * n_images) for one in hits], 0.4)
+    assert 0.93 <= share <= 0.98
+
+
+def test_intervals_are_never_narrower_than_those_of_independent_trials():
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        hits = rng.random((4, 7)) < 0.5
+        low, high = accuracy_interval(hits)
+        exact = scipy.stats.binomtest(int(hits.sum()), 28).proportion_ci(method="wilson")
+        assert low <= exact.low + 1e-9 and high >= exact.high - 1e-9
+
+
+def test_half_of_four_even_runs():
+    hits = np.zeros((4, 7))
+    hits[0, :4] = hits[1, :3] = hits[2, :4] = hits[3, :3] = 1
+    assert accuracy_interval(hits) == pytest.approx((0.326, 0.674), abs=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_all_or_nothing_is_not_a_point(value):
+    low, high = accuracy_interval(np.full((9, 5), value))
+    exact = scipy.stats.binomtest(int(45 * value), 45).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((exact.low, exact.high))
+
+
+def test_one_cluster_has_no_interval():
+    assert np.isnan(accuracy_interval(np.eye(1, 9))).all()
+
+
+def test_units_that_were_never_tried_do_not_count():
+    hits, size = np.array([1.0, 1, 0, 0]), np.array([1.0, 1, 0, 0])
+    assert ratio_interval(hits, size) == pytest.approx(ratio_interval(hits[:2], size[:2]))
+
+
+@pytest.mark.parametrize("n_units", [20, 100])
+def test_medians_and_means_cover(n_units):
+    rng = np.random.default_rng(n_units)
+    medians, means = [], []
+    for _ in range(600):
+        medians.append(median_interval(1 + 10 * rng.exponential(size=n_units), 300))
+        means.append(mean_interval(rng.uniform(-0.2, 0.6, n_units)))
+    assert 0.93 <= covered(medians, 1 + 10 * np.log(2)) <= 0.98
+    assert 0.93 <= covered(means, 0.2) <= 0.98
+
+
+def test_equal_values_still_have_an_interval():
+    low, high = mean_interval(np.full(20, 0.3), (0.0, 1.0))
+    assert 0 < low < 0.3 < high < 1
+    low, high = median_interval(np.ones(30), 100)
+    assert (low, high) == (1.0, 1.5)
+    assert median_interval(np.array([1.0, 2, 3]), 50) == (1.0, 50.0)
+    low, high = bounded_interval(1.0, np.zeros(12))
+    assert 0.7 < low < high == 1.0
+
+
+def test_influences_are_derivatives():
+    rng = np.random.default_rng(2)
+    true, first = rng.integers(3, size=(2, 40))
+    first[:4] = 3  # a class that is predicted and never right
+    second = rng.random((40, 4))
+    guesses = Guesses(first, second, 4)
+    exact = label_influence(true, guesses)
+    # One more copy of each of 1000 copies of all trials.
+    many = 1000
+    for trial in (0, 7, 23):
+        rows = np.append(np.tile(np.arange(40), many), trial)
+        bigger = label_metrics(true[rows][None], Guesses(first[rows], second[rows], 4))
+        start = label_metrics(true[None], guesses)
+        for name, influence in exact.items():
+            change = (bigger[name][0] - start[name][0]) * many
+            assert change == pytest.approx(influence[trial], abs=1e-4)
+            assert influence.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_few_trials_of_a_class_widen_the_interval_of_the_mean_recall():
+    true = np.repeat([0, 1], [38, 2])
+    guesses = Guesses(true, None, 2)
+    limits = label_intervals(true, guesses, np.arange(40) % 4)
+    assert limits["balanced_accuracy"][0] < limits["accuracy"][0] - 0.1
