@@ -189,13 +189,14 @@ class Analysis:
         return self._find("options", "SECTION")
 
     def is_wanted(self, settings: Settings) -> bool:
-        """Return whether the call runs this analysis: its level, its stage and its options."""
+        """Return whether the call runs this analysis: its level, its stage and its options.
+
+        One that stands alone is wanted at every level, so that its plan can refuse a wrong one.
+        """
         execution = settings.execution
         asked = self._find("options", "is_wanted")
-        return (
-            bool(set(self.levels) & set(execution.analysis_level))
-            and execution.wants(self.stage) and (asked is None or asked(settings))
-        )
+        has_level = bool(set(self.levels) & set(execution.analysis_level)) or self.is_alone
+        return has_level and execution.wants(self.stage) and (asked is None or asked(settings))
 
     def add_options(self, parser: ArgumentParser) -> None:
         """Add its options to the command line."""

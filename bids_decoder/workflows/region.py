@@ -26,7 +26,7 @@ def occipital_node(work: Work, person: PersonWork) -> Node:
         Reads files that preparing the person leaves; output ``out_file``.
     """
     node = Node(OccipitalRegion(), f"region_{person.node_label}", mem_gb=2.0)
-    node.inputs.key = person.betas_key
+    node.inputs.key = person.betas.key
     node.inputs.grid_file = str(betas_paths(work.output_dir, person)[0][0])
     run = person.runs[0]
     node.inputs.space = run.entities.get("space", "")

@@ -80,7 +80,7 @@ def responses_node(work: Work, person: PersonWork) -> Node:
     """Make the node that joins the beta series of a person, in or from the derivatives."""
     betas, tables = betas_paths(work.output_dir, person)
     node = Node(CollectResponses(), f"responses_{person.node_label}", mem_gb=response_gb(person))
-    node.inputs.key = person.betas_key
+    node.inputs.key = person.betas.key
     node.inputs.betas_files = [str(path) for path in betas]
     node.inputs.trials_files = [str(path) for path in tables]
     if work.settings.troi.region not in REGIONS:
