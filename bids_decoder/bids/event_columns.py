@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.run_rows import RunRows, column_levels
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import ExitCode, InputError
+from bids_decoder.errors import ExitCode, InputError, name_some
 
 STIMULUS_COLUMNS = (
     "stim_id", "stim_file", "stimulus_name", "file_path", "ImgName", "trial_type",
@@ -143,7 +143,7 @@ def _label_column(
     for name in ("label", "trial_type") if from_betas else ("trial_type",):
         levels = column_levels(runs, name)
         if len(levels) >= 2:
-            return name, f"{len(levels)} levels: {some(levels)}"
+            return name, f"{len(levels)} levels: {name_some(levels, 8)}"
     return stimulus, "no trial_type with two or more levels: each stimulus is its own label"
 
 
@@ -177,8 +177,9 @@ def question_label(
         if name.lower() not in _PROTECTED and 2 <= count <= n_rows / 2
     ]
     notes.warn(
-        f"labels are taken from trial_type ({some(labels)})",
+        f"labels are taken from trial_type ({name_some(labels, 8)})",
         f"{len(labels)} levels for {n_stimuli} stimuli: they may not name what was shown",
-        f"choose with --label-column: {some(candidates) or '(no other has repeated values)'}; "
-        "or decode images with --stimuli-dir or --features",
+        "choose with --label-column: "
+        f"{name_some(candidates, 8) or '(no other has repeated values)'}; or decode "
+        "images with --stimuli-dir or --features",
     )

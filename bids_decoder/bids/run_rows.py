@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.collect import BoldRun, Dataset
-from bids_decoder.bids.images import read_header
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events, read_trials
 from bids_decoder.bids.rules import Rule
+from bids_decoder.bids.timing import Recording, read_recording
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import BidsDecoderError, ExitCode, InputError
 
@@ -26,15 +26,14 @@ class RunRows:
     ----------
     run : BoldRun
     rows : DataFrame
-    seconds : float or None
-        Length of the recording.
+    recording : Recording or None
     reasons : Series or None
         Of beta series, whose rows all stay: why a row is left out, None for the others.
     """
 
     run: BoldRun
     rows: pd.DataFrame
-    seconds: float | None
+    recording: Recording | None
     reasons: pd.Series | None = None
 
     def leave_out(self, reasons: np.ndarray) -> None:
@@ -73,7 +72,7 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
             elif run.events_file is not None:
                 rows = read_events(run.events_file)
                 rows["onset"] -= run.cut_seconds
-                read.append(RunRows(run, rows, run_seconds(run)))
+                read.append(RunRows(run, rows, read_recording(run)))
         except BidsDecoderError as error:
             notes.findings.append(replace(error.finding, participant=run.subject))
     if not read:
@@ -82,20 +81,6 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
             "see the problems listed beside this one", ExitCode.MISSING_INPUT,
         )
     return read
-
-
-def run_seconds(run: BoldRun) -> float | None:
-    """Return the length of a run in seconds.
-
-    None without image, repetition time or more than one volume, all of which the preflight check
-    reports.
-    """
-    try:
-        header = read_header(run.image_file)
-    except BidsDecoderError:
-        return None
-    t_r = run.t_r(header)
-    return None if t_r is None or header.n_volumes < 2 else header.n_volumes * t_r
 
 
 def clean_rows(

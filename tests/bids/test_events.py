@@ -179,7 +179,7 @@ def test_runs_without_trials_are_left_out_and_said(toy):
     toy.events("sub-02/func/sub-02_task-see_run-1_events.tsv", [(2, 5, "rest"), (9, 5, "rest")])
     dataset, build = toy.dataset(), toy.build()
     assert [f.what for f in warnings(build)] == [
-        "sub-01: 1 run(s) without trials", "sub-02: 1 run(s) without trials",
+        "sub-01: runs without trials", "sub-02: runs without trials",
     ]
     people = with_trials_only(dataset, build).participants
     assert [[run.run for run in person.runs] for person in people] == [["1", "3"], ["2", "3"]]
