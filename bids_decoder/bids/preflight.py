@@ -50,8 +50,11 @@ def check_dataset(
     list of Finding
         Including those of *dataset* and *build*; each once, errors first.
     """
-    chosen = {person.label for person in participants}
-    findings = [_scoped(f, chosen) for f in (*dataset.findings, *build.findings)]
+    findings = [*dataset.findings, *build.findings]
+    if build.tables:
+        # Without any table nobody is left whose findings would be errors.
+        chosen = {person.label for person in participants}
+        findings = [_scoped(finding, chosen) for finding in findings]
     findings += _check_folders(dataset)
     findings += _check_participants_table(dataset)
     images = [path for person in participants for path in _images_of(person)]
@@ -315,8 +318,9 @@ def _check_trials(
         kept = table[~table["excluded"]] if table is not None else pd.DataFrame()
         if kept.empty:
             yield Finding(
-                f"sub-{person.label}: no trials", "all events are left out or excluded",
-                "see the reasons listed beside this", participant=person.label,
+                f"sub-{person.label}: no trials", _why_none(table),
+                "correct the events files or --trial-filter, or leave the participant out",
+                participant=person.label,
             )
         elif build.target_kind == "category":
             found = (
@@ -324,6 +328,14 @@ def _check_trials(
             )
             yield from (replace(finding, severity=severity) for finding in found)
             yield from _check_label_coverage(person.label, kept)
+
+
+def _why_none(table: pd.DataFrame | None) -> str:
+    """Say why no trial of a participant is left."""
+    if table is None or table.empty:
+        return "no row of the events files is a trial, or no events file can be read"
+    counts = table["reason"].fillna("no reason given").value_counts()
+    return "all trials are excluded: " + name_some([f"{n} {why}" for why, n in counts.items()])
 
 
 def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator[Finding]:

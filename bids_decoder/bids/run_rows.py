@@ -15,7 +15,7 @@ from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events, re
 from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.timing import Recording, read_recording
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import BidsDecoderError, ExitCode, InputError
+from bids_decoder.errors import BidsDecoderError, InputError
 
 
 @dataclass
@@ -58,11 +58,6 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
     -------
     list of RunRows
         Without the runs whose file cannot be read.
-
-    Raises
-    ------
-    InputError
-        When no file could be read.
     """
     read = []
     for run in dataset.runs:
@@ -74,12 +69,9 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
                 rows["onset"] -= run.cut_seconds
                 read.append(RunRows(run, rows, read_recording(run)))
         except BidsDecoderError as error:
-            notes.findings.append(replace(error.finding, participant=run.subject))
-    if not read:
-        raise InputError(
-            "trials", "no events file or trial table could be read",
-            "see the problems listed beside this one", ExitCode.MISSING_INPUT,
-        )
+            notes.findings.append(replace(
+                error.finding, participant=run.subject, place=error.finding.what
+            ))
     return read
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import itertools
 import re
 import sys
 import typing
@@ -31,7 +32,7 @@ from bids_decoder.config import (
     TrialRules,
     load_settings,
 )
-from bids_decoder.errors import ExitCode, UsageError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
 
 STAGES_OF_LEVEL = {"participant": ("prepare", "decode", "encode"), "group": ("prepare", "pretrain")}
 
@@ -41,6 +42,8 @@ _LABEL = re.compile(r"[0-9A-Za-z+]+")
 _MEMORY = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:([KMGT])(I?)B?)?")
 _BUDGET = re.compile(r"(\d+\.?\d*|\.\d+)\s*(vox|mm3)")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 
 _RIVALS = (
     ("execution", "pretrained", "from_scratch"),
@@ -98,19 +101,35 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Settings, Actions]:
     ------
     UsageError
         With code 17 for an unknown level and 64 for everything else.
+    FindingsError
+        When several options are wrong: with all of them.
     SystemExit
         With 0, by ``--help`` and ``--version`` only.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    given = vars(build_parser().parse_args(_with_demo(words)))
-    base = load_settings(given["config_file"]) if "config_file" in given else Settings()
+    given, problems = build_parser().parse_all(_with_demo(words))
+    problems += _named_twice(given)
     groups = _nested(given)
     actions = Actions(**groups.pop("actions", {}))
     top = groups.pop("", {})
-    _refuse_contradictions(groups)
-    settings = dataclasses.replace(base.replaced(**groups), **top)
-    _refuse_foreign_stages(settings.execution, given="stage" in groups["execution"])
+    problems += _resolve_rivals(groups)
+    try:
+        base = load_settings(given["config_file"]) if "config_file" in given else Settings()
+        settings = dataclasses.replace(base.replaced(**groups), **top)
+        problems += _foreign_stages(settings.execution, given="stage" in groups["execution"])
+    except BidsDecoderError as error:
+        problems.append(error.finding)
+    _raise(problems)
     return settings, actions
+
+
+def _raise(problems: Sequence[Finding]) -> None:
+    """Raise what is wrong with the options, all at once."""
+    if len(problems) == 1:
+        found = problems[0]
+        raise UsageError(found.what, found.why, found.fix, found.code)
+    if problems:
+        raise FindingsError(problems)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -143,7 +162,73 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse that raises this program's errors and reads ``--task_id`` as ``--task-id``."""
+    """Argparse that collects this program's errors and reads ``--task_id`` as ``--task-id``."""
+
+    def parse_all(self, words: list[str]) -> tuple[dict[str, Any], list[Finding]]:
+        """Read a command line to its end, whatever is wrong with it.
+
+        Returns
+        -------
+        given : dict of str to object
+            Values by ``dest``, without those that are wrong.
+        problems : list of Finding
+
+        Raises
+        ------
+        UsageError, FindingsError
+            When positional arguments are missing.
+        """
+        problems: list[Finding] = []
+        most_removed = 0
+        while True:
+            try:
+                namespace, rest = self.parse_known_args(words)
+            except UsageError as error:
+                shorter = self._without(words, error.finding)
+                # A list that took the positional arguments has been told of.
+                if shorter != words or most_removed < 3:
+                    problems.append(error.finding)
+                if shorter == words:
+                    # Without its positional arguments a command line is read no further.
+                    unknown = [word for word in words if self._is_unknown(word)]
+                    _raise([*problems, *self._unknown(unknown)])
+                most_removed = max(most_removed, len(words) - len(shorter))
+                words = shorter
+            else:
+                return vars(namespace), [*problems, *self._unknown(rest)]
+
+    def _without(self, words: list[str], problem: Finding) -> list[str]:
+        """Return the command line without an option that is wrong, or with another level."""
+        if problem.code == ExitCode.UNKNOWN_LEVEL:
+            return [LEVELS[0] if f"{word!r}" in problem.what else word for word in words]
+        flags = problem.what.split("/")
+        for number, word in enumerate(words):
+            flag, equals, _ = _hyphenated(word).partition("=")
+            if flag in flags:
+                n_values = 0 if equals else self._n_values(flag, words[number + 1:])
+                return words[:number] + words[number + 1 + n_values:]
+        return words
+
+    def _n_values(self, flag: str, following: list[str]) -> int:
+        nargs = self._option_string_actions[flag].nargs
+        most = {None: 1, "+": len(following)}.get(nargs, 0)
+        return len(list(itertools.takewhile(_is_value, following[:most])))
+
+    def _is_unknown(self, word: str) -> bool:
+        flag = _hyphenated(word).partition("=")[0]
+        return flag.startswith("--") and flag not in self._option_string_actions
+
+    def _unknown(self, rest: Sequence[str]) -> list[Finding]:
+        """Tell each option that does not exist, with what follows it."""
+        groups: list[list[str]] = []
+        for word in rest:
+            if word.startswith("-") or not groups:
+                groups.append([])
+            groups[-1].append(word)
+        return [
+            Finding(" ".join(group), "not understood", self._suggestion(group[0]), ExitCode.USAGE)
+            for group in groups
+        ]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = [_hyphenated(word) for word in (sys.argv[1:] if args is None else args)]
@@ -154,9 +239,10 @@ class _Parser(argparse.ArgumentParser):
         what = "command line"
         if why.startswith("argument "):
             what, _, why = why.removeprefix("argument ").partition(": ")
-        elif why.startswith("unrecognized arguments: "):
-            what = why.removeprefix("unrecognized arguments: ")
-            why, fix = "not understood", self._suggestion(what)
+        choice = _CHOICE.fullmatch(why)
+        if choice:
+            known = re.findall(r"[^\s',]+", choice[2])
+            why, fix = f"'{choice[1]}' is none of its values", _one_of(choice[1], known)
         raise UsageError(what, why, fix or f"{_EXAMPLE}; bids_decoder --help lists all options")
 
     def _suggestion(self, unknown: str) -> str:
@@ -165,6 +251,16 @@ class _Parser(argparse.ArgumentParser):
         if close:
             return f"did you mean {close[0]}?"
         return f"{_EXAMPLE}; bids_decoder --help lists all options"
+
+
+def _is_value(word: str) -> bool:
+    return not word.startswith("-") or re.match(r"-[\d.]", word) is not None
+
+
+def _one_of(given: str, known: Sequence[str]) -> str:
+    """Return the advice to give one of the known names, the nearest first."""
+    close = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.7)
+    return f"{f'did you mean {close[0]}? ' if close else ''}give one of: {', '.join(known)}"
 
 
 def _hyphenated(word: str) -> str:
@@ -200,7 +296,7 @@ def _nested(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if name == "*":
             fields.update(value)
         elif dest == "execution.derivatives":
-            fields[name] = _named_once(value)
+            fields[name] = dict(value)
         elif dest == "execution.analysis_level":
             fields[name] = tuple(value)
         else:
@@ -208,41 +304,48 @@ def _nested(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def _named_once(pairs: list[tuple[str, Path]]) -> dict[str, Path]:
+def _named_twice(given: dict[str, Any]) -> list[Finding]:
+    """Find names of derivatives that stand for two folders."""
     named: dict[str, Path] = {}
-    for name, path in pairs:
-        if named.setdefault(name, path) != path:
-            raise UsageError(
-                "-d/--derivatives", f"the name {name!r} stands for {named[name]} and for {path}",
-                "give each dataset a name of its own: -d NAME=PATH",
-            )
-    return named
+    return [
+        Finding(
+            "-d/--derivatives", f"the name {name!r} stands for {named[name]} and for {path}",
+            "give each dataset a name of its own: -d NAME=PATH", ExitCode.USAGE,
+        )
+        for name, path in given.get("execution.derivatives", ())
+        if named.setdefault(name, path) != path
+    ]
 
 
-def _refuse_contradictions(groups: dict[str, dict[str, Any]]) -> None:
-    """Refuse rivals given together; one rival given alone resets the other one of the file."""
+def _resolve_rivals(groups: dict[str, dict[str, Any]]) -> list[Finding]:
+    """Find rivals given together; one rival given alone resets the other one of the file."""
     given = {(group, name) for group, fields in groups.items() for name in fields}
+    problems = []
     for group, first, second in _RIVALS:
         both = {(group, first), (group, second)}
         if both <= given:
             flags = " and ".join("--" + name.replace("_", "-") for name in (first, second))
-            raise UsageError(flags, "exclude each other", "give only one of them")
-        if both & given:
+            problems.append(Finding(
+                flags, "exclude each other", "give only one of them", ExitCode.USAGE,
+            ))
+        elif both & given:
             (_, reset), = both - given
             groups[group][reset] = _default(f"{group}.{reset}")
+    return problems
 
 
-def _refuse_foreign_stages(execution: Execution, *, given: bool) -> None:
-    """Refuse stages that no level has; those of a file count only if none would be left."""
+def _foreign_stages(execution: Execution, *, given: bool) -> list[Finding]:
+    """Find stages that no level has; those of a file count only if none would be left."""
     known = {stage for level in execution.analysis_level for stage in STAGES_OF_LEVEL[level]}
     foreign = [stage for stage in execution.stage if stage not in known]
     if foreign and (given or len(foreign) == len(execution.stage)):
         home = next(level for level in LEVELS if foreign[0] in STAGES_OF_LEVEL[level])
-        raise UsageError(
+        return [Finding(
             f"--stage {foreign[0]}",
             f"is no stage of the level {' '.join(execution.analysis_level)}",
-            f"give the level {home}",
-        )
+            f"give the level {home}", ExitCode.USAGE,
+        )]
+    return []
 
 
 def _default(setting: str) -> Any:
@@ -370,14 +473,13 @@ def _registered(registry: str) -> Callable[[str], str]:
         module, _, table = registry.partition(":")
         known = getattr(import_module(f"bids_decoder.{module}"), table)
         if text not in known:
-            raise _bad(f"{text!r} is not known", f"give one of: {', '.join(known)}")
+            raise _bad(f"{text!r} is not known", _one_of(text, list(known)))
         return text
 
     return read
 
 
 def _encoder(text: str) -> str:
-    from bids_decoder.errors import BidsDecoderError
     from bids_decoder.stimuli.encoders import parse_encoder
 
     try:
@@ -390,7 +492,10 @@ def _encoder(text: str) -> str:
 def _hrf(text: str) -> str:
     from bids_decoder.glm.hrf import get_hrf
 
-    return get_hrf(text).name
+    try:
+        return get_hrf(text).name
+    except BidsDecoderError as error:
+        raise _bad(f"{text!r} {error.finding.why}", error.finding.fix) from error
 
 
 # ------------------------------------------------------------------------------- groups of options
