@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bids_decoder.bids.absent_images import explain_no_images
+from bids_decoder.bids.confounds_files import find_confounds
 from bids_decoder.bids.images import MAX_T_R, ImageHeader, grids_agree, read_header
 from bids_decoder.bids.layouts import (
     NIFTI,
@@ -548,9 +549,7 @@ def _with_derived_files(runs: list[BoldRun]) -> list[BoldRun]:
                 f"{stem}{desc}_boldref{extension}"
                 for desc in ("", "_desc-coreg", "_desc-hmc") for extension in NIFTI
             ]),
-            confounds_file=_first(beside, [
-                f"{native}_desc-confounds_{suffix}.tsv" for suffix in ("timeseries", "regressors")
-            ]),
+            confounds_file=find_confounds(beside, native),
         ))
     return complete
 

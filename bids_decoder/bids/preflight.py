@@ -7,17 +7,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from bids_decoder.agreement import check_one_grid
 from bids_decoder.bids.collect import BoldRun, Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, missing_content
-from bids_decoder.bids.images import grids_agree, read_header
+from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
@@ -266,32 +266,23 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
 
 
 def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
-    headers = {}
-    for run in runs:
-        try:
-            headers[run.run_group] = read_header(run.image_file)
-        except BidsDecoderError:
-            # Reported by check_run.
-            continue
     # Raw runs are brought onto one grid; what others prepared stays as it is.
     if all(run.source == "raw" for run in runs):
         return
-    shapes = Counter(header.shape[:3] for header in headers.values())
-    if len(shapes) > 1:
-        odd = [g for g, h in headers.items() if h.shape[:3] != shapes.most_common(1)[0][0]]
-        yield Finding(
-            f"sub-{person.label}: runs with different grids",
-            f"shapes {dict(shapes)}; the odd ones are {', '.join(odd[:4])}",
-            "leave these runs out with --bids-filter-file, or decode fMRIPrep derivatives in a "
-            "space that all runs share (--output-spaces T1w)", participant=person.label,
-        )
-    if len(shapes) == 1 and not grids_agree(list(headers.values())):
-        yield Finding(
-            f"sub-{person.label}: runs with different affines",
-            "shapes agree but voxels of different runs are at different places",
-            "choose a space that all runs share, for instance --output-spaces T1w",
-            participant=person.label,
-        )
+    grids = {}
+    for run in runs:
+        try:
+            header = read_header(run.image_file)
+        except BidsDecoderError:
+            # Reported by check_run.
+            continue
+        grids[run.run_group] = (header.shape, header.affine)
+    if not grids:
+        return
+    try:
+        check_one_grid(f"sub-{person.label}", list(grids), list(grids.values()))
+    except BidsDecoderError as error:
+        yield replace(error.finding, participant=person.label)
 
 
 def _check_fieldmaps(

@@ -39,7 +39,6 @@ from bids_decoder.errors import (
 )
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
-from bids_decoder.glm.design import parse_contrast
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
@@ -50,6 +49,7 @@ from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
 from bids_decoder.workflows.anat import template_spaces
+from bids_decoder.workflows.checks import check_steps
 from bids_decoder.workflows.work import (
     DecodeWork,
     EncodeWork,
@@ -160,6 +160,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
     planner = _Planner(settings, dataset, build, split, tables, device, work_dir)
     findings = [*places, *device_findings]
     findings += check_dataset(dataset, build, planner.involved, settings)
+    step_decisions, step_findings = check_steps(planner.involved, tables, settings)
+    findings += step_findings
     findings += _split_findings(split_findings, settings)
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:
         findings += validate(dataset.root)
@@ -172,7 +174,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         raise FindingsError(findings)
     return Plan(
         dataset, build, split, tables,
-        (*dataset.decisions, *build.decisions, *decisions, device_decision, *planner.decisions),
+        (*dataset.decisions, *build.decisions, *decisions, device_decision, *step_decisions,
+         *planner.decisions),
         tuple(findings), tuple(planner.steps), work,
     )
 
@@ -219,7 +222,6 @@ class _Planner:
         self.chosen = self._chosen() if self.does_people else ()
         self._check_options()
         self.space = self._response_space()
-        self._check_contrasts()
         self._check_targets()
         self._check_decoder()
         self.reconstruction = self._reconstruction()
@@ -309,21 +311,6 @@ class _Planner:
                 Decision("decoding space", str(space), "first of --output-spaces")
             )
         return space
-
-    def _check_contrasts(self) -> None:
-        """Find contrasts that cannot be read or name labels that a participant lacks."""
-        found: dict[Finding, None] = {}
-        for participant in self.involved if self.dataset.source != "betas" else ():
-            table = self.tables[participant.label]
-            usable = ~table["excluded"].astype(bool) & (table["split"] != "test")
-            labels = sorted(set(table.loc[usable, "label"].dropna()))
-            for text in self.settings.glm.contrasts:
-                try:
-                    parse_contrast(text, labels)
-                except BidsDecoderError as error:
-                    found[error.finding] = None
-        if "prepare" in self.settings.execution.stage:
-            self.findings += found
 
     def _check_decoder(self) -> None:
         """Find data that the decoder cannot read and targets that it cannot predict."""
