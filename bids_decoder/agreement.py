@@ -108,7 +108,7 @@ def check_one_grid(
     """
     shapes = [tuple(shape)[:3] for shape, _ in grids]
     most = max(shapes, key=shapes.count)
-    odd = [name for name, shape in zip(names, shapes, strict=True) if shape != most]
+    odd = [f"{name} {shape}" for name, shape in zip(names, shapes, strict=True) if shape != most]
     if odd:
         raise InputError(
             f"{what}: runs with different grids",
