@@ -27,6 +27,7 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import RawRuns, cut_runs, with_raw_runs
 from bids_decoder.bids.selection import select_by_tables
 from bids_decoder.bids.sidecars import Sidecars, read_sidecars, select_by_metadata, split_query
+from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
 from bids_decoder.trials import Decision
@@ -253,7 +254,8 @@ def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Partic
         raise FindingsError([
             Finding(
                 f"--participant-label {label}", "no participant of that name has usable runs",
-                f"use one of: {', '.join(known) or '(there is none)'}", ExitCode.NOTHING_SELECTED,
+                f"{did_you_mean(label, known, '')} use one of: "
+                f"{', '.join(known) or '(there is none)'}".strip(), ExitCode.NOTHING_SELECTED,
             )
             for label in unknown or ["(all)"]
         ])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.run_rows import RunRows, column_levels
+from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, InputError, name_some
 
@@ -68,7 +69,10 @@ def choose_stimulus_column(
         raise InputError(
             "stimulus column", f"none of {', '.join(candidates)} has values; columns found: "
             f"{', '.join(found) or '(none)'}",
-            "name the column that tells stimuli apart with --stimulus-column",
+            did_you_mean(
+                wanted or "", found,
+                "name the column that tells stimuli apart with --stimulus-column",
+            ),
         )
     lacking = [table for table in tables if chosen not in table]
     if lacking:
@@ -150,10 +154,11 @@ def _label_column(
 def _require_column(runs: list[RunRows], column: str, option: str) -> None:
     lacking = [item for item in runs if column not in item.rows]
     if lacking:
+        known = [str(name) for name in lacking[0].rows.columns]
         raise InputError(
             f"{option} {column}", f"{len(lacking)} of {len(runs)} runs lack this column; "
-            f"columns: {', '.join(map(str, lacking[0].rows.columns))}",
-            "correct the name of the column", ExitCode.USAGE,
+            f"columns: {', '.join(known)}",
+            did_you_mean(column, known, "give one of these columns"), ExitCode.USAGE,
         )
 
 
