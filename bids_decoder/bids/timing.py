@@ -101,6 +101,8 @@ def read_recording(run: BoldRun) -> Recording | None:
 def exclude(table: pd.DataFrame, rows: np.ndarray, reason: str) -> None:
     """Exclude *rows* (boolean, shape (n_trials,)) that are not excluded yet, in place."""
     rows = rows & ~table["excluded"].to_numpy()
+    if not rows.any():
+        return
     table.loc[rows, "excluded"] = True
     table.loc[rows, "reason"] = reason
 

@@ -94,13 +94,19 @@ def make_tables(
             table = _trial_table(item.run, trials)
             if len(table):
                 times.append(exclude_unrecorded(table, item.run, item.recording))
-            together[item.run.subject] += int(table["onset"].duplicated(keep=False).sum())
+            together[item.run.subject] += _count_equal(table["onset"].to_numpy())
         if table.empty:
             empty[item.run.subject].append(item.run.run_group)
         by_person[item.run.subject].append(table)
     _warn_of_runs(empty, +together, notes)
     judge_timing(times, notes)
     return {label: _whole_table(parts) for label, parts in by_person.items()}
+
+
+def _count_equal(values: np.ndarray) -> int:
+    """Count the values that occur more than once."""
+    counts = np.unique(values, return_counts=True)[1]
+    return int(counts[counts > 1].sum())
 
 
 def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: Notes) -> None:
@@ -121,9 +127,13 @@ def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: No
 
 def _whole_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
-    known = table["stimulus"].notna()
-    table["repeat"] = table.groupby("stimulus", sort=False, dropna=True).cumcount()
-    table["repeat"] = table["repeat"].where(known, 0).astype(int)
+    met: Counter[str] = Counter()
+    repeats = np.zeros(len(table), dtype=int)
+    for row, stimulus in enumerate(table["stimulus"].tolist()):
+        if isinstance(stimulus, str):
+            repeats[row] = met[stimulus]
+            met[stimulus] += 1
+    table["repeat"] = repeats
     extra = [SPLIT_SOURCE] if SPLIT_SOURCE in table else []
     return table[[*TRIAL_COLUMNS, *extra]]
 
@@ -157,18 +167,18 @@ def _merge_blocks(
 
 def _trial_table(run: BoldRun, trials: pd.DataFrame) -> pd.DataFrame:
     """Put trials of one run into the columns of a trial table."""
-    table = trials.reset_index(drop=True)
-    n_rows = len(table)
-    table["trial"] = np.arange(1, n_rows + 1)
-    for name, value in (
-        ("session", run.session), ("task", run.task), ("run", run.run),
-        ("run_group", run.run_group), ("split", ""), ("reason", None),
-    ):
-        table[name] = pd.Series([value] * n_rows, dtype=object)
-    table["fold"] = pd.array([pd.NA] * n_rows, dtype="Int64")
-    table["repeat"] = 0
-    table["excluded"] = np.zeros(n_rows, dtype=bool)
-    return table
+    n_rows = len(trials)
+
+    def same(value: str | None) -> np.ndarray:
+        return np.full(n_rows, value, dtype=object)
+
+    return pd.DataFrame({
+        **{name: trials[name].array for name in trials.columns},
+        "trial": np.arange(1, n_rows + 1), "session": same(run.session), "task": same(run.task),
+        "run": same(run.run), "run_group": same(run.run_group), "split": same(""),
+        "reason": same(None), "fold": pd.array([pd.NA] * n_rows, dtype="Int64"), "repeat": 0,
+        "excluded": np.zeros(n_rows, dtype=bool),
+    })
 
 
 def _trials_of_betas(

@@ -47,7 +47,7 @@ from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.images import damaged_images, picture_digest
 from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.training.decoders import DECODERS
-from bids_decoder.trials import TRIAL_COLUMNS, Decision
+from bids_decoder.trials import TRIAL_COLUMNS, Decision, table_key
 from bids_decoder.workflows.anat import template_spaces
 from bids_decoder.workflows.checks import check_steps
 from bids_decoder.workflows.work import (
@@ -210,6 +210,7 @@ class _Planner:
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     digests: dict[Path, str] = field(default_factory=dict)
+    told: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         execution = self.settings.execution
@@ -471,7 +472,8 @@ class _Planner:
 
     def _is_left(self, key: StageKey, wanted: bool = True) -> bool:
         why = why_not_done(self.output_dir, key)
-        if not any(s.unit == key.unit and s.stage == key.stage for s in self.steps):
+        if (key.unit, key.stage) not in self.told:
+            self.told.add((key.unit, key.stage))
             self.steps.append(Step(key.unit, key.stage, why is not None and wanted, why or "done"))
         return why is not None and wanted
 
@@ -490,7 +492,7 @@ class _Planner:
         table = self.tables[participant.label]
         betas = StageKey("betas", unit, {
             "settings": {} if source == "betas" else glm, "upstream": upstream,
-            "trials": content_key(table.astype(str).to_csv(index=False)),
+            "trials": table_key(table),
             "seed": settings.random_seed,
         })
         if preprocess is not None and not self._is_left(preprocess, wanted):
@@ -520,7 +522,7 @@ class _Planner:
 
     def _planned_trials(self, participant: Participant, table: pd.DataFrame) -> dict[str, Path]:
         """Say where the planned tables lie; the path names the content, for the node cache."""
-        name = content_key(table.astype(str).to_csv(index=False))[:12]
+        name = table_key(table)[:12]
         folder = self.work_dir / "trials" / f"sub-{participant.label}_{name}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
 
