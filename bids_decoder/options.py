@@ -7,9 +7,10 @@ trace when it is not given.
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,12 @@ def default_of(setting: str, section: type[Section] | None = None) -> Any:
 def choices(kind: type, field: str) -> tuple[str, ...]:
     """Return the words that the settings allow for *field*."""
     return typing.get_args(typing.get_type_hints(kind)[field])
+
+
+def one_of(given: str, known: Sequence[str]) -> str:
+    """Return the advice to give one of the known names, the nearest first."""
+    close = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.7)
+    return f"{f'did you mean {close[0]}? ' if close else ''}give one of: {', '.join(known)}"
 
 
 def bad_value(why: str, fix: str) -> argparse.ArgumentTypeError:
@@ -147,7 +154,7 @@ def read_registered(registry: str) -> Callable[[str], str]:
         module, _, table = registry.partition(":")
         known = getattr(import_module(f"bids_decoder.{module}"), table)
         if text not in known:
-            raise bad_value(f"{text!r} is not known", f"give one of: {', '.join(known)}")
+            raise bad_value(f"{text!r} is not known", one_of(text, list(known)))
         return text
 
     return read

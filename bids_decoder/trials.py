@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from bids_decoder.files import content_key
+
 TRIAL_COLUMNS: dict[str, str] = {
     "trial": "Row number within the run, from 1; row i belongs to volume i of the beta series.",
     "onset": "Seconds from the start of the first stored volume; n/a where no timing is known.",
@@ -177,3 +179,10 @@ class Decision:
     what: str
     value: str
     reason: str
+
+
+def table_key(table: pd.DataFrame) -> str:
+    """Hash the columns and cells of a trial table."""
+    return content_key({
+        str(name): [str(cell) for cell in table[name].tolist()] for name in table.columns
+    })

@@ -20,6 +20,7 @@ from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.stimuli.images import picture_digest
+from bids_decoder.trials import table_key
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
 
 NO_TARGETS = TargetSpec("category", ())
@@ -203,7 +204,7 @@ class Study:
         table = self.tables[participant.label]
         betas = StageKey("betas", unit, {
             "settings": {} if source == "betas" else glm, "upstream": upstream,
-            "trials": _table_key(table), "seed": settings.random_seed,
+            "trials": table_key(table), "seed": settings.random_seed,
         })
         trials = self._planned_trials(participant, table)
         return PersonWork(participant, source, trials, betas, preprocess, self.space)
@@ -218,7 +219,7 @@ class Study:
 
     def _planned_trials(self, participant: Participant, table: pd.DataFrame) -> dict[str, Path]:
         """Return where the planned tables go; the path names the content, for the node cache."""
-        folder = self.work_dir / "trials" / f"sub-{participant.label}_{_table_key(table)[:12]}"
+        folder = self.work_dir / "trials" / f"sub-{participant.label}_{table_key(table)[:12]}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
 
 
@@ -230,7 +231,3 @@ def job_name(analysis: str, person: PersonWork) -> str:
 def pictures_key(paths: Mapping[str, Path]) -> str:
     """Return a key of the content of pictures."""
     return content_key({name: picture_digest(path) for name, path in paths.items()})
-
-
-def _table_key(table: pd.DataFrame) -> str:
-    return content_key(table.astype(str).to_csv(index=False))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bids_decoder.bids.absent_images import explain_no_images
+from bids_decoder.bids.confounds_files import find_confounds
 from bids_decoder.bids.images import MAX_T_R, ImageHeader, grids_agree, read_header
 from bids_decoder.bids.layouts import (
     NIFTI,
@@ -22,11 +24,12 @@ from bids_decoder.bids.layouts import (
 )
 from bids_decoder.bids.names import ENTITY_ORDER, parse_entities
 from bids_decoder.bids.notes import Notes
-from bids_decoder.bids.raw_runs import cut_runs, with_raw_runs
+from bids_decoder.bids.raw_runs import RawRuns, cut_runs, with_raw_runs
 from bids_decoder.bids.selection import select_by_tables
 from bids_decoder.bids.sidecars import Sidecars, read_sidecars, select_by_metadata, split_query
+from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.config import Execution, Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
 from bids_decoder.trials import Decision
 
 if TYPE_CHECKING:
@@ -251,7 +254,8 @@ def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Partic
         raise FindingsError([
             Finding(
                 f"--participant-label {label}", "no participant of that name has usable runs",
-                f"use one of: {', '.join(known) or '(there is none)'}", ExitCode.NOTHING_SELECTED,
+                f"{did_you_mean(label, known, '')} use one of: "
+                f"{', '.join(known) or '(there is none)'}".strip(), ExitCode.NOTHING_SELECTED,
             )
             for label in unknown or ["(all)"]
         ])
@@ -277,6 +281,12 @@ def _source(
         notes.findings.append(Finding(
             f"--derivatives {name}={given[name]}", "only fmriprep and betas are read",
             "name it fmriprep= or betas=, or leave it out", ExitCode.USAGE,
+        ))
+    if {"betas", "fmriprep"} <= set(given):
+        notes.findings.append(Finding(
+            "--derivatives fmriprep= and betas=", "both are sources of responses; one is used",
+            "give fmriprep= to estimate responses from preprocessed BOLD, or betas= to decode "
+            "responses that are there", ExitCode.USAGE,
         ))
     for source in ("betas", "fmriprep"):
         if source in given:
@@ -323,6 +333,8 @@ def _find_runs(
     runs = [_run(path, source, sidecars) for path in paths]
     notes.findings += sidecars.findings
     runs = select_by_metadata(runs, by_metadata)
+    if not find_files(layout, kind[0], {}, desc=kind[1]):
+        notes.findings.append(explain_no_images(Path(str(layout.root)), source))
     return _one_space(runs, settings.preprocessing.output_spaces, notes)
 
 
@@ -407,7 +419,7 @@ def _identity(run: BoldRun) -> str:
 def _restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[BoldRun]:
     wanted = _wanted_labels(execution)
     kept = [run for run in runs if _is_selected(run, execution)]
-    if not kept:
+    if not kept and not any(f.severity == "error" for f in notes.findings):
         there = {
             name: sorted({getattr(run, name) for run in runs} - {None}, key=natural_key)
             for name in wanted
@@ -449,14 +461,17 @@ def _with_tables(
         Path(p) for p in layout.get(suffix="events", extension=".tsv", return_type="filename")
     )
     if source == "betas":
-        return _with_trials(runs, events, notes)
+        return _with_trials(runs, derived, events, notes)
+    raw = None
     if source == "fmriprep":
-        raw = {_identity(run): run for run in _raw_runs(layout, notes)}
+        raw = RawRuns(_raw_runs(layout, notes))
         _report_not_derived(raw, derived, execution, notes)
-        runs = with_raw_runs(_with_derived_files(runs), raw.values())
+        runs = with_raw_runs(_with_derived_files(runs), raw)
     complete, without = [], []
     for run in runs:
         entities = parse_entities(run.image_file)
+        if raw is not None:
+            entities["sub"] = raw.subject_of(entities["sub"])
         path = events.for_run(entities)
         (complete if path else without).append(replace(run, events_file=path))
     _report_without_events(complete, without, notes)
@@ -472,17 +487,17 @@ def _raw_runs(layout: BIDSLayout, notes: Notes) -> list[BoldRun]:
 
 
 def _report_not_derived(
-    raw: dict[str, BoldRun], derived: BIDSLayout, execution: Execution, notes: Notes
+    raw: RawRuns, derived: BIDSLayout, execution: Execution, notes: Notes
 ) -> None:
     """Name the runs of the raw dataset that were never preprocessed."""
     there = {
-        _across_echoes(parse_entities(path))
+        raw.key_of(parse_entities(path))
         for path in find_files(derived, "bold", {}, desc="preproc")
     }
     lacking = [
-        name for name, run in raw.items()
+        _identity(run) for run in raw.runs
         if _is_selected(run, execution)
-        and _across_echoes(parse_entities(run.image_file)) not in there
+        and raw.key_of(parse_entities(run.image_file)) not in there
     ]
     if lacking:
         shown = ", ".join(sorted(lacking, key=natural_key)[:5])
@@ -493,31 +508,31 @@ def _report_not_derived(
         ))
 
 
-def _across_echoes(entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """What names a run, before and after echoes are combined."""
-    names = ("sub", "ses", "task", "run", "acq", "ce", "rec", "dir")
-    return tuple((name, entities[name]) for name in names if name in entities)
-
-
 def _with_trials(
-    runs: list[BoldRun], events: InheritedTables, notes: Notes
+    runs: list[BoldRun], layout: BIDSLayout, events: InheritedTables, notes: Notes
 ) -> list[BoldRun]:
     complete = []
+    tables = [Path(p) for p in layout.get(
+        suffix="trials", extension=".tsv", return_type="filename",
+    )]
+    inherited = InheritedTables(tables)
     for run in runs:
         stem = run.image_file.name.split(".")[0].removesuffix("_betaseries")
-        trials = run.image_file.with_name(f"{stem}_trials.tsv")
         mask = run.image_file.with_name(f"{stem}_mask.nii.gz")
-        if trials.exists():
+        trials = inherited.for_run(parse_entities(run.image_file))
+        if trials is not None:
             mask_file = mask if mask.exists() else None
             complete.append(replace(
                 run, trials_file=trials, mask_file=mask_file,
                 events_file=events.for_run(parse_entities(run.image_file)),
             ))
             continue
+        there = sorted(p.name for p in tables if p.name.startswith(f"sub-{run.subject}_"))
         notes.findings.append(Finding(
-            str(run.image_file), f"there is no {trials.name} beside it",
-            "add the table: row i names the trial of volume i", ExitCode.MISSING_INPUT,
-            participant=run.subject,
+            str(run.image_file), f"no table of trials belongs to it; it would be {stem}_trials.tsv"
+            f" or one with fewer entities; found: {name_some(there) or 'none'}",
+            "add the table, or rename it: row i names the trial of volume i",
+            ExitCode.MISSING_INPUT, participant=run.subject, place=str(run.image_file),
         ))
     return complete
 
@@ -536,9 +551,7 @@ def _with_derived_files(runs: list[BoldRun]) -> list[BoldRun]:
                 f"{stem}{desc}_boldref{extension}"
                 for desc in ("", "_desc-coreg", "_desc-hmc") for extension in NIFTI
             ]),
-            confounds_file=_first(beside, [
-                f"{native}_desc-confounds_{suffix}.tsv" for suffix in ("timeseries", "regressors")
-            ]),
+            confounds_file=find_confounds(beside, native),
         ))
     return complete
 

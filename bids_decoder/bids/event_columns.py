@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.run_rows import RunRows, column_levels
+from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import ExitCode, InputError
+from bids_decoder.errors import ExitCode, InputError, name_some
 
 STIMULUS_COLUMNS = (
     "stim_id", "stim_file", "stimulus_name", "file_path", "ImgName", "trial_type",
@@ -68,7 +69,10 @@ def choose_stimulus_column(
         raise InputError(
             "stimulus column", f"none of {', '.join(candidates)} has values; columns found: "
             f"{', '.join(found) or '(none)'}",
-            "name the column that tells stimuli apart with --stimulus-column",
+            did_you_mean(
+                wanted or "", found,
+                "name the column that tells stimuli apart with --stimulus-column",
+            ),
         )
     lacking = [table for table in tables if chosen not in table]
     if lacking:
@@ -143,17 +147,18 @@ def _label_column(
     for name in ("label", "trial_type") if from_betas else ("trial_type",):
         levels = column_levels(runs, name)
         if len(levels) >= 2:
-            return name, f"{len(levels)} levels: {some(levels)}"
+            return name, f"{len(levels)} levels: {name_some(levels, 8)}"
     return stimulus, "no trial_type with two or more levels: each stimulus is its own label"
 
 
 def _require_column(runs: list[RunRows], column: str, option: str) -> None:
     lacking = [item for item in runs if column not in item.rows]
     if lacking:
+        known = [str(name) for name in lacking[0].rows.columns]
         raise InputError(
             f"{option} {column}", f"{len(lacking)} of {len(runs)} runs lack this column; "
-            f"columns: {', '.join(map(str, lacking[0].rows.columns))}",
-            "correct the name of the column", ExitCode.USAGE,
+            f"columns: {', '.join(known)}",
+            did_you_mean(column, known, "give one of these columns"), ExitCode.USAGE,
         )
 
 
@@ -177,8 +182,9 @@ def question_label(
         if name.lower() not in _PROTECTED and 2 <= count <= n_rows / 2
     ]
     notes.warn(
-        f"labels are taken from trial_type ({some(labels)})",
+        f"labels are taken from trial_type ({name_some(labels, 8)})",
         f"{len(labels)} levels for {n_stimuli} stimuli: they may not name what was shown",
-        f"choose with --label-column: {some(candidates) or '(no other has repeated values)'}; "
-        "or decode images with --stimuli-dir or --features",
+        "choose with --label-column: "
+        f"{name_some(candidates, 8) or '(no other has repeated values)'}; or decode "
+        "images with --stimuli-dir or --features",
     )

@@ -24,7 +24,7 @@ from bids_decoder.bids.target_kind import (
 )
 from bids_decoder.bids.trial_tables import TrialUnit, choose_unit, make_tables
 from bids_decoder.config import Settings, TrialRules
-from bids_decoder.errors import BidsDecoderError, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.trials import Decision
 
 
@@ -85,6 +85,8 @@ def build_dataset_trials(
         filters = parse_rules(rules.trial_filter, "--trial-filter")
         names = parse_relabels(rules.relabel)
         runs = read_runs(dataset, notes)
+        if not runs:
+            return _without_tables(rules, _why_no_trials(dataset, notes))
         columns = _choose_rows(runs, filters, names, rules, notes)
     except BidsDecoderError as error:
         return _without_tables(rules, [*notes.findings, error.finding])
@@ -144,6 +146,17 @@ def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:
         runs = tuple(run for run in person.runs if run.run_group in set(table["run_group"]))
         people.append(replace(person, runs=runs or person.runs))
     return replace(dataset, participants=tuple(people))
+
+
+def _why_no_trials(dataset: Dataset, notes: Notes) -> list[Finding]:
+    """Return the findings on runs and files; one is an error, here or in the dataset."""
+    if any(f.severity == "error" for f in (*dataset.findings, *notes.findings)):
+        return notes.findings
+    return [*notes.findings, Finding(
+        f"dataset {dataset.root}", "none of its runs has an events file or a table of trials",
+        "add *_events.tsv files: what was shown when decides what can be decoded",
+        ExitCode.MISSING_INPUT,
+    )]
 
 
 def _without_tables(rules: TrialRules, findings: list[Finding]) -> TrialBuild:

@@ -12,15 +12,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bids_decoder.agreement import check_mask, check_rows, check_same_grid, check_series
 from bids_decoder.bids.collect import BoldRun
 from bids_decoder.bids.images import MAX_T_R, ImageHeader, is_pointer, read_header
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 
 T_R_TOLERANCE = 1e-3
 """Seconds by which sidecar and header may differ."""
-
-AFFINE_TOLERANCE = 1e-3
-"""Millimetres by which the affines of BOLD and mask may differ."""
 
 FORM_TOLERANCE = 0.1
 """Millimetres by which q-form and s-form may place a corner of the grid apart."""
@@ -51,8 +49,7 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
     try:
         header = read_header(path)
     except BidsDecoderError as error:
-        finding = error.finding
-        yield _error(run, finding.what, finding.why, finding.fix, finding.code)
+        yield _error_of(run, error)
         return
     damage = content_damage(path, header, full_read)
     if damage is not None:
@@ -66,6 +63,11 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
     yield from findings
     if len(header.shape) == 4:
         yield from _check_voxels(run, header, mask)
+
+
+def _error_of(run: BoldRun, error: BidsDecoderError) -> Finding:
+    finding = error.finding
+    return _error(run, finding.what, finding.why, finding.fix, finding.code)
 
 
 def _error(
@@ -129,17 +131,13 @@ def _unpacked_size(path: Path) -> int:
 def _check_volumes(
     run: BoldRun, header: ImageHeader, n_trials: int | None
 ) -> Iterator[Finding]:
-    path = str(run.image_file)
-    if n_trials is not None and header.n_volumes != n_trials:
-        yield _error(
-            run, path, f"{header.n_volumes} volumes but {n_trials} rows in {run.trials_file}",
-            "row i must name the trial of volume i",
-        )
-    if run.source != "betas" and (len(header.shape) != 4 or header.n_volumes < 2):
-        yield _error(
-            run, path, f"shape {header.shape}: not a series of volumes",
-            "give a 4-D BOLD series, or remove the file if it is a reference image (sbref)",
-        )
+    try:
+        if n_trials is not None:
+            check_rows(run.image_file, header.n_volumes, n_trials, run.trials_file)
+        if run.source != "betas":
+            check_series(run.image_file, header.shape)
+    except BidsDecoderError as error:
+        yield _error_of(run, error)
 
 
 def _check_forms(run: BoldRun, header: ImageHeader) -> Iterator[Finding]:
@@ -208,13 +206,6 @@ def _check_durations(run: BoldRun, header: ImageHeader, what: str) -> Iterator[F
             f"is {total:g} s, which would be {total / header.n_volumes:.3f} s per volume",
             "find out the true time between volumes and correct the sidecar",
         )
-    slices = run.metadata.get("SliceTiming")
-    if isinstance(slices, list) and slices and max(slices) > t_r:
-        yield _warning(
-            run, f"SliceTiming of {run.image_file}",
-            f"the last slice is at {max(slices):g}, the repetition time is {t_r:g} s",
-            "give slice times in seconds",
-        )
 
 
 def _contradicts(total: object, length: float, t_r: float) -> bool:
@@ -234,28 +225,15 @@ def _read_mask(
     try:
         mask_header = read_header(run.mask_file)
         mask = np.asarray(nib.load(run.mask_file).dataobj) > 0
+        check_same_grid(
+            run.mask_file, (mask_header.shape, mask_header.affine), (header.shape, header.affine)
+        )
+        check_mask(run.mask_file, mask)
     except BidsDecoderError as error:
-        finding = error.finding
-        return None, [_error(run, finding.what, finding.why, finding.fix, finding.code)]
+        return None, [_error_of(run, error)]
     except (OSError, EOFError, zlib.error, ValueError) as error:
         return None, [_error(run, path, f"is not readable: {error}", "make the mask again")]
-    if mask_header.shape != header.shape[:3]:
-        return None, [_error(
-            run, path, f"shape {mask_header.shape} against {header.shape[:3]} of the data",
-            "make the mask again on the grid of the data",
-        )]
-    difference = np.abs(mask_header.affine - header.affine).max()
-    if difference > AFFINE_TOLERANCE:
-        return None, [_error(
-            run, path,
-            f"affine {_rounded(mask_header.affine)} against {_rounded(header.affine)} of the data",
-            "make the mask again on the grid of the data",
-        )]
     return mask, []
-
-
-def _rounded(affine: np.ndarray) -> list[list[float]]:
-    return np.round(affine, 4).tolist()
 
 
 def _check_voxels(

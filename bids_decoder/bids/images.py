@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import nibabel as nib
@@ -81,6 +82,18 @@ def read_header(path: Path) -> ImageHeader:
         raise MissingInputError(
             str(path), "its content is not here (git-annex pointer)", f"datalad get {path}",
         )
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(
+            str(path), f"cannot be opened: {error.strerror}", "fetch the file again",
+        ) from error
+    return _read_header(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
+    """Read a header once, as long as the file stays what it is: many checks ask for it."""
     try:
         image = nib.load(path)
         header = image.header

@@ -44,9 +44,18 @@ def same_label(left: str, right: str) -> bool:
     >>> same_label("01", "1"), same_label("1", "10")
     (True, False)
     """
-    if left.isdecimal() and right.isdecimal():
-        return int(left) == int(right)
-    return left == right
+    return bare_label(left) == bare_label(right)
+
+
+def bare_label(label: str) -> str:
+    """Return a label without leading zeros, where it is a number.
+
+    Examples
+    --------
+    >>> bare_label("007"), bare_label("00"), bare_label("0a")
+    ('7', '0', '0a')
+    """
+    return str(int(label)) if label.isdecimal() else label
 
 
 def strip_prefix(label: str, entity: str) -> str:
@@ -247,19 +256,18 @@ class InheritedTables:
             self._by_subject[entities.get("sub")].append((entities, path))
 
     def for_run(self, entities: dict[str, str]) -> Path | None:
-        """Give the table with most entities, all of which the run has too; None without one."""
-        candidates = self._by_subject[entities["sub"]] + self._by_subject[None]
+        """Return the table with most entities, all of which the run has too; None without one.
+
+        Labels that are numbers may differ in leading zeros; ``sub`` may not.
+        """
+        candidates = self._by_subject.get(entities["sub"], []) + self._by_subject.get(None, [])
         fitting = [
-            (len(own), path) for own, path in candidates
-            if all(_same_entity(entities, key, value) for key, value in own.items())
+            (len(own), sum(entities[key] == value for key, value in own.items()), path)
+            for own, path in candidates
+            if all(key in entities and (key == "sub" or same_label(entities[key], value))
+                   for key, value in own.items())
         ]
-        return max(fitting, default=(0, None), key=lambda pair: pair[0])[1]
-
-
-def _same_entity(entities: dict[str, str], key: str, value: str) -> bool:
-    return key in entities and (
-        same_label(entities[key], value) if key == "run" else entities[key] == value
-    )
+        return max(fitting, default=(0, 0, None), key=lambda fit: fit[:2])[2]
 
 
 def describe(root: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bids_decoder.errors import Finding
@@ -25,9 +24,3 @@ class Notes:
         self.findings.append(
             Finding(what, why, fix, severity="warning", participant=participant)
         )
-
-
-def some(values: Sequence[str], most: int = 8) -> str:
-    """List the first *most* values, with an ellipsis where there are more."""
-    shown = ", ".join(map(str, values[:most]))
-    return f"{shown}, …" if len(values) > most else shown

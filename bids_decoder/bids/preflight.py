@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_decoder.agreement import check_one_grid
 from bids_decoder.bids.collect import BoldRun, Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, missing_content
-from bids_decoder.bids.images import grids_agree, read_header
+from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
@@ -50,8 +51,11 @@ def check_dataset(
     list of Finding
         Including those of *dataset* and *build*; each once, errors first.
     """
-    chosen = {person.label for person in participants}
-    findings = [_scoped(f, chosen) for f in (*dataset.findings, *build.findings)]
+    findings = [*dataset.findings, *build.findings]
+    if build.tables:
+        # Without any table nobody is left whose findings would be errors.
+        chosen = {person.label for person in participants}
+        findings = [_scoped(finding, chosen) for finding in findings]
     findings += _check_folders(dataset)
     findings += _check_participants_table(dataset)
     images = [path for person in participants for path in _images_of(person)]
@@ -196,7 +200,7 @@ def _check_dummy_scans(person: Participant, settings: Settings) -> Iterator[Find
     """Find raw runs that have no volume after the dummy scans."""
     wanted = settings.preprocessing.dummy_scans
     lengths = {}
-    for run in person.runs if wanted and "prepare" in settings.execution.stage else ():
+    for run in person.runs if wanted and settings.execution.wants("prepare") else ():
         try:
             lengths[run.run_group] = read_header(run.image_file).n_volumes
         except BidsDecoderError:
@@ -240,7 +244,7 @@ def _check_anatomy(person: Participant, absent: list[Path]) -> Iterator[Finding]
 
 def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
     """Find images that the preprocessing asked for cannot do without."""
-    if "prepare" not in settings.execution.stage:
+    if not settings.execution.wants("prepare"):
         return
     sources = {run.source for run in person.runs}
     spaces = settings.preprocessing.output_spaces
@@ -263,32 +267,23 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
 
 
 def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
-    headers = {}
-    for run in runs:
-        try:
-            headers[run.run_group] = read_header(run.image_file)
-        except BidsDecoderError:
-            # Reported by check_run.
-            continue
     # Raw runs are brought onto one grid; what others prepared stays as it is.
     if all(run.source == "raw" for run in runs):
         return
-    shapes = Counter(header.shape[:3] for header in headers.values())
-    if len(shapes) > 1:
-        odd = [g for g, h in headers.items() if h.shape[:3] != shapes.most_common(1)[0][0]]
-        yield Finding(
-            f"sub-{person.label}: runs with different grids",
-            f"shapes {dict(shapes)}; the odd ones are {', '.join(odd[:4])}",
-            "leave these runs out with --bids-filter-file, or decode fMRIPrep derivatives in a "
-            "space that all runs share (--output-spaces T1w)", participant=person.label,
-        )
-    if len(shapes) == 1 and not grids_agree(list(headers.values())):
-        yield Finding(
-            f"sub-{person.label}: runs with different affines",
-            "shapes agree but voxels of different runs are at different places",
-            "choose a space that all runs share, for instance --output-spaces T1w",
-            participant=person.label,
-        )
+    grids = {}
+    for run in runs:
+        try:
+            header = read_header(run.image_file)
+        except BidsDecoderError:
+            # Reported by check_run.
+            continue
+        grids[run.run_group] = (header.shape, header.affine)
+    if not grids:
+        return
+    try:
+        check_one_grid(f"sub-{person.label}", list(grids), list(grids.values()))
+    except BidsDecoderError as error:
+        yield replace(error.finding, participant=person.label)
 
 
 def _check_fieldmaps(
@@ -307,7 +302,7 @@ def _check_fieldmaps(
 def _check_trials(
     build: TrialBuild, participants: Sequence[Participant], settings: Settings
 ) -> Iterator[Finding]:
-    severity = "error" if "decode" in settings.execution.stage else "warning"
+    severity = "error" if settings.execution.wants("decode") else "warning"
     if not build.tables:
         return
     for person in participants:
@@ -315,8 +310,9 @@ def _check_trials(
         kept = table[~table["excluded"]] if table is not None else pd.DataFrame()
         if kept.empty:
             yield Finding(
-                f"sub-{person.label}: no trials", "all events are left out or excluded",
-                "see the reasons listed beside this", participant=person.label,
+                f"sub-{person.label}: no trials", _why_none(table),
+                "correct the events files or --trial-filter, or leave the participant out",
+                participant=person.label,
             )
         elif build.target_kind == "category":
             found = (
@@ -324,6 +320,14 @@ def _check_trials(
             )
             yield from (replace(finding, severity=severity) for finding in found)
             yield from _check_label_coverage(person.label, kept)
+
+
+def _why_none(table: pd.DataFrame | None) -> str:
+    """Say why no trial of a participant is left."""
+    if table is None or table.empty:
+        return "no row of the events files is a trial, or no events file can be read"
+    counts = table["reason"].fillna("no reason given").value_counts()
+    return "all trials are excluded: " + name_some([f"{n} {why}" for why, n in counts.items()])
 
 
 def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator[Finding]:
@@ -353,11 +357,14 @@ def _check_n_runs(
 
 
 def _check_label_coverage(label: str, kept: pd.DataFrame) -> Iterator[Finding]:
-    table = pd.crosstab(kept["run_group"], kept["label"])
-    if table.shape[1] > 50:
+    n_runs = kept["run_group"].nunique()
+    labels = kept["label"]
+    pairs = set(zip(kept["run_group"][labels.notna()], labels.dropna(), strict=True))
+    present = Counter(name for _, name in pairs)
+    if len(present) > 50:
         return
-    gaps = [f"{name} in {int((table[name] == 0).sum())} run(s)" for name in table.columns
-            if (table[name] == 0).any()]
+    gaps = [f"{name} in {n_runs - present[name]} run(s)" for name in sorted(present)
+            if present[name] < n_runs]
     if gaps:
         yield Finding(
             f"sub-{label}: labels absent from some runs", ", ".join(gaps),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bids_decoder.bids.images import ImageHeader, read_header
+from bids_decoder.bids.layouts import bare_label
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.rows import read_events, read_trials
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
@@ -25,41 +25,60 @@ T_R_TOLERANCE = 1e-3
 
 _OPTION = "--discarded-volumes"
 _STATED = "NumberOfVolumesDiscardedByUser"
-_NAMES = ("sub", "ses", "task", "run", "acq", "ce", "rec", "dir")
+_NAMES = ("ses", "task", "run", "acq", "ce", "rec", "dir")
 
 
-def run_key(path: Path) -> tuple[tuple[str, str], ...]:
-    """Return the entities that name a run, the same for raw and derived images.
+class RawRuns:
+    """The runs of the raw dataset, found by the entities of what was derived from them.
 
-    Echoes are one run, since derivatives combine them, and ``run-1`` is ``run-01``.
+    Labels that are numbers may differ in leading zeros, and echoes may be combined: the first one
+    stands for all.
+
+    Parameters
+    ----------
+    runs : sequence of BoldRun
+        Phase images among them are no runs.
     """
-    entities = parse_entities(path)
-    number = entities.get("run")
-    if number is not None:
-        entities = {**entities, "run": number.lstrip("0") or "0"}
-    return tuple((name, entities[name]) for name in _NAMES if name in entities)
+
+    def __init__(self, runs: Sequence[BoldRun]) -> None:
+        self.runs = [run for run in runs if run.entities.get("part", "mag") == "mag"]
+        self._subjects = {run.subject for run in runs}
+        self._by_bare = {bare_label(label): label for label in sorted(self._subjects)}
+        self._by_key: dict[tuple[tuple[str, str], ...], BoldRun] = {}
+        for run in self.runs:
+            self._by_key.setdefault(self.key_of(parse_entities(run.image_file)), run)
+
+    def subject_of(self, label: str) -> str:
+        """Return the label of a participant as the raw dataset writes it."""
+        if label in self._subjects:
+            return label
+        return self._by_bare.get(bare_label(label), label)
+
+    def key_of(self, entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
+        """Return what names a run, before and after echoes are combined."""
+        own = tuple((name, bare_label(entities[name])) for name in _NAMES if name in entities)
+        return (("sub", self.subject_of(entities["sub"])), *own)
+
+    def source_of(self, entities: dict[str, str]) -> BoldRun | None:
+        """Return the raw run of a derived image; None without one."""
+        return self._by_key.get(self.key_of(entities))
 
 
-def with_raw_runs(runs: Sequence[BoldRun], raw: Iterable[BoldRun]) -> list[BoldRun]:
+def with_raw_runs(runs: Sequence[BoldRun], raw: RawRuns) -> list[BoldRun]:
     """Put beside each derivative the raw run it was made from, where the dataset has it.
 
     Parameters
     ----------
     runs : sequence of BoldRun
         Derivatives.
-    raw : iterable of BoldRun
-        Of the raw dataset; the first echo stands for all.
+    raw : RawRuns
 
     Returns
     -------
     list of BoldRun
         Repetition times that sidecars of derivatives lack are those of the raw sidecars.
     """
-    sources: dict[tuple[tuple[str, str], ...], BoldRun] = {}
-    for run in raw:
-        if run.entities.get("part", "mag") == "mag":
-            sources.setdefault(run_key(run.image_file), run)
-    return [_with_raw(run, sources.get(run_key(run.image_file))) for run in runs]
+    return [_with_raw(run, raw.source_of(parse_entities(run.image_file))) for run in runs]
 
 
 def _with_raw(run: BoldRun, raw: BoldRun | None) -> BoldRun:

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.event_columns import Columns
-from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.bids.spelling import did_you_mean, spelling_variants
-from bids_decoder.errors import ExitCode, Finding, UsageError
+from bids_decoder.errors import ExitCode, Finding, UsageError, name_some
 
 MAX_PRINTED = 20
 """Options that a suggestion spells out."""
@@ -93,7 +93,7 @@ def relabel_rows(
     findings = [
         Finding(
             f"--relabel {old}={new or ''}",
-            f"no label and no stimulus is called {old!r}; there are {some(everything, 20)}",
+            f"no label and no stimulus is called {old!r}; there are {name_some(everything, 20)}",
             did_you_mean(old, everything, "give a name that occurs"), ExitCode.USAGE,
         )
         for old, new in names.items() if old not in labels and old not in stimuli

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -71,10 +72,20 @@ def read_trials(path: Path) -> pd.DataFrame:
 
 def _with_times(table: pd.DataFrame) -> pd.DataFrame:
     for name in ("onset", "duration"):
-        given = table[name] if name in table else pd.Series(None, table.index, dtype=object)
-        times = pd.to_numeric(given, errors="coerce").astype(float)
-        table[name] = times.where(np.isfinite(times))
+        cells = table[name].tolist() if name in table else [None] * len(table)
+        table[name] = np.array([_seconds(cell) for cell in cells], dtype=float)
     return table
+
+
+def _seconds(cell: str | None) -> float:
+    """Return a finite number, or not-a-number; Python would also read 1_0 and foreign digits."""
+    if cell is None or "_" in cell or not cell.isascii():
+        return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def _read_text_table(path: Path) -> pd.DataFrame:
@@ -136,4 +147,6 @@ def drop_rows(
             if reasons[row] is None and value not in asked_for and shows_nothing(value):
                 reasons[row] = f"{name}={value}"
     kept = np.array([reason is None for reason in reasons], dtype=bool)
+    if kept.all():
+        return table, Counter()
     return table[kept].reset_index(drop=True), Counter(r for r in reasons if r is not None)

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.notes import some
 from bids_decoder.bids.spelling import did_you_mean
-from bids_decoder.errors import ExitCode, Finding, UsageError
+from bids_decoder.errors import ExitCode, Finding, UsageError, name_some
 
 MISSING = "n/a"
 """What stands for a missing cell in a rule."""
@@ -191,7 +190,7 @@ def _check_values(rule: Rule, cells: pd.Series, place: str) -> list[Finding]:
     stops = rule.operator == "=" and len(absent) == len(rule.values)
     return [Finding(
         str(rule), f"{place}: no cell of column {rule.column} is {' or '.join(absent)}; values: "
-        f"{some(found, 20) or '(none)'}",
+        f"{name_some(found, 20) or '(none)'}",
         did_you_mean(absent[0], found, "give values of this column"), ExitCode.USAGE,
         "error" if stops else "warning",
     )]

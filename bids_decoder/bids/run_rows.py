@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.collect import BoldRun, Dataset
-from bids_decoder.bids.images import read_header
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events, read_trials
 from bids_decoder.bids.rules import Rule
+from bids_decoder.bids.timing import Recording, read_recording
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import BidsDecoderError, ExitCode, InputError
+from bids_decoder.errors import BidsDecoderError, InputError
 
 
 @dataclass
@@ -26,15 +26,14 @@ class RunRows:
     ----------
     run : BoldRun
     rows : DataFrame
-    seconds : float or None
-        Length of the recording.
+    recording : Recording or None
     reasons : Series or None
         Of beta series, whose rows all stay: why a row is left out, None for the others.
     """
 
     run: BoldRun
     rows: pd.DataFrame
-    seconds: float | None
+    recording: Recording | None
     reasons: pd.Series | None = None
 
     def leave_out(self, reasons: np.ndarray) -> None:
@@ -59,11 +58,6 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
     -------
     list of RunRows
         Without the runs whose file cannot be read.
-
-    Raises
-    ------
-    InputError
-        When no file could be read.
     """
     read = []
     for run in dataset.runs:
@@ -73,29 +67,12 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
             elif run.events_file is not None:
                 rows = read_events(run.events_file)
                 rows["onset"] -= run.cut_seconds
-                read.append(RunRows(run, rows, run_seconds(run)))
+                read.append(RunRows(run, rows, read_recording(run)))
         except BidsDecoderError as error:
-            notes.findings.append(replace(error.finding, participant=run.subject))
-    if not read:
-        raise InputError(
-            "trials", "no events file or trial table could be read",
-            "see the problems listed beside this one", ExitCode.MISSING_INPUT,
-        )
+            notes.findings.append(replace(
+                error.finding, participant=run.subject, place=error.finding.what
+            ))
     return read
-
-
-def run_seconds(run: BoldRun) -> float | None:
-    """Return the length of a run in seconds.
-
-    None without image, repetition time or more than one volume, all of which the preflight check
-    reports.
-    """
-    try:
-        header = read_header(run.image_file)
-    except BidsDecoderError:
-        return None
-    t_r = run.t_r(header)
-    return None if t_r is None or header.n_volumes < 2 else header.n_volumes * t_r
 
 
 def clean_rows(
@@ -126,15 +103,21 @@ def clean_rows(
     for item in runs:
         item.rows, counts = drop_rows(item.rows, filters, columns, wanted)
         dropped += counts
-        again = item.rows["onset"].notna() & item.rows.duplicated()
-        doubled += int(again.sum())
-        item.rows = item.rows[~again].reset_index(drop=True)
-        timed = item.rows[item.rows["onset"].notna()]
-        without_onset += len(item.rows) - len(timed)
-        unsorted += not timed["onset"].is_monotonic_increasing
-        without_duration += int((timed["duration"].isna() | (timed["duration"] < 0)).sum())
-        item.rows = timed.sort_values("onset", kind="stable").reset_index(drop=True)
-        item.rows["duration"] = item.rows["duration"].fillna(0.0).clip(lower=0.0)
+        item.rows, n_doubled = _without_doubles(item.rows)
+        doubled += n_doubled
+        onset = item.rows["onset"].to_numpy()
+        timed = np.isfinite(onset)
+        without_onset += int((~timed).sum())
+        if not timed.all():
+            item.rows, onset = item.rows[timed], onset[timed]
+        if (np.diff(onset) < 0).any():
+            unsorted += 1
+            item.rows = item.rows.sort_values("onset", kind="stable")
+        item.rows = item.rows.reset_index(drop=True)
+        duration = item.rows["duration"].to_numpy()
+        odd = ~(duration >= 0)
+        without_duration += int(odd.sum())
+        item.rows["duration"] = np.where(odd, 0.0, duration)
     if dropped and not sum(len(item.rows) for item in runs):
         raise InputError(
             "trials", "no row of any events file is left; left out: "
@@ -161,6 +144,16 @@ def clean_rows(
             f"{without_duration} row(s) have n/a or a negative number as duration",
             "they are taken as impulses of 0 s; correct the events files if that is wrong",
         )
+
+
+def _without_doubles(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Leave out rows that repeat another one with an onset, and count them."""
+    onset = rows["onset"].to_numpy()
+    # Most runs have no two events at one time, and comparing whole rows takes much longer.
+    if len(np.unique(onset)) == len(onset):
+        return rows, 0
+    again = np.isfinite(onset) & rows.duplicated().to_numpy()
+    return rows[~again].reset_index(drop=True), int(again.sum())
 
 
 def column_levels(runs: list[RunRows], column: str) -> list[str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rules import Rule, check_rules, parse_rules, satisfy_all
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Execution
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _choose(
     what = "participants" if option == "--participant-filter" else "sessions"
     if unlisted:
         notes.warn(
-            f"{len(unlisted)} of {len(keys)} {what} are not in {place}", some(unlisted, 3),
+            f"{len(unlisted)} of {len(keys)} {what} are not in {place}", name_some(unlisted, 3),
             f"their cells count as n/a in {given}; add them to the table",
         )
     if not kept:
@@ -144,6 +144,6 @@ def _choose(
         ))
     left_out = [key for key in keys if key not in kept]
     notes.decide(
-        what, f"{len(kept)} of {len(keys)}", f"{given}; left out: {some(left_out) or 'none'}"
+        what, f"{len(kept)} of {len(keys)}", f"{given}; left out: {name_some(left_out) or 'none'}"
     )
     return kept

@@ -25,11 +25,12 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     >>> did_you_mean("Trial_typ", ["onset", "trial_type"], "use a column of the file")
     'did you mean trial_type?'
     """
-    by_key: dict[str, str] = {}
+    by_key: dict[str, list[str]] = defaultdict(list)
     for candidate in known:
-        by_key.setdefault(spelling_key(candidate), candidate)
-    near = difflib.get_close_matches(spelling_key(name), by_key, n=3, cutoff=0.65)
-    return f"did you mean {' or '.join(by_key[key] for key in near)}?" if near else otherwise
+        by_key[spelling_key(candidate)].append(candidate)
+    keys = difflib.get_close_matches(spelling_key(name), by_key, n=3, cutoff=0.65)
+    near = [candidate for key in keys for candidate in by_key[key]]
+    return f"did you mean {' or '.join(near[:3])}?" if near else otherwise
 
 
 def spelling_key(name: str) -> str:

@@ -10,11 +10,12 @@ import pandas as pd
 
 from bids_decoder.bids.collect import Dataset
 from bids_decoder.bids.event_columns import Columns
-from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.stimulus_files import StimulusFiles, find_stimulus_files
-from bids_decoder.bids.trial_tables import TrialUnit, exclude
+from bids_decoder.bids.timing import exclude
+from bids_decoder.bids.trial_tables import TrialUnit
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import ExitCode, Finding, name_some
 
 IMAGE_COVERAGE = 0.95
 """Share of stimuli with an image file from which on images are decoded."""
@@ -102,7 +103,7 @@ def _check_target(
     if kind == "image" and coverage < IMAGE_COVERAGE:
         notes.findings.append(Finding(
             f"{len(files.absent)} stimulus image(s) absent",
-            f"for instance {some(files.absent, 3)}; found {len(files.found)}",
+            f"for instance {name_some(files.absent)}; found {len(files.found)}",
             "put them into stimuli/ (datalad get stimuli), name their folder with --stimuli-dir, "
             "or give --features", ExitCode.MISSING_INPUT,
         ))
@@ -119,7 +120,7 @@ def exclude_without_image(
         count += int(lacking.sum())
     if count:
         notes.warn(
-            f"{count} trial(s) excluded", f"no readable image file for {some(files.absent, 4)}",
+            f"{count} trial(s) excluded", f"no readable image file for {name_some(files.absent)}",
             "add the images to the stimulus folder",
         )
 

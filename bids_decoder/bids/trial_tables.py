@@ -1,4 +1,4 @@
-"""From rows of events to trial tables, and which trials were recorded."""
+"""From rows of events to trial tables: blocks, columns and repeats."""
 
 from __future__ import annotations
 
@@ -12,21 +12,13 @@ import pandas as pd
 from bids_decoder.bids.blocks import BlockDesign, block_numbers, measure_design
 from bids_decoder.bids.collect import BoldRun, Dataset
 from bids_decoder.bids.event_columns import Columns
-from bids_decoder.bids.notes import Notes, some
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.run_rows import RunRows
+from bids_decoder.bids.timing import exclude, exclude_unrecorded, judge_timing
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import Finding
+from bids_decoder.errors import name_some
 from bids_decoder.trials import TRIAL_COLUMNS
-
-MIN_RECORDED = 4.0
-"""Seconds of recording after an onset without which there is no response to speak of."""
-
-GOOD_RECORDED = 8.0
-"""Seconds after the last event that leave its response whole."""
-
-MAX_EXCLUDED_SHARE = 0.2
-"""Share of a run's trials outside of the recording above which the events cannot be right."""
 
 SPLIT_SOURCE = "split_source"
 """Extra column that carries ``--split-column`` to the splitter."""
@@ -91,7 +83,7 @@ def make_tables(
         By participant; see :class:`bids_decoder.bids.events.TrialBuild`.
     """
     by_person: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    late: dict[str, list[str]] = defaultdict(list)
+    times = []
     empty: dict[str, list[str]] = defaultdict(list)
     together: Counter[str] = Counter()
     for item in runs:
@@ -100,26 +92,28 @@ def make_tables(
         else:
             trials = _merge_blocks(item, columns, unit, design)
             table = _trial_table(item.run, trials)
-            _exclude_outside(table, item, notes, late)
-            together[item.run.subject] += int(table["onset"].duplicated(keep=False).sum())
+            if len(table):
+                times.append(exclude_unrecorded(table, item.run, item.recording))
+            together[item.run.subject] += _count_equal(table["onset"].to_numpy())
         if table.empty:
             empty[item.run.subject].append(item.run.run_group)
         by_person[item.run.subject].append(table)
     _warn_of_runs(empty, +together, notes)
-    for label, groups in sorted(late.items()):
-        notes.warn(
-            f"sub-{label}: short recording after the last event",
-            f"less than {GOOD_RECORDED:g} s in {len(groups)} run(s): {some(groups, 4)}",
-            "the last responses are partly cut off; nothing needs to be done", label,
-        )
+    judge_timing(times, notes)
     return {label: _whole_table(parts) for label, parts in by_person.items()}
+
+
+def _count_equal(values: np.ndarray) -> int:
+    """Count the values that occur more than once."""
+    counts = np.unique(values, return_counts=True)[1]
+    return int(counts[counts > 1].sum())
 
 
 def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: Notes) -> None:
     for label, groups in sorted(empty.items()):
         notes.warn(
-            f"sub-{label}: {len(groups)} run(s) without trials",
-            f"no row of their events is a trial: {some(groups, 4)}",
+            f"sub-{label}: runs without trials",
+            f"no row of the events of {len(groups)} run(s) is a trial: {name_some(groups)}",
             "they are left out; correct the events files or --trial-filter if that is wrong", label,
         )
     for label, count in sorted(together.items()):
@@ -133,9 +127,13 @@ def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: No
 
 def _whole_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
-    known = table["stimulus"].notna()
-    table["repeat"] = table.groupby("stimulus", sort=False, dropna=True).cumcount()
-    table["repeat"] = table["repeat"].where(known, 0).astype(int)
+    met: Counter[str] = Counter()
+    repeats = np.zeros(len(table), dtype=int)
+    for row, stimulus in enumerate(table["stimulus"].tolist()):
+        if isinstance(stimulus, str):
+            repeats[row] = met[stimulus]
+            met[stimulus] += 1
+    table["repeat"] = repeats
     extra = [SPLIT_SOURCE] if SPLIT_SOURCE in table else []
     return table[[*TRIAL_COLUMNS, *extra]]
 
@@ -169,60 +167,18 @@ def _merge_blocks(
 
 def _trial_table(run: BoldRun, trials: pd.DataFrame) -> pd.DataFrame:
     """Put trials of one run into the columns of a trial table."""
-    table = trials.reset_index(drop=True)
-    n_rows = len(table)
-    table["trial"] = np.arange(1, n_rows + 1)
-    for name, value in (
-        ("session", run.session), ("task", run.task), ("run", run.run),
-        ("run_group", run.run_group), ("split", ""), ("reason", None),
-    ):
-        table[name] = pd.Series([value] * n_rows, dtype=object)
-    table["fold"] = pd.array([pd.NA] * n_rows, dtype="Int64")
-    table["repeat"] = 0
-    table["excluded"] = np.zeros(n_rows, dtype=bool)
-    return table
+    n_rows = len(trials)
 
+    def same(value: str | None) -> np.ndarray:
+        return np.full(n_rows, value, dtype=object)
 
-def _exclude_outside(
-    table: pd.DataFrame, item: RunRows, notes: Notes, late: dict[str, list[str]]
-) -> None:
-    """Exclude trials whose response was not recorded, and judge how many there are."""
-    run, onsets = item.run, table["onset"].to_numpy()
-    exclude(table, onsets < 0, "starts before the first stored volume")
-    if item.seconds is not None:
-        left = item.seconds - onsets
-        exclude(table, left <= 0, f"starts after the end of the run ({item.seconds:g} s)")
-        exclude(
-            table, (left > 0) & (left < MIN_RECORDED),
-            f"starts less than {MIN_RECORDED:g} s before the end of the run ({item.seconds:g} s)",
-        )
-        kept = (table["onset"] + table["duration"])[~table["excluded"]]
-        if len(kept) and item.seconds - kept.max() < GOOD_RECORDED:
-            late[run.subject].append(run.run_group)
-    share = float(table["excluded"].mean()) if len(table) else 0.0
-    what = f"sub-{run.subject} {run.run_group}"
-    if share > MAX_EXCLUDED_SHARE:
-        seconds = "unknown" if item.seconds is None else f"{item.seconds:g} s"
-        notes.findings.append(Finding(
-            f"{what}: events outside of the recording",
-            f"{int(table['excluded'].sum())} of {len(table)} trials; onsets {onsets.min():g} to "
-            f"{onsets.max():g}, length of the run {seconds}",
-            "check that onsets are in seconds from the first stored volume and that the events "
-            "belong to this run; or leave the run out with --bids-filter-file",
-            participant=run.subject,
-        ))
-    elif share > 0:
-        notes.warn(
-            f"{what}: {int(table['excluded'].sum())} trial(s) excluded",
-            some(sorted(set(table["reason"].dropna()))), "nothing needs to be done", run.subject,
-        )
-
-
-def exclude(table: pd.DataFrame, rows: np.ndarray, reason: str) -> None:
-    """Exclude *rows* (boolean, shape (n_trials,)) that are not excluded yet, in place."""
-    rows = rows & ~table["excluded"].to_numpy()
-    table.loc[rows, "excluded"] = True
-    table.loc[rows, "reason"] = reason
+    return pd.DataFrame({
+        **{name: trials[name].array for name in trials.columns},
+        "trial": np.arange(1, n_rows + 1), "session": same(run.session), "task": same(run.task),
+        "run": same(run.run), "run_group": same(run.run_group), "split": same(""),
+        "reason": same(None), "fold": pd.array([pd.NA] * n_rows, dtype="Int64"), "repeat": 0,
+        "excluded": np.zeros(n_rows, dtype=bool),
+    })
 
 
 def _trials_of_betas(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,12 @@ import pandas as pd
 
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.files import atomic_path, write_json
+
+MAX_TABLE_BYTES = 32 << 20
+"""Bytes above which no table is read."""
+
+MAX_COLUMNS = 10_000
+"""Columns above which no table is read."""
 
 _MISSING = frozenset({"n/a", "", "nan", "NaN", "N/A"})
 
@@ -77,16 +86,63 @@ def read_table(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        All columns of text dtype (object); ``n/a``, empty and missing cells are None.
+        All columns of text dtype (object); ``n/a``, empty and missing cells are None. A name that
+        occurs again gets a number: ``value``, ``value.1``.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    ValueError
+        When it is no table, a row has more cells than the header, or the table is larger than
+        any of its kind.
     """
-    table = pd.read_csv(
-        path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig",
-        skipinitialspace=True, index_col=False,
+    with Path(path).open("rb") as handle:
+        content = handle.read(MAX_TABLE_BYTES + 1)
+    if len(content) > MAX_TABLE_BYTES:
+        raise ValueError(f"larger than {MAX_TABLE_BYTES >> 20} MiB, which is no table of this kind")
+    names, rows = _split_rows(content.decode("utf-8-sig"))
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pd.DataFrame({
+        name: pd.Series([_cell(cell) for cell in cells], dtype=object)
+        for name, cells in zip(names, columns, strict=True)
+    })
+
+
+def _split_rows(text: str) -> tuple[list[str], list[list[str]]]:
+    """Return the names in the header and the rows, each with as many cells."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter="\t", skipinitialspace=True, strict=True
     )
-    table.columns = [str(name).strip() for name in table.columns]
-    for name in table.columns:
-        cells = [str(cell).strip() for cell in table[name]]
-        # Series.where would turn None into NaN.
-        values = [None if cell in _MISSING else cell for cell in cells]
-        table[name] = pd.Series(values, index=table.index, dtype=object)
-    return table
+    try:
+        names = _unique([name.strip() for name in next(reader, [])])
+        n_columns = len(names)
+        if not n_columns:
+            raise ValueError("it is empty")
+        if n_columns > MAX_COLUMNS:
+            raise ValueError(f"{n_columns} columns; {MAX_COLUMNS} are the most that is read")
+        rows = []
+        for row in reader:
+            if len(row) > n_columns and any(cell.strip() for cell in row[n_columns:]):
+                raise ValueError(
+                    f"line {reader.line_num} has {len(row)} cells, the header {n_columns}"
+                )
+            if row and (n_columns == 1 or len(row) > 1 or row[0].strip()):
+                rows.append([*row[:n_columns], *[""] * (n_columns - len(row))])
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
+    return names, rows
+
+
+def _unique(names: list[str]) -> list[str]:
+    counts: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        unique.append(f"{name}.{counts[name]}" if counts[name] else name)
+        counts[name] += 1
+    return unique
+
+
+def _cell(text: str) -> str | None:
+    text = text.strip()
+    return None if text in _MISSING else text

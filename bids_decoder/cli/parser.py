@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -20,10 +21,12 @@ from typing import Any, Never
 from bids_decoder.analyses.registry import analyses, section_kinds, stages_of_level
 from bids_decoder.cli import groups
 from bids_decoder.config import LEVELS, Execution, Settings, default_settings, load_settings
-from bids_decoder.errors import UsageError
-from bids_decoder.options import FIX_MARK, default_of, read_path
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
+from bids_decoder.options import FIX_MARK, default_of, one_of, read_path
 
 _EXAMPLE = "call it as: bids_decoder BIDS_DIR OUTPUT_DIR participant [options]"
+
+_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 
 _RIVALS = (
     ("execution", "pretrained", "from_scratch"),
@@ -79,21 +82,40 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Settings, Actions]:
     ------
     UsageError
         With code 17 for an unknown level and 64 for everything else.
+    FindingsError
+        When several options are wrong: with all of them.
     SystemExit
         With 0, by ``--help`` and ``--version`` only.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    given = vars(build_parser().parse_args(_with_demo(words)))
-    kinds = section_kinds()
-    file = given.get("config_file")
-    base = default_settings(kinds) if file is None else load_settings(file, kinds)
+    given, problems = build_parser().parse_all(_with_demo(words))
+    problems += _named_twice(given)
     tables = _nested(given)
     actions = Actions(**tables.pop("actions", {}))
     top = tables.pop("", {})
-    _refuse_contradictions(tables)
-    settings = dataclasses.replace(base.replaced(**tables), **top)
-    _refuse_foreign_stages(settings.execution, given="stage" in tables["execution"])
+    problems += _resolve_rivals(tables)
+    try:
+        base = _base(given.get("config_file"))
+        settings = dataclasses.replace(base.replaced(**tables), **top)
+        problems += _foreign_stages(settings.execution, given="stage" in tables["execution"])
+    except BidsDecoderError as error:
+        problems.append(error.finding)
+    _raise(problems)
     return settings, actions
+
+
+def _base(file: Path | None) -> Settings:
+    kinds = section_kinds()
+    return default_settings(kinds) if file is None else load_settings(file, kinds)
+
+
+def _raise(problems: Sequence[Finding]) -> None:
+    """Raise what is wrong with the options, all at once."""
+    if len(problems) == 1:
+        found = problems[0]
+        raise UsageError(found.what, found.why, found.fix, found.code)
+    if problems:
+        raise FindingsError(problems)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -128,7 +150,73 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse that raises this program's errors and reads ``--task_id`` as ``--task-id``."""
+    """Argparse that collects this program's errors and reads ``--task_id`` as ``--task-id``."""
+
+    def parse_all(self, words: list[str]) -> tuple[dict[str, Any], list[Finding]]:
+        """Read a command line to its end, whatever is wrong with it.
+
+        Returns
+        -------
+        given : dict of str to object
+            Values by ``dest``, without those that are wrong.
+        problems : list of Finding
+
+        Raises
+        ------
+        UsageError, FindingsError
+            When positional arguments are missing.
+        """
+        problems: list[Finding] = []
+        most_removed = 0
+        while True:
+            try:
+                namespace, rest = self.parse_known_args(words)
+            except UsageError as error:
+                shorter = self._without(words, error.finding)
+                # A list that took the positional arguments has been told of.
+                if shorter != words or most_removed < 3:
+                    problems.append(error.finding)
+                if shorter == words:
+                    # Without its positional arguments a command line is read no further.
+                    unknown = [word for word in words if self._is_unknown(word)]
+                    _raise([*problems, *self._unknown(unknown)])
+                most_removed = max(most_removed, len(words) - len(shorter))
+                words = shorter
+            else:
+                return vars(namespace), [*problems, *self._unknown(rest)]
+
+    def _without(self, words: list[str], problem: Finding) -> list[str]:
+        """Return the command line without an option that is wrong, or with another level."""
+        if problem.code == ExitCode.UNKNOWN_LEVEL:
+            return [LEVELS[0] if f"{word!r}" in problem.what else word for word in words]
+        flags = problem.what.split("/")
+        for number, word in enumerate(words):
+            flag, equals, _ = _hyphenated(word).partition("=")
+            if flag in flags:
+                n_values = 0 if equals else self._n_values(flag, words[number + 1:])
+                return words[:number] + words[number + 1 + n_values:]
+        return words
+
+    def _n_values(self, flag: str, following: list[str]) -> int:
+        nargs = self._option_string_actions[flag].nargs
+        most = {None: 1, "+": len(following)}.get(nargs, 0)
+        return len(list(itertools.takewhile(_is_value, following[:most])))
+
+    def _is_unknown(self, word: str) -> bool:
+        flag = _hyphenated(word).partition("=")[0]
+        return flag.startswith("--") and flag not in self._option_string_actions
+
+    def _unknown(self, rest: Sequence[str]) -> list[Finding]:
+        """Tell each option that does not exist, with what follows it."""
+        groups: list[list[str]] = []
+        for word in rest:
+            if word.startswith("-") or not groups:
+                groups.append([])
+            groups[-1].append(word)
+        return [
+            Finding(" ".join(group), "not understood", self._suggestion(group[0]), ExitCode.USAGE)
+            for group in groups
+        ]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = [_hyphenated(word) for word in (sys.argv[1:] if args is None else args)]
@@ -139,9 +227,10 @@ class _Parser(argparse.ArgumentParser):
         what = "command line"
         if why.startswith("argument "):
             what, _, why = why.removeprefix("argument ").partition(": ")
-        elif why.startswith("unrecognized arguments: "):
-            what = why.removeprefix("unrecognized arguments: ")
-            why, fix = "not understood", self._suggestion(what)
+        choice = _CHOICE.fullmatch(why)
+        if choice:
+            known = re.findall(r"[^\s',]+", choice[2])
+            why, fix = f"'{choice[1]}' is none of its values", one_of(choice[1], known)
         raise UsageError(what, why, fix or f"{_EXAMPLE}; bids_decoder --help lists all options")
 
     def _suggestion(self, unknown: str) -> str:
@@ -150,6 +239,10 @@ class _Parser(argparse.ArgumentParser):
         if close:
             return f"did you mean {close[0]}?"
         return f"{_EXAMPLE}; bids_decoder --help lists all options"
+
+
+def _is_value(word: str) -> bool:
+    return not word.startswith("-") or re.match(r"-[\d.]", word) is not None
 
 
 def _hyphenated(word: str) -> str:
@@ -185,7 +278,7 @@ def _nested(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if name == "*":
             fields.update(value)
         elif dest == "execution.derivatives":
-            fields[name] = _named_once(value)
+            fields[name] = dict(value)
         elif dest == "execution.analysis_level":
             fields[name] = tuple(value)
         else:
@@ -193,38 +286,45 @@ def _nested(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def _named_once(pairs: list[tuple[str, Path]]) -> dict[str, Path]:
+def _named_twice(given: dict[str, Any]) -> list[Finding]:
+    """Find names of derivatives that stand for two folders."""
     named: dict[str, Path] = {}
-    for name, path in pairs:
-        if named.setdefault(name, path) != path:
-            raise UsageError(
-                "-d/--derivatives", f"the name {name!r} stands for {named[name]} and for {path}",
-                "give each dataset a name of its own: -d NAME=PATH",
-            )
-    return named
+    return [
+        Finding(
+            "-d/--derivatives", f"the name {name!r} stands for {named[name]} and for {path}",
+            "give each dataset a name of its own: -d NAME=PATH", ExitCode.USAGE,
+        )
+        for name, path in given.get("execution.derivatives", ())
+        if named.setdefault(name, path) != path
+    ]
 
 
-def _refuse_contradictions(groups: dict[str, dict[str, Any]]) -> None:
-    """Refuse rivals given together; one rival given alone resets the other one of the file."""
+def _resolve_rivals(groups: dict[str, dict[str, Any]]) -> list[Finding]:
+    """Find rivals given together; one rival given alone resets the other one of the file."""
     given = {(group, name) for group, fields in groups.items() for name in fields}
+    problems = []
     for group, first, second in _RIVALS:
         both = {(group, first), (group, second)}
         if both <= given:
             flags = " and ".join("--" + name.replace("_", "-") for name in (first, second))
-            raise UsageError(flags, "exclude each other", "give only one of them")
-        if both & given:
+            problems.append(Finding(
+                flags, "exclude each other", "give only one of them", ExitCode.USAGE,
+            ))
+        elif both & given:
             (_, reset), = both - given
             groups[group][reset] = default_of(f"{group}.{reset}")
+    return problems
 
 
-def _refuse_foreign_stages(execution: Execution, *, given: bool) -> None:
-    """Refuse stages that no level has; those of a file count only if none would be left."""
+def _foreign_stages(execution: Execution, *, given: bool) -> list[Finding]:
+    """Find stages that no level has; those of a file count only if none would be left."""
     known = {s for level in execution.analysis_level for s in stages_of_level(level)}
     foreign = [stage for stage in execution.stage if stage not in known]
     if foreign and (given or len(foreign) == len(execution.stage)):
         home = next(level for level in LEVELS if foreign[0] in stages_of_level(level))
-        raise UsageError(
+        return [Finding(
             f"--stage {foreign[0]}",
             f"is no stage of the level {' '.join(execution.analysis_level)}",
-            f"give the level {home}",
-        )
+            f"give the level {home}", ExitCode.USAGE,
+        )]
+    return []

@@ -14,6 +14,7 @@ Three kinds of split:
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -395,20 +396,19 @@ def _assign(table: pd.DataFrame, label: str, split: Split) -> pd.DataFrame:
             f"participant {label}", "has no place in the split of this plan",
             "make a new plan: choose a new output directory, or remove plan.json",
         )
-    out = table.copy()
-    fold = _fold_numbers(out, label, split)
+    fold = _fold_numbers(table, label, split)
     role = np.where(np.isnan(fold), "train", "cv" if split.kind == "runs" else "test")
-    excluded = out["excluded"].to_numpy(dtype=bool).copy()
-    reason = out["reason"].astype(object).to_numpy().copy()
-    for rows, why in _exclusions(out, role, fold, excluded, split):
+    excluded = table["excluded"].to_numpy(dtype=bool).copy()
+    reason = table["reason"].astype(object).to_numpy().copy()
+    for rows, why in _exclusions(table, role, fold, excluded, split):
         new = rows & ~excluded
         reason[new] = why
         excluded |= new
-    out["split"] = pd.Series(np.where(excluded, None, role), index=out.index, dtype=object)
-    out["fold"] = pd.array(np.where(excluded, np.nan, fold), dtype="Int64")
-    out["excluded"] = excluded
-    out["reason"] = pd.Series(reason, index=out.index, dtype=object)
-    return out
+    return table.assign(
+        split=pd.Series(np.where(excluded, None, role), index=table.index, dtype=object),
+        fold=pd.array(np.where(excluded, np.nan, fold), dtype="Int64"), excluded=excluded,
+        reason=pd.Series(reason, index=table.index, dtype=object),
+    )
 
 
 def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
@@ -419,7 +419,7 @@ def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
             test &= _with_role(table)["role"] == "test"
         return np.where(test, 1.0, np.nan)
     number = {run: k for k, runs in enumerate(split.folds[label], 1) for run in runs}
-    return table["run_group"].map(number).to_numpy(dtype=float)
+    return np.array([number.get(run, np.nan) for run in table["run_group"]], dtype=float)
 
 
 def _exclusions(
@@ -441,8 +441,9 @@ def _exclusions(
         if len(np.unique(fold[kept])) < 2:
             # Nothing can be cross-validated, and a finding says so; the GLM needs the trials.
             return found
-        n_folds = pd.Series(fold[kept]).groupby(labels[kept].to_numpy()).nunique()
-        known = n_folds.index[n_folds >= 2]
+        pairs = set(zip(labels[kept].tolist(), fold[kept].tolist(), strict=True))
+        n_folds = Counter(name for name, _ in pairs)
+        known = {name for name, count in n_folds.items() if count >= 2}
         found.append((~labels.isin(known).to_numpy(), "its label occurs in no other fold"))
     else:
         known = _text_set(labels[kept & (role == "train")])
@@ -455,7 +456,7 @@ def _exclusions(
 def _consequences(tables: Tables, split: Split) -> list[Finding]:
     applied = apply_split(tables, split)
     findings = [f for label, t in applied.items() for f in _participant_findings(label, t, split)]
-    if not any(t["split"].isin(["test", "cv"]).any() for t in applied.values()):
+    if not any({"test", "cv"} & set(table["split"]) for table in applied.values()):
         findings.append(Finding(
             "split", f"no participant has test trials ({split.reason})",
             "give --test-runs, --test-sessions or --split-column, or another --target",
@@ -472,18 +473,18 @@ def _consequences(tables: Tables, split: Split) -> list[Finding]:
 def _participant_findings(label: str, table: pd.DataFrame, split: Split) -> list[Finding]:
     who = f"participant {label}"
     findings = []
-    testable = table["split"].isin(["test", "cv"])
-    if not testable.any():
+    if not {"test", "cv"} & set(table["split"]):
         findings.append(Finding(
             who, "has no test trials under this split and can only serve as a source",
             "check the split options", severity="warning", participant=label,
+            place=who,
         ))
     n_runs = _training_runs(table, split)
     if n_runs < 2:
         findings.append(Finding(
             who, f"{n_runs} training run(s) under split {split.kind!r} ({split.reason})",
             "give more runs, or hold out less with --test-runs or --split-column",
-            severity="error" if n_runs == 0 else "warning", participant=label,
+            severity="error" if n_runs == 0 else "warning", participant=label, place=who,
         ))
     lost = table["excluded"].to_numpy(dtype=bool)
     if lost.mean() > MAX_LOST_TRIALS:
@@ -491,11 +492,12 @@ def _participant_findings(label: str, table: pd.DataFrame, split: Split) -> list
         findings.append(Finding(
             who, f"{lost.sum()} of {len(table)} trials are lost: {why.index[0]} ({why.iloc[0]})",
             "hold out other runs or stimuli, or accept it", severity="warning", participant=label,
+            place=who,
         ))
     if split.target == "category" and table.loc[~lost, "label"].nunique() < 2:
         findings.append(Finding(
             who, "fewer than two labels can be learnt and tested",
-            "name another --label-column, or more runs", participant=label,
+            "name another --label-column, or more runs", participant=label, place=who,
         ))
     return findings
 
@@ -505,8 +507,9 @@ def _training_runs(table: pd.DataFrame, split: Split) -> int:
     if split.kind != "runs":
         return table.loc[table["split"] == "train", "run_group"].nunique()
     kept = table[table["split"] == "cv"]
-    per_fold = kept.groupby("fold")["run_group"].nunique()
-    return int(per_fold.sum() - per_fold.max()) if len(per_fold) else 0
+    pairs = set(zip(kept["fold"].tolist(), kept["run_group"].tolist(), strict=True))
+    per_fold = Counter(fold for fold, _ in pairs)
+    return sum(per_fold.values()) - max(per_fold.values()) if per_fold else 0
 
 
 def fold_list(trials: pd.DataFrame) -> list[int]:

@@ -19,6 +19,7 @@ OUTLIER_PREFIX = "non_steady_state_outlier"
 TAIL_SECONDS = 8.0
 REACHED_SHARE = 0.1
 LOST_SHARE = 0.2
+_NONE = "--confounds none"
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,13 @@ def check_trials(
 
 
 def select_confounds(
-    table: pd.DataFrame, kind: str, n_scans: int
+    table: pd.DataFrame | None, kind: str, n_scans: int
 ) -> tuple[pd.DataFrame, list[str]]:
     """Choose nuisance columns from a table as fMRIPrep writes it.
 
     Parameters
     ----------
-    table : DataFrame, n_scans rows
+    table : DataFrame, n_scans rows, or None
         Numbers or text; missing cells are None or not-a-number.
     kind : {"motion", "motion24", "acompcor", "none"}
         Six parameters; those with derivatives, squares and squared derivatives
@@ -174,15 +175,21 @@ def select_confounds(
     Raises
     ------
     InputError
-        When rows or columns are missing, or cells after the first row.
+        Without a table; when rows or columns are missing, or cells after the first row.
     UsageError
         For an unknown *kind*.
     """
+    if table is None:
+        raise InputError(
+            "confounds table", "there is none",
+            f"copy it from the derivatives to where the BOLD is, or use {_NONE}",
+        )
     names = _confound_names(table, kind)
     if len(table) != n_scans and names:
         raise InputError(
             "confounds table", f"{len(table)} rows for {n_scans} volumes",
-            "give the confounds of this very run",
+            "which row belongs to which volume is unknown: preprocess this run again, correct the "
+            f"table, or use {_NONE}",
         )
     chosen = _as_numbers(table, names)
     empty = [name for name in names if chosen[name].isna().all()]
@@ -193,7 +200,7 @@ def select_confounds(
     if broken:
         raise InputError(
             f"confounds {', '.join(broken)}", "missing or infinite values after the first row",
-            "repair the table or choose other confounds",
+            f"repair the table, choose other confounds, or use {_NONE}",
         )
     constant = [name for name in chosen.columns if np.ptp(chosen[name].to_numpy()) == 0]
     dropped = empty + constant
@@ -219,7 +226,8 @@ def _confound_names(table: pd.DataFrame, kind: str) -> list[str]:
     if missing:
         raise InputError(
             "confounds table", f"columns missing for {kind}: {', '.join(missing)}",
-            "choose other confounds, or give the table that belongs to the BOLD run",
+            "choose other confounds, give the table that belongs to the BOLD run, or use "
+            f"{_NONE}",
         )
     outliers = [c for c in table.columns if c.startswith(OUTLIER_PREFIX)]
     return sets[kind] + (outliers if kind != "none" else [])
@@ -230,7 +238,8 @@ def _as_numbers(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         columns = {name: pd.to_numeric(table[name]).astype(float) for name in names}
     except (ValueError, TypeError) as error:
         raise InputError(
-            "confounds table", f"cells are no numbers: {error}", "repair the table"
+            "confounds table", f"cells are no numbers: {error}",
+            f"repair the table, or use {_NONE}",
         ) from error
     return pd.DataFrame(columns, index=table.index)
 

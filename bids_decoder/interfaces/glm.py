@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_decoder.agreement import check_mask, check_same_grid, check_series
+from bids_decoder.bids.confounds_files import read_confounds
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.config import Glm
 from bids_decoder.errors import InputError
@@ -37,14 +39,10 @@ from bids_decoder.glm.base import (
 )
 from bids_decoder.glm.design import (
     Timing,
-    check_trials,
     condition_design,
     contrast_entity,
-    nuisance_matrix,
     parse_contrast,
-    select_confounds,
     trial_regressors,
-    trials_within,
 )
 from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
@@ -55,11 +53,10 @@ from bids_decoder.glm.reliability import (
     rsquare,
     split_half_reliability,
 )
+from bids_decoder.glm.run_tables import RunTables, contrast_vectors, is_true, run_tables
 from bids_decoder.trials import VoxelGrid
 
-AFFINE_TOLERANCE_MM = 1e-3
 MAX_LOST_VOXELS = 0.5
-NEEDED_COLUMNS = ("onset", "duration", "stimulus", "split", "excluded", "reason", "run_group")
 OTHER_TRIALS = "other_trials"
 
 
@@ -91,119 +88,20 @@ class _SingleTrialOutputSpec(TraitedSpec):
     notes = File(exists=True, desc="what was chosen, dropped or turned off (JSON)")
 
 
-@dataclass(frozen=True, eq=False)
-class _Tables:
-    """One run but for its image: trials, timing and nuisance.
-
-    *train* are the trials that may be tuned on, *described* those that maps are made from.
-    """
-
-    name: str
-    trials: pd.DataFrame
-    timing: Timing
-    nuisance: pd.DataFrame
-    onsets: np.ndarray
-    durations: np.ndarray
-    within: np.ndarray
-    notes: tuple[str, ...]
-
-    @property
-    def excluded(self) -> np.ndarray:
-        """Trials that enter nothing."""
-        return _is_true(self.trials["excluded"]) | ~self.within
-
-    @property
-    def train(self) -> np.ndarray:
-        """Trials that may take part in tuning."""
-        return (self.trials["split"] == "train").to_numpy(dtype=bool) & ~self.excluded
-
-    @property
-    def untested(self) -> np.ndarray:
-        """Trials that no fixed test set claims: training, and those of cross-validation."""
-        return (self.trials["split"] != "test").to_numpy(dtype=bool) & ~self.excluded
-
-    def text(self, column: str) -> np.ndarray:
-        """A column as text in which missing cells never equal each other."""
-        cells = self.trials[column]
-        unknown = [f"\x1f{self.name}\x1f{row}" for row in range(len(cells))]
-        return np.where(cells.isna(), unknown, cells.astype(str)).astype(str)
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """Labels of the trials, None where the table has none."""
-        known = "label" in self.trials and self.trials["label"].notna().any()
-        return self.text("label") if known else None
-
-
-def _is_true(column: pd.Series) -> np.ndarray:
-    return column.astype(str).str.lower().isin(["true", "1"]).to_numpy(dtype=bool)
-
-
-def _numbers(column: pd.Series) -> np.ndarray:
-    return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
-
-
-def read_trials(path: Path) -> pd.DataFrame:
-    """Read a trial table and check that the GLM can use it.
-
-    Raises
-    ------
-    InputError
-        When columns are missing, times are no numbers, or there are no rows.
-    """
-    table = read_table(path)
-    missing = [name for name in NEEDED_COLUMNS if name not in table.columns]
-    try:
-        times = table[["onset", "duration"]].map(lambda cell: cell and float(cell))
-    except (KeyError, ValueError) as error:
-        times, missing = pd.DataFrame(), [*missing, str(error)]
-    if missing or times.empty:
-        raise InputError(
-            f"trials {path.name}", f"no rows, or not usable: {', '.join(missing)}",
-            "give a table as in desc-singletrial_trials.tsv, one row per trial",
+def _read_tables(inputs: Any, glm: Glm) -> list[RunTables]:
+    n_runs = len(inputs.bold_files)
+    given = inputs.confounds_files if isdefined(inputs.confounds_files) else [None] * n_runs
+    return [
+        run_tables(
+            read_table(Path(trials)),
+            Timing(check_series(Path(bold), nib.load(bold).shape), t_r, start),
+            None if path is None or glm.confounds == "none" else read_confounds(Path(path)), glm,
         )
-    return table
-
-
-def _n_scans(path: str) -> int:
-    shape = nib.load(path).shape
-    if len(shape) != 4:
-        raise InputError(path, f"has {len(shape)} dimensions", "give a 4-D BOLD image")
-    return int(shape[3])
-
-
-def _read_tables(inputs: Any, glm: Glm) -> list[_Tables]:
-    counts = {
-        "bold_files": len(inputs.bold_files), "trials_files": len(inputs.trials_files),
-        "t_r": len(inputs.t_r), "start_time": len(inputs.start_time),
-    }
-    if glm.confounds != "none":
-        given = inputs.confounds_files
-        counts["confounds_files"] = len(given) if isdefined(given) else 0
-    if len(set(counts.values())) > 1:
-        raise InputError("GLM", f"numbers of runs differ: {counts}", "give one of each per run")
-    return [_read_run(inputs, glm, number) for number in range(len(inputs.bold_files))]
-
-
-def _read_run(inputs: Any, glm: Glm, number: int) -> _Tables:
-    trials = read_trials(Path(inputs.trials_files[number]))
-    name = str(trials["run_group"].iloc[0])
-    timing = Timing(
-        _n_scans(inputs.bold_files[number]), inputs.t_r[number], inputs.start_time[number]
-    )
-    confounds, notes = None, []
-    if glm.confounds != "none":
-        table = read_table(Path(inputs.confounds_files[number]))
-        confounds, notes = select_confounds(table, glm.confounds, timing.n_scans)
-    onsets, durations = _numbers(trials["onset"]), _numbers(trials["duration"])
-    within = trials_within(onsets, durations, timing, get_hrf(glm.hrf))
-    wanted = ~_is_true(trials["excluded"])
-    notes = [f"{name}: {note}" for note in notes]
-    notes += check_trials(onsets, wanted, within, timing, name)
-    return _Tables(
-        name, trials, timing, nuisance_matrix(timing, glm.high_pass, confounds),
-        onsets, durations, within, tuple(notes),
-    )
+        for bold, trials, t_r, start, path in zip(
+            inputs.bold_files, inputs.trials_files, inputs.t_r, inputs.start_time, given,
+            strict=True,
+        )
+    ]
 
 
 def load_mask(path: Path) -> VoxelGrid:
@@ -216,11 +114,7 @@ def load_mask(path: Path) -> VoxelGrid:
     """
     image = nib.load(path)
     mask = np.asanyarray(image.dataobj) > 0
-    if mask.ndim != 3 or not mask.any():
-        raise InputError(
-            f"mask {path.name}", f"shape {mask.shape}, {int(mask.sum())} voxels",
-            "give a 3-D mask that is not empty",
-        )
+    check_mask(path, mask)
     return VoxelGrid(mask, image.affine)
 
 
@@ -247,14 +141,7 @@ def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, 
         When image and mask lie on different grids.
     """
     image = nib.load(path)
-    same = image.shape[:3] == grid.mask.shape
-    if not same or np.abs(image.affine - grid.affine).max() > AFFINE_TOLERANCE_MM:
-        raise InputError(
-            f"BOLD {path.name}",
-            f"grid {image.shape[:3]} with affine {image.affine.tolist()}, mask "
-            f"{grid.mask.shape} with affine {grid.affine.tolist()}",
-            "give BOLD and mask in the same space and resolution",
-        )
+    check_same_grid(path, (image.shape[:3], image.affine), (grid.mask.shape, grid.affine))
     data = image.get_fdata(dtype=np.float32, caching="unchanged")
     shape = (image.shape[3], grid.n_voxels)
     bold = np.lib.format.open_memmap(target, mode="w+", dtype=np.float32, shape=shape)
@@ -269,7 +156,7 @@ def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, 
     return bold, good
 
 
-def _trial_run(tables: _Tables, bold: np.ndarray) -> TrialRun:
+def _trial_run(tables: RunTables, bold: np.ndarray) -> TrialRun:
     return TrialRun(
         bold, tables.timing, tables.onsets, tables.durations, tables.nuisance.to_numpy(),
         tables.train, tables.text("stimulus"), tables.labels, tables.untested & ~tables.train,
@@ -317,7 +204,7 @@ class SingleTrialGLM(SimpleInterface):
         return runtime
 
     def _load(
-        self, tables: Sequence[_Tables], grid: VoxelGrid, scratch: Path
+        self, tables: Sequence[RunTables], grid: VoxelGrid, scratch: Path
     ) -> tuple[list[TrialRun], np.ndarray]:
         runs, good = [], np.ones(grid.n_voxels, dtype=bool)
         for number, table in enumerate(tables):
@@ -337,7 +224,7 @@ class SingleTrialGLM(SimpleInterface):
         return runs, good
 
     def _write_runs(
-        self, folder: Path, tables: Sequence[_Tables], grid: VoxelGrid,
+        self, folder: Path, tables: Sequence[RunTables], grid: VoxelGrid,
         betas: Sequence[np.ndarray], estimates: Estimates, glm: Glm, notes: list[str],
     ) -> None:
         self._results.update(betaseries=[], betaseries_metadata=[], trials=[])
@@ -393,7 +280,7 @@ def mark_lost(trials: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
     Parameters
     ----------
     trials : DataFrame, n_trials rows
-        As :func:`read_trials` gives it; rows excluded before keep their reason.
+        Of the run; rows excluded before keep their reason.
     estimable : ndarray of bool, shape (n_trials,)
 
     Returns
@@ -401,7 +288,7 @@ def mark_lost(trials: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
     DataFrame
     """
     marked = trials.copy()
-    lost = ~estimable & ~_is_true(trials["excluded"])
+    lost = ~estimable & ~is_true(trials["excluded"])
     unknown = trials["onset"].isna().to_numpy()
     marked.loc[lost, "excluded"] = "True"
     marked.loc[lost & unknown, "reason"] = "no onset"
@@ -409,7 +296,7 @@ def mark_lost(trials: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
     return marked
 
 
-def _run_metadata(table: _Tables, glm: Glm, notes: list[str]) -> dict[str, Any]:
+def _run_metadata(table: RunTables, glm: Glm, notes: list[str]) -> dict[str, Any]:
     return {
         "Description": "Response to each trial; volume i belongs to row i of the trial table.",
         "SkullStripped": True,
@@ -426,7 +313,7 @@ def _run_metadata(table: _Tables, glm: Glm, notes: list[str]) -> dict[str, Any]:
 
 
 def _describe(
-    runs: Sequence[TrialRun], tables: Sequence[_Tables], betas: Sequence[np.ndarray],
+    runs: Sequence[TrialRun], tables: Sequence[RunTables], betas: Sequence[np.ndarray],
     glm: Glm, chunk_voxels: int,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Make the maps of explained variance, reliability and noise ceiling."""
@@ -535,18 +422,12 @@ class ConditionContrast(SimpleInterface):
             })
 
 
-def _contrast_design(table: _Tables, glm: Glm) -> tuple[pd.DataFrame, list[str]]:
-    if table.labels is None:
-        raise InputError(
-            f"contrasts in {table.name}", "the trials have no labels",
-            "name the column with --label-column, or ask for no contrasts",
-        )
+def _contrast_design(table: RunTables, glm: Glm) -> tuple[pd.DataFrame, list[str]]:
+    names, known = table.conditions, table.labelled
     regressors = trial_regressors(
         table.onsets, table.durations, table.timing, get_hrf(glm.hrf)
     )
-    known = table.untested & table.trials["label"].notna().to_numpy()
     design = condition_design(regressors[:, known], table.labels[known], table.nuisance)
-    names = sorted(set(table.labels[known]))
     rest = regressors[:, ~known].sum(axis=1)
     if rest.any():
         design.insert(len(names), OTHER_TRIALS, rest)
@@ -556,14 +437,8 @@ def _contrast_design(table: _Tables, glm: Glm) -> tuple[pd.DataFrame, list[str]]
 def _vectors(
     designs: Sequence[tuple[pd.DataFrame, list[str]]], text: str, weights: dict[str, float]
 ) -> list[np.ndarray]:
-    vectors = []
-    for design, names in designs:
-        complete = set(weights) <= set(names)
-        row = [weights.get(name, 0.0) if complete else 0.0 for name in names]
-        vectors.append(np.array(row + [0.0] * (design.shape[1] - len(names))))
-    if not any(vector.any() for vector in vectors):
-        raise InputError(
-            f"contrast {text!r}", "no run holds all of its conditions",
-            "contrast conditions that occur in the same run",
-        )
-    return vectors
+    vectors = contrast_vectors([names for _, names in designs], text, weights)
+    return [
+        np.r_[vector, np.zeros(design.shape[1] - len(vector))]
+        for (design, _), vector in zip(designs, vectors, strict=True)
+    ]

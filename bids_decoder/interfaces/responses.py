@@ -17,6 +17,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_decoder.agreement import check_one_grid, check_rows, check_same_grid
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
@@ -29,8 +30,6 @@ ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.jso
 
 OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner")
 """Values of the space entity whose coordinates are a person's own."""
-
-_GRID_MM = 0.01
 
 
 def read_trials(path: Path) -> pd.DataFrame:
@@ -74,8 +73,11 @@ def collect_responses(
     tables = [read_trials(path) for path in trials_files]
     images = [nib.load(path) for path in betas_files]
     for path, image, table in zip(betas_files, images, tables, strict=True):
-        _check_rows(path, image, table)
-    shape, affine = images[0].shape[:3], images[0].affine
+        check_rows(path, image.shape[3] if image.ndim > 3 else 1, len(table))
+    check_one_grid(
+        "beta series", [path.name for path in betas_files],
+        [(image.shape, image.affine) for image in images],
+    )
     mask = _common_mask(images, tables, mask_files)
     n_trials = sum(int((~table["excluded"]).sum()) for table in tables)
     array = np.lib.format.open_memmap(
@@ -83,16 +85,13 @@ def collect_responses(
     )
     row = 0
     for image, table in zip(images, tables, strict=True):
-        if image.shape[:3] != shape:
-            raise InputError("beta series", f"grids differ: {shape} and {image.shape[:3]}",
-                             "give all runs of a person on one grid")
         kept = np.flatnonzero(~table["excluded"].to_numpy())
         array[row:row + len(kept)] = _volumes(image)[mask][:, kept].T
         row += len(kept)
     array.flush()
     joined = pd.concat(tables, ignore_index=True)
     save_table(folder / TABLE, joined[~joined["excluded"]])
-    save_nifti(folder / MASK, mask, affine)
+    save_nifti(folder / MASK, mask, images[0].affine)
     write_json(folder / SPACE, {"space": _shared_space(betas_files[0])})
     return folder
 
@@ -105,15 +104,6 @@ def _shared_space(path: Path) -> str:
 
 def _volumes(image: nib.Nifti1Image) -> np.ndarray:
     return np.asarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], -1)
-
-
-def _check_rows(path: Path, image: nib.Nifti1Image, table: pd.DataFrame) -> None:
-    n_volumes = image.shape[3] if image.ndim > 3 else 1
-    if n_volumes != len(table):
-        raise InputError(
-            str(path), f"{n_volumes} volumes, but {len(table)} rows in its trial table",
-            "row i of the table must belong to volume i",
-        )
 
 
 def _common_mask(
@@ -141,19 +131,8 @@ def _common_mask(
 def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
     """Read a mask that must lie on the grid of the beta series."""
     image = nib.load(path)
-    shape, wanted = (tuple(i.shape) + (1, 1, 1) for i in (image, betas))
-    if shape[:3] != wanted[:3] or not np.allclose(image.affine, betas.affine, atol=_GRID_MM):
-        raise InputError(
-            f"mask {path}", f"its grid ({_text(shape[:3])}) is not that of the responses "
-            f"({_text(wanted[:3])}), or lies elsewhere",
-            "resample it to the grid of the responses; --output-spaces says in which space they "
-            "are",
-        )
+    check_same_grid(path, (image.shape, image.affine), (betas.shape, betas.affine))
     return np.asarray(image.dataobj) > 0
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def load_person(

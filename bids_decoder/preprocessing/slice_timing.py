@@ -10,6 +10,8 @@ from scipy import ndimage
 from bids_decoder.errors import InputError
 
 _AXES = {"i": 0, "j": 1, "k": 2}
+_TOLERANCE = 1e-3
+_FIX = "correct the sidecar, or use --ignore slicetiming"
 
 
 def reference_time(slice_times: Sequence[float], slice_time_ref: float) -> float:
@@ -24,6 +26,74 @@ def reference_time(slice_times: Sequence[float], slice_time_ref: float) -> float
     """
     first, last = min(slice_times), max(slice_times)
     return round(first + slice_time_ref * (last - first), 6)
+
+
+def usable_slice_times(
+    slice_times: object, n_slices: int, t_r: float
+) -> tuple[tuple[float, ...], str]:
+    """Check slice times, and let them start within the volume.
+
+    Times before the start of the volume, as some scanners write them when they correct for
+    motion, are shifted so that the first is zero, if all of them fit into one repetition.
+
+    Parameters
+    ----------
+    slice_times : object
+        ``SliceTiming`` as it stands in the sidecar.
+    n_slices : int
+        Slices of the image.
+    t_r : float
+        Seconds between volumes.
+
+    Returns
+    -------
+    times : tuple of float, one per slice
+        Seconds from the start of the volume.
+    note : str
+        What was changed; empty for nothing.
+
+    Raises
+    ------
+    InputError
+        When the times do not fit the image or the repetition time.
+    """
+    try:
+        times = np.asarray(slice_times, dtype=float)
+    except (TypeError, ValueError):
+        times = np.array(np.nan)
+    if times.ndim != 1 or not np.isfinite(times).all():
+        raise InputError("SliceTiming", f"is no list of numbers: {slice_times!r}", _FIX)
+    if len(times) != n_slices:
+        raise InputError(
+            "SliceTiming", f"has {len(times)} times for {n_slices} slices", _FIX
+        )
+    first, last = float(times.min()), float(times.max())
+    shift = first if first < 0 and last - first < t_r + _TOLERANCE else 0.0
+    if first < shift or last - shift >= t_r + _TOLERANCE:
+        raise InputError(
+            "SliceTiming",
+            f"runs from {first:g} to {last:g} with a repetition time of {t_r:g} s",
+            "give seconds (not milliseconds) from the start of the volume in the sidecar, or use "
+            "--ignore slicetiming",
+        )
+    note = f"slice times start at {first:g} s; {-first:g} s were added" if shift else ""
+    return tuple(float(time) for time in times - shift), note
+
+
+def slice_axis(direction: object) -> int:
+    """Return the axis of the slices that ``SliceEncodingDirection`` names.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(direction, str) or direction.removesuffix("-") not in _AXES:
+        raise InputError(
+            "SliceEncodingDirection", f"is {direction!r}",
+            "write i, j or k, with a minus sign behind it where slices count from the end, into "
+            "the sidecar, or use --ignore slicetiming",
+        )
+    return _AXES[direction[0]]
 
 
 def correct_slice_timing(
@@ -41,7 +111,7 @@ def correct_slice_timing(
     ----------
     series : ndarray, shape (i, j, k, n_volumes)
     slice_times : sequence of float, one per slice
-        ``SliceTiming`` of the sidecar, in seconds.
+        ``SliceTiming`` of the sidecar, in seconds; see :func:`usable_slice_times`.
     t_r : float
         Seconds between volumes.
     slice_time_ref : float
@@ -61,12 +131,11 @@ def correct_slice_timing(
     InputError
         When the times do not fit the image or the repetition time.
     """
-    axis = _AXES[direction[0]]
-    times = np.asarray(slice_times, dtype=float)
-    _check(times, series.shape[axis], t_r)
+    axis = slice_axis(direction)
+    times = np.asarray(usable_slice_times(slice_times, series.shape[axis], t_r)[0])
     if direction.endswith("-"):
         times = times[::-1]
-    target = reference_time(slice_times, slice_time_ref)
+    target = reference_time(times, slice_time_ref)
     corrected = series.astype(np.float32)
     if series.shape[3] - n_skip < 4:
         return corrected
@@ -106,17 +175,3 @@ def _spline_weights(fraction: float) -> tuple[float, float, float, float]:
         2 / 3 - rest**2 * (2 - rest) / 2,
         fraction**3 / 6,
     )
-
-
-def _check(times: np.ndarray, n_slices: int, t_r: float) -> None:
-    if len(times) != n_slices:
-        raise InputError(
-            "SliceTiming", f"has {len(times)} times for {n_slices} slices",
-            "correct the sidecar, or use --ignore slicetiming",
-        )
-    if times.min() < 0 or times.max() >= t_r + 1e-3:
-        raise InputError(
-            "SliceTiming",
-            f"runs from {times.min():g} to {times.max():g} s with a repetition time of {t_r:g} s",
-            "give seconds (not milliseconds) in the sidecar, or use --ignore slicetiming",
-        )

@@ -6,7 +6,14 @@ import pytest
 from bids_decoder.bids.collect import select_participants
 from bids_decoder.bids.layouts import same_label, strip_prefix
 from bids_decoder.bids.names import derivative_path
-from bids_decoder.errors import ExitCode, FindingsError, MissingInputError, UsageError
+from bids_decoder.bids.preflight import check_dataset
+from bids_decoder.errors import (
+    ExitCode,
+    FindingsError,
+    MissingInputError,
+    UsageError,
+    summarise,
+)
 
 
 def errors(dataset):
@@ -325,7 +332,86 @@ def test_betas_as_the_dataset_itself(bare):
 def test_betas_without_table_are_an_error(bare):
     betas_of(bare, ".")
     next(bare.root.rglob("*run-2*_trials.tsv")).unlink()
-    assert errors(bare.dataset())[0].code == ExitCode.MISSING_INPUT
+    (found,) = errors(bare.dataset())
+    assert found.code == ExitCode.MISSING_INPUT
+    assert "found: sub-" in found.why
+
+
+def test_trial_table_need_not_name_the_space(bare):
+    betas_of(bare, ".")
+    for path in bare.root.rglob("*_betaseries.nii.gz"):
+        path.rename(path.with_name(path.name.replace("_desc-", "_space-MNI_desc-")))
+    run = bare.dataset().runs[0]
+    assert run.entities["space"] == "MNI"
+    assert run.trials_file.name == "sub-01_task-see_run-1_desc-singletrial_trials.tsv"
+    assert len(bare.build().tables) == 2
+    own = run.trials_file.with_name(run.image_file.name.replace("betaseries.nii.gz", "trials.tsv"))
+    own.write_bytes(run.trials_file.read_bytes())
+    assert bare.dataset().runs[0].trials_file == own
+
+
+def test_no_trial_table_at_all_is_said_with_every_image(bare):
+    betas_of(bare, ".")
+    for path in bare.root.rglob("*_trials.tsv"):
+        path.unlink()
+    dataset, build = bare.dataset(), bare.build()
+    found = check_dataset(dataset, build, dataset.participants, bare.settings())
+    assert [f.code for f in found if f.severity == "error"] == [ExitCode.MISSING_INPUT] * 4
+    assert not any("beside this" in str(f) for f in found)
+    (joined,) = summarise(found, "-v")
+    assert "no table of trials belongs to it" in joined.why and "and 1 more" in joined.what
+
+
+def test_two_sources_of_responses_are_refused(fmriprep):
+    betas_of(fmriprep)
+    both = {"derivatives": {"fmriprep": fmriprep.root.parent / "fp",
+                            "betas": fmriprep.root.parent / "betas"}}
+    (found,) = errors(fmriprep.dataset(execution=both))
+    assert found.code == ExitCode.USAGE and "one is used" in found.why
+
+
+def renamed(root, old, new):
+    for path in sorted(root.rglob(f"*{old}*"), key=lambda p: -len(p.parts)):
+        path.rename(path.with_name(path.name.replace(old, new)))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("_run-", "_run-0"), ("sub-01", "sub-1"), ("task-see", "task-see_acq-02"),
+])
+def test_padding_makes_no_other_run(fmriprep, old, new):
+    derived = fmriprep.root.parent / "fp"
+    if "acq" in new:
+        renamed(fmriprep.root, "task-see_run", "task-see_acq-2_run")
+    renamed(derived, old, new)
+    for path in derived.rglob("*_desc-preproc_bold.json"):
+        path.write_text("{}")
+    dataset = fmriprep.dataset(execution=given(fmriprep))
+    assert not dataset.findings
+    assert len(dataset.runs) == 6 and all(run.events_file for run in dataset.runs)
+    assert {run.sidecar_t_r for run in dataset.runs} == {2.0}
+    next(derived.rglob("*run*2*space-T1w_desc-preproc_bold.nii.gz")).unlink()
+    for path in derived.rglob("*run*3*bold.nii.gz"):
+        path.unlink()
+    whats = [f.what for f in fmriprep.dataset(execution=given(fmriprep)).findings]
+    assert "2 run(s) are not in the derivatives" in whats
+
+
+@pytest.mark.parametrize(("keep", "extra", "why", "fix"), [
+    ("*_boldref.nii.gz", "from-boldref_to-T1w_mode-image_xfm.txt", "boldref images, 1 transforms",
+     "--level full"),
+    ("", "hemi-L_space-fsaverage_bold.func.gii", "surface series", "volumetric space"),
+    ("", "space-fsLR_den-91k_bold.dtseries.nii", "1 CIFTI series", "volumetric space"),
+    ("", "desc-confounds_timeseries.tsv", "no functional file", "output folder of fMRIPrep"),
+])
+def test_output_of_fmriprep_without_volumes_is_explained(fmriprep, keep, extra, why, fix):
+    derived = fmriprep.root.parent / "fp"
+    for path in [p for p in derived.rglob("*") if p.is_file() and "anat" not in p.parts]:
+        if not keep or not path.match(keep):
+            path.unlink()
+    fmriprep.text(f"../fp/sub-01/func/sub-01_task-see_run-1_{extra}", "x")
+    (found,) = errors(fmriprep.dataset(execution=given(fmriprep)))
+    assert found.code == ExitCode.MISSING_INPUT
+    assert why in found.why and fix in found.fix
 
 
 @pytest.mark.parametrize(("name", "tasks", "n_runs", "n_t1w"), [

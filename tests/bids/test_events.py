@@ -84,6 +84,8 @@ def test_order_of_stimulus_columns():
     assert choose_stimulus_column([empty]) == "trial_type"
     with pytest.raises(InputError, match="own, stim_file, trial_type"):
         choose_stimulus_column([full], "other")
+    with pytest.raises(InputError, match=r"did you mean stim_file\?"):
+        choose_stimulus_column([full], "StimFile")
     with pytest.raises(InputError, match="1 of 2 runs lack it"):
         choose_stimulus_column([full, full.drop(columns="stim_file")])
 
@@ -179,7 +181,7 @@ def test_runs_without_trials_are_left_out_and_said(toy):
     toy.events("sub-02/func/sub-02_task-see_run-1_events.tsv", [(2, 5, "rest"), (9, 5, "rest")])
     dataset, build = toy.dataset(), toy.build()
     assert [f.what for f in warnings(build)] == [
-        "sub-01: 1 run(s) without trials", "sub-02: 1 run(s) without trials",
+        "sub-01: runs without trials", "sub-02: runs without trials",
     ]
     people = with_trials_only(dataset, build).participants
     assert [[run.run for run in person.runs] for person in people] == [["1", "3"], ["2", "3"]]
@@ -390,8 +392,9 @@ def test_split_column_is_carried(bare):
     rows = steady([("a", "train"), ("b", "0")])
     build = one_run(bare, rows, columns, trials={"split_column": "part"})
     assert build.tables["01"][SPLIT_SOURCE].tolist() == ["train", "0"]
-    build = one_run(bare, rows, columns, trials={"split_column": "half"})
-    assert errors(build)[0].code == ExitCode.USAGE
+    build = one_run(bare, rows, columns, trials={"split_column": "parts"})
+    (finding,) = errors(build)
+    assert finding.code == ExitCode.USAGE and finding.fix == "did you mean part?"
 
 
 def test_trials_without_label_are_excluded(bare):

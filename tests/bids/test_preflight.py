@@ -200,11 +200,6 @@ def test_wrong_t_r_of_the_localizer_would_be_noticed(shared_data, monkeypatch):
     assert any("2.089 s per volume" in why for why in whys)
 
 
-def test_slice_timing_in_milliseconds(toy):
-    toy.json("sub-01/func/sub-01_task-see_run-1_bold.json", {"SliceTiming": [0, 600, 1300]})
-    assert "1300" in only(toy.check(), "warning").why
-
-
 def test_qform_and_sform_disagree(toy):
     qform = np.diag([3.0, 3.0, 3.0, 1.0])
     qform[0, 3] = 5

@@ -9,7 +9,7 @@ import pytest
 from bids_decoder.bids.collect import BoldRun, collect_dataset
 from bids_decoder.bids.events import build_dataset_trials
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.raw_runs import check_events, cut_runs, whole_volumes, with_raw_runs
+from bids_decoder.bids.raw_runs import RawRuns, check_events, cut_runs, whole_volumes, with_raw_runs
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.errors import ExitCode
 from bids_decoder.workflows.glm import start_time
@@ -39,7 +39,7 @@ class Pair:
         raw = bold(self.folder / "raw", "sub-01_task-see_run-1", N_RAW, self.raw_metadata, "raw")
         derived = bold(self.folder / "fp", f"sub-01_task-see_{name}", n_volumes,
                        {"RepetitionTime": t_r, **sidecar}, "fmriprep")
-        (self.run,) = with_raw_runs([derived], [raw])
+        (self.run,) = with_raw_runs([derived], RawRuns([raw]))
         return self
 
     def seconds(self, discarded=None):
@@ -155,14 +155,14 @@ def test_the_first_echo_stands_for_a_combined_run(tmp_path):
     names = ["part-phase", "echo-1", "echo-2"]
     raw = [bold(tmp_path, f"sub-01_task-see_run-1_{n}", 10, metadata, "raw") for n in names]
     derived = bold(tmp_path / "fp", "sub-01_task-see_run-1", 10, metadata, "fmriprep")
-    (run,) = with_raw_runs([derived], raw)
+    (run,) = with_raw_runs([derived], RawRuns(raw))
     assert run.raw is raw[1]
 
 
 def test_repetition_time_comes_from_the_raw_sidecar(pair):
     pair.write()
     bare = replace(pair.run, metadata={"TaskName": "see"})
-    (run,) = with_raw_runs([bare], [pair.run.raw])
+    (run,) = with_raw_runs([bare], RawRuns([pair.run.raw]))
     assert run.metadata == {"TaskName": "see", "RepetitionTime": T_R}
 
 

@@ -27,4 +27,5 @@ def test_the_usual_spelling_is_the_most_frequent():
 
 def test_suggestions_do_not_mind_case():
     assert did_you_mean("TRIALTYPE", ["onset", "trial_type"], "-") == "did you mean trial_type?"
+    assert did_you_mean("fase", ["Face", "face", "house"], "-") == "did you mean Face or face?"
     assert did_you_mean("colour", ["onset", "trial_type"], "use another") == "use another"

@@ -10,7 +10,7 @@ import pytest
 from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.cli.parser import Actions, build_parser, parse_args
 from bids_decoder.config import default_settings
-from bids_decoder.errors import ExitCode, UsageError
+from bids_decoder.errors import ExitCode, FindingsError, UsageError
 
 CALL = ["data", "out", "participant"]
 USAGE = Path(__file__).parents[2] / "docs" / "usage.md"
@@ -155,6 +155,44 @@ def test_error_names_the_option_and_the_value():
 
 def test_mistyped_option_gets_a_suggestion():
     assert "--participant-label" in usage_error(*CALL, "--particpant-label", "1").fix
+
+
+def all_problems(*words):
+    with pytest.raises(FindingsError) as caught:
+        parse_args(list(words))
+    assert caught.value.code == caught.value.findings[0].code
+    return {f.what: f for f in caught.value.findings}
+
+
+def test_all_wrong_options_are_told_at_once(tmp_path):
+    found = all_problems(
+        "data", "--mem", "1X", "out", "--nprocs", "0", "particpant", "--nosuch", "3", "--betas",
+        "glmsingel", "--target=labels", "--participant-label", "01_02", "a b", "--device",
+        "--pretrained", "x", "--from-scratch", "--dry-run", "--reports-only", "--hrf", "spn",
+        "-d", "fmriprep=/a", "fmriprep=/b", "--confog-file", "x",
+        "--config-file", str(tmp_path / "absent.toml"), "--stage", "pretrain",
+    )
+    assert set(found) == {
+        "analysis level 'particpant'", "--mem/--mem-mb", "--nprocs/--nthreads/--n-cpus",
+        "--betas", "--target", "--participant-label", "--device", "--reports-only", "--hrf",
+        "--nosuch 3", "--confog-file x", "-d/--derivatives",
+        "--pretrained and --from-scratch", f"--config-file {tmp_path / 'absent.toml'}",
+    }
+    assert {int(f.code) for f in found.values()} == {17, 64}
+    assert all(f.why and f.fix for f in found.values())
+    assert found["--betas"].fix.startswith("did you mean glmsingle? give one of: ")
+    assert found["--confog-file x"].fix == "did you mean --config-file?"
+    assert found["--target"].fix == "give one of: auto, category, image, features"
+
+
+def test_missing_arguments_do_not_hide_unknown_options():
+    found = all_problems("data", "out", "--nosuch", "--mem", "1X")
+    assert [what.split()[0] for what in found] == ["--mem/--mem-mb", "command", "--nosuch"]
+
+
+def test_rivals_are_told_with_wrong_values():
+    found = all_problems(*CALL, "--nprocs", "0", "--holdout-label", "1", "--leave-one-out")
+    assert list(found) == ["--nprocs/--nthreads/--n-cpus", "--holdout-label and --leave-one-out"]
 
 
 def test_options_are_not_abbreviated():

@@ -22,6 +22,7 @@ from bids_decoder.bids.layouts import (
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.selection import Selection, select_by_tables
+from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
@@ -137,7 +138,10 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
     if absent:
         search.complain(
             str(path), f"has no column {', '.join(absent)}; columns: {', '.join(table.columns)}",
-            "name columns of this file with --subject-label and --site-column", ExitCode.USAGE,
+            did_you_mean(
+                absent[0], table.columns,
+                "name columns of this file with --subject-label and --site-column",
+            ), ExitCode.USAGE,
         )
         return empty
     names = table["participant_id"].str.removeprefix("sub-")

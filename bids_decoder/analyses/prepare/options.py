@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from bids_decoder.config import Glm
-from bids_decoder.options import choices, option, read_number, read_registered, several
+from bids_decoder.errors import BidsDecoderError
+from bids_decoder.options import bad_value, choices, option, read_number, read_registered, several
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -37,4 +38,7 @@ def add_options(parser: ArgumentParser) -> None:
 def _read_hrf(text: str) -> str:
     from bids_decoder.glm.hrf import get_hrf
 
-    return get_hrf(text).name
+    try:
+        return get_hrf(text).name
+    except BidsDecoderError as error:
+        raise bad_value(f"{text!r} {error.finding.why}", error.finding.fix) from error

@@ -6,25 +6,16 @@ from collections.abc import Mapping
 
 from bids_decoder.analyses.base import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
-from bids_decoder.glm.design import parse_contrast
+from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.workflows.checks import check_steps
 from bids_decoder.workflows.work import PersonWork
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note contrasts that cannot be read or name labels that a participant lacks."""
-    if study.dataset.source == "betas" or not study.settings.execution.wants("prepare"):
-        return
-    found: dict[Finding, None] = {}
-    for participant in study.involved:
-        usable = study.usable_trials(participant.label)
-        labels = sorted(set(usable.loc[usable["split"] != "test", "label"].dropna()))
-        for text in study.settings.glm.contrasts:
-            try:
-                parse_contrast(text, labels)
-            except BidsDecoderError as error:
-                found[error.finding] = None
-    notes.findings += found
+    """Note what the steps of preparing would find wrong with their input."""
+    decisions, findings = check_steps(study.involved, study.tables, study.settings)
+    notes.decisions += decisions
+    notes.findings += findings
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:

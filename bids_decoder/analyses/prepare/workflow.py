@@ -6,14 +6,12 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.base import Job
-from bids_decoder.bids.collect import BoldRun
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
-from bids_decoder.preprocessing.slice_timing import reference_time
 from bids_decoder.trials import TRIAL_COLUMNS
 from bids_decoder.workflows.anat import init_anat_wf
-from bids_decoder.workflows.bold import init_bold_wf
-from bids_decoder.workflows.glm import init_glm_wf, start_time
+from bids_decoder.workflows.bold import init_bold_wf, shifted_start
+from bids_decoder.workflows.glm import init_glm_wf
 from bids_decoder.workflows.shared import mark_node
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import PersonWork, Work, run_path
@@ -106,22 +104,14 @@ def _single_trial_glm(
             setattr(inputs, field, [str(run_path(output_dir, key, run)) for run in runs])
     else:
         given.bold_files = [str(run.bold_file) for run in participant.runs]
-        given.confounds_files = [str(run.confounds_file) for run in participant.runs]
+        if work.settings.glm.confounds != "none":
+            given.confounds_files = [str(run.confounds_file) for run in participant.runs]
         mask.inputs.in_files = [str(run.mask_file) for run in participant.runs]
     if person.source == "raw":
-        given.start_times = [shifted_start(run, work) for run in participant.runs]
+        given.start_times = [shifted_start(run, work.settings) for run in participant.runs]
     mark = mark_node(work, person.betas, "mark_betas")
     workflow.connect(glm_wf, "outputnode.out_files", mark, "out_files")
     return mark
-
-
-def shifted_start(run: BoldRun, work: Work) -> float:
-    """Give the moment within the volume that preprocessed data of a raw run stand for, seconds."""
-    settings = work.settings.preprocessing
-    times = run.metadata.get("SliceTiming")
-    if not times or "slicetiming" in settings.ignore:
-        return start_time(run)
-    return reference_time([float(time) for time in times], settings.slice_time_ref)
 
 
 def _given_betas(

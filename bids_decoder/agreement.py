@@ -1,0 +1,127 @@
+"""Do images and tables belong together? The same checks in the plan and in the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bids_decoder.errors import InputError
+
+AFFINE_TOLERANCE = 1e-3
+"""Millimetres by which the affines of two images on one grid may differ."""
+
+
+def check_series(path: Path, shape: Sequence[int]) -> int:
+    """Return the number of volumes of a BOLD image.
+
+    Raises
+    ------
+    InputError
+        When it is not a series of volumes.
+    """
+    if len(shape) != 4 or shape[3] < 2:
+        raise InputError(
+            str(path), f"shape {tuple(shape)}: not a series of volumes",
+            "give a 4-D BOLD series, or remove the file if it is a reference image (sbref)",
+        )
+    return int(shape[3])
+
+
+def check_rows(path: Path, n_volumes: int, n_rows: int, table: Path | None = None) -> None:
+    """Check that each volume of a beta series has its row in the trial table.
+
+    Raises
+    ------
+    InputError
+    """
+    if n_volumes != n_rows:
+        raise InputError(
+            str(path), f"{n_volumes} volumes but {n_rows} rows in {table or 'its trial table'}",
+            "row i must name the trial of volume i",
+        )
+
+
+def check_same_grid(
+    path: Path, found: tuple[Sequence[int], np.ndarray], wanted: tuple[Sequence[int], np.ndarray]
+) -> None:
+    """Check that an image lies on the grid of the data.
+
+    Parameters
+    ----------
+    path : Path
+        Of the image.
+    found, wanted : tuple of shape and affine
+        Of the image and of the data.
+
+    Raises
+    ------
+    InputError
+    """
+    fix = "make it again on the grid of the data, or choose a space with --output-spaces in which "
+    fix += "both are there"
+    shapes = tuple(found[0]), tuple(wanted[0])[:3]
+    if shapes[0] != shapes[1]:
+        raise InputError(str(path), f"shape {shapes[0]} against {shapes[1]} of the data", fix)
+    if np.abs(found[1] - wanted[1]).max() > AFFINE_TOLERANCE:
+        raise InputError(
+            str(path), f"affine {_rounded(found[1])} against {_rounded(wanted[1])} of the data", fix
+        )
+
+
+def _rounded(affine: np.ndarray) -> list[list[float]]:
+    return np.round(affine, 4).tolist()
+
+
+def check_mask(path: Path, mask: np.ndarray) -> None:
+    """Check that a mask is a volume and holds a voxel.
+
+    Raises
+    ------
+    InputError
+    """
+    if mask.ndim != 3 or not mask.any():
+        raise InputError(
+            str(path), f"shape {mask.shape}, {int(mask.sum())} voxels",
+            "give a 3-D mask that is not empty",
+        )
+
+
+def check_one_grid(
+    what: str, names: Sequence[str], grids: Sequence[tuple[Sequence[int], np.ndarray]]
+) -> None:
+    """Check that the runs of a participant lie on one grid.
+
+    Parameters
+    ----------
+    what : str
+        For the message: whose runs.
+    names : sequence of str
+        Of the runs.
+    grids : sequence of tuple of shape and affine
+
+    Raises
+    ------
+    InputError
+        Naming runs off the grid that most runs have.
+    """
+    shapes = [tuple(shape)[:3] for shape, _ in grids]
+    most = max(shapes, key=shapes.count)
+    odd = [f"{name} {shape}" for name, shape in zip(names, shapes, strict=True) if shape != most]
+    if odd:
+        raise InputError(
+            f"{what}: runs with different grids",
+            f"most have the shape {most}, not so {', '.join(odd[:4])}",
+            "leave these runs out with --bids-filter-file, or decode derivatives in a space that "
+            "all runs share (--output-spaces T1w)",
+        )
+    first = grids[0][1]
+    odd = [name for name, (_, affine) in zip(names, grids, strict=True)
+           if np.abs(affine - first).max() > AFFINE_TOLERANCE]
+    if odd:
+        raise InputError(
+            f"{what}: runs with different affines",
+            f"shapes agree, but voxels are elsewhere than in {names[0]} in {', '.join(odd[:4])}",
+            "choose a space that all runs share, for instance --output-spaces T1w",
+        )

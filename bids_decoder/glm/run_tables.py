@@ -1,0 +1,215 @@
+"""One run but for its volumes: trials, timing and nuisance, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.config import Glm
+from bids_decoder.errors import InputError
+from bids_decoder.glm.base import EstimatorOptions, RunShape
+from bids_decoder.glm.design import (
+    Timing,
+    check_trials,
+    nuisance_matrix,
+    select_confounds,
+    trials_within,
+)
+from bids_decoder.glm.estimators import get_estimator
+from bids_decoder.glm.hrf import get_hrf
+
+NEEDED_COLUMNS = ("onset", "duration", "stimulus", "split", "excluded", "reason", "run_group")
+
+
+@dataclass(frozen=True, eq=False)
+class RunTables:
+    """Trials, timing and nuisance of one run.
+
+    Parameters
+    ----------
+    trials : DataFrame, n_trials rows
+    timing : Timing
+    nuisance : DataFrame, n_scans rows
+        Confounds, drifts and the constant.
+    onsets, durations : ndarray of float, shape (n_trials,)
+        Seconds, not-a-number where unknown.
+    within : ndarray of bool, shape (n_trials,)
+        Trials that leave a usable response in the run.
+    notes : tuple of str
+        What was left out, and why.
+    """
+
+    trials: pd.DataFrame
+    timing: Timing
+    nuisance: pd.DataFrame
+    onsets: np.ndarray
+    durations: np.ndarray
+    within: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Run group."""
+        return str(self.trials["run_group"].iloc[0])
+
+    @property
+    def shape(self) -> RunShape:
+        """Numbers of volumes, trials and nuisance regressors."""
+        return RunShape(self.timing.n_scans, len(self.trials), self.nuisance.shape[1])
+
+    @property
+    def excluded(self) -> np.ndarray:
+        """Trials that enter nothing."""
+        return is_true(self.trials["excluded"]) | ~self.within
+
+    @property
+    def train(self) -> np.ndarray:
+        """Trials that may take part in tuning."""
+        return (self.trials["split"] == "train").to_numpy(dtype=bool) & ~self.excluded
+
+    @property
+    def untested(self) -> np.ndarray:
+        """Trials that no fixed test set claims: training, and those of cross-validation."""
+        return (self.trials["split"] != "test").to_numpy(dtype=bool) & ~self.excluded
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Trials that no fixed test set claims and that have a label."""
+        return self.untested & self.trials["label"].notna().to_numpy()
+
+    def text(self, column: str) -> np.ndarray:
+        """Return a column as text in which missing cells never equal each other."""
+        cells = self.trials[column]
+        unknown = [f"\x1f{self.name}\x1f{row}" for row in range(len(cells))]
+        return np.where(cells.isna(), unknown, cells.astype(str)).astype(str)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels of the trials, None where the table has none."""
+        known = "label" in self.trials and self.trials["label"].notna().any()
+        return self.text("label") if known else None
+
+    @property
+    def conditions(self) -> list[str]:
+        """Labels that a contrast of this run may name, in order.
+
+        Raises
+        ------
+        InputError
+            When no trial of the run has a label.
+        """
+        if self.labels is None:
+            raise InputError(
+                f"contrasts in {self.name}", "the trials have no labels",
+                "name the column with --label-column, or ask for no contrasts",
+            )
+        return sorted(set(self.labels[self.labelled]))
+
+
+def run_tables(
+    trials: pd.DataFrame, timing: Timing, confounds: pd.DataFrame | None, glm: Glm
+) -> RunTables:
+    """Check what the GLM of one run is made of, and put it together.
+
+    Parameters
+    ----------
+    trials : DataFrame, n_trials rows
+        Columns as in a trial table, numbers and flags as such or as text.
+    timing : Timing
+    confounds : DataFrame, n_scans rows, or None
+        Columns under fMRIPrep's names; None where there is no table.
+    glm : Glm
+
+    Returns
+    -------
+    RunTables
+
+    Raises
+    ------
+    InputError
+        When columns are missing or not usable, confounds do not fit the run, a large share of the
+        trials lies outside of it, or too few volumes are there for the estimator.
+    """
+    check_columns(trials)
+    notes: list[str] = []
+    chosen = None
+    if glm.confounds != "none":
+        chosen, notes = select_confounds(confounds, glm.confounds, timing.n_scans)
+    onsets, durations = _numbers(trials["onset"]), _numbers(trials["duration"])
+    within = trials_within(onsets, durations, timing, get_hrf(glm.hrf))
+    name = str(trials["run_group"].iloc[0])
+    notes = [f"{name}: {note}" for note in notes]
+    notes += check_trials(onsets, ~is_true(trials["excluded"]), within, timing, name)
+    nuisance = nuisance_matrix(timing, glm.high_pass, chosen)
+    tables = RunTables(trials, timing, nuisance, onsets, durations, within, tuple(notes))
+    get_estimator(glm.estimator, EstimatorOptions(glm.hrf, glm.noise_model)).check(tables.shape)
+    return tables
+
+
+def check_columns(trials: pd.DataFrame) -> None:
+    """Check that the GLM can use a trial table.
+
+    Raises
+    ------
+    InputError
+        When columns are missing, times are no numbers, or there are no rows.
+    """
+    missing = [name for name in NEEDED_COLUMNS if name not in trials.columns]
+    try:
+        for name in ("onset", "duration"):
+            _numbers(trials[name])
+    except (KeyError, ValueError) as error:
+        missing.append(str(error))
+    if missing or trials.empty:
+        raise InputError(
+            "trial table", f"no rows, or not usable: {', '.join(missing)}",
+            "give a table as in desc-singletrial_trials.tsv, one row per trial",
+        )
+
+
+def contrast_vectors(
+    runs: Sequence[Sequence[str]], text: str, weights: dict[str, float]
+) -> list[np.ndarray]:
+    """Weight the conditions of each run.
+
+    Parameters
+    ----------
+    runs : sequence of sequence of str
+        Conditions of each run.
+    text : str
+        The contrast, for messages.
+    weights : dict of str to float
+        From :func:`~.design.parse_contrast`.
+
+    Returns
+    -------
+    list of ndarray, each of shape (n_conditions,)
+        Zero for runs that lack one of the conditions.
+
+    Raises
+    ------
+    InputError
+        When every run lacks one.
+    """
+    vectors = [
+        np.array([weights.get(n, 0.0) if set(weights) <= set(names) else 0.0 for n in names])
+        for names in runs
+    ]
+    if not any(vector.any() for vector in vectors):
+        raise InputError(
+            f"contrast {text!r}", "no run holds all of its conditions",
+            "contrast conditions that occur in the same run",
+        )
+    return vectors
+
+
+def is_true(column: pd.Series) -> np.ndarray:
+    """Read flags, as such or as text."""
+    return column.astype(str).str.lower().isin(["true", "1"]).to_numpy(dtype=bool)
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)

@@ -1,0 +1,146 @@
+"""What the steps of preparing check about their input, checked before the first of them starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from bids_decoder.agreement import check_series
+from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.confounds_files import read_confounds
+from bids_decoder.bids.images import read_header
+from bids_decoder.config import Settings
+from bids_decoder.errors import BidsDecoderError, Finding
+from bids_decoder.glm.design import Timing, parse_contrast
+from bids_decoder.glm.run_tables import RunTables, contrast_vectors, run_tables
+from bids_decoder.preprocessing.masks import common_mask
+from bids_decoder.trials import Decision
+from bids_decoder.workflows.bold import shifted_start, slice_times_of
+from bids_decoder.workflows.glm import repetition_time, start_time
+
+
+def check_steps(
+    participants: Sequence[Participant], tables: Mapping[str, pd.DataFrame], settings: Settings
+) -> tuple[list[Decision], list[Finding]]:
+    """Run the checks of slice timing correction, GLM and contrasts on headers and tables.
+
+    Confounds of raw runs are made by the program itself; all else is known.
+
+    Parameters
+    ----------
+    participants : sequence of Participant
+        Those that this call prepares.
+    tables : mapping of str to DataFrame
+        Trial tables with the split, by participant.
+    settings : Settings
+
+    Returns
+    -------
+    decisions : list of Decision
+        What was mended in slice times.
+    findings : list of Finding
+        Without those of images that cannot be read, which :func:`.bids.preflight.check_dataset`
+        reports.
+    """
+    if not settings.execution.wants("prepare"):
+        return [], []
+    findings: list[Finding] = []
+    notes: Counter[str] = Counter()
+    for participant in participants:
+        if any(run.source == "betas" for run in participant.runs):
+            continue
+        checked = []
+        for run in participant.runs:
+            if not _is_sound(run):
+                continue
+            found, error = _checked_run(run, tables[participant.label], settings, notes)
+            checked += [found] if found is not None else []
+            findings += [error] if error is not None else []
+        findings += _check_contrasts(participant, checked, settings)
+        findings += _check_masks(participant)
+    decisions = [Decision("slice timing", f"{note} in {count} run(s)", "times before the start "
+                          "of the volume fit into one repetition")
+                 for note, count in sorted(notes.items())]
+    return decisions, list(dict.fromkeys(findings))
+
+
+def _is_sound(run: BoldRun) -> bool:
+    """Tell whether image and repetition time are there, which the check of images demands."""
+    try:
+        header = read_header(run.image_file)
+        check_series(run.image_file, header.shape)
+    except BidsDecoderError:
+        return False
+    return run.t_r(header) is not None
+
+
+def _checked_run(
+    run: BoldRun, table: pd.DataFrame, settings: Settings, notes: Counter[str]
+) -> tuple[RunTables | None, Finding | None]:
+    """Put together what the GLM of a run is made of, as its step will."""
+    trials = table[table["run_group"] == run.run_group].reset_index(drop=True)
+    if trials.empty:
+        return None, None
+    try:
+        if run.source == "raw":
+            _, note = slice_times_of(run, settings)
+            notes.update([note] if note else [])
+            start, glm = shifted_start(run, settings), replace(settings.glm, confounds="none")
+        else:
+            start, glm = start_time(run), settings.glm
+        timing = Timing(
+            read_header(run.image_file).n_volumes, repetition_time(run), start
+        )
+        confounds = None
+        if glm.confounds != "none" and run.confounds_file is not None:
+            confounds = read_confounds(run.confounds_file)
+        return run_tables(trials, timing, confounds, glm), None
+    except BidsDecoderError as error:
+        return None, _of_run(run, error.finding)
+
+
+def _of_run(run: BoldRun, finding: Finding) -> Finding:
+    place = f"sub-{run.subject} {run.run_group}"
+    what = finding.what.replace(f" of {run.run_group}", "")
+    return replace(finding, what=f"{place}: {what}", participant=run.subject, place=place)
+
+
+def _check_contrasts(
+    participant: Participant, runs: Sequence[RunTables], settings: Settings
+) -> Iterator[Finding]:
+    def check(text: str) -> None:
+        names = [run.conditions for run in runs]
+        weights = parse_contrast(text, sorted({name for own in names for name in own}))
+        contrast_vectors(names, text, weights)
+
+    for text in settings.glm.contrasts if len(runs) == len(participant.runs) else ():
+        yield from _found(check, text, participant=participant.label)
+
+
+def _check_masks(participant: Participant) -> Iterator[Finding]:
+    """Find masks of preprocessed runs that have no voxel in common."""
+    paths = [run.mask_file for run in participant.runs]
+    if any(path is None or not path.is_file() for path in paths):
+        return
+    try:
+        masks = [np.asarray(nib.load(path).dataobj) > 0 for path in paths]
+    except (OSError, EOFError, ValueError):
+        # Reported by the check of images.
+        return
+    yield from _found(common_mask, masks, participant=participant.label)
+
+
+def _found(check: Callable[..., Any], *args: Any, participant: str) -> Iterator[Finding]:
+    try:
+        check(*args)
+    except BidsDecoderError as error:
+        yield replace(
+            error.finding, what=f"sub-{participant}: {error.finding.what}",
+            participant=participant,
+        )
