@@ -31,16 +31,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bids_decoder.config import Section, Settings
 from bids_decoder.errors import Finding, FindingsError
-from bids_decoder.markers import StageKey
-from bids_decoder.trials import Decision
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
     from bids_decoder.analyses.study import Study
+    from bids_decoder.markers import StageKey
     from bids_decoder.reports.blocks import Block
     from bids_decoder.reports.blocks import Section as ReportSection
     from bids_decoder.reports.results import Results
+    from bids_decoder.trials import Decision
     from bids_decoder.workflows.wiring import Wiring
 
 Level = Literal["participant", "group"]

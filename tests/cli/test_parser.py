@@ -276,7 +276,7 @@ def test_what_is_no_memory(text):
     ("--stimuli-dir /s", "trials.stimuli_dir", Path("/s")),
     ("--image-encoder clip:tokens", "trials.image_encoder", "clip:tokens"),
     ("--encoder-weights /w", "trials.encoder_weights", Path("/w")),
-    ("--gallery /g", "trials.gallery", Path("/g")),
+    ("--gallery /g", "gallery.folder", Path("/g")),
     ("--reconstruction unclip", "reconstruction.method", "unclip"),
     ("--reconstruction-weights /u", "reconstruction.weights", Path("/u")),
     ("--metric-weights /n", "reconstruction.metric_weights", Path("/n")),

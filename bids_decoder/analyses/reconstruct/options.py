@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bids_decoder.analyses.base import Notes
 from bids_decoder.config import Network, Section, Settings
 from bids_decoder.options import choices, option, read_path
-from bids_decoder.trials import Decision
+
+if TYPE_CHECKING:
+    from bids_decoder.analyses.base import Notes
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ def resolve(settings: Settings, notes: Notes) -> Settings:
     """Choose the prior that turns decoded vectors into those that a generator expects."""
     if settings.section(Reconstruction).method != "unclip" or settings.network.prior != "none":
         return settings
+    # The command line imports this module, and must stay quick.
+    from bids_decoder.trials import Decision
+
     notes.decisions.append(Decision(
         "prior", "regression", "images are generated from vectors of the right scale; in "
         "simulations regression came closer to the true vectors than a diffusion prior",
