@@ -41,6 +41,7 @@ class Execution:
     holdout_label: tuple[str, ...] = ()
     leave_one_out: bool = False
     pretrained: Path | None = None
+    require_pretrained: bool = False
     from_scratch: bool = False
     allow_seen: bool = False
     clean_workdir: bool = False

@@ -382,6 +382,13 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _pretrained(text: str) -> dict[str, Any]:
+    """Read a path, or the word ``required``."""
+    if text == "required":
+        return {"pretrained": None, "require_pretrained": True}
+    return {"pretrained": _path(text), "require_pretrained": False}
+
+
 def _label(entity: str) -> Callable[[str], str]:
     """Read labels of one entity, with or without its prefix."""
 
@@ -538,9 +545,9 @@ def _add_positionals(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "execution.analysis_level", metavar="{participant,group}", type=_level, nargs="+",
-        help="what to run, in this order; participant: prepare each person's single-trial "
-        "responses and decode them when a pretrained model is there; group: prepare the source "
-        "participants and pretrain on them",
+        help="what to run, in this order; participant: prepare the single-trial responses of each "
+        "participant and decode them, from the pretrained model where there is one; group: prepare "
+        "the source participants and pretrain on them",
     )
 
 
@@ -548,7 +555,9 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Options for filtering BIDS queries")
     _several(
         group, "--participant-label", dest="execution.participant_label", type=_label("sub"),
-        metavar="LABEL", help="participants to work on, with or without sub- (default: all)",
+        metavar="LABEL", help="participants, with or without sub- (default: all): at the level "
+        "participant those to prepare and decode, at the level group those to pretrain on; at both, "
+        "with --holdout-label those to pretrain on and decode, without it those to decode",
     )
     _several(
         group, "--session-id", "--session-label", dest="execution.session_id",
@@ -855,12 +864,13 @@ def _add_pretraining(parser: argparse.ArgumentParser) -> None:
         help="pretrain one model per participant, on all the others",
     )
     _option(
-        group, "--pretrained", dest="execution.pretrained", type=_path, metavar="PATH",
-        help="pretrained model to start from (default: the one in output_dir)",
+        group, "--pretrained", dest="execution.*", type=_pretrained, metavar="PATH|required",
+        help="pretrained model to start from, or the folder of results that holds it (default: the "
+        "one in output_dir if there is one); required: stop where there is none",
     )
     _option(
         group, "--from-scratch", dest="execution.from_scratch", action="store_true",
-        help="decode without a pretrained model",
+        help="decode without a pretrained model even where there is one",
     )
     _option(
         group, "--allow-seen", dest="execution.allow_seen", action="store_true",

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bids_decoder import __version__
-from bids_decoder.bids.collect import Dataset, Participant, collect_dataset, select_participants
+from bids_decoder.bids.collect import Dataset, Participant, collect_dataset
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
 from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.inputs import input_digests
-from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.preflight import check_dataset, check_places
+from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.bids.stimulus_files import list_images
 from bids_decoder.bids.validation import validate
 from bids_decoder.bids.writer import save_table
@@ -29,6 +29,11 @@ from bids_decoder.cli.plan_encoding import (
     too_few,
     wants_encoding,
 )
+from bids_decoder.cli.plan_participants import (
+    choose_decoded,
+    choose_sources,
+    say_participants,
+)
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import (
     BidsDecoderError,
@@ -36,6 +41,7 @@ from bids_decoder.errors import (
     Finding,
     FindingsError,
     InputError,
+    name_some,
 )
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
@@ -211,6 +217,7 @@ class _Planner:
     findings: list[Finding] = field(default_factory=list)
     digests: dict[Path, str] = field(default_factory=dict)
     told: set[tuple[str, str]] = field(default_factory=set)
+    without_model: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         execution = self.settings.execution
@@ -219,8 +226,12 @@ class _Planner:
         self.does_group = "group" in execution.analysis_level
         self.does_people = "participant" in execution.analysis_level
         self.leaves_one_out = execution.leave_one_out or self._must_leave_one_out()
-        self.sources = self._sources() if self.does_group else ()
-        self.chosen = self._chosen() if self.does_people else ()
+        one = self.leaves_one_out
+        self.sources = (choose_sources(self.dataset, execution, leaves_one_out=one)
+                        if self.does_group else ())
+        self.chosen = (choose_decoded(self.dataset, execution, leaves_one_out=one)
+                       if self.does_people else ())
+        self.decisions += say_participants(execution, self.sources, self.chosen)
         self._check_options()
         self.space = self._response_space()
         self._check_targets()
@@ -247,27 +258,6 @@ class _Planner:
             "is decoded with a model pretrained on all others",
         ))
         return True
-
-    def _sources(self) -> tuple[Participant, ...]:
-        """People to pretrain on: those chosen, or all, without those held out."""
-        execution = self.settings.execution
-        held = set(execution.holdout_label)
-        wanted: tuple[str, ...] = ()
-        if not self.does_people:
-            wanted = execution.participant_label
-        elif not self.leaves_one_out:
-            held |= set(execution.participant_label)
-        select_participants(self.dataset, execution.holdout_label)
-        people = select_participants(self.dataset, wanted)
-        return tuple(p for p in people if p.label not in held)
-
-    def _chosen(self) -> tuple[Participant, ...]:
-        """People to decode: those asked for; else, beside a group level, those it leaves out."""
-        execution = self.settings.execution
-        labels = execution.participant_label
-        if not labels and self.does_group and not self.leaves_one_out:
-            labels = execution.holdout_label
-        return select_participants(self.dataset, labels)
 
     def _check_targets(self) -> None:
         """Find stimuli without a vector now, not when the first node asks for them."""
@@ -393,7 +383,8 @@ class _Planner:
         if wants_pretraining and len(self.sources) - self.leaves_one_out < 1:
             self.findings.append(Finding(
                 "group", f"{len(self.sources)} participant(s) are left to pretrain on",
-                "hold out fewer participants", ExitCode.NOTHING_SELECTED,
+                "hold out fewer participants, or name more with --participant-label",
+                ExitCode.NOTHING_SELECTED,
             ))
 
     def _target_spec(self) -> TargetSpec:
@@ -462,6 +453,7 @@ class _Planner:
                 if decode is not None:
                     person = people[participant.label]
                     people[participant.label] = replace(person, decode=decode)
+        self._say_without_model()
         for participant in self.chosen if wants_encoding(self.settings) else ():
             person = people[participant.label]
             people[participant.label] = replace(person, encode=self._encode(person))
@@ -579,18 +571,13 @@ class _Planner:
         return region if region in REGIONS else file_digest(Path(region))
 
     def _decode(self, person: PersonWork, pretrains: list[PretrainWork]) -> DecodeWork | None:
-        model = self._model_for(person.label, pretrains)
-        if model is None and not self.settings.execution.from_scratch:
-            self.decisions.append(Decision(
-                f"decoding of sub-{person.label}", "not done",
-                "no pretrained model is in the output folder or given with --pretrained; "
-                "run the group level first, or use --from-scratch",
-            ))
-            self.steps.append(Step(f"sub-{person.label}", "decode", False,
-                                   "waits for a pretrained model, or --from-scratch"))
+        try:
+            model = self._model_for(person.label, pretrains)
+        except BidsDecoderError as error:
+            self.findings.append(replace(error.finding, participant=person.label))
             return None
         path, card = model or (None, {})
-        seen = {}
+        seen: dict[str, Any] = {} if model else {"from_scratch": self._why_no_model(person.label)}
         if path is not None:
             self._check_fits(person.label, path, card)
             self._check_space(person, path, card)
@@ -639,13 +626,38 @@ class _Planner:
         if execution.from_scratch:
             return None
         if execution.pretrained is not None:
-            return execution.pretrained, _card_of(execution.pretrained)
+            given = find_pretrained(execution.pretrained, label)
+            return given, _card_of(given)
         own, common = (pretrained_path(self.output_dir, name) for name in (label, None))
         for pretrain in pretrains:
             if pretrain.path == (own if self.leaves_one_out else common):
                 return pretrain.path, {**pretrain.card, "participants": list(pretrain.sources)}
         found = [path for path in (own, common) if path.is_file()]
         return (found[0], _card_of(found[0])) if found else None
+
+    def _why_no_model(self, label: str) -> str:
+        """Say why a participant is decoded without a pretrained model; refuse it if unwanted."""
+        execution = self.settings.execution
+        if execution.from_scratch:
+            return "--from-scratch"
+        why = "no pretrained model is in the output folder or given with --pretrained"
+        if execution.require_pretrained:
+            self.findings.append(Finding(
+                f"sub-{label} with --pretrained required", why,
+                "run the group level first, or give --pretrained PATH",
+                ExitCode.MISSING_INPUT, participant=label,
+            ))
+        self.without_model.append(label)
+        return why
+
+    def _say_without_model(self) -> None:
+        """Say who is decoded without a pretrained model that nobody declined."""
+        if self.without_model:
+            self.decisions.append(Decision(
+                "decoding", f"from scratch: {name_some(self.without_model)}",
+                "no pretrained model is in the output folder or given with --pretrained; when one "
+                "is there, decoding is due again (--pretrained required stops here instead)",
+            ))
 
     def _seen(self, label: str, path: Path, card: dict[str, Any]) -> dict[str, Any]:
         """Say what a model saw that is decoded with it; refuse it unless that is allowed."""
@@ -740,12 +752,6 @@ def _card_of(path: Path) -> dict[str, Any]:
             "give a model that the group level of bids_decoder pretrained",
         )
     return card
-
-
-def pretrained_path(output_dir: Path, without: str | None) -> Path:
-    """Give the path of the pretrained model, or of the one that left a participant out."""
-    label = None if without is None else f"without{without}"
-    return derivative_path(output_dir, "pretrained_model", label=label)
 
 
 def write_plan(plan: Plan | SubjectPlan) -> None:

@@ -170,7 +170,9 @@ def _decoding(results: Results) -> Steps:
     card = results.card("decoder_model")
     if not card:
         return {}
-    steps: Steps = {"scratch": {}}
+    asked = card.get("from_scratch", "--from-scratch") == "--from-scratch"
+    why = "as was asked for" if asked else "since there was no pretrained model"
+    steps: Steps = {"scratch": {"why": why}}
     seen = seen_participants(card)
     if "volumes" in card:
         variant = f"-{card['volumes']['variant']}" if card["decoder"] == "deeplight" else ""

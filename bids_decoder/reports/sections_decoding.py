@@ -101,8 +101,7 @@ def _why_no_result(results: Results) -> str:
     if not results.files("decoder_model"):
         return (
             "This participant is prepared but not decoded: there is no decoder on disk. Run the "
-            "group level "
-            "first, give --pretrained, or choose --from-scratch."
+            "level participant (without --stage, or with --stage decode)."
         )
     return "There is a decoder but no metrics table: scoring did not finish."
 
@@ -141,8 +140,13 @@ def seen_notes(results: Results) -> list[Text]:
                 f"{', '.join(seen)}."
             )
         ]
+    why = str(card.get("from_scratch", "--from-scratch"))
     return [
-        Text("The decoder was trained from scratch on this participant; nothing was pretrained.")
+        Text(
+            "The decoder was trained from scratch on this participant; nothing was pretrained: "
+            f"{why}.",
+            "plain" if why == "--from-scratch" else "warn",
+        )
     ]
 
 

@@ -1,0 +1,80 @@
+"""Who is pretrained on and who is decoded in a call."""
+
+from __future__ import annotations
+
+from bids_decoder.bids.collect import Dataset, Participant, select_participants
+from bids_decoder.config import Execution
+from bids_decoder.errors import name_some
+from bids_decoder.trials import Decision
+
+
+def choose_sources(
+    dataset: Dataset, execution: Execution, *, leaves_one_out: bool
+) -> tuple[Participant, ...]:
+    """Return the participants to pretrain on.
+
+    ``--participant-label`` names them at the group level, and at both levels together with
+    ``--holdout-label``; those held out are left out. At both levels without ``--holdout-label``
+    the participants named are decoded, and all others are pretrained on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    execution : Execution
+    leaves_one_out : bool
+        One model for each participant, pretrained on all others.
+
+    Raises
+    ------
+    FindingsError
+        With code 18 when a label is unknown.
+    """
+    select_participants(dataset, execution.holdout_label)
+    held, wanted = set(execution.holdout_label), execution.participant_label
+    if "participant" in execution.analysis_level and not _names_everybody(execution):
+        held |= set() if leaves_one_out else set(wanted)
+        wanted = ()
+    return tuple(p for p in select_participants(dataset, wanted) if p.label not in held)
+
+
+def choose_decoded(
+    dataset: Dataset, execution: Execution, *, leaves_one_out: bool
+) -> tuple[Participant, ...]:
+    """Return the participants to decode; see :func:`choose_sources`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    execution : Execution
+    leaves_one_out : bool
+
+    Raises
+    ------
+    FindingsError
+        With code 18 when a label is unknown.
+    """
+    named, held = execution.participant_label, execution.holdout_label
+    if "group" not in execution.analysis_level or leaves_one_out:
+        return select_participants(dataset, named)
+    if _names_everybody(execution):
+        return select_participants(dataset, [label for label in held if label in named] or held)
+    return select_participants(dataset, named or held)
+
+
+def say_participants(
+    execution: Execution, sources: tuple[Participant, ...], decoded: tuple[Participant, ...]
+) -> list[Decision]:
+    """Return who is pretrained on and who is decoded, where options name both."""
+    if not _names_everybody(execution):
+        return []
+    who = (f"pretrained on: {name_some([p.label for p in sources], 8)}; "
+           f"decoded: {name_some([p.label for p in decoded], 8)}")
+    return [Decision("participants", who, "--participant-label names who takes part, "
+                     "--holdout-label who of them is decoded")]
+
+
+def _names_everybody(execution: Execution) -> bool:
+    """Whether the participants named are those of both levels, not only those decoded."""
+    both = {"group", "participant"} <= set(execution.analysis_level)
+    beyond = set(execution.participant_label) - set(execution.holdout_label)
+    return both and bool(execution.holdout_label) and bool(beyond)
