@@ -574,7 +574,8 @@ class _Planner:
         try:
             model = self._model_for(person.label, pretrains)
         except BidsDecoderError as error:
-            self.findings.append(replace(error.finding, participant=person.label))
+            own = person.label if f"sub-{person.label}" in error.finding.what else None
+            self.findings.append(replace(error.finding, participant=own))
             return None
         path, card = model or (None, {})
         seen: dict[str, Any] = {} if model else {"from_scratch": self._why_no_model(person.label)}
@@ -709,7 +710,8 @@ class _Planner:
 
     def _check_space(self, person: PersonWork, path: Path, card: dict[str, Any]) -> None:
         """Find responses that lie elsewhere than the maps in a pretrained model."""
-        there = (card.get("common") or {}).get("space")
+        common = card.get("common") or {}
+        there = common.get("space")
         here = person.runs[0].entities.get("space", "func")
         if there not in (None, here) and self.settings.network.group_prior:
             self.findings.append(Finding(
@@ -719,6 +721,15 @@ class _Planner:
                 f"give --output-spaces {there} with the resolution of pretraining, or "
                 "pretrain in this space", severity="warning", participant=person.label,
             ))
+        elif there is not None and "shape" in common and person.source != "raw":
+            header = read_header(person.participant.runs[0].image_file)
+            if list(header.shape[:3]) != common["shape"]:
+                sizes = " x ".join(f"{size:g}" for size in common["voxel_sizes_mm"])
+                own = " x ".join(f"{size:g}" for size in header.voxel_sizes)
+                self.decisions.append(Decision(
+                    "prior of the group", f"resampled from voxels of {sizes} mm to {own} mm",
+                    f"model {path.name} has its maps on another grid of {there}",
+                ))
 
 
 def _why_no_pictures(targets: TargetSpec, split: Split) -> str:

@@ -239,7 +239,11 @@ def _selection(results: Results) -> Steps:
     steps: Steps = {f"select-{troi['selector'].removesuffix('-budget')}": {}}
     space = results.card("decoder_model").get("group_prior")
     if space:
-        steps["group-prior"] = {"space": space}
+        resampled = results.card("decoder_model").get("group_prior_resampled")
+        steps["group-prior"] = {
+            "space": space, "grids": "resampled to the grid of the participant (trilinear)"
+            if resampled else "on the same grid",
+        }
     mask = _sidecar(masks[0])
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}

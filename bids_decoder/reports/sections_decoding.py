@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.names import sidecar_path
+from bids_decoder.errors import name_some
 from bids_decoder.files import read_json
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text, Tone, absent
 from bids_decoder.reports.figures import picture
@@ -137,7 +138,7 @@ def seen_notes(results: Results) -> list[Text]:
         return [
             Text(
                 f"New person: the model was pretrained on {len(seen)} other participant(s): "
-                f"{', '.join(seen)}."
+                f"{name_some(seen, 20)}.{_say_prior(card)}"
             )
         ]
     why = str(card.get("from_scratch", "--from-scratch"))
@@ -148,6 +149,14 @@ def seen_notes(results: Results) -> list[Text]:
             "plain" if why == "--from-scratch" else "warn",
         )
     ]
+
+
+def _say_prior(card: dict[str, Any]) -> str:
+    """Say whether the maps of the others served as a prior."""
+    if not card.get("group_prior"):
+        return ""
+    grids = ", resampled to this participant's grid," if card.get("group_prior_resampled") else ""
+    return f" Their maps in the space {card['group_prior']}{grids} were a prior."
 
 
 def troi_section(results: Results) -> Section:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
+from bids_decoder.training.grids import Frame, sampling
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.signal import SIGNAL_SHARES, mean_shares, share_chances
 from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
@@ -22,6 +24,9 @@ CHANCES_FWHM_MM = (3.0, 6.0, 12.0)
 
 MISTRUST = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Candidate weights of what holds for the whole brain: 1 says that places mean nothing."""
+
+KNOWN_SHARE = 0.5
+"""Share of a voxel that must lie in the maps of others for them to speak of it."""
 
 UNKNOWN_SPREAD = (6.0, 0.7)
 """Filter and mistrust where one source person is all there is: nothing tells how people differ."""
@@ -37,10 +42,13 @@ class VoxelPrior:
         Mean input layer of the source people, up to a factor; zero where none had the voxel.
     chances : ndarray of float32, shape (n_shares, n_voxels)
         Prior chance of each share of :data:`.signal.SIGNAL_SHARES`.
+    resampled : bool
+        Whether the maps were on another grid than the participant's.
     """
 
     weight: np.ndarray
     chances: np.ndarray
+    resampled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +74,24 @@ class CommonMaps:
     mistrust: float
 
     def prior_of(self, person: Person) -> VoxelPrior | None:
-        """Give the prior for the voxels of a person; None outside the common space."""
-        if not _share_grid(self.space, self.grid, person):
+        """Return the prior for the voxels of a participant; None outside the common space.
+
+        On another grid of the space the maps are interpolated (trilinear); voxels of which less
+        than half lies in the maps are treated as unknown.
+        """
+        if not self.space or person.space != self.space or not person.grid.has_geometry:
             return None
-        rows, known = _rows(self.grid, person.grid)
-        n_voxels = person.grid.n_voxels
-        weight = np.zeros((n_voxels, self.weight.shape[1]), dtype=np.float32)
-        weight[known] = self.weight[rows]
-        chances = np.repeat(self.chances.mean(axis=1, keepdims=True), n_voxels, axis=1)
-        chances[:, known] = self.chances[:, rows]
-        return VoxelPrior(weight, chances)
+        frame = Frame(person.grid.mask.shape, person.grid.affine)
+        nearby = sampling(self.grid, frame)[person.grid.mask.ravel()]
+        share = np.asarray(nearby.sum(axis=1)).ravel()
+        known = share > KNOWN_SHARE
+        nearby = scipy.sparse.diags(known / np.maximum(share, KNOWN_SHARE)) @ nearby
+        unknown = np.outer(self.chances.mean(axis=1), ~known)
+        chances = (nearby @ self.chances.T).T + unknown
+        return VoxelPrior(
+            (nearby @ self.weight).astype(np.float32), chances.astype(np.float32),
+            resampled=not _share_grid(self.space, self.grid, person),
+        )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Give what is stored in a model; half precision is plenty for a prior."""
@@ -87,7 +103,11 @@ class CommonMaps:
 
     def card(self) -> dict[str, Any]:
         """Give what the card of a model says about the maps."""
-        return {"space": self.space, "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust}
+        return {
+            "space": self.space, "shape": list(self.grid.mask.shape),
+            "voxel_sizes_mm": [round(float(size), 4) for size in self.grid.voxel_sizes],
+            "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust,
+        }
 
     @classmethod
     def restore(cls, card: dict[str, Any], part: dict[str, np.ndarray]) -> CommonMaps:

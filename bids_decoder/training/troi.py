@@ -125,6 +125,7 @@ class TroiDecoder(Decoder):
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
             "history": made.history, "selection": selection.notes, **made.notes,
             "group_prior": "" if adaptation.prior is None else person.space,
+            "group_prior_resampled": adaptation.prior is not None and adaptation.prior.resampled,
             "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
             **_shared_card(shared.trunk, shared.scale, context.network),
         }

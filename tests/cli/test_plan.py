@@ -166,7 +166,7 @@ def test_folder_of_results_is_a_pretrained_model(plan, tmp_path):
 def test_folder_without_a_fitting_model_is_explained(plan, tmp_path):
     (tmp_path / "empty").mkdir()
     found = problems(plan, "participant", "--pretrained", tmp_path / "empty")
-    assert {int(f.code) for f in found} == {66} and "there is no desc-pre" in found[0].why
+    assert [int(f.code) for f in found] == [66] and "there is no desc-pre" in found[0].why
     for label in ("03", "04"):
         card(pretrained_path(tmp_path / "other", label))
     found = problems(plan, "participant", "--pretrained", tmp_path / "other")
