@@ -51,7 +51,8 @@ def find_pretrained(place: Path, label: str) -> Path:
             "give the folder of results of the group level, or the path of a model",
         )
     raise BidsDecoderError(
-        f"--pretrained {place} for sub-{label}", f"each of its {len(found)} models left out another participant: "
+        f"--pretrained {place} for sub-{label}",
+        f"each of its {len(found)} models left out another participant: "
         f"{name_some([str(path.relative_to(place)) for path in found])}",
         "give the path of one of them, or a folder with a model for every participant",
         ExitCode.USAGE,

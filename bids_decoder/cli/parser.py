@@ -556,8 +556,8 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
     _several(
         group, "--participant-label", dest="execution.participant_label", type=_label("sub"),
         metavar="LABEL", help="participants, with or without sub- (default: all): at the level "
-        "participant those to prepare and decode, at the level group those to pretrain on; at both, "
-        "with --holdout-label those to pretrain on and decode, without it those to decode",
+        "participant those to prepare and decode, at the level group those to pretrain on; at "
+        "both, with --holdout-label those to pretrain on and decode, without it those to decode",
     )
     _several(
         group, "--session-id", "--session-label", dest="execution.session_id",
