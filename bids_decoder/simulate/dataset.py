@@ -86,10 +86,10 @@ def write_demo_dataset(
     spacing: float = 4.0,
     signal_sd: float = 3.5,
 ) -> Path:
-    """Write a raw dataset of people who look at pictures.
+    """Write a raw dataset of participants who look at pictures.
 
-    Every person sees training pictures of their own once, and test pictures, which all
-    persons share, several times; pictures come about *spacing* seconds apart. Voxels of a
+    Every participant sees training pictures of their own once, and test pictures, which all
+    participants share, several times; pictures come about *spacing* seconds apart. Voxels of a
     region in the
     occipital cortex respond to the Gabor and colour features of the pictures. The truth lies
     in ``derivatives/truth``.
@@ -102,9 +102,9 @@ def write_demo_dataset(
     seed : int
     n_runs : int
     n_train : int
-        Training pictures per person.
+        Training pictures per participant.
     n_test, n_repeats : int
-        Shared pictures, and how often each person sees them.
+        Shared pictures, and how often each participant sees them.
     permute_labels : bool
         Let the signal follow the trials in another order than the events files tell, so that
         nothing can be decoded.
@@ -229,13 +229,13 @@ def write_betas_dataset(
     seed : int
     n_runs : int
     n_train : int
-        Training pictures per person.
+        Training pictures per participant.
     n_test, n_repeats : int
-        Shared pictures, and how often each person sees them.
+        Shared pictures, and how often each participant sees them.
     settings : ResponseSettings or None
         None takes a small box of reliable voxels.
     permute_labels : bool
-        Shuffle the stimuli of each person over the trials.
+        Shuffle the stimuli of each participant over the trials.
     pictures : bool
         Write scenes to ``stimuli/``, and let responses follow their Gabor and colour features.
 
@@ -302,9 +302,9 @@ def write_encoding_dataset(
     seed : int
     n_runs : int
     n_train : int
-        Training pictures per person.
+        Training pictures per participant.
     n_test, n_repeats : int
-        Shared pictures, and how often each person sees them.
+        Shared pictures, and how often each participant sees them.
     shape, region : tuple of int
         Box of voxels, and the corner of it that responds.
     tuning : {"energy", "conjunction"}
@@ -312,7 +312,7 @@ def write_encoding_dataset(
     signal_to_noise : float
         Of a single trial in responsive voxels.
     permute_labels : bool
-        Shuffle the pictures of each person over the trials.
+        Shuffle the pictures of each participant over the trials.
 
     Returns
     -------
@@ -354,7 +354,7 @@ def write_encoding_dataset(
 
 
 def _seen(betas: np.ndarray, images: np.ndarray) -> SimulatedTrials:
-    """Give trials of one session that have no vectors of their own."""
+    """Return trials of one session that have no vectors of their own."""
     ones = np.ones(len(images), dtype=int)
     return SimulatedTrials(betas, ones, ones, images, np.zeros((len(images), 1), np.float32))
 
@@ -362,7 +362,7 @@ def _seen(betas: np.ndarray, images: np.ndarray) -> SimulatedTrials:
 def _shown_scenes(
     folder: Path, n_people: int, n_train: int, n_test: int, n_features: int, seed: int
 ) -> dict[int, Pictures]:
-    """Paint what everybody sees: key 0 is the test, other keys are people."""
+    """Paint what everybody sees: key 0 is the test, other keys are participants."""
     names = {0: [f"shared-{i:05d}.png" for i in range(n_test)]}
     names |= {
         person: [f"person{person}-{i:05d}.png" for i in range(n_train)]
@@ -607,7 +607,7 @@ def _write_betas(
     permute_labels: bool,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """Write one person's runs and region; give the vector of each picture seen."""
+    """Write one participant's runs and region; give the vector of each picture seen."""
     parts = (person.train, person.test)
     betas, images, vectors = (
         np.concatenate([getattr(part, name) for part in parts])
