@@ -17,7 +17,8 @@ from bids_decoder.cli.plan import make_plan, pretrained_path, write_plan
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import write_json
 from bids_decoder.markers import write_marker
-from bids_decoder.simulate.dataset import write_betas_dataset
+from bids_decoder.simulate.betas import write_betas_dataset
+from bids_decoder.simulate.layout import PictureDesign
 from bids_decoder.simulate.responses import ResponseSettings
 
 
@@ -28,7 +29,7 @@ def data(tmp_path_factory):
         n_embedding=8, own=0.1, roi_fwhm=5.0,
     )
     return write_betas_dataset(
-        tmp_path_factory.mktemp("plan") / "data", n_train=40, n_test=12, settings=small
+        tmp_path_factory.mktemp("plan") / "data", PictureDesign(n_train=40), settings=small
     )
 
 
