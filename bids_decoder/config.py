@@ -16,6 +16,8 @@ from bids_decoder.files import write_text
 LEVELS = ("participant", "group")
 STAGES = ("prepare", "pretrain", "decode", "encode")
 REGIONS = ("brain", "occipital")
+
+_MAX_BYTES = 4 << 20
 """Values of ``Troi.region`` that are no path of a mask file."""
 
 
@@ -283,8 +285,12 @@ def load_settings(path: Path) -> Settings:
         When the file is no valid TOML or names fields that do not exist.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        with path.open("rb") as handle:
+            text = handle.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
+        content = tomllib.loads(text.decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"--config-file {path}", f"cannot be read: {error}",
             "give the settings.toml that an earlier run wrote below logs/",

@@ -13,9 +13,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from bids_decoder.errors import InputError, MissingInputError
-from bids_decoder.files import read_json, write_bytes, write_json
+from bids_decoder.files import read_json, why_no_safetensors, write_bytes, write_json
 
 SCHEMA = 1
+
+_CARD: dict[str, type] = {
+    "schema": int, "stage_key": str, "dataset": str, "participants": list, "targets": dict,
+    "stimuli_seen": list,
+}
+"""Kinds of the values in a card that are read before the model is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +73,11 @@ def load_model(path: Path) -> Model:
     check_digest(path, card, hashlib.sha256(content).hexdigest())
     try:
         tensors = load(content)
-    except SafetensorError as error:
+        broken = [k for k, v in tensors.items() if not np.isfinite(v).all()]
+    # safetensors raises its own error, and others for types that NumPy does not have.
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"model {path}", f"is not a valid safetensors file: {error}",
                          "fit the model again") from error
-    broken = [k for k, v in tensors.items() if not np.isfinite(v).all()]
     if broken:
         raise InputError(f"model {path}", f"contains values that are not finite: "
                          f"{', '.join(broken)}", "fit the model again")
@@ -95,14 +102,31 @@ def check_digest(path: Path, card: Mapping[str, Any], digest: str) -> None:
 def load_card(path: Path) -> dict[str, Any]:
     """Read only the card of a model; raises the errors of :func:`load_model`."""
     _refuse_foreign(path)
-    card = read_json(path.with_suffix(".json"))
-    if int(card.get("schema", 0)) > SCHEMA:
+    place = path.with_suffix(".json")
+    try:
+        card = read_json(place)
+    except (OSError, ValueError) as error:
+        raise _bad_card(place, f"is no valid JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise _bad_card(place, "holds no JSON object")
+    odd = [name for name, kind in _CARD.items() if not isinstance(card.get(name, kind()), kind)]
+    if odd:
+        raise _bad_card(place, "has values of a wrong kind: " + ", ".join(
+            f"{name} is {type(card[name]).__name__}, not {_CARD[name].__name__}" for name in odd
+        ))
+    if card.get("schema", 0) > SCHEMA:
         raise InputError(
             f"model {path}",
             f"was written with schema {card['schema']}, newer than the supported {SCHEMA}",
             "use a newer version of bids_decoder",
         )
     return card
+
+
+def _bad_card(place: Path, why: str) -> InputError:
+    return InputError(
+        f"card of a model {place}", why, "copy it again, or fit the model again"
+    )
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -112,10 +136,20 @@ def _refuse_foreign(path: Path) -> None:
             "is not a .safetensors file; other formats can run code when they are loaded",
             "convert the weights to safetensors and write their card",
         )
-    for needed in (path, path.with_suffix(".json")):
-        if not needed.is_file():
-            raise MissingInputError(
-                f"model {path}", f"{needed.name} does not exist",
-                "give the path of a desc-pretrained_model.safetensors with its .json in the "
-                "same folder",
-            )
+    _require(path, path)
+    why = why_no_safetensors(path)
+    if why is not None:
+        raise InputError(
+            f"model {path}", why,
+            "give the desc-pretrained_model.safetensors that bids_decoder wrote",
+        )
+    _require(path, path.with_suffix(".json"))
+
+
+def _require(path: Path, needed: Path) -> None:
+    if not needed.is_file():
+        raise MissingInputError(
+            f"model {path}", f"{needed.name} does not exist",
+            "give the path of a desc-pretrained_model.safetensors with its .json in the "
+            "same folder",
+        )
