@@ -1,9 +1,9 @@
-"""The shallow 3-D CNN on simulated PET: a table like that of the paper, and the place of disease.
+"""The shallow 3-D CNN on simulated PET: a table like that of the paper, and occlusion maps.
 
-200 people with four labels and some with a hidden fifth; kernels of the 3-D network, one layer on
-grey values, and a 2-D network on the mosaic of slices. The 2-D network has random weights, unless
-a folder with weights is given: it stands in for one that was trained on photographs, and says
-nothing about those. Run it with::
+200 participants with four labels and some with a hidden fifth; kernels of the 3-D network, one
+layer on grey values, and a 2-D network on the mosaic of slices. The 2-D network has random
+weights, unless a folder with weights is given: it is a control, and its accuracy says nothing
+about networks trained on photographs. Run it with::
 
     python benchmarks/cnn3d.py [--people 200] [--repeats 2] [--backbone FOLDER]
 """
@@ -120,7 +120,7 @@ def throughput(shape: tuple[int, int, int], device: str) -> pd.DataFrame:
 
 
 def compare(options: argparse.Namespace, device: str) -> None:
-    """Print the table of all models, the external people and the maps."""
+    """Print the table of all models, the external participants and the maps."""
     simulated = simulate_pet(options.people, 8, seed=0, shape=(14, 12, 9))
     cohort = make_cohort(simulated)
     folds = subject_folds(cohort.classes[cohort.inner], N_SPLITS, options.repeats, seed=0)

@@ -1,10 +1,11 @@
-"""BOLD to T1w on a real head, from starts that are far off.
+"""Registration of BOLD to T1w on a real head, from distant starting points.
 
 Run ``python benchmarks/coregistration.py [DATASET] [n_starts]``. DATASET is a raw BIDS dataset
-with one T1w image and one BOLD run of a person; without it the studyforrest localizer is looked
-for beside the checkout. Each start displaces the T1w image by 20 mm in a random direction and
-turns it by 20 degrees about a random axis. Prints one table: how many starts end within 1 mm
-(mean over brain voxels) of the consensus, the distance of the others, and processor seconds.
+with one T1w image and one BOLD run of a participant; the default is the studyforrest localizer
+in the folder next to the checkout. Each start displaces the T1w image by 20 mm in a random
+direction and rotates it by 20 degrees about a random axis. Prints one table: how many starts end
+within 1 mm (mean over brain voxels) of the consensus, the distance of the others, and processor
+seconds.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def random_displacement(rng: np.random.Generator, centre: np.ndarray) -> np.ndar
 
 
 def consensus(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Give the result that is nearest to all others (the medoid)."""
+    """Return the result that is nearest to all others (the medoid)."""
     gaps = [np.median([displacement(a, b, points) for b in matrices]) for a in matrices]
     return matrices[int(np.argmin(gaps))]
 

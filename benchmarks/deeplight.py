@@ -1,10 +1,10 @@
-"""DeepLight on simulated people: what pretraining on other tasks is worth, and what maps show.
+"""DeepLight on simulated participants: benefit of pretraining on other tasks, and maps.
 
-People do three tasks. Every mental state of every task is a mixture of the same few networks of
-the brain, at places that differ a little between people, so that what is learnt of one task can
-serve another. A network is pretrained on two tasks, then trained on the states of the third with
-data of 5 to 100 % of the people, against the same network from scratch; both are tested on people
-that neither saw. Run it with::
+Participants perform three tasks. Every mental state of every task is a mixture of the same few
+brain networks, whose locations differ slightly between participants, so that training can
+transfer between tasks. A network is pretrained on two tasks, then trained on the states of the
+third with data of 5 to 100 % of the participants, and compared with the same network without
+pretraining; both are tested on held-out participants. Run it with::
 
     python benchmarks/deeplight.py [--seeds 3] [--shares 0.05 0.2 1]
 """
@@ -52,7 +52,7 @@ def draw_states(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def draw_person(label: str, patterns: np.ndarray, rng: np.random.Generator, first: int) -> Person:
-    """Draw trials of a person whose networks lie up to a voxel away from everybody's."""
+    """Draw trials of a participant whose networks lie up to a voxel away from everybody's."""
     own = np.stack([shift(p, rng.uniform(-0.7, 0.7, 3), order=1) for p in patterns])
     states = np.tile(np.repeat(np.arange(len(patterns)), REPEATS), N_RUNS)
     values = 2.0 * own[states].reshape(len(states), -1)
@@ -64,7 +64,7 @@ def draw_person(label: str, patterns: np.ndarray, rng: np.random.Generator, firs
 
 
 def together(people: list[Person]) -> Person:
-    """Join people into one; people become runs, so that whole people are set aside."""
+    """Join participants into one with a run per participant, so that participants are held out."""
     if len(people) == 1:
         return people[0]
     runs = [person.trials.assign(run_group=person.label) for person in people]
@@ -82,14 +82,14 @@ def targets_of(tasks: list[str]) -> Targets:
 
 
 def fit(person: Person, targets: Targets, pretrained: Model | None, context: FitContext) -> Model:
-    """Train on people joined into one."""
+    """Train on participants joined into one."""
     decoder = DeepLightDecoder()
     selection = decoder.select(person, targets, pretrained, context)
     return decoder.adapt(person, targets, selection, pretrained, context)
 
 
 def accuracy(model: Model, test: Person) -> float:
-    """Share of trials of unseen people that are decoded rightly."""
+    """Share of trials of unseen participants that are decoded rightly."""
     decoded = DeepLightDecoder().predict(model, test.betas).argmax(axis=1)
     return float((decoded == test.target_rows).mean())
 
@@ -170,7 +170,7 @@ def throughput(shape: tuple[int, int, int], batch_size: int, device: str) -> lis
 
 
 def over_seeds(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Give mean accuracies and half widths of 95 % intervals (Student's t) over seeds."""
+    """Return mean accuracies and half widths of 95 % intervals (Student's t) over seeds."""
     found = table.groupby(by)["accuracy"].agg(["mean", "sem", "count"])
     found["half_width"] = found["sem"] * student.ppf(0.975, found["count"] - 1)
     return found.round(3)

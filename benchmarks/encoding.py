@@ -125,7 +125,7 @@ class Case:
         self.settings, self.seed = settings, seed
 
     def untrained(self) -> EncodingTask:
-        """Give the task with features of convolutions as they were drawn."""
+        """Return the task with features of convolutions as they were drawn."""
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(derive_seed(self.seed, "untrained"))
             network = PictureFeatures(self.settings.channels)

@@ -58,7 +58,7 @@ CHOICES = (
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Everything that is known of one person before responses are estimated."""
+    """Everything that is known of one participant before responses are estimated."""
 
     label: str
     grid: VoxelGrid
@@ -80,7 +80,7 @@ def people(out: Path) -> list[str]:
 
 
 def load(out: Path, label: str, scratch: Path) -> Prepared:
-    """Read preprocessed BOLD, confounds and planned trials of one person."""
+    """Read preprocessed BOLD, confounds and planned trials of one participant."""
     folder = out / f"sub-{label}" / "func"
     grid = load_mask(next(folder.glob("*_desc-singletrial_mask.nii.gz")))
     runs, tables = [], []
@@ -161,7 +161,7 @@ def read_truth(raw: Path, person: Prepared) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bench_pictures(places: Sequence[str]) -> None:
-    """Retrieval with each estimator, averaged over the people of each dataset."""
+    """Retrieval with each estimator, averaged over the participants of each dataset."""
     for raw, out in zip(map(Path, places[::2]), map(Path, places[1::2]), strict=True):
         pictures = {path.name: path for path in (raw / "stimuli").iterdir()}
         targets = make_targets("image", pictures, images=pictures)

@@ -1,4 +1,4 @@
-"""Retrieval and reconstruction of photographs by simulated people.
+"""Retrieval and reconstruction of photographs by simulated participants.
 
     python benchmarks/images.py                       all tables, seeds 1 to 3
     python benchmarks/images.py --sheet sheet.png     and the pictures of the first seed
@@ -7,8 +7,8 @@
 
 Photographs that scikit-image, scikit-learn and matplotlib ship are cut into crops, and painted
 scenes are added. Photographs whose crops are tested are in no training set. Voxels respond to the
-principal components of Gabor and colour features of what is seen; two people are pretrained on, a
-third is decoded.
+principal components of Gabor and colour features of the pictures. The model is pretrained on two
+participants, and a third one is decoded.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Album:
     ----------
     pixels : dict of str to ndarray of uint8, shape (128, 128, 3)
     train : list of list of str
-        Names by person.
+        Names by participant.
     test : list of str
     """
 
@@ -157,7 +157,7 @@ def encode(album: Album) -> dict[str, np.ndarray]:
 
 
 def make_case(seed: int, options: argparse.Namespace) -> Case:
-    """Simulate three people, pretrain on two, fit the decoder of the third."""
+    """Simulate three participants, pretrain on two, fit the decoder of the third."""
     album = make_album(seed, 3, options.trials, options.tests)
     vectors = encode(album)
     shown = [name for names in album.train for name in names]

@@ -47,7 +47,7 @@ from bids_decoder.preprocessing.registration import read_matrix
 
 
 def stay(series: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Give the identity for every volume."""
+    """Return the identity for every volume."""
     return np.tile(np.eye(4), (series.shape[3], 1, 1))
 
 

@@ -1,16 +1,16 @@
-"""Cost of learning: stage 1 with and without compaction, a pretraining step, many source people.
+"""Cost of training: stage 1 with and without compaction, a pretraining step, many participants.
 
     python benchmarks/pretraining.py           all tables, each measurement in its own process
     python benchmarks/pretraining.py stage1    96,000 voxels, 1,024 latents, 15 epochs, 750 trials
     python benchmarks/pretraining.py step      one optimizer step at the shapes of MindEye2
-    python benchmarks/pretraining.py people    memory of pretraining on 4 and on 64 people
+    python benchmarks/pretraining.py people    memory of pretraining on 4 and on 64 participants
 
     --device cuda runs ``step`` and ``stage1`` on a GPU. ``--epochs`` and ``--trials`` shorten
-    ``stage1``; both variants always get the same. A step that does not fit into the memory that is
-    free is left out and said so.
+    ``stage1``, the same for both variants. A step that does not fit into the free memory is
+    skipped with a message.
 
-Memory is the peak of the process above what it held before the measured part (peak of the
-allocator on a GPU), so that imports and data do not dilute ratios.
+Memory is the peak of the process above its memory before the measured part (peak of the
+allocator on a GPU), so that imports and data do not affect ratios.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ import torch
 from bids_decoder.config import Network, Troi
 from bids_decoder.models.losses import Mix, bimixco
 from bids_decoder.models.networks import InputLayer, Trunk
+from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.decoders import FitContext
-from bids_decoder.training.finetune import Adaptation, SharedModel
+from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.learners import fresh_weight
 from bids_decoder.training.pretrain import LatentScale, build_trunk
-from bids_decoder.training.selectors import budget_schedule
+from bids_decoder.training.selection.learned import budget_schedule
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -144,7 +145,7 @@ def measure_stage1(variant: str, options: argparse.Namespace) -> dict[str, float
     if variant == "dense":
         budgets = [n_voxels] * options.epochs
     with Meter(options.device) as meter:
-        learned = adaptation.learn_gates(weights, budgets, 3.0)
+        learned = learn_gates(adaptation, weights, budgets, 3.0)
     return {"seconds": meter.seconds, "memory": meter.memory, "left": float(len(learned.kept))}
 
 
@@ -239,7 +240,7 @@ def bench_step(options: argparse.Namespace) -> None:
 
 
 def measure_people(variant: str, options: argparse.Namespace) -> dict[str, float]:
-    """Pretrain on so many people whose responses lie on disk."""
+    """Pretrain on so many participants whose responses lie on disk."""
     count, n_trials, shape = int(variant), 310, (20, 20, 10)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((n_trials, 128), dtype=np.float32)
@@ -260,7 +261,7 @@ def measure_people(variant: str, options: argparse.Namespace) -> dict[str, float
 
 
 def bench_people(options: argparse.Namespace) -> None:
-    """Print memory of pretraining for few and many people, and the ratio."""
+    """Print memory of pretraining for few and many participants, and the ratio."""
     results = [alone("people", str(count), options) for count in PEOPLE]
     rows = [("source people", "s", "peak GB above the start", "peak GB of the process")]
     for count, result in zip(PEOPLE, results, strict=True):

@@ -1,10 +1,10 @@
 """T1w to template with known truth: Dice of grey matter, processor time, repeatability.
 
-Run ``python benchmarks/registration.py``. The packaged template at 1 mm is scaled, turned, bent by
-up to 16 mm, shaded and given noise: the T1w image of a person whose grey matter is known. Prints
-one table: Dice of grey matter on the template's grid and on the person's, and processor seconds,
-of antspyx's own settings and of the program. Each method runs in a process of its own, and the
-program's in two, whose transforms must agree in every bit.
+Run ``python benchmarks/registration.py``. The packaged template at 1 mm is scaled, rotated, warped
+by up to 16 mm, shaded and given noise: the T1w image of a participant with known grey matter.
+Prints one table: Dice of grey matter on the grids of template and participant, and processor
+seconds, for the default settings of antspyx and for this program. Each method runs in its own
+process, and that of the program in two, whose transforms must agree bit for bit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NOISE = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A person, the template, grey matter of both, and the affine part of the truth."""
+    """A participant, the template, grey matter of both, and the affine part of the truth."""
 
     t1w: Picture
     template: Picture
@@ -72,7 +72,7 @@ def _dice(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def make_scene() -> Scene:
-    """Bend the template into a person."""
+    """Bend the template into a participant."""
     template = load_template(OutputSpace(PACKAGED, 1))
     volume = template.volume * template.mask
     grey = load_mni152_gm_template(resolution=1).get_fdata(dtype=np.float32)

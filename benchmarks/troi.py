@@ -1,4 +1,4 @@
-"""Trainable region of interest against its comparators, on simulated people with known truth.
+"""Trainable region of interest against its comparators, on simulated participants with known truth.
 
     python benchmarks/troi.py --cache folder                      recommended setting
     python benchmarks/troi.py --setting small --cache folder      minutes instead of hours
@@ -7,9 +7,10 @@
     python benchmarks/troi.py --cache folder --option troi.lowpass_fwhm_mm=0 --budget 3000
     python benchmarks/troi.py --cache folder --option network.n_seeds=3
 
-Four people of one group are simulated per seed; each target is decoded after pretraining on the
-other three. Every result is kept as JSON in the cache folder, so that a long run can go on where
-it ended; use a new folder after a change of the program. ``--factor`` changes a field of
+Four participants of one group are simulated per seed; each target is decoded after pretraining
+on the other three. Every result is stored as JSON in the cache folder, so that an interrupted
+benchmark can be resumed; use a new folder after a change of the program. ``--factor`` changes a
+field of
 ``simulate.responses.ResponseSettings``, ``--option`` a field of ``config.Network`` or
 ``config.Troi``. Values are means over seeds and targets with 95 % bootstrap intervals (seeds,
 then targets within them); ``against`` is the difference to the first method in percent points.
@@ -69,7 +70,7 @@ N_BOOTSTRAP = 10_000
 
 @dataclass(frozen=True)
 class Scale:
-    """A named setting: the simulation, trials of each source person, test images."""
+    """A named setting: the simulation, trials of each source participant, test images."""
 
     responses: ResponseSettings
     source_trials: int
@@ -106,14 +107,14 @@ class Plan:
         return content_key([self.group_key, dataclasses.asdict(self.settings.troi)])[:12]
 
     def context(self, selector: str, seed: int) -> FitContext:
-        """Give what a fit gets besides the data."""
+        """Return what a fit gets besides the data."""
         troi = replace(self.settings.troi, selector=selector)
         return FitContext(self.settings.network, troi, seed, self.device)
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One target person with some training trials, and the test."""
+    """One target participant with some training trials, and the test."""
 
     truth: SimulatedPerson
     train: Person
@@ -125,13 +126,13 @@ class Case:
 
 @lru_cache(maxsize=1)
 def world_of(responses: ResponseSettings, seed: int) -> World:
-    """Give the group of people of one seed."""
+    """Return the group of participants of one seed."""
     return make_world(responses, seed)
 
 
 @lru_cache(maxsize=len(PEOPLE))
 def source_trials(scale: Scale, seed: int, subject: int) -> SimulatedPerson:
-    """Simulate the training trials of a source person."""
+    """Simulate the training trials of a source participant."""
     return simulate_person(
         world_of(scale.responses, seed), subject, n_train=scale.source_trials, n_test_images=2,
         n_repeats=1,
@@ -159,7 +160,7 @@ def make_person(
 
 
 def make_targets(parts: list[SimulatedTrials]) -> Targets:
-    """Put the pictures of several people into one table."""
+    """Put the pictures of several participants into one table."""
     vectors = {
         name: vector for part in parts
         for name, vector in zip(part.images, part.embeddings, strict=True)
@@ -191,7 +192,7 @@ def pretrained_model(plan: Plan, seed: int, target: int, cache: Path) -> Model:
 def cases(
     plan: Plan, seed: int, target: int, counts: list[int], readouts: list[str], cache: Path
 ) -> Iterator[tuple[int, Case]]:
-    """Simulate a target person and give a case for each number of training trials."""
+    """Simulate a target participant and give a case for each number of training trials."""
     pretrained = pretrained_model(plan, seed, target, cache)
     truth = simulate_person(
         world_of(plan.scale.responses, seed), target, n_train=max(750, *counts),
@@ -382,7 +383,7 @@ def collect(plan: Plan, options: argparse.Namespace) -> pd.DataFrame:
 
 
 def interval(values: pd.Series, seeds: pd.Series) -> tuple[float, float, float]:
-    """Give mean and 95 % limits: seeds are drawn, then targets within them."""
+    """Return mean and 95 % limits: seeds are drawn, then targets within them."""
     numbers = values.to_numpy(dtype=float)
     if len(numbers) < 2:
         return float(numbers.mean()), np.nan, np.nan
@@ -427,7 +428,7 @@ def shown(mean: float, low: float, high: float, name: str) -> str:
 
 
 def gap_to_first(results: pd.DataFrame, part: pd.DataFrame, first: str) -> str:
-    """Give the paired difference of CSLS b2i to the first method, in percent points."""
+    """Return the paired difference of CSLS b2i to the first method, in percent points."""
     keys = ["seed", "target", "trials", "readout"]
     other = results[results["method"] == first][[*keys, "b2i_csls_3"]]
     pairs = part.merge(other, on=keys, suffixes=("", "_first"))

@@ -18,6 +18,9 @@ LEVELS = ("participant", "group")
 REGIONS = ("brain", "occipital")
 """Values of ``Troi.region`` that are no path of a mask file."""
 
+_MAX_BYTES = 4 << 20
+"""Size of a settings file above which it is not read."""
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -41,6 +44,7 @@ class Execution:
     holdout_label: tuple[str, ...] = ()
     leave_one_out: bool = False
     pretrained: Path | None = None
+    require_pretrained: bool = False
     from_scratch: bool = False
     allow_seen: bool = False
     clean_workdir: bool = False
@@ -311,8 +315,12 @@ def load_settings(path: Path, kinds: Iterable[type[Section]] = ()) -> Settings:
         When the file is no valid TOML or names fields that do not exist.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        with path.open("rb") as handle:
+            text = handle.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
+        content = tomllib.loads(text.decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"--config-file {path}", f"cannot be read: {error}",
             "give the settings.toml that an earlier run wrote below logs/",

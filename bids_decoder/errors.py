@@ -219,6 +219,7 @@ class FindingsError(BidsDecoderError):
         """Return the errors as text; all of them with *full*, else one for each kind."""
         errors = list(dict.fromkeys(f for f in self.findings if f.severity == "error"))
         shown = errors if full else summarise(errors, "give -v")
-        lines = [f"{len(errors)} problem(s) stop this run; nothing was computed:"]
+        places = f", at {len(errors)} places," if len(shown) < len(errors) else ""
+        lines = [f"{len(shown)} problem(s){places} stop this run; nothing was computed:"]
         lines += [f"[{i}] {f}" for i, f in enumerate(shown, start=1)]
         return "\n".join(lines)

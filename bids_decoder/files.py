@@ -155,3 +155,21 @@ def content_key(content: Any) -> str:
     """Hash JSON-able *content* independently of the order of its keys."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def why_no_safetensors(path: str | os.PathLike[str]) -> str | None:
+    """Look at the first bytes of a file and say why it is no safetensors file; None if it is.
+
+    Nothing is unpacked or executed, whatever the file holds.
+    """
+    with Path(path).open("rb") as handle:
+        head = handle.read(9)
+        size = os.fstat(handle.fileno()).st_size
+    if head[:2] == b"PK":
+        return "it is a zip archive, as PyTorch writes it, and no safetensors file"
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return "it is a pickle, which can run code on loading, and no safetensors file"
+    header = int.from_bytes(head[:8], "little")
+    if len(head) < 9 or head[8:] != b"{" or 8 + header > size:
+        return "it is no safetensors file: it does not begin with a header of that format"
+    return None

@@ -6,6 +6,7 @@ counted from 0, of the array ``imgBrick``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 STACK_EXTENSIONS = frozenset({".hdf5", ".h5"})
 
+MAX_VALUES = 200_000_000
+"""Values above which a picture in a stack is taken for a mistake, and not read."""
+
 _CHANNELS = (1, 3, 4)
+
+# h5py passes on errors of the HDF5 library under several names.
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,10 @@ def picture_arrays(file: Path) -> dict[str, int]:
             found[name] = int(node.shape[0])
 
     with _opened(file) as stack:
-        stack.visititems(look)
+        try:
+            stack.visititems(look)
+        except _DAMAGE as error:
+            raise _damaged(file, error) from error
     return found
 
 
@@ -102,22 +112,35 @@ def read_stack(place: StackRow) -> np.ndarray:
         When the array is not there, or h5py is not installed.
     """
     with _opened(place.file) as stack:
-        if place.array not in stack:
-            raise MissingInputError(
-                f"stimulus stack {place.file}", f"holds no array {place.array!r}",
-                f"name one of: {', '.join(stack)}",
-            )
-        array = stack[place.array]
+        array = _array_of(stack, place)
         if place.row >= len(array):
             raise InputError(
                 f"stimulus {place.row} of {place.file}/{place.array}",
                 f"the array has {len(array)} pictures, counted from 0",
                 "correct the events files, or give the whole stack",
             )
+        if math.prod(array.shape[1:]) > MAX_VALUES:
+            raise InputError(
+                f"stimulus stack {place.file}/{place.array}",
+                f"a picture has shape {array.shape[1:]}; {MAX_VALUES} values are the most",
+                "store smaller pictures",
+            )
         try:
             return np.asarray(array[place.row])
-        except OSError as error:
+        except _DAMAGE as error:
             raise _damaged(place.file, error) from error
+
+
+def _array_of(stack: h5py.File, place: StackRow) -> h5py.Dataset:
+    try:
+        if place.array not in stack:
+            raise MissingInputError(
+                f"stimulus stack {place.file}", f"holds no array {place.array!r}",
+                f"name one of: {', '.join(stack)}",
+            )
+        return stack[place.array]
+    except _DAMAGE as error:
+        raise _damaged(place.file, error) from error
 
 
 def _holds_pictures(array: h5py.Dataset) -> bool:
@@ -132,7 +155,7 @@ def _opened(file: Path) -> h5py.File:
         raise _damaged(file, error) from error
 
 
-def _damaged(file: Path, error: OSError) -> InputError:
+def _damaged(file: Path, error: Exception) -> InputError:
     return InputError(
         f"stimulus stack {file}", f"cannot be read as HDF5: {error}", "copy the file again"
     )

@@ -31,8 +31,7 @@ def of(output_dir: Path) -> dict[str, Any]:
     if not messages:
         messages = [{
             "type": "warning",
-            "msg": "Prepared, but not decoded: there is no pretrained model, and from_scratch "
-                   "was not set.",
+            "msg": "Prepared, but not decoded: the options or the log say why.",
         }]
     graphs = [graph(numbers)] if numbers else []
     return {"brainlife": messages + graphs, "bids_decoder": numbers}

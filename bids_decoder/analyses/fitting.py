@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from bids_decoder.analyses.base import Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.images import read_header
-from bids_decoder.bids.names import derivative_path
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
 from bids_decoder.training.decoders import DECODERS
@@ -35,12 +33,6 @@ def check_decoder(study: Study, notes: Notes) -> None:
                 f"its voxels have no places in a volume, which --decoder {name} reads",
                 "use --decoder troi", participant=participant.label,
             ))
-
-
-def pretrained_path(output_dir: Path, without: str | None) -> Path:
-    """Return the path of the pretrained model, or of the one that left a participant out."""
-    label = None if without is None else f"without{without}"
-    return derivative_path(output_dir, "pretrained_model", label=label)
 
 
 def fit_inputs(work: Work, key: StageKey, seed: int) -> dict[str, Any]:

@@ -27,7 +27,9 @@ MAX_NONFINITE_SHARE = 0.5
 """Share of voxels with NaN or infinity above which a run cannot be used."""
 
 _N_SAMPLED = 5
+_UNREADABLE = (OSError, EOFError, zlib.error, ValueError, MemoryError)
 _BLOCK = 1 << 20
+_MOST_PACKED = 1100  # deflate packs 1032 bytes into one at best
 
 
 def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[Finding]:
@@ -105,10 +107,15 @@ def content_damage(path: Path, header: ImageHeader, full_read: bool) -> str | No
     # it does not fit, reading decides.
     if not full_read and _noted_size(path) == header.n_bytes % (1 << 32):
         return None
+    packed = path.stat().st_size
+    if header.n_bytes > _MOST_PACKED * packed:
+        return f"truncated: {packed} bytes cannot hold the {header.n_bytes} its header implies"
     try:
-        size = _unpacked_size(path)
+        size = _unpacked_size(path, 2 * header.n_bytes + _BLOCK)
     except (EOFError, OSError, zlib.error) as error:
         return f"damaged or truncated: {error}"
+    if size > 2 * header.n_bytes + _BLOCK:
+        return f"damaged: it holds more than twice the {header.n_bytes} bytes its header implies"
     return None if size >= header.n_bytes else (
         f"truncated: {size} bytes when unpacked, header implies {header.n_bytes}"
     )
@@ -120,10 +127,11 @@ def _noted_size(path: Path) -> int:
         return int.from_bytes(handle.read(4), "little")
 
 
-def _unpacked_size(path: Path) -> int:
+def _unpacked_size(path: Path, most: int) -> int:
+    """Read to the end, where the checksum is, unless that is further away than *most* bytes."""
     size = 0
     with gzip.open(path, "rb") as handle:
-        while block := handle.read(_BLOCK):
+        while size <= most and (block := handle.read(_BLOCK)):
             size += len(block)
     return size
 
@@ -224,14 +232,15 @@ def _read_mask(
     path = str(run.mask_file)
     try:
         mask_header = read_header(run.mask_file)
-        mask = np.asarray(nib.load(run.mask_file).dataobj) > 0
+        # Before anything is read: a header may promise more voxels than there is memory.
         check_same_grid(
             run.mask_file, (mask_header.shape, mask_header.affine), (header.shape, header.affine)
         )
+        mask = np.asarray(nib.load(run.mask_file).dataobj) > 0
         check_mask(run.mask_file, mask)
     except BidsDecoderError as error:
         return None, [_error_of(run, error)]
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except _UNREADABLE as error:
         return None, [_error(run, path, f"is not readable: {error}", "make the mask again")]
     return mask, []
 
@@ -243,7 +252,7 @@ def _check_voxels(
     path = str(run.image_file)
     try:
         data = np.asarray(nib.load(run.image_file).dataobj[..., :_N_SAMPLED], dtype=np.float32)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except _UNREADABLE as error:
         yield _error(run, path, f"its data cannot be read: {error}", "fetch or copy the file again")
         return
     voxels = data[mask] if mask is not None else data.reshape(math.prod(header.shape[:3]), -1)

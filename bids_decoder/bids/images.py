@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -88,6 +89,8 @@ def read_header(path: Path) -> ImageHeader:
         raise InputError(
             str(path), f"cannot be opened: {error.strerror}", "fetch the file again",
         ) from error
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError(str(path), "is no regular file", "put the image itself in its place")
     return _read_header(path, state.st_size, state.st_mtime_ns)
 
 
@@ -110,6 +113,10 @@ def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
             str(path), f"is not readable as NIfTI: {type(error).__name__}: {error}",
             "fetch or convert the file again",
         ) from error
+    if not math.prod(shape):
+        raise InputError(
+            str(path), f"shape {shape} holds no voxel", "fetch or convert the file again"
+        )
     return ImageHeader(
         shape, np.asarray(image.affine, dtype=float), header_t_r(raw_t_r, time_unit), raw_t_r,
         qform, sform, n_bytes,

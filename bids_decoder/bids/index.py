@@ -79,7 +79,7 @@ class DatasetIndexer:
                 if self._is_folder(entry, folder):
                     if self._is_wanted_folder(entry, name):
                         inner.append(name)
-                elif _is_wanted_file(entry.name):
+                elif _is_wanted_file(entry.name) and _is_file_or_dead_link(entry):
                     yield name
             folders += reversed(inner)
 
@@ -169,6 +169,14 @@ def _extension(name: str) -> str:
 def _is_wanted_file(name: str) -> bool:
     extension = _extension(name)
     return bool(extension) and (extension != ".json" or _SIDECARS.search(name) is not None)
+
+
+def _is_file_or_dead_link(entry: os.DirEntry[str]) -> bool:
+    """Tell files and links without content from pipes and devices, whose reading never ends."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return False
 
 
 def _is_text(name: str) -> bool:

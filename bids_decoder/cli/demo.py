@@ -25,7 +25,7 @@ def demo_settings(settings: Settings) -> Settings:
     Settings
         The same, with one participant as the new person.
     """
-    from bids_decoder.simulate.dataset import write_demo_dataset
+    from bids_decoder.simulate.dataset import DEMO, write_demo_dataset
 
     data = settings.execution.bids_dir
     if not (data / "dataset_description.json").is_file():
@@ -33,6 +33,6 @@ def demo_settings(settings: Settings) -> Settings:
         # Beside, then renamed: a dataset that is there is complete.
         unfinished = data.with_name(f".making-{data.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
-        write_demo_dataset(unfinished, seed=settings.random_seed)
+        write_demo_dataset(unfinished, replace(DEMO, seed=settings.random_seed))
         unfinished.rename(data)
     return replace(settings, execution=replace(settings.execution, holdout_label=(NEW_PERSON,)))

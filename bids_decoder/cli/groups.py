@@ -34,9 +34,9 @@ def add_positionals(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "execution.analysis_level", metavar="{participant,group}", type=_read_level, nargs="+",
-        help="what to run, in this order; participant: prepare each person's single-trial "
-        "responses and decode them when a pretrained model is there; group: prepare the source "
-        "participants and pretrain on them",
+        help="what to run, in this order; participant: prepare the single-trial responses of each "
+        "participant and decode them, from the pretrained model where there is one; group: prepare "
+        "the source participants and pretrain on them",
     )
 
 
@@ -45,7 +45,9 @@ def add_queries(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Options for filtering BIDS queries")
     several(
         group, "--participant-label", dest="execution.participant_label", type=read_label("sub"),
-        metavar="LABEL", help="participants to work on, with or without sub- (default: all)",
+        metavar="LABEL", help="participants, with or without sub- (default: all): at the level "
+        "participant those to prepare and decode, at the level group those to pretrain on; at "
+        "both, with --holdout-label those to pretrain on and decode, without it those to decode",
     )
     several(
         group, "--session-id", "--session-label", dest="execution.session_id",

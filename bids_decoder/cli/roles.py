@@ -6,6 +6,7 @@ from bids_decoder.analyses.base import Notes
 from bids_decoder.analyses.study import Roles
 from bids_decoder.bids.collect import Dataset, Participant, select_participants
 from bids_decoder.config import Execution
+from bids_decoder.errors import name_some
 from bids_decoder.trials import Decision
 
 
@@ -23,12 +24,13 @@ def choose_roles(dataset: Dataset, execution: Execution, notes: Notes) -> Roles:
     Roles
     """
     levels = execution.analysis_level
-    leaves_one_out = execution.leave_one_out or _must_leave_one_out(execution, notes)
-    return Roles(
-        _sources(dataset, execution, leaves_one_out) if "group" in levels else (),
-        _chosen(dataset, execution, leaves_one_out) if "participant" in levels else (),
-        leaves_one_out,
+    one = execution.leave_one_out or _must_leave_one_out(execution, notes)
+    sources = choose_sources(dataset, execution, leaves_one_out=one) if "group" in levels else ()
+    decoded = (
+        choose_decoded(dataset, execution, leaves_one_out=one) if "participant" in levels else ()
     )
+    notes.decisions += say_participants(execution, sources, decoded)
+    return Roles(sources, decoded, one)
 
 
 def _must_leave_one_out(execution: Execution, notes: Notes) -> bool:
@@ -45,25 +47,73 @@ def _must_leave_one_out(execution: Execution, notes: Notes) -> bool:
     return True
 
 
-def _sources(
-    dataset: Dataset, execution: Execution, leaves_one_out: bool
+def choose_sources(
+    dataset: Dataset, execution: Execution, *, leaves_one_out: bool
 ) -> tuple[Participant, ...]:
-    """Return those chosen, or all, without those held out."""
-    held = set(execution.holdout_label)
-    wanted: tuple[str, ...] = ()
-    if "participant" not in execution.analysis_level:
-        wanted = execution.participant_label
-    elif not leaves_one_out:
-        held |= set(execution.participant_label)
+    """Return the participants to pretrain on.
+
+    ``--participant-label`` names them at the group level, and at both levels together with
+    ``--holdout-label``; those held out are left out. At both levels without ``--holdout-label``
+    the participants named are decoded, and all others are pretrained on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    execution : Execution
+    leaves_one_out : bool
+        One model for each participant, pretrained on all others.
+
+    Raises
+    ------
+    FindingsError
+        With code 18 when a label is unknown.
+    """
     select_participants(dataset, execution.holdout_label)
+    held, wanted = set(execution.holdout_label), execution.participant_label
+    if "participant" in execution.analysis_level and not _names_everybody(execution):
+        held |= set() if leaves_one_out else set(wanted)
+        wanted = ()
     return tuple(p for p in select_participants(dataset, wanted) if p.label not in held)
 
 
-def _chosen(
-    dataset: Dataset, execution: Execution, leaves_one_out: bool
+def choose_decoded(
+    dataset: Dataset, execution: Execution, *, leaves_one_out: bool
 ) -> tuple[Participant, ...]:
-    """Return those asked for; else, beside a group level, those that it leaves out."""
-    labels = execution.participant_label
-    if not labels and "group" in execution.analysis_level and not leaves_one_out:
-        labels = execution.holdout_label
-    return select_participants(dataset, labels)
+    """Return the participants to decode; see :func:`choose_sources`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    execution : Execution
+    leaves_one_out : bool
+
+    Raises
+    ------
+    FindingsError
+        With code 18 when a label is unknown.
+    """
+    named, held = execution.participant_label, execution.holdout_label
+    if "group" not in execution.analysis_level or leaves_one_out:
+        return select_participants(dataset, named)
+    if _names_everybody(execution):
+        return select_participants(dataset, [label for label in held if label in named] or held)
+    return select_participants(dataset, named or held)
+
+
+def say_participants(
+    execution: Execution, sources: tuple[Participant, ...], decoded: tuple[Participant, ...]
+) -> list[Decision]:
+    """Return who is pretrained on and who is decoded, where options name both."""
+    if not _names_everybody(execution):
+        return []
+    who = (f"pretrained on: {name_some([p.label for p in sources], 8)}; "
+           f"decoded: {name_some([p.label for p in decoded], 8)}")
+    return [Decision("participants", who, "--participant-label names who takes part, "
+                     "--holdout-label who of them is decoded")]
+
+
+def _names_everybody(execution: Execution) -> bool:
+    """Whether the participants named are those of both levels, not only those decoded."""
+    both = {"group", "participant"} <= set(execution.analysis_level)
+    beyond = set(execution.participant_label) - set(execution.holdout_label)
+    return both and bool(execution.holdout_label) and bool(beyond)

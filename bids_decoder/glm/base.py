@@ -161,7 +161,7 @@ class SingleTrialEstimator(Protocol):
         Parameters
         ----------
         runs : sequence of TrialRun
-            All runs of one person, the same voxels in each.
+            All runs of one participant, the same voxels in each.
         out : sequence of ndarray of float32
             Per run, shape (n_trials, n_voxels); may be memory maps. All cells are written
             and finite; rows of trials that cannot be estimated are zero.
@@ -204,7 +204,7 @@ def percent_signal_change(bold: np.ndarray) -> np.ndarray:
 
 
 def nuisance_basis(nuisance: np.ndarray) -> np.ndarray:
-    """Give an orthonormal basis of nuisance columns by QR with column pivoting.
+    """Return an orthonormal basis of nuisance columns by QR with column pivoting.
 
     Parameters
     ----------

@@ -354,7 +354,7 @@ def signal_voxels(explained: np.ndarray) -> np.ndarray:
 
 
 def fewest_components(scores: np.ndarray) -> int:
-    """Give the smallest number of components that brings nearly all of the gain.
+    """Return the smallest number of components that brings nearly all of the gain.
 
     Parameters
     ----------

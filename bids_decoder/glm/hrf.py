@@ -60,7 +60,7 @@ class Hrf:
         return float(np.abs(self._boxcar(times, duration)).max())
 
     def response(self, times: np.ndarray, durations: np.ndarray) -> np.ndarray:
-        """Give the response to events of some length, each with a peak of exactly one.
+        """Return the response to events of some length, each with a peak of exactly one.
 
         The event is a boxcar; the convolution is done in closed form (difference of two
         values of the integrated response), so onsets are not rounded to a grid, and the
@@ -91,7 +91,7 @@ def _double_gamma(peak: float, scale: float, undershoot: float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def hrf_library() -> tuple[Hrf, ...]:
-    """Give the twenty responses, from early to late."""
+    """Return the twenty responses, from early to late."""
     grid = [(p, s, u) for p in PEAKS for s in SCALES for u in UNDERSHOOTS]
     return tuple(
         Hrf(f"library{number:02d}", _double_gamma(*shape))

@@ -34,7 +34,7 @@ SINGULAR = 1e-10
 
 
 def lss_weights(trials: np.ndarray) -> np.ndarray:
-    """Give the matrix that maps data to LSS weights.
+    """Return the matrix that maps data to LSS weights.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def lss_weights(trials: np.ndarray) -> np.ndarray:
 
 
 def lsa_weights(trials: np.ndarray) -> np.ndarray:
-    """Give the matrix that maps data to LSA weights.
+    """Return the matrix that maps data to LSA weights.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def lsa_weights(trials: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_trials, n_scans)
-        The pseudo-inverse; trials that cannot be told apart share their weight.
+        The pseudo-inverse; trials that cannot be distinguished share their weight.
     """
     return np.linalg.pinv(trials, rcond=np.sqrt(SINGULAR))
 

@@ -101,7 +101,7 @@ def _clear_winner(fit: _Fit) -> np.ndarray:
 def explained_variance(
     runs: Sequence[TrialRun], hrfs: Sequence[Hrf], chunk_voxels: int = 5000
 ) -> np.ndarray:
-    """Give the variance that the training trials explain with one common height per voxel.
+    """Return the variance that the training trials explain with one common height per voxel.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def split_half_reliability(betas: np.ndarray, conditions: np.ndarray) -> np.ndar
 def noise_ceiling(
     betas: np.ndarray, conditions: np.ndarray, n_averaged: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give the noise ceiling signal-to-noise ratio and the noise ceiling of each voxel.
+    """Return the noise ceiling signal-to-noise ratio and the noise ceiling of each voxel.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def noise_ceiling(
 
 
 def rsquare(runs: Sequence[TrialRun], hrf: Hrf, chunk_voxels: int = 5000) -> np.ndarray:
-    """Give the variance that the training trials explain with one height per voxel.
+    """Return the variance that the training trials explain with one height per voxel.
 
     Returns
     -------

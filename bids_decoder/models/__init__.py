@@ -1,1 +1,1 @@
-"""Networks and their store; no knowledge of files other than safetensors."""
+"""Networks, losses, and model files."""

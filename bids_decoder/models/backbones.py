@@ -1,4 +1,4 @@
-"""Networks trained on photographs, frozen, that look at the slices of a volume as one picture."""
+"""Frozen vision models, applied to a mosaic of the slices of a volume."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from bids_decoder.errors import MissingInputError
 
 RANDOM = "random-resnet50"
-"""A ResNet-50 with random weights, where no weights are at hand: a stand-in, never a rival."""
+"""A ResNet-50 with random weights: a control, for use without pretrained weights."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def mosaic(volumes: np.ndarray) -> np.ndarray:
-    """Lay the slices of volumes side by side, ten in a row.
+    """Arrange the slices of volumes in a mosaic with ten columns.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def mosaic(volumes: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n, n_rows * i, n_columns * j)
-        60 slices of 95 x 79 give the published 570 x 790; empty places are 0.
+        60 slices of 95 x 79 make the published 570 x 790; empty tiles are 0.
     """
     n, height, width, n_slices = volumes.shape
     n_columns = min(10, n_slices)
@@ -50,12 +50,12 @@ def load_backbone(name: str, seed: int) -> torch.nn.Module:
     name : str
         Folder with ``config.json`` and ``model.safetensors``, or :data:`RANDOM`.
     seed : int
-        Start of the random weights.
+        Seed of the random weights.
 
     Raises
     ------
     MissingInputError
-        When transformers is not installed or the folder holds no model.
+        If transformers is not installed or the folder contains no model.
     """
     try:
         from transformers import AutoModel, ResNetConfig, ResNetModel
@@ -74,21 +74,21 @@ def load_backbone(name: str, seed: int) -> torch.nn.Module:
         ).eval()
     except (OSError, ValueError) as error:
         raise MissingInputError(
-            f"--backbone {name}", f"holds no vision model: {error}",
+            f"--backbone {name}", f"contains no vision model: {error}",
             "give a folder with config.json and model.safetensors",
         ) from error
 
 
 @torch.no_grad()
 def backbone_features(model: Any, volumes: np.ndarray, device: str) -> np.ndarray:
-    """Give the pooled features of each volume's mosaic, (n, n_features).
+    """Compute the pooled features of each volume's mosaic, (n, n_features).
 
     Parameters
     ----------
     model : torch.nn.Module
         From :func:`load_backbone`.
     volumes : ndarray, shape (n, i, j, k)
-        Grey values 0 … 1, repeated over three colours and normalised as ImageNet is.
+        Grey values 0 … 1, repeated over three channels and normalised as for ImageNet.
     device : str
     """
     model = model.to(device)

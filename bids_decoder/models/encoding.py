@@ -21,7 +21,7 @@ class PictureFeatures(nn.Module):
     Parameters
     ----------
     channels : int
-        Of every convolution.
+        Number of filters of each convolution.
 
     Notes
     -----
@@ -39,7 +39,7 @@ class PictureFeatures(nn.Module):
         )
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures (n, 1, size, size) to features (n, n_features), none negative."""
+        """Map pictures (n, 1, size, size) to non-negative features (n, n_features)."""
         maps = pictures
         for convolution in self.convolutions:
             maps = torch.relu(convolution(maps))
@@ -47,7 +47,7 @@ class PictureFeatures(nn.Module):
 
 
 def n_features(size: int, channels: int) -> int:
-    """Count the features of :class:`PictureFeatures` for pictures of *size* pixels.
+    """Return the number of :class:`PictureFeatures` for pictures of *size* pixels.
 
     Examples
     --------
@@ -61,22 +61,22 @@ def n_features(size: int, channels: int) -> int:
 
 
 class GivenFeatures(nn.Module):
-    """Features that are there already, as their positive and negative parts.
+    """Given features, split into their positive and negative parts.
 
-    The squared weights of a read-out cannot be negative; parted in two, a feature can count
+    The squared weights of a read-out are not negative; with the split, a feature can contribute
     with either sign. Nothing is trained here.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (n, n_features) to (n, 2 n_features), none negative."""
+        """Map features (n, n_features) to non-negative ones (n, 2 n_features)."""
         return torch.cat([features.clamp(min=0), (-features).clamp(min=0)], dim=1)
 
 
 class SquaredReadout(nn.Module):
-    """One linear layer to all voxels whose weights are squares: ``f (W * W) + b``.
+    """Linear layer to all voxels with squared weights: ``f (W * W) + b``.
 
-    The gradient of a squared weight goes with the weight itself, so that small ones stay small:
-    the sparse, self-adapting part of ETECRM's selective optimisation.
+    The gradient of a squared weight is proportional to the weight, so that small weights stay
+    small: the sparse, self-adapting part of ETECRM's selective optimisation.
 
     Parameters
     ----------
@@ -96,17 +96,17 @@ class SquaredReadout(nn.Module):
 
 
 class EncodingNetwork(nn.Module):
-    """Features, then a read-out to all voxels of a region at once.
+    """Features, followed by a read-out to all voxels of a region.
 
     Parameters
     ----------
     features : torch.nn.Module
         :class:`PictureFeatures` or :class:`GivenFeatures`.
     n_inputs : int
-        Number of features that reach the read-out.
+        Number of inputs of the read-out.
     n_voxels : int
     squared : bool
-        Squared weights, or those of a plain linear layer.
+        Whether the read-out is a :class:`SquaredReadout` instead of a linear layer.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class EncodingNetwork(nn.Module):
 
 
 def scale_pictures(pictures: Tensor) -> Tensor:
-    """Stretch each grey picture to the range from -0.5 to 0.5, as published.
+    """Scale each grey picture to the range from -0.5 to 0.5, as published.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def scale_pictures(pictures: Tensor) -> Tensor:
     Returns
     -------
     Tensor of float32, shape (n, 1, size, size)
-        Mean luminance and contrast of a picture are lost; a uniform picture becomes 0.
+        Mean luminance and contrast of a picture are removed; a uniform picture becomes 0.
     """
     values = pictures.to(torch.float32)
     low = values.amin(dim=(1, 2), keepdim=True)
@@ -143,7 +143,7 @@ def scale_pictures(pictures: Tensor) -> Tensor:
 
 
 def correlation(predicted: Tensor, measured: Tensor) -> Tensor:
-    """Correlate per voxel over the trials of a batch.
+    """Compute the correlation of each voxel over the trials of a batch.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def correlation(predicted: Tensor, measured: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (n_voxels,)
-        Near 0 where one of the two hardly varies: 1e-6 is added to the denominator.
+        Near 0 if one of the two hardly varies: 1e-6 is added to the denominator.
     """
     first = predicted - predicted.mean(dim=0)
     second = measured - measured.mean(dim=0)
@@ -161,11 +161,11 @@ def correlation(predicted: Tensor, measured: Tensor) -> Tensor:
 
 
 def selective_loss(predicted: Tensor, measured: Tensor, noise: float) -> Tensor:
-    """Give ETECRM's loss: minus the mean over voxels of the cubed correlation.
+    """Compute ETECRM's loss: minus the mean over voxels of the cubed correlation.
 
-    The gradient with respect to the correlation r of a voxel is -3 r ** 2: voxels that can be
-    predicted dominate, the others fade. Gaussian noise is added to the predictions, so that
-    a voxel gains only when its predicted variance outgrows the noise, and 1e-4 times the mean
+    The gradient with respect to the correlation r of a voxel is -3 r ** 2, so that predictable
+    voxels dominate. Gaussian noise is added to the predictions, so that the loss of a voxel
+    decreases only if its predicted variance exceeds the noise, and 1e-4 times the mean
     prediction pulls the read-out towards 0.
 
     Parameters
@@ -179,5 +179,5 @@ def selective_loss(predicted: Tensor, measured: Tensor, noise: float) -> Tensor:
 
 
 def plain_loss(predicted: Tensor, measured: Tensor) -> Tensor:
-    """Give minus the mean over voxels of the correlation: all voxels count alike."""
+    """Compute minus the mean correlation over voxels, all with equal weight."""
     return -correlation(predicted, measured).mean()

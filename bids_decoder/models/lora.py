@@ -1,4 +1,4 @@
-"""Low-rank changes to the matrices of a trained network: few numbers to fit to little data."""
+"""Low-rank adaptation of the matrices of a trained network, for fine-tuning with few trials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RANK = 8
 
 
 class LowRankChange(nn.Module):
-    """A matrix plus the product of two thin ones; no change at the start.
+    """A matrix plus the product of two thin matrices, which is initially zero.
 
     Parameters
     ----------
@@ -29,18 +29,18 @@ class LowRankChange(nn.Module):
         self.right = nn.Parameter(torch.zeros(rank, n_columns))
 
     def forward(self, matrix: Tensor) -> Tensor:
-        """Give the changed matrix."""
+        """Return the changed matrix."""
         return matrix + self.left @ self.right
 
 
 def add_low_rank_changes(network: nn.Module, seed: int, rank: int = RANK) -> None:
-    """Let low-rank changes of all matrices be what is trained of *network*, in place.
+    """Freeze *network* and add trainable low-rank changes to all its matrices, in place.
 
     Parameters
     ----------
     network : torch.nn.Module
     seed : int
-        Of the random half of the changes.
+        Seed of the random factor of the changes.
     rank : int
     """
     network.requires_grad_(False)
@@ -57,7 +57,7 @@ def add_low_rank_changes(network: nn.Module, seed: int, rank: int = RANK) -> Non
 
 
 def fold_low_rank_changes(network: nn.Module) -> None:
-    """Write the changes into the matrices, so that the network is what it was, in place."""
+    """Add the low-rank changes to the matrices and remove them, in place."""
     for module in list(network.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):

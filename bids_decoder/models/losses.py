@@ -1,6 +1,6 @@
-"""Contrastive losses for decoding: mixed-sample contrast, then soft contrast.
+"""Contrastive losses for decoding: BiMixCo, SoftCLIP and class prototypes.
 
-Two faults of the public MindEye2 code are mended here: the partner indices of a mixed batch
+They differ from the public MindEye2 code in two points: the partner indices of a mixed batch
 refer to rows of that batch, and the target matrix accumulates, so that a sample mixed with
 itself keeps its full weight.
 """
@@ -17,14 +17,14 @@ from torch.nn.functional import log_softmax, normalize, softmax
 
 @dataclass(frozen=True)
 class Mix:
-    """How the samples of one batch are mixed.
+    """Partners and shares of the mixed samples of one batch (MixCo).
 
     Parameters
     ----------
     partner : Tensor of int64, shape (n,)
-        Row of the batch that is mixed into row i.
+        Row of the batch that is mixed into each row.
     share : Tensor, shape (n,)
-        Weight of row i itself; ``1 - share`` is the partner's.
+        Weight of the row itself; ``1 - share`` is the weight of the partner.
     """
 
     partner: Tensor
@@ -39,16 +39,16 @@ class Mix:
 def draw_mix(
     groups: np.ndarray, alpha: float, probability: float, rng: np.random.Generator
 ) -> Mix:
-    """Draw partners within groups (people) and shares from Beta(alpha, alpha).
+    """Draw partners within participants and shares from Beta(alpha, alpha).
 
     Parameters
     ----------
     groups : ndarray, shape (n,)
-        Samples are mixed only within a group.
+        Participant of each sample; samples are mixed only within a group.
     alpha : float
         Shape of the Beta distribution (MindEye2: 0.15).
     probability : float
-        Probability that a sample is mixed at all (MindEye2: 0.5).
+        Probability that a sample is mixed (MindEye2: 0.5).
     rng : numpy.random.Generator
     """
     partner = np.arange(len(groups))
@@ -67,7 +67,7 @@ def mixed_targets(same: Tensor, mix: Mix) -> Tensor:
     Parameters
     ----------
     same : Tensor of bool, shape (n, n)
-        True where two rows show the same stimulus; they are equally right answers.
+        True where two rows show the same stimulus, which are equally correct.
     mix : Mix
 
     Returns
@@ -123,7 +123,7 @@ def softclip(
 
 def _both_directions(logits: Tensor, wanted: Tensor) -> Tensor:
     columns = wanted / wanted.sum(dim=0, keepdim=True).clamp_min(1e-12)
-    # A stimulus that nobody's mixture contains gives no column loss.
+    # A stimulus that no mixture contains has no column loss.
     weight = (wanted.sum(dim=0) > 0).float()
     forward = -(wanted * log_softmax(logits, dim=1)).sum(dim=1).mean()
     backward = -(columns * log_softmax(logits, dim=0)).sum(dim=0) * weight
@@ -133,7 +133,7 @@ def _both_directions(logits: Tensor, wanted: Tensor) -> Tensor:
 def prototype_loss(
     embedding: Tensor, rows: Tensor, prototypes: Tensor, mix: Mix | None, scale: Tensor
 ) -> Tensor:
-    """Compute the cross-entropy against class prototypes, with mixed labels if mixed.
+    """Compute the cross-entropy against class prototypes, with mixed labels for mixed samples.
 
     Parameters
     ----------

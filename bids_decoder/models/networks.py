@@ -1,16 +1,31 @@
-"""The network that people share: a trunk on latents that every person's input layer feeds."""
+"""Trunk shared between participants, and the input layer of one participant."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+
+
+def weights_of(network: nn.Module, prefix: str) -> dict[str, np.ndarray]:
+    """Return the state of a network as arrays, named as in a model file with this prefix."""
+    return {f"{prefix}.{k}": v.detach().cpu().numpy() for k, v in network.state_dict().items()}
+
+
+def load_weights(network: AnyNetwork, weights: Mapping[str, np.ndarray]) -> AnyNetwork:
+    """Load the arrays of :func:`weights_of`, without prefix, and set evaluation mode."""
+    network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+    return network.eval()
+
 
 class ResidualBlock(nn.Module):
-    """``x + MLP(LayerNorm([x, context]))`` on one residual stream, the identity at the start.
+    """Residual block ``x + MLP(LayerNorm([x, context]))``, initially the identity.
 
     Parameters
     ----------
@@ -40,12 +55,12 @@ class ResidualBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Shared trunk and projector: latents of any person to embeddings in the target space.
+    """Shared trunk and projector from latents of any participant to the target space.
 
-    At the start it passes the first ``n_out`` latents through unchanged, so that a decoder
-    whose input layer is fitted in closed form is as good as ridge before any training.
-    The context tells the trunk from how many training trials the input layer was fitted:
-    the fewer, the noisier the latents.
+    The untrained trunk passes the first ``n_out`` latents through unchanged, so that a decoder
+    with a closed-form input layer is as accurate as ridge regression before any training.
+    The context is the number of training trials of the input layer: with fewer trials the
+    latents are noisier.
 
     Parameters
     ----------
@@ -58,8 +73,8 @@ class Trunk(nn.Module):
 
     Notes
     -----
-    One residual stream throughout: in MindEye2's released code a second mixer overwrites the
-    stream of the first, so that its blocks have no effect.
+    All blocks share one residual stream. In MindEye2's released code a second mixer overwrites
+    the stream of the first, so that the blocks of the first have no effect.
     """
 
     n_context = 1
@@ -78,7 +93,7 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(
             ResidualBlock(n_latents, hidden, dropout, self.n_context) for _ in range(depth)
         )
-        # Deviations from the identity, so that weight decay pulls towards it, not to zero.
+        # Deviations from the identity: weight decay pulls towards the identity, not to zero.
         self.projector = nn.Parameter(torch.zeros(n_latents, n_out))
         self.projector_context = nn.Parameter(torch.zeros(n_latents, n_out))
         self.bias = nn.Parameter(torch.zeros(n_out))
@@ -100,7 +115,7 @@ class Trunk(nn.Module):
 
 
 class InputLayer(nn.Module):
-    """One person's linear way from voxels to latents.
+    """Linear layer from the voxels of one participant to latents.
 
     Parameters
     ----------
@@ -119,22 +134,20 @@ class InputLayer(nn.Module):
 
     @property
     def per_voxel(self) -> tuple[nn.Parameter, ...]:
-        """Parameters whose first axis is voxels; they are cut when voxels drop out."""
+        """Parameters whose first axis is voxels; they are cut when voxels are dropped."""
         return (self.weight,)
 
     def importance(self) -> Tensor:
-        """Contribution of each voxel left, the norm of its row of the weights."""
+        """Return the norm of each voxel's row of the weights, shape (n_voxels left,)."""
         return self.weight.norm(dim=1).detach()
 
     def folded_weight(self) -> Tensor:
-        """Weights as a plain linear layer has them, shape (n_voxels left, n_latents)."""
+        """Return the weights of an equivalent linear layer, shape (n_voxels left, n_latents)."""
         return self.weight.detach()
 
 
 class GatedInputLayer(InputLayer):
-    """An input layer with one gate per voxel, made smaller as voxels drop out.
-
-    The layer computes ``(gate * betas) @ weight + bias`` on the voxels that are left.
+    """Input layer with one gate per voxel: ``(gate * betas) @ weight + bias``.
 
     Parameters
     ----------
@@ -158,22 +171,22 @@ class GatedInputLayer(InputLayer):
         return self.weight, self.gate
 
     def importance(self) -> Tensor:
-        """Contribution of each voxel left, ``|gate| * ||row of weight||``.
+        """Return ``|gate| * ||row of weight||``, shape (n_voxels left,).
 
-        Gate and row norm are not identifiable apart from each other; their product is.
+        Only this product is identifiable, not its two factors.
         """
         return (self.gate.abs() * self.weight.norm(dim=1)).detach()
 
     def folded_weight(self) -> Tensor:
-        """Weights with the gates multiplied in, shape (n_voxels left, n_latents)."""
+        """Return the weights times the gates, shape (n_voxels left, n_latents)."""
         return (self.gate[:, None] * self.weight).detach()
 
 
 class HardConcreteInputLayer(GatedInputLayer):
-    """An input layer whose gates are drawn at each training step and can be exactly 0 or 1.
+    """Input layer whose gates are drawn at each training step and can be exactly 0 or 1.
 
-    ``gate`` holds the location of each gate's hard-concrete distribution. In evaluation mode a
-    gate has its median.
+    ``gate`` holds the location of each gate's hard-concrete distribution. In evaluation mode
+    the gates are the medians of their distributions.
 
     References
     ----------
@@ -196,15 +209,15 @@ class HardConcreteInputLayer(GatedInputLayer):
         return (location.sigmoid() * (self.high - self.low) + self.low).clamp(0, 1)
 
     def chance_open(self) -> Tensor:
-        """Probability that each gate is not exactly zero, shape (n_voxels left,)."""
+        """Compute the probability that each gate is not exactly zero, shape (n_voxels left,)."""
         shift = self.temperature * math.log(-self.low / self.high)
         return (self.gate - shift).sigmoid()
 
     def importance(self) -> Tensor:
-        """Probability that the gate is open times row norm, which ranks those surely open."""
+        """Return the probability that the gate is open, times the row norm."""
         return (self.chance_open() * self.weight.norm(dim=1)).detach()
 
     def folded_weight(self) -> Tensor:
-        """Weights with the median gates multiplied in."""
+        """Return the weights times the median gates."""
         stretched = self.gate.sigmoid() * (self.high - self.low) + self.low
         return (stretched.clamp(0, 1)[:, None] * self.weight).detach()

@@ -1,4 +1,4 @@
-"""The diffusion prior: from what was decoded to vectors as images have them."""
+"""Diffusion prior: from decoded vectors to the distribution of vectors of images."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 
 N_TIMES = 100
 CHUNK = 64
-"""Numbers of a vector that one token carries."""
+"""Number of elements of a vector per token."""
 
 
 class DiffusionPrior(nn.Module):
-    """A non-causal transformer that predicts the clean vector at every step of a diffusion [1]_.
+    """Non-causal transformer that predicts the clean vector at every step of a diffusion [1]_.
 
     Tokens of the decoded vector, of the time, and of the noisy vector attend to each other; the
-    clean vector is read from the last ones. Before any training it is the decoded vector, shrunk
-    along each dimension as regression on the training pairs says.
+    clean vector is computed from the last ones. The untrained network returns the decoded
+    vector, with each dimension shrunk by regression on the training pairs.
 
     Parameters
     ----------
     n_latents : int
-        Length of vectors.
+        Length of the vectors.
     width, depth, n_heads : int
-        Of the transformer.
+        Size of the transformer.
     dropout : float
 
     References
@@ -62,14 +62,14 @@ class DiffusionPrior(nn.Module):
         nn.init.zeros_(self.write.bias)
 
     def calibrate(self, decoded: Tensor, wanted: Tensor) -> None:
-        """Set scale and regression of each dimension from training pairs, both (n, n_latents)."""
+        """Fit scale and regression of each dimension to training pairs, both (n, n_latents)."""
         gain, centre = regression(decoded, wanted)
         self.size.copy_(wanted.std().clamp_min(1e-6))
         self.centre.copy_(centre / self.size)
         self.gain.copy_(gain / self.size)
 
     def shrunk(self, decoded: Tensor) -> Tensor:
-        """Give the regression on the decoded vector, in units of the diffusion."""
+        """Apply the regression to the decoded vector, in units of the diffusion."""
         return decoded * self.gain + self.centre
 
     def forward(self, noisy: Tensor, time: Tensor, decoded: Tensor, context: Tensor,
@@ -83,10 +83,10 @@ class DiffusionPrior(nn.Module):
             From 0 (clean) to ``N_TIMES - 1``.
         decoded : Tensor, shape (n, n_latents)
         context : Tensor, shape (n, 1)
-            How many trials the decoder was fitted on; see
+            Number of trials that the decoder was fitted on; see
             :class:`~bids_decoder.models.networks.Trunk`.
         known : Tensor of bool, shape (n,)
-            False hides what was decoded.
+            False hides the decoded vector.
 
         Returns
         -------
@@ -109,7 +109,7 @@ class DiffusionPrior(nn.Module):
     def sample(
         self, decoded: Tensor, context: Tensor, generator: torch.Generator, n_steps: int = 20
     ) -> Tensor:
-        """Draw a clean vector for each decoded one (DDIM, deterministic given the first noise).
+        """Sample a clean vector for each decoded one (DDIM, deterministic given the first noise).
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ def regression(decoded: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def signal_share(time: Tensor) -> Tensor:
-    """Share of the variance that is signal at *time*: the cosine schedule.
+    """Return the share of signal in the variance at *time*, by the cosine schedule.
 
     References
     ----------

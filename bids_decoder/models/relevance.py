@@ -1,8 +1,8 @@
-"""Which voxels a decision came from: layer-wise relevance propagation, and occlusion.
+"""Explanations of decisions by voxels: layer-wise relevance propagation, and occlusion.
 
-Relevance starts at the logit of the decoded class and is handed down layer by layer, each unit's
-share in proportion to what it contributed. What a layer hands down equals what it got, but for
-the small part that biases and the stabiliser keep.
+Relevance starts at the logit of the decoded class and is propagated down layer by layer, to each
+unit in proportion to its contribution. The sum is conserved from layer to layer, except for the
+small part that biases and the stabiliser absorb.
 
 References
 ----------
@@ -33,7 +33,7 @@ def relevance_of(network: nn.Module, volumes: Tensor, classes: Tensor) -> Tensor
         In evaluation mode.
     volumes : Tensor, shape (n, i, j, k)
     classes : Tensor of int, shape (n,)
-        The class whose logit is explained, for instance the decoded one.
+        Class whose logit is explained, for instance the decoded one.
 
     Returns
     -------
@@ -47,28 +47,28 @@ def relevance_of(network: nn.Module, volumes: Tensor, classes: Tensor) -> Tensor
 
 
 def stabilised(values: Tensor, epsilon: float) -> Tensor:
-    """Move *values* away from zero by *epsilon*, each on its own side."""
+    """Move *values* away from zero by *epsilon*, keeping their sign."""
     return values + epsilon * torch.where(values < 0, -1.0, 1.0)
 
 
 def epsilon_rule(
     layer: Callable[[Tensor], Tensor], inputs: Tensor, relevance: Tensor, epsilon: float
 ) -> Tensor:
-    """Hand relevance down through a linear layer in proportion to contributions.
+    """Propagate relevance through a linear layer in proportion to contributions.
 
     Parameters
     ----------
     layer : callable
-        Linear in its input, but for a bias.
+        Linear in its input, except for a bias.
     inputs : Tensor
     relevance : Tensor
-        Of the layer's outputs.
+        Relevance of the outputs.
     epsilon : float
 
     Returns
     -------
     Tensor
-        Relevance of *inputs*, in their shape.
+        Relevance of *inputs*, with the same shape.
     """
     with torch.enable_grad():
         start = inputs.detach().requires_grad_()
@@ -81,15 +81,15 @@ def epsilon_rule(
 def alpha_beta_rule(
     layer: nn.Conv3d, inputs: Tensor, relevance: Tensor, epsilon: float, alpha: float = 2.0
 ) -> Tensor:
-    """Hand relevance down with *alpha* parts along positive and ``alpha - 1`` against negative.
+    """Propagate relevance with weight *alpha* to positive and ``1 - alpha`` to negative inputs.
 
-    Units that have contributions of one sign only hand all of their relevance to these, so that
-    nothing is lost; biases take no part.
+    A unit whose contributions all have the same sign passes its entire relevance to them, so
+    that the sum is conserved; biases are ignored.
     """
     positive, negative = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
 
     def parts(first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
-        # Positive contributions: both factors of the same sign; negative: of opposite signs.
+        # Contributions are positive for factors of the same sign, negative for opposite signs.
         return lambda x: (
             layer._conv_forward(x.clamp(min=0), first, None)
             + layer._conv_forward(x.clamp(max=0), second, None)
@@ -105,7 +105,7 @@ def alpha_beta_rule(
 
 
 def flat_rule(layer: nn.Conv3d, inputs: Tensor, relevance: Tensor) -> Tensor:
-    """Hand each unit's relevance down in equal parts to all inputs that it sees."""
+    """Distribute the relevance of each unit equally over all inputs in its receptive field."""
     ones = torch.ones_like(layer.weight)
     return epsilon_rule(
         lambda x: layer._conv_forward(x, ones, None), torch.ones_like(inputs), relevance, 0.0
@@ -113,11 +113,11 @@ def flat_rule(layer: nn.Conv3d, inputs: Tensor, relevance: Tensor) -> Tensor:
 
 
 def lstm_rule(lstm: nn.LSTM, inputs: Tensor, relevance: Tensor, epsilon: float) -> Tensor:
-    """Hand the relevance of the last hidden states of an LSTM down to its inputs.
+    """Propagate the relevance of the last hidden states of an LSTM to its inputs.
 
-    Relevance follows what is added up: the old cell times the forget gate and the candidate
-    times the input gate share the relevance of a cell; the candidate hands its part on to the
-    input and the hidden state before. Gates weigh, and get none.
+    Relevance follows the summands: that of a cell is divided between the previous cell times
+    the forget gate and the candidate times the input gate; the candidate passes its part on to
+    the input and the previous hidden state. Gates are treated as constants without relevance.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def lstm_rule(lstm: nn.LSTM, inputs: Tensor, relevance: Tensor, epsilon: float) 
         One layer, both directions, batch first.
     inputs : Tensor, shape (n, n_steps, n_features)
     relevance : Tensor, shape (n, 2 * hidden_size)
-        Of the last states, forward then backward.
+        Relevance of the last states, forward then backward.
     epsilon : float
 
     Returns
@@ -164,7 +164,7 @@ def _one_direction(
 def _run_steps(
     weights: tuple[Tensor, ...], inputs: Tensor, n_hidden: int
 ) -> list[dict[str, Tensor]]:
-    """Run one direction and keep, for each step, what the rule needs."""
+    """Run one direction and return the values of each step that the rule needs."""
     hidden = cell = inputs.new_zeros(len(inputs), n_hidden)
     steps = []
     for values in inputs.unbind(1):
@@ -178,7 +178,7 @@ def _run_steps(
 
 
 def _start(logits: Tensor, classes: Tensor) -> Tensor:
-    """Keep the logit of one class each, zero the others."""
+    """Set all logits to zero except that of the given class."""
     return logits * nn.functional.one_hot(classes, logits.shape[1])
 
 
@@ -217,7 +217,7 @@ def _volume_relevance(network: VolumeNetwork, volumes: Tensor, classes: Tensor) 
     relevance = epsilon_rule(network.output, maps, relevance, VOLUME_EPSILON)
     for number in reversed(range(len(inputs))):
         convolution = network.convolutions[number]
-        # A unit of a normalisation has one input only, which gets all: nothing to do.
+        # Normalisation layers need no rule: each unit has a single input.
         if number:
             relevance = alpha_beta_rule(convolution, inputs[number], relevance, VOLUME_EPSILON)
         else:
@@ -229,7 +229,7 @@ Window = tuple[int, ...]
 
 
 def choose_window(shape: Window, kind: str, max_windows: int = 600) -> tuple[Window, Window]:
-    """Choose window and stride of the occlusion for volumes of this size.
+    """Choose window and stride of the occlusion for volumes of the given size.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def choose_window(shape: Window, kind: str, max_windows: int = 600) -> tuple[Win
         The published window of 6 x 5 voxels in one slice, or a cube of 5 voxels; stride 2, and
         1 across the slices of the flat window.
     max_windows : int
-        Window and stride are doubled until the volume has no more places than this.
+        Window and stride are doubled until the volume has at most this many windows.
 
     Returns
     -------
@@ -258,7 +258,7 @@ def occlusion_map(
     network: nn.Module, volumes: Tensor, classes: Tensor, *, fill: Tensor,
     window: Window, stride: Window,
 ) -> Tensor:
-    """Map how much the cross-entropy grows when a window moves over the volume.
+    """Map the increase of the cross-entropy when a window of the volume is occluded.
 
     Parameters
     ----------
@@ -268,15 +268,15 @@ def occlusion_map(
     classes : Tensor of int, shape (n,)
         True classes.
     fill : Tensor, shape (i, j, k)
-        What stands in the window: a volume that says nothing of the class, such as the mean.
+        Content of the window: a volume without information on the class, such as the mean.
     window, stride : tuple of int
         From :func:`choose_window`.
 
     Returns
     -------
     Tensor, shape (i, j, k)
-        Mean over volumes, and over the windows that cover a voxel, of the cross-entropy with
-        the window less that without.
+        Cross-entropy with the window minus that without, averaged over volumes and over the
+        windows that cover a voxel.
 
     References
     ----------
@@ -296,7 +296,7 @@ def occlusion_map(
 
 
 def _corners(shape: Window, window: Window, stride: Window) -> list[Window]:
-    """Place windows so that together they cover every voxel."""
+    """Return the corners of windows that together cover all voxels."""
     axes = [
         sorted({*range(0, size - width, step), size - width})
         for size, width, step in zip(shape, window, stride, strict=True)

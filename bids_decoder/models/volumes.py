@@ -1,4 +1,4 @@
-"""Networks that read whole volumes: DeepLight in two and three dimensions, a shallow 3-D CNN."""
+"""Networks on whole volumes: DeepLight in two and three dimensions, and a shallow 3-D CNN."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ KERNELS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "3x3x6": ((3, 3, 6),) * 4,
     "slices": ((3, 3, 1), *((3, 3, 3),) * 3),
 }
-"""Kernels of the four convolutions: alike, longer across slices, or slices apart at first."""
+"""Kernels of the four convolutions: cubes, longer across slices, or the first within slices."""
 
 Shape = tuple[int, int, int]
 
 
 class SliceNetwork(nn.Module):
-    """DeepLight: one CNN for every axial slice, an LSTM in both directions over the slices.
+    """DeepLight: a CNN for each axial slice and a bidirectional LSTM over the slices.
 
     Parameters
     ----------
     shape : tuple of int
-        Size of the volumes (i, j, k); k runs over the slices, from the lowest up.
+        Size of the volumes (i, j, k); k is the slice axis, from inferior to superior.
     n_classes : int
 
     Notes
     -----
     For 91 x 109 x 91 voxels: 165,816 weights in the convolutions, 427,008 in the LSTM. PyTorch
-    pads stride-2 convolutions on both sides where TensorFlow pads the end only, so that weights
-    of the published network are shifted by half a stride at even sizes.
+    pads stride-2 convolutions on both sides and TensorFlow only at the end, so that weights of
+    the published network are shifted by half a stride for even sizes.
 
     References
     ----------
@@ -81,7 +81,7 @@ class SliceNetwork(nn.Module):
 
 
 def as_slices(volumes: Tensor) -> Tensor:
-    """Cut volumes (n, i, j, k) into axial slices (n * k, 1, i, j), volume by volume."""
+    """Split volumes (n, i, j, k) into axial slices (n * k, 1, i, j), volume by volume."""
     return volumes.permute(0, 3, 1, 2).flatten(0, 1).unsqueeze(1)
 
 
@@ -112,7 +112,7 @@ class VolumeNetwork(nn.Module):
         _start_weights(self)
 
     def forward(self, volumes: Tensor) -> Tensor:
-        """Map volumes (n, i, j, k) to logits (n, n_classes), none of them negative."""
+        """Map volumes (n, i, j, k) to non-negative logits (n, n_classes)."""
         maps = torch.relu(self.output(self.feature_maps(volumes)))
         return self.last_drop(maps).mean(dim=(2, 3, 4))
 
@@ -139,12 +139,12 @@ class ShallowNetwork(nn.Module):
     kernel : {"3x3x3", "3x3x6", "slices"}
         See :data:`KERNELS`.
     dropout : float
-        Before the output layer.
+        Dropout before the output layer.
 
     Notes
     -----
-    The numbers of filters and the width of the dense layer are not in the paper; those here are
-    this program's choice.
+    The paper does not give the numbers of filters and the width of the dense layer; the values
+    here are our choice.
 
     References
     ----------
@@ -167,7 +167,7 @@ class ShallowNetwork(nn.Module):
         )
         self.pools = nn.ModuleList()
         for _ in SHALLOW_FILTERS:
-            # An axis of one voxel, as in single-slice images, is left alone.
+            # An axis with one voxel, as in single-slice images, is not pooled.
             pool = tuple(min(2, size) for size in shape)
             self.pools.append(nn.MaxPool3d(pool))
             shape = tuple(size // step for size, step in zip(shape, pool, strict=True))
@@ -189,17 +189,17 @@ class ShallowNetwork(nn.Module):
 
 
 def _strided(size: int) -> int:
-    """Give the size that all twelve convolutions leave of an axis."""
+    """Return the size of an axis after all twelve convolutions."""
     for stride in STRIDES:
         size = -(-size // stride)
     return size
 
 
 def _start_weights(network: nn.Module) -> None:
-    """Draw convolutions He-normal and dense layers Glorot-normal, without bias.
+    """Initialise convolutions He-normal, dense layers Glorot-normal, and biases with zero.
 
-    The publications start convolutions Glorot-normal, which halves the variance in each of twelve
-    layers with ReLU: with hundreds of trials, not millions, such a network does not learn.
+    The publications initialise convolutions Glorot-normal, which halves the variance in each of
+    twelve layers with ReLU; with hundreds of trials, not millions, such a network does not learn.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
@@ -212,19 +212,19 @@ def _start_weights(network: nn.Module) -> None:
 
 
 def _start_lstm(lstm: nn.LSTM) -> None:
-    """Draw the LSTM Glorot-uniform, its forget gates open."""
+    """Initialise the LSTM Glorot-uniform, with a bias of one for the forget gates."""
     for name, parameter in lstm.named_parameters():
         if "weight" in name:
             nn.init.xavier_uniform_(parameter)
         else:
             nn.init.zeros_(parameter)
             if "bias_ih" in name:
-                # Gates lie in the order input, forget, candidate, output.
+                # The order of the gates is input, forget, candidate, output.
                 parameter.data[lstm.hidden_size:2 * lstm.hidden_size] = 1.0
 
 
 def fresh_network(build: type[nn.Module], *arguments: object, seed: int) -> nn.Module:
-    """Make a network whose start depends on *seed* alone."""
+    """Make a network with random weights that depend on *seed* only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(*arguments)

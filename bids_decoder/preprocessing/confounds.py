@@ -91,7 +91,7 @@ def dvars(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cosine_drifts(n_volumes: int, t_r: float, high_pass: float = _HIGH_PASS_HZ) -> pd.DataFrame:
-    """Give slow cosines, ``cosine00`` upwards, without the constant (nilearn's basis)."""
+    """Return slow cosines, ``cosine00`` upwards, without the constant (nilearn's basis)."""
     basis = create_cosine_drift(high_pass, np.arange(n_volumes) * t_r)[:, :-1]
     return pd.DataFrame(basis, columns=[f"cosine{i:02d}" for i in range(basis.shape[1])])
 
@@ -138,7 +138,7 @@ def anatomical_components(
 
 
 def outlier_columns(flags: np.ndarray, name: str) -> pd.DataFrame:
-    """Give one column ``<name>NN`` for each flagged volume, one at that volume."""
+    """Return one column ``<name>NN`` for each flagged volume, one at that volume."""
     rows = np.flatnonzero(flags)
     content = np.zeros((len(flags), len(rows)), dtype=int)
     content[rows, np.arange(len(rows))] = 1
@@ -148,7 +148,7 @@ def outlier_columns(flags: np.ndarray, name: str) -> pd.DataFrame:
 def tissue_masks(
     dseg: np.ndarray, brain: np.ndarray, affine: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Give masks of pure CSF and white matter on the grid of the BOLD series.
+    """Return masks of pure CSF and white matter on the grid of the BOLD series.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def voxel_sizes(affine: np.ndarray) -> np.ndarray:
-    """Give the edge lengths of a voxel in millimetres, shape (3,)."""
+    """Return the edge lengths of a voxel in millimetres, shape (3,)."""
     return np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
 
 
@@ -29,13 +29,13 @@ def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def grid_centre(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Give the world position of the middle of a grid, shape (3,)."""
+    """Return the world position of the middle of a grid, shape (3,)."""
     middle = (np.array(shape[:3], dtype=float) - 1) / 2
     return apply_affine(affine, middle[None])[0]
 
 
 def grid_points(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Give the world positions of all voxels in C order, shape (n_voxels, 3)."""
+    """Return the world positions of all voxels in C order, shape (n_voxels, 3)."""
     indices = np.indices(shape[:3]).reshape(3, -1).T
     return apply_affine(affine, indices.astype(float))
 
@@ -71,7 +71,7 @@ def rigid_parameters(matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def displacement(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> float:
-    """Give the mean distance in mm between two transforms over *points*, shape (n, 3)."""
+    """Return the mean distance in mm between two transforms over *points*, shape (n, 3)."""
     gap = apply_affine(first, points) - apply_affine(second, points)
     return float(np.sqrt((gap**2).sum(axis=1)).mean())
 
@@ -99,7 +99,7 @@ def to_sitk(volume: np.ndarray, affine: np.ndarray) -> sitk.Image:
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """Give the orthonormal matrix nearest to *matrix*, reflections kept.
+    """Return the orthonormal matrix nearest to *matrix*, reflections kept.
 
     ITK refuses directions that are orthonormal only to the precision of a NIfTI header.
     """

@@ -212,7 +212,7 @@ def _point_indices(mask: np.ndarray, step: int) -> np.ndarray:
 
 
 def _slopes(image: np.ndarray) -> list[np.ndarray]:
-    """Give the derivatives of the cubic spline through *image* along its three axes."""
+    """Return the derivatives of the cubic spline through *image* along its three axes."""
     slopes = []
     for axis in range(3):
         coefficients = ndimage.spline_filter1d(image, order=3, axis=axis, mode="mirror")

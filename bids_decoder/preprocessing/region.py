@@ -1,4 +1,4 @@
-"""A coarse occipital region: a box in template space, brought to the voxels of a person."""
+"""A coarse occipital region: a box in template space, brought to the voxels of a participant."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check_grid(
 
 
 def to_template(brain: Picture, template: Picture) -> np.ndarray:
-    """Find the affine transform from a person's image to a template.
+    """Find the affine transform from a participant's image to a template.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def to_template(brain: Picture, template: Picture) -> np.ndarray:
     Returns
     -------
     ndarray, shape (4, 4)
-        Points of the person (mm) to points of the template (mm).
+        Points of the participant (mm) to points of the template (mm).
 
     Raises
     ------

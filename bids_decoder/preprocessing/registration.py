@@ -55,7 +55,7 @@ class Picture:
     mask: np.ndarray
 
     def at(self, size_mm: float) -> Picture:
-        """Give the brain alone at a coarser voxel size; axes that are coarser stay."""
+        """Return the brain alone at a coarser voxel size; axes that are coarser stay."""
         old = voxel_sizes(self.affine)
         sizes = np.maximum(old, size_mm)
         grid = Grid(self.volume.shape, self.affine).with_voxel_sizes(sizes)
@@ -67,7 +67,7 @@ class Picture:
         )
 
     def cropped(self, margin: int) -> Picture:
-        """Give the box around the brain, *margin* voxels wider on each side."""
+        """Return the box around the brain, *margin* voxels wider on each side."""
         inside = np.argwhere(self.mask)
         low = np.maximum(inside.min(axis=0) - margin, 0)
         high = np.minimum(inside.max(axis=0) + 1 + margin, self.mask.shape)
@@ -130,7 +130,7 @@ def register_affine(fixed: Picture, moving: Picture) -> np.ndarray:
 
 
 def align_runs(person: Picture, run: Picture) -> np.ndarray:
-    """Find the rigid transform between the references of two runs of one person.
+    """Find the rigid transform between the references of two runs of one participant.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _starts(fixed: Picture, moving: Picture) -> list[np.ndarray]:
 
 
 def _searches(fixed: Picture, moving: Picture, metric: Metric) -> tuple[_Search, _Search]:
-    """Give the coarse and the fine resolution; smoothing twice adds up to smoothing once."""
+    """Return the coarse and the fine resolution; smoothing twice adds up to smoothing once."""
     fine = [picture.at(_FINE_MM) for picture in (fixed, moving)]
     coarse = [picture.at(_COARSE_MM) for picture in fine]
     return (
@@ -197,7 +197,7 @@ class _Search:
         self.metric = metric
 
     def cost(self, matrix: np.ndarray) -> float:
-        """Give the metric at *matrix*; infinite when the images do not overlap."""
+        """Return the metric at *matrix*; infinite when the images do not overlap."""
         method = self._method(0.0)
         method.SetInitialTransform(self._transform(matrix, "affine"), inPlace=False)
         try:

@@ -26,7 +26,7 @@ class Grid:
     affine: np.ndarray
 
     def with_voxel_sizes(self, sizes: np.ndarray) -> Grid:
-        """Give a grid over the same box with other voxel sizes (mm)."""
+        """Return a grid over the same box with other voxel sizes (mm)."""
         old = voxel_sizes(self.affine)
         extent = np.array(self.shape) * old
         shape = np.maximum(np.ceil(extent / sizes - 1e-6), 1).astype(int)
@@ -126,7 +126,7 @@ def _plane_points(grid: Grid, i: int) -> np.ndarray:
 
 
 def spline_coefficients(volume: np.ndarray, order: int = 3) -> np.ndarray:
-    """Give what :func:`interpolate` reads: B-spline coefficients, float32, same shape."""
+    """Return what :func:`interpolate` reads: B-spline coefficients, float32, same shape."""
     coefficients = volume.astype(np.float32)
     if order > 1:
         for axis in (axis for axis in range(3) if volume.shape[axis] > 1):

@@ -15,7 +15,7 @@ _FIX = "correct the sidecar, or use --ignore slicetiming"
 
 
 def reference_time(slice_times: Sequence[float], slice_time_ref: float) -> float:
-    """Give the time within a volume, in seconds, to which all slices are moved.
+    """Return the time within a volume, in seconds, to which all slices are moved.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Grey values of one volume per person made comparable, as for PET in the study of a 3-D CNN."""
+"""Standardisation of one volume per participant, as for PET in the study of a 3-D CNN."""
 
 from __future__ import annotations
 

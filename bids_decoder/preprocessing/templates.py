@@ -54,7 +54,7 @@ class OutputSpace:
         return {"Resolution": f"{self.name}, TemplateFlow resolution {self.resolution}"}
 
     def __str__(self) -> str:
-        """Give the space as ``--output-spaces`` takes it."""
+        """Return the space as ``--output-spaces`` takes it."""
         return self.name if self.resolution is None else f"{self.name}:res-{self.resolution}"
 
 
@@ -115,7 +115,7 @@ def response_space(texts: Sequence[str]) -> OutputSpace:
 
 @cache
 def template_shape(space: OutputSpace) -> tuple[int, ...]:
-    """Give the three axes of the grid of a template; see :func:`load_template`."""
+    """Return the three axes of the grid of a template; see :func:`load_template`."""
     return load_template(space).mask.shape
 
 

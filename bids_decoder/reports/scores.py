@@ -288,7 +288,7 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
 
 
 def say_baseline(comparison: Comparison) -> str:
-    """Say plainly whether the decoder beats its best baseline on one measure."""
+    """Say whether the decoder is ahead of its best baseline on one measure."""
     best = comparison.best_baseline
     if best is None:
         return "No baseline was scored on the same split, so the result stands alone."
@@ -300,12 +300,11 @@ def say_baseline(comparison: Comparison) -> str:
             "the same "
             "trials. The simpler model is the better choice on these data."
         )
-    caution = (
-        ""
-        if comparison.clearly_ahead
-        else " Their intervals are not apart, and no paired test was made: take it as a hint."
+    apart = "are apart" if comparison.clearly_ahead else "overlap"
+    return (
+        f"It is ahead of its best baseline “{best['model']}”: {numbers} on the same trials. The "
+        f"difference was not tested; their intervals {apart}."
     )
-    return f"It beats its best baseline “{best['model']}”: {numbers} on the same trials.{caution}"
 
 
 def say_count(comparisons: list[Comparison]) -> str:

@@ -109,12 +109,12 @@ class Scene:
         return self.head.to_template(moved(points, np.linalg.inv(self.pose)))
 
     def _blur(self, step: float) -> float:
-        """Give the sigma, in steps of *step* mm, of a FWHM of 0.8 voxels of the scanner."""
+        """Return the sigma, in steps of *step* mm, of a FWHM of 0.8 voxels of the scanner."""
         return 0.8 * self.scanner.voxel_size / 2.355 / step
 
 
 def response_course(times: np.ndarray, onset: float, duration: float) -> np.ndarray:
-    """Give the canonical response to one event.
+    """Return the canonical response to one event.
 
     Parameters
     ----------

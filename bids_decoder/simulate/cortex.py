@@ -19,7 +19,7 @@ _LIKENESS = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Cortex:
-    """Responsive voxels of one person, in C order of ``mask``.
+    """Responsive voxels of one participant, in C order of ``mask``.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Cortex:
     def respond(
         self, latents: np.ndarray, rows: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Give the response of each trial.
+        """Return the response of each trial.
 
         Parameters
         ----------
@@ -86,14 +86,14 @@ def draw_cortex(
     signal_sd : float
         Median over voxels, percent.
     seed : int
-        Of the group; people of one seed resemble each other.
+        Of the group; participants of one seed resemble each other.
     person : str
 
     Returns
     -------
     Cortex
         Neighbouring voxels have similar tuning (FWHM 12 mm). Outline and tuning correlate by
-        0.7 between people in template space.
+        0.7 between participants in template space.
     """
     template = scene.template_points
     candidates = np.flatnonzero(scene.tissue(scene.head.phantom.gm).ravel() > 0.4)
@@ -118,7 +118,7 @@ def draw_cortex(
 def _shared_field(
     points: np.ndarray, n: int, fwhm: float, seed: int, person: str, purpose: str
 ) -> np.ndarray:
-    """Read *n* smooth fields at template millimetres; they correlate between people."""
+    """Read *n* smooth fields at template millimetres; they correlate between participants."""
     smoother = Smoother(_FIELD_SHAPE, fwhm / _FIELD_STEP)
     common, own = (
         smoother.draw(np.random.default_rng(derive_seed(seed, purpose, whose)), n)

@@ -9,15 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_decoder import __version__
-from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import save_nifti, save_table
-from bids_decoder.errors import ExitCode, UsageError
 from bids_decoder.files import atomic_path, write_json, write_text
 from bids_decoder.seeds import derive_seed
 from bids_decoder.simulate.bold import Scanner, Scene, draw_motion, simulate_run
 from bids_decoder.simulate.cortex import Cortex, draw_cortex
-from bids_decoder.simulate.encoding import Tuning, make_encoded_world
 from bids_decoder.simulate.heads import (
     Phantom,
     centred_affine,
@@ -30,19 +26,12 @@ from bids_decoder.simulate.heads import (
     smooth_bias,
 )
 from bids_decoder.simulate.images import write_scene
-from bids_decoder.simulate.responses import (
-    Pictures,
-    ResponseSettings,
-    SimulatedPerson,
-    SimulatedTrials,
-    make_world,
-    simulate_person,
-    simulate_viewer,
-)
-from bids_decoder.stimuli.grey import load_grey
+from bids_decoder.simulate.layout import SEED, PictureDesign, describe, make_folder
 from bids_decoder.stimuli.pyramid import GaborPyramid
 from bids_decoder.stimuli.targets import fit_target_space
-from bids_decoder.trials import TRIAL_COLUMNS, VoxelGrid
+
+DEMO = PictureDesign(n_participants=4, n_train=108, n_test=24)
+"""Design of the demo dataset."""
 
 _T1W_SHAPE = (72, 92, 80)
 _T1W_VOXEL_SIZE = 2.5
@@ -74,45 +63,23 @@ class _Study:
 
 
 def write_demo_dataset(
-    folder: Path,
-    *,
-    n_participants: int = 4,
-    seed: int = 20250201,
-    n_runs: int = 4,
-    n_train: int = 108,
-    n_test: int = 24,
-    n_repeats: int = 2,
-    permute_labels: bool = False,
-    spacing: float = 4.0,
-    signal_sd: float = 3.5,
+    folder: Path, design: PictureDesign = DEMO, *, spacing: float = 4.0, signal_sd: float = 3.5
 ) -> Path:
-    """Write a raw dataset of people who look at pictures.
+    """Write a raw dataset of participants who look at pictures.
 
-    Every person sees training pictures of their own once, and test pictures, which all
-    persons share, several times; pictures come about *spacing* seconds apart. Voxels of a
-    region in the
-    occipital cortex respond to the Gabor and colour features of the pictures. The truth lies
-    in ``derivatives/truth``.
+    Voxels of a region in the occipital cortex respond to the Gabor and colour features of the
+    pictures. The truth is in ``derivatives/truth``.
 
     Parameters
     ----------
     folder : Path
-        Absent or empty.
-    n_participants : int
-    seed : int
-    n_runs : int
-    n_train : int
-        Training pictures per person.
-    n_test, n_repeats : int
-        Shared pictures, and how often each person sees them.
-    permute_labels : bool
-        Let the signal follow the trials in another order than the events files tell, so that
-        nothing can be decoded.
+        Missing or empty.
+    design : PictureDesign
     spacing : float
         Seconds from one picture to the next, without the jitter of up to half a second.
     signal_sd : float
-        Spread of the responses over pictures, median over voxels, in percent on the scale of
-        nilearn's regressors; it is 1 over trials of one picture.
+        Standard deviation of the responses over pictures, median over voxels, in percent on the
+        scale of nilearn's regressors; it is 1 over trials of one picture.
 
     Returns
     -------
@@ -122,39 +89,45 @@ def write_demo_dataset(
     Raises
     ------
     UsageError
-        When *folder* holds something already.
+        If *folder* is not empty.
     """
     study = _Study(
-        _fresh(folder), "pictures", seed, Scanner(), make_phantom(2), n_voxels=500,
-        signal_sd=signal_sd, anatomical=True, permute_labels=permute_labels,
+        make_folder(folder), "pictures", design.seed, Scanner(), make_phantom(2), n_voxels=500,
+        signal_sd=signal_sd, anatomical=True, permute_labels=design.permute_labels,
     )
-    labels = [f"{number:02d}" for number in range(1, n_participants + 1)]
-    shared = [f"shared-{number:03d}.png" for number in range(1, n_test + 1)]
+    labels = _labels(design.n_participants)
+    shared = [f"shared-{number:03d}.png" for number in range(1, design.n_test + 1)]
     own = {
-        label: [f"unique-{label}-{number:03d}.png" for number in range(1, n_train + 1)]
+        label: [f"unique-{label}-{number:03d}.png" for number in range(1, design.n_train + 1)]
         for label in labels
     }
     names = [*shared, *(name for label in labels for name in own[label])]
-    paths = [write_scene(study.folder / "stimuli" / name, name, seed=seed) for name in names]
+    paths = [write_scene(study.folder / "stimuli" / n, n, seed=design.seed) for n in names]
     vectors = GaborPyramid().encode(paths)
     latents = fit_target_space(vectors, min(16, len(names) - 1)).transform(vectors)
-    # Halfway to white: the first components would leave the others little to say.
+    # Partial whitening: otherwise the first components would dominate the responses.
     latents /= np.sqrt(latents.std(axis=0))
     _write_top(study, labels, "people who look at pictures")
     for label in labels:
         tests = np.concatenate([
-            study.rng(label, "order", repeat).permutation(shared) for repeat in range(n_repeats)
+            study.rng(label, "order", repeat).permutation(shared)
+            for repeat in range(design.n_repeats)
         ])
-        runs = _picture_runs(tests, own[label], n_runs, study.rng(label, "design"), spacing)
+        rng = study.rng(label, "design")
+        runs = _picture_runs(tests, own[label], design.n_runs, rng, spacing)
         _write_participant(study, label, runs, dict(zip(names, latents, strict=True)))
     return study.folder
+
+
+def _labels(n_participants: int) -> list[str]:
+    return [f"{number:02d}" for number in range(1, n_participants + 1)]
 
 
 def write_category_dataset(
     folder: Path,
     *,
     n_participants: int = 2,
-    seed: int = 20250201,
+    seed: int = SEED,
     categories: Sequence[str] = ("face", "house", "tool"),
     n_runs: int = 6,
     n_blocks: int = 2,
@@ -193,10 +166,10 @@ def write_category_dataset(
     """
     coarse = Scanner(shape=(27, 32, 10), voxel_size=6.3, thermal_sd=2.0)
     study = _Study(
-        _fresh(folder), "categories", seed, coarse, make_phantom(4), n_voxels=120,
+        make_folder(folder), "categories", seed, coarse, make_phantom(4), n_voxels=120,
         signal_sd=0.6, anatomical=anatomical, permute_labels=permute_labels,
     )
-    labels = [f"{number:02d}" for number in range(1, n_participants + 1)]
+    labels = _labels(n_participants)
     latents = dict(zip(categories, np.eye(len(categories)), strict=True))
     _write_top(study, labels, "people who look at blocks of pictures of one category")
     for label in labels:
@@ -206,214 +179,10 @@ def write_category_dataset(
     return study.folder
 
 
-def write_betas_dataset(
-    folder: Path,
-    *,
-    n_participants: int = 3,
-    seed: int = 20250201,
-    n_runs: int = 4,
-    n_train: int = 96,
-    n_test: int = 12,
-    n_repeats: int = 2,
-    settings: ResponseSettings | None = None,
-    permute_labels: bool = False,
-    pictures: bool = False,
-) -> Path:
-    """Write a derivative dataset of single-trial responses with its feature table.
-
-    Parameters
-    ----------
-    folder : Path
-        Absent or empty. ``features.tsv`` at its top holds the vector of each stimulus.
-    n_participants : int
-    seed : int
-    n_runs : int
-    n_train : int
-        Training pictures per person.
-    n_test, n_repeats : int
-        Shared pictures, and how often each person sees them.
-    settings : ResponseSettings or None
-        None takes a small box of reliable voxels.
-    permute_labels : bool
-        Shuffle the stimuli of each person over the trials.
-    pictures : bool
-        Write scenes to ``stimuli/``, and let responses follow their Gabor and colour features.
-
-    Returns
-    -------
-    Path
-        *folder*.
-
-    Raises
-    ------
-    UsageError
-        When *folder* holds something already.
-    """
-    folder = _fresh(folder)
-    if settings is None:
-        settings = ResponseSettings(
-            shape=(16, 20, 12), voxel_size=3.0, n_roi=250, median_ncsnr=1.0, n_features=16,
-            n_embedding=24, own=0.1, roi_fwhm=5.0,
-        )
-    world = make_world(settings, seed)
-    _describe(folder, "Simulated single-trial responses", "derivative")
-    _describe(folder / "derivatives" / "truth", "Where the responses are", "derivative")
-    features: dict[str, np.ndarray] = {}
-    seen: dict[int, Pictures] = {}
-    if pictures:
-        seen = _shown_scenes(folder, n_participants, n_train, n_test, settings.n_features, seed)
-    for number in range(1, n_participants + 1):
-        if pictures:
-            person = simulate_viewer(world, number, seen[number], seen[0], n_repeats=n_repeats)
-        else:
-            person = simulate_person(
-                world, number, n_train=n_train, n_test_images=n_test, n_repeats=n_repeats
-            )
-        rng = np.random.default_rng(derive_seed(seed, number, "order"))
-        features.update(_write_betas(folder, person, n_runs, permute_labels, rng))
-    table = pd.DataFrame.from_dict(features, orient="index").add_prefix("feature_")
-    save_table(folder / "features.tsv", table.rename_axis("stimulus").reset_index())
-    return folder
-
-
-def write_encoding_dataset(
-    folder: Path,
-    *,
-    n_participants: int = 1,
-    seed: int = 20250201,
-    n_runs: int = 8,
-    n_train: int = 240,
-    n_test: int = 24,
-    n_repeats: int = 3,
-    shape: tuple[int, int, int] = (8, 8, 4),
-    region: tuple[int, int, int] = (5, 4, 3),
-    tuning: Tuning = "energy",
-    signal_to_noise: float = 1.5,
-    permute_labels: bool = False,
-) -> Path:
-    """Write a derivative dataset of responses to pictures that lie in ``stimuli``.
-
-    Parameters
-    ----------
-    folder : Path
-        Absent or empty.
-    n_participants : int
-        They see the same test pictures and training pictures of their own.
-    seed : int
-    n_runs : int
-    n_train : int
-        Training pictures per person.
-    n_test, n_repeats : int
-        Shared pictures, and how often each person sees them.
-    shape, region : tuple of int
-        Box of voxels, and the corner of it that responds.
-    tuning : {"energy", "conjunction"}
-        See :mod:`bids_decoder.simulate.encoding`.
-    signal_to_noise : float
-        Of a single trial in responsive voxels.
-    permute_labels : bool
-        Shuffle the pictures of each person over the trials.
-
-    Returns
-    -------
-    Path
-        *folder*.
-
-    Raises
-    ------
-    UsageError
-        When *folder* holds something already.
-    """
-    folder = _fresh(folder)
-    _describe(folder, "Simulated responses to pictures", "derivative")
-    _describe(folder / "derivatives" / "truth", "Where the responses are", "derivative")
-    grid = VoxelGrid(np.ones(shape, dtype=bool), np.diag([3.0, 3.0, 3.0, 1.0]))
-    responsive = np.zeros(shape, dtype=bool)
-    responsive[:region[0], :region[1], :region[2]] = True
-    shared = [f"shared-{number:03d}.png" for number in range(1, n_test + 1)]
-    for number in range(1, n_participants + 1):
-        own = [f"unique-{number:02d}-{k:03d}.png" for k in range(1, n_train + 1)]
-        names = [*own, *shared]
-        paths = {name: folder / "stimuli" / name for name in names}
-        for name, path in paths.items():
-            if not path.is_file():
-                write_scene(path, name, seed=seed, size=64)
-        world = make_encoded_world(load_grey(paths, 32), responsive.ravel(), tuning, seed)
-        rng = np.random.default_rng(derive_seed(seed, number, "encoding"))
-        parts = [
-            _seen(world.respond(rows, signal_to_noise, rng), np.array(names)[rows])
-            for rows in (np.arange(n_train), np.repeat(np.arange(n_train, len(names)), n_repeats))
-        ]
-        nobody = np.zeros(grid.n_voxels, dtype=bool)
-        person = SimulatedPerson(
-            number, grid, *parts, responsive.ravel(), nobody, nobody,
-            np.where(responsive.ravel(), signal_to_noise, 0.0).astype(np.float32),
-        )
-        _write_betas(folder, person, n_runs, permute_labels, rng)
-    return folder
-
-
-def _seen(betas: np.ndarray, images: np.ndarray) -> SimulatedTrials:
-    """Give trials of one session that have no vectors of their own."""
-    ones = np.ones(len(images), dtype=int)
-    return SimulatedTrials(betas, ones, ones, images, np.zeros((len(images), 1), np.float32))
-
-
-def _shown_scenes(
-    folder: Path, n_people: int, n_train: int, n_test: int, n_features: int, seed: int
-) -> dict[int, Pictures]:
-    """Paint what everybody sees: key 0 is the test, other keys are people."""
-    names = {0: [f"shared-{i:05d}.png" for i in range(n_test)]}
-    names |= {
-        person: [f"person{person}-{i:05d}.png" for i in range(n_train)]
-        for person in range(1, n_people + 1)
-    }
-    everything = [name for listed in names.values() for name in listed]
-    paths = [write_scene(folder / "stimuli" / name, name, seed=seed) for name in everything]
-    vectors = GaborPyramid().encode(paths)
-    latents = fit_target_space(vectors, min(n_features, len(vectors) - 1)).transform(vectors)
-    latents = np.pad(latents, ((0, 0), (0, n_features - latents.shape[1])))
-    latents /= np.maximum(latents.std(axis=0), 1e-6)
-    ends = np.cumsum([len(listed) for listed in names.values()])[:-1]
-    parts = zip(np.split(latents, ends), np.split(vectors, ends), strict=True)
-    return {
-        person: Pictures(np.array(listed), *part)
-        for (person, listed), part in zip(names.items(), parts, strict=True)
-    }
-
-
-def _fresh(folder: Path) -> Path:
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            f"{folder}", "exists and is not an empty folder",
-            "name a folder that does not exist yet", ExitCode.CANNOT_CREATE,
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _describe(folder: Path, name: str, kind: str) -> None:
-    write_json(folder / "dataset_description.json", {
-        "Name": name,
-        "BIDSVersion": "1.10.0",
-        "DatasetType": kind,
-        "License": "CC0",
-        "Authors": ["The bids_decoder developers"],
-        "GeneratedBy": [{"Name": "bids_decoder", "Version": __version__}],
-    })
-    if kind == "derivative":
-        # Names that the standard does not know yet.
-        write_text(folder / ".bidsignore", "\n".join((
-            "*_betas.npz", "*_betaseries.*", "*_statmap.*", "*_timeseries.*", "*_trials.*",
-            "*_xfm.json", "features.tsv", "",
-        )))
-
-
 def _write_top(study: _Study, labels: list[str], who: str) -> None:
     name = f"Simulated fMRI of {who}"
-    _describe(study.folder, name, "raw")
-    _describe(study.truth, f"{name}: the truth", "derivative")
+    describe(study.folder, name, "raw")
+    describe(study.truth, f"{name}: the truth", "derivative")
     write_text(study.folder / "README.md", (
         f"# {name}\n\nNobody was scanned. Anatomy, movement, noise and responses are computed from "
         f"the seed {study.seed}.\nThe anatomy follows the ICBM 152 template. What a decoder "
@@ -598,51 +367,3 @@ def _write_run_truth(
             temporary, betas=np.stack(trials["betas"].to_list()),
             onset=trials["onset"].to_numpy(), stimulus=trials["shown"].to_numpy(dtype=str),
         )
-
-
-def _write_betas(
-    folder: Path,
-    person: SimulatedPerson,
-    n_runs: int,
-    permute_labels: bool,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """Write one person's runs and region; give the vector of each picture seen."""
-    parts = (person.train, person.test)
-    betas, images, vectors = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("betas", "images", "embeddings")
-    )
-    order = rng.permutation(len(images))
-    shown = rng.permutation(images[order]) if permute_labels else images[order]
-    repeats = pd.Series(shown).groupby(shown).cumcount().to_numpy()
-    label, affine = f"{person.seed:02d}", person.grid.affine
-    for run, rows in enumerate(np.array_split(np.arange(len(order)), n_runs), start=1):
-        entities = {"sub": label, "task": "pictures", "run": str(run)}
-        save_nifti(
-            derivative_path(folder, "betaseries", **entities),
-            person.grid.to_volume(betas[order[rows]]), affine, metadata={"TaskName": "pictures"},
-        )
-        save_nifti(
-            derivative_path(folder, "glm_mask", **entities), person.grid.mask, affine,
-            metadata={"Type": "Brain"},
-        )
-        save_table(
-            derivative_path(folder, "trials", **entities),
-            _trial_table(shown[rows], repeats[rows], str(run)),
-            {name: {"Description": text} for name, text in TRIAL_COLUMNS.items()},
-        )
-    save_nifti(
-        folder / "derivatives" / "truth" / f"sub-{label}_label-responsive_mask.nii.gz",
-        person.grid.to_volume(person.roi), affine,
-    )
-    return dict(zip(images, vectors, strict=True))
-
-
-def _trial_table(shown: np.ndarray, repeats: np.ndarray, run: str) -> pd.DataFrame:
-    table = pd.DataFrame(index=range(len(shown)), columns=list(TRIAL_COLUMNS), dtype=object)
-    return table.assign(
-        trial=np.arange(1, len(shown) + 1), onset=4.0 + 4.0 * np.arange(len(shown)),
-        duration=2.0, task="pictures", run=run, run_group=f"task-pictures_run-{run}",
-        stimulus=shown, repeat=repeats, n_events=1, excluded=False,
-    )

@@ -43,7 +43,7 @@ class EncodedWorld:
     def respond(
         self, rows: np.ndarray, signal_to_noise: float, rng: np.random.Generator
     ) -> np.ndarray:
-        """Give noisy responses to the pictures *rows*.
+        """Return noisy responses to the pictures *rows*.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ def edge_energy(pictures: np.ndarray) -> np.ndarray:
 
 
 def _quadrature(angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Give an even and an odd Gabor filter, both without response to uniform grey."""
+    """Return an even and an odd Gabor filter, both without response to uniform grey."""
     reach = int(3 * _SIGMA)
     y, x = np.mgrid[-reach:reach + 1, -reach:reach + 1]
     window = np.exp(-(x**2 + y**2) / (2 * _SIGMA**2))

@@ -1,4 +1,4 @@
-"""Heads: tissue of the packaged MNI template inside a skull and scalp, bent for each person."""
+"""Head phantoms: the packaged MNI template with skull and scalp, warped for each participant."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _painted(layers: tuple[np.ndarray, ...], levels: tuple[float, ...]) -> np.nd
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """One person's anatomy: the phantom, scaled and smoothly bent.
+    """One participant's anatomy: the phantom, scaled and smoothly bent.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def centred_affine(
 
 
 def grid_points(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Give the millimetre positions of all voxels in C order, shape (n_voxels, 3)."""
+    """Return the millimetre positions of all voxels in C order, shape (n_voxels, 3)."""
     return moved(np.indices(shape).reshape(3, -1).T.astype(float), affine)
 
 

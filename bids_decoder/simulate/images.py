@@ -62,7 +62,7 @@ class _Canvas:
         return noise / noise.std()
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give y (downwards) and x of each pixel, in [0, 1)."""
+        """Return y (downwards) and x of each pixel, in [0, 1)."""
         y, x = np.mgrid[: self.size, : self.size] / self.size
         return y, x
 

@@ -1,4 +1,4 @@
-"""PET-like images of people with and without a disease, and the places that it touches."""
+"""PET-like images of participants with and without a disease, and the places that it touches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CENTRES = {"AD": ((0.3, 0.25, 0.6), (0.7, 0.25, 0.6)), "DLB": ((0.5, 0.15, 0.35
 
 @dataclass(frozen=True, eq=False)
 class PetCohort:
-    """Simulated people.
+    """Simulated participants.
 
     Parameters
     ----------
@@ -50,11 +50,12 @@ def simulate_pet(
     effect: float = 0.5,
     site_bias: float = 0.0,
 ) -> PetCohort:
-    """Draw people of four labels and some of a hidden fifth.
+    """Simulate participants with four labels and some with a hidden fifth.
 
-    Uptake is that of a common brain, with smooth differences between people and a global scale.
-    AD lacks uptake at both sides, MCI half as much at the same places, DLB at the back, CN
-    nowhere; the external label in front.
+    Uptake is that of a common brain, with smooth differences between participants and a global
+    scale. Uptake is reduced in two lateral regions in AD, in the same regions by half as much in
+    MCI, in a posterior region in DLB, nowhere in CN, and in an anterior region for the external
+    label.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def _places(share: np.ndarray, centres: tuple[tuple[float, ...], ...]) -> np.nda
 
 
 def write_pet_dataset(folder: Path, cohort: PetCohort) -> Path:
-    """Write people as a BIDS dataset: ``pet/`` images and ``participants.tsv``.
+    """Write participants as a BIDS dataset: ``pet/`` images and ``participants.tsv``.
 
     Parameters
     ----------

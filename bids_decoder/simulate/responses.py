@@ -1,7 +1,7 @@
-"""Single-trial responses of several people with known region of interest and known tuning.
+"""Single-trial responses of several participants with known region of interest and known tuning.
 
 A linear-Gaussian stand-in for a large picture-viewing dataset at high field: a box of voxels, a
-posterior region that differs between people, tuning that is partly shared, spatially and
+posterior region that differs between participants, tuning that is partly shared, spatially and
 temporally correlated noise, and drift over sessions and runs. With the default settings, ridge
 regression from the true region reaches the retrieval accuracies of published decoders.
 """
@@ -47,7 +47,7 @@ class ResponseSettings:
     roi_fwhm, tuning_fwhm : float
         Smoothness of the region's outline (small: fragmented) and of the tuning.
     similarity : float
-        Correlation of the tuning of the same voxel between two people before their regions
+        Correlation of the tuning of the same voxel between two participants before their regions
         are cut.
     noise_fwhm : float
         Smoothness of the spatially correlated half of the noise.
@@ -82,7 +82,7 @@ class ResponseSettings:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What all people of one group share.
+    """What all participants of one group share.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedTrials:
-    """Trials of one person in order of time.
+    """Trials of one participant in order of time.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class SimulatedTrials:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPerson:
-    """One person and the truth about them; voxels in C order of ``grid.mask``.
+    """One participant and the truth about them; voxels in C order of ``grid.mask``.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class SimulatedPerson:
 
 @dataclass(frozen=True, eq=False)
 class _Brain:
-    """One person's responses and noise sources over the voxels of the brain."""
+    """One participant's responses and noise sources over the voxels of the brain."""
 
     tuning: np.ndarray
     roi: np.ndarray
@@ -191,7 +191,7 @@ class _Brain:
 
 
 def make_world(settings: ResponseSettings, group_seed: int) -> World:
-    """Draw what a group of people shares.
+    """Draw what a group of participants shares.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def simulate_person(
     n_test_images: int = 1000,
     n_repeats: int = 3,
 ) -> SimulatedPerson:
-    """Simulate one person.
+    """Simulate one participant.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def simulate_person(
     n_train : int
         Training trials, each with a picture of its own, in sessions of 750.
     n_test_images : int
-        Test pictures, the same for all people of the group.
+        Test pictures, the same for all participants of the group.
     n_repeats : int
         Trials per test picture, in random order in sessions after the training sessions.
 
@@ -252,7 +252,7 @@ def simulate_person(
 def simulate_viewer(
     world: World, subject_seed: int, train: Pictures, test: Pictures, *, n_repeats: int = 3
 ) -> SimulatedPerson:
-    """Simulate one person who looks at given pictures.
+    """Simulate one participant who looks at given pictures.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def simulate_group(
     n_test_images: int = 1000,
     n_repeats: int = 3,
 ) -> Iterator[SimulatedPerson]:
-    """Simulate people of one group one after another, so that only one need be in memory.
+    """Simulate participants of one group one after another, so that only one need be in memory.
 
     Parameters
     ----------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,12 @@ from bids_decoder.errors import (
     MissingInputError,
     UsageError,
 )
+from bids_decoder.files import why_no_safetensors
 
+MAX_COLUMNS = 20_000
+"""Columns above which a TSV is refused: its parser takes minutes for more."""
+
+_MAX_HEADER_BYTES = 4 << 20
 _SHOWN = 5
 
 
@@ -107,6 +111,11 @@ def select_features(
 
 
 def _read_tsv(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    with path.open("rb") as handle:
+        n_columns = handle.readline(_MAX_HEADER_BYTES).count(b"\t") + 1
+    if n_columns > MAX_COLUMNS:
+        raise _malformed(path, f"{n_columns} columns or more; {MAX_COLUMNS} are the most that "
+                         "a TSV may have: give an npz file for longer vectors")
     try:
         with warnings.catch_warnings():
             # Rows longer than the header would be cut with no more than a warning.
@@ -116,7 +125,7 @@ def _read_tsv(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
                 path, sep="\t", converters={0: str.strip}, keep_default_na=False,
                 quoting=csv.QUOTE_NONE, encoding="utf-8-sig", index_col=False,
             )
-    except (ValueError, pd.errors.ParserWarning) as error:
+    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
         raise _malformed(path, str(error)) from error
     if table.shape[1] < 2:
         raise _malformed(path, f"it has {table.shape[1]} column(s)")
@@ -128,17 +137,24 @@ def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             ids, vectors = archive["ids"], archive["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _malformed(path, str(error)) from error
+    # NumPy passes on whatever zip, zlib and the parser of its header raise on a damaged file.
+    except Exception as error:
+        raise _malformed(path, f"{type(error).__name__}: {error}") from error
     if ids.dtype.kind not in "USiu" or vectors.dtype.kind not in "fiu":
         raise _malformed(path, f"ids are of type {ids.dtype}, vectors of type {vectors.dtype}")
     if ids.ndim != 1 or vectors.ndim != 2 or len(ids) != len(vectors):
         raise _malformed(path, f"ids have shape {ids.shape}, vectors {vectors.shape}")
-    names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
-    return tuple(str(name) for name in names), vectors
+    try:
+        names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
+        return tuple(str(name) for name in names), vectors
+    except ValueError as error:
+        raise _malformed(path, f"ids are no text: {error}") from error
 
 
 def _read_safetensors(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    why = why_no_safetensors(path)
+    if why is not None:
+        raise _malformed(path, why)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

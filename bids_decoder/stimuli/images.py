@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from bids_decoder.errors import Finding, FindingsError, InputError, MissingInputError
+from bids_decoder.errors import (
+    BidsDecoderError,
+    Finding,
+    FindingsError,
+    InputError,
+    MissingInputError,
+)
 from bids_decoder.files import file_digest
 from bids_decoder.stacks import read_stack, stack_row
 
 BACKGROUND = 128
 """Grey level put behind transparent pixels: the screen colour of most experiments."""
 
-# Pillow's readers raise these on damaged files, whatever the format.
-_BROKEN = (
-    UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError,
-    EOFError,
-)
+MAX_PIXELS = 50_000_000
+"""Pixels above which a picture is taken for a mistake, and not decoded."""
 
 
 def load_image(path: Path, size: int | None = None) -> np.ndarray:
@@ -65,13 +69,27 @@ def load_picture(path: Path) -> Image.Image:
     try:
         if place is not None:
             return _to_rgb(_from_pixels(read_stack(place)))
-        with Image.open(path) as image:
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except _BROKEN as error:
+        return _open_picture(path)
+    except BidsDecoderError:
+        raise
+    # Pillow's readers raise anything on damaged files, from struct.error to SyntaxError.
+    except Exception as error:
         raise InputError(
             f"stimulus {path}", f"cannot be read as a picture: {error}",
             "replace the file; PNG, JPEG, TIFF, BMP, GIF and WebP are read",
         ) from error
+
+
+def _open_picture(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow only warns of what may be a decompression bomb; the limit here is lower.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"{image.width} x {image.height} pixels; {MAX_PIXELS} are the most"
+                )
+            return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def picture_digest(path: Path) -> str:

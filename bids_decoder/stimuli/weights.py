@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_decoder.errors import InputError, MissingInputError
-from bids_decoder.files import content_key, file_digest
+from bids_decoder.files import content_key, file_digest, why_no_safetensors
 
 SUMS = "SHA256SUMS"
 """Name of a file with expected digests, as ``sha256sum`` writes it; it lies beside the weights."""
@@ -73,6 +73,7 @@ def find_folder(path: Path | None, needed: tuple[str, ...], option: str, what: s
     if not weights or absent:
         lacking = ", ".join([*absent, *([] if weights else ["*.safetensors"])])
         raise _missing(f"{option} {folder}", f"{lacking} is not there", what)
+    _check_format(weights, option)
     relevant = [*weights, *sorted(folder.rglob("*.json")), *sorted(folder.rglob("*.txt"))]
     digests, verified = _digests(folder, relevant, option)
     return Weights(folder, content_key(digests), verified)
@@ -86,8 +87,16 @@ def find_file(path: Path | None, option: str, what: str) -> Weights:
         raise _missing(f"{option} {path}", "no such file", what)
     if path.suffix != ".safetensors":
         raise _pickled(f"{option} {path}")
+    _check_format([path], option)
     digests, verified = _digests(path.parent, [path], option)
     return Weights(path, digests[path.name], verified)
+
+
+def _check_format(weights: list[Path], option: str) -> None:
+    for path in weights:
+        why = why_no_safetensors(path)
+        if why is not None:
+            raise InputError(f"{option} {path}", why, "fetch the safetensors version again")
 
 
 def _snapshot(path: Path, option: str, what: str) -> Path:

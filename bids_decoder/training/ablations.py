@@ -1,4 +1,4 @@
-"""The default decoder with one part left out: what each part is worth on the same trials."""
+"""Ablations: the default decoder without one of its parts, fitted to the same trials."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.trials import Person, Targets
 
 PREFIX = "without-"
-"""How the names of ablated models begin in tables."""
+"""Prefix of the names of ablations in tables."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One decoder that lacks a part.
+    """A decoder without one of its parts.
 
     Parameters
     ----------
     name : str
-        Begins with :data:`PREFIX`.
+        Starts with :data:`PREFIX`.
     context : FitContext
     pretrained : Model or None
     """
@@ -33,7 +33,7 @@ class Ablation:
 def list_ablations(
     person: Person, pretrained: Model | None, context: FitContext
 ) -> Iterator[Ablation]:
-    """Give the ablations of those parts that the decoder of this person has.
+    """List the ablations of the parts that the decoder of this participant has.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def list_ablations(
     Yields
     ------
     Ablation
-        Without pretraining, prior of the group, selection, low-pass filter, or second stage.
+        Without pretraining, group prior, selection, low-pass filter, or second stage.
     """
     network, troi = context.network, context.troi
     if pretrained is not None:
@@ -67,6 +67,6 @@ def list_ablations(
 def fit_ablation(
     decoder: Decoder, ablation: Ablation, person: Person, targets: Targets
 ) -> Model:
-    """Select voxels and fit the decoder anew, on training trials only."""
+    """Select voxels and fit the decoder again, on training trials only."""
     selection = decoder.select(person, targets, ablation.pretrained, ablation.context)
     return decoder.adapt(person, targets, selection, ablation.pretrained, ablation.context)

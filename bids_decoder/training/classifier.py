@@ -1,4 +1,4 @@
-"""Training of networks that name the class of a volume, with early stopping."""
+"""Training of networks that classify volumes, with early stopping."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training.loop import Progress, Schedule, make_fabric, shuffled_batches, train
+from bids_decoder.training.loop import (
+    Progress,
+    Schedule,
+    Setup,
+    make_fabric,
+    shuffled_batches,
+    train,
+)
 
 MIN_DELTA = 1e-4
-"""Improvement on the validation trials that counts."""
+"""Smallest change on the validation trials that counts as an improvement."""
 
 PLATEAU = 0.02
-"""Until the validation loss has moved by this, the network has not begun to learn.
+"""Change of the validation loss from which on the network counts as learning.
 
-Deep networks stay where they start for some epochs; patience must not end training there.
+Deep networks may need some epochs before the loss changes; patience must not end training there.
 """
 
 MIN_STEPS = 20
-"""Steps of an epoch: small data pass more than once, so that an epoch means something."""
+"""Minimum number of steps per epoch; an epoch repeats small datasets to reach it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +50,13 @@ class Labelled:
     classes: np.ndarray
 
     def rows(self, rows: np.ndarray) -> Labelled:
-        """Give some of them."""
+        """Return the volumes *rows*."""
         return Labelled(self.volumes[rows], self.classes[rows])
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Training settings of a network.
 
     Parameters
     ----------
@@ -59,8 +66,8 @@ class Recipe:
         Epochs without an improvement on the validation trials after which training ends;
         epochs before the network begins to learn do not count.
     monitor : {"val_loss", "val_score"}
-        What must improve. The loss of few trials soon grows by overconfidence alone; the mean
-        probability of the right class does not.
+        Measure that must improve. With few trials, overconfidence alone increases the loss;
+        the mean probability of the true class is robust to it.
     """
 
     schedule: Schedule
@@ -89,30 +96,30 @@ def fit_classifier(
     data : Labelled
         Training trials.
     validation : Labelled or None
-        Training trials set aside; the network keeps the weights of the epoch that was best on
-        them. None trains for all epochs.
+        Training trials that are held out; the network keeps the weights of the epoch that was
+        best on them. None trains for all epochs.
     recipe : Recipe
     seed : int
     device : str
     checkpoint : Path or None
-        As for :func:`bids_decoder.training.loop.train`; used only without validation.
+        See :class:`bids_decoder.training.loop.Setup`; used only without validation.
     progress : callable or None
 
     Returns
     -------
     list of dict
         One per epoch: ``epoch``, ``loss`` and, with validation, ``val_loss`` and ``val_score``
-        (mean probability of the right class).
+        (mean probability of the true class).
     """
     fabric = make_fabric(device)
     network.to(fabric.device)
-    classes = torch.from_numpy(np.asarray(data.classes, dtype=np.int64))
     watch = None if validation is None else _Watch(network, validation, recipe)
 
     def loss_of(rows: np.ndarray, _epoch: int) -> Tensor:
-        volumes = torch.from_numpy(np.ascontiguousarray(data.volumes[np.sort(rows)]))
-        logits = network(volumes.to(fabric.device))
-        return nn.functional.cross_entropy(logits, classes[np.sort(rows)].to(fabric.device))
+        batch = data.rows(np.sort(rows))
+        classes = torch.from_numpy(np.asarray(batch.classes, dtype=np.int64))
+        logits = network(_tensor(batch.volumes).to(fabric.device))
+        return nn.functional.cross_entropy(logits, classes.to(fabric.device))
 
     def batches(rng: np.random.Generator) -> Iterable[np.ndarray]:
         n_trials = len(data.classes)
@@ -121,13 +128,13 @@ def fit_classifier(
             shuffled_batches(n_trials, recipe.batch_size, rng) for _ in range(n_passes)
         )
 
-    history = train(
-        network, loss_of, batches, recipe.schedule, seed=derive_seed(seed, "classifier"),
-        fabric=fabric, checkpoint=checkpoint if watch is None else None,
-        after_epoch=None if watch is None else watch.after_epoch, progress=progress,
+    setup = Setup(
+        derive_seed(seed, "classifier"), fabric, checkpoint if watch is None else None, progress
     )
+    losses = train(network, loss_of, batches, recipe.schedule, setup,
+                   after_epoch=None if watch is None else watch.after_epoch)
     network.cpu().eval()
-    rows = [{"epoch": number, "loss": loss} for number, loss in enumerate(history.loss, start=1)]
+    rows = [{"epoch": number, "loss": loss} for number, loss in enumerate(losses, start=1)]
     if watch is None:
         return rows
     watch.restore()
@@ -135,7 +142,7 @@ def fit_classifier(
 
 
 class _Watch:
-    """Scores validation trials after each epoch and keeps the best weights."""
+    """Early stopping: score the validation trials after each epoch, keep the best weights."""
 
     def __init__(self, network: nn.Module, validation: Labelled, recipe: Recipe) -> None:
         self.network, self.validation, self.recipe = network, validation, recipe
@@ -169,7 +176,7 @@ class _Watch:
 def log_probabilities(
     network: nn.Module, volumes: np.ndarray, batch_size: int = 32
 ) -> np.ndarray:
-    """Give the log-probability of each class, float64 of shape (n, n_classes).
+    """Return the log-probability of each class, float64 of shape (n, n_classes).
 
     Parameters
     ----------
@@ -188,7 +195,7 @@ def log_probabilities(
 
 @torch.no_grad()
 def penultimate(network: nn.Module, volumes: np.ndarray, batch_size: int = 32) -> np.ndarray:
-    """Give what the output layer sees, (n, n_features)."""
+    """Return the input of the output layer, (n, n_features)."""
     parts = [
         network.features(_tensor(volumes[start:start + batch_size])).numpy()
         for start in range(0, len(volumes), batch_size)

@@ -1,4 +1,4 @@
-"""The shallow 3-D CNN of the PET study as a decoder of trial responses, explained by occlusion."""
+"""Decoder of trial responses with the shallow 3-D CNN of the PET study and occlusion maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEARNING_RATES = {"adadelta": 0.01, "adam": 1e-3}
 
 
 class ShallowDecoder(VolumeDecoder):
-    """Labels from volumes with four 3-D convolutions.
+    """Classify volumes with four 3-D convolutions.
 
     References
     ----------
@@ -31,7 +31,7 @@ class ShallowDecoder(VolumeDecoder):
     name = "cnn3d"
 
     def build(self, frame: Frame, n_classes: int, settings: Volumes, seed: int) -> nn.Module:
-        """Make a fresh network; see :class:`VolumeDecoder`."""
+        """Make an untrained network; see :class:`VolumeDecoder`."""
         return fresh_network(ShallowNetwork, frame.shape, n_classes, settings.kernel, seed=seed)
 
     def recipe(self, settings: Volumes, n_epochs: int) -> Recipe:
@@ -50,7 +50,7 @@ class ShallowDecoder(VolumeDecoder):
         return found.numpy()[None]
 
     def describe(self, frame: Frame, settings: Volumes) -> dict[str, Any]:
-        """Give window and stride; see :class:`VolumeDecoder`."""
+        """Return window and stride; see :class:`VolumeDecoder`."""
         window, stride = choose_window(frame.shape, settings.window)
         return {
             "method": "occlusion: growth of the cross-entropy of the decoded label",
@@ -61,7 +61,7 @@ class ShallowDecoder(VolumeDecoder):
 
 
 def shallow_recipe(settings: Volumes, n_epochs: int) -> Recipe:
-    """Say how the shallow CNN is trained; 0 epochs stand for the published number."""
+    """Return the training settings of the shallow CNN; 0 epochs stand for the published number."""
     rate = settings.learning_rate or LEARNING_RATES[settings.optimizer]
     schedule = Schedule(
         n_epochs or EPOCHS, rate, weight_decay=0.0, optimizer=settings.optimizer, constant=True

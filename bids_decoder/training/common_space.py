@@ -1,4 +1,4 @@
-"""What voxels at one place do in the source people, as a prior for a new person."""
+"""Prior for the voxels of a new participant, from the source participants in a standard space."""
 
 from __future__ import annotations
 
@@ -8,44 +8,53 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
+from bids_decoder.training.grids import Frame, sampling
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.signal import SIGNAL_SHARES, mean_shares, share_chances
 from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
 from bids_decoder.trials import Person, VoxelGrid
 
 WEIGHT_FWHM_MM = 3.0
-"""Filter on the mean input layer: tuning varies from person to person on this scale or above."""
+"""Filter on the mean input layer, about the scale on which tuning varies between participants."""
 
 CHANCES_FWHM_MM = (3.0, 6.0, 12.0)
-"""Candidate filters on the mean chances: how far outlines of regions lie apart between people."""
+"""Candidate filters on mean probabilities, as outlines of regions vary between participants."""
 
 MISTRUST = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-"""Candidate weights of what holds for the whole brain: 1 says that places mean nothing."""
+"""Candidate weights of the mean over the whole brain; with 1 the location has no effect."""
+
+KNOWN_SHARE = 0.5
+"""Smallest share of a voxel inside the maps of others for which they are used."""
 
 UNKNOWN_SPREAD = (6.0, 0.7)
-"""Filter and mistrust where one source person is all there is: nothing tells how people differ."""
+"""Filter and mistrust for a single source participant, with whom they cannot be chosen."""
 
 
 @dataclass(frozen=True, eq=False)
 class VoxelPrior:
-    """What is expected of one person's voxels before their own data.
+    """Prior for the voxels of one participant.
 
     Parameters
     ----------
     weight : ndarray of float32, shape (n_voxels, n_latents)
-        Mean input layer of the source people, up to a factor; zero where none had the voxel.
+        Mean input layer of the source participants, up to a factor; zero for voxels outside all
+        of their masks.
     chances : ndarray of float32, shape (n_shares, n_voxels)
-        Prior chance of each share of :data:`.signal.SIGNAL_SHARES`.
+        Prior probability of each share of :data:`.signal.SIGNAL_SHARES`.
+    resampled : bool
+        Whether the maps were resampled from another grid.
     """
 
     weight: np.ndarray
     chances: np.ndarray
+    resampled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class CommonMaps:
-    """Means over the source people, who share a standard space and its grid.
+    """Mean maps of source participants on one grid of a standard space.
 
     Parameters
     ----------
@@ -55,7 +64,7 @@ class CommonMaps:
     weight : ndarray of float32, shape (n_voxels, n_latents)
     chances : ndarray of float32, shape (n_shares, n_voxels)
     fwhm_mm, mistrust : float
-        How the chances were smoothed and mixed with those of the whole brain.
+        Filter on the probabilities, and weight of their mean over the whole brain.
     """
 
     space: str
@@ -66,19 +75,27 @@ class CommonMaps:
     mistrust: float
 
     def prior_of(self, person: Person) -> VoxelPrior | None:
-        """Give the prior for the voxels of a person; None outside the common space."""
-        if not _share_grid(self.space, self.grid, person):
+        """Return the prior for the voxels of a participant; None outside the common space.
+
+        On another grid of the space the maps are interpolated (trilinear); voxels of which less
+        than half is inside the maps are treated as unknown.
+        """
+        if not self.space or person.space != self.space or not person.grid.has_geometry:
             return None
-        rows, known = _rows(self.grid, person.grid)
-        n_voxels = person.grid.n_voxels
-        weight = np.zeros((n_voxels, self.weight.shape[1]), dtype=np.float32)
-        weight[known] = self.weight[rows]
-        chances = np.repeat(self.chances.mean(axis=1, keepdims=True), n_voxels, axis=1)
-        chances[:, known] = self.chances[:, rows]
-        return VoxelPrior(weight, chances)
+        frame = Frame(person.grid.mask.shape, person.grid.affine)
+        nearby = sampling(self.grid, frame)[person.grid.mask.ravel()]
+        share = np.asarray(nearby.sum(axis=1)).ravel()
+        known = share > KNOWN_SHARE
+        nearby = scipy.sparse.diags(known / np.maximum(share, KNOWN_SHARE)) @ nearby
+        unknown = np.outer(self.chances.mean(axis=1), ~known)
+        chances = (nearby @ self.chances.T).T + unknown
+        return VoxelPrior(
+            (nearby @ self.weight).astype(np.float32), chances.astype(np.float32),
+            resampled=not _share_grid(self.space, self.grid, person),
+        )
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Give what is stored in a model; half precision is plenty for a prior."""
+        """Return the arrays to store in a model, in half precision."""
         return {
             "common.mask": self.grid.mask.astype(np.uint8), "common.affine": self.grid.affine,
             "common.weight": self.weight.astype(np.float16),
@@ -86,31 +103,35 @@ class CommonMaps:
         }
 
     def card(self) -> dict[str, Any]:
-        """Give what the card of a model says about the maps."""
-        return {"space": self.space, "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust}
+        """Return the entries of the model card."""
+        return {
+            "space": self.space, "shape": list(self.grid.mask.shape),
+            "voxel_sizes_mm": [round(float(size), 4) for size in self.grid.voxel_sizes],
+            "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust,
+        }
 
     @classmethod
     def restore(cls, card: dict[str, Any], part: dict[str, np.ndarray]) -> CommonMaps:
-        """Read what :meth:`card` and :meth:`tensors` gave, without the prefix."""
+        """Rebuild the maps from :meth:`card` and :meth:`tensors` (without the prefix)."""
         grid = VoxelGrid(part["mask"] > 0, part["affine"])
         weight, chances = (part[name].astype(np.float32) for name in ("weight", "chances"))
         return cls(card["space"], grid, weight, chances, card["fwhm_mm"], card["mistrust"])
 
 
 def gather_common(people: Iterable[Person], vectors: np.ndarray) -> CommonMaps | None:
-    """Average input layers and signal shares over the source people.
+    """Average input layers and signal shares over the source participants.
 
     Parameters
     ----------
     people : iterable of Person
-        Training trials only; loaded one at a time.
+        Training trials only; iterated twice, one participant in memory at a time.
     vectors : ndarray, shape (n_ids, n_latents)
         Targets in the target space.
 
     Returns
     -------
     CommonMaps or None
-        None unless all people are on one grid of one standard space.
+        None unless all participants are on one grid of one standard space.
     """
     sums: _Sums | None = None
     for person in people:
@@ -125,7 +146,7 @@ def gather_common(people: Iterable[Person], vectors: np.ndarray) -> CommonMaps |
 def _choose_spread(
     sums: _Sums, people: Iterable[Person], vectors: np.ndarray
 ) -> tuple[float, float]:
-    """Choose filter and mistrust by how well all others foretell each source person's voxels."""
+    """Choose filter and mistrust by how well others predict each source participant's voxels."""
     if sums.n_people < 2:
         return UNKNOWN_SPREAD
     scores = np.zeros((len(CHANCES_FWHM_MM), len(MISTRUST)))
@@ -144,7 +165,7 @@ def _choose_spread(
 
 
 def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
-    """Give the chances of a source person's voxels, (n_shares, n_voxels)."""
+    """Compute the posterior of a source participant's shares, (n_shares, n_voxels)."""
     return share_chances(person, wanted, default_fwhm_mm(person.grid))
 
 
@@ -153,7 +174,7 @@ def _mistrusted(chances: np.ndarray, mistrust: float) -> np.ndarray:
 
 
 class _Sums:
-    """Running sums over people on the voxels of the first."""
+    """Sums over participants, on the voxels of the first one."""
 
     def __init__(self, first: Person, n_latents: int) -> None:
         self.space, self.grid = first.space, first.grid
@@ -163,7 +184,7 @@ class _Sums:
         self.n_people = 0
 
     def add(self, person: Person, wanted: np.ndarray) -> None:
-        """Add a person, given the target of each trial, (n_trials, n_latents)."""
+        """Add a participant; *wanted* (n_trials, n_latents) holds the target of each trial."""
         chances = person_chances(person, wanted)
         fit = fit_input_layer(person.betas, wanted, person.run_groups, mean_shares(chances))
         rows, known = _rows(self.grid, person.grid)
@@ -173,7 +194,7 @@ class _Sums:
         self.n_people += 1
 
     def without(self, grid: VoxelGrid, chances: np.ndarray) -> _Sums:
-        """Give the sums without the chances of one person; the weights are those of all."""
+        """Return the sums without the probabilities of one participant, with all weights."""
         rows, known = _rows(self.grid, grid)
         rest = copy(self)
         rest.chances, rest.counts = self.chances.copy(), self.counts.copy()
@@ -182,16 +203,16 @@ class _Sums:
         return rest
 
     def mean_chances(self, fwhm_mm: float) -> np.ndarray:
-        """Give the mean chances, smoothed over the voxels that somebody has."""
-        there = self.counts > 0.5
+        """Compute the mean probabilities, smoothed over the voxels in at least one mask."""
+        present = self.counts > 0.5
         total, count = (
-            np.stack([smooth_within(row * there, self.grid, fwhm_mm) for row in rows])
+            np.stack([smooth_within(row * present, self.grid, fwhm_mm) for row in rows])
             for rows in (self.chances, self.counts[None])
         )
         return total / np.maximum(count, 1e-6)
 
     def maps(self, fwhm_mm: float, mistrust: float) -> CommonMaps:
-        """Give the means, smoothed within the mask."""
+        """Compute the mean maps, smoothed within the mask."""
         for latent in self.weight.T:
             latent[:] = smooth_within(latent, self.grid, WEIGHT_FWHM_MM)
         chances = _mistrusted(self.mean_chances(fwhm_mm), mistrust)
@@ -201,7 +222,7 @@ class _Sums:
 
 
 def _share_grid(space: str, grid: VoxelGrid, person: Person) -> bool:
-    """Say whether a person's voxels lie at the same places, by name and by geometry."""
+    """Check whether a participant's voxels are on this grid, by space, shape and affine."""
     return (
         bool(space) and person.space == space and person.grid.mask.shape == grid.mask.shape
         and np.allclose(person.grid.affine, grid.affine, atol=1e-3)
@@ -209,7 +230,7 @@ def _share_grid(space: str, grid: VoxelGrid, person: Person) -> bool:
 
 
 def _rows(common: VoxelGrid, own: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Give the common rows of a person's voxels, and which of the person's voxels have one."""
+    """Match voxels: rows in *common*, and a mask of the voxels in *own* that have one."""
     position = np.full(common.mask.shape, -1)
     position[common.mask] = np.arange(common.n_voxels)
     rows = position[own.mask]

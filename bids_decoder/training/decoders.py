@@ -1,9 +1,9 @@
-"""The one interface behind which every decoder stands, and the list of them.
+"""Interface and registry of the decoders.
 
-A decoder is one module. It says what it needs of a person's trials, learns from the source
-people (``pretrain``), chooses voxels of a new person (``select``), adapts to that person
-(``adapt``), predicts held-out trials and explains itself as maps. All that it learned is a
-:class:`~bids_decoder.models.store.Model`: arrays and a card.
+A decoder is one module. It is trained on the source participants (``pretrain``), selects voxels
+of a new participant (``select``), is fitted to that participant (``adapt``), predicts held-out
+trials and provides maps. A fitted decoder is a :class:`~bids_decoder.models.store.Model`: arrays
+and a card.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the plan must know of a decoder before it is imported.
+    """Properties of a decoder that are needed before it is imported.
 
     Parameters
     ----------
     path : str
         Module and class.
     needs : {"betas", "volumes"}
-        ``volumes``: the responses must have places in a volume, not only an order.
+        ``volumes``: the voxels must have positions in a volume.
     kinds : tuple of str
         Kinds of target (``Targets.kind``) that it can decode.
     transfers : bool
-        Whether a pretrained model serves other targets than it was pretrained for.
+        Whether a pretrained model can be used for targets it was not pretrained on.
     explains : bool
         Whether it maps where its decisions on held-out trials came from.
     """
@@ -60,12 +60,12 @@ DECODERS: dict[str, Entry] = {
         "bids_decoder.training.cnn3d:ShallowDecoder", "volumes", ("category",), True, True
     ),
 }
-"""Name on the command line (``--decoder``) -> where it is and what it needs."""
+"""Name on the command line (``--decoder``) -> class and properties."""
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """What every fit gets besides the data.
+    """Settings, seed and device of a fit.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class FitContext:
         ``cpu``, ``cuda`` or ``cuda:N``.
     volumes : Volumes
     checkpoint : Path or None
-        Where a long training may keep its state.
+        File for the state of a long training.
     progress : callable or None
         Called with (epochs done, epochs in all, loss).
     """
@@ -92,16 +92,16 @@ class FitContext:
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
-    """Where in the brain the decisions on held-out trials came from.
+    """Maps of the voxels on which the decisions on held-out trials are based.
 
     Parameters
     ----------
     maps : dict of str to ndarray, shape (n_voxels,)
-        Mean map of each label that was decoded.
+        Mean map of each decoded label.
     counts : dict of str to int
-        Trials behind each map.
+        Number of trials of each map.
     notes : dict
-        JSON-able: the method and the outcome of its sanity checks.
+        JSON-able: the method and the results of its sanity checks.
     """
 
     maps: dict[str, np.ndarray]
@@ -110,12 +110,12 @@ class Relevance:
 
 
 def join_relevance(parts: Iterable[Relevance | None]) -> Relevance | None:
-    """Average over folds or seeds: maps by number of trials, numbers in the notes alike.
+    """Average over folds or seeds: maps weighted by number of trials, notes unweighted.
 
     Parameters
     ----------
     parts : iterable of Relevance or None
-        They need not have the same labels.
+        The labels may differ between parts.
 
     Returns
     -------
@@ -142,19 +142,19 @@ def join_relevance(parts: Iterable[Relevance | None]) -> Relevance | None:
 
 
 class Decoder(ABC):
-    """From single-trial responses to predictions in the target space."""
+    """Base class: from single-trial responses to predictions in the target space."""
 
     name: str
 
     @abstractmethod
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
-        """Learn what people share.
+        """Fit the part of the model that participants share.
 
         Parameters
         ----------
         people : iterable of Person
-            Source people, training trials only. Iterated more than once, each time loading one
-            person after the other, so that memory does not grow with their number.
+            Source participants, training trials only. It may be iterated more than once and
+            should load one participant at a time, so that memory does not grow with their number.
         targets : Targets
         context : FitContext
 
@@ -167,7 +167,7 @@ class Decoder(ABC):
     def select(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> Selection:
-        """Choose voxels of a person from training trials (stage 1)."""
+        """Select voxels of a participant from training trials (stage 1)."""
 
     @abstractmethod
     def adapt(
@@ -178,7 +178,7 @@ class Decoder(ABC):
         pretrained: Model | None,
         context: FitContext,
     ) -> Model:
-        """Fit the decoder of a person on the chosen voxels, training trials only (stage 2)."""
+        """Fit the decoder of a participant on the selected voxels, training trials only."""
 
     @abstractmethod
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
@@ -186,18 +186,18 @@ class Decoder(ABC):
 
     @abstractmethod
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:
-        """Give the targets in the space of the predictions, (n_ids, n_latents)."""
+        """Return the targets in the space of the predictions, (n_ids, n_latents)."""
 
     def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
-        """Give vectors of the image encoder from which pictures can be generated.
+        """Convert predictions to vectors of the image encoder, for reconstruction.
 
         Parameters
         ----------
         model : Model
         embedding : ndarray, shape (n, n_latents)
-            Predictions, or means of them over repeats.
+            Predictions, or their means over repeats.
         seed : int
-            For decoders that draw.
+            For decoders that sample.
 
         Returns
         -------
@@ -207,26 +207,26 @@ class Decoder(ABC):
         Raises
         ------
         UsageError
-            By decoders that have no way back to the encoder.
+            If the decoder does not predict vectors of an image encoder.
         """
         raise UsageError(
-            f"--decoder {self.name}", "gives no vectors from which images could be generated",
+            f"--decoder {self.name}", "predicts no vectors from which images can be generated",
             "use --decoder troi, or --reconstruction ridge",
         )
 
     @abstractmethod
     def explain(self, model: Model) -> dict[str, np.ndarray]:
-        """Give maps of what the decoder uses, each (n_voxels,), by the value of ``stat-``."""
+        """Return maps of the decoder, each (n_voxels,), keyed by the value of ``stat-``."""
 
     def relevance(self, model: Model, person: Person, context: FitContext) -> Relevance | None:
-        """Explain decisions on held-out trials; None for decoders that have no such maps.
+        """Explain decisions on held-out trials; None for decoders without such maps.
 
         Parameters
         ----------
         model : Model
             From :meth:`adapt`.
         person : Person
-            Held-out trials. Their labels are not looked at.
+            Held-out trials. Their labels are not used.
         context : FitContext
         """
         return None

@@ -1,4 +1,4 @@
-"""DeepLight: slices through a CNN and an LSTM, or a 3-D CNN, explained by relevance propagation."""
+"""DeepLight: a CNN over slices with an LSTM, or a 3-D CNN, with relevance propagation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bids_decoder.trials import VoxelGrid
 
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 50, 32, 1e-3
 SMOOTHING_MM = 6.0
-"""Full width of the filter of the published maps."""
+"""Full width at half maximum of the filter on the published maps."""
 
 
 class DeepLightDecoder(VolumeDecoder):
-    """Labels from whole-brain volumes; ``volumes.variant`` chooses the network.
+    """Classify whole-brain volumes; ``volumes.variant`` selects the network.
 
     References
     ----------
@@ -34,7 +34,7 @@ class DeepLightDecoder(VolumeDecoder):
     name = "deeplight"
 
     def build(self, frame: Frame, n_classes: int, settings: Volumes, seed: int) -> nn.Module:
-        """Make a fresh network; see :class:`VolumeDecoder`."""
+        """Make an untrained network; see :class:`VolumeDecoder`."""
         if settings.variant == "3d":
             return fresh_network(VolumeNetwork, n_classes, seed=seed)
         return fresh_network(SliceNetwork, frame.shape, n_classes, seed=seed)
@@ -61,7 +61,7 @@ class DeepLightDecoder(VolumeDecoder):
         return np.concatenate(parts)
 
     def describe(self, frame: Frame, settings: Volumes) -> dict[str, Any]:
-        """Name the rules; see :class:`VolumeDecoder`."""
+        """Describe the propagation rules; see :class:`VolumeDecoder`."""
         rules = {
             "2d": "epsilon 0.001 in convolutions and output; LSTM along cell and candidate",
             "3d": "epsilon 1e-6 in the output, alpha 2 beta 1 in convolutions, flat in the first "

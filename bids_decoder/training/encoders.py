@@ -1,10 +1,10 @@
-"""The one interface behind which every encoding model stands, and the list of them.
+"""Interface and registry of the encoding models.
 
-An encoder predicts the responses of voxels to stimuli. It is one module. It chooses what it has
-to choose on an inner split of the training trials (``choose``), is fitted on all training trials
-with that choice (``fit``), and predicts stimuli that it never met (``predict``). What comes after
-is the same for all of them: voxels are selected, and predictions calibrated, by the accuracy on
-the inner split, never by that on test trials.
+An encoder predicts the responses of voxels to stimuli. It is one module. It chooses its
+hyperparameters on an inner split of the training trials (``choose``), is fitted to all training
+trials with that choice (``fit``), and predicts the responses to held-out stimuli (``predict``).
+For all encoders alike, voxels are selected and predictions calibrated by the accuracy on the
+inner split, never by that on test trials.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ COMPARISONS: tuple[tuple[str, str, str], ...] = (
     ("twostep-selective", "twostep-plain", "selective optimisation, on given features"),
     ("twostep-plain", "ridge", "one read-out of a region by gradient against ridge per voxel"),
 )
-"""Pairs of encoders and what their difference tells."""
+"""Pairs of encoders and the factor in which they differ."""
 
 LEAST_WEIGHT = 0.01
-"""Correlation that a voxel counts with when the inner split shows less."""
+"""Smallest weight of a voxel, used if its correlation on the inner split is lower."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stimuli:
-    """What was shown.
+    """Stimuli of an experiment.
 
     Parameters
     ----------
     ids : tuple of str
     features : ndarray of float32, shape (n_stimuli, n_dims)
-        Of an image encoder or a table: the first of the two steps.
+        From an image encoder or a table.
     pictures : ndarray of uint8, shape (n_stimuli, size, size), or None
         Grey pictures, for encoders that learn their own features.
     """
@@ -69,7 +69,7 @@ class Stimuli:
 
 @dataclass(frozen=True, eq=False)
 class EncodingTask:
-    """Training trials of one person on the voxels of one region.
+    """Training trials of one participant on the voxels of one region.
 
     Parameters
     ----------
@@ -79,11 +79,11 @@ class EncodingTask:
         Row of each trial's stimulus in *stimuli*.
     runs : ndarray of str, shape (n_trials,)
     stimuli : Stimuli
-        All stimuli; those that no row points to are never looked at by a fit.
+        All stimuli; a fit uses only those in *rows*.
     inner : pair of ndarray of int
-        Trials to fit on and trials to choose by; no stimulus is in both.
+        Trials to fit on and trials to validate on, without common stimuli.
     voxels : ndarray of int, shape (n_voxels,)
-        Position of each voxel among those of the person.
+        Position of each voxel among those of the participant.
     """
 
     betas: np.ndarray
@@ -96,7 +96,7 @@ class EncodingTask:
 
 @dataclass(frozen=True)
 class EncodeContext:
-    """What every fit gets besides the data.
+    """Settings, seed and device of a fit.
 
     Parameters
     ----------
@@ -116,16 +116,16 @@ class EncodeContext:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What the inner split said.
+    """Result of the inner split.
 
     Parameters
     ----------
     scores : ndarray of float32, shape (n_voxels,)
-        Correlation of prediction and response over the trials set aside.
+        Correlation of prediction and response over the held-out trials.
     notes : dict
-        What was chosen, JSON-able; read again by the encoder and kept in the model card.
+        Chosen hyperparameters, JSON-able; input of :meth:`Encoder.fit`, kept in the model card.
     history : list of dict
-        One entry an epoch: ``epoch``, ``loss``, ``val_score``.
+        One entry per epoch: ``epoch``, ``loss``, ``val_score``.
     """
 
     scores: np.ndarray
@@ -134,29 +134,29 @@ class Choice:
 
 
 class Encoder(ABC):
-    """From stimuli to responses of voxels."""
+    """Base class: from stimuli to responses of voxels."""
 
     name: str
     needs_pictures: bool = False
-    """Whether it reads ``Stimuli.pictures``; otherwise it reads ``Stimuli.features``."""
+    """Whether the input is ``Stimuli.pictures`` instead of ``Stimuli.features``."""
     comparators: tuple[str, ...] = ()
-    """Encoders that are fitted and scored beside it."""
+    """Encoders that are fitted and scored for comparison."""
 
     @abstractmethod
     def choose(self, task: EncodingTask, context: EncodeContext) -> Choice:
-        """Fit on one part of the training trials and choose by the other."""
+        """Choose hyperparameters on the inner split of the training trials."""
 
     @abstractmethod
     def fit(self, task: EncodingTask, choice: Choice, context: EncodeContext) -> Model:
-        """Fit on all training trials as was chosen."""
+        """Fit to all training trials with the chosen hyperparameters."""
 
     @abstractmethod
     def predict(self, model: Model, stimuli: Stimuli) -> np.ndarray:
-        """Predict responses (n_stimuli, n_voxels), in units of the encoder's own."""
+        """Predict responses (n_stimuli, n_voxels), in arbitrary units."""
 
 
 def load_encoder(name: str) -> Encoder:
-    """Import and make the encoder called *name*.
+    """Import and instantiate the encoder called *name*.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def load_encoder(name: str) -> Encoder:
 def make_task(
     person: Person, targets: Targets, pictures: np.ndarray | None, settings: Encoding, seed: int
 ) -> EncodingTask:
-    """Set up what all encoders of a person share: voxels and inner split.
+    """Select the voxels and the inner split that all encoders of a participant share.
 
     Parameters
     ----------
@@ -185,15 +185,15 @@ def make_task(
     pictures : ndarray of uint8, shape (n_ids, size, size), or None
         In the order of ``targets.ids``.
     settings : Encoding
-        Of more than ``max_voxels`` voxels those are kept that the features predict best in
-        held-out training runs (:func:`.evaluation.encoding.encoding_scores`), the same for all
-        encoders. This favours encoders that read the features.
+        If there are more than ``max_voxels`` voxels, those that the features predict best in
+        held-out training runs (:func:`.evaluation.encoding.encoding_scores`) are kept for all
+        encoders. This favours encoders that use the features.
     seed : int
 
     Raises
     ------
     LeakageError
-        When a trial is no training trial.
+        If a trial is not a training trial.
     """
     assert_no_test(person.trials, np.arange(len(person.trials)))
     voxels = np.arange(person.grid.n_voxels)
@@ -216,11 +216,11 @@ def make_task(
 def inner_split(
     rows: np.ndarray, runs: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part training trials into those to fit on and those to choose by.
+    """Split training trials into those to fit on and those to validate on.
 
-    Whole runs are set aside, and other trials of their stimuli left out of the fit. Where that
-    would leave less than half of the trials, because stimuli come back in every run, a share
-    of the stimuli is set aside instead.
+    Whole runs are held out, and other trials of their stimuli are excluded from the fit. If
+    that would leave less than half of the trials, because stimuli repeat in every run, a share
+    of the stimuli is held out instead.
 
     Parameters
     ----------
@@ -228,13 +228,13 @@ def inner_split(
         Stimulus of each trial.
     runs : ndarray of str, shape (n_trials,)
     share : float
-        About how many of the trials to set aside.
+        Approximate share of the trials to hold out.
     rng : numpy.random.Generator
         For the choice of stimuli.
 
     Returns
     -------
-    fitted, chosen_by : ndarray of int
+    fitted, held : ndarray of int
         Trial numbers.
 
     Raises
@@ -258,14 +258,14 @@ def inner_split(
 
 
 def fit_encoder(encoder: Encoder, task: EncodingTask, context: EncodeContext) -> Model:
-    """Choose on the inner split, fit on all training trials, and calibrate.
+    """Choose on the inner split, fit to all training trials, and calibrate.
 
     Returns
     -------
     Model
         With ``calibration.mean`` and ``calibration.sd`` (over training trials),
         ``calibration.score`` (accuracy on the inner split) and ``voxels`` among the tensors.
-        The card holds what was chosen and the ``history`` of the inner fit.
+        The card holds the choice and the ``history`` of the inner fit.
     """
     choice = encoder.choose(task, context)
     model = encoder.fit(task, choice, context)
@@ -286,16 +286,16 @@ def fit_encoder(encoder: Encoder, task: EncodingTask, context: EncodeContext) ->
 
 
 def calibrated(model: Model, predicted: np.ndarray) -> np.ndarray:
-    """Bring raw predictions to the scale of z-scored responses.
+    """Scale raw predictions to z-scored responses.
 
-    A correlation leaves the scale of each voxel open. With standard deviation 1 over training
-    trials, times the correlation on the inner split, a prediction is the least squares guess at
-    the z-scored response, so that voxels count by how well they are predicted.
+    A correlation does not determine the scale of each voxel. Standardised over training trials
+    and multiplied by the correlation on the inner split, a prediction is the least squares
+    estimate of the z-scored response, so that voxels are weighted by their accuracy.
 
     Parameters
     ----------
     model : Model
-        Of :func:`fit_encoder`.
+        From :func:`fit_encoder`.
     predicted : ndarray, shape (n_stimuli, n_voxels)
 
     Returns

@@ -1,10 +1,9 @@
-"""Encoders that are networks: end to end or on given features, selective or plain."""
+"""Encoding models that are networks: end to end or on given features, selective or plain."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,52 +21,39 @@ from bids_decoder.models.encoding import (
     scale_pictures,
     selective_loss,
 )
+from bids_decoder.models.networks import load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.encoders import Choice, EncodeContext, Encoder, EncodingTask, Stimuli
 from bids_decoder.training.encoding_settings import Encoding
-from bids_decoder.training.loop import (
-    History,
-    Schedule,
-    make_fabric,
-    shuffled_batches,
-    train,
-)
+from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
 
 MIN_EPOCHS, MIN_STEPS = 50, 1350
-"""As published: 50 epochs of 1,750 pictures. Few pictures get as many steps in more epochs."""
+"""As published: 50 epochs of 1,750 pictures. Fewer pictures take the same steps in more epochs."""
 
 PATIENCE_STEPS = 400
-"""Steps without a better score on the inner split after which it is over."""
+"""Steps without a better score on the inner split after which training ends."""
 
-_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class ConstantRate(Schedule):
-    """One learning rate throughout, so that an epoch does not depend on how many follow."""
-
-    def rate(self, step: int, n_steps: int) -> float:
-        """Give the learning rate of a step."""
-        return self.learning_rate
+_BATCH = 256
 
 
 class NetworkEncoder(Encoder):
-    """A network that predicts all voxels of a region at once, trained by Adam.
+    """A network that predicts all voxels of a region together, trained by Adam.
 
     The number of epochs is the one after which the mean cubed correlation over voxels is highest
-    on the inner split; then a new network is trained for as many epochs on all training trials.
+    on the inner split; then a new network is trained for that number of epochs on all training
+    trials.
 
     References
     ----------
-    Qiao et al. 2019, arXiv 1907.11885; rates, batches and epochs as in the authors' code. They
-    keep the epoch that is best on the evaluation set, which is not done here.
+    Qiao et al. 2019, arXiv 1907.11885; rates, batches and epochs as in the authors' code. The
+    authors keep the epoch that is best on the evaluation set, which is not done here.
     """
 
     selective: bool = True
 
     def choose(self, task: EncodingTask, context: EncodeContext) -> Choice:
-        """Find the number of epochs; see :class:`.encoders.Encoder`."""
+        """Choose the number of epochs; see :class:`.encoders.Encoder`."""
         fitted, held = task.inner
         state = _State(self, task.stimuli, task.rows[fitted], len(task.voxels), context)
         settings = context.settings
@@ -76,13 +62,13 @@ class NetworkEncoder(Encoder):
             state, task.rows[held], task.betas[held], math.ceil(PATIENCE_STEPS / n_steps)
         )
         n_epochs = settings.epochs or max(MIN_EPOCHS, math.ceil(MIN_STEPS / n_steps))
-        history = self._train(
+        losses = self._train(
             state, task.rows[fitted], task.betas[fitted], n_epochs, context, watch
         )
         entries = [
             {"epoch": epoch, "loss": round(loss, 6), "val_score": round(score, 6)}
             for epoch, (loss, score) in enumerate(
-                zip(history.loss, watch.history, strict=True), start=1
+                zip(losses, watch.history, strict=True), start=1
             )
         ]
         return Choice(watch.scores, {"epochs": watch.best_epoch}, entries)
@@ -90,53 +76,50 @@ class NetworkEncoder(Encoder):
     def fit(self, task: EncodingTask, choice: Choice, context: EncodeContext) -> Model:
         """Train for the chosen number of epochs; see :class:`.encoders.Encoder`."""
         state = _State(self, task.stimuli, task.rows, len(task.voxels), context)
-        history = self._train(
+        losses = self._train(
             state, task.rows, task.betas, int(choice.notes["epochs"]), context
         )
-        tensors = {
-            f"network.{k}": v.detach().cpu().numpy() for k, v in state.network.state_dict().items()
-        }
+        tensors = weights_of(state.network, "network")
         if not self.needs_pictures:
             tensors |= {"scaling.mean": state.mean, "scaling.sd": state.sd}
         card = {
             "n_inputs": state.n_inputs, "channels": context.settings.channels,
             "image_size": context.settings.image_size if self.needs_pictures else None,
             "n_parameters": sum(p.numel() for p in state.network.parameters()),
-            "loss": [round(loss, 6) for loss in history.loss],
+            "loss": [round(loss, 6) for loss in losses],
         }
         return Model(tensors, card)
 
     def predict(self, model: Model, stimuli: Stimuli) -> np.ndarray:
         """Predict on the CPU; see :class:`.encoders.Encoder`."""
-        weights = {k: torch.from_numpy(np.array(v)) for k, v in model.part("network").items()}
-        network = self.build(
+        weights = model.part("network")
+        network = load_weights(self.build(
             int(model.card["n_inputs"]), len(weights["readout.bias"]), int(model.card["channels"])
-        )
-        network.load_state_dict(weights)
+        ), weights)
         scaling = model.part("scaling")
         inputs = self.inputs(stimuli, scaling.get("mean"), scaling.get("sd"))
-        return run_network(network.eval(), inputs, np.arange(len(stimuli.ids)))
+        return run_network(network, inputs, np.arange(len(stimuli.ids)))
 
     def build(self, n_inputs: int, n_voxels: int, channels: int) -> EncodingNetwork:
-        """Make the network with fresh weights."""
+        """Make an untrained network."""
         features = PictureFeatures(channels) if self.needs_pictures else GivenFeatures()
         return EncodingNetwork(features, n_inputs, n_voxels, self.selective)
 
     def inputs(
         self, stimuli: Stimuli, mean: np.ndarray | None = None, sd: np.ndarray | None = None
     ) -> Tensor:
-        """Give what the network reads: pictures as bytes, or standardised features."""
+        """Return the input of the network: pictures as bytes, or standardised features."""
         if not self.needs_pictures:
             return torch.from_numpy(((stimuli.features - mean) / sd).astype(np.float32))
         if stimuli.pictures is None:
             raise MissingInputError(
-                f"--encoder {self.name}", "there are no pictures of the stimuli",
-                "name their folder with --stimuli-dir, or use --encoder ridge",
+                f"--encoder {self.name}", "the pictures of the stimuli are missing",
+                "give their folder with --stimuli-dir, or use --encoder ridge",
             )
         return torch.from_numpy(stimuli.pictures)
 
     def n_inputs(self, stimuli: Stimuli, settings: Encoding) -> int:
-        """Count what reaches the read-out."""
+        """Return the number of inputs of the read-out."""
         if self.needs_pictures:
             return n_features(settings.image_size, settings.channels)
         return 2 * stimuli.features.shape[1]
@@ -144,7 +127,7 @@ class NetworkEncoder(Encoder):
     def _train(
         self, state: _State, rows: np.ndarray, betas: np.ndarray, n_epochs: int,
         context: EncodeContext, watch: _Watch | None = None,
-    ) -> History:
+    ) -> list[float]:
         settings = context.settings
         measured = torch.from_numpy(np.ascontiguousarray(betas)).to(state.fabric.device)
         selective = partial(selective_loss, noise=settings.output_noise)
@@ -156,16 +139,19 @@ class NetworkEncoder(Encoder):
         def batches(rng: np.random.Generator) -> Iterable[np.ndarray]:
             return shuffled_batches(len(rows), settings.batch_size, rng)
 
+        # At a constant rate an epoch does not depend on the number of epochs that follow.
+        schedule = Schedule(
+            n_epochs, settings.learning_rate, settings.weight_decay, constant=True
+        )
         return train(
-            state.network, loss_of, batches,
-            ConstantRate(n_epochs, settings.learning_rate, settings.weight_decay),
-            seed=context.seed, fabric=state.fabric, progress=context.progress,
+            state.network, loss_of, batches, schedule,
+            Setup(context.seed, state.fabric, progress=context.progress),
             after_epoch=None if watch is None else watch.after_epoch,
         )
 
 
 class _State:
-    """A network on its device with the stimuli that it reads."""
+    """A network and its input stimuli on the device."""
 
     def __init__(
         self, encoder: NetworkEncoder, stimuli: Stimuli, rows: np.ndarray, n_voxels: int,
@@ -188,7 +174,7 @@ class _State:
 
 
 class _Watch:
-    """Scores the network on trials set aside after each epoch and remembers the best."""
+    """Early stopping: score held-out trials after each epoch and store the best epoch."""
 
     def __init__(
         self, state: _State, rows: np.ndarray, betas: np.ndarray, patience: int
@@ -210,11 +196,11 @@ class _Watch:
 
 
 def run_network(network: EncodingNetwork, inputs: Tensor, rows: np.ndarray) -> np.ndarray:
-    """Predict the stimuli *rows* of *inputs* some at a time, shape (n_rows, n_voxels)."""
+    """Predict the responses to stimuli *rows* of *inputs* in batches, (n_rows, n_voxels)."""
     parts = []
     with torch.no_grad():
-        for start in range(0, len(rows), _AT_ONCE):
-            some = torch.from_numpy(rows[start:start + _AT_ONCE])
+        for start in range(0, len(rows), _BATCH):
+            some = torch.from_numpy(rows[start:start + _BATCH])
             parts.append(network(_as_input(inputs[some])).cpu().numpy())
     return np.concatenate(parts)
 
@@ -224,7 +210,7 @@ def _as_input(stimuli: Tensor) -> Tensor:
 
 
 class EndToEnd(NetworkEncoder):
-    """ETECRM: convolutions and read-out learned together, with selective optimisation."""
+    """ETECRM: convolutions and read-out trained together, with selective optimisation."""
 
     name = "etecrm"
     needs_pictures = True
@@ -232,7 +218,7 @@ class EndToEnd(NetworkEncoder):
 
 
 class EndToEndPlain(NetworkEncoder):
-    """The same without selective optimisation: plain weights, mean correlation, no noise."""
+    """ETECRM without selective optimisation: plain weights, mean correlation, no noise."""
 
     name = "etecrm-plain"
     needs_pictures = True
@@ -240,13 +226,13 @@ class EndToEndPlain(NetworkEncoder):
 
 
 class TwoStepSelective(NetworkEncoder):
-    """Given features under the read-out, loss, noise and selection of ETECRM."""
+    """Given features with the read-out, loss, noise and selection of ETECRM."""
 
     name = "twostep-selective"
 
 
 class TwoStepPlain(NetworkEncoder):
-    """Given features under a plain read-out and the mean correlation."""
+    """Given features with a plain read-out and the mean correlation as loss."""
 
     name = "twostep-plain"
     selective = False

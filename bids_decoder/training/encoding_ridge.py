@@ -1,4 +1,4 @@
-"""The usual two-step encoder: given features, then ridge regression of each voxel."""
+"""The usual two-step encoding model: ridge regression of each voxel on given features."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ N_FOLDS = 5
 
 
 class VoxelwiseRidge(Encoder):
-    """Ridge regression with himalaya, the penalty chosen for each voxel over training runs.
+    """Ridge regression with himalaya, the penalty of each voxel cross-validated over runs.
 
-    Voxels do not know of one another; region, inner split, selection of voxels and
-    calibration are those of the other encoders.
+    Region, inner split, selection of voxels and calibration are those of the other encoders.
 
     References
     ----------
@@ -38,7 +37,7 @@ class VoxelwiseRidge(Encoder):
         return Choice(voxel_correlations(predicted, task.betas[held]))
 
     def fit(self, task: EncodingTask, choice: Choice, context: EncodeContext) -> Model:
-        """Fit on all training trials; see :class:`.encoders.Encoder`."""
+        """Fit to all training trials; see :class:`.encoders.Encoder`."""
         return _fit(task, np.arange(len(task.rows)))
 
     def predict(self, model: Model, stimuli: Stimuli) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Several decoders that differ in their seeds, as one: their mean prediction, their common mask."""
+"""Ensembles of decoders that differ in their seeds: mean predictions, common voxels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ALIKE = "alike"
 
 
 def load_decoder(name: str) -> Decoder:
-    """Import and make the decoder called *name*, for any number of seeds.
+    """Import and instantiate the decoder called *name*, for any number of seeds.
 
     Raises
     ------
@@ -46,11 +46,11 @@ def load_decoder(name: str) -> Decoder:
 
 
 class SeedEnsemble(Decoder):
-    """One decoder fitted under as many seeds as ``Network.n_seeds``, or its pretrained model, has.
+    """One decoder fitted with ``Network.n_seeds`` seeds, or those of the pretrained model.
 
-    With one seed it is that decoder and nothing else. With several, trunks are pretrained under
-    each seed and voxels are selected under each; the members agree on one mask and are adapted
-    on it, and their predictions are averaged.
+    With one seed this is the decoder itself. With several, pretraining and voxel selection are
+    repeated with each seed; the members share one mask, on which each is adapted, and their
+    predictions are averaged.
 
     Parameters
     ----------
@@ -62,14 +62,14 @@ class SeedEnsemble(Decoder):
         self.name = decoder.name
 
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
-        """Pretrain under each seed; see :class:`Decoder`."""
+        """Pretrain with each seed; see :class:`Decoder`."""
         contexts = _contexts(context, context.network.n_seeds)
         return join_models([self.decoder.pretrain(people, targets, each) for each in contexts])
 
     def select(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> Selection:
-        """Select under each seed and agree; see :class:`Decoder`."""
+        """Select with each seed and combine; see :class:`Decoder` and :func:`agree`."""
         return agree([
             self.decoder.select(person, targets, member, each)
             for member, each in _pairs(pretrained, context)
@@ -83,7 +83,7 @@ class SeedEnsemble(Decoder):
         pretrained: Model | None,
         context: FitContext,
     ) -> Model:
-        """Adapt under each seed on the common selection; see :class:`Decoder`."""
+        """Adapt with each seed on the common selection; see :class:`Decoder`."""
         return join_models([
             self.decoder.adapt(person, targets, selection, member, each)
             for member, each in _pairs(pretrained, context)
@@ -94,11 +94,11 @@ class SeedEnsemble(Decoder):
         return _mean([self.decoder.predict(member, betas) for member in split_model(model)])
 
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:
-        """Give the targets in the target space, which all members share; see :class:`Decoder`."""
+        """Return the targets in the target space, which all members share; see :class:`Decoder`."""
         return self.decoder.gallery(split_model(model)[0], targets)
 
     def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
-        """Let the first member make vectors: a mean of draws would be no draw; see the base."""
+        """Use the first member: a mean of samples is not a sample; see :class:`Decoder`."""
         return self.decoder.picture_vectors(split_model(model)[0], embedding, seed)
 
     def explain(self, model: Model) -> dict[str, np.ndarray]:
@@ -114,19 +114,19 @@ class SeedEnsemble(Decoder):
 
 
 def agree(selections: Sequence[Selection]) -> Selection:
-    """Make one selection of those under several seeds.
+    """Combine the selections made with several seeds.
 
     Parameters
     ----------
     selections : sequence of Selection
-        Of the same person's voxels.
+        From the same participant.
 
     Returns
     -------
     Selection
-        The voxels that most members chose, as many as the median member did; among voxels of
-        as many members the higher mean score wins. Weights, scores and starting weights are
-        means; the history is that of the first member.
+        The voxels that most members selected, as many as the median member; ties are resolved
+        by the mean score. Weights, scores and starting weights are means; the history is that
+        of the first member.
     """
     first = selections[0]
     if len(selections) == 1:
@@ -149,7 +149,7 @@ def agree(selections: Sequence[Selection]) -> Selection:
 
 
 def join_models(members: Sequence[Model]) -> Model:
-    """Put the members into one model; what is the same in all of them is kept once."""
+    """Combine members into one model; tensors that are equal in all of them are stored once."""
     if len(members) == 1:
         return members[0]
     first = members[0].tensors
@@ -168,7 +168,7 @@ def join_models(members: Sequence[Model]) -> Model:
 
 
 def split_model(model: Model) -> list[Model]:
-    """Give the members of a model, one for a model of one seed."""
+    """Return the members of a model; a model with one seed is its only member."""
     cards: list[dict[str, Any]] = model.card.get("members", [])
     return [
         Model({**model.part(_ALIKE), **model.part(f"seed{number}")}, card)
@@ -179,14 +179,14 @@ def split_model(model: Model) -> list[Model]:
 def _pairs(
     pretrained: Model | None, context: FitContext
 ) -> list[tuple[Model | None, FitContext]]:
-    """Pair members of the pretrained model, in turn, with contexts of one seed each."""
+    """Pair the members of the pretrained model, in turn, with one context per seed."""
     members = [None] if pretrained is None else split_model(pretrained)
     contexts = _contexts(context, max(context.network.n_seeds, len(members)))
     return [(members[number % len(members)], each) for number, each in enumerate(contexts)]
 
 
 def _contexts(context: FitContext, n_seeds: int) -> list[FitContext]:
-    """Give one context per seed; the first has the seed and the checkpoint given."""
+    """Return one context per seed; the first has the given seed and checkpoint."""
     first = replace(context, progress=_part_of(context.progress, 0, n_seeds))
     others = [
         replace(
@@ -201,7 +201,7 @@ def _contexts(context: FitContext, n_seeds: int) -> list[FitContext]:
 
 
 def _part_of(progress: Progress | None, number: int, n_seeds: int) -> Progress | None:
-    """Tell of one member's progress as that of the whole."""
+    """Report the progress of one member as that of the ensemble."""
     if progress is None:
         return None
     return lambda done, total, loss: progress(number * total + done, n_seeds * total, loss)

@@ -1,10 +1,10 @@
-"""Episodes: latents of held-out trials, as a new person's short calibration would give them.
+"""Episodes: latents of held-out trials after a short calibration, as for a new participant.
 
-The shared trunk must cope with the latents of a person for whom little is known. So it is
-trained on such latents: from each source person many small calibration sets are drawn, an input
-layer is fitted to each in closed form, and the trunk learns from the latents of the trials that
-were left out. Training and use then meet the same kind of noise. Because the input layers are
-linear, mixing latents equals mixing voxels (MixCo).
+The shared trunk will be applied to latents of a participant with few training trials, and is
+trained on such latents: many small calibration sets are drawn from each source participant, an
+input layer is fitted to each in closed form, and the trunk is trained on the latents of the
+held-out trials. The noise is then of the same kind in training and application. Because the
+input layers are linear, mixing latents equals mixing voxels (MixCo).
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ MAX_CALIBRATION_TRIALS = 1500
 MAX_HELDOUT_TRIALS = 2000
 
 MAX_RUNS_TO_LEAVE_ONE_OUT = 12
-"""With more runs, all but one is a calibration hardly longer than the longest power of two."""
+"""With more runs, no calibration sets of all runs but one are drawn."""
 
 VoxelWeighting = Callable[[Person, np.ndarray], np.ndarray | None]
-"""(calibration trials of a person, their targets) -> weights (n_voxels,) or None for all."""
+"""(calibration trials of a participant, their targets) -> weights (n_voxels,) or None for ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Held-out latents of the source people, all episodes together.
+    """Held-out latents of the source participants, all episodes together.
 
     Parameters
     ----------
     values : ndarray of float32, shape (n, n_latents)
     target_rows : ndarray of int, shape (n,)
-        Row of the stimulus in the targets.
+        Row of each trial's stimulus in the targets.
     log_trials : ndarray of float32, shape (n,)
         Base-2 logarithm of the number of calibration trials.
     people : ndarray of int, shape (n,)
-        Number of the source person.
+        Number of each trial's source participant.
     """
 
     values: np.ndarray
@@ -49,7 +49,7 @@ class Latents:
     people: np.ndarray
 
     def subset(self, rows: np.ndarray) -> Latents:
-        """Give some of the latents, by index or mask."""
+        """Select latents by index or mask."""
         return Latents(*(getattr(self, name)[rows] for name in _FIELDS))
 
 
@@ -59,21 +59,20 @@ _FIELDS = ("values", "target_rows", "log_trials", "people")
 def calibration_sets(
     run_groups: np.ndarray, rng: np.random.Generator, n_per_size: int = 4
 ) -> Iterator[np.ndarray]:
-    """Draw calibration sets of whole runs: 1, 2, 4, … runs, and all but one of few.
+    """Draw calibration sets of 1, 2, 4, … runs, and of all runs but one.
 
     Parameters
     ----------
     run_groups : ndarray of str, shape (n_trials,)
-        A single run is cut into eight stretches of time instead.
+        A single run is divided into eight blocks of time.
     rng : numpy.random.Generator
     n_per_size : int
-        Sets per size; every run is left out once in the largest size where that is no more
-        than twice this number.
+        Number of sets per size; twice this number for all runs but one, or one set per run.
 
     Yields
     ------
     ndarray of bool, shape (n_trials,)
-        True for calibration trials; never all, never none.
+        True for calibration trials; at least one trial is held out.
     """
     blocks = run_blocks(run_groups)
     names = np.unique(blocks)
@@ -92,7 +91,7 @@ def calibration_sets(
 
 
 def run_blocks(run_groups: np.ndarray, n_blocks: int = 8) -> np.ndarray:
-    """Give the unit of holding out: runs, or stretches of time when there is one run."""
+    """Return the blocks to hold out: runs, or blocks of time if there is a single run."""
     if len(np.unique(run_groups)) > 1:
         return run_groups
     return np.sort(np.arange(len(run_groups)) % n_blocks).astype(str)
@@ -117,18 +116,18 @@ def draw_latents(
     weighting: VoxelWeighting,
     rng: np.random.Generator,
 ) -> Latents:
-    """Fit an input layer per calibration set and collect the latents of held-out trials.
+    """Fit an input layer to each calibration set and collect the latents of held-out trials.
 
     Parameters
     ----------
     person : Person
-        Source person; training trials only.
+        Source participant; training trials only.
     number : int
-        Number of the person among the source people.
+        Number of the participant among the source participants.
     vectors : ndarray, shape (n_ids, n_latents)
         Targets in the target space.
     weighting : callable
-        Voxel weights from the calibration trials alone.
+        Computes voxel weights from the calibration trials.
     rng : numpy.random.Generator
 
     Returns
@@ -154,7 +153,7 @@ def draw_latents(
 
 
 def join_latents(parts: list[Latents]) -> Latents:
-    """Put the latents of several episodes or people together."""
+    """Concatenate the latents of several episodes or participants."""
     return Latents(*(
         np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS
     ))

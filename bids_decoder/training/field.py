@@ -1,8 +1,9 @@
-"""Where signal is: a smooth hidden field makes regions, the evidence of voxels speaks for each.
+"""Detection of voxels with signal, with a smooth latent field as spatial prior.
 
-A voxel either carries signal or does not. The chance of it follows a Gaussian random field, so
-that neighbours tend to be alike, while how strong the signal is remains each voxel's own affair.
-Unlike a low-pass filter this has sharp edges, and it says how many voxels there are.
+A voxel either carries signal or does not. The log odds of signal follow a Gaussian random field,
+so that neighbours tend to agree, while the strength of the signal is independent in each voxel.
+Unlike a low-pass filter, the model preserves sharp edges, and it estimates the number of voxels
+with signal.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ from bids_decoder.training.smoothing import FWHM_PER_SD
 from bids_decoder.trials import Person, VoxelGrid
 
 SPREAD = 4.0
-"""Standard deviation of the field in log odds: nearly all voxels are surely in or out."""
+"""Prior standard deviation of the field in log odds."""
 
 EM_STEPS = 20
 CLIMBING_STEPS = 50
 
 _NEGLIGIBLE = 0.01
-"""Waves of the field with a smaller share of the strongest one's amplitude are left out."""
+"""Waves with a smaller amplitude, relative to the strongest, are left out."""
 
 
 @dataclass(frozen=True)
 class SignalField:
-    """How the hidden field and the evidence are taken.
+    """Hyperparameters of the field.
 
     Parameters
     ----------
     fwhm_mm : float
-        Smoothness: full width of the Gaussian that makes such a field of white noise. 0 judges
-        each voxel alone.
+        Smoothness: full width at half maximum of the Gaussian kernel that turns white noise
+        into such a field. With 0 the voxels are independent.
     trust : float
-        Power to which the likelihood of a voxel is taken. Neighbours share noise, so that they
-        are fewer witnesses than they seem.
+        Exponent of the likelihood of each voxel. Values below 1 account for noise that
+        neighbours share.
     """
 
     fwhm_mm: float
@@ -53,7 +54,7 @@ class SignalField:
 
 
 DEFAULT_FIELD = SignalField(14.0, 0.5)
-"""Where there is too little to choose by."""
+"""Used when there are too few trials to choose."""
 
 CANDIDATES = tuple(
     SignalField(fwhm_mm, trust)
@@ -63,14 +64,14 @@ CANDIDATES = tuple(
 
 @dataclass(frozen=True, eq=False)
 class SignalMap:
-    """What is known about the signal of each voxel.
+    """Posterior of the signal of each voxel.
 
     Parameters
     ----------
     chances : ndarray of float32, shape (n_shares, n_voxels)
-        Posterior chance of each of :data:`.signal.SIGNAL_SHARES`; the first is no signal.
+        Posterior probability of each of :data:`.signal.SIGNAL_SHARES`; the first is no signal.
     field : SignalField
-        How they were found.
+        Hyperparameters used.
     """
 
     chances: np.ndarray
@@ -78,12 +79,12 @@ class SignalMap:
 
     @cached_property
     def share(self) -> np.ndarray:
-        """Expected share of signal in the variance of a trial, (n_voxels,)."""
+        """Expected share of signal in the variance over trials, (n_voxels,)."""
         return mean_shares(self.chances)
 
     @property
     def n_likely(self) -> int:
-        """Number of voxels that rather carry signal than not."""
+        """Number of voxels that carry signal with a probability above one half."""
         return int((self.chances[0] < 0.5).sum())
 
 
@@ -93,7 +94,7 @@ def map_signal(
     prior: np.ndarray | None = None,
     field: SignalField = DEFAULT_FIELD,
 ) -> SignalMap:
-    """Give for each voxel the chance that it carries signal, and how much.
+    """Estimate for each voxel the probability and the strength of signal.
 
     Parameters
     ----------
@@ -101,7 +102,8 @@ def map_signal(
         Training trials only.
     wanted : ndarray, shape (n_trials, n_latents)
     prior : ndarray, shape (n_shares, n_voxels), optional
-        Prior chances from other people; how common signal is follows from the person alone.
+        Prior probabilities from other participants; the overall fraction of voxels with signal
+        is estimated from this participant alone.
     field : SignalField
 
     Returns
@@ -110,10 +112,10 @@ def map_signal(
 
     Notes
     -----
-    The field is set to its most likely value given all voxels, on a reduced set of cosine waves
-    (Solin and Särkkä 2020, Stat Comput 30:419).
+    The field is set to its maximum a posteriori estimate given all voxels, on a reduced set of
+    cosine waves (Solin and Särkkä 2020, Stat Comput 30:419).
     """
-    return _Judged.of(share_evidence(person, wanted)).map(person.grid, prior, field)
+    return _Evidence.of(share_evidence(person, wanted)).map(person.grid, prior, field)
 
 
 def choose_field(
@@ -122,7 +124,7 @@ def choose_field(
     prior: np.ndarray | None = None,
     candidates: Iterable[SignalField] = CANDIDATES,
 ) -> SignalField:
-    """Choose the field with which half of the runs foretells the other half best.
+    """Choose the hyperparameters with which one half of the runs predicts the other best.
 
     Parameters
     ----------
@@ -135,22 +137,21 @@ def choose_field(
     Returns
     -------
     SignalField
-        Measured by the likelihood of each voxel's responses in one half under its chances from
-        the other, both ways. :data:`DEFAULT_FIELD` where a half has fewer than
-        :data:`~.signal.MIN_TRIALS_TO_SCORE` trials.
+        The one with the highest likelihood of each half given the posterior of the other half.
+        :data:`DEFAULT_FIELD` if a half has fewer than :data:`~.signal.MIN_TRIALS_TO_SCORE` trials.
     """
     groups = person.run_groups
     first = np.isin(groups, np.unique(groups)[::2])
     if min(first.sum(), (~first).sum()) < MIN_TRIALS_TO_SCORE:
         return DEFAULT_FIELD
     halves = [log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)]
-    known = [_Judged.of(half) for half in halves]
+    known = [_Evidence.of(half) for half in halves]
     if not person.grid.has_geometry:
         candidates = [field for field in candidates if field.fwhm_mm == 0]
     candidates = list(candidates)
     scores = [
         sum(
-            _foretold(one.map(person.grid, prior, field), other)
+            _predictive(one.map(person.grid, prior, field), other)
             for one, other in zip(known, reversed(halves), strict=True)
         )
         for field in candidates
@@ -158,24 +159,25 @@ def choose_field(
     return candidates[int(np.argmax(scores))]
 
 
-def _foretold(known: SignalMap, met: np.ndarray) -> float:
-    top = met.max(axis=0)
-    likelihood = (known.chances * np.exp(met - top)).sum(axis=0)
+def _predictive(known: SignalMap, evidence: np.ndarray) -> float:
+    """Compute the log likelihood of *evidence* (n_shares, n_voxels) given a posterior."""
+    top = evidence.max(axis=0)
+    likelihood = (known.chances * np.exp(evidence - top)).sum(axis=0)
     return float((np.log(np.maximum(likelihood, 1e-30)) + top).sum())
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
-    """Evidence of all voxels, each alone.
+class _Evidence:
+    """Evidence of independent voxels.
 
     Parameters
     ----------
     fraction : float
-        How common signal is.
+        Fraction of voxels with signal.
     ratio : ndarray, shape (n_voxels,)
-        Log likelihood ratio of signal against none.
+        Log likelihood ratio of signal against no signal.
     within : ndarray, shape (n_shares - 1, n_voxels)
-        Chances of the shares above 0, given that there is signal.
+        Probabilities of the shares above 0, given that there is signal.
     """
 
     fraction: float
@@ -183,8 +185,8 @@ class _Judged:
     within: np.ndarray
 
     @classmethod
-    def of(cls, evidence: np.ndarray) -> _Judged:
-        """Fit how common and how strong signal is to all voxels (expectation maximisation)."""
+    def of(cls, evidence: np.ndarray) -> _Evidence:
+        """Fit the fraction and the distribution of signal by expectation maximisation."""
         n_shares = len(evidence) - 1
         fraction, common = 0.1, np.full(n_shares, 1 / n_shares)
         for step in range(EM_STEPS + 1):
@@ -199,7 +201,7 @@ class _Judged:
         return cls(fraction, ratio, within)
 
     def map(self, grid: VoxelGrid, prior: np.ndarray | None, field: SignalField) -> SignalMap:
-        """Put voxels together."""
+        """Compute the posterior of all voxels with the field as spatial prior."""
         start = _prior_odds(self.fraction, prior, len(self.ratio))
         chance = expit(_log_odds(field.trust * self.ratio, start, grid, field.fwhm_mm))
         return SignalMap(
@@ -208,7 +210,7 @@ class _Judged:
 
 
 def _prior_odds(fraction: float, prior: np.ndarray | None, n_voxels: int) -> np.ndarray:
-    """Give log odds of signal before the data: those of others, moved to this mean chance."""
+    """Compute prior log odds of signal: those of others, shifted to this mean probability."""
     if prior is None:
         return np.full(n_voxels, logit(fraction))
     odds = logit(np.clip(1 - prior[0].astype(float), 1e-4, 1 - 1e-4))
@@ -216,7 +218,7 @@ def _prior_odds(fraction: float, prior: np.ndarray | None, n_voxels: int) -> np.
 
 
 def _log_odds(ratio: np.ndarray, start: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
-    """Add the field to prior odds *start* and log likelihood ratios *ratio*, (n_voxels,)."""
+    """Compute posterior log odds from prior odds *start* and log likelihood ratios *ratio*."""
     if fwhm_mm <= 0 or not grid.has_geometry:
         return start + ratio
     waves = _Waves(grid, fwhm_mm)
@@ -244,15 +246,15 @@ class _Waves:
         self.n_waves = int(np.prod(self.shape))
 
     def field(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Give the field in the voxels of the mask; amplitudes of a random field are N(0, 1)."""
+        """Compute the field in the mask; under the prior the amplitudes are N(0, 1)."""
         volume = amplitudes.reshape(self.shape)
         for basis in self.bases:
-            # Each turn brings the next axis to the front and the done one to the end.
+            # Each step contracts the first axis and appends the result as the last one.
             volume = np.tensordot(volume, basis, axes=(0, 1))
         return SPREAD * volume[self.mask]
 
     def adjoint(self, values: np.ndarray) -> np.ndarray:
-        """Give the transpose of :meth:`field` times *values* (n_voxels,)."""
+        """Apply the transpose of :meth:`field` to *values* (n_voxels,)."""
         volume = np.zeros(self.mask.shape)
         volume[self.mask] = values
         for basis in self.bases:
@@ -261,11 +263,11 @@ class _Waves:
 
 
 def _cosines(length: int, sd: float) -> np.ndarray:
-    """Give the waves along one axis, (length, n_waves), scaled to a field of unit variance."""
+    """Compute the waves along one axis, (length, n_waves), for a field of unit variance."""
     frequency = np.pi * np.arange(length) / length
     gain = np.exp(-0.5 * (sd * frequency) ** 2)
     frequency, gain = frequency[gain > _NEGLIGIBLE], gain[gain > _NEGLIGIBLE]
     waves = np.cos(np.outer(np.arange(length) + 0.5, frequency)) * gain
     waves[:, 1:] *= np.sqrt(2)
-    # Mirrored at the edges, waves would add up to more there.
+    # The variance of the mirrored waves is larger at the edges without this.
     return waves / np.sqrt((waves**2).sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""From voxels of any person's grid to volumes on one grid, and from maps on it back to voxels."""
+"""Resampling between the voxels of a participant and volumes on a common grid."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The grid on which a network reads volumes.
+    """Grid of the input volumes of a network.
 
     Parameters
     ----------
     shape : tuple of int
-        (i, j, k): to the right, to the front, up.
+        (i, j, k), axes to the right, anterior and superior.
     affine : ndarray, shape (4, 4)
         Voxel indices to millimetres.
     """
@@ -38,12 +38,12 @@ class Frame:
 
 
 def common_frame(grids: Iterable[VoxelGrid]) -> Frame:
-    """Choose the smallest frame that holds the voxels of all people.
+    """Compute the smallest frame that contains the voxels of all participants.
 
     Parameters
     ----------
     grids : iterable of VoxelGrid
-        The first gives voxel size and axes, turned to run right, front and up.
+        The first one determines voxel size and axes, reoriented to RAS+.
 
     Returns
     -------
@@ -52,14 +52,14 @@ def common_frame(grids: Iterable[VoxelGrid]) -> Frame:
     Raises
     ------
     InputError
-        When a grid is a mere container, whose voxels have no places.
+        If the voxels of a grid have no positions in space.
     """
     low = high = affine = None
     for grid in grids:
         if not grid.has_geometry:
             raise InputError(
-                "voxel grid", f"shape {grid.mask.shape}: the voxels have no places in a volume",
-                "decode with --decoder troi, which needs no places",
+                "voxel grid", f"shape {grid.mask.shape}: the voxels have no positions in a volume",
+                "decode with --decoder troi, which needs no positions",
             )
         if affine is None:
             affine = _turned(grid)
@@ -67,7 +67,7 @@ def common_frame(grids: Iterable[VoxelGrid]) -> Frame:
         low = places.min(axis=0) if low is None else np.minimum(low, places.min(axis=0))
         high = places.max(axis=0) if high is None else np.maximum(high, places.max(axis=0))
     if affine is None:
-        raise InputError("voxel grids", "there are none", "give at least one person")
+        raise InputError("voxel grids", "none were given", "give at least one participant")
     first, last = np.floor(low + _TOLERANCE).astype(int), np.ceil(high - _TOLERANCE).astype(int)
     shifted = affine.copy()
     shifted[:3, 3] += affine[:3, :3] @ first
@@ -75,7 +75,7 @@ def common_frame(grids: Iterable[VoxelGrid]) -> Frame:
 
 
 def _turned(grid: VoxelGrid) -> np.ndarray:
-    """Give the affine of the grid with its axes turned to right, front and up."""
+    """Return the affine of the grid with its axes reoriented to RAS+."""
     turn = nib.orientations.io_orientation(grid.affine)
     return grid.affine @ nib.orientations.inv_ornt_aff(turn, grid.mask.shape)
 
@@ -86,7 +86,7 @@ def _places(coordinates: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def sampling(grid: VoxelGrid, frame: Frame) -> scipy.sparse.csr_matrix:
-    """Make the trilinear interpolation from a person's voxels to the frame.
+    """Build the matrix of trilinear interpolation from a participant's voxels to the frame.
 
     Parameters
     ----------
@@ -96,9 +96,8 @@ def sampling(grid: VoxelGrid, frame: Frame) -> scipy.sparse.csr_matrix:
     Returns
     -------
     scipy.sparse.csr_matrix, shape (frame.n_voxels, grid.n_voxels)
-        Voxels outside the mask count as 0, the mean of z-scored responses. Where the grids
-        coincide, this only puts voxels into their places. Its transpose takes maps back
-        without losing any of their sum.
+        Voxels outside the mask count as 0, the mean of z-scored responses. If the grids
+        coincide, voxels are copied. The transpose maps back to voxels and preserves sums.
     """
     indices = np.indices(frame.shape).reshape(3, -1).T
     coordinates = indices @ frame.affine[:3, :3].T + frame.affine[:3, 3]
@@ -127,7 +126,7 @@ def sampling(grid: VoxelGrid, frame: Frame) -> scipy.sparse.csr_matrix:
 
 
 def to_volumes(betas: np.ndarray, grid: VoxelGrid, frame: Frame) -> np.ndarray:
-    """Put voxel values into volumes.
+    """Resample voxel values to volumes.
 
     Parameters
     ----------
@@ -144,14 +143,14 @@ def to_volumes(betas: np.ndarray, grid: VoxelGrid, frame: Frame) -> np.ndarray:
 
 
 def share_inside(grid: VoxelGrid, frame: Frame) -> float:
-    """Share of a person's voxels that the frame holds."""
+    """Compute the share of a participant's voxels inside the frame."""
     weights = sampling(grid, frame)
     return float((np.diff(weights.tocsc().indptr) > 0).mean())
 
 
 def to_voxels(maps: np.ndarray, grid: VoxelGrid, frame: Frame) -> np.ndarray:
-    """Take maps (n, i, j, k) back to a person's voxels, (n, n_voxels), keeping their sums.
+    """Map volumes (n, i, j, k) back to a participant's voxels, (n, n_voxels).
 
-    The sum is kept but for what lies outside the person's mask.
+    Sums are preserved, except for values outside the participant's mask.
     """
     return np.asarray(maps, dtype=np.float32).reshape(len(maps), -1) @ sampling(grid, frame)

@@ -9,33 +9,33 @@ import numpy as np
 from bids_decoder.evaluation.splits import inner_folds
 
 RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
-"""Ridge penalties tried, as multiples of the mean eigenvalue of the kernel."""
+"""Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""
 
 DEFAULT_PENALTY = 0.1
-"""Relative penalty when there is too little to choose from (one run)."""
+"""Relative penalty with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs."""
 
 MIN_RUNS_TO_CHOOSE = 4
-"""With fewer training runs, what cross-validation over runs would choose is noise."""
+"""With fewer training runs, cross-validation over runs is too noisy to choose by."""
 
 MIN_TRIALS_PER_OFFSET = 4
-"""With fewer trials in a run its own mean is mostly noise; all trials share one mean then."""
+"""If a run has fewer trials, whose mean would be mostly noise, all trials share one mean."""
 
 TOLERANCE = 0.01
-"""Loss of identifiability, as a share of the best, for which a stronger penalty is taken."""
+"""A stronger penalty is preferred if it loses less than this share of the identifiability."""
 
 
 @dataclass(frozen=True, eq=False)
 class InputFit:
-    """A fitted linear way from voxels to latents.
+    """Fitted linear layer from voxels to latents.
 
     Parameters
     ----------
     weight : ndarray of float32, shape (n_voxels, n_latents)
     bias : ndarray of float32, shape (n_latents,)
     penalty : float
-        Relative ridge penalty used.
+        Relative ridge penalty.
     n_trials : int
-        Training trials used.
+        Number of training trials.
     """
 
     weight: np.ndarray
@@ -56,24 +56,23 @@ def fit_input_layer(
     penalty: float | None = None,
     group_weight: np.ndarray | None = None,
 ) -> InputFit:
-    """Fit ridge from voxels to latents on training trials only.
+    """Fit ridge regression from voxels to latents, on training trials only.
 
     Parameters
     ----------
     betas : ndarray, shape (n_trials, n_voxels)
         z-scored responses of training trials.
     latents : ndarray, shape (n_trials, n_latents)
-        What each trial should be mapped to.
+        Target of each trial.
     run_groups : ndarray of str, shape (n_trials,)
-        Runs; offsets of runs are projected out of the fit, and the penalty is chosen by
-        leaving runs out.
+        Run of each trial; means of runs are projected out of the fit.
     voxel_weights : ndarray, shape (n_voxels,), optional
         Prior standard deviation of each voxel's weights, up to a factor; zero drops a voxel.
     penalty : float, optional
-        Relative penalty; chosen by cross-validation over runs if absent.
+        Relative penalty; chosen by cross-validation over runs by default.
     group_weight : ndarray, shape (n_voxels, n_latents), optional
-        Input layer of other people for voxels at the same places. The ridge fits what it leaves,
-        and it is scaled so that both together foretell left-out trials best.
+        Input layer of other participants for the same voxels. Ridge regression is fitted to its
+        residuals, and it is scaled so that the sum of both predicts held-out trials best.
 
     Returns
     -------
@@ -98,16 +97,16 @@ def fit_input_layer(
         rest = rest - factor * given
     dual = centre_runs(_solve(centred, rest, penalty), run_groups)
     weight[used] += scales[used, None] * (scaled.T @ dual.astype(np.float32))
-    # Shrinkage differs between people and calibration lengths; the trunk wants one scale.
+    # Shrinkage depends on participant and number of trials; the trunk expects one scale.
     weight /= max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     bias = -np.asarray(betas, dtype=np.float64).mean(axis=0) @ weight
     return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas))
 
 
 def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:
-    """Choose the relative ridge penalty by leaving runs out.
+    """Choose the relative ridge penalty by cross-validation over runs.
 
-    The criterion is :func:`identifiability` in the left-out runs, relative to the mean of the
+    The criterion is :func:`identifiability` in the held-out runs, relative to the mean of the
     training targets.
 
     Parameters
@@ -120,14 +119,14 @@ def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarr
     Returns
     -------
     float
-        :data:`DEFAULT_PENALTY` when there are fewer than four runs: the choice would be noise.
+        :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
     """
     if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
         return DEFAULT_PENALTY
     scores = np.zeros(len(RELATIVE_PENALTIES))
     for train, test in inner_folds(run_groups, 5):
         scores += _fold_scores(kernel, targets, run_groups, train, test)
-    # The curve is flat towards weak penalties; the strongest of the good ones varies least.
+    # The curve is flat towards weak penalties; the strongest good one has the least variance.
     good = np.flatnonzero(scores >= scores.max() - TOLERANCE * abs(scores.max()))
     return float(RELATIVE_PENALTIES[good[-1]])
 
@@ -156,7 +155,7 @@ def _fold_scores(
 
 
 def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Measure how far each prediction's own target stands out among all targets.
+    """Measure how well each prediction identifies its own target among all targets.
 
     Parameters
     ----------
@@ -165,9 +164,8 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n,)
-        Cosine with the own target, in standard deviations above the mean over all targets.
-        Unlike the plain cosine it does not favour predictions that shrink to a few strong
-        dimensions, with which nothing can be told apart.
+        Cosine with the own target, as z-score over the cosines with all targets. Unlike the
+        plain cosine it does not favour predictions that are shrunk to a few strong dimensions.
     """
     cosines = unit_rows(predicted) @ unit_rows(wanted).T
     spread = cosines.std(axis=1)
@@ -178,7 +176,7 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def distinctness(
     predicted: np.ndarray, rows: np.ndarray, vectors: np.ndarray, chunk: int = 2048
 ) -> float:
-    """Measure how far predictions' own targets stand out, on average.
+    """Measure how well predictions identify their own targets, on average.
 
     Parameters
     ----------
@@ -187,7 +185,7 @@ def distinctness(
         Row of each prediction's own target; all rows that occur are candidates.
     vectors : ndarray, shape (n_ids, d)
     chunk : int
-        Predictions at a time.
+        Number of predictions processed together.
 
     Returns
     -------
@@ -206,17 +204,17 @@ def distinctness(
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Bring each row to unit length, (n, d)."""
+    """Scale each row to unit length, (n, d)."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def row_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Give the cosine of each row of *left* with the same row of *right*, both (n, d)."""
+    """Compute the cosine of each row of *left* with the same row of *right*, both (n, d)."""
     return (unit_rows(left) * unit_rows(right)).sum(axis=1)
 
 
 def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
-    """Take the mean of each run from its trials; the mean of all when a run is tiny.
+    """Subtract the mean of each run, or the mean of all trials if a run is very short.
 
     Parameters
     ----------
@@ -235,7 +233,7 @@ def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
 
 
 def degrees_of_freedom(run_groups: np.ndarray) -> int:
-    """Give the number of trials less the number of means that :func:`centre_runs` takes out."""
+    """Return the number of trials minus that of the means subtracted by :func:`centre_runs`."""
     return max(1, len(run_groups) - len(_members(run_groups)))
 
 
@@ -249,11 +247,12 @@ def _members(run_groups: np.ndarray) -> list[np.ndarray]:
 def _factor_beside_ridge(
     kernel: np.ndarray, penalty: float, given: np.ndarray, wanted: np.ndarray
 ) -> float:
-    """Give the factor of given latents with which ridge on the rest foretells left-out trials best.
+    """Choose the factor of given latents for the best prediction of held-out trials.
 
-    The residual of kernel ridge for a trial left out is ``(A y)_i / A_ii`` with ``A`` the inverse
-    of the penalised kernel, which is linear in the targets. So the best factor (not below 0) is
-    a regression of the residuals of the targets on those of the given latents.
+    Ridge regression is fitted to the residuals. Its leave-one-out residual is ``(A y)_i / A_ii``
+    with ``A`` the inverse of the penalised kernel, which is linear in the targets. So the best
+    factor (not below 0) is a regression of the residuals of the targets on those of the given
+    latents.
     """
     inverse = _solve(kernel, np.eye(len(kernel)), penalty)
     own, others = (inverse @ part / np.diagonal(inverse)[:, None] for part in (wanted, given))

@@ -1,4 +1,4 @@
-"""How stage 1 learns which voxels to keep: what is trained, what it costs, what stays."""
+"""Learning rules of stage 1: trained parameters, penalty, and which voxels stay."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.training.loop import ParameterGroup
 
 GATE_RATE_FACTOR = 30.0
-"""Gates move faster than weights: 1e-2 where the weights have 3e-4."""
+"""Learning rate of gates relative to that of weights."""
 
 
 class GateLearner:
-    """One gate per voxel; after each epoch the best of the budget stay.
+    """One gate per voxel; after each epoch the most important voxels stay.
 
-    Three changes to TROI as printed: the number of voxels follows a schedule instead of a
-    threshold on weights that an L1 penalty shrinks (which collapses under Adam), importance is
-    gate times row norm (they are not identifiable apart), and it starts from the closed-form
-    input layer.
+    Three changes to TROI as published: the number of voxels follows a schedule instead of a
+    threshold on gates with an L1 penalty (which collapses with Adam), the importance is gate
+    times row norm (only their product is identifiable), and training starts from the
+    closed-form input layer.
     """
 
     fresh: bool = False
-    """Start from random weights instead of the closed form."""
+    """Whether to start from random weights instead of the closed form."""
 
     def layer(self, weight: Tensor, bias: Tensor) -> InputLayer:
-        """Make the layer to train from weights (n_voxels, n_latents) and bias (n_latents,)."""
+        """Make the trainable layer from weights (n_voxels, n_latents) and bias (n_latents,)."""
         return GatedInputLayer(weight, bias, torch.ones(len(weight)))
 
     def groups(self, layer: InputLayer) -> list[ParameterGroup]:
-        """Say which parameters are trained and how fast."""
+        """Return the trained parameters and their learning rates."""
         weight, *gates = layer.per_voxel
         fast = [ParameterGroup(tuple(gates), GATE_RATE_FACTOR, decays=False)] if gates else []
         return [ParameterGroup((weight, layer.bias)), *fast]
 
     def penalty(self, layer: InputLayer, budget: int) -> Tensor | float:
-        """Give what is added to the loss of a batch."""
+        """Return the term that is added to the loss of a batch."""
         return 0.0
 
     def after_step(self, layer: InputLayer, budget: int) -> None:
         """Change the layer after a step of the optimizer."""
 
     def importance(self, layer: InputLayer) -> Tensor:
-        """Give the importance of each voxel left, before the low-pass filter."""
+        """Return the importance of each voxel left, before the low-pass filter."""
         return layer.importance()
 
     def stays(self, importance: np.ndarray, budget: int) -> np.ndarray:
-        """Say which voxels stay after an epoch.
+        """Select the voxels that stay after an epoch.
 
         Parameters
         ----------
@@ -70,22 +70,22 @@ class GateLearner:
         return np.sort(np.argsort(-importance, kind="stable")[:budget])
 
     def ends(self, n_left: int, budget: int) -> bool:
-        """Say whether learning is over although the schedule has epochs left."""
+        """Return whether to stop before the last epoch of the schedule."""
         return False
 
 
 class LiteralGates(GateLearner):
-    """Gates as TROI prints them: L1 on the gates, a threshold, no control of the budget.
+    """Gates as in the TROI paper: L1 penalty, a threshold, no control of the budget.
 
     Parameters
     ----------
     guarded : bool
-        Never drop more than 30 % of the voxels at once, nor go below the budget.
+        Drop at most 30 % of the voxels per epoch, and not below the budget.
 
     Notes
     -----
-    Wang et al. 2025, arXiv 2502.00412. Strength of the penalty and threshold are not
-    printed; the threshold is a share of the largest filtered gate.
+    Wang et al. 2025, arXiv 2502.00412. The paper gives neither the strength of the penalty nor
+    the threshold; here the threshold is a share of the largest filtered gate.
     """
 
     fresh = True
@@ -97,15 +97,15 @@ class LiteralGates(GateLearner):
         self.guarded = guarded
 
     def penalty(self, layer: InputLayer, budget: int) -> Tensor:
-        """Give the L1 norm of the gates, times the strength."""
+        """Return the L1 norm of the gates, times the strength."""
         return self.strength * _gate(layer).abs().sum()
 
     def importance(self, layer: InputLayer) -> Tensor:
-        """Give the signed gates: a negative one falls below any threshold."""
+        """Return the signed gates; negative ones are below any threshold."""
         return _gate(layer).detach()
 
     def stays(self, importance: np.ndarray, budget: int) -> np.ndarray:
-        """Keep voxels at or above the threshold; none when no gate is positive."""
+        """Select voxels at or above the threshold; none if no gate is positive."""
         above = np.flatnonzero((importance >= self.threshold * importance.max()) & (importance > 0))
         if not self.guarded:
             return above
@@ -113,16 +113,16 @@ class LiteralGates(GateLearner):
         return above if len(above) > fewest else super().stays(importance, fewest)
 
     def ends(self, n_left: int, budget: int) -> bool:
-        """End at the budget, or with nothing left."""
+        """Return whether the budget is met or no voxel is left."""
         return n_left <= budget
 
 
 class RowGroupLasso(GateLearner):
-    """Group lasso on the rows of the input layer, its strength set by the budget.
+    """Group lasso on the rows of the input layer, with its strength set by the budget.
 
-    After each step of the optimizer comes a proximal step, which shortens all rows by the same
-    length and zeroes those that are shorter. The length is chosen so that a tenth of the rows
-    in excess of the budget go; rows that go may come back within the epoch.
+    Each step of the optimizer is followed by a proximal step, which reduces the norm of all
+    rows by the same amount and sets shorter rows to zero. The amount is chosen so that a tenth
+    of the rows in excess of the budget become zero; they may grow again within the epoch.
 
     References
     ----------
@@ -132,11 +132,11 @@ class RowGroupLasso(GateLearner):
     share_per_step = 0.1
 
     def layer(self, weight: Tensor, bias: Tensor) -> InputLayer:
-        """Make a plain input layer: the rows themselves are sparse."""
+        """Make a plain input layer, whose rows become sparse."""
         return InputLayer(weight, bias)
 
     def after_step(self, layer: InputLayer, budget: int) -> None:
-        """Take the proximal step of the group lasso."""
+        """Apply the proximal step of the group lasso."""
         with torch.no_grad():
             length = layer.weight.norm(dim=1)
             n_alive = int((length > 0).sum())
@@ -149,10 +149,10 @@ class RowGroupLasso(GateLearner):
 
 
 class HardConcreteGates(GateLearner):
-    """Gates that are exactly open or shut, under a budget on their expected number.
+    """Hard-concrete gates with a budget on the expected number of open gates.
 
-    The multiplier of the budget rises while more gates are expected to be open than wanted and
-    falls otherwise (dual ascent), so that there is no strength to tune.
+    The multiplier of the constraint increases while the expected number exceeds the budget and
+    decreases otherwise (dual ascent), so that no penalty needs tuning.
     """
 
     first_location = 2.0
@@ -163,16 +163,16 @@ class HardConcreteGates(GateLearner):
         self.multiplier = 0.0
 
     def layer(self, weight: Tensor, bias: Tensor) -> InputLayer:
-        """Make a layer with nearly all gates open."""
+        """Make a layer whose gates are nearly all open."""
         return HardConcreteInputLayer(weight, bias, torch.full((len(weight),), self.first_location))
 
     def groups(self, layer: InputLayer) -> list[ParameterGroup]:
-        """Say which parameters are trained and how fast."""
+        """Return the trained parameters and their learning rates."""
         gates = ParameterGroup((_gate(layer),), self.gate_rate_factor, decays=False)
         return [ParameterGroup((layer.weight, layer.bias)), gates]
 
     def penalty(self, layer: InputLayer, budget: int) -> Tensor:
-        """Give the expected number of open gates over the budget, times the multiplier."""
+        """Return the relative excess of open gates over the budget, times the multiplier."""
         if not isinstance(layer, HardConcreteInputLayer):
             raise TypeError("hard-concrete gates need their own layer")
         surplus = layer.chance_open().sum() / budget - 1
@@ -185,7 +185,7 @@ def _gate(layer: InputLayer) -> torch.nn.Parameter:
 
 
 def fresh_weight(n_voxels: int, n_latents: int, seed: int) -> Tensor:
-    """Draw random weights (n_voxels, n_latents) as a new ``torch.nn.Linear`` has them."""
+    """Draw random weights (n_voxels, n_latents) as in a new ``torch.nn.Linear``."""
     rng = np.random.default_rng(derive_seed(seed, "fresh input layer"))
     bound = n_voxels**-0.5
     drawn = rng.uniform(-bound, bound, (n_voxels, n_latents))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,11 +21,15 @@ from bids_decoder.training.parallel import average_gradients
 
 Batch = np.ndarray
 Progress = Callable[[int, int, float], None]
+"""Called with (epochs done, epochs in all, loss)."""
+
+CHECKPOINT_SECONDS = 60.0
+"""Shortest time between two checkpoints."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train.
+    """Number of epochs, learning rate and optimizer of a training.
 
     Parameters
     ----------
@@ -37,7 +41,10 @@ class Schedule:
         Share of the steps in which the rate rises.
     optimizer : {"adamw", "adam", "adadelta"}
     constant : bool
-        Keep the rate as it is, instead of the one cycle.
+        Use a constant rate instead of the one-cycle schedule.
+    stop_after : int, optional
+        Number of epochs after which training stops, while the rate follows the schedule of
+        *n_epochs*.
     """
 
     n_epochs: int
@@ -46,9 +53,10 @@ class Schedule:
     warmup: float = 0.1
     optimizer: Literal["adamw", "adam", "adadelta"] = "adamw"
     constant: bool = False
+    stop_after: int | None = None
 
     def rate(self, step: int, n_steps: int) -> float:
-        """Give the learning rate of a step: cosine up from 1/25, cosine down to 1/25000."""
+        """Return the learning rate of a step: a cosine from 1/25 up and down to 1/25000."""
         if self.constant:
             return self.learning_rate
         rise = max(1, round(self.warmup * n_steps))
@@ -69,13 +77,13 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class ParameterGroup:
-    """Parameters that share a learning rate factor.
+    """Parameters with a learning rate factor in common.
 
     Parameters
     ----------
     parameters : tuple of Parameter
     rate_factor : float
-        Times the rate of the schedule.
+        Multiplies the rate of the schedule.
     decays : bool
         Whether weight decay applies.
     """
@@ -85,11 +93,25 @@ class ParameterGroup:
     decays: bool = True
 
 
-@dataclass
-class History:
-    """Mean training loss of each epoch, and what the caller adds."""
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """Device, random numbers and bookkeeping of a training.
 
-    loss: list[float] = field(default_factory=list)
+    Parameters
+    ----------
+    seed : int
+    fabric : lightning.fabric.Fabric
+    checkpoint : Path, optional
+        File for the state, so that an interrupted training can resume with the same result. A
+        checkpoint of other settings must not be there: use a path that names the settings.
+    progress : callable, optional
+        Called after each epoch; see :data:`Progress`.
+    """
+
+    seed: int
+    fabric: Fabric
+    checkpoint: Path | None = None
+    progress: Progress | None = None
 
 
 def make_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-true") -> Fabric:
@@ -98,9 +120,9 @@ def make_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-t
     Parameters
     ----------
     device : str
-        Already resolved; ``auto`` is not known here.
+        ``auto`` must be resolved before.
     precision : {"32-true", "bf16-mixed"}
-        Of what runs below ``fabric.autocast()``.
+        Precision under ``fabric.autocast()``.
     """
     if device == "cpu":
         return Fabric(accelerator="cpu", devices=1, precision=precision)
@@ -113,51 +135,38 @@ def train(
     loss_of: Callable[[Batch, int], Tensor],
     batches: Callable[[np.random.Generator], Iterable[Batch]],
     schedule: Schedule,
+    setup: Setup,
     *,
-    seed: int,
-    fabric: Fabric,
-    checkpoint: Path | None = None,
     groups: Sequence[ParameterGroup] | None = None,
-    stop_after: int | None = None,
     after_step: Callable[[int], None] | None = None,
     after_epoch: Callable[[int, torch.optim.Optimizer], bool | None] | None = None,
-    progress: Progress | None = None,
-    seconds_between_checkpoints: float = 60.0,
-) -> History:
+) -> list[float]:
     """Train *module* in place; the random numbers of an epoch depend on (seed, epoch) only.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Already on the device of *fabric*.
+        On the device of ``setup.fabric``.
     loss_of : callable (rows, epoch) -> Tensor
         Loss of the samples with these row numbers.
     batches : callable (rng) -> iterable of row numbers
-        The batches of one epoch; every epoch must have as many.
+        The batches of one epoch; all epochs must have the same number of them.
     schedule : Schedule
-    seed : int
-    fabric : lightning.fabric.Fabric
-    checkpoint : Path, optional
-        Where to keep the state, so that a killed training goes on to the same result. A
-        checkpoint of another setting must not lie there: give a path that names the setting.
+    setup : Setup
     groups : sequence of ParameterGroup, optional
-        What to train and how fast; all parameters of *module* alike if absent.
-    stop_after : int, optional
-        End after this many epochs of the schedule.
+        Parameters to train; by default all of *module*, at the rate of the schedule.
     after_step : callable, optional
         Called with the number of the epoch after each step of the optimizer.
     after_epoch : callable, optional
         Called with the number of the finished epoch and the optimizer; True ends the training.
-    progress : callable, optional
-        Called with (epochs done, epochs in all, loss).
-    seconds_between_checkpoints : float
 
     Returns
     -------
-    History
+    list of float
+        Mean training loss of each epoch.
     """
     if schedule.n_epochs == 0:
-        return History()
+        return []
     groups = groups or [ParameterGroup(tuple(module.parameters()))]
     optimizer = _OPTIMIZERS[schedule.optimizer]([
         {
@@ -166,24 +175,22 @@ def train(
         }
         for group in groups
     ], lr=schedule.learning_rate)
-    history = History()
-    start = _restore(checkpoint, module, optimizer, history)
+    losses = _restore(setup.checkpoint, module, optimizer)
     saved = time.monotonic()
-    last = schedule.n_epochs if stop_after is None else stop_after
-    for epoch in range(start, last):
-        history.loss.append(
-            _one_epoch(module, optimizer, loss_of, batches, schedule, epoch, seed, fabric,
-                       after_step)
+    last = schedule.n_epochs if schedule.stop_after is None else schedule.stop_after
+    for epoch in range(len(losses), last):
+        losses.append(
+            _one_epoch(module, optimizer, loss_of, batches, schedule, epoch, setup, after_step)
         )
         ended = after_epoch is not None and after_epoch(epoch, optimizer)
-        if progress is not None:
-            progress(epoch + 1, schedule.n_epochs, history.loss[-1])
-        if checkpoint is not None and time.monotonic() - saved > seconds_between_checkpoints:
-            _keep(checkpoint, module, optimizer, history)
+        if setup.progress is not None:
+            setup.progress(epoch + 1, schedule.n_epochs, losses[-1])
+        if setup.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            _keep(setup.checkpoint, module, optimizer, losses)
             saved = time.monotonic()
         if ended:
             break
-    return history
+    return losses
 
 
 def _one_epoch(
@@ -193,11 +200,10 @@ def _one_epoch(
     batches: Callable[[np.random.Generator], Iterable[Batch]],
     schedule: Schedule,
     epoch: int,
-    seed: int,
-    fabric: Fabric,
+    setup: Setup,
     after_step: Callable[[int], None] | None,
 ) -> float:
-    epoch_seed = derive_seed(seed, "epoch", epoch)
+    fabric, epoch_seed = setup.fabric, derive_seed(setup.seed, "epoch", epoch)
     rows_of_batches = list(batches(np.random.default_rng(epoch_seed)))
     n_steps = len(rows_of_batches) * schedule.n_epochs
     total = 0.0
@@ -223,20 +229,21 @@ def _one_epoch(
 
 
 def _keep(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, history: History
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]
 ) -> None:
     state = {f"module.{k}": v for k, v in module.state_dict().items()}
     for number, entry in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in entry.items()}
-    state["loss"] = torch.tensor(history.loss, dtype=torch.float64)
+    state["loss"] = torch.tensor(losses, dtype=torch.float64)
     write_bytes(path, save({k: v.detach().cpu().contiguous() for k, v in state.items()}))
 
 
 def _restore(
-    path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer, history: History
-) -> int:
+    path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[float]:
+    """Load a checkpoint, if there is one, and return the losses of its epochs."""
     if path is None or not path.is_file():
-        return 0
+        return []
     state = load(path.read_bytes())
     weights = {k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")}
     module.load_state_dict(weights)
@@ -246,13 +253,12 @@ def _restore(
             _, number, name = key.split(".", 2)
             entries.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
-    history.loss.extend(state["loss"].tolist())
-    return len(history.loss)
+    return state["loss"].tolist()
 
 
 def shuffled_batches(
     n_samples: int, batch_size: int, rng: np.random.Generator
 ) -> Iterable[np.ndarray]:
-    """Give the rows 0 … n_samples - 1 once each, in random order, in nearly equal batches."""
+    """Split the rows 0 … n_samples - 1, in random order, into batches of nearly equal size."""
     n_batches = max(1, round(n_samples / batch_size))
     return np.array_split(rng.permutation(n_samples), n_batches)

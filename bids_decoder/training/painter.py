@@ -1,4 +1,4 @@
-"""Coarse pictures painted straight from voxels, in closed form and without any weights."""
+"""Reconstruction of coarse pictures from voxels by ridge regression."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def paint_pictures(
     picture_rows: np.ndarray,
     betas: np.ndarray,
 ) -> np.ndarray:
-    """Paint what was seen.
+    """Reconstruct the pictures that were seen.
 
-    Ridge regression leads from the decoder's voxels to the principal components of the training
-    pictures, with a penalty for each component chosen by leaving training runs out. What cannot
-    be told from the voxels thus stays at the mean of the training pictures.
+    Ridge regression predicts the principal components of the training pictures from the
+    decoder's voxels, with the penalty of each component cross-validated over training runs.
+    Components that cannot be predicted stay at the mean of the training pictures.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def paint_pictures(
     picture_rows : ndarray of int, shape (n_trials,)
         Picture of each training trial.
     betas : ndarray, shape (n, n_voxels)
-        Responses to paint from, scaled as those of *train*.
+        Responses to reconstruct from, scaled as those of *train*.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def paint_pictures(
     Raises
     ------
     LeakageError
-        When a trial of *train* is no training trial.
+        If a trial of *train* is not a training trial.
     """
     assert_no_test(train.trials, np.arange(len(train.trials)))
     flat = pictures.reshape(len(pictures), -1).astype(np.float64)

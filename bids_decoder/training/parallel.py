@@ -1,9 +1,9 @@
-"""Several processes, on one machine or many, that pretrain one trunk together.
+"""Pretraining of one trunk by several processes, on one or more machines.
 
-``torchrun`` starts them. The first one does the whole call; the others wait until it pretrains
-and then train along. Each embeds its share of a batch; embeddings and gradients are exchanged, so
-that the loss is that of the whole batch, as contrastive losses need it, and the result that of
-one process up to rounding and the masks of dropout.
+The processes are started by ``torchrun``. The first one runs the program; the others wait and
+take part in pretraining. Each process embeds its share of a batch, and embeddings and gradients
+are exchanged. The loss is thus computed over the whole batch, as contrastive losses require, and
+the result equals that of one process, up to rounding and the masks of dropout.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 _PATIENCE = timedelta(days=14)
-"""The others wait while the first one prepares people."""
+"""Timeout of the other processes, which wait while the first one prepares participants."""
 
 
 def n_processes() -> int:
-    """Count the processes that torchrun started; 1 without it."""
+    """Return the number of processes that torchrun started; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:
-    """Whether this is the process that does more than training along."""
+    """Return whether this is the first process, which runs the program."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def join_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-true") -> Fabric:
-    """Set up Fabric over all processes; the first call waits for all of them.
+    """Set up Fabric over all processes; the call waits for all of them.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def join_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-t
 
 @contextmanager
 def others_wait(device: str) -> Iterator[None]:
-    """Let the other processes wait for work; they end when the first one leaves this."""
+    """Keep the other processes waiting for work; they end when the first one exits this."""
     if n_processes() == 1:
         yield
         return
@@ -66,13 +66,13 @@ def others_wait(device: str) -> Iterator[None]:
 
 
 def _part(fabric: Fabric) -> None:
-    """Leave together: who ends early breaks the connections of the others."""
+    """Disconnect together: a process that ends early breaks the connections of the others."""
     fabric.barrier()
     torch.distributed.destroy_process_group()
 
 
 def train_along(device: str, work: Callable[..., Any]) -> None:
-    """In the other processes: call *work* with whatever :func:`share` sends, until the end.
+    """Call *work* with the arguments of each :func:`share`, in all but the first process.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def train_along(device: str, work: Callable[..., Any]) -> None:
 
 
 def share(fabric: Fabric, **given: Any) -> None:
-    """In the first process: have the others call their work with *given*."""
+    """Send arguments to the other processes, from the first one; see :func:`train_along`."""
     if fabric.world_size > 1 and fabric.global_rank == 0:
         fabric.broadcast(given)
 
@@ -94,7 +94,7 @@ def share(fabric: Fabric, **given: Any) -> None:
 def forward_together(
     module: nn.Module, fabric: Fabric, *inputs: Tensor
 ) -> Tensor:
-    """Pass a batch through *module*, each process its share, and gather the whole.
+    """Pass a batch through *module*, divided between the processes, and gather the output.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def forward_together(
         return module(*inputs)
     n_samples = len(inputs[0])
     size = -(-n_samples // fabric.world_size)
-    # Shares must be of one size; the last rows are repeated and not used.
+    # Shares must be equal; the last row is repeated to fill them, and then cut off.
     start = fabric.global_rank * size
     mine = torch.arange(start, start + size, device=inputs[0].device).clamp(max=n_samples - 1)
     gathered = fabric.all_gather(module(*(part[mine] for part in inputs)), sync_grads=True)
@@ -120,10 +120,10 @@ def forward_together(
 
 
 def average_gradients(fabric: Fabric, parameters: Iterator[nn.Parameter]) -> None:
-    """Give all processes the gradient of the whole batch.
+    """Average gradients over processes, which yields the gradient of the whole batch.
 
-    Gathering sends each process the sum of all processes' gradients of the same loss, so many
-    times its own share; their mean is the sum over shares.
+    The backward pass of gathering sums the gradients of all processes, which compute the same
+    loss: each share is counted once per process. The mean over processes is the sum over shares.
     """
     if fabric.world_size == 1:
         return

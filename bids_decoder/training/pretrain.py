@@ -1,4 +1,4 @@
-"""Cross-subject pretraining of the trunk on the latents of the source people."""
+"""Cross-subject pretraining of the trunk on the latents of the source participants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bids_decoder.models.networks import Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, join_latents
 from bids_decoder.training.input_layer import distinctness
-from bids_decoder.training.loop import History, Progress, Schedule, make_fabric, train
+from bids_decoder.training.loop import Progress, Schedule, Setup, make_fabric, train
 from bids_decoder.training.parallel import forward_together, join_fabric, n_processes, share
 from bids_decoder.trials import Person
 
@@ -28,17 +28,17 @@ MIXED_SHARE = 1 / 3
 PRETRAIN_RATE = 2e-3
 
 MAX_LATENTS, MIN_LATENTS_PER_PERSON = 100_000, 1000
-"""Held-out latents to learn from: of all people together, and what each gives at least."""
+"""Limits on the held-out latents to train on: of all participants, and of each at least."""
 
 
 @dataclass(frozen=True, eq=False)
 class LatentScale:
-    """How latents and context are scaled before they enter the trunk.
+    """Scale of latents and context at the input of the trunk.
 
     Parameters
     ----------
     latent_sd : float
-        Root mean square of the source people's latents.
+        Root mean square of the source participants' latents.
     log_trials_mean, log_trials_sd : float
         Of the base-2 logarithm of the number of calibration trials.
     """
@@ -49,7 +49,7 @@ class LatentScale:
 
     @classmethod
     def of(cls, latents: Latents) -> LatentScale:
-        """Take the scale from the latents of the source people."""
+        """Compute the scale from the latents of the source participants."""
         # In blocks: a copy in double precision would be the largest array of all.
         total = np.einsum("nd,nd->", latents.values, latents.values, dtype=np.float64)
         return cls(
@@ -59,7 +59,7 @@ class LatentScale:
         )
 
     def context(self, log_trials: np.ndarray) -> np.ndarray:
-        """Scale the context, kept within two standard deviations of what was trained on."""
+        """Scale the context, clipped to two standard deviations of the training values."""
         scaled = (np.asarray(log_trials) - self.log_trials_mean) / self.log_trials_sd
         return np.clip(scaled, -2, 2).astype(np.float32)[:, None]
 
@@ -85,7 +85,7 @@ class Objective:
     n_mixed_epochs: int
 
     def mix(self, people: np.ndarray, epoch: int, seed: int) -> Mix | None:
-        """Draw how a batch is mixed, or None after the mixed epochs."""
+        """Draw partners and shares of a batch; None after the mixed epochs."""
         if epoch >= self.n_mixed_epochs:
             return None
         rng = np.random.default_rng(derive_seed(seed, "mix", epoch, len(people)))
@@ -107,9 +107,9 @@ def collect_latents(
     people: Iterable[Person], vectors: np.ndarray, weighting: VoxelWeighting, seed: int,
     n_people: int,
 ) -> Latents:
-    """Draw the latents of all source people, one person in memory at a time.
+    """Draw the latents of all source participants, with one of them in memory at a time.
 
-    With many people each gives a random part of theirs, so that memory stays bounded.
+    With many participants a random part of each one's latents is kept, which bounds the memory.
     """
     most = max(MIN_LATENTS_PER_PERSON, MAX_LATENTS // n_people)
     parts = []
@@ -123,7 +123,7 @@ def collect_latents(
 
 
 def balanced_batches(people: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Give batches in which every person has the same share, whatever the trial counts.
+    """Generate batches in which all participants have the same share, whatever the trial counts.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def balanced_batches(people: np.ndarray, rng: np.random.Generator) -> Iterator[n
     Yields
     ------
     ndarray of int
-        Row numbers. An epoch has as many rows as there are, people with few trials repeat.
+        Row numbers. An epoch has about *n* rows; rows of participants with few trials repeat.
     """
     members = [np.flatnonzero(people == number) for number in np.unique(people)]
     share = max(1, min(BATCH_SIZE, len(people)) // len(members))
@@ -149,7 +149,7 @@ def _endless(rows: np.ndarray, length: int, rng: np.random.Generator) -> np.ndar
 
 
 def epoch_candidates(n_samples: int, steps: int = 1500) -> list[int]:
-    """Give lengths of training to choose from, up to about *steps* steps, by factors of two.
+    """Return candidate numbers of epochs, up to about *steps* steps, in factors of two.
 
     Examples
     --------
@@ -170,28 +170,31 @@ def pretrain_trunk(
     device: str,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[Trunk, LatentScale, History]:
-    """Train the shared trunk on held-out latents of the source people.
+) -> tuple[Trunk, LatentScale, list[float]]:
+    """Train the shared trunk on held-out latents of the source participants.
 
     Parameters
     ----------
     latents : Latents
     vectors : ndarray, shape (n_ids, n_latents)
-        Targets in the target space; test stimuli must not be among the latents.
+        Targets in the target space; the latents must not contain trials of test stimuli.
     is_category : bool
     settings : Network
-        Without a number of epochs, :func:`choose_epochs` decides.
+        With 0 epochs, :func:`choose_epochs` chooses their number.
     seed : int
     device : str
-        Under ``torchrun`` all its processes train together, see :mod:`.parallel`.
+        Under ``torchrun`` all processes train together; see :mod:`.parallel`.
     checkpoint : Path, optional
-        Under ``torchrun`` it is not used: training starts anew.
+        Not used under ``torchrun``, where an interrupted training starts from the beginning.
     progress : callable, optional
 
     Returns
     -------
-    Trunk, LatentScale, History
-        The trunk on the CPU in evaluation mode.
+    trunk : Trunk
+        On the CPU in evaluation mode.
+    scale : LatentScale
+    losses : list of float
+        Mean training loss of each epoch.
     """
     fabric = make_fabric(device, settings.precision)
     if n_processes() > 1:
@@ -203,18 +206,16 @@ def pretrain_trunk(
         n_epochs = epoch_candidates(len(latents.values))[-1]
     elif n_epochs == 0:
         n_epochs = choose_epochs(latents, vectors, settings, seed, fabric)
-    return _train_trunk(
-        latents, vectors, is_category, settings, n_epochs, seed=seed, fabric=fabric,
-        checkpoint=checkpoint, progress=progress,
-    )
+    setup = Setup(seed, fabric, checkpoint, progress)
+    return _train_trunk(latents, vectors, is_category, settings, n_epochs, setup)
 
 
 def choose_epochs(
     latents: Latents, vectors: np.ndarray, settings: Network, seed: int, fabric: Fabric
 ) -> int:
-    """Choose the length of training by how well stimuli left out of it are told apart.
+    """Choose the number of epochs by how well stimuli held out of the training are identified.
 
-    Categories have no stimuli to leave out, and too few to learn by heart.
+    Not meant for categories, which have no stimuli to hold out.
 
     Returns
     -------
@@ -222,12 +223,12 @@ def choose_epochs(
         One of :func:`epoch_candidates`.
     """
     candidates = epoch_candidates(len(latents.values))
-    left_out = _left_out(latents, derive_seed(seed, "validation"))
-    inner, outer = latents.subset(~left_out), latents.subset(left_out)
+    heldout = _heldout_stimuli(latents, derive_seed(seed, "validation"))
+    inner, outer = latents.subset(~heldout), latents.subset(heldout)
     scores = []
     for n_epochs in candidates:
         trunk, scale, _ = _train_trunk(
-            inner, vectors, False, settings, n_epochs, seed=seed, fabric=fabric
+            inner, vectors, False, settings, n_epochs, Setup(seed, fabric)
         )
         with torch.no_grad():
             embedding = trunk(
@@ -238,7 +239,7 @@ def choose_epochs(
     return candidates[int(np.argmax(scores))]
 
 
-def _left_out(latents: Latents, seed: int) -> np.ndarray:
+def _heldout_stimuli(latents: Latents, seed: int) -> np.ndarray:
     """Mark the latents of a fifth of the stimuli."""
     names = np.unique(latents.target_rows)
     count = max(2, len(names) // 5)
@@ -252,12 +253,9 @@ def _train_trunk(
     is_category: bool,
     settings: Network,
     n_epochs: int,
-    *,
-    seed: int,
-    fabric: Fabric,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-) -> tuple[Trunk, LatentScale, History]:
+    setup: Setup,
+) -> tuple[Trunk, LatentScale, list[float]]:
+    fabric, seed = setup.fabric, setup.seed
     scale = LatentScale.of(latents)
     trunk = build_trunk(vectors.shape[1], settings, seed)
     trunk.to(fabric.device)
@@ -275,19 +273,18 @@ def _train_trunk(
         samples = samples if mix is None else mix.apply(samples)
         with fabric.autocast():
             embedding = forward_together(trunk, fabric, samples, context[batch])
-        # Similarities of a contrastive loss need all their digits.
+        # The similarities of a contrastive loss need full precision.
         return objective.loss(embedding.float(), rows[batch], mix, trunk.scale)
 
-    history = train(
+    losses = train(
         trunk, loss_of, lambda rng: balanced_batches(latents.people, rng),
-        Schedule(n_epochs, PRETRAIN_RATE, settings.weight_decay),
-        seed=seed, fabric=fabric, checkpoint=checkpoint, progress=progress,
+        Schedule(n_epochs, PRETRAIN_RATE, settings.weight_decay), setup,
     )
-    return trunk.cpu().eval(), scale, history
+    return trunk.cpu().eval(), scale, losses
 
 
 def build_trunk(n_latents: int, settings: Network, seed: int) -> Trunk:
-    """Make an untrained trunk, the identity; its random parts follow from *seed*."""
+    """Make an untrained trunk, which is the identity; *seed* sets its random weights."""
     hidden = settings.hidden or int(np.clip(2 * n_latents, 32, 1024))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "trunk"))

@@ -1,10 +1,8 @@
-"""Training of the diffusion prior, across people and then for one of them."""
+"""Training of the diffusion prior, across participants and then for one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +10,15 @@ from torch import Tensor
 
 from bids_decoder.config import Network
 from bids_decoder.models.losses import draw_mix
+from bids_decoder.models.networks import load_weights
 from bids_decoder.models.prior import N_TIMES, DiffusionPrior, regression, signal_share
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training.loop import History, Schedule, make_fabric, shuffled_batches, train
+from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
 
 BATCH_SIZE = 128
 HIDDEN_SHARE = 0.2
-"""Share of the samples for which what was decoded is hidden (conditioning dropout)."""
+"""Share of the samples whose decoded vector is hidden (conditioning dropout)."""
 
 N_STEPS = 1500
 N_STEPS_PERSON = 300
@@ -29,14 +28,14 @@ MIXED_SHARE = 1 / 3
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Decoded vectors of trials that the decoder had not seen, and the true ones.
+    """Decoded vectors of trials held out of the decoder's fit, and the true vectors.
 
     Parameters
     ----------
     decoded, wanted : ndarray of float32, shape (n, n_latents)
     context : ndarray of float32, shape (n, 1)
     people : ndarray of int, shape (n,)
-        Samples are mixed within a person only.
+        Samples are mixed within a participant only.
     """
 
     decoded: np.ndarray
@@ -47,28 +46,30 @@ class Pairs:
 
 def fit_prior(
     pairs: Pairs, settings: Network, *, seed: int, device: str, start: DiffusionPrior | None = None
-) -> tuple[DiffusionPrior, History]:
+) -> tuple[DiffusionPrior, list[float]]:
     """Train the prior.
 
-    Mean squared error of the clean vector at a random time of 100, with what was decoded hidden
-    for every fifth sample. In the first third of the epochs the decoded vectors are mixed in pairs
-    (MixCo); with ``settings.mix_prior_target`` the true vectors are mixed alike, otherwise they
-    are not, as in the code of MindEye2.
+    The loss is the mean squared error of the clean vector at a random time of 100, with the
+    decoded vector hidden for every fifth sample. In the first third of the epochs the decoded
+    vectors are mixed in pairs (MixCo); the true vectors are mixed in the same way with
+    ``settings.mix_prior_target``, and not otherwise, as in the code of MindEye2.
 
     Parameters
     ----------
     pairs : Pairs
-        Of training trials only.
+        Training trials only.
     settings : Network
     seed : int
     device : str
     start : DiffusionPrior or None
-        The prior of the source people, to go on from for one person.
+        The prior of the source participants, from which training for one participant starts.
 
     Returns
     -------
-    DiffusionPrior, History
-        On the CPU in evaluation mode; mean loss of each epoch.
+    prior : DiffusionPrior
+        On the CPU in evaluation mode.
+    losses : list of float
+        Mean training loss of each epoch.
     """
     fabric = make_fabric(device)
     tensors = {
@@ -93,12 +94,12 @@ def fit_prior(
             wanted = mix.apply(wanted) if settings.mix_prior_target else wanted
         return _loss(prior, decoded, wanted, context, rng)
 
-    history = train(
+    losses = train(
         prior, loss_of, lambda rng: shuffled_batches(n_samples, BATCH_SIZE, rng),
         Schedule(n_epochs, RATE if start is None else RATE_PERSON, settings.weight_decay),
-        seed=derive_seed(seed, "prior"), fabric=fabric,
+        Setup(derive_seed(seed, "prior"), fabric),
     )
-    return prior.cpu().eval(), history
+    return prior.cpu().eval(), losses
 
 
 def _fresh(tensors: dict[str, Tensor], seed: int) -> DiffusionPrior:
@@ -125,7 +126,7 @@ def _loss(
 
 
 def fit_calibration(pairs: Pairs) -> dict[str, np.ndarray]:
-    """Regress each dimension on what was decoded: all that ``--prior regression`` learns."""
+    """Regress each dimension of the true vectors on the decoded one (``--prior regression``)."""
     decoded, wanted = (
         torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
         for values in (pairs.decoded, pairs.wanted)
@@ -134,22 +135,9 @@ def fit_calibration(pairs: Pairs) -> dict[str, np.ndarray]:
     return {"calibration.gain": gain.numpy(), "calibration.centre": centre.numpy()}
 
 
-def prior_tensors(prior: DiffusionPrior) -> dict[str, np.ndarray]:
-    """Give the weights under the names of a model file."""
-    return {f"prior.{k}": v.detach().cpu().numpy() for k, v in prior.state_dict().items()}
-
-
 def restore_prior(model: Model) -> DiffusionPrior:
-    """Make the prior of a model file."""
-    prior = DiffusionPrior(int(model.card["n_latents"]))
-    prior.load_state_dict({k: torch.from_numpy(v) for k, v in model.part("prior").items()})
-    return prior.eval()
-
-
-def prior_card(history: History) -> Mapping[str, Any]:
-    """Say in the model card how the training went."""
-    return {"prior": {"first_loss": history.loss[0], "last_loss": history.loss[-1],
-                      "epochs": len(history.loss)}}
+    """Build the prior that is stored in a model."""
+    return load_weights(DiffusionPrior(int(model.card["n_latents"])), model.part("prior"))
 
 
 def sample_prior(
@@ -164,7 +152,7 @@ def sample_prior(
     context : ndarray, shape (n, 1)
     seed : int
     n_draws : int
-        Draws over which is averaged.
+        Number of draws to average.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Who and what went into pretraining, for the card of the model."""
+"""Record of the participants and stimuli of a pretraining, for the model card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bids_decoder.trials import Person, Targets
 
 
 class SeenPeople:
-    """Collects who and what went into pretraining while the people pass by."""
+    """Record participants, numbers of trials and stimuli while participants are iterated."""
 
     def __init__(self) -> None:
         self.labels: list[str] = []
@@ -19,7 +19,7 @@ class SeenPeople:
         self.rows: set[int] = set()
 
     def watch(self, people: Iterable[Person]) -> Iterator[Person]:
-        """Pass the people on; every trial of theirs must be a training trial."""
+        """Iterate over participants; raise LeakageError if a trial is not a training trial."""
         for person in people:
             assert_no_test(person.trials, np.arange(len(person.trials)))
             self.labels.append(person.label)
@@ -28,5 +28,5 @@ class SeenPeople:
             yield person
 
     def stimuli(self, targets: Targets) -> list[str]:
-        """Give the ids of the targets that were met."""
+        """Return the ids of the targets that occurred."""
         return [targets.ids[row] for row in sorted(self.rows)]

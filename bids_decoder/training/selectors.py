@@ -1,7 +1,7 @@
-"""Voxel selectors: which voxels of a person enter the decoder, and with which weight.
+"""Voxel selectors: which voxels of a participant enter the decoder, and with which weight.
 
-All see training trials only. A selector is a function of one :class:`SelectionTask`; adding
-one is a function and a line in :data:`SELECTORS`.
+Selectors use training trials only. A selector is a function of one :class:`SelectionTask`; to
+add one, write the function and a line in :data:`SELECTORS`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ import numpy as np
 
 from bids_decoder.config import Troi
 from bids_decoder.errors import UsageError
-from bids_decoder.evaluation.encoding import encoding_scores
 from bids_decoder.evaluation.splits import inner_folds
-from bids_decoder.glm.reliability import enough_repeats, split_half_reliability
 from bids_decoder.training.common_space import VoxelPrior
-from bids_decoder.training.episodes import VoxelWeighting
 from bids_decoder.training.field import (
     DEFAULT_FIELD,
     SignalField,
@@ -33,21 +30,20 @@ from bids_decoder.training.input_layer import (
     fit_input_layer,
     row_cosines,
 )
-from bids_decoder.training.signal import MIN_TRIALS_TO_SCORE, signal_shares
-from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
+from bids_decoder.training.smoothing import default_fwhm_mm
+from bids_decoder.training.weightings import filtered_encoding_scores, soft_weights
 from bids_decoder.trials import Person
 
 BUDGET_TOLERANCE = 0.03
-"""Share of the score of the best budget that a smaller one may lose."""
-
+"""A smaller budget is preferred unless its score is lower by more than this share."""
 
 LIKELY_RULE = "voxels that likely carry signal"
-"""How notes name the size that the region found by itself."""
+"""Text in the notes where the budget is the number of voxels that likely carry signal."""
 
 
 @dataclass(frozen=True, eq=False)
 class SelectionTask:
-    """What a selector gets.
+    """Input of a voxel selector.
 
     Parameters
     ----------
@@ -58,12 +54,12 @@ class SelectionTask:
     settings : Troi
     learn : callable
         ``learn(weights, budgets, fwhm_mm, learner) -> LearnedGates`` trains gates through the
-        shared trunk; only selectors that learn call it.
+        shared trunk, for selectors that learn; see :func:`.gates.learn_gates`.
     seed : int
     prior : VoxelPrior, optional
-        What the source people say about these voxels.
+        Prior from the source participants.
     field : SignalField, optional
-        Where signal is expected; see :meth:`with_field`.
+        Smoothness of the regions with signal; see :meth:`with_field`.
     """
 
     person: Person
@@ -76,20 +72,20 @@ class SelectionTask:
 
     @property
     def fwhm_mm(self) -> float:
-        """Full width of the low-pass filter in millimetres."""
+        """Full width at half maximum of the low-pass filter in millimetres."""
         if self.settings.lowpass_fwhm_mm is not None:
             return self.settings.lowpass_fwhm_mm
         return default_fwhm_mm(self.person.grid)
 
     def with_field(self) -> SelectionTask:
-        """Give the task with the field that suits the training trials, or as it was asked for."""
+        """Return the task with the field of the settings, or the best for the training trials."""
         fwhm_mm = self.settings.lowpass_fwhm_mm
         if fwhm_mm is not None:
             return replace(self, field=SignalField(fwhm_mm, DEFAULT_FIELD.trust))
         return replace(self, field=choose_field(self.person, self.wanted, self._chances))
 
     def map_signal(self) -> SignalMap:
-        """Say what is known about the signal of each voxel, given what others say."""
+        """Estimate the signal of each voxel, given the prior from the source participants."""
         return map_signal(self.person, self.wanted, self._chances, self.field)
 
     @property
@@ -99,7 +95,7 @@ class SelectionTask:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The voxels that a selector chose.
+    """Result of a voxel selector.
 
     Parameters
     ----------
@@ -107,15 +103,15 @@ class Selection:
     weights : ndarray of float32, shape (n_voxels,)
         Prior scale of each voxel in the input layer; zero outside the mask.
     score : ndarray of float32, shape (n_voxels,)
-        Continuous map behind the mask.
+        Continuous map from which the mask was made.
     notes : dict
-        JSON-able: rule, budget, how the budget was found.
+        JSON-able: rule, budget, how the budget was chosen.
     history : list of dict
         One per epoch of learning: epoch, loss, n_voxels.
     start_weight : ndarray or None, shape (n_voxels, n_latents)
-        Input layer at the end of learning, for stage 2 modes that go on from it.
+        Input layer at the end of learning, for stage 2 modes that continue from it.
     seed_agreement : ndarray or None, shape (n_voxels,)
-        Share of the seeds under which the voxel was chosen, where there are several.
+        Share of the seeds with which the voxel was selected, if there are several.
     """
 
     mask: np.ndarray
@@ -147,85 +143,6 @@ def check_selector(name: str) -> None:
                          f"use one of: {', '.join(SELECTORS)}")
 
 
-def shrink_scores(scores: np.ndarray, n_trials: int) -> np.ndarray:
-    """Shrink correlations towards their mean by as much as chance explains their spread.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (n_voxels,)
-        Cross-validated correlations.
-    n_trials : int
-        Trials behind each; under the null their variance is about ``1 / (n_trials - 1)``.
-
-    Returns
-    -------
-    ndarray, shape (n_voxels,)
-        Posterior means under a normal prior over voxels (empirical Bayes). With little data
-        all voxels become alike.
-    """
-    spread = float(np.var(scores))
-    trust = np.clip(1 - 1 / max(n_trials - 1, 1) / max(spread, 1e-12), 0, 1)
-    return scores.mean() + trust * (scores - scores.mean())
-
-
-def soft_weights(scores: np.ndarray) -> np.ndarray:
-    """Turn scores into prior scales: the positive part, or all alike where there is none."""
-    weights = np.maximum(scores, 0).astype(np.float32)
-    return weights if weights.any() else np.ones_like(weights)
-
-
-def signal_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
-    """Give prior scales from the signal shares of training trials.
-
-    Parameters
-    ----------
-    person : Person
-    wanted : ndarray, shape (n_trials, n_latents)
-
-    Returns
-    -------
-    ndarray of float32, shape (n_voxels,)
-    """
-    return signal_shares(person, wanted, default_fwhm_mm(person.grid))
-
-
-def encoding_weights(person: Person, wanted: np.ndarray) -> np.ndarray:
-    """Give prior scales from cross-validated encoding scores; see :func:`signal_weights`."""
-    return soft_weights(filtered_encoding_scores(person, wanted, default_fwhm_mm(person.grid)))
-
-
-def reliability_weights(person: Person, wanted: np.ndarray) -> np.ndarray | None:
-    """Give prior scales from the split-half reliability over repeated stimuli.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_voxels,), or None
-        None, all voxels alike, where fewer than three stimuli repeat.
-    """
-    if not enough_repeats(person.target_rows):
-        return None
-    scores = split_half_reliability(person.betas, person.target_rows)
-    return soft_weights(smooth_within(scores, person.grid, default_fwhm_mm(person.grid)))
-
-
-WEIGHTINGS: dict[str, VoxelWeighting] = {
-    "signal": signal_weights,
-    "encoding": encoding_weights,
-    "reliability": reliability_weights,
-    "all": lambda person, wanted: None,
-}
-"""How voxels of the source people are weighted: name to function."""
-
-
-def filtered_encoding_scores(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    """Cross-validated encoding correlation of each voxel, shrunken, then low-pass filtered."""
-    if len(wanted) < MIN_TRIALS_TO_SCORE:
-        return np.zeros(person.grid.n_voxels)
-    scores = encoding_scores(person.betas, wanted, person.run_groups)
-    shrunk = shrink_scores(scores, len(wanted))
-    return smooth_within(shrunk, person.grid, fwhm_mm).astype(np.float32)
-
-
 def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
     """Mark the *budget* voxels with the highest scores; ties go to the first voxel."""
     mask = np.zeros(len(scores), dtype=bool)
@@ -234,19 +151,20 @@ def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
 
 
 def find_budget(task: SelectionTask, n_likely: int = 0) -> tuple[int, dict[str, Any]]:
-    """Give the number of voxels: as asked for, or by cross-validation over training runs.
+    """Choose the number of voxels: that of the settings, or by cross-validation over runs.
 
     Parameters
     ----------
     task : SelectionTask
     n_likely : int
-        Number of voxels that likely carry signal, where that is known. It is taken unless
-        another number serves left-out runs clearly better.
+        Number of voxels that likely carry signal, if known. It is preferred unless another
+        number is clearly better in held-out training runs.
 
     Returns
     -------
-    int, dict
-        The budget, and notes with the score of every candidate.
+    budget : int
+    notes : dict
+        How it was chosen, and the score of every candidate.
     """
     settings, grid = task.settings, task.person.grid
     if settings.budget_voxels is not None:
@@ -267,8 +185,8 @@ def _budget_by_cross_validation(task: SelectionTask, n_likely: int) -> tuple[int
     folds = inner_folds(task.person.run_groups, 3)
     trials = np.concatenate([_budget_fold(task, *fold, candidates) for fold in folds])
     scores = trials.mean(axis=0)
-    # Graded voxels hardly hurt however weak they are, so that the curve rises slowly to the end;
-    # the mask should say where the signal is.
+    # Weighted voxels do little harm even without signal, so that the curve keeps rising slowly;
+    # the mask should show where the signal is.
     good = scores >= scores.max() - BUDGET_TOLERANCE * abs(scores.max())
     chosen, rule = candidates[int(np.flatnonzero(good)[0])], "cross-validation over training runs"
     if n_likely in candidates and good[candidates.index(n_likely)]:
@@ -278,7 +196,7 @@ def _budget_by_cross_validation(task: SelectionTask, n_likely: int) -> tuple[int
 
 
 def budget_candidates(n_voxels: int, n_likely: int = 0) -> list[int]:
-    """Give candidate budgets: all voxels, by factors of the square root of two down, *n_likely*."""
+    """Return candidate budgets: *n_likely*, all voxels, and less in factors of root two."""
     counts = {round(n_voxels / 2 ** (step / 2)) for step in range(13)} | {n_likely}
     return sorted(count for count in counts if count >= min(n_voxels, 30))
 
@@ -309,20 +227,30 @@ def _select_all(task: SelectionTask) -> Selection:
     return Selection(ones > 0, ones, ones, {"rule": "all voxels", "budget": count})
 
 
-def _select_random(task: SelectionTask) -> Selection:
+def select_top(task: SelectionTask, scores: np.ndarray, rule: str) -> Selection:
+    """Select the voxels with the highest scores, with equal weights.
+
+    Parameters
+    ----------
+    task : SelectionTask
+    scores : ndarray, shape (n_voxels,)
+    rule : str
+        Text in the notes.
+    """
     budget, notes = find_budget(task)
-    scores = np.random.default_rng(task.seed).random(task.person.grid.n_voxels)
     mask = top_mask(scores, budget)
     return Selection(mask, mask.astype(np.float32), scores.astype(np.float32),
-                     {"rule": "random", "budget": budget, **notes})
+                     {"rule": rule, "budget": budget, **notes})
+
+
+def _select_random(task: SelectionTask) -> Selection:
+    scores = np.random.default_rng(task.seed).random(task.person.grid.n_voxels)
+    return select_top(task, scores, "random")
 
 
 def _select_encoding(task: SelectionTask) -> Selection:
-    budget, notes = find_budget(task)
     scores = filtered_encoding_scores(task.person, task.wanted, task.fwhm_mm)
-    mask = top_mask(scores, budget)
-    return Selection(mask, mask.astype(np.float32), scores,
-                     {"rule": "top cross-validated encoding score", "budget": budget, **notes})
+    return select_top(task, scores, "top cross-validated encoding score")
 
 
 def _select_soft(task: SelectionTask) -> Selection:
@@ -350,45 +278,12 @@ def _field_notes(task: SelectionTask) -> dict[str, float]:
     return {"field_fwhm_mm": task.field.fwhm_mm, "field_trust": task.field.trust}
 
 
-def _select_troi(task: SelectionTask) -> Selection:
-    task = task.with_field()
-    found = task.map_signal()
-    budget, notes = find_budget(task, found.n_likely)
-    weights = soft_weights(found.share)
-    budget = min(budget, int((weights > 0).sum()))
-    shrinking = budget_schedule(int((weights > 0).sum()), budget, task.settings.epochs)
-    learned = task.learn(weights, shrinking, task.fwhm_mm)
-    mask = np.zeros(len(weights), dtype=bool)
-    mask[learned.kept] = True
-    return Selection(
-        mask, weights * mask, learned.score,
-        {"rule": "trainable gates, shrinking budget", "budget": budget,
-         "lowpass_fwhm_mm": round(task.fwhm_mm, 3), "epochs": task.settings.epochs, **notes},
-        learned.history, learned.weight,
-    )
-
-
-def budget_schedule(n_voxels: int, budget: int, n_epochs: int) -> list[int]:
-    """Give how many voxels stay after each epoch: geometric from all of them to the budget.
-
-    Examples
-    --------
-    >>> budget_schedule(800, 100, 3)
-    [400, 200, 100]
-    """
-    ratio = budget / n_voxels
-    return [
-        max(budget, round(n_voxels * ratio ** ((epoch + 1) / n_epochs)))
-        for epoch in range(n_epochs)
-    ]
-
-
 _HERE = "bids_decoder.training.selectors"
 _MORE = "bids_decoder.training.selection"
 
 SELECTORS: dict[str, str] = {
     "graded": f"{_HERE}:_select_graded",
-    "troi-budget": f"{_HERE}:_select_troi",
+    "troi-budget": f"{_MORE}.learned:select_troi",
     "encoding": f"{_HERE}:_select_encoding",
     "soft": f"{_HERE}:_select_soft",
     "random": f"{_HERE}:_select_random",

@@ -1,4 +1,4 @@
-"""How much of each voxel's variance the targets explain, by marginal likelihood."""
+"""Share of each voxel's variance that the targets explain, by marginal likelihood."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from bids_decoder.training.smoothing import evidence_around
 from bids_decoder.trials import Person
 
 SIGNAL_SHARES = np.array([0, 0.003, 0.006, 0.012, 0.02, 0.035, 0.06, 0.1, 0.16, 0.25, 0.4])
-"""Candidate shares of signal in the variance of a single trial's response."""
+"""Candidate shares of signal in the variance of single-trial responses."""
 
 MIN_TRIALS_TO_SCORE = 8
-"""With fewer trials no voxel can be told from another, and all are taken alike."""
+"""With fewer trials voxels are not scored, and all are treated equally."""
 
 
 def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    """Estimate for each voxel the share of signal in a single trial's response.
+    """Estimate the share of signal in the variance of each voxel's single-trial responses.
 
     Parameters
     ----------
@@ -25,20 +25,20 @@ def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
     wanted : ndarray, shape (n_trials, n_latents)
         Target of each trial.
     fwhm_mm : float
-        Full width of the neighbourhood; 0 judges each voxel alone.
+        Full width at half maximum of the neighbourhood; with 0 the voxels are independent.
 
     Returns
     -------
     ndarray of float32, shape (n_voxels,)
-        Posterior mean under equal prior chances of :data:`SIGNAL_SHARES`.
+        Posterior mean under equal prior probabilities of :data:`SIGNAL_SHARES`.
     """
     return mean_shares(share_chances(person, wanted, fwhm_mm))
 
 
 def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
-    """Give the log likelihood of each share of signal, for each voxel alone.
+    """Compute the log likelihood of each share of signal, for independent voxels.
 
-    A voxel's responses are taken as a random linear function of the targets plus noise.
+    The responses of a voxel are modelled as a random linear function of the targets plus noise.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_shares, n_voxels)
-        All zeros when there are fewer than :data:`MIN_TRIALS_TO_SCORE` trials.
+        Zeros with fewer than :data:`MIN_TRIALS_TO_SCORE` trials.
     """
     if len(wanted) < MIN_TRIALS_TO_SCORE:
         return np.zeros((len(SIGNAL_SHARES), person.grid.n_voxels), dtype=np.float32)
@@ -57,9 +57,9 @@ def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
 
 
 def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    """Give the posterior chance of each share under equal prior chances.
+    """Compute the posterior probability of each share under equal prior probabilities.
 
-    Evidence is added up over the neighbourhood of each voxel, which is a composite likelihood:
+    Evidence is summed over the neighbourhood of each voxel (a composite likelihood), because
     neighbours tend to have similar shares, whatever their tuning.
 
     Parameters
@@ -68,7 +68,7 @@ def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
         Training trials only.
     wanted : ndarray, shape (n_trials, n_latents)
     fwhm_mm : float
-        Full width of the neighbourhood; 0 judges each voxel alone.
+        Full width at half maximum of the neighbourhood; with 0 the voxels are independent.
 
     Returns
     -------
@@ -81,12 +81,12 @@ def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
 
 
 def mean_shares(chances: np.ndarray) -> np.ndarray:
-    """Give the mean share of each voxel, (n_voxels,), from chances (n_shares, n_voxels)."""
+    """Compute mean shares (n_voxels,) from probabilities *chances* (n_shares, n_voxels)."""
     return (SIGNAL_SHARES @ chances).astype(np.float32)
 
 
 def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
-    """Give the log marginal likelihood of each candidate share, relative to no signal.
+    """Compute the log marginal likelihood of each candidate share, relative to no signal.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Low-pass filter for voxel scores that stays inside the mask."""
+"""Low-pass filters for voxel values, restricted to the mask."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from bids_decoder.trials import VoxelGrid
 FWHM_PER_SD = 2.3548200450309493
 
 LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
-"""Default full width of the low-pass filter in voxels: a Gaussian of 0.7 voxel."""
+"""Default full width at half maximum of the low-pass filter, in voxels (sigma of 0.7 voxel)."""
 
 
 def default_fwhm_mm(grid: VoxelGrid) -> float:
-    """Give the width of the low-pass filter when none is asked for."""
+    """Return the default full width at half maximum of the low-pass filter for a grid."""
     return LOWPASS_VOXELS * float(grid.voxel_sizes.min())
 
 
 def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
-    """Add up evidence over each voxel's neighbourhood with Gaussian weights, 1 for itself.
+    """Sum evidence over each voxel's neighbourhood, with Gaussian weights (1 for the voxel itself).
 
     Parameters
     ----------
     values : ndarray, shape (n_voxels,)
-        Log likelihoods, say.
+        For instance log likelihoods.
     grid : VoxelGrid
         A grid without geometry has no neighbourhoods.
     fwhm_mm : float
-        Full width at half maximum; 0 takes each voxel alone.
+        Full width at half maximum; 0 changes nothing.
 
     Returns
     -------
     ndarray, shape (n_voxels,)
-        Near the edge of the mask the voxels inside stand for those missing.
+        Near the edge of the mask, weights are normalised as for a full neighbourhood.
     """
     if fwhm_mm <= 0 or not grid.has_geometry:
         return np.asarray(values)

@@ -1,4 +1,4 @@
-"""A label per person from one volume per person: the shallow CNN and its comparators."""
+"""Classification of participants from one volume each: the shallow CNN and its comparators."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from bids_decoder.training.cnn3d import shallow_recipe
 VALIDATION_SHARE = 0.2
 MAX_COMPONENTS = 50
 EXTERNAL = -1
-"""Class of people who are in no fit and no fold."""
+"""Class of participants who take part neither in fits nor in folds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """One standardised volume per person.
+    """One standardised volume per participant.
 
     Parameters
     ----------
     volumes : ndarray of float32, shape (n_people, i, j, k)
         Grey values 0 … 1; may be memory-mapped.
     classes : ndarray of int, shape (n_people,)
-        :data:`EXTERNAL` for people of external labels.
+        :data:`EXTERNAL` for participants with external labels.
     names : tuple of str
         Participant labels.
     labels : tuple of str
@@ -51,27 +51,27 @@ class Cohort:
 
     @property
     def inner(self) -> np.ndarray:
-        """Rows of the people who are cross-validated."""
+        """Rows of the participants who are cross-validated."""
         return np.flatnonzero(self.classes != EXTERNAL)
 
     @property
     def outer(self) -> np.ndarray:
-        """Rows of the external people."""
+        """Rows of the external participants."""
         return np.flatnonzero(self.classes == EXTERNAL)
 
 
 @dataclass(frozen=True, eq=False)
 class RepeatResult:
-    """What one round of cross-validation gives.
+    """Result of one repetition of the cross-validation.
 
     Parameters
     ----------
     scores : ndarray, shape (n_inner, n_classes)
-        Probabilities of people when they were held out.
+        Class probabilities of participants when they were held out.
     external : ndarray, shape (n_outer, n_classes)
-        Mean over the folds' networks.
+        Class probabilities of external participants, mean over the networks of the folds.
     maps : ndarray, shape (n_classes, i, j, k), or None
-        Occlusion maps of held-out people, mean over folds.
+        Occlusion maps of held-out participants, mean over folds.
     n_epochs : tuple of int
         Epochs trained in each fold.
     """
@@ -85,13 +85,13 @@ class RepeatResult:
 def fit_network(
     cohort: Cohort, rows: np.ndarray, settings: Volumes, *, seed: int, device: str
 ) -> tuple[nn.Module, list[dict[str, float]]]:
-    """Train the shallow CNN on some people; a fifth of them decides when training ends.
+    """Train the shallow CNN on some participants, a fifth of them held out for early stopping.
 
     Parameters
     ----------
     cohort : Cohort
     rows : ndarray of int
-        People to train on.
+        Participants to train on.
     settings : Volumes
     seed : int
     device : str
@@ -103,7 +103,7 @@ def fit_network(
     history : list of dict
     """
     classes = cohort.classes[rows]
-    # Of each label at least one person must be set aside.
+    # At least one participant of each label must be held out.
     n_aside = max(math.ceil(VALIDATION_SHARE * len(rows)), len(np.unique(classes)))
     splitter = StratifiedShuffleSplit(1, test_size=n_aside, random_state=seed)
     fitted, aside = next(splitter.split(classes[:, None], classes))
@@ -122,18 +122,18 @@ def cross_validate(
     cohort: Cohort, folds: np.ndarray, settings: Volumes, *, seed: int, device: str,
     explains: bool = False,
 ) -> RepeatResult:
-    """Train one network per fold and score the people left out of it.
+    """Train one network per fold and score the participants held out of it.
 
     Parameters
     ----------
     cohort : Cohort
     folds : ndarray of int, shape (n_inner,)
-        Fold in which each person is tested.
+        Test fold of each participant.
     settings : Volumes
     seed : int
     device : str
     explains : bool
-        Make occlusion maps of the held-out people.
+        Whether to compute occlusion maps of the held-out participants.
     """
     inner = cohort.inner
     scores = np.zeros((len(inner), len(cohort.labels)))
@@ -160,23 +160,23 @@ def cross_validate(
 def occlusion_of_classes(
     network: nn.Module, cohort: Cohort, rows: np.ndarray, fill: np.ndarray, settings: Volumes
 ) -> np.ndarray:
-    """Map each class on some people of it.
+    """Compute the occlusion map of each class from some of its participants.
 
     Parameters
     ----------
     network : torch.nn.Module
     cohort : Cohort
     rows : ndarray of int
-        People to explain.
+        Participants to explain.
     fill : ndarray, shape (i, j, k)
-        Stands in the window: the mean of the training people. A window of zeros would imitate a
-        disease of low uptake, and its map would be turned round.
+        Content of the window: the mean of the training participants. A window of zeros would
+        mimic a disease with low uptake and invert its map.
     settings : Volumes
 
     Returns
     -------
     ndarray, shape (n_classes, i, j, k)
-        NaN for classes of which there is nobody.
+        NaN for classes without participants.
     """
     shape = cohort.volumes.shape[1:]
     window, stride = choose_window(shape, settings.window)
@@ -196,13 +196,13 @@ def occlusion_of_classes(
 def linear_scores(
     features: np.ndarray, cohort: Cohort, folds: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Train one fully connected layer on fixed features, in the same folds.
+    """Fit logistic regression to fixed features, in the same folds.
 
     Parameters
     ----------
     features : ndarray, shape (n_people, n_features)
-        Of a frozen backbone, or the grey values themselves; reduced to principal components of
-        the training people where there are more than :data:`MAX_COMPONENTS`.
+        From a frozen backbone, or grey values; reduced to at most :data:`MAX_COMPONENTS`
+        principal components of the training participants.
     cohort : Cohort
     folds : ndarray of int, shape (n_inner,)
     seed : int
@@ -230,7 +230,7 @@ def linear_scores(
 
 
 def embed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
-    """Lay people out in a plane, without looking at their labels.
+    """Embed participants in two dimensions, without using their labels.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def embed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:
     -------
     places : ndarray, shape (n_people, 2)
     method : {"UMAP", "PCA"}
-        UMAP where umap-learn is installed, else the first two principal components.
+        UMAP if umap-learn is installed, else the first two principal components.
     """
     n_components = min(MAX_COMPONENTS, *features.shape)
     reduced = PCA(n_components, random_state=seed, svd_solver="randomized").fit_transform(

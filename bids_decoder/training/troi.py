@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 
 from bids_decoder.config import Network
 from bids_decoder.evaluation.splits import assert_no_test, inner_folds
-from bids_decoder.models.networks import Trunk
+from bids_decoder.models.networks import Trunk, load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
+from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents
-from bids_decoder.training.finetune import Adaptation, SharedModel
+from bids_decoder.training.finetune import fit_weights
+from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.input_layer import (
     MIN_RUNS_TO_CHOOSE,
     InputFit,
@@ -35,39 +38,33 @@ from bids_decoder.training.prior import (
     Pairs,
     fit_calibration,
     fit_prior,
-    prior_card,
-    prior_tensors,
     restore_prior,
     sample_prior,
 )
 from bids_decoder.training.seen import SeenPeople
-from bids_decoder.training.selectors import (
-    WEIGHTINGS,
-    Selection,
-    SelectionTask,
-    select_voxels,
-)
+from bids_decoder.training.selectors import Selection, SelectionTask, select_voxels
+from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.trials import Person, Targets
 
 MAX_COMPONENTS = 256
 
 WHITENING = (0.0, 0.25, 0.5)
-"""Candidates for how far the components of the targets are evened out."""
+"""Candidate exponents for the whitening of the components of the targets."""
 
 DEFAULT_WHITENING = 0.25
-"""Where there are too few runs to choose."""
+"""Used when there are too few runs to choose."""
 
 MIN_RUNS_FOR_OWN_TRUNK = 6
-"""A person alone with fewer training runs gets the closed-form decoder, an untrained trunk."""
+"""Without pretraining, fewer training runs mean an untrained trunk: the closed-form decoder."""
 
 
 class TroiDecoder(Decoder):
-    """Trainable region of interest on a trunk that is pretrained across people."""
+    """Trainable region of interest on a trunk that is pretrained across participants."""
 
     name = "troi"
 
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
-        """Learn target space and trunk from the source people; see :class:`Decoder`."""
+        """Learn target space and trunk from the source participants; see :class:`Decoder`."""
         seen = SeenPeople()
         rows = [person.target_rows for person in seen.watch(people)]
         weighting = WEIGHTINGS[context.network.source_voxels]
@@ -76,7 +73,7 @@ class TroiDecoder(Decoder):
         vectors = space.transform(targets.vectors)
         common = gather_common(people, vectors) if context.network.group_prior else None
         latents = collect_latents(people, vectors, weighting, context.seed, len(rows))
-        trunk, scale, history = pretrain_trunk(
+        trunk, scale, losses = pretrain_trunk(
             latents, vectors, targets.kind == "category", context.network,
             seed=context.seed, device=context.device, checkpoint=context.checkpoint,
             progress=context.progress,
@@ -86,7 +83,7 @@ class TroiDecoder(Decoder):
             "decoder": self.name, "participants": seen.labels, "n_trials": seen.n_trials,
             "n_episode_trials": len(latents.values), "target_whitening": whitening,
             "stimuli_seen": seen.stimuli(targets),
-            "target_kind": targets.kind, "loss": [round(v, 6) for v in history.loss],
+            "target_kind": targets.kind, "loss": [round(v, 6) for v in losses],
             **_shared_card(trunk, scale, context.network), **prior_notes,
         }
         maps = {} if common is None else common.tensors()
@@ -97,11 +94,12 @@ class TroiDecoder(Decoder):
     def select(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> Selection:
-        """Choose voxels with the selector of the settings; see :class:`Decoder`."""
-        adaptation = _adaptation(person, targets, pretrained, context)
+        """Select voxels with the selector of the settings; see :class:`Decoder`."""
+        _, shared = _shared(person, targets, pretrained, context)
+        adaptation = _adaptation(person, shared, context)
         return select_voxels(SelectionTask(
-            person, adaptation.wanted, context.troi, adaptation.learn_gates, context.seed,
-            adaptation.prior,
+            person, adaptation.wanted, context.troi, partial(learn_gates, adaptation),
+            context.seed, adaptation.prior,
         ))
 
     def adapt(
@@ -114,10 +112,8 @@ class TroiDecoder(Decoder):
     ) -> Model:
         """Fit the input layer on the selection; see :class:`Decoder`."""
         space, shared = _shared(person, targets, pretrained, context)
-        adaptation = Adaptation(
-            person, shared, context.network, seed=context.seed, device=context.device
-        )
-        made = adaptation.fit_weights(selection.weights, selection.start_weight, context.troi)
+        adaptation = _adaptation(person, shared, context)
+        made = fit_weights(adaptation, selection.weights, selection.start_weight, context.troi)
         fit, shared = made.fit, replace(shared, trunk=made.trunk)
         card = {
             "decoder": self.name, "participant": person.label, "n_trials": fit.n_trials,
@@ -125,6 +121,7 @@ class TroiDecoder(Decoder):
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
             "history": made.history, "selection": selection.notes, **made.notes,
             "group_prior": "" if adaptation.prior is None else person.space,
+            "group_prior_resampled": adaptation.prior is not None and adaptation.prior.resampled,
             "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
             **_shared_card(shared.trunk, shared.scale, context.network),
         }
@@ -152,11 +149,11 @@ class TroiDecoder(Decoder):
         return shared.embed(fit.latents(betas), fit.n_trials)
 
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:
-        """Give the targets in the target space of the model; see :class:`Decoder`."""
+        """Return the targets in the target space of the model; see :class:`Decoder`."""
         return _restore_space(model).transform(targets.vectors)
 
     def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
-        """Draw from the prior, or bring predictions to the size of targets; see the base class."""
+        """Sample the prior, or scale predictions to the length of targets; see the base class."""
         if "prior" in model.card:
             scale = LatentScale(**model.card["scale"])
             context = scale.context(np.log2([float(model.card["n_trials"])]))
@@ -166,13 +163,13 @@ class TroiDecoder(Decoder):
         elif calibration := model.part("calibration"):
             embedding = embedding * calibration["gain"] + calibration["centre"]
         else:
-            # The contrastive loss fixes directions, not lengths.
+            # The contrastive loss determines directions, not lengths.
             lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
             embedding = embedding * (model.card["target_norm"] / np.maximum(lengths, 1e-12))
         return _restore_space(model).inverse_transform(embedding)
 
     def explain(self, model: Model) -> dict[str, np.ndarray]:
-        """Give the norm of each voxel's row of the input layer; see :class:`Decoder`."""
+        """Return the norm of each voxel's row of the input layer; see :class:`Decoder`."""
         return {"weight": np.linalg.norm(model.part("input")["weight"], axis=1)}
 
 
@@ -180,7 +177,7 @@ def _prior(
     latents: Latents, trunk: Trunk, scale: LatentScale, vectors: np.ndarray, context: FitContext,
     pretrained: Model | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Train the prior on what the trunk makes of held-out latents; nothing unless asked for."""
+    """Train the prior of the settings on held-out latents that passed the trunk."""
     if context.network.prior == "none":
         return {}, {}
     about = scale.context(latents.log_trials)
@@ -191,23 +188,21 @@ def _prior(
     if context.network.prior == "regression":
         return fit_calibration(pairs), {}
     start = restore_prior(pretrained) if pretrained and "prior" in pretrained.card else None
-    prior, history = fit_prior(
+    prior, losses = fit_prior(
         pairs, context.network, seed=context.seed, device=context.device, start=start
     )
-    return prior_tensors(prior), prior_card(history)
+    notes = {"first_loss": losses[0], "last_loss": losses[-1], "epochs": len(losses)}
+    return weights_of(prior, "prior"), {"prior": notes}
 
 
-def _adaptation(
-    person: Person, targets: Targets, pretrained: Model | None, context: FitContext
-) -> Adaptation:
-    _, shared = _shared(person, targets, pretrained, context)
+def _adaptation(person: Person, shared: SharedModel, context: FitContext) -> Adaptation:
     return Adaptation(person, shared, context.network, seed=context.seed, device=context.device)
 
 
 def _shared(
     person: Person, targets: Targets, pretrained: Model | None, context: FitContext
 ) -> tuple[TargetSpace, SharedModel]:
-    """Take the shared part from the pretrained model, or learn it from this person alone."""
+    """Restore the shared part of a pretrained model, or fit it to this participant alone."""
     assert_no_test(person.trials, np.arange(len(person.trials)))
     is_category = targets.kind == "category"
     if pretrained is not None:
@@ -230,7 +225,7 @@ def _shared(
 
 
 def _own_scale(person: Person, vectors: np.ndarray) -> LatentScale:
-    """Scale of a person's own latents, where nothing else is there to take it from."""
+    """Compute the scale of a participant's own latents, for decoders without pretraining."""
     fit = fit_input_layer(person.betas, vectors[person.target_rows], person.run_groups)
     size = float(np.sqrt(np.mean(np.square(fit.latents(person.betas), dtype=np.float64))))
     return LatentScale(size or 1.0, float(np.log2(fit.n_trials)), 0.5)
@@ -243,7 +238,7 @@ def choose_whitening(
     weighting: VoxelWeighting,
     network: Network,
 ) -> float:
-    """Choose how far to even out the targets: as set, or by naming stimuli of left-out runs.
+    """Choose the whitening of the targets: that of the settings, or by cross-validation.
 
     Parameters
     ----------
@@ -258,8 +253,8 @@ def choose_whitening(
     Returns
     -------
     float
-        One of :data:`WHITENING`, the least among equals; 0 for categories, which have nothing
-        to even out.
+        The value of :data:`WHITENING` with which most stimuli of held-out training runs are
+        identified, the smallest among equals; 0 for categories.
     """
     if network.target_whitening is not None:
         return network.target_whitening
@@ -280,11 +275,11 @@ def choose_whitening(
                     inner.betas, gallery[inner.target_rows], inner.run_groups, weights
                 )
                 predicted = fit.latents(person.betas[test])
-                hits[number] += _n_named(predicted, person.target_rows[test], gallery)
+                hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
     return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING
 
 
-def _n_named(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:
+def _n_identified(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:
     names, own = np.unique(rows, return_inverse=True)
     return int(((predicted @ unit_rows(gallery[names]).T).argmax(axis=1) == own).sum())
 
@@ -300,10 +295,10 @@ def _fit_space(
 
 
 def _shared_tensors(trunk: Trunk, space: TargetSpace) -> dict[str, np.ndarray]:
-    state = {f"trunk.{k}": v.detach().cpu().numpy() for k, v in trunk.state_dict().items()}
     return {
-        **state, "space.mean": space.mean, "space.components": space.components,
-        "space.explained": space.explained, "space.scale": space.scale,
+        **weights_of(trunk, "trunk"), "space.mean": space.mean,
+        "space.components": space.components, "space.explained": space.explained,
+        "space.scale": space.scale,
     }
 
 
@@ -324,7 +319,7 @@ def _restore_common(model: Model) -> CommonMaps | None:
 
 def _restore_shared(model: Model, vectors: np.ndarray, is_category: bool) -> SharedModel:
     trunk = build_trunk(model.card["n_latents"], Network(**model.card["network"]), seed=0)
-    trunk.load_state_dict({k: torch.from_numpy(v) for k, v in model.part("trunk").items()})
     return SharedModel(
-        trunk.eval(), LatentScale(**model.card["scale"]), vectors, is_category
+        load_weights(trunk, model.part("trunk")), LatentScale(**model.card["scale"]), vectors,
+        is_category,
     )

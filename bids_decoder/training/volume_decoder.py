@@ -1,4 +1,4 @@
-"""What the decoders have in common that read whole volumes."""
+"""Base class of the decoders that take whole volumes as input."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 from bids_decoder.config import Volumes
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.splits import assert_no_test, inner_folds
+from bids_decoder.models.networks import load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.classifier import Labelled, Recipe, fit_classifier, log_probabilities
@@ -32,46 +33,46 @@ from bids_decoder.training.selectors import Selection
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 VALIDATION_FOLDS = 5
-"""One of this many parts of the training runs decides when training ends."""
+"""The training runs are split into this many parts, one of which is used for early stopping."""
 
 MIN_SHARE_INSIDE = 0.5
-"""Less of a person's voxels than this in the frame of a pretrained model is no common space."""
+"""Smallest share of a participant's voxels inside the frame of a pretrained model."""
 
 MIN_PEOPLE_TO_SPLIT = 3
-"""From this many source people on, every third one decides when pretraining ends."""
+"""With at least this many source participants, every third one is used for early stopping."""
 
 
 class VolumeDecoder(Decoder):
-    """A network from the volume of a trial to its label; all layers are trained on a person.
+    """A network from the volume of a trial to its label, with all layers trained.
 
-    Transfer as published: every tensor whose shape fits is taken from the pretrained network, so
-    all but the output layer when the labels are others, and nothing is frozen.
+    Transfer as published: every tensor whose shape fits is copied from the pretrained network
+    (with other labels, all but the output layer), and no layer is frozen.
     """
 
     @abstractmethod
     def build(self, frame: Frame, n_classes: int, settings: Volumes, seed: int) -> nn.Module:
-        """Make a fresh network."""
+        """Make an untrained network."""
 
     @abstractmethod
     def recipe(self, settings: Volumes, n_epochs: int) -> Recipe:
-        """Say how it is trained; 0 epochs stand for the published number."""
+        """Return the training settings; 0 epochs stand for the published number."""
 
     @abstractmethod
     def explain_volumes(
         self, network: nn.Module, volumes: np.ndarray, classes: np.ndarray, settings: Volumes
     ) -> np.ndarray:
-        """Map the volumes (n, i, j, k) decoded as *classes*; same shape, or (1, i, j, k)."""
+        """Explain volumes (n, i, j, k) decoded as *classes*: maps (n or 1, i, j, k)."""
 
     @abstractmethod
     def describe(self, frame: Frame, settings: Volumes) -> dict[str, Any]:
-        """Say how the maps are made, and whether a voxel's values sum up to the logit."""
+        """Describe the method of the maps, and whether their values sum to the logit."""
 
     def finish(self, values: np.ndarray, grid: VoxelGrid) -> np.ndarray:
-        """Make a map of voxel values ready to be shown."""
+        """Post-process a map of voxel values for display."""
         return values
 
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
-        """Train one network on all source people; see :class:`Decoder`."""
+        """Train one network on all source participants; see :class:`Decoder`."""
         seen = SeenPeople()
         frame = common_frame(person.grid for person in seen.watch(people))
         data, owner = _gather(people, frame, sum(seen.n_trials.values()))
@@ -97,7 +98,7 @@ class VolumeDecoder(Decoder):
     def select(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> Selection:
-        """Take all voxels: the network reads the whole brain; see :class:`Decoder`."""
+        """Select all voxels: the network takes the whole brain; see :class:`Decoder`."""
         whole = np.ones(person.grid.n_voxels, dtype=np.float32)
         return Selection(
             whole > 0, whole, whole, {"selector": "whole brain", "n_voxels": len(whole)}
@@ -111,9 +112,9 @@ class VolumeDecoder(Decoder):
         pretrained: Model | None,
         context: FitContext,
     ) -> Model:
-        """Train on a person's training trials, from the pretrained weights where there are some.
+        """Train on a participant's training trials, starting from pretrained weights if given.
 
-        See :class:`Decoder`. Some training runs are set aside to decide when training ends.
+        See :class:`Decoder`. Some training runs are held out for early stopping.
         """
         assert_no_test(person.trials, np.arange(len(person.trials)))
         settings = _settings(pretrained, context.volumes)
@@ -145,29 +146,26 @@ class VolumeDecoder(Decoder):
         return Model(tensors, card)
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
-        """Give the log-probability of each label; see :class:`Decoder`."""
+        """Predict the log-probability of each label; see :class:`Decoder`."""
         volumes = to_volumes(betas, _grid(model), _frame(model))
         return log_probabilities(self.restore(model), volumes)
 
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:
-        """Give one axis per label; see :class:`Decoder`."""
+        """Return one axis per label; see :class:`Decoder`."""
         return np.eye(len(targets.ids))
 
     def explain(self, model: Model) -> dict[str, np.ndarray]:
-        """Give nothing: the maps of a network depend on what it sees; see :meth:`relevance`."""
+        """Return no maps: those of a network depend on its input; see :meth:`relevance`."""
         return {}
 
     def restore(self, model: Model) -> nn.Module:
-        """Make the network of a model, in evaluation mode."""
+        """Build the network of a model, in evaluation mode."""
         settings = Volumes(**model.card["volumes"])
         network = self.build(_frame(model), len(model.card["classes"]), settings, seed=0)
-        network.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in model.part("network").items()}
-        )
-        return network.eval()
+        return load_weights(network, model.part("network"))
 
     def relevance(self, model: Model, person: Person, context: FitContext) -> Relevance:
-        """Map the trials decoded as each label; see :class:`Decoder`."""
+        """Compute the mean map of the trials decoded as each label; see :class:`Decoder`."""
         frame, network, settings = _frame(model), self.restore(model), context.volumes
         volumes = to_volumes(person.betas, person.grid, frame)
         decoded = log_probabilities(network, volumes).argmax(axis=1)
@@ -204,14 +202,14 @@ class VolumeDecoder(Decoder):
 
 
 def transfer(network: nn.Module, pretrained: Model, *, fresh_output: bool) -> list[str]:
-    """Copy every pretrained tensor that fits into *network*.
+    """Copy every pretrained tensor whose shape fits into *network*.
 
     Parameters
     ----------
     network : torch.nn.Module
     pretrained : Model
     fresh_output : bool
-        Leave the output layer as it is, also where its shape happens to fit.
+        Do not copy the output layer, even if its shape fits.
 
     Returns
     -------
@@ -231,7 +229,7 @@ def transfer(network: nn.Module, pretrained: Model, *, fresh_output: bool) -> li
 
 
 def _gather(people: Iterable[Person], frame: Frame, n_trials: int) -> tuple[Labelled, np.ndarray]:
-    """Put the volumes of all people into one file that has no name, so that memory is spared."""
+    """Store the volumes of all participants in one temporary memory-mapped file."""
     with tempfile.TemporaryFile() as file:
         volumes = np.memmap(file, dtype=np.float32, shape=(n_trials, *frame.shape))
     classes, owner = np.zeros(n_trials, dtype=int), np.zeros(n_trials, dtype=int)
@@ -245,25 +243,25 @@ def _gather(people: Iterable[Person], frame: Frame, n_trials: int) -> tuple[Labe
 
 
 def _validation(person: Person) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the training runs that decide when training ends: the part with the most labels."""
+    """Choose the training runs for early stopping: the part with the most labels."""
     folds = inner_folds(person.run_groups, VALIDATION_FOLDS)
     return max(folds, key=lambda fold: len(np.unique(person.target_rows[fold[1]])))
 
 
 def _checked_share(person: Person, frame: Frame) -> float:
-    """Give the share of a person's voxels in the frame; refuse a frame somewhere else."""
+    """Compute the share of a participant's voxels in the frame; raise if it is too small."""
     inside = share_inside(person.grid, frame)
     if inside < MIN_SHARE_INSIDE:
         raise InputError(
             f"sub-{person.label} with the pretrained model",
-            f"only {inside:.0%} of the voxels lie where the model reads volumes",
-            "bring everybody to one template with --output-spaces, then pretrain anew",
+            f"only {inside:.0%} of the voxels are inside the volume that the model takes",
+            "use one template for all participants with --output-spaces, then pretrain again",
         )
     return inside
 
 
 def _settings(pretrained: Model | None, settings: Volumes) -> Volumes:
-    """Keep the layers of the pretrained network, train as the settings of this call say."""
+    """Combine the architecture of the pretrained network with the training settings given."""
     if pretrained is None:
         return settings
     card = pretrained.card["volumes"]
@@ -280,8 +278,8 @@ def _network_card(
 
 
 def _network_tensors(network: nn.Module, frame: Frame) -> dict[str, np.ndarray]:
-    state = {f"network.{k}": v.detach().cpu().numpy() for k, v in network.state_dict().items()}
-    return {**state, "frame.affine": np.asarray(frame.affine, dtype=np.float64)}
+    affine = np.asarray(frame.affine, dtype=np.float64)
+    return {**weights_of(network, "network"), "frame.affine": affine}
 
 
 def _frame(model: Model) -> Frame:
@@ -294,7 +292,7 @@ def _grid(model: Model) -> VoxelGrid:
 
 
 def _spread(rows: np.ndarray, limit: int) -> np.ndarray:
-    """Take at most *limit* rows, spread evenly."""
+    """Select at most *limit* rows, evenly spaced."""
     if len(rows) <= limit:
         return rows
     return rows[np.linspace(0, len(rows) - 1, limit).round().astype(int)]
@@ -304,7 +302,7 @@ def _spread(rows: np.ndarray, limit: int) -> np.ndarray:
 def _conserved(
     network: nn.Module, volumes: np.ndarray, classes: np.ndarray, found: np.ndarray
 ) -> list[float]:
-    """Give the sum of each map as a share of the logit it started from."""
+    """Compute the sum of each map as a share of the logit that it explains."""
     if len(found) != len(volumes):
         return []
     logits = network(torch.from_numpy(volumes)).numpy()[np.arange(len(classes)), classes]
@@ -313,7 +311,7 @@ def _conserved(
 
 
 def _likeness(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman correlation of two maps; 0 where one of them is flat."""
+    """Compute the Spearman correlation of two maps; 0 if one of them is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(scipy.stats.spearmanr(first, second).statistic)

@@ -9,11 +9,9 @@ import pytest
 from app_calls import Caller, Done, tree
 from threadpoolctl import threadpool_limits
 
-from bids_decoder.simulate.dataset import (
-    write_betas_dataset,
-    write_category_dataset,
-    write_demo_dataset,
-)
+from bids_decoder.simulate.betas import write_betas_dataset
+from bids_decoder.simulate.dataset import write_category_dataset, write_demo_dataset
+from bids_decoder.simulate.layout import PictureDesign
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +54,8 @@ class Input:
 
 @pytest.fixture(scope="session")
 def betas(tmp_path_factory):
-    folder = write_betas_dataset(tmp_path_factory.mktemp("betas") / "data", n_train=48)
+    folder = tmp_path_factory.mktemp("betas") / "data"
+    write_betas_dataset(folder, PictureDesign(n_train=48))
     return Input(folder, "-d", f"betas={folder}", "--features", folder / "features.tsv")
 
 
@@ -71,7 +70,7 @@ def categories(tmp_path_factory):
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images") / "data"
     write_demo_dataset(
-        folder, n_participants=2, n_runs=2, n_train=36, n_test=12, signal_sd=8.0
+        folder, PictureDesign(n_participants=2, n_runs=2, n_train=36), signal_sd=8.0
     )
     return Input(folder, "--holdout-label", "02", "--budget", "400vox")
 

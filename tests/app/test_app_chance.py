@@ -1,6 +1,7 @@
 """What cannot be decoded is not decoded: labels in another order than the brain knows."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from app_calls import derivatives
 from scipy.stats import binom
 
 from bids_decoder.bids.writer import read_table, save_table
-from bids_decoder.simulate.dataset import write_betas_dataset
+from bids_decoder.simulate.betas import write_betas_dataset
+from bids_decoder.simulate.layout import PictureDesign
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +86,7 @@ def test_permuted_responses(main, tmp_path):
     n_right, ranks = 0, []
     for seed in (1, 2, 3):
         data = write_betas_dataset(
-            tmp_path / f"data{seed}", seed=seed, n_train=48, permute_labels=True
+            tmp_path / f"data{seed}", PictureDesign(seed=seed, n_train=48, permute_labels=True)
         )
         output = tmp_path / f"out{seed}"
         done = main(data, output, "group", "participant", "-d", f"betas={data}", "--features",
@@ -104,8 +106,9 @@ def test_permuted_responses(main, tmp_path):
 
 def test_pretraining_on_permuted_people_does_not_invent_anything(main, tmp_path):
     """Sources without information, permuted person: still chance; permuted sources alone: safe."""
-    true = write_betas_dataset(tmp_path / "true", seed=4, n_train=48)
-    mixed = write_betas_dataset(tmp_path / "mixed", seed=4, n_train=48, permute_labels=True)
+    design = PictureDesign(seed=4, n_train=48)
+    true = write_betas_dataset(tmp_path / "true", design)
+    mixed = write_betas_dataset(tmp_path / "mixed", replace(design, permute_labels=True))
     for label in ("01", "02"):
         shutil.rmtree(true / f"sub-{label}")
         shutil.copytree(mixed / f"sub-{label}", true / f"sub-{label}")

@@ -1,6 +1,7 @@
 """Encoding models through the whole program: from files to report."""
 
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +11,7 @@ from app_calls import derivatives
 from bids_decoder.bids.writer import read_table, save_nifti
 from bids_decoder.evaluation.statistics import mask_auc
 from bids_decoder.files import read_json, write_text
-from bids_decoder.simulate.dataset import write_encoding_dataset
+from bids_decoder.simulate.betas import ENCODING, write_encoding_dataset
 from bids_decoder.training.encoders import ENCODERS
 
 SETTINGS = """
@@ -27,9 +28,10 @@ n_permutations = 199
 
 
 def make_data(folder, **settings):
-    given = {"n_train": 128, "n_test": 16, "n_repeats": 3, "n_runs": 8, "shape": (6, 6, 4),
-             "region": (4, 4, 3), "signal_to_noise": 2.5, **settings}
-    return write_encoding_dataset(folder, **given)
+    design = replace(ENCODING, n_train=128, n_test=16, **settings)
+    return write_encoding_dataset(
+        folder, design, shape=(6, 6, 4), region=(4, 4, 3), signal_to_noise=2.5
+    )
 
 
 @pytest.fixture(scope="module")

@@ -192,14 +192,19 @@ def test_damaged_model_is_refused_with_its_reason(on_betas, pretrained, tmp_path
     assert "its SHA256 differs from the one in its card" in well_shaped(done.text)
 
 
-def test_without_model_the_person_is_prepared(on_betas, tmp_path):
-    done = on_betas("participant", "--participant-label", "03")
-    assert done.code == 0
-    assert "no pretrained model is in the output folder" in done.text
-    assert "run the group level first, or use --from-scratch" in done.text
-    assert ("sub-03", "decode") in done.skipped()
-    assert (tmp_path / "out" / "logs" / "done" / "sub-03_betas.json").is_file()
-    assert not list((tmp_path / "out").rglob("*desc-decoder*"))
+def test_without_model_the_person_is_decoded_from_scratch(on_betas, tmp_path):
+    done = on_betas("participant", "--participant-label", "01")
+    assert done.code == 0, done.text
+    assert "decoding: from scratch: 01 (no pretrained model is in the output folder" in done.text
+    output = tmp_path / "out"
+    assert list(output.glob("sub-01/func/*_desc-decoder_metrics.tsv"))
+    page = (output / "sub-01.html").read_text()
+    assert "trained from scratch on this participant" in page
+    assert "no pretrained model is in the output folder" in page
+    citation = (output / "logs" / "CITATION.md").read_text()
+    assert "since there was no pretrained model" in citation
+    done = on_betas("participant", "--participant-label", "01", "--pretrained", "required")
+    assert done.code == 66 and "--pretrained required" in done.text
 
 
 def test_corrupt_image_is_found_before_computing(categories, main, tmp_path):

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 import torch
 
-from bids_decoder.analyses.fitting import pretrained_path
+from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan, write_plan
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import write_json
 from bids_decoder.markers import write_marker
-from bids_decoder.simulate.dataset import write_betas_dataset
+from bids_decoder.simulate.betas import write_betas_dataset
+from bids_decoder.simulate.layout import PictureDesign
 from bids_decoder.simulate.responses import ResponseSettings
 
 
@@ -29,7 +30,7 @@ def data(tmp_path_factory):
         n_embedding=8, own=0.1, roi_fwhm=5.0,
     )
     return write_betas_dataset(
-        tmp_path_factory.mktemp("plan") / "data", n_train=40, n_test=12, settings=small
+        tmp_path_factory.mktemp("plan") / "data", PictureDesign(n_train=40), settings=small
     )
 
 
@@ -134,10 +135,75 @@ def test_own_model_comes_before_the_common_one(plan, tmp_path):
     assert "seen_in_pretraining" not in decoded(scratch)["03"].card
 
 
-def test_without_a_model_only_preparing_is_left(plan):
-    made = plan("participant", "--participant-label", "03")
-    assert steps(made) == [("sub-03", "betas", True), ("sub-03", "decode", False)]
-    assert any("not done" in d.value for d in made.decisions if "decoding" in d.what)
+def test_without_a_model_decoding_is_from_scratch_until_there_is_one(plan, tmp_path):
+    made = plan("participant")
+    assert ("sub-03", "decode", True) in steps(made)
+    assert all(p.decode.pretrained is None for p in made.work.people)
+    (said,) = [d for d in made.decisions if d.what == "decoding"]
+    assert said.value == "from scratch: 01, 02, 03" and "due again" in said.reason
+    assert made.work.people[0].decode.card["from_scratch"].startswith("no pretrained model")
+    finish(made)
+    assert plan("participant").is_empty
+    card(pretrained_path(tmp_path / "out", None), participants=["09"])
+    again = plan("participant")
+    assert ("sub-03", "decode", True) in steps(again) and "betas" not in {
+        stage for _, stage, todo in steps(again) if todo
+    }
+    assert not any(d.what == "decoding" for d in again.decisions)
+
+
+def test_asked_for_from_scratch_is_no_news(plan):
+    made = plan("participant", "--from-scratch")
+    assert not any(d.what == "decoding" for d in made.decisions)
+    assert made.work.people[0].decode.card["from_scratch"] == "--from-scratch"
+
+
+def test_required_model_that_is_not_there_stops(plan, tmp_path):
+    found = problems(plan, "participant", "--pretrained", "required")
+    assert [(f.participant, int(f.code)) for f in found] == [("01", 66), ("02", 66), ("03", 66)]
+    card(pretrained_path(tmp_path / "out", None), participants=["09"])
+    made = plan("participant", "--pretrained", "required")
+    assert all(p.decode.pretrained is not None for p in made.work.people)
+
+
+def decoded_from(made):
+    return {p.label: p.decode.pretrained for p in made.work.people if p.decode}
+
+
+def test_folder_of_results_is_a_pretrained_model(plan, tmp_path):
+    results = tmp_path / "earlier"
+    common, own = pretrained_path(results, None), pretrained_path(results, "03")
+    card(common, participants=["09"])
+    card(own, participants=["01", "02"])
+    for place in (results, results / "group"):
+        made = plan("participant", "--pretrained", place)
+        assert decoded_from(made) == {"01": common, "02": common, "03": own}
+
+
+def test_folder_without_a_fitting_model_is_explained(plan, tmp_path):
+    (tmp_path / "empty").mkdir()
+    found = problems(plan, "participant", "--pretrained", tmp_path / "empty")
+    assert [int(f.code) for f in found] == [66] and "there is no desc-pre" in found[0].why
+    for label in ("03", "04"):
+        card(pretrained_path(tmp_path / "other", label))
+    found = problems(plan, "participant", "--pretrained", tmp_path / "other")
+    assert [f.participant for f in found] == ["01", "02"]
+    assert {int(f.code) for f in found} == {64}
+    assert "group/label-without03_desc-pretrained_model.safetensors, group" in found[0].why
+
+
+@pytest.mark.parametrize(("words", "sources", "decoded"), [
+    (("--participant-label", "01", "02", "03", "--holdout-label", "03"), ("01", "02"), ["03"]),
+    (("--participant-label", "01", "--holdout-label", "03"), ("01",), ["03"]),
+    (("--participant-label", "03", "--holdout-label", "03"), ("01", "02"), ["03"]),
+    (("--participant-label", "03"), ("01", "02"), ["03"]),
+    (("--holdout-label", "03"), ("01", "02"), ["03"]),
+    (("--holdout-label", "02", "03", "--participant-label", "03", "01"), ("01",), ["03"]),
+])
+def test_who_takes_part_at_both_levels(plan, words, sources, decoded):
+    made = plan("group", "participant", *words)
+    (pretrain,) = made.work.pretrains
+    assert pretrain.sources == sources and list(decoded_from(made)) == decoded
 
 
 def test_model_that_saw_the_person(plan, tmp_path):

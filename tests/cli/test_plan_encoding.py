@@ -12,16 +12,17 @@ from bids_decoder.cli.plan import make_plan
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import write_text
 from bids_decoder.markers import write_marker
-from bids_decoder.simulate.dataset import write_encoding_dataset
+from bids_decoder.simulate.betas import write_encoding_dataset
 from bids_decoder.simulate.images import write_scene
+from bids_decoder.simulate.layout import PictureDesign
 from bids_decoder.training.encoding_settings import Encoding
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_encoding_dataset(
-        tmp_path_factory.mktemp("plan") / "data", n_train=24, n_test=12, n_repeats=2, n_runs=4,
-        shape=(3, 3, 2), region=(2, 2, 1), n_participants=2,
+        tmp_path_factory.mktemp("plan") / "data", PictureDesign(n_participants=2, n_train=24),
+        shape=(3, 3, 2), region=(2, 2, 1),
     )
 
 

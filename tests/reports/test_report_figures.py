@@ -136,7 +136,7 @@ def test_baselines_are_ordered_and_judged_by_the_direction_of_the_metric():
     top, rank = compare(table, {})
     assert list(top.rows["model"]) == ["troi", "b", "a"] and top.gain == pytest.approx(-0.1)
     assert list(rank.rows["model"]) == ["troi", "b", "a"] and rank.gain == pytest.approx(2)
-    assert "does not beat" in say_baseline(top) and "beats" in say_baseline(rank)
+    assert "does not beat" in say_baseline(top) and "is ahead of" in say_baseline(rank)
 
 
 def test_tie_with_a_baseline_is_not_a_win():

@@ -13,22 +13,20 @@ import pandas as pd
 import pytest
 
 from bids_decoder.errors import ExitCode, UsageError
+from bids_decoder.simulate.betas import write_betas_dataset
 from bids_decoder.simulate.bold import response_course
-from bids_decoder.simulate.dataset import (
-    write_betas_dataset,
-    write_category_dataset,
-    write_demo_dataset,
-)
+from bids_decoder.simulate.dataset import write_category_dataset, write_demo_dataset
+from bids_decoder.simulate.layout import PictureDesign
 from bids_decoder.stimuli.features import read_features
 from bids_decoder.trials import TRIAL_COLUMNS
 
-DEMO = {"n_participants": 2, "n_runs": 2, "n_train": 10, "n_test": 4}
+DEMO = PictureDesign(n_participants=2, n_runs=2, n_train=10, n_test=4)
 CATEGORY = {"n_participants": 1, "n_runs": 3, "n_blocks": 2}
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return write_demo_dataset(tmp_path_factory.mktemp("demo"), **DEMO)
+    return write_demo_dataset(tmp_path_factory.mktemp("demo"), DEMO)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +186,9 @@ def test_betas_follow_the_features_unless_labels_are_permuted(betas, tmp_path):
     assert list(trials.columns) == list(TRIAL_COLUMNS)
     assert trials["repeat"].max() == 1
     assert features_explain(betas) > 0.3
-    permuted = write_betas_dataset(tmp_path / "permuted", permute_labels=True, n_participants=1)
+    permuted = write_betas_dataset(
+        tmp_path / "permuted", PictureDesign(n_participants=1, permute_labels=True)
+    )
     assert abs(features_explain(permuted)) < 0.1
 
 

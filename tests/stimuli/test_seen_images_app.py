@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bids_decoder.simulate.dataset import write_betas_dataset
+from bids_decoder.simulate.betas import write_betas_dataset
 from bids_decoder.simulate.images import write_scene
+from bids_decoder.simulate.layout import PictureDesign
 
 ROOT = Path(__file__).parents[2]
 N_TEST = 15
@@ -21,7 +22,8 @@ N_TEST = 15
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seen") / "data"
-    write_betas_dataset(folder, n_participants=1, n_train=48, n_test=N_TEST, pictures=True)
+    design = PictureDesign(n_participants=1, n_train=48, n_test=N_TEST)
+    write_betas_dataset(folder, design, pictures=True)
     for number in range(8):
         write_scene(folder.parent / "gallery" / f"{number}.png", f"g{number}", seed=5)
     # A copy of a test stimulus, and a file that is no picture, must not count.

@@ -1,13 +1,15 @@
 """A small person whose informative voxels are known."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bids_decoder.config import Network, Troi
-from bids_decoder.training.finetune import Adaptation, SharedModel
+from bids_decoder.training.adaptation import Adaptation, SharedModel
+from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.pretrain import LatentScale, build_trunk
 from bids_decoder.training.selectors import SelectionTask
 from bids_decoder.trials import Person, VoxelGrid
@@ -53,7 +55,7 @@ def make_task(person, vectors, selector, seed=1, **settings):
     given = {"budget_voxels": int(planted_mask().sum()), "epochs": 8, **settings}
     adaptation = make_adaptation(person, vectors, seed)
     troi = replace(Troi(selector=selector), **given)
-    return SelectionTask(person, adaptation.wanted, troi, adaptation.learn_gates, seed)
+    return SelectionTask(person, adaptation.wanted, troi, partial(learn_gates, adaptation), seed)
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,6 @@ def test_only_a_shared_space_and_grid_give_maps(cohort, maps):
     assert gather_common([sources[0], replace(sources[1], space="other")], vectors) is None
     shifted = VoxelGrid(new.grid.mask, new.grid.affine + np.eye(4, k=3))
     assert gather_common([sources[0], replace(sources[1], grid=shifted)], vectors) is None
-    assert maps.prior_of(replace(new, grid=shifted)) is None
     assert maps.prior_of(replace(new, space="")) is None
 
 
@@ -124,6 +123,43 @@ def test_rows_of_other_masks_meet_their_own_places():
     assert prior.weight.ravel().tolist() == [2.0, 0.0, 3.0]
     np.testing.assert_allclose(prior.chances[:, [0, 2]], chances[:, 1:])
     np.testing.assert_allclose(prior.chances.sum(axis=0), 1.0, rtol=1e-5)
+
+
+def finer(grid):
+    """The same box in voxels of half the size, whose mask is where the coarse one is."""
+    mask = grid.mask.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    affine = grid.affine @ np.diag([0.5, 0.5, 0.5, 1])
+    affine[:3, 3] -= grid.affine[:3, :3] @ np.full(3, 0.25)
+    return VoxelGrid(mask, affine)
+
+
+def test_maps_on_another_grid_of_the_space_are_interpolated(maps):
+    grid = finer(maps.grid)
+    person = Person("n", grid, np.zeros((1, grid.n_voxels), np.float32), pd.DataFrame(),
+                    np.arange(1), SPACE)
+    prior = maps.prior_of(person)
+    assert prior.resampled
+    np.testing.assert_allclose(prior.chances.sum(axis=0), 1.0, rtol=1e-4)
+    volume = grid.to_volume(prior.chances[0])
+    coarse = maps.grid.to_volume(maps.chances[0])
+    means = volume.reshape(24, 2, 22, 2, 18, 2).mean(axis=(1, 3, 5))[maps.grid.mask]
+    assert np.corrcoef(means, coarse[maps.grid.mask])[0, 1] > 0.99
+    same = maps.prior_of(replace(person, grid=maps.grid))
+    assert not same.resampled
+    np.testing.assert_array_equal(same.weight, maps.weight)
+    np.testing.assert_allclose(same.chances, maps.chances, rtol=1e-5)
+
+
+def test_voxels_beyond_the_maps_are_unknown(maps):
+    shift = np.eye(4)
+    shift[0, 3] = 1000.0
+    grid = VoxelGrid(maps.grid.mask, shift @ maps.grid.affine)
+    person = Person("n", grid, np.zeros((1, grid.n_voxels), np.float32), pd.DataFrame(),
+                    np.arange(1), SPACE)
+    prior = maps.prior_of(person)
+    assert not prior.weight.any()
+    mean = np.repeat(maps.chances.mean(axis=1, keepdims=True), grid.n_voxels, axis=1)
+    np.testing.assert_allclose(prior.chances, mean, rtol=1e-5)
 
 
 def test_few_trials_leave_the_prior_as_it_was(cohort, maps):

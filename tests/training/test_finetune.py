@@ -6,10 +6,13 @@ import torch
 
 from bids_decoder.config import Network, Troi
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training.finetune import Adaptation
+from bids_decoder.training import finetune
+from bids_decoder.training.adaptation import Adaptation
+from bids_decoder.training.finetune import fit_weights
+from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.learners import GateLearner
-from bids_decoder.training.loop import History, Schedule, make_fabric, shuffled_batches, train
+from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
 from bids_decoder.training.smoothing import smooth_within
 
 FWHM = 3.0
@@ -23,14 +26,14 @@ def masked_learning(adaptation, budgets):
     layer = GateLearner().layer(torch.from_numpy(fit.weight), torch.from_numpy(fit.bias))
     mask = torch.ones(n_voxels)
     betas = torch.from_numpy(person.betas)
-    objective = adaptation._objective(round(len(budgets) / 3))
+    objective = adaptation.objective(round(len(budgets) / 3))
     people = np.zeros(len(betas), dtype=int)
 
     def loss_of(batch, epoch):
         mix = objective.mix(people[batch], epoch, derive_seed(adaptation.seed, int(batch[0])))
         part = betas[batch] * mask
         latents = layer(part if mix is None else mix.apply(part))
-        embedding = adaptation.trunk(latents, adaptation._context(len(batch), len(betas)))
+        embedding = adaptation.trunk(latents, adaptation.context(len(batch), len(betas)))
         rows = torch.from_numpy(person.target_rows[batch])
         return objective.loss(embedding, rows, mix, adaptation.trunk.scale)
 
@@ -45,7 +48,7 @@ def masked_learning(adaptation, budgets):
     train(
         layer, loss_of, lambda rng: shuffled_batches(len(betas), settings.batch_size, rng),
         Schedule(len(budgets), settings.learning_rate, settings.weight_decay),
-        seed=adaptation.seed, fabric=make_fabric("cpu"), groups=GateLearner().groups(layer),
+        Setup(adaptation.seed, make_fabric("cpu")), groups=GateLearner().groups(layer),
         after_epoch=judge,
     )
     return np.flatnonzero(mask.numpy()), (layer.folded_weight() * mask[:, None]).numpy()
@@ -54,7 +57,7 @@ def masked_learning(adaptation, budgets):
 def test_a_layer_made_smaller_learns_what_a_masked_one_learns(known, adaptation_for):
     budgets = [300, 200, 90, 48]
     weights = np.ones(known[0].grid.n_voxels)
-    learned = adaptation_for(*known).learn_gates(weights, budgets, FWHM)
+    learned = learn_gates(adaptation_for(*known), weights, budgets, FWHM)
     kept, weight = masked_learning(adaptation_for(*known), budgets)
     np.testing.assert_array_equal(learned.kept, kept)
     np.testing.assert_allclose(learned.weight, weight, atol=1e-5)
@@ -63,7 +66,7 @@ def test_a_layer_made_smaller_learns_what_a_masked_one_learns(known, adaptation_
 
 def test_later_survivors_score_higher(known, adaptation_for):
     weights = np.ones(known[0].grid.n_voxels)
-    learned = adaptation_for(*known).learn_gates(weights, [200, 100, 30], FWHM)
+    learned = learn_gates(adaptation_for(*known), weights, [200, 100, 30], FWHM)
     order = np.argsort(-learned.score, kind="stable")
     assert set(order[:30]) == set(learned.kept)
     assert len(np.unique(np.floor(learned.score[order]))) >= 3
@@ -71,7 +74,7 @@ def test_later_survivors_score_higher(known, adaptation_for):
 
 def test_voxels_without_weight_never_take_part(known, adaptation_for, planted):
     weights = np.where(planted, 0.0, 1.0)
-    learned = adaptation_for(*known).learn_gates(weights, [100, 50], FWHM)
+    learned = learn_gates(adaptation_for(*known), weights, [100, 50], FWHM)
     assert not planted[learned.kept].any()
     assert (learned.weight[planted] == 0).all()
 
@@ -79,8 +82,8 @@ def test_voxels_without_weight_never_take_part(known, adaptation_for, planted):
 def test_the_trunk_stays_as_it_is(known, adaptation_for):
     adaptation = adaptation_for(*known)
     before = {k: v.clone() for k, v in adaptation.trunk.state_dict().items()}
-    adaptation.learn_gates(np.ones(known[0].grid.n_voxels), [100, 50], FWHM)
-    adaptation.fit_weights(np.ones(known[0].grid.n_voxels), None, Troi())
+    learn_gates(adaptation, np.ones(known[0].grid.n_voxels), [100, 50], FWHM)
+    fit_weights(adaptation, np.ones(known[0].grid.n_voxels), None, Troi())
     after = adaptation.trunk.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
 
@@ -90,7 +93,7 @@ def test_nothing_to_gain_means_no_epochs(known, person_from, adaptation_for):
     person, vectors = person_from(np.random.default_rng(8), signal=0.0)
     adaptation = adaptation_for(person, vectors)
     weights = np.ones(person.grid.n_voxels)
-    made = adaptation.fit_weights(weights, None, Troi())
+    made = fit_weights(adaptation, weights, None, Troi())
     expected = fit_input_layer(person.betas, adaptation.wanted, person.run_groups, weights)
     assert made.notes["epochs"] == 0
     np.testing.assert_array_equal(made.fit.weight, expected.weight)
@@ -102,9 +105,9 @@ def test_nothing_to_gain_means_no_epochs(known, person_from, adaptation_for):
 def test_less_than_a_hundredth_is_no_gain(known, adaptation_for, monkeypatch, gain, epochs):
     curve = np.array([0.5, 0.5, 0.5, 0.5 * gain, 0.5])
     monkeypatch.setattr(
-        Adaptation, "_validation_curve", lambda *_: (curve, History(loss=[1.0] * 4))
+        finetune._Trainable, "validation_curve", lambda *_: (curve, [1.0] * 4)
     )
-    made = adaptation_for(*known).fit_weights(np.ones(known[0].grid.n_voxels), None, Troi())
+    made = fit_weights(adaptation_for(*known), np.ones(known[0].grid.n_voxels), None, Troi())
     assert made.notes["epochs"] == epochs
 
 
@@ -116,7 +119,7 @@ def test_something_to_gain_means_epochs(known, adaptation_for):
     with torch.no_grad():
         adaptation.trunk.bias += 4.0
     weights = np.ones(person.grid.n_voxels)
-    made = adaptation.fit_weights(weights, None, Troi())
+    made = fit_weights(adaptation, weights, None, Troi())
     scores = [entry["val_score"] for entry in made.history]
     assert made.notes["epochs"] == int(np.argmax(scores)) > 0
     closed = fit_input_layer(person.betas, adaptation.wanted, person.run_groups, weights)
@@ -134,7 +137,7 @@ def test_trunk_in_stage_two(person_from, adaptation_for, how):
             adaptation.trunk.projector.shape, generator=torch.Generator().manual_seed(1)
         )
     before = {k: v.clone() for k, v in adaptation.trunk.state_dict().items()}
-    made = adaptation.fit_weights(np.ones(person.grid.n_voxels), None, Troi(stage2_trunk=how))
+    made = fit_weights(adaptation, np.ones(person.grid.n_voxels), None, Troi(stage2_trunk=how))
     assert made.notes["epochs"] > 0
     assert made.notes["stage2_trunk"] == how
     assert made.history[-1]["val_score"] > made.history[0]["val_score"]
@@ -149,7 +152,7 @@ def test_trunk_in_stage_two(person_from, adaptation_for, how):
 def test_a_trunk_that_need_not_change_stays(person_from, adaptation_for):
     person, vectors = person_from(np.random.default_rng(8), signal=0.0)
     adaptation = adaptation_for(person, vectors)
-    made = adaptation.fit_weights(np.ones(person.grid.n_voxels), None, Troi(stage2_trunk="full"))
+    made = fit_weights(adaptation, np.ones(person.grid.n_voxels), None, Troi(stage2_trunk="full"))
     assert made.trunk is adaptation.trunk
 
 
@@ -161,7 +164,7 @@ def test_mixed_precision_learns_nearly_the_same(known, adaptation_for):
         adaptation = Adaptation(
             person, shared, Network(precision=precision), seed=0, device="cpu"
         )
-        learned[precision] = adaptation.learn_gates(weights, [300, 150, 60], FWHM).weight
+        learned[precision] = learn_gates(adaptation, weights, [300, 150, 60], FWHM).weight
     full, mixed = learned.values()
     assert full.dtype == mixed.dtype == np.float32
     assert not np.array_equal(full, mixed)
@@ -173,18 +176,18 @@ def test_stage_two_modes(known, adaptation_for):
     weights = np.ones(person.grid.n_voxels)
     start = np.random.default_rng(0).standard_normal((person.grid.n_voxels, 6)).astype(np.float32)
     adaptation = adaptation_for(*known)
-    made = adaptation.fit_weights(weights, start, Troi(stage2="none"))
+    made = fit_weights(adaptation, weights, start, Troi(stage2="none"))
     np.testing.assert_array_equal(made.fit.weight, start)
     np.testing.assert_allclose(made.fit.latents(person.betas).mean(axis=0), 0, atol=1e-3)
     assert made.notes["epochs"] == 0
     assert made.history == []
-    fresh = adaptation.fit_weights(weights, start, Troi())
-    again = adaptation.fit_weights(weights, None, Troi())
+    fresh = fit_weights(adaptation, weights, start, Troi())
+    again = fit_weights(adaptation, weights, None, Troi())
     np.testing.assert_array_equal(fresh.fit.weight, again.fit.weight)
 
 
 def test_only_chosen_voxels_get_weights(known, adaptation_for, planted):
-    fit = adaptation_for(*known).fit_weights(planted.astype(float), None, Troi()).fit
+    fit = fit_weights(adaptation_for(*known), planted.astype(float), None, Troi()).fit
     assert (fit.weight[~planted] == 0).all()
     assert (np.abs(fit.weight[planted]).max(axis=1) > 0).all()
 
@@ -193,7 +196,7 @@ def test_only_chosen_voxels_get_weights(known, adaptation_for, planted):
 def test_too_few_runs_to_choose_epochs(known, n_runs, adaptation_for):
     person, vectors = known
     part = person.subset(np.arange(24 * n_runs))
-    made = adaptation_for(part, vectors).fit_weights(
+    made = fit_weights(adaptation_for(part, vectors),
         np.ones(person.grid.n_voxels), None, Troi()
     )
     assert made.notes["epochs"] == 0
@@ -205,7 +208,8 @@ def test_same_seed_same_weights(known, adaptation_for):
     shared = adaptation.shared
     settings = Network(finetune_epochs=3, learning_rate=0.05)
     results = [
-        Adaptation(known[0], shared, settings, seed=seed, device="cpu").learn_gates(
+        learn_gates(
+            Adaptation(known[0], shared, settings, seed=seed, device="cpu"),
             np.ones(known[0].grid.n_voxels), [300, 100], FWHM
         ).weight
         for seed in (1, 1, 2)

@@ -61,5 +61,5 @@ def test_smooth_fields_survive_another_grid():
 
 
 def test_containers_without_places_are_refused():
-    with pytest.raises(InputError, match="no places"):
+    with pytest.raises(InputError, match="no positions"):
         common_frame([VoxelGrid(np.ones((50, 1, 1), bool), np.eye(4))])

@@ -3,9 +3,11 @@ import pytest
 import torch
 from torch import nn
 
+from bids_decoder.training import loop
 from bids_decoder.training.loop import (
     ParameterGroup,
     Schedule,
+    Setup,
     make_fabric,
     shuffled_batches,
     train,
@@ -27,11 +29,14 @@ def network():
         return nn.Sequential(nn.Linear(5, 16), nn.Dropout(0.3), nn.GELU(), nn.Linear(16, 2))
 
 
-def fit(module, seed=1, n_epochs=8, **options):
+def fit(
+    module, seed=1, n_epochs=8, stop_after=None, checkpoint=None, progress=None, **options
+):
     return train(
         module, lambda rows, epoch: ((module(X[rows]) - Y[rows]) ** 2).mean(),
-        lambda rng: shuffled_batches(N, 16, rng), Schedule(n_epochs, 1e-2),
-        seed=seed, fabric=make_fabric("cpu"), **options,
+        lambda rng: shuffled_batches(N, 16, rng),
+        Schedule(n_epochs, 1e-2, stop_after=stop_after),
+        Setup(seed, make_fabric("cpu"), checkpoint, progress), **options,
     )
 
 
@@ -41,14 +46,14 @@ def weights(module):
 
 def test_training_learns():
     module = network()
-    history = fit(module, n_epochs=40)
-    assert len(history.loss) == 40
-    assert history.loss[-1] < 0.2 * history.loss[0]
+    losses = fit(module, n_epochs=40)
+    assert len(losses) == 40
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_same_seed_same_bytes_other_seed_other_weights():
     first, second, other = network(), network(), network()
-    assert fit(first).loss == fit(second).loss
+    assert fit(first) == fit(second)
     fit(other, seed=2)
     assert torch.equal(weights(first), weights(second))
     assert not torch.equal(weights(first), weights(other))
@@ -67,7 +72,8 @@ def test_global_random_state_is_neither_read_nor_changed():
 
 
 @pytest.mark.parametrize("killed_in", [1, 4, 7])
-def test_a_killed_training_goes_on_to_the_same_result(tmp_path, killed_in):
+def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, killed_in):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
     undisturbed, killed, resumed = network(), network(), network()
     expected = fit(undisturbed)
     path = tmp_path / "state.safetensors"
@@ -76,19 +82,18 @@ def test_a_killed_training_goes_on_to_the_same_result(tmp_path, killed_in):
         if done == killed_in + 1:
             raise Killed
 
-    options = {"checkpoint": path, "seconds_between_checkpoints": -1}
     with pytest.raises(Killed):
-        fit(killed, progress=kill, **options)
+        fit(killed, progress=kill, checkpoint=path)
     seen = []
-    history = fit(resumed, progress=lambda *call: seen.append(call[0]), **options)
+    losses = fit(resumed, progress=lambda *call: seen.append(call[0]), checkpoint=path)
     assert seen == list(range(killed_in + 1, 9))
-    assert history.loss == expected.loss
+    assert losses == expected
     assert torch.equal(weights(resumed), weights(undisturbed))
 
 
 def test_without_checkpoint_a_new_start_is_made(tmp_path):
     path = tmp_path / "state.safetensors"
-    fit(network(), checkpoint=path, seconds_between_checkpoints=1e9)
+    fit(network(), checkpoint=path)
     assert not path.exists()
 
 
@@ -121,7 +126,7 @@ def test_decay_is_for_the_groups_that_ask_for_it():
     train(
         module, lambda rows, epoch: 0.0 * (ones[0].sum() + ones[1].sum()),
         lambda rng: [np.arange(2)] * 5, Schedule(1, 0.1, weight_decay=0.5),
-        seed=0, fabric=make_fabric("cpu"),
+        Setup(0, make_fabric("cpu")),
         groups=[ParameterGroup((ones[0],)), ParameterGroup((ones[1],), decays=False)],
     )
     assert (ones[0] < 0.95).all()
@@ -129,9 +134,9 @@ def test_decay_is_for_the_groups_that_ask_for_it():
 
 
 def test_ends_when_told():
-    assert len(fit(network(), stop_after=3).loss) == 3
-    assert len(fit(network(), after_epoch=lambda epoch, _: epoch == 4).loss) == 5
-    assert fit(network(), n_epochs=0).loss == []
+    assert len(fit(network(), stop_after=3)) == 3
+    assert len(fit(network(), after_epoch=lambda epoch, _: epoch == 4)) == 5
+    assert fit(network(), n_epochs=0) == []
     steps = []
     fit(network(), n_epochs=2, after_step=steps.append)
     assert steps == [0] * 4 + [1] * 4

@@ -26,7 +26,7 @@ if is_first():
     with others_wait("cpu"):
         latents, vectors = known_latents()
         for kind in ("features", "category"):
-            trunk, _, history = pretrain_trunk(
+            trunk, _, _ = pretrain_trunk(
                 latents, vectors, kind == "category", SETTINGS, seed=3, device="cpu",
             )
             save_file(trunk.state_dict(), f"{sys.argv[2]}/{kind}.safetensors")

@@ -47,16 +47,16 @@ def test_training_ends_before_stimuli_are_learned_by_heart():
 
 def test_number_of_epochs_asked_for_is_taken():
     latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=40)
-    _, _, history = pretrain_trunk(
+    _, _, losses = pretrain_trunk(
         latents, vectors, False, Network(pretrain_epochs=3), seed=0, device="cpu"
     )
-    assert len(history.loss) == 3
+    assert len(losses) == 3
 
 
 def test_categories_train_for_the_whole_length():
     latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=8, n_people=2)
-    _, _, history = pretrain_trunk(latents, vectors, True, Network(), seed=0, device="cpu")
-    assert len(history.loss) == epoch_candidates(len(latents.values))[-1]
+    _, _, losses = pretrain_trunk(latents, vectors, True, Network(), seed=0, device="cpu")
+    assert len(losses) == epoch_candidates(len(latents.values))[-1]
 
 
 def test_distinctness_is_mean_identifiability():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bids_decoder.config import Network
+from bids_decoder.models.networks import weights_of
 from bids_decoder.models.prior import N_TIMES, DiffusionPrior, regression, signal_share
 from bids_decoder.models.store import Model
 from bids_decoder.training import prior as module
@@ -13,7 +14,6 @@ from bids_decoder.training.prior import (
     Pairs,
     fit_calibration,
     fit_prior,
-    prior_tensors,
     restore_prior,
     sample_prior,
 )
@@ -76,9 +76,9 @@ def test_untrained_prior_is_the_regression():
 
 
 def test_loss_falls_and_draws_are_nearer_than_what_went_in(trained):
-    prior, history = trained
+    prior, losses = trained
     test = make_pairs(200, seed=9)
-    assert history.loss[-1] < 0.9 * history.loss[0]
+    assert losses[-1] < 0.9 * losses[0]
     drawn = sample_prior(prior, test.decoded, test.context, 1)
     assert cosine(drawn, test) > cosine(test.decoded, test) - 0.02
     assert cosine(drawn, test) > 0.5
@@ -108,9 +108,9 @@ def test_hidden_conditions_give_the_average(trained):
 
 def test_same_seed_same_bytes_and_mixing_changes_them():
     first, second, mixed = (
-        prior_tensors(fit_prior(
+        weights_of(fit_prior(
             make_pairs(128), Network(mix_prior_target=mixes), seed=1, device="cpu"
-        )[0])
+        )[0], "prior")
         for mixes in (False, False, True)
     )
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -119,12 +119,12 @@ def test_same_seed_same_bytes_and_mixing_changes_them():
 
 def test_stage_two_goes_on_from_the_pretrained_prior(trained):
     prior, _ = trained
-    model = Model(prior_tensors(prior), {"n_latents": N_DIMS})
+    model = Model(weights_of(prior, "prior"), {"n_latents": N_DIMS})
     start = restore_prior(model)
     tuned, _ = fit_prior(make_pairs(80, seed=4), Network(), seed=2, device="cpu", start=start)
     change = [
         np.abs(value - model.tensors[name]).max()
-        for name, value in prior_tensors(tuned).items()
+        for name, value in weights_of(tuned, "prior").items()
     ]
     assert 0 < max(change) < 0.1
-    assert np.array_equal(prior_tensors(tuned)["prior.gain"], model.tensors["prior.gain"])
+    assert np.array_equal(weights_of(tuned, "prior")["prior.gain"], model.tensors["prior.gain"])

@@ -10,20 +10,19 @@ from bids_decoder.errors import LeakageError, UsageError
 from bids_decoder.evaluation.statistics import dice
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.learners import LiteralGates
+from bids_decoder.training.selection.learned import budget_schedule
 from bids_decoder.training.selection.univariate import f_scores
 from bids_decoder.training.selectors import (
     SELECTORS,
-    WEIGHTINGS,
     budget_candidates,
-    budget_schedule,
     check_selector,
     find_budget,
     select_voxels,
-    shrink_scores,
     top_mask,
 )
 from bids_decoder.training.smoothing import smooth_within
 from bids_decoder.training.troi import TroiDecoder
+from bids_decoder.training.weightings import WEIGHTINGS, shrink_scores
 from bids_decoder.trials import Targets, VoxelGrid
 
 BUDGETED = (

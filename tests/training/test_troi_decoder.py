@@ -8,11 +8,11 @@ import torch
 
 from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.evaluation.retrieval import score_retrieval
-from bids_decoder.training import pretrain as module
+from bids_decoder.training import loop
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
-from bids_decoder.training.selectors import signal_weights
 from bids_decoder.training.troi import WHITENING, TroiDecoder, choose_whitening
+from bids_decoder.training.weightings import signal_weights
 from bids_decoder.trials import Targets
 
 SETTINGS = Evaluation(pool_size=40, n_draws=5, n_permutations=20)
@@ -112,15 +112,12 @@ def test_killed_pretraining_goes_on_to_the_same_result(person_from, tmp_path, mo
             raise Killed
 
     expected, *_ = fit()
-    real = module.train
-    monkeypatch.setattr(
-        module, "train", lambda *a, **k: real(*a, **k, seconds_between_checkpoints=-1)
-    )
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
     with pytest.raises(Killed):
         fit(checkpoint=checkpoint, progress=kill)
     assert checkpoint.is_file()
-    resumed, _, history = fit(checkpoint=checkpoint)
-    assert len(history.loss) == 4
+    resumed, _, losses = fit(checkpoint=checkpoint)
+    assert len(losses) == 4
     for key, value in expected.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
 

@@ -58,7 +58,9 @@ def steps(results: Results) -> Steps:
     card = results.card("decoder_model")
     if not card:
         return {}
-    found: Steps = {"scratch": {}}
+    asked = card.get("from_scratch", "--from-scratch") == "--from-scratch"
+    why = "as was asked for" if asked else "since there was no pretrained model"
+    found: Steps = {"scratch": {"why": why}}
     seen = seen_participants(card)
     if "volumes" in card:
         variant = f"-{card['volumes']['variant']}" if card["decoder"] == "deeplight" else ""
@@ -79,7 +81,11 @@ def _selection(results: Results) -> Steps:
     steps: Steps = {f"select-{troi['selector'].removesuffix('-budget')}": {}}
     space = results.card("decoder_model").get("group_prior")
     if space:
-        steps["group-prior"] = {"space": space}
+        resampled = results.card("decoder_model").get("group_prior_resampled")
+        steps["group-prior"] = {
+            "space": space, "grids": "resampled to the grid of the participant (trilinear)"
+            if resampled else "on the same grid",
+        }
     mask = sidecar_of(masks[0])
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder.analyses.base import Job, Notes
-from bids_decoder.analyses.fitting import pretrained_path
 from bids_decoder.analyses.study import Study
+from bids_decoder.bids.images import read_header
+from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.training.decoders import DECODERS
+from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork
 
 _NEEDED = ("stage_key", "dataset", "participants", "targets")
@@ -47,12 +49,18 @@ def find_model(study: Study, label: str, made: Mapping[str, Job]) -> ModelFile |
     -------
     ModelFile or None
         None to decode from scratch, or where there is no model.
+
+    Raises
+    ------
+    BidsDecoderError
+        When the one that is given cannot be used.
     """
     execution = study.settings.execution
     if execution.from_scratch:
         return None
     if execution.pretrained is not None:
-        return ModelFile(execution.pretrained, _read_card(execution.pretrained))
+        given = find_pretrained(execution.pretrained, label)
+        return ModelFile(given, _read_card(given))
     own, common = (pretrained_path(study.output_dir, name) for name in (label, None))
     job = made.get(f"model/{(own if study.roles.leaves_one_out else common).name}")
     if job is not None:
@@ -152,7 +160,8 @@ def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> Non
 
 def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Notes) -> None:
     """Note responses that are in another space than the maps in a pretrained model."""
-    there = (model.card.get("common") or {}).get("space")
+    common = model.card.get("common") or {}
+    there = common.get("space")
     here = person.runs[0].entities.get("space", "func")
     if there not in (None, here) and study.settings.network.group_prior:
         notes.findings.append(Finding(
@@ -161,6 +170,20 @@ def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Note
             "they cannot be used as a prior",
             f"give --output-spaces {there} with the resolution of pretraining, or "
             "pretrain in this space", severity="warning", participant=person.label,
+        ))
+    elif there is not None and "shape" in common and person.source != "raw":
+        _say_resampled(person, model, notes)
+
+
+def _say_resampled(person: PersonWork, model: ModelFile, notes: Notes) -> None:
+    """Note that the maps of a model are resampled to the grid of a participant."""
+    common, header = model.card["common"], read_header(person.participant.runs[0].image_file)
+    if list(header.shape[:3]) != common["shape"]:
+        sizes = " x ".join(f"{size:g}" for size in common["voxel_sizes_mm"])
+        own = " x ".join(f"{size:g}" for size in header.voxel_sizes)
+        notes.decisions.append(Decision(
+            "prior of the group", f"resampled from voxels of {sizes} mm to {own} mm",
+            f"model {model.path.name} has its maps on another grid of {common['space']}",
         ))
 
 

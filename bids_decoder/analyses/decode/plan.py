@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from bids_decoder.analyses.base import Job, Notes, Stage
 from bids_decoder.analyses.decode.models import ModelFile, check_model, find_model
 from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.markers import StageKey
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork
@@ -52,27 +52,54 @@ def check(study: Study, notes: Notes) -> None:
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
-    """Return one job per participant for whom there is a model, or who needs none."""
-    found = [_job(study, person, notes, made) for person in study.chosen_people]
-    return [job for job in found if job is not None]
+    """Return one job per participant."""
+    found = []
+    for person in study.chosen_people:
+        try:
+            model = find_model(study, person.label, made)
+        except BidsDecoderError as error:
+            own = person.label if f"sub-{person.label}" in error.finding.what else None
+            notes.findings.append(replace(error.finding, participant=own))
+            continue
+        found.append(_job(study, person, model, notes))
+    if not study.settings.execution.from_scratch:
+        _say_without_model([job for job in found if job.spec.pretrained is None], notes)
+    return found
 
 
-def _job(
-    study: Study, person: PersonWork, notes: Notes, made: Mapping[str, Job]
-) -> Job | None:
-    unit = f"sub-{person.label}"
-    model = find_model(study, person.label, made)
-    if model is None and not study.settings.execution.from_scratch:
-        notes.decisions.append(Decision(
-            f"decoding of {unit}", "not done",
-            "no pretrained model is in the output folder or given with --pretrained; "
-            "run the group level first, or use --from-scratch",
-        ))
-        notes.skip(unit, "decode", "waits for a pretrained model, or --from-scratch")
-        return None
+def _job(study: Study, person: PersonWork, model: ModelFile | None, notes: Notes) -> Job:
     stage = study.stage(_key(study, person, model))
-    seen = {} if model is None else check_model(study, person, model, notes, is_due=stage.is_due)
+    if model is None:
+        seen = {"from_scratch": _why_no_model(study, person.label, notes)}
+    else:
+        seen = check_model(study, person, model, notes, is_due=stage.is_due)
     return _described(study, person, model, stage, seen)
+
+
+def _why_no_model(study: Study, label: str, notes: Notes) -> str:
+    """Return why a participant is decoded without a pretrained model; refuse it if unwanted."""
+    execution = study.settings.execution
+    if execution.from_scratch:
+        return "--from-scratch"
+    why = "no pretrained model is in the output folder or given with --pretrained"
+    if execution.require_pretrained:
+        notes.findings.append(Finding(
+            f"sub-{label} with --pretrained required", why,
+            "run the group level first, or give --pretrained PATH",
+            ExitCode.MISSING_INPUT, participant=label,
+        ))
+    return why
+
+
+def _say_without_model(jobs: Sequence[Job], notes: Notes) -> None:
+    """Note who is decoded without a pretrained model that nobody declined."""
+    if jobs:
+        names = name_some([job.spec.person.label for job in jobs])
+        notes.decisions.append(Decision(
+            "decoding", f"from scratch: {names}",
+            "no pretrained model is in the output folder or given with --pretrained; when one "
+            "is there, decoding is due again (--pretrained required stops here instead)",
+        ))
 
 
 def _described(

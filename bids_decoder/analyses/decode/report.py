@@ -10,6 +10,7 @@ import pandas as pd
 from bids_decoder.analyses.decode.group import headlines, people_section, seen_people, verdicts
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table
+from bids_decoder.errors import name_some
 from bids_decoder.files import read_json
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text, Tone, absent
 from bids_decoder.reports.cards import card_table
@@ -127,8 +128,7 @@ def _why_no_result(results: Results) -> str:
     if not results.files("decoder_model"):
         return (
             "This participant is prepared but not decoded: there is no decoder on disk. Run the "
-            "group level "
-            "first, give --pretrained, or choose --from-scratch."
+            "level participant (without --stage, or with --stage decode)."
         )
     return "There is a decoder but no metrics table: scoring did not finish."
 
@@ -164,12 +164,25 @@ def seen_notes(results: Results) -> list[Text]:
         return [
             Text(
                 f"New person: the model was pretrained on {len(seen)} other participant(s): "
-                f"{', '.join(seen)}."
+                f"{name_some(seen, 20)}.{_say_prior(card)}"
             )
         ]
+    why = str(card.get("from_scratch", "--from-scratch"))
     return [
-        Text("The decoder was trained from scratch on this participant; nothing was pretrained.")
+        Text(
+            "The decoder was trained from scratch on this participant; nothing was pretrained: "
+            f"{why}.",
+            "plain" if why == "--from-scratch" else "warn",
+        )
     ]
+
+
+def _say_prior(card: dict[str, Any]) -> str:
+    """Say whether the maps of the others served as a prior."""
+    if not card.get("group_prior"):
+        return ""
+    grids = ", resampled to this participant's grid," if card.get("group_prior_resampled") else ""
+    return f" Their maps in the space {card['group_prior']}{grids} were a prior."
 
 
 def troi_section(results: Results) -> Section:

@@ -9,8 +9,9 @@ from typing import Any
 
 from bids_decoder import __version__
 from bids_decoder.analyses.base import Job, Notes
-from bids_decoder.analyses.fitting import check_decoder, pretrained_path
+from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.study import Study
+from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
 
@@ -41,7 +42,8 @@ def check(study: Study, notes: Notes) -> None:
     if n_sources - study.roles.leaves_one_out < 1:
         notes.findings.append(Finding(
             "group", f"{n_sources} participant(s) are left to pretrain on",
-            "hold out fewer participants", ExitCode.NOTHING_SELECTED,
+            "hold out fewer participants, or name more with --participant-label",
+            ExitCode.NOTHING_SELECTED,
         ))
 
 

@@ -1,45 +1,45 @@
-"""Selectors that score every voxel in closed form, without low-pass filter."""
+"""Voxel selectors that score each voxel in closed form, without low-pass filter."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.selectors import Selection, SelectionTask, find_budget, top_mask
+from bids_decoder.training.selectors import Selection, SelectionTask, select_top
 
 N_COMPONENTS = 20
-"""Dimensions of the targets in the F test: the leading ones carry most of their variance."""
+"""Number of principal components of the targets in the F test."""
 
 
 def select_univariate(task: SelectionTask) -> Selection:
     """Select the voxels whose responses depend most on the targets, by F test."""
-    return _top(task, f_scores(task.person.betas, task.wanted), "top F value of each voxel")
+    return select_top(task, f_scores(task.person.betas, task.wanted), "top F value of each voxel")
 
 
 def select_ridge_norm(task: SelectionTask) -> Selection:
     """Select the voxels with the longest rows of a ridge input layer."""
     person = task.person
     fit = fit_input_layer(person.betas, task.wanted, person.run_groups)
-    return _top(task, np.linalg.norm(fit.weight, axis=1), "top row norm of ridge")
+    return select_top(task, np.linalg.norm(fit.weight, axis=1), "top row norm of ridge")
 
 
 def f_scores(
     betas: np.ndarray, wanted: np.ndarray, n_components: int = N_COMPONENTS, chunk: int = 8192
 ) -> np.ndarray:
-    """Give the F value of the regression of each voxel on the leading dimensions of the targets.
+    """Compute the F value of the regression of each voxel on leading components of the targets.
 
     Parameters
     ----------
     betas : ndarray, shape (n_trials, n_voxels)
         Responses of training trials.
     wanted : ndarray, shape (n_trials, n_dims)
-        Targets. For categories this is the analysis of variance over them, as long as there
-        are no more than ``n_components + 1``.
+        Targets. With up to ``n_components + 1`` categories this is a one-way analysis of
+        variance.
     n_components : int
-        Principal components of the targets that are used, fewer where they have fewer or
-        where less than half of the trials would be left as residual degrees of freedom.
+        Number of principal components of the targets; at most their rank and half the number
+        of trials.
     chunk : int
-        Voxels at a time.
+        Number of voxels processed together.
 
     Returns
     -------
@@ -60,10 +60,3 @@ def f_scores(
         ratio = np.divide(explained, rest, out=np.zeros_like(total), where=rest > 0)
         scores[start:start + chunk] = ratio * freedom / n_used
     return scores
-
-
-def _top(task: SelectionTask, scores: np.ndarray, rule: str) -> Selection:
-    budget, notes = find_budget(task)
-    mask = top_mask(scores, budget)
-    return Selection(mask, mask.astype(np.float32), scores.astype(np.float32),
-                     {"rule": rule, "budget": budget, **notes})
