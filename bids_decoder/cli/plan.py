@@ -34,6 +34,7 @@ from bids_decoder.cli.plan_participants import (
     choose_sources,
     say_participants,
 )
+from bids_decoder.cli.plan_tests import check_smallest_p
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import (
     BidsDecoderError,
@@ -386,6 +387,11 @@ class _Planner:
                 "hold out fewer participants, or name more with --participant-label",
                 ExitCode.NOTHING_SELECTED,
             ))
+        for person in self.chosen if "decode" in self.settings.execution.stage else ():
+            self.findings += check_smallest_p(
+                person.label, self.tables[person.label], self.build.target_kind,
+                self.settings.evaluation.n_permutations,
+            )
 
     def _target_spec(self) -> TargetSpec:
         kind = self.build.target_kind

@@ -130,8 +130,15 @@ def _main_result(label: str, metrics: pd.DataFrame) -> str:
     low, high, p = (_rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
     return (
         f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {_rounded(row['value'])}, "
-        f"chance {_rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}, n = {row['n']}"
+        f"chance {_rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}"
+        f"{_least(row)}, n = {row['n']}"
     )
+
+
+def _least(row: pd.Series) -> str:
+    """Say the smallest p-value that the test can give."""
+    least = row.get("p_min")
+    return "" if least is None else f" (smallest possible {_rounded(least)})"
 
 
 def _encoding_result(label: str, metrics: pd.DataFrame) -> str:

@@ -36,7 +36,7 @@ from bids_decoder.reports.scores import (
     say_result,
     seen_participants,
     show,
-    show_p,
+    show_p_with_least,
     words,
 )
 from bids_decoder.reports.sections_data import split_section
@@ -112,7 +112,7 @@ def _headline(top: Comparison) -> Headline:
     against = [
         ("chance", show(row["chance"], metric)),
         ("95 % interval", f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}"),
-        ("p (permutation)", show_p(row["p"])),
+        ("p (permutation)", show_p_with_least(row)),
     ]
     if top.best_baseline is not None:
         against.append(("best baseline", show(top.best_baseline["value"], metric)))
@@ -300,7 +300,7 @@ def overview_table(found: list[Comparison]) -> Table:
         numbers = [show(own["value"], metric), _interval(own, metric), show(own["chance"], metric)]
         against = "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}"
         ahead = "n/a" if best is None else ("yes" if comparison.gain > 0 else "no")
-        rows.append([comparison.title, *numbers, show_p(own["p"]), against, ahead])
+        rows.append([comparison.title, *numbers, show_p_with_least(own), against, ahead])
     return Table(header, rows, "The decoder and its best baseline", frozenset(header[1:5]))
 
 
@@ -347,7 +347,7 @@ def _metrics_row(row: pd.Series, metric: str) -> list[str]:
         show(row["value"], metric),
         show(row["chance"], metric),
         _interval(row, metric),
-        show_p(row["p"]),
+        show_p_with_least(row),
         _count(row["n"]),
         _count(row["n_draws"]),
     ]
