@@ -66,6 +66,7 @@ class TrialRules:
     image_encoder: str = "gabor"
     encoder_weights: Path | None = None
     gallery: Path | None = None
+    near_duplicates: Literal["report", "merge", "stop"] = "report"
     test_runs: tuple[str, ...] = ()
     test_sessions: tuple[str, ...] = ()
     split_column: str | None = None

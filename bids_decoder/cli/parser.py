@@ -654,6 +654,13 @@ def _add_trials(parser: argparse.ArgumentParser) -> None:
         group, "--gallery", dest="trials.gallery", type=_path, metavar="FOLDER",
         help="more images among which what was seen is sought, besides the test stimuli",
     )
+    _option(
+        group, "--near-duplicates", dest="trials.near_duplicates",
+        choices=_choices(TrialRules, "near_duplicates"),
+        help="what stimuli that are nearly the same lead to, as rescaled or re-encoded copies of a "
+        "picture: they are reported, made one stimulus, or stop the program when one is trained "
+        "on and the other one tested; equal ones are one stimulus always",
+    )
     _several(
         group, "--test-runs", dest="trials.test_runs", type=_label("run"), metavar="LABEL",
         help="runs held out for testing, with --test-sessions only those in them (default: decided "

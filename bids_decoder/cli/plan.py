@@ -29,6 +29,7 @@ from bids_decoder.cli.plan_encoding import (
     too_few,
     wants_encoding,
 )
+from bids_decoder.cli.plan_overlap import PICTURES_FILE, audit_overlap, unite_stimuli
 from bids_decoder.cli.plan_participants import (
     choose_decoded,
     choose_sources,
@@ -44,6 +45,7 @@ from bids_decoder.errors import (
     InputError,
     name_some,
 )
+from bids_decoder.evaluation.overlap import Overlap
 from bids_decoder.evaluation.splits import Split, apply_split, choose_split, fold_list
 from bids_decoder.files import content_key, file_digest, read_json, write_json
 from bids_decoder.markers import StageKey, why_not_done
@@ -51,7 +53,7 @@ from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
-from bids_decoder.stimuli.images import damaged_images, picture_digest
+from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision, table_key
@@ -99,6 +101,10 @@ class Plan:
         Errors and warnings.
     steps : tuple of Step
     work : Work
+    overlap : Overlap
+        What training and test share.
+    pictures : PictureSignatures
+        What is known of the stimuli, to be kept for later calls.
     """
 
     dataset: Dataset
@@ -109,6 +115,8 @@ class Plan:
     findings: tuple[Finding, ...]
     steps: tuple[Step, ...]
     work: Work
+    overlap: Overlap
+    pictures: PictureSignatures
 
     @property
     def is_empty(self) -> bool:
@@ -124,7 +132,7 @@ class Plan:
             "stimulus_column": self.build.stimulus_column,
             "label_column": self.build.label_column, "trial_unit": self.build.trial_unit,
             "fingerprint": fingerprint(self.dataset, self.build),
-            "split": self.split.to_dict(),
+            "split": self.split.to_dict(), "overlap": self.overlap.to_dict(),
             "decisions": [asdict(decision) for decision in self.decisions],
             "warnings": warnings,
         }
@@ -154,18 +162,23 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         return make_subject_plan(settings, work_dir)
     places = check_places(settings)
     dataset = collect_dataset(settings)
-    build = build_dataset_trials(dataset, settings, damaged_images)
+    pictures = PictureSignatures(settings.execution.output_dir / PICTURES_FILE)
+    build = build_dataset_trials(dataset, settings, pictures.damaged)
     if not build.tables:
         # Nothing to split; why there are no trials is among the findings.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
     dataset = with_trials_only(dataset, build)
+    build, twins = unite_stimuli(build, settings, pictures)
     split, decisions, split_findings = choose_split(
         build.tables, build.target_kind, settings.trials, settings.random_seed
     )
     tables = apply_split(build.tables, split)
     device, device_decision, device_findings = _device(settings.resources.device)
-    planner = _Planner(settings, dataset, build, split, tables, device, work_dir)
-    findings = [*places, *device_findings]
+    planner = _Planner(settings, dataset, build, split, tables, device, work_dir, pictures)
+    overlap, overlap_decision, overlap_findings = audit_overlap(
+        dataset, planner.involved, tables, twins, settings.trials.near_duplicates
+    )
+    findings = [*places, *device_findings, *overlap_findings]
     findings += check_dataset(dataset, build, planner.involved, settings)
     step_decisions, step_findings = check_steps(planner.involved, tables, settings)
     findings += step_findings
@@ -181,9 +194,9 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         raise FindingsError(findings)
     return Plan(
         dataset, build, split, tables,
-        (*dataset.decisions, *build.decisions, *decisions, device_decision, *step_decisions,
-         *planner.decisions),
-        tuple(findings), tuple(planner.steps), work,
+        (*dataset.decisions, *build.decisions, *decisions, overlap_decision, device_decision,
+         *step_decisions, *planner.decisions),
+        tuple(findings), tuple(planner.steps), work, overlap, pictures,
     )
 
 
@@ -213,6 +226,7 @@ class _Planner:
     tables: dict[str, pd.DataFrame]
     device: str
     work_dir: Path
+    pictures: PictureSignatures
     steps: list[Step] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -426,13 +440,12 @@ class _Planner:
             ))
             return {}
         found = list_images(folder)
-        damaged = damaged_images(found)
-        shown = {
-            picture_digest(images[name]) for name in self.split.test_stimuli if name in images
-        }
+        damaged = self.pictures.damaged(found)
+        tested = {name: images[name] for name in self.split.test_stimuli if name in images}
+        shown = {signature.pixels for signature in self.pictures.of(tested).values()}
         kept = {
-            f"{GALLERY}{name}": path for name, path in found.items()
-            if name not in damaged and picture_digest(path) not in shown
+            f"{GALLERY}{name}": found[name] for name, signature in self.pictures.of(found).items()
+            if signature.pixels not in shown
         }
         self.decisions.append(Decision(
             "gallery", f"{len(kept)} images", f"{folder} holds {len(found)}; left out: "
@@ -533,11 +546,14 @@ class _Planner:
         if spec.kind == "features":
             return {"kind": spec.kind, "file": file_digest(spec.features)}
         return {"kind": spec.kind, "encoder": spec.encoder.identity,
-                "images": _pictures_key(spec.images)}
+                "images": self._pictures_key(spec.images)}
 
     @cached_property
     def _gallery_key(self) -> str:
-        return _pictures_key(self.targets.gallery)
+        return self._pictures_key(self.targets.gallery)
+
+    def _pictures_key(self, paths: Mapping[str, Path]) -> str:
+        return content_key({name: self.pictures.digest(path) for name, path in paths.items()})
 
     def _fit_settings(self) -> dict[str, Any]:
         return {
@@ -750,10 +766,6 @@ def _named(encoder: Mapping[str, str] | None) -> str:
     return ", ".join(f"{key} {value}" for key, value in (encoder or {}).items()) or "not recorded"
 
 
-def _pictures_key(paths: Mapping[str, Path]) -> str:
-    return content_key({name: picture_digest(path) for name, path in paths.items()})
-
-
 def _card_of(path: Path) -> dict[str, Any]:
     """Read the card of a pretrained model, which must say what the model saw."""
     try:
@@ -773,6 +785,8 @@ def _card_of(path: Path) -> dict[str, Any]:
 
 def write_plan(plan: Plan | SubjectPlan) -> None:
     """Write ``plan.json`` and the planned trial tables that the nodes read."""
+    if isinstance(plan, Plan):
+        plan.pictures.save()
     path = plan.work.output_dir / "plan.json"
     content = plan.to_dict()
     if not path.is_file() or read_json(path) != content:

@@ -34,6 +34,7 @@ from bids_decoder.reports.sections_decoding import (
     troi_section,
 )
 from bids_decoder.reports.sections_encoding import encoding_section, group_encoding
+from bids_decoder.reports.sections_overlap import overlap_section
 from bids_decoder.reports.sections_pictures import reconstruction_section
 from bids_decoder.reports.sections_run import (
     about_section,
@@ -90,6 +91,7 @@ def build_participant_report(
         *encoding_section(results),
         *([] if relevance is None else [relevance]),
         split_section(results),
+        overlap_section(results),
         decisions_section(results),
         methods_section(results, [participant]),
         timings_section(results),

@@ -200,7 +200,7 @@ def split_section(results: Results) -> Section:
     blocks: list[Block] = []
     if split:
         blocks.append(Text(f"Kind: {split.get('kind', 'n/a')}. {split.get('reason', '')}"))
-    blocks += [*overlap_checks(trials, results), _split_table(trials)]
+    blocks.append(_split_table(trials))
     rotating = trials[trials["split"] == "cv"]
     if len(rotating):
         blocks.append(_fold_table(rotating))
