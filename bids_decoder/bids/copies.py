@@ -13,6 +13,8 @@ References
 
 from __future__ import annotations
 
+import gzip
+import math
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +43,7 @@ COPIED_SHARE = 0.5
 READ_LIMIT = 512 * 1024**2
 """Bytes of images up to which all volumes of a dataset are compared."""
 
-MAX_WHOLE_RUNS = 2000
+MAX_WHOLE_RUNS = 1000
 """Runs up to which all volumes of a dataset are compared."""
 
 SAMPLED = 2
@@ -51,6 +53,11 @@ MAX_VOXELS = 1 << 16
 """Voxels of a volume that are compared, evenly over the grid."""
 
 _BLOCK = 1 << 24  # values read at a time
+_NIFTI1 = [(348).to_bytes(4, "little"), (348).to_bytes(4, "big")]  # sizes of the header
+_UNREADABLE = (
+    OSError, EOFError, zlib.error, ValueError, TypeError, nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -163,6 +170,8 @@ def _read_all(runs: Iterable[BoldRun], n_volumes: int | None) -> _Signatures:
 
 def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:
     try:
+        if n_volumes is not None and (values := _first_volumes(path, n_volumes)) is not None:
+            return volume_signatures(values)
         # Blocks are read one after the other from the open file.
         image = nib.load(path, keep_file_open=True)
         shape = (*image.shape, 1)[:4]
@@ -176,8 +185,26 @@ def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:
             values = np.asarray(data).reshape((n_voxels, -1), order="F")[::every]
             parts.append(volume_signatures(values.astype(np.float32)))
         return np.concatenate(parts) if parts else None
-    except (OSError, EOFError, zlib.error, ValueError, nib.filebasedimages.ImageFileError):
+    except _UNREADABLE:
         return None
+
+
+def _first_volumes(path: Path, n_volumes: int) -> np.ndarray | None:
+    """Read little, because many files are asked for it; None where the file is no NIfTI-1."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
+        if handle.peek(4)[:4] not in _NIFTI1:
+            return None
+        header = nib.Nifti1Header.from_fileobj(handle, check=False)
+        n_voxels, stored = math.prod(header.get_data_shape()[:3]), header.get_data_dtype()
+        handle.seek(header.get_data_offset())
+        content = handle.read(n_volumes * n_voxels * stored.itemsize)
+    values = np.frombuffer(content, stored).reshape((n_voxels, -1), order="F")
+    slope, inter = (default if value is None else value for value, default in
+                    zip(header.get_slope_inter(), (1.0, 0.0), strict=True))
+    values = values[:: max(1, n_voxels // MAX_VOXELS)]
+    if (slope, inter) != (1.0, 0.0):
+        values = values * slope + inter
+    return values.astype(np.float32)
 
 
 def volume_signatures(values: np.ndarray) -> np.ndarray:

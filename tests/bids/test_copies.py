@@ -164,3 +164,26 @@ def test_large_datasets_are_sampled_and_suspects_read_whole(people, monkeypatch)
     whole = {name for name, n_volumes in read if n_volumes is None}
     assert whole == {f"sub-{sub}_task-see_run-{run}"
                      for sub, run in (("01", 1), ("01", 3), ("02", 1), ("02", 2))}
+
+
+@pytest.mark.parametrize("kind", ["nii", "nii.gz", "int16", "big-endian", "nifti2", "3-D"])
+def test_first_volumes_are_read_as_the_whole_image_is(tmp_path, kind):
+    data = bold(1) * np.float32(0.7310585)
+    make = nib.Nifti2Image if kind == "nifti2" else nib.Nifti1Image
+    header = nib.Nifti1Header(endianness=">") if kind == "big-endian" else None
+    image = make(data[..., 0] if kind == "3-D" else data, np.eye(4), header)
+    if kind == "int16":
+        image.set_data_dtype(np.int16)
+    path = tmp_path / ("a.nii" if kind == "nii" else "a.nii.gz")
+    nib.save(image, path)
+    whole, first = module._read(path, None), module._read(path, 2)
+    np.testing.assert_allclose(first, whole[:2], atol=1e-5)
+    assert len(first) == (1 if kind == "3-D" else 2)
+
+
+def test_what_is_no_image_has_no_signature(tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(b"no image")
+    (tmp_path / "a.nii").write_bytes(b"")
+    for name in ("a.nii.gz", "a.nii", "absent.nii.gz"):
+        assert module._read(tmp_path / name, 2) is None
+        assert module._read(tmp_path / name, None) is None
