@@ -190,7 +190,7 @@ def _quality_values(results: Results) -> dict[str, np.ndarray]:
 
 
 def split_section(results: Results) -> Section:
-    """The split, and the proof that nothing is on both of its sides."""
+    """The split: its kind, its reason and how many trials are on each side."""
     tables = results.tables("trials")
     split = results.plan.get("split", {})
     if not tables:

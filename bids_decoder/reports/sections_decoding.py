@@ -39,8 +39,8 @@ from bids_decoder.reports.scores import (
     show_p_with_least,
     words,
 )
-from bids_decoder.reports.sections_data import split_section
 from bids_decoder.reports.sections_encoding import encoding_note
+from bids_decoder.reports.sections_overlap import overlap_section
 from bids_decoder.reports.sections_pictures import gallery_blocks
 from bids_decoder.training.ablations import PREFIX
 
@@ -83,7 +83,8 @@ def summary_section(results: Results) -> Section:
         blocks.append(Text(verdict, _tone(top)))
     blocks += seen_notes(results)
     blocks += encoding_note(results)
-    blocks += [b for b in split_section(results).blocks if isinstance(b, Text) and b.tone == "bad"]
+    found = overlap_section(results).blocks
+    blocks += [b for b in found if isinstance(b, Text) and b.tone == "bad"]
     recent = [name for log, name, _ in results.crashes() if log.uuid == results.runs[-1].uuid]
     if recent:
         blocks.append(Text(f"The last call left {len(recent)} crash file(s); see Errors.", "bad"))
