@@ -19,7 +19,7 @@ PRIOR_TRIALS = 10
 
 
 def zscore_betas(
-    betas: np.ndarray, groups: np.ndarray, train: np.ndarray, *, transductive: bool = False
+    betas: np.ndarray, groups: np.ndarray, train: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Centre and scale each voxel per session or run.
 
@@ -31,9 +31,6 @@ def zscore_betas(
         Session or run of each trial.
     train : ndarray of bool, shape (n_trials,)
         Trials whose statistics may be used.
-    transductive : bool
-        Normalise a group without any training trial by its own mean and spread, which looks
-        at test trials, though never at what was shown. Report it when it is on.
 
     Returns
     -------
@@ -57,7 +54,7 @@ def zscore_betas(
     used: dict[str, list[str]] = {}
     for group in np.unique(groups):
         members = groups == group
-        rows, how = _rows_for(members, train, transductive)
+        rows, how = _rows_for(members, train)
         statistics = pooled if rows is None else _statistics(betas[rows])
         zscored[members] = _apply(betas[members], *statistics)
         used.setdefault(how, []).append(str(group))
@@ -76,17 +73,13 @@ def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray) -> None:
         )
 
 
-def _rows_for(
-    members: np.ndarray, train: np.ndarray, transductive: bool
-) -> tuple[np.ndarray | None, str]:
+def _rows_for(members: np.ndarray, train: np.ndarray) -> tuple[np.ndarray | None, str]:
     """Rows that give the statistics of a group, None for the pooled ones, and a note."""
     own = members & train
     if own.sum() >= MIN_TRIALS:
         return own, "statistics of the group's own training trials"
     if own.any():
         return None, f"pooled training statistics (fewer than {MIN_TRIALS} training trials)"
-    if transductive and members.sum() >= MIN_TRIALS:
-        return members, "transductive: the group's own unlabelled statistics"
     return None, "pooled training statistics (no training trial)"
 
 
