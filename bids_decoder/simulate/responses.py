@@ -23,7 +23,7 @@ _TRIALS_PER_SESSION = 750
 
 @dataclass(frozen=True)
 class ResponseSettings:
-    """What the simulated brains and scanners are like. Widths are FWHM in voxels.
+    """Settings of simulated brains and scanners. Widths are FWHM in voxels.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class ResponseSettings:
     median_ncsnr : float
         Median ratio of signal to noise standard deviation of a single trial in these voxels.
     n_features : int
-        Dimensions of a picture that brains respond to; the strength of number *k* goes
-        with ``k ** -0.5``.
+        Dimensions of a picture that brains respond to; the strength of number *k* is
+        proportional to ``k ** -0.5``.
     n_embedding : int
         Dimensions of the target embedding, at least ``n_features``.
     own : float
@@ -51,15 +51,15 @@ class ResponseSettings:
     noise_fwhm : float
         Smoothness of the spatially correlated half of the noise.
     suppressor_fraction : float
-        Share of the voxels outside the region that carry hardly anything but the correlated
-        noise of a voxel inside: useless alone, useful together with it.
+        Share of the voxels outside the region that contain mostly the correlated noise of a
+        voxel inside: informative only in combination with it.
     drift_sd : float
         Standard deviation of the session offset, and of the linear and the quadratic drift
         within runs.
     whole_box : bool
-        Give all voxels of the box; those outside the brain hold white noise only.
+        Return all voxels of the box; those outside the brain contain white noise only.
     n_distractor : int
-        Size of an anterior region that follows arousal, which says nothing about the picture.
+        Size of an anterior region that follows arousal, which is independent of the picture.
     """
 
     shape: tuple[int, int, int] = (60, 40, 40)
@@ -81,7 +81,7 @@ class ResponseSettings:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What all participants of one group share.
+    """Properties that all participants of one group share.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class World:
     group_seed : int
     brain : ndarray of bool, shape ``settings.shape``
     roi_field : ndarray of float32, shape ``settings.shape``
-        Where the region tends to lie.
+        Shared part of the location of the region.
     tuning_fields : ndarray of float32, shape (n_features, n_brain_voxels)
     seen, unseen : ndarray of float32, shape (n_embedding, n_features)
         Orthonormal columns that carry the two parts of the embedding.
@@ -111,7 +111,7 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What is shown.
+    """Pictures and their vectors.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class SimulatedTrials:
     Parameters
     ----------
     betas : ndarray of float32, shape (n_trials, n_voxels)
-        Not z-scored: session offsets and drifts are in it.
+        Not z-scored; includes session offsets and drifts.
     sessions, runs : ndarray of int, shape (n_trials,)
         From 1; runs count within a session.
     images : ndarray of str, shape (n_trials,)
@@ -152,7 +152,7 @@ class SimulatedTrials:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPerson:
-    """One participant and the truth about them; voxels in C order of ``grid.mask``.
+    """One simulated participant with ground truth; voxels in C order of ``grid.mask``.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class SimulatedPerson:
 
 
 def make_world(settings: ResponseSettings, group_seed: int) -> World:
-    """Draw what a group of participants shares.
+    """Draw the properties that a group of participants shares.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def simulate_person(
 def simulate_viewer(
     world: World, subject_seed: int, train: Pictures, test: Pictures, *, n_repeats: int = 3
 ) -> SimulatedPerson:
-    """Simulate one participant who looks at given pictures.
+    """Simulate one participant who views given pictures.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def simulate_viewer(
 
 
 def noise_ceiling(ncsnr: np.ndarray, n_repeats: int) -> np.ndarray:
-    """Share of the variance of an average over repeats that the picture explains at best.
+    """Compute the share of variance of an average over repeats that the picture can explain.
 
     Parameters
     ----------
@@ -344,7 +344,7 @@ def _used_mask(world: World) -> np.ndarray:
 
 
 def _on_grid(world: World, values: np.ndarray) -> np.ndarray:
-    """Extend brain values to the voxels that are given out."""
+    """Extend brain values to the voxels of the output grid."""
     volume = np.zeros(world.brain.shape, dtype=values.dtype)
     volume[world.brain] = values
     return volume[_used_mask(world)]
