@@ -70,6 +70,7 @@ class TrialRules:
     stimuli_dir: Path | None = None
     image_encoder: str = "gabor"
     encoder_weights: Path | None = None
+    near_duplicates: Literal["report", "merge", "stop"] = "report"
     test_runs: tuple[str, ...] = ()
     test_sessions: tuple[str, ...] = ()
     split_column: str | None = None

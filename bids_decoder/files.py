@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,35 @@ MAX_NESTING = 64
 """Depth of lists and tables in a JSON file above which it is refused."""
 
 _EDGE = 1 << 16
+
+
+DISK_ERRORS = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS,
+})
+"""Numbers of errors that mean a full, limited or broken disk, not a fault of program or data."""
+
+
+def disk_error(error: BaseException | None) -> OSError | None:
+    """Return the error of the disk that *error* is or arose from; None without one."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def can_write(folder: Path, n_bytes: int = 1 << 16) -> bool:
+    """Tell whether *n_bytes* can be written to *folder* at present; nothing is left there."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=".probe-") as handle:
+            handle.write(b"\1" * n_bytes)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from PIL import Image
 from bids_decoder.bids.stimulus_files import find_stimulus_files, list_images
 from bids_decoder.errors import InputError, MissingInputError
 from bids_decoder.stacks import picture_arrays, read_stack, stack_row
-from bids_decoder.stimuli.images import damaged_images, load_image, picture_digest
+from bids_decoder.stimuli.images import load_image, picture_digest
+from bids_decoder.stimuli.signatures import PictureSignatures
 
 h5py = pytest.importorskip("h5py")
 
@@ -95,10 +96,10 @@ def test_errors_are_ours(stimuli):
     assert stack_row(folder / "nsd_stimuli.hdf5") is None
 
 
-def test_damaged_files_are_found_and_rows_of_stacks_believed(stimuli):
+def test_damaged_files_are_found_beside_good_rows_of_stacks(stimuli):
     folder, pixels = stimuli
     Image.fromarray(pixels[0]).resize((64, 64)).save(folder / "cut.jpg")
     (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:-200])
     Image.fromarray(pixels[0]).save(folder / "good.png")
-    damaged = damaged_images(list_images(folder))
+    damaged = PictureSignatures().damaged(list_images(folder))
     assert set(damaged) == {"cut.jpg"} and "truncated" in damaged["cut.jpg"]

@@ -15,11 +15,12 @@ from bids_decoder.bids.collect import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.config import REGIONS, Settings
+from bids_decoder.evaluation.overlap import Overlap
 from bids_decoder.evaluation.splits import Split, fold_list
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
-from bids_decoder.stimuli.images import picture_digest
+from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import table_key
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
 
@@ -60,11 +61,17 @@ class Trials:
     split : Split
     tables : dict of str to DataFrame
         Trial tables with the split, by participant.
+    overlap : Overlap
+        What training and test share.
+    pictures : PictureSignatures
+        What is known of the stimuli, to be kept for later calls.
     """
 
     build: TrialBuild
     split: Split
     tables: dict[str, pd.DataFrame]
+    overlap: Overlap
+    pictures: PictureSignatures
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +180,12 @@ class Study:
         if spec.kind == "features":
             return {"kind": spec.kind, "file": file_digest(spec.features)}
         return {"kind": spec.kind, "encoder": spec.encoder.identity,
-                "images": pictures_key(spec.images)}
+                "images": self.pictures_key(spec.images)}
+
+    def pictures_key(self, paths: Mapping[str, Path]) -> str:
+        """Return a key of the content of pictures."""
+        digest = self.trials.pictures.digest
+        return content_key({name: digest(path) for name, path in paths.items()})
 
     @cached_property
     def region_key(self) -> str:
@@ -228,6 +240,3 @@ def job_name(analysis: str, person: PersonWork) -> str:
     return f"{analysis}_{person.node_label}_wf"
 
 
-def pictures_key(paths: Mapping[str, Path]) -> str:
-    """Return a key of the content of pictures."""
-    return content_key({name: picture_digest(path) for name, path in paths.items()})

@@ -22,7 +22,7 @@ from bids_decoder.bids.target_kind import (
     find_images,
     without_damaged,
 )
-from bids_decoder.bids.trial_tables import TrialUnit, choose_unit, make_tables
+from bids_decoder.bids.trial_tables import TrialUnit, choose_unit, count_repeats, make_tables
 from bids_decoder.config import Settings, TrialRules
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.trials import Decision
@@ -125,6 +125,43 @@ def _choose_rows(
     columns = choose_columns(runs, rules, from_betas, notes)
     notes.findings += (found := relabel_rows(runs, columns, names, given, notes))
     return None if found else columns
+
+
+def rename_stimuli(
+    build: TrialBuild, names: Mapping[str, str], decisions: Sequence[Decision]
+) -> TrialBuild:
+    """Give stimuli other names; those that get the same name become one stimulus.
+
+    Parameters
+    ----------
+    build : TrialBuild
+    names : mapping of str to str
+        Old name -> new name, which is one of the old ones; other stimuli keep theirs.
+    decisions : sequence of Decision
+        Why; added to those of *build*.
+
+    Returns
+    -------
+    TrialBuild
+        Labels that are taken from the stimulus column are renamed as well.
+    """
+    if not names:
+        return replace(build, decisions=(*build.decisions, *decisions))
+    columns = ["stimulus"]
+    if build.label_column == build.stimulus_column:
+        columns.append("label")
+    tables = {}
+    for person, table in build.tables.items():
+        renamed = table.copy()
+        for column in columns:
+            renamed[column] = table[column].map(lambda name: names.get(name, name))
+        renamed["repeat"] = count_repeats(renamed)
+        tables[person] = renamed
+    files = {
+        name: path for name, path in build.stimulus_files.items() if names.get(name, name) == name
+    }
+    return replace(build, tables=tables, stimulus_files=files,
+                   decisions=(*build.decisions, *decisions))
 
 
 def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:

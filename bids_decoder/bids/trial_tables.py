@@ -127,15 +127,20 @@ def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: No
 
 def _whole_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
+    table["repeat"] = count_repeats(table)
+    extra = [SPLIT_SOURCE] if SPLIT_SOURCE in table else []
+    return table[[*TRIAL_COLUMNS, *extra]]
+
+
+def count_repeats(table: pd.DataFrame) -> np.ndarray:
+    """Count for each trial how often its stimulus was shown before; 0 without a stimulus."""
     met: Counter[str] = Counter()
     repeats = np.zeros(len(table), dtype=int)
     for row, stimulus in enumerate(table["stimulus"].tolist()):
         if isinstance(stimulus, str):
             repeats[row] = met[stimulus]
             met[stimulus] += 1
-    table["repeat"] = repeats
-    extra = [SPLIT_SOURCE] if SPLIT_SOURCE in table else []
-    return table[[*TRIAL_COLUMNS, *extra]]
+    return repeats
 
 
 def _merge_blocks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bids_decoder.config import Resources, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, UsageError
+from bids_decoder.files import DISK_ERRORS
 
 if TYPE_CHECKING:
     from bids_decoder.analyses.base import Job
@@ -53,8 +53,9 @@ class Failure:
 
     @property
     def disk_is_full(self) -> bool:
-        """Whether the node failed for want of space."""
-        return f"[Errno {errno.ENOSPC}]" in self.message
+        """Whether the node failed for want of space, or for a broken disk."""
+        numbers = re.findall(r"\[Errno (\d+)\]", self.message)
+        return any(int(number) in DISK_ERRORS for number in numbers)
 
 
 def run_workflow(work: Work, jobs: Sequence[Job], log_dir: Path) -> Outcome:

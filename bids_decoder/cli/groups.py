@@ -141,6 +141,13 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         help="folder or file with the weights of the image encoder, safetensors only; nothing is "
         "fetched at run time",
     )
+    option(
+        group, "--near-duplicates", dest="trials.near_duplicates",
+        choices=choices(TrialRules, "near_duplicates"),
+        help="what stimuli that are nearly the same lead to, as rescaled or re-encoded copies of a "
+        "picture: they are reported, made one stimulus, or stop the program when one is trained "
+        "on and the other one tested; equal ones are one stimulus always",
+    )
     several(
         group, "--test-runs", dest="trials.test_runs", type=read_label("run"), metavar="LABEL",
         help="runs held out for testing, with --test-sessions only those in them (default: decided "

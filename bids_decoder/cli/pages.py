@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from bids_decoder.files import disk_error
+
 LOGGER = logging.getLogger("bids_decoder")
 
 
@@ -27,6 +29,11 @@ def write_pages(
     pages : list of Path
     n_failed : int
         Pages that could not be made; the log says why. The others are made all the same.
+
+    Raises
+    ------
+    OSError
+        When the disk is full or broken.
     """
     from bids_decoder.analyses.assemble import build_group_report, build_participant_report
     from bids_decoder.analyses.facts import collect_facts
@@ -44,7 +51,10 @@ def write_pages(
     for name, build in builders.items():
         try:
             pages.append(build())
-        except Exception:
+        except Exception as error:
+            if disk_error(error) is not None:
+                # The next page would meet the same disk; the call ends and says so.
+                raise
             LOGGER.exception("the report of %s could not be made; its results are there", name)
     write_citation(output_dir, collect_facts(output_dir))
     return pages, len(builders) - len(pages)

@@ -162,6 +162,7 @@ def _record(
             "target_kind": build.target_kind, "stimulus_column": build.stimulus_column,
             "label_column": build.label_column, "trial_unit": build.trial_unit,
             "fingerprint": fingerprint(study.dataset, build), "split": study.split.to_dict(),
+            "overlap": study.trials.overlap.to_dict(),
         }
     for analysis in wanted:
         content |= analysis.record(study)
@@ -172,6 +173,8 @@ def _record(
 def write_plan(plan: Plan) -> None:
     """Write ``plan.json`` and the planned trial tables that the nodes read."""
     study = plan.study
+    if study.trials is not None:
+        study.trials.pictures.save()
     path = study.output_dir / "plan.json"
     if not path.is_file() or read_json(path) != plan.record:
         write_json(path, plan.record)

@@ -15,6 +15,7 @@ from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_tria
 from bids_decoder.bids.preflight import check_dataset
 from bids_decoder.bids.validation import validate
 from bids_decoder.cli.device import resolve_device
+from bids_decoder.cli.overlap import PICTURES_FILE, audit_overlap, unite_stimuli
 from bids_decoder.cli.roles import choose_roles
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
@@ -22,7 +23,7 @@ from bids_decoder.evaluation.splits import apply_split, choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.features import read_features, select_features
-from bids_decoder.stimuli.images import damaged_images
+from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.anat import template_spaces
 from bids_decoder.workflows.work import TargetSpec
@@ -64,20 +65,23 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     """
     settings = frame.settings
     dataset = collect_dataset(settings)
-    build = build_dataset_trials(dataset, settings, damaged_images)
+    pictures = PictureSignatures(settings.execution.output_dir / PICTURES_FILE)
+    build = build_dataset_trials(dataset, settings, pictures.damaged)
     if not build.tables:
         # Nothing to split; why there are no trials is among the findings.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
     dataset = with_trials_only(dataset, build)
+    build, twins = unite_stimuli(build, settings, pictures)
     split, decisions, findings = choose_split(
         build.tables, build.target_kind, settings.trials, settings.random_seed
     )
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
-    trials = Trials(build, split, apply_split(build.tables, split))
+    tables = apply_split(build.tables, split)
+    roles = choose_roles(dataset, settings.execution, notes)
+    overlap = audit_overlap(dataset, roles, tables, twins, settings, notes)
     study = replace(
-        frame, dataset=dataset, trials=trials,
-        roles=choose_roles(dataset, settings.execution, notes),
-        targets=_target_spec(build, trials.tables, settings, notes, scores),
+        frame, dataset=dataset, trials=Trials(build, split, tables, overlap, pictures),
+        roles=roles, targets=_target_spec(build, tables, settings, notes, scores),
     )
     study = replace(study, space=_response_space(study, notes))
     notes.findings += check_dataset(dataset, build, study.involved, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ from bids_decoder.errors import (
     MissingInputError,
     summarise,
 )
-from bids_decoder.files import write_json
+from bids_decoder.files import can_write, disk_error, write_json
 
 if TYPE_CHECKING:
     from bids_decoder.cli.engine import Outcome
@@ -55,17 +56,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ExitStack() as cleanup, _signals_stop(cleanup):
             code = _run(settings, actions, list(sys.argv[1:] if argv is None else argv), cleanup)
     except FindingsError as error:
-        text = error.render(full=actions.verbosity > 0)
-        print(f"bids_decoder: {text}", file=sys.stderr)  # noqa: T201
+        _tell(error.render(full=actions.verbosity > 0))
         code = error.code
     except BidsDecoderError as error:
-        print(f"bids_decoder: {error}", file=sys.stderr)  # noqa: T201
+        _tell(str(error))
         code = error.code
-    except OSError as error:
+    except Exception as error:
+        cause = error if isinstance(error, OSError) else disk_error(error)
+        if cause is None:
+            raise
         LOGGER.debug("details", exc_info=True)
-        print(f"bids_decoder: {_explain_os_error(error)}", file=sys.stderr)  # noqa: T201
+        _tell(_explain_os_error(cause))
         code = ExitCode.IO_ERROR
     return int(code)
+
+
+def _tell(text: str) -> None:
+    """Print a message; a terminal or file that takes none is no reason for another error."""
+    with contextlib.suppress(OSError):
+        print(f"bids_decoder: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _run(
@@ -252,7 +261,7 @@ def _conclude(
     if outcome.failures or n_failed:
         LOGGER.error("%d step(s) and %d report(s) failed; what is finished is kept. Log: %s",
                      len(outcome.failures), n_failed, log_dir)
-        if any(failure.disk_is_full for failure in outcome.failures):
+        if any(f.disk_is_full for f in outcome.failures) or not can_write(log_dir):
             LOGGER.error("the disk is full: free some space, then run the same command again")
             return ExitCode.IO_ERROR
         return ExitCode.FAILURE
@@ -354,7 +363,7 @@ def _signals_stop(cleanup: ExitStack) -> Iterator[None]:
 
 
 def _explain_os_error(error: OSError) -> str:
-    fix = {28: "free some space, then run the same command again"}.get(
-        error.errno or 0, "check the disk and the permissions, then run the same command again"
-    )
+    again = "then run the same command again; what is finished is kept"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    fix = f"free some space, {again}" if full else f"check the disk and the permissions, {again}"
     return f"{error.filename or 'input/output'}\n    why: {error.strerror or error}\n    fix: {fix}"

@@ -13,10 +13,13 @@ from bids_decoder.reports.results import Results
 
 if TYPE_CHECKING:
     from bids_decoder.cli.engine import Failure
-    from bids_decoder.cli.plan import Plan
+    from bids_decoder.cli.plan import Plan, Step
 
 MOST_LISTED = 10
-"""Participants whose results and reports are listed on the screen."""
+"""Participants whose steps, results and reports are listed on the screen."""
+
+MOST_KINDS = 20
+"""Kinds of steps that are listed on the screen."""
 
 
 def plan_lines(plan: Plan, seconds: float) -> list[str]:
@@ -37,12 +40,33 @@ def plan_lines(plan: Plan, seconds: float) -> list[str]:
         f"device {plan.study.device}",
     ]
     lines += [f"{d.what}: {d.value} ({d.reason})" for d in plan.decisions]
-    lines += ["plan:"]
-    lines += [
-        f"  {step.unit:<12} {step.stage:<12} {'to do' if step.todo else 'skip ':<6} {step.why}"
-        for step in plan.steps
+    return [*lines, "plan:", *step_lines(plan.steps)]
+
+
+def step_lines(steps: Sequence[Step]) -> list[str]:
+    """Return one line for each step; many participants with the same steps share theirs.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+    """
+    units = {step.unit for step in steps}
+    if len(units) <= MOST_LISTED:
+        return [_step_line(step.unit, step) for step in steps]
+    same: dict[tuple[str, bool, str], list[Step]] = {}
+    for step in steps:
+        same.setdefault((step.stage, step.todo, step.why), []).append(step)
+    kinds = list(same.values())
+    lines = [
+        _step_line(name_some([step.unit for step in kind]), kind[0])
+        for kind in kinds[:MOST_KINDS]
     ]
-    return lines
+    left = sum(len(kind) for kind in kinds[MOST_KINDS:])
+    return [*lines, f"  and {left} other step(s)"] if left else lines
+
+
+def _step_line(who: str, step: Step) -> str:
+    return f"  {who:<12} {step.stage:<12} {'to do' if step.todo else 'skip ':<6} {step.why}"
 
 
 def failure_lines(failures: Sequence[Failure]) -> list[str]:

@@ -14,7 +14,7 @@ from bids_decoder.evaluation.label_scores import (
     label_metrics,
 )
 from bids_decoder.evaluation.similarity import among_best
-from bids_decoder.evaluation.statistics import permutation_p, permutations_within
+from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 
@@ -74,11 +74,14 @@ def score_classification(
     run_of = pd.factorize(np.asarray(runs))[0]
     second = among_best(scores, 2) if len(classes) > 2 else None
     guesses = Guesses(scores.argmax(axis=1), second, len(classes))
-    nulls = label_metrics(_permuted(true, run_of, settings.n_permutations, rng), guesses)
+    labels_of, blocks, unit_of = exchanged_labels(true, run_of)
+    permutations = permutations_within(blocks, settings.n_permutations, rng)
+    nulls = label_metrics(labels_of[permutations][:, unit_of], guesses)
     guess = guesses.first
     split = "cv" if len(np.unique(folds)) > 1 else "test"
     metrics = _table(true, guesses, run_of, nulls).assign(
         model=model, split=split, n=len(true), pool_size=len(classes),
+        p_min=smallest_p(labels_of, blocks, settings.n_permutations),
     )
     names = np.asarray(classes, dtype=object)
     trials = np.arange(len(true))
@@ -122,16 +125,30 @@ def _check(scores: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
             raise InputError("labels cannot be scored", why, "check targets and split")
 
 
-def _permuted(
-    true: np.ndarray, run_of: np.ndarray, n_permutations: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Permute labels within runs, or whole runs of one label each, (n_permutations, n_trials)."""
+def exchanged_labels(
+    true: np.ndarray, run_of: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find what the permutation test exchanges: labels within runs, or those of whole runs.
+
+    Parameters
+    ----------
+    true : ndarray, shape (n_trials,)
+        Labels.
+    run_of : ndarray of int, shape (n_trials,)
+        Number of the run of each trial.
+
+    Returns
+    -------
+    labels, blocks : ndarray, shape (n_units,)
+        Labels are exchanged within blocks. Whole runs where each run has one label only.
+    unit_of : ndarray of int, shape (n_trials,)
+        The unit whose label a trial gets.
+    """
     pairs = pd.DataFrame({"run": run_of, "label": true}).drop_duplicates()
     if pairs["run"].duplicated().any():
-        return true[permutations_within(run_of, n_permutations, rng)]
+        return true, run_of, np.arange(len(true))
     label_of_run = pairs.sort_values("run")["label"].to_numpy()
-    together = np.zeros(len(label_of_run), dtype=int)
-    return label_of_run[permutations_within(together, n_permutations, rng)][:, run_of]
+    return label_of_run, np.zeros(len(label_of_run), dtype=int), run_of
 
 
 def _chance(true: np.ndarray, nulls: dict[str, np.ndarray]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.retrieval import average_repeats, permutation_blocks, tested_images
 from bids_decoder.evaluation.similarity import csls, normalise
-from bids_decoder.evaluation.statistics import permutation_p, permutations_within
+from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 TOP = (1, 5, 10)
@@ -109,9 +109,9 @@ def score_gallery(
     """
     images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
     units = normalise(np.concatenate([vectors, distractors])).astype(np.float32)
-    permutations = permutations_within(
-        permutation_blocks(image_of, np.asarray(runs)), settings.n_permutations, rng
-    )
+    blocks = permutation_blocks(image_of, np.asarray(runs))
+    permutations = permutations_within(blocks, settings.n_permutations, rng)
+    p_min = smallest_p(np.arange(len(blocks)), blocks, settings.n_permutations)
     repeated = len(image_of) > len(images)
     responses = {"single": (predicted, image_of)}
     if repeated:
@@ -129,7 +129,8 @@ def score_gallery(
                  "n_draws": 1, "direction": "b2i", **row}
                 for row in _rows(ranks, seen, len(units), permutations)
             ]
-    return pd.DataFrame(rows).assign(model=model, split=split)[list(METRIC_COLUMNS)]
+    metrics = pd.DataFrame(rows).assign(model=model, split=split, p_min=p_min)
+    return metrics[list(METRIC_COLUMNS)]
 
 
 def _rows(

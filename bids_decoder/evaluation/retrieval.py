@@ -30,6 +30,7 @@ from bids_decoder.evaluation.statistics import (
     paired_difference,
     permutation_p,
     permutations_within,
+    smallest_p,
 )
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
@@ -144,7 +145,8 @@ def score_retrieval(
         complete = full if case.unit == "single" else full.only(1)
         rows += _score_top(case, complete, permutations)
         rows += _score_rank(case, complete, permutations)
-    metrics = pd.DataFrame(rows).assign(model=model, split=split)
+    p_min = smallest_p(np.arange(len(blocks)), blocks, settings.n_permutations)
+    metrics = pd.DataFrame(rows).assign(model=model, split=split, p_min=p_min)
     predictions = _predictions(predicted, image_of, images, vectors, np.asarray(runs))
     return metrics[list(METRIC_COLUMNS)], predictions
 

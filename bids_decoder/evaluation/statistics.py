@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
+from scipy.special import gammaln
 from sklearn.metrics import roc_auc_score
 
 from bids_decoder.evaluation.intervals import mean_interval
@@ -64,6 +65,29 @@ def permutation_p(observed: float, null: np.ndarray, tail: str = "greater") -> f
     slack = 1e-9 * max(1.0, abs(observed))
     extreme = null >= observed - slack if tail == "greater" else null <= observed + slack
     return float((1 + extreme.sum()) / (1 + len(null)))
+
+
+def smallest_p(labels: np.ndarray, blocks: np.ndarray, n_permutations: int) -> float:
+    """Return the smallest p-value that exchanging labels within blocks can show.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,)
+        What is exchanged; equal ones make no other arrangement.
+    blocks : ndarray, shape (n,)
+        Only members of the same block are exchanged.
+    n_permutations : int
+
+    Returns
+    -------
+    float
+        The larger one of 1 / (1 + n_permutations) and 1 / (number of distinct arrangements).
+        However good a decoder, its p-value is not expected below.
+    """
+    block_of, label_of = (np.unique(x, return_inverse=True)[1] for x in (blocks, labels))
+    alike = np.unique(np.stack([block_of, label_of]), axis=1, return_counts=True)[1]
+    log_arrangements = gammaln(np.bincount(block_of) + 1).sum() - gammaln(alike + 1).sum()
+    return max(1 / (1 + n_permutations), float(np.exp(-log_arrangements)))
 
 
 def fdr_bh(p_values: np.ndarray) -> np.ndarray:

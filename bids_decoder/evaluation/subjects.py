@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import bounded_interval, proportion_interval
 from bids_decoder.evaluation.label_scores import Guesses, label_influence
-from bids_decoder.evaluation.statistics import permutation_p
+from bids_decoder.evaluation.statistics import permutation_p, smallest_p
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 from bids_decoder.seeds import derive_seed
 
@@ -82,6 +82,7 @@ def score_subjects(
         "balanced_accuracy": 1 / n_classes, "accuracy": np.bincount(classes).max() / n_people,
         "nmi": nulls["nmi"].mean(), "macro_auc": 0.5,
     }
+    smallest = smallest_p(classes, np.zeros(n_people), settings.n_permutations)
     limits, rows = _limits(scores, classes, observed), []
     for name, value in observed.items():
         low, high = limits[name]
@@ -89,7 +90,7 @@ def score_subjects(
             "model": model, "metric": name, "split": "cv", "unit": "single", "value": value,
             "chance": chance[name], "ci_low": low, "ci_high": high,
             "p": permutation_p(value, nulls[name].to_numpy()) if name in nulls else np.nan,
-            "n": n_people,
+            "p_min": smallest if name in nulls else np.nan, "n": n_people,
             "pool_size": n_classes,
         })
     table = pd.DataFrame(rows).assign(

@@ -13,6 +13,7 @@ METRIC_COLUMNS: dict[str, str] = {
     "ci_low": "Lower limit of the 95 % interval.",
     "ci_high": "Upper limit of the 95 % interval.",
     "p": "Permutation p-value.",
+    "p_min": "The smallest p-value that the permutations can give: 1 / number of distinct ones.",
     "n": "Number of images (retrieval) or trials (labels) tested.",
     "pool_size": "Number of alternatives.",
     "n_draws": "Number of fixed pools; n/a: labels.",

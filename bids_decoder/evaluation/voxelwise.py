@@ -21,6 +21,7 @@ from bids_decoder.evaluation.statistics import (
     paired_difference,
     permutation_p,
     permutations_within,
+    smallest_p,
 )
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
@@ -190,7 +191,8 @@ def score_encoding(
             "hold out more; see plan.json",
         )
     rng = np.random.default_rng(seed)
-    permutations = _permutations(measured, settings, rng)
+    blocks = _blocks(measured)
+    permutations = permutations_within(blocks, settings.n_permutations, rng)
     target = measured.averaged()
     rows: list[dict] = []
     for name, model in models.items():
@@ -204,16 +206,16 @@ def score_encoding(
             rows += [{**row, "model": name, "voxels": words, "n_voxels": n_voxels}
                      for row in found]
     accuracy = pd.DataFrame(rows).assign(unit="averaged", split="test", n=n_images)
+    p_min = smallest_p(np.arange(n_images), blocks, settings.n_permutations)
+    accuracy["p_min"] = np.where(accuracy["p"].notna(), p_min, np.nan)
     known = [_identification(measured, name, m, settings, seed) for name, m in models.items()]
     return pd.concat([accuracy, *known], ignore_index=True).reindex(columns=list(ENCODING_COLUMNS))
 
 
-def _permutations(
-    measured: Measured, settings: Evaluation, rng: np.random.Generator
-) -> np.ndarray:
+def _blocks(measured: Measured) -> np.ndarray:
+    """Return the block of each image within which images are exchanged, (n_images,)."""
     number = np.unique(measured.stimuli, return_inverse=True)[1]
-    blocks = permutation_blocks(number, measured.runs)
-    return permutations_within(blocks, settings.n_permutations, rng)
+    return permutation_blocks(number, measured.runs)
 
 
 def _accuracy(
@@ -369,7 +371,8 @@ def voxel_maps(
     """
     target = measured.averaged()
     maps = {"correlation": voxel_correlations(model.raw, target), "score": model.scores}
-    permutations = _permutations(measured, settings, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    permutations = permutations_within(_blocks(measured), settings.n_permutations, rng)
     maps["logq"] = -np.log10(fdr_bh(voxel_p(model.raw, target, permutations)))
     if measured.ceiling is not None:
         maps["ceiling"] = measured.ceiling

@@ -1,4 +1,4 @@
-"""What every single-trial estimator takes and gives, and the linear algebra they share."""
+"""Interface of the single-trial estimators, and the linear algebra they share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIVIAL_ENERGY = 1e-6
 
 
 class Matrix(Protocol):
-    """Something that is read in blocks of columns: an array, a memory map, a generator."""
+    """Array-like that is indexed in blocks of columns: an array, a memory map, a generator."""
 
     shape: tuple[int, ...]
 
@@ -27,13 +27,13 @@ class Matrix(Protocol):
 
 @dataclass(frozen=True)
 class RunShape:
-    """How much there is of one run, known before any volume is read.
+    """Size of one run, known before any volume is loaded.
 
     Parameters
     ----------
     n_scans, n_trials : int
     n_nuisance : int
-        Nuisance regressors with the constant.
+        Number of nuisance regressors, including the constant.
     """
 
     n_scans: int
@@ -53,16 +53,16 @@ class TrialRun:
     onsets, durations : ndarray of float, shape (n_trials,)
         Seconds, not-a-number where unknown.
     nuisance : ndarray of float, shape (n_scans, n_nuisance)
-        Holds the constant.
+        Includes the constant.
     train : ndarray of bool, shape (n_trials,)
-        Trials that may take part in tuning. All others are modelled but never tuned on.
+        Training trials, on which hyperparameters may be tuned. All others are only modelled.
     conditions : ndarray of str, shape (n_trials,)
-        What was shown; equal text means a repeat.
+        Stimulus of each trial; equal text means a repeat.
     labels : ndarray of str, shape (n_trials,), or None
-        Category of each trial where there is one.
+        Category of each trial, if known.
     crossed : ndarray of bool, shape (n_trials,), or None
-        Trials that are test in one fold and training in others. Choices that look at neither
-        labels nor repeats may use them; nothing else may. None where there are none.
+        Trials that are test trials in one fold and training trials in others. They may be used
+        only for choices that depend neither on labels nor on repeats.
     """
 
     bold: Matrix
@@ -77,12 +77,12 @@ class TrialRun:
 
     @property
     def untested(self) -> np.ndarray:
-        """Trials that no fixed test set claims, shape (n_trials,)."""
+        """Trials outside any fixed test set, shape (n_trials,)."""
         return self.train if self.crossed is None else self.train | self.crossed
 
     @property
     def n_trials(self) -> int:
-        """Number of trials, all kinds."""
+        """Number of all trials."""
         return len(self.onsets)
 
     @property
@@ -95,9 +95,9 @@ class TrialRun:
         return trial_regressors(self.onsets, self.durations, self.timing, hrf)
 
     def estimable(self, hrf: Hrf) -> np.ndarray:
-        """Trials of which a weight can be given, shape (n_trials,).
+        """Return which trials can be estimated, shape (n_trials,).
 
-        The response must fall into the run and must not be explained by the nuisance.
+        The response must be within the run and must not be explained by the nuisance.
         """
         columns = self.regressors(hrf)
         left = residualise(nuisance_basis(self.nuisance), columns)
@@ -116,7 +116,7 @@ class EstimatorOptions:
         Name for :func:`bids_decoder.glm.hrf.get_hrf`.
     noise_model : {"ols", "ar1"}
     chunk_voxels : int
-        Voxels handled at once; bounds the memory.
+        Number of voxels processed together, which bounds the memory.
     """
 
     hrf: str = "spm"
@@ -126,7 +126,7 @@ class EstimatorOptions:
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """What an estimator says beside the weights themselves.
+    """Output of an estimator in addition to the weights.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class Estimates:
     maps : dict of str to ndarray, each of shape (n_voxels,)
         Choices made per voxel, for instance ``hrf``.
     notes : tuple of str
-        What was chosen or turned off, and why.
+        Choices made and steps skipped, with the reason.
     """
 
     estimable: tuple[np.ndarray, ...]
@@ -144,7 +144,7 @@ class Estimates:
 
 
 class SingleTrialEstimator(Protocol):
-    """One way from BOLD to one weight per trial and voxel."""
+    """Estimator of one weight per trial and voxel from BOLD runs."""
 
     def check(self, shape: RunShape) -> None:
         """Refuse a run with too few volumes for the model.
@@ -163,7 +163,7 @@ class SingleTrialEstimator(Protocol):
         runs : sequence of TrialRun
             All runs of one participant, the same voxels in each.
         out : sequence of ndarray of float32
-            Per run, shape (n_trials, n_voxels); may be memory maps. All cells are written
+            Per run, shape (n_trials, n_voxels); may be memory maps. All values are written
             and finite; rows of trials that cannot be estimated are zero.
 
         Returns
@@ -174,7 +174,7 @@ class SingleTrialEstimator(Protocol):
 
 
 def chunks(n_voxels: int, size: int) -> Iterator[slice]:
-    """Cut the voxels into blocks of at most *size*."""
+    """Divide the voxels into blocks of at most *size*."""
     for start in range(0, n_voxels, size):
         yield slice(start, min(start + size, n_voxels))
 
@@ -190,7 +190,7 @@ def percent_signal_change(bold: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (n_voxels,)
-        Voxels that could be scaled.
+        Voxels that were scaled.
     """
     mean = bold.mean(axis=0, dtype=np.float64)
     varies = np.ptp(bold, axis=0) > 0
@@ -204,7 +204,7 @@ def percent_signal_change(bold: np.ndarray) -> np.ndarray:
 
 
 def nuisance_basis(nuisance: np.ndarray) -> np.ndarray:
-    """Return an orthonormal basis of nuisance columns by QR with column pivoting.
+    """Compute an orthonormal basis of nuisance columns by QR with column pivoting.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def nuisance_basis(nuisance: np.ndarray) -> np.ndarray:
 
 
 def residualise(basis: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Remove from *columns* (n_scans, n) what the orthonormal *basis* explains."""
+    """Project *columns* (n_scans, n) onto the orthogonal complement of *basis*."""
     return columns - basis @ (basis.T @ columns)
 
 

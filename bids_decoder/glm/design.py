@@ -24,7 +24,7 @@ _NONE = "--confounds none"
 
 @dataclass(frozen=True)
 class Timing:
-    """When the volumes of a run were taken.
+    """Acquisition times of the volumes of a run.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Timing:
     t_r : float
         Repetition time in seconds.
     start_time : float
-        Seconds from the start of the first volume to the moment that its data stand for:
-        0 without slice timing correction, half the repetition time after fMRIPrep.
+        Seconds from the start of the first volume to the reference time of its data: 0 without
+        slice timing correction, half the repetition time with that of fMRIPrep.
     """
 
     n_scans: int
@@ -76,8 +76,8 @@ def trial_regressors(
     Returns
     -------
     ndarray of float64, shape (n_scans, n_trials)
-        The response to one trial alone would peak at exactly one, so that the weights read
-        as the height of the response in the units of the data.
+        The regressor of an isolated trial has a peak of exactly one, so that the weights are
+        heights of the response in the units of the data.
     """
     known = np.isfinite(onsets)
     times = timing.frame_times[:, None] - np.where(known, onsets, 0.0)
@@ -88,7 +88,7 @@ def trial_regressors(
 def trials_within(
     onsets: np.ndarray, durations: np.ndarray, timing: Timing, hrf: Hrf
 ) -> np.ndarray:
-    """Tell which trials leave a usable response in the run.
+    """Return which trials have a sufficient response within the run.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def trials_within(
     Returns
     -------
     ndarray of bool, shape (n_trials,)
-        False where the onset is unknown or where the response reaches less than a tenth of
-        its peak before the run ends: the weight of such a trial would be amplified noise.
+        False if the onset is unknown or the response reaches less than a tenth of its peak
+        before the end of the run, where the weight would be amplified noise.
     """
     columns = trial_regressors(onsets, durations, timing, hrf)
     return np.abs(columns).max(axis=0, initial=0.0) >= REACHED_SHARE
@@ -108,7 +108,7 @@ def trials_within(
 def check_trials(
     onsets: np.ndarray, wanted: np.ndarray, within: np.ndarray, timing: Timing, name: str
 ) -> list[str]:
-    """Compare the trials of a run with its length.
+    """Check the trials of a run against its length.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def check_trials(
 def select_confounds(
     table: pd.DataFrame | None, kind: str, n_scans: int
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Choose nuisance columns from a table as fMRIPrep writes it.
+    """Select nuisance columns from a confounds table of fMRIPrep.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def _as_numbers(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def nuisance_matrix(
     timing: Timing, high_pass: float, confounds: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Build what is removed from the data: confounds, cosine drift and the constant.
+    """Build the nuisance regressors: confounds, cosine drift and the constant.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def nuisance_matrix(
 def condition_design(
     regressors: np.ndarray, labels: np.ndarray, nuisance: pd.DataFrame
 ) -> pd.DataFrame:
-    """Sum trial regressors by label and put the nuisance columns behind them.
+    """Sum trial regressors by label and append the nuisance columns.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def condition_design(
 
 
 def parse_contrast(text: str, labels: Sequence[str]) -> dict[str, float]:
-    """Read a contrast such as ``face - house`` or ``face - 0.5 * house - 0.5 * cat``.
+    """Parse a contrast such as ``face - house`` or ``face - 0.5 * house - 0.5 * cat``.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def parse_contrast(text: str, labels: Sequence[str]) -> dict[str, float]:
 
 
 def contrast_entity(text: str) -> str:
-    """Turn a contrast into a label for file names.
+    """Convert a contrast to a label for file names.
 
     Examples
     --------

@@ -1,21 +1,21 @@
-"""A ladder of three improvements over LSA, each tuned on training trials only.
+"""GLMsingle: three steps beyond LSA, each tuned on training trials only.
 
-Source: Prince et al. 2022, eLife 11:e77599 (GLMsingle), written anew:
+Method: Prince et al. 2022, eLife 11:e77599, reimplemented:
 
 1. each voxel gets the response shape of the library that explains most variance of the on-off
    model, cross-validated over runs;
-2. principal components of voxels that do not follow the stimuli join the nuisance; their number
-   is the one after which repeats no longer predict each other better;
-3. each voxel gets a ridge fraction by the same criterion, after which scale and offset of the
-   weights are restored.
+2. principal components of voxels that do not respond to the stimuli are added to the nuisance;
+   their number is the one beyond which repeats do not predict each other better;
+3. each voxel gets a ridge fraction by the same criterion, and scale and offset of the weights
+   are restored.
 
-Where nothing repeats among training trials, or each run is test once, so that one set of weights
-serves all folds and no label may be looked at, the second rung is left out and the penalty of
-the third follows from the likelihood (:mod:`bids_decoder.glm.likelihood_ridge`). The first rung
-never looks at labels.
+If no stimulus repeats among training trials, or if each run is a test run in one fold, so that
+one set of weights is used in all folds and labels may not be used, the second step is skipped
+and the penalty of the third is chosen by likelihood (:mod:`bids_decoder.glm.likelihood_ridge`).
+The first step does not use labels.
 
-Different from GLMsingle: the design is a block per run, so runs are solved one by one, and
-trials that are not for training take part in no choice.
+Unlike in GLMsingle, runs are solved separately, as the design is block diagonal, and trials that
+are not for training are not used for any choice.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ ENOUGH = 1.05
 
 @dataclass(frozen=True)
 class GlmSingle:
-    """The ladder; each rung can be left out.
+    """GLMsingle; each step can be skipped.
 
     Parameters
     ----------
     options : EstimatorOptions
-        ``hrf`` is the response where none is chosen from the library. The noise model is
-        always ordinary least squares.
+        ``hrf`` is the response of voxels for which none is chosen from the library. The noise
+        model is always ordinary least squares.
     fit_hrf, denoise, ridge : bool
-        The rungs.
+        Whether to apply each step.
     """
 
     options: EstimatorOptions = field(default_factory=EstimatorOptions)
@@ -109,7 +109,7 @@ class GlmSingle:
         self, runs: Sequence[TrialRun], notes: list[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         assumed = get_hrf(self.options.hrf)
-        # The choice looks at no label, so trials of cross-validation may take part.
+        # The choice does not use labels, so trials of cross-validation may be included.
         runs = [replace(run, train=run.untested) for run in runs]
         library = hrf_library() if self.fit_hrf else ()
         shapes, explained = preferred_shapes(
@@ -138,7 +138,7 @@ def _only_estimable(run: TrialRun, hrf: Hrf) -> TrialRun:
 
 
 class _Ladder:
-    """Runs, the response of each voxel, and the noise components found so far."""
+    """State of the three steps: runs, response shapes, and noise components."""
 
     def __init__(
         self,
@@ -154,10 +154,8 @@ class _Ladder:
         self.components = [np.zeros((run.timing.n_scans, 0)) for run in runs]
         self.estimable = tuple(run.estimable(hrfs[0]) for run in runs)
 
-    # -- rung 2 -------------------------------------------------------------------------
-
     def add_components(self, explained: np.ndarray, notes: list[str]) -> None:
-        """Choose the number of noise components and keep them per run."""
+        """Choose the number of noise components and store them per run (step 2)."""
         pool, signal = noise_pool(explained), signal_voxels(explained)
         spare = min(
             r.timing.n_scans - r.nuisance.shape[1] - r.n_trials - SPARE_SCANS for r in self.runs
@@ -169,7 +167,7 @@ class _Ladder:
                 f"{len(signal)} voxels that follow the stimuli"
             )
             return
-        # For the choice, the responses to test trials are taken out of the noise voxels too.
+        # For the choice, the responses to test trials are also removed from the noise voxels.
         found = {
             number: self._components(
                 self.runs[number], held_in_nuisance(self.runs[number], self.hrfs[0]), pool, limit
@@ -203,7 +201,7 @@ class _Ladder:
     def _score_components(
         self, found: dict[int, np.ndarray], signal: np.ndarray, limit: int
     ) -> np.ndarray:
-        """Median explained variance across repeats with 0, 1, … components."""
+        """Compute the median explained variance across repeats with 0, 1, … components."""
         assert self.scheme is not None
         target = self._plain_betas(found, signal, 0)
         power = np.maximum(self.scheme.power(target), np.finfo(float).tiny)
@@ -230,13 +228,11 @@ class _Ladder:
             parts.append(betas)
         return np.concatenate(parts)
 
-    # -- rung 3 and the weights themselves -----------------------------------------------
-
     def solve(self, out: Sequence[np.ndarray], ridge: bool) -> np.ndarray:
-        """Fill *out* and give what tunes the ridge of each voxel, shape (n_voxels,).
+        """Fill *out* and return the ridge parameter of each voxel, shape (n_voxels,) (step 3).
 
-        That is the fraction where repeats allow to choose it, else the variance ratio; ones
-        without *ridge*.
+        The parameter is the fraction if it can be chosen by repeats, else the variance ratio;
+        ones without *ridge*.
         """
         tuned = np.ones(len(self.shapes), dtype=np.float32)
         for shape in np.unique(self.shapes):
@@ -276,7 +272,7 @@ class _Ladder:
 
         target = betas(len(FRACTIONS) - 1)
         errors = [self.scheme.errors(target, betas(row)) for row in range(len(FRACTIONS))]
-        # Ties, as in voxels without signal, go to the least shrinkage.
+        # With ties, as in voxels without signal, the least shrinkage is chosen.
         best = len(FRACTIONS) - 1 - np.argmin(np.stack(errors)[::-1], axis=0)
         return FRACTIONS[best].astype(np.float32)
 
@@ -305,7 +301,7 @@ class _Ladder:
 
 
 def rescaling(shrunk: np.ndarray, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit scale and offset that bring shrunk weights back to the size of plain ones.
+    """Fit scale and offset that restore the size of shrunk weights.
 
     Parameters
     ----------
@@ -326,7 +322,7 @@ def rescaling(shrunk: np.ndarray, plain: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def noise_pool(explained: np.ndarray) -> np.ndarray:
-    """Choose voxels that do not follow the stimuli.
+    """Select voxels that do not respond to the stimuli.
 
     Parameters
     ----------
@@ -336,8 +332,8 @@ def noise_pool(explained: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of int
-        Voxels below zero; the lowest third where fewer than 50 are. Exact zeros, which are
-        voxels without variance, are never taken.
+        Voxels below zero, or the lowest third if there are fewer than 50. Exact zeros, which are
+        voxels without variance, are not selected.
     """
     alive = np.flatnonzero(explained != 0)
     below = alive[explained[alive] < 0]
@@ -348,13 +344,13 @@ def noise_pool(explained: np.ndarray) -> np.ndarray:
 
 
 def signal_voxels(explained: np.ndarray) -> np.ndarray:
-    """Choose up to 2,000 voxels that follow the stimuli best, shape (n_chosen,)."""
+    """Select up to 2,000 voxels that respond best to the stimuli, shape (n_chosen,)."""
     order = np.argsort(-explained, kind="stable")[:MAX_SIGNAL_VOXELS]
     return np.sort(order[explained[order] > 0])
 
 
 def fewest_components(scores: np.ndarray) -> int:
-    """Return the smallest number of components that brings nearly all of the gain.
+    """Return the smallest number of components with nearly all of the gain.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ UNDERSHOOT_LAG = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Hrf:
-    """One response to a very short event.
+    """Response to an impulse.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ class Hrf:
         return float(np.abs(self._boxcar(times, duration)).max())
 
     def response(self, times: np.ndarray, durations: np.ndarray) -> np.ndarray:
-        """Return the response to events of some length, each with a peak of exactly one.
+        """Compute the response to events with a duration, each with a peak of exactly one.
 
-        The event is a boxcar; the convolution is done in closed form (difference of two
-        values of the integrated response), so onsets are not rounded to a grid, and the
-        height depends neither on the repetition time nor on the duration.
+        Events are boxcars. The convolution is computed in closed form (difference of two values
+        of the integrated response), so that onsets are not rounded to a grid, and the height
+        depends neither on the repetition time nor on the duration.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ def _double_gamma(peak: float, scale: float, undershoot: float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def hrf_library() -> tuple[Hrf, ...]:
-    """Return the twenty responses, from early to late."""
+    """Return the library of twenty responses, from early to late."""
     grid = [(p, s, u) for p in PEAKS for s in SCALES for u in UNDERSHOOTS]
     return tuple(
         Hrf(f"library{number:02d}", _double_gamma(*shape))
@@ -101,7 +101,7 @@ def hrf_library() -> tuple[Hrf, ...]:
 
 @lru_cache(maxsize=32)
 def get_hrf(name: str) -> Hrf:
-    """Look up a response by name.
+    """Return a response by name.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ SINGULAR = 1e-10
 
 
 def lss_weights(trials: np.ndarray) -> np.ndarray:
-    """Return the matrix that maps data to LSS weights.
+    """Compute the matrix that maps data to LSS weights.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def lss_weights(trials: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_trials, n_scans)
-        Row *i* gives the weight of trial *i* in the model (trial *i*, sum of all others).
-        Where the two are collinear the solution of least norm is taken.
+        Row *i* yields the weight of trial *i* in the model (trial *i*, sum of all others).
+        If the two are collinear, the solution of least norm is used.
     """
     others = trials.sum(axis=1, keepdims=True) - trials
     own = np.einsum("st,st->t", trials, trials)
@@ -62,7 +62,7 @@ def lss_weights(trials: np.ndarray) -> np.ndarray:
 
 
 def lsa_weights(trials: np.ndarray) -> np.ndarray:
-    """Return the matrix that maps data to LSA weights.
+    """Compute the matrix that maps data to LSA weights.
 
     Parameters
     ----------
@@ -72,13 +72,13 @@ def lsa_weights(trials: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_trials, n_scans)
-        The pseudo-inverse; trials that cannot be distinguished share their weight.
+        The pseudo-inverse; collinear trials share their weight.
     """
     return np.linalg.pinv(trials, rcond=np.sqrt(SINGULAR))
 
 
 def whiten(columns: np.ndarray, rho: float) -> np.ndarray:
-    """Take AR(1) correlation out of *columns* (n_scans, n) as nilearn's ``ARModel`` does."""
+    """Remove AR(1) correlation from *columns* (n_scans, n), as nilearn's ``ARModel``."""
     whitened = columns.copy()
     whitened[1:] -= rho * columns[:-1]
     return whitened
@@ -86,7 +86,7 @@ def whiten(columns: np.ndarray, rho: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LeastSquares(ABC):
-    """Common part of LSS and LSA: chunks of voxels and, if asked for, prewhitening.
+    """Base class of LSS and LSA: chunks of voxels and optional prewhitening.
 
     With ``noise_model="ar1"`` the coefficient of each voxel is estimated once from the
     residuals of an ordinary fit and rounded down to hundredths, as nilearn does it. For LSA
@@ -102,7 +102,7 @@ class LeastSquares(ABC):
 
     @abstractmethod
     def noise_columns(self, trials: np.ndarray) -> np.ndarray:
-        """Columns that explain the trials when the noise is looked at."""
+        """Return the trial regressors of the model from which the noise is estimated."""
 
     def check(self, shape: RunShape) -> None:
         """Refuse runs with too few volumes for the nuisance and two columns of trials."""
@@ -174,7 +174,7 @@ class LeastSquaresSeparate(LeastSquares):
         return lss_weights(trials)
 
     def noise_columns(self, trials: np.ndarray) -> np.ndarray:
-        """One column for all trials."""
+        """Return one column for all trials."""
         return trials.sum(axis=1, keepdims=True)
 
 
@@ -186,7 +186,7 @@ class LeastSquaresAll(LeastSquares):
         return lsa_weights(trials)
 
     def noise_columns(self, trials: np.ndarray) -> np.ndarray:
-        """All trials."""
+        """Return the regressors of all trials."""
         return trials
 
     def check(self, shape: RunShape) -> None:

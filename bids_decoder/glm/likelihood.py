@@ -1,10 +1,10 @@
-"""How strongly a voxel responds compared with its noise, by marginal likelihood.
+"""Ratio of response to noise variance of each voxel, by marginal likelihood.
 
-Responses to single trials are taken as independent draws around zero, noise as white. The ratio
-of the two variances that makes the data of a voxel most likely is the inverse of the ridge
+Single-trial responses are modelled as independent with zero mean, and noise as white. The ratio
+of the two variances that maximises the likelihood of a voxel's data is the inverse of the ridge
 penalty with the least expected error (restricted maximum likelihood, Patterson & Thompson 1971,
-Biometrika 58:545). Neither labels nor repeats are looked at. Slow noise passes for responses in
-part, so that the ratio of a noisy voxel is too high rather than too low and its penalty too weak.
+Biometrika 58:545). Neither labels nor repeats are used. Slow noise is partly attributed to
+responses, so that the ratio of a noisy voxel tends to be too high and its penalty too weak.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TINY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """The trials of one run that may be looked at; all others are nuisance."""
+    """Trials of one run outside a fixed test set; all others are nuisance."""
 
     bold: np.ndarray
     basis: np.ndarray
@@ -38,7 +38,7 @@ class _View:
         return cls(run.bold, basis.astype(np.float32), path)
 
     def log_likelihood(self, voxels: np.ndarray) -> np.ndarray:
-        """Restricted log likelihood up to a constant, shape (n_ratios, n_voxels)."""
+        """Compute the restricted log likelihood up to a constant, (n_ratios, n_voxels)."""
         data = np.asarray(self.bold[:, voxels], dtype=np.float32)
         total = np.einsum("sv,sv->v", data, data, dtype=np.float64)
         total -= ((self.basis.T @ data).astype(np.float64) ** 2).sum(axis=0)
@@ -53,7 +53,7 @@ class _View:
 def response_ratio(
     runs: Sequence[TrialRun], hrf: Hrf, voxels: np.ndarray, chunk_voxels: int
 ) -> np.ndarray:
-    """Estimate the variance of responses over that of the noise, over all runs together.
+    """Estimate the ratio of response to noise variance over all runs.
 
     Parameters
     ----------

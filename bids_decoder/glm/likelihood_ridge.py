@@ -74,12 +74,12 @@ class LikelihoodRidge:
 
 
 def likelihood_penalty(ratio: np.ndarray) -> np.ndarray:
-    """Turn variance ratios (n_voxels,) into the penalties that decoders like best."""
+    """Convert variance ratios (n_voxels,) to the penalties for decoding."""
     return 1.0 / (RELAXATION * ratio.astype(np.float64))
 
 
 def likelihood_note(runs: Sequence[TrialRun], ratio: np.ndarray) -> str:
-    """Say what the penalties come from."""
+    """Describe how the penalties were chosen."""
     n_seen = sum(int(run.untested.sum()) for run in runs)
     n_all = sum(run.n_trials for run in runs)
     return (

@@ -1,10 +1,10 @@
 """z-scores of single-trial responses with statistics of training trials.
 
-A handful of trials says little about the spread of a voxel: dividing by the spread that was found
-makes those voxels loud that happened to vary little. The variance of each voxel is therefore
-shrunk towards a typical one, as empirical Bayes does it for many genes and few arrays (Smyth
-2004, Statistical Applications in Genetics and Molecular Biology 3:3). The number of trials that
-the typical variance counts for is fixed, not estimated; with hundreds of trials nothing changes.
+With few trials the variance of a voxel is estimated poorly, and dividing by its standard
+deviation amplifies voxels that happened to vary little. The variance of each voxel is therefore
+shrunk towards a typical one, as in empirical Bayes methods for many genes and few arrays (Smyth
+2004, Statistical Applications in Genetics and Molecular Biology 3:3). The weight of the typical
+variance, in trials, is fixed; with hundreds of trials the shrinkage is negligible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PRIOR_TRIALS = 10
 
 
 def zscore_betas(
-    betas: np.ndarray, groups: np.ndarray, train: np.ndarray, *, transductive: bool = False
+    betas: np.ndarray, groups: np.ndarray, train: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Centre and scale each voxel per session or run.
 
@@ -31,9 +31,6 @@ def zscore_betas(
         Session or run of each trial.
     train : ndarray of bool, shape (n_trials,)
         Trials whose statistics may be used.
-    transductive : bool
-        Normalise a group without any training trial by its own mean and spread, which looks
-        at test trials, though never at what was shown. Report it when it is on.
 
     Returns
     -------
@@ -57,7 +54,7 @@ def zscore_betas(
     used: dict[str, list[str]] = {}
     for group in np.unique(groups):
         members = groups == group
-        rows, how = _rows_for(members, train, transductive)
+        rows, how = _rows_for(members, train)
         statistics = pooled if rows is None else _statistics(betas[rows])
         zscored[members] = _apply(betas[members], *statistics)
         used.setdefault(how, []).append(str(group))
@@ -76,28 +73,24 @@ def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray) -> None:
         )
 
 
-def _rows_for(
-    members: np.ndarray, train: np.ndarray, transductive: bool
-) -> tuple[np.ndarray | None, str]:
-    """Rows that give the statistics of a group, None for the pooled ones, and a note."""
+def _rows_for(members: np.ndarray, train: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Return the trials for the statistics of a group (None: the pooled ones) and a note."""
     own = members & train
     if own.sum() >= MIN_TRIALS:
         return own, "statistics of the group's own training trials"
     if own.any():
         return None, f"pooled training statistics (fewer than {MIN_TRIALS} training trials)"
-    if transductive and members.sum() >= MIN_TRIALS:
-        return members, "transductive: the group's own unlabelled statistics"
     return None, "pooled training statistics (no training trial)"
 
 
 def _statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and shrunk spread of each voxel; the spread of constant voxels is zero."""
+    """Compute mean and shrunk standard deviation of each voxel (zero for constant voxels)."""
     mean = rows.mean(axis=0, dtype=np.float64)
     variance = rows.var(axis=0, dtype=np.float64)
     varies = variance > (FLAT * mean) ** 2
     if not varies.any():
         return mean, np.zeros_like(mean)
-    # Geometric, since a few vessels and edges vary a hundred times more than all others.
+    # Geometric mean, as a few vessels and edges vary a hundred times more than other voxels.
     typical = np.exp(np.log(variance[varies]).mean())
     shrunk = (len(rows) * variance + PRIOR_TRIALS * typical) / (len(rows) + PRIOR_TRIALS)
     return mean, np.sqrt(np.where(varies, shrunk, 0.0))

@@ -1,7 +1,7 @@
-"""The model with one column for all training trials: how well a voxel follows the stimuli.
+"""On-off model: one column for all training trials.
 
-It serves to choose a response shape per voxel and as map of explained variance. Every other
-trial of the run is projected out with a column of its own, so that its response tells nothing.
+It is used to choose a response shape per voxel and as a map of explained variance. Every other
+trial of the run is projected out with its own column, so that its response has no effect.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Fit:
 
 
 def held_in_nuisance(run: TrialRun, hrf: Hrf) -> np.ndarray:
-    """Nuisance columns and one column per trial that is not for training."""
+    """Return the nuisance columns and one column per trial that is not for training."""
     return np.column_stack([run.nuisance, run.regressors(hrf)[:, ~run.train]])
 
 
@@ -66,7 +66,7 @@ def _fit(runs: Sequence[TrialRun], probes: list[list[_Probe]], voxels: slice) ->
 
 
 def _errors(fit: _Fit) -> np.ndarray:
-    """Squared error per run, shape and voxel; the height is from the other runs, if any."""
+    """Compute the squared error per run, shape and voxel, with the height from other runs."""
     cross, energy = fit.cross, fit.energy
     if len(cross) == 1:
         weight = cross / np.maximum(energy, np.finfo(float).tiny)
@@ -83,12 +83,12 @@ def _share(error: np.ndarray, power: np.ndarray) -> np.ndarray:
 
 
 def _explained(fit: _Fit) -> np.ndarray:
-    """Explained share of variance per shape and voxel; across runs where there are several."""
+    """Compute the explained share of variance per shape and voxel, across runs if several."""
     return _share(_errors(fit).sum(axis=0), fit.power.sum(axis=0))
 
 
 def _clear_winner(fit: _Fit) -> np.ndarray:
-    """Best shape of each voxel where it beats the first one in most runs, else the first."""
+    """Choose the best shape of each voxel if it is clearly better than the first one."""
     best = _explained(fit).argmax(axis=0)
     if len(fit.cross) < MIN_RUNS:
         return np.zeros_like(best)
@@ -101,7 +101,7 @@ def _clear_winner(fit: _Fit) -> np.ndarray:
 def explained_variance(
     runs: Sequence[TrialRun], hrfs: Sequence[Hrf], chunk_voxels: int = 5000
 ) -> np.ndarray:
-    """Return the variance that the training trials explain with one common height per voxel.
+    """Compute the variance that the training trials explain with one height per voxel.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def preferred_shapes(
     runs : sequence of TrialRun
         Runs without training trials are not read.
     hrfs : sequence of Hrf
-        The first is kept unless another one explains more, by two standard errors over runs:
-        where trials follow each other closely all shapes fit alike, and the best of twenty is
-        the luckiest. With fewer than three runs it is kept everywhere.
+        The first is kept unless another one explains more by two standard errors over runs: with
+        closely spaced trials all shapes fit similarly, and the best of twenty is best by chance.
+        With fewer than three runs it is kept everywhere.
     chunk_voxels : int
 
     Returns

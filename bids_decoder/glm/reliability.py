@@ -1,4 +1,4 @@
-"""How much of the responses comes back when the same thing is shown again."""
+"""Reliability of responses to repeated stimuli."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bids_decoder.glm.repeats import MIN_CONDITIONS, occurrence
 
 
 def repeated(conditions: np.ndarray) -> np.ndarray:
-    """Tell which trials show something that occurs at least twice, shape (n_trials,)."""
+    """Return which trials have a condition that occurs at least twice, shape (n_trials,)."""
     _, codes, counts = np.unique(conditions, return_inverse=True, return_counts=True)
     return counts[codes] > 1
 
 
 def enough_repeats(conditions: np.ndarray) -> bool:
-    """Whether at least three conditions occur at least twice."""
+    """Return whether at least three conditions occur at least twice."""
     return len(np.unique(conditions[repeated(conditions)])) >= MIN_CONDITIONS
 
 
 def split_half_reliability(betas: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-    """Correlate, per voxel, condition means over odd with those over even repeats.
+    """Compute the correlation of condition means over odd and even repeats, for each voxel.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def split_half_reliability(betas: np.ndarray, conditions: np.ndarray) -> np.ndar
 def noise_ceiling(
     betas: np.ndarray, conditions: np.ndarray, n_averaged: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the noise ceiling signal-to-noise ratio and the noise ceiling of each voxel.
+    """Compute the noise ceiling signal-to-noise ratio and the noise ceiling of each voxel.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def noise_ceiling(
 
 
 def rsquare(runs: Sequence[TrialRun], hrf: Hrf, chunk_voxels: int = 5000) -> np.ndarray:
-    """Return the variance that the training trials explain with one height per voxel.
+    """Compute the variance that the training trials explain with one height per voxel.
 
     Returns
     -------

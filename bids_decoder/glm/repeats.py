@@ -1,4 +1,4 @@
-"""Cross-validation over repeats: which training trials predict which."""
+"""Cross-validation over repeats of stimuli among the training trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_CONDITIONS = 3
 
 @dataclass(frozen=True, eq=False)
 class RepeatScheme:
-    """How training trials of one condition predict each other.
+    """Scheme by which training trials of one condition predict each other.
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ class RepeatScheme:
     note: str
 
     def errors(self, target: np.ndarray, betas: np.ndarray) -> np.ndarray:
-        """Squared error of predicting *target* from other folds of *betas*.
+        """Compute the squared error of predicting *target* from other folds of *betas*.
 
         Parameters
         ----------
         target, betas : ndarray, shape (n_train, n_voxels)
-            Both are centred per run first: a response common to all trials tells nothing
-            about what was shown.
+            Both are centred per run first, as a response common to all trials contains no
+            information on the stimulus.
 
         Returns
         -------
@@ -51,12 +51,12 @@ class RepeatScheme:
         return np.einsum("tv,tv->v", difference, difference, dtype=np.float64)
 
     def power(self, target: np.ndarray) -> np.ndarray:
-        """Sum of squares of what :meth:`errors` predicts, shape (n_voxels,)."""
+        """Compute the sum of squares of the values predicted by :meth:`errors`, (n_voxels,)."""
         centred = self.centred(target)[self.usable]
         return np.einsum("tv,tv->v", centred, centred, dtype=np.float64)
 
     def centred(self, betas: np.ndarray) -> np.ndarray:
-        """Take the mean of each run out of *betas* (n_train, n_voxels)."""
+        """Subtract the mean of each run from *betas* (n_train, n_voxels)."""
         result = np.array(betas)
         for run in np.unique(self.run):
             result[self.run == run] -= result[self.run == run].mean(axis=0)

@@ -1,7 +1,7 @@
-"""Ridge regression parametrised by the share of the length that its weights keep.
+"""Fractional ridge regression, parametrised by the relative length of the weights.
 
-Source: Rokem & Kay 2020, GigaScience 9:giaa133 (fractional ridge regression). Written anew
-with one singular value decomposition per design and all voxels at once.
+Method: Rokem & Kay 2020, GigaScience 9:giaa133; implemented with one singular value
+decomposition per design, for all voxels together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SMALL = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class RidgePath:
-    """A design, decomposed once for all fractions.
+    """Singular value decomposition of a design, for all fractions.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ class RidgePath:
         return cls(u[:, keep].astype(np.float32), s[keep], vt[keep].astype(np.float32))
 
     def rotate(self, data: np.ndarray) -> np.ndarray:
-        """Ordinary weights in the rotated space, shape (rank, n_voxels)."""
+        """Compute ordinary weights in the rotated space, shape (rank, n_voxels)."""
         return (self.u.T @ data) / self.s[:, None].astype(np.float32)
 
     def lengths(self, rotated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Length of the ridge weights relative to ordinary ones, over a grid of penalties.
+        """Compute the length of ridge weights relative to ordinary ones for a grid of penalties.
 
         Returns
         -------
@@ -58,7 +58,7 @@ class RidgePath:
         return penalties, np.where(squared[0] > 0, np.sqrt(squared / total), 1.0)
 
     def penalties_for(self, rotated: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-        """Find the penalty of each voxel.
+        """Compute the penalty of each voxel for given fractions.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class RidgePath:
         return result
 
     def weights(self, rotated: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-        """Ridge weights, shape (n_trials, n_voxels), with one penalty per voxel."""
+        """Compute ridge weights, shape (n_trials, n_voxels), with one penalty per voxel."""
         square = self.s[:, None] ** 2
         shrink = (square / (square + penalty)).astype(np.float32)
         return self.vt.T @ (shrink * rotated)

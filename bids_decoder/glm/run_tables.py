@@ -1,4 +1,4 @@
-"""One run but for its volumes: trials, timing and nuisance, checked before anything is computed."""
+"""Trials, timing and nuisance of one run, checked before its volumes are loaded."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RunTables:
 
     @property
     def excluded(self) -> np.ndarray:
-        """Trials that enter nothing."""
+        """Trials that are excluded from all analyses."""
         return is_true(self.trials["excluded"]) | ~self.within
 
     @property
@@ -72,12 +72,12 @@ class RunTables:
 
     @property
     def untested(self) -> np.ndarray:
-        """Trials that no fixed test set claims: training, and those of cross-validation."""
+        """Trials outside a fixed test set: for training, or for cross-validation."""
         return (self.trials["split"] != "test").to_numpy(dtype=bool) & ~self.excluded
 
     @property
     def labelled(self) -> np.ndarray:
-        """Trials that no fixed test set claims and that have a label."""
+        """Trials outside a fixed test set that have a label."""
         return self.untested & self.trials["label"].notna().to_numpy()
 
     def text(self, column: str) -> np.ndarray:
@@ -112,7 +112,7 @@ class RunTables:
 def run_tables(
     trials: pd.DataFrame, timing: Timing, confounds: pd.DataFrame | None, glm: Glm
 ) -> RunTables:
-    """Check what the GLM of one run is made of, and put it together.
+    """Check and combine the inputs of the GLM of one run.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def check_columns(trials: pd.DataFrame) -> None:
 def contrast_vectors(
     runs: Sequence[Sequence[str]], text: str, weights: dict[str, float]
 ) -> list[np.ndarray]:
-    """Weight the conditions of each run.
+    """Compute the weights of the conditions of each run for a contrast.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def contrast_vectors(
 
 
 def is_true(column: pd.Series) -> np.ndarray:
-    """Read flags, as such or as text."""
+    """Convert a column of flags, boolean or text, to booleans."""
     return column.astype(str).str.lower().isin(["true", "1"]).to_numpy(dtype=bool)
 
 

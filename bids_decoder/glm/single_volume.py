@@ -1,4 +1,4 @@
-"""One volume per trial, as decoders of single volumes read them: no model of the response."""
+"""One volume per trial without a model of the response, for decoders of single volumes."""
 
 from __future__ import annotations
 

@@ -54,6 +54,7 @@ from bids_decoder.glm.reliability import (
     split_half_reliability,
 )
 from bids_decoder.glm.run_tables import RunTables, contrast_vectors, is_true, run_tables
+from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.trials import VoxelGrid
 
 MAX_LOST_VOXELS = 0.5
@@ -144,7 +145,7 @@ def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, 
     check_same_grid(path, (image.shape[:3], image.affine), (grid.mask.shape, grid.affine))
     data = image.get_fdata(dtype=np.float32, caching="unchanged")
     shape = (image.shape[3], grid.n_voxels)
-    bold = np.lib.format.open_memmap(target, mode="w+", dtype=np.float32, shape=shape)
+    bold = new_array(target, shape)
     for scan in range(shape[0]):
         bold[scan] = data[..., scan][grid.mask]
     del data
@@ -183,9 +184,8 @@ class SingleTrialGLM(SimpleInterface):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             runs, good = self._load(tables, grid, Path(scratch))
             betas = [
-                np.lib.format.open_memmap(
-                    Path(scratch) / f"betas-{number}.npy", mode="w+", dtype=np.float32,
-                    shape=(run.n_trials, grid.n_voxels),
+                new_array(
+                    Path(scratch) / f"betas-{number}.npy", (run.n_trials, grid.n_voxels)
                 )
                 for number, run in enumerate(runs)
             ]

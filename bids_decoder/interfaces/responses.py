@@ -24,6 +24,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.splits import resolve_fold
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
@@ -80,9 +81,7 @@ def collect_responses(
     )
     mask = _common_mask(images, tables, mask_files)
     n_trials = sum(int((~table["excluded"]).sum()) for table in tables)
-    array = np.lib.format.open_memmap(
-        folder / ARRAY, mode="w+", dtype=np.float32, shape=(n_trials, int(mask.sum()))
-    )
+    array = new_array(folder / ARRAY, (n_trials, int(mask.sum())))
     row = 0
     for image, table in zip(images, tables, strict=True):
         kept = np.flatnonzero(~table["excluded"].to_numpy())

@@ -29,8 +29,8 @@ def correct_bias(volume: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.nd
     Returns
     -------
     ndarray of float32, shape (i, j, k)
-        With the mean of the input over the head. The field is smooth, so it is found on a grid
-        of 4 mm and read back at full resolution; at 0.7 mm that saves minutes.
+        The field has a mean of one over the head. It is smooth, and is therefore estimated on a
+        grid of 4 mm and interpolated to full resolution; at 0.7 mm this saves minutes.
     """
     ants = start_ants(seed)
     image = volume.astype(np.float32)
@@ -51,6 +51,6 @@ def correct_bias(volume: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.nd
 
 
 def _extended(field: np.ndarray, head: np.ndarray) -> np.ndarray:
-    # Outside the head the field is not estimated: the nearest estimate is carried outwards.
+    # Outside the head, where the field is not estimated, it is that of the nearest voxel inside.
     nearest = ndimage.distance_transform_edt(~head, return_distances=False, return_indices=True)
     return field[tuple(nearest)]

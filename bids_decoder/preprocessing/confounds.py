@@ -60,7 +60,7 @@ def framewise_displacement(parameters: pd.DataFrame) -> np.ndarray:
 
 
 def dvars(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Measure how much all brain voxels change from one volume to the next.
+    """Compute DVARS, the change of all brain voxels from one volume to the next.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def dvars(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     dvars : ndarray, shape (n_volumes,)
         Root mean square of the differences, after the median of all values is scaled to 1000.
     std_dvars : ndarray, shape (n_volumes,)
-        Divided by what a first-order autoregressive series of the same robust spread would give
-        (Nichols 2013, arXiv:1704.01469). Both are missing in the first row.
+        Divided by the value expected for a first-order autoregressive series with the same
+        robust spread (Nichols 2013, arXiv:1704.01469). Both are missing in the first row.
     """
     values = series.astype(np.float64)
     values = values[:, values.std(axis=0) > 0]
@@ -91,7 +91,7 @@ def dvars(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cosine_drifts(n_volumes: int, t_r: float, high_pass: float = _HIGH_PASS_HZ) -> pd.DataFrame:
-    """Return slow cosines, ``cosine00`` upwards, without the constant (nilearn's basis)."""
+    """Compute nilearn's cosine drifts, without the constant, in columns ``cosineNN``."""
     basis = create_cosine_drift(high_pass, np.arange(n_volumes) * t_r)[:, :-1]
     return pd.DataFrame(basis, columns=[f"cosine{i:02d}" for i in range(basis.shape[1])])
 
@@ -99,18 +99,18 @@ def cosine_drifts(n_volumes: int, t_r: float, high_pass: float = _HIGH_PASS_HZ) 
 def anatomical_components(
     series: np.ndarray, drifts: np.ndarray, n_skip: int, n_components: int = _N_COMPONENTS
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Extract the main time courses of voxels that hold no grey matter (aCompCor).
+    """Compute the principal components of voxels without grey matter (aCompCor).
 
     Parameters
     ----------
     series : ndarray, shape (n_volumes, n_voxels)
         Voxels of CSF and white matter.
     drifts : ndarray, shape (n_volumes, n_drifts)
-        Removed first, with the mean.
+        Removed first, together with the mean.
     n_skip : int
-        Volumes before the steady state: left out, zero in the components.
+        Number of volumes before the steady state, which are excluded and zero in the components.
     n_components : int
-        At most.
+        Maximum number of components.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def anatomical_components(
 
 
 def outlier_columns(flags: np.ndarray, name: str) -> pd.DataFrame:
-    """Return one column ``<name>NN`` for each flagged volume, one at that volume."""
+    """Build one column ``<name>NN`` per flagged volume, with a one at that volume."""
     rows = np.flatnonzero(flags)
     content = np.zeros((len(flags), len(rows)), dtype=int)
     content[rows, np.arange(len(rows))] = 1
@@ -148,7 +148,7 @@ def outlier_columns(flags: np.ndarray, name: str) -> pd.DataFrame:
 def tissue_masks(
     dseg: np.ndarray, brain: np.ndarray, affine: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return masks of pure CSF and white matter on the grid of the BOLD series.
+    """Compute masks of pure CSF and white matter on the grid of the BOLD series.
 
     Parameters
     ----------
@@ -160,9 +160,9 @@ def tissue_masks(
     Returns
     -------
     dict
-        ``csf`` and ``white_matter``. White matter keeps 3 mm of distance from other tissue; CSF
-        stays 6 mm inside the brain, which leaves the ventricles. A mask of fewer than 30 voxels
-        is left out.
+        ``csf`` and ``white_matter``. White matter is eroded by 3 mm; CSF is restricted to 6 mm
+        inside the brain, which leaves the ventricles. Masks with fewer than 30 voxels are left
+        out.
     """
     white = eroded(dseg == 3, affine, 3.0) & brain
     csf = (dseg == 1) & eroded(brain, affine, 6.0)
@@ -181,7 +181,7 @@ def confounds_table(
     fd_threshold: float = 0.5,
     dvars_threshold: float = 1.5,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Put all nuisance regressors of a run into one table.
+    """Compute the table of all nuisance regressors of a run.
 
     Parameters
     ----------
@@ -206,14 +206,13 @@ def confounds_table(
         Content of the sidecar.
     """
     tissues = tissues or {}
-    n_volumes = bold.shape[3]
     voxels = bold[brain].T
     change, standard = dvars(voxels)
     displacement = framewise_displacement(parameters)
     signals = {"global_signal": voxels.mean(axis=1, dtype=float)}
     signals |= {name: bold[mask].mean(axis=0, dtype=float) for name, mask in tissues.items()}
-    drifts = cosine_drifts(n_volumes, t_r)
-    early = np.arange(n_volumes) < n_dummy
+    drifts = cosine_drifts(len(voxels), t_r)
+    early = np.arange(len(voxels)) < n_dummy
     moved = ((displacement > fd_threshold) | (standard > dvars_threshold)) & ~early
     parts = [
         pd.DataFrame(signals),
@@ -223,18 +222,26 @@ def confounds_table(
     ]
     metadata = _descriptions(fd_threshold, dvars_threshold)
     if tissues:
-        union = np.logical_or.reduce(list(tissues.values()))
-        components, shares = anatomical_components(bold[union].T, drifts.to_numpy(), n_dummy)
+        components, entries = _tissue_components(bold, tissues, drifts.to_numpy(), n_dummy)
         parts.append(components)
-        metadata |= {
-            name: {"Method": "aCompCor", "Mask": "+".join(sorted(tissues)),
-                   "VarianceExplained": float(share)}
-            for name, share in zip(components.columns, shares, strict=True)
-        }
+        metadata |= entries
     parts += [drifts, outlier_columns(early, "non_steady_state_outlier"),
               outlier_columns(moved, "motion_outlier")]
     table = pd.concat(parts, axis=1)
     return table, {key: text for key, text in metadata.items() if key in table}
+
+
+def _tissue_components(
+    bold: np.ndarray, tissues: dict[str, np.ndarray], drifts: np.ndarray, n_dummy: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Compute aCompCor over all masks together, with the sidecar entries of its columns."""
+    union = np.logical_or.reduce(list(tissues.values()))
+    components, shares = anatomical_components(bold[union].T, drifts, n_dummy)
+    return components, {
+        name: {"Method": "aCompCor", "Mask": "+".join(sorted(tissues)),
+               "VarianceExplained": float(share)}
+        for name, share in zip(components.columns, shares, strict=True)
+    }
 
 
 def _descriptions(fd_threshold: float, dvars_threshold: float) -> dict[str, Any]:

@@ -71,23 +71,13 @@ def rigid_parameters(matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def displacement(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> float:
-    """Return the mean distance in mm between two transforms over *points*, shape (n, 3)."""
+    """Compute the mean distance in mm between two transforms over *points*, shape (n, 3)."""
     gap = apply_affine(first, points) - apply_affine(second, points)
     return float(np.sqrt((gap**2).sum(axis=1)).mean())
 
 
-def same_grid(
-    shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...],
-    other_affine: np.ndarray, tolerance_mm: float = 1e-3,
-) -> bool:
-    """Tell whether two grids hold the same voxels in the same places."""
-    return tuple(shape[:3]) == tuple(other_shape[:3]) and bool(
-        np.allclose(affine, other_affine, atol=tolerance_mm, rtol=0)
-    )
-
-
 def to_sitk(volume: np.ndarray, affine: np.ndarray) -> sitk.Image:
-    """Turn a volume, shape (i, j, k), into a float32 SimpleITK image with its geometry."""
+    """Convert a volume, shape (i, j, k), to a float32 SimpleITK image with its geometry."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.T, dtype=np.float32))
@@ -99,9 +89,9 @@ def to_sitk(volume: np.ndarray, affine: np.ndarray) -> sitk.Image:
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """Return the orthonormal matrix nearest to *matrix*, reflections kept.
+    """Compute the orthonormal matrix nearest to *matrix*, keeping reflections.
 
-    ITK refuses directions that are orthonormal only to the precision of a NIfTI header.
+    ITK rejects directions that are orthonormal only to the precision of a NIfTI header.
     """
     left, _, right = np.linalg.svd(matrix)
     return left @ right

@@ -1,4 +1,4 @@
-"""Start the ITK libraries so that they repeat bit for bit: one thread, a fixed seed."""
+"""Reproducible use of the ITK libraries: one thread, a fixed seed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def start_sitk() -> ModuleType:
 
 
 def to_ants(volume: np.ndarray, affine: np.ndarray, ants: ModuleType) -> object:
-    """Turn a volume, shape (i, j, k), into an ANTs image with its geometry."""
+    """Convert a volume, shape (i, j, k), to an ANTs image with its geometry."""
     lps, zooms = LPS_FROM_RAS @ affine, voxel_sizes(affine)
     return ants.from_numpy(
         np.ascontiguousarray(volume, dtype=np.float32),

@@ -1,4 +1,4 @@
-"""Where the brain is, in EPI and in T1w images, and which tissue."""
+"""Brain masks of EPI and T1w images, and tissue segmentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MIN_LITRES, _MAX_LITRES = 0.3, 2.1
 
 
 def head_mask(volume: np.ndarray) -> np.ndarray:
-    """Separate head from air by Otsu's threshold, largest piece, holes filled.
+    """Compute a head mask: Otsu's threshold, largest component, holes filled.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def head_mask(volume: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        When the image has one single value.
+        If the image is constant.
     """
     image = np.nan_to_num(volume.astype(np.float32))
     if image.min() == image.max():
         raise InputError(
-            "brain mask", f"the image has the single value {image.min():g}",
-            "check the BOLD file: it holds no picture",
+            "brain mask", f"all voxels of the image have the value {image.min():g}",
+            "check the BOLD file, which contains no image",
         )
     bright = image > 0.5 * threshold_otsu(image)
     opened = _opened(bright)
@@ -50,7 +50,7 @@ def head_mask(volume: np.ndarray) -> np.ndarray:
 
 
 def epi_brain_mask(boldref: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.ndarray:
-    """Find the brain in a BOLD reference.
+    """Compute the brain mask of a BOLD reference.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def epi_brain_mask(boldref: np.ndarray, affine: np.ndarray, seed: int = 1) -> np
     Returns
     -------
     ndarray of bool, shape (i, j, k)
-        By ``ants.get_mask``, ventricles filled. Slabs of fewer than six slices, where neighbours
-        above and below are missing, by :func:`head_mask`.
+        From ``ants.get_mask``, with ventricles filled; for slabs of fewer than six slices from
+        :func:`head_mask`.
     """
     if min(boldref.shape) < _THIN:
         return head_mask(boldref)
@@ -76,7 +76,7 @@ def epi_brain_mask(boldref: np.ndarray, affine: np.ndarray, seed: int = 1) -> np
 
 
 def t1w_brain_mask(t1w: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.ndarray:
-    """Find the brain in a bias-corrected T1w image.
+    """Compute the brain mask of a bias-corrected T1w image.
 
     Parameters
     ----------
@@ -88,19 +88,19 @@ def t1w_brain_mask(t1w: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.nda
     Returns
     -------
     ndarray of bool, shape (i, j, k)
-        By ``ants.get_mask`` (threshold, erosion, largest piece) at 1.5 mm, closed by 4 mm so that
-        sulci and ventricles belong to the brain.
+        From ``ants.get_mask`` (threshold, erosion, largest component) at 1.5 mm, closed by 4 mm
+        to include sulci and ventricles.
 
     Raises
     ------
     InputError
-        When no brain of plausible size is found.
+        If no brain of plausible size is found.
 
     Notes
     -----
-    The threshold rises from the mean of the image until the piece is no larger than a brain can
-    be and the next step takes less than 8 % off it. Where the threshold is too low, neck or scalp
-    hang on to the brain and fall off in one step.
+    The threshold is increased from the mean of the image until the component has a plausible
+    size and the next step removes less than 8 % of it. With a threshold that is too low, neck or
+    scalp are connected to the brain, and are removed in one step.
     """
     ants = start_ants(seed)
     sizes = np.maximum(voxel_sizes(affine), _T1W_WORK_MM)
@@ -129,14 +129,14 @@ def t1w_brain_mask(t1w: np.ndarray, affine: np.ndarray, seed: int = 1) -> np.nda
 
 def _no_brain(litres: float) -> InputError:
     return InputError(
-        "T1w brain mask", f"the brain found has {litres:.2f} litres",
+        "T1w brain mask", f"the brain mask found has {litres:.2f} litres",
         "check the T1w image (contrast, defacing, field of view) or exclude it with "
         "--bids-filter-file",
     )
 
 
 def segment_tissues(t1w_brain: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Label tissues in a bias-corrected, brain-extracted T1w image.
+    """Segment the tissues of a bias-corrected, brain-extracted T1w image.
 
     Parameters
     ----------
@@ -147,13 +147,13 @@ def segment_tissues(t1w_brain: np.ndarray, affine: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of uint8, shape (i, j, k)
-        1 CSF, 2 grey matter, 3 white matter: the three classes of Otsu's method (which are those
-        of K-means in one dimension), after a median filter of about 2 mm.
+        1 CSF, 2 grey matter, 3 white matter: the three classes of Otsu's method (the same as
+        those of one-dimensional k-means), after a median filter of about 2 mm.
 
     Notes
     -----
-    Meant for nuisance signals and outlines. The brightest and darkest per cent are clipped first:
-    vessels and fat would otherwise take a class for themselves.
+    Meant for nuisance signals and outlines. The brightest and darkest percent are clipped first,
+    since vessels and fat could otherwise form a class of their own.
     """
     brain = t1w_brain > 0
     widths = [1 + 2 * round(1.0 / size) for size in voxel_sizes(affine)]
@@ -164,7 +164,7 @@ def segment_tissues(t1w_brain: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def eroded(mask: np.ndarray, affine: np.ndarray, depth_mm: float) -> np.ndarray:
-    """Take *depth_mm* off the surface of a mask."""
+    """Erode a mask by *depth_mm*."""
     if not mask.any():
         return mask
     padded = np.pad(mask, 1)
@@ -173,7 +173,7 @@ def eroded(mask: np.ndarray, affine: np.ndarray, depth_mm: float) -> np.ndarray:
 
 
 def common_mask(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Keep the voxels that all masks hold.
+    """Compute the intersection of masks.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def common_mask(masks: Sequence[np.ndarray]) -> np.ndarray:
     Raises
     ------
     InputError
-        When shapes differ or nothing is left.
+        If shapes differ or the intersection is empty.
     """
     shapes = sorted({mask.shape for mask in masks})
     common = np.logical_and.reduce(masks) if len(shapes) == 1 else np.zeros(1, dtype=bool)
@@ -201,7 +201,7 @@ def common_mask(masks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _structure(mask: np.ndarray) -> np.ndarray:
-    # Thin axes take no part: one slice has no neighbours, and opening would remove it.
+    # Axes with few slices are excluded: opening would remove slices without neighbours.
     flat = [1 if size < _THIN else 3 for size in mask.shape]
     cross = ndimage.generate_binary_structure(3, 1)
     cut = tuple(slice(1, 2) if size == 1 else slice(None) for size in flat)

@@ -1,9 +1,9 @@
 """Rigid head motion by inverse compositional Gauss-Newton least squares.
 
-The method is that of Baker and Matthews (2004, IJCV 56) with the six rigid parameters, a gain
-and an offset as unknowns and Tukey's weights against voxels that changed for other reasons than
-motion. SimpleITK and antspyx, the libraries at hand, need several times as long and miss large
-movements by more (``benchmarks/motion.py``).
+The method is that of Baker and Matthews (2004, IJCV 56), with the six rigid parameters, a gain
+and an offset as unknowns, and Tukey's weights against voxels that change for other reasons than
+motion. SimpleITK and antspyx take several times as long and are less accurate for large
+movements (``benchmarks/motion.py``).
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 MIN_SLICES = 6
 _HEAD_RADIUS_MM = 60.0
 _TUKEY = 4.685
-# Less smoothing than this leaves detail that a cubic spline cannot move without distortion.
+# With less smoothing, interpolation by cubic splines distorts fine detail.
 _MIN_SIGMA_VOXELS = 0.6
 
 
 @dataclass(frozen=True)
 class Level:
-    """One stage of the search.
+    """One resolution of the optimisation.
 
     Parameters
     ----------
     sigma_mm : float
-        Width of the Gaussian that smooths both images.
+        Standard deviation of the Gaussian filter on both images.
     step : int
-        Every how many voxels, along each axis, a point is taken.
+        Spacing in voxels of the sampled points along each axis.
     max_iterations : int
     tolerance_mm : float
-        The search ends when a step moves the head by less than this.
+        The optimisation ends when a step moves the head by less than this.
     """
 
     sigma_mm: float
@@ -57,14 +57,14 @@ LEVELS = (Level(5.0, 2, 30, 0.02), Level(2.0, 1, 30, 0.002))
 
 @dataclass(frozen=True, eq=False)
 class MotionEstimate:
-    """Where the head was in each volume.
+    """Estimated head motion of a run.
 
     Parameters
     ----------
     matrices : ndarray, shape (n_volumes, 4, 4)
         Points of the reference (mm) to points of each volume (mm).
     notes : tuple of str
-        What a reader of the results must know.
+        Remarks for the report.
     """
 
     matrices: np.ndarray
@@ -87,25 +87,26 @@ def estimate_motion(
     affine : ndarray, shape (4, 4)
     reference : ndarray, shape (i, j, k)
     mask : ndarray of bool, shape (i, j, k)
-        Voxels of the head in the reference; it is widened by one voxel, because the edge of the
-        brain tells most about its position.
+        Voxels of the head in the reference; it is dilated by one voxel, because the edge of the
+        brain is most informative about its position.
     levels : tuple of Level
         Coarse to fine.
 
     Returns
     -------
     MotionEstimate
-        The identity for every volume when there are fewer than six slices: such a slab does not
-        determine a rigid movement.
+        The identity for every volume with fewer than six slices, which do not determine a
+        rigid movement.
 
     Raises
     ------
     InputError
-        When the mask is empty.
+        If the mask is empty.
 
     Notes
     -----
-    Each volume starts from its predecessor. The result repeats bit for bit.
+    The estimate of a volume starts from that of its predecessor. The result is reproducible bit
+    for bit.
     """
     n_volumes = series.shape[3]
     if min(series.shape[:3]) < MIN_SLICES:
@@ -116,7 +117,8 @@ def estimate_motion(
         return MotionEstimate(np.tile(np.eye(4), (n_volumes, 1, 1)), (note,))
     if not mask.any():
         raise InputError(
-            "head motion", "the brain mask is empty", "check the BOLD file: it holds no head"
+            "head motion", "the brain mask is empty",
+            "check the BOLD file, which contains no head",
         )
     pyramid = [_ReferenceLevel(reference, affine, mask, level) for level in levels]
     matrices = np.empty((n_volumes, 4, 4))
@@ -132,14 +134,14 @@ def estimate_motion(
 def motion_parameters(
     matrices: np.ndarray, shape: tuple[int, ...], affine: np.ndarray
 ) -> pd.DataFrame:
-    """Turn transforms into the six columns of a confounds table.
+    """Convert transforms to the six motion parameters of a confounds table.
 
     Parameters
     ----------
     matrices : ndarray, shape (n_volumes, 4, 4)
         From :func:`estimate_motion`.
     shape, affine
-        Grid of the run; rotations are about its centre.
+        Grid of the run; its centre is the centre of rotation.
 
     Returns
     -------
@@ -153,7 +155,7 @@ def motion_parameters(
 
 
 class _ReferenceLevel:
-    """The reference at one smoothing: its points, values and derivatives by each unknown."""
+    """The reference at one resolution: points, values and derivatives by each unknown."""
 
     def __init__(
         self, reference: np.ndarray, affine: np.ndarray, mask: np.ndarray, level: Level
@@ -177,7 +179,7 @@ class _ReferenceLevel:
         self.columns = np.column_stack([gradient, lever, self.values, constant])
 
     def align(self, volume: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        """Improve *matrix* (reference to volume, mm) until it stands still."""
+        """Optimise *matrix* (reference to volume, mm) until convergence."""
         smooth = ndimage.gaussian_filter(volume, self.sigma, mode="nearest")
         coefficients = ndimage.spline_filter(smooth / self.scale, order=3, mode="mirror")
         for _ in range(self.level.max_iterations):
@@ -212,7 +214,7 @@ def _point_indices(mask: np.ndarray, step: int) -> np.ndarray:
 
 
 def _slopes(image: np.ndarray) -> list[np.ndarray]:
-    """Return the derivatives of the cubic spline through *image* along its three axes."""
+    """Compute the derivatives of the cubic spline through *image* along its three axes."""
     slopes = []
     for axis in range(3):
         coefficients = ndimage.spline_filter1d(image, order=3, axis=axis, mode="mirror")

@@ -1,4 +1,4 @@
-"""The reference image of a run: non-steady-state volumes and a robust median."""
+"""Reference image of a run: non-steady-state volumes and a robust median."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ N_REFERENCE = 20
 
 @dataclass(frozen=True, eq=False)
 class RunReference:
-    """What stands for one run.
+    """Reference image of one run.
 
     Parameters
     ----------
     image : ndarray of float32, shape (i, j, k)
         Median of aligned volumes.
     n_dummy : int
-        Volumes before the steady state.
+        Number of volumes before the steady state.
     anchor : int
-        Number of the volume to which the others were aligned.
+        Index of the volume to which the others were aligned.
     """
 
     image: np.ndarray
@@ -59,20 +59,20 @@ def count_non_steady_state(series: np.ndarray) -> int:
 def robust_reference(
     series: np.ndarray, affine: np.ndarray, *, n_dummy: int | None = None
 ) -> RunReference:
-    """Make the reference of a run from up to 20 volumes spread over it.
+    """Compute the reference of a run from up to 20 evenly spaced volumes.
 
     Parameters
     ----------
     series : ndarray, shape (i, j, k, n_volumes)
     affine : ndarray, shape (4, 4)
     n_dummy : int or None
-        Volumes before the steady state if known; None finds them.
+        Number of volumes before the steady state; None detects them.
 
     Returns
     -------
     RunReference
-        The volumes are aligned to the middle one of them, and their median is taken: neither
-        the blur of a moving head nor a single bad volume enters it.
+        Median of the volumes, aligned to the middle one, which is robust to head motion and
+        single bad volumes.
     """
     n_volumes = series.shape[3]
     if n_dummy is None:

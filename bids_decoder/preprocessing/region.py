@@ -1,4 +1,4 @@
-"""A coarse occipital region: a box in template space, brought to the voxels of a participant."""
+"""A coarse occipital region: a box in template space, mapped to the voxels of a participant."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bids_decoder.preprocessing.resampling import Grid, resample_volume
 BOX_MM = ((-54.0, 54.0), (-108.0, -36.0), (-30.0, 42.0))
 """Left to right, back to front and bottom to top in MNI millimetres: 108 x 72 x 72.
 
-At 1.8 mm that is the box of 60 x 40 x 40 voxels with which trainable regions of interest were
-introduced. From the occipital pole it reaches past the fusiform and parahippocampal gyri in
-front and the intraparietal sulcus above; the upper part of the cerebellum lies in it.
+At 1.8 mm this is the box of 60 x 40 x 40 voxels of the publication of TROI. It extends from the
+occipital pole beyond the fusiform and parahippocampal gyri (anterior) and the intraparietal
+sulcus (superior), and contains the upper part of the cerebellum.
 """
 
 _MNI_NAMES = ("MNI152", "MNIColin27")
@@ -26,14 +26,14 @@ _FIX = "give the path of a mask file on the grid of the data with --region, or -
 
 
 def in_mni_space(space: str) -> bool:
-    """Tell whether the coordinates of a space are MNI's, to the precision of a coarse box."""
+    """Return whether the coordinates of a space are MNI's, to the precision of a coarse box."""
     return space.startswith(_MNI_NAMES)
 
 
 def check_grid(
     shape: tuple[int, ...], space: str, *, has_boldref: bool, has_t1w: bool
 ) -> None:
-    """Refuse data in which the region cannot be found.
+    """Check that the region can be located in the data.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def check_grid(
     Raises
     ------
     InputError
-        For mere containers of voxels; and outside MNI space, for data with neither image, and
+        For voxels without positions; and outside MNI space, for data with neither image, and
         for slabs of fewer than six slices without a T1w image.
     """
     what = "--region occipital"
@@ -61,18 +61,18 @@ def check_grid(
         return
     if not has_boldref:
         raise InputError(
-            what, "there is neither a BOLD reference nor a T1w image to lay over the template",
+            what, "there is neither a BOLD reference nor a T1w image to register to the template",
             _FIX,
         )
     if min(shape) < MIN_SLICES:
         raise InputError(
             what, f"the grid {_text(shape)} has fewer than {MIN_SLICES} slices and there is no "
-            "T1w image: where the slab lies in the brain is unknown", _FIX,
+            "T1w image: the position of the slab in the brain is unknown", _FIX,
         )
 
 
 def to_template(brain: Picture, template: Picture) -> np.ndarray:
-    """Find the affine transform from a participant's image to a template.
+    """Estimate the affine transform from a participant's image to a template.
 
     Parameters
     ----------
@@ -88,22 +88,22 @@ def to_template(brain: Picture, template: Picture) -> np.ndarray:
     Raises
     ------
     InputError
-        When the brain masks overlap by a Dice coefficient below 0.75 afterwards.
+        If the brain masks then overlap with a Dice coefficient below 0.75.
     """
     matrix = register_affine(brain, template)
     grid = Grid(brain.mask.shape, brain.affine)
     target = resample_volume(
         template.mask.astype(np.uint8), template.affine, grid, matrix, order=0
     ) > 0
-    # What of the template lies outside the field of view counts against the overlap as well.
+    # Parts of the template outside the field of view reduce the overlap as well.
     n_target = template.mask.sum() * _volume(template.affine) / abs(np.linalg.det(matrix[:3, :3]))
     n_target /= _volume(brain.affine)
     overlap = 2 * float((target & brain.mask).sum()) / float(brain.mask.sum() + n_target)
     if overlap < _MIN_OVERLAP:
         raise InputError(
-            "--region occipital", f"the brain could not be laid over the template: Dice "
-            f"{overlap:.2f}, at least {_MIN_OVERLAP} is needed; the image may show only a part of "
-            "the brain", _FIX,
+            "--region occipital", f"the brain could not be registered to the template: Dice "
+            f"{overlap:.2f}, at least {_MIN_OVERLAP} is needed; the image may contain only a part "
+            "of the brain", _FIX,
         )
     return matrix
 
@@ -111,14 +111,14 @@ def to_template(brain: Picture, template: Picture) -> np.ndarray:
 def occipital_mask(
     grid: Grid, template: Picture, matrix: np.ndarray | None = None
 ) -> np.ndarray:
-    """Mark the voxels of a grid whose centres lie in the occipital box.
+    """Compute the mask of voxels whose centres are inside the occipital box.
 
     Parameters
     ----------
     grid : Grid
         Of the data.
     template : Picture
-        In MNI space; its brain mask, 4 mm wider, bounds the region.
+        In MNI space; its brain mask, dilated by 4 mm, limits the region.
     matrix : ndarray, shape (4, 4), or None
         Points of *grid* (mm) to points of the template (mm); None where *grid* is in MNI space.
 
@@ -129,7 +129,7 @@ def occipital_mask(
     Raises
     ------
     InputError
-        When no voxel lies in it.
+        If no voxel is inside it.
     """
     chain = np.eye(4) if matrix is None else matrix
     points = apply_affine(chain, grid_points(grid.shape, grid.affine)).reshape(*grid.shape, 3)

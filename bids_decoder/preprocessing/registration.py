@@ -1,4 +1,4 @@
-"""Alignment between images: rigid between runs and contrasts, affine and SyN to a template."""
+"""Registration: rigid between runs and contrasts, affine and SyN to a template."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SYN_MARGIN = 5
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image with its place in space and where the brain is in it.
+    """An image with its affine and brain mask.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Picture:
     mask: np.ndarray
 
     def at(self, size_mm: float) -> Picture:
-        """Return the brain alone at a coarser voxel size; axes that are coarser stay."""
+        """Resample the masked brain to voxels of at least *size_mm* along each axis."""
         old = voxel_sizes(self.affine)
         sizes = np.maximum(old, size_mm)
         grid = Grid(self.volume.shape, self.affine).with_voxel_sizes(sizes)
@@ -67,7 +67,7 @@ class Picture:
         )
 
     def cropped(self, margin: int) -> Picture:
-        """Return the box around the brain, *margin* voxels wider on each side."""
+        """Crop to the bounding box of the brain, with *margin* voxels on each side."""
         inside = np.argwhere(self.mask)
         low = np.maximum(inside.min(axis=0) - margin, 0)
         high = np.minimum(inside.max(axis=0) + 1 + margin, self.mask.shape)
@@ -85,14 +85,14 @@ class Picture:
 def register_rigid(
     fixed: Picture, moving: Picture, metric: Metric = "mutual-information"
 ) -> np.ndarray:
-    """Find the rigid transform between two images of one brain.
+    """Estimate the rigid transform between two images of one brain.
 
     Parameters
     ----------
     fixed, moving : Picture
-        Whichever covers less of the brain should be *fixed*.
+        The image that covers less of the brain should be *fixed*.
     metric : {"mutual-information", "correlation"}
-        The first for different contrasts, the second for equal ones.
+        For different and for equal contrasts, respectively.
 
     Returns
     -------
@@ -101,16 +101,17 @@ def register_rigid(
 
     Notes
     -----
-    Starts from the headers as they are, and from matched centres with rotations of 0 and 15
-    degrees about every axis and their combinations; all are compared at 6 mm, the best three are
-    refined at 6 mm, the best one at 3 mm. One thread, regular sampling: it repeats bit for bit.
+    The starts are the identity, and matched centres with rotations of 0 and 15 degrees about
+    every axis and their combinations. All are compared at 6 mm, the best three are refined at
+    6 mm, and the best one at 3 mm. With one thread and regular sampling the result is
+    reproducible bit for bit.
     """
     coarse, fine = _searches(fixed, moving, metric)
     return _best_rigid(coarse, fine, _starts(fixed, moving))
 
 
 def register_affine(fixed: Picture, moving: Picture) -> np.ndarray:
-    """Find the affine transform between two brains, whatever their contrasts.
+    """Estimate the affine transform between two brains, of any contrast.
 
     Parameters
     ----------
@@ -119,9 +120,8 @@ def register_affine(fixed: Picture, moving: Picture) -> np.ndarray:
     Returns
     -------
     ndarray, shape (4, 4)
-        Points of *fixed* (mm) to points of *moving* (mm): the rigid one of
-        :func:`register_rigid`, then twelve parameters by mutual information at 6 and 3 mm.
-        It repeats bit for bit.
+        Points of *fixed* (mm) to points of *moving* (mm): first as :func:`register_rigid`, then
+        with twelve parameters by mutual information at 6 and 3 mm. Reproducible bit for bit.
     """
     coarse, fine = _searches(fixed, moving, "mutual-information")
     matrix = _best_rigid(coarse, fine, _starts(fixed, moving))
@@ -130,7 +130,7 @@ def register_affine(fixed: Picture, moving: Picture) -> np.ndarray:
 
 
 def align_runs(person: Picture, run: Picture) -> np.ndarray:
-    """Find the rigid transform between the references of two runs of one participant.
+    """Estimate the rigid transform between the references of two runs of one participant.
 
     Parameters
     ----------
@@ -140,9 +140,9 @@ def align_runs(person: Picture, run: Picture) -> np.ndarray:
     Returns
     -------
     ndarray, shape (4, 4)
-        Points of *person* (mm) to points of *run* (mm). By correlation, then by the least
-        squares of :mod:`~.motion`, which take it from tenths to hundredths of a millimetre. The
-        identity for slabs of fewer than six slices, which do not determine it.
+        Points of *person* (mm) to points of *run* (mm). By correlation, then by least squares
+        (:mod:`~.motion`), which improve the accuracy from tenths to hundredths of a millimetre.
+        The identity for slabs of fewer than six slices, which do not determine it.
     """
     if min(*person.volume.shape, *run.volume.shape) < MIN_SLICES:
         return np.eye(4)
@@ -164,7 +164,7 @@ def _starts(fixed: Picture, moving: Picture) -> list[np.ndarray]:
 
 
 def _searches(fixed: Picture, moving: Picture, metric: Metric) -> tuple[_Search, _Search]:
-    """Return the coarse and the fine resolution; smoothing twice adds up to smoothing once."""
+    """Prepare the coarse and the fine resolution; two successive filters equal one wider one."""
     fine = [picture.at(_FINE_MM) for picture in (fixed, moving)]
     coarse = [picture.at(_COARSE_MM) for picture in fine]
     return (
@@ -197,7 +197,7 @@ class _Search:
         self.metric = metric
 
     def cost(self, matrix: np.ndarray) -> float:
-        """Return the metric at *matrix*; infinite when the images do not overlap."""
+        """Compute the metric at *matrix*; infinite if the images do not overlap."""
         method = self._method(0.0)
         method.SetInitialTransform(self._transform(matrix, "affine"), inPlace=False)
         try:
@@ -208,7 +208,7 @@ class _Search:
     def refine(
         self, matrix: np.ndarray, smooth_mm: float, kind: Literal["rigid", "affine"] = "rigid"
     ) -> np.ndarray:
-        """Improve *matrix*; it stays as it was when the images do not overlap."""
+        """Optimise *matrix*, which is returned unchanged if the images do not overlap."""
         if not np.isfinite(self.cost(matrix)):
             return matrix
         method = self._method(smooth_mm)
@@ -263,8 +263,8 @@ def _matrix_of(transform: Any) -> np.ndarray:
 def save_matrix(path: Path, matrix: np.ndarray) -> Path:
     """Write a pull transform (mm, RAS+, shape (4, 4)) as an ITK text file, atomically.
 
-    The file of ``from-X_to-Y`` holds points of Y to points of X: what a resampler needs to draw
-    X on the grid of Y, as ITK and fMRIPrep keep it.
+    The file ``from-X_to-Y`` maps points of Y to points of X, which is the direction needed to
+    resample X to the grid of Y, as in ITK and fMRIPrep.
     """
     sitk = start_sitk()
     lps = LPS_FROM_RAS @ matrix @ LPS_FROM_RAS
@@ -290,22 +290,22 @@ def read_matrix(path: Path) -> np.ndarray:
 def register_template(
     t1w: Picture, template: Picture, forward_file: Path, inverse_file: Path, seed: int
 ) -> None:
-    """Warp a T1w brain to a template brain: affine, then SyN at 1.5 mm.
+    """Register a T1w brain to a template brain: affine, then SyN at 1.5 mm.
 
     Parameters
     ----------
     t1w, template : Picture
-        Only the brain of both is used.
+        Only voxels of the brain are used.
     forward_file, inverse_file : Path
         Composite ITK transforms (``.h5``), T1w to template and back, written atomically.
     seed : int
-        For ANTs. One thread; it repeats bit for bit, also from process to process.
+        For ANTs. With one thread the result is reproducible bit for bit.
 
     Notes
     -----
-    The affine part is :func:`register_affine`, which finds heads that lie tilted; SyN (Avants et
+    The affine part is :func:`register_affine`, which is robust to tilted heads; SyN (Avants et
     al. 2008, Med Image Anal 12) maximises the cross-correlation over 3 x 3 x 3 voxels inside the
-    box of the brain. ``benchmarks/registration.py`` compares other settings.
+    bounding box of the brain. ``benchmarks/registration.py`` compares other settings.
     """
     ants = start_ants(seed)
     fixed, moving = (picture.at(_SYN_MM).cropped(_SYN_MARGIN) for picture in (template, t1w))
@@ -325,7 +325,7 @@ def register_template(
 
 
 def warped_points(transform_file: Path, grid: Grid) -> np.ndarray:
-    """Take every voxel of a grid through a transform file.
+    """Transform the positions of all voxels of a grid with a transform file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From raw volumes to the output grid in one cubic interpolation."""
+"""Resampling of raw volumes to the output grid with one cubic interpolation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def resample_series(
     matrices: np.ndarray,
     points: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read all volumes of a run on another grid, each through its own transform.
+    """Resample all volumes of a run to another grid, each with its own transform.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def resample_series(
     matrices : ndarray, shape (n_volumes, 4, 4)
         From *points* (mm) to each volume (mm): all rigid transforms multiplied.
     points : ndarray, shape (n_voxels, 3), or None
-        Where the voxels of *grid* are before *matrices* apply, for warps; None is *grid* itself.
+        Positions of the voxels of *grid* before *matrices*, for warps; None is *grid* itself.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def resample_volume(
     points: np.ndarray | None = None,
     order: int = 3,
 ) -> np.ndarray:
-    """Read one volume on another grid.
+    """Resample one volume to another grid.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _plane_points(grid: Grid, i: int) -> np.ndarray:
 
 
 def spline_coefficients(volume: np.ndarray, order: int = 3) -> np.ndarray:
-    """Return what :func:`interpolate` reads: B-spline coefficients, float32, same shape."""
+    """Compute the B-spline coefficients for :func:`interpolate`, float32, same shape."""
     coefficients = volume.astype(np.float32)
     if order > 1:
         for axis in (axis for axis in range(3) if volume.shape[axis] > 1):
@@ -139,7 +139,7 @@ def spline_coefficients(volume: np.ndarray, order: int = 3) -> np.ndarray:
 def interpolate(
     coefficients: np.ndarray, voxels: np.ndarray, order: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read a volume at voxel positions, shape (3, n_points).
+    """Interpolate a volume at voxel positions, shape (3, n_points).
 
     Parameters
     ----------

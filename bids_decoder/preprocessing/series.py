@@ -1,4 +1,4 @@
-"""Raw BOLD values as numbers that can be used: defects of storage found, mended and named."""
+"""Repair of defects in stored BOLD values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DEEP = -(1 << 14)
 
 
 def usable_values(stored: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Turn stored voxel values into finite float32.
+    """Convert stored voxel values to finite float32.
 
     Parameters
     ----------
@@ -19,10 +19,10 @@ def usable_values(stored: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     Returns
     -------
     values : ndarray of float32, same shape
-        Infinite and missing values are zero. Values of a 16-bit file that ran over the signed
-        range are put back.
+        Infinite and missing values are set to zero. Overflowed values of a signed 16-bit file
+        are restored.
     notes : tuple of str
-        One sentence for each thing mended; empty for sound data.
+        One sentence per defect.
     """
     notes: list[str] = []
     if stored.dtype == np.int16 and _ran_over(stored):

@@ -11,13 +11,13 @@ def standardise_volume(data: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     data : ndarray, shape (i, j, k) or (i, j, k, n_frames)
-        Frames of a dynamic image are averaged; what is not finite counts as 0.
+        Frames of a dynamic image are averaged; values that are not finite are set to 0.
 
     Returns
     -------
     ndarray of float32, shape (i, j, k)
-        Positions that do not vary over slices are 0 before scaling; a volume that does not
-        vary at all is 0 everywhere.
+        Positions that are constant over slices are 0 before scaling; a constant volume is 0
+        everywhere.
 
     References
     ----------

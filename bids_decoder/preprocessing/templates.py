@@ -1,4 +1,4 @@
-"""Template brains, found on this machine and never downloaded."""
+"""Template brains, from local files only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class OutputSpace:
 
     @property
     def entities(self) -> dict[str, str]:
-        """Entities that names of files in this space carry; none for ``func``."""
+        """BIDS entities of files in this space; none for ``func``."""
         if self.name == "func":
             return {}
         res = {} if self.resolution is None else {"res": str(self.resolution)}
@@ -54,7 +54,7 @@ class OutputSpace:
         return {"Resolution": f"{self.name}, TemplateFlow resolution {self.resolution}"}
 
     def __str__(self) -> str:
-        """Return the space as ``--output-spaces`` takes it."""
+        """Return the space in the syntax of ``--output-spaces``."""
         return self.name if self.resolution is None else f"{self.name}:res-{self.resolution}"
 
 
@@ -125,8 +125,8 @@ def load_template(space: OutputSpace) -> Picture:
     Parameters
     ----------
     space : OutputSpace
-        ``MNI152NLin2009aSym`` comes with nilearn (brain only, in every resolution of 1 mm and
-        more); all others are looked up in the TemplateFlow folder.
+        ``MNI152NLin2009aSym`` is part of nilearn (brain only, at any resolution of 1 mm or
+        more); all others are read from the TemplateFlow folder.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def load_template(space: OutputSpace) -> Picture:
     Raises
     ------
     MissingInputError
-        When the files are not on this machine, with the command that fetches them.
+        If the files are missing; the message contains the command that fetches them.
     """
     if space.name == PACKAGED:
         return _packaged(space.resolution or _DEFAULT_RESOLUTION)

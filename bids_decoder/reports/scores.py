@@ -18,6 +18,7 @@ NUMBERS = (
     "ci_low",
     "ci_high",
     "p",
+    "p_min",
     "n",
     "pool_size",
     "n_draws",
@@ -170,6 +171,13 @@ def show_p(p: float) -> str:
     return f"{p:.2g}" if np.isfinite(p) else "n/a"
 
 
+def show_p_with_least(row: pd.Series) -> str:
+    """Format the p-value of a row of metrics and the smallest one that its test can give."""
+    least = row.get("p_min", np.nan)
+    beside = f" (smallest possible {show_p(least)})" if np.isfinite(least) else ""
+    return f"{show_p(row['p'])}{beside if np.isfinite(row['p']) else ''}"
+
+
 def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparison]:
     """Group a metrics table by measure.
 
@@ -282,7 +290,7 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
         f"On {number} the decoder {verb}{pool} with a {words(metric)} of "
         f"{show(row['value'], metric)}{direction}{unit} (chance {show(row['chance'], metric)}; "
         f"95 % interval {show(row['ci_low'], metric)} to {show(row['ci_high'], metric)}; "
-        f"permutation p = {show_p(row['p'])})."
+        f"permutation p = {show_p_with_least(row)})."
     )
     return text if comparison.beats_chance else f"{text} This is not distinguishable from chance."
 

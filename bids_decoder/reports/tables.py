@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.reports.blocks import Table
-from bids_decoder.reports.scores import Comparison, show, show_p
+from bids_decoder.reports.scores import Comparison, show, show_p_with_least
 
 
 def metrics_table(found: list[Comparison]) -> Table:
@@ -37,7 +37,7 @@ def _metrics_row(row: pd.Series, metric: str) -> list[str]:
         show(row["value"], metric),
         show(row["chance"], metric),
         interval(row, metric),
-        show_p(row["p"]),
+        show_p_with_least(row),
         _count(row["n"]),
         _count(row["n_draws"]),
     ]

@@ -68,7 +68,7 @@ class Scanner:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A head lying in the scanner at the first volume of the first run.
+    """Position of a head in the scanner at the first volume of the first run.
 
     Parameters
     ----------
@@ -114,12 +114,12 @@ class Scene:
 
 
 def response_course(times: np.ndarray, onset: float, duration: float) -> np.ndarray:
-    """Return the canonical response to one event.
+    """Compute the canonical response to one event.
 
     Parameters
     ----------
     times : ndarray
-        Seconds at which it is wanted.
+        Sampling times in seconds.
     onset, duration : float
         Seconds.
 

@@ -1,4 +1,4 @@
-"""Which voxels respond, to what, and how reliably."""
+"""Simulated cortex: responsive voxels, their tuning and reliability."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Cortex:
 
     @property
     def ncsnr(self) -> np.ndarray:
-        """Signal over noise standard deviation of the responses themselves."""
+        """Ratio of signal to noise standard deviation, without noise of the measurement."""
         return self.signal_sd / self.trial_sd
 
     def respond(
         self, latents: np.ndarray, rows: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Return the response of each trial.
+        """Simulate the response of each trial.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ def draw_cortex(
     seed: int,
     person: str,
 ) -> Cortex:
-    """Draw an occipital region in grey matter whose place and tuning are partly shared.
+    """Draw an occipital region in grey matter with partly shared location and tuning.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ Tuning = Literal["energy", "conjunction"]
 
 @dataclass(frozen=True, eq=False)
 class EncodedWorld:
-    """Responses to pictures without noise, and who responds.
+    """Noise-free responses to pictures, and the responsive voxels.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class EncodedWorld:
     def respond(
         self, rows: np.ndarray, signal_to_noise: float, rng: np.random.Generator
     ) -> np.ndarray:
-        """Return noisy responses to the pictures *rows*.
+        """Simulate noisy responses to the pictures *rows*.
 
         Parameters
         ----------

@@ -89,7 +89,7 @@ def _painted(layers: tuple[np.ndarray, ...], levels: tuple[float, ...]) -> np.nd
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """One participant's anatomy: the phantom, scaled and smoothly bent.
+    """One participant's anatomy: the phantom, scaled and smoothly warped.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Head:
 
 
 def draw_head(phantom: Phantom, rng: np.random.Generator) -> Head:
-    """Draw a person: size within 3 %, deformation of some millimetres over 7 to 16 cm."""
+    """Draw an anatomy: size within 3 %, warped by some millimetres over 7 to 16 cm."""
     directions = rng.standard_normal((6, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     waves = directions * (2 * np.pi / rng.uniform(70, 160, (6, 1)))

@@ -1,4 +1,4 @@
-"""PET-like images of participants with and without a disease, and the places that it touches."""
+"""Simulated PET images of participants with and without a disease, and the affected regions."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def simulate_pet(
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, int, int], sd: float) -> np.ndarray:
-    """Draw a smooth field of unit variance."""
+    """Draw a smooth field with unit variance."""
     field = gaussian_filter(rng.standard_normal(shape), sd)
     return field / field.std()
 

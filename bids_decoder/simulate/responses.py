@@ -8,23 +8,22 @@ regression from the true region reaches the retrieval accuracies of published de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from bids_decoder.seeds import derive_seed
-from bids_decoder.simulate.fields import Smoother, smooth_field
+from bids_decoder.simulate.brains import Brain, draw_brain, tuning_fields
+from bids_decoder.simulate.fields import smooth_field
+from bids_decoder.simulate.sessions import TRIALS_PER_RUN, simulate_session
 from bids_decoder.trials import VoxelGrid
 
 _TRIALS_PER_SESSION = 750
-_TRIALS_PER_RUN = 62
-_CHUNK = 25
 
 
 @dataclass(frozen=True)
 class ResponseSettings:
-    """What the simulated brains and scanners are like. Widths are FWHM in voxels.
+    """Settings of simulated brains and scanners. Widths are FWHM in voxels.
 
     Parameters
     ----------
@@ -38,8 +37,8 @@ class ResponseSettings:
     median_ncsnr : float
         Median ratio of signal to noise standard deviation of a single trial in these voxels.
     n_features : int
-        Dimensions of a picture that brains respond to; the strength of number *k* goes
-        with ``k ** -0.5``.
+        Dimensions of a picture that brains respond to; the strength of number *k* is
+        proportional to ``k ** -0.5``.
     n_embedding : int
         Dimensions of the target embedding, at least ``n_features``.
     own : float
@@ -52,15 +51,15 @@ class ResponseSettings:
     noise_fwhm : float
         Smoothness of the spatially correlated half of the noise.
     suppressor_fraction : float
-        Share of the voxels outside the region that carry hardly anything but the correlated
-        noise of a voxel inside: useless alone, useful together with it.
+        Share of the voxels outside the region that contain mostly the correlated noise of a
+        voxel inside: informative only in combination with it.
     drift_sd : float
         Standard deviation of the session offset, and of the linear and the quadratic drift
         within runs.
     whole_box : bool
-        Give all voxels of the box; those outside the brain hold white noise only.
+        Return all voxels of the box; those outside the brain contain white noise only.
     n_distractor : int
-        Size of an anterior region that follows arousal, which says nothing about the picture.
+        Size of an anterior region that follows arousal, which is independent of the picture.
     """
 
     shape: tuple[int, int, int] = (60, 40, 40)
@@ -82,7 +81,7 @@ class ResponseSettings:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What all participants of one group share.
+    """Properties that all participants of one group share.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ class World:
     group_seed : int
     brain : ndarray of bool, shape ``settings.shape``
     roi_field : ndarray of float32, shape ``settings.shape``
-        Where the region tends to lie.
+        Shared part of the location of the region.
     tuning_fields : ndarray of float32, shape (n_features, n_brain_voxels)
     seen, unseen : ndarray of float32, shape (n_embedding, n_features)
         Orthonormal columns that carry the two parts of the embedding.
@@ -112,7 +111,7 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What is shown.
+    """Pictures and their vectors.
 
     Parameters
     ----------
@@ -135,7 +134,7 @@ class SimulatedTrials:
     Parameters
     ----------
     betas : ndarray of float32, shape (n_trials, n_voxels)
-        Not z-scored: session offsets and drifts are in it.
+        Not z-scored; includes session offsets and drifts.
     sessions, runs : ndarray of int, shape (n_trials,)
         From 1; runs count within a session.
     images : ndarray of str, shape (n_trials,)
@@ -153,7 +152,7 @@ class SimulatedTrials:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPerson:
-    """One participant and the truth about them; voxels in C order of ``grid.mask``.
+    """One simulated participant with ground truth; voxels in C order of ``grid.mask``.
 
     Parameters
     ----------
@@ -177,21 +176,8 @@ class SimulatedPerson:
     ncsnr: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class _Brain:
-    """One participant's responses and noise sources over the voxels of the brain."""
-
-    tuning: np.ndarray
-    roi: np.ndarray
-    ncsnr: np.ndarray
-    suppressors: np.ndarray
-    partners: np.ndarray
-    arousal_map: np.ndarray
-    global_map: np.ndarray
-
-
 def make_world(settings: ResponseSettings, group_seed: int) -> World:
-    """Draw what a group of participants shares.
+    """Draw the properties that a group of participants shares.
 
     Parameters
     ----------
@@ -209,7 +195,7 @@ def make_world(settings: ResponseSettings, group_seed: int) -> World:
         for _ in range(2)
     ]
     roi_field = smooth_field(rng, settings.shape, settings.roi_fwhm)
-    tuning = _tuning_fields(settings, brain, rng)
+    tuning = tuning_fields(settings, brain, rng)
     seen, unseen = (basis.astype(np.float32) for basis in bases)
     return World(settings, group_seed, brain, roi_field, tuning, seen, unseen)
 
@@ -252,7 +238,7 @@ def simulate_person(
 def simulate_viewer(
     world: World, subject_seed: int, train: Pictures, test: Pictures, *, n_repeats: int = 3
 ) -> SimulatedPerson:
-    """Simulate one participant who looks at given pictures.
+    """Simulate one participant who views given pictures.
 
     Parameters
     ----------
@@ -268,7 +254,7 @@ def simulate_viewer(
     -------
     SimulatedPerson
     """
-    brain = _draw_brain(world, np.random.default_rng(_seed(world, subject_seed, "brain")))
+    brain = draw_brain(world, np.random.default_rng(_seed(world, subject_seed, "brain")))
     order_rng = np.random.default_rng(_seed(world, subject_seed, "test order"))
     order = order_rng.permutation(np.repeat(np.arange(len(test.ids)), n_repeats))
     n_train_sessions = -(-len(train.ids) // _TRIALS_PER_SESSION)
@@ -283,38 +269,8 @@ def simulate_viewer(
     )
 
 
-def simulate_group(
-    settings: ResponseSettings,
-    *,
-    group_seed: int,
-    subject_seeds: tuple[int, ...] = (1, 2, 3, 4),
-    n_train: int = 750,
-    n_test_images: int = 1000,
-    n_repeats: int = 3,
-) -> Iterator[SimulatedPerson]:
-    """Simulate participants of one group one after another, so that only one need be in memory.
-
-    Parameters
-    ----------
-    settings : ResponseSettings
-    group_seed : int
-    subject_seeds : tuple of int
-    n_train, n_test_images, n_repeats : int
-        See :func:`simulate_person`.
-
-    Yields
-    ------
-    SimulatedPerson
-    """
-    world = make_world(settings, group_seed)
-    for seed in subject_seeds:
-        yield simulate_person(
-            world, seed, n_train=n_train, n_test_images=n_test_images, n_repeats=n_repeats
-        )
-
-
 def noise_ceiling(ncsnr: np.ndarray, n_repeats: int) -> np.ndarray:
-    """Share of the variance of an average over repeats that the picture explains at best.
+    """Compute the share of variance of an average over repeats that the picture can explain.
 
     Parameters
     ----------
@@ -343,70 +299,6 @@ def _ellipsoid(shape: tuple[int, int, int]) -> np.ndarray:
     return sum(np.square(a) for a in np.meshgrid(*axes, indexing="ij", sparse=True)) <= 1
 
 
-def _posterior(shape: tuple[int, int, int]) -> np.ndarray:
-    """Fall from +0.8 at the posterior end to -0.8 at the anterior end."""
-    return np.linspace(0.8, -0.8, shape[1], dtype=np.float32)[None, :, None]
-
-
-def _tuning_fields(
-    settings: ResponseSettings, brain: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    smoother = Smoother(settings.shape, settings.tuning_fwhm)
-    fields = np.empty((settings.n_features, int(brain.sum())), dtype=np.float32)
-    for feature in range(settings.n_features):
-        fields[feature] = smoother.draw(rng, 1)[0][brain]
-    return fields
-
-
-def _largest(score: np.ndarray, n: int) -> np.ndarray:
-    """Mark the *n* largest values."""
-    chosen = np.zeros(score.shape, dtype=bool)
-    chosen[np.argsort(score, kind="stable")[len(score) - n :]] = True
-    return chosen
-
-
-def _draw_brain(world: World, rng: np.random.Generator) -> _Brain:
-    settings, brain = world.settings, world.brain
-    outline = 0.8 * world.roi_field + 0.6 * smooth_field(rng, settings.shape, settings.roi_fwhm)
-    roi = _largest((outline + _posterior(settings.shape))[brain], settings.n_roi)
-    lognormal = np.exp(0.5 * smooth_field(rng, settings.shape, 3.0)[brain])
-    ncsnr = np.where(roi, settings.median_ncsnr * lognormal, 0).astype(np.float32)
-    tuning = _tuning(world, rng)[:, roi]
-    tuning *= ncsnr[roi] / np.sqrt((tuning**2).sum(axis=0))
-    suppressors, partners = _suppressors(settings, roi, rng)
-    anterior = smooth_field(rng, settings.shape, settings.roi_fwhm) - _posterior(settings.shape)
-    score = np.where(roi, -np.inf, anterior[brain])
-    loading = np.exp(0.5 * smooth_field(rng, settings.shape, 3.0)[brain])
-    return _Brain(
-        tuning, roi, ncsnr, suppressors, partners,
-        arousal_map=np.where(_largest(score, settings.n_distractor), loading, 0),
-        global_map=smooth_field(rng, settings.shape, settings.roi_fwhm)[brain],
-    )
-
-
-def _tuning(world: World, rng: np.random.Generator) -> np.ndarray:
-    settings = world.settings
-    own = _tuning_fields(settings, world.brain, rng)
-    rho = settings.similarity
-    tuning = rho * world.tuning_fields + np.sqrt(1 - rho**2) * own
-    # Early areas lean to the first features, late areas to the last.
-    region = smooth_field(rng, settings.shape, 2 * settings.roi_fwhm)[world.brain]
-    order = np.log(np.arange(1, settings.n_features + 1, dtype=np.float32))
-    tuning *= np.exp(np.outer(order, 0.1 * region))
-    return tuning * world.spectrum[:, None]
-
-
-def _suppressors(
-    settings: ResponseSettings, roi: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    outside = np.flatnonzero(~roi)
-    n = round(settings.suppressor_fraction * len(outside))
-    chosen = np.sort(rng.choice(outside, n, replace=False))
-    mask = np.zeros(len(roi), dtype=bool)
-    mask[chosen] = True
-    return mask, rng.choice(np.flatnonzero(roi), n)
-
-
 def _pictures(world: World, n: int, whose: object) -> tuple[np.ndarray, np.ndarray]:
     """Draw latent features (n, n_features) and embeddings (n, n_embedding)."""
     settings = world.settings
@@ -422,7 +314,7 @@ def _pictures(world: World, n: int, whose: object) -> tuple[np.ndarray, np.ndarr
 
 def _scan(
     world: World,
-    brain: _Brain,
+    brain: Brain,
     pictures: Pictures,
     subject_seed: int,
     first_session: int,
@@ -430,14 +322,14 @@ def _scan(
     latents, n = pictures.latents, len(pictures.ids)
     position = np.arange(n) % _TRIALS_PER_SESSION
     sessions = first_session + np.arange(n) // _TRIALS_PER_SESSION
-    runs = 1 + position // _TRIALS_PER_RUN
+    runs = 1 + position // TRIALS_PER_RUN
     used = _used_mask(world)
     inside = world.brain[used]
     betas = np.empty((n, int(used.sum())), dtype=np.float32)
     for session in np.unique(sessions):
         rows = np.flatnonzero(sessions == session)
         rng = np.random.default_rng(_seed(world, subject_seed, "session", session))
-        values = _session(world, brain, latents[rows], position[rows] % _TRIALS_PER_RUN, rng)
+        values = simulate_session(world, brain, latents[rows], position[rows] % TRIALS_PER_RUN, rng)
         block = betas[rows[0] : rows[-1] + 1]
         if world.settings.whole_box:
             block[:, inside] = values
@@ -447,77 +339,12 @@ def _scan(
     return SimulatedTrials(betas, sessions, runs, pictures.ids, pictures.embeddings)
 
 
-def _session(
-    world: World,
-    brain: _Brain,
-    latents: np.ndarray,
-    trial_in_run: np.ndarray,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Simulate the betas of one session, shape (n_trials, n_brain_voxels)."""
-    settings = world.settings
-    betas = np.empty((len(latents), len(brain.roi)), dtype=np.float32)
-    _fill_noise(betas, world, brain, rng)
-    if settings.n_distractor:
-        arousal = _autoregressive(rng.standard_normal((len(latents), 1)).astype(np.float32), 0.9)
-        betas += arousal * brain.arousal_map.astype(np.float32)
-    _add_drift(betas, world, trial_in_run, rng)
-    columns = np.flatnonzero(brain.roi)
-    for start in range(0, len(betas), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        betas[rows, columns] += latents[rows] @ brain.tuning
-    return betas
-
-
-def _fill_noise(
-    betas: np.ndarray, world: World, brain: _Brain, rng: np.random.Generator
-) -> None:
-    """Fill with noise of unit variance: half smooth, half white, 5 % of it global, AR(1)."""
-    smoother = Smoother(world.settings.shape, world.settings.noise_fwhm)
-    smooth_part = np.where(brain.suppressors, 0.9, 0.5).astype(np.float32)
-    weights = np.sqrt(0.95 * smooth_part), np.sqrt(0.95 * (1 - smooth_part))
-    for start in range(0, len(betas), _CHUNK):
-        chunk = betas[start : start + _CHUNK]
-        smooth = smoother.draw(rng, len(chunk))[:, world.brain]
-        smooth[:, brain.suppressors] = smooth[:, brain.partners]
-        chunk[:] = rng.standard_normal(chunk.shape, dtype=np.float32)
-        chunk *= weights[1]
-        chunk += smooth * weights[0]
-        chunk += rng.standard_normal((len(chunk), 1), np.float32) * (0.05**0.5 * brain.global_map)
-    _autoregressive(betas, 0.2)
-
-
-def _autoregressive(values: np.ndarray, coefficient: float) -> np.ndarray:
-    """Turn white rows into AR(1) of the same variance, in place."""
-    for row in range(1, len(values)):
-        values[row] *= np.float32(np.sqrt(1 - coefficient**2))
-        values[row] += np.float32(coefficient) * values[row - 1]
-    return values
-
-
-def _add_drift(
-    betas: np.ndarray, world: World, trial_in_run: np.ndarray, rng: np.random.Generator
-) -> None:
-    settings = world.settings
-    if settings.drift_sd == 0:
-        return
-    smoother = Smoother(settings.shape, 6.0)
-    betas += settings.drift_sd * smoother.draw(rng, 1)[0][world.brain]
-    starts = np.flatnonzero(trial_in_run == 0)
-    time = 2 * np.arange(_TRIALS_PER_RUN, dtype=np.float32) / (_TRIALS_PER_RUN - 1) - 1
-    # Legendre polynomials of unit variance over a run.
-    course = np.column_stack([np.sqrt(3) * time, np.sqrt(5) * (1.5 * time**2 - 0.5)])
-    for start, stop in zip(starts, [*starts[1:], len(betas)], strict=True):
-        maps = settings.drift_sd * smoother.draw(rng, 2)[:, world.brain]
-        betas[start:stop] += course[: stop - start].astype(np.float32) @ maps
-
-
 def _used_mask(world: World) -> np.ndarray:
     return np.ones_like(world.brain) if world.settings.whole_box else world.brain
 
 
 def _on_grid(world: World, values: np.ndarray) -> np.ndarray:
-    """Extend brain values to the voxels that are given out."""
+    """Extend brain values to the voxels of the output grid."""
     volume = np.zeros(world.brain.shape, dtype=values.dtype)
     volume[world.brain] = values
     return volume[_used_mask(world)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -132,45 +131,6 @@ def load_images(paths: Mapping[str, Path], size: int) -> np.ndarray:
     if findings:
         raise FindingsError(findings)
     return images
-
-
-def check_images(paths: Mapping[str, Path]) -> list[Finding]:
-    """List the stimuli whose picture is missing or damaged, decoding every file once.
-
-    Parameters
-    ----------
-    paths : mapping of str to Path
-        Stimulus id to file.
-    """
-    return [
-        _named(finding, stimulus)
-        for stimulus, finding in zip(paths, _judged(list(paths.values())), strict=True)
-        if finding is not None
-    ]
-
-
-def damaged_images(paths: Mapping[str, Path]) -> dict[str, str]:
-    """Say why pictures cannot be read, by stimulus id; those that can are not in it.
-
-    Files are decoded, several at a time. Rows of stacks are taken to be good: a stack is too
-    large to be decoded for a look.
-    """
-    files = {name: path for name, path in paths.items() if stack_row(path) is None}
-    judged = zip(files, _judged(list(files.values())), strict=True)
-    return {name: finding.why for name, finding in judged if finding is not None}
-
-
-def _judged(paths: list[Path]) -> list[Finding | None]:
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(_judge, paths))
-
-
-def _judge(path: Path) -> Finding | None:
-    try:
-        load_picture(path)
-    except (InputError, MissingInputError) as error:
-        return error.finding
-    return None
 
 
 def _named(finding: Finding, stimulus: str) -> Finding:

@@ -138,10 +138,10 @@ def test_own_model_comes_before_the_common_one(plan, tmp_path):
 def test_without_a_model_decoding_is_from_scratch_until_there_is_one(plan, tmp_path):
     made = plan("participant")
     assert ("sub-03", "decode", True) in steps(made)
-    assert all(p.decode.pretrained is None for p in made.work.people)
+    assert all(spec.pretrained is None for spec in decoded(made).values())
     (said,) = [d for d in made.decisions if d.what == "decoding"]
     assert said.value == "from scratch: 01, 02, 03" and "due again" in said.reason
-    assert made.work.people[0].decode.card["from_scratch"].startswith("no pretrained model")
+    assert decoded(made)["01"].card["from_scratch"].startswith("no pretrained model")
     finish(made)
     assert plan("participant").is_empty
     card(pretrained_path(tmp_path / "out", None), participants=["09"])
@@ -155,7 +155,7 @@ def test_without_a_model_decoding_is_from_scratch_until_there_is_one(plan, tmp_p
 def test_asked_for_from_scratch_is_no_news(plan):
     made = plan("participant", "--from-scratch")
     assert not any(d.what == "decoding" for d in made.decisions)
-    assert made.work.people[0].decode.card["from_scratch"] == "--from-scratch"
+    assert decoded(made)["01"].card["from_scratch"] == "--from-scratch"
 
 
 def test_required_model_that_is_not_there_stops(plan, tmp_path):
@@ -163,11 +163,11 @@ def test_required_model_that_is_not_there_stops(plan, tmp_path):
     assert [(f.participant, int(f.code)) for f in found] == [("01", 66), ("02", 66), ("03", 66)]
     card(pretrained_path(tmp_path / "out", None), participants=["09"])
     made = plan("participant", "--pretrained", "required")
-    assert all(p.decode.pretrained is not None for p in made.work.people)
+    assert all(spec.pretrained is not None for spec in decoded(made).values())
 
 
 def decoded_from(made):
-    return {p.label: p.decode.pretrained for p in made.work.people if p.decode}
+    return {label: spec.pretrained for label, spec in decoded(made).items()}
 
 
 def test_folder_of_results_is_a_pretrained_model(plan, tmp_path):
@@ -192,7 +192,7 @@ def test_folder_without_a_fitting_model_is_explained(plan, tmp_path):
     assert "group/label-without03_desc-pretrained_model.safetensors, group" in found[0].why
 
 
-@pytest.mark.parametrize(("words", "sources", "decoded"), [
+@pytest.mark.parametrize(("words", "sources", "labels"), [
     (("--participant-label", "01", "02", "03", "--holdout-label", "03"), ("01", "02"), ["03"]),
     (("--participant-label", "01", "--holdout-label", "03"), ("01",), ["03"]),
     (("--participant-label", "03", "--holdout-label", "03"), ("01", "02"), ["03"]),
@@ -200,10 +200,10 @@ def test_folder_without_a_fitting_model_is_explained(plan, tmp_path):
     (("--holdout-label", "03"), ("01", "02"), ["03"]),
     (("--holdout-label", "02", "03", "--participant-label", "03", "01"), ("01",), ["03"]),
 ])
-def test_who_takes_part_at_both_levels(plan, words, sources, decoded):
+def test_who_takes_part_at_both_levels(plan, words, sources, labels):
     made = plan("group", "participant", *words)
-    (pretrain,) = made.work.pretrains
-    assert pretrain.sources == sources and list(decoded_from(made)) == decoded
+    (pretrain,) = pretrained(made)
+    assert pretrain.spec.sources == sources and list(decoded(made)) == labels
 
 
 def test_model_that_saw_the_person(plan, tmp_path):

@@ -10,6 +10,7 @@ from bids_decoder.evaluation.statistics import (
     paired_difference,
     permutation_p,
     permutations_within,
+    smallest_p,
     stability,
 )
 
@@ -84,3 +85,22 @@ def test_stability_of_equal_and_of_random_masks():
     expected = (np.mean(pairs) - size**2 / d) / (size - size**2 / d)
     assert stability(random) == pytest.approx(expected)
     assert np.isnan(stability(np.zeros((3, 4))))
+
+
+def test_smallest_p_counts_distinct_arrangements():
+    two_in_five_runs = np.repeat(np.arange(5), 2)
+    assert smallest_p(np.arange(10), two_in_five_runs, 1000) == pytest.approx(1 / 2**5)
+    assert smallest_p(np.arange(10), np.zeros(10), 1000) == pytest.approx(1 / 1001)
+    labels = np.array(["a", "a", "b", "b"])
+    assert smallest_p(labels, np.zeros(4), 1000) == pytest.approx(1 / 6)
+    assert smallest_p(labels, np.array(["r", "s", "r", "s"]), 1000) == pytest.approx(1 / 4)
+    assert smallest_p(np.full(8, "a"), np.zeros(8), 1000) == 1.0
+    assert smallest_p(np.arange(500), np.zeros(500), 99) == pytest.approx(1 / 100)
+
+
+def test_a_perfect_score_has_about_the_smallest_p():
+    blocks = np.repeat(np.arange(3), 2)
+    orders = permutations_within(blocks, 20_000, np.random.default_rng(0))
+    right = (orders == np.arange(6)).mean(axis=1)
+    least = smallest_p(np.arange(6), blocks, 20_000)
+    assert permutation_p(1.0, right) == pytest.approx(least, rel=0.05)

@@ -62,15 +62,6 @@ def test_a_few_wild_voxels_do_not_set_the_scale():
     assert 0.7 < np.median(scores[:, 4:].std(axis=0)) < 1.1
 
 
-def test_transductive_only_touches_groups_without_training(data):
-    betas, groups, train = data
-    plain, _ = zscore_betas(betas, groups, train)
-    scores, notes = zscore_betas(betas, groups, train, transductive=True)
-    assert np.array_equal(scores[:18], plain[:18])
-    assert np.allclose(scores[18:], zscore(betas[18:], betas[18:]), atol=1e-5)
-    assert any(note.startswith("transductive") and note.endswith(": c") for note in notes)
-
-
 def test_test_trials_never_move_anything_else(data):
     betas, groups, train = data
     before, _ = zscore_betas(betas, groups, train)

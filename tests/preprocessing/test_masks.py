@@ -53,7 +53,7 @@ def test_t1w_mask_and_tissues(head):
 
 
 def test_image_without_a_picture_is_refused():
-    with pytest.raises(InputError, match="single value 7"):
+    with pytest.raises(InputError, match="have the value 7"):
         masks.head_mask(np.full((8, 8, 8), 7.0))
     with pytest.raises(InputError, match="litres"):
         masks.t1w_brain_mask(np.pad(np.full((4, 4, 4), 9.0), 8), np.diag([4.0, 4, 4, 1]))

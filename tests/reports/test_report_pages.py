@@ -18,7 +18,7 @@ from bids_decoder.analyses.assemble import (
     summary_section,
 )
 from bids_decoder.analyses.decode.report import decoding_section, troi_section
-from bids_decoder.analyses.prepare.report import split_section
+from bids_decoder.analyses.prepare.report_overlap import overlap_section
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import MissingInputError
@@ -34,6 +34,7 @@ SECTIONS = [
     "learning",
     "decoding",
     "split",
+    "overlap",
     "decisions",
     "methods",
     "timings",
@@ -187,7 +188,7 @@ def test_model_that_saw_the_participant_is_marked(tree):
 
 
 def test_split_holds_in_a_sound_dataset(tree):
-    section = split_section(Results(tree.out, "01"))
+    section = overlap_section(Results(tree.out, "01"))
     assert not texts(section, "bad")
     good = texts(section, "good")
     assert "0 stimuli in both training and test" in good
@@ -202,7 +203,7 @@ def test_split_reports_a_leaked_stimulus(tree):
     table.loc[sides[0], "stimulus"] = table.loc[sides[1], "stimulus"]
     save_table(path, table)
     results = Results(tree.out, "01")
-    assert "1 stimuli in both training and test" in texts(split_section(results), "bad")
+    assert "1 stimuli in both training and test" in texts(overlap_section(results), "bad")
     assert "not valid" in texts(summary_section(results), "bad")
 
 
@@ -210,18 +211,18 @@ def test_split_reports_a_test_stimulus_seen_in_pretraining(tree):
     card = tree.path("pretrained_model").with_suffix(".json")
     write_json(card, {**read_json(card), "stimuli_seen": [tree.stimulus(3)]})
     assert "1 test stimuli seen in pretraining" in texts(
-        split_section(Results(tree.out, "01")), "bad"
+        overlap_section(Results(tree.out, "01")), "bad"
     )
 
 
 def test_split_reports_a_run_in_two_folds(make_tree):
     tree = make_tree(kind="category")
-    assert not texts(split_section(Results(tree.out, "01")), "bad")
+    assert not texts(overlap_section(Results(tree.out, "01")), "bad")
     path = tree.path("trials", sub="01", task="see", run="2")
     table = read_table(path)
     table.loc[0, "fold"] = "1"
     save_table(path, table)
-    assert "more or fewer than one fold" in texts(split_section(Results(tree.out, "01")), "bad")
+    assert "more or fewer than one fold" in texts(overlap_section(Results(tree.out, "01")), "bad")
 
 
 def test_labels_bring_a_confusion_matrix_and_no_retrieval(make_tree):
@@ -234,7 +235,8 @@ def test_split_by_run_reports_a_shared_run(tree):
     plan = read_json(tree.out / "plan.json")
     plan["split"]["kind"] = "heldout-runs"
     write_json(tree.out / "plan.json", plan)
-    assert "runs in both training and test" in texts(split_section(Results(tree.out, "01")), "bad")
+    section = overlap_section(Results(tree.out, "01"))
+    assert "runs in both training and test" in texts(section, "bad")
 
 
 def test_container_grid_is_said_not_drawn(make_tree):

@@ -9,7 +9,6 @@ from bids_decoder.simulate.responses import (
     ResponseSettings,
     make_world,
     noise_ceiling,
-    simulate_group,
     simulate_person,
 )
 
@@ -181,10 +180,12 @@ def test_distractors_follow_one_course_and_tell_nothing():
 def test_tuning_is_as_similar_as_told():
     correlations = []
     for similarity in (0.0, 0.9):
-        people = list(simulate_group(
-            replace(SMALL, similarity=similarity, drift_sd=0, median_ncsnr=3.0),
-            group_seed=3, subject_seeds=(1, 2), n_train=1, n_test_images=80,
-        ))
+        world = make_world(
+            replace(SMALL, similarity=similarity, drift_sd=0, median_ncsnr=3.0), group_seed=3
+        )
+        people = [
+            simulate_person(world, seed, n_train=1, n_test_images=80) for seed in (1, 2)
+        ]
         maps = []
         for person in people:
             order = np.argsort(person.test.images, kind="stable")

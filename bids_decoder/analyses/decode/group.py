@@ -16,7 +16,7 @@ from bids_decoder.reports.scores import (
     headline,
     seen_participants,
     show,
-    show_p,
+    show_p_with_least,
     target_kind,
 )
 
@@ -100,7 +100,7 @@ def people_section(results: Results) -> list[Section]:
                 show(row["value"], metric),
                 f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
                 show(row["chance"], metric),
-                show_p(row["p"]),
+                show_p_with_least(row),
                 "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
             ]
         )

@@ -10,6 +10,7 @@ from typing import Any
 from bids_decoder import __version__
 from bids_decoder.analyses.base import Job, Notes, Stage
 from bids_decoder.analyses.decode.models import ModelFile, check_model, find_model
+from bids_decoder.analyses.decode.smallest_p import check_smallest_p
 from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
@@ -49,6 +50,11 @@ def check(study: Study, notes: Notes) -> None:
             f"the parts left out are those of --decoder troi, not of {settings.network.decoder}",
             "leave the option out, or use --decoder troi", ExitCode.USAGE,
         ))
+    for participant in study.roles.chosen:
+        notes.findings += check_smallest_p(
+            participant.label, study.tables[participant.label], study.targets.kind,
+            settings.evaluation.n_permutations,
+        )
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:

@@ -39,7 +39,7 @@ from bids_decoder.reports.scores import (
     say_result,
     seen_participants,
     show,
-    show_p,
+    show_p_with_least,
     target_kind,
 )
 from bids_decoder.reports.tables import interval, metrics_table
@@ -112,8 +112,15 @@ def _main_result(label: str, metrics: pd.DataFrame) -> str:
     low, high, p = (rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
     return (
         f"sub-{label}: {row['metric']}{f' ({kind})' if kind else ''} = {rounded(row['value'])}, "
-        f"chance {rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}, n = {row['n']}"
+        f"chance {rounded(row['chance'])}, 95 % interval {low} to {high}, p = {p}"
+        f"{_least(row)}, n = {row['n']}"
     )
+
+
+def _least(row: pd.Series) -> str:
+    """Say the smallest p-value that the test can give."""
+    least = row.get("p_min")
+    return "" if least is None else f" (smallest possible {rounded(least)})"
 
 
 def _tone(top: Comparison) -> Tone:
@@ -138,7 +145,7 @@ def _headline(top: Comparison) -> Headline:
     against = [
         ("chance", show(row["chance"], metric)),
         ("95 % interval", f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}"),
-        ("p (permutation)", show_p(row["p"])),
+        ("p (permutation)", show_p_with_least(row)),
     ]
     if top.best_baseline is not None:
         against.append(("best baseline", show(top.best_baseline["value"], metric)))
@@ -278,7 +285,7 @@ def overview_table(found: list[Comparison]) -> Table:
         numbers = [show(own["value"], metric), interval(own, metric), show(own["chance"], metric)]
         against = "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}"
         ahead = "n/a" if best is None else ("yes" if comparison.gain > 0 else "no")
-        rows.append([comparison.title, *numbers, show_p(own["p"]), against, ahead])
+        rows.append([comparison.title, *numbers, show_p_with_least(own), against, ahead])
     return Table(header, rows, "The decoder and its best baseline", frozenset(header[1:5]))
 
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from bids_decoder.analyses.base import Job, Notes
 from bids_decoder.analyses.gallery.options import Gallery
-from bids_decoder.analyses.study import Study, job_name, pictures_key
+from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.stimulus_files import list_images
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
-from bids_decoder.stimuli.images import damaged_images, picture_digest
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork
 
@@ -59,7 +58,7 @@ def check(study: Study, notes: Notes) -> None:
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per decoded participant."""
     images = _usable_images(study, notes)
-    content = pictures_key(images)
+    content = study.pictures_key(images)
     found = []
     for person in study.chosen_people:
         decode = made.get(f"decoder/{person.label}")
@@ -80,13 +79,13 @@ def _usable_images(study: Study, notes: Notes) -> dict[str, Path]:
     """List the images without those that are damaged or were shown as test stimuli."""
     folder, images = study.settings.section(Gallery).folder, study.targets.images
     found = list_images(folder)
-    damaged = damaged_images(found)
-    shown = {
-        picture_digest(images[name]) for name in study.split.test_stimuli if name in images
-    }
+    pictures = study.trials.pictures
+    damaged = pictures.damaged(found)
+    tested = {name: images[name] for name in study.split.test_stimuli if name in images}
+    shown = {signature.pixels for signature in pictures.of(tested).values()}
     kept = {
-        f"{PREFIX}{name}": path for name, path in found.items()
-        if name not in damaged and picture_digest(path) not in shown
+        f"{PREFIX}{name}": found[name] for name, signature in pictures.of(found).items()
+        if signature.pixels not in shown
     }
     notes.decisions.append(Decision(
         "gallery", f"{len(kept)} images", f"{folder} holds {len(found)}; left out: "

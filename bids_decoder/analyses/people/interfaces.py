@@ -23,6 +23,7 @@ from bids_decoder.config import Evaluation, Volumes
 from bids_decoder.evaluation.subjects import roc_table, score_subjects, subject_folds
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 from bids_decoder.files import read_json, write_json
+from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.preprocessing.standardise import standardise_volume
 from bids_decoder.seeds import derive_seed
@@ -77,9 +78,8 @@ class PrepareVolumes(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         images = [nib.load(path) for path in inputs.image_files]
-        array = np.lib.format.open_memmap(
-            Path(runtime.cwd) / VOLUMES, mode="w+", dtype=np.float32,
-            shape=(len(images), *images[0].shape[:3]),
+        array = new_array(
+            Path(runtime.cwd) / VOLUMES, (len(images), *images[0].shape[:3])
         )
         for row, image in enumerate(images):
             array[row] = standardise_volume(np.asarray(image.dataobj))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from bids_decoder.analyses.prepare.figures import (
     draw_timeline,
     trial_use,
 )
+from bids_decoder.analyses.prepare.report_overlap import overlap_section
 from bids_decoder.errors import Finding, summarise
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text, absent, table_of
 from bids_decoder.reports.figures import picture
@@ -34,15 +34,16 @@ _QUALITY = {
 
 
 def summary(results: Results) -> list[Block]:
-    """Return what is wrong with the split, if anything."""
-    return [b for b in split_section(results).blocks if isinstance(b, Text) and b.tone == "bad"]
+    """Return what training and test share and must not, if anything."""
+    found = overlap_section(results).blocks
+    return [block for block in found if isinstance(block, Text) and block.tone == "bad"]
 
 
 def sections(results: Results) -> list[Section]:
-    """Return the sections on inputs, preprocessing, responses and the split."""
+    """Return the sections on inputs, preprocessing, responses, split and overlap."""
     return [
         inputs_section(results), preprocessing_section(results), responses_section(results),
-        split_section(results),
+        split_section(results), overlap_section(results),
     ]
 
 
@@ -208,7 +209,7 @@ def _quality_values(results: Results) -> dict[str, np.ndarray]:
 
 
 def split_section(results: Results) -> Section:
-    """The split, and the proof that nothing is on both of its sides."""
+    """The split: its kind, its reason and how many trials are on each side."""
     tables = results.tables("trials")
     split = results.plan.get("split", {})
     if not tables:
@@ -218,7 +219,7 @@ def split_section(results: Results) -> Section:
     blocks: list[Block] = []
     if split:
         blocks.append(Text(f"Kind: {split.get('kind', 'n/a')}. {split.get('reason', '')}"))
-    blocks += [*overlap_checks(trials, results), _split_table(trials)]
+    blocks.append(_split_table(trials))
     rotating = trials[trials["split"] == "cv"]
     if len(rotating):
         blocks.append(_fold_table(rotating))
@@ -248,83 +249,3 @@ def _fold_table(trials: pd.DataFrame) -> Table:
         )
     header = ["fold", "test runs", "test trials", "training trials", "runs on both sides"]
     return Table(header, rows, "Folds of the cross-validation", frozenset({"fold", *header[2:]}))
-
-
-def overlap_checks(trials: pd.DataFrame, results: Results) -> list[Text]:
-    """Check on the tables themselves that the split holds.
-
-    Parameters
-    ----------
-    trials : DataFrame
-        All trials that are not excluded.
-    results : Results
-
-    Returns
-    -------
-    list of Text
-        One note a check; the tone is ``"bad"`` where something is on both sides.
-    """
-    checks = []
-    train, test = (trials[trials["split"] == side] for side in ("train", "test"))
-    if len(train) and len(test):
-        checks += _sides(train, test, results.plan.get("split", {}))
-    if (trials["split"] == "cv").any():
-        checks.append(_cross_validation(trials[trials["split"] == "cv"]))
-    predictions = results.table("predictions")
-    if predictions is not None and "split" in predictions:
-        wrong = int((predictions["split"] == "train").sum())
-        checks.append(
-            _check(wrong, "training trials among the scored predictions", len(predictions))
-        )
-    seen = Results(results.output_dir).card("pretrained_model").get("stimuli_seen")
-    if seen is not None and len(test):
-        both = set(map(str, seen)) & set(test["stimulus"])
-        checks.append(
-            _check(len(both), "test stimuli seen in pretraining", test["stimulus"].nunique())
-        )
-    return checks
-
-
-def _sides(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, Any]) -> list[Text]:
-    stimuli = set(train["stimulus"]) & set(test["stimulus"])
-    runs = set(train["run_group"]) & set(test["run_group"])
-    by_run = split.get("kind") == "heldout-runs"
-    checks = []
-    if by_run:
-        checks.append(
-            _check(len(runs), "runs in both training and test", test["run_group"].nunique())
-        )
-    elif runs:
-        checks.append(
-            Text(
-                f"{len(runs)} runs hold both training and test trials, of different stimuli, as a "
-                "split by stimulus "
-                "implies. Neighbouring trials share slow noise, which can move scores a little.",
-            )
-        )
-    if by_run and stimuli and split.get("target") == "category":
-        checks.append(
-            Text(
-                f"{len(stimuli)} stimuli occur in training and in test runs: labels are decoded "
-                "and are meant to "
-                "recur. This does not support claims about new stimuli.",
-                "warn",
-            )
-        )
-    else:
-        checks.append(
-            _check(len(stimuli), "stimuli in both training and test", test["stimulus"].nunique())
-        )
-    return checks
-
-
-def _cross_validation(trials: pd.DataFrame) -> Text:
-    folds_of = trials.groupby("run_group")["fold"].nunique()
-    straddling = int((folds_of != 1).sum())
-    return _check(straddling, "runs in the test set of more or fewer than one fold", len(folds_of))
-
-
-def _check(count: int, what: str, of: int) -> Text:
-    if count == 0:
-        return Text(f"0 {what} (checked {of}).", "good")
-    return Text(f"{count} {what} (of {of}). The scores are not valid.", "bad")

@@ -1,0 +1,291 @@
+"""Runs and volumes that are in a dataset more than once, whatever their headers and file types.
+
+A volume is recognised by projections of its scaled values on random signs [1]_. They do not depend
+on the header, the compression or the data type, and hardly on rounding to whole numbers; volumes
+whose projections fall into one cell of a grid are taken for equal. The grid is laid twice, the
+second time shifted by half a cell, so that rounding does not part copies at a border. The work
+is linear in the number of volumes.
+
+References
+----------
+.. [1] Achlioptas 2003, J Comput Syst Sci 66:671.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_decoder.bids.collect import BoldRun, Dataset, Participant
+
+N_PROJECTIONS = 16
+
+CELL = 1e-3
+"""Edge of a cell, relative to the root mean square of a volume. The rounding of 16 bit integers is
+fifty times smaller; successive volumes of a run differ by ten times as much."""
+
+MIN_LEVELS = 8
+"""Distinct values that a volume must have to be compared; empty and constant ones have fewer."""
+
+COPIED_SHARE = 0.5
+"""Share of the volumes of a run that another run must have for the two to be copies."""
+
+READ_LIMIT = 512 * 1024**2
+"""Bytes of images up to which all volumes of a dataset are compared."""
+
+MAX_WHOLE_RUNS = 1000
+"""Runs up to which all volumes of a dataset are compared."""
+
+SAMPLED = 2
+"""First volumes compared where images are more; runs that agree in them are then read whole."""
+
+MAX_VOXELS = 1 << 16
+"""Voxels of a volume that are compared, evenly over the grid."""
+
+_BLOCK = 1 << 24  # values read at a time
+_NIFTI1 = [(348).to_bytes(4, "little"), (348).to_bytes(4, "big")]  # sizes of the header
+_UNREADABLE = (
+    OSError, EOFError, zlib.error, ValueError, TypeError, nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+)
+
+
+@dataclass(frozen=True, order=True)
+class Volume:
+    """A volume of a run.
+
+    Parameters
+    ----------
+    participant : str
+        Label without ``sub-``.
+    run_group : str
+    number : int
+        From 1.
+    """
+
+    participant: str
+    run_group: str
+    number: int
+
+    @property
+    def run(self) -> tuple[str, str]:
+        """Participant and run."""
+        return self.participant, self.run_group
+
+    def __str__(self) -> str:
+        """Render as in findings."""
+        return f"sub-{self.participant} {self.run_group} volume {self.number}"
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Runs and volumes found more than once.
+
+    Parameters
+    ----------
+    n_runs, n_volumes : int
+        How many were compared.
+    n_skipped : int
+        Volumes without enough distinct values to be compared (empty or constant ones).
+    whole : bool
+        False where only the first volumes of each run were compared.
+    runs : tuple of tuple of (str, str)
+        Groups of identical runs, each as participant and run.
+    volumes : tuple of tuple of Volume
+        Groups of identical volumes of different runs, without those of identical runs.
+    """
+
+    n_runs: int = 0
+    n_volumes: int = 0
+    n_skipped: int = 0
+    whole: bool = True
+    runs: tuple[tuple[tuple[str, str], ...], ...] = ()
+    volumes: tuple[tuple[Volume, ...], ...] = ()
+
+
+def find_copies(dataset: Dataset, participants: Sequence[Participant]) -> Copies:
+    """Compare the images of all runs.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        All volumes of all participants are compared where the images are small and few.
+    participants : sequence of Participant
+        Otherwise the first volumes of these participants are, and runs that agree in them are read
+        whole.
+
+    Returns
+    -------
+    Copies
+        Images that cannot be read are left out; other checks report them.
+    """
+    sizes = [_size(run.image_file) for run in dataset.runs]
+    whole = sum(sizes) <= READ_LIMIT and len(sizes) <= MAX_WHOLE_RUNS
+    if whole:
+        return _compare(_read_all(dataset.runs, None), whole=True)
+    runs = [run for person in participants for run in person.runs]
+    first = _read_all(runs, SAMPLED)
+    suspects = {v.run for group in _equal_volumes(first) for v in group}
+    again = [run for run in runs if (run.subject, run.run_group) in suspects]
+    found = _compare(_read_all(again, None), whole=False)
+    counted = _compare(first, whole=False)
+    return Copies(counted.n_runs, counted.n_volumes, counted.n_skipped, False, found.runs,
+                  found.volumes)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+@dataclass
+class _Signatures:
+    """Projections of the volumes of runs; rows of NaN stand for volumes that are not compared."""
+
+    runs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    def volumes(self) -> Iterator[tuple[Volume, np.ndarray]]:
+        for (label, group), rows in self.runs.items():
+            for number, row in enumerate(rows, start=1):
+                if np.isfinite(row[0]):
+                    yield Volume(label, group, number), row
+
+
+def _read_all(runs: Iterable[BoldRun], n_volumes: int | None) -> _Signatures:
+    runs = list(runs)
+    with ThreadPoolExecutor(4) as pool:
+        rows = pool.map(lambda run: _read(run.image_file, n_volumes), runs)
+        pairs = zip(runs, rows, strict=True)
+        return _Signatures({(r.subject, r.run_group): s for r, s in pairs if s is not None})
+
+
+def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:
+    try:
+        if n_volumes is not None and (values := _first_volumes(path, n_volumes)) is not None:
+            return volume_signatures(values)
+        # Blocks are read one after the other from the open file.
+        image = nib.load(path, keep_file_open=True)
+        shape = (*image.shape, 1)[:4]
+        total = shape[3] if n_volumes is None else min(n_volumes, shape[3])
+        n_voxels = int(np.prod(shape[:3]))
+        every, step = max(1, n_voxels // MAX_VOXELS), max(1, _BLOCK // max(1, n_voxels))
+        parts = []
+        for start in range(0, total, step):
+            where = (..., slice(start, min(start + step, total)))
+            data = image.dataobj[where] if len(image.shape) == 4 else image.dataobj
+            values = np.asarray(data).reshape((n_voxels, -1), order="F")[::every]
+            parts.append(volume_signatures(values.astype(np.float32)))
+        return np.concatenate(parts) if parts else None
+    except _UNREADABLE:
+        return None
+
+
+def _first_volumes(path: Path, n_volumes: int) -> np.ndarray | None:
+    """Read little, because many files are asked for it; None where the file is no NIfTI-1."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
+        if handle.peek(4)[:4] not in _NIFTI1:
+            return None
+        header = nib.Nifti1Header.from_fileobj(handle, check=False)
+        n_voxels, stored = math.prod(header.get_data_shape()[:3]), header.get_data_dtype()
+        handle.seek(header.get_data_offset())
+        content = handle.read(n_volumes * n_voxels * stored.itemsize)
+    values = np.frombuffer(content, stored).reshape((n_voxels, -1), order="F")
+    slope, inter = (default if value is None else value for value, default in
+                    zip(header.get_slope_inter(), (1.0, 0.0), strict=True))
+    values = values[:: max(1, n_voxels // MAX_VOXELS)]
+    if (slope, inter) != (1.0, 0.0):
+        values = values * slope + inter
+    return values.astype(np.float32)
+
+
+def volume_signatures(values: np.ndarray) -> np.ndarray:
+    """Compute the projections by which volumes are recognised.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (n_voxels, n_volumes)
+        Scaled values. Those that are not finite count as zero.
+
+    Returns
+    -------
+    ndarray, shape (n_volumes, N_PROJECTIONS + 1)
+        Projections relative to the root mean square, and its logarithm; rows of NaN where a
+        volume has fewer than ``MIN_LEVELS`` distinct values.
+    """
+    if not np.isfinite(values).all():
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    bits = np.random.default_rng(len(values)).integers(0, 2, (N_PROJECTIONS, len(values)))
+    signs = (2 * bits - 1).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rms = np.sqrt(np.einsum("ij,ij->j", values, values) / len(values))
+        rows = np.vstack([(signs @ values) / np.sqrt(len(values)) / rms, np.log(rms)]).T
+    rows[[not _has_levels(column) for column in values.T]] = np.nan
+    return rows
+
+
+def _has_levels(values: np.ndarray) -> bool:
+    """Look at some of the values first: sorting all of them is slow."""
+    some = values[:: max(1, len(values) // 2048)]
+    return len(np.unique(some)) >= MIN_LEVELS or len(np.unique(values)) >= MIN_LEVELS
+
+
+def _equal_volumes(signatures: _Signatures) -> list[tuple[Volume, ...]]:
+    """Group the volumes of different runs that are equal."""
+    links: dict[Volume, Volume] = {}
+
+    def root(volume: Volume) -> Volume:
+        while (above := links.get(volume, volume)) != volume:
+            volume = above
+        return volume
+
+    for shift in (0.0, 0.5):
+        cells: dict[bytes, Volume] = {}
+        for volume, row in signatures.volumes():
+            key = np.floor(row / CELL + shift).astype(np.int64).tobytes()
+            first, own = root(cells.setdefault(key, volume)), root(volume)
+            if first != own:
+                links[max(first, own)] = min(first, own)
+    groups: dict[Volume, list[Volume]] = defaultdict(list)
+    for volume in {*links, *links.values()}:
+        groups[root(volume)].append(volume)
+    found = [tuple(sorted(group)) for group in groups.values()]
+    return sorted(group for group in found if len({v.run for v in group}) > 1)
+
+
+def _compare(signatures: _Signatures, *, whole: bool) -> Copies:
+    groups = _equal_volumes(signatures)
+    counts = {run: int(np.isfinite(rows[:, 0]).sum()) for run, rows in signatures.runs.items()}
+    shared = Counter(
+        pair for group in groups for pair in combinations(sorted({v.run for v in group}), 2)
+    )
+    copied = [
+        pair for pair, number in shared.items()
+        if number >= COPIED_SHARE * min(counts[run] for run in pair)
+    ]
+    runs = _chained(copied)
+    among = {run: number for number, group in enumerate(runs) for run in group}
+    volumes = [g for g in groups if len({among.get(v.run, v.run) for v in g}) > 1]
+    return Copies(
+        len(signatures.runs), sum(counts.values()),
+        sum(len(rows) for rows in signatures.runs.values()) - sum(counts.values()), whole,
+        tuple(runs), tuple(volumes),
+    )
+
+
+def _chained(pairs: Iterable[tuple[tuple[str, str], tuple[str, str]]]) -> list[tuple]:
+    """Join pairs that have a member in common to groups."""
+    group_of: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for pair in pairs:
+        joined = set(pair).union(*(group_of.get(run, set()) for run in pair))
+        group_of |= dict.fromkeys(joined, joined)
+    unique = {id(group): group for group in group_of.values()}
+    return sorted(tuple(sorted(group)) for group in unique.values())

@@ -1,0 +1,193 @@
+"""What training and test have in common: found in the plan, written to ``plan.json``, reported."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+Sides = dict[str, set[str]]
+
+
+@dataclass(frozen=True)
+class ImageOverlap:
+    """Images that are there more than once.
+
+    Parameters
+    ----------
+    n_runs, n_volumes : int
+        How many were compared.
+    n_skipped : int
+        Volumes that are empty or constant and were not compared.
+    whole : bool
+        False where only the first volumes of each run were compared.
+    identical_runs, identical_volumes : tuple of tuple of str
+        Groups, in words.
+    n_across : int
+        Groups of volumes of beta series that lie in both training and test.
+    """
+
+    n_runs: int = 0
+    n_volumes: int = 0
+    n_skipped: int = 0
+    whole: bool = True
+    identical_runs: tuple[tuple[str, ...], ...] = ()
+    identical_volumes: tuple[tuple[str, ...], ...] = ()
+    n_across: int = 0
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Two stimuli that are nearly the same.
+
+    Parameters
+    ----------
+    first, second : str
+    cosine : float
+        Of their vectors.
+    across : bool
+        One is trained on where the other one is tested.
+    """
+
+    first: str
+    second: str
+    cosine: float
+    across: bool
+
+
+@dataclass(frozen=True)
+class StimulusOverlap:
+    """Stimuli that are there under several names, or on both sides of the split.
+
+    Parameters
+    ----------
+    n_pictures, n_vectors : int
+        Pictures and feature vectors compared.
+    merged : dict of str to tuple of str
+        Name that was kept -> names that were replaced by it.
+    near_duplicates : tuple of NearDuplicate
+        Those left after merging.
+    policy : str
+        Value of ``--near-duplicates``.
+    n_tested, n_seen : int
+        Stimuli of test trials, and how many of them are also trained on.
+    """
+
+    n_pictures: int = 0
+    n_vectors: int = 0
+    merged: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    near_duplicates: tuple[NearDuplicate, ...] = ()
+    policy: str = "report"
+    n_tested: int = 0
+    n_seen: int = 0
+
+    @property
+    def n_merged(self) -> int:
+        """Names that were replaced by another one."""
+        return sum(map(len, self.merged.values()))
+
+    @property
+    def n_near_across(self) -> int:
+        """Pairs of near-duplicates that lie in both training and test."""
+        return sum(pair.across for pair in self.near_duplicates)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Everything that training and test have in common.
+
+    Parameters
+    ----------
+    images : ImageOverlap
+    stimuli : StimulusOverlap
+    """
+
+    images: ImageOverlap = field(default_factory=ImageOverlap)
+    stimuli: StimulusOverlap = field(default_factory=StimulusOverlap)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON, with the counts that the lists amount to."""
+        content = asdict(self)
+        content["images"] |= {
+            "n_identical_runs": sum(map(len, self.images.identical_runs)),
+            "n_identical_volumes": sum(map(len, self.images.identical_volumes)),
+        }
+        content["stimuli"] |= {
+            "n_merged": self.stimuli.n_merged,
+            "n_near_duplicates": len(self.stimuli.near_duplicates),
+            "n_near_duplicates_across": self.stimuli.n_near_across,
+        }
+        return content
+
+    def __str__(self) -> str:
+        """Render the numbers in one line."""
+        images, stimuli = self.images, self.stimuli
+        seen = f"{stimuli.n_seen} of {stimuli.n_tested}"
+        return (
+            f"{sum(map(len, images.identical_runs))} identical runs, "
+            f"{sum(map(len, images.identical_volumes))} identical volumes of different runs, "
+            f"{stimuli.n_merged} stimulus names merged, {len(stimuli.near_duplicates)} pairs of "
+            f"near-duplicates ({stimuli.n_near_across} across the split), {seen} test stimuli seen "
+            "in training"
+        )
+
+
+def stimulus_sides(tables: Mapping[str, pd.DataFrame]) -> Sides:
+    """Say on which sides of the split each stimulus is.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        Trial tables with the split, by participant.
+
+    Returns
+    -------
+    dict of str to set of str
+        Sides are ``train``, ``test``, or in cross-validation the participant and the fold.
+    """
+    sides: Sides = defaultdict(set)
+    for label, table in tables.items():
+        for name, side in zip(table["stimulus"].tolist(), _sides(label, table), strict=True):
+            if side is not None:
+                sides[name].add(side)
+    return dict(sides)
+
+
+def trial_sides(tables: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str, int], str]:
+    """Return the side of each trial that is used, by participant, run and number of the trial."""
+    return {
+        (label, run_group, int(trial)): side
+        for label, table in tables.items()
+        for run_group, trial, side in zip(
+            table["run_group"].tolist(), table["trial"].tolist(), _sides(label, table), strict=True
+        )
+        if side is not None
+    }
+
+
+def are_apart(one: Iterable[str], two: Iterable[str]) -> bool:
+    """Tell whether something on the sides *one* is trained on where *two* is tested, or reverse.
+
+    Examples
+    --------
+    >>> are_apart({"train"}, {"train"}), are_apart({"train"}, {"test", "train"})
+    (False, True)
+    """
+    return len({*one, *two}) > 1
+
+
+def count_seen(sides: Sides) -> tuple[int, int]:
+    """Count the stimuli that are tested, and those of them that are also trained on."""
+    tested = [found for found in sides.values() if found != {"train"}]
+    return len(tested), sum(len(found) > 1 for found in tested)
+
+
+def _sides(label: str, table: pd.DataFrame) -> list[str | None]:
+    columns = (table[name].tolist() for name in ("split", "fold", "excluded"))
+    return [
+        None if excluded else f"{label}: fold {fold}" if split == "cv" else split
+        for split, fold, excluded in zip(*columns, strict=True)
+    ]
