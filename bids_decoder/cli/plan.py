@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -176,7 +177,8 @@ def write_plan(plan: Plan) -> None:
     if study.trials is not None:
         study.trials.pictures.save()
     path = study.output_dir / "plan.json"
-    if not path.is_file() or read_json(path) != plan.record:
+    # As JSON keeps it: a tuple is a list there.
+    if not path.is_file() or read_json(path) != json.loads(json.dumps(plan.record)):
         write_json(path, plan.record)
     for person in study.work.people.values():
         table = study.tables[person.label]

@@ -121,7 +121,7 @@ def test_names_that_are_kept_do_not_depend_on_the_format(data):
     with Image.open(path) as picture:
         picture.save(data / "stimuli" / "another.bmp")
     path.unlink()
-    assert "another.bmp" in plan(data).overlap.stimuli.merged
+    assert "another.bmp" in plan(data).study.trials.overlap.stimuli.merged
 
 
 def test_identical_runs_stop_and_both_are_named(data):

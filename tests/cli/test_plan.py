@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.bids.writer import read_table
@@ -67,7 +68,7 @@ def pretrained(made):
 def card(path, **content):
     """Put a model of sub-01 and sub-02 there, card only: the plan reads no weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"")
+    save_file({"weights": np.zeros(2, np.float32)}, path)
     return write_json(path.with_suffix(".json"), {
         "stage_key": "k", "dataset": "Simulated single-trial responses", "decoder": "troi",
         "participants": ["01", "02"], "targets": {"kind": "features", "n_dims": 8, "labels": []},
@@ -258,7 +259,7 @@ def test_damaged_model_is_found_before_computing(plan, tmp_path):
     card(path, participants=["03"], sha256="0" * 64)
     found = problems(plan, "participant", "--participant-label", "01", "--pretrained", path)
     assert [(f.code, "SHA256 differs" in f.why) for f in found] == [(65, True)]
-    card(path, participants=["03"], sha256=hashlib.sha256(b"").hexdigest())
+    card(path, participants=["03"], sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     assert plan("participant", "--participant-label", "01", "--pretrained", path)
 
 
@@ -307,11 +308,11 @@ def finish(made):
     for job in made.jobs:
         for key in (stage.key for stage in job.stages):
             output = folder / f"{key.unit}_{key.stage}.txt"
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text("x")
             if job.analysis == "pretrain":
                 output = job.spec.path
                 card(output, **job.card)
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text("x")
             write_marker(folder, key, [output])
 
 

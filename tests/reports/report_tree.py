@@ -9,9 +9,10 @@ import pandas as pd
 import SimpleITK as sitk
 from PIL import Image
 
+from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import save_nifti, save_table
-from bids_decoder.config import Settings
+from bids_decoder.config import default_settings
 from bids_decoder.files import write_json, write_text
 
 EVIL = "<script>alert('x')</script>.png"
@@ -93,7 +94,7 @@ class Tree:
 
     def write_log(self, uuid: str = "20250301-120000_aa", crash: str = "") -> None:
         folder = self.out / "logs" / uuid
-        Settings().to_toml(folder / "settings.toml")
+        default_settings(section_kinds()).to_toml(folder / "settings.toml")
         timings = [
             {
                 "stage": s,

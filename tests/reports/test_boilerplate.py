@@ -75,13 +75,14 @@ def test_missing_fact_and_unknown_step_are_errors():
 
 
 def test_facts_cannot_smuggle_markup_or_citations():
-    facts = {"steps": {"targets-image": {"encoder": "<script>x</script> [@troi] {0} 5_%"}}}
+    steps = {"targets-image": {"encoder": "<script>x</script> [@troi] {0} 5_%"}}
+    facts = {"steps": steps, "headings": HEADINGS}
     assert "<script" not in methods_html(facts) and "#ref-troi" not in methods_html(facts)
     assert r"5\_\%" in methods_tex(facts) and r"\cite" not in methods_tex(facts)
 
 
 def test_bibliography_holds_only_what_is_cited():
-    facts = {"steps": {"overview": {"version": "1"}}}
+    facts = {"steps": {"overview": {"version": "1"}}, "headings": HEADINGS}
     keys = set(re.findall(r"^@\w+\{([\w-]+),", references_bib(facts), re.MULTILINE))
     assert keys == {"bids", "bidsapps", "pybids", "nipype"}
     cited = set(",".join(re.findall(r"\\cite\{([^}]*)\}", methods_tex(facts))).split(","))
