@@ -167,14 +167,9 @@ def train(
     """
     if schedule.n_epochs == 0:
         return []
-    groups = groups or [ParameterGroup(tuple(module.parameters()))]
-    optimizer = _OPTIMIZERS[schedule.optimizer]([
-        {
-            "params": list(group.parameters), "factor": group.rate_factor,
-            "weight_decay": schedule.weight_decay * group.decays,
-        }
-        for group in groups
-    ], lr=schedule.learning_rate)
+    optimizer = _make_optimizer(
+        groups or [ParameterGroup(tuple(module.parameters()))], schedule
+    )
     losses = _restore(setup.checkpoint, module, optimizer)
     saved = time.monotonic()
     last = schedule.n_epochs if schedule.stop_after is None else schedule.stop_after
@@ -191,6 +186,18 @@ def train(
         if ended:
             break
     return losses
+
+
+def _make_optimizer(
+    groups: Sequence[ParameterGroup], schedule: Schedule
+) -> torch.optim.Optimizer:
+    return _OPTIMIZERS[schedule.optimizer]([
+        {
+            "params": list(group.parameters), "factor": group.rate_factor,
+            "weight_decay": schedule.weight_decay * group.decays,
+        }
+        for group in groups
+    ], lr=schedule.learning_rate)
 
 
 def _one_epoch(
