@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_decoder.agreement import check_one_grid
-from bids_decoder.bids.collect import BoldRun, Dataset, Participant
+from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, missing_content
 from bids_decoder.bids.images import read_header

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.blocks import BlockDesign, block_numbers, measure_design
-from bids_decoder.bids.collect import BoldRun, Dataset
+from bids_decoder.bids.dataset import BoldRun, Dataset
 from bids_decoder.bids.event_columns import Columns
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rules import Rule

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bids_decoder import __version__
-from bids_decoder.bids.collect import Dataset, Participant, collect_dataset
+from bids_decoder.bids.collect import collect_dataset
+from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
 from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.images import read_header

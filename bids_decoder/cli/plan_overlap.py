@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.collect import Dataset, Participant
 from bids_decoder.bids.copies import Copies, Volume, find_copies
+from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild, rename_stimuli
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, Finding, name_some

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bids_decoder.bids.collect import Dataset, Participant, select_participants
+from bids_decoder.bids.collect import select_participants
+from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.config import Execution
 from bids_decoder.errors import name_some
 from bids_decoder.trials import Decision

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bids_decoder import __version__
-from bids_decoder.bids.collect import Dataset
+from bids_decoder.bids.dataset import Dataset
 from bids_decoder.bids.preflight import check_places
 from bids_decoder.bids.subjects import SubjectImages, collect_subjects
 from bids_decoder.cli.device import resolve_device

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.agreement import check_series
-from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.confounds_files import read_confounds
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, Finding

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bids_decoder.bids.collect import Participant
+from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.preprocessing.resampling import Grid
 from bids_decoder.preprocessing.templates import OutputSpace, template_shape

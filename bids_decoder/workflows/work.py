@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.config import Settings
 from bids_decoder.markers import StageKey
