@@ -449,6 +449,19 @@ def _memory(text: str) -> float:
     return float(match[1]) * unit**power / 1e9
 
 
+def _permutations(text: str) -> dict[str, Any]:
+    """Read a number of permutations, for fixed predictions and for refits.
+
+    Examples
+    --------
+    >>> _permutations("20")
+    {'n_permutations': 20, 'n_refits': 20}
+    """
+    if not text.strip().isdigit():
+        raise _bad(f"{text!r} is no number of permutations", "give a whole number, as 100")
+    return {"n_permutations": int(text), "n_refits": int(text)}
+
+
 def _budget(text: str) -> dict[str, Any]:
     """Read the size of the voxel selection.
 
@@ -817,6 +830,12 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     _option(
         group, "--region", dest="troi.region", metavar="REGION",
         help="where voxels may be selected: brain, occipital, or a mask image",
+    )
+    _option(
+        group, "--n-permutations", dest="evaluation.*", type=_permutations, metavar="N",
+        default="1000 on one test set, 100 where cross-validation is fitted again each time",
+        help="permutations of the labels behind each p value; 0 leaves p values under "
+        "cross-validation out",
     )
     _option(
         group, "--ablations", dest="evaluation.ablations", action="store_true",

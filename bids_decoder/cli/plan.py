@@ -36,7 +36,7 @@ from bids_decoder.cli.plan_participants import (
     choose_sources,
     say_participants,
 )
-from bids_decoder.cli.plan_tests import check_smallest_p
+from bids_decoder.cli.plan_tests import check_smallest_p, decide_test, n_tested
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import (
     BidsDecoderError,
@@ -402,11 +402,15 @@ class _Planner:
                 "hold out fewer participants, or name more with --participant-label",
                 ExitCode.NOTHING_SELECTED,
             ))
-        for person in self.chosen if "decode" in self.settings.execution.stage else ():
+        decodes = "decode" in self.settings.execution.stage
+        for person in self.chosen if decodes else ():
             self.findings += check_smallest_p(
                 person.label, self.tables[person.label], self.build.target_kind,
-                self.settings.evaluation.n_permutations,
+                n_tested(self.tables[person.label], self.settings.evaluation),
             )
+        if decodes and self.chosen:
+            first = self.tables[self.chosen[0].label]
+            self.decisions.append(decide_test(first, self.settings.evaluation))
 
     def _target_spec(self) -> TargetSpec:
         kind = self.build.target_kind

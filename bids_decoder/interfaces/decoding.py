@@ -24,6 +24,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.baselines import baseline_names, run_baselines
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.decoding_outputs import DecodingOutputs
+from bids_decoder.interfaces.nulls import read_nulls
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.relevance import read_relevance, save_relevance
 from bids_decoder.interfaces.responses import collect_responses, load_person
@@ -425,6 +426,7 @@ def _training_mean(train: Person, targets: Targets) -> np.ndarray:
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):
     heldout_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    nulls_files = traits.List(File(exists=True), desc="of RefitPermuted, in the same order")
     targets_file = File(exists=True, mandatory=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     seed = traits.Int(mandatory=True)
@@ -433,6 +435,8 @@ class _ScoreInputSpec(BaseInterfaceInputSpec):
 class _ScoreOutputSpec(TraitedSpec):
     metrics_file = File(exists=True)
     predictions_file = File(exists=True)
+    nulls_file = File(exists=True, desc="null distributions, with a sidecar")
+    comparisons_file = File(exists=True, desc="decoder against each baseline")
     gallery_file = File(exists=True, desc="nearest images, where there is a gallery")
 
 
@@ -448,8 +452,14 @@ class ScoreDecoding(SimpleInterface):
             inputs.targets_file
         )
         settings = Evaluation(**inputs.evaluation)
-        metrics, predictions = score_heldout(folds, targets, settings, inputs.seed)
+        nulls = [read_nulls(f) for f in inputs.nulls_files or []]
+        metrics, predictions, chance, gaps = score_heldout(
+            folds, targets, settings, inputs.seed, nulls
+        )
         folder = Path(runtime.cwd)
+        scheme = nulls[0].exchange if nulls else {}
+        self._results["nulls_file"] = str(save_table(folder / "nulls.tsv", chance, scheme))
+        self._results["comparisons_file"] = str(save_table(folder / "comparisons.tsv", gaps))
         if folds[0].gallery is not None:
             found, lists = score_among_gallery(folds[0], targets, settings, inputs.seed)
             metrics = pd.concat([metrics, found], ignore_index=True)
@@ -474,6 +484,8 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     relevance_files = traits.List(File(exists=True), desc="of all folds that predicted")
     metrics_file = File(exists=True, mandatory=True)
     predictions_file = File(exists=True, mandatory=True)
+    nulls_file = File(exists=True, mandatory=True)
+    comparisons_file = File(exists=True, mandatory=True)
     gallery_file = File(exists=True, desc="nearest images in the gallery")
     reconstruction_dir = Directory(exists=True, desc="of ReconstructImages")
     images = traits.Dict(traits.Str(), traits.Str(), desc="image file of stimuli and gallery")
@@ -513,6 +525,7 @@ class WriteDecoding(SimpleInterface):
         )
         outputs.write_learning(folds, histories)
         outputs.write_tables(Path(inputs.metrics_file), Path(inputs.predictions_file))
+        outputs.write_tests(Path(inputs.nulls_file), Path(inputs.comparisons_file))
         if inputs.gallery_file:
             images = {name: Path(path) for name, path in inputs.images.items()}
             outputs.write_gallery(Path(inputs.gallery_file), images)

@@ -13,8 +13,9 @@ from PIL import Image
 
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
+from bids_decoder.evaluation.comparison import COMPARISON_COLUMNS
 from bids_decoder.evaluation.reconstruction import METRIC_COLUMNS as RECONSTRUCTION_COLUMNS
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS
 from bids_decoder.files import read_json, write_bytes, write_json
 from bids_decoder.interfaces.responses import MASK
 from bids_decoder.interfaces.scoring import N_BEST
@@ -181,6 +182,14 @@ class DecodingOutputs:
         """Write the tables of metrics and predictions with their sidecars."""
         self._table("metrics", read_table(metrics), METRIC_COLUMNS)
         self._table("predictions", read_table(predictions), PREDICTION_COLUMNS)
+
+    def write_tests(self, nulls: Path, comparisons: Path) -> None:
+        """Write null distributions, and the decoder against each baseline."""
+        self._table("comparisons", read_table(comparisons), COMPARISON_COLUMNS)
+        table = read_table(nulls)
+        if len(table):
+            scheme = read_json(nulls.with_suffix(".json"))
+            self._table("nulls", table, NULL_COLUMNS, scheme)
 
     def write_gallery(self, lists: Path, images: dict[str, Path]) -> None:
         """Write the list of nearest images and a sheet of some of them."""

@@ -42,6 +42,7 @@ from bids_decoder.reports.scores import (
 from bids_decoder.reports.sections_encoding import encoding_note
 from bids_decoder.reports.sections_overlap import overlap_section
 from bids_decoder.reports.sections_pictures import gallery_blocks
+from bids_decoder.reports.sections_tests import significance_blocks
 from bids_decoder.training.ablations import PREFIX
 
 _CAVEATS = (
@@ -284,6 +285,7 @@ def decoding_section(results: Results, stimuli_dir: Path | None) -> Section:
     blocks: list[Block] = [Figure(pic)]
     blocks += [Text(DIRECTIONS[d]) for d in DIRECTIONS if any(c.direction == d for c in found)]
     blocks.append(overview_table(main))
+    blocks += significance_blocks(results)
     blocks.append(metrics_table(found))
     blocks += _ablations(top)
     blocks += _predictions(results, stimuli_dir)

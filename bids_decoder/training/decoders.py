@@ -177,6 +177,13 @@ class Decoder(ABC):
     ) -> Model:
         """Fit the decoder of a participant on the selected voxels, training trials only."""
 
+    def fit(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> tuple[Selection, Model]:
+        """Choose voxels and adapt in one go, with the result of :meth:`select`, :meth:`adapt`."""
+        selection = self.select(person, targets, pretrained, context)
+        return selection, self.adapt(person, targets, selection, pretrained, context)
+
     @abstractmethod
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
         """Predict embeddings (n_trials, n_latents) from betas (n_trials, n_voxels)."""

@@ -89,6 +89,16 @@ class SeedEnsemble(Decoder):
             for member, each in _pairs(pretrained, context)
         ])
 
+    def fit(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> tuple[Selection, Model]:
+        """Select and adapt; members learn what both need twice only where there are several."""
+        pairs = _pairs(pretrained, context)
+        if len(pairs) > 1:
+            return super().fit(person, targets, pretrained, context)
+        member, own = pairs[0]
+        return self.decoder.fit(person, targets, member, own)
+
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
         """Average the predictions of the members; see :class:`Decoder`."""
         return _mean([self.decoder.predict(member, betas) for member in split_model(model)])

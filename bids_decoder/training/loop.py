@@ -216,8 +216,8 @@ def _one_epoch(
     total = 0.0
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(epoch_seed, fabric.global_rank) if fabric.global_rank
-                          else epoch_seed)
+        _seed_torch(derive_seed(epoch_seed, fabric.global_rank) if fabric.global_rank
+                    else epoch_seed, fabric.device)
         module.train()
         for number, rows in enumerate(rows_of_batches):
             for group in optimizer.param_groups:
@@ -233,6 +233,13 @@ def _one_epoch(
             total += float(loss.detach())
     module.eval()
     return total / max(1, len(rows_of_batches))
+
+
+def _seed_torch(seed: int, device: torch.device) -> None:
+    """Seed the generators in use; torch.manual_seed also visits devices that are not, slowly."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _keep(

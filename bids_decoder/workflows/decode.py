@@ -24,6 +24,7 @@ from bids_decoder.interfaces.decoding import (
 from bids_decoder.interfaces.markers import MarkDone
 from bids_decoder.interfaces.outputs import ModelSink
 from bids_decoder.interfaces.reconstruction import ReconstructImages
+from bids_decoder.interfaces.refit import RefitPermuted
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.spaces import n_grid_voxels
@@ -205,6 +206,8 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
             score, "heldout_files")
     _gather(workflow, [nodes["predict"] for nodes in folds or [final]], "relevance_file",
             write, "relevance_files")
+    if folds and work.settings.evaluation.n_refits:
+        _gather(workflow, [nodes["refit"] for nodes in folds], "nulls_file", score, "nulls_files")
     if folds:
         _gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
                 write, "fold_selections")
@@ -216,7 +219,9 @@ def init_decode_wf(work: Work, person: PersonWork, name: str) -> Workflow:
         (final["select"], write, [("selection_file", "selection_file")]),
         (final["adapt"], write, [("model_file", "model_file")]),
         (score, write, [("metrics_file", "metrics_file"),
-                        ("predictions_file", "predictions_file")]),
+                        ("predictions_file", "predictions_file"),
+                        ("nulls_file", "nulls_file"),
+                        ("comparisons_file", "comparisons_file")]),
         (write, mark, [("out_files", "out_files")]),
         (mark, outputnode, [("marker", "marker")]),
     ])
@@ -278,6 +283,16 @@ def _fold_nodes(
         )
         workflow.connect(nodes["adapt"], "model_file", nodes["predict"], "model_file")
         workflow.connect(nodes["select"], "selection_file", nodes["predict"], "selection_file")
+    if fold and work.settings.evaluation.n_refits:
+        nodes["refit"] = Node(
+            RefitPermuted(
+                **inputs, n_permutations=work.settings.evaluation.n_refits,
+                permutation_seed=derive_seed(
+                    work.settings.random_seed, "permute", person.label
+                ),
+            ),
+            f"refit_{suffix}", **resources,
+        )
     workflow.connect(nodes["select"], "selection_file", nodes["adapt"], "selection_file")
     for node in nodes.values():
         workflow.connect(inputnode, "targets_file", node, "targets_file")
