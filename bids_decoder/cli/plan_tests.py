@@ -42,8 +42,9 @@ def check_smallest_p(
         return []
     if least <= 1 / (1 + n_permutations):
         return [Finding(
-            f"sub-{label}: smallest possible p-value", f"{least:.2g}: {n_permutations} permutations "
-            f"are too few for p < {LEVEL:g}", "give more (--n-permutations 100)",
+            f"sub-{label}: smallest possible p-value",
+            f"{least:.2g}: {n_permutations} permutations are too few for p < {LEVEL:g}",
+            "give more (--n-permutations 100)",
             severity="warning", participant=label,
         )]
     what = "trials" if target_kind == "category" else "stimuli"
