@@ -45,7 +45,8 @@ def todo(made):
 def finish(made):
     """Mark every stage of a plan as done."""
     for person in made.work.people:
-        for work in (person.betas, person.encode and person.encode.key):
+        for work in (person.betas, person.encode and person.encode.key,
+                     person.decode and person.decode.key):
             if work is not None:
                 path = write_text(made.work.output_dir / f"{work.unit}_{work.stage}.txt", "done")
                 write_marker(made.work.output_dir, work, [path])
@@ -54,7 +55,7 @@ def finish(made):
 def test_only_when_asked_for_and_only_at_the_participant_level(plan):
     assert all(person.encode is None for person in plan().work.people)
     made = plan("--encoder", "etecrm", "--participant-label", "02")
-    assert todo(made) == [("sub-02", "betas"), ("sub-02", "encode")]
+    assert todo(made) == [("sub-02", "betas"), ("sub-02", "decode"), ("sub-02", "encode")]
     (person,) = made.work.people
     assert person.encode.names == (
         "etecrm", "etecrm-plain", "twostep-selective", "twostep-plain", "ridge",
