@@ -53,13 +53,18 @@ from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
-from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import TRIAL_COLUMNS, Decision, table_key
 from bids_decoder.workflows.anat import template_spaces
-from bids_decoder.workflows.checks import check_steps
+from bids_decoder.workflows.checks import (
+    check_names,
+    check_regions,
+    check_steps,
+    check_targets,
+)
 from bids_decoder.workflows.work import (
     DecodeWork,
     EncodeWork,
@@ -161,6 +166,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
         from bids_decoder.cli.plan_subjects import make_subject_plan
 
         return make_subject_plan(settings, work_dir)
+    if wrong := check_names(settings):
+        raise FindingsError(wrong)
     places = check_places(settings)
     dataset = collect_dataset(settings)
     pictures = PictureSignatures(settings.execution.output_dir / PICTURES_FILE)
@@ -190,6 +197,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan | SubjectPlan:
     if any(f.severity == "error" for f in findings):
         raise FindingsError(findings)
     work = planner.make_work()
+    if planner.scores:
+        findings += check_regions(work.output_dir, work.people, settings.troi.region)
     findings = list(dict.fromkeys([*findings, *planner.findings]))
     if any(f.severity == "error" for f in findings):
         raise FindingsError(findings)
@@ -278,14 +287,10 @@ class _Planner:
     def _check_targets(self) -> None:
         """Find stimuli without a vector now, not when the first node asks for them."""
         spec = self.targets
-        if spec.kind == "features" and self._scores:
-            try:
-                known, vectors = read_features(spec.features)
-                select_features(known, vectors, spec.ids, f"--features {spec.features}")
-            except FindingsError as error:
-                self.findings += error.findings
-            except BidsDecoderError as error:
-                self.findings.append(error.finding)
+        if self.scores:
+            self.findings += check_targets(
+                spec.kind, spec.ids, self.split.test_stimuli, spec.features
+            )
         self.findings += check_encoding(self.settings, spec)
 
     def _check_options(self) -> None:
@@ -421,17 +426,17 @@ class _Planner:
         images = {i: self.build.stimulus_files[i] for i in ids if i in self.build.stimulus_files}
         rules = self.settings.trials
         encoder, gallery = EncoderChoice("gabor"), {}
-        if kind == "image" and self._scores:
+        if kind == "image" and self.scores:
             try:
                 encoder = choose_encoder(rules.image_encoder, rules.encoder_weights)
             except BidsDecoderError as error:
                 self.findings.append(error.finding)
-        if rules.gallery is not None and self._scores:
+        if rules.gallery is not None and self.scores:
             gallery = self._gallery(rules.gallery, kind, images)
         return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, encoder, gallery)
 
     @property
-    def _scores(self) -> bool:
+    def scores(self) -> bool:
         """Whether this call goes on beyond single-trial responses."""
         return bool(set(self.settings.execution.stage) & {"pretrain", "decode", "encode"})
 
@@ -552,6 +557,11 @@ class _Planner:
             return {"kind": spec.kind, "file": file_digest(spec.features)}
         return {"kind": spec.kind, "encoder": spec.encoder.identity,
                 "images": self._pictures_key(spec.images)}
+
+    @cached_property
+    def _n_dims(self) -> int:
+        """Length of the feature vectors."""
+        return read_features(self.targets.features)[1].shape[1]
 
     @cached_property
     def _gallery_key(self) -> str:
@@ -723,6 +733,9 @@ class _Planner:
         if self.targets.kind == "image":
             there["image encoder"] = _named(card.get("encoder"))
             here["image encoder"] = _named(self.targets.encoder.identity)
+        if self.targets.kind == "features":
+            there["number of feature dimensions"] = str(card["targets"].get("n_dims"))
+            here["number of feature dimensions"] = str(self._n_dims)
         if self.targets.kind == "category" and not transfers:
             there["labels"] = ", ".join(card["targets"].get("labels", []))
             here["labels"] = ", ".join(self.targets.ids)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bids_decoder import __version__
 from bids_decoder.config import Settings
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.evaluation.splits import Split
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey
@@ -98,10 +98,17 @@ def needs_pictures(names: tuple[str, ...]) -> bool:
 
 def too_few(table: pd.DataFrame) -> str | None:
     """Say why responses of this trial table cannot be predicted and scored, or None."""
-    held = table.loc[table["split"] == "test", "stimulus"].nunique()
-    if held >= MIN_TEST_STIMULI:
-        return None
-    return f"{held} held-out stimuli, {MIN_TEST_STIMULI} are needed"
+    from bids_decoder.training.encoders import check_stimuli
+
+    usable = table[~table["excluded"].astype(bool)]
+    held = usable.loc[usable["split"] == "test", "stimulus"].nunique()
+    if held < MIN_TEST_STIMULI:
+        return f"{held} held-out stimuli, {MIN_TEST_STIMULI} are needed"
+    try:
+        check_stimuli(usable.loc[usable["split"] == "train", "stimulus"].nunique())
+    except BidsDecoderError as error:
+        return error.finding.why
+    return None
 
 
 def plan_encoding(

@@ -60,6 +60,14 @@ DECODERS: dict[str, Entry] = {
 """Name on the command line (``--decoder``) -> class and properties."""
 
 
+def check_decoder(name: str) -> None:
+    """Raise UsageError when no decoder has this name."""
+    if name not in DECODERS:
+        raise UsageError(
+            f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
+        )
+
+
 @dataclass(frozen=True)
 class FitContext:
     """Settings, seed and device of a fit.
