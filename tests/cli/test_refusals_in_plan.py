@@ -7,7 +7,6 @@ import ast
 import json
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +95,10 @@ class Data:
         affine = np.diag([3.0, 3.0, 3.0, 1.0]) if affine is None else affine
         return save_nifti(path, values, affine, t_r=T_R if values.ndim == 4 else None)
 
-    def raw(self, onsets=None, **columns):
+    def raw(self, onsets=None, runs="123", **columns):
         onsets = 4.0 + 10.0 * np.arange(10) if onsets is None else onsets
         columns = columns or {"trial_type": ["a", "b"] * (len(onsets) // 2)}
-        for run in "123":
+        for run in runs:
             stem = str(self.stem(run))
             self.put(Path(stem + "_bold.nii.gz"))
             write_json(Path(stem + "_bold.json"), {"RepetitionTime": T_R, "TaskName": "see"})
@@ -202,16 +201,15 @@ class Data:
         return make_plan(settings, self.root.parent / "work")
 
 
-def without(*libraries):
-    def spec(name):
-        return None if name in libraries else find_spec(name)
-    return spec
-
-
-def unset(data, site, libraries):
-    module, _, name = site.rpartition(".")
-    data.patch.setattr(sys.modules[module], name, without(*libraries))
+def installed(data, module, *absent):
+    """Let a module of the stimuli find all packages but some."""
+    data.patch.setattr(sys.modules[f"bids_decoder.stimuli.{module}"], "find_spec",
+                       lambda name: None if name in absent else name)
     return data
+
+
+def network(data, **trials):
+    return installed(data.pictures(image_encoder="torchvision:resnet18", **trials), "encoders")
 
 
 CONFIG = {"config__json": "{}", "preprocessor_config__json": "{}"}
@@ -226,7 +224,8 @@ def unclip(data, index='{"_class_name": "StableUnCLIPImg2ImgPipeline"}', **encod
     (folder / "model_index.json").write_text(index)
     (folder / "image_encoder" / "config.json").write_text('{"projection_dim": 1024}')
     save_file({"x": np.zeros(2, np.float32)}, folder / "x.safetensors")
-    return data.set("reconstruction", method="unclip", weights=folder)
+    data.set("trials", test_share=0.5)
+    return installed(data, "unclip").set("reconstruction", method="unclip", weights=folder)
 
 
 def masks_apart(data):
@@ -268,8 +267,8 @@ def run_without_labels(data):
 
 
 def labels_apart(data):
-    data.raw()
-    for run, labels in (("1", "ab"), ("2", "cd"), ("3", "cd")):
+    data.raw(runs="1234")
+    for run, labels in (("1", "ab"), ("2", "ab"), ("3", "cd"), ("4", "cd")):
         path = Path(str(data.stem(run)) + "_events.tsv")
         table = pd.read_csv(path, sep="\t")
         save_table(path, table.assign(trial_type=list(labels) * 5))
@@ -332,9 +331,8 @@ PLAN = {
     "parse_encoder#2": lambda d: d.pictures(image_encoder="timm"),
     "parse_encoder#3": lambda d: d.pictures(image_encoder="clip:x"),
     "choose_encoder#1": lambda d: d.pictures(encoder_weights=d.root),
-    "choose_encoder#2": lambda d: unset(
-        d.pictures(image_encoder="clip"), "bids_decoder.stimuli.encoders.find_spec",
-        ["transformers"]),
+    "choose_encoder#2": lambda d: installed(
+        d.pictures(image_encoder="clip"), "encoders", "transformers"),
     "choose_encoder#3": lambda d: d.weights(
         "transformers", config__json='{"vision_config": {}}', preprocessor_config__json="{}",
         **SAFE),
@@ -344,19 +342,15 @@ PLAN = {
     "find_folder#2": lambda d: d.pictures(image_encoder="clip", encoder_weights=d.root / "none"),
     "find_folder#3": lambda d: d.weights(**CONFIG, model__bin="x"),
     "find_folder#4": lambda d: d.weights(**SAFE),
-    "find_file#1": lambda d: d.pictures(image_encoder="torchvision:resnet18"),
-    "find_file#2": lambda d: d.pictures(
-        image_encoder="torchvision:resnet18", encoder_weights=d.root / "none.safetensors"),
-    "find_file#3": lambda d: d.pictures(
-        image_encoder="torchvision:resnet18",
-        encoder_weights=d.root / "dataset_description.json"),
+    "find_file#1": lambda d: network(d),
+    "find_file#2": lambda d: network(d, encoder_weights=d.root / "none.safetensors"),
+    "find_file#3": lambda d: network(d, encoder_weights=d.root / "dataset_description.json"),
     "_snapshot#1": lambda d: d.weights(snapshots_slash_a="", **CONFIG),
     "_digests#1": lambda d: d.weights(
         **CONFIG, **SAFE, SHA256SUMS=f"{'0' * 64}  model.safetensors\n"),
-    "find_networks#1": lambda d: d.pictures(test_runs=()).set(
+    "find_networks#1": lambda d: d.pictures(test_share=0.5).set(
         "reconstruction", metric_weights=d.root),
-    "find_pipeline#1": lambda d: unset(
-        unclip(d), "bids_decoder.stimuli.unclip.find_spec", ["diffusers"]),
+    "find_pipeline#1": lambda d: installed(unclip(d), "unclip", "diffusers"),
     "find_pipeline#2": lambda d: unclip(d, index='{"_class_name": "Other"}'),
     "find_pipeline#3": lambda d: unclip(d).set(
         "trials", image_encoder="gabor", encoder_weights=None),
@@ -445,6 +439,7 @@ def raised(monkeypatch):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAN)
 def test_the_plan_reaches_the_refusal(data, raised, name):
     site = sites()[name]
@@ -458,6 +453,7 @@ def test_the_plan_reaches_the_refusal(data, raised, name):
     assert any(file == site.file and site.first <= line <= site.last for file, line in raised)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EARLIER)
 def test_the_plan_refuses_before(data, name):
     make, message = EARLIER[name]
