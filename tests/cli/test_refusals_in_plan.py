@@ -342,7 +342,7 @@ PLAN = {
     "find_folder#2": lambda d: d.pictures(image_encoder="clip", encoder_weights=d.root / "none"),
     "find_folder#3": lambda d: d.weights(**CONFIG, model__bin="x"),
     "find_folder#4": lambda d: d.weights(**SAFE),
-    "find_file#1": lambda d: network(d),
+    "find_file#1": network,
     "find_file#2": lambda d: network(d, encoder_weights=d.root / "none.safetensors"),
     "find_file#3": lambda d: network(d, encoder_weights=d.root / "dataset_description.json"),
     "_snapshot#1": lambda d: d.weights(snapshots_slash_a="", **CONFIG),
