@@ -23,10 +23,12 @@ from bids_decoder.errors import BidsDecoderError, FindingsError, UsageError
 from bids_decoder.files import write_json
 from bids_decoder.glm.design import MOTION
 from bids_decoder.preprocessing import templates
+from bids_decoder.stimuli.features import MAX_COLUMNS
 
 PACKAGE = Path(bids_decoder.__file__).parent
 FOLDERS = ("interfaces", "preprocessing", "glm", "stimuli", "training", "analyses")
-NO_INPUT_ERRORS = {"ValueError", "TypeError", "RuntimeError", "KeyError", "ImportError"}
+NO_INPUT_ERRORS = {"ValueError", "TypeError", "RuntimeError", "KeyError", "ImportError",
+                   "OSError"}
 N_SCANS, T_R, SHAPE = 60, 2.0, (4, 4, 7)
 
 
@@ -189,7 +191,7 @@ class Data:
     def pretrained(self, **targets):
         path = self.root.parent / "model" / "model.safetensors"
         path.parent.mkdir()
-        path.write_bytes(b"")
+        save_file({"x": np.zeros(2, np.float32)}, path)
         write_json(path.with_suffix(".json"), {
             "stage_key": "k", "dataset": "other", "participants": ["9"], "decoder": "troi",
             "targets": targets,
@@ -210,6 +212,12 @@ def installed(data, module, *absent):
 
 def network(data, **trials):
     return installed(data.pictures(image_encoder="torchvision:resnet18", **trials), "encoders")
+
+
+def no_safetensors(data):
+    path = data.root.parent / "x.safetensors"
+    path.write_bytes(b"PK")
+    return network(data, encoder_weights=path)
 
 
 CONFIG = {"config__json": "{}", "preprocessor_config__json": "{}"}
@@ -317,13 +325,17 @@ PLAN = {
     "read_features#2": lambda d: d.file("features.csv", b"id,x\n"),
     "read_features#3": lambda d: (d.betas(), d.features(names=["s00"] * 12)),
     "select_features#1": lambda d: (d.betas(), d.features(names=[f"t{i}" for i in range(12)])),
-    "_read_tsv#1": lambda d: d.file("f.tsv", b"id\tx\na\t1\t2\n"),
-    "_read_tsv#2": lambda d: d.file("f.tsv", b"id\na\n"),
+    "_read_tsv#1": lambda d: d.file("f.tsv", b"\t" * MAX_COLUMNS + b"\n"),
+    "_read_tsv#2": lambda d: d.file("f.tsv", b"id\tx\na\t1\t2\n"),
+    "_read_tsv#3": lambda d: d.file("f.tsv", b"id\na\n"),
     "_read_npz#1": lambda d: d.file("f.npz", b"PK"),
     "_read_npz#2": lambda d: d.file("f.npz", npz(ids=np.ones(2, complex), vectors=np.eye(2))),
     "_read_npz#3": lambda d: d.file("f.npz", npz(ids=np.array(["a"]), vectors=np.eye(2))),
+    "_read_npz#4": lambda d: d.file(
+        "f.npz", npz(ids=np.array([b"\xff", b"a"]), vectors=np.eye(2))),
     "_read_safetensors#1": lambda d: d.file("f.safetensors", b"x"),
-    "_read_safetensors#2": lambda d: d.file("f.safetensors", lambda p: save_file(
+    "_read_safetensors#2": lambda d: d.file("f.safetensors", b"\x02" + bytes(7) + b"{x"),
+    "_read_safetensors#3": lambda d: d.file("f.safetensors", lambda p: save_file(
         {"a": np.zeros(2, np.float32), "b": np.zeros(3, np.float32)}, p)),
     "load_picture#2": damaged_picture,
     # encoders and generators of pictures
@@ -345,6 +357,7 @@ PLAN = {
     "find_file#1": network,
     "find_file#2": lambda d: network(d, encoder_weights=d.root / "none.safetensors"),
     "find_file#3": lambda d: network(d, encoder_weights=d.root / "dataset_description.json"),
+    "_check_format#1": no_safetensors,
     "_snapshot#1": lambda d: d.weights(snapshots_slash_a="", **CONFIG),
     "_digests#1": lambda d: d.weights(
         **CONFIG, **SAFE, SHA256SUMS=f"{'0' * 64}  model.safetensors\n"),
