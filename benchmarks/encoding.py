@@ -30,7 +30,6 @@ import pandas as pd
 import scipy.stats
 import torch
 
-from bids_decoder.config import Encoding
 from bids_decoder.evaluation.voxelwise import (
     Encoded,
     Measured,
@@ -58,6 +57,7 @@ from bids_decoder.training.encoders import (
     load_encoder,
     make_task,
 )
+from bids_decoder.training.encoding_settings import Encoding
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 SIZE, CHANNELS = 24, 16

@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_gm_template
 from scipy import ndimage
 
-from bids_decoder.preprocessing.geometry import apply_affine, grid_points, rigid_matrix
+from bids_decoder.preprocessing.geometry import grid_points, rigid_matrix
 from bids_decoder.preprocessing.itk import start_ants, to_ants
 from bids_decoder.preprocessing.registration import Picture, register_template, warped_points
 from bids_decoder.preprocessing.resampling import Grid, resample_volume

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save
 
-from bids_decoder.bids.collect import BoldRun
+from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.image_checks import check_run
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.layouts import describe, read_filters

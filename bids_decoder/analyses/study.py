@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.base import Stage
-from bids_decoder.bids.collect import Dataset, Participant
+from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.config import REGIONS, Settings
@@ -20,6 +20,7 @@ from bids_decoder.evaluation.splits import Split, fold_list
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
+from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import table_key
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
@@ -186,6 +187,11 @@ class Study:
         """Return a key of the content of pictures."""
         digest = self.trials.pictures.digest
         return content_key({name: digest(path) for name, path in paths.items()})
+
+    @cached_property
+    def n_feature_dims(self) -> int:
+        """Length of the feature vectors."""
+        return read_features(self.targets.features)[1].shape[1]
 
     @cached_property
     def region_key(self) -> str:

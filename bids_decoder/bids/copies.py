@@ -26,7 +26,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.bids.collect import BoldRun, Dataset, Participant
+from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 
 N_PROJECTIONS = 16
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder import __version__
-from bids_decoder.bids.collect import Dataset
+from bids_decoder.bids.dataset import Dataset
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.files import read_json, write_text
 

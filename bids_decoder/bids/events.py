@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_decoder.bids.collect import Dataset
+from bids_decoder.bids.dataset import Dataset
 from bids_decoder.bids.event_columns import Columns, choose_columns, question_label
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.relabel import parse_relabels, relabel_rows, warn_of_spelling

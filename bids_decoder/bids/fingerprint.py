@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.collect import BoldRun, Dataset
+from bids_decoder.bids.dataset import BoldRun, Dataset
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.images import ImageHeader, read_header
 from bids_decoder.bids.layouts import natural_key

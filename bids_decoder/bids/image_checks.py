@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.agreement import check_mask, check_rows, check_same_grid, check_series
-from bids_decoder.bids.collect import BoldRun
+from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.images import MAX_T_R, ImageHeader, is_pointer, read_header
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 

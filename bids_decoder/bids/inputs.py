@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.files import file_digest
 
 _METADATA = ("RepetitionTime", "SliceTiming", "SliceEncodingDirection", "StartTime",

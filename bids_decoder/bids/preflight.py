@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 from bids_decoder.agreement import check_one_grid
-from bids_decoder.bids.collect import BoldRun, Dataset, Participant
+from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
-from bids_decoder.bids.image_checks import check_run, missing_content
+from bids_decoder.bids.image_checks import check_run, content_damage, missing_content
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.writer import read_table
@@ -192,7 +192,7 @@ def _check_person(person: Participant, dataset: Dataset, full_read: bool) -> Ite
     for run in runs:
         yield from check_run(run, _rows_of_betas(run), full_read)
         yield from check_events(run)
-    yield from _check_anatomy(person, absent)
+    yield from _check_anatomy(person, absent, full_read)
     yield from _check_grids(person, runs)
 
 
@@ -226,18 +226,26 @@ def _rows_of_betas(run: BoldRun) -> int | None:
         return None
 
 
-def _check_anatomy(person: Participant, absent: list[Path]) -> Iterator[Finding]:
+def _check_anatomy(
+    person: Participant, absent: list[Path], full_read: bool
+) -> Iterator[Finding]:
     for path in person.t1w_files:
         if path in absent:
             continue
         try:
-            shape = read_header(path).shape
+            header = read_header(path)
         except BidsDecoderError as error:
             yield replace(error.finding, participant=person.label, place=str(path))
             continue
-        if len(shape) != 3:
+        damage = content_damage(path, header, full_read)
+        if damage is not None:
             yield Finding(
-                str(path), f"shape {shape}: a T1w image has three dimensions",
+                str(path), damage, "fetch or copy the file again",
+                participant=person.label, place=str(path),
+            )
+        if len(header.shape) != 3:
+            yield Finding(
+                str(path), f"shape {header.shape}: a T1w image has three dimensions",
                 "correct or remove it", participant=person.label, place=str(path),
             )
 

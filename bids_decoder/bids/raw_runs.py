@@ -18,7 +18,7 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.trials import Decision
 
 if TYPE_CHECKING:
-    from bids_decoder.bids.collect import BoldRun
+    from bids_decoder.bids.dataset import BoldRun
 
 T_R_TOLERANCE = 1e-3
 """Seconds by which the repetition times of a derivative and its raw run may differ."""

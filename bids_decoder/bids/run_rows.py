@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.collect import BoldRun, Dataset
+from bids_decoder.bids.dataset import BoldRun, Dataset
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events, read_trials
 from bids_decoder.bids.rules import Rule

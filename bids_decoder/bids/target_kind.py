@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from bids_decoder.bids.collect import Dataset
+from bids_decoder.bids.dataset import Dataset
 from bids_decoder.bids.event_columns import Columns
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.stimulus_files import StimulusFiles, find_stimulus_files

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.collect import BoldRun
+from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.notes import Notes
 from bids_decoder.errors import BidsDecoderError, Finding, name_some

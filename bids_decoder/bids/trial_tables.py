@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.blocks import BlockDesign, block_numbers, measure_design
-from bids_decoder.bids.collect import BoldRun, Dataset
+from bids_decoder.bids.dataset import BoldRun, Dataset
 from bids_decoder.bids.event_columns import Columns
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rules import Rule
@@ -145,45 +145,47 @@ def count_repeats(table: pd.DataFrame) -> np.ndarray:
 
 def _merge_blocks(
     item: RunRows, columns: Columns, unit: TrialUnit, design: BlockDesign | None
-) -> pd.DataFrame:
-    """Return one row per trial: onset, duration, stimulus, label, n_events, split source."""
+) -> dict[str, np.ndarray]:
+    """Return columns of one row per trial: onset, duration, stimulus, label, number of events."""
     rows = item.rows
-    labels = rows[columns.label].astype(object)
-    trials = pd.DataFrame({
-        "onset": rows["onset"], "duration": rows["duration"],
-        "stimulus": rows[columns.stimulus].astype(object), "label": labels, "n_events": 1,
-    })
+    stimuli, labels = (
+        rows[name].to_numpy(dtype=object) for name in (columns.stimulus, columns.label)
+    )
     if unit == "block":
         # A block shows many pictures of one kind: the kind is what was shown.
-        trials["stimulus"] = labels.where(labels.notna(), trials["stimulus"])
+        stimuli = np.where(pd.isna(labels), stimuli, labels)
+    trials = {
+        "onset": rows["onset"].to_numpy(), "duration": rows["duration"].to_numpy(),
+        "stimulus": stimuli, "label": labels, "n_events": np.ones(len(rows), dtype=int),
+    }
     if columns.split is not None:
-        trials[SPLIT_SOURCE] = rows[columns.split].astype(object)
+        trials[SPLIT_SOURCE] = rows[columns.split].to_numpy(dtype=object)
     if unit == "event" or design is None or rows.empty:
         return trials
-    numbers = block_numbers(
-        rows["onset"].to_numpy(), labels.to_numpy(dtype=str), design.limit
-    )
-    ends = (rows["onset"] + rows["duration"]).groupby(numbers).max().to_numpy()
-    first = trials.groupby(numbers).head(1).reset_index(drop=True)
-    first["duration"] = ends - first["onset"].to_numpy()
-    first["n_events"] = np.bincount(numbers)
-    return first
+    numbers = block_numbers(trials["onset"], labels.astype(str), design.limit)
+    ends = pd.Series(trials["onset"] + trials["duration"]).groupby(numbers).max().to_numpy()
+    first = {name: cells[np.unique(numbers, return_index=True)[1]]
+             for name, cells in trials.items()}
+    return {**first, "duration": ends - first["onset"], "n_events": np.bincount(numbers)}
 
 
-def _trial_table(run: BoldRun, trials: pd.DataFrame) -> pd.DataFrame:
+def _trial_table(run: BoldRun, trials: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Put trials of one run into the columns of a trial table."""
-    n_rows = len(trials)
-
-    def same(value: str | None) -> np.ndarray:
-        return np.full(n_rows, value, dtype=object)
-
-    return pd.DataFrame({
-        **{name: trials[name].array for name in trials.columns},
-        "trial": np.arange(1, n_rows + 1), "session": same(run.session), "task": same(run.task),
-        "run": same(run.run), "run_group": same(run.run_group), "split": same(""),
-        "reason": same(None), "fold": pd.array([pd.NA] * n_rows, dtype="Int64"), "repeat": 0,
-        "excluded": np.zeros(n_rows, dtype=bool),
-    })
+    n_rows = len(trials["onset"])
+    same = {
+        "session": run.session, "task": run.task, "run": run.run, "run_group": run.run_group,
+        "split": "", "reason": None,
+    }
+    text = {
+        **{name: cells for name, cells in trials.items() if cells.dtype == object},
+        **{name: np.full(n_rows, value, dtype=object) for name, value in same.items()},
+    }
+    # Left to itself, pandas would make another type of columns that hold text alone.
+    return pd.DataFrame(text, dtype=object).assign(
+        **{name: cells for name, cells in trials.items() if cells.dtype != object},
+        trial=np.arange(1, n_rows + 1), fold=pd.array([pd.NA] * n_rows, dtype="Int64"), repeat=0,
+        excluded=np.zeros(n_rows, dtype=bool),
+    )
 
 
 def _trials_of_betas(
@@ -200,7 +202,7 @@ def _trials_of_betas(
     trials["n_events"] = pd.to_numeric(given, errors="coerce").fillna(1).astype(int)
     if columns.split is not None:
         trials[SPLIT_SOURCE] = rows[columns.split].astype(object)
-    table = _trial_table(item.run, trials)
+    table = _trial_table(item.run, {str(name): trials[name].to_numpy() for name in trials})
     if "excluded" in rows:
         marked = rows["excluded"].astype(object).map(lambda cell: str(cell).lower() == "true")
         reasons = rows["reason"] if "reason" in rows else pd.Series(None, rows.index, dtype=object)

@@ -104,9 +104,9 @@ def read_table(path: Path) -> pd.DataFrame:
     names, rows = _split_rows(content.decode("utf-8-sig"))
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     return pd.DataFrame({
-        name: pd.Series([_cell(cell) for cell in cells], dtype=object)
+        name: np.array([_cell(cell) for cell in cells], dtype=object)
         for name, cells in zip(names, columns, strict=True)
-    })
+    }, dtype=object)
 
 
 def _split_rows(text: str) -> tuple[list[str], list[list[str]]]:

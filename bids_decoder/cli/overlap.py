@@ -12,8 +12,8 @@ import pandas as pd
 
 from bids_decoder.analyses.base import Notes
 from bids_decoder.analyses.study import Roles
-from bids_decoder.bids.collect import Dataset
 from bids_decoder.bids.copies import Copies, Volume, find_copies
+from bids_decoder.bids.dataset import Dataset
 from bids_decoder.bids.events import TrialBuild, rename_stimuli
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, Finding, name_some

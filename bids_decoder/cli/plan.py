@@ -20,6 +20,7 @@ from bids_decoder.config import Settings
 from bids_decoder.errors import Finding
 from bids_decoder.files import read_json, write_json
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
+from bids_decoder.workflows.checks import check_names, check_regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     FindingsError
         With all problems at once.
     """
-    notes = Notes()
+    notes = Notes(check_names(settings))
+    notes.stop_if_errors()
     wanted = wanted_analyses(settings)
     for analysis in wanted:
         settings = analysis.resolve(settings, notes)
@@ -83,6 +85,9 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
         analysis.check(study, notes)
     notes.stop_if_errors()
     jobs = collect_jobs(wanted, study, notes)
+    if study.trials is not None and any(analysis.scores for analysis in wanted):
+        people = list(study.people.values())
+        notes.findings += check_regions(study.output_dir, people, study.settings.troi.region)
     notes.stop_if_errors()
     findings = tuple(dict.fromkeys(notes.findings))
     return Plan(

@@ -22,10 +22,10 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsErr
 from bids_decoder.evaluation.splits import apply_split, choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
-from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.anat import template_spaces
+from bids_decoder.workflows.checks import check_targets
 from bids_decoder.workflows.work import TargetSpec
 
 
@@ -89,7 +89,10 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:
         notes.findings += validate(dataset.root)
     if scores:
-        _check_features(study.targets, notes)
+        targets = study.targets
+        notes.findings += check_targets(
+            targets.kind, targets.ids, split.test_stimuli, targets.features
+        )
     return study
 
 
@@ -131,19 +134,6 @@ def _target_spec(
         except BidsDecoderError as error:
             notes.findings.append(error.finding)
     return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, encoder)
-
-
-def _check_features(targets: TargetSpec, notes: Notes) -> None:
-    """Note stimuli without a vector now, not when the first node asks for them."""
-    if targets.kind != "features":
-        return
-    try:
-        known, vectors = read_features(targets.features)
-        select_features(known, vectors, targets.ids, f"--features {targets.features}")
-    except FindingsError as error:
-        notes.findings += error.findings
-    except BidsDecoderError as error:
-        notes.findings.append(error.finding)
 
 
 def _response_space(study: Study, notes: Notes) -> OutputSpace:

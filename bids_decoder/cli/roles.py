@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bids_decoder.analyses.base import Notes
 from bids_decoder.analyses.study import Roles
-from bids_decoder.bids.collect import Dataset, Participant, select_participants
+from bids_decoder.bids.collect import select_participants
+from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.config import Execution
 from bids_decoder.errors import name_some
 from bids_decoder.trials import Decision

@@ -102,6 +102,35 @@ def run_baselines(
     return predicted
 
 
+WHOLE = "ridge-all"
+"""The baseline whose voxels do not depend on labels."""
+
+
+def ridge_of_labellings(
+    train: Person, test: Person, targets: Targets, train_rows: np.ndarray
+) -> np.ndarray:
+    """Fit :data:`WHOLE` to many labellings of the same trials with one decomposition.
+
+    Parameters
+    ----------
+    train, test : Person
+    targets : Targets
+        Categories.
+    train_rows : ndarray of int, shape (n_labellings, n_train)
+
+    Returns
+    -------
+    ndarray, shape (n_labellings, n_test, n_classes)
+        As :func:`run_baselines` gives for each labelling alone: every target has a penalty of its
+        own, so that labellings only add targets.
+    """
+    _guard(train, test, targets)
+    n_classes = len(targets.ids)
+    onehot = np.eye(n_classes)[train_rows.T].reshape(train_rows.shape[1], -1)
+    scores = ridge_predict(train.betas, onehot, test.betas, train.run_groups)
+    return scores.reshape(len(scores), len(train_rows), n_classes).swapaxes(0, 1)
+
+
 def merge_random_draws(metrics: pd.DataFrame) -> pd.DataFrame:
     """Replace the rows of models ``ridge-random-<k>`` by their mean, model ``ridge-random``.
 
@@ -120,13 +149,18 @@ def merge_random_draws(metrics: pd.DataFrame) -> pd.DataFrame:
     if not drawn.any():
         return metrics
     averaged = ("value", "chance", "ci_low", "ci_high")
-    keys = [name for name in metrics.columns if name not in (*averaged, "model", "p")]
+    ps = [name for name in ("p", "p_tail") if name in metrics]
+    keys = [name for name in metrics.columns if name not in (*averaged, "model", *ps)]
     merged = (
         metrics[drawn].groupby(keys, dropna=False, sort=False)
-        .agg({**dict.fromkeys(averaged, "mean"), "p": lambda p: min(1.0, 2 * p.median())})
+        .agg({**dict.fromkeys(averaged, "mean"), **dict.fromkeys(ps, _joint_p)})
         .reset_index().assign(model="ridge-random")
     )
     return pd.concat([metrics[~drawn], merged[metrics.columns]], ignore_index=True)
+
+
+def _joint_p(p: pd.Series) -> float:
+    return float("nan") if p.isna().any() else min(1.0, 2 * float(p.median()))
 
 
 def _guard(train: Person, test: Person, targets: Targets) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -10,35 +14,22 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.label_scores import (
     Guesses,
     confusion_counts,
+    guesses_of,
     label_intervals,
     label_metrics,
 )
-from bids_decoder.evaluation.similarity import among_best
-from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.nulls import find_exchange, p_values
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, null_table
 
 
-def score_classification(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    classes: tuple[str, ...],
-    runs: np.ndarray,
-    folds: np.ndarray,
-    *,
-    settings: Evaluation,
-    rng: np.random.Generator,
-    model: str = "decoder",
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Score class scores of held-out trials.
-
-    Intervals take runs as clusters (:func:`.intervals.proportion_interval`), because trials
-    within a run depend on each other; they are not-a-number with a single run. For p the true
-    labels are permuted within runs, or between whole runs when each run has one label only.
+@dataclass(frozen=True, eq=False)
+class Heldout:
+    """Class scores of held-out trials, all folds together.
 
     Parameters
     ----------
     scores : ndarray, shape (n_trials, n_classes)
-        The larger, the likelier; comparable within a trial. All folds together.
+        The larger, the likelier; comparable within a trial.
     labels : ndarray of str, shape (n_trials,)
         True labels.
     classes : tuple of str
@@ -46,10 +37,84 @@ def score_classification(
     runs : ndarray of str, shape (n_trials,)
     folds : ndarray of int, shape (n_trials,)
         Fold in which each trial was test.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    runs: np.ndarray
+    folds: np.ndarray
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether predictions come from more than one fold."""
+        return len(np.unique(self.folds)) > 1
+
+    @cached_property
+    def true(self) -> np.ndarray:
+        """Class number of each trial, (n_trials,)."""
+        position = {name: k for k, name in enumerate(self.classes)}
+        names = np.asarray(self.labels).astype(str)
+        return np.array([position[name] for name in names], dtype=np.intp)
+
+    @cached_property
+    def guesses(self) -> Guesses:
+        """What was predicted."""
+        return guesses_of(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Refitted:
+    """What the whole pipeline predicts when it is fitted again on permuted labels.
+
+    Parameters
+    ----------
+    true : ndarray of int, shape (n_permutations, n_trials)
+        Permuted class of each held-out trial.
+    scores : ndarray, shape (n_permutations, n_trials, n_classes)
+        Class scores of the same trials, fitted on the permuted labels of the others.
+    exchange : dict
+        How labels were exchanged (:meth:`.nulls.Exchange.describe`).
+    """
+
+    true: np.ndarray
+    scores: np.ndarray
+    exchange: dict[str, Any]
+
+
+class LabelScores(NamedTuple):
+    """Tables of :func:`score_classification`."""
+
+    metrics: pd.DataFrame
+    confusion: pd.DataFrame
+    predictions: pd.DataFrame
+    nulls: pd.DataFrame
+
+
+def score_classification(
+    heldout: Heldout,
+    *,
+    settings: Evaluation,
+    rng: np.random.Generator,
+    model: str = "decoder",
+    refitted: Refitted | None = None,
+) -> LabelScores:
+    """Score class scores of held-out trials.
+
+    Intervals take runs as clusters (:func:`.intervals.proportion_interval`), because trials
+    within a run depend on each other; they are not-a-number with a single run.
+
+    Parameters
+    ----------
+    heldout : Heldout
     settings : Evaluation
     rng : numpy.random.Generator
         Give each model a generator of the same seed.
     model : str
+    refitted : Refitted, optional
+        Null predictions. Under cross-validation there is no p-value without them: held-out
+        predictions depend on each other through the training labels. With one fold test labels
+        are exchanged against the fixed predictions, which is exact (:mod:`.nulls`).
 
     Returns
     -------
@@ -61,59 +126,79 @@ def score_classification(
         Column ``label`` (true), then one column of counts per predicted class.
     predictions : DataFrame
         Per trial: run, fold, true label, predicted label, their scores.
+    nulls : DataFrame
+        Columns of :data:`.tables.NULL_COLUMNS`.
 
     Raises
     ------
     InputError
         For shapes that do not fit, unknown labels, or scores that are not finite.
     """
-    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels).astype(str)
-    _check(scores, labels, classes)
-    position = {name: k for k, name in enumerate(classes)}
-    true = np.array([position[name] for name in labels], dtype=np.intp)
-    run_of = pd.factorize(np.asarray(runs))[0]
-    second = among_best(scores, 2) if len(classes) > 2 else None
-    guesses = Guesses(scores.argmax(axis=1), second, len(classes))
-    labels_of, blocks, unit_of = exchanged_labels(true, run_of)
-    permutations = permutations_within(blocks, settings.n_permutations, rng)
-    nulls = label_metrics(labels_of[permutations][:, unit_of], guesses)
-    guess = guesses.first
-    split = "cv" if len(np.unique(folds)) > 1 else "test"
-    metrics = _table(true, guesses, run_of, nulls).assign(
-        model=model, split=split, n=len(true), pool_size=len(classes),
-        p_min=smallest_p(labels_of, blocks, settings.n_permutations),
+    _check(heldout)
+    exchange = find_exchange(heldout.true, heldout.runs)
+    fixed = label_metrics(exchange.draw(settings.n_permutations, rng), heldout.guesses)
+    if refitted is not None:
+        nulls, kind = _refitted_metrics(refitted), "refitted"
+        least = exchange.smallest_p(len(refitted.true))
+    elif heldout.is_crossed:
+        nulls, kind, least = {name: np.zeros(0) for name in fixed}, "none", np.nan
+    else:
+        nulls, kind, least = fixed, "fixed", exchange.smallest_p(settings.n_permutations)
+    metrics = _table(heldout, nulls, _chance(heldout.true, fixed)).assign(
+        model=model, split="cv" if heldout.is_crossed else "test", n=len(heldout.true),
+        pool_size=len(heldout.classes), null=kind, p_min=least,
     )
-    names = np.asarray(classes, dtype=object)
-    trials = np.arange(len(true))
-    predictions = pd.DataFrame({
-        "run_group": np.asarray(runs), "fold": np.asarray(folds), "label": labels,
-        "predicted_label": names[guess], "score_label": scores[trials, true],
-        "score_predicted": scores[trials, guess],
-    })
-    counts = confusion_counts(true[None], guess, len(classes))[0]
+    counts = confusion_counts(
+        heldout.true[None], heldout.guesses.first, len(heldout.classes)
+    )[0]
+    names = np.asarray(heldout.classes, dtype=object)
     confusion = pd.DataFrame(counts.astype(int), columns=names)
     confusion.insert(0, "label", names)
-    return metrics[list(METRIC_COLUMNS)], confusion, predictions
+    return LabelScores(
+        metrics.reindex(columns=list(METRIC_COLUMNS)), confusion, _predictions(heldout),
+        null_table(nulls, model),
+    )
+
+
+def _refitted_metrics(refitted: Refitted) -> dict[str, np.ndarray]:
+    """Score each permutation's own predictions against its own labels."""
+    found = [
+        label_metrics(true[None], guesses_of(scores))
+        for true, scores in zip(refitted.true, refitted.scores, strict=True)
+    ]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def _table(
-    true: np.ndarray, guesses: Guesses, run_of: np.ndarray, nulls: dict[str, np.ndarray]
+    heldout: Heldout, nulls: dict[str, np.ndarray], chance: dict[str, float]
 ) -> pd.DataFrame:
-    chance, limits = _chance(true, nulls), label_intervals(true, guesses, run_of)
-    rows = [
-        {"metric": metric, "value": float(value[0]), "chance": chance[metric],
-         "ci_low": limits[metric][0], "ci_high": limits[metric][1],
-         "p": permutation_p(float(value[0]), nulls[metric])}
-        for metric, value in label_metrics(true[None], guesses).items()
-    ]
-    absent = pd.array([None] * len(rows), dtype="Int64")
-    return pd.DataFrame(rows).assign(
-        direction=None, unit="single", similarity=None, n_draws=absent
-    )
+    run_of = pd.factorize(np.asarray(heldout.runs))[0]
+    limits = label_intervals(heldout.true, heldout.guesses, run_of)
+    rows = []
+    for metric, (value,) in label_metrics(heldout.true[None], heldout.guesses).items():
+        null = nulls[metric]
+        rows.append({
+            "metric": metric, "value": float(value), "chance": chance[metric],
+            "ci_low": limits[metric][0], "ci_high": limits[metric][1],
+            **p_values(float(value), null),
+        })
+    return pd.DataFrame(rows).assign(unit="single")
 
 
-def _check(scores: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> None:
-    unknown = sorted(set(labels.tolist()) - set(classes))
+def _predictions(heldout: Heldout) -> pd.DataFrame:
+    names = np.asarray(heldout.classes, dtype=object)
+    trials, guess = np.arange(len(heldout.true)), heldout.guesses.first
+    return pd.DataFrame({
+        "run_group": np.asarray(heldout.runs), "fold": np.asarray(heldout.folds),
+        "label": np.asarray(heldout.labels), "predicted_label": names[guess],
+        "score_label": heldout.scores[trials, heldout.true],
+        "score_predicted": heldout.scores[trials, guess],
+    })
+
+
+def _check(heldout: Heldout) -> None:
+    scores, labels, classes = heldout.scores, heldout.labels, heldout.classes
+    unknown = sorted(set(np.asarray(labels).astype(str).tolist()) - set(classes))
     problems = {
         f"scores {scores.shape}, {len(labels)} labels, {len(classes)} classes":
             scores.shape != (len(labels), len(classes)) or not len(labels),
@@ -123,32 +208,6 @@ def _check(scores: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> 
     for why, bad in problems.items():
         if bad:
             raise InputError("labels cannot be scored", why, "check targets and split")
-
-
-def exchanged_labels(
-    true: np.ndarray, run_of: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find what the permutation test exchanges: labels within runs, or those of whole runs.
-
-    Parameters
-    ----------
-    true : ndarray, shape (n_trials,)
-        Labels.
-    run_of : ndarray of int, shape (n_trials,)
-        Number of the run of each trial.
-
-    Returns
-    -------
-    labels, blocks : ndarray, shape (n_units,)
-        Labels are exchanged within blocks. Whole runs where each run has one label only.
-    unit_of : ndarray of int, shape (n_trials,)
-        The unit whose label a trial gets.
-    """
-    pairs = pd.DataFrame({"run": run_of, "label": true}).drop_duplicates()
-    if pairs["run"].duplicated().any():
-        return true, run_of, np.arange(len(true))
-    label_of_run = pairs.sort_values("run")["label"].to_numpy()
-    return label_of_run, np.zeros(len(label_of_run), dtype=int), run_of
 
 
 def _chance(true: np.ndarray, nulls: dict[str, np.ndarray]) -> dict[str, float]:

@@ -7,9 +7,9 @@ import pandas as pd
 
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
+from bids_decoder.evaluation.nulls import exchange_images, p_values
 from bids_decoder.evaluation.retrieval import average_repeats, permutation_blocks, tested_images
 from bids_decoder.evaluation.similarity import csls, normalise
-from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 TOP = (1, 5, 10)
@@ -109,9 +109,8 @@ def score_gallery(
     """
     images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
     units = normalise(np.concatenate([vectors, distractors])).astype(np.float32)
-    blocks = permutation_blocks(image_of, np.asarray(runs))
-    permutations = permutations_within(blocks, settings.n_permutations, rng)
-    p_min = smallest_p(np.arange(len(blocks)), blocks, settings.n_permutations)
+    exchange = exchange_images(permutation_blocks(image_of, np.asarray(runs)))
+    permutations = exchange.draw(settings.n_permutations, rng)
     repeated = len(image_of) > len(images)
     responses = {"single": (predicted, image_of)}
     if repeated:
@@ -129,8 +128,10 @@ def score_gallery(
                  "n_draws": 1, "direction": "b2i", **row}
                 for row in _rows(ranks, seen, len(units), permutations)
             ]
-    metrics = pd.DataFrame(rows).assign(model=model, split=split, p_min=p_min)
-    return metrics[list(METRIC_COLUMNS)]
+    table = pd.DataFrame(rows).assign(
+        model=model, split=split, null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
+    )
+    return table.reindex(columns=list(METRIC_COLUMNS))
 
 
 def _rows(
@@ -146,7 +147,7 @@ def _rows(
         null = hits[np.arange(len(own)), permutations].mean(axis=1)
         rows.append({
             "metric": f"top{k}", "value": own.mean(), "chance": k / n_images, "ci_low": low,
-            "ci_high": high, "p": permutation_p(float(own.mean()), null),
+            "ci_high": high, **p_values(float(own.mean()), null),
         })
     mean_ranks = _per_image(ranks, seen, counts)
     own = np.diagonal(mean_ranks)
@@ -155,7 +156,7 @@ def _rows(
     value = float(np.median(own))
     rows.append({
         "metric": "median_rank", "value": value, "chance": (n_images + 1) / 2, "ci_low": low,
-        "ci_high": high, "p": permutation_p(value, null, tail="less"),
+        "ci_high": high, **p_values(value, null, "less"),
     })
     return rows
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_decoder.evaluation.intervals import proportion_interval
+from bids_decoder.evaluation.similarity import among_best
 
 _CELLS = 10**7
 """Cells of confusion matrices counted at a time."""
@@ -28,6 +29,13 @@ class Guesses:
     first: np.ndarray
     second: np.ndarray | None
     n_classes: int
+
+
+def guesses_of(scores: np.ndarray) -> Guesses:
+    """Read the predicted classes off class scores, (n_trials, n_classes)."""
+    n_classes = scores.shape[1]
+    second = among_best(scores, 2) if n_classes > 2 else None
+    return Guesses(scores.argmax(axis=1), second, n_classes)
 
 
 def label_metrics(true: np.ndarray, guesses: Guesses) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ import scipy.stats
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
+from bids_decoder.evaluation.nulls import exchange_images, p_values
 from bids_decoder.evaluation.similarity import (
     among_best,
     centre,
@@ -28,9 +30,6 @@ from bids_decoder.evaluation.similarity import (
 )
 from bids_decoder.evaluation.statistics import (
     paired_difference,
-    permutation_p,
-    permutations_within,
-    smallest_p,
 )
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
@@ -137,7 +136,8 @@ def score_retrieval(
     images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
     sampled, full = _draw_pools(image_of, settings, rng)
     blocks = permutation_blocks(image_of, np.asarray(runs))
-    permutations = permutations_within(blocks, settings.n_permutations, rng)
+    exchange = exchange_images(blocks)
+    permutations = exchange.draw(settings.n_permutations, rng)
     rows = []
     for case in _cases(predicted, image_of, vectors, training_mean, settings):
         if sampled is not None:
@@ -145,55 +145,55 @@ def score_retrieval(
         complete = full if case.unit == "single" else full.only(1)
         rows += _score_top(case, complete, permutations)
         rows += _score_rank(case, complete, permutations)
-    p_min = smallest_p(np.arange(len(blocks)), blocks, settings.n_permutations)
-    metrics = pd.DataFrame(rows).assign(model=model, split=split, p_min=p_min)
+    metrics = pd.DataFrame(rows).assign(
+        model=model, split=split, null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
+    )
     predictions = _predictions(predicted, image_of, images, vectors, np.asarray(runs))
-    return metrics[list(METRIC_COLUMNS)], predictions
+    return metrics.reindex(columns=list(METRIC_COLUMNS)), predictions
 
 
 def compare_retrieval(
-    first: np.ndarray,
-    second: np.ndarray,
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
     stimulus_ids: np.ndarray,
-    gallery: np.ndarray,
     gallery_ids: np.ndarray,
     *,
     settings: Evaluation,
     rng: np.random.Generator,
-    names: tuple[str, str] = ("first", "second"),
-) -> pd.DataFrame:
-    """Compare two models on the same images and pools, top-1.
+) -> dict[str, Any]:
+    """Compare two models on the same images and pools: top-1 of single trials by cosine.
 
-    Parameters are those of :func:`score_retrieval`, with the predictions of two models.
+    Parameters
+    ----------
+    first, second : tuple of ndarray
+        Predictions (n_trials, n_dims) and gallery (n_gallery, n_dims) of each model, in a space
+        of its own.
+    stimulus_ids, gallery_ids, settings
+        See :func:`score_retrieval`.
+    rng : numpy.random.Generator
 
     Returns
     -------
-    DataFrame
-        One row per direction, unit and similarity: ``value`` is first minus second, with its
-        interval over images and two-sided p (models exchanged at random for each image).
+    dict
+        Columns of :data:`.comparison.COMPARISON_COLUMNS` beside the names: first less second, its
+        interval over images, and p from exchanging the models at random for each image.
     """
     stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
-    _, image_of, vectors = tested_images(first, stimulus_ids, gallery, gallery_ids)
-    tested_images(second, stimulus_ids, gallery, gallery_ids)
-    sampled, full = _draw_pools(image_of, settings, rng)
-    rows = []
-    cases = (_cases(model, image_of, vectors, None, settings) for model in (first, second))
-    for one, other in zip(*cases, strict=True):
-        pools = sampled or (full if one.unit == "single" else full.only(1))
-        size = np.bincount(pools.members.ravel(), minlength=len(vectors))
-        hits = [_hit_counts(case, pools) for case in (one, other)]
-        for direction in DIRECTIONS:
-            gap = paired_difference(
-                *(np.diagonal(h[direction, 1]) for h in hits), size, rng=rng,
-                n_permutations=settings.n_permutations,
-            )
-            rows.append({
-                "first": names[0], "second": names[1], "metric": "top1", "direction": direction,
-                "unit": one.unit, "similarity": one.similarity, "value": gap.value,
-                "ci_low": gap.ci_low, "ci_high": gap.ci_high, "p": gap.p, "n": len(vectors),
-                "pool_size": pools.shape[1], "n_draws": pools.shape[0],
-            })
-    return pd.DataFrame(rows)
+    start, hits = rng.bit_generator.state, []
+    for predicted, gallery in (first, second):
+        rng.bit_generator.state = start
+        _, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
+        sampled, full = _draw_pools(image_of, settings, rng)
+        pools = sampled or full
+        case = _Case("single", "cosine", cosine_similarity(predicted, vectors), 0)
+        hits.append(np.diagonal(_hit_counts(case, pools)["b2i", 1]))
+    size = np.bincount(pools.members.ravel(), minlength=len(vectors))
+    gap = paired_difference(*hits, size, rng=rng, n_permutations=settings.n_permutations)
+    return {
+        "metric": "top1", "direction": "b2i", "unit": "single", "similarity": "cosine",
+        "value": gap.value, "ci_low": gap.ci_low, "ci_high": gap.ci_high, "p": gap.p,
+        "test": "exchange of images", "n": len(vectors),
+    }
 
 
 def tested_images(
@@ -309,7 +309,7 @@ def _score_top(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[dic
         rows.append({
             **_identity(case, pools), "metric": f"top{k}", "direction": direction,
             "value": value, "chance": k / pool_size, "ci_low": low, "ci_high": high,
-            "p": permutation_p(value, null),
+            **p_values(float(value), null),
         })
     return rows
 
@@ -329,7 +329,7 @@ def _score_rank(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[di
         rows.append({
             **_identity(case, pools), "metric": "median_rank", "direction": direction,
             "value": np.median(own), "chance": (n_images + 1) / 2, "ci_low": low,
-            "ci_high": high, "p": permutation_p(float(np.median(own)), null, tail="less"),
+            "ci_high": high, **p_values(float(np.median(own)), null, "less"),
         })
     return rows
 

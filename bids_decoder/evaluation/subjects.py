@@ -96,7 +96,7 @@ def score_subjects(
     table = pd.DataFrame(rows).assign(
         direction=None, similarity=None, n_draws=pd.array([None] * len(rows), dtype="Int64")
     )
-    return table[list(METRIC_COLUMNS)]
+    return table.reindex(columns=list(METRIC_COLUMNS))
 
 
 def _limits(

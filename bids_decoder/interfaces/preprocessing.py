@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -23,7 +24,6 @@ from bids_decoder.files import atomic_path
 from bids_decoder.preprocessing import confounds as confounds_
 from bids_decoder.preprocessing import masks, motion, region, registration, slice_timing
 from bids_decoder.preprocessing.bias import correct_bias
-from bids_decoder.preprocessing.geometry import apply_affine
 from bids_decoder.preprocessing.reference import robust_reference
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_series, resample_volume

@@ -9,19 +9,22 @@ from collections.abc import Callable
 LOGGER = logging.getLogger("bids_decoder")
 
 
-def log_progress(what: str, seconds_between: float = 20.0) -> Callable[[int, int, float], None]:
-    """Make a callback (epochs done, epochs in all, loss) that logs at most every few seconds."""
+def log_progress(
+    what: str, seconds_between: float = 20.0, unit: str = "epoch"
+) -> Callable[..., None]:
+    """Make a callback (done, in all, loss if there is one) that logs at most every few seconds."""
     start = time.monotonic()
     last = start
 
-    def report(done: int, total: int, loss: float) -> None:
+    def report(done: int, total: int, loss: float | None = None) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last < seconds_between and done < total:
             return
         last = now
         left = (now - start) / done * (total - done)
-        LOGGER.info("%s: epoch %d of %d, loss %.4f, about %.0f s left",
-                    what, done, total, loss, left)
+        with_loss = "" if loss is None else f", loss {loss:.4f}"
+        LOGGER.info("%s: %s %d of %d%s, about %.0f s left",
+                    what, unit, done, total, with_loss, left)
 
     return report

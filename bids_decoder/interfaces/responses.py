@@ -17,7 +17,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.agreement import check_one_grid, check_rows, check_same_grid
+from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check_same_grid
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
@@ -131,7 +131,9 @@ def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
     """Read a mask that must lie on the grid of the beta series."""
     image = nib.load(path)
     check_same_grid(path, (image.shape, image.affine), (betas.shape, betas.affine))
-    return np.asarray(image.dataobj) > 0
+    mask = np.asarray(image.dataobj) > 0
+    check_mask(path, mask)
+    return mask
 
 
 def load_person(

@@ -10,22 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy.spatial.transform import Rotation
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def voxel_sizes(affine: np.ndarray) -> np.ndarray:
-    """Return the edge lengths of a voxel in millimetres, shape (3,)."""
-    return np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-
-
-def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Transform points, shape (n_points, 3), by a matrix, shape (4, 4)."""
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def grid_centre(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:

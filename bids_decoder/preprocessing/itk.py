@@ -6,8 +6,9 @@ import os
 from types import ModuleType
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 
-from bids_decoder.preprocessing.geometry import LPS_FROM_RAS, nearest_rotation, voxel_sizes
+from bids_decoder.preprocessing.geometry import LPS_FROM_RAS, nearest_rotation
 
 
 def start_ants(seed: int) -> ModuleType:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
 from bids_decoder.errors import InputError
-from bids_decoder.preprocessing.geometry import voxel_sizes
 from bids_decoder.preprocessing.itk import start_ants, to_ants
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
 

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bids_decoder.errors import InputError
-from bids_decoder.preprocessing.geometry import (
-    apply_affine,
-    grid_centre,
-    rigid_parameters,
-    voxel_sizes,
-)
+from bids_decoder.preprocessing.geometry import grid_centre, rigid_parameters
 
 MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 MIN_SLICES = 6

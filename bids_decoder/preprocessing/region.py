@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from bids_decoder.errors import InputError
-from bids_decoder.preprocessing.geometry import apply_affine, grid_points, voxel_sizes
+from bids_decoder.preprocessing.geometry import grid_points
 from bids_decoder.preprocessing.motion import MIN_SLICES
 from bids_decoder.preprocessing.registration import Picture, register_affine
 from bids_decoder.preprocessing.resampling import Grid, resample_volume

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from bids_decoder.files import atomic_path
 from bids_decoder.preprocessing.geometry import (
     LPS_FROM_RAS,
-    apply_affine,
     grid_centre,
     grid_points,
     rigid_matrix,
     to_sitk,
-    voxel_sizes,
 )
 from bids_decoder.preprocessing.itk import start_ants, start_sitk, to_ants
 from bids_decoder.preprocessing.motion import MIN_SLICES, estimate_motion

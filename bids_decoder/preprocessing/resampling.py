@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
-from bids_decoder.preprocessing.geometry import apply_affine, grid_points, voxel_sizes
+from bids_decoder.preprocessing.geometry import grid_points
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import numpy as np
 
 from bids_decoder.errors import InputError, MissingInputError, UsageError
 from bids_decoder.preprocessing.registration import Picture
+from bids_decoder.preprocessing.resampling import Grid
 
 NATIVE_SPACES = ("func", "T1w")
 PACKAGED = "MNI152NLin2009aSym"
@@ -114,9 +115,10 @@ def response_space(texts: Sequence[str]) -> OutputSpace:
 
 
 @cache
-def template_shape(space: OutputSpace) -> tuple[int, ...]:
-    """Return the three axes of the grid of a template; see :func:`load_template`."""
-    return load_template(space).mask.shape
+def template_grid(space: OutputSpace) -> Grid:
+    """Return the grid of a template; see :func:`load_template`."""
+    template = load_template(space)
+    return Grid(template.mask.shape, template.affine)
 
 
 def load_template(space: OutputSpace) -> Picture:

@@ -10,12 +10,12 @@ import numpy as np
 from nilearn.glm.first_level import spm_hrf
 from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
 
+from bids_decoder.preprocessing.geometry import grid_points
 from bids_decoder.simulate.fields import Smoother, smooth_field
 from bids_decoder.simulate.heads import (
     Head,
     centred_affine,
     cubic_sampler,
-    grid_points,
     magnitude,
     moved,
     rigid_matrix,

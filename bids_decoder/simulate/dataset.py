@@ -11,6 +11,7 @@ import pandas as pd
 
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.files import atomic_path, write_json, write_text
+from bids_decoder.preprocessing.geometry import grid_points
 from bids_decoder.seeds import derive_seed
 from bids_decoder.simulate.bold import Scanner, Scene, draw_motion, simulate_run
 from bids_decoder.simulate.cortex import Cortex, draw_cortex
@@ -18,7 +19,6 @@ from bids_decoder.simulate.heads import (
     Phantom,
     centred_affine,
     draw_head,
-    grid_points,
     magnitude,
     make_phantom,
     moved,

@@ -164,11 +164,6 @@ def centred_affine(
     return affine
 
 
-def grid_points(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Return the millimetre positions of all voxels in C order, shape (n_voxels, 3)."""
-    return moved(np.indices(shape).reshape(3, -1).T.astype(float), affine)
-
-
 def smooth_bias(points: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Draw the slow brightness change that a receive coil leaves, mean 1, shape (n,)."""
     waves = rng.normal(0, 2 * np.pi / 350, (3, 3))

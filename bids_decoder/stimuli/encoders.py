@@ -15,11 +15,12 @@ from bids_decoder.errors import (
     BidsDecoderError,
     Finding,
     FindingsError,
+    InputError,
     MissingInputError,
     UsageError,
 )
 from bids_decoder.stimuli.images import load_picture
-from bids_decoder.stimuli.weights import Weights, find_file, find_folder
+from bids_decoder.stimuli.weights import Weights, find_file, find_folder, read_config
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -203,7 +204,15 @@ def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
     if entry.needs == "file":
         return EncoderChoice(name, find_file(weights, _OPTION, entry.fetch))
     needed = ("config.json", "preprocessor_config.json")
-    return EncoderChoice(name, find_folder(weights, needed, _OPTION, entry.fetch))
+    found = find_folder(weights, needed, _OPTION, entry.fetch)
+    config = read_config(found.path / "config.json", _OPTION)
+    if "vision_config" in config and not name.startswith("clip"):
+        raise InputError(
+            f"{_OPTION} {found.path}",
+            f"is a model of pictures and text ({config.get('model_type')})",
+            "use --image-encoder clip for CLIP, or give a vision model",
+        )
+    return EncoderChoice(name, found)
 
 
 def load_encoder(choice: EncoderChoice | str, device: str = "cpu") -> ImageEncoder:

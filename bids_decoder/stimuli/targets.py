@@ -53,12 +53,7 @@ def make_targets(
     ValueError
         For another kind, or when what the kind needs is not given.
     """
-    names = tuple(sorted(set(ids)))
-    if len(names) < 2:
-        raise InputError(
-            f"targets ({kind})", f"only {len(names)} different id(s): {', '.join(names)}",
-            "decoding needs two or more; check --stimulus-column and --trial-filter",
-        )
+    names = check_ids(kind, ids)
     if kind == "category":
         return Targets(names, np.eye(len(names), dtype=np.float32), kind)
     if kind == "features" and features is not None:
@@ -70,6 +65,37 @@ def make_targets(
         vectors = _encoded(names, images, chosen)
         return Targets(names, vectors, kind, f"{chosen.name}-{chosen.version}")
     raise ValueError(f"cannot make targets of kind {kind!r} from what was given")
+
+
+def check_ids(kind: str, ids: Iterable[str]) -> tuple[str, ...]:
+    """Return the different ids in order; refuse targets between which nothing can be told.
+
+    Raises
+    ------
+    InputError
+        With fewer than two different ids.
+    """
+    names = tuple(sorted(set(ids)))
+    if len(names) < 2:
+        raise InputError(
+            f"targets ({kind})", f"only {len(names)} different id(s): {', '.join(names)}",
+            "decoding needs two or more; check --stimulus-column and --trial-filter",
+        )
+    return names
+
+
+def check_vectors(vectors: np.ndarray) -> None:
+    """Refuse vectors (n_stimuli, n_dims) of training stimuli that are all the same.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(vectors) < 2 or not np.ptp(vectors, axis=0).any():
+        raise InputError(
+            "target space", f"{len(vectors)} training stimuli without any difference between them",
+            "check the feature table or the pictures",
+        )
 
 
 def _encoded(
@@ -158,11 +184,7 @@ def fit_target_space(
         When fewer than two stimuli are given or all vectors are equal.
     """
     vectors = np.asarray(vectors_of_training_stimuli, dtype=np.float64)
-    if len(vectors) < 2 or not np.ptp(vectors, axis=0).any():
-        raise InputError(
-            "target space", f"{len(vectors)} training stimuli without any difference between them",
-            "check the feature table or the pictures",
-        )
+    check_vectors(vectors)
     model = PCA(svd_solver="full").fit(vectors)
     shares = model.explained_variance_ratio_
     if n_components is None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_decoder.errors import InputError, MissingInputError, UsageError
-from bids_decoder.files import read_json
 from bids_decoder.seeds import derive_seed
-from bids_decoder.stimuli.weights import Weights, find_folder
+from bids_decoder.stimuli.weights import Weights, find_folder, read_config
 
 if TYPE_CHECKING:
     from bids_decoder.stimuli.encoders import EncoderChoice
@@ -55,7 +54,7 @@ def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
                 "pip install 'bids_decoder[recon]'",
             )
     weights = find_folder(path, ("model_index.json",), _OPTION, _FETCH)
-    kind = read_json(weights.path / "model_index.json").get("_class_name")
+    kind = read_config(weights.path / "model_index.json", _OPTION).get("_class_name")
     if kind != _PIPELINE:
         raise InputError(f"{_OPTION} {weights.path}", f"is a {kind}, not a {_PIPELINE}", _FETCH)
     if encoder.name != "clip" or encoder.weights is None:
@@ -76,7 +75,7 @@ def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
 
 
 def _projection(config: Path) -> int | None:
-    return read_json(config).get("projection_dim") if config.is_file() else None
+    return read_config(config, _OPTION).get("projection_dim") if config.is_file() else None
 
 
 class UnclipGenerator:

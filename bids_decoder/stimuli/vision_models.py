@@ -48,14 +48,7 @@ class VisionModel(NetworkEncoder):
         self.model = self._load(weights).eval().requires_grad_(False).to(self.device)
 
     def _load(self, weights: Weights) -> Any:
-        config = _config(weights)
-        if hasattr(config, "vision_config"):
-            raise InputError(
-                f"--encoder-weights {weights.path}",
-                f"is a model of pictures and text ({config.model_type})",
-                "use --image-encoder clip for CLIP, or give a vision model",
-            )
-        return load_model(transformers.AutoModel, weights, config)
+        return load_model(transformers.AutoModel, weights, _config(weights))
 
     def prepare(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Resize, crop and scale as the preprocessor file beside the weights says."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bids_decoder.errors import InputError, MissingInputError
-from bids_decoder.files import content_key, file_digest, why_no_safetensors
+from bids_decoder.files import content_key, file_digest, read_json, why_no_safetensors
 
 SUMS = "SHA256SUMS"
 """Name of a file with expected digests, as ``sha256sum`` writes it; it lies beside the weights."""
@@ -97,6 +98,25 @@ def _check_format(weights: list[Path], option: str) -> None:
         why = why_no_safetensors(path)
         if why is not None:
             raise InputError(f"{option} {path}", why, "fetch the safetensors version again")
+
+
+def read_config(path: Path, option: str) -> dict[str, Any]:
+    """Read a JSON file that describes a model.
+
+    Raises
+    ------
+    InputError
+        When it is no JSON object.
+    """
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        content = error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{option} {path}", f"is no JSON object: {content}", "fetch the folder again"
+        )
+    return content
 
 
 def _snapshot(path: Path, option: str, what: str) -> Path:

@@ -77,15 +77,8 @@ class Recipe:
 
 
 def fit_classifier(
-    network: nn.Module,
-    data: Labelled,
-    validation: Labelled | None,
-    recipe: Recipe,
-    *,
-    seed: int,
-    device: str,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    network: nn.Module, data: Labelled, validation: Labelled | None, recipe: Recipe, *,
+    seed: int, device: str, checkpoint: Path | None = None, progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """Train *network* in place with cross-entropy.
 

@@ -63,6 +63,14 @@ DECODERS: dict[str, Entry] = {
 """Name on the command line (``--decoder``) -> class and properties."""
 
 
+def check_decoder(name: str) -> None:
+    """Raise UsageError when no decoder has this name."""
+    if name not in DECODERS:
+        raise UsageError(
+            f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
+        )
+
+
 @dataclass(frozen=True)
 class FitContext:
     """Settings, seed and device of a fit.
@@ -179,6 +187,13 @@ class Decoder(ABC):
         context: FitContext,
     ) -> Model:
         """Fit the decoder of a participant on the selected voxels, training trials only."""
+
+    def fit(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> tuple[Selection, Model]:
+        """Choose voxels and adapt in one go, with the result of :meth:`select`, :meth:`adapt`."""
+        selection = self.select(person, targets, pretrained, context)
+        return selection, self.adapt(person, targets, selection, pretrained, context)
 
     @abstractmethod
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:

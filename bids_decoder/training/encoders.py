@@ -34,6 +34,9 @@ ENCODERS: dict[str, str] = {
 }
 """Name on the command line (``--encoder``) -> module and class."""
 
+MIN_STIMULI = 6
+"""Training stimuli without which no encoding model is fitted."""
+
 COMPARISONS: tuple[tuple[str, str, str], ...] = (
     ("etecrm", "ridge", "the published comparison: end to end and selective against voxel-wise "
                         "ridge on given features"),
@@ -155,6 +158,14 @@ class Encoder(ABC):
         """Predict responses (n_stimuli, n_voxels), in arbitrary units."""
 
 
+def check_encoder(name: str) -> None:
+    """Raise UsageError when no encoder has this name."""
+    if name not in ENCODERS:
+        raise UsageError(
+            f"--encoder {name}", "no such encoder", f"use one of: {', '.join(ENCODERS)}"
+        )
+
+
 def load_encoder(name: str) -> Encoder:
     """Import and instantiate the encoder called *name*.
 
@@ -163,10 +174,7 @@ def load_encoder(name: str) -> Encoder:
     UsageError
         For a name that is not in :data:`ENCODERS`.
     """
-    if name not in ENCODERS:
-        raise UsageError(
-            f"--encoder {name}", "no such encoder", f"use one of: {', '.join(ENCODERS)}"
-        )
+    check_encoder(name)
     module, _, attribute = ENCODERS[name].partition(":")
     return getattr(import_module(module), attribute)()
 
@@ -213,6 +221,21 @@ def make_task(
     )
 
 
+def check_stimuli(n_training: int) -> None:
+    """Refuse to fit on so few stimuli that none can be set aside for choices.
+
+    Raises
+    ------
+    InputError
+        With fewer than six: a correlation over trials needs three.
+    """
+    if n_training < MIN_STIMULI:
+        raise InputError(
+            "encoding model", f"{n_training} training stimuli, {MIN_STIMULI} are needed",
+            "give more stimuli, or hold out fewer with --test-runs or --split-column",
+        )
+
+
 def inner_split(
     rows: np.ndarray, runs: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -240,14 +263,10 @@ def inner_split(
     Raises
     ------
     InputError
-        With fewer than six stimuli: a correlation over trials needs three.
+        As :func:`check_stimuli`.
     """
     stimuli = np.unique(rows)
-    if len(stimuli) < 6:
-        raise InputError(
-            "encoding model", f"{len(stimuli)} training stimuli", "give more stimuli, or hold "
-            "out fewer with --test-runs or --split-column",
-        )
+    check_stimuli(len(stimuli))
     held = inner_folds(runs, max(2, round(1 / share)))[-1][1]
     kept = np.flatnonzero(~np.isin(rows, rows[held]))
     if len(kept) >= len(rows) / 2 and len(np.unique(rows[held])) >= 3:

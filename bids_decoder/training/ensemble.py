@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.statistics import stability
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
@@ -18,6 +17,7 @@ from bids_decoder.training.decoders import (
     Decoder,
     FitContext,
     Relevance,
+    check_decoder,
     join_relevance,
 )
 from bids_decoder.training.selectors import Selection, top_mask
@@ -35,12 +35,9 @@ def load_decoder(name: str) -> Decoder:
     Raises
     ------
     UsageError
-        For a name that is not in :data:`~bids_decoder.training.decoders.DECODERS`.
+        As :func:`~bids_decoder.training.decoders.check_decoder`.
     """
-    if name not in DECODERS:
-        raise UsageError(
-            f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
-        )
+    check_decoder(name)
     module, _, attribute = DECODERS[name].path.partition(":")
     return SeedEnsemble(getattr(import_module(module), attribute)())
 
@@ -88,6 +85,16 @@ class SeedEnsemble(Decoder):
             self.decoder.adapt(person, targets, selection, member, each)
             for member, each in _pairs(pretrained, context)
         ])
+
+    def fit(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> tuple[Selection, Model]:
+        """Select and adapt; members learn what both need twice only where there are several."""
+        pairs = _pairs(pretrained, context)
+        if len(pairs) > 1:
+            return super().fit(person, targets, pretrained, context)
+        member, own = pairs[0]
+        return self.decoder.fit(person, targets, member, own)
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
         """Average the predictions of the members; see :class:`Decoder`."""

@@ -38,10 +38,7 @@ class LearnedGates:
 
 
 def learn_gates(
-    adaptation: Adaptation,
-    voxel_weights: np.ndarray,
-    budgets: list[int],
-    fwhm_mm: float,
+    adaptation: Adaptation, voxel_weights: np.ndarray, budgets: list[int], fwhm_mm: float,
     learner: GateLearner | None = None,
 ) -> LearnedGates:
     """Learn which voxels matter while their number shrinks (stage 1).

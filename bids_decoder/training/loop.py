@@ -167,14 +167,9 @@ def train(
     """
     if schedule.n_epochs == 0:
         return []
-    groups = groups or [ParameterGroup(tuple(module.parameters()))]
-    optimizer = _OPTIMIZERS[schedule.optimizer]([
-        {
-            "params": list(group.parameters), "factor": group.rate_factor,
-            "weight_decay": schedule.weight_decay * group.decays,
-        }
-        for group in groups
-    ], lr=schedule.learning_rate)
+    optimizer = _make_optimizer(
+        groups or [ParameterGroup(tuple(module.parameters()))], schedule
+    )
     losses = _restore(setup.checkpoint, module, optimizer)
     saved = time.monotonic()
     last = schedule.n_epochs if schedule.stop_after is None else schedule.stop_after
@@ -193,6 +188,18 @@ def train(
     return losses
 
 
+def _make_optimizer(
+    groups: Sequence[ParameterGroup], schedule: Schedule
+) -> torch.optim.Optimizer:
+    return _OPTIMIZERS[schedule.optimizer]([
+        {
+            "params": list(group.parameters), "factor": group.rate_factor,
+            "weight_decay": schedule.weight_decay * group.decays,
+        }
+        for group in groups
+    ], lr=schedule.learning_rate)
+
+
 def _one_epoch(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -209,8 +216,8 @@ def _one_epoch(
     total = 0.0
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(epoch_seed, fabric.global_rank) if fabric.global_rank
-                          else epoch_seed)
+        _seed_torch(derive_seed(epoch_seed, fabric.global_rank) if fabric.global_rank
+                    else epoch_seed, fabric.device)
         module.train()
         for number, rows in enumerate(rows_of_batches):
             for group in optimizer.param_groups:
@@ -226,6 +233,13 @@ def _one_epoch(
             total += float(loss.detach())
     module.eval()
     return total / max(1, len(rows_of_batches))
+
+
+def _seed_torch(seed: int, device: torch.device) -> None:
+    """Seed the generators in use; torch.manual_seed also visits devices that are not, slowly."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _keep(

@@ -95,12 +95,7 @@ class TroiDecoder(Decoder):
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> Selection:
         """Select voxels with the selector of the settings; see :class:`Decoder`."""
-        _, shared = _shared(person, targets, pretrained, context)
-        adaptation = _adaptation(person, shared, context)
-        return select_voxels(SelectionTask(
-            person, adaptation.wanted, context.troi, partial(learn_gates, adaptation),
-            context.seed, adaptation.prior,
-        ))
+        return _select(person, _shared(person, targets, pretrained, context)[1], context)
 
     def adapt(
         self,
@@ -111,7 +106,22 @@ class TroiDecoder(Decoder):
         context: FitContext,
     ) -> Model:
         """Fit the input layer on the selection; see :class:`Decoder`."""
-        space, shared = _shared(person, targets, pretrained, context)
+        learned = _shared(person, targets, pretrained, context)
+        return self._adapt(person, targets, selection, pretrained, context, learned)
+
+    def fit(
+        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
+    ) -> tuple[Selection, Model]:
+        """Select and adapt, with a trunk of the person's own trained once; see :class:`Decoder`."""
+        learned = _shared(person, targets, pretrained, context)
+        selection = _select(person, learned[1], context)
+        return selection, self._adapt(person, targets, selection, pretrained, context, learned)
+
+    def _adapt(
+        self, person: Person, targets: Targets, selection: Selection, pretrained: Model | None,
+        context: FitContext, learned: tuple[TargetSpace, SharedModel],
+    ) -> Model:
+        space, shared = learned
         adaptation = _adaptation(person, shared, context)
         made = fit_weights(adaptation, selection.weights, selection.start_weight, context.troi)
         fit, shared = made.fit, replace(shared, trunk=made.trunk)
@@ -193,6 +203,14 @@ def _prior(
     )
     notes = {"first_loss": losses[0], "last_loss": losses[-1], "epochs": len(losses)}
     return weights_of(prior, "prior"), {"prior": notes}
+
+
+def _select(person: Person, shared: SharedModel, context: FitContext) -> Selection:
+    adaptation = _adaptation(person, shared, context)
+    return select_voxels(SelectionTask(
+        person, adaptation.wanted, context.troi, partial(learn_gates, adaptation), context.seed,
+        adaptation.prior,
+    ))
 
 
 def _adaptation(person: Person, shared: SharedModel, context: FitContext) -> Adaptation:

@@ -8,7 +8,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import MapNode, Node, Workflow
 
-from bids_decoder.bids.collect import Participant
+from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import Settings
 from bids_decoder.interfaces.outputs import DerivativesSink

@@ -9,7 +9,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.images import ImageHeader, read_header
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError

@@ -1,10 +1,11 @@
-"""What the steps of preparing check about their input, checked before the first of them starts."""
+"""What the steps check about their input, checked before the first of them starts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -12,17 +13,25 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.agreement import check_series
-from bids_decoder.bids.collect import BoldRun, Participant
 from bids_decoder.bids.confounds_files import read_confounds
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import Settings
-from bids_decoder.errors import BidsDecoderError, Finding
+from bids_decoder.errors import BidsDecoderError, Finding, FindingsError
 from bids_decoder.glm.design import Timing, parse_contrast
+from bids_decoder.glm.estimators import get_estimator
+from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.run_tables import RunTables, contrast_vectors, run_tables
 from bids_decoder.preprocessing.masks import common_mask
+from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.stimuli.targets import check_ids, check_vectors
+from bids_decoder.training.decoders import check_decoder
+from bids_decoder.training.selectors import check_selector
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.bold import shifted_start, slice_times_of
 from bids_decoder.workflows.glm import repetition_time, start_time
+from bids_decoder.workflows.region import check_region
+from bids_decoder.workflows.work import PersonWork
 
 
 def check_steps(
@@ -68,6 +77,84 @@ def check_steps(
                           "of the volume fit into one repetition")
                  for note, count in sorted(notes.items())]
     return decisions, list(dict.fromkeys(findings))
+
+
+def check_names(settings: Settings) -> list[Finding]:
+    """Find names of methods that no registry has; a settings file may hold any text.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    list of Finding
+    """
+    checks: list[tuple[Callable[[str], Any], str]] = [
+        (get_hrf, settings.glm.hrf), (get_estimator, settings.glm.estimator),
+        (check_decoder, settings.network.decoder), (check_selector, settings.troi.selector),
+    ]
+    findings = []
+    for check, name in checks:
+        try:
+            check(name)
+        except BidsDecoderError as error:
+            findings.append(error.finding)
+    return findings
+
+
+def check_targets(
+    kind: str, ids: Sequence[str], test: Sequence[str], features: Path | None
+) -> list[Finding]:
+    """Find targets between which nothing can be told, as far as this is known before a fit.
+
+    Parameters
+    ----------
+    kind : {"category", "features", "image"}
+    ids : sequence of str
+        Labels or stimulus ids of all usable trials.
+    test : sequence of str
+        Stimuli that no model is fitted on.
+    features : Path or None
+        Feature table, where vectors are read from one.
+
+    Returns
+    -------
+    list of Finding
+    """
+    try:
+        check_ids(kind, ids)
+        if kind == "features" and features is not None:
+            source = f"--features {features}"
+            known, vectors = read_features(features)
+            select_features(known, vectors, ids, source)
+            training = [name for name in ids if name not in set(test)]
+            check_vectors(select_features(known, vectors, training, source))
+    except FindingsError as error:
+        return list(error.findings)
+    except BidsDecoderError as error:
+        return [error.finding]
+    return []
+
+
+def check_regions(output_dir: Path, people: Sequence[PersonWork], region: str) -> list[Finding]:
+    """Find participants in whose images the region of ``--region`` cannot be found.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Top of the derivatives.
+    people : sequence of PersonWork
+    region : str
+
+    Returns
+    -------
+    list of Finding
+    """
+    findings: list[Finding] = []
+    for person in people:
+        findings += _found(check_region, output_dir, person, region, participant=person.label)
+    return findings
 
 
 def _is_sound(run: BoldRun) -> bool:

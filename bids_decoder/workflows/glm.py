@@ -9,7 +9,7 @@ from typing import Any
 from nipype.interfaces import utility as niu
 from nipype.pipeline import engine as pe
 
-from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import whole_volumes
 from bids_decoder.config import Settings

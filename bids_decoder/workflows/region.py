@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 from nipype.pipeline.engine import Node
 
+from bids_decoder.agreement import check_mask, check_same_grid
+from bids_decoder.bids.images import read_header
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.interfaces.preprocessing import OccipitalRegion
-from bids_decoder.preprocessing.templates import FUNC
+from bids_decoder.preprocessing.region import check_grid, in_mni_space, occipital_mask
+from bids_decoder.preprocessing.templates import FUNC, PACKAGED, OutputSpace, load_template
+from bids_decoder.workflows.spaces import response_grid
 from bids_decoder.workflows.work import PersonWork, Work, betas_paths, run_path
 
 
@@ -28,28 +34,71 @@ def occipital_node(work: Work, person: PersonWork) -> Node:
     node = Node(OccipitalRegion(), f"region_{person.node_label}", mem_gb=2.0)
     node.inputs.key = person.betas.key
     node.inputs.grid_file = str(betas_paths(work.output_dir, person)[0][0])
-    run = person.runs[0]
-    node.inputs.space = run.entities.get("space", "")
-    if person.source == "raw":
-        _from_preprocessing(node, work.output_dir, person)
-    elif person.participant.preproc_t1w is not None and node.inputs.space == "T1w":
-        node.inputs.in_file = str(person.participant.preproc_t1w)
-        node.inputs.mask_file = str(person.participant.anat_mask)
-    elif run.boldref_file is not None and run.mask_file is not None:
-        node.inputs.in_file = str(run.boldref_file)
-        node.inputs.mask_file = str(run.mask_file)
+    node.inputs.space = _space(person)
+    node.inputs.trait_set(**_pictures(work.output_dir, person))
     return node
 
 
-def _from_preprocessing(node: Node, output_dir: Path, person: PersonWork) -> None:
+def check_region(output_dir: Path, person: PersonWork, region: str) -> None:
+    """Check, before anything is computed, that voxels can be selected in a region.
+
+    Parameters
+    ----------
+    output_dir : Path
+        Top of the derivatives.
+    person : PersonWork
+    region : str
+        ``brain``, ``occipital`` or the path of a mask.
+
+    Raises
+    ------
+    InputError
+        When the mask is not on the grid of the responses or empty, or where the back of the brain
+        is cannot be known from the images that there are.
+    """
+    if region == "brain":
+        return
+    grid = response_grid(person.participant, person.space)
+    if region != "occipital":
+        path = Path(region)
+        header = read_header(path)
+        check_same_grid(path, (header.shape, header.affine), (grid.shape, grid.affine))
+        check_mask(path, np.asarray(nib.load(path).dataobj) > 0)
+        return
+    pictures = _pictures(output_dir, person)
+    check_grid(
+        grid.shape, _space(person), has_boldref="in_file" in pictures,
+        has_t1w="to_file" in pictures,
+    )
+    if in_mni_space(_space(person)):
+        occipital_mask(grid, load_template(OutputSpace(PACKAGED)))
+
+
+def _space(person: PersonWork) -> str:
+    return person.runs[0].entities.get("space", "")
+
+
+def _pictures(output_dir: Path, person: PersonWork) -> dict[str, str]:
+    """Name the images that are laid over the template, and the transform to the first of them."""
+    run, participant = person.runs[0], person.participant
+    if person.source == "raw":
+        return _preprocessed_pictures(output_dir, person)
+    if participant.preproc_t1w is not None and _space(person) == "T1w":
+        return {"in_file": str(participant.preproc_t1w), "mask_file": str(participant.anat_mask)}
+    if run.boldref_file is not None and run.mask_file is not None:
+        return {"in_file": str(run.boldref_file), "mask_file": str(run.mask_file)}
+    return {}
+
+
+def _preprocessed_pictures(output_dir: Path, person: PersonWork) -> dict[str, str]:
     label, run = person.label, person.runs[0]
     if person.space.is_template or not person.participant.t1w_files:
-        node.inputs.in_file = str(run_path(output_dir, "boldref", run))
-        node.inputs.mask_file = str(run_path(output_dir, "bold_mask", run))
-        return
-    node.inputs.in_file = str(derivative_path(output_dir, "preproc_T1w", sub=label))
-    node.inputs.mask_file = str(derivative_path(output_dir, "anat_mask", sub=label))
+        return {"in_file": str(run_path(output_dir, "boldref", run)),
+                "mask_file": str(run_path(output_dir, "bold_mask", run))}
+    found = {"in_file": str(derivative_path(output_dir, "preproc_T1w", sub=label)),
+             "mask_file": str(derivative_path(output_dir, "anat_mask", sub=label))}
     if person.space == FUNC:
-        node.inputs.to_file = str(
+        found["to_file"] = str(
             derivative_path(output_dir, "bold_xfm", sub=label, from_="T1w", to="boldref")
         )
+    return found

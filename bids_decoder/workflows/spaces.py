@@ -1,4 +1,4 @@
-"""How large images are in an output space, known before they are made."""
+"""The grid of images in an output space, known before they are made."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from bids_decoder.bids.collect import Participant
+from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.preprocessing.resampling import Grid
-from bids_decoder.preprocessing.templates import OutputSpace, template_shape
+from bids_decoder.preprocessing.templates import OutputSpace, template_grid
 
 
-def n_grid_voxels(participant: Participant, space: OutputSpace) -> int:
-    """Count the voxels of the grid on which images of a person are, inside the brain or not.
+def response_grid(participant: Participant, space: OutputSpace) -> Grid:
+    """Return the grid on which images of a participant are or will be.
 
     Parameters
     ----------
@@ -23,13 +23,17 @@ def n_grid_voxels(participant: Participant, space: OutputSpace) -> int:
 
     Returns
     -------
-    int
+    Grid
     """
     if space.is_template:
-        return math.prod(template_shape(space))
+        return template_grid(space)
     bold = read_header(participant.runs[0].image_file)
     if space.name == "T1w":
         t1w = read_header(participant.t1w_files[0])
-        grid = Grid(t1w.shape[:3], t1w.affine).with_voxel_sizes(np.array(bold.voxel_sizes))
-        return math.prod(grid.shape)
-    return math.prod(bold.shape[:3])
+        return Grid(t1w.shape[:3], t1w.affine).with_voxel_sizes(np.array(bold.voxel_sizes))
+    return Grid(bold.shape[:3], bold.affine)
+
+
+def n_grid_voxels(participant: Participant, space: OutputSpace) -> int:
+    """Count the voxels of :func:`response_grid`, inside the brain or not."""
+    return math.prod(response_grid(participant, space).shape)

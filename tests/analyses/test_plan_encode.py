@@ -101,6 +101,11 @@ def test_numbers_out_of_range_are_all_named(plan, tmp_path):
 
 
 def test_too_few_held_out_stimuli_are_said():
-    table = pd.DataFrame({"split": ["test", "test", "train"], "stimulus": ["a", "b", "c"]})
+    table = pd.DataFrame({
+        "split": ["test"] * 2 + ["train"] * 6, "stimulus": list("abcdefgh"), "excluded": False,
+    })
     assert too_few(table) == "2 held-out stimuli, 3 are needed"
-    assert too_few(pd.concat([table, table.assign(stimulus="d")])) is None
+    enough = pd.concat([table, table.iloc[:1].assign(stimulus="z")])
+    assert too_few(enough) is None
+    assert too_few(enough.assign(excluded=enough["stimulus"] == "z")) is not None
+    assert too_few(enough[enough["stimulus"] != "h"]) == "5 training stimuli, 6 are needed"

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from bids_decoder.analyses.decode.smallest_p import check_smallest_p
+from bids_decoder.analyses.decode.smallest_p import check_smallest_p, decide_test, n_tested
+from bids_decoder.config import Evaluation
 
 
 def table(stimuli, runs, labels=None, split="test"):
@@ -31,4 +32,15 @@ def test_enough_to_exchange_is_no_news():
     ten = table([f"s{k}" for k in range(10)], [str(k // 2) for k in range(10)])
     assert check_smallest_p("07", ten, "image", 1000) == []
     assert check_smallest_p("07", ten.assign(split="train"), "image", 1000) == []
-    assert len(check_smallest_p("07", ten, "image", 10)) == 1
+    (few,) = check_smallest_p("07", ten, "image", 10)
+    assert "10 permutations are too few" in few.why
+
+
+def test_the_plan_says_how_labels_are_exchanged():
+    crossed = table(list("abcdabcd"), list("11112222"), list("xyyxyxxy"), "cv")
+    decision = decide_test(crossed, Evaluation())
+    assert decision.value == "100 of trials within runs, everything fitted again"
+    assert n_tested(crossed, Evaluation(n_refits=7)) == 7
+    fixed = crossed.assign(split="test")
+    assert decide_test(fixed, Evaluation()).value == "1000, predictions stay"
+    assert n_tested(fixed, Evaluation(n_refits=7)) == 1000

@@ -63,7 +63,7 @@ def betas(tmp_path_factory):
 def categories(tmp_path_factory):
     folder = tmp_path_factory.mktemp("categories") / "data"
     write_category_dataset(folder, n_participants=1, n_runs=4)
-    return Input(folder, "--from-scratch")
+    return Input(folder, "--from-scratch", "--n-permutations", 3)
 
 
 @pytest.fixture(scope="session")

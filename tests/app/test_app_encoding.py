@@ -44,7 +44,7 @@ def encode(main, tmp_path):
     def run(data, output, *words, settings=SETTINGS):
         toml = write_text(tmp_path / "settings.toml", settings)
         return main(data, output, "participant", "-d", f"betas={data}", "--config-file", toml,
-                    "--device", "cpu", "--nprocs", 1, *words)
+                    "--device", "cpu", "--nprocs", 1, "--stage", "prepare", "encode", *words)
 
     return run
 

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 COARSE = "MNI152NLin2009aSym:res-5"
 IN_TEMPLATE = {"space": "MNI152NLin2009aSym", "res": "5"}
-HELD = ("--holdout-label", "02", "--device", "cpu", "--region", "occipital")
+HELD = ("--holdout-label", "02", "--device", "cpu", "--region", "occipital",
+        "--n-permutations", 2)
 
 
 class Person:

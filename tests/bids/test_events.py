@@ -496,3 +496,12 @@ def test_ds004192_catch_trials_and_labels(shared_data):
 def test_a_design_is_described_without_what_is_not_known():
     text = str(measure_design([(np.array([0.0, 4, 8]), np.array(["a", "b", "c"]))]))
     assert text == "1 event(s) of one condition in a row (median), 4 s where the condition changes"
+
+
+def test_text_columns_are_objects_with_none(toy):
+    (table, _) = toy.build().tables.values()
+    for name in ("session", "task", "run", "run_group", "stimulus", "label", "split", "reason"):
+        assert table[name].dtype == object, name
+    assert table["session"].tolist() == [None] * len(table)
+    assert table["onset"].dtype == float
+    assert table["excluded"].dtype == bool

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.bids.collect import BoldRun, collect_dataset
+from bids_decoder.bids.collect import collect_dataset
+from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.events import build_dataset_trials
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.raw_runs import RawRuns, check_events, cut_runs, whole_volumes, with_raw_runs

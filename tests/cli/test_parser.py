@@ -15,7 +15,8 @@ from bids_decoder.errors import ExitCode, FindingsError, UsageError
 CALL = ["data", "out", "participant"]
 USAGE = Path(__file__).parents[2] / "docs" / "usage.md"
 DEFAULTS = default_settings(section_kinds())
-SPECIAL = {"help", "version", "config_file", "notrack", "troi.*", "execution.*"}
+SPECIAL = {"help", "version", "config_file", "notrack", "troi.*", "execution.*",
+           "evaluation.*"}
 
 
 def settings(*words):

@@ -19,7 +19,7 @@ from bids_decoder.evaluation.baselines import (
     target_components,
     univariate_scores,
 )
-from bids_decoder.evaluation.classification import score_classification
+from bids_decoder.evaluation.classification import Heldout, score_classification
 from bids_decoder.evaluation.retrieval import score_retrieval
 from bids_decoder.evaluation.splits import inner_folds
 from bids_decoder.trials import Person, Targets, VoxelGrid
@@ -122,8 +122,9 @@ def test_label_baselines(n_classes):
     for name, scores in predicted.items():
         assert scores.shape == (100, n_classes)
         metrics, *_ = score_classification(
-            scores, test.trials["stimulus"].to_numpy(), targets.ids, test.run_groups,
-            np.ones(100), settings=Evaluation(n_permutations=19),
+            Heldout(scores, test.trials["stimulus"].to_numpy(), targets.ids, test.run_groups,
+                    np.ones(100)),
+            settings=Evaluation(n_permutations=19),
             rng=np.random.default_rng(0),
         )
         accuracy[name] = metrics["value"][0]

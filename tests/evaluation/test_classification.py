@@ -13,7 +13,11 @@ from sklearn.metrics import (
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.classification import score_classification
+from bids_decoder.evaluation.classification import (
+    Heldout,
+    Refitted,
+    score_classification,
+)
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 FAST = Evaluation(n_permutations=199)
@@ -29,13 +33,18 @@ def make(signal=1.0, seed=0, n_runs=8, per_run=12):
             "runs": np.array([f"run-{r}" for r in run]), "folds": run + 1}
 
 
-def score(data, seed=1, settings=FAST):
-    return score_classification(**data, settings=settings, rng=np.random.default_rng(seed))
+def score(data, seed=1, settings=FAST, **options):
+    rng = np.random.default_rng(seed)
+    return score_classification(Heldout(**data), settings=settings, rng=rng, **options)
+
+
+def one_fold(data):
+    return {**data, "folds": np.ones(len(data["labels"]), int)}
 
 
 def test_values_match_scikit_learn():
     data = make()
-    metrics, confusion, predictions = score(data)
+    metrics, confusion, predictions, _ = score(data)
     assert list(metrics) == list(METRIC_COLUMNS)
     value = metrics.set_index("metric")["value"]
     true, guess = predictions["label"], predictions["predicted_label"]
@@ -62,7 +71,7 @@ def test_classes_that_were_not_tested_do_not_count():
 
 
 def test_signal_is_found_and_bounded():
-    metrics = score(make(signal=2.0))[0].set_index("metric")
+    metrics = score(one_fold(make(signal=2.0)))[0].set_index("metric")
     assert (metrics["p"] == 1 / 200).all()
     assert ((metrics["ci_low"] < metrics["value"]) & (metrics["value"] < metrics["ci_high"])).all()
     assert metrics.loc["balanced_accuracy", "ci_low"] > 0.25
@@ -70,7 +79,7 @@ def test_signal_is_found_and_bounded():
 
 def test_chance_of_imbalanced_labels_is_not_flattering():
     data = make()
-    data["scores"] = np.tile([1.0, 0, 0, 0], (len(data["labels"]), 1))
+    data = {**one_fold(data), "scores": np.tile([1.0, 0, 0, 0], (len(data["labels"]), 1))}
     metrics = score(data)[0].set_index("metric")
     assert metrics.loc["accuracy", "value"] == metrics.loc["accuracy", "chance"]
     assert metrics.loc["balanced_accuracy", "value"] == metrics.loc["balanced_accuracy", "chance"]
@@ -80,7 +89,7 @@ def test_chance_of_imbalanced_labels_is_not_flattering():
 
 def test_p_is_uniform_under_the_null():
     settings = replace(FAST, n_permutations=99)
-    p = [score(make(0.0, seed), seed, settings)[0].set_index("metric")["p"]["macro_f1"]
+    p = [score(one_fold(make(0.0, seed)), seed, settings)[0].set_index("metric")["p"]["macro_f1"]
          for seed in range(150)]
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.01
 
@@ -102,7 +111,7 @@ def test_runs_that_hold_one_label_each_are_permuted_whole():
     # The decoder knows only the run: right for all trials of a run, by luck, or for none.
     order = np.array(["abcd".index(c) for c in "abcddcba"])
     data["scores"] = np.eye(4)[np.repeat(order, 5)]
-    row = score(data)[0].set_index("metric").loc["accuracy"]
+    row = score(one_fold(data))[0].set_index("metric").loc["accuracy"]
     assert row["value"] == 0.5
     assert 0.02 < row["p"] < 0.5
 
@@ -137,6 +146,30 @@ def test_knowing_the_run_alone_is_not_significant():
     mostly = np.random.default_rng(3).random(80) < 0.7
     data["labels"] = np.array(CLASSES)[np.where(mostly, frequent, (frequent + 1) % 4)]
     data["scores"] = np.eye(4)[frequent]
-    row = score(data)[0].set_index("metric").loc["accuracy"]
+    row = score(one_fold(data))[0].set_index("metric").loc["accuracy"]
     assert row["value"] > 0.5
     assert row["p"] == 1.0
+
+
+def test_cross_validated_predictions_have_no_p_without_refits():
+    found = score(make(signal=2.0))
+    assert found.metrics["p"].isna().all() and (found.metrics["null"] == "none").all()
+    assert not len(found.nulls)
+
+
+def test_refitted_predictions_make_the_null():
+    data = make(signal=2.0)
+    rng = np.random.default_rng(4)
+    true = np.stack([rng.permutation(96) % 4 for _ in range(30)])
+    # Refits that are right in a quarter of the trials, and one that is right in all.
+    scores = rng.normal(size=(30, 96, 4))
+    scores[0] = np.eye(4)[true[0]]
+    found = score(data, refitted=Refitted(true, scores, {}))
+    row = found.metrics.set_index("metric").loc["accuracy"]
+    assert row["p"] == 2 / 31 and row["null"] == "refitted" and row["n_null"] == 30
+    assert row["p_min"] == 1 / 31
+    null = found.nulls.query("metric == 'accuracy'")["value"].to_numpy()
+    assert null[0] == 1.0
+    assert null[1:].tolist() == pytest.approx(
+        [accuracy_score(t, s.argmax(axis=1)) for t, s in zip(true[1:], scores[1:], strict=True)]
+    )

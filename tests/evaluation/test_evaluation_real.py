@@ -9,7 +9,7 @@ import pytest
 
 from bids_decoder.config import Evaluation, TrialRules
 from bids_decoder.evaluation.baselines import run_baselines
-from bids_decoder.evaluation.classification import score_classification
+from bids_decoder.evaluation.classification import Heldout, score_classification
 from bids_decoder.evaluation.splits import apply_split, choose_split, fold_list, resolve_fold
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -59,7 +59,7 @@ def decode(table, betas, shuffle=None):
             seed=1, names=["svm-all"],
         )["svm-all"]
     metrics, *_ = score_classification(
-        scores, np.array(classes)[rows], classes, trials["run_group"], trials["fold"],
+        Heldout(scores, np.array(classes)[rows], classes, trials["run_group"], trials["fold"]),
         settings=Evaluation(n_permutations=199), rng=np.random.default_rng(0),
     )
     return metrics.set_index("metric").loc["accuracy"]

@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
-from bids_decoder.preprocessing.geometry import (
-    apply_affine,
-    grid_centre,
-    rigid_matrix,
-    voxel_sizes,
-)
+from bids_decoder.preprocessing.geometry import grid_centre, rigid_matrix
 
 EPI_SHAPE = (64, 64, 35)
 EPI_AFFINE = np.array(

@@ -19,6 +19,7 @@ from epi_phantom import (
     random_motion,
     sample,
 )
+from nibabel.affines import apply_affine
 from nilearn.glm.first_level import spm_hrf
 from nipype import config
 from scipy import ndimage
@@ -29,12 +30,7 @@ from bids_decoder.cli.plan import make_plan, write_plan
 from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, FindingsError
 from bids_decoder.files import write_json, write_text
-from bids_decoder.preprocessing.geometry import (
-    apply_affine,
-    grid_centre,
-    grid_points,
-    rigid_matrix,
-)
+from bids_decoder.preprocessing.geometry import grid_centre, grid_points, rigid_matrix
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from epi_phantom import (
 )
 from nipype import Workflow, config
 
-from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError

@@ -13,16 +13,12 @@ from epi_phantom import (
     random_motion,
     sample,
 )
+from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from bids_decoder.preprocessing import registration
 from bids_decoder.preprocessing.bias import correct_bias
-from bids_decoder.preprocessing.geometry import (
-    apply_affine,
-    displacement,
-    grid_points,
-    rigid_matrix,
-)
+from bids_decoder.preprocessing.geometry import displacement, grid_points, rigid_matrix
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
 

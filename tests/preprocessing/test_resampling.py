@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from epi_phantom import SMALL_AFFINE, SMALL_SHAPE, sample
+from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from bids_decoder.preprocessing.geometry import apply_affine, grid_points, rigid_matrix
+from bids_decoder.preprocessing.geometry import grid_points, rigid_matrix
 from bids_decoder.preprocessing.resampling import Grid, resample_series, resample_volume
 
 

@@ -87,7 +87,7 @@ def test_any_vision_model(tmp_path, pictures):
 
 def test_pictures_and_text_together_want_the_clip_encoder(clip_folder):
     with pytest.raises(InputError, match="pictures and text"):
-        make("transformers", clip_folder)
+        choose_encoder("transformers", clip_folder)
 
 
 def test_weights_that_leave_parts_random_are_refused(tmp_path, clip_folder):

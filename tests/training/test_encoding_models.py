@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from bids_decoder.config import Encoding
 from bids_decoder.errors import InputError, LeakageError, MissingInputError, UsageError
 from bids_decoder.evaluation.statistics import mask_auc
 from bids_decoder.evaluation.voxelwise import voxel_correlations
@@ -26,6 +25,7 @@ from bids_decoder.training.encoders import (
     make_task,
 )
 from bids_decoder.training.encoding_ridge import ALPHAS
+from bids_decoder.training.encoding_settings import Encoding
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 torch.set_num_threads(1)

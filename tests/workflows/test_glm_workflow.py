@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.bids.collect import BoldRun, Participant
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_decoder.analyses.decode.nulls import read_nulls
 from bids_decoder.analyses.decode.outputs import DecodingOutputs
 from bids_decoder.analyses.decode.scoring import score_heldout
 from bids_decoder.bids.writer import save_table
@@ -150,6 +151,7 @@ def _baselines(
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):
     heldout_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    nulls_files = traits.List(File(exists=True), desc="of RefitPermuted, in the same order")
     targets_file = File(exists=True, mandatory=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     seed = traits.Int(mandatory=True)
@@ -158,6 +160,8 @@ class _ScoreInputSpec(BaseInterfaceInputSpec):
 class _ScoreOutputSpec(TraitedSpec):
     metrics_file = File(exists=True)
     predictions_file = File(exists=True)
+    nulls_file = File(exists=True, desc="null distributions, with a sidecar")
+    comparisons_file = File(exists=True, desc="decoder against each baseline")
 
 
 class ScoreDecoding(SimpleInterface):
@@ -172,8 +176,14 @@ class ScoreDecoding(SimpleInterface):
             inputs.targets_file
         )
         settings = Evaluation(**inputs.evaluation)
-        metrics, predictions = score_heldout(folds, targets, settings, inputs.seed)
+        nulls = [read_nulls(f) for f in inputs.nulls_files or []]
+        metrics, predictions, chance, gaps = score_heldout(
+            folds, targets, settings, inputs.seed, nulls
+        )
         folder = Path(runtime.cwd)
+        scheme = nulls[0].exchange if nulls else {}
+        self._results["nulls_file"] = str(save_table(folder / "nulls.tsv", chance, scheme))
+        self._results["comparisons_file"] = str(save_table(folder / "comparisons.tsv", gaps))
         self._results["metrics_file"] = str(save_table(folder / "metrics.tsv", metrics))
         self._results["predictions_file"] = str(
             save_table(folder / "predictions.tsv", predictions)
@@ -190,6 +200,8 @@ class _WriteInputSpec(WriteInputSpec):
     fold_models = traits.List(File(exists=True), desc="of the folds of cross-validation")
     metrics_file = File(exists=True, mandatory=True)
     predictions_file = File(exists=True, mandatory=True)
+    nulls_file = File(exists=True, mandatory=True)
+    comparisons_file = File(exists=True, mandatory=True)
 
 
 class WriteDecoding(WriteInterface):
@@ -212,3 +224,4 @@ class WriteDecoding(WriteInterface):
         decoding.write_maps(folds)
         decoding.write_learning(folds, histories)
         decoding.write_tables(Path(inputs.metrics_file), Path(inputs.predictions_file))
+        decoding.write_tests(Path(inputs.nulls_file), Path(inputs.comparisons_file))

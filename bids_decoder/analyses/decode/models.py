@@ -145,6 +145,9 @@ def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> Non
     if targets.kind == "image":
         there["image encoder"] = _named(card.get("encoder"))
         here["image encoder"] = _named(targets.encoder.identity)
+    if targets.kind == "features":
+        there["number of feature dimensions"] = str(card["targets"].get("n_dims"))
+        here["number of feature dimensions"] = str(study.n_feature_dims)
     if targets.kind == "category" and not DECODERS[name].transfers:
         there["labels"] = ", ".join(card["targets"].get("labels", []))
         here["labels"] = ", ".join(targets.ids)

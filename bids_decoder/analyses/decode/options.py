@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from typing import Any
 
 from bids_decoder.config import Network
-from bids_decoder.options import choices, option, read_budget, read_number, read_registered
+from bids_decoder.options import (
+    bad_value,
+    choices,
+    option,
+    read_budget,
+    read_number,
+    read_registered,
+)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -49,7 +57,28 @@ def add_options(parser: ArgumentParser) -> None:
         help="where voxels may be selected: brain, occipital, or a mask image",
     )
     option(
+        group, "--n-permutations", dest="evaluation.*", type=_read_permutations, metavar="N",
+        default="1000 on one test set, 100 where cross-validation is fitted again each time",
+        help="permutations of the labels behind each p value; 0 leaves p values under "
+        "cross-validation out",
+    )
+    option(
         group, "--ablations", dest="evaluation.ablations", action="store_true",
         help="also decode without each part: pretraining, prior of the group, selection, low-pass "
         "filter, second stage; takes several times as long",
     )
+
+
+def _read_permutations(text: str) -> dict[str, Any]:
+    """Read a number of permutations, for fixed predictions and for refits.
+
+    Examples
+    --------
+    >>> _read_permutations("20")
+    {'n_permutations': 20, 'n_refits': 20}
+    """
+    if not text.strip().isdigit():
+        raise bad_value(
+            f"{text!r} is no number of permutations", "give a whole number, as 100"
+        )
+    return {"n_permutations": int(text), "n_refits": int(text)}

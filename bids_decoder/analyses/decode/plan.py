@@ -10,7 +10,7 @@ from typing import Any
 from bids_decoder import __version__
 from bids_decoder.analyses.base import Job, Notes, Stage
 from bids_decoder.analyses.decode.models import ModelFile, check_model, find_model
-from bids_decoder.analyses.decode.smallest_p import check_smallest_p
+from bids_decoder.analyses.decode.smallest_p import check_smallest_p, decide_test, n_tested
 from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
@@ -53,8 +53,11 @@ def check(study: Study, notes: Notes) -> None:
     for participant in study.roles.chosen:
         notes.findings += check_smallest_p(
             participant.label, study.tables[participant.label], study.targets.kind,
-            settings.evaluation.n_permutations,
+            n_tested(study.tables[participant.label], settings.evaluation),
         )
+    if study.roles.chosen:
+        first = study.tables[study.roles.chosen[0].label]
+        notes.decisions.append(decide_test(first, settings.evaluation))
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.decode.group import headlines, people_section, seen_people, verdicts
+from bids_decoder.analyses.decode.report_tests import significance_blocks
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import name_some
@@ -269,6 +270,7 @@ def decoding_section(results: Results) -> Section:
     blocks: list[Block] = [Figure(pic)]
     blocks += [Text(DIRECTIONS[d]) for d in DIRECTIONS if any(c.direction == d for c in found)]
     blocks.append(overview_table(main))
+    blocks += significance_blocks(results)
     blocks.append(metrics_table(found))
     blocks += _ablations(top)
     blocks += _predictions(results)

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
+from bids_decoder.analyses.decode.nulls import FoldNulls, join_nulls
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.baselines import merge_random_draws
+from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
 from bids_decoder.evaluation.classification import score_classification
-from bids_decoder.evaluation.retrieval import score_retrieval
+from bids_decoder.evaluation.comparison import COMPARISON_COLUMNS, compare_labels
+from bids_decoder.evaluation.retrieval import compare_retrieval, score_retrieval
 from bids_decoder.evaluation.similarity import cosine_similarity, normalise
+from bids_decoder.evaluation.tables import NULL_COLUMNS
 from bids_decoder.interfaces.heldout import Heldout, Predicted
+from bids_decoder.training.ablations import PREFIX
 from bids_decoder.trials import Targets
 
 N_BEST = 5
 
 
+class Scored(NamedTuple):
+    """Tables of :func:`score_heldout`."""
+
+    metrics: pd.DataFrame
+    predictions: pd.DataFrame
+    nulls: pd.DataFrame
+    comparisons: pd.DataFrame
+
+
 def score_heldout(
-    folds: list[Heldout], targets: Targets, settings: Evaluation, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folds: list[Heldout], targets: Targets, settings: Evaluation, seed: int,
+    nulls: Sequence[FoldNulls] = (),
+) -> Scored:
     """Score decoder and baselines on the same trials, pools and permutations.
 
     Parameters
@@ -29,23 +47,60 @@ def score_heldout(
     settings : Evaluation
     seed : int
         Every model gets a generator of this seed.
+    nulls : sequence of FoldNulls
+        Of the same folds, where everything was fitted again on permuted labels.
 
     Returns
     -------
-    metrics, predictions : DataFrame
-        Long table over models; one row per test trial, of the decoder only.
+    metrics, predictions, nulls, comparisons : DataFrame
+        Long table over models; one row per test trial, of the decoder only; null distributions
+        of labels; the decoder against each baseline.
     """
     trials = pd.concat([fold.trials for fold in folds], ignore_index=True)
-    metrics = []
+    metrics, chance = [], []
     for name in folds[0].models:
         rng = np.random.default_rng(seed)
-        parts = [fold.models[name] for fold in folds]
         if targets.kind == "category":
-            metrics.append(_score_labels(name, parts, trials, targets, settings, rng))
+            labels = _labels_of(name, folds, trials, targets)
+            found = score_classification(
+                labels, settings=settings, rng=rng, model=name,
+                refitted=join_nulls(list(nulls), name),
+            )
+            metrics.append(found.metrics)
+            chance.append(found.nulls)
         else:
-            metrics.append(_score_stimuli(name, parts, trials, targets, settings, rng))
-    table = merge_random_draws(pd.concat(metrics, ignore_index=True))
-    return table, _predictions([fold.models["decoder"] for fold in folds], trials, targets)
+            part = folds[0].models[name]
+            metrics.append(_score_stimuli(name, part, trials, targets, settings, rng))
+    return Scored(
+        merge_random_draws(pd.concat(metrics, ignore_index=True)),
+        _predictions([fold.models["decoder"] for fold in folds], trials, targets),
+        pd.concat(chance, ignore_index=True) if chance else pd.DataFrame(columns=NULL_COLUMNS),
+        _compare(folds, trials, targets, settings, seed),
+    )
+
+
+def _compare(
+    folds: list[Heldout], trials: pd.DataFrame, targets: Targets, settings: Evaluation, seed: int
+) -> pd.DataFrame:
+    """Compare the decoder with each baseline on the headline metric."""
+    rows = []
+    for name in folds[0].models:
+        if name == "decoder" or name.startswith(PREFIX):
+            continue
+        rng, pair = np.random.default_rng(seed), ("decoder", name)
+        if targets.kind == "category":
+            found = compare_labels(
+                *(_labels_of(model, folds, trials, targets) for model in pair),
+                n_permutations=settings.n_permutations, rng=rng,
+            )
+        else:
+            models = (folds[0].models[model] for model in pair)
+            found = compare_retrieval(
+                *((model.values, model.gallery) for model in models),
+                trials["stimulus"].to_numpy(str), np.array(targets.ids), settings=settings, rng=rng,
+            )
+        rows.append({"first": "decoder", "second": name, **found})
+    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
 def class_scores(result: Predicted) -> np.ndarray:
@@ -53,24 +108,20 @@ def class_scores(result: Predicted) -> np.ndarray:
     return np.asarray(result.values) @ normalise(result.gallery).T
 
 
-def _score_labels(
-    name: str, parts: list[Predicted], trials: pd.DataFrame, targets: Targets,
-    settings: Evaluation, rng: np.random.Generator,
-) -> pd.DataFrame:
-    folds = trials["fold"].replace("", "1").astype(int).to_numpy()
-    metrics, _, _ = score_classification(
-        np.concatenate([class_scores(part) for part in parts]), trials["label"].to_numpy(str),
-        targets.ids, trials["run_group"].to_numpy(str), folds, settings=settings, rng=rng,
-        model=name,
+def _labels_of(
+    name: str, folds: list[Heldout], trials: pd.DataFrame, targets: Targets
+) -> HeldoutLabels:
+    return HeldoutLabels(
+        np.concatenate([class_scores(fold.models[name]) for fold in folds]),
+        trials["label"].to_numpy(str), targets.ids, trials["run_group"].to_numpy(str),
+        trials["fold"].replace("", "1").astype(int).to_numpy(),
     )
-    return metrics
 
 
 def _score_stimuli(
-    name: str, parts: list[Predicted], trials: pd.DataFrame, targets: Targets,
-    settings: Evaluation, rng: np.random.Generator,
+    name: str, part: Predicted, trials: pd.DataFrame, targets: Targets, settings: Evaluation,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
-    (part,) = parts
     metrics, _ = score_retrieval(
         part.values, trials["stimulus"].to_numpy(str), part.gallery, np.array(targets.ids),
         settings=settings, runs=trials["run_group"].to_numpy(str), rng=rng,

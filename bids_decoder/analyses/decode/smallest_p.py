@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
+from bids_decoder.config import Evaluation
 from bids_decoder.errors import Finding
-from bids_decoder.evaluation.classification import exchanged_labels
+from bids_decoder.evaluation.nulls import exchange_images, find_exchange
 from bids_decoder.evaluation.retrieval import permutation_blocks
-from bids_decoder.evaluation.statistics import smallest_p
+from bids_decoder.trials import Decision
 
 LEVEL = 0.05
 """A test that cannot get below this p-value shows nothing, however good the decoder."""
@@ -35,11 +35,18 @@ def check_smallest_p(
     """
     split = table["split"].to_numpy()
     held = table[~table["excluded"].to_numpy(dtype=bool) & ((split == "test") | (split == "cv"))]
-    if held.empty:
+    if held.empty or not n_permutations:
         return []
     least = _smallest_p(held, target_kind, n_permutations)
     if least <= LEVEL:
         return []
+    if least <= 1 / (1 + n_permutations):
+        return [Finding(
+            f"sub-{label}: smallest possible p-value",
+            f"{least:.2g}: {n_permutations} permutations are too few for p < {LEVEL:g}",
+            "give more (--n-permutations 100)",
+            severity="warning", participant=label,
+        )]
     what = "trials" if target_kind == "category" else "stimuli"
     return [Finding(
         f"sub-{label}: smallest possible p-value",
@@ -51,12 +58,42 @@ def check_smallest_p(
     )]
 
 
+def n_tested(table: pd.DataFrame, settings: Evaluation) -> int:
+    """Return the number of permutations for trials with this split."""
+    crossed = (table["split"] == "cv").any()
+    return settings.n_refits if crossed else settings.n_permutations
+
+
+def decide_test(table: pd.DataFrame, settings: Evaluation) -> Decision:
+    """Say for the plan how p-values will come about.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Trials of one participant with their split.
+    settings : Evaluation
+    """
+    crossed = table[(table["split"] == "cv") & ~table["excluded"].astype(bool)]
+    if crossed.empty:
+        return Decision(
+            "permutations", f"{settings.n_permutations}, predictions stay",
+            "one test set: no prediction depends on its labels, so that exchanging them is exact",
+        )
+    exchange = find_exchange(
+        crossed["label"].to_numpy(dtype=str), crossed["run_group"].to_numpy(dtype=str)
+    )
+    return Decision(
+        "permutations", f"{settings.n_refits} of {exchange.kind}, everything fitted again",
+        "predictions of different folds depend on each other through labels that they share for "
+        "training; against fixed predictions p-values would be too small",
+    )
+
+
 def _smallest_p(held: pd.DataFrame, target_kind: str, n_permutations: int) -> float:
     runs = held["run_group"].to_numpy(dtype=str)
     if target_kind == "category":
-        run_of = pd.factorize(runs)[0]
-        labels, blocks, _ = exchanged_labels(held["label"].to_numpy(dtype=str), run_of)
-        return smallest_p(labels, blocks, n_permutations)
+        exchange = find_exchange(held["label"].to_numpy(dtype=str), runs)
+        return exchange.smallest_p(n_permutations)
     image_of = pd.factorize(held["stimulus"], sort=True)[0]
     blocks = permutation_blocks(image_of, runs)
-    return smallest_p(np.arange(len(blocks)), blocks, n_permutations)
+    return exchange_images(blocks).smallest_p(n_permutations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
@@ -16,6 +17,7 @@ from bids_decoder.analyses.decode.interfaces import (
     WriteDecoding,
 )
 from bids_decoder.analyses.decode.plan import DecodeSpec
+from bids_decoder.analyses.decode.refit import RefitPermuted
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
@@ -82,6 +84,8 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
     mark = mark_node(work, key, "mark_decode")
     gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
            score, "heldout_files")
+    if folds and work.settings.evaluation.n_refits:
+        gather(workflow, [nodes["refit"] for nodes in folds], "nulls_file", score, "nulls_files")
     if folds:
         gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
                write, "fold_selections")
@@ -93,7 +97,9 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
         (final["select"], write, [("selection_file", "selection_file")]),
         (final["adapt"], write, [("model_file", "model_file")]),
         (score, write, [("metrics_file", "metrics_file"),
-                        ("predictions_file", "predictions_file")]),
+                        ("predictions_file", "predictions_file"),
+                        ("nulls_file", "nulls_file"),
+                        ("comparisons_file", "comparisons_file")]),
         (write, mark, [("out_files", "out_files")]),
         (mark, outputnode, [("marker", "marker")]),
     ])
@@ -136,9 +142,18 @@ class _FoldBuilder:
             workflow.connect(
                 nodes["select"], "selection_file", nodes["predict"], "selection_file"
             )
+        if fold and work.settings.evaluation.n_refits:
+            nodes["refit"] = Node(self._refit(inputs), f"refit_{suffix}", **resources)
         workflow.connect(nodes["select"], "selection_file", nodes["adapt"], "selection_file")
         fields = ["targets_file", "folder"]
         fields += ["pretrained_file"] * (self.decode.pretrained is not None)
         for node in nodes.values():
             workflow.connect([(self.inputnode, node, [(field, field) for field in fields])])
         return nodes
+
+    def _refit(self, inputs: dict[str, Any]) -> RefitPermuted:
+        settings, label = self.work.settings, self.decode.person.label
+        return RefitPermuted(
+            **inputs, n_permutations=settings.evaluation.n_refits,
+            permutation_seed=derive_seed(settings.random_seed, "permute", label),
+        )

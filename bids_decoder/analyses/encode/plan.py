@@ -11,9 +11,10 @@ import pandas as pd
 from bids_decoder import __version__
 from bids_decoder.analyses.base import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey
+from bids_decoder.training.encoders import check_encoder, check_stimuli, load_encoder
 from bids_decoder.training.encoding_settings import Encoding
 from bids_decoder.workflows.work import PersonWork, TargetSpec
 
@@ -56,6 +57,11 @@ def check(study: Study, notes: Notes) -> None:
         notes.findings.append(Finding(
             "--stage encode", "no encoder is chosen", "give one with --encoder", ExitCode.USAGE,
         ))
+        return
+    try:
+        check_encoder(encoding.encoder)
+    except BidsDecoderError as error:
+        notes.findings.append(error.finding)
         return
     notes.findings += _check_ranges(encoding)
     notes.findings += _check_targets(encoding, study.targets)
@@ -131,22 +137,23 @@ def _check_ranges(encoding: Encoding) -> list[Finding]:
 
 def encoders_of(encoding: Encoding) -> tuple[str, ...]:
     """Give the chosen encoder and those that are scored beside it."""
-    from bids_decoder.training.encoders import load_encoder
-
     name = encoding.encoder
     return () if name is None else (name, *load_encoder(name).comparators)
 
 
 def needs_pictures(names: tuple[str, ...]) -> bool:
     """Whether one of these encoders reads pictures."""
-    from bids_decoder.training.encoders import load_encoder
-
     return any(load_encoder(name).needs_pictures for name in names)
 
 
 def too_few(table: pd.DataFrame) -> str | None:
     """Say why responses of this trial table cannot be predicted and scored, or None."""
-    held = table.loc[table["split"] == "test", "stimulus"].nunique()
-    if held >= MIN_TEST_STIMULI:
-        return None
-    return f"{held} held-out stimuli, {MIN_TEST_STIMULI} are needed"
+    usable = table[~table["excluded"].astype(bool)]
+    held = usable.loc[usable["split"] == "test", "stimulus"].nunique()
+    if held < MIN_TEST_STIMULI:
+        return f"{held} held-out stimuli, {MIN_TEST_STIMULI} are needed"
+    try:
+        check_stimuli(usable.loc[usable["split"] == "train", "stimulus"].nunique())
+    except BidsDecoderError as error:
+        return error.finding.why
+    return None

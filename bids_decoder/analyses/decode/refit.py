@@ -1,0 +1,47 @@
+"""The node that fits everything again on permuted labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, TraitedSpec, traits
+
+from bids_decoder.analyses.decode.nulls import FoldNulls, save_nulls
+from bids_decoder.evaluation.baselines import baseline_names
+from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec
+from bids_decoder.interfaces.progress import log_progress
+from bids_decoder.interfaces.targets import read_targets
+
+
+class _RefitInputSpec(PersonInputSpec):
+    n_permutations = traits.Int(mandatory=True)
+    permutation_seed = traits.Int(mandatory=True, desc="the same in all folds")
+
+
+class _RefitOutputSpec(TraitedSpec):
+    nulls_file = File(exists=True, desc="null predictions of decoder and baselines")
+
+
+class RefitPermuted(PersonalInterface):
+    """Select, fit and predict one fold again under every permutation of the labels."""
+
+    input_spec = _RefitInputSpec
+    output_spec = _RefitOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bids_decoder.training.refit import permute_fold, refit_fold
+
+        inputs = self.inputs
+        targets = read_targets(inputs.targets_file)
+        rng = np.random.default_rng(inputs.permutation_seed)
+        fold = permute_fold(*self._people(targets), inputs.n_permutations, rng)
+        scores = refit_fold(
+            self._decoder(), fold, targets, self._pretrained(targets), self._context(),
+            baseline_names(targets.kind),
+            log_progress(f"chance in fold {inputs.fold}", unit="permutation"),
+        )
+        nulls = FoldNulls(fold.test_rows, scores, fold.exchange.describe())
+        self._results["nulls_file"] = str(save_nulls(Path(runtime.cwd) / "nulls.npz", nulls))
+        return runtime

@@ -1,0 +1,70 @@
+"""How p-values came about, and the decoder against each baseline."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bids_decoder.reports.blocks import Block, Table, Text
+from bids_decoder.reports.results import Results, numeric
+from bids_decoder.reports.scores import show, show_p, words
+
+_NULLS = {
+    "refitted": "P values come from {n} permutations of the labels ({units}). Under each, "
+                "everything was done again in every fold: choosing voxels, their number and "
+                "penalties, fitting, baselines. Predictions of different folds share training "
+                "labels, so that permuting labels against fixed predictions would give p values "
+                "that are too small (Valente et al. 2021).",
+    "fixed": "P values come from {n} permutations of the test labels or images against fixed "
+             "predictions. This is exact for one test set, whose labels no prediction depends on.",
+    "none": "There are no p values: no permutations were fitted (--n-permutations 0). Against "
+            "the fixed predictions of cross-validation p values would be too small.",
+}
+
+
+def significance_blocks(results: Results) -> list[Block]:
+    """Say how p-values came about, and list the differences from the baselines."""
+    return [*_null_texts(results), *_comparisons(results)]
+
+
+def _null_texts(results: Results) -> list[Block]:
+    metrics = results.table("metrics")
+    if metrics is None or "null" not in metrics:
+        return []
+    own = metrics[metrics["model"] == "decoder"]
+    if own.empty:
+        return []
+    first = numeric(own, "n_null", "p_min").iloc[0]
+    units = results.card("nulls").get("ExchangedUnits", "")
+    text = _NULLS[first["null"]].format(n=_whole(first["n_null"]), units=units)
+    if pd.notna(first["p_min"]):
+        text += f" The smallest p value possible is {show_p(first['p_min'])}."
+    tails = numeric(own, "p_tail").dropna(subset="p_tail")
+    if len(tails):
+        text += (
+            " Extrapolated from a generalised Pareto distribution fitted to the largest null "
+            "values: " + ", ".join(
+                f"{words(row['metric'])} p = {show_p(row['p_tail'])}"
+                for _, row in tails.drop_duplicates("metric").iterrows()
+            ) + "."
+        )
+    return [Text(text)]
+
+
+def _comparisons(results: Results) -> list[Block]:
+    table = results.table("comparisons")
+    if table is None or table.empty:
+        return []
+    table = numeric(table, "value", "ci_low", "ci_high", "p", "n")
+    header = ["baseline", "ahead by", "95 % interval", "p", "test"]
+    rows = [
+        [row["second"], show(row["value"], row["metric"]),
+         f"{show(row['ci_low'], row['metric'])} – {show(row['ci_high'], row['metric'])}",
+         show_p(row["p"]), f"{row['test']} ({_whole(row['n'])})"]
+        for _, row in table.iterrows()
+    ]
+    caption = f"The decoder less each baseline: {words(table['metric'].iloc[0])}, two-sided p"
+    return [Table(header, rows, caption, frozenset(header[1:4]))]
+
+
+def _whole(number: float) -> str:
+    return "no" if pd.isna(number) else f"{number:.0f}"

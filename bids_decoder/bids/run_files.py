@@ -1,0 +1,166 @@
+"""The files that belong to an image: events, trial tables, masks, references, confounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bids_decoder.bids.confounds_files import find_confounds
+from bids_decoder.bids.dataset import BoldRun, Source
+from bids_decoder.bids.layouts import NIFTI, InheritedTables, find_files, natural_key
+from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.raw_runs import RawRuns, with_raw_runs
+from bids_decoder.bids.run_names import identity
+from bids_decoder.bids.run_selection import is_selected
+from bids_decoder.bids.sidecars import Sidecars, read_sidecars
+from bids_decoder.config import Execution
+from bids_decoder.errors import ExitCode, Finding, name_some
+
+if TYPE_CHECKING:
+    from bids import BIDSLayout
+
+_OWN_FIELDS = ("sub", "ses", "task", "run", "desc")
+
+
+def make_run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
+    """Return the run of an image, with its metadata."""
+    entities = parse_entities(path)
+    own_file = {"betas_file": path} if source == "betas" else {"bold_file": path}
+    return BoldRun(
+        subject=entities["sub"], session=entities.get("ses"), task=entities.get("task", "none"),
+        run=entities.get("run"), source=source,
+        entities={key: value for key, value in entities.items() if key not in _OWN_FIELDS},
+        metadata=sidecars.metadata_of(path), **own_file,
+    )
+
+
+def with_tables(
+    runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
+    execution: Execution, notes: Notes,
+) -> list[BoldRun]:
+    """Add to each run the files that belong to it; leave out those without events."""
+    events = InheritedTables(
+        Path(p) for p in layout.get(suffix="events", extension=".tsv", return_type="filename")
+    )
+    if source == "betas":
+        return _with_trials(runs, derived, events, notes)
+    raw = None
+    if source == "fmriprep":
+        raw = RawRuns(_raw_runs(layout, notes))
+        _report_not_derived(raw, derived, execution, notes)
+        runs = with_raw_runs(_with_derived_files(runs), raw)
+    complete, without = [], []
+    for run in runs:
+        entities = parse_entities(run.image_file)
+        if raw is not None:
+            entities["sub"] = raw.subject_of(entities["sub"])
+        path = events.for_run(entities)
+        (complete if path else without).append(replace(run, events_file=path))
+    _report_without_events(complete, without, notes)
+    return complete
+
+
+def _raw_runs(layout: BIDSLayout, notes: Notes) -> list[BoldRun]:
+    sidecars = read_sidecars(layout)
+    paths = find_files(layout, "bold", {}, datatype="func")
+    runs = [make_run(path, "raw", sidecars) for path in paths]
+    notes.findings += sidecars.findings
+    return runs
+
+
+def _report_not_derived(
+    raw: RawRuns, derived: BIDSLayout, execution: Execution, notes: Notes
+) -> None:
+    """Name the runs of the raw dataset that were never preprocessed."""
+    there = {
+        raw.key_of(parse_entities(path))
+        for path in find_files(derived, "bold", {}, desc="preproc")
+    }
+    lacking = [
+        identity(run) for run in raw.runs
+        if is_selected(run, execution)
+        and raw.key_of(parse_entities(run.image_file)) not in there
+    ]
+    if lacking:
+        shown = ", ".join(sorted(lacking, key=natural_key)[:5])
+        notes.findings.append(Finding(
+            f"{len(lacking)} run(s) are not in the derivatives",
+            f"{shown}{', …' if len(lacking) > 5 else ''}; they are left out",
+            "preprocess them too, or accept it", severity="warning",
+        ))
+
+
+def _with_trials(
+    runs: list[BoldRun], layout: BIDSLayout, events: InheritedTables, notes: Notes
+) -> list[BoldRun]:
+    complete = []
+    tables = [Path(p) for p in layout.get(
+        suffix="trials", extension=".tsv", return_type="filename",
+    )]
+    inherited = InheritedTables(tables)
+    for run in runs:
+        stem = run.image_file.name.split(".")[0].removesuffix("_betaseries")
+        mask = run.image_file.with_name(f"{stem}_mask.nii.gz")
+        trials = inherited.for_run(parse_entities(run.image_file))
+        if trials is not None:
+            mask_file = mask if mask.exists() else None
+            complete.append(replace(
+                run, trials_file=trials, mask_file=mask_file,
+                events_file=events.for_run(parse_entities(run.image_file)),
+            ))
+            continue
+        there = sorted(p.name for p in tables if p.name.startswith(f"sub-{run.subject}_"))
+        notes.findings.append(Finding(
+            str(run.image_file), f"no table of trials belongs to it; it would be {stem}_trials.tsv"
+            f" or one with fewer entities; found: {name_some(there) or 'none'}",
+            "add the table, or rename it: row i names the trial of volume i",
+            ExitCode.MISSING_INPUT, participant=run.subject, place=str(run.image_file),
+        ))
+    return complete
+
+
+def _with_derived_files(runs: list[BoldRun]) -> list[BoldRun]:
+    """Add masks, references and confounds."""
+    complete = []
+    for run in runs:
+        beside = run.image_file.parent
+        stem = run.image_file.name.split("_desc-preproc_bold")[0]
+        native = "_".join(p for p in stem.split("_") if not p.startswith(("space-", "res-")))
+        complete.append(replace(
+            run,
+            mask_file=_first(beside, [f"{stem}_desc-brain_mask{e}" for e in NIFTI]),
+            boldref_file=_first(beside, [
+                f"{stem}{desc}_boldref{extension}"
+                for desc in ("", "_desc-coreg", "_desc-hmc") for extension in NIFTI
+            ]),
+            confounds_file=find_confounds(beside, native),
+        ))
+    return complete
+
+
+def _first(folder: Path, names: Iterable[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def _report_without_events(
+    complete: list[BoldRun], without: list[BoldRun], notes: Notes
+) -> None:
+    with_events = Counter(run.task for run in complete)
+    for task, count in sorted(Counter(run.task for run in without).items()):
+        examples = [identity(run) for run in without if run.task == task]
+        notes.findings.append(Finding(
+            f"{count} run(s) of task {task} left out",
+            f"no events file belongs to them (for instance {examples[0]}); "
+            f"{with_events[task]} run(s) of this task have one",
+            "add the events, or choose other tasks with -t", severity="warning",
+        ))
+    if without and not complete:
+        notes.findings.append(Finding(
+            "events", "none of the selected runs has an events file",
+            "add *_events.tsv files: what was shown when decides what can be decoded",
+            ExitCode.MISSING_INPUT,
+        ))

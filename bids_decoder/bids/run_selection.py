@@ -1,0 +1,48 @@
+"""Runs that the options for session, task and run select."""
+
+from __future__ import annotations
+
+from bids_decoder.bids.dataset import BoldRun
+from bids_decoder.bids.layouts import natural_key, same_label, strip_prefix
+from bids_decoder.bids.notes import Notes
+from bids_decoder.config import Execution
+from bids_decoder.errors import ExitCode, Finding
+
+
+def restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[BoldRun]:
+    """Keep the selected runs; where none is left, say which there are."""
+    wanted = _wanted_labels(execution)
+    kept = [run for run in runs if is_selected(run, execution)]
+    if not kept and not any(f.severity == "error" for f in notes.findings):
+        there = {
+            name: sorted({getattr(run, name) for run in runs} - {None}, key=natural_key)
+            for name in wanted
+        }
+        chosen = "; ".join(f"{name}: {' '.join(ls)}" for name, ls in wanted.items() if ls)
+        exists = "; ".join(f"{name}: {' '.join(ls)}" for name, ls in there.items() if ls)
+        notes.findings.append(Finding(
+            f"no run selected ({chosen or 'all runs wanted'})",
+            f"the dataset has {exists or 'no functional run at all'}",
+            "change --session-id, --task-id, --run-id or --bids-filter-file" if runs else
+            "give the top folder of a dataset, with sub-<label>/[ses-<label>/]func/*_bold.nii.gz",
+            ExitCode.NOTHING_SELECTED,
+        ))
+    return kept
+
+
+def _wanted_labels(execution: Execution) -> dict[str, list[str]]:
+    return {
+        "session": [strip_prefix(label, "ses") for label in execution.session_id],
+        "task": [strip_prefix(label, "task") for label in execution.task_id],
+        "run": [strip_prefix(label, "run") for label in execution.run_id],
+    }
+
+
+def is_selected(run: BoldRun, execution: Execution) -> bool:
+    """Tell whether session, task and run of a run are among those asked for."""
+    wanted = _wanted_labels(execution)
+    return all(_is_wanted(getattr(run, name), labels) for name, labels in wanted.items())
+
+
+def _is_wanted(label: str | None, wanted: list[str]) -> bool:
+    return not wanted or (label is not None and any(same_label(label, w) for w in wanted))

@@ -1,0 +1,136 @@
+"""The difference of two models on the same held-out trials: interval and p-value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from bids_decoder.evaluation.classification import Heldout
+from bids_decoder.evaluation.intervals import LEVEL, mean_interval
+from bids_decoder.evaluation.label_scores import label_influence, label_metrics
+from bids_decoder.evaluation.statistics import Difference, permutation_p
+
+HEADLINE_LABELS = "balanced_accuracy"
+
+MIN_RUNS = 6
+"""With fewer test runs exchanging whole runs could not reach p = .05; trials are exchanged."""
+
+COMPARISON_COLUMNS: dict[str, str] = {
+    "first": "Model whose score comes first.",
+    "second": "Model whose score is subtracted.",
+    "metric": "What is compared.",
+    "direction": "b2i: brain query, image gallery; n/a: labels.",
+    "unit": "single: one trial; averaged: mean of the predictions of all repeats of a stimulus.",
+    "similarity": "cosine, or n/a: labels.",
+    "value": "Difference, first less second.",
+    "ci_low": "Lower limit of the 95 % interval of the difference.",
+    "ci_high": "Upper limit of the 95 % interval of the difference.",
+    "p": "Two-sided p-value of no difference.",
+    "test": "corrected t: t-test over folds whose variance allows for shared training data (Nadeau "
+            "and Bengio 2003); exchange of trials, runs or images: the models' results are "
+            "exchanged at random in each, on one test set.",
+    "n": "Number of folds (corrected t), or of units exchanged.",
+}
+"""Columns of the table of comparisons, with descriptions for its sidecar."""
+
+
+def compare_labels(
+    first: Heldout, second: Heldout, *, n_permutations: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Compare the balanced accuracies of two models.
+
+    Parameters
+    ----------
+    first, second : Heldout
+        The same trials, in the same order.
+    n_permutations : int
+        Used with one fold.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict
+        ``metric``, ``value``, ``ci_low``, ``ci_high``, ``p``, ``test`` and ``n`` of
+        :data:`COMPARISON_COLUMNS`.
+    """
+    scores = [
+        float(label_metrics(one.true[None], one.guesses)[HEADLINE_LABELS][0])
+        for one in (first, second)
+    ]
+    influence = np.subtract(*(
+        label_influence(one.true, one.guesses)[HEADLINE_LABELS] for one in (first, second)
+    ))
+    value = scores[0] - scores[1]
+    if first.is_crossed:
+        units, test = np.unique(first.folds, return_inverse=True)[1], "corrected t"
+        found = corrected_t(value, influence, units)
+    else:
+        runs = pd.factorize(np.asarray(first.runs))[0]
+        whole = runs.max() + 1 >= MIN_RUNS
+        units = runs if whole else np.arange(len(runs))
+        test = f"exchange of {'runs' if whole else 'trials'}"
+        found = _exchanged(value, influence, _shares(first, second), units, n_permutations, rng)
+    return {
+        "metric": HEADLINE_LABELS, "value": found.value, "ci_low": found.ci_low,
+        "ci_high": found.ci_high, "p": found.p, "test": test, "n": int(units.max()) + 1,
+    }
+
+
+def corrected_t(value: float, influence: np.ndarray, fold_of: np.ndarray) -> Difference:
+    """Test a difference under cross-validation with the corrected resampled t-test [1]_.
+
+    Parameters
+    ----------
+    value : float
+        Difference over all held-out trials.
+    influence : ndarray, shape (n_trials,)
+        Influence of each trial on it; sums to 0.
+    fold_of : ndarray of int, shape (n_trials,)
+        From 0.
+
+    Returns
+    -------
+    Difference
+        Folds share training trials, so that the variance of their differences, divided by their
+        number, is too small; ``1 / n_folds`` is replaced by ``1 / n_folds + n_test / n_train``.
+
+    References
+    ----------
+    .. [1] Nadeau and Bengio (2003), Inference for the generalization error, Machine Learning 52.
+    """
+    n_folds, n_trials = int(fold_of.max()) + 1, len(fold_of)
+    sizes = np.bincount(fold_of)
+    sums = np.bincount(fold_of, weights=influence) * n_folds
+    shared = float((sizes / (n_trials - sizes)).mean())
+    error = np.sqrt((1 / n_folds + shared) * np.square(sums).sum() / (n_folds - 1))
+    if error < 1e-12:
+        # All folds alike: no variance to test with; each fold could as well have had either sign.
+        low, high = mean_interval(np.full(n_folds, value))
+        return Difference(value, low, high, 1.0 if abs(value) < 1e-12 else 0.5 ** (n_folds - 1))
+    student = scipy.stats.t(n_folds - 1)
+    half = student.ppf((1 + LEVEL) / 2) * error
+    p = float(2 * student.sf(abs(value) / error))
+    return Difference(value, max(value - half, -1.0), min(value + half, 1.0), p)
+
+
+def _shares(first: Heldout, second: Heldout) -> np.ndarray:
+    """Compute what each trial adds to the difference of balanced accuracies, (n_trials,)."""
+    hits = np.subtract(*(
+        (one.true == one.guesses.first).astype(np.float64) for one in (first, second)
+    ))
+    counts = np.bincount(first.true)
+    return hits / counts[first.true] / np.count_nonzero(counts)
+
+
+def _exchanged(
+    value: float, influence: np.ndarray, shares: np.ndarray, units: np.ndarray,
+    n_permutations: int, rng: np.random.Generator,
+) -> Difference:
+    sums = np.bincount(units, weights=shares)
+    signs = rng.integers(2, size=(n_permutations, len(sums))) * 2 - 1
+    spread = np.bincount(units, weights=influence)
+    low, high = mean_interval(value + spread * len(sums))
+    return Difference(value, low, high, permutation_p(abs(value), np.abs(signs @ sums)))

@@ -1,0 +1,188 @@
+"""What labels are exchanged under the null hypothesis, and tails of null distributions.
+
+With one fixed test set predictions do not depend on the test labels: these are exchanged against
+fixed predictions. Under cross-validation the test labels of one fold are training labels of the
+others, so that held-out predictions of different folds depend on each other through the labels;
+exchanging labels against fixed predictions ignores that, and its null is too narrow [1]_ [2]_.
+There the labels of the whole dataset are exchanged first, and everything is fitted again.
+
+References
+----------
+.. [1] Valente, Castellanos, Hausfeld, De Martino and Formisano (2021), NeuroImage 238:118145.
+.. [2] Etzel and Braver (2013), MVPA permutation schemes, PRNI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from bids_decoder.evaluation.statistics import (
+    permutation_p,
+    permutations_within,
+    smallest_p,
+)
+
+BLOCKED = 0.5
+"""Labels come in blocks when they change less often than this share of random order's changes."""
+
+MIN_EXCEEDANCES = 10
+"""With as many null values above the observed one their count is a good p-value."""
+
+MIN_FOR_TAIL = 100
+"""Fewer permutations say too little about the tail."""
+
+TAIL_SHARE, LEAST_TAIL, TAIL_STEP = 0.25, 20, 10
+_FIT_LEVEL = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Which labels may change places.
+
+    Parameters
+    ----------
+    kind : str
+        ``"trials within runs"``, ``"blocks within runs"``, ``"whole runs"`` or ``"images"``.
+    unit_of : ndarray of int, shape (n_trials,)
+        Number of the unit of each trial.
+    labels : ndarray, shape (n_units,)
+        Label of each unit.
+    block_of : ndarray of int, shape (n_units,)
+        Units of the same number may change places.
+    """
+
+    kind: str
+    unit_of: np.ndarray
+    labels: np.ndarray
+    block_of: np.ndarray
+
+    def draw(self, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw permuted labels of all trials, (n_permutations, n_trials)."""
+        orders = permutations_within(self.block_of, n_permutations, rng)
+        return self.labels[orders][:, self.unit_of]
+
+    def smallest_p(self, n_permutations: int) -> float:
+        """Return the smallest p-value that so many permutations can give."""
+        return smallest_p(self.labels, self.block_of, n_permutations)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a sidecar or report says, JSON-able."""
+        return {
+            "ExchangedUnits": self.kind, "NumberOfUnits": len(self.labels),
+            "NumberOfBlocks": len(np.unique(self.block_of)),
+        }
+
+
+def find_exchange(labels: np.ndarray, runs: np.ndarray) -> Exchange:
+    """Find what may be exchanged, from the order of labels within runs.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n_trials,)
+        In order of time within each run.
+    runs : ndarray of str, shape (n_trials,)
+
+    Returns
+    -------
+    Exchange
+        Whole runs when each run has one label. Blocks of equal labels within runs, when labels
+        change less than half as often as in random order: neighbouring trials share noise,
+        which single trials of a block design would lose by being exchanged. Else single trials
+        within runs.
+    """
+    labels = np.asarray(labels)
+    run_of = pd.factorize(np.asarray(runs))[0]
+    pairs = pd.DataFrame({"run": run_of, "label": labels}).drop_duplicates()
+    if not pairs["run"].duplicated().any():
+        of_run = pairs.sort_values("run")["label"].to_numpy()
+        return Exchange("whole runs", run_of, of_run, np.zeros(len(of_run), dtype=int))
+    by_run = np.argsort(run_of, kind="stable")
+    same_run = np.diff(run_of[by_run]) == 0
+    changes = labels[by_run][1:] != labels[by_run][:-1]
+    if (changes & same_run).sum() < BLOCKED * _expected_changes(labels, run_of):
+        starts = np.concatenate([[True], changes | ~same_run])
+        unit_of = np.empty(len(labels), dtype=int)
+        unit_of[by_run] = np.cumsum(starts) - 1
+        first = by_run[starts]
+        return Exchange("blocks within runs", unit_of, labels[first], run_of[first])
+    return Exchange("trials within runs", np.arange(len(labels)), labels, run_of)
+
+
+def exchange_images(blocks: np.ndarray) -> Exchange:
+    """Exchange images among their responses, within blocks, (n_images,)."""
+    images = np.arange(len(blocks))
+    return Exchange("images", images, images, np.asarray(blocks))
+
+
+def _expected_changes(labels: np.ndarray, run_of: np.ndarray) -> float:
+    """Compute how often labels of neighbours differ in random order within runs."""
+    table = pd.crosstab(run_of, labels).to_numpy().astype(float)
+    size = table.sum(axis=1)
+    alike = (table * (table - 1)).sum(axis=1) / np.maximum(size * (size - 1), 1)
+    return float(((size - 1) * (1 - alike)).sum())
+
+
+def p_values(observed: float, null: np.ndarray, tail: str = "greater") -> dict[str, float]:
+    """Compute the columns of a table of metrics that a null distribution fills.
+
+    Parameters
+    ----------
+    observed : float
+    null : ndarray, shape (n_permutations,)
+    tail : {"greater", "less"}
+        Which values are better.
+
+    Returns
+    -------
+    dict
+        ``p`` (not-a-number without permutations), ``p_tail`` and ``n_null``.
+    """
+    sign = 1.0 if tail == "greater" else -1.0
+    return {
+        "p": permutation_p(observed, null, tail) if len(null) else np.nan,
+        "p_tail": tail_p(sign * observed, sign * np.asarray(null)), "n_null": len(null),
+    }
+
+
+def tail_p(observed: float, null: np.ndarray) -> float:
+    """Extrapolate a p-value beyond the number of permutations [1]_ [2]_.
+
+    Parameters
+    ----------
+    observed : float
+    null : ndarray, shape (n_permutations,)
+
+    Returns
+    -------
+    float
+        Not-a-number when ten or more null values reach the observed one (their count is better),
+        with fewer than 100 permutations, when no tail fits a generalised Pareto distribution
+        (Kolmogorov-Smirnov p > .1; scores of few values never do), or when the fitted tail ends
+        before the observed value.
+
+    References
+    ----------
+    .. [1] Knijnenburg, Wessels, Reinders and Shmulevich (2009), Fewer permutations, more accurate
+       P-values, Bioinformatics 25:i161.
+    .. [2] Winkler, Ridgway, Douaud, Nichols and Smith (2016), Faster permutation inference in
+       brain imaging, NeuroImage 141:502.
+    """
+    null = np.sort(np.asarray(null, dtype=np.float64))[::-1]
+    n_null = len(null)
+    if n_null < MIN_FOR_TAIL or (null >= observed).sum() >= MIN_EXCEEDANCES:
+        return np.nan
+    for n_tail in range(int(TAIL_SHARE * n_null), LEAST_TAIL - 1, -TAIL_STEP):
+        threshold = (null[n_tail - 1] + null[n_tail]) / 2
+        excess = null[:n_tail] - threshold
+        if not excess.min() > 0:
+            continue
+        fitted = scipy.stats.genpareto(*scipy.stats.genpareto.fit(excess, floc=0))
+        if scipy.stats.kstest(excess, fitted.cdf).pvalue > _FIT_LEVEL:
+            p = float(n_tail / n_null * fitted.sf(observed - threshold))
+            return p if p > 0 else np.nan
+    return np.nan

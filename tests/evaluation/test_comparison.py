@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from bids_decoder.evaluation.classification import Heldout
+from bids_decoder.evaluation.comparison import compare_labels, corrected_t
+
+CLASSES = tuple("abcd")
+
+
+def heldout(signal, rng, n_runs=8, folds=None, true=None):
+    true = rng.integers(4, size=n_runs * 12) if true is None else true
+    run = np.repeat(np.arange(n_runs), 12)
+    scores = rng.normal(size=(len(true), 4)) + signal * np.eye(4)[true]
+    folds = run + 1 if folds is None else folds
+    return Heldout(scores, np.array(CLASSES)[true], CLASSES, run.astype(str), folds), true
+
+
+def compare(first, second):
+    return compare_labels(first, second, n_permutations=499, rng=np.random.default_rng(0))
+
+
+def test_corrected_t_is_the_t_test_of_folds_with_more_variance():
+    rng = np.random.default_rng(0)
+    gaps = rng.normal(0.1, 0.1, size=6)
+    value = gaps.mean()
+    influence = np.repeat((gaps - value) / 6, 10) / 10
+    found = corrected_t(value, influence, np.repeat(np.arange(6), 10))
+    plain = scipy.stats.ttest_1samp(gaps, 0)
+    t = plain.statistic / np.sqrt(1 + 6 * 0.2)  # one test fold for five of training
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), 5))
+    assert found.ci_low < value < found.ci_high
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_a_better_model_is_found(crossed):
+    rng = np.random.default_rng(1)
+    folds = None if crossed else np.ones(96)
+    good, true = heldout(3.0, rng, folds=folds)
+    bad, _ = heldout(0.5, rng, folds=folds, true=true)
+    found = compare(good, bad)
+    assert found["value"] > 0.2 and found["p"] < 0.02 and found["ci_low"] > 0
+    assert found["test"] == ("corrected t" if crossed else "exchange of runs")
+    assert compare(bad, good)["value"] == pytest.approx(-found["value"])
+
+
+def test_equal_models_do_not_differ():
+    rng = np.random.default_rng(2)
+    p, covered = [], 0
+    for _ in range(200):
+        first, true = heldout(1.0, rng, folds=np.ones(96))
+        found = compare(first, heldout(1.0, rng, folds=np.ones(96), true=true)[0])
+        p.append(found["p"])
+        covered += found["ci_low"] <= 0 <= found["ci_high"]
+    assert np.mean(np.array(p) <= 0.05) <= 0.09
+    assert 0.91 <= covered / 200 <= 0.99
+
+
+def test_the_same_model_twice():
+    first, _ = heldout(1.0, np.random.default_rng(3))
+    found = compare(first, first)
+    assert found["value"] == 0 and found["p"] == 1 and found["ci_low"] < 0 < found["ci_high"]
+
+
+def test_few_test_runs_exchange_trials():
+    rng = np.random.default_rng(4)
+    first, true = heldout(2.0, rng, n_runs=2, folds=np.ones(24))
+    found = compare(first, heldout(0.0, rng, n_runs=2, folds=np.ones(24), true=true)[0])
+    assert (found["test"], found["n"]) == ("exchange of trials", 24)
