@@ -14,7 +14,7 @@ plan       ``read(study, notes)``, ``check(study, notes)``, ``jobs(study, notes,
 workflow   ``build(job, wiring)``
 report     ``summary(results)``, ``sections(results)``, ``group_summary(results)``,
            ``group_sections(results)``, ``lines(results)``
-methods    ``TEXTS``, ``steps(results)``, ``group_steps(results)``
+methods    ``TEXTS``, ``PASSAGES``, ``steps(results)``, ``group_steps(results)``
 ========== ===================================================================================
 
 A module is imported only when one of its functions is called, so that the command line knows all
@@ -171,6 +171,8 @@ class Analysis:
         others must know what it has left.
     scores : bool
         Whether it goes beyond single-trial responses, so that the split must be sound.
+    descriptions : mapping of str to str
+        Labels of the ``desc`` entity that its outputs bear, and what they mean.
     """
 
     name: str
@@ -182,6 +184,7 @@ class Analysis:
     is_alone: bool = False
     is_basis: bool = False
     scores: bool = True
+    descriptions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def section(self) -> type[Section] | None:
@@ -253,6 +256,11 @@ class Analysis:
     def group_steps(self, results: Results) -> Steps:
         """Return the methods texts that apply to the dataset, by what is on disk."""
         return self._call("methods", "group_steps", results) or {}
+
+    @property
+    def passages(self) -> dict[str, str]:
+        """Methods texts that its folder holds itself, by name; others are in ``boilerplate``."""
+        return self._find("methods", "PASSAGES") or {}
 
     @property
     def texts(self) -> dict[str, tuple[str, ...]]:

@@ -24,8 +24,8 @@ def collect_facts(output_dir: Path, labels: Iterable[str] | None = None) -> dict
     Returns
     -------
     dict
-        ``{"steps": {step: {name: value}}, "headings": {heading: (step, ...)}}`` for
-        :func:`bids_decoder.reports.boilerplate.render_methods`.
+        ``{"steps": {step: {name: value}}, "headings": {heading: (step, ...)}, "passages": {step:
+        text}}`` for :func:`bids_decoder.reports.boilerplate.render_methods`.
     """
     people = [
         Results(output_dir, p) for p in (participants(output_dir) if labels is None else labels)
@@ -36,7 +36,8 @@ def collect_facts(output_dir: Path, labels: Iterable[str] | None = None) -> dict
         for results in people:
             _merge(steps, analysis.steps(results))
         steps |= analysis.group_steps(dataset)
-    return {"steps": steps, "headings": collect_headings()}
+    passages = {name: text for a in analyses() for name, text in a.passages.items()}
+    return {"steps": steps, "headings": collect_headings(), "passages": passages}
 
 
 def collect_headings() -> dict[str, tuple[str, ...]]:

@@ -41,3 +41,10 @@ def section_kinds() -> tuple[type[Section], ...]:
 def stages_of_level(level: str) -> tuple[str, ...]:
     """Return the values of ``--stage`` that a level has, in order."""
     return tuple(dict.fromkeys(a.stage for a in analyses() if level in a.levels))
+
+
+def all_descriptions() -> dict[str, str]:
+    """Return the labels of the ``desc`` entity in outputs of analyses, and what they mean."""
+    return {
+        label: text for analysis in analyses() for label, text in analysis.descriptions.items()
+    }

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bids_decoder import __version__
@@ -25,13 +26,7 @@ DESCRIPTIONS: dict[str, str] = {
     "brain": "Mask of the brain.",
     "confounds": "Regressors of no interest, one row per volume.",
     "singletrial": "One response per trial: volume i of the beta series is row i of the table.",
-    "decoder": "Model of one participant, what it predicted, and how well.",
-    "encoder": "Encoding model of one participant: responses predicted from stimuli, and how well.",
-    "pretrained": "Model trained on the source participants.",
     "group": "Results of all participants together.",
-    "subjects": "Labels decoded from one volume per person, and how well.",
-    "gallery": "Images of a gallery that are nearest to what was decoded.",
-    "reconstruction": "Images reconstructed from held-out trials.",
 }
 """Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
 
@@ -68,7 +63,8 @@ Made by bids_decoder from the dataset "{source}". The layout follows BIDS deriva
 
 
 def write_dataset_files(
-    output_dir: Path, dataset: Dataset, environ: Mapping[str, str] = os.environ
+    output_dir: Path, dataset: Dataset, environ: Mapping[str, str] = os.environ,
+    descriptions: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Finding]:
     """Write the top-level files that are absent or were written by another version.
 
@@ -80,6 +76,8 @@ def write_dataset_files(
     environ : mapping
         ``BIDS_DECODER_DOCKER_TAG`` and ``APPTAINER_NAME`` or ``SINGULARITY_NAME`` name the
         container.
+    descriptions : mapping of str to str
+        Labels of the ``desc`` entity that are not among :data:`DESCRIPTIONS`.
 
     Returns
     -------
@@ -98,7 +96,7 @@ def write_dataset_files(
     description = dataset_description(output_dir, dataset, environ)
     for name, content in {
         "dataset_description.json": _json(description),
-        "descriptions.tsv": _descriptions_table(),
+        "descriptions.tsv": _descriptions_table({**DESCRIPTIONS, **descriptions}),
         "descriptions.json": _json({
             "desc_id": {"Description": "Label of the desc entity."},
             "description": {"Description": "What files with this label hold."},
@@ -207,9 +205,9 @@ def _json(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _descriptions_table() -> str:
+def _descriptions_table(descriptions: Mapping[str, str]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
     writer.writerow(["desc_id", "description"])
-    writer.writerows((f"desc-{label}", text) for label, text in DESCRIPTIONS.items())
+    writer.writerows((f"desc-{label}", text) for label, text in descriptions.items())
     return buffer.getvalue()

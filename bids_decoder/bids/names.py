@@ -93,15 +93,20 @@ NAMES: dict[str, OutputName] = {
 _LABEL = re.compile(r"[0-9A-Za-z+]+")
 
 
-def derivative_path(output_dir: Path, key: str, **entities: str | None) -> Path:
+def find_name(key: str | OutputName) -> OutputName:
+    """Return the name behind a key of :data:`NAMES`; a name is returned as it is."""
+    return key if isinstance(key, OutputName) else NAMES[key]
+
+
+def derivative_path(output_dir: Path, key: str | OutputName, **entities: str | None) -> Path:
     """Build the path of one output.
 
     Parameters
     ----------
     output_dir : Path
         Top of the derivatives.
-    key : str
-        Key of :data:`NAMES`.
+    key : str or OutputName
+        Key of :data:`NAMES`, or the name of an output that is not among them.
     **entities : str or None
         Values by short entity name (``sub``, ``ses``, ``task``, ``run``, ``space``, …; use
         ``from_`` for ``from``); None means absent.
@@ -121,7 +126,7 @@ def derivative_path(output_dir: Path, key: str, **entities: str | None) -> Path:
     >>> str(derivative_path(Path("out"), "bold_mask", sub="01", task="see", run="1"))
     'out/sub-01/func/sub-01_task-see_run-1_desc-brain_mask.nii.gz'
     """
-    name = NAMES[key]
+    name = find_name(key)
     given = {k.rstrip("_"): v for k, v in entities.items() if v is not None}
     values = {**given, **name.entities}
     unknown = set(values) - set(ENTITY_ORDER)

@@ -151,12 +151,15 @@ def _check_writable(settings: Settings) -> None:
 
 def _start(plan: Plan, locks: ExitStack) -> None:
     """Set up the output folder and take the locks of all that is to be worked on."""
+    from bids_decoder.analyses.registry import all_descriptions
     from bids_decoder.bids.description import write_dataset_files
     from bids_decoder.bids.locks import participant_lock
     from bids_decoder.cli.scratch import remove_unfinished
 
     output_dir = plan.study.output_dir
-    findings = write_dataset_files(output_dir, plan.study.dataset)
+    findings = write_dataset_files(
+        output_dir, plan.study.dataset, descriptions=all_descriptions()
+    )
     for finding in findings:
         LOGGER.warning("%s", finding)
     if any(finding.severity == "error" for finding in findings):

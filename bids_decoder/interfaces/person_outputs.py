@@ -18,7 +18,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.bids.names import derivative_path, sidecar_path
+from bids_decoder.bids.names import OutputName, derivative_path, sidecar_path
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.interfaces.responses import MASK
 from bids_decoder.trials import VoxelGrid
@@ -55,7 +55,7 @@ class PersonOutputs:
         """The space of images, for sidecars."""
         return {"Space": self.entities["space"]} if "space" in self.entities else {}
 
-    def path(self, key: str, **entities: str) -> Path:
+    def path(self, key: str | OutputName, **entities: str) -> Path:
         """Return the path of an output."""
         return derivative_path(self.output_dir, key, **self.entities, **entities)
 
@@ -66,7 +66,7 @@ class PersonOutputs:
             self.written.append(sidecar_path(path))
 
     def image(
-        self, key: str, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any],
+        self, key: str | OutputName, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any],
         **entities: str,
     ) -> None:
         """Write a volume with its sidecar."""
@@ -75,7 +75,7 @@ class PersonOutputs:
         self.add(path)
 
     def table(
-        self, key: str, table: pd.DataFrame, columns: dict[str, str],
+        self, key: str | OutputName, table: pd.DataFrame, columns: dict[str, str],
         notes: dict[str, Any] | None = None,
     ) -> None:
         """Write a table with a sidecar that describes its columns."""

@@ -150,7 +150,8 @@ def passages(facts: dict[str, Any]) -> list[Passage]:
     ----------
     facts : dict
         ``{"steps": {step: {name: value}}, "headings": {heading: (step, ...)}}``; a pair of numbers
-        is a range. See :func:`bids_decoder.analyses.facts.collect_facts`.
+        is a range. ``passages`` holds texts of steps that are not in ``boilerplate``. See
+        :func:`bids_decoder.analyses.facts.collect_facts`.
 
     Raises
     ------
@@ -159,19 +160,26 @@ def passages(facts: dict[str, Any]) -> list[Passage]:
     """
     steps: dict[str, dict[str, Any]] = facts["steps"]
     headings: dict[str, tuple[str, ...]] = facts["headings"]
+    texts: dict[str, str] = facts.get("passages", {})
     unknown = sorted(set(steps) - {step for group in headings.values() for step in group})
     if unknown:
         raise ValueError(f"no methods text for: {', '.join(unknown)}")
     text = []
     for heading, group in headings.items():
-        parts = tuple(_fill(step, steps[step]) for step in group if step in steps)
+        parts = tuple(
+            _fill(step, texts.get(step) or _part(step), steps[step])
+            for step in group if step in steps
+        )
         if parts:
             text.append(Passage(heading, parts))
     return text
 
 
-def _fill(step: str, values: dict[str, Any]) -> str:
-    text = (sources() / f"{step}.md").read_text(encoding="utf-8").strip()
+def _part(step: str) -> str:
+    return (sources() / f"{step}.md").read_text(encoding="utf-8").strip()
+
+
+def _fill(step: str, text: str, values: dict[str, Any]) -> str:
     needed = {name for _, name, _, _ in string.Formatter().parse(text) if name}
     if needed - set(values):
         raise ValueError(f"methods text {step!r} needs {', '.join(sorted(needed - set(values)))}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bids_decoder.bids.names import NAMES, parse_entities, sidecar_path
+from bids_decoder.bids.names import NAMES, OutputName, find_name, parse_entities, sidecar_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.files import read_json
 
@@ -69,13 +69,13 @@ class Results:
     def _paths(self) -> list[Path]:
         return sorted(p for p in self.folder.rglob("*") if p.is_file())
 
-    def files(self, key: str, **entities: str) -> list[Path]:
+    def files(self, key: str | OutputName, **entities: str) -> list[Path]:
         """Find the files of one kind.
 
         Parameters
         ----------
-        key : str
-            Key of :data:`bids_decoder.bids.names.NAMES`.
+        key : str or OutputName
+            Key of :data:`bids_decoder.bids.names.NAMES`, or a name that is not among them.
         **entities : str
             Wanted values; a trailing ``_`` is dropped (``from_``).
 
@@ -84,7 +84,7 @@ class Results:
         list of Path
             Sorted by name.
         """
-        name = NAMES[key]
+        name = find_name(key)
         wanted = {**name.entities, **{k.rstrip("_"): v for k, v in entities.items()}}
         ending = f"{name.suffix}{name.extension}"
         folder = Path(name.folder).name
@@ -96,9 +96,9 @@ class Results:
             and wanted.items() <= parse_entities(path).items()
         ]
 
-    def _current(self, key: str) -> list[Path]:
+    def _current(self, key: str | OutputName) -> list[Path]:
         """Leave out what was made from responses in another space than the present ones."""
-        if NAMES[key].folder not in _MADE_FROM_RESPONSES or key in _IN_ALL_SPACES:
+        if find_name(key).folder not in _MADE_FROM_RESPONSES or key in _IN_ALL_SPACES:
             return self._paths
         spaces = self._response_spaces
         return [p for p in self._paths if not spaces or _space(p) in spaces]
@@ -111,22 +111,22 @@ class Results:
         ending = f"_{NAMES['trials'].suffix}{NAMES['trials'].extension}"
         return {_space(Path(name)) for name in outputs if name.endswith(ending)}
 
-    def tables(self, key: str) -> dict[str, pd.DataFrame]:
+    def tables(self, key: str | OutputName) -> dict[str, pd.DataFrame]:
         """Read all tables of one kind, by run name (:func:`run_name`)."""
         return {run_name(path): read_table(path) for path in self.files(key)}
 
-    def table(self, key: str) -> pd.DataFrame | None:
+    def table(self, key: str | OutputName) -> pd.DataFrame | None:
         """Read and stack all tables of one kind; None when there is none."""
         frames = [read_table(path) for path in self.files(key)]
         return pd.concat(frames, ignore_index=True) if frames else None
 
-    def card(self, key: str) -> dict[str, Any]:
+    def card(self, key: str | OutputName) -> dict[str, Any]:
         """Read the sidecar of the first file of one kind; empty when there is none.
 
         A sidecar that lies there without its file counts as well, so that a report can be
         made where the weights were not copied.
         """
-        name = NAMES[key]
+        name = find_name(key)
         ending = f"{name.suffix}.json"
         for path in [sidecar_path(p) for p in self.files(key)] + self._current(key):
             fits = path.name.endswith(ending) and path.parent.name == Path(name.folder).name

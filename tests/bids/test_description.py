@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bids_decoder import __version__
+from bids_decoder.analyses.registry import all_descriptions
 from bids_decoder.bids import description
 from bids_decoder.bids.description import DESCRIPTIONS, write_dataset_files
 from bids_decoder.bids.names import NAMES, derivative_path, sidecar_path
@@ -104,7 +105,7 @@ def test_links_are_replaced_not_followed(toy, tmp_path):
 
 def test_all_desc_labels_are_described():
     used = {name.entities["desc"] for name in NAMES.values() if "desc" in name.entities}
-    assert used <= set(DESCRIPTIONS)
+    assert used <= {*DESCRIPTIONS, *all_descriptions()}
 
 
 def write_one_of_each(out):

@@ -3,5 +3,9 @@
 from bids_decoder.analyses.base import Analysis
 
 ANALYSIS = Analysis(
-    "decode", ("participant",), "decode", needs=("responses", "model"), gives=("decoder",)
+    "decode", ("participant",), "decode", needs=("responses", "model"), gives=("decoder",),
+    descriptions={
+        "decoder": "Model of one participant, what it predicted, and how well.",
+        "null": "Scores under permuted labels.",
+    },
 )

@@ -39,6 +39,7 @@ def build(job: Job, wiring: Wiring) -> None:
         workflow, targets_file=wiring.targets(), folder=wiring.responses(decode.person.label),
         **({} if pretrained is None else {"pretrained_file": pretrained}),
     )
+    wiring.publish(f"{job.gives}/predictions_file", workflow, "score.predictions_file")
     wiring.publish(f"{job.gives}/heldout_files", workflow, "gather_heldout_files.out")
     for fold in (0, *decode.folds):
         name = _suffix(fold)

@@ -2,4 +2,10 @@
 
 from bids_decoder.analyses.base import Analysis
 
-ANALYSIS = Analysis("encode", ("participant",), "encode", needs=("responses",))
+ANALYSIS = Analysis(
+    "encode", ("participant",), "encode", needs=("responses",),
+    descriptions={
+        "encoder": "Encoding model of one participant: responses predicted from stimuli, and how "
+        "well.",
+    },
+)

@@ -2,4 +2,9 @@
 
 from bids_decoder.analyses.base import Analysis
 
-ANALYSIS = Analysis("gallery", ("participant",), "decode", needs=("decoder",))
+ANALYSIS = Analysis(
+    "gallery", ("participant",), "decode", needs=("decoder",),
+    descriptions={
+        "gallery": "Images of a gallery that are nearest to what was decoded.",
+    },
+)

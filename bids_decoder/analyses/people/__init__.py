@@ -2,4 +2,9 @@
 
 from bids_decoder.analyses.base import Analysis
 
-ANALYSIS = Analysis("people", ("group",), "pretrain", reads_trials=False, is_alone=True)
+ANALYSIS = Analysis(
+    "people", ("group",), "pretrain", reads_trials=False, is_alone=True,
+    descriptions={
+        "subjects": "Labels decoded from one volume per participant, and how well.",
+    },
+)

@@ -2,4 +2,9 @@
 
 from bids_decoder.analyses.base import Analysis
 
-ANALYSIS = Analysis("pretrain", ("group",), "pretrain", needs=("responses",), gives=("model",))
+ANALYSIS = Analysis(
+    "pretrain", ("group",), "pretrain", needs=("responses",), gives=("model",),
+    descriptions={
+        "pretrained": "Model trained on the source participants.",
+    },
+)

@@ -2,4 +2,9 @@
 
 from bids_decoder.analyses.base import Analysis
 
-ANALYSIS = Analysis("reconstruct", ("participant",), "decode", needs=("decoder",))
+ANALYSIS = Analysis(
+    "reconstruct", ("participant",), "decode", needs=("decoder",),
+    descriptions={
+        "reconstruction": "Images reconstructed from held-out trials.",
+    },
+)
