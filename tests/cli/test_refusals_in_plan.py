@@ -320,7 +320,7 @@ PLAN = {
     "get_hrf#1": lambda d: d.raw().set("glm", hrf="x"),
     # targets and features
     "check_ids#1": lambda d: d.betas(n_stimuli=1).features(),
-    "check_vectors#1": lambda d: d.features(np.ones((12, 3))),
+    "check_vectors#1": lambda d: d.features(np.repeat(np.eye(2, 3), 6, axis=0)),
     "read_features#1": lambda d: (d.root.parent / "features.tsv").unlink(d.features() is None),
     "read_features#2": lambda d: d.file("features.csv", b"id,x\n"),
     "read_features#3": lambda d: (d.betas(), d.features(names=["s00"] * 12)),
