@@ -27,6 +27,11 @@ from bids_decoder.stimuli.features import MAX_COLUMNS
 
 PACKAGE = Path(bids_decoder.__file__).parent
 FOLDERS = ("interfaces", "preprocessing", "glm", "stimuli", "training", "analyses")
+PLANNING = {
+    f"analyses/{name}.py" for name in ("assemble", "base", "people/collect")
+}
+"""Modules of the analyses that speak before a step starts, beside their plans and options."""
+
 NO_INPUT_ERRORS = {"ValueError", "TypeError", "RuntimeError", "KeyError", "ImportError",
                    "OSError"}
 N_SCANS, T_R, SHAPE = 60, 2.0, (4, 4, 7)
@@ -49,6 +54,8 @@ def sites():
     found = {}
     for folder in FOLDERS:
         for path in sorted((PACKAGE / folder).rglob("*.py")):
+            if path.stem in ("plan", "options") or str(path.relative_to(PACKAGE)) in PLANNING:
+                continue
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for name, node in _raises(tree, path.stem):
                 number = 1 + sum(key.startswith(f"{name}#") for key in found)
@@ -187,6 +194,13 @@ class Data:
                 path.write_text(content)
         self.pictures(image_encoder=encoder, encoder_weights=folder)
         return self.set("reconstruction", method="none")
+
+    def card(self, content):
+        """A pretrained model with any card."""
+        self.features().pretrained()
+        path = self.groups["execution"]["pretrained"].with_suffix(".json")
+        path.write_text(content)
+        return self
 
     def pretrained(self, **targets):
         path = self.root.parent / "model" / "model.safetensors"
@@ -369,6 +383,8 @@ PLAN = {
         "trials", image_encoder="gabor", encoder_weights=None),
     "find_pipeline#4": lambda d: unclip(d, projection_dim=8),
     # decoders and encoding models
+    "_read_card#1": lambda d: d.card("{"),
+    "_read_card#2": lambda d: d.card("{}"),
     "check_decoder#1": lambda d: d.raw().set("network", decoder="x"),
     "check_selector#1": lambda d: d.raw().set("troi", selector="x"),
     "check_encoder#1": lambda d: d.raw().set("encoding", encoder="x"),
