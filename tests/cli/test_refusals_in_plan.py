@@ -16,9 +16,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import bids_decoder
+from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.cli.plan import make_plan
-from bids_decoder.config import Settings, settings_from_dict
+from bids_decoder.config import default_settings, settings_from_dict
 from bids_decoder.errors import BidsDecoderError, FindingsError, UsageError
 from bids_decoder.files import write_json
 from bids_decoder.glm.design import MOTION
@@ -213,7 +214,7 @@ class Data:
         return self.set("execution", pretrained=path, from_scratch=False)
 
     def plan(self):
-        settings = Settings().replaced(**self.groups)
+        settings = default_settings(section_kinds()).replaced(**self.groups)
         return make_plan(settings, self.root.parent / "work")
 
 
@@ -383,8 +384,7 @@ PLAN = {
         "trials", image_encoder="gabor", encoder_weights=None),
     "find_pipeline#4": lambda d: unclip(d, projection_dim=8),
     # decoders and encoding models
-    "_read_card#1": lambda d: d.card("{"),
-    "_read_card#2": lambda d: d.card("{}"),
+    "_read_card#1": lambda d: d.card("{}"),
     "check_decoder#1": lambda d: d.raw().set("network", decoder="x"),
     "check_selector#1": lambda d: d.raw().set("troi", selector="x"),
     "check_encoder#1": lambda d: d.raw().set("encoding", encoder="x"),
