@@ -25,9 +25,9 @@ from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.evaluation.baselines import ridge_of_labellings, ridge_predict
 from bids_decoder.evaluation.classification import Heldout, Refitted, score_classification
 from bids_decoder.evaluation.comparison import compare_labels
-from bids_decoder.evaluation.nulls import find_exchange
 from bids_decoder.evaluation.retrieval import score_retrieval
-from bids_decoder.evaluation.subjects import subject_folds
+from bids_decoder.evaluation.statistics import permutation_p
+from bids_decoder.evaluation.subjects import permute_people, subject_folds
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.decoders import FitContext
@@ -221,30 +221,33 @@ def retrieval(signal: float, seed: int, n_images: int = 20) -> Outcome:
 
 
 def participants(signal: float, seed: int, n_people: int = 40) -> Outcome:
-    """Cross-validate ridge regression over people, refitted on labels permuted over people."""
+    """Cross-validate ridge regression over people; folds are dealt out anew for permuted labels."""
     rng = np.random.default_rng(seed)
     classes = rng.permutation(np.arange(n_people) % 2)
     features = rng.standard_normal((n_people, 60)) + signal * np.outer(classes, np.ones(60))
-    exchange = find_exchange(classes, np.full(n_people, "all"))
-    labellings = np.concatenate([classes[None], exchange.draw(N_PERMUTATIONS, rng)])
-    folds = subject_folds(classes, 5, 1, derive_seed(seed, "folds"))[0]
-    hits = np.empty(labellings.shape)
+    kernel = features @ features.T
+    permuted, _ = permute_people(classes, None, N_PERMUTATIONS, seed)
+    guesses = np.stack([
+        guess_people(kernel, labels, subject_folds(labels, 5, 1, derive_seed(seed, "folds", k))[0])
+        for k, labels in enumerate([classes, *permuted])
+    ])
+    null = (guesses[1:] == permuted).mean(axis=1)
+    against = (permute_people(classes, None, N_PERMUTATIONS, seed + 1)[0] == guesses[0])
+    value = float((guesses[0] == classes).mean())
+    return {"p": permutation_p(value, null), "fixed": permutation_p(value, against.mean(axis=1)),
+            "value": value}
+
+
+def guess_people(kernel: np.ndarray, classes: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Predict the class of each held-out person by kernel ridge, (n_people,)."""
+    guess = np.empty(len(classes), int)
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
-        guess = ridge_predict(
-            features[train], labellings[:, train].T - 0.5, features[test],
-            np.arange(train.sum()).astype(str),
-        ).T > 0
-        hits[:, test] = guess == labellings[:, test]
-    accuracy = hits.mean(axis=1)
-    order = exchange.draw(N_PERMUTATIONS, rng)
-    guess = np.where(hits[0] > 0, classes, 1 - classes)
-    against = (order == guess).mean(axis=1)
-
-    def p_of(null: np.ndarray) -> float:
-        return float((1 + (null >= accuracy[0] - 1e-9).sum()) / (1 + len(null)))
-
-    return {"p": p_of(accuracy[1:]), "fixed": p_of(against), "value": accuracy[0]}
+        wanted = classes[train] - classes[train].mean()
+        penalised = kernel[np.ix_(train, train)] + np.trace(kernel) / len(kernel) * np.eye(
+            train.sum())
+        guess[test] = kernel[np.ix_(test, train)] @ np.linalg.solve(penalised, wanted) > 0
+    return guess
 
 
 def comparison(design: Design, seed: int) -> Outcome:

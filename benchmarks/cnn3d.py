@@ -71,16 +71,17 @@ def row_of(
     started = time.process_time()
     results = run()
     seconds = time.process_time() - started
-    metrics = score_subjects(
+    metrics, _ = score_subjects(
         np.stack([r.scores for r in results]), cohort.classes[cohort.inner], model=name,
         settings=EVALUATION, rng=np.random.default_rng(0),
-    ).set_index("metric")
+    )
+    metrics = metrics.set_index("metric")
     accuracy = metrics.loc["accuracy"]
     outer = np.mean([r.external for r in results], axis=0).argmax(axis=1)
     return {
         "model": name, "accuracy": round(accuracy["value"], 3),
         "95 % interval": f"{accuracy['ci_low']:.3f} - {accuracy['ci_high']:.3f}",
-        "p": accuracy["p"], "NMI": round(metrics.loc["nmi", "value"], 3),
+        "NMI": round(metrics.loc["nmi", "value"], 3),
         "macro AUC": round(metrics.loc["macro_auc", "value"], 3), "CPU s": round(seconds, 1),
         "external decoded as": " ".join(
             f"{label}:{n}" for label, n in zip(LABELS, np.bincount(outer, minlength=4), strict=True)

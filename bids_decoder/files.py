@@ -196,11 +196,12 @@ def why_no_safetensors(path: str | os.PathLike[str]) -> str | None:
     with Path(path).open("rb") as handle:
         head = handle.read(9)
         size = os.fstat(handle.fileno()).st_size
+    header = int.from_bytes(head[:8], "little")
+    # First: the length of a header may begin with the same bytes as a pickle.
+    if head[8:] == b"{" and 8 + header <= size:
+        return None
     if head[:2] == b"PK":
         return "it is a zip archive, as PyTorch writes it, and no safetensors file"
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
         return "it is a pickle, which can run code on loading, and no safetensors file"
-    header = int.from_bytes(head[:8], "little")
-    if len(head) < 9 or head[8:] != b"{" or 8 + header > size:
-        return "it is no safetensors file: it does not begin with a header of that format"
-    return None
+    return "it is no safetensors file: it does not begin with a header of that format"

@@ -13,6 +13,7 @@ from bids_decoder.files import (
     content_key,
     file_digest,
     read_json,
+    why_no_safetensors,
     write_bytes,
     write_json,
     write_text,
@@ -119,3 +120,11 @@ def test_two_writers_with_the_same_number_of_process(tmp_path):
         assert target.read_text() == "second"
     assert target.read_text() == "first"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_header_whose_length_begins_like_a_pickle(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((0x180).to_bytes(8, "little") + b"{}".ljust(0x180))
+    assert why_no_safetensors(path) is None
+    path.write_bytes(b"\x80\x04" + b"x" * 50)
+    assert "pickle" in why_no_safetensors(path)

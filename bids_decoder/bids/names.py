@@ -82,6 +82,7 @@ NAMES: dict[str, OutputName] = {
     "pretrained_learning": _name("group", "learning", ".tsv", desc="pretrained"),
     "subjects_metrics": _name("group", "metrics", ".tsv", desc="subjects"),
     "subjects_predictions": _name("group", "predictions", ".tsv", desc="subjects"),
+    "subjects_nulls": _name("group", "metrics", ".tsv", desc="null"),
     "subjects_roc": _name("group", "roc", ".tsv", desc="subjects"),
     "subjects_embedding": _name("group", "embedding", ".tsv", desc="subjects"),
     "subjects_map": _name("group", "statmap", stat="occlusion"),

@@ -131,10 +131,10 @@ def build_parser() -> argparse.ArgumentParser:
         prog="bids_decoder",
         usage="%(prog)s bids_dir output_dir {participant,group} [options]\n"
         "       %(prog)s --demo OUT [options]",
-        description="Decode what people saw or did from task fMRI.",
+        description="Decode what participants saw or did from task fMRI.",
         epilog="Options may be written with - or with _ inside. Settings without an option are "
-        "set with --config-file. Exit codes: 0 done, 1 failure, 16-18 dataset, level or selection, "
-        "64 usage, 65 bad data, 66 missing input, 73-75 output and temporary problems.",
+        "set with --config-file. Exit codes: 0 done, 1 failure, 17 level, 18 selection, 64 usage, "
+        "65 bad data, 66 missing input, 73-75 output and temporary problems.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )

@@ -13,8 +13,9 @@ from sklearn.model_selection import StratifiedKFold
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import bounded_interval, proportion_interval
 from bids_decoder.evaluation.label_scores import Guesses, label_influence
-from bids_decoder.evaluation.statistics import permutation_p, smallest_p
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.nulls import p_values
+from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, null_table
 from bids_decoder.seeds import derive_seed
 
 _STEP = 1e-4
@@ -45,10 +46,46 @@ def subject_folds(classes: np.ndarray, n_splits: int, n_repeats: int, seed: int)
     return folds
 
 
+@dataclass(frozen=True, eq=False)
+class PermutedRounds:
+    """Rounds of cross-validation that were fitted on permuted labels.
+
+    Parameters
+    ----------
+    classes : ndarray of int, shape (n_permutations, n_people)
+        Folds were dealt out anew for each, each class evenly: true classes that are even over
+        folds beside permuted ones that are not would score higher by that alone.
+    scores : ndarray, shape (n_permutations, n_people, n_classes)
+        One round each. The observed score is a mean over rounds, which varies less, so that
+        its p-value is on the safe side.
+    blocks : ndarray of int, shape (n_people,)
+        Labels were exchanged within these (sites).
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    blocks: np.ndarray
+
+
+def permute_people(
+    classes: np.ndarray, sites: np.ndarray | None, n_permutations: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exchange labels of people, within sites where these are known.
+
+    Returns
+    -------
+    permuted : ndarray of int, shape (n_permutations, n_people)
+    blocks : ndarray of int, shape (n_people,)
+    """
+    blocks = np.zeros(len(classes), int) if sites is None else pd.factorize(sites)[0]
+    orders = permutations_within(blocks, n_permutations, np.random.default_rng(seed))
+    return classes[orders], blocks
+
+
 def score_subjects(
     scores: np.ndarray, classes: np.ndarray, *, model: str, settings: Evaluation,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
+    rng: np.random.Generator, permuted: PermutedRounds | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score class probabilities of held-out people, mean over repeats.
 
     Intervals take people as units (:mod:`.intervals`): repeats of the cross-validation look at
@@ -62,41 +99,54 @@ def score_subjects(
     model : str
     settings : Evaluation
     rng : numpy.random.Generator
-        Give each model a generator of the same seed.
+        Give each model a generator of the same seed; for the chance level of ``nmi``.
+    permuted : PermutedRounds, optional
+        Without it there are no p-values: held-out people of one fold are training people of the
+        others, so that labels cannot be exchanged against fixed predictions (:mod:`.nulls`).
 
     Returns
     -------
-    DataFrame
+    metrics : DataFrame
         Columns of :data:`METRIC_COLUMNS`; ``balanced_accuracy``, ``accuracy``, ``nmi``
         (normalised mutual information of true and predicted labels; its chance is the mean
-        under permutation) and ``macro_auc`` (one class against the rest; without p).
+        under permutation) and ``macro_auc`` (one class against the rest).
+    nulls : DataFrame
+        Columns of :data:`.tables.NULL_COLUMNS`.
     """
     observed = _mean_metrics(scores, classes)
     n_people, n_classes = len(classes), scores.shape[2]
     guesses = scores.argmax(axis=2)
-    nulls = pd.DataFrame([
-        _mean_label_metrics(classes[rng.permutation(n_people)], guesses, n_classes)
+    guessed = [
+        _mean_label_metrics(classes[rng.permutation(n_people)], guesses, n_classes)["nmi"]
         for _ in range(settings.n_permutations)
-    ])
+    ]
     chance = {
         "balanced_accuracy": 1 / n_classes, "accuracy": np.bincount(classes).max() / n_people,
-        "nmi": nulls["nmi"].mean(), "macro_auc": 0.5,
+        "nmi": float(np.mean(guessed)) if guessed else np.nan, "macro_auc": 0.5,
     }
-    smallest = smallest_p(classes, np.zeros(n_people), settings.n_permutations)
+    nulls, least = _nulls(permuted, list(observed)), np.nan
+    if permuted is not None:
+        least = smallest_p(classes, permuted.blocks, len(permuted.classes))
     limits, rows = _limits(scores, classes, observed), []
     for name, value in observed.items():
         low, high = limits[name]
         rows.append({
             "model": model, "metric": name, "split": "cv", "unit": "single", "value": value,
             "chance": chance[name], "ci_low": low, "ci_high": high,
-            "p": permutation_p(value, nulls[name].to_numpy()) if name in nulls else np.nan,
-            "p_min": smallest if name in nulls else np.nan, "n": n_people,
-            "pool_size": n_classes,
+            **p_values(value, nulls[name]), "p_min": least, "n": n_people,
+            "null": "none" if permuted is None else "refitted", "pool_size": n_classes,
         })
-    table = pd.DataFrame(rows).assign(
-        direction=None, similarity=None, n_draws=pd.array([None] * len(rows), dtype="Int64")
-    )
-    return table.reindex(columns=list(METRIC_COLUMNS))
+    table = pd.DataFrame(rows).reindex(columns=list(METRIC_COLUMNS))
+    return table, null_table(nulls, model)
+
+
+def _nulls(permuted: PermutedRounds | None, names: list[str]) -> dict[str, np.ndarray]:
+    if permuted is None:
+        return {name: np.zeros(0) for name in names}
+    found = [
+        _metrics(*pair) for pair in zip(permuted.scores, permuted.classes, strict=True)
+    ]
+    return {name: np.array([one[name] for one in found]) for name in names}
 
 
 def _limits(

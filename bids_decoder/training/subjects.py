@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 
 from bids_decoder.config import Volumes
 from bids_decoder.evaluation.splits import assert_disjoint
+from bids_decoder.evaluation.subjects import subject_folds
 from bids_decoder.models.relevance import choose_window, occlusion_map
 from bids_decoder.models.volumes import ShallowNetwork, fresh_network
 from bids_decoder.seeds import derive_seed
@@ -58,6 +60,9 @@ class Cohort:
     def outer(self) -> np.ndarray:
         """Rows of the external participants."""
         return np.flatnonzero(self.classes == EXTERNAL)
+
+
+RoundFit = Callable[[Cohort, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +232,35 @@ def linear_scores(
         if len(outer):
             external += head.predict_proba(features[outer]) / len(np.unique(folds))
     return scores, external
+
+
+def permuted_rounds(
+    cohort: Cohort, permuted: np.ndarray, n_splits: int, fit: RoundFit, seed: int
+) -> np.ndarray:
+    """Cross-validate once under each labelling, with folds of its own.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    permuted : ndarray of int, shape (n_permutations, n_inner)
+        Classes of the people who are cross-validated.
+    n_splits : int
+    fit : callable (cohort, folds, seed) -> ndarray, shape (n_inner, n_classes)
+        Scores of held-out people.
+    seed : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n_permutations, n_inner, n_classes)
+    """
+    found = []
+    for number, classes in enumerate(permuted):
+        own = derive_seed(seed, "permuted", number)
+        everybody = cohort.classes.copy()
+        everybody[cohort.inner] = classes
+        folds = subject_folds(classes, n_splits, 1, own)[0]
+        found.append(fit(replace(cohort, classes=everybody), folds, own))
+    return np.stack(found).astype(np.float32)
 
 
 def embed(features: np.ndarray, seed: int) -> tuple[np.ndarray, str]:

@@ -56,13 +56,15 @@ def test_labels_of_people_and_nothing_to_do_the_second_time(main, tmp_path, shor
     data = write_pet_dataset(tmp_path / "pet", simulate_pet(24, 2, seed=0, shape=(6, 6, 5)))
     words = (data, tmp_path / "out", "group", "--decoder", "cnn3d", "--subject-label", "diagnosis",
              "--external-label", "FTLD", "--site-column", "site", "--config-file", short,
-             "--device", "cpu", "--nprocs", 1)
+             "--device", "cpu", "--nprocs", 1, "--n-permutations", 2)
     done = main(*words)
     assert done.code == 0, done.text
     group = tmp_path / "out" / "group"
     metrics = read_table(group / "desc-subjects_metrics.tsv")
     assert set(metrics["model"]) == {"cnn3d", "linear-voxels"}
     assert set(metrics["metric"]) == {"balanced_accuracy", "accuracy", "nmi", "macro_auc"}
+    assert set(metrics["null"]) == {"refitted"} and set(metrics["n_null"]) == {"2"}
+    assert len(read_table(group / "desc-null_metrics.tsv")) == 2 * 2 * 4
     people = read_table(group / "desc-subjects_predictions.tsv")
     assert (people["model"] == "cnn3d").sum() == 26
     assert set(people.loc[people["external"] == "True", "label"]) == {"FTLD"}

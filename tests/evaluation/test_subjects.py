@@ -6,6 +6,8 @@ from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
 
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.subjects import (
+    PermutedRounds,
+    permute_people,
     roc_table,
     score_subjects,
     site_confound,
@@ -16,9 +18,11 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS
 SETTINGS = Evaluation(n_permutations=100)
 
 
-def score(scores, classes):
+def score(scores, classes, permuted=None):
     rng = np.random.default_rng(0)
-    table = score_subjects(scores, classes, model="m", settings=SETTINGS, rng=rng)
+    table, _ = score_subjects(
+        scores, classes, model="m", settings=SETTINGS, rng=rng, permuted=permuted
+    )
     assert list(table) == list(METRIC_COLUMNS)
     return table.set_index("metric")
 
@@ -36,10 +40,14 @@ def test_each_person_is_tested_once_a_round_and_classes_are_even():
 def test_perfect_and_random_scores():
     rng = np.random.default_rng(1)
     classes = np.tile([0, 1, 2, 3], 25)
-    perfect = score(np.eye(4)[classes][None].repeat(2, axis=0), classes)
+    labels, blocks = permute_people(classes, None, 60, seed=3)
+    chance = PermutedRounds(labels, rng.random((60, 100, 4)), blocks)
+    perfect = score(np.eye(4)[classes][None].repeat(2, axis=0), classes, chance)
     assert perfect["value"].to_numpy() == pytest.approx(1)
-    assert perfect.loc["balanced_accuracy", "p"] < 0.02
-    guesses = score(rng.random((3, 100, 4)), classes)
+    assert (perfect["p"] == 1 / 61).all() and (perfect["null"] == "refitted").all()
+    guesses = score(rng.random((3, 100, 4)), classes, chance)
+    assert guesses.loc["balanced_accuracy", "p"] > 0.05
+    assert score(rng.random((3, 100, 4)), classes)["p"].isna().all()
     row = guesses.loc["balanced_accuracy"]
     assert row["chance"] == 0.25
     assert row["ci_low"] < 0.25 < row["ci_high"]
@@ -85,3 +93,11 @@ def test_sites_of_one_person_each_say_nothing():
     labels = np.tile(["a", "b"], 20)
     sites = np.arange(40).astype(str)
     assert not site_confound(labels, sites, np.random.default_rng(0), 100).is_serious
+
+
+def test_people_are_exchanged_within_their_site():
+    classes, sites = np.array([0, 0, 1, 1, 1, 0]), np.array(list("aaabbb"))
+    permuted, blocks = permute_people(classes, sites, 50, seed=0)
+    assert (permuted[:, :3].sum(axis=1) == 1).all()
+    assert blocks.tolist() == [0, 0, 0, 1, 1, 1]
+    assert len(np.unique(permuted, axis=0)) == 9

@@ -10,7 +10,13 @@ from bids_decoder.evaluation.subjects import subject_folds
 from bids_decoder.preprocessing.standardise import standardise_volume
 from bids_decoder.simulate.pet import EXTERNAL, simulate_pet
 from bids_decoder.training import subjects as module
-from bids_decoder.training.subjects import Cohort, cross_validate, embed, linear_scores
+from bids_decoder.training.subjects import (
+    Cohort,
+    cross_validate,
+    embed,
+    linear_scores,
+    permuted_rounds,
+)
 
 SETTINGS = Volumes(epochs=8, explained_trials=6)
 
@@ -96,3 +102,23 @@ def test_plane_says_how_it_was_made():
     places, method = embed(features, seed=0)
     assert places.shape == (30, 2)
     assert method in ("UMAP", "PCA")
+
+
+def test_permuted_rounds_deal_out_folds_of_their_own():
+    rng = np.random.default_rng(0)
+    classes = np.array([0, 1] * 10 + [-1])
+    cohort = Cohort(np.zeros((21, 2, 2, 2), np.float32), classes, tuple(map(str, range(21))),
+                    ("a", "b"))
+    permuted = np.stack([rng.permutation(classes[:20]) for _ in range(4)])
+    seen = []
+
+    def fit(people, folds, seed):
+        seen.append(people.classes[:20])
+        assert people.classes[20] == -1
+        for fold in np.unique(folds):
+            assert np.bincount(people.classes[:20][folds == fold]).tolist() == [2, 2]
+        return np.eye(2)[people.classes[:20]]
+
+    found = permuted_rounds(cohort, permuted, 5, fit, 1)
+    assert (np.stack(seen) == permuted).all()
+    assert (found.argmax(axis=2) == permuted).all()

@@ -93,11 +93,7 @@ def check_model(
 
 def _read_card(path: Path) -> dict[str, Any]:
     """Read the card of a pretrained model, which must say what the model saw."""
-    try:
-        card = load_card(path)
-    except ValueError as error:
-        raise InputError(f"card of model {path}", f"no valid JSON: {error}",
-                         "copy it again from where the model was made") from error
+    card = load_card(path)
     absent = [name for name in _NEEDED if name not in card]
     if absent:
         raise InputError(

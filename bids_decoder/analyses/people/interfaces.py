@@ -20,8 +20,14 @@ from nipype.interfaces.base import (
 from bids_decoder.bids.names import derivative_path, unique_names
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Evaluation, Volumes
-from bids_decoder.evaluation.subjects import roc_table, score_subjects, subject_folds
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.subjects import (
+    PermutedRounds,
+    permute_people,
+    roc_table,
+    score_subjects,
+    subject_folds,
+)
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.models.store import Model, load_model, save_model
@@ -139,6 +145,16 @@ class _Fit(SimpleInterface):
         return cohort, affine, folds
 
 
+    def _features(self, cohort: Any) -> np.ndarray:
+        """Return what a comparator's layer sees, (n_people, n_features)."""
+        from bids_decoder.models.backbones import backbone_features, load_backbone
+
+        if not self.inputs.backbone:
+            return cohort.volumes.reshape(len(cohort.volumes), -1)
+        model = load_backbone(self.inputs.backbone, self.inputs.seed)
+        return backbone_features(model, cohort.volumes, self.inputs.device)
+
+
 class _RepeatInputSpec(_FitInputSpec):
     repeat = traits.Int(mandatory=True, desc="from 0")
 
@@ -182,20 +198,57 @@ class Comparator(_Fit):
     output_spec = _ScoresOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bids_decoder.models.backbones import backbone_features, load_backbone
         from bids_decoder.training.subjects import linear_scores
 
         cohort, _, folds = self._start()
-        inputs = self.inputs
-        if inputs.backbone:
-            model = load_backbone(inputs.backbone, inputs.seed)
-            features = backbone_features(model, cohort.volumes, inputs.device)
-        else:
-            features = cohort.volumes.reshape(len(cohort.volumes), -1)
+        inputs, features = self.inputs, self._features(cohort)
         found = [linear_scores(features, cohort, repeat, inputs.seed) for repeat in folds]
         path = Path(runtime.cwd) / "scores.npz"
         np.savez(path, scores=np.stack([scores for scores, _ in found]),
                  external=np.stack([external for _, external in found]))
+        self._results["scores_file"] = str(path)
+        return runtime
+
+
+class _PermutedInputSpec(_FitInputSpec):
+    model = traits.Enum("network", "layer", mandatory=True)
+    backbone = traits.Str("", usedefault=True, desc="of the layer; empty: grey values themselves")
+    n_permutations = traits.Int(mandatory=True)
+    sites = traits.List(traits.Str(), desc="of all people; labels are exchanged within them")
+
+
+class PermutedSubjects(_Fit):
+    """One round of cross-validation under each permutation of the labels."""
+
+    input_spec = _PermutedInputSpec
+    output_spec = _ScoresOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bids_decoder.training.subjects import cross_validate, linear_scores, permuted_rounds
+
+        inputs = self.inputs
+        cohort, _, _ = self._start()
+        sites = np.array(inputs.sites)[cohort.inner] if inputs.sites else None
+        permuted, blocks = permute_people(
+            cohort.classes[cohort.inner], sites, inputs.n_permutations,
+            derive_seed(inputs.seed, "permute"),
+        )
+        if inputs.model == "network":
+            settings = Volumes(**inputs.volumes)
+
+            def fit(people: Any, folds: np.ndarray, seed: int) -> np.ndarray:
+                return cross_validate(
+                    people, folds, settings, seed=seed, device=inputs.device
+                ).scores
+        else:
+            features = self._features(cohort)
+
+            def fit(people: Any, folds: np.ndarray, seed: int) -> np.ndarray:
+                return linear_scores(features, people, folds, seed)[0]
+
+        scores = permuted_rounds(cohort, permuted, inputs.n_splits, fit, inputs.seed)
+        path = Path(runtime.cwd) / "permuted.npz"
+        np.savez(path, classes=permuted, scores=scores, blocks=blocks)
         self._results["scores_file"] = str(path)
         return runtime
 
@@ -253,6 +306,7 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     repeat_files = traits.List(File(exists=True), mandatory=True, desc="of the network, in order")
     comparator_files = traits.List(File(exists=True), mandatory=True)
     comparators = traits.List(traits.Str(), mandatory=True, desc="names, in the same order")
+    permuted_files = traits.List(File(exists=True), desc="of the network, then the comparators")
     model_file = File(exists=True, mandatory=True)
     embedding_file = File(exists=True, mandatory=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
@@ -295,12 +349,20 @@ class WriteSubjects(SimpleInterface):
         models: dict[str, tuple[np.ndarray, np.ndarray]],
     ) -> None:
         settings, classes = Evaluation(**self.inputs.evaluation), cohort.classes[cohort.inner]
-        metrics, curves = [], []
-        for name, (scores, _) in models.items():
-            rng = np.random.default_rng(self.inputs.seed)
-            metrics.append(score_subjects(scores, classes, model=name, settings=settings, rng=rng))
+        metrics, chance, curves = [], [], []
+        permuted = [PermutedRounds(**np.load(path)) for path in self.inputs.permuted_files or []]
+        for number, (name, (scores, _)) in enumerate(models.items()):
+            table, nulls = score_subjects(
+                scores, classes, model=name, settings=settings,
+                rng=np.random.default_rng(self.inputs.seed),
+                permuted=permuted[number] if permuted else None,
+            )
+            metrics.append(table)
+            chance.append(nulls)
             curves.append(roc_table(scores, classes, list(cohort.labels)).assign(model=name))
         self._table("subjects_metrics", pd.concat(metrics), METRIC_COLUMNS)
+        if permuted:
+            self._table("subjects_nulls", pd.concat(chance), NULL_COLUMNS)
         self._table("subjects_roc", pd.concat(curves)[list(ROC_COLUMNS)], ROC_COLUMNS)
         people = pd.DataFrame({
             "participant_id": [f"sub-{name}" for name in cohort.names],

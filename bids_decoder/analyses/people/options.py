@@ -11,7 +11,7 @@ from bids_decoder.options import option, several
 
 @dataclass(frozen=True)
 class Subjects(Section, table="subjects"):
-    """One volume per person, with labels in participants.tsv; on when a column is named."""
+    """One volume per participant, with labels in participants.tsv; on when a column is named."""
 
     label_column: str | None = None
     image: str | None = None
@@ -32,10 +32,11 @@ def is_wanted(settings: Settings) -> bool:
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this analysis."""
-    group = parser.add_argument_group("Options for one volume per person (--decoder cnn3d)")
+    group = parser.add_argument_group("Options for one volume per participant (--decoder cnn3d)")
     option(
         group, "--subject-label", dest="subjects.label_column", section=Subjects, metavar="COLUMN",
-        help="column of participants.tsv with the label of each person; turns this analysis on",
+        help="column of participants.tsv with the label of each participant; turns "
+        "this analysis on",
     )
     option(
         group, "--subject-image", dest="subjects.image", section=Subjects, metavar="SUFFIX",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nipype.pipeline.engine import Node, Workflow
 
@@ -13,6 +15,7 @@ from bids_decoder.analyses.people.interfaces import (
     VOXELS,
     Comparator,
     FinalNetwork,
+    PermutedSubjects,
     PrepareVolumes,
     RepeatNetwork,
     WriteSubjects,
@@ -73,6 +76,11 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
         Node(Comparator(**inputs, backbone=backbone), f"comparator_{number}", **resources)
         for number, backbone in enumerate(backbones)
     ]
+    sites = None
+    if subjects.site_column is not None:
+        sites = table["site"].fillna("n/a").astype(str).tolist()
+    n_refits = settings.evaluation.n_refits
+    permuted = _permuted_nodes(n_refits, backbones, sites, inputs, resources)
     final = Node(FinalNetwork(**inputs), "final", **resources)
     write = Node(
         WriteSubjects(
@@ -82,15 +90,35 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
         ), "write", mem_gb=BASE_GB,
     )
     mark = mark_node(work, key, "mark_subjects")
-    for node in (*repeats, *comparators, final, write):
+    for node in (*repeats, *comparators, *permuted, final, write):
         workflow.connect(prepare, "folder", node, "folder")
     gather(workflow, repeats, "scores_file", write, "repeat_files")
     gather(workflow, comparators, "scores_file", write, "comparator_files")
+    if permuted:
+        gather(workflow, permuted, "scores_file", write, "permuted_files")
     workflow.connect([
         (final, write, [("model_file", "model_file"), ("embedding_file", "embedding_file")]),
         (write, mark, [("out_files", "out_files")]),
     ])
     return workflow
+
+
+def _permuted_nodes(
+    n_permutations: int, backbones: Sequence[str], sites: list[str] | None,
+    inputs: dict[str, Any], resources: dict[str, Any],
+) -> list[Node]:
+    """Make the nodes that fit network and comparators on permuted labels."""
+    if not n_permutations:
+        return []
+    shared = {**inputs, "n_permutations": n_permutations}
+    if sites is not None:
+        shared["sites"] = sites
+    network = Node(PermutedSubjects(**shared, model="network"), "permuted_network", **resources)
+    return [network, *(
+        Node(PermutedSubjects(**shared, model="layer", backbone=backbone),
+             f"permuted_{number}", **resources)
+        for number, backbone in enumerate(backbones)
+    )]
 
 
 def comparator_name(backbone: str) -> str:

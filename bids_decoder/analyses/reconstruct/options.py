@@ -56,7 +56,7 @@ def add_options(parser: ArgumentParser) -> None:
         choices=choices(Reconstruction, "method"),
         help="how images are made: ridge paints a coarse image from the voxels and needs no "
         "weights; unclip generates one from the decoded vector; auto: ridge where images are "
-        "decoded (default: auto)",
+        "decoded",
     )
     option(
         group, "--reconstruction-weights", dest="reconstruction.weights",
@@ -72,5 +72,5 @@ def add_options(parser: ArgumentParser) -> None:
     option(
         group, "--prior", dest="network.prior", choices=choices(Network, "prior"),
         help="what turns the decoded vector into that of an image, to generate from: regression "
-        "shrinks it, diffusion draws one (default: none; regression with unclip)",
+        "shrinks it, diffusion draws one; with unclip, none means regression",
     )
