@@ -58,7 +58,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     option(
         group, "--n-permutations", dest="evaluation.*", type=_read_permutations, metavar="N",
-        default="1000 on one test set, 100 where cross-validation is fitted again each time",
+        default="1000 on one test set, 20 where cross-validation is fitted again each time",
         help="permutations of the labels behind each p value; 0 leaves p values under "
         "cross-validation out",
     )

@@ -85,7 +85,8 @@ def decide_test(table: pd.DataFrame, settings: Evaluation) -> Decision:
     return Decision(
         "permutations", f"{settings.n_refits} of {exchange.kind}, everything fitted again",
         "predictions of different folds depend on each other through labels that they share for "
-        "training; against fixed predictions p-values would be too small",
+        "training; against fixed predictions p-values would be too small. Each permutation takes "
+        "as long as the fit itself: --n-permutations 0 to look first, 1000 to publish",
     )
 
 
