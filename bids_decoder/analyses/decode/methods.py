@@ -59,7 +59,7 @@ def steps(results: Results) -> Steps:
     if not card:
         return {}
     asked = card.get("from_scratch", "--from-scratch") == "--from-scratch"
-    why = "as was asked for" if asked else "since there was no pretrained model"
+    why = "as requested" if asked else "since there was no pretrained model"
     found: Steps = {"scratch": {"why": why}}
     seen = seen_participants(card)
     if "volumes" in card:
