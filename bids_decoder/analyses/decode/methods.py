@@ -54,7 +54,7 @@ TEXTS = {
 
 
 def steps(results: Results) -> Steps:
-    """Return how a participant was decoded and scored."""
+    """Return the methods steps of decoding and scoring a participant."""
     card = results.card("decoder_model")
     if not card:
         return {}
