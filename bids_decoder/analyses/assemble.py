@@ -43,12 +43,12 @@ def build_participant_report(
     Returns
     -------
     Path
-        ``OUT/sub-<label>.html``; figures also lie in ``OUT/sub-<label>/figures``.
+        ``OUT/sub-<label>.html``; figures are also in ``OUT/sub-<label>/figures``.
 
     Raises
     ------
     MissingInputError
-        When the participant has no folder among the derivatives.
+        When the participant has no folder in the derivatives.
     """
     results = Results(output_dir, participant, stimuli_dir)
     if not results.folder.is_dir():
@@ -79,7 +79,7 @@ def build_group_report(output_dir: Path) -> Path:
     Returns
     -------
     Path
-        ``OUT/group.html``; figures also go to ``OUT/group/figures``.
+        ``OUT/group.html``; figures are also in ``OUT/group/figures``.
     """
     results = Results(output_dir)
     sections = [
@@ -92,7 +92,7 @@ def build_group_report(output_dir: Path) -> Path:
 
 
 def summary_section(results: Results) -> Section:
-    """Return the headline results of a participant, and everything that limits them."""
+    """Return the section with the headline results of a participant and their limits."""
     blocks = [block for analysis in analyses() for block in analysis.summary(results)]
     recent = [name for log, name, _ in results.crashes() if log.uuid == results.runs[-1].uuid]
     if recent:
@@ -103,7 +103,7 @@ def summary_section(results: Results) -> Section:
 def _group_summary(results: Results) -> list[Block]:
     blocks = [block for analysis in analyses() for block in analysis.group_summary(results)]
     if not blocks:
-        blocks = [Text("Nobody was decoded yet in this output folder.", "warn")]
+        blocks = [Text("No participant was decoded yet in this output folder.", "warn")]
     pages = {
         label: report_path(results.output_dir, label)
         for label in participants(results.output_dir)
@@ -113,7 +113,7 @@ def _group_summary(results: Results) -> list[Block]:
 
 
 def _run_sections(results: Results, labels: Sequence[str]) -> list[Section]:
-    """Return the sections that every page ends with."""
+    """Return the sections at the end of every page."""
     return [
         decisions_section(results), methods_section(results, labels), timings_section(results),
         about_section(results), errors_section(results),

@@ -1,4 +1,4 @@
-"""The one workflow of a call, from the jobs that are due."""
+"""Build the workflow of a call from the jobs that are due."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bids_decoder.workflows.work import Work
 
 
 def init_bids_decoder_wf(work: Work, jobs: Iterable[Job]) -> Workflow:
-    """Wire everything that a call has to do.
+    """Wire all jobs of a call that are due.
 
     Parameters
     ----------
     work : Work
     jobs : iterable of Job
-        Each after those that it uses. What is done is left out; its outputs are read from the
-        derivatives.
+        Each after those that it uses. Finished jobs are left out; their outputs are read from
+        the derivatives.
 
     Returns
     -------

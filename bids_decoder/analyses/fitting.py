@@ -1,4 +1,4 @@
-"""What all analyses that fit a decoder share when they are planned and wired."""
+"""Planning and wiring that all analyses with a decoder share."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def check_decoder(study: Study, notes: Notes) -> None:
         if sum(size > 1 for size in shape) < 2:
             notes.findings.append(Finding(
                 f"sub-{participant.label}: image grid {shape}",
-                f"its voxels have no places in a volume, which --decoder {name} reads",
+                f"its voxels have no positions in a volume, which --decoder {name} reads",
                 "use --decoder troi", participant=participant.label,
             ))
 
 
 def fit_inputs(work: Work, key: StageKey, seed: int) -> dict[str, Any]:
-    """Return the inputs that all nodes have which fit or apply a decoder."""
+    """Return the inputs of all nodes that fit or apply a decoder."""
     settings = work.settings
     return {
         "key": key.key, "decoder": settings.network.decoder, "network": asdict(settings.network),

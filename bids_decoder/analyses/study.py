@@ -1,4 +1,4 @@
-"""What planning knows: the data, the split, who takes part, and what is decoded."""
+"""State of planning: data, split, participants and targets."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ NO_TARGETS = TargetSpec("category", ())
 
 @dataclass(frozen=True)
 class Roles:
-    """Who does what in a call.
+    """Participants of pretraining and of decoding in a call.
 
     Parameters
     ----------
     sources : tuple of Participant
         Those that a decoder is pretrained on; empty without a group level.
     chosen : tuple of Participant
-        Those that the participant level works on.
+        Those that the participant level processes.
     leaves_one_out : bool
         Whether one model is pretrained for each participant, on all others.
     """
@@ -48,13 +48,13 @@ class Roles:
 
     @property
     def labels(self) -> set[str]:
-        """Labels of everybody whose data the call reads."""
+        """Return the labels of all participants whose data the call reads."""
         return {p.label for p in (*self.sources, *self.chosen)}
 
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """The trials of a dataset and how they are split.
+    """Trials of a dataset and their split.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ class Trials:
     tables : dict of str to DataFrame
         Trial tables with the split, by participant.
     overlap : Overlap
-        What training and test share.
+        Copies across training and test.
     pictures : PictureSignatures
-        What is known of the stimuli, to be kept for later calls.
+        Signatures of the stimuli, stored for later calls.
     """
 
     build: TrialBuild
@@ -77,7 +77,7 @@ class Trials:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """Everything that the analyses plan from.
+    """Settings, data and split from which the analyses plan.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ class Study:
     dataset : Dataset or None
         None until it is read.
     trials : Trials or None
-        None where no analysis of the call works on trials.
+        None where no analysis of the call uses trials.
     data : object
-        What an analysis that does not work on trials has read.
+        Data of an analysis that does not use trials.
     roles : Roles
     targets : TargetSpec
     space : OutputSpace
@@ -110,43 +110,43 @@ class Study:
 
     @property
     def output_dir(self) -> Path:
-        """Top of the derivatives."""
+        """Return the top folder of the derivatives."""
         return self.settings.execution.output_dir
 
     @property
     def split(self) -> Split:
-        """The split of the trials."""
+        """Return the split of the trials."""
         return self.trials.split
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Trial tables with the split, by participant."""
+        """Return trial tables with the split, by participant."""
         return self.trials.tables
 
     @property
     def involved(self) -> tuple[Participant, ...]:
-        """Everybody whose data the call reads."""
+        """Return all participants whose data the call reads."""
         labels = self.roles.labels
         return tuple(p for p in self.dataset.participants if p.label in labels)
 
     @property
     def chosen_people(self) -> list[PersonWork]:
-        """Data of those that the participant level works on."""
+        """Return the data of the participants that the participant level processes."""
         return [self.people[participant.label] for participant in self.roles.chosen]
 
     @property
     def device_kind(self) -> str:
-        """The device without its number, for keys."""
+        """Return the device without its number, for keys."""
         return self.device.split(":", maxsplit=1)[0]
 
     @cached_property
     def people(self) -> dict[str, PersonWork]:
-        """Data and stages of preparation of everybody involved; reads their files for it."""
+        """Return data and stages of preparation of all participants; their files are read."""
         return {p.label: self._person(p) for p in self.involved}
 
     @cached_property
     def work(self) -> Work:
-        """The frame for the workflow builders."""
+        """Return the :class:`Work` of the workflow builders."""
         people = {} if self.trials is None else self.people
         return Work(
             self.settings, self.output_dir, self.work_dir, self.device, self.targets, people
@@ -157,7 +157,7 @@ class Study:
         return Stage(key, why_not_done(self.output_dir, key), wanted)
 
     def digest(self, path: Path) -> str:
-        """Return the hash of a file, which is read once however many participants need it."""
+        """Return the hash of a file, which is read only once."""
         if path not in self._digests:
             self._digests[path] = file_digest(path)
         return self._digests[path]
@@ -174,7 +174,7 @@ class Study:
 
     @cached_property
     def target_key(self) -> dict[str, Any]:
-        """What the targets are, by content; pictures are read once for it."""
+        """Return the key of the targets, by content; pictures are read once for it."""
         spec = self.targets
         if spec.kind == "category":
             return {"kind": spec.kind, "labels": list(spec.ids)}
@@ -190,18 +190,18 @@ class Study:
 
     @cached_property
     def n_feature_dims(self) -> int:
-        """Length of the feature vectors."""
+        """Return the length of the feature vectors."""
         return read_features(self.targets.features)[1].shape[1]
 
     @cached_property
     def region_key(self) -> str:
-        """What ``--region`` is, by content."""
+        """Return the key of ``--region``, by content."""
         region = self.settings.troi.region
         return region if region in REGIONS else file_digest(Path(region))
 
     @property
     def fit_settings(self) -> dict[str, Any]:
-        """Settings on which every fit of a decoder depends, for keys."""
+        """Return the settings on which every fit of a decoder depends, for keys."""
         return {
             "network": asdict(self.settings.network), "volumes": asdict(self.settings.volumes),
             "normalise": self.settings.glm.normalise,
@@ -216,7 +216,7 @@ class Study:
         if source == "raw":
             spaces = settings.preprocessing.output_spaces
             preprocess = self._preprocess_key(unit, inputs, spaces)
-            # Responses depend on the space that they are in, not on those written besides.
+            # Responses depend on their own space, not on the other output spaces.
             upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
         table = self.tables[participant.label]
@@ -236,7 +236,7 @@ class Study:
         })
 
     def _planned_trials(self, participant: Participant, table: pd.DataFrame) -> dict[str, Path]:
-        """Return where the planned tables go; the path names the content, for the node cache."""
+        """Return the paths of the planned tables, which name the content, for the node cache."""
         folder = self.work_dir / "trials" / f"sub-{participant.label}_{table_key(table)[:12]}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
 

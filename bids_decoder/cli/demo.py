@@ -13,7 +13,7 @@ NEW_PERSON = "04"
 
 
 def demo_settings(settings: Settings) -> Settings:
-    """Make the demo dataset unless it is there, and aim the settings at it.
+    """Make the demo dataset unless it exists, and point the settings to it.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ def demo_settings(settings: Settings) -> Settings:
     Returns
     -------
     Settings
-        The same, with one participant as the new person.
+        The same settings, with one participant held out of pretraining.
     """
     from bids_decoder.simulate.dataset import DEMO, write_demo_dataset
 
     data = settings.execution.bids_dir
     if not (data / "dataset_description.json").is_file():
         LOGGER.info("making the demo dataset in %s", data)
-        # Beside, then renamed: a dataset that is there is complete.
+        # Written under another name, then renamed: a dataset that exists is complete.
         unfinished = data.with_name(f".making-{data.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
         write_demo_dataset(unfinished, replace(DEMO, seed=settings.random_seed))

@@ -1,4 +1,4 @@
-"""Which device computes: what was asked for, or an error; never a silent second best."""
+"""Choose the device: the one asked for, or an error; never a silent fallback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIX = (
 
 
 def resolve_device(wanted: str) -> tuple[str, Decision]:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that is there.
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into an available device.
 
     Parameters
     ----------

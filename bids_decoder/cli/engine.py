@@ -1,4 +1,4 @@
-"""Runs the workflow: configures Nipype, chooses the plugin, gathers what went wrong."""
+"""Run the workflow: configure Nipype, choose the plugin, collect failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGGER = logging.getLogger("bids_decoder")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the workflow ended.
+    """Result of a workflow run.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Failure:
 
     @property
     def disk_is_full(self) -> bool:
-        """Whether the node failed for want of space, or for a broken disk."""
+        """Return whether the node failed because the disk is full or broken."""
         numbers = re.findall(r"\[Errno (\d+)\]", self.message)
         return any(int(number) in DISK_ERRORS for number in numbers)
 
@@ -181,7 +181,7 @@ def _failures(log_dir: Path, failed: list[str]) -> tuple[Failure, ...]:
 
 
 def _last_error(text: str) -> str:
-    """Give the last error of a crash file; Nipype indents the node's own traceback."""
+    """Return the last error of a crash file; Nipype indents the node's own traceback."""
     lines = [line for line in text.rstrip().splitlines() if line.strip()]
     error = re.compile(r"\t?([\w.]+(Error|Exception|Interrupt)\b.*)")
     starts = [number for number, line in enumerate(lines) if error.match(line)]

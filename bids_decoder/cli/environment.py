@@ -1,4 +1,4 @@
-"""What libraries read from the environment, set before any of them is imported."""
+"""Environment variables of libraries, set before any of them is imported."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ check_version = false
 
 
 def prepare_environment(home: Path, n_threads: int) -> None:
-    """Set what this process and its workers shall find. Call before importing libraries.
+    """Set the environment of this process and its workers. Call before importing libraries.
 
     Parameters
     ----------
     home : Path
         Where libraries may keep caches and configuration: the home folder may not be writable,
-        and a file that happens to lie there must not change what a run does.
+        and a file that happens to be there must not change the results.
     n_threads : int
         Threads that a numerical library may start.
     """
@@ -40,7 +40,7 @@ def prepare_environment(home: Path, n_threads: int) -> None:
                          ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
         os.environ[name] = str(home / folder)
     os.environ.setdefault("TEMPLATEFLOW_HOME", str(home / "templateflow"))
-    # When a run is stopped its workers are killed, and cannot hand back their semaphores.
+    # When a run is stopped its workers are killed, and cannot release their semaphores.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     os.environ.update({name: str(n_threads) for name in _THREAD_VARIABLES})
     os.environ.update({
@@ -50,5 +50,5 @@ def prepare_environment(home: Path, n_threads: int) -> None:
 
 
 def make_home(home: Path) -> None:
-    """Make the folder of :func:`prepare_environment`, once it is clear that it may be made."""
+    """Make the folder of :func:`prepare_environment`, once the output folder is usable."""
     write_text(home / "nipype" / "nipype.cfg", _NIPYPE_CONFIG)

@@ -1,4 +1,4 @@
-"""The outermost process: waits for the one that works, and explains its end if it was forced."""
+"""Outermost process: waits for the working process, and explains why that was killed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 def start(run: Callable[[], int] = main) -> int:
     """Run the program in a process of its own.
 
-    A process that the system kills, most often because memory ran out, can say nothing. This
-    one is small and stays, passes signals on, and says what happened.
+    A process that the system kills, most often because memory ran out, cannot report it. This
+    process is small, survives, passes signals on, and reports what happened.
 
     Parameters
     ----------
     run : callable
-        Called in the other process; gives its exit code.
+        Called in the other process; returns its exit code.
 
     Returns
     -------
     int
-        The exit code of *run*; in the other process too, from where it goes on as usual.
+        The exit code of *run*, in both processes.
     """
     reader, writer = os.pipe()
     pid = os.fork()
@@ -85,7 +85,7 @@ def _explain(number: int) -> BidsDecoderError:
 
 
 def _give_back_locks(pid: int) -> None:
-    """Remove the locks of a process that could not do it."""
+    """Remove the locks that a killed process left behind."""
     from bids_decoder.bids.locks import remove_locks_of
     from bids_decoder.cli.parser import parse_args
 

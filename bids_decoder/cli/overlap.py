@@ -1,4 +1,4 @@
-"""The part of the plan that looks for what training and test share."""
+"""Part of the plan that finds data shared by training and test."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import Decision
 
 PICTURES_FILE = Path("logs", "pictures.npz")
-"""Where the signatures of pictures are kept, below the output folder."""
+"""Folder of the signatures of images, below the output folder."""
 
 Tables = dict[str, pd.DataFrame]
 
 
 @dataclass
 class Twins:
-    """Stimuli that are there under several names.
+    """Stimuli that occur under several names.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Twins:
 
     @property
     def merged(self) -> dict[str, tuple[str, ...]]:
-        """Name that is kept -> names that are replaced by it."""
+        """Map each name that is kept to the names that it replaces."""
         found: dict[str, list[str]] = defaultdict(list)
         for name, kept in self.names.items():
             if name != kept:
@@ -78,7 +78,7 @@ class Twins:
 
     @property
     def left(self) -> list[NearPair]:
-        """Pairs that are nearly the same and not merged."""
+        """List the pairs that are nearly the same and not merged."""
         pairs = ((self.names.get(p.first, p.first), self.names.get(p.second, p.second), p.cosine)
                  for p in self.near)
         return [NearPair(*pair) for pair in pairs if pair[0] != pair[1]]
@@ -132,7 +132,7 @@ def _compare_vectors(twins: Twins, file: Path, used: set[str]) -> None:
     try:
         ids, vectors = read_features(file)
     except BidsDecoderError:
-        return  # Reported where the targets are checked.
+        return  # Reported by the check of the targets.
     rows = [row for row, name in enumerate(ids) if name in used]
     groups = equal_vectors([ids[row] for row in rows], vectors[rows])
     others = {name for group in groups for name in group[1:]}
@@ -153,7 +153,7 @@ def _decisions(twins: Twins) -> list[Decision]:
               for kept, others in merged.items()]
     return [Decision(
         "stimuli under several names", f"{count + len(merged)} names of {len(merged)} stimuli",
-        f"their pictures or feature vectors are the same, so each is one stimulus from here on: "
+        f"their pictures or feature vectors are the same, so each is treated as one stimulus: "
         f"{name_some(groups)}; all are under 'overlap' in plan.json",
     )]
 
@@ -236,9 +236,9 @@ def _run_findings(copies: Copies, labels: set[str]) -> list[Finding]:
             findings.append(Finding(
                 "identical runs",
                 f"{len(groups)} group(s) of runs hold the same images, whatever their headers and "
-                f"file types: {name_some(texts)}; what is trained on would be tested",
-                "put the right images there, or leave the copies out with --bids-filter-file or "
-                "--run-id", severity=severity,
+                f"file types: {name_some(texts)}; models would be tested on training data",
+                "replace the copies by the right images, or leave them out with "
+                "--bids-filter-file or --run-id", severity=severity,
             ))
     return findings
 
@@ -250,7 +250,7 @@ def _volume_findings(
     rest = [group for group in copies.volumes if group not in across]
     for groups, stops, why in (
         (across, True, "the same response is a training trial and a test trial"),
-        (rest, False, "they are used as they are; a recording was cut or copied"),
+        (rest, False, "they are used as they are; a recording was probably cut or copied"),
     ):
         if groups:
             texts = [" = ".join(map(str, group)) for group in groups]

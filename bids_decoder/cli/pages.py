@@ -1,4 +1,4 @@
-"""All pages of a call: of participants, of the group, and the citation files."""
+"""Write all report pages of a call: of participants, of the group, and the citation files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def write_pages(
     ----------
     output_dir : Path
     people : sequence of str
-        Labels; those without results are passed over.
+        Labels; those without results are skipped.
     stimuli_dir : Path or None
 
     Returns
     -------
     pages : list of Path
     n_failed : int
-        Pages that could not be made; the log says why. The others are made all the same.
+        Pages that could not be made; the log says why. All others are made.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def write_pages(
             pages.append(build())
         except Exception as error:
             if disk_error(error) is not None:
-                # The next page would meet the same disk; the call ends and says so.
+                # The next page would fail on the same disk, so the call ends with an error.
                 raise
             LOGGER.exception("the report of %s could not be made; its results are there", name)
     write_citation(output_dir, collect_facts(output_dir))

@@ -1,4 +1,4 @@
-"""The command line: options in fMRIPrep's words that become :class:`~bids_decoder.config.Settings`.
+"""Command line: options named as in fMRIPrep, read into :class:`~bids_decoder.config.Settings`.
 
 Each option carries the name of the setting it changes (``dest="group.field"``) and leaves no
 trace when it is not given. So what is on the command line wins over ``--config-file``, and a
@@ -39,7 +39,7 @@ _RIVALS = (
 
 @dataclass(frozen=True)
 class Actions:
-    """What a call shall do beside or instead of computing; no setting of the analysis.
+    """Actions beside or instead of computing; they are no settings of the analysis.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Settings, Actions]:
     -------
     Settings
         Defaults, changed by ``--config-file``, changed by the options. Paths given as options
-        are absolute; whether they exist is for the preflight to say.
+        are absolute; the preflight checks whether they exist.
     Actions
 
     Raises
@@ -110,7 +110,7 @@ def _base(file: Path | None) -> Settings:
 
 
 def _raise(problems: Sequence[Finding]) -> None:
-    """Raise what is wrong with the options, all at once."""
+    """Raise all problems with the options at once."""
     if len(problems) == 1:
         found = problems[0]
         raise UsageError(found.what, found.why, found.fix, found.code)
@@ -173,11 +173,11 @@ class _Parser(argparse.ArgumentParser):
                 namespace, rest = self.parse_known_args(words)
             except UsageError as error:
                 shorter = self._without(words, error.finding)
-                # A list that took the positional arguments has been told of.
+                # A list option that took the positional arguments is already reported.
                 if shorter != words or most_removed < 3:
                     problems.append(error.finding)
                 if shorter == words:
-                    # Without its positional arguments a command line is read no further.
+                    # Without its positional arguments the command line is not read further.
                     unknown = [word for word in words if self._is_unknown(word)]
                     _raise([*problems, *self._unknown(unknown)])
                 most_removed = max(most_removed, len(words) - len(shorter))
@@ -207,7 +207,7 @@ class _Parser(argparse.ArgumentParser):
         return flag.startswith("--") and flag not in self._option_string_actions
 
     def _unknown(self, rest: Sequence[str]) -> list[Finding]:
-        """Tell each option that does not exist, with what follows it."""
+        """Report each option that does not exist, with the values that follow it."""
         groups: list[list[str]] = []
         for word in rest:
             if word.startswith("-") or not groups:

@@ -1,4 +1,4 @@
-"""From settings to a plan: what the data are, how they are split, what is done, what is left."""
+"""Make the plan of a call from its settings: data, split, finished and missing stages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bids_decoder.workflows.checks import check_names, check_regions
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a call found and what it will do.
+    """Data that a call found, and the jobs that it will run.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """True when every wanted stage is done."""
+        """Return whether every requested stage is done."""
         return not any(step.todo for step in self.steps)
 
 
 def make_plan(settings: Settings, work_dir: Path) -> Plan:
-    """Look at everything and decide everything, before anything is computed.
+    """Check all inputs and make all decisions, before anything is computed.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def wanted_analyses(settings: Settings) -> list[Analysis]:
 
 
 def collect_jobs(wanted: Iterable[Analysis], study: Study, notes: Notes) -> list[Job]:
-    """Return the jobs of all analyses, with those made due whose results others read.
+    """Return the jobs of all analyses, marking as due those whose results others read.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def write_plan(plan: Plan) -> None:
     if study.trials is not None:
         study.trials.pictures.save()
     path = study.output_dir / "plan.json"
-    # As JSON keeps it: a tuple is a list there.
+    # As in JSON, where a tuple is a list.
     if not path.is_file() or read_json(path) != json.loads(json.dumps(plan.record)):
         write_json(path, plan.record)
     for person in study.work.people.values():

@@ -1,4 +1,4 @@
-"""From settings to a study: the dataset is read, trials are split, participants chosen."""
+"""Make a study from the settings: read the dataset, split trials, choose participants."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     pictures = PictureSignatures(settings.execution.output_dir / PICTURES_FILE)
     build = build_dataset_trials(dataset, settings, pictures.damaged)
     if not build.tables:
-        # Nothing to split; why there are no trials is among the findings.
+        # Nothing to split; the findings say why there are no trials.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
     dataset = with_trials_only(dataset, build)
     build, twins = unite_stimuli(build, settings, pictures)
@@ -137,7 +137,7 @@ def _target_spec(
 
 
 def _response_space(study: Study, notes: Notes) -> OutputSpace:
-    """Choose where responses of raw data are; note spaces and templates that are not there."""
+    """Choose where responses of raw data are; note missing spaces and templates."""
     settings = study.settings
     if study.dataset.source != "raw":
         return FUNC

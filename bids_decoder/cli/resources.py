@@ -1,4 +1,4 @@
-"""What this process may use: processors, memory; also inside containers and batch jobs."""
+"""Processors and memory available to this process, also in containers and batch jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def available_processors() -> int:
 
 
 def available_memory_gb() -> float:
-    """Give the memory this process may use, in GB: the least of cgroups, batch job, machine."""
+    """Return the memory this process may use, in GB: the least of cgroups, batch job, machine."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9]
     for group in _control_groups("memory"):
         texts = (_text(group / name) for name in ("memory.max", "memory.limit_in_bytes"))
@@ -39,7 +39,7 @@ def available_memory_gb() -> float:
 
 
 def _control_groups(controller: str) -> Iterator[Path]:
-    """Give the folders of this process's control group and of all above it, of both versions.
+    """Return the folders of this process's control group and of all above it, of both versions.
 
     The path that the system names is that of the host; in a container the group itself is often
     the top of what is mounted.

@@ -1,4 +1,4 @@
-"""Who takes part in a call: those to pretrain on, and those to decode."""
+"""Choose the participants of a call: those to pretrain on, and those to decode."""
 
 from __future__ import annotations
 
@@ -35,15 +35,18 @@ def choose_roles(dataset: Dataset, execution: Execution, notes: Notes) -> Roles:
 
 
 def _must_leave_one_out(execution: Execution, notes: Notes) -> bool:
-    """Both levels at once and nobody held out: a common model would have seen everybody."""
+    """Return whether each participant needs a model that is pretrained on all others.
+
+    This is so when both levels run at once and no participant is held out.
+    """
     both = {"group", "participant"} <= set(execution.analysis_level)
     named = execution.participant_label or execution.holdout_label
     if not both or named or execution.allow_seen or execution.pretrained is not None:
         return False
     notes.decisions.append(Decision(
         "pretraining", "leave one out",
-        "nobody is held out, and a model may not decode people whom it saw: each participant "
-        "is decoded with a model pretrained on all others",
+        "no participant is held out, and a model must not decode participants that it was "
+        "pretrained on: each participant is decoded with a model pretrained on all others",
     ))
     return True
 
@@ -104,17 +107,17 @@ def choose_decoded(
 def say_participants(
     execution: Execution, sources: tuple[Participant, ...], decoded: tuple[Participant, ...]
 ) -> list[Decision]:
-    """Return who is pretrained on and who is decoded, where options name both."""
+    """Note the participants to pretrain on and to decode, where options name both."""
     if not _names_everybody(execution):
         return []
     who = (f"pretrained on: {name_some([p.label for p in sources], 8)}; "
            f"decoded: {name_some([p.label for p in decoded], 8)}")
-    return [Decision("participants", who, "--participant-label names who takes part, "
-                     "--holdout-label who of them is decoded")]
+    return [Decision("participants", who, "--participant-label names all participants, "
+                     "--holdout-label those of them that are decoded")]
 
 
 def _names_everybody(execution: Execution) -> bool:
-    """Whether the participants named are those of both levels, not only those decoded."""
+    """Return whether the participants named are those of both levels, not only those decoded."""
     both = {"group", "participant"} <= set(execution.analysis_level)
     beyond = set(execution.participant_label) - set(execution.holdout_label)
     return both and bool(execution.holdout_label) and bool(beyond)

@@ -1,4 +1,4 @@
-"""The whole call: plan, run, report, exit code. The only place that exits."""
+"""The whole call: plan, run, report, exit code. Only this module exits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOGGER = logging.getLogger("bids_decoder")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and give its exit code.
+    """Run the program and return its exit code.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tell(text: str) -> None:
-    """Print a message; a terminal or file that takes none is no reason for another error."""
+    """Print a message; do not fail when the terminal or file cannot take it."""
     with contextlib.suppress(OSError):
         print(f"bids_decoder: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
@@ -80,7 +80,7 @@ def _tell(text: str) -> None:
 def _run(
     settings: Settings, actions: Actions, command: list[str], cleanup: ExitStack
 ) -> ExitCode:
-    """Do what was asked for; *cleanup* holds what must not stay behind, however this ends."""
+    """Run the call; *cleanup* removes temporary files however it ends."""
     from bids_decoder.cli.environment import make_home, prepare_environment
     from bids_decoder.cli.resources import with_resources
     from bids_decoder.cli.scratch import existing_parent, remove_folder, work_dir_of
@@ -107,7 +107,7 @@ def _run(
         return ExitCode.OK
     with cleanup.enter_context(ExitStack()) as locks:
         _start(plan, locks)
-        # From here on the work folder holds work, which a later call can use.
+        # From here on the work folder holds results that a later call can reuse.
         unused.pop_all()
         _quiet_nipype(actions.verbosity)
         log_dir, record = _open_log(plan, command, cleanup)
@@ -118,7 +118,7 @@ def _run(
 
 
 def _trained_along(settings: Settings, cleanup: ExitStack) -> bool:
-    """Under torchrun: train along until the first process ends; the first one only says so."""
+    """Join the training of a torchrun group until its first process ends."""
     from bids_decoder.cli.device import resolve_device
     from bids_decoder.training.parallel import is_first, others_wait, train_along
     from bids_decoder.training.pretrain import pretrain_trunk
@@ -150,7 +150,7 @@ def _check_writable(settings: Settings) -> None:
 
 
 def _start(plan: Plan, locks: ExitStack) -> None:
-    """Set up the output folder and take the locks of all that is to be worked on."""
+    """Set up the output folder and take the locks of all participants to process."""
     from bids_decoder.analyses.registry import all_descriptions
     from bids_decoder.bids.description import write_dataset_files
     from bids_decoder.bids.locks import participant_lock
@@ -189,7 +189,7 @@ def _compute(plan: Plan, log_dir: Path) -> Outcome:
 
     write_plan(plan)
     if plan.is_empty:
-        LOGGER.info("nothing to compute: everything that was asked for is done")
+        LOGGER.info("nothing to compute: everything requested is done")
         return Outcome([])
     started = time.monotonic()
     outcome = run_workflow(plan.study.work, plan.jobs, log_dir)
@@ -210,7 +210,7 @@ def _write_reports(plan: Plan) -> tuple[list[Path], int]:
 
 
 def _results_only(settings: Settings, actions: Actions) -> ExitCode:
-    """Write reports or methods text again, from what is on disk."""
+    """Write reports or methods text again, from the results on disk."""
     from bids_decoder.analyses.facts import collect_facts
     from bids_decoder.cli.pages import write_pages
     from bids_decoder.cli.summary import report_lines
@@ -274,7 +274,7 @@ def _conclude(
 
 
 def _remove_work_dir(plan: Plan) -> None:
-    """Remove the work folder of this call; one that was asked for stays."""
+    """Remove the work folder of this call; keep a folder named by the user."""
     from bids_decoder.cli.scratch import remove_folder
 
     if plan.study.settings.execution.work_dir is None:
@@ -305,7 +305,7 @@ def _run_name() -> str:
 
 
 def _set_up_logging(verbosity: int) -> None:
-    """Show what the program says; with -v also Nipype, with -vv also what only helps to debug."""
+    """Show messages of the program; with -v also those of Nipype, with -vv debug messages."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.getLogger().handlers[:] = [handler]
@@ -315,7 +315,7 @@ def _set_up_logging(verbosity: int) -> None:
 
 
 def _quiet_nipype(verbosity: int) -> None:
-    """Import Nipype, which brings a handler and levels of its own, and undo these."""
+    """Import Nipype, and undo its own log handler and levels."""
     import nipype  # noqa: F401
 
     _quiet_libraries(verbosity)
@@ -343,7 +343,7 @@ def _log_file(path: Path) -> Iterator[None]:
 def _signals_stop(cleanup: ExitStack) -> Iterator[None]:
     """End the process at once when the system or the user asks for it.
 
-    No exception is raised: Nipype would take it for the failure of a node and go on.
+    No exception is raised: Nipype would treat it as the failure of a node and continue.
     """
     def stop(number: int, _frame: Any) -> None:
         for child in multiprocessing.active_children():

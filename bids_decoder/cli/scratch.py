@@ -1,4 +1,4 @@
-"""Work folders: one per call, so that calls that run at once do not meet in one."""
+"""Work folders: one per call, so that calls running at once do not share one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHAT_A_CALL_IS = (
 
 
 def work_dir_of(settings: Settings) -> Path:
-    """Give the work folder of a call, below the one asked for or ``work`` in the output folder.
+    """Return the work folder of a call, below the one asked for or ``work`` in the output folder.
 
     Parameters
     ----------
@@ -25,8 +25,9 @@ def work_dir_of(settings: Settings) -> Path:
     Returns
     -------
     Path
-        The same for the same people and stages, so that a repeated call finds what an
-        interrupted one left; another for other people, who may be worked on at the same time.
+        The same for the same participants and stages, so that a repeated call finds what an
+        interrupted one left; another for other participants, who may be processed at the
+        same time.
     """
     execution = settings.execution
     base = execution.work_dir or execution.output_dir / "work"
@@ -35,14 +36,14 @@ def work_dir_of(settings: Settings) -> Path:
 
 
 def existing_parent(path: Path) -> Path:
-    """Give *path* or the nearest folder above it that is there."""
+    """Return *path* or the nearest folder above it that exists."""
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
 
 
 def remove_folder(path: Path, stop: Path) -> None:
-    """Remove *path*, then the folders above it that this leaves empty, up to *stop* at most."""
+    """Remove *path*, then the folders above it that are now empty, at most up to *stop*."""
     shutil.rmtree(path, ignore_errors=True)
     for parent in path.parents:
         if parent == stop or not parent.is_relative_to(stop):
@@ -53,7 +54,7 @@ def remove_folder(path: Path, stop: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process began to write below *folder*; call it with the lock held.
+    """Remove unfinished files of a killed process below *folder*; call it with the lock held.
 
     Figures are left alone: reports are written without the lock.
     """

@@ -1,4 +1,4 @@
-"""The plan and the result in a few lines for the terminal."""
+"""Summarise plan and results in a few lines for the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_KINDS = 20
 
 
 def plan_lines(plan: Plan, seconds: float) -> list[str]:
-    """Say what was found, how it is split, what is done and what is left.
+    """Return the lines that show data, split, finished and missing stages.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def plan_lines(plan: Plan, seconds: float) -> list[str]:
 
 
 def step_lines(steps: Sequence[Step]) -> list[str]:
-    """Return one line for each step; many participants with the same steps share theirs.
+    """Return one line for each step; participants with the same steps share a line.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def _step_line(who: str, step: Step) -> str:
 
 
 def failure_lines(failures: Sequence[Failure]) -> list[str]:
-    """Return one entry for each cause of failure, with the nodes that it stopped.
+    """Return one entry for each cause of failure, with the nodes that failed.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def failure_lines(failures: Sequence[Failure]) -> list[str]:
 
 
 def _cause(message: str) -> str:
-    """Return a message without what names one run, participant or file."""
+    """Return a message without the names of runs, participants and files."""
     return re.sub(r"\S*/\S+|\b(sub|ses|task|run|acq|dir)-[0-9A-Za-z+]+", "", message)
 
 
@@ -104,7 +104,7 @@ def report_lines(pages: Sequence[Path]) -> list[str]:
 
 
 def headlines(output_dir: Path, labels: Sequence[str], bids_dir: Path) -> list[str]:
-    """Return the main results of the first participants, and where those of the others are.
+    """Return the main results of the first participants, and the location of those of the others.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def headlines(output_dir: Path, labels: Sequence[str], bids_dir: Path) -> list[s
 
 
 def headline(output_dir: Path, label: str, bids_dir: Path) -> list[str]:
-    """Give the main result of a participant, and the overlap with a known truth if there is one.
+    """Return the main result of a participant, and the overlap with a known truth if there is one.
 
     Parameters
     ----------

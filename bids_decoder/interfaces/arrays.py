@@ -1,4 +1,4 @@
-"""Arrays on disk that nodes fill part by part."""
+"""Memory-mapped arrays that nodes fill in parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """Make an ``.npy`` file of zeros as large as it will be, mapped into memory for writing.
+    """Make an ``.npy`` file of zeros of full size, mapped into memory for writing.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
     Raises
     ------
     OSError
-        When the disk has no room for it. A file that only promises its size would take the data
-        until the disk is full, and then the system ends the process.
+        When the disk has too little space. A sparse file would accept data until the disk is
+        full, and the system would then kill the process.
     """
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     try:

@@ -1,4 +1,4 @@
-"""What the nodes share that fit or apply a decoder."""
+"""Base classes of nodes that fit or apply a decoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bids_decoder.trials import Person, Targets
 class FitInputSpec(BaseInterfaceInputSpec):
     """Inputs of all nodes that fit or apply a decoder."""
 
-    # Nipype recognises a folder by its path alone; the key tells when other things lie in it.
+    # Nipype hashes only the path of a folder; the key changes when its content does.
     key = traits.Str(desc="key of the stage")
     decoder = traits.Str("troi", usedefault=True, desc="name of the decoder")
     targets_file = File(exists=True, mandatory=True)
@@ -41,7 +41,7 @@ class FitInputSpec(BaseInterfaceInputSpec):
 
 
 class FitInterface(SimpleInterface):
-    """What pretraining and decoding nodes share."""
+    """Base class of pretraining and decoding nodes."""
 
     def _context(self, **extra: Any) -> Any:
         import torch
@@ -61,13 +61,13 @@ class FitInterface(SimpleInterface):
 
 
 class ModelOutputSpec(TraitedSpec):
-    """Output of nodes that make a model."""
+    """Output of nodes that fit a model."""
 
     model_file = File(exists=True)
 
 
 class PersonInputSpec(FitInputSpec):
-    """Inputs of all nodes that read the responses of one person."""
+    """Inputs of all nodes that read the responses of one participant."""
 
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     participant = traits.Str(mandatory=True)
@@ -76,7 +76,7 @@ class PersonInputSpec(FitInputSpec):
 
 
 class PersonalInterface(FitInterface):
-    """What the decoding nodes of one person share."""
+    """Base class of the decoding nodes of one participant."""
 
     def _people(self, targets: Targets) -> tuple[Person, Person]:
         inputs = self.inputs

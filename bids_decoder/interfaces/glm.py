@@ -83,7 +83,7 @@ class _SingleTrialOutputSpec(TraitedSpec):
     betaseries_metadata = traits.List(traits.Dict, desc="sidecars of the beta series")
     trials = OutputMultiObject(File(exists=True), desc="trial tables with exclusions")
     glm_mask = File(exists=True, desc="voxels that vary in all runs")
-    statmaps = OutputMultiObject(File(exists=True), desc="maps of the person")
+    statmaps = OutputMultiObject(File(exists=True), desc="maps of the participant")
     statmaps_entities = traits.List(traits.Dict, desc="names of the maps")
     statmaps_metadata = traits.List(traits.Dict, desc="sidecars of the maps")
     notes = File(exists=True, desc="what was chosen, dropped or turned off (JSON)")
@@ -106,7 +106,7 @@ def _read_tables(inputs: Any, glm: Glm) -> list[RunTables]:
 
 
 def load_mask(path: Path) -> VoxelGrid:
-    """Read a 3-D mask; anything above zero counts.
+    """Read a 3-D mask; voxels above zero are in it.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, 
     Raises
     ------
     InputError
-        When image and mask lie on different grids.
+        When image and mask are on different grids.
     """
     image = nib.load(path)
     check_same_grid(path, (image.shape[:3], image.affine), (grid.mask.shape, grid.affine))
@@ -168,7 +168,7 @@ class SingleTrialGLM(SimpleInterface):
     """Estimate one response per trial and voxel over all runs of one participant.
 
     One run at a time is read, masked and put into a memory map in the node's folder; the
-    estimator works on blocks of voxels. Trials that are excluded are modelled all the same.
+    estimator works on blocks of voxels. Excluded trials are modelled, too.
     """
 
     input_spec = _SingleTrialInputSpec
@@ -268,7 +268,7 @@ MAP_DESCRIPTIONS = {
     "rsquare": "Share of variance that one common response to all trials explains.",
     "reliability": "Correlation of condition means over odd and even repeats.",
     "noiseceiling": "Percent of the variance of single trials that the best model can explain.",
-    "hrf": "Response shape: 0 the assumed one, else its number in the library.",
+    "hrf": "HRF: 0 the assumed one, else its number in the library.",
     "responseratio": "Variance of responses to trials over that of the noise of a volume.",
     "fraction": "Share of the length of the weights that ridge keeps.",
 }
@@ -280,7 +280,7 @@ def mark_lost(trials: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
     Parameters
     ----------
     trials : DataFrame, n_trials rows
-        Of the run; rows excluded before keep their reason.
+        Of the run; excluded rows keep their reason.
     estimable : ndarray of bool, shape (n_trials,)
 
     Returns
@@ -374,7 +374,7 @@ class ConditionContrast(SimpleInterface):
     """Contrast conditions over runs with nilearn: a z map and an effect map for each.
 
     Test trials and trials without label share one regressor of no interest. The noise is
-    always AR(1), since z values are read as significance.
+    always AR(1), since z values are interpreted as significance.
     """
 
     input_spec = _ContrastInputSpec
@@ -391,8 +391,8 @@ class ConditionContrast(SimpleInterface):
             minimize_memory=True,
         )
         with warnings.catch_warnings():
-            # The mask is given on purpose, and so are contrasts of zeros, for runs that lack
-            # one of the conditions.
+            # Both warnings are expected: the mask is known, and a run without one of the
+            # conditions has a contrast of zeros.
             warnings.filterwarnings("ignore", message="Contrast for run")
             warnings.filterwarnings("ignore", message=".*Generation of a mask")
             model.fit(list(self.inputs.bold_files), design_matrices=[d for d, _ in designs])

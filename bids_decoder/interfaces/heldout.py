@@ -1,4 +1,4 @@
-"""Predictions of held-out trials, between the nodes that make and that score them."""
+"""Files of predictions of held-out trials, read by the nodes that score them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Predicted:
 
 @dataclass(frozen=True, eq=False)
 class Heldout:
-    """Test trials of one fold and what each model predicted for them."""
+    """Test trials of one fold and the predictions of each model for them."""
 
     trials: pd.DataFrame
     models: dict[str, Predicted]

@@ -1,4 +1,4 @@
-"""The node that says a stage is done."""
+"""Node that marks a stage as done."""
 
 from __future__ import annotations
 

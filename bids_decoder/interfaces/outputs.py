@@ -1,4 +1,4 @@
-"""Nodes that put files into the derivatives."""
+"""Nodes that write files into the derivatives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bids_decoder.files import atomic_path, write_json
 
 
 def copy_output(source: Path, target: Path) -> Path:
-    """Copy a file so that *target* appears whole or not at all."""
+    """Copy a file atomically: *target* is complete or absent."""
     with atomic_path(target) as temporary, source.open("rb") as reader, temporary.open("wb") as out:
         while block := reader.read(1 << 22):
             out.write(block)
@@ -37,9 +37,9 @@ class _SinkOutputSpec(TraitedSpec):
 
 
 class DerivativesSink(SimpleInterface):
-    """Put one file under its BIDS name into the derivatives, with its sidecar.
+    """Write one file under its BIDS name into the derivatives, with its sidecar.
 
-    The sidecar goes first, so that a file that is there always has its sidecar.
+    The sidecar is written first, so that an existing file always has its sidecar.
     """
 
     input_spec = _SinkInputSpec
@@ -67,7 +67,7 @@ class _ModelSinkOutputSpec(TraitedSpec):
 
 
 class ModelSink(SimpleInterface):
-    """Put a model and its card into the derivatives, the card first."""
+    """Write a model and its card into the derivatives, the card first."""
 
     input_spec = _ModelSinkInputSpec
     output_spec = _ModelSinkOutputSpec

@@ -32,7 +32,7 @@ from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_tem
 
 
 class _Step(SimpleInterface):
-    """A node that computes with one thread: sums over several threads do not repeat exactly."""
+    """Node that uses one thread, since sums over several threads are not reproducible."""
 
     def _run_interface(self, runtime: Any) -> Any:
         self.folder = Path(runtime.cwd)
@@ -98,7 +98,7 @@ class _AverageIn(_SeededSpec):
 
 
 class AverageT1w(_Step):
-    """Average several T1w images of a person on the grid of the first; one is kept as it is."""
+    """Average the T1w images of a participant on the grid of the first; keep a single one."""
 
     input_spec = _AverageIn
     output_spec = _ImageOut
@@ -134,7 +134,7 @@ class _MaskOut(TraitedSpec):
 
 
 class T1wBrainMask(_Step):
-    """Find the brain in a T1w image."""
+    """Compute the brain mask of a T1w image."""
 
     input_spec = _MaskIn
     output_spec = _MaskOut
@@ -150,7 +150,7 @@ class T1wBrainMask(_Step):
 
 
 class EpiBrainMask(_Step):
-    """Find the brain in a BOLD reference."""
+    """Compute the brain mask of a boldref."""
 
     input_spec = _MaskIn
     output_spec = _MaskOut
@@ -189,12 +189,12 @@ class _TemplateIn(_SeededSpec):
 
 
 class _TwoWaysOut(TraitedSpec):
-    forward_file = File(exists=True, desc="to draw the first image on the second's grid")
-    inverse_file = File(exists=True, desc="the way back")
+    forward_file = File(exists=True, desc="resamples the first image to the grid of the second")
+    inverse_file = File(exists=True, desc="inverse transform")
 
 
 class RegisterToTemplate(_Step):
-    """Warp a T1w brain to a template."""
+    """Register a T1w brain to a template."""
 
     input_spec = _TemplateIn
     output_spec = _TwoWaysOut
@@ -217,7 +217,7 @@ class _WarpT1wIn(BaseInterfaceInputSpec):
 
 
 class WarpT1w(_Step):
-    """Draw a T1w image on the grid of a template."""
+    """Resample a T1w image to the grid of a template."""
 
     input_spec = _WarpT1wIn
     output_spec = _ImageOut
@@ -237,7 +237,7 @@ class _TemplateGridIn(BaseInterfaceInputSpec):
 
 
 class TemplateGrid(_Step):
-    """Write the brain of a template, whose grid the outputs take."""
+    """Write the brain of a template, which sets the grid of the outputs."""
 
     input_spec = _TemplateGridIn
     output_spec = _ImageOut
@@ -254,7 +254,7 @@ class _T1wGridIn(BaseInterfaceInputSpec):
 
 
 class T1wGrid(_Step):
-    """Give the box of the T1w image with the voxel sizes of the BOLD."""
+    """Write a grid with the field of view of the T1w image and the voxel sizes of the BOLD."""
 
     input_spec = _T1wGridIn
     output_spec = _ImageOut
@@ -275,11 +275,11 @@ class _ReferenceIn(BaseInterfaceInputSpec):
 class _ReferenceOut(TraitedSpec):
     out_file = File(exists=True, desc="reference of the run")
     n_dummy = traits.Int(desc="volumes before the steady state")
-    notes = traits.List(traits.Str, desc="what was mended in the data")
+    notes = traits.List(traits.Str, desc="corrections of the data")
 
 
 class RunReference(_Step):
-    """Make the reference of a run; see :mod:`bids_decoder.preprocessing.reference`."""
+    """Compute the boldref of a run; see :mod:`bids_decoder.preprocessing.reference`."""
 
     input_spec = _ReferenceIn
     output_spec = _ReferenceOut
@@ -304,7 +304,7 @@ class _MotionOut(TraitedSpec):
 
 
 class HeadMotion(_Step):
-    """Align every volume to the reference of its run."""
+    """Estimate the rigid alignment of every volume to the boldref of its run."""
 
     input_spec = _MotionIn
     output_spec = _MotionOut
@@ -330,7 +330,7 @@ class _SliceTimingIn(BaseInterfaceInputSpec):
 
 
 class CorrectSliceTiming(_Step):
-    """Move all slices to one time."""
+    """Resample all slices in time to one reference time."""
 
     input_spec = _SliceTimingIn
     output_spec = _ImageOut
@@ -365,7 +365,7 @@ class _RigidStep(_Step):
 
 
 class RegisterRuns(_RigidStep):
-    """Align the reference of a run to the reference of the person."""
+    """Align the boldref of a run to the boldref of the participant."""
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
         run = _picture(inputs.in_file, inputs.mask_file)
@@ -374,7 +374,7 @@ class RegisterRuns(_RigidStep):
 
 
 class RegisterToT1w(_RigidStep):
-    """Align the reference of the person to the T1w image, bias removed from the first."""
+    """Remove the bias field of the participant's boldref and align it to the T1w image."""
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
         bold = _picture(inputs.in_file, inputs.mask_file)
@@ -388,10 +388,10 @@ class _ResampleIn(BaseInterfaceInputSpec):
     matrices_file = File(exists=True, mandatory=True, desc="motion")
     boldref_file = File(exists=True, mandatory=True, desc="reference of the run")
     grid_file = File(exists=True, mandatory=True, desc="image on the grid of the output")
-    mask_file = File(exists=True, mandatory=True, desc="brain mask of the person")
-    run_file = File(exists=True, desc="transform person to run; none for the first run")
+    mask_file = File(exists=True, mandatory=True, desc="brain mask of the participant")
+    run_file = File(exists=True, desc="transform participant to run; none for the first run")
     space_files = InputMultiObject(
-        File(exists=True), desc="transforms from the output grid to the person, in this order"
+        File(exists=True), desc="transforms from the output grid to the participant, in this order"
     )
     t_r = traits.Float(mandatory=True, desc="seconds between volumes")
     metadata = traits.Dict(desc="sidecar known beforehand")
@@ -406,7 +406,7 @@ class _ResampleOut(TraitedSpec):
 
 
 class ResampleBold(_Step):
-    """Draw a run on an output grid through all its transforms at once."""
+    """Resample a run to an output grid with all its transforms at once."""
 
     input_spec = _ResampleIn
     output_spec = _ResampleOut
@@ -450,12 +450,12 @@ class ResampleBold(_Step):
 
 class _CommonMaskIn(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="brain masks of all runs of a person, on one grid"
+        File(exists=True), mandatory=True, desc="brain masks of all runs, on one grid"
     )
 
 
 class CommonMask(_Step):
-    """Keep the voxels that are brain, and inside the field of view, in every run of a person."""
+    """Intersect the brain masks and fields of view of all runs of a participant."""
 
     input_spec = _CommonMaskIn
     output_spec = _ImageOut
@@ -478,7 +478,7 @@ class _RegionIn(BaseInterfaceInputSpec):
 
 
 class OccipitalRegion(_Step):
-    """Mark the back of the brain on a grid; see :mod:`bids_decoder.preprocessing.region`."""
+    """Make the occipital mask on a grid; see :mod:`bids_decoder.preprocessing.region`."""
 
     input_spec = _RegionIn
     output_spec = _ImageOut
@@ -506,7 +506,7 @@ class _ConfoundsIn(BaseInterfaceInputSpec):
     matrices_file = File(exists=True, mandatory=True, desc="motion")
     run_boldref_file = File(exists=True, mandatory=True, desc="grid of the raw run")
     dseg_file = File(exists=True, desc="tissues on the T1w grid")
-    to_t1w_file = File(exists=True, desc="transform: points of the person's BOLD to T1w")
+    to_t1w_file = File(exists=True, desc="transform: points of the participant's BOLD to T1w")
     n_dummy = traits.Int(0, usedefault=True, desc="volumes before the steady state")
     t_r = traits.Float(mandatory=True, desc="seconds between volumes")
     fd_threshold = traits.Float(0.5, usedefault=True, desc="mm")
@@ -519,7 +519,7 @@ class _ConfoundsOut(TraitedSpec):
 
 
 class Confounds(_Step):
-    """Gather the nuisance regressors of a run."""
+    """Compute the confounds of a run."""
 
     input_spec = _ConfoundsIn
     output_spec = _ConfoundsOut

@@ -1,4 +1,4 @@
-"""Progress of long trainings: a line now and then, with an estimate of the time left."""
+"""Progress of long trainings: log lines with an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOGGER = logging.getLogger("bids_decoder")
 def log_progress(
     what: str, seconds_between: float = 20.0, unit: str = "epoch"
 ) -> Callable[..., None]:
-    """Make a callback (done, in all, loss if there is one) that logs at most every few seconds."""
+    """Make a callback (done, total, loss or None) that logs at most every few seconds."""
     start = time.monotonic()
     last = start
 

@@ -1,4 +1,4 @@
-"""Single-trial responses of a participant joined: one memory-mapped array, one table, one mask."""
+"""Join the single-trial responses of a participant: one memory map, one table, one mask."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bids_decoder.trials import Person, Targets, VoxelGrid
 ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
 
 OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner")
-"""Values of the space entity whose coordinates are a person's own."""
+"""Values of the space entity with coordinates of the participant's own brain."""
 
 
 def read_trials(path: Path) -> pd.DataFrame:
@@ -48,15 +48,15 @@ def collect_responses(
     mask_files: list[Path],
     folder: Path,
 ) -> Path:
-    """Join the runs of one person.
+    """Join the runs of one participant.
 
     Parameters
     ----------
     betas_files, trials_files : list of Path
         One each per run, in the same order.
     mask_files : list of Path
-        Images on the same grid; a voxel must be in all of them. Without any, all voxels that
-        are finite and vary over trials are taken.
+        Images on the same grid; a voxel must be in all of them. Without masks, all voxels that
+        are finite and vary over trials are used.
     folder : Path
         Gets ``betas.npy`` (n_trials, n_voxels), ``trials.tsv``, ``mask.nii.gz`` and
         ``space.json``; excluded trials are left out.
@@ -96,7 +96,7 @@ def collect_responses(
 
 
 def _shared_space(path: Path) -> str:
-    """Name the standard space of a file; empty where its coordinates are the person's own."""
+    """Return the standard space of a file; empty for the participant's own space."""
     space = parse_entities(path).get("space", "")
     return "" if space in OWN_SPACES else space
 
@@ -128,7 +128,7 @@ def _common_mask(
 
 
 def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
-    """Read a mask that must lie on the grid of the beta series."""
+    """Read a mask that must be on the grid of the beta series."""
     image = nib.load(path)
     check_same_grid(path, (image.shape, image.affine), (betas.shape, betas.affine))
     mask = np.asarray(image.dataobj) > 0
@@ -139,12 +139,12 @@ def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
 def load_person(
     folder: Path, label: str, targets: Targets, *, fold: int | None, normalise: str
 ) -> tuple[Person, Person]:
-    """Load the training and the test trials of one person.
+    """Load the training and the test trials of one participant.
 
     Parameters
     ----------
     folder : Path
-        As :func:`collect_responses` left it.
+        Folder written by :func:`collect_responses`.
     label : str
     targets : Targets
     fold : int or None
@@ -185,7 +185,7 @@ class _CollectOutputSpec(TraitedSpec):
 
 
 class CollectResponses(SimpleInterface):
-    """Join the beta series of one person into one memory-mapped array."""
+    """Join the beta series of one participant into one memory-mapped array."""
 
     input_spec = _CollectInputSpec
     output_spec = _CollectOutputSpec

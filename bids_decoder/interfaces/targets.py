@@ -1,4 +1,4 @@
-"""Target vectors: the node that makes them, and their files."""
+"""Target vectors: their node and their files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_targets(path: Path | str) -> Targets:
 
 
 def describe_targets(targets: Targets) -> dict[str, Any]:
-    """Say what the vectors are, so that a model meets only targets of its own kind."""
+    """Describe the vectors, so that models of other targets are refused."""
     ids = list(targets.ids) if targets.kind == "category" else []
     return {
         "kind": targets.kind, "n_dims": int(targets.vectors.shape[1]), "labels": ids,

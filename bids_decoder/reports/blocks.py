@@ -1,4 +1,4 @@
-"""The few kinds of things that a report page is made of."""
+"""Building blocks of a report page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tone = Literal["plain", "good", "warn", "bad"]
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; with a tone other than ``"plain"`` a coloured note."""
+    """A paragraph, or a coloured note if the tone is not ``"plain"``."""
 
     text: str
     tone: Tone = "plain"
@@ -25,7 +25,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Headline:
-    """The result in one large number with what it has to be compared to."""
+    """The main result as one large number, with its reference values."""
 
     value: str
     what: str
@@ -35,10 +35,10 @@ class Headline:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; cells are shown as text, columns of *numeric* names to the right.
+    """A table; cells are shown as text, columns in *numeric* are aligned to the right.
 
     Rows numbered in *strong* are bold; rows numbered in *groups* hold one cell, the title of
-    the rows that follow.
+    the rows below.
     """
 
     header: Sequence[str]
@@ -61,7 +61,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Pre:
-    """Text kept as it is, folded away under a title."""
+    """Preformatted text, folded under a title."""
 
     title: str
     text: str
@@ -70,7 +70,7 @@ class Pre:
 
 @dataclass(frozen=True)
 class Html:
-    """Markup that this program made itself and that is escaped already."""
+    """Markup of this program, already escaped."""
 
     markup: Markup
     kind: str = field(default="html", init=False)
@@ -105,17 +105,17 @@ class Section:
 
     @property
     def pictures(self) -> list[Picture]:
-        """All pictures of the section."""
+        """List all pictures of the section."""
         return [block.picture for block in self.blocks if isinstance(block, Figure)]
 
 
 def absent(what: str, why: str) -> Text:
-    """Say that a part of the report is missing, and why."""
+    """Return a note that a part of the report is missing, and why."""
     return Text(f"{what} is not shown: {why}")
 
 
 def table_of(frame: pd.DataFrame, caption: str = "", *, folded: bool = False) -> Table:
-    """Turn a frame into a table; number columns go to the right, missing becomes n/a."""
+    """Turn a frame into a table; align numbers to the right, show missing values as n/a."""
     numeric = frozenset(str(c) for c in frame if pd.api.types.is_numeric_dtype(frame[c]))
     rows = [
         ["n/a" if pd.isna(cell) else str(cell) for cell in row] for row in frame.to_numpy(object)

@@ -8,7 +8,7 @@ from bids_decoder.reports.blocks import Table
 from bids_decoder.reports.scores import words
 
 UNSHOWN = ("budget_scores", "Type", "SkullStripped", "Sources", "SpatialReference")
-"""Entries of sidecars that a table leaves out."""
+"""Entries of sidecars that tables omit."""
 
 
 def card_table(card: dict[str, Any], caption: str) -> Table:

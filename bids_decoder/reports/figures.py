@@ -1,4 +1,4 @@
-"""What all figures share: style, colours, and files that are the same for the same data."""
+"""Style, colours and reproducible files of all figures."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Picture:
         The file.
     kind : {"svg", "png"}
     caption : str
-        What a reader sees, and how to read it.
+        Content of the figure, and how to read it.
     alt : str
         The content in words for those who cannot see it.
     """
@@ -87,13 +87,13 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """The picture as a ``data:`` address: the page needs no other file."""
+        """Return the picture as a ``data:`` URI, so that the page needs no other file."""
         mime = {"svg": "image/svg+xml", "png": "image/png"}[self.kind]
         return f"data:{mime};base64,{base64.b64encode(self.content).decode('ascii')}"
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Run a drawing function in the style of the report, leaving matplotlib as it was."""
+    """Run a drawing function in the style of the report; leave matplotlib's settings unchanged."""
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -111,7 +111,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def render(figure: Figure, kind: str = "svg", dpi: int = 130) -> bytes:
-    """Turn a figure into the bytes of a file; same figure, same bytes.
+    """Turn a figure into the bytes of a file; the same figure has the same bytes.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def picture(figure: Figure, name: str, caption: str, alt: str, kind: str = "svg"
 
 
 def image_only(axes: Axes) -> None:
-    """Hide everything of *axes* but its image."""
+    """Hide everything in *axes* except its image."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

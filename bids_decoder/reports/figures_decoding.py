@@ -44,13 +44,13 @@ _EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".JPEG", ".JPG", ".bmp", ".webp")
 
 @styled
 def draw_learning(table: pd.DataFrame) -> Figure:
-    """Draw learning curves: one column a stage, thin lines for folds, a dark one for all runs.
+    """Draw learning curves: one column per stage, thin lines for folds, a dark one for all runs.
 
     Parameters
     ----------
     table : DataFrame
         Columns ``stage, fold, epoch, loss, val_score, n_voxels``; quantities without values
-        get no panel.
+        have no panel.
     """
     table = numeric(table, "fold", "epoch", *_QUANTITIES)
     stages = [s for s in STAGES if (table["stage"] == s).any()]
@@ -92,7 +92,7 @@ def _curve(axes: Axes, part: pd.DataFrame, name: str) -> None:
 
 @styled
 def draw_budget(scores: Mapping[str, float], chosen: int) -> Figure:
-    """Draw the score of each number of voxels on left-out training runs.
+    """Draw the score of each number of voxels on held-out training runs.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def draw_budget(scores: Mapping[str, float], chosen: int) -> Figure:
 
 @styled
 def draw_confusion(shown: pd.Series, decoded: pd.Series) -> Figure:
-    """Draw how often each label was decoded as each other, rows summing to one.
+    """Draw the confusion matrix of labels, with rows summing to one.
 
     Parameters
     ----------
@@ -167,14 +167,14 @@ def _annotate(axes: Axes, shares: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Example:
-    """One held-out trial and what the decoder found for it.
+    """One held-out trial and its retrieved stimuli.
 
     Parameters
     ----------
     stimulus : str
         What was shown.
     rank : float
-        Place of the right stimulus, from 1.
+        Rank of the right stimulus, from 1.
     found : tuple of str
         The five nearest stimuli, best first.
     """
@@ -185,7 +185,7 @@ class Example:
 
 
 def pick_examples(predictions: pd.DataFrame, n_examples: int = 6) -> list[Example]:
-    """Pick trials spread evenly over the ranks, from best to worst: no cherries.
+    """Pick trials spread evenly over the ranks, from best to worst.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def find_image(stimuli_dir: Path, stimulus: str) -> Path | None:
 
 @styled
 def draw_examples(examples: Sequence[Example], stimuli_dir: Path) -> Figure:
-    """Draw the shown image and the five that were found, one row a trial."""
+    """Draw the shown image and the five that were retrieved, one row per trial."""
     columns = 1 + max(len(e.found) for e in examples)
     figure = new_figure(1.55 * columns, 1.72 * len(examples) + 0.2)
     panels = figure.subplots(len(examples), columns, squeeze=False)
@@ -274,14 +274,14 @@ def draw_metrics(comparisons: Sequence[Comparison]) -> Figure:
     Parameters
     ----------
     comparisons : sequence of Comparison
-        One panel each; the decoder comes first, in colour.
+        One panel each; the decoder is first, in colour.
     """
     columns = min(2, len(comparisons))
     rows = -(-len(comparisons) // columns)
     n_models = max(len(c.rows) for c in comparisons)
     figure = new_figure(10 if columns == 2 else 6.4, rows * (1.05 + 0.27 * n_models))
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    # The comparisons come first: zip must not take a panel that it cannot use.
+    # Comparisons first: zip must not consume a panel that it cannot use.
     for comparison, axes in zip(comparisons, panels, strict=False):
         _dots(axes, comparison)
         axes.set_xlim(_limits([c for c in comparisons if c.metric == comparison.metric]))
@@ -317,7 +317,7 @@ def _dots(axes: Axes, comparison: Comparison) -> None:
 
 
 def _limits(comparisons: list[Comparison]) -> tuple[float, float]:
-    """Give panels of one metric one scale, which holds chance and all intervals."""
+    """Set one scale for all panels of a metric, with chance and all intervals in it."""
     columns = ["value", "ci_low", "ci_high", "chance", "null_low", "null_high"]
     numbers = np.concatenate([c.rows[columns].to_numpy(dtype=float).ravel() for c in comparisons])
     low, high = np.nanmin(numbers), np.nanmax(numbers)
@@ -337,7 +337,7 @@ def _reference_lines(axes: Axes, comparison: Comparison) -> None:
 def draw_people(
     values: Mapping[str, pd.DataFrame], title: str, metric: str, chance: float
 ) -> Figure:
-    """Draw one measure across people: the decoder beside its baselines.
+    """Draw one measure over participants: the decoder beside its baselines.
 
     Parameters
     ----------

@@ -42,11 +42,11 @@ from bids_decoder.reports.results import Results, run_name
 
 _COLUMNS = 6
 _FAINT = 0.02
-"""Share of the largest value up to which a map without signs is not drawn."""
+"""Fraction of the largest value below which an unsigned map is not drawn."""
 
 
 def troi_pictures(results: Results) -> list[Picture]:
-    """Draw each TROI mask, and each continuous TROI map, on what lies under it.
+    """Draw each TROI mask, and each continuous TROI map, on its underlay.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def troi_pictures(results: Results) -> list[Picture]:
 
 
 def encoder_pictures(results: Results) -> list[Picture]:
-    """Draw the maps of the chosen encoder, then the accuracy of the others."""
+    """Draw the maps of the chosen encoder, then the accuracy maps of the others."""
     chosen = str(results.card("encoder_model").get("encoder")).replace("-", "")
     paths = results.files("encoder_map")
     own = [path for path in paths if parse_entities(path)["label"] == chosen]
@@ -105,7 +105,7 @@ def encoder_pictures(results: Results) -> list[Picture]:
 
 
 def relevance_pictures(results: Results, percentile: float = 95.0) -> list[Picture]:
-    """Draw the relevance map of each label, the strongest voxels only, as published."""
+    """Draw the relevance map of each label, thresholded by percentile."""
     pictures = []
     for number, path in enumerate(results.files("relevance_map"), start=1):
         data = np.asanyarray(load(path).dataobj, dtype=np.float32)
@@ -120,7 +120,7 @@ def relevance_pictures(results: Results, percentile: float = 95.0) -> list[Pictu
 
 
 def describe(path: Path) -> str:
-    """Give the description in the sidecar of a map, else the value of ``stat-``."""
+    """Return the description in the sidecar of a map, else the value of ``stat-``."""
     sidecar = sidecar_path(path)
     text = read_json(sidecar).get("Description") if sidecar.exists() else None
     return (text or parse_entities(path).get("stat", path.name)).rstrip(".")
@@ -148,7 +148,7 @@ def contrast_maps(results: Results) -> list[Path]:
 
 
 def contrast_title(path: Path) -> str:
-    """Give a contrast in words.
+    """Return the title of a contrast.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def registration_picture(results: Results) -> Picture | None:
     Returns
     -------
     Picture or None
-        None when a BOLD reference, a T1w image or a transform is absent, or when the BOLD
+        None when a boldref, a T1w image or a transform is absent, or when the BOLD
         grid has no geometry.
     """
     references = boldrefs(results, NATIVE)
@@ -191,7 +191,7 @@ def registration_picture(results: Results) -> Picture | None:
         f"BOLD reference of {run_name(references[0])} (top) and the T1w image brought to its grid "
         "(bottom); "
         f"the line in both is the edge of {what}. Edges of the brain and the ventricles should "
-        "lie on each other.",
+        "coincide.",
         "Slices of BOLD and T1w with a common contour.",
         "png",
     )
@@ -200,7 +200,7 @@ def registration_picture(results: Results) -> Picture | None:
 def normalisation_pictures(results: Results) -> list[Picture]:
     """Draw the T1w image in each template space above the template, with the template's edge.
 
-    Templates that are not on this machine are left out.
+    Templates that are not installed are omitted.
     """
     pictures = []
     for path in results.files("preproc_T1w"):
@@ -260,7 +260,7 @@ def _map_picture(
 ) -> list[Picture]:
     image = load(path)
     data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32))
-    # A veil of next to nothing over the whole brain would hide the anatomy.
+    # Values near zero over the whole brain would hide the anatomy.
     faint = 0.0 if signed else _FAINT * float(data.max(initial=0))
     shown = np.abs(data) > max(threshold, faint)
     if not has_geometry(image) or not np.any(data):
@@ -288,7 +288,7 @@ def _veil(signed: bool) -> str:
 
 
 def why_no_map(results: Results) -> str:
-    """Say why there is no picture of the TROI: no mask, an empty one, or no positions."""
+    """Return why there is no picture of the TROI: no mask, an empty one, or no positions."""
     paths = results.files("troi_mask")
     if not paths:
         return "No TROI mask was written for this participant."
@@ -304,7 +304,7 @@ def why_no_map(results: Results) -> str:
 
 @styled
 def draw_mask(slices: list[Slice]) -> Figure:
-    """Draw a mask on its underlay, one panel a slice."""
+    """Draw a mask on its underlay, one panel per slice."""
     figure, panels = _mosaic(slices)
     colours = ListedColormap([ORANGE])
     for axes, item in zip(panels, slices, strict=False):
@@ -322,7 +322,7 @@ def draw_mask(slices: list[Slice]) -> Figure:
 
 @styled
 def draw_map(slices: list[Slice], limit: float, *, signed: bool) -> Figure:
-    """Draw a continuous map on its underlay; values that are not finite stay clear.
+    """Draw a continuous map on its underlay; values that are not finite are transparent.
 
     Parameters
     ----------

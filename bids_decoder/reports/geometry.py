@@ -1,4 +1,4 @@
-"""Images on one grid: what lies under a map, and which slices show it."""
+"""Underlays and slices of maps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Underlay:
     to_image : ndarray, shape (4, 4)
         Millimetres (RAS) of the map to millimetres of *image*.
     label : str
-        What it is, for the caption.
+        Description for the caption.
     """
 
     image: nib.spatialimages.SpatialImage
@@ -52,7 +52,7 @@ class Slice:
     size : tuple of float
         Width and height in millimetres.
     label : str
-        Where the slice is, in world millimetres.
+        Position of the slice in world millimetres.
     """
 
     values: np.ndarray
@@ -62,12 +62,12 @@ class Slice:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom, top in millimetres."""
+        """Return left, right, bottom and top in millimetres."""
         return (0.0, self.size[0], 0.0, self.size[1])
 
 
 def has_geometry(image: nib.spatialimages.SpatialImage) -> bool:
-    """Tell whether voxels have known positions; see ``VoxelGrid.has_geometry``."""
+    """Return whether voxels have known positions; see ``VoxelGrid.has_geometry``."""
     return VoxelGrid(np.ones(image.shape[:3], bool), image.affine).has_geometry
 
 
@@ -78,7 +78,7 @@ def load(path: Path) -> nib.Nifti1Image:
 
 
 def bold_to_t1w(results: Results) -> np.ndarray | None:
-    """Give the matrix from points of the BOLD reference to points of the T1w image.
+    """Return the matrix from points of the BOLD reference to points of the T1w image.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def bold_to_t1w(results: Results) -> np.ndarray | None:
 
     Notes
     -----
-    A file ``from-X_to-Y`` holds points of Y to points of X.
+    A file ``from-X_to-Y`` maps points of Y to points of X.
     """
     for path in results.files("bold_xfm"):
         entities = parse_entities(path)
@@ -99,12 +99,12 @@ def bold_to_t1w(results: Results) -> np.ndarray | None:
 
 
 def underlay_for(path: Path, results: Results) -> Underlay | None:
-    """Choose what a map is drawn on.
+    """Choose the underlay of a map.
 
     Parameters
     ----------
     path : Path
-        The map; its ``space`` entity says where it lives, none means the BOLD grid.
+        The map; its ``space`` entity is its space, none means the BOLD grid.
     results : Results
 
     Returns
@@ -125,18 +125,18 @@ def underlay_for(path: Path, results: Results) -> Underlay | None:
 
 
 def t1w_in(results: Results, space: str = "T1w") -> Path | None:
-    """Find the T1w image in a space: its own, which names do not say, or a template's."""
+    """Find the T1w image in its own space, which has no entity, or in a template's."""
     paths = results.files("preproc_T1w")
     return next((p for p in paths if parse_entities(p).get("space", "T1w") == space), None)
 
 
 def boldrefs(results: Results, spaces: tuple[str | None, ...]) -> list[Path]:
-    """Find the BOLD references in one of *spaces*."""
+    """Find the boldrefs in one of *spaces*."""
     return [p for p in results.files("boldref") if parse_entities(p).get("space") in spaces]
 
 
 def slice_axis(shape: tuple[int, ...]) -> int:
-    """Choose the axis across which slices are counted: axial, or across a thin slab.
+    """Choose the slice axis: axial, or across a thin slab.
 
     Examples
     --------
@@ -148,19 +148,19 @@ def slice_axis(shape: tuple[int, ...]) -> int:
 
 
 def choose_slices(mask: np.ndarray, n_slices: int) -> np.ndarray:
-    """Choose slices that show a mask: evenly spread over those that hold some of it.
+    """Choose slices that show a mask, spread evenly over those with voxels of it.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (i, j, k)
     n_slices : int
-        At most so many.
+        Largest number of slices.
 
     Returns
     -------
     ndarray of int
         Slice numbers along :func:`slice_axis`, rising; empty for an empty mask. Slices with less
-        than a twentieth of the fullest one are left out.
+        than a twentieth of the voxels of the fullest one are omitted.
     """
     axis = slice_axis(mask.shape)
     others = tuple(a for a in range(3) if a != axis)
@@ -173,7 +173,7 @@ def choose_slices(mask: np.ndarray, n_slices: int) -> np.ndarray:
 def cut(
     image: nib.spatialimages.SpatialImage, numbers: np.ndarray, underlay: Underlay | None
 ) -> list[Slice]:
-    """Cut slices from a map and from what lies under it.
+    """Cut slices from a map and from its underlay.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def cut(
     numbers : ndarray of int
         Slice numbers along :func:`slice_axis`.
     underlay : Underlay or None
-        None gives a black ground.
+        None for a black background.
     """
     data = np.asanyarray(image.dataobj, dtype=np.float32)
     axis = slice_axis(data.shape)
@@ -210,13 +210,13 @@ def cut(
 
 
 class _Sampler:
-    """Samples an underlay on planes of another image; brightness is set once for all planes."""
+    """Sampler of an underlay on planes of another image, with one brightness for all planes."""
 
     def __init__(self, underlay: Underlay) -> None:
         data = np.nan_to_num(np.asanyarray(underlay.image.dataobj, dtype=np.float32))
         positive = data[data > 0]
         low, high = np.percentile(positive, [1, 99.5]) if positive.size else (0.0, 1.0)
-        low = low if low < high else 0.0  # a mask has one value
+        low = low if low < high else 0.0  # A mask has one value.
         self._data = np.clip((data - low) / max(high - low, 1e-9), 0, 1)
         self._to_voxels = np.linalg.inv(underlay.image.affine) @ underlay.to_image
 
@@ -229,7 +229,7 @@ class _Sampler:
     ) -> np.ndarray:
         across, up, axis = axes
         n_fine = [max(1, round(image.shape[a] * sizes[a] / _FINE_MM)) for a in (across, up)]
-        # Centres of fine pixels in voxels of the map, whose edges lie at -0.5 and n - 0.5.
+        # Centres of fine pixels in voxels of the map, whose edges are at -0.5 and n - 0.5.
         columns, rows = (
             (np.arange(n) + 0.5) * image.shape[a] / n - 0.5
             for n, a in zip(n_fine, (across, up), strict=True)
@@ -239,5 +239,5 @@ class _Sampler:
         points[..., axis] = number
         voxels = nib.affines.apply_affine(self._to_voxels @ image.affine, points)
         places = np.moveaxis(voxels, -1, 0)
-        # Not "constant": that is black for a first slice that rounding puts at -1e-16.
+        # Not "constant": that is black for a first slice at -1e-16 by rounding.
         return ndimage.map_coordinates(self._data, places, order=1, mode="grid-constant")

@@ -1,4 +1,4 @@
-"""Metrics tables in words: which row is the result, and does it beat its baselines."""
+"""Text on metrics: the main result, and whether it beats its baselines."""
 
 from __future__ import annotations
 
@@ -81,37 +81,37 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """The whole measure in words."""
+        """Return the name of the measure with its circumstances."""
         return ", ".join(filter(None, (self.name, self.circumstances)))
 
     @property
     def higher_is_better(self) -> bool:
-        """False for ranks."""
+        """Return whether higher values are better; False for ranks."""
         return self.metric not in _LOWER_IS_BETTER
 
     @property
     def own(self) -> pd.Series:
-        """The row of the decoder."""
+        """Return the row of the decoder."""
         return self.rows.iloc[0]
 
     @property
     def best_baseline(self) -> pd.Series | None:
-        """The row of the best baseline; None when there is none."""
+        """Return the row of the best baseline; None when there is none."""
         return self.rows.iloc[1] if len(self.rows) > 1 else None
 
     @property
     def chance(self) -> float:
-        """Chance level, not-a-number when unknown."""
+        """Return the chance level, not-a-number when unknown."""
         return float(self.own["chance"])
 
     @property
     def null_interval(self) -> tuple[float, float]:
-        """Range of the permutation null, not-a-number where the table has none."""
+        """Return the range of the permutation null, not-a-number where the table has none."""
         return float(self.own["null_low"]), float(self.own["null_high"])
 
     @property
     def gain(self) -> float:
-        """Decoder minus best baseline, positive when the decoder is better."""
+        """Return decoder minus best baseline, positive when the decoder is better."""
         if self.best_baseline is None:
             return float("nan")
         difference = float(self.own["value"] - self.best_baseline["value"])
@@ -119,7 +119,7 @@ class Comparison:
 
     @property
     def clearly_ahead(self) -> bool:
-        """True when the decoder is ahead and its interval does not meet the best baseline's."""
+        """Return whether the decoder is ahead, and its interval apart from the best baseline's."""
         best = self.best_baseline
         if best is None or not self.gain > 0:
             return False
@@ -128,7 +128,7 @@ class Comparison:
 
     @property
     def beats_chance(self) -> bool:
-        """True when p < .05, or without p when the interval excludes chance."""
+        """Return whether p < .05, or without p whether the interval excludes chance."""
         row = self.own
         if np.isfinite(row["p"]):
             return bool(row["p"] < 0.05)
@@ -137,12 +137,12 @@ class Comparison:
 
 
 def is_share(metric: str) -> bool:
-    """Tell whether a metric is a share of trials, to be shown in percent."""
+    """Return whether a metric is a fraction of trials, shown in percent."""
     return _SHARE.fullmatch(metric) is not None
 
 
 def words(name: Any) -> str:
-    """Give the name of a metric, direction or unit as a reader says it."""
+    """Return the displayed name of a metric, direction or unit."""
     text = str(name)
     return _WORDS.get(text, text.replace("_", " "))
 
@@ -172,7 +172,7 @@ def show_p(p: float) -> str:
 
 
 def show_p_with_least(row: pd.Series) -> str:
-    """Format the p-value of a row of metrics and the smallest one that its test can give."""
+    """Format the p-value of a row of metrics and the smallest p-value possible in its test."""
     least = row.get("p_min", np.nan)
     beside = f" (smallest possible {show_p(least)})" if np.isfinite(least) else ""
     return f"{show_p(row['p'])}{beside if np.isfinite(row['p']) else ''}"
@@ -234,7 +234,7 @@ def _words_of(row: pd.Series, *names: str) -> str:
 
 
 def headline(comparisons: list[Comparison], target_kind: str) -> Comparison | None:
-    """Choose the measure that the summary speaks of.
+    """Choose the headline measure of the summary.
 
     The choice follows a fixed order (balanced accuracy for labels; top-1, brain to image,
     plain cosine for images), never the size of the result.
@@ -256,7 +256,7 @@ def headline(comparisons: list[Comparison], target_kind: str) -> Comparison | No
 
 
 def main_measures(comparisons: list[Comparison], top: Comparison) -> list[Comparison]:
-    """Choose the measures that a figure can hold.
+    """Choose the measures that are shown in the figure.
 
     These are all measures of labels; of images the metric and pool of the headline, in both
     directions, as plain cosine and CSLS, and the median rank of single trials.
@@ -276,7 +276,7 @@ def main_measures(comparisons: list[Comparison], top: Comparison) -> list[Compar
 
 
 def say_result(comparison: Comparison, target_kind: str) -> str:
-    """Tell the result in one or two sentences, with chance, interval and p."""
+    """Return the result in one or two sentences, with chance, interval and p."""
     row = comparison.own
     metric = comparison.metric
     things = "images" if comparison.direction else "trials"
@@ -296,10 +296,10 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
 
 
 def say_baseline(comparison: Comparison) -> str:
-    """Say whether the decoder is ahead of its best baseline on one measure."""
+    """Return whether the decoder is ahead of its best baseline, as text."""
     best = comparison.best_baseline
     if best is None:
-        return "No baseline was scored on the same split, so the result stands alone."
+        return "No baseline was scored on the same split, so the result has no reference."
     metric = comparison.metric
     numbers = f"{show(comparison.own['value'], metric)} against {show(best['value'], metric)}"
     if not comparison.gain > 0:
@@ -325,9 +325,9 @@ def say_count(comparisons: list[Comparison]) -> str:
 
 
 def seen_participants(card: dict[str, Any]) -> list[str]:
-    """Give the participants whose data a model was pretrained on, from its card.
+    """Return the participants whose data a model was pretrained on, from its card.
 
-    The card of a person's decoder lists them as ``pretrained_on``, the card of the pretrained
+    The card of a participant's decoder lists them as ``pretrained_on``, the card of the pretrained
     model itself as ``participants``.
     """
     listed = card.get("pretrained_on", card.get("participants", []))

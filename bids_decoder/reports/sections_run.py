@@ -1,4 +1,4 @@
-"""Sections on the run itself: decisions, timings, about, errors."""
+"""Report sections on the run: decisions, timings, about, errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CRASH_TAIL = 6000
 
 
 def decisions_section(results: Results) -> Section:
-    """What the program decided, with its reasons."""
+    """Return the section on decisions and their reasons."""
     decisions = results.plan.get("decisions", [])
     if not decisions:
         return Section(
@@ -32,7 +32,7 @@ def decisions_section(results: Results) -> Section:
 
 
 def timings_section(results: Results) -> Section:
-    """Seconds and peak memory per stage."""
+    """Return the section on seconds and peak memory per stage."""
     rows = [
         {**timing, "call": log.record.get("started", log.uuid)}
         for log in results.runs
@@ -72,7 +72,7 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def about_section(results: Results) -> Section:
-    """Version, command line and date, as the run itself recorded them."""
+    """Return the section on version, command line and date, as recorded by the run."""
     if not results.runs:
         return Section("about", "About", [absent("The call", "no run.json is on disk.")])
     last = results.runs[-1]
@@ -101,7 +101,7 @@ def _command(log: RunLog) -> str:
 
 
 def errors_section(results: Results) -> Section:
-    """Crash files of all calls that concern this participant, or nobody in particular."""
+    """Return the section with crash files of this participant and of the group."""
     blocks: list[Block] = [
         Pre(f"{name} ({log.record.get('started', log.uuid)})", _tail(text))
         for log, name, text in results.crashes()
@@ -116,5 +116,5 @@ def _tail(text: str) -> str:
 
 
 def report_path(output_dir: Path, participant: str | None) -> Path:
-    """Where the page of a participant, or of the group, goes."""
+    """Return the path of the page of a participant, or of the group."""
     return output_dir / (f"sub-{participant}.html" if participant else "group.html")

@@ -10,7 +10,7 @@ from bids_decoder.reports.scores import Comparison, show, show_p_with_least
 
 
 def metrics_table(found: list[Comparison]) -> Table:
-    """List all measures with all their models, folded away."""
+    """List all measures with all their models, folded."""
     header = ["model", "value", "chance", "95 % interval", "p", "n", "draws"]
     rows: list[list[str]] = []
     strong, groups = [], []

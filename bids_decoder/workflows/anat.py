@@ -1,4 +1,4 @@
-"""Preprocessing of the T1w images of one person."""
+"""Preprocessing of the T1w images of one participant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SYN_GB = 2.5
 
 
 def template_spaces(settings: Settings) -> tuple[OutputSpace, ...]:
-    """Give the output spaces that need a template; checked to be on this machine.
+    """Return the output spaces that need a template, and check that it is installed.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def init_anat_wf(
     workflow.connect(mask, "mask_file", sinks[1], "in_file")
     workflow.connect(tissues, "out_file", sinks[2], "in_file")
     registrations = _registrations(workflow, mask, outputnode, spaces, seed)
-    # Names of transforms do not tell resolutions apart: those of the first are kept.
+    # Names of transforms carry no resolution: those of the first resolution are kept.
     by_name = {space.name: register for space, register in reversed(registrations)}
     for template, register in by_name.items():
         sinks += _xfm_sinks(workflow, register, template, participant, output_dir)
@@ -150,7 +150,7 @@ def _registrations(
 def _xfm_sinks(
     workflow: Workflow, register: Node, name: str, participant: Participant, output_dir: Path
 ) -> list[Node]:
-    """Keep the transforms to a template and back."""
+    """Wire the sinks of the transforms to a template and back."""
     sinks = []
     for ends, field in ((("T1w", name), "forward_file"), ((name, "T1w"), "inverse_file")):
         entities = {"sub": participant.label, "from_": ends[0], "to": ends[1]}
@@ -164,7 +164,7 @@ def _t1w_sink(
     workflow: Workflow, average: Node, register: Node, space: OutputSpace,
     participant: Participant, output_dir: Path,
 ) -> Node:
-    """Keep the T1w image on the grid of a template."""
+    """Wire the sink of the T1w image on the grid of a template."""
     label = f"{space.name}{space.resolution}"
     warp = Node(
         WarpT1w(space=space.name, resolution=space.resolution), f"warp_{label}", mem_gb=1.5,

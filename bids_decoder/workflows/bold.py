@@ -1,4 +1,4 @@
-"""Preprocessing of all BOLD runs of one person."""
+"""Preprocessing of all BOLD runs of one participant."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _RUN_OUTPUTS = ("preproc_bold", "bold_mask", "confounds")
 
 @dataclass(frozen=True)
 class _Run:
-    """A run with what its nodes need to know beforehand."""
+    """A run with the parameters of its nodes."""
 
     number: int
     bold: BoldRun
@@ -57,7 +57,7 @@ class _Run:
 
     @property
     def mem_gb(self) -> float:
-        """Five copies of the series as float32, and the program itself."""
+        """Memory of a node in GB: five copies of the series as float32, and the program itself."""
         return 0.6 + 5 * self.n_values * 4 / 1e9
 
     @property
@@ -77,12 +77,12 @@ def init_bold_wf(
     has_t1w: bool,
     name: str = "bold_wf",
 ) -> Workflow:
-    """Wire the preprocessing of all runs of a person onto one grid.
+    """Wire the preprocessing of all runs of a participant onto one grid.
 
     Parameters
     ----------
     participant : Participant
-        The reference of the first run is the person's grid; all others are aligned to it.
+        The boldref of the first run sets the participant's grid; all others are aligned to it.
     settings : Settings
     output_dir : Path
         Top of the derivatives.
@@ -94,7 +94,7 @@ def init_bold_wf(
     -------
     Workflow
         ``inputnode`` (only used with a T1w image): ``t1w_brain``, ``t1w_mask``, ``t1w_dseg``,
-        ``template_to_t1w`` and ``t1w_to_template`` as :func:`~.anat.init_anat_wf` gives them.
+        ``template_to_t1w`` and ``t1w_to_template`` as :func:`~.anat.init_anat_wf` returns them.
         ``outputnode``: lists in the order of the runs ``preproc_bold`` and ``bold_mask`` in the
         first of the output spaces, and ``confounds``; and ``out_files``, everything written into
         the derivatives.
@@ -142,7 +142,7 @@ def _describe(number: int, bold: BoldRun, settings: Settings) -> _Run:
 
 
 def slice_times_of(run: BoldRun, settings: Settings) -> tuple[tuple[float, ...], str]:
-    """Return the slice times that a raw run is corrected with.
+    """Return the slice times that are used to correct a raw run.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def slice_times_of(run: BoldRun, settings: Settings) -> tuple[tuple[float, ...],
 
 
 def shifted_start(run: BoldRun, settings: Settings) -> float:
-    """Return the moment within the volume that preprocessed data of a raw run stand for.
+    """Return the time within a volume that preprocessed data of a raw run refer to.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def shifted_start(run: BoldRun, settings: Settings) -> float:
 
 
 class _Builder:
-    """The workflow while it grows: nodes by run number, and all sinks."""
+    """Builder of the workflow: nodes by run number, and all sinks."""
 
     def __init__(
         self, workflow: Workflow, participant: Participant, settings: Settings,
@@ -209,7 +209,7 @@ class _Builder:
         self.t1w_grid: Node | None = None
 
     def references(self, runs: list[_Run]) -> None:
-        """Make the reference and the mask of every run."""
+        """Wire the boldref and the mask of every run."""
         dummy = self.settings.preprocessing.dummy_scans
         for run in runs:
             reference = self._node(RunReference(), f"reference_{run.number}", run.mem_gb)
@@ -222,7 +222,7 @@ class _Builder:
             self.mask.append(mask)
 
     def t1w_alignment(self, first: _Run) -> None:
-        """Align the person's reference to the T1w image, and keep both ways."""
+        """Wire the alignment of the boldref to the T1w image, and the sinks of both transforms."""
         self.to_t1w = self._node(RegisterToT1w(seed=self.seed), "bold_to_t1w", 1.5)
         self.workflow.connect([
             (self.reference[0], self.to_t1w, [("out_file", "in_file")]),
@@ -239,7 +239,7 @@ class _Builder:
             ])
 
     def run(self, run: _Run) -> dict[str, tuple[Node, str]]:
-        """Wire one run; gives the node and field of each output that responses need."""
+        """Wire one run; return the node and field of each output that responses need."""
         motion = self._node(HeadMotion(), f"motion_{run.number}", run.mem_gb)
         motion.inputs.in_file = str(run.bold.bold_file)
         self.workflow.connect([
@@ -253,7 +253,7 @@ class _Builder:
             "motion": motion, "notes": notes, "timing": self._slice_timing(run),
             "to_person": self._to_person(run),
         }
-        # Confounds are measured in the functional space, whatever else is asked for.
+        # Confounds are computed in the functional space, whatever the output spaces.
         spaces = dict.fromkeys((FUNC, *self._spaces()))
         resampled = {space: self._resample(run, sources, space) for space in spaces}
         confounds = self._confounds(run, motion, resampled[FUNC])
@@ -416,5 +416,5 @@ class _Builder:
 
 
 def pick_file(files: list[str], number: int) -> str:
-    """Give one file of a list, as a function that Nipype can put on a connection."""
+    """Return one file of a list, as a function that Nipype can put on a connection."""
     return files[number]

@@ -1,4 +1,4 @@
-"""What the steps check about their input, checked before the first of them starts."""
+"""Run the input checks of all steps before the first of them starts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_steps(
 ) -> tuple[list[Decision], list[Finding]]:
     """Run the checks of slice timing correction, GLM and contrasts on headers and tables.
 
-    Confounds of raw runs are made by the program itself; all else is known.
+    Confounds of raw runs do not exist yet; everything else does.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def check_steps(
     Returns
     -------
     decisions : list of Decision
-        What was mended in slice times.
+        Corrections of slice times.
     findings : list of Finding
         Without those of images that cannot be read, which :func:`.bids.preflight.check_dataset`
         reports.
@@ -80,7 +80,7 @@ def check_steps(
 
 
 def check_names(settings: Settings) -> list[Finding]:
-    """Find names of methods that no registry has; a settings file may hold any text.
+    """Find unknown names of methods; a settings file may hold any text.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def check_names(settings: Settings) -> list[Finding]:
 def check_targets(
     kind: str, ids: Sequence[str], test: Sequence[str], features: Path | None
 ) -> list[Finding]:
-    """Find targets between which nothing can be told, as far as this is known before a fit.
+    """Find targets that cannot be discriminated, as far as this is known before a fit.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def check_regions(output_dir: Path, people: Sequence[PersonWork], region: str) -
 
 
 def _is_sound(run: BoldRun) -> bool:
-    """Tell whether image and repetition time are there, which the check of images demands."""
+    """Return whether image and repetition time are there; the check of images reports others."""
     try:
         header = read_header(run.image_file)
         check_series(run.image_file, header.shape)
@@ -170,7 +170,7 @@ def _is_sound(run: BoldRun) -> bool:
 def _checked_run(
     run: BoldRun, table: pd.DataFrame, settings: Settings, notes: Counter[str]
 ) -> tuple[RunTables | None, Finding | None]:
-    """Put together what the GLM of a run is made of, as its step will."""
+    """Build the design of a run as its GLM step does, to find problems."""
     trials = table[table["run_group"] == run.run_group].reset_index(drop=True)
     if trials.empty:
         return None, None

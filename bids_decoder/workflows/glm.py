@@ -23,7 +23,7 @@ from bids_decoder.workflows.spaces import n_grid_voxels
 CHUNK_VOXELS = 5000
 LOW_MEMORY_CHUNK_VOXELS = 1000
 BASE_GB = 1.0
-# The image as float32, its masked copy, and the compressed result are there together.
+# The image as float32, its masked copy, and the compressed result are in memory together.
 COPIES = 3
 BYTES_PER_GB = 1e9
 
@@ -47,16 +47,16 @@ def init_glm_wf(
     output_dir : Path
         Top of the derivatives.
     space : OutputSpace
-        Where raw runs were brought to. Outputs carry its entities, beside those of the runs.
+        Space of preprocessed raw runs. Outputs carry its entities, beside those of the runs.
     name : str
 
     Returns
     -------
     Workflow
-        ``inputnode``: ``bold_files``, ``bold_mask`` (of the person), ``confounds_files``,
+        ``inputnode``: ``bold_files``, ``bold_mask`` (of the participant), ``confounds_files``,
         ``trials_files``, all in the order of ``participant.runs``, and ``start_times``, preset
         from the metadata, to be overridden where preprocessing shifts slices.
-        ``outputnode``: ``out_files``, everything put into the derivatives.
+        ``outputnode``: ``out_files``, everything written into the derivatives.
 
     Raises
     ------
@@ -128,7 +128,7 @@ _MAP_FIELDS = [
 
 
 def start_time(run: BoldRun) -> float:
-    """Give the moment within the repetition time that the data of a run stand for.
+    """Return the time within a volume that the data of a run refer to.
 
     Parameters
     ----------
@@ -152,12 +152,12 @@ def start_time(run: BoldRun) -> float:
 
 
 def repetition_time(run: BoldRun) -> float:
-    """Give seconds between volumes.
+    """Return the repetition time in seconds.
 
     Raises
     ------
     MissingInputError
-        When neither sidecar nor header knows it.
+        When neither sidecar nor header has it.
     """
     t_r = run.sidecar_t_r or (run.bold_file and run.t_r(read_header(run.bold_file)))
     if not t_r:
@@ -202,7 +202,7 @@ def _entities(run: BoldRun, space: OutputSpace) -> dict[str, str]:
 
 
 def _shared(names: list[dict[str, str]]) -> dict[str, str]:
-    """Entities that all runs have in common: the name of what belongs to the person."""
+    """Return the entities that all runs share, for file names of the participant."""
     first = names[0]
     return {k: v for k, v in first.items() if all(other.get(k) == v for other in names)}
 

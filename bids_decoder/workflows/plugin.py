@@ -1,4 +1,4 @@
-"""Nipype's process pool, made to notice when a worker is killed, and a log of what nodes took."""
+"""Nipype's process pool that notices killed workers, and a log of the time of nodes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WorkerPoolPlugin(MultiProcPlugin):
         super().__init__(plugin_args=plugin_args)
         self.pool.shutdown(wait=False)
         levels = (LOGGER.level, logging.getLogger("nipype").level)
-        # Spawned, not forked: a forked child inherits locks of threads that it does not have.
+        # Spawned, not forked: a forked child inherits locks of threads that it lacks.
         self.pool = ProcessPoolExecutor(
             max_workers=self.processors, initializer=start_worker,
             initargs=(self._cwd, *levels), mp_context=multiprocessing.get_context("spawn"),
@@ -40,7 +40,7 @@ class WorkerPoolPlugin(MultiProcPlugin):
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Run the nodes of *graph*."""
-        # Nipype collects garbage around every job; what is there by now need not be looked at.
+        # Nipype collects garbage around every job; objects that exist by now are excluded.
         gc.freeze()
         try:
             super().run(graph, config, updatehash=updatehash)
@@ -59,7 +59,7 @@ class WorkerPoolPlugin(MultiProcPlugin):
         return super()._get_result(taskid)
 
     def raise_if_broken(self) -> None:
-        """Say that a worker was killed; Nipype takes the error for one of the node.
+        """Raise when a worker was killed; Nipype treats the error as one of the node.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class WorkerPoolPlugin(MultiProcPlugin):
 
 
 def _now() -> str:
-    """Give the time as Nipype notes it."""
+    """Return the time in Nipype's format."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat()
 
 
@@ -99,13 +99,13 @@ class NodeLog:
     _last_line: float = field(default_factory=time.monotonic)
 
     def __call__(self, node: Any, status: str) -> None:
-        """Take note of one change of status."""
+        """Record one change of status."""
         name = node.fullname
         if status == "exception":
             self.failed.append(name)
             LOGGER.error("failed: %s; what does not need it goes on", name)
         elif status == "end" and not name.rsplit(".", 1)[-1].startswith("_"):
-            # Others are the parts of a MapNode, which reports on all of them at its own end.
+            # Others are parts of a MapNode, which reports on all of them when it ends.
             try:
                 runtime = getattr(node.result, "runtime", None)
             except FileNotFoundError:
@@ -117,7 +117,7 @@ class NodeLog:
             self._tell(name)
 
     def _tell(self, name: str) -> None:
-        """Say that a stage is done, or now and then how many steps are."""
+        """Log that a stage is done, or from time to time how many steps are."""
         now, done = time.monotonic(), self._n_done
         _, person = _stage_and_person(name)
         leaf = name.rsplit(".", 1)[-1]
@@ -130,7 +130,7 @@ class NodeLog:
             self._last_line = now
 
     def _timing(self, runtime: Any, name: str) -> dict[str, Any] | None:
-        """Give what a node took; None when its result is that of an earlier call."""
+        """Return the timing of a node; None when its result is from an earlier call."""
         runtimes = runtime if isinstance(runtime, list) else [runtime]
         if any(str(getattr(r, "startTime", "") or "9") < self._began_at for r in runtimes):
             return None
@@ -143,7 +143,7 @@ class NodeLog:
 
 
 def _stage_and_person(name: str) -> tuple[str, str | None]:
-    """Read stage and participant from the name of a node, as the builders give it."""
+    """Read stage and participant from the name of a node."""
     parts = name.split(".")
     head = parts[1] if len(parts) > 1 else parts[0]
     words = head.removesuffix("_wf").split("_")

@@ -1,4 +1,4 @@
-"""Where voxels may be selected: the whole brain, the back of it, or a mask file."""
+"""Region in which voxels may be selected: brain, occipital part, or a mask file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bids_decoder.workflows.work import PersonWork, Work, betas_paths, run_path
 
 
 def occipital_node(work: Work, person: PersonWork) -> Node:
-    """Make the node that marks the back of the brain on the grid of a person's beta series.
+    """Make the node of the occipital mask on the grid of a participant's beta series.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def occipital_node(work: Work, person: PersonWork) -> Node:
     Returns
     -------
     Node
-        Reads files that preparing the person leaves; output ``out_file``.
+        Reads files of the stage ``prepare``; output ``out_file``.
     """
     node = Node(OccipitalRegion(), f"region_{person.node_label}", mem_gb=2.0)
     node.inputs.key = person.betas.key
@@ -53,8 +53,8 @@ def check_region(output_dir: Path, person: PersonWork, region: str) -> None:
     Raises
     ------
     InputError
-        When the mask is not on the grid of the responses or empty, or where the back of the brain
-        is cannot be known from the images that there are.
+        When the mask is not on the grid of the responses or empty, or when the images do not
+        suffice to find the occipital part.
     """
     if region == "brain":
         return
@@ -79,7 +79,7 @@ def _space(person: PersonWork) -> str:
 
 
 def _pictures(output_dir: Path, person: PersonWork) -> dict[str, str]:
-    """Name the images that are laid over the template, and the transform to the first of them."""
+    """Return the images in template space, and the transform to the first of them."""
     run, participant = person.runs[0], person.participant
     if person.source == "raw":
         return _preprocessed_pictures(output_dir, person)

@@ -77,7 +77,7 @@ def image_vectors_node(
 
 
 def responses_node(work: Work, person: PersonWork) -> Node:
-    """Make the node that joins the beta series of a person, in or from the derivatives."""
+    """Make the node that joins the beta series of a participant."""
     betas, tables = betas_paths(work.output_dir, person)
     node = Node(CollectResponses(), f"responses_{person.node_label}", mem_gb=response_gb(person))
     node.inputs.key = person.betas.key
@@ -89,7 +89,7 @@ def responses_node(work: Work, person: PersonWork) -> Node:
 
 
 def response_gb(person: PersonWork) -> float:
-    """Estimate the memory that the joined responses of a person need, in GB."""
+    """Estimate the memory that the joined responses of a participant need, in GB."""
     n_voxels = n_grid_voxels(person.participant, person.space)
     tables = [path.read_text(encoding="utf-8") for path in person.trials.values()]
     n_trials = sum(len(table.splitlines()) - 1 for table in tables)

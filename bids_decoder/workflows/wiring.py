@@ -1,4 +1,4 @@
-"""The workflow of a call while it is put together: what is made, and where others find it."""
+"""Workflow of a call under construction, with the outputs that jobs share."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Wiring:
                 self.workflow.connect(output.source, output.field, child, prefix + name)
 
     def publish(self, name: str, source: Node | Workflow, field: str) -> None:
-        """Offer an output to later jobs under a name, as ``decoder/01/model_file``."""
+        """Publish an output for later jobs under a name, such as ``decoder/01/model_file``."""
         self._published[name] = Output(source, field)
 
     def find(self, name: str) -> Output | None:
@@ -71,7 +71,7 @@ class Wiring:
         return self._published.get(name)
 
     def once(self, name: str, field: str, make: Callable[[], Node]) -> Output:
-        """Return an output of a node that several jobs share; make the node at first need."""
+        """Return an output of a node that several jobs share; make the node on first use."""
         if name not in self._published:
             node = make()
             self.workflow.add_nodes([node])

@@ -1,4 +1,4 @@
-"""What all workflow builders know of a call: where things are, and who takes part."""
+"""Paths, targets and participants of a call, shared by all workflow builders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Source = Literal["raw", "fmriprep", "betas"]
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """What is decoded.
+    """Targets of decoding.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ class PersonWork:
     betas : StageKey
         The stage of single-trial responses, whether it is done or not.
     preprocess : StageKey or None
-        The stage of preprocessing; None where it is not ours to do.
+        The stage of preprocessing; None for preprocessed data.
     space : OutputSpace
-        Where responses of raw data are estimated. Names of derivatives say it themselves.
+        Space of the responses of raw data. Names of derivatives carry their space.
     """
 
     participant: Participant
@@ -85,7 +85,7 @@ class PersonWork:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """The frame in which everything of a call is done.
+    """Settings, folders, device and data of a call.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Work:
         Resolved: ``cpu``, ``cuda`` or ``cuda:N``.
     targets : TargetSpec
     people : mapping of str to PersonWork
-        By label, everybody whose responses are read.
+        By label, all participants whose responses are read.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""What a worker process does first. Imports nothing, so that it comes before all libraries."""
+"""Start of a worker process. Imports nothing, so that it runs before all libraries."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def configure_logging(level: int, nipype_level: int) -> None:
 
 
 def open_no_sockets() -> None:
-    """Keep urllib3 from opening a socket, just to learn about IPv6, when something imports it."""
+    """Keep urllib3 from opening a socket on import, which it does to test IPv6."""
     socket.has_ipv6 = False
 
 
 def end_when_closed(sentinel: int) -> None:
-    """Let this process end when *sentinel* closes, in the middle of a task too.
+    """End this process when *sentinel* closes, even in the middle of a task.
 
-    A worker would otherwise wait for tasks for ever, or write where a new run writes by then.
+    A worker would otherwise wait for tasks forever, or write into the files of a new run.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def start_worker(folder: str, level: int, nipype_level: int) -> None:
         end_when_closed(parent.sentinel)
     open_no_sockets()
     os.chdir(folder)
-    # Nipype brings a handler and levels of its own, which are undone here.
+    # Undo the log handler and levels that Nipype sets on import.
     import nipype  # noqa: F401
 
     configure_logging(level, nipype_level)

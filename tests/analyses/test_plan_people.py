@@ -73,7 +73,7 @@ def test_people_without_label_or_image_are_left_out_and_named(plan, copy):
 def test_site_that_tells_the_label_is_warned_about(plan, copy):
     edit(copy, lambda t: t.assign(site=t["diagnosis"]))
     (warning,) = plan(copy, *WORDS, "--site-column", "site").findings
-    assert "tells the label" in warning.why
+    assert "predicts the label" in warning.why
     assert warning.severity == "warning"
 
 
@@ -87,7 +87,7 @@ def test_wrong_columns_labels_and_levels_are_named(plan, data):
     found = problems(plan, data, "--decoder", "cnn3d", "--subject-label", "diagnosis",
                      "--external-label", "PPA")
     assert any("no such label" in text for text in found)
-    assert any("fewer than 10 people" in text for text in found)
+    assert any("fewer than 10 participants" in text for text in found)
     found = problems(plan, data, "--subject-label", "diagnosis", level="participant")
     assert len(found) == 2
     assert "--decoder troi" in found[0]

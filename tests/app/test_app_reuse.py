@@ -32,7 +32,7 @@ def test_nothing_is_computed_twice(done, again):
     before, dates = tree(done), times(done)
     result = again(done)
     assert result.code == 0
-    assert "nothing to compute: everything that was asked for is done" in result.text
+    assert "nothing to compute: everything requested is done" in result.text
     assert (result.todo(), result.skipped()) == ({}, ALL)
     assert times(done) == dates
     after = tree(done)

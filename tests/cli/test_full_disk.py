@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_decoder.analyses import assemble
 from bids_decoder.cli import pages, run
 from bids_decoder.cli.engine import Failure
 from bids_decoder.cli.plan import Step
@@ -15,7 +16,6 @@ from bids_decoder.cli.summary import MOST_KINDS, step_lines
 from bids_decoder.errors import ExitCode
 from bids_decoder.files import can_write, disk_error, write_json
 from bids_decoder.interfaces.arrays import new_array
-from bids_decoder.reports import assemble
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/out/x.json")
 

@@ -408,7 +408,7 @@ EARLIER = {
     "Decoder.picture_vectors#1": (lambda d: d.pictures().set("network", decoder="cnn3d"),
                                   "cannot decode image"),
     "common_frame#1": (lambda d: d.betas(shape=(40, 1, 1)).set("network", decoder="cnn3d"),
-                       "no places in a volume"),
+                       "no positions in a volume"),
 }
 """Site -> what would reach it, and what the plan says before."""
 

@@ -267,7 +267,7 @@ def test_every_section_says_why_it_is_empty(make_tree, kept):
     assert [i for i in page.ids if i in SECTIONS] == SECTIONS
     assert page.text.count("is not shown:") >= 6
     assert "not decoded" in page.text
-    assert "Nobody was decoded" in Page(build_group_report(tree.out)).text
+    assert "No participant was decoded" in Page(build_group_report(tree.out)).text
 
 
 def test_absent_participant_is_an_error(tree):

@@ -22,7 +22,7 @@ from bids_decoder.reports.scores import (
 
 
 def verdicts(heads: dict[str, Comparison]) -> list[Block]:
-    """Say for how many participants the model is above chance and ahead of its baselines."""
+    """Return for how many participants the model is above chance and ahead of its baselines."""
     above = sum(c.beats_chance for c in heads.values())
     first = next(iter(heads.values()))
     said: list[Block] = [
@@ -46,16 +46,17 @@ def verdicts(heads: dict[str, Comparison]) -> list[Block]:
 
 
 def seen_people(results: Results, heads: dict[str, Comparison]) -> list[Block]:
-    """Name the participants whom the model met in pretraining."""
+    """Return a note on the participants that the model saw in pretraining."""
     seen = [p for p in heads if p in seen_participants(_card(results, p))]
     if not seen:
         return []
     names = ", ".join(f"sub-{p}" for p in seen)
-    return [Text(f"Seen in pretraining: {names}. These are not results for new people.", "bad")]
+    text = f"Seen in pretraining: {names}. These are not results for new participants."
+    return [Text(text, "bad")]
 
 
 def headlines(results: Results) -> dict[str, Comparison]:
-    """Give the headline measure of each decoded participant.
+    """Return the headline measure of each decoded participant.
 
     The metrics table of the group is used where it lists a participant, that participant's
     own table otherwise.
@@ -84,7 +85,7 @@ def _card(results: Results, label: str) -> dict[str, Any]:
 
 
 def people_section(results: Results) -> list[Section]:
-    """The headline measure of everybody, in a table and a plot."""
+    """Return the section with the headline measure of all participants, as table and plot."""
     heads = headlines(results)
     if not heads:
         return []

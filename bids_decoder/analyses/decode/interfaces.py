@@ -46,7 +46,7 @@ class _SelectOutputSpec(TraitedSpec):
 
 
 class SelectVoxels(PersonalInterface):
-    """Choose voxels from training trials (TROI stage 1)."""
+    """Select voxels on training trials (TROI stage 1)."""
 
     input_spec = PersonInputSpec
     output_spec = _SelectOutputSpec
@@ -67,7 +67,7 @@ class _AdaptInputSpec(PersonInputSpec):
 
 
 class AdaptDecoder(PersonalInterface):
-    """Fit the decoder of one person on the chosen voxels (TROI stage 2)."""
+    """Fit the decoder of one participant on the selected voxels (TROI stage 2)."""
 
     input_spec = _AdaptInputSpec
     output_spec = ModelOutputSpec
@@ -137,7 +137,7 @@ def _predicted(
 def _baselines(
     train: Person, test: Person, targets: Targets, mask: np.ndarray, seed: int
 ) -> dict[str, Predicted]:
-    """Baselines in the shape of decoder predictions, relative to the mean training stimulus."""
+    """Return baselines in the shape of decoder predictions, relative to the mean stimulus."""
     predicted = run_baselines(
         train, test, targets, mask, seed=seed, names=baseline_names(targets.kind)
     )
@@ -205,7 +205,7 @@ class _WriteInputSpec(WriteInputSpec):
 
 
 class WriteDecoding(WriteInterface):
-    """Put model, mask, maps, predictions and metrics of one participant into the derivatives."""
+    """Write model, mask, maps, predictions and metrics of one participant."""
 
     input_spec = _WriteInputSpec
 

@@ -54,12 +54,12 @@ TEXTS = {
 
 
 def steps(results: Results) -> Steps:
-    """Return how a participant was decoded and scored."""
+    """Return the methods steps of decoding and scoring a participant."""
     card = results.card("decoder_model")
     if not card:
         return {}
     asked = card.get("from_scratch", "--from-scratch") == "--from-scratch"
-    why = "as was asked for" if asked else "since there was no pretrained model"
+    why = "as requested" if asked else "since there was no pretrained model"
     found: Steps = {"scratch": {"why": why}}
     seen = seen_participants(card)
     if "volumes" in card:

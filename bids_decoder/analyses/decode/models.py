@@ -1,4 +1,4 @@
-"""Which pretrained model a participant is decoded with, and what speaks against it."""
+"""Choose and check the pretrained model of a participant."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ModelFile:
     ----------
     path : Path
     card : mapping
-        Its card, or what is known of it before it is made.
+        Its card, or the part that is known before the model is fitted.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class ModelFile:
 
 
 def find_model(study: Study, label: str, made: Mapping[str, Job]) -> ModelFile | None:
-    """Find the pretrained model of a participant: made here, given, or in the output folder.
+    """Find the pretrained model: of this call, of ``--pretrained``, or in the output folder.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def find_model(study: Study, label: str, made: Mapping[str, Job]) -> ModelFile |
     Returns
     -------
     ModelFile or None
-        None to decode from scratch, or where there is no model.
+        None to decode from scratch, or when there is no model.
 
     Raises
     ------
     BidsDecoderError
-        When the one that is given cannot be used.
+        When the model of ``--pretrained`` cannot be used.
     """
     execution = study.settings.execution
     if execution.from_scratch:
@@ -72,7 +72,7 @@ def find_model(study: Study, label: str, made: Mapping[str, Job]) -> ModelFile |
 def check_model(
     study: Study, person: PersonWork, model: ModelFile, notes: Notes, *, is_due: bool
 ) -> dict[str, Any]:
-    """Note what speaks against a model, and return what it saw of what is decoded with it.
+    """Check a model, and return the decoded data that it saw in pretraining.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def check_model(
     model : ModelFile
     notes : Notes
     is_due : bool
-        Whether the model is going to be read; its file is checked only then.
+        Whether the model will be read; its file is checked only then.
     """
     _check_fits(study, person.label, model, notes)
     _check_space(study, person, model, notes)
@@ -92,7 +92,7 @@ def check_model(
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    """Read the card of a pretrained model, which must say what the model saw."""
+    """Read the card of a pretrained model, which must list the data that the model saw."""
     card = load_card(path)
     absent = [name for name in _NEEDED if name not in card]
     if absent:
@@ -104,7 +104,7 @@ def _read_card(path: Path) -> dict[str, Any]:
 
 
 def _seen(study: Study, label: str, model: ModelFile, notes: Notes) -> dict[str, Any]:
-    """Return what a model saw that is decoded with it; refuse it unless that is allowed."""
+    """Return the decoded data that a model saw; refuse the model unless that is allowed."""
     card = model.card
     person = label in card["participants"] and card["dataset"] == study.dataset.name
     stimuli = set() if study.targets.kind == "category" else (
@@ -123,7 +123,7 @@ def _seen(study: Study, label: str, model: ModelFile, notes: Notes) -> dict[str,
 
 
 def _check_whole(study: Study, model: ModelFile, notes: Notes) -> None:
-    """Note a damaged file; the card of a model that this call makes has no checksum."""
+    """Note a damaged file; the card of a model of this call has no checksum yet."""
     try:
         check_digest(model.path, model.card, study.digest(model.path))
     except BidsDecoderError as error:
@@ -131,7 +131,7 @@ def _check_whole(study: Study, model: ModelFile, notes: Notes) -> None:
 
 
 def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> None:
-    """Note a pretrained model that predicts something else; one made by this call fits."""
+    """Note a pretrained model of other targets; a model of this call always fits."""
     card, targets = model.card, study.targets
     if "targets" not in card:
         return
@@ -158,14 +158,14 @@ def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> Non
 
 
 def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Notes) -> None:
-    """Note responses that are in another space than the maps in a pretrained model."""
+    """Note responses in another space than the maps of a pretrained model."""
     common = model.card.get("common") or {}
     there = common.get("space")
     here = person.runs[0].entities.get("space", "func")
     if there not in (None, here) and study.settings.network.group_prior:
         notes.findings.append(Finding(
             f"sub-{person.label} with model {model.path.name}",
-            f"its maps of what voxels do are in the space {there}, the responses in {here}: "
+            f"its maps of voxel functions are in the space {there}, the responses in {here}: "
             "they cannot be used as a prior",
             f"give --output-spaces {there} with the resolution of pretraining, or "
             "pretrain in this space", severity="warning", participant=person.label,

@@ -1,4 +1,4 @@
-"""Files of null predictions: everything fitted again on permuted labels, for one fold."""
+"""Files of null predictions: all steps fitted again on permuted labels, for one fold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FoldNulls:
     scores : dict of str to ndarray, shape (n_permutations, n_test, n_classes)
         By model.
     exchange : dict
-        How labels were exchanged.
+        How labels were permuted.
     """
 
     true: np.ndarray
@@ -50,7 +50,7 @@ def read_nulls(path: Path | str) -> FoldNulls:
 
 
 def join_nulls(folds: list[FoldNulls], model: str) -> Refitted | None:
-    """Join the folds for one model, trials in the order of the folds; None without refits of it."""
+    """Join the folds of one model, trials in the order of the folds; None without refits."""
     if not folds or model not in folds[0].scores:
         return None
     return Refitted(

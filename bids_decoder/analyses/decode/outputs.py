@@ -1,4 +1,4 @@
-"""What the decode stage leaves in the derivatives of one person."""
+"""Outputs of the decode stage in the derivatives of one participant."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ LEARNING_COLUMNS = {
 
 @dataclass
 class DecodingOutputs:
-    """Writes what decoding one participant leaves.
+    """Writer of the decoding outputs of one participant.
 
     Parameters
     ----------
     files : PersonOutputs
         Its card is added to the model card.
     folder : Path
-        Joined responses of the participant; they have the grid.
+        Joined responses of the participant; they define the grid.
     selection : Selection
     model : Model
     maps : dict of str to ndarray
@@ -69,7 +69,7 @@ class DecodingOutputs:
         self.files.add(path)
 
     def write_maps(self, folds: list[Selection]) -> None:
-        """Write the mask, the map behind it, and the maps that explain the decoder."""
+        """Write the mask, the map from which it was made, and the maps that explain the decoder."""
         grid = read_grid(self.folder)
         shared = {"SkullStripped": True, "TrainingTrialsOnly": True, **self.files.space}
         notes = {**self.selection.notes, "n_voxels": int(self.selection.mask.sum()),

@@ -1,4 +1,4 @@
-"""Plan of decoding: which pretrained model is used, and whether it may be."""
+"""Plan of decoding: choose and check the pretrained model of each participant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DecodeSpec:
     folds : tuple of int
         Folds of cross-validation; empty for a fixed split.
     pretrained : Path or None
-        Model to start from; it may be made by this very call.
+        Model to start from; it may be fitted by the same call.
     card : dict
         Added to the model card.
     """
@@ -86,7 +86,7 @@ def _job(study: Study, person: PersonWork, model: ModelFile | None, notes: Notes
 
 
 def _why_no_model(study: Study, label: str, notes: Notes) -> str:
-    """Return why a participant is decoded without a pretrained model; refuse it if unwanted."""
+    """Return why no pretrained model is used; note an error if one is required."""
     execution = study.settings.execution
     if execution.from_scratch:
         return "--from-scratch"
@@ -101,7 +101,7 @@ def _why_no_model(study: Study, label: str, notes: Notes) -> str:
 
 
 def _say_without_model(jobs: Sequence[Job], notes: Notes) -> None:
-    """Note who is decoded without a pretrained model that nobody declined."""
+    """Note participants without a pretrained model, unless --from-scratch asks for this."""
     if jobs:
         names = name_some([job.spec.person.label for job in jobs])
         notes.decisions.append(Decision(

@@ -1,4 +1,4 @@
-"""The node that fits everything again on permuted labels."""
+"""Node that repeats all fits on permuted labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _RefitOutputSpec(TraitedSpec):
 
 
 class RefitPermuted(PersonalInterface):
-    """Select, fit and predict one fold again under every permutation of the labels."""
+    """Repeat selection, fit and prediction of one fold for every permutation of the labels."""
 
     input_spec = _RefitInputSpec
     output_spec = _RefitOutputSpec

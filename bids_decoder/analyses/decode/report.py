@@ -51,7 +51,7 @@ _CAVEATS = (
     "pool make "
     "100 % impossible.",
     "The interval covers the draw of test stimuli only: not the seed, not other sessions, not "
-    "other people.",
+    "other participants.",
     "CSLS corrects for hubs with all test trials at once (transductive). Compare it with plain "
     "cosine before "
     "calling a gain an improvement of the model.",
@@ -66,7 +66,7 @@ def comparisons_of(results: Results) -> list[Comparison]:
 
 
 def summary(results: Results) -> list[Block]:
-    """Return the headline result in words, and whom the model met before."""
+    """Return the headline result in words, and whether the model saw the participant before."""
     found = comparisons_of(results)
     top = headline(found, target_kind(results))
     if top is None:
@@ -84,7 +84,7 @@ def sections(results: Results) -> list[Section]:
 
 
 def group_summary(results: Results) -> list[Block]:
-    """Return for how many participants decoding worked."""
+    """Return the number of participants that were decoded above chance."""
     heads = headlines(results)
     return [*verdicts(heads), *seen_people(results, heads)] if heads else []
 
@@ -119,7 +119,7 @@ def _main_result(label: str, metrics: pd.DataFrame) -> str:
 
 
 def _least(row: pd.Series) -> str:
-    """Say the smallest p-value that the test can give."""
+    """Return the smallest possible p-value of the test, as text."""
     least = row.get("p_min")
     return "" if least is None else f" (smallest possible {rounded(least)})"
 
@@ -154,7 +154,7 @@ def _headline(top: Comparison) -> Headline:
 
 
 def seen_notes(results: Results) -> list[Text]:
-    """Mark a model that met this participant in pretraining, or say whom it met."""
+    """Note whether the model saw this participant in pretraining, or which others it saw."""
     card = results.card("decoder_model")
     if not card:
         return []
@@ -164,14 +164,14 @@ def seen_notes(results: Results) -> list[Text]:
             Text(
                 "Seen in pretraining: this participant's data were among those that the model was "
                 "pretrained on. "
-                "This is not a result for a new person.",
+                "This is not a result for a new participant.",
                 "bad",
             )
         ]
     if seen:
         return [
             Text(
-                f"New person: the model was pretrained on {len(seen)} other participant(s): "
+                f"New participant: the model was pretrained on {len(seen)} other participant(s): "
                 f"{name_some(seen, 20)}.{_say_prior(card)}"
             )
         ]
@@ -186,7 +186,7 @@ def seen_notes(results: Results) -> list[Text]:
 
 
 def _say_prior(card: dict[str, Any]) -> str:
-    """Say whether the maps of the others served as a prior."""
+    """Return whether maps of other participants were the prior, as text."""
     if not card.get("group_prior"):
         return ""
     grids = ", resampled to this participant's grid," if card.get("group_prior_resampled") else ""
@@ -194,7 +194,7 @@ def _say_prior(card: dict[str, Any]) -> str:
 
 
 def troi_section(results: Results) -> Section:
-    """The trainable region of interest: rule, size, place."""
+    """Return the section on the trainable region of interest: rule, size, location."""
     paths = results.files("troi_mask")
     if not paths:
         return Section("troi", "TROI", [absent("The TROI", why_no_map(results))])
@@ -206,7 +206,7 @@ def troi_section(results: Results) -> Section:
             if card.get("selector") == "whole brain":
                 return Section("troi", "TROI", [Text(
                     f"The decoder reads all {card['n_voxels']:,} voxels of the brain; no region is "
-                    "selected. Where its decisions come from is shown under Relevance."
+                    "selected. The section Relevance shows where its decisions come from."
                 )])
             blocks.append(card_table(card, "How the voxels were chosen"))
             blocks += _budget_curve(card, number)
@@ -220,21 +220,21 @@ def troi_section(results: Results) -> Section:
 
 
 def _budget_curve(card: dict[str, Any], number: int) -> list[Block]:
-    """How the size of the region was chosen, where the training runs decided it."""
+    """Draw the score of each region size, if the size was chosen on training runs."""
     scores, chosen = card.get("budget_scores"), card["n_voxels"]
     if not scores:
         return []
     return [Figure(picture(
         draw_budget(scores, chosen),
         f"budget{number}",
-        "What regions of each size foretell of training runs that were left out. Orange: the "
-        f"size taken ({card['budget_rule']}).",
-        f"Score by number of voxels; {chosen} were taken.",
+        "Score of regions of each size on held-out training runs. Orange: the chosen "
+        f"size ({card['budget_rule']}).",
+        f"Score by number of voxels; {chosen} were chosen.",
     ))]
 
 
 def learning_section(results: Results) -> Section:
-    """Learning curves of this participant's decoder."""
+    """Return the section with the learning curves of this participant's decoder."""
     table = results.table("learning")
     if table is None or table.empty:
         why = "no learning table is on disk (the decoder has no epochs, or was not trained)."
@@ -251,7 +251,7 @@ def learning_section(results: Results) -> Section:
 
 
 def decoding_section(results: Results) -> Section:
-    """All measures with baselines, examples and confusions."""
+    """Return the section with all measures and baselines, examples and confusions."""
     found = comparisons_of(results)
     if not found:
         return Section("decoding", "Decoding", [absent("The result", _why_no_result(results))])
@@ -279,7 +279,7 @@ def decoding_section(results: Results) -> Section:
 
 
 def overview_table(found: list[Comparison]) -> Table:
-    """Set the decoder against its best baseline, one row a measure."""
+    """Compare the decoder with its best baseline, one row per measure."""
     header = ["measure", "decoder", "95 % interval", "chance", "p", "best baseline", "ahead"]
     rows = []
     for comparison in found:
@@ -292,7 +292,7 @@ def overview_table(found: list[Comparison]) -> Table:
 
 
 def _ablations(top: Comparison) -> list[Block]:
-    """Say what the decoder reaches without each of its parts, where that was asked for."""
+    """Return the table of ablations: the decoder without each of its parts."""
     if top.ablations.empty:
         return []
     header = ["part left out", "value", "change", "95 % interval"]

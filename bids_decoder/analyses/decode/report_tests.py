@@ -1,4 +1,4 @@
-"""How p-values came about, and the decoder against each baseline."""
+"""Report of p-values, and of the decoder against each baseline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NULLS = {
 
 
 def significance_blocks(results: Results) -> list[Block]:
-    """Say how p-values came about, and list the differences from the baselines."""
+    """Describe how p-values were computed, and list the differences from the baselines."""
     return [*_null_texts(results), *_comparisons(results)]
 
 

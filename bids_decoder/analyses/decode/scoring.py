@@ -1,4 +1,4 @@
-"""From held-out predictions of all folds to tables of metrics and predictions."""
+"""Score held-out predictions of all folds: tables of metrics and predictions."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def score_heldout(
     targets : Targets
     settings : Evaluation
     seed : int
-        Every model gets a generator of this seed.
+        Every model has a generator with this seed.
     nulls : sequence of FoldNulls
-        Of the same folds, where everything was fitted again on permuted labels.
+        Of the same folds, where all steps were fitted again on permuted labels.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def _compare(
 
 
 def class_scores(result: Predicted) -> np.ndarray:
-    """Give the score of every target for every trial, (n_trials, n_ids)."""
+    """Return the score of every target for every trial, (n_trials, n_ids)."""
     return np.asarray(result.values) @ normalise(result.gallery).T
 
 
@@ -133,7 +133,7 @@ def _score_stimuli(
 def _predictions(
     parts: list[Predicted], trials: pd.DataFrame, targets: Targets
 ) -> pd.DataFrame:
-    """One row per test trial: what was seen, the nearest targets, the rank of the right one."""
+    """Return one row per test trial: stimulus, nearest targets, rank of the right one."""
     is_category = targets.kind == "category"
     truth = trials["label" if is_category else "stimulus"].to_numpy(str)
     candidates = np.arange(len(targets.ids)) if is_category else targets.rows_of(np.unique(truth))

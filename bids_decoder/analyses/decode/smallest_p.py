@@ -1,4 +1,4 @@
-"""What the permutation test of a participant can show at best, known before computing."""
+"""Smallest p-value of the permutation test of a participant, known before computing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bids_decoder.evaluation.retrieval import permutation_blocks
 from bids_decoder.trials import Decision
 
 LEVEL = 0.05
-"""A test that cannot get below this p-value shows nothing, however good the decoder."""
+"""A test with a smallest p-value above this level cannot be significant."""
 
 
 def check_smallest_p(
@@ -65,7 +65,7 @@ def n_tested(table: pd.DataFrame, settings: Evaluation) -> int:
 
 
 def decide_test(table: pd.DataFrame, settings: Evaluation) -> Decision:
-    """Say for the plan how p-values will come about.
+    """Return the decision on how p-values are computed.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from bids_decoder.workflows.work import Work, person_entities
 
 
 def build(job: Job, wiring: Wiring) -> None:
-    """Add the decoding of one participant; publish what was fitted on each fold."""
+    """Add the decoding of one participant; publish the selection and model of each fold."""
     decode: DecodeSpec = job.spec
     workflow = init_decode_wf(wiring.work, decode, job.key, job.name)
     pretrained = None
@@ -49,7 +49,7 @@ def build(job: Job, wiring: Wiring) -> None:
 
 
 def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> Workflow:
-    """Wire voxel selection, fine-tuning, prediction and scoring of one person.
+    """Wire voxel selection, fine-tuning, prediction and scoring of one participant.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _suffix(fold: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _FoldBuilder:
-    """Adds the nodes of the folds to the workflow of one participant."""
+    """Builder of the fold nodes in the workflow of one participant."""
 
     workflow: Workflow
     work: Work
@@ -122,7 +122,7 @@ class _FoldBuilder:
     inputnode: Node
 
     def add(self, fold: int, *, predicts: bool) -> dict[str, Node]:
-        """Add the nodes of one fold; fold 0 fits on all training trials."""
+        """Add the nodes of one fold; fold 0 is the fit on all training trials."""
         work, person, workflow = self.work, self.decode.person, self.workflow
         seed = derive_seed(work.settings.random_seed, "decode", person.label, fold)
         inputs = {

@@ -1,4 +1,4 @@
-"""Figures of encoding models: accuracy against what repeats allow, and differences of encoders."""
+"""Figures of encoding models: accuracy against noise ceiling, differences of encoders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bids_decoder.reports.figures import GREY, INK, ORANGE, RED, SOFT, new_figur
 
 @styled
 def draw_ceiling(correlation: np.ndarray, ceiling: np.ndarray, selected: np.ndarray) -> Figure:
-    """Draw the accuracy of each voxel against the correlation that repeats allow.
+    """Draw the accuracy of each voxel against its noise ceiling.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class _PicturesOutputSpec(TraitedSpec):
 
 
 class GreyPictures(SimpleInterface):
-    """Read all pictures as small grey ones."""
+    """Read all images in grey and at small size."""
 
     input_spec = _PicturesInputSpec
     output_spec = _PicturesOutputSpec
@@ -82,7 +82,7 @@ class _TaskOutputSpec(TraitedSpec):
 
 
 class MakeEncodingTask(SimpleInterface):
-    """Set up what all encoders of a person share, and put the test trials apart."""
+    """Write the training data of all encoders, and the test trials to a separate file."""
 
     input_spec = _TaskInputSpec
     output_spec = _TaskOutputSpec
@@ -106,7 +106,7 @@ class MakeEncodingTask(SimpleInterface):
 
 
 def _shown_to(folder: Path, targets: Targets) -> Targets:
-    """Keep the stimuli that this person saw."""
+    """Keep the stimuli that this participant saw."""
     shown = set(read_trials(folder / TABLE)["stimulus"])
     rows = [row for row, name in enumerate(targets.ids) if name in shown]
     ids = tuple(targets.ids[row] for row in rows)
@@ -124,7 +124,7 @@ def _pictures_of(targets: Targets, path: str | None) -> np.ndarray | None:
 def measured_responses(
     train: Person, test: Person, voxels: np.ndarray
 ) -> tuple[Measured, str | None]:
-    """Take the test trials and what repeats allow to predict of them.
+    """Return the test responses and their noise ceiling.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def measured_responses(
         With the ceiling from repeats of the test stimuli, else from repeats of training stimuli,
         else without.
     source : {"test", "train"} or None
-        Which repeats gave the ceiling. It normalises results and chooses nothing.
+        Repeats from which the ceiling is estimated. It normalises results and selects nothing.
     """
     stimuli = test.trials["stimulus"].to_numpy(dtype=str)
     betas = np.ascontiguousarray(test.betas[:, voxels])
@@ -210,11 +210,11 @@ class _FitInputSpec(BaseInterfaceInputSpec):
 
 class _FitOutputSpec(TraitedSpec):
     model_file = File(exists=True)
-    encoded_file = File(exists=True, desc="predictions for all stimuli of the person")
+    encoded_file = File(exists=True, desc="predictions for all stimuli of the participant")
 
 
 class FitEncoder(SimpleInterface):
-    """Fit one encoder on training trials and predict all stimuli of the person."""
+    """Fit one encoder on training trials and predict all stimuli of the participant."""
 
     input_spec = _FitInputSpec
     output_spec = _FitOutputSpec
@@ -327,7 +327,7 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     comparisons_file = File(exists=True, mandatory=True)
     predictions_file = File(exists=True, mandatory=True)
     maps_file = File(exists=True, mandatory=True)
-    card = traits.Dict(desc="what the model card says beside what the encoder knows")
+    card = traits.Dict(desc="entries of the model card besides those of the encoder")
 
 
 class _WriteOutputSpec(TraitedSpec):
@@ -335,11 +335,11 @@ class _WriteOutputSpec(TraitedSpec):
 
 
 class WriteEncoding(SimpleInterface):
-    """Put model, maps, predictions and metrics of one person into the derivatives."""
+    """Write model, maps, predictions and metrics of one participant into the derivatives."""
 
     input_spec = _WriteInputSpec
     output_spec = _WriteOutputSpec
-    # Its outputs lie outside the work folder, where anybody may remove them.
+    # Its outputs are outside the work folder, where users may remove them.
     _always_run = True
 
     def _run_interface(self, runtime: Runtime) -> Runtime:

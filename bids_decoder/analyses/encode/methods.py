@@ -22,7 +22,7 @@ TEXTS = {
 
 
 def steps(results: Results) -> Steps:
-    """Return which encoding models were fitted to a participant, if any."""
+    """Return the methods steps of the encoding models of a participant, if any."""
     card = results.card("encoder_model")
     if not card:
         return {}

@@ -12,7 +12,7 @@ SECTION = Encoding
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Return whether an encoder is chosen, or was forgotten where only this stage is asked for."""
+    """Return whether an encoder is chosen, or missing when only this stage is requested."""
     chosen = settings.section(Encoding).encoder is not None
     return chosen or settings.execution.stage == ("encode",)
 

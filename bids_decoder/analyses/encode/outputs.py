@@ -1,4 +1,4 @@
-"""What the encode stage leaves in the derivatives of one person."""
+"""Outputs of the encode stage in the derivatives of one participant."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ LEARNING_COLUMNS = {
 }
 MAPS = {
     "correlation": "Correlation of predicted and measured responses over held-out stimuli.",
-    "normalised": "The same over what repeats allow; 0 where they allow less than 0.2.",
-    "ceiling": "Correlation that a perfect model could reach, from repeats.",
+    "normalised": "The same divided by the noise ceiling; 0 where the ceiling is below 0.2.",
+    "ceiling": "Noise ceiling: correlation that a perfect model could reach, from repeats.",
     "logq": "Minus log10 of the permutation p-value, corrected for the false discovery rate.",
-    "score": "Correlation on training trials set aside: what voxels are selected by.",
+    "score": "Correlation on training trials set aside, by which voxels are selected.",
     "strength": "Standard deviation of the predictions over training trials, in units of the "
                 "encoder's own.",
 }
@@ -46,7 +46,7 @@ _TRAINING_ONLY = ("score", "strength")
 
 @dataclass
 class EncodingOutputs:
-    """Writes the outputs of one person and remembers what it wrote.
+    """Writer of the outputs of one participant, which records the files it wrote.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class EncodingOutputs:
     entities : dict
         sub, and task, space where they apply.
     folder : Path
-        Responses of the person; gives the grid.
+        Responses of the participant; they define the grid.
     models : dict of str to Model
         All encoders, the chosen one first.
     maps : dict of str to ndarray

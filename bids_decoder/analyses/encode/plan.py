@@ -26,7 +26,7 @@ _RANGES = {
     "output_noise": (0.0, 1e6), "validation_share": (0.01, 0.5), "max_voxels": (1, 10_000_000),
     "n_selected": (1, 10_000_000),
 }
-"""Settings of ``[encoding]`` and the least and the largest value that makes sense."""
+"""Settings of ``[encoding]`` with their smallest and largest value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class EncodeSpec:
     ----------
     person : PersonWork
     names : tuple of str
-        Encoders to fit; the chosen one first, then those that it is compared to.
+        Encoders to fit; the chosen one first, then those to compare it with.
     needs_pictures : bool
         Whether one of them reads pictures.
     card : dict
@@ -51,7 +51,7 @@ class EncodeSpec:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note what stands in the way of an encoding model."""
+    """Note settings and data that do not allow an encoding model."""
     encoding = study.settings.section(Encoding)
     if encoding.encoder is None:
         notes.findings.append(Finding(
@@ -136,18 +136,18 @@ def _check_ranges(encoding: Encoding) -> list[Finding]:
 
 
 def encoders_of(encoding: Encoding) -> tuple[str, ...]:
-    """Give the chosen encoder and those that are scored beside it."""
+    """Return the chosen encoder and those that it is compared with."""
     name = encoding.encoder
     return () if name is None else (name, *load_encoder(name).comparators)
 
 
 def needs_pictures(names: tuple[str, ...]) -> bool:
-    """Whether one of these encoders reads pictures."""
+    """Return whether one of these encoders reads pictures."""
     return any(load_encoder(name).needs_pictures for name in names)
 
 
 def too_few(table: pd.DataFrame) -> str | None:
-    """Say why responses of this trial table cannot be predicted and scored, or None."""
+    """Return why responses of this trial table cannot be predicted and scored, or None."""
     usable = table[~table["excluded"].astype(bool)]
     held = usable.loc[usable["split"] == "test", "stimulus"].nunique()
     if held < MIN_TEST_STIMULI:

@@ -28,8 +28,8 @@ _CAVEATS = (
     "The mean correlation over a region falls with every voxel in it that does not respond: "
     "compare encoders on the same voxels only.",
     "The ceiling is estimated from few repeats and is itself noisy; a quotient above 1 is noise.",
-    "A difference between two encoders speaks of these networks, this much data and these "
-    "features, not of all of their kind.",
+    "A difference between two encoders holds for these networks, this amount of data and "
+    "these features, not for all encoders of their kind.",
 )
 
 
@@ -87,7 +87,7 @@ def sections(results: Results) -> list[Section]:
 
 
 def group_sections(results: Results) -> list[Section]:
-    """Return the section on everybody's encoding model; none where nobody has one."""
+    """Return the section on the encoding models of all participants; none without any."""
     rows = []
     for label in participants(results.output_dir):
         found = encoders_compared(Results(results.output_dir, label), "common")

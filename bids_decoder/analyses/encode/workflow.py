@@ -1,4 +1,4 @@
-"""Encoding of one person, as a workflow: from stimuli to responses of voxels."""
+"""Workflow of the encoding models of one participant: stimuli to voxel responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BYTES_PER_WEIGHT = 20
 
 
 def build(job: Job, wiring: Wiring) -> None:
-    """Add the encoding models of one participant; pictures are read once for all."""
+    """Add the encoding models of one participant; pictures are read once per call."""
     spec: EncodeSpec = job.spec
     inputs = {"targets_file": wiring.targets(), "folder": wiring.responses(spec.person.label)}
     if spec.needs_pictures:
@@ -50,7 +50,7 @@ def pictures_node(work: Work) -> Node:
 
 
 def init_encode_wf(work: Work, encode: EncodeSpec, key: StageKey, name: str) -> Workflow:
-    """Wire the fits of all encoders, their scores and what is kept of them.
+    """Wire the fits of all encoders, their scores and their outputs.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _fit_node(work: Work, person: PersonWork, encoder: str, shared: dict[str, An
 
 
 def _fit_gb(work: Work, person: PersonWork) -> float:
-    """Estimate the memory of a fit, in GB: the responses or the read-out, which is larger."""
+    """Estimate the memory of a fit, in GB: the larger of responses and read-out."""
     from bids_decoder.models.encoding import n_features
 
     settings = work.settings.section(Encoding)

@@ -1,4 +1,4 @@
-"""Nodes that map where decisions on held-out trials came from."""
+"""Nodes of relevance maps of held-out trials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _ExplainOutputSpec(TraitedSpec):
 
 
 class ExplainHeldOut(PersonalInterface):
-    """Map the decisions on the test trials of one fold."""
+    """Compute relevance maps of the test trials of one fold."""
 
     input_spec = _ExplainInputSpec
     output_spec = _ExplainOutputSpec
@@ -53,7 +53,7 @@ class _WriteInputSpec(WriteInputSpec):
 
 
 class WriteRelevance(WriteInterface):
-    """Put the maps, averaged over folds, into the derivatives."""
+    """Write the maps, averaged over folds, into the derivatives."""
 
     input_spec = _WriteInputSpec
 
@@ -71,7 +71,7 @@ def write_relevance(outputs: PersonOutputs, relevance: Relevance, folder: Path) 
     outputs : PersonOutputs
     relevance : Relevance
     folder : Path
-        Joined responses of the participant; they have the grid.
+        Joined responses of the participant; they define the grid.
     """
     grid = read_grid(folder)
     names = unique_names(list(relevance.maps))

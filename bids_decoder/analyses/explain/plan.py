@@ -23,7 +23,7 @@ class ExplainSpec:
     folds : tuple of int
         Folds that were predicted; (0,) for a fixed split.
     card : mapping
-        Marks of the decoder, for sidecars.
+        Card entries of the decoder, for sidecars.
     """
 
     person: PersonWork

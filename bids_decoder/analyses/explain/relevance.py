@@ -1,4 +1,4 @@
-"""Maps of decisions on held-out trials, between the nodes that make and that write them."""
+"""Files of relevance maps of held-out trials, exchanged between nodes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _CHECKS = {
 
 
 def sections(results: Results) -> list[Section]:
-    """Return the section on where decisions came from; none for decoders without such maps."""
+    """Return the section on relevance maps; none for decoders without such maps."""
     cards = [read_json(sidecar_path(path)) for path in results.files("relevance_map")]
     if not cards:
         return []
@@ -36,6 +36,6 @@ def sections(results: Results) -> list[Section]:
     blocks += [Figure(p) for p in relevance_pictures(results)]
     blocks.append(Text(
         "The maps explain what the network did with held-out trials. They are no test: a voxel "
-        "without relevance may carry information all the same."
+        "without relevance may still carry information."
     ))
     return [Section("relevance", "Relevance", blocks)]

@@ -57,7 +57,7 @@ def init_explain_wf(work: Work, spec: ExplainSpec, key: StageKey, name: str) -> 
     )
     nodes = []
     for fold in spec.folds:
-        # The seed of the fit, on which drawn background trials depend.
+        # The seed of the fit, since the sampled background trials depend on it.
         seed = derive_seed(work.settings.random_seed, "decode", person.label, fold)
         node = Node(
             ExplainHeldOut(**fit_inputs(work, key, seed), participant=person.label, fold=fold),

@@ -1,4 +1,4 @@
-"""Nodes that seek what was seen among images that were not shown."""
+"""Nodes of retrieval among a gallery of images that were not shown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Runtime = Any
 
 @dataclass(frozen=True, eq=False)
 class GalleryVectors:
-    """Images that were not shown, in the spaces of the predictions.
+    """Vectors of images that were not shown, in the spaces of the predictions.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class _SearchOutputSpec(TraitedSpec):
 
 
 class SearchGallery(PersonalInterface):
-    """Rank what was seen among tested stimuli and gallery, for decoder and baselines."""
+    """Rank the seen stimuli among tested stimuli and gallery, for decoder and baselines."""
 
     input_spec = _SearchInputSpec
     output_spec = _SearchOutputSpec
@@ -120,7 +120,7 @@ class _WriteInputSpec(WriteInputSpec):
 
 
 class WriteGallery(WriteInterface):
-    """Put the scores, the nearest images and a sheet of some of them into the derivatives."""
+    """Write the scores, the nearest images and a sheet of some of them."""
 
     input_spec = _WriteInputSpec
 

@@ -14,7 +14,7 @@ TEXTS = {
 
 
 def steps(results: Results) -> Steps:
-    """Return how large the gallery was, where there was one."""
+    """Return the methods steps of retrieval among a gallery, if there was one."""
     table = results.table("gallery")
     if table is None:
         return {}

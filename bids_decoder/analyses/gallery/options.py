@@ -12,7 +12,7 @@ from bids_decoder.options import option, read_path
 
 @dataclass(frozen=True)
 class Gallery(Section, table="gallery"):
-    """More images among which what was seen is sought; without a folder there is no search."""
+    """Settings of retrieval among a gallery; without a folder there is no search."""
 
     folder: Path | None = None
 
@@ -31,5 +31,5 @@ def add_options(parser: ArgumentParser) -> None:
     option(
         group, "--gallery", dest="gallery.folder", section=Gallery, type=read_path,
         metavar="FOLDER",
-        help="more images among which what was seen is sought, besides the test stimuli",
+        help="folder of images to search for the seen stimulus, in addition to the test stimuli",
     )

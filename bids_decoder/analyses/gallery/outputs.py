@@ -1,4 +1,4 @@
-"""What the search among a gallery leaves in the derivatives."""
+"""Outputs of retrieval among a gallery in the derivatives."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_gallery(
 
 
 def _gallery_sheet(table: pd.DataFrame, images: dict[str, Path]) -> Image.Image:
-    """Show what was seen and the nearest images, from the best to the worst rank."""
+    """Draw the seen stimuli and the nearest images, from the best to the worst rank."""
     order = table["rank"].astype(float).argsort(kind="stable").to_numpy()
     places = np.linspace(0, len(order) - 1, min(_SHEET_ROWS, len(order))).astype(int)
     rows = []

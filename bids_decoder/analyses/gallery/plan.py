@@ -1,4 +1,4 @@
-"""Plan of retrieval among a gallery: which of its images can be used."""
+"""Plan of retrieval among a gallery: find its usable images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork
 
 PREFIX = "gallery/"
-"""Before the names of gallery images, so that they are never taken for stimuli."""
+"""Prefix of the ids of gallery images, so that they cannot be confused with stimuli."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class GallerySpec:
     images : mapping of str to Path
         Images of the gallery.
     card : mapping
-        Marks of the decoder, for sidecars.
+        Card entries of the decoder, for sidecars.
     """
 
     person: PersonWork
@@ -39,7 +39,7 @@ class GallerySpec:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note a gallery that is not there or where no images are decoded."""
+    """Note a gallery that is missing, or not usable since no images are decoded."""
     folder, kind = study.settings.section(Gallery).folder, study.targets.kind
     if kind != "image":
         notes.findings.append(Finding(

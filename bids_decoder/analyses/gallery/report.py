@@ -10,7 +10,7 @@ from bids_decoder.reports.tables import metrics_table
 
 
 def sections(results: Results) -> list[Section]:
-    """Return the section on what was found in the gallery; none where there was none."""
+    """Return the section on retrieval among a gallery; none without a gallery."""
     table, sheets = results.table("gallery"), results.files("gallery_sheet")
     if table is None:
         return []

@@ -19,7 +19,7 @@ from bids_decoder.workflows.work import Work, person_entities
 
 
 def build(job: Job, wiring: Wiring) -> None:
-    """Add the search of one participant; the gallery is encoded once for all."""
+    """Add the search of one participant; the gallery is encoded once per call."""
     spec: GallerySpec = job.spec
     (decoder,) = job.uses
     vectors = wiring.once("gallery", "targets_file", lambda: image_vectors_node(
@@ -52,7 +52,7 @@ def init_gallery_wf(work: Work, spec: GallerySpec, key: StageKey, name: str) -> 
     workflow, person = Workflow(name), spec.person
     fields = ["targets_file", "folder", "gallery_file", "model_file", "heldout_files"]
     inputnode = Node(IdentityInterface(fields), "inputnode")
-    # The seed of the scores of decoding, so that pools and draws are the same.
+    # The seed of the decoding scores, so that pools and draws are the same.
     seed = derive_seed(work.settings.random_seed, "score", person.label)
     search = Node(
         SearchGallery(

@@ -1,4 +1,4 @@
-"""One image per person and a label for it: PET, statistic maps or anatomy."""
+"""One image and label per participant: PET, statistic maps or anatomy."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsErr
 from bids_decoder.trials import Decision
 
 SUFFIXES = ("pet", "statmap", "T1w")
-"""Kinds of image that are looked for, in this order."""
+"""Suffixes of images to search for, in this order."""
 
 GRID_TOLERANCE_MM = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class SubjectImages:
-    """Everybody with an image and a label.
+    """Participants with an image and a label.
 
     Parameters
     ----------
     dataset : Dataset
-        With people that have no runs.
+        Also with participants that have no runs.
     table : DataFrame
-        One row per person, in natural order: ``participant``, ``image`` (Path), ``label``,
+        One row per participant, in natural order: ``participant``, ``image`` (Path), ``label``,
         ``site`` (text or None), ``external`` (bool).
     decisions : tuple of Decision
     findings : tuple of Finding
@@ -71,7 +71,7 @@ class _Search:
 
 
 def collect_subjects(settings: Settings) -> SubjectImages:
-    """Find one image per person and the labels in ``participants.tsv``.
+    """Find one image per participant and the labels in ``participants.tsv``.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def collect_subjects(settings: Settings) -> SubjectImages:
 
 
 def _labels(root: Path, search: _Search) -> pd.DataFrame:
-    """Read label and site of the chosen people, by participant."""
+    """Read label and site of the chosen participants, indexed by participant."""
     path, subjects = root / "participants.tsv", search.settings.section(Subjects)
     empty = pd.DataFrame({"label": [], "site": []}, dtype=object)
     if not path.is_file():
@@ -160,7 +160,7 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
 
 
 def _images(root: Path, place: Path, search: _Search) -> dict[str, Path]:
-    """Find the one image of each person."""
+    """Find the one image of each participant."""
     settings = search.settings
     layout = open_layout(place, settings.execution.bids_database_dir, search.findings)
     suffix = settings.section(Subjects).image
@@ -221,12 +221,12 @@ def _check_classes(table: pd.DataFrame, search: _Search) -> None:
     if len(counts) < 2:
         search.complain(
             f"labels in column {subjects.label_column}", f"only {', '.join(counts.index)}",
-            "give two labels or more that are not external",
+            "use at least two labels that are not external",
         )
     if len(rare):
         search.complain(
             f"labels {', '.join(rare.index)}",
-            f"fewer than {2 * subjects.n_splits} people for {subjects.n_splits} folds",
+            f"fewer than {2 * subjects.n_splits} participants for {subjects.n_splits} folds",
             "declare them external (--external-label), or use fewer folds (subjects.n_splits in "
             "--config-file)",
         )
@@ -258,6 +258,6 @@ def _check_grids(table: pd.DataFrame, search: _Search) -> None:
     if apart:
         search.complain(
             f"{len(apart)} image(s) on another grid, for instance {apart[0].name}",
-            f"shapes: {dict(shapes)}; voxels of different people must be at the same places",
-            "give images that were normalised to one template (-d NAME=PATH)",
+            f"shapes: {dict(shapes)}; voxels of all participants must be at the same positions",
+            "use images that were normalised to one template (-d NAME=PATH)",
         )

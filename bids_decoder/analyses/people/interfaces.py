@@ -1,4 +1,4 @@
-"""Nodes of the analysis of one volume per person."""
+"""Nodes of the analysis of one volume per participant."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EMBEDDING_COLUMNS = {
     "participant_id": "Participant.",
     "label": "True label.",
     "external": "Whether the label is external.",
-    "source": "features: of the network fitted on all people that are not external; voxels: grey "
+    "source": "features: of the network fitted on all non-external participants; voxels: grey "
               "values.",
     "method": "UMAP, or PCA where umap-learn is not installed.",
     "x": "First axis of the plane.",
@@ -64,9 +64,9 @@ ROC_COLUMNS = {
 
 
 class _PrepareInputSpec(BaseInterfaceInputSpec):
-    image_files = traits.List(traits.Str(), mandatory=True, desc="one per person, on one grid")
+    image_files = traits.List(traits.Str(), mandatory=True, desc="one per participant, on one grid")
     participants = traits.List(traits.Str(), mandatory=True)
-    labels = traits.List(traits.Str(), mandatory=True, desc="label of each person")
+    labels = traits.List(traits.Str(), mandatory=True, desc="label of each participant")
     external = traits.List(traits.Bool(), mandatory=True)
     key = traits.Str(desc="key of the stage")
 
@@ -76,7 +76,7 @@ class _PrepareOutputSpec(TraitedSpec):
 
 
 class PrepareVolumes(SimpleInterface):
-    """Standardise one volume per person into one memory-mapped array."""
+    """Standardise one volume per participant into one memory-mapped array."""
 
     input_spec = _PrepareInputSpec
     output_spec = _PrepareOutputSpec
@@ -99,7 +99,7 @@ class PrepareVolumes(SimpleInterface):
 
 
 def read_cohort(folder: Path | str) -> tuple[Any, np.ndarray, dict[str, Any]]:
-    """Read what :class:`PrepareVolumes` wrote.
+    """Read the outputs of :class:`PrepareVolumes`.
 
     Returns
     -------
@@ -133,7 +133,7 @@ class _FitInputSpec(BaseInterfaceInputSpec):
 
 class _Fit(SimpleInterface):
     def _start(self) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Give the cohort, its affine, and the folds of all repeats."""
+        """Return the cohort, its affine, and the folds of all repeats."""
         import torch
 
         inputs = self.inputs
@@ -164,7 +164,7 @@ class _ScoresOutputSpec(TraitedSpec):
 
 
 class RepeatNetwork(_Fit):
-    """One round of cross-validation of the network; the first also makes maps."""
+    """Run one round of cross-validation of the network; the first also makes maps."""
 
     input_spec = _RepeatInputSpec
     output_spec = _ScoresOutputSpec
@@ -192,7 +192,7 @@ class _ComparatorInputSpec(_FitInputSpec):
 
 
 class Comparator(_Fit):
-    """All rounds of cross-validation of one layer on fixed features."""
+    """Run all rounds of cross-validation of one layer on fixed features."""
 
     input_spec = _ComparatorInputSpec
     output_spec = _ScoresOutputSpec
@@ -259,7 +259,7 @@ class _FinalOutputSpec(TraitedSpec):
 
 
 class FinalNetwork(_Fit):
-    """The network on all people that are not external, and where everybody lies in its eyes."""
+    """Fit the network on all non-external participants, and embed all in a plane."""
 
     input_spec = _FitInputSpec
     output_spec = _FinalOutputSpec
@@ -310,7 +310,7 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     model_file = File(exists=True, mandatory=True)
     embedding_file = File(exists=True, mandatory=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
-    card = traits.Dict(mandatory=True, desc="what sidecars and model card say besides")
+    card = traits.Dict(mandatory=True, desc="further entries of sidecars and model card")
     seed = traits.Int(mandatory=True)
 
 
@@ -319,7 +319,7 @@ class _WriteOutputSpec(TraitedSpec):
 
 
 class WriteSubjects(SimpleInterface):
-    """Score everything and put it into the derivatives."""
+    """Score all models and write the results into the derivatives."""
 
     input_spec = _WriteInputSpec
     output_spec = _WriteOutputSpec
@@ -380,8 +380,8 @@ class WriteSubjects(SimpleInterface):
         self._image("subjects_mean", mean, affine, {"Description": "Mean standardised volume"})
         for number, label in enumerate(cohort.labels):
             self._image("subjects_map", maps[number], affine, {
-                "Description": f"Growth of the cross-entropy of {label} when a window hides a "
-                               "place, held-out people", "Label": label,
+                "Description": f"Growth of the cross-entropy of {label} when a window occludes a "
+                               "position, held-out participants", "Label": label,
             }, contrast=names[label])
 
     def _image(
@@ -403,7 +403,7 @@ class WriteSubjects(SimpleInterface):
 def _predictions(
     people: pd.DataFrame, cohort: Any, model: str, scores: np.ndarray, external: np.ndarray
 ) -> pd.DataFrame:
-    """One row per person: the label of the mean probability, and how many repeats agree."""
+    """Return one row per participant: label of the mean probability, agreement of repeats."""
     everybody = np.zeros((len(scores), len(people), len(cohort.labels)))
     everybody[:, cohort.inner], everybody[:, cohort.outer] = scores, external
     chosen = everybody.mean(axis=0).argmax(axis=1)

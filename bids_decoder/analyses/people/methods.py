@@ -14,7 +14,7 @@ TEXTS = {
 
 
 def group_steps(results: Results) -> Steps:
-    """Return how labels of participants were decoded, where they were."""
+    """Return the methods steps of decoding one volume per participant, if it was done."""
     card = results.card("subjects_metrics")
     table = results.table("subjects_metrics")
     if not card or table is None:

@@ -11,7 +11,7 @@ from bids_decoder.options import option, several
 
 @dataclass(frozen=True)
 class Subjects(Section, table="subjects"):
-    """One volume per participant, with labels in participants.tsv; on when a column is named."""
+    """Settings of one volume per participant; active when a column of labels is named."""
 
     label_column: str | None = None
     image: str | None = None
@@ -48,7 +48,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     option(
         group, "--site-column", dest="subjects.site_column", section=Subjects, metavar="COLUMN",
-        help="column of participants.tsv with the site, to warn when it tells the label",
+        help="column of participants.tsv with the site, to warn when it predicts the label",
     )
     several(
         group, "--backbone", dest="subjects.backbones", section=Subjects, metavar="FOLDER",

@@ -51,15 +51,15 @@ def read(study: Study, notes: Notes) -> Study:
     inner = found.table[~found.table["external"]]
     subjects = study.settings.section(Subjects)
     notes.decisions[:0] = (*found.decisions, Decision(
-        "split", f"{subjects.n_repeats} x {subjects.n_splits} folds of people",
-        f"{len(inner)} people with {inner['label'].nunique()} labels; each person is in one fold "
-        f"of a round only; {len(found.table) - len(inner)} external people are in none",
+        "split", f"{subjects.n_repeats} x {subjects.n_splits} folds of participants",
+        f"{len(inner)} participants with {inner['label'].nunique()} labels; each is in one fold "
+        f"of a round only; {len(found.table) - len(inner)} external participants are in none",
     ))
     return replace(study, dataset=found.dataset, data=found)
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note a site that tells the label."""
+    """Note a site that predicts the label."""
     confound = _confound(study.data, study.settings)
     if confound is not None and confound.is_serious:
         notes.findings.append(_site_warning(confound, study.settings))
@@ -81,7 +81,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 
 
 def record(study: Study) -> dict[str, Any]:
-    """Return what is said of the data in ``plan.json``."""
+    """Return the entries of the data in ``plan.json``."""
     table = study.data.table
     inner = table[~table["external"]]
     return {
@@ -96,12 +96,12 @@ def _check_options(settings: Settings) -> list[Finding]:
     findings = []
     if settings.network.decoder != DECODER:
         findings.append(Finding(
-            f"--decoder {settings.network.decoder}", "cannot read one volume per person",
+            f"--decoder {settings.network.decoder}", "cannot read one volume per participant",
             f"use --decoder {DECODER} together with --subject-label", ExitCode.USAGE,
         ))
     if settings.execution.analysis_level != ("group",):
         findings.append(Finding(
-            "--subject-label", "labels of people are learnt over people, at the group level",
+            "--subject-label", "labels of participants are learnt at the group level",
             "give the level group, alone", ExitCode.USAGE,
         ))
     return findings
@@ -119,7 +119,7 @@ def _confound(found: SubjectImages, settings: Settings) -> SiteConfound | None:
 def _site_warning(confound: SiteConfound, settings: Settings) -> Finding:
     return Finding(
         f"site (column {settings.section(Subjects).site_column})",
-        "it tells the label: the most frequent label of each site has a balanced accuracy of "
+        "it predicts the label: the most frequent label of each site has a balanced accuracy of "
         f"{confound.balanced_accuracy:.2f}, {confound.chance:.2f} when permuted, "
         f"p = {confound.p:.3g}",
         "a network can learn the scanner instead of the label: compare within sites, or "

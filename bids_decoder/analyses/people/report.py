@@ -1,4 +1,4 @@
-"""The page of the group when one volume per person was decoded."""
+"""Group report of decoding one volume per participant."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def group_summary(results: Results) -> list[Block]:
     inner = own[own["external"] == "False"]
     return [
         Text(
-            f"{len(inner)} people, {inner['label'].nunique()} labels, {card['n_repeats']} rounds "
-            f"of {card['n_splits']} folds; a person is never in training and test at once. "
-            "Intervals: over people."
+            f"{len(inner)} participants, {inner['label'].nunique()} labels, "
+            f"{card['n_repeats']} rounds of {card['n_splits']} folds; "
+            "a participant is never in training and test at once. "
+            "Intervals: over participants."
         ),
         *_site_note(card), _metrics_table(metrics),
         Figure(picture(
@@ -44,7 +45,7 @@ def group_summary(results: Results) -> list[Block]:
         )),
         Figure(picture(
             draw_confusion(inner["label"], inner["predicted_label"]), "subjectsconfusion",
-            "Share of people of each label (row) decoded as each label (column).",
+            "Share of participants of each label (row) decoded as each label (column).",
             "Confusion matrix.",
         )),
     ]
@@ -71,7 +72,7 @@ def _site_note(card: dict) -> list[Block]:
                      "warn")]
     serious = site["p"] < 0.05 and site["balanced_accuracy"] > site["chance"]
     return [Text(
-        f"Site alone tells the label with a balanced accuracy of {site['balanced_accuracy']:.2f} "
+        f"Site alone predicts the label: balanced accuracy {site['balanced_accuracy']:.2f} "
         f"(chance {site['chance']:.2f}, p = {show_p(site['p'])}).",
         "bad" if serious else "good",
     )]
@@ -95,20 +96,20 @@ def _external(outer: pd.DataFrame) -> list[Section]:
     rows = [[model, label, guess, str(n)] for (model, label, guess), n in counts.items()]
     return [Section("external", "External labels", [
         Text("No model saw these labels; a robust model spreads them over what they resemble."),
-        Table(["model", "true label", "decoded as", "people"], rows, "People of external labels",
-              frozenset({"people"})),
+        Table(["model", "true label", "decoded as", "participants"], rows,
+              "Participants with external labels", frozenset({"participants"})),
     ])]
 
 
 def _plane(results: Results) -> Section:
     table = numeric(results.table("subjects_embedding"), "x", "y")
     method = table["method"].iloc[0]
-    return Section("plane", "People in a plane", [Figure(picture(
+    return Section("plane", "Participants in a plane", [Figure(picture(
         draw_plane(table), "plane",
-        f"{method} of the last features of the network fitted on all people that are not external "
-        "(left: training people lie apart by construction) and of the grey values (right). "
+        f"{method} of the last features of the network fitted on all non-external participants "
+        "(left: training participants are apart by construction) and of the grey values (right). "
         "Crosses: external labels.",
-        f"{method} of people.",
+        f"{method} of participants.",
     ))])
 
 
@@ -127,7 +128,7 @@ def _maps(results: Results) -> Section:
 
 @styled
 def draw_curves(table: pd.DataFrame) -> MplFigure:
-    """Draw ROC curves, one panel a label, one line a model."""
+    """Draw ROC curves, one panel per label, one line per model."""
     table = numeric(table, "false_positive_rate", "true_positive_rate")
     labels = list(dict.fromkeys(table["label"]))
     figure = new_figure(2.6 * len(labels), 2.8)
@@ -144,7 +145,7 @@ def draw_curves(table: pd.DataFrame) -> MplFigure:
 
 @styled
 def draw_plane(table: pd.DataFrame) -> MplFigure:
-    """Draw people in the plane, coloured by label."""
+    """Draw participants in the plane, coloured by label."""
     figure = new_figure(8, 3.8)
     panels = figure.subplots(1, 2)
     for axes, source in zip(panels, ("features", "voxels"), strict=True):

@@ -1,4 +1,4 @@
-"""The analysis of one volume per person, as a workflow."""
+"""Workflow of the analysis of one volume per participant."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _permuted_nodes(
 
 
 def comparator_name(backbone: str) -> str:
-    """Give the name of a comparator in tables.
+    """Return the name of a comparator in tables.
 
     Examples
     --------

@@ -32,7 +32,7 @@ _MAX_ROWS = 60
 
 @styled
 def draw_motion(confounds: Mapping[str, pd.DataFrame], fd_threshold: float) -> Figure:
-    """Draw head motion and DVARS of all runs of one person, end to end.
+    """Draw head motion and DVARS of all runs of one participant, end to end.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ def _mark_runs(panels: np.ndarray, names: list[str], lengths: list[int]) -> None
 
 @styled
 def draw_timeline(trials: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw when trials were, run by run, coloured by what they are used for.
+    """Draw the times of trials, run by run, coloured by their use.
 
     Parameters
     ----------
     trials : mapping of run name to DataFrame
-        Trial tables (``trials.TRIAL_COLUMNS``). Where onsets are not known the order of
-        trials takes their place.
+        Trial tables (``trials.TRIAL_COLUMNS``). Where onsets are unknown, the order of
+        trials is drawn instead.
     """
     shown = list(trials.items())[:_MAX_ROWS]
     tables = [numeric(table, "onset", "duration", "trial") for _, table in shown]
@@ -120,14 +120,14 @@ def draw_timeline(trials: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def trial_use(table: pd.DataFrame) -> pd.Series:
-    """Give for each trial ``train``, ``test``, ``cv`` or ``excluded``."""
+    """Return ``train``, ``test``, ``cv`` or ``excluded`` for each trial."""
     excluded = truth(table["excluded"]) if "excluded" in table else pd.Series(False, table.index)
     return table["split"].where(~excluded, "excluded")
 
 
 @styled
 def draw_quality(values: Mapping[str, np.ndarray]) -> Figure:
-    """Draw histograms of voxel-wise quality, one panel a kind, with the median.
+    """Draw histograms of voxel-wise quality, one panel per measure, with the median.
 
     Parameters
     ----------

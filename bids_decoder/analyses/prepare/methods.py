@@ -61,12 +61,12 @@ _MAPS = {
 
 
 def steps(results: Results) -> Steps:
-    """Return what was done to the data of a participant."""
+    """Return the methods steps of preparing the data of a participant."""
     return _preprocessing(results) | _responses(results)
 
 
 def group_steps(results: Results) -> Steps:
-    """Return how the trials were split and what is decoded; nothing without trial tables."""
+    """Return the methods steps of split and targets; none without trial tables."""
     people = [Results(results.output_dir, label) for label in participants(results.output_dir)]
     return _split(results) if any(person.files("trials") for person in people) else {}
 
@@ -126,7 +126,7 @@ def _responses(results: Results) -> Steps:
 
 
 def _space_in_words(path: Path) -> str:
-    """Say where the responses in a file are."""
+    """Return the space of the responses in a file, as text."""
     entities = parse_entities(path)
     space = entities.get("space", "func")
     res = f", TemplateFlow resolution {entities['res']}" if "res" in entities else ""

@@ -12,7 +12,7 @@ from bids_decoder.workflows.work import PersonWork
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note what the steps of preparing would find wrong with their input."""
+    """Note problems with the input of the steps of preparation."""
     decisions, findings = check_steps(study.involved, study.tables, study.settings)
     notes.decisions += decisions
     notes.findings += findings

@@ -34,7 +34,7 @@ _QUALITY = {
 
 
 def summary(results: Results) -> list[Block]:
-    """Return what training and test share and must not, if anything."""
+    """Return a warning where training and test share data."""
     found = overlap_section(results).blocks
     return [block for block in found if isinstance(block, Text) and block.tone == "bad"]
 
@@ -48,7 +48,7 @@ def sections(results: Results) -> list[Section]:
 
 
 def inputs_section(results: Results) -> Section:
-    """Runs, trials, repeats, and what was left out and why."""
+    """Return the section on runs, trials and repeats, with exclusions and their reasons."""
     tables = results.tables("trials")
     if not tables:
         why = "no trial table was written; the participant was not prepared in this output folder."
@@ -63,8 +63,7 @@ def inputs_section(results: Results) -> Section:
     pic = picture(
         draw_timeline(tables),
         "timeline",
-        "When trials were and what they are used for. In cross-validation (cv) each run is test "
-        "once.",
+        "Times of trials and their use. In cross-validation (cv) each run is test once.",
         f"Timeline of {len(tables)} runs with trials coloured by use.",
     )
     return Section("inputs", "Inputs and exclusions", [*blocks, Figure(pic)])
@@ -108,7 +107,7 @@ def _warnings(results: Results) -> list[Block]:
 
 
 def preprocessing_section(results: Results) -> Section:
-    """Motion of all runs, the alignment of BOLD with T1w, and of T1w with templates."""
+    """Return the section on motion, alignment of BOLD and T1w, and normalisation."""
     blocks = [*_motion(results), *_alignment(results)]
     blocks += [Figure(drawn) for drawn in normalisation_pictures(results)]
     return Section("preprocessing", "Preprocessing and motion", blocks)
@@ -166,7 +165,7 @@ def _alignment(results: Results) -> list[Block]:
 
 
 def responses_section(results: Results) -> Section:
-    """Quality of the single-trial responses, and maps of contrasts."""
+    """Return the section on the quality of single-trial responses, with contrast maps."""
     blocks: list[Block] = []
     values = _quality_values(results)
     if values:
@@ -209,7 +208,7 @@ def _quality_values(results: Results) -> dict[str, np.ndarray]:
 
 
 def split_section(results: Results) -> Section:
-    """The split: its kind, its reason and how many trials are on each side."""
+    """Return the section on the split: kind, reason, number of trials on each side."""
     tables = results.tables("trials")
     split = results.plan.get("split", {})
     if not tables:

@@ -1,4 +1,4 @@
-"""Section on what training and test share."""
+"""Report section on the overlap of training and test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_LISTED = 200
 
 
 def overlap_section(results: Results) -> Section:
-    """Copies that the plan found in images and stimuli, and what the trial tables say.
+    """Return the section on copies in images and stimuli, with checks of the trial tables.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def _verdict(images: dict[str, Any], stimuli: dict[str, Any]) -> Text:
             f"{across} pairs of stimuli are nearly the same, and one of each is trained on where "
             "the other one is tested. Scores may be too good.", "warn",
         )
-    return Text("No copies lie across training and test.", "good")
+    return Text("There are no copies across training and test.", "good")
 
 
 def _numbers(images: dict[str, Any], stimuli: dict[str, Any]) -> Table:
@@ -96,7 +96,7 @@ def _caption(caption: str, count: int) -> str:
 
 
 def overlap_checks(trials: pd.DataFrame, results: Results) -> list[Text]:
-    """Check on the tables themselves that the split holds.
+    """Check in the trial tables that the split holds.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def overlap_checks(trials: pd.DataFrame, results: Results) -> list[Text]:
     Returns
     -------
     list of Text
-        One note a check; the tone is ``"bad"`` where something is on both sides.
+        One note per check; the tone is ``"bad"`` where something is on both sides.
     """
     checks = []
     train, test = (trials[trials["split"] == side] for side in ("train", "test"))

@@ -36,7 +36,7 @@ def init_prepare_wf(work: Work, person: PersonWork, due: set[str], name: str) ->
     work : Work
     person : PersonWork
     due : set of {"preprocess", "betas"}
-        Stages that are to be done.
+        Stages to run.
     name : str
 
     Returns
@@ -98,7 +98,7 @@ def _single_trial_glm(
         for inputs, field, key, runs in (
             (given, "bold_files", "preproc_bold", person.runs),
             (mask.inputs, "in_files", "bold_mask", person.runs),
-            # Confounds hold in every space.
+            # Confounds are valid in every space.
             (given, "confounds_files", "confounds", participant.runs),
         ):
             setattr(inputs, field, [str(run_path(output_dir, key, run)) for run in runs])

@@ -1,4 +1,4 @@
-"""The node that pretrains a decoder across participants."""
+"""Node that pretrains a decoder across participants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Runtime = Any
 
 @dataclass(frozen=True)
 class SourcePeople:
-    """The training trials of the source people, loaded one after the other at each iteration."""
+    """Training trials of the source participants, loaded one by one at each iteration."""
 
     folders: Sequence[str]
     labels: Sequence[str]
@@ -29,7 +29,7 @@ class SourcePeople:
     normalise: str
 
     def __iter__(self) -> Iterator[Person]:
-        """Load the people in order."""
+        """Load the participants in order."""
         for folder, label in zip(self.folders, self.labels, strict=True):
             yield load_person(
                 Path(folder), label, self.targets, fold=None, normalise=self.normalise
@@ -37,14 +37,16 @@ class SourcePeople:
 
 
 class _PretrainInputSpec(FitInputSpec):
-    folders = traits.List(Directory(exists=True), mandatory=True, desc="source people")
+    folders = traits.List(
+        Directory(exists=True), mandatory=True, desc="responses of the source participants"
+    )
     participants = traits.List(traits.Str(), mandatory=True)
-    card = traits.Dict(desc="what the card says beside what the decoder knows")
+    card = traits.Dict(desc="entries of the card besides those of the decoder")
     checkpoint_dir = traits.Str(desc="folder for the state of an unfinished training")
 
 
 class Pretrain(FitInterface):
-    """Pretrain a decoder across the source people."""
+    """Pretrain a decoder across the source participants."""
 
     input_spec = _PretrainInputSpec
     output_spec = ModelOutputSpec

@@ -1,4 +1,4 @@
-"""Options of pretraining, and of the use of what was pretrained."""
+"""Options of pretraining, and of the use of pretrained models."""
 
 from __future__ import annotations
 

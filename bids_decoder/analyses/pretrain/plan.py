@@ -23,9 +23,9 @@ class PretrainSpec:
     Parameters
     ----------
     sources : tuple of str
-        Participants it learns from.
+        Participants to pretrain on.
     path : Path
-        Where the model goes.
+        Path of the model.
     card : dict
         Added to the model card.
     """
@@ -36,7 +36,7 @@ class PretrainSpec:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note a decoder that does not suit the data, and a group without anybody to learn from."""
+    """Note a decoder that does not suit the data, and a group without source participants."""
     check_decoder(study, notes)
     n_sources = len(study.roles.sources)
     if n_sources - study.roles.leaves_one_out < 1:

@@ -1,4 +1,4 @@
-"""Report of pretraining: who and what the model saw, and how it learned."""
+"""Report of pretraining: participants and stimuli that the model saw, and its learning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def group_sections(results: Results) -> list[Section]:
 
 
 def pretraining_section(results: Results) -> Section:
-    """Who and what the pretrained model saw."""
+    """Return the section on participants and stimuli that the pretrained model saw."""
     card = results.card("pretrained_model")
     if not card:
         why = "no pretrained model is in this output folder."
@@ -45,7 +45,7 @@ def pretraining_section(results: Results) -> Section:
     )
     blocks: list[Block] = [
         check,
-        Table(["participant", "part in pretraining"], rows, "Who took part"),
+        Table(["participant", "part in pretraining"], rows, "Participants of pretraining"),
     ]
     test_stimuli = set(map(str, results.plan.get("split", {}).get("test_stimuli", [])))
     if test_stimuli and "stimuli_seen" in card:
@@ -62,7 +62,7 @@ def _held_out(results: Results, card: dict[str, Any]) -> list[str]:
 
 
 def group_learning(results: Results) -> Section:
-    """Learning curve of pretraining."""
+    """Return the section with the learning curve of pretraining."""
     table = results.table("pretrained_learning")
     loss = results.card("pretrained_model").get("loss", [])
     if table is None and loss:

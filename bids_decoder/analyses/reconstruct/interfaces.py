@@ -1,4 +1,4 @@
-"""Node that makes pictures from held-out trials and scores them beside controls."""
+"""Nodes that reconstruct images from held-out trials and score them against controls."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from bids_decoder.trials import Person, Targets
 Runtime = Any
 
 COARSE = 32
-"""Edge at which raw pixels are compared by two-way identification."""
+"""Edge length of images whose raw pixels are compared by two-way identification."""
 
 MAX_ROWS = 12
 _SHEET_EDGE = 112
@@ -60,7 +60,7 @@ class _ReconstructOutputSpec(TraitedSpec):
 
 @dataclass(frozen=True, eq=False)
 class _Responses:
-    """What pictures are made from: one averaged response per tested stimulus, and the mean."""
+    """Inputs of reconstruction: one averaged response per tested stimulus, and the mean."""
 
     stimuli: np.ndarray
     betas: np.ndarray  # (n_stimuli + 1, n_voxels); the last row is the mean of the training
@@ -68,7 +68,7 @@ class _Responses:
 
 
 class ReconstructImages(PersonalInterface):
-    """Make a picture for each tested stimulus from the mean over its repeats."""
+    """Reconstruct an image for each tested stimulus from the mean over its repeats."""
 
     input_spec = _ReconstructInputSpec
     output_spec = _ReconstructOutputSpec
@@ -120,7 +120,7 @@ class ReconstructImages(PersonalInterface):
     def _nearest(
         self, model: Model, targets: Targets, train: Person, responses: _Responses
     ) -> np.ndarray:
-        """Name the training picture nearest to each decoded embedding."""
+        """Return the training image nearest to each decoded embedding."""
         rows = np.unique(train.target_rows)
         known = self._decoder().gallery(model, targets)[rows]
         best = cosine_similarity(responses.embedding[:-1], known).argmax(axis=1)
@@ -206,7 +206,7 @@ class _WriteInputSpec(WriteInputSpec):
 
 
 class WriteReconstruction(WriteInterface):
-    """Put pictures, their sheet and their scores into the derivatives."""
+    """Write images, their sheet and their scores into the derivatives."""
 
     input_spec = _WriteInputSpec
 

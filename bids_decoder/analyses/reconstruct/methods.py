@@ -19,7 +19,7 @@ TEXTS = {
 
 
 def steps(results: Results) -> Steps:
-    """Return how pictures were made, where some were."""
+    """Return the methods steps of reconstruction, if images were reconstructed."""
     found: Steps = {"prior-diffusion": {}} if "prior" in results.card("decoder_model") else {}
     scores = results.table("reconstruction_metrics")
     if scores is not None:

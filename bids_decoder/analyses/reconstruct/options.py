@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reconstruction(Section, table="reconstruction"):
-    """How pictures are made from held-out trials."""
+    """Settings of reconstruction from held-out trials."""
 
     method: Literal["auto", "ridge", "unclip", "none"] = "auto"
     weights: Path | None = None
@@ -30,20 +30,20 @@ SECTION = Reconstruction
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Return whether pictures may be made."""
+    """Return whether images may be reconstructed."""
     return settings.section(Reconstruction).method != "none"
 
 
 def resolve(settings: Settings, notes: Notes) -> Settings:
-    """Choose the prior that turns decoded vectors into those that a generator expects."""
+    """Choose the prior that maps decoded vectors to vectors of the generator."""
     if settings.section(Reconstruction).method != "unclip" or settings.network.prior != "none":
         return settings
-    # The command line imports this module, and must stay quick.
+    # The command line imports this module, which must stay fast.
     from bids_decoder.trials import Decision
 
     notes.decisions.append(Decision(
-        "prior", "regression", "images are generated from vectors of the right scale; in "
-        "simulations regression came closer to the true vectors than a diffusion prior",
+        "prior", "regression", "the generator needs vectors of the right scale; in "
+        "simulations regression was closer to the true vectors than a diffusion prior",
     ))
     return settings.replaced(network={"prior": "regression"})
 

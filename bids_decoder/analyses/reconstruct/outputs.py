@@ -1,4 +1,4 @@
-"""What reconstruction leaves in the derivatives."""
+"""Outputs of reconstruction in the derivatives."""
 
 from __future__ import annotations
 

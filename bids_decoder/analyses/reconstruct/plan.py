@@ -1,4 +1,4 @@
-"""Plan of reconstruction: how pictures are made, and the weights for it."""
+"""Plan of reconstruction: the method and its weights."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ MIN_TEST_STIMULI = 3
 
 @dataclass(frozen=True)
 class ReconstructionPlan:
-    """How pictures are made, as plain values for a node.
+    """Parameters of reconstruction, as plain values for a node.
 
     Parameters
     ----------
     method : {"ridge", "unclip"}
     size : int
-        Edge of painted pictures.
+        Edge length of painted images in pixels.
     n_steps : int
         Denoising steps of the generator.
     low_level : float
-        Share of the painted picture in the generated one.
+        Weight of the painted image in the generated one.
     pipeline, pipeline_sha256 : str
-        Folder of the generator and what is in it.
+        Folder of the generator and the hash of its content.
     networks : dict
         Name -> (path, sha256) of the networks of the metrics.
     """
@@ -49,7 +49,7 @@ class ReconstructionPlan:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What decides the pictures, whatever the paths of weights."""
+        """Return all parameters that change the images, without the paths of weights."""
         networks = {name: digest for name, (_, digest) in (self.networks or {}).items()}
         fields = {k: v for k, v in asdict(self).items() if k != "pipeline"}
         return {**fields, "networks": networks}
@@ -64,7 +64,7 @@ class ReconstructSpec:
     person : PersonWork
     plan : ReconstructionPlan
     card : mapping
-        Marks of the decoder, for sidecars.
+        Card entries of the decoder, for sidecars.
     """
 
     person: PersonWork
@@ -73,7 +73,7 @@ class ReconstructSpec:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note what stands in the way of pictures that were asked for."""
+    """Note why requested reconstructions are not possible."""
     method = study.settings.section(Reconstruction).method
     why = _why_no_pictures(study.targets, study.split)
     if why and method != "auto":

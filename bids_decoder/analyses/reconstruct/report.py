@@ -30,7 +30,7 @@ _HOW = {
 
 
 def sections(results: Results) -> list[Section]:
-    """Return the section on reconstructed images; none where none were made."""
+    """Return the section on reconstructed images; none without them."""
     table = results.table("reconstruction_metrics")
     sheets = results.files("reconstruction_sheet")
     if table is None or not sheets:
@@ -68,7 +68,7 @@ def _title(row: pd.Series) -> str:
 
 
 def verdict(table: pd.DataFrame) -> Text:
-    """Say on how many measures the reconstruction is surely ahead of every control."""
+    """Return on how many measures the reconstruction is ahead of all controls, as text."""
     rivals = table[table["model"] != "reconstruction"]
     ahead = rivals.assign(sure=rivals["ahead_low"] > 0).groupby(["metric", "features"])["sure"]
     sure, total = int(ahead.all().sum()), int(ahead.ngroups)

@@ -31,7 +31,7 @@ def build(job: Job, wiring: Wiring) -> None:
 
 
 def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: str) -> Workflow:
-    """Wire pictures from held-out trials, and their outputs.
+    """Wire the reconstruction from held-out trials, and its outputs.
 
     Parameters
     ----------
