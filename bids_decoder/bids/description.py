@@ -47,14 +47,14 @@ Made by bids_decoder from the dataset "{source}". The layout follows BIDS deriva
 * `plan.json`: what kind of dataset this is, which trials are train and test, and why.
 * `sub-<label>/…_desc-singletrial_betaseries.nii.gz`: one response per trial; volume i belongs to
   row i of `…_desc-singletrial_trials.tsv`.
-* `sub-<label>/…_label-TROI_mask.nii.gz`: the voxels from which is decoded.
+* `sub-<label>/…_label-TROI_mask.nii.gz`: the voxels that the decoder reads.
 * `sub-<label>/…_desc-decoder_metrics.tsv`: how well held-out trials are decoded, beside chance and
   baselines; `…_predictions.tsv`: each of them.
 * `sub-<label>/…_desc-encoder_*`, where an encoding model was fitted: how well responses to held-out
   stimuli are predicted, beside other models and what repeats allow.
-* `sub-<label>/reconstruction/`: an image for each tested stimulus; how like they are to what was
+* `sub-<label>/reconstruction/`: an image for each tested stimulus; how similar they are to what was
   seen, beside controls: `…_desc-reconstruction_metrics.tsv`.
-* `group/`: the model trained across participants. It keeps information on the people it was
+* `group/`: the model trained across participants. It holds information on the participants it was
   trained on; share it only with their consent.
 * `logs/CITATION.md`: what was done and what to cite; `logs/done/`: what is finished, with keys.
 
