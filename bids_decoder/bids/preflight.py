@@ -1,4 +1,4 @@
-"""Everything that would stop a run or spoil it, found before computing, all at once."""
+"""Checks of the input before computing, which report all problems at once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check_dataset(
     """
     findings = [*dataset.findings, *build.findings]
     if build.tables:
-        # Without any table nobody is left whose findings would be errors.
+        # Without any table no participant is left whose findings would be errors.
         chosen = {person.label for person in participants}
         findings = [_scoped(finding, chosen) for finding in findings]
     findings += _check_folders(dataset)
@@ -73,7 +73,7 @@ def check_dataset(
 
 
 def check_places(settings: Settings) -> list[Finding]:
-    """Find problems of the output and work folders. Nothing is left behind.
+    """Find problems of the output and work folders; no file remains in them.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check_places(settings: Settings) -> list[Finding]:
     for name, place in places:
         findings += [
             Finding(
-                f"{name} {place}", f"lies inside the input {root}, which is never written to",
+                f"{name} {place}", f"is inside the input {root}, which is never written to",
                 f"choose a folder outside, or one below {execution.bids_dir / 'derivatives'}",
                 ExitCode.USAGE,
             )
@@ -211,7 +211,7 @@ def _check_dummy_scans(person: Participant, settings: Settings) -> Iterator[Find
         yield Finding(
             f"sub-{person.label}: --dummy-scans {wanted}",
             f"no volume would be left of {', '.join(short[:4])}",
-            "give the number of volumes before the steady state, or leave the option out",
+            "set it to the number of volumes before the steady state, or leave the option out",
             ExitCode.USAGE, participant=person.label,
         )
 
@@ -251,7 +251,7 @@ def _check_anatomy(
 
 
 def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
-    """Find images that the preprocessing asked for cannot do without."""
+    """Find images that are missing although the requested preprocessing needs them."""
     if not settings.execution.wants("prepare"):
         return
     sources = {run.source for run in person.runs}
@@ -275,7 +275,7 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
 
 
 def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
-    # Raw runs are brought onto one grid; what others prepared stays as it is.
+    # Raw runs are resampled to one grid; derivatives are used as they are.
     if all(run.source == "raw" for run in runs):
         return
     grids = {}
@@ -302,7 +302,7 @@ def _check_fieldmaps(
         yield Finding(
             f"fieldmaps of {len(people)} participant(s)",
             "they are not used: distortion is not corrected",
-            "run fMRIPrep and give its derivatives with -d fmriprep=PATH, or say --ignore "
+            "run fMRIPrep and pass its derivatives with -d fmriprep=PATH, or use --ignore "
             "fieldmaps", severity="warning",
         )
 
@@ -331,7 +331,7 @@ def _check_trials(
 
 
 def _why_none(table: pd.DataFrame | None) -> str:
-    """Say why no trial of a participant is left."""
+    """Return why no trial of a participant is left."""
     if table is None or table.empty:
         return "no row of the events files is a trial, or no events file can be read"
     counts = table["reason"].fillna("no reason given").value_counts()
@@ -359,7 +359,7 @@ def _check_n_runs(
         yield Finding(
             f"sub-{person.label}: number of runs",
             f"cross-validation of labels needs two or more, there is {n_runs}",
-            "add runs, give the split with --split-column, or only prepare (--stage prepare)",
+            "add runs, define the split with --split-column, or only prepare (--stage prepare)",
             participant=person.label,
         )
 
@@ -414,7 +414,7 @@ def _beta_bytes(person: Participant, build: TrialBuild) -> float:
         try:
             shape = read_header(run.image_file).shape
         except BidsDecoderError:
-            # Reported by check_run; another run of this person tells the grid.
+            # Reported by check_run; another run of this participant has the grid.
             continue
         return len(table) * math.prod(shape[:3]) * _COMPRESSED_BETA_BYTES
     return 0.0

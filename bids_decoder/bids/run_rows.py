@@ -1,4 +1,4 @@
-"""Rows of all runs: reading them and leaving out those that are no trials."""
+"""Rows of all runs: reading them and leaving out those that are not trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bids_decoder.errors import BidsDecoderError, InputError
 
 @dataclass
 class RunRows:
-    """Rows of one run on their way to trials.
+    """Rows of one run from which trials are made.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def clean_rows(
     runs: list[RunRows], filters: Sequence[Rule], rules: TrialRules, wanted: Collection[str],
     notes: Notes,
 ) -> None:
-    """Drop rows that are no trials, sort by onset; say how many of which kind.
+    """Drop rows that are not trials, sort by onset, and report the number of each kind.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def clean_rows(
     if doubled:
         notes.warn(
             "events written twice", f"{doubled} row(s) repeat another row of their file",
-            "they are left out, since one event is no repeat; correct the events files",
+            "they are left out, since a row written twice is one event; correct the events files",
         )
     if without_onset:
         notes.warn(
