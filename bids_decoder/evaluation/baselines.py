@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 
 from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
-from bids_decoder.evaluation.splits import assert_disjoint, assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test, inner_folds
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import Person, Targets
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.evaluation.folds import inner_folds
 
 PENALTIES = tuple(10.0 ** np.arange(-2, 4.5, 1.0))
 """Ridge penalties, in units of the mean eigenvalue of the features' scatter matrix."""
@@ -50,7 +50,7 @@ def encoding_scores(
     features : ndarray, shape (n_trials, n_dims)
         Features of the stimulus of each trial (one-hot labels are possible).
     runs : ndarray of str, shape (n_trials,)
-        Runs are never divided between folds; see :func:`.splits.inner_folds`.
+        Runs are never divided between folds; see :func:`.folds.inner_folds`.
     n_folds : int
         Number of folds, 2 or more.
     penalties : tuple of float

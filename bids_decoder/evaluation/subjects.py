@@ -102,7 +102,8 @@ def score_subjects(
         Use a generator of the same seed for each model; for the chance level of ``nmi``.
     permuted : PermutedRounds, optional
         Without it there are no p-values: held-out participants of one fold are training
-        participants of the others, so that labels cannot be exchanged against fixed predictions (:mod:`.nulls`).
+        participants of the others, so that labels cannot be exchanged against fixed predictions
+        (:mod:`.nulls`).
 
     Returns
     -------
