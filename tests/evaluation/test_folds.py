@@ -7,7 +7,7 @@ from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test, inner
 
 
 def test_guard_fires():
-    trials = pd.DataFrame({"split": ["train", "test", "train", None, "cv"]})
+    trials = pd.DataFrame({"split": ["train", "test", "train", None, "cv"]}, dtype=object)
     assert_no_test(trials, np.array([0, 2]))
     with pytest.raises(LeakageError, match=r"1 of 3 trials(.|\n)*their split is test"):
         assert_no_test(trials, np.array([0, 1, 2]))
