@@ -1,4 +1,4 @@
-"""Do images and tables belong together? The same checks in the plan and in the steps."""
+"""Checks that images and tables belong together, shared by the plan and the steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_series(path: Path, shape: Sequence[int]) -> int:
     if len(shape) != 4 or shape[3] < 2:
         raise InputError(
             str(path), f"shape {tuple(shape)}: not a series of volumes",
-            "give a 4-D BOLD series, or remove the file if it is a reference image (sbref)",
+            "provide a 4-D BOLD series, or remove the file if it is a reference image (sbref)",
         )
     return int(shape[3])
 
@@ -46,7 +46,7 @@ def check_rows(path: Path, n_volumes: int, n_rows: int, table: Path | None = Non
 def check_same_grid(
     path: Path, found: tuple[Sequence[int], np.ndarray], wanted: tuple[Sequence[int], np.ndarray]
 ) -> None:
-    """Check that an image lies on the grid of the data.
+    """Check that an image is on the grid of the data.
 
     Parameters
     ----------
@@ -84,14 +84,14 @@ def check_mask(path: Path, mask: np.ndarray) -> None:
     if mask.ndim != 3 or not mask.any():
         raise InputError(
             str(path), f"shape {mask.shape}, {int(mask.sum())} voxels",
-            "give a 3-D mask that is not empty",
+            "provide a 3-D mask that is not empty",
         )
 
 
 def check_one_grid(
     what: str, names: Sequence[str], grids: Sequence[tuple[Sequence[int], np.ndarray]]
 ) -> None:
-    """Check that the runs of a participant lie on one grid.
+    """Check that the runs of a participant are on one grid.
 
     Parameters
     ----------

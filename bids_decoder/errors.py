@@ -1,4 +1,4 @@
-"""One family of errors: each says what happened, why, and how to mend it."""
+"""Errors and findings: what happened, why, and how to fix it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 _ANY = "\0"
-"""Stands for the place in a text; no text that a user reads has it."""
+"""Placeholder for the place in a text; it never occurs in a message."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Finding:
     why : str
         The measured value against what was expected.
     fix : str
-        The action or option that mends it.
+        The action or option that solves it.
     code : ExitCode
         The exit code if this finding stops the program.
     severity : {"error", "warning"}
@@ -48,7 +48,7 @@ class Finding:
     participant : str or None
         Label without ``sub-``, where the finding belongs to one participant.
     place : str or None
-        The file, run or participant concerned, as it stands in *what*, where other files, runs or
+        The file, run or participant concerned, as written in *what*, where other files, runs or
         participants may have the same problem: :func:`summarise` joins findings that differ in it
         only. Default: ``sub-<participant>``.
     """
@@ -72,21 +72,21 @@ class Finding:
         return self.place or own
 
     def at_any_place(self, text: str) -> str:
-        """Return *text*, which is *what* or *fix*, with a mark where it names the place."""
+        """Return *text*, which is *what* or *fix*, with a placeholder for the place."""
         return text if self.concerned is None else text.replace(self.concerned, _ANY)
 
     def record(self) -> dict[str, str | None]:
-        """Return what ``plan.json`` holds of a warning."""
+        """Return the entry of a warning in ``plan.json``."""
         return {"what": self.what, "why": self.why, "fix": self.fix,
                 "participant": self.participant, "place": self.place}
 
 
 MOST_SHOWN = 3
-"""Places that are named where many have the same problem."""
+"""Number of places named where many have the same problem."""
 
 
 def summarise(findings: Iterable[Finding], full_list: str) -> list[Finding]:
-    """Join findings of the same kind, so that each kind is told once.
+    """Join findings of the same kind, so that each kind is reported once.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def summarise(findings: Iterable[Finding], full_list: str) -> list[Finding]:
     for finding in dict.fromkeys(findings):
         kind = (finding.at_any_place(finding.what), finding.at_any_place(finding.fix),
                 finding.code, finding.severity)
-        # Two problems of one place are never one, nor are two without a place.
+        # Findings on one place, or without a place, are never joined with each other.
         met[kind, finding.concerned] += 1
         kinds.setdefault((kind, met[kind, finding.concerned]), []).append(finding)
     return [_joined(members, full_list) for members in kinds.values()]
@@ -126,7 +126,7 @@ def _joined(members: Sequence[Finding], full_list: str) -> Finding:
 
 
 def _common(members: Sequence[Finding], texts: Sequence[str]) -> str:
-    """Return what all texts say, or the first one as an example."""
+    """Return the text that all have in common, or the first one as an example."""
     if len(set(texts)) == 1:
         return texts[0]
     return f"{texts[0]} ({_short(str(members[0].concerned))}; others differ)"

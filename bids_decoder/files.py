@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and digests that recognise content."""
+"""Atomic writing of files, reading of JSON, and digests of content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_JSON_BYTES = 256 << 20
 """Bytes above which no JSON file is read."""
 
 MAX_NESTING = 64
-"""Depth of lists and tables in a JSON file above which it is refused."""
+"""Depth of lists and objects in a JSON file above which it is rejected."""
 
 _EDGE = 1 << 16
 
@@ -25,11 +25,11 @@ _EDGE = 1 << 16
 DISK_ERRORS = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS,
 })
-"""Numbers of errors that mean a full, limited or broken disk, not a fault of program or data."""
+"""Error numbers of a full, limited or broken disk, not of a fault of program or data."""
 
 
 def disk_error(error: BaseException | None) -> OSError | None:
-    """Return the error of the disk that *error* is or arose from; None without one."""
+    """Return the disk error that *error* is or was caused by; None without one."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -40,7 +40,7 @@ def disk_error(error: BaseException | None) -> OSError | None:
 
 
 def can_write(folder: Path, n_bytes: int = 1 << 16) -> bool:
-    """Tell whether *n_bytes* can be written to *folder* at present; nothing is left there."""
+    """Return whether *n_bytes* can be written to *folder* now; the test file is removed."""
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".probe-") as handle:
             handle.write(b"\1" * n_bytes)
@@ -53,16 +53,16 @@ def can_write(folder: Path, n_bytes: int = 1 << 16) -> bool:
 
 @contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside *target* and rename it into place at the end.
+    """Yield a temporary path beside *target* and rename it into place at the end.
 
     The file is synced before the rename and the folder after it. A link at *target* is
-    replaced, never followed. When the body raises, the temporary file goes and *target*
+    replaced, never followed. When the body raises, the temporary file is removed and *target*
     stays as it was.
 
     Parameters
     ----------
     target : path
-        Where the file shall appear. Its folder is made if absent.
+        Final path of the file. Its folder is made if absent.
 
     Yields
     ------
@@ -84,7 +84,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Ask the system to put the entries of *folder* on disk."""
+    """Sync the entries of *folder* to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -105,7 +105,7 @@ def write_text(target: str | os.PathLike[str], content: str) -> Path:
 
 
 def write_json(target: str | os.PathLike[str], content: Any) -> Path:
-    """Write indented JSON to *target* atomically; not-a-number is refused."""
+    """Write indented JSON to *target* atomically; raise ValueError for NaN."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     return write_text(target, text + "\n")
 
@@ -123,7 +123,7 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MAX_JSON_BYTES) -> 
     OSError
         When the file cannot be read.
     ValueError
-        When it is no JSON, larger than *max_bytes* or nested deeper than :data:`MAX_NESTING`.
+        When it is not JSON, larger than *max_bytes* or nested deeper than :data:`MAX_NESTING`.
     """
     path = Path(path)
     with path.open("rb") as handle:
@@ -137,7 +137,7 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MAX_JSON_BYTES) -> 
     if content.count(b"[") + content.count(b"{") > MAX_NESTING:
         _check_nesting(parsed)
     if b"\\u" in content:
-        # Half of a surrogate pair can be written as an escape, but never again as text.
+        # A lone surrogate can be read from an escape, but cannot be written as text again.
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     return parsed
 
@@ -154,7 +154,7 @@ def _check_nesting(content: Any) -> None:
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
-    """Recognise the content of a file, whatever its path and dates.
+    """Compute a digest of the content of a file, independent of its path and dates.
 
     Parameters
     ----------
@@ -183,13 +183,13 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 
 def content_key(content: Any) -> str:
-    """Hash JSON-able *content* independently of the order of its keys."""
+    """Hash *content* that JSON can hold, independently of the order of its keys."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def why_no_safetensors(path: str | os.PathLike[str]) -> str | None:
-    """Look at the first bytes of a file and say why it is no safetensors file; None if it is.
+    """Return why a file is not a safetensors file, from its first bytes; None if it is one.
 
     Nothing is unpacked or executed, whatever the file holds.
     """

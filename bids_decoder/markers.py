@@ -1,4 +1,4 @@
-"""Done markers: which stage of which unit is finished, recognised by content, not by dates."""
+"""Done markers: which stages are finished, compared by content and not by dates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class StageKey:
     unit : str
         ``sub-01`` or ``group``.
     components : dict
-        JSON-able: settings, digests of inputs, keys of the stages before. No paths, no dates.
+        Serialisable as JSON: settings, digests of inputs, keys of the stages before; neither
+        paths nor dates.
     """
 
     stage: str
@@ -36,19 +37,19 @@ class StageKey:
         return content_key({"version": __version__, **self.components})
 
     def marker(self, output_dir: Path) -> Path:
-        """Give the path of the marker."""
+        """Return the path of the marker."""
         return output_dir / "logs" / "done" / f"{self.unit}_{self.stage}.json"
 
 
 def write_marker(output_dir: Path, stage: StageKey, outputs: Iterable[Path]) -> Path:
-    """Say that a stage is done; call it after all outputs are in place.
+    """Write the marker of a stage that is done; call it after all outputs are in place.
 
     Parameters
     ----------
     output_dir : Path
     stage : StageKey
     outputs : iterable of Path
-        Files below *output_dir*; their sizes are kept.
+        Files below *output_dir*; their sizes are stored.
     """
     sizes = {
         str(path.relative_to(output_dir)): path.stat().st_size for path in sorted(set(outputs))
@@ -61,7 +62,7 @@ def write_marker(output_dir: Path, stage: StageKey, outputs: Iterable[Path]) -> 
 
 
 def why_not_done(output_dir: Path, stage: StageKey) -> str | None:
-    """Say why a stage must run, or None when it is done.
+    """Return why a stage must run, or None when it is done.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def why_not_done(output_dir: Path, stage: StageKey) -> str | None:
     if found.get("version") != __version__:
         return f"made by version {found.get('version')}"
     if found.get("key") != stage.key:
-        # As JSON keeps them: a tuple that became a list is no change.
+        # As JSON stores them: a tuple that became a list is not a change.
         components = json.loads(json.dumps(stage.components, default=str))
         return f"changed: {_difference(found.get('components', {}), components)}"
     return _missing_outputs(output_dir, found.get("outputs", {}))

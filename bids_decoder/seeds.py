@@ -1,4 +1,4 @@
-"""Seeds that follow from (seed, stage, participant), never from the order of execution."""
+"""Seeds that depend on seed, stage and participant, never on the order of execution."""
 
 from __future__ import annotations
 

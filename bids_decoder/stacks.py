@@ -1,4 +1,4 @@
-"""Pictures inside HDF5 files, as large datasets ship them: rows of one array of pixels.
+"""Pictures inside HDF5 files, as large datasets distribute them: rows of one array of pixels.
 
 A picture in a stack has a path like a file: ``stimuli/nsd_stimuli.hdf5/imgBrick/42`` is row 42,
 counted from 0, of the array ``imgBrick``.
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 STACK_EXTENSIONS = frozenset({".hdf5", ".h5"})
 
 MAX_VALUES = 200_000_000
-"""Values above which a picture in a stack is taken for a mistake, and not read."""
+"""Number of values above which a picture in a stack is taken to be a mistake, and not read."""
 
 _CHANNELS = (1, 3, 4)
 
-# h5py passes on errors of the HDF5 library under several names.
+# h5py raises several kinds of exceptions for errors of the HDF5 library.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True)
 class StackRow:
-    """Where a picture lies in a stack.
+    """Location of a picture in a stack.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class StackRow:
 
 
 def stack_row(path: Path) -> StackRow | None:
-    """Give the place that *path* names in a stack; None for ordinary files."""
+    """Return the location that *path* names in a stack; None for ordinary files."""
     for parent in path.parents:
         if parent.suffix.lower() in STACK_EXTENSIONS and parent.is_file():
             inner = path.relative_to(parent)
@@ -117,7 +117,7 @@ def read_stack(place: StackRow) -> np.ndarray:
             raise InputError(
                 f"stimulus {place.row} of {place.file}/{place.array}",
                 f"the array has {len(array)} pictures, counted from 0",
-                "correct the events files, or give the whole stack",
+                "correct the events files, or use the complete stack",
             )
         if math.prod(array.shape[1:]) > MAX_VALUES:
             raise InputError(

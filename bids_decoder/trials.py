@@ -1,4 +1,4 @@
-"""Value objects that all numerical packages share: the voxel grid and one person's trials."""
+"""Value objects that all numerical packages share: the voxel grid and a participant's trials."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TRIAL_COLUMNS: dict[str, str] = {
     "run_group": "Session, task and run in one text: the unit of cross-validation.",
     "stimulus": "Stimulus identity, always text.",
     "label": "Category label used when labels are decoded; n/a where there is none.",
-    "repeat": "How many times this participant had met the stimulus before, in order of time.",
+    "repeat": "How many times this participant saw the stimulus before, in order of time.",
     "n_events": "Number of rows of the events file merged into this trial.",
     "split": "train, test, or cv (each run is test once); see plan.json.",
     "fold": "Number of the fold in which the trial is test, from 1; n/a for training trials.",
-    "excluded": "True when the trial enters nothing.",
+    "excluded": "True when the trial is not used.",
     "reason": "Why the trial is excluded; n/a otherwise.",
 }
 """Columns of every trial table, in order, with the description that goes into its sidecar."""
@@ -34,7 +34,7 @@ TEXT_COLUMNS = ("session", "task", "run", "run_group", "stimulus", "label", "spl
 
 @dataclass(frozen=True, eq=False)
 class VoxelGrid:
-    """The voxels of one person that take part in decoding.
+    """The voxels of one participant that are used for decoding.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class VoxelGrid:
 
     @property
     def has_geometry(self) -> bool:
-        """False when the grid is a mere container (two or more axes of length one)."""
+        """False when the grid is only a container (two or more axes of length one)."""
         return sum(size > 1 for size in self.mask.shape) >= 2
 
     def to_volume(self, values: np.ndarray, fill: float = 0.0) -> np.ndarray:
@@ -98,7 +98,7 @@ class VoxelGrid:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the decoder predicts, one vector per stimulus or category.
+    """Vectors that the decoder predicts, one per stimulus or category.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """Single-trial responses of one person, ready to fit or to decode.
+    """Single-trial responses of one participant, ready to fit or to decode.
 
     Parameters
     ----------
@@ -136,9 +136,9 @@ class Person:
     trials : DataFrame, n_trials rows
         Columns as in :data:`TRIAL_COLUMNS`; excluded trials are not in it.
     target_rows : ndarray of int, shape (n_trials,)
-        Row of each trial's stimulus (or category) in the :class:`Targets` at hand.
+        Row of each trial's stimulus (or category) in the :class:`Targets`.
     space : str
-        Standard space whose coordinates the grid has; empty where people share none.
+        Standard space of the grid's coordinates; empty where participants share none.
     """
 
     label: str
@@ -154,7 +154,7 @@ class Person:
         return self.trials["run_group"].to_numpy(dtype=str)
 
     def subset(self, rows: np.ndarray) -> Person:
-        """Give the person with only the trials *rows* (indices or boolean)."""
+        """Return the participant with only the trials *rows* (indices or boolean)."""
         return Person(
             self.label, self.grid, self.betas[rows],
             self.trials.iloc[np.arange(len(self.trials))[rows]].reset_index(drop=True),

@@ -15,8 +15,9 @@ from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.config import REGIONS, Settings
+from bids_decoder.evaluation.folds import fold_list
+from bids_decoder.evaluation.held_out import Split
 from bids_decoder.evaluation.overlap import Overlap
-from bids_decoder.evaluation.splits import Split, fold_list
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace

@@ -1,4 +1,4 @@
-"""Why derivatives hold no image that can be decoded: what is there instead, and how to get them."""
+"""Explanations of derivatives without an image that can be decoded, and how to get one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS = (
     ("BOLD images that are not preprocessed", re.compile(r"_bold\.nii(\.gz)?$")),
     ("beta series of another desc", re.compile(r"_betaseries\.nii(\.gz)?$")),
 )
-"""Kinds of functional files that may be there instead; the first fitting one counts."""
+"""Kinds of functional files that may be present instead; the first that matches counts."""
 
 _WANTED = {
     "fmriprep": "*_desc-preproc_bold.nii.gz", "betas": "*_desc-singletrial_betaseries.nii.gz",
@@ -26,7 +26,7 @@ _WANTED = {
 
 
 def explain_no_images(place: Path, source: str) -> Finding:
-    """Say what a folder of derivatives holds instead of images that can be decoded.
+    """Explain what a folder of derivatives holds instead of images that can be decoded.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def _kind_of(name: str) -> str | None:
 def _fix_fmriprep(found: Counter[str]) -> str:
     names = set(found)
     if any(name.startswith(("surface", "CIFTI")) for name in names):
-        return ("volumes are decoded: run fMRIPrep again with a volumetric space beside the "
+        return ("volumes are decoded: run fMRIPrep again with a volumetric space besides the "
                 "surfaces, as --output-spaces T1w MNI152NLin2009cAsym (with --level full)")
     if names & {"boldref images", "transforms"}:
         return ("this is the output of --level minimal: run fMRIPrep again with --level full and "

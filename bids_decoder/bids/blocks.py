@@ -1,4 +1,4 @@
-"""Block designs: when events are members of a block, and which belong together."""
+"""Block designs: whether events form blocks, and which events belong together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GAP_RATIO = 2.0
 
 @dataclass(frozen=True)
 class BlockDesign:
-    """What the timing of all runs says about blocks.
+    """Block structure measured from the timing of all runs.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class BlockDesign:
 
     @property
     def has_pauses(self) -> bool:
-        """True when pauses between blocks are long against the steps inside."""
+        """True when pauses between blocks are long compared with the steps within them."""
         return bool(self.outer_soa >= GAP_RATIO * self.inner_soa)
 
     @property
@@ -92,7 +92,7 @@ def _limit(inner: float, outer: float) -> float:
     if np.isnan(outer):
         return 2 * GAP_RATIO * inner
     if outer >= GAP_RATIO * inner:
-        # The geometric mean lies between the two kinds of steps, whatever their scale.
+        # The geometric mean is between the two kinds of steps, whatever their scale.
         return float(np.sqrt(inner * outer))
     # Without pauses only quick successions are blocks; slow events are blocks of their own.
     return np.inf if inner <= 2 * MAX_INNER_SOA else 0.0

@@ -1,4 +1,4 @@
-"""Finds participants and runs of a dataset, from any of three sources."""
+"""Participants and runs of a dataset, collected from any of three sources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def collect_dataset(settings: Settings) -> Dataset:
-    """Find all people and runs that the settings select.
+    """Find all participants and runs that the settings select.
 
     All participants are collected, whatever ``participant_label`` says: the split depends on
     all of them. See :func:`select_participants`.
@@ -89,13 +89,13 @@ def collect_dataset(settings: Settings) -> Dataset:
 
 
 def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Participant, ...]:
-    """Give the participants with *labels*, in the order of the dataset; all for no labels.
+    """Return the participants with *labels*, in the order of the dataset; all for no labels.
 
     Parameters
     ----------
     dataset : Dataset
     labels : sequence of str
-        With or without ``sub-``; doubles count once.
+        With or without ``sub-``; duplicates count once.
 
     Raises
     ------
@@ -140,8 +140,8 @@ def _source(
     if {"betas", "fmriprep"} <= set(given):
         notes.findings.append(Finding(
             "--derivatives fmriprep= and betas=", "both are sources of responses; one is used",
-            "give fmriprep= to estimate responses from preprocessed BOLD, or betas= to decode "
-            "responses that are there", ExitCode.USAGE,
+            "use fmriprep= to estimate responses from preprocessed BOLD, or betas= to decode "
+            "responses that exist already", ExitCode.USAGE,
         ))
     for source in ("betas", "fmriprep"):
         if source in given:
@@ -157,7 +157,7 @@ def _source(
 
 
 def _makers(place: Path) -> list[Decision]:
-    """Say which program, of which version, made given derivatives."""
+    """Return which program, of which version, made the derivatives."""
     stated = describe(place).get("GeneratedBy")
     makers = [maker for maker in stated or [] if isinstance(maker, dict)]
     text = ", ".join(f"{m.get('Name', '?')} {m.get('Version', '?')}" for m in makers)

@@ -78,7 +78,7 @@ def read_confounds(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        When the file is no table.
+        When the file is not a table.
     """
     try:
         table = read_table(path) if path.suffix == ".tsv" else _read_plain(path)

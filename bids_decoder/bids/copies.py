@@ -2,9 +2,9 @@
 
 A volume is recognised by projections of its scaled values on random signs [1]_. They do not depend
 on the header, the compression or the data type, and hardly on rounding to whole numbers; volumes
-whose projections fall into one cell of a grid are taken for equal. The grid is laid twice, the
-second time shifted by half a cell, so that rounding does not part copies at a border. The work
-is linear in the number of volumes.
+whose projections fall into one cell of a grid are taken to be equal. Two grids are used, the
+second one shifted by half a cell, so that rounding does not separate copies at a border. The
+computing time is linear in the number of volumes.
 
 References
 ----------
@@ -70,7 +70,7 @@ class Volume:
         Label without ``sub-``.
     run_group : str
     number : int
-        From 1.
+        Counted from 1.
     """
 
     participant: str
@@ -83,7 +83,7 @@ class Volume:
         return self.participant, self.run_group
 
     def __str__(self) -> str:
-        """Render as in findings."""
+        """Return the name of the volume as findings show it."""
         return f"sub-{self.participant} {self.run_group} volume {self.number}"
 
 
@@ -94,7 +94,7 @@ class Copies:
     Parameters
     ----------
     n_runs, n_volumes : int
-        How many were compared.
+        Number of runs and volumes that were compared.
     n_skipped : int
         Volumes without enough distinct values to be compared (empty or constant ones).
     whole : bool
@@ -190,7 +190,7 @@ def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:
 
 
 def _first_volumes(path: Path, n_volumes: int) -> np.ndarray | None:
-    """Read little, because many files are asked for it; None where the file is no NIfTI-1."""
+    """Read only the first volumes of a file; None where the file is not NIfTI-1."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
         if handle.peek(4)[:4] not in _NIFTI1:
             return None
@@ -233,7 +233,7 @@ def volume_signatures(values: np.ndarray) -> np.ndarray:
 
 
 def _has_levels(values: np.ndarray) -> bool:
-    """Look at some of the values first: sorting all of them is slow."""
+    """Return whether a volume has enough distinct values to be compared."""
     some = values[:: max(1, len(values) // 2048)]
     return len(np.unique(some)) >= MIN_LEVELS or len(np.unique(values)) >= MIN_LEVELS
 

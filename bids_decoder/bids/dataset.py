@@ -1,4 +1,4 @@
-"""What a dataset holds: participants, their runs, and the files of each run."""
+"""Value objects for a dataset: participants, their runs, and the files of each run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Source = Literal["raw", "fmriprep", "betas"]
 
 @dataclass(frozen=True)
 class BoldRun:
-    """One functional run of one person.
+    """One functional run of one participant.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class BoldRun:
 
     @property
     def run_group(self) -> str:
-        """Session, task and run in one text, unique within the person."""
+        """Session, task and run in one text, unique within the participant."""
         pairs = [("ses", self.session), ("task", self.task), ("run", self.run)]
         pairs += [(key, self.entities.get(key)) for key in self.group_by]
         return "_".join(f"{key}-{value}" for key, value in pairs if value is not None)
@@ -82,19 +82,19 @@ class BoldRun:
 
     @property
     def sidecar_t_r(self) -> float | None:
-        """Seconds between volumes as the sidecar says; None where absent or absurd."""
+        """Seconds between volumes according to the sidecar; None where absent or implausible."""
         value = self.metadata.get("RepetitionTime")
         usable = isinstance(value, int | float) and not isinstance(value, bool)
         return float(value) if usable and 0 < value <= MAX_T_R else None
 
     def t_r(self, header: ImageHeader) -> float | None:
-        """Seconds between volumes: the sidecar's word, else the header's, else None."""
+        """Return seconds between volumes from the sidecar, else the header, else None."""
         return self.sidecar_t_r or header.t_r
 
 
 @dataclass(frozen=True)
 class Participant:
-    """One person and what there is of them.
+    """One participant and the files that the dataset has of them.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Participant:
     fieldmaps : bool
         True when there are images in ``fmap/``.
     preproc_t1w, anat_mask : Path or None
-        From derivatives, in the person's own space.
+        From derivatives, in the participant's own space.
     """
 
     label: str
@@ -120,7 +120,7 @@ class Participant:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All people of a dataset, restricted by session, task, run and filter file only.
+    """All participants of a dataset, restricted by session, task, run and filter file only.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What stands at the top of the output folder and says what it is."""
+"""Top-level files of the output folder: dataset description, README and descriptions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def write_dataset_files(
     Notes
     -----
     Equal inputs give equal bytes, so that processes that start together may all write. Links are
-    replaced, not followed. A README that is there is left alone.
+    replaced, not followed. An existing README is left alone.
     """
     findings, outdated = _judge_folder(output_dir, dataset)
     if any(finding.severity == "error" for finding in findings):
@@ -114,7 +114,7 @@ def write_dataset_files(
 def dataset_description(
     output_dir: Path, dataset: Dataset, environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Give the content of ``dataset_description.json``.
+    """Return the content of ``dataset_description.json``.
 
     ``DatasetLinks`` are relative to *output_dir* where the input is its parent, and the DOI of
     a dataset that has one, so that they hold wherever the results are moved or published.
@@ -164,7 +164,7 @@ def _generated_by(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bool]:
-    """Tell what speaks against writing, and whether what is there is of another version."""
+    """Return findings on the folder, and whether its files are from another version."""
     findings = []
     nested = output_dir.absolute().is_relative_to(dataset.root / "derivatives")
     if nested and APP_NAME not in output_dir.name:
@@ -197,7 +197,7 @@ def _maker(path: Path) -> tuple[str | None, str | None]:
         makers = read_json(path)["GeneratedBy"]
         return str(makers[0]["Name"]), str(makers[0].get("Version"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        # Damaged or of no program: taken as outdated and written anew.
+        # Damaged, or without GeneratedBy: treated as outdated and rewritten.
         return None, None
 
 

@@ -1,4 +1,4 @@
-"""Which columns of events files name the stimulus, the label and the split."""
+"""Columns of events files that name the stimulus, the label and the split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bids_decoder.errors import ExitCode, InputError, name_some
 STIMULUS_COLUMNS = (
     "stim_id", "stim_file", "stimulus_name", "file_path", "ImgName", "trial_type",
 )
-"""Where stimulus identity is looked for, in this order."""
+"""Columns in which the stimulus identity is looked for, in this order."""
 
 _GENERIC_CONDITIONS = frozenset({
     "exp", "test", "train", "training", "experimental", "trial", "stim", "stimulus", "image",
@@ -158,7 +158,7 @@ def _require_column(runs: list[RunRows], column: str, option: str) -> None:
         raise InputError(
             f"{option} {column}", f"{len(lacking)} of {len(runs)} runs lack this column; "
             f"columns: {', '.join(known)}",
-            did_you_mean(column, known, "give one of these columns"), ExitCode.USAGE,
+            did_you_mean(column, known, "name one of these columns"), ExitCode.USAGE,
         )
 
 

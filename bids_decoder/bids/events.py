@@ -1,4 +1,4 @@
-"""Events of all runs to trial tables: what was shown when, and what is decoded from it."""
+"""Trial tables from the events of all runs: what was shown when, and what is decoded."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def build_dataset_trials(
     dataset : Dataset
     settings : Settings
     find_damaged : callable, optional
-        Where images are decoded it gets the file of each stimulus, and gives those that cannot
-        be read with the reason; their trials are excluded.
+        Where images are decoded it takes the file of each stimulus, and returns those that
+        cannot be read with the reason; their trials are excluded.
 
     Returns
     -------
@@ -130,13 +130,13 @@ def _choose_rows(
 def rename_stimuli(
     build: TrialBuild, names: Mapping[str, str], decisions: Sequence[Decision]
 ) -> TrialBuild:
-    """Give stimuli other names; those that get the same name become one stimulus.
+    """Rename stimuli; those that get the same name become one stimulus.
 
     Parameters
     ----------
     build : TrialBuild
     names : mapping of str to str
-        Old name -> new name, which is one of the old ones; other stimuli keep theirs.
+        Old name to new name, which is one of the old ones; other stimuli keep theirs.
     decisions : sequence of Decision
         Why; added to those of *build*.
 
@@ -165,7 +165,7 @@ def rename_stimuli(
 
 
 def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:
-    """Leave out the runs without trials of people who have trials in other runs.
+    """Leave out the runs without trials of participants who have trials in other runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What kind of dataset this is, in numbers that decide the split and stand in the report."""
+"""Summary of a dataset: the numbers that decide the split and are in the report."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ def _trial_summary(build: TrialBuild) -> dict[str, Any]:
 
 
 def _repeats(table: pd.DataFrame) -> dict[str, int]:
-    """Histogram: how often shown -> number of stimuli."""
+    """Count the stimuli by how often they were shown."""
     counts = Counter(int(count) for count in table["stimulus"].value_counts())
     return {str(times): counts[times] for times in sorted(counts)}
 
 
 def _label_counts(kept: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Number of levels, and the smallest and largest count of trials per run for each level."""
+    """Count the levels, and the fewest and most trials per run of each level."""
     tables = [table.assign(person=label) for label, table in kept.items()]
     if not tables:
         return {"n_levels": 0, "per_run": {}}

@@ -1,4 +1,4 @@
-"""Faults of single images: missing or damaged content, times, grids, voxels without signal."""
+"""Checks of single images: missing or damaged content, times, grids, voxels without signal."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _file_in(run: BoldRun, what: str) -> str:
 
 
 def content_damage(path: Path, header: ImageHeader, full_read: bool) -> str | None:
-    """Tell what is wrong with the content of an image file; None for nothing.
+    """Return what is wrong with the content of an image file; None if it is whole.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _check_forms(run: BoldRun, header: ImageHeader) -> Iterator[Finding]:
     if header.qform is None and header.sform is None:
         yield _warning(
             run, path, "neither q-form nor s-form is set: left, right and position are unknown",
-            "convert the images again if maps shall be looked at",
+            "convert the images again if you want to look at maps",
         )
     if header.qform is None or header.sform is None:
         return
@@ -248,7 +248,7 @@ def _read_mask(
 def _check_voxels(
     run: BoldRun, header: ImageHeader, mask: np.ndarray | None
 ) -> Iterator[Finding]:
-    """Look at the first volumes: they are at the front of a compressed file."""
+    """Check the first volumes only, since they are at the start of a compressed file."""
     path = str(run.image_file)
     try:
         data = np.asarray(nib.load(run.image_file).dataobj[..., :_N_SAMPLED], dtype=np.float32)
@@ -279,5 +279,5 @@ def _check_voxels(
 
 
 def missing_content(paths: list[Path]) -> list[Path]:
-    """Give those of *paths* that are git-annex pointers or dead links."""
+    """Return those of *paths* that are git-annex pointers or dead links."""
     return [path for path in paths if is_pointer(path)]

@@ -1,4 +1,4 @@
-"""What an image tells without being read whole: header, grid, repetition time, missing content."""
+"""Headers of images: grid, repetition time, and whether the content is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from bids_decoder.errors import InputError, MissingInputError
 
 MAX_T_R = 60.0
-"""Seconds; a longer repetition time is taken for a wrong unit or a wrong number."""
+"""Seconds; a longer repetition time is taken to be a wrong unit or a wrong number."""
 
 _POINTER_SIZE = 32 * 1024
 _TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
@@ -32,7 +32,7 @@ class ImageHeader:
     t_r : float or None
         Seconds between volumes; None where the header does not say.
     raw_t_r : float
-        ``pixdim[4]`` as it stands.
+        ``pixdim[4]`` as stored.
     qform, sform : ndarray or None
         None where the code is zero.
     n_bytes : int
@@ -77,7 +77,7 @@ def read_header(path: Path) -> ImageHeader:
     MissingInputError
         When the content is absent.
     InputError
-        When the file is no NIfTI image.
+        When the file is not a NIfTI image.
     """
     if is_pointer(path):
         raise MissingInputError(

@@ -23,7 +23,7 @@ _CHUNK = 5000
 
 
 class DatasetIndexer:
-    """Fill the database of a :class:`bids.BIDSLayout`; give it as its ``indexer``.
+    """Fill the database of a :class:`bids.BIDSLayout`; pass it as its ``indexer``.
 
     Only what is read later is indexed: images, tables and the sidecars of functional images, at
     the top of the dataset and in ``sub-<label>`` folders. Sidecars are not opened; see
@@ -100,7 +100,7 @@ class DatasetIndexer:
         try:
             return entry.is_dir()
         except OSError:
-            # For instance a chain of links without end; it is no file either.
+            # For instance an endless chain of links; it is not a file either.
             return False
 
     def _is_wanted_folder(self, entry: os.DirEntry[str], name: str) -> bool:
@@ -112,7 +112,7 @@ class DatasetIndexer:
         return not entry.is_symlink() or self._may_follow(name)
 
     def _may_follow(self, name: str) -> bool:
-        """Decide whether a link to a folder is followed, and say why one is not."""
+        """Decide whether a link to a folder is followed, and report why one is not."""
         place = self.root / name
         target = place.resolve()
         holder = place.parent.resolve()
@@ -140,7 +140,7 @@ class DatasetIndexer:
 
     def _tag_rows(self, name: str, entities: Iterable[Any]) -> Iterator[dict[str, Any]]:
         path = str(self.root / name)
-        # Only the part below the root: a dataset may lie in a folder "sub-9/func" of another.
+        # Only the part below the root: a dataset may be in a folder "sub-9/func" of another.
         relative = f"/{name}"
         for entity in entities:
             match = entity.regex.search(relative)
@@ -172,7 +172,10 @@ def _is_wanted_file(name: str) -> bool:
 
 
 def _is_file_or_dead_link(entry: os.DirEntry[str]) -> bool:
-    """Tell files and links without content from pipes and devices, whose reading never ends."""
+    """Return True for files and links without content, False for pipes and devices.
+
+    Reading from a pipe or device may never end.
+    """
     try:
         return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:
@@ -180,7 +183,7 @@ def _is_file_or_dead_link(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    """Tell whether a file name is UTF-8; no name in BIDS is anything else."""
+    """Return whether a file name is UTF-8, as all names in BIDS are."""
     return not any("\udc80" <= letter <= "\udcff" for letter in name)
 
 

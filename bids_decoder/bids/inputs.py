@@ -1,4 +1,4 @@
-"""Digests of a participant's input, which tell whether a stage is still current."""
+"""Digests of a participant's input, which show whether a stage is still up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _METADATA = ("RepetitionTime", "SliceTiming", "SliceEncodingDirection", "StartTi
 
 
 def input_digests(participant: Participant) -> dict[str, Any]:
-    """Recognise the input of a participant by content, whatever its path and dates.
+    """Compute digests of a participant's input that depend on content, not on paths or dates.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def input_digests(participant: Participant) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON-able: digests of images and tables, and the metadata that matter, by run.
+        Serialisable as JSON: digests of images and tables, and the metadata used, by run.
     """
     return {
         "T1w": [file_digest(path) for path in participant.t1w_files if path.is_file()],

@@ -1,4 +1,4 @@
-"""Opening datasets with PyBIDS: filters, the index on disk, inheritance of tables."""
+"""Datasets opened with PyBIDS: filters, the index on disk, inheritance of tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FMRIPREP_QUERIES = frozenset({"bold", "dwi", "flair", "fmap", "roi", "sbref", "
 
 
 def natural_key(text: str | None) -> tuple[Any, ...]:
-    """Sort key that puts run 2 before run 10 and absent labels first.
+    """Return a sort key that puts run 2 before run 10 and absent labels first.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def bare_label(label: str) -> str:
 
 
 def strip_prefix(label: str, entity: str) -> str:
-    """Give the label without ``<entity>-``, with which users often write it."""
+    """Return the label without ``<entity>-``, with which users often write it."""
     return label.removeprefix(f"{entity}-")
 
 
@@ -72,7 +72,7 @@ def read_filters(path: Path | None, known: Iterable[str]) -> dict[str, dict[str,
         JSON: query name (``bold``, ``t1w``, ``fmap``) to PyBIDS entities and values. ``null``
         means that the entity must be absent, ``"*"`` that it must be present.
     known : iterable of str
-        Query names that are used; those of fMRIPrep that are not are passed over.
+        Query names that are used; other query names of fMRIPrep are ignored.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def open_layout(
             f"dataset {root}", "there is no such folder",
             "check the path and, in a container, the mount",
         )
-    # PyBIDS reads the description too, and answers a damaged one with any kind of exception.
+    # PyBIDS reads the description too, and raises any kind of exception for a damaged one.
     describe(root)
     reopen = database is not None and _belongs_to(database, root)
     indexer = DatasetIndexer(root.absolute())
@@ -169,7 +169,7 @@ def open_layout(
         )
     except OSError:
         raise
-    # PyBIDS and SQLAlchemy pass on whatever the content of a dataset makes them raise.
+    # PyBIDS and SQLAlchemy raise many kinds of exceptions, depending on the dataset's content.
     except Exception as error:
         raise _no_index(root, database, error) from error
     if findings is not None:
@@ -193,7 +193,7 @@ def _no_index(root: Path, database: Path | None, error: Exception) -> InputError
 
 
 def _belongs_to(database: Path, root: Path) -> bool:
-    """Tell whether the index in *database* was made of *root* at its present place."""
+    """Return whether the index in *database* was built from *root* at its present path."""
     import sqlite3
 
     index = database / "layout_index.sqlite"
@@ -241,7 +241,7 @@ def _in_own_folder(path: Path, root: Path) -> bool:
 
 
 class InheritedTables:
-    """Finds the table that belongs to a run by the inheritance principle.
+    """Tables of a dataset, found for a run by the inheritance principle.
 
     Parameters
     ----------
@@ -271,12 +271,12 @@ class InheritedTables:
 
 
 def describe(root: Path) -> dict[str, Any]:
-    """Read ``dataset_description.json``; an absent one gives an empty dict.
+    """Read ``dataset_description.json``; return an empty dict where it is absent.
 
     Raises
     ------
     InputError
-        When the file is there but no JSON object.
+        When the file exists but is not a JSON object.
     """
     path = root / "dataset_description.json"
     if not path.is_file():

@@ -39,8 +39,8 @@ def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
     ------
     BidsDecoderError
         With code 75 when another process holds the lock. A lock left by a dead process of this
-        host is removed; one left in a container that is gone is not, since from outside nobody
-        can tell.
+        host is removed; one left in a container that has ended is not, since it cannot be
+        checked from outside.
     """
     lock = output_dir / "logs" / "locks" / label
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
 
 
 def remove_locks_of(pid: int, output_dir: Path) -> None:
-    """Remove the locks that a process of this host holds. It must have ended.
+    """Remove the locks of a process of this host that has ended.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _acquire(lock: Path, label: str) -> None:
     try:
         lock.rename(stale)
         if _owner(stale) != owner:
-            # Another process was faster: what was moved is its new lock, which goes back.
+            # Another process was faster: the folder moved is its new lock, so it is put back.
             stale.rename(lock)
             raise _held(lock, label, _owner(lock))
         shutil.rmtree(stale)
@@ -99,7 +99,7 @@ def _aside(lock: Path) -> Path:
 
 
 def _release(lock: Path) -> None:
-    """Remove a lock in one step: half removed, it would be nobody's and stay."""
+    """Remove a lock in one step: half removed, it would have no owner and remain."""
     aside = _aside(lock)
     with suppress(OSError):
         lock.rename(aside)
@@ -125,7 +125,7 @@ def _owner(lock: Path) -> dict[str, Any]:
 
 
 def _pid_namespace() -> str:
-    """Name the namespace that numbers of processes count in: containers have their own."""
+    """Return the namespace of process ids, since containers have their own."""
     return str(Path("/proc/self/ns/pid").readlink())
 
 
@@ -150,9 +150,9 @@ def _is_dead(owner: dict[str, Any]) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Say whether a process has ended and only waits to be counted by its parent.
+    """Return whether a process has ended but has not been reaped by its parent.
 
-    In containers the first process often never does.
+    In containers the first process often never reaps its children.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -1,4 +1,4 @@
-"""One registry of output names: key -> folder, fixed entities, suffix, extension."""
+"""Registry of output names: folder, fixed entities, suffix and extension by key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENTITY_ORDER = (
 
 @dataclass(frozen=True)
 class OutputName:
-    """How one kind of output file is called.
+    """Name of one kind of output file.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def derivative_path(output_dir: Path, key: str | OutputName, **entities: str | N
 
 
 def sidecar_path(path: Path) -> Path:
-    """Give the JSON sidecar that belongs to an output file."""
+    """Return the path of the JSON sidecar of an output file."""
     return path.with_name(path.name.split(".")[0] + ".json")
 
 
@@ -161,7 +161,7 @@ def parse_entities(path: Path | str) -> dict[str, str]:
 
 
 def unique_names(labels: list[str]) -> dict[str, str]:
-    """Return a name of letters and digits for each label, which no other has.
+    """Return a unique name of letters and digits for each label.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Decisions and findings that gather while a dataset is looked at."""
+"""Decisions and findings that are collected while a dataset is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Notes:
         self.decisions.append(Decision(what, value, reason))
 
     def warn(self, what: str, why: str, fix: str, participant: str | None = None) -> None:
-        """Add a finding that stops nothing."""
+        """Add a warning, which does not stop the program."""
         self.findings.append(
             Finding(what, why, fix, severity="warning", participant=participant)
         )

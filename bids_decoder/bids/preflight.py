@@ -1,4 +1,4 @@
-"""Everything that would stop a run or spoil it, found before computing, all at once."""
+"""Checks of the input before computing, which report all problems at once."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from bids_decoder.agreement import check_one_grid
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
@@ -20,6 +17,7 @@ from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, content_damage, missing_content
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import check_events
+from bids_decoder.bids.trial_checks import check_trials
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
@@ -53,7 +51,7 @@ def check_dataset(
     """
     findings = [*dataset.findings, *build.findings]
     if build.tables:
-        # Without any table nobody is left whose findings would be errors.
+        # Without any table no participant is left whose findings would be errors.
         chosen = {person.label for person in participants}
         findings = [_scoped(finding, chosen) for finding in findings]
     findings += _check_folders(dataset)
@@ -66,14 +64,14 @@ def check_dataset(
         findings += _check_needs(person, settings)
         findings += _check_dummy_scans(person, settings)
     findings += _check_fieldmaps(dataset, participants, settings)
-    findings += _check_trials(build, participants, settings)
+    findings += check_trials(build, participants, settings)
     findings += _check_space(build, participants, settings)
     unique = list(dict.fromkeys(findings))
     return sorted(unique, key=lambda finding: finding.severity != "error")
 
 
 def check_places(settings: Settings) -> list[Finding]:
-    """Find problems of the output and work folders. Nothing is left behind.
+    """Find problems of the output and work folders; no file remains in them.
 
     Parameters
     ----------
@@ -92,7 +90,7 @@ def check_places(settings: Settings) -> list[Finding]:
     for name, place in places:
         findings += [
             Finding(
-                f"{name} {place}", f"lies inside the input {root}, which is never written to",
+                f"{name} {place}", f"is inside the input {root}, which is never written to",
                 f"choose a folder outside, or one below {execution.bids_dir / 'derivatives'}",
                 ExitCode.USAGE,
             )
@@ -211,7 +209,7 @@ def _check_dummy_scans(person: Participant, settings: Settings) -> Iterator[Find
         yield Finding(
             f"sub-{person.label}: --dummy-scans {wanted}",
             f"no volume would be left of {', '.join(short[:4])}",
-            "give the number of volumes before the steady state, or leave the option out",
+            "set it to the number of volumes before the steady state, or leave the option out",
             ExitCode.USAGE, participant=person.label,
         )
 
@@ -251,7 +249,7 @@ def _check_anatomy(
 
 
 def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
-    """Find images that the preprocessing asked for cannot do without."""
+    """Find images that are missing although the requested preprocessing needs them."""
     if not settings.execution.wants("prepare"):
         return
     sources = {run.source for run in person.runs}
@@ -275,7 +273,7 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
 
 
 def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
-    # Raw runs are brought onto one grid; what others prepared stays as it is.
+    # Raw runs are resampled to one grid; derivatives are used as they are.
     if all(run.source == "raw" for run in runs):
         return
     grids = {}
@@ -302,81 +300,8 @@ def _check_fieldmaps(
         yield Finding(
             f"fieldmaps of {len(people)} participant(s)",
             "they are not used: distortion is not corrected",
-            "run fMRIPrep and give its derivatives with -d fmriprep=PATH, or say --ignore "
+            "run fMRIPrep and pass its derivatives with -d fmriprep=PATH, or use --ignore "
             "fieldmaps", severity="warning",
-        )
-
-
-def _check_trials(
-    build: TrialBuild, participants: Sequence[Participant], settings: Settings
-) -> Iterator[Finding]:
-    severity = "error" if settings.execution.wants("decode") else "warning"
-    if not build.tables:
-        return
-    for person in participants:
-        table = build.tables.get(person.label)
-        kept = table[~table["excluded"]] if table is not None else pd.DataFrame()
-        if kept.empty:
-            yield Finding(
-                f"sub-{person.label}: no trials", _why_none(table),
-                "correct the events files or --trial-filter, or leave the participant out",
-                participant=person.label,
-            )
-        elif build.target_kind == "category":
-            found = (
-                *_check_labels(person.label, kept, build), *_check_n_runs(person, kept, settings),
-            )
-            yield from (replace(finding, severity=severity) for finding in found)
-            yield from _check_label_coverage(person.label, kept)
-
-
-def _why_none(table: pd.DataFrame | None) -> str:
-    """Say why no trial of a participant is left."""
-    if table is None or table.empty:
-        return "no row of the events files is a trial, or no events file can be read"
-    counts = table["reason"].fillna("no reason given").value_counts()
-    return "all trials are excluded: " + name_some([f"{n} {why}" for why, n in counts.items()])
-
-
-def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator[Finding]:
-    counts = kept["label"].value_counts()
-    repeated = counts[counts >= 2]
-    if len(repeated) >= 2 and repeated.sum() >= len(kept) / 2:
-        return
-    yield Finding(
-        f"sub-{label}: labels of column {build.label_column}",
-        f"{len(counts)} labels in {len(kept)} trials; only {len(repeated)} occur twice or more",
-        "name a column with categories (--label-column), or decode images (--stimuli-dir) or "
-        "features (--features)", participant=label,
-    )
-
-
-def _check_n_runs(
-    person: Participant, kept: pd.DataFrame, settings: Settings
-) -> Iterator[Finding]:
-    n_runs = kept["run_group"].nunique()
-    if n_runs < 2 and settings.trials.split_column is None:
-        yield Finding(
-            f"sub-{person.label}: number of runs",
-            f"cross-validation of labels needs two or more, there is {n_runs}",
-            "add runs, give the split with --split-column, or only prepare (--stage prepare)",
-            participant=person.label,
-        )
-
-
-def _check_label_coverage(label: str, kept: pd.DataFrame) -> Iterator[Finding]:
-    n_runs = kept["run_group"].nunique()
-    labels = kept["label"]
-    pairs = set(zip(kept["run_group"][labels.notna()], labels.dropna(), strict=True))
-    present = Counter(name for _, name in pairs)
-    if len(present) > 50:
-        return
-    gaps = [f"{name} in {n_runs - present[name]} run(s)" for name in sorted(present)
-            if present[name] < n_runs]
-    if gaps:
-        yield Finding(
-            f"sub-{label}: labels absent from some runs", ", ".join(gaps),
-            "they count in the runs that have them", severity="warning", participant=label,
         )
 
 
@@ -414,7 +339,7 @@ def _beta_bytes(person: Participant, build: TrialBuild) -> float:
         try:
             shape = read_header(run.image_file).shape
         except BidsDecoderError:
-            # Reported by check_run; another run of this person tells the grid.
+            # Reported by check_run; another run of this participant has the grid.
             continue
         return len(table) * math.prod(shape[:3]) * _COMPRESSED_BETA_BYTES
     return 0.0

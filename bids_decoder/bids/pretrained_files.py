@@ -1,4 +1,4 @@
-"""The pretrained model that serves a participant, given as a file or as a folder of results."""
+"""The pretrained model for a participant, from a file or from a folder of results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def pretrained_path(output_dir: Path, without: str | None) -> Path:
 
 
 def find_pretrained(place: Path, label: str) -> Path:
-    """Return the pretrained model that serves a participant.
+    """Return the path of the pretrained model for a participant.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def find_pretrained(place: Path, label: str) -> Path:
     if not found:
         raise MissingInputError(
             f"--pretrained {place}", f"there is no {names[1]} in it or in its group/",
-            "give the folder of results of the group level, or the path of a model",
+            "pass the folder of results of the group level, or the path of a model",
         )
     raise BidsDecoderError(
         f"--pretrained {place} for sub-{label}",
         f"each of its {len(found)} models left out another participant: "
         f"{name_some([str(path.relative_to(place)) for path in found])}",
-        "give the path of one of them, or a folder with a model for every participant",
+        "pass the path of one of them, or a folder with a model for every participant",
         ExitCode.USAGE,
     )

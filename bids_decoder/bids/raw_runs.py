@@ -37,7 +37,7 @@ class RawRuns:
     Parameters
     ----------
     runs : sequence of BoldRun
-        Phase images among them are no runs.
+        Phase images among them do not count as runs.
     """
 
     def __init__(self, runs: Sequence[BoldRun]) -> None:
@@ -55,7 +55,7 @@ class RawRuns:
         return self._by_bare.get(bare_label(label), label)
 
     def key_of(self, entities: dict[str, str]) -> tuple[tuple[str, str], ...]:
-        """Return what names a run, before and after echoes are combined."""
+        """Return the entities that identify a run, before and after echoes are combined."""
         own = tuple((name, bare_label(entities[name])) for name in _NAMES if name in entities)
         return (("sub", self.subject_of(entities["sub"])), *own)
 
@@ -65,7 +65,7 @@ class RawRuns:
 
 
 def with_raw_runs(runs: Sequence[BoldRun], raw: RawRuns) -> list[BoldRun]:
-    """Put beside each derivative the raw run it was made from, where the dataset has it.
+    """Add to each derivative the raw run it was made from, where the dataset has it.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ def cut_runs(
 ) -> tuple[list[BoldRun], list[Decision], list[Finding]]:
     """Find out how many volumes each derivative lacks at its start.
 
-    Onsets count from the first volume of the raw file, so they are shifted by as much.
-    ``NumberOfVolumesDiscardedByUser`` in a raw sidecar speaks of volumes that were never in the
-    raw file: onsets know of them already. In the sidecar of a derivative it counts them too,
+    Onsets count from the first volume of the raw file, so they are shifted by the same time.
+    ``NumberOfVolumesDiscardedByUser`` in a raw sidecar refers to volumes that were never in the
+    raw file: onsets account for them already. In the sidecar of a derivative it counts them too,
     so that what exceeds the raw sidecar's number was cut between the two files. A ``StartTime``
     of one repetition time and more says the same in seconds.
 
@@ -142,7 +142,7 @@ def cut_runs(
 
 @dataclass(frozen=True)
 class _Cut:
-    """What was cut off at the start of one run, and who says so."""
+    """Seconds cut off at the start of one run, and the source of this information."""
 
     seconds: float = 0.0
     reason: str = ""
@@ -150,7 +150,7 @@ class _Cut:
 
 @dataclass(frozen=True)
 class _Length:
-    """Number of volumes, seconds between them, and both multiplied."""
+    """Number of volumes, seconds between them, and their product, the duration."""
 
     n_volumes: int
     t_r: float
@@ -185,7 +185,7 @@ def _cut(run: BoldRun, discarded: int | None) -> _Cut | None:
             raise _problem(
                 run, f"{_OPTION} {discarded}, but it lacks {lacking} of the {raw.n_volumes} "
                 f"volumes of the raw run{stating}",
-                "give the number of volumes cut off at the start",
+                "set it to the number of volumes cut off at the start",
                 ExitCode.USAGE,
             )
         return _Cut(discarded * raw.t_r, f"{_OPTION} {discarded}")
@@ -193,7 +193,7 @@ def _cut(run: BoldRun, discarded: int | None) -> _Cut | None:
         saying = f"{said_by}: {stated}" if stated else "no sidecar explains it"
         raise _problem(
             run, f"{own}, but the raw run has {raw}; {saying}",
-            f"say with {_OPTION} N how many volumes were cut off at the start (0 if all were cut "
+            f"state with {_OPTION} N how many volumes were cut off at the start (0 if all were cut "
             f"off at the end), write {_STATED} into the sidecars of the derivatives, or "
             "preprocess these runs again",
         )
@@ -203,14 +203,17 @@ def _cut(run: BoldRun, discarded: int | None) -> _Cut | None:
 def _cut_without_raw(
     run: BoldRun, t_r: float, discarded: int | None, stated: int, said_by: str
 ) -> _Cut | None:
-    """Believe the option; a sidecar that may have been copied from the raw one is not enough."""
+    """Return the cut that the option states.
+
+    A sidecar is not enough without the raw run, since it may be a copy of the raw one.
+    """
     if discarded is not None:
         return _Cut(discarded * t_r, f"{_OPTION} {discarded}") if discarded else None
     if stated:
         raise _problem(
             run, f"its sidecar says that volumes are discarded ({said_by}: {stated}); the raw "
-            "image to compare with is not here",
-            f"say with {_OPTION} N how many volumes of the raw run were cut off at the start, "
+            "image to compare with is absent",
+            f"state with {_OPTION} N how many volumes of the raw run were cut off at the start, "
             "0 for none",
         )
     return None
@@ -258,7 +261,7 @@ def _count(metadata: dict[str, Any]) -> int:
 
 
 def whole_volumes(start_time: Any, t_r: float) -> int:
-    """Return how many whole volumes a ``StartTime`` lies after the start of the run.
+    """Return how many whole volumes a ``StartTime`` is after the start of the run.
 
     Examples
     --------
@@ -277,8 +280,8 @@ def _not_compared(runs: Sequence[BoldRun]) -> list[Finding]:
     shown = ", ".join(f"sub-{run.subject} {run.run_group}" for run in runs[:3])
     return [Finding(
         f"length of {len(runs)} preprocessed run(s)",
-        f"the raw images are not here to compare with: {shown}{', …' * (len(runs) > 3)}",
-        f"if volumes were cut off at the start, say how many with {_OPTION}",
+        f"there are no raw images to compare with: {shown}{', …' * (len(runs) > 3)}",
+        f"if volumes were cut off at the start, state how many with {_OPTION}",
         severity="warning",
     )]
 
@@ -286,8 +289,8 @@ def _not_compared(runs: Sequence[BoldRun]) -> list[Finding]:
 def check_events(run: BoldRun) -> Iterator[Finding]:
     """Compare the trials of a beta series with the events of its raw run, where there are any.
 
-    A trial comes from one event or, where the table says so in ``n_events``, from several. Events
-    without a trial are no fault: rest and responses are none.
+    A trial comes from one event or, where ``n_events`` in the table says so, from several. Events
+    without a trial, such as rest and button presses, are allowed.
 
     Parameters
     ----------
@@ -314,6 +317,6 @@ def check_events(run: BoldRun) -> Iterator[Finding]:
         yield Finding(
             f"trials in {run.trials_file}",
             f"{len(trials)} rows made of {used} event(s), but {run.events_file} has {n_events}",
-            "give the trial table and the events of the same run", participant=run.subject,
+            "use the trial table and the events of the same run", participant=run.subject,
             place=str(run.trials_file),
         )

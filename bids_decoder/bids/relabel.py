@@ -1,4 +1,4 @@
-"""Renaming, joining and dropping labels and stimuli, and finding those that need it."""
+"""Labels and stimuli that are renamed, joined or dropped, and suggestions to do so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bids_decoder.bids.spelling import did_you_mean, spelling_variants
 from bids_decoder.errors import ExitCode, Finding, UsageError, name_some
 
 MAX_PRINTED = 20
-"""Options that a suggestion spells out."""
+"""Number of options that a suggestion spells out."""
 
 
 def parse_relabels(texts: Sequence[str]) -> dict[str, str | None]:
@@ -56,7 +56,7 @@ def parse_relabels(texts: Sequence[str]) -> dict[str, str | None]:
             if names.setdefault(old, match[2] or None) != (match[2] or None):
                 raise UsageError(
                     f"--relabel {text}", f"{old} already becomes {names[old] or 'left out'}",
-                    "give each old name once; names are replaced all at once, not in turn",
+                    "list each old name once; names are replaced all at once, not in turn",
                 )
     return names
 
@@ -68,7 +68,7 @@ def relabel_rows(
     """Replace names in the rows of all runs, in place.
 
     A name is looked for among the labels and, where no label has it, among the stimuli. A
-    stimulus that bears the name of its label changes with it.
+    stimulus with the same name as its label is renamed with it.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def relabel_rows(
     given : sequence of DataFrame
         Rows of all runs as they were read: a name whose rows are left out already is known.
     notes : Notes
-        Receives what was replaced how often.
+        Receives each replacement with its number of rows.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def relabel_rows(
         Finding(
             f"--relabel {old}={new or ''}",
             f"no label and no stimulus is called {old!r}; there are {name_some(everything, 20)}",
-            did_you_mean(old, everything, "give a name that occurs"), ExitCode.USAGE,
+            did_you_mean(old, everything, "use a name that occurs"), ExitCode.USAGE,
         )
         for old, new in names.items() if old not in labels and old not in stimuli
     ]
@@ -144,7 +144,7 @@ def _relabel_run(
 
 
 def warn_of_spelling(tables: Mapping[str, pd.DataFrame], columns: Columns, notes: Notes) -> None:
-    """Warn of labels, and of stimuli, whose names differ in spelling only.
+    """Warn about labels, and about stimuli, whose names differ in spelling only.
 
     Parameters
     ----------
@@ -196,5 +196,5 @@ def _warn_of_variants(
         option = f"{len(pairs)} options such as --relabel {' '.join(pairs[:3])}"
     notes.warn(
         f"{len(variants)} {what}", why,
-        f"if they mean the same, correct the events files or give {option}",
+        f"if they mean the same, correct the events files or use {option}",
     )

@@ -1,4 +1,4 @@
-"""Rows of events files: reading them as they really are, and dropping those not wanted."""
+"""Rows of events files: reading them as they are written, and dropping unwanted ones."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def read_events(path: Path) -> pd.DataFrame:
     Raises
     ------
     MissingInputError
-        When the content is not here.
+        When the content of the file is absent.
     InputError
-        When the file is no table, has no ``onset``, or no number in it.
+        When the file is not a table, has no ``onset``, or has no number in it.
     """
     table = _read_text_table(path)
     if "onset" not in table:
@@ -60,7 +60,7 @@ def read_events(path: Path) -> pd.DataFrame:
     if len(given) and timed["onset"].isna().all():
         raise InputError(
             str(path), f"no onset is a number, for instance '{given.iloc[0]}'",
-            "give onsets in seconds, with a point before decimals",
+            "write onsets in seconds, with a point before decimals",
         )
     return timed
 
@@ -78,7 +78,7 @@ def _with_times(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _seconds(cell: str | None) -> float:
-    """Return a finite number, or not-a-number; Python would also read 1_0 and foreign digits."""
+    """Return a finite number, or NaN; ``float`` would also read 1_0 and non-Latin digits."""
     if cell is None or "_" in cell or not cell.isascii():
         return math.nan
     try:
@@ -117,7 +117,7 @@ def drop_rows(
     table: pd.DataFrame, filters: Sequence[Rule], columns: Sequence[str],
     wanted: Collection[str] = (),
 ) -> tuple[pd.DataFrame, Counter[str]]:
-    """Leave out rows that the filters refuse or that show nothing, and count them by reason.
+    """Leave out rows that the filters reject or that show no stimulus; count them by reason.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def drop_rows(
     -------
     kept : DataFrame
     dropped : Counter
-        Reason to number of rows.
+        Number of rows by reason.
     """
     reasons = np.full(len(table), None, dtype=object)
     for rule in filters:

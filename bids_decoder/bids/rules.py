@@ -18,7 +18,7 @@ from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.errors import ExitCode, Finding, UsageError, name_some
 
 MISSING = "n/a"
-"""What stands for a missing cell in a rule."""
+"""The value that means a missing cell in a rule."""
 
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
@@ -35,9 +35,10 @@ class Rule:
     column : str
     operator : {"=", "!=", ">", ">=", "<", "<="}
     values : tuple of str
-        One number for an order; otherwise one value or more, with ``n/a`` for missing cells.
+        One number for ``>``, ``>=``, ``<`` and ``<=``; otherwise one or more values, with ``n/a``
+        for missing cells.
     option : str
-        The option that the rule was given with, for messages.
+        The option that the rule comes from, for messages.
     """
 
     column: str
@@ -47,7 +48,7 @@ class Rule:
 
     @property
     def asked_for(self) -> tuple[str, ...]:
-        """Values that rows are kept for by name."""
+        """Values that the rule asks for by name."""
         return self.values if self.operator == "=" else ()
 
     def mask(self, table: pd.DataFrame) -> np.ndarray:
@@ -61,7 +62,7 @@ class Rule:
         Returns
         -------
         ndarray of bool, shape (n_rows,)
-            A missing cell, or one that is no number, satisfies no order.
+            A missing cell, or one that is not a number, satisfies no comparison of numbers.
         """
         cells = _cells(table, self.column)
         if self.operator in _ORDERS:
@@ -89,7 +90,7 @@ def parse_rules(texts: Sequence[str], option: str) -> tuple[Rule, ...]:
     Raises
     ------
     UsageError
-        For text that is no rule.
+        For text that is not a rule.
 
     Examples
     --------
@@ -102,7 +103,7 @@ def parse_rules(texts: Sequence[str], option: str) -> tuple[Rule, ...]:
         if match is None:
             raise UsageError(
                 f"{option} {text}",
-                "is no rule; rules are column=a|b, column!=a, column>1, column>=1, column<1, "
+                "is not a rule; rules are column=a|b, column!=a, column>1, column>=1, column<1, "
                 "column<=1, with n/a for missing cells",
                 f"write for instance {option} 'accuracy>0.5', in quotes: a shell takes > and < "
                 "for itself",
@@ -110,8 +111,9 @@ def parse_rules(texts: Sequence[str], option: str) -> tuple[Rule, ...]:
         values = tuple(value.strip() for value in match[3].split("|"))
         if match[2] in _ORDERS and not _is_number(match[3]):
             raise UsageError(
-                f"{option} {text}", f"{match[3]!r} is no number, and {match[2]} compares numbers",
-                f"give one number, or use = or !=, as in {option} '{match[1]}={values[0]}'",
+                f"{option} {text}",
+                f"{match[3]!r} is not a number, and {match[2]} compares numbers",
+                f"write one number, or use = or !=, as in {option} '{match[1]}={values[0]}'",
             )
         rules.append(Rule(match[1], match[2], values, option))
     return tuple(rules)
@@ -128,7 +130,7 @@ def satisfy_all(rules: Sequence[Rule], table: pd.DataFrame) -> np.ndarray:
 def check_rules(
     rules: Sequence[Rule], tables: Sequence[pd.DataFrame], place: str
 ) -> list[Finding]:
-    """Find rules that cannot mean what was meant.
+    """Find rules that do not fit the tables.
 
     Parameters
     ----------
@@ -136,13 +138,13 @@ def check_rules(
     tables : sequence of DataFrame
         All tables that the rules are for.
     place : str
-        What the tables are, for messages, as ``"the events files"``.
+        What the tables are, for messages, such as ``"the events files"``.
 
     Returns
     -------
     list of Finding
-        Errors for a column that is in no table, an order without numbers, and values of which
-        none occurs; warnings for single values that do not occur, and for tables without the
+        Errors for a column that is in no table, a comparison without numbers, and values of
+        which none occurs; warnings for single values that do not occur, and for tables without the
         column.
     """
     known = sorted({str(name) for table in tables for name in table.columns})
@@ -152,7 +154,7 @@ def check_rules(
             findings.append(Finding(
                 str(rule), f"{place}: there is no column {rule.column}; columns: "
                 f"{', '.join(known) or '(none)'}",
-                did_you_mean(rule.column, known, "give one of these columns"), ExitCode.USAGE,
+                did_you_mean(rule.column, known, "name one of these columns"), ExitCode.USAGE,
             ))
             continue
         cells = pd.concat([
@@ -176,7 +178,7 @@ def _check_order(rule: Rule, cells: pd.Series, place: str) -> list[Finding]:
     return [Finding(
         str(rule), f"{place}: no cell of column {rule.column} is a number"
         + (f", for instance {found[0]!r}" if found else ""),
-        "choose with = or !=, or give a column of numbers", ExitCode.USAGE,
+        "choose with = or !=, or name a column of numbers", ExitCode.USAGE,
     )]
 
 
@@ -191,7 +193,7 @@ def _check_values(rule: Rule, cells: pd.Series, place: str) -> list[Finding]:
     return [Finding(
         str(rule), f"{place}: no cell of column {rule.column} is {' or '.join(absent)}; values: "
         f"{name_some(found, 20) or '(none)'}",
-        did_you_mean(absent[0], found, "give values of this column"), ExitCode.USAGE,
+        did_you_mean(absent[0], found, "use values of this column"), ExitCode.USAGE,
         "error" if stops else "warning",
     )]
 

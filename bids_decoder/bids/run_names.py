@@ -1,4 +1,4 @@
-"""Names of runs: telling them apart, and finding those that mean the same."""
+"""Names of runs: unique run groups, and images that mean the same run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def single_echo(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
 
 
 def name_groups(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
-    """Make ``run_group`` unique within each person."""
+    """Make ``run_group`` unique within each participant."""
     by_person: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
         by_person[run.subject].append(run)
@@ -67,7 +67,7 @@ def name_groups(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
 
 
 def _without_zeros(run: BoldRun) -> str:
-    """Name a run so that run-1 and run-01, which mean the same, are told to be the same."""
+    """Return a name of a run that is the same for run-1 and run-01."""
     number = run.run.lstrip("0") or "0" if run.run else None
     return replace(run, run=number).run_group
 

@@ -1,4 +1,4 @@
-"""Rows of all runs: reading them and leaving out those that are no trials."""
+"""Rows of all runs: reading them and leaving out those that are not trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bids_decoder.errors import BidsDecoderError, InputError
 
 @dataclass
 class RunRows:
-    """Rows of one run on their way to trials.
+    """Rows of one run from which trials are made.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def clean_rows(
     runs: list[RunRows], filters: Sequence[Rule], rules: TrialRules, wanted: Collection[str],
     notes: Notes,
 ) -> None:
-    """Drop rows that are no trials, sort by onset; say how many of which kind.
+    """Drop rows that are not trials, sort by onset, and report the number of each kind.
 
     Parameters
     ----------
@@ -99,25 +99,11 @@ def clean_rows(
     columns = [*CONDITION_COLUMNS, rules.label_column, rules.stimulus_column]
     columns = list(dict.fromkeys(name for name in columns if name))
     dropped: Counter[str] = Counter()
-    unsorted = without_onset = without_duration = doubled = 0
+    odd: Counter[str] = Counter()
     for item in runs:
         item.rows, counts = drop_rows(item.rows, filters, columns, wanted)
         dropped += counts
-        item.rows, n_doubled = _without_doubles(item.rows)
-        doubled += n_doubled
-        onset = item.rows["onset"].to_numpy()
-        timed = np.isfinite(onset)
-        without_onset += int((~timed).sum())
-        if not timed.all():
-            item.rows, onset = item.rows[timed], onset[timed]
-        if (np.diff(onset) < 0).any():
-            unsorted += 1
-            item.rows = item.rows.sort_values("onset", kind="stable")
-        item.rows = item.rows.reset_index(drop=True)
-        duration = item.rows["duration"].to_numpy()
-        odd = ~(duration >= 0)
-        without_duration += int(odd.sum())
-        item.rows["duration"] = np.where(odd, 0.0, duration)
+        odd += _tidy(item)
     if dropped and not sum(len(item.rows) for item in runs):
         raise InputError(
             "trials", "no row of any events file is left; left out: "
@@ -126,22 +112,48 @@ def clean_rows(
         )
     for reason, count in sorted(dropped.items()):
         notes.decide("rows left out", str(count), reason)
-    if unsorted:
-        notes.decide("order of events", "sorted by onset", f"{unsorted} run(s) were not in order")
-    if doubled:
+    _report(odd, notes)
+
+
+def _tidy(item: RunRows) -> Counter[str]:
+    """Drop rows that are doubled or have no onset, sort the others, and count odd ones."""
+    rows, n_doubled = _without_doubles(item.rows)
+    onset = rows["onset"].to_numpy()
+    timed = np.isfinite(onset)
+    if not timed.all():
+        rows, onset = rows[timed], onset[timed]
+    is_unsorted = bool((np.diff(onset) < 0).any())
+    if is_unsorted:
+        rows = rows.sort_values("onset", kind="stable")
+    item.rows = rows.reset_index(drop=True)
+    duration = item.rows["duration"].to_numpy()
+    odd = ~(duration >= 0)
+    item.rows["duration"] = np.where(odd, 0.0, duration)
+    return Counter({
+        "unsorted runs": int(is_unsorted), "doubled": n_doubled,
+        "without onset": int((~timed).sum()), "without duration": int(odd.sum()),
+    })
+
+
+def _report(odd: Counter[str], notes: Notes) -> None:
+    """Add a decision or a warning for each kind of odd rows."""
+    if odd["unsorted runs"]:
+        reason = f"{odd['unsorted runs']} run(s) were not in order"
+        notes.decide("order of events", "sorted by onset", reason)
+    if odd["doubled"]:
         notes.warn(
-            "events written twice", f"{doubled} row(s) repeat another row of their file",
-            "they are left out, since one event is no repeat; correct the events files",
+            "events written twice", f"{odd['doubled']} row(s) repeat another row of their file",
+            "they are left out, since a row written twice is one event; correct the events files",
         )
-    if without_onset:
+    if odd["without onset"]:
         notes.warn(
-            "events without onset", f"{without_onset} row(s) have n/a or no number as onset",
+            "events without onset", f"{odd['without onset']} row(s) have n/a or no number as onset",
             "they are left out; correct the events files if these are trials",
         )
-    if without_duration:
+    if odd["without duration"]:
         notes.warn(
             "events without duration",
-            f"{without_duration} row(s) have n/a or a negative number as duration",
+            f"{odd['without duration']} row(s) have n/a or a negative number as duration",
             "they are taken as impulses of 0 s; correct the events files if that is wrong",
         )
 

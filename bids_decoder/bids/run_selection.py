@@ -10,7 +10,7 @@ from bids_decoder.errors import ExitCode, Finding
 
 
 def restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[BoldRun]:
-    """Keep the selected runs; where none is left, say which there are."""
+    """Keep the selected runs; where none is left, report those that exist."""
     wanted = _wanted_labels(execution)
     kept = [run for run in runs if is_selected(run, execution)]
     if not kept and not any(f.severity == "error" for f in notes.findings):
@@ -24,7 +24,7 @@ def restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[Bo
             f"no run selected ({chosen or 'all runs wanted'})",
             f"the dataset has {exists or 'no functional run at all'}",
             "change --session-id, --task-id, --run-id or --bids-filter-file" if runs else
-            "give the top folder of a dataset, with sub-<label>/[ses-<label>/]func/*_bold.nii.gz",
+            "pass the top folder of a dataset, with sub-<label>/[ses-<label>/]func/*_bold.nii.gz",
             ExitCode.NOTHING_SELECTED,
         ))
     return kept

@@ -1,4 +1,4 @@
-"""Choosing participants and sessions by the columns of their tables."""
+"""Participants and sessions chosen by the columns of their tables."""
 
 from __future__ import annotations
 

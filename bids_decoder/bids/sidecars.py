@@ -40,7 +40,7 @@ class Sidecars:
     Attributes
     ----------
     findings : list of Finding
-        Sidecars that could not be read; they give no metadata.
+        Sidecars that could not be read; their metadata are missing.
     """
 
     def __init__(self, root: Path, paths: Iterable[Path]) -> None:
@@ -52,7 +52,7 @@ class Sidecars:
             self._there[path.parent, suffix_of(path)].append((parse_entities(path), path))
 
     def metadata_of(self, image: Path) -> dict[str, Any]:
-        """Join the sidecars of an image; what stands nearer to it takes precedence.
+        """Merge the sidecars of an image; the one closest to it takes precedence.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class Sidecars:
         try:
             content = read_json(path, MAX_SIDECAR_BYTES)
         except FileNotFoundError:
-            # A dead link: the image mostly is one too, which is reported with its name.
+            # A dead link: usually the image is one too, which is reported with its name.
             return {}
         except (OSError, ValueError) as error:
             self._report(path, f"is not readable as JSON: {error}", label)
@@ -116,7 +116,7 @@ def read_sidecars(layout: BIDSLayout) -> Sidecars:
 def split_query(
     layout: BIDSLayout, query: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a query of the filter file into what asks for entities and what for metadata."""
+    """Split a query of the filter file into the part on entities and the part on metadata."""
     known = layout.get_entities()
     return (
         {key: value for key, value in query.items() if key in known},
@@ -125,7 +125,7 @@ def split_query(
 
 
 def select_by_metadata(runs: Sequence[_Run], query: Mapping[str, Any]) -> list[_Run]:
-    """Keep the runs whose metadata fit a query, which means what it means in PyBIDS.
+    """Keep the runs whose metadata match a query, with the meaning it has in PyBIDS.
 
     Parameters
     ----------

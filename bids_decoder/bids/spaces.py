@@ -1,4 +1,4 @@
-"""The one space of a dataset in which responses are decoded."""
+"""The space of a dataset in which responses are decoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bids_decoder.trials import Decision
 def one_space(
     runs: list[BoldRun], output_spaces: tuple[str, ...], notes: Notes
 ) -> list[BoldRun]:
-    """Keep one space per dataset: the one in which people are decoded."""
+    """Keep the runs in one space per dataset, in which participants are decoded."""
     spaces: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
         spaces[_space_of(run)].append(run)
@@ -41,15 +41,15 @@ def _choose_space(
     for wanted in output_spaces:
         name = next((s for s in spaces if _is_space(s, wanted)), None)
         if name is not None and (name != "func" or _native_grids_agree(spaces["func"])):
-            return name, f"first of --output-spaces that exists, one grid per person; {there}"
+            return name, f"first of --output-spaces that exists, one grid per participant; {there}"
     if "T1w" in spaces:
-        return "T1w", f"one grid per person; {there}"
+        return "T1w", f"one grid per participant; {there}"
     if "func" in spaces and _native_grids_agree(spaces["func"]):
-        return "func", f"all runs of a person share one grid; {there}"
+        return "func", f"all runs of a participant share one grid; {there}"
     standard = [space for space in spaces if space != "func"]
     if standard:
         return standard[0], f"native runs have different grids; first standard space; {there}"
-    return "func", "no other space exists although runs of a person have different grids"
+    return "func", "no other space exists although runs of a participant have different grids"
 
 
 def _space_of(run: BoldRun) -> str:

@@ -1,4 +1,4 @@
-"""Names that are spelt alike: suggestions for a wrong one, and variants of the same name."""
+"""Names with similar spelling: suggestions for a wrong one, and variants of the same name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     Parameters
     ----------
     name : str
-        As it was given.
+        The name that is not known.
     known : iterable of str
     otherwise : str
         Returned where no known name is near.
@@ -34,7 +34,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def spelling_key(name: str) -> str:
-    """Return what is left of a name without case, blanks, ``_``, ``-`` and leading zeros.
+    """Return a name without case, blanks, ``_``, ``-`` and leading zeros.
 
     A separator between two digits, a leading minus and zeros after a decimal point tell names
     apart and stay.

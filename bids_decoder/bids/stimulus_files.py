@@ -1,4 +1,4 @@
-"""Stimulus ids to image files, never outside the stimulus folder."""
+"""Image files of stimulus ids, never outside the stimulus folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGE_EXTENSIONS = frozenset({
 
 @dataclass(frozen=True)
 class StimulusFiles:
-    """Result of the search.
+    """Image files found for stimulus ids, and ids without one.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class StimulusFiles:
     refused : tuple of str
         Ids that are absolute paths or climb out of the folder.
     stacks : tuple of str
-        What is known of HDF5 stacks in the folder, in words.
+        Text on each array of the HDF5 stacks in the folder, for the plan.
     """
 
     found: dict[str, Path] = field(default_factory=dict)
@@ -48,13 +48,13 @@ def find_stimulus_files(folder: Path | None, ids: Iterable[str]) -> StimulusFile
         Stimulus ids: paths relative to the folder (with or without a leading ``stimuli/``), bare
         file names, or names without extension. The latter two must be unique in the folder.
         Pictures in an HDF5 stack are ``FILE/ARRAY/ROW`` or ``FILE#ROW``, rows counted from 0;
-        where one array of one stack is all that the folder holds, a bare ``ROW`` will do.
+        where the folder holds nothing but one array of one stack, a bare ``ROW`` is enough.
 
     Returns
     -------
     StimulusFiles
-        Links are not followed when the place of a file is judged, since annexed datasets
-        consist of them; files whose content is absent count as absent.
+        Links are not followed when checking that a file is inside the folder, since annexed
+        datasets consist of links; files whose content is absent count as absent.
     """
     ids = sorted(set(ids))
     refused = tuple(name for name in ids if not _is_inside(name))

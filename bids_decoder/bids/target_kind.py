@@ -1,4 +1,4 @@
-"""What is decoded from the trials: images, features or labels, and which trials lack it."""
+"""The decoding target (images, features or labels) and the trials that lack it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding, name_some
 
 IMAGE_COVERAGE = 0.95
-"""Share of stimuli with an image file from which on images are decoded."""
+"""Share of stimuli with an image file at and above which images are decoded."""
 
 TargetKind = Literal["category", "image", "features"]
 
@@ -97,7 +97,7 @@ def _check_target(
 ) -> None:
     if kind == "features" and rules.features is None:
         notes.findings.append(Finding(
-            "--target features", "no feature table is given", "give one with --features",
+            "--target features", "there is no feature table", "pass one with --features",
             ExitCode.USAGE,
         ))
     if kind == "image" and coverage < IMAGE_COVERAGE:
@@ -105,7 +105,7 @@ def _check_target(
             f"{len(files.absent)} stimulus image(s) absent",
             f"for instance {name_some(files.absent)}; found {len(files.found)}",
             "put them into stimuli/ (datalad get stimuli), name their folder with --stimuli-dir, "
-            "or give --features", ExitCode.MISSING_INPUT,
+            "or pass --features", ExitCode.MISSING_INPUT,
         ))
 
 

@@ -1,4 +1,4 @@
-"""When trials happen compared with the recording, and in which unit onsets seem to be."""
+"""Onsets of trials compared with the recording, and the unit that onsets seem to have."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.errors import BidsDecoderError, Finding, name_some
 
 MIN_RECORDED = 4.0
-"""Seconds of recording after an onset without which there is no response to speak of."""
+"""Seconds of recording after an onset below which almost none of the response is recorded."""
 
 GOOD_RECORDED = 8.0
-"""Seconds after the last event that leave its response whole."""
+"""Seconds of recording after the last event that cover its response."""
 
 MAX_EXCLUDED_SHARE = 0.2
 """Share of a run's trials outside of the recording above which the events cannot be right."""
 
 EARLY_END = 0.7
-"""Share of a recording before which no event ends only where something is wrong, as a rule."""
+"""Share of a recording; a last event that ends before it suggests a mistake."""
 
 LATE_START = 0.3
-"""Share of a recording after which the first event starts only where something is wrong."""
+"""Share of a recording; a first event that starts after it suggests a mistake."""
 
 MIN_IDLE = 30.0
-"""Seconds without events, at the end or the start of a recording, that are nothing special."""
+"""Seconds without events, at the end or the start of a recording, that are usual."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class RunTimes:
-    """When the trials of one run happen.
+    """Onsets of the trials of one run.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class RunTimes:
 
     @property
     def is_outside(self) -> bool:
-        """True when so many trials were not recorded that the events cannot be right."""
+        """True when so many trials were not recorded that the events must be wrong."""
         return self.n_excluded > MAX_EXCLUDED_SHARE * self.n_trials
 
 
@@ -145,7 +145,7 @@ def exclude_unrecorded(
 
 
 def judge_timing(times: Sequence[RunTimes], notes: Notes) -> None:
-    """Find events that do not fit their recordings, and guess why.
+    """Find events that do not fit their recordings, and suggest why.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def judge_timing(times: Sequence[RunTimes], notes: Notes) -> None:
 
 
 def _warn_of_excluded(times: Sequence[RunTimes], notes: Notes) -> None:
-    """Tell of single trials that were not recorded; guess why where it is so in every run."""
+    """Warn about single trials that were not recorded; suggest why where all runs have them."""
     ends = [None if item.recording is None else item.recording.seconds for item in times]
     every = all(
         end is not None and item.last > end for item, end in zip(times, ends, strict=True)
@@ -208,7 +208,7 @@ def _report_outside(outside: Sequence[RunTimes], notes: Notes) -> None:
 
 
 def _warn_of_idle_time(label: str, times: Sequence[RunTimes], notes: Notes) -> None:
-    """Warn where no run of a participant has events in its last, or in its first part."""
+    """Warn where no run of a participant has events in its last or in its first part."""
     known = [(item, item.recording.seconds) for item in times if item.recording is not None]
     if not known:
         return
@@ -250,7 +250,7 @@ _UNITS: tuple[tuple[str, Callable[[Recording], float]], ...] = (
 
 
 def _guess(times: Sequence[RunTimes]) -> str | None:
-    """Say which mistake would explain the onsets of all runs; None for none that is known."""
+    """Return the mistake that would explain the onsets of all runs; None without a known one."""
     known = [(item, item.recording) for item in times if item.recording is not None]
     if not known:
         return None
@@ -276,8 +276,8 @@ def _guess_start(known: Sequence[tuple[RunTimes, Recording]]) -> str | None:
     if not (late and fits):
         return None
     return (
-        "the onsets would fit if they counted from an earlier start, as that of the session or "
-        "of a clock: if they do, subtract the time of the first stored volume"
+        "the onsets would fit if they counted from an earlier start, such as that of the session "
+        "or of a clock: if they do, subtract the time of the first stored volume"
     )
 
 

@@ -1,4 +1,4 @@
-"""From rows of events to trial tables: blocks, columns and repeats."""
+"""Trial tables from rows of events files: blocks, columns and repeats."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _merge_blocks(
 
 
 def _trial_table(run: BoldRun, trials: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Put trials of one run into the columns of a trial table."""
+    """Build the trial table of one run."""
     n_rows = len(trials["onset"])
     same = {
         "session": run.session, "task": run.task, "run": run.run, "run_group": run.run_group,
@@ -180,7 +180,7 @@ def _trial_table(run: BoldRun, trials: Mapping[str, np.ndarray]) -> pd.DataFrame
         **{name: cells for name, cells in trials.items() if cells.dtype == object},
         **{name: np.full(n_rows, value, dtype=object) for name, value in same.items()},
     }
-    # Left to itself, pandas would make another type of columns that hold text alone.
+    # By default pandas would choose another type for columns that hold only text.
     return pd.DataFrame(text, dtype=object).assign(
         **{name: cells for name, cells in trials.items() if cells.dtype != object},
         trial=np.arange(1, n_rows + 1), fold=pd.array([pd.NA] * n_rows, dtype="Int64"), repeat=0,
@@ -191,7 +191,7 @@ def _trial_table(run: BoldRun, trials: Mapping[str, np.ndarray]) -> pd.DataFrame
 def _trials_of_betas(
     item: RunRows, columns: Columns, filters: Sequence[Rule]
 ) -> pd.DataFrame:
-    """Keep every row, since row *i* is volume *i*; what is not wanted is excluded."""
+    """Build a table with every row, since row *i* is volume *i*; exclude unwanted trials."""
     rows = item.rows
     trials = pd.DataFrame({
         "onset": rows["onset"], "duration": rows["duration"],

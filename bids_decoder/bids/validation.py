@@ -1,4 +1,4 @@
-"""What the BIDS validator says of the input, where it is installed."""
+"""Findings of the BIDS validator on the input, where it is installed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _findings(issues: list[dict[str, Any]]) -> list[Finding]:
     return [
         Finding(
             f"BIDS validator: {code}", f"{count} time(s), first in {first[code].get('location')}",
-            "mend the dataset; nothing stops here unless the file is needed",
+            "correct the dataset; the program stops only if it needs the file",
             ExitCode.BAD_DATA, "warning",
         )
         for code, count in counts.items()

@@ -1,4 +1,4 @@
-"""The one place that writes images and tables: whole or not at all, same data same bytes."""
+"""Images and tables written completely or not at all; equal data have equal bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def save_nifti(
     path : Path
         Ends in ``.nii.gz`` or ``.nii``.
     data : ndarray
-        Boolean data become uint8, float64 becomes float32.
+        Boolean data are stored as uint8, float64 as float32.
     affine : ndarray, shape (4, 4)
         Written as both q-form and s-form with code 1 (scanner).
     t_r : float or None
@@ -94,8 +94,8 @@ def read_table(path: Path) -> pd.DataFrame:
     OSError
         When the file cannot be read.
     ValueError
-        When it is no table, a row has more cells than the header, or the table is larger than
-        any of its kind.
+        When it is not a table, a row has more cells than the header, or the table is larger
+        than :data:`MAX_TABLE_BYTES` or wider than :data:`MAX_COLUMNS`.
     """
     with Path(path).open("rb") as handle:
         content = handle.read(MAX_TABLE_BYTES + 1)

@@ -19,7 +19,8 @@ from bids_decoder.cli.overlap import PICTURES_FILE, audit_overlap, unite_stimuli
 from bids_decoder.cli.roles import choose_roles
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
-from bids_decoder.evaluation.splits import apply_split, choose_split
+from bids_decoder.evaluation.held_out import apply_split
+from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.signatures import PictureSignatures

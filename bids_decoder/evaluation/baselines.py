@@ -1,4 +1,4 @@
-"""Classical decoders that every result must stand beside, fitted on the same split."""
+"""Classical decoders that every result is compared with, fitted on the same split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 
 from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
-from bids_decoder.evaluation.splits import assert_disjoint, assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test, inner_folds
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import Person, Targets
 
@@ -55,24 +55,24 @@ def run_baselines(
     Parameters
     ----------
     train, test : Person
-        The same person's training and test trials; voxels in the same order.
+        Training and test trials of one participant; voxels in the same order.
     targets : Targets
         For images and features the ridge predicts principal components of the embeddings of
         the training stimuli; for categories, one-hot labels.
     mask : ndarray of bool, shape (n_voxels,)
-        The decoder's voxels. Its number of voxels goes to ``-univariate`` (best by
+        The decoder's voxels. As many are used by ``-univariate`` (best by
         cross-validated encoding score, or by ANOVA F for labels) and ``-random``.
     seed : int
         For the random voxels and the SVM.
     names : sequence of str, optional
-        Some of :func:`baseline_names`; by default all.
+        Some of :func:`baseline_names`; all by default.
 
     Returns
     -------
     dict of str to ndarray
         Per baseline the predicted embeddings, shape (n_test, n_dims), or class scores, shape
         (n_test, n_classes) in the order of ``targets.ids``. The random draws are predicted one
-        by one: a mean over them would be an ensemble that sees more voxels. Score each, then
+        by one: their mean would be an ensemble that uses more voxels. Score each, then
         use :func:`merge_random_draws`.
 
     Raises
@@ -121,8 +121,8 @@ def ridge_of_labellings(
     Returns
     -------
     ndarray, shape (n_labellings, n_test, n_classes)
-        As :func:`run_baselines` gives for each labelling alone: every target has a penalty of its
-        own, so that labellings only add targets.
+        As :func:`run_baselines` returns for each labelling alone: every target has its own
+        penalty, so that labellings only add targets.
     """
     _guard(train, test, targets)
     n_classes = len(targets.ids)
@@ -178,7 +178,7 @@ def _trial_ids(person: Person) -> list[str]:
 def _region(
     name: str, train: Person, targets: Targets, mask: np.ndarray, seed: int
 ) -> Voxels:
-    """Give the voxels of one baseline; all of them as a slice, which copies nothing."""
+    """Return the voxels of one baseline; all of them as a slice, which avoids a copy."""
     n_voxels, budget = len(mask), int(mask.sum())
     if name == "mask":
         return np.flatnonzero(mask)
@@ -211,7 +211,7 @@ def univariate_scores(train: Person, targets: Targets) -> np.ndarray:
 def target_components(
     train: Person, targets: Targets
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Principal components of the target vectors of the training stimuli.
+    """Compute principal components of the target vectors of the training stimuli.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def target_components(
         Of the stimulus of each training trial.
     components : ndarray, shape (n_components, n_dims)
     mean : ndarray, shape (n_dims,)
-        ``scores @ components + mean`` gives vectors back.
+        ``scores @ components + mean`` are the vectors.
     """
     rows, trial_rows = np.unique(train.target_rows, return_inverse=True)
     vectors = np.asarray(targets.vectors[rows], dtype=np.float64)
@@ -250,8 +250,8 @@ def ridge_predict(
 ) -> np.ndarray:
     """Predict with ridge regression whose penalty is chosen per target, run-wise.
 
-    himalaya [1]_ does the work: kernel ridge with a linear kernel when there are fewer trials
-    than voxels, ridge otherwise; both give the same predictions.
+    Fitted with himalaya [1]_: kernel ridge with a linear kernel when there are fewer trials
+    than voxels, ridge otherwise; both make the same predictions.
 
     Parameters
     ----------
@@ -284,7 +284,7 @@ def _doubles(values: np.ndarray) -> np.ndarray:
 
 
 def _linear_kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Scalar products of rows in double precision, a part of the voxels at a time."""
+    """Compute scalar products of rows in double precision, a part of the voxels at a time."""
     kernel = np.zeros((len(left), len(right)))
     for start in range(0, left.shape[1], _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -294,7 +294,7 @@ def _linear_kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def numpy_backend() -> Iterator[None]:
-    """Use himalaya on numpy; its backend is a global of the process and is put back."""
+    """Use himalaya on numpy; restore its backend, which is global, afterwards."""
     before = get_backend().name
     set_backend("numpy")
     try:
@@ -311,7 +311,7 @@ def _svm(
     decision = machine.decision_function(test.betas[:, voxels])
     if decision.ndim == 1:
         decision = np.stack([-decision, decision], axis=1)
-    # Classes without training trials get the lowest score of all.
+    # Classes without training trials have the lowest score of all.
     scores = np.full((len(decision), len(targets.ids)), decision.min() - 1.0)
     scores[:, machine.classes_] = decision
     return scores

@@ -29,7 +29,7 @@ class Heldout:
     Parameters
     ----------
     scores : ndarray, shape (n_trials, n_classes)
-        The larger, the likelier; comparable within a trial.
+        Larger is more likely; comparable within a trial.
     labels : ndarray of str, shape (n_trials,)
         True labels.
     classes : tuple of str
@@ -59,13 +59,13 @@ class Heldout:
 
     @cached_property
     def guesses(self) -> Guesses:
-        """What was predicted."""
+        """Predicted labels."""
         return guesses_of(self.scores)
 
 
 @dataclass(frozen=True, eq=False)
 class Refitted:
-    """What the whole pipeline predicts when it is fitted again on permuted labels.
+    """Predictions of the whole pipeline when it is fitted again on permuted labels.
 
     Parameters
     ----------
@@ -102,14 +102,14 @@ def score_classification(
     """Score class scores of held-out trials.
 
     Intervals take runs as clusters (:func:`.intervals.proportion_interval`), because trials
-    within a run depend on each other; they are not-a-number with a single run.
+    within a run depend on each other; they are NaN with a single run.
 
     Parameters
     ----------
     heldout : Heldout
     settings : Evaluation
     rng : numpy.random.Generator
-        Give each model a generator of the same seed.
+        Use a generator of the same seed for each model.
     model : str
     refitted : Refitted, optional
         Null predictions. Under cross-validation there is no p-value without them: held-out

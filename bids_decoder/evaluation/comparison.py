@@ -1,4 +1,4 @@
-"""The difference of two models on the same held-out trials: interval and p-value."""
+"""Difference of two models on the same held-out trials: interval and p-value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bids_decoder.evaluation.statistics import Difference, permutation_p
 HEADLINE_LABELS = "balanced_accuracy"
 
 MIN_RUNS = 6
-"""With fewer test runs exchanging whole runs could not reach p = .05; trials are exchanged."""
+"""With fewer test runs, exchanging runs cannot reach p = .05, so trials are exchanged."""
 
 COMPARISON_COLUMNS: dict[str, str] = {
     "first": "Model whose score comes first.",
@@ -107,7 +107,7 @@ def corrected_t(value: float, influence: np.ndarray, fold_of: np.ndarray) -> Dif
     shared = float((sizes / (n_trials - sizes)).mean())
     error = np.sqrt((1 / n_folds + shared) * np.square(sums).sum() / (n_folds - 1))
     if error < 1e-12:
-        # All folds alike: no variance to test with; each fold could as well have had either sign.
+        # All folds are equal: there is no variance, so only the signs of the folds can be tested.
         low, high = mean_interval(np.full(n_folds, value))
         return Difference(value, low, high, 1.0 if abs(value) < 1e-12 else 0.5 ** (n_folds - 1))
     student = scipy.stats.t(n_folds - 1)

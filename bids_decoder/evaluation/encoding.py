@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.evaluation.folds import inner_folds
 
 PENALTIES = tuple(10.0 ** np.arange(-2, 4.5, 1.0))
 """Ridge penalties, in units of the mean eigenvalue of the features' scatter matrix."""
@@ -15,7 +15,7 @@ PENALTIES = tuple(10.0 ** np.arange(-2, 4.5, 1.0))
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """One decomposition of the training features, which serves all penalties and voxels."""
+    """One decomposition of the training features, used for all penalties and voxels."""
 
     train: np.ndarray  # row numbers
     validation: np.ndarray
@@ -38,19 +38,19 @@ def encoding_scores(
     """Correlate measured with predicted responses of held-out runs, for each voxel.
 
     Ridge regression from features to voxels in closed form: one singular value decomposition
-    per fold serves all voxels and penalties. Each voxel gets its own penalty, by generalised
+    per fold is used for all voxels and penalties. Each voxel has its own penalty, by generalised
     cross-validation [1]_ within the training part of the fold: choosing by the scores of
-    other folds would lift voxels without tuning above zero, since two folds share the
-    product of their responses.
+    other folds would raise the scores of voxels without tuning above zero, since two folds
+    share the product of their responses.
 
     Parameters
     ----------
     betas : ndarray, shape (n_trials, n_voxels)
         Responses of **training** trials; may be memory-mapped.
     features : ndarray, shape (n_trials, n_dims)
-        Features of the stimulus of each trial (one-hot labels will do).
+        Features of the stimulus of each trial (one-hot labels are possible).
     runs : ndarray of str, shape (n_trials,)
-        Runs are never divided between folds; see :func:`.splits.inner_folds`.
+        Runs are never divided between folds; see :func:`.folds.inner_folds`.
     n_folds : int
         Number of folds, 2 or more.
     penalties : tuple of float
@@ -90,7 +90,7 @@ def encoding_scores(
 
 
 def _rotated(features: np.ndarray) -> np.ndarray:
-    """Turn wide features into as many columns as there are trials; ridge does not notice."""
+    """Reduce wide features to as many columns as trials, which leaves ridge predictions equal."""
     if features.shape[1] <= features.shape[0]:
         return features
     left, values, _ = np.linalg.svd(features, full_matrices=False)
@@ -108,7 +108,7 @@ def _decompose(
     left, values, right = left[:, kept], values[kept], right[kept]
     strengths = np.asarray(penalties)[:, None] * (values**2).mean()
     gain = values**2 / (values**2 + strengths)
-    # One degree of freedom goes to the mean.
+    # One degree of freedom is used for the mean.
     freedom = np.maximum(1 - (1 + gain.sum(axis=1)) / len(train), 1e-3)
     return _Fold(
         train, validation, left.astype(np.float32),
@@ -123,9 +123,9 @@ def _chunk_scores(betas: np.ndarray, folds: list[_Fold]) -> np.ndarray:
 
 
 def _fold_scores(betas: np.ndarray, fold: _Fold) -> np.ndarray:
-    """Correlations in the held-out runs, shape (n_voxels,)."""
-    # Left singular vectors of centred features are centred: the loads need no intercept, and
-    # a correlation does not see the one of the prediction.
+    """Compute the correlations in the held-out runs, shape (n_voxels,)."""
+    # Left singular vectors of centred features are centred, so that the fit needs no intercept,
+    # and a correlation does not depend on the intercept of the prediction.
     loads = fold.left.T @ betas[fold.train]
     squares = betas[fold.train].var(axis=0) * len(fold.train)
     residual = squares - fold.explained @ loads**2

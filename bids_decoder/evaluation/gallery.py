@@ -19,19 +19,19 @@ _CHUNK = 256
 
 
 def nearest(queries: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the images most like each query.
+    """Find the images most similar to each query.
 
     Parameters
     ----------
     queries : ndarray, shape (n_queries, n_dims)
     gallery : ndarray, shape (n_gallery, n_dims)
     k : int
-        Cut to the size of the gallery.
+        At most the size of the gallery.
 
     Returns
     -------
     rows : ndarray of int, shape (n_queries, k)
-        Rows of *gallery*, the nearest first; of equals the first.
+        Rows of *gallery*, the nearest first; among equal ones the first.
     similarity : ndarray of float32, shape (n_queries, k)
         Cosines.
     """
@@ -60,7 +60,7 @@ def rank_tested(cosines: np.ndarray, n_tested: int) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (n_queries, n_tested)
-        1 is best; ties share their places.
+        1 is best; ties share their mean rank.
     """
     ranks = np.empty((len(cosines), n_tested))
     for query, row in enumerate(cosines):

@@ -1,10 +1,10 @@
-"""Confidence intervals for scores of few, dependent trials: 95 %, and never a point.
+"""Confidence intervals (95 %) for scores of few, dependent trials.
 
-Trials of one run (or pictures, or people) depend on each other, and there are few runs. A
+Trials of one run (or picture, or participant) depend on each other, and there are few runs. A
 percentile bootstrap over so few clusters covers the true value too rarely. Here a score is
 linearised: every trial has an *influence*, the change of the score per unit of its weight. Sums of
-influences over clusters tell how much more the score varies than independent trials would make it
-(the design effect), and Wilson's interval is taken for as many independent trials as are left.
+influences over clusters show how much more the score varies than with independent trials (the
+design effect), and Wilson's interval is computed for the effective number of independent trials.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def proportion_interval(
     influence : ndarray, shape (n,)
         Influence of each trial on *value*; sums to 0. For an accuracy ``(hit - value) / n``.
     clusters : ndarray of int, shape (n,), optional
-        Number of the cluster (run) of each trial, from 0. By default each trial is its own.
+        Number of the cluster (run) of each trial, from 0. By default each trial is a cluster.
     n_trials : float, optional
         Number of independent trials whose binomial interval is the narrowest allowed; by default
         n. More when each entry of *influence* stands for several trials; less, the harmonic mean,
@@ -41,7 +41,7 @@ def proportion_interval(
     Returns
     -------
     low, high : float
-        Not-a-numbers with fewer than two clusters: nothing tells how much clusters vary.
+        NaN with fewer than two clusters, since their variance is unknown.
 
     Notes
     -----
@@ -60,7 +60,7 @@ def proportion_interval(
         alone = max(alone, float(np.square(influence).sum()))
     unbiased = alone * n_trials / max(n_trials - 1, 1)
     between = float(np.square(sums).sum()) * len(sums) / (len(sums) - 1)
-    # Sums of equal numbers in another order differ by rounding.
+    # Sums of equal numbers in a different order differ by rounding.
     effect = between / unbiased if between > unbiased * (1 + 1e-9) else 1.0
     size = value * (1 - value) / (alone * effect) if alone > 0 else n_trials
     freedom = len(sums) - 1 if effect > 1 else np.inf
@@ -75,7 +75,7 @@ def ratio_interval(
     Parameters
     ----------
     hits, size : ndarray, shape (n_units,)
-        Hits of each unit (an image), and how often it was tried; units never tried do not count.
+        Hits of each unit (an image), and its number of attempts; units without any do not count.
     n_trials : int, optional
         Distinct trials behind all units; by default one for each unit.
 
@@ -91,12 +91,12 @@ def ratio_interval(
 
 
 def bounded_interval(value: float, influence: np.ndarray) -> tuple[float, float]:
-    """Compute the 95 % limits of a score between 0 and 1 that is no share of trials.
+    """Compute the 95 % limits of a score between 0 and 1 that is not a share of trials.
 
     Parameters
     ----------
     value : float
-        For instance an area under a curve, or the wins over all pairs of pictures.
+        For instance an area under a curve, or the share of pairs of pictures that are won.
     influence : ndarray, shape (n_units,)
         Influence of each independent unit on *value*; sums to 0.
 
@@ -125,13 +125,13 @@ def mean_interval(
     values : ndarray, shape (n_units,)
         Any score, or differences of two models' scores.
     bounds : tuple of float
-        Between which the values can lie; limits do not leave them.
+        Smallest and largest possible value; limits stay within them.
 
     Returns
     -------
     low, high : float
-        When all values are alike their spread says nothing. Then up to the share of units that
-        may have been missed (exact binomial limit for none of n) may lie at either bound.
+        When all values are equal their spread is not informative. Then the share of units that
+        may have been missed (exact binomial limit for none of n) is assumed at either bound.
     """
     values = np.asarray(values, dtype=np.float64)
     n_units, mean = len(values), float(np.mean(values))
@@ -157,7 +157,7 @@ def median_interval(ranks: np.ndarray, n_ranks: int) -> tuple[float, float]:
     -------
     low, high : float
         Interpolated between order statistics [1]_. With fewer than six units no order statistic
-        covers enough: all ranks. Where equal ranks meet, half a rank is added at either side.
+        has enough coverage: all ranks. For equal ranks, half a rank is added at either side.
 
     References
     ----------

@@ -10,7 +10,7 @@ from bids_decoder.evaluation.intervals import proportion_interval
 from bids_decoder.evaluation.similarity import among_best
 
 _CELLS = 10**7
-"""Cells of confusion matrices counted at a time."""
+"""Number of cells of confusion matrices counted at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Guesses:
     first : ndarray of int, shape (n_trials,)
         Predicted class.
     second : ndarray or None, shape (n_trials, n_classes)
-        Chance of each class to be among the best two; None with two classes.
+        Probability of each class to be among the best two; None with two classes.
     n_classes : int
     """
 
@@ -32,7 +32,7 @@ class Guesses:
 
 
 def guesses_of(scores: np.ndarray) -> Guesses:
-    """Read the predicted classes off class scores, (n_trials, n_classes)."""
+    """Return the classes predicted by class scores, (n_trials, n_classes)."""
     n_classes = scores.shape[1]
     second = among_best(scores, 2) if n_classes > 2 else None
     return Guesses(scores.argmax(axis=1), second, n_classes)

@@ -1,4 +1,4 @@
-"""What labels are exchanged under the null hypothesis, and tails of null distributions.
+"""Exchange of labels under the null hypothesis, and tails of null distributions.
 
 With one fixed test set predictions do not depend on the test labels: these are exchanged against
 fixed predictions. Under cross-validation the test labels of one fold are training labels of the
@@ -28,13 +28,13 @@ from bids_decoder.evaluation.statistics import (
 )
 
 BLOCKED = 0.5
-"""Labels come in blocks when they change less often than this share of random order's changes."""
+"""Labels are in blocks when they change less often than this share of changes in random order."""
 
 MIN_EXCEEDANCES = 10
-"""With as many null values above the observed one their count is a good p-value."""
+"""With this many null values above the observed one, their count is a good p-value."""
 
 MIN_FOR_TAIL = 100
-"""Fewer permutations say too little about the tail."""
+"""Least number of permutations from which the tail is fitted."""
 
 TAIL_SHARE, LEAST_TAIL, TAIL_STEP = 0.25, 20, 10
 _FIT_LEVEL = 0.1
@@ -42,7 +42,7 @@ _FIT_LEVEL = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """Which labels may change places.
+    """Units whose labels may be exchanged under the null hypothesis.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Exchange:
     labels : ndarray, shape (n_units,)
         Label of each unit.
     block_of : ndarray of int, shape (n_units,)
-        Units of the same number may change places.
+        Labels of units with the same number may be exchanged.
     """
 
     kind: str
@@ -67,11 +67,11 @@ class Exchange:
         return self.labels[orders][:, self.unit_of]
 
     def smallest_p(self, n_permutations: int) -> float:
-        """Return the smallest p-value that so many permutations can give."""
+        """Return the smallest p-value possible with so many permutations."""
         return smallest_p(self.labels, self.block_of, n_permutations)
 
     def describe(self) -> dict[str, Any]:
-        """Return what a sidecar or report says, JSON-able."""
+        """Return the description for sidecars and reports, serialisable as JSON."""
         return {
             "ExchangedUnits": self.kind, "NumberOfUnits": len(self.labels),
             "NumberOfBlocks": len(np.unique(self.block_of)),
@@ -92,8 +92,8 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray) -> Exchange:
     Exchange
         Whole runs when each run has one label. Blocks of equal labels within runs, when labels
         change less than half as often as in random order: neighbouring trials share noise,
-        which single trials of a block design would lose by being exchanged. Else single trials
-        within runs.
+        which exchanging single trials of a block design would break up. Otherwise single
+        trials within runs.
     """
     labels = np.asarray(labels)
     run_of = pd.factorize(np.asarray(runs))[0]
@@ -128,7 +128,7 @@ def _expected_changes(labels: np.ndarray, run_of: np.ndarray) -> float:
 
 
 def p_values(observed: float, null: np.ndarray, tail: str = "greater") -> dict[str, float]:
-    """Compute the columns of a table of metrics that a null distribution fills.
+    """Compute the columns of a table of metrics that depend on a null distribution.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def p_values(observed: float, null: np.ndarray, tail: str = "greater") -> dict[s
     Returns
     -------
     dict
-        ``p`` (not-a-number without permutations), ``p_tail`` and ``n_null``.
+        ``p`` (NaN without permutations), ``p_tail`` and ``n_null``.
     """
     sign = 1.0 if tail == "greater" else -1.0
     return {
@@ -160,7 +160,7 @@ def tail_p(observed: float, null: np.ndarray) -> float:
     Returns
     -------
     float
-        Not-a-number when ten or more null values reach the observed one (their count is better),
+        NaN when ten or more null values reach the observed one (their count is better),
         with fewer than 100 permutations, when no tail fits a generalised Pareto distribution
         (Kolmogorov-Smirnov p > .1; scores of few values never do), or when the fitted tail ends
         before the observed value.

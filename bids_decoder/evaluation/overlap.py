@@ -1,4 +1,4 @@
-"""What training and test have in common: found in the plan, written to ``plan.json``, reported."""
+"""Overlap of training and test, as in ``plan.json`` and the reports."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Sides = dict[str, set[str]]
 
 @dataclass(frozen=True)
 class ImageOverlap:
-    """Images that are there more than once.
+    """Images that are in the dataset more than once.
 
     Parameters
     ----------
     n_runs, n_volumes : int
-        How many were compared.
+        Number of runs and volumes that were compared.
     n_skipped : int
         Volumes that are empty or constant and were not compared.
     whole : bool
         False where only the first volumes of each run were compared.
     identical_runs, identical_volumes : tuple of tuple of str
-        Groups, in words.
+        Groups, as text.
     n_across : int
-        Groups of volumes of beta series that lie in both training and test.
+        Groups of volumes of beta series that are in both training and test.
     """
 
     n_runs: int = 0
@@ -49,7 +49,7 @@ class NearDuplicate:
     cosine : float
         Of their vectors.
     across : bool
-        One is trained on where the other one is tested.
+        True when one is in training and the other one in test.
     """
 
     first: str
@@ -60,14 +60,14 @@ class NearDuplicate:
 
 @dataclass(frozen=True)
 class StimulusOverlap:
-    """Stimuli that are there under several names, or on both sides of the split.
+    """Stimuli that have several names, or are in both training and test.
 
     Parameters
     ----------
     n_pictures, n_vectors : int
         Pictures and feature vectors compared.
     merged : dict of str to tuple of str
-        Name that was kept -> names that were replaced by it.
+        Names that were replaced, by the name that was kept.
     near_duplicates : tuple of NearDuplicate
         Those left after merging.
     policy : str
@@ -86,12 +86,12 @@ class StimulusOverlap:
 
     @property
     def n_merged(self) -> int:
-        """Names that were replaced by another one."""
+        """Number of names that were replaced by another one."""
         return sum(map(len, self.merged.values()))
 
     @property
     def n_near_across(self) -> int:
-        """Pairs of near-duplicates that lie in both training and test."""
+        """Number of pairs of near-duplicates with one in training and one in test."""
         return sum(pair.across for pair in self.near_duplicates)
 
 
@@ -109,7 +109,7 @@ class Overlap:
     stimuli: StimulusOverlap = field(default_factory=StimulusOverlap)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON, with the counts that the lists amount to."""
+        """Return plain values, ready for JSON, with the counts of the lists."""
         content = asdict(self)
         content["images"] |= {
             "n_identical_runs": sum(map(len, self.images.identical_runs)),
@@ -123,7 +123,7 @@ class Overlap:
         return content
 
     def __str__(self) -> str:
-        """Render the numbers in one line."""
+        """Return the numbers in one line of text."""
         images, stimuli = self.images, self.stimuli
         seen = f"{stimuli.n_seen} of {stimuli.n_tested}"
         return (
@@ -136,7 +136,7 @@ class Overlap:
 
 
 def stimulus_sides(tables: Mapping[str, pd.DataFrame]) -> Sides:
-    """Say on which sides of the split each stimulus is.
+    """Return the sides of the split on which each stimulus is.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def trial_sides(tables: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str, int]
 
 
 def are_apart(one: Iterable[str], two: Iterable[str]) -> bool:
-    """Tell whether something on the sides *one* is trained on where *two* is tested, or reverse.
+    """Return whether one item is in training where the other one is in test.
 
     Examples
     --------

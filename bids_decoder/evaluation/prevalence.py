@@ -1,8 +1,8 @@
-"""From participants to the population: prevalence, effects over participants, groups.
+"""Inference on the population: prevalence, effects over participants, groups.
 
-A t-test of accuracies against chance says that *some* participants carry information, because the
-true accuracy of nobody is below chance [1]_. Prevalence asks in what share of the population it
-is there.
+A t-test of accuracies against chance shows that *some* participants carry information, because no
+participant's true accuracy is below chance [1]_. Prevalence is the share of the population that
+carries information.
 
 References
 ----------
@@ -23,7 +23,7 @@ from bids_decoder.evaluation.intervals import LEVEL, mean_interval
 from bids_decoder.evaluation.statistics import permutation_p, permutations_within
 
 MAX_EXACT = 14
-"""With no more participants all flips of signs are tried."""
+"""Up to this number of participants all sign flips are used."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ def bayesian_prevalence(
     if not (0 <= n_significant <= n_participants > 0 and 0 < alpha < 1):
         raise InputError(
             "prevalence", f"{n_significant} of {n_participants} participants at level {alpha}",
-            "give counts of at least one participant and a level between 0 and 1",
+            "use counts of at least one participant and a level between 0 and 1",
         )
     rate = scipy.stats.beta(n_significant + 1, n_participants - n_significant + 1)
     below, missing = rate.cdf(alpha), rate.sf(alpha)
     mode = np.clip((n_significant / n_participants - alpha) / (1 - alpha), 0.0, 1.0)
-    # The rate of significant results is alpha + (1 - alpha) * prevalence, cut off below alpha.
+    # The rate of significant results is alpha + (1 - alpha) * prevalence, truncated below alpha.
     shape = (n_significant + 2, n_participants - n_significant + 1)
     mean_rate = rate.mean() * scipy.stats.beta(*shape).sf(alpha) / missing
     low, high = _densest(rate, below, missing, float(alpha + (1 - alpha) * mode), alpha)
@@ -125,12 +125,12 @@ class PermutationPrevalence:
     Parameters
     ----------
     p_global : float
-        That no participant has an effect.
+        P-value of the null hypothesis that no participant has an effect.
     p_majority : float
-        That at most half of the population has one.
+        P-value of the null hypothesis that at most half of the population has one.
     largest_rejected : float
-        Largest prevalence that can be rejected at *alpha*; not-a-number where the global null
-        stands.
+        Largest prevalence that can be rejected at *alpha*; NaN where the global null is not
+        rejected.
     resolution : float
         Smallest possible ``p_global``.
     alpha : float
@@ -152,7 +152,7 @@ def permutation_prevalence(
     Parameters
     ----------
     observed : ndarray, shape (n_participants,)
-        Scores, the larger the better.
+        Scores; larger is better.
     nulls : ndarray, shape (n_participants, n_permutations)
         Scores of each participant under permutation, on the same scale.
     n_draws : int
@@ -177,7 +177,7 @@ def permutation_prevalence(
     if nulls.ndim != 2 or len(nulls) != len(observed) or not nulls.size:
         raise InputError(
             "prevalence", f"{observed.shape} observed scores, null scores {nulls.shape}",
-            "give one row of permutation scores for each participant",
+            "pass one row of permutation scores for each participant",
         )
     n_people, n_permutations = nulls.shape
     # The observed labelling is the first of each participant's permutations.
@@ -226,12 +226,12 @@ def group_effect(
     Parameters
     ----------
     values : ndarray, shape (n_participants,)
-        One value each, for instance decoder less baseline, or score less its null mean.
+        One value each, for instance decoder minus baseline, or score minus its null mean.
     n_permutations : int
-        Random flips; all of them are tried with few participants.
+        Number of random flips; all possible ones are used with few participants.
     rng : numpy.random.Generator
     bounds : tuple of float
-        Between which values can lie.
+        Smallest and largest possible value.
 
     Returns
     -------
@@ -270,12 +270,12 @@ def leave_one_out_means(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Association:
-    """How scores of participants go with a group or a covariate.
+    """Association of participants' scores with a group or a covariate.
 
     Parameters
     ----------
     value : float
-        Difference of the means of two groups (second less first), or slope per unit.
+        Difference of the means of two groups (second minus first), or slope per unit.
     t : float
         Statistic of the test.
     p : float
@@ -307,7 +307,7 @@ def associate(
     rng : numpy.random.Generator
     blocks : ndarray of int, shape (n_participants,), optional
         Participants are exchanged within a block only (a site, a family). Means of blocks are
-        taken out of both variables.
+        subtracted from both variables.
 
     Returns
     -------
@@ -328,7 +328,8 @@ def associate(
     if not outcome.any() or not cause.any() or freedom < 1:
         raise InputError(
             "test over participants", "scores or variable do not vary within blocks, or there "
-            f"are too few participants ({len(scores)})", "give more participants, or no blocks",
+            f"are too few participants ({len(scores)})",
+            "include more participants, or use no blocks",
         )
     drawn = cause[permutations_within(block, n_permutations, rng)]
     products = np.append(cause[None], drawn, axis=0) @ outcome

@@ -1,4 +1,4 @@
-"""How like reconstructed pictures are to what was seen, beside controls that saw less.
+"""Similarity of reconstructed pictures to what was seen, compared with controls.
 
 Definitions are those of Scotti et al. 2024 (MindEye2): pixel correlation and structural similarity
 at 425 x 425 pixels, two-way identification by the correlation of feature vectors, and correlation
@@ -38,7 +38,7 @@ METRIC_COLUMNS: dict[str, str] = {
     "metric": "pixcorr, ssim, two_way (identification), or distance (1 - correlation).",
     "features": "What is compared: pixels, or features of a network.",
     "value": "Mean over pictures.",
-    "chance": "Its value for reconstructions that know nothing; n/a where theory gives none.",
+    "chance": "Its value for reconstructions without information; n/a where theory has none.",
     "ci_low": "Lower limit of the 95 % interval over pictures; for two_way pictures count as "
               "targets and as foils.",
     "ci_high": "Upper limit of this interval.",
@@ -95,7 +95,7 @@ class _Score:
 
 
 def resize(picture: np.ndarray, edge: int = EDGE) -> np.ndarray:
-    """Bring a picture to *edge* x *edge* pixels (bilinear, antialiased), float32."""
+    """Resize a picture to *edge* x *edge* pixels (bilinear, antialiased), float32."""
     if picture.shape[:2] == (edge, edge):
         return picture.astype(np.float32, copy=False)
     bands = [
@@ -107,13 +107,13 @@ def resize(picture: np.ndarray, edge: int = EDGE) -> np.ndarray:
 
 
 def pixel_correlation(seen: np.ndarray, painted: np.ndarray) -> float:
-    """Pearson correlation over all pixels and colours at 425 x 425; 0 for a uniform picture."""
+    """Correlate (Pearson) all pixels and colours at 425 x 425; 0 for a uniform picture."""
     first, second = resize(seen).ravel(), resize(painted).ravel()
     return float(_correlations(first[None], second[None])[0, 0])
 
 
 def structure(seen: np.ndarray, painted: np.ndarray) -> float:
-    """Structural similarity (SSIM) of grey pictures at 425 x 425.
+    """Compute the structural similarity (SSIM) of grey pictures at 425 x 425.
 
     Gaussian weights of sigma 1.5 (11 x 11 pixels), population covariance, data range 1,
     K1 = 0.01, K2 = 0.03 [1]_.
@@ -129,7 +129,7 @@ def structure(seen: np.ndarray, painted: np.ndarray) -> float:
 
 
 def identification(correlations: np.ndarray) -> np.ndarray:
-    """Tell for each reconstruction against which other pictures its own one wins.
+    """Compute for each reconstruction against which other pictures its own picture wins.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def identification(correlations: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (n, n)
-        1 where picture *i* is less like reconstruction *j* than picture *j* is; 0 on the
+        1 where picture *i* is less similar to reconstruction *j* than picture *j* is; 0 on the
         diagonal. The mean of a column over the n - 1 others is its two-way identification.
     """
     return (correlations < np.diagonal(correlations)[None, :]).astype(float)
@@ -204,7 +204,7 @@ def score_reconstructions(
 
 
 def _shifts(n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Permutations without fixed points: the pictures in random order, moved on by some places."""
+    """Draw permutations without fixed points, as shifts of the pictures in random order."""
     order = rng.permutation(n)
     steps = rng.permutation(np.arange(1, n))[:N_SHUFFLES]
     found = []
@@ -219,7 +219,7 @@ def _shuffled(
     seen: Pictures, painted: Pictures, measure: Callable[[np.ndarray, np.ndarray], float],
     shifts: list[np.ndarray],
 ) -> np.ndarray:
-    """Mean score of each reconstruction with the pictures of other trials."""
+    """Compute the mean score of each reconstruction with the pictures of other trials."""
     return np.mean([
         [measure(seen[other], painted[j]) for j, other in enumerate(shift)] for shift in shifts
     ], axis=0)
@@ -252,7 +252,7 @@ def _scores_of(space: FeatureSpace, correlations: np.ndarray) -> list[_Score]:
 
 
 def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson correlation of each row with each row; 0 where a row does not vary."""
+    """Correlate (Pearson) each row with each row; 0 where a row does not vary."""
     return _standardised(first) @ _standardised(second).T
 
 
@@ -287,7 +287,7 @@ def _row(
 
 
 def _interval(score: _Score) -> tuple[float, float]:
-    """Compute limits over pictures; those of two_way are targets and foils at once."""
+    """Compute limits over pictures, which are both targets and foils in two_way."""
     if score.wins is None:
         return mean_interval(score.each, _BOUNDS[score.metric])
     n = len(score.each)

@@ -4,7 +4,7 @@ Directions are named by query and gallery, because the literature swaps them: ``
 brain response for its image, ``i2b`` asks an image for its brain response.
 
 A pool is a set of images and one response of each: the mean of the normalised predictions of
-all repeats (unit ``averaged``), or one trial, another one in each draw (unit ``single``).
+all repeats (unit ``averaged``), or one trial, a different one in each draw (unit ``single``).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ N_NEAREST = 5
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """Similarities of all responses to all images, for one unit and one way to compare."""
+    """Similarities of all responses to all images, for one unit and one kind of similarity."""
 
     unit: str
     similarity: str
@@ -48,7 +48,7 @@ class _Case:
     n_neighbours: int  # of CSLS; 0 for plain similarities
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """Give the square of one response per image, shape (n_images, n_images)."""
+        """Return the square of one response per image, shape (n_images, n_images)."""
         square = self.matrix[rows]
         return csls(square, self.n_neighbours) if self.n_neighbours else square
 
@@ -65,7 +65,7 @@ class _Pools:
         return self.members.shape
 
     def rows(self, unit: str) -> np.ndarray:
-        """Rows of a :class:`_Case` in each draw; averages are the same in all of them."""
+        """Return the rows of a :class:`_Case` in each draw; averages are the same in all."""
         n_draws, n_images = self.trials.shape
         everything = np.broadcast_to(np.arange(n_images), (n_draws, n_images))
         return self.trials if unit == "single" else everything
@@ -90,12 +90,12 @@ def score_retrieval(
     """Score predicted embeddings of held-out trials.
 
     Top-1 and top-5 are means over ``n_draws`` fixed pools of ``pool_size`` images; when more
-    images than that were tested, they follow for the pool of all of them too, and so does the
-    median rank (of the mean rank over draws). Ties count by their share. Intervals take
-    images as clusters, with the pools fixed (:mod:`.intervals`). For p the
-    pairing of images and responses is permuted, an image with all its repeats at a time, and
-    within runs when each image was shown in one run only. Neighbours of CSLS are sought among
-    all tested images and one response of each, so that they do not depend on the pairing.
+    images than that were tested, they are also computed for the pool of all of them, and so is the
+    median rank (of the mean rank over draws). Ties count in part. Intervals take images as
+    clusters, with the pools fixed (:mod:`.intervals`). For p-values the pairing of images and
+    responses is permuted, an image with all its repeats at a time, and within runs when each
+    image was shown in one run only. Neighbours of CSLS are chosen from all tested images and one
+    response of each, so that they do not depend on the pairing.
 
     Parameters
     ----------
@@ -110,16 +110,16 @@ def score_retrieval(
     settings : Evaluation
     runs : ndarray of str, shape (n_trials,)
     rng : numpy.random.Generator
-        Give each model a generator of the same seed: pools and permutations are then equal.
+        Use a generator of the same seed for each model: pools and permutations are then equal.
     training_mean : ndarray, shape (n_dims,), optional
         Mean prediction of training trials; adds rows with similarity ``centred``.
     model, split : str
-        Go into the columns of these names.
+        Values of the columns of these names.
 
     Returns
     -------
     metrics : DataFrame
-        Columns as in :data:`.tables.METRIC_COLUMNS`. Rows with unit ``averaged`` are there
+        Columns as in :data:`.tables.METRIC_COLUMNS`. There are rows with unit ``averaged``
         when some image has repeats.
     predictions : DataFrame
         One row per trial: ``stimulus``, ``run_group``, the rank and the cosine of the true
@@ -175,8 +175,8 @@ def compare_retrieval(
     Returns
     -------
     dict
-        Columns of :data:`.comparison.COMPARISON_COLUMNS` beside the names: first less second, its
-        interval over images, and p from exchanging the models at random for each image.
+        Columns of :data:`.comparison.COMPARISON_COLUMNS` without the names: first minus second,
+        its interval over images, and p from exchanging the models at random for each image.
     """
     stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
     start, hits = rng.bit_generator.state, []
@@ -199,7 +199,7 @@ def compare_retrieval(
 def tested_images(
     predicted: np.ndarray, stimulus_ids: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give the tested images, the image number of each trial, the embedding of each image."""
+    """Return the tested images, the image number of each trial and each image's embedding."""
     images, image_of = np.unique(stimulus_ids.astype(str), return_inverse=True)
     position = {name: row for row, name in enumerate(gallery_ids.astype(str))}
     absent = [name for name in images if name not in position]
@@ -220,7 +220,7 @@ def tested_images(
 def _draw_pools(
     image_of: np.ndarray, settings: Evaluation, rng: np.random.Generator
 ) -> tuple[_Pools | None, _Pools]:
-    """Draw the pools, and give the pool of all images in which each trial is used."""
+    """Draw the pools, and return the pool of all images in which each trial is used."""
     counts = np.bincount(image_of)
     n_images, size = len(counts), settings.pool_size
     by_image = np.split(np.argsort(image_of, kind="stable"), np.cumsum(counts)[:-1])
@@ -241,7 +241,7 @@ def _draw_pools(
 
 
 def permutation_blocks(image_of: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """Give the run of each image, or one block for all when images are not confined to runs."""
+    """Return the run of each image, or one block for all when images are in several runs."""
     pairs = pd.DataFrame({"image": image_of, "run": pd.factorize(runs)[0]}).drop_duplicates()
     confined = not pairs["image"].duplicated().any()
     if confined and pairs["run"].duplicated().any():
@@ -277,8 +277,8 @@ def average_repeats(predicted: np.ndarray, image_of: np.ndarray) -> np.ndarray:
 def _hit_counts(case: _Case, pools: _Pools) -> dict[tuple[str, int], np.ndarray]:
     """Count, over pools, how often a gallery item is among the best of a query.
 
-    Every image is a query in every pool, in it or not: a permuted pairing then needs no more
-    than a look into the counts. Keys are direction and k; shape (n_queries, n_images).
+    Every image is a query in every pool, in it or not: the score of a permuted pairing is then
+    read from the counts. Keys are direction and k; shape (n_queries, n_images).
     """
     n_images = case.matrix.shape[1]
     counts = {

@@ -22,7 +22,7 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
 
 
 def cosine_similarity(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Cosine of the angle between each query and each gallery item.
+    """Compute the cosine of the angle between each query and each gallery item.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def cosine_similarity(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 def csls(similarity: np.ndarray, n_neighbours: int) -> np.ndarray:
     """Correct similarities for hubs: cross-domain similarity local scaling.
 
-    Twice the similarity, less the mean similarity of the row to its nearest columns, less
+    Twice the similarity, minus the mean similarity of the row to its nearest columns, minus
     that of the column to its nearest rows [1]_.
 
     Parameters
@@ -47,7 +47,7 @@ def csls(similarity: np.ndarray, n_neighbours: int) -> np.ndarray:
     similarity : ndarray, shape (n_queries, n_gallery)
         Cosines.
     n_neighbours : int
-        Number of nearest neighbours; cut to what is there.
+        Number of nearest neighbours; at most as many as there are.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def among_best(values: np.ndarray, k: int) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (n_queries, n_gallery)
-        The chance of each item to be among the best when ties are broken at random. Constant
+        The probability of each item to be among the best when ties are broken at random. Constant
         predictions thus score at chance, not at 0 or 1.
     """
     limit = np.partition(values, -k, axis=1)[:, [-k]]

@@ -1,9 +1,9 @@
-"""Which trials are test trials: decided once, from the trial tables, before anything is fitted.
+"""Choice of the test trials: made once, from the trial tables, before anything is fitted.
 
 Three kinds of split:
 
 ``stimuli``
-    Test stimuli are out of every fit of every participant, in whichever run they were shown.
+    Test stimuli are excluded from all fits of all participants, in whatever run they were shown.
 ``runs``
     Cross-validation over runs: each run is test once. For category labels.
 ``heldout-runs``
@@ -13,78 +13,26 @@ Three kinds of split:
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
 import numpy as np
 import pandas as pd
 
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import ExitCode, Finding, InputError, LeakageError
+from bids_decoder.errors import ExitCode, Finding, name_some
+from bids_decoder.evaluation.held_out import Split, Tables, distinct, with_role
+from bids_decoder.evaluation.split_checks import (
+    MAX_LOST_TRIALS,
+    MIN_TEST_STIMULI,
+    check_split,
+    check_split_column,
+)
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import Decision
 
 MAX_FOLDS = 12
-"""More runs than this are dealt out to this number of folds."""
-
-MIN_TEST_STIMULI = 10
-"""Fewer shared and repeated stimuli than this are no test set by design."""
+"""Number of folds to which the runs are assigned when there are more runs."""
 
 MAX_TEST_TRIALS = 0.5
 """A design in which more of the trials than this would be test has no separate test set."""
-
-MAX_LOST_TRIALS = 0.05
-"""Whole runs are held out only when they cost at most this share of the training trials."""
-
-_SOURCE_ROLES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-
-Tables = dict[str, pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Split:
-    """What is held out; goes to ``plan.json`` and back.
-
-    Parameters
-    ----------
-    kind : {"stimuli", "runs", "heldout-runs"}
-        See the module.
-    target : str
-        ``"image"``, ``"features"`` or ``"category"``.
-    test_stimuli : tuple of str
-        Stimuli that may enter no fit of anybody; empty where runs alone are held out.
-    folds : dict of str to tuple of tuple of str
-        Participant label -> folds -> run groups that are test in this fold.
-    options : dict
-        The options and numbers that led to the split, JSON-able.
-    reason : str
-        Why this kind was chosen, with numbers.
-    """
-
-    kind: Literal["stimuli", "runs", "heldout-runs"]
-    target: str
-    test_stimuli: tuple[str, ...] = ()
-    folds: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    reason: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain lists and texts, ready for JSON."""
-        return {
-            **dataclasses.asdict(self),
-            "test_stimuli": list(self.test_stimuli),
-            "folds": {k: [list(runs) for runs in folds] for k, folds in self.folds.items()},
-        }
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Split:
-        """Read back what :meth:`to_dict` gave."""
-        folds = {k: tuple(map(tuple, v)) for k, v in content["folds"].items()}
-        stimuli = tuple(content["test_stimuli"])
-        return cls(**{**content, "test_stimuli": stimuli, "folds": folds})
 
 
 def choose_split(
@@ -95,13 +43,13 @@ def choose_split(
     Options come first (``--split-column``; ``--test-runs`` within ``--test-sessions``).
     Labels are cross-validated over runs. For images and features the first rule that fits
     is taken: stimuli seen by all participants and repeated, when they are the smaller part
-    of everybody's trials; whole runs, when their stimuli hardly occur elsewhere; a share of
-    the stimuli.
+    of all participants' trials; whole runs, when their stimuli hardly occur elsewhere; a share
+    of the stimuli.
 
     Parameters
     ----------
     tables : dict of str to DataFrame
-        Participant label -> trial table, rows in order of time within each run. A column
+        Trial tables by participant label, rows in order of time within each run. A column
         ``split_source`` holds the values of ``--split-column``.
     target_kind : {"image", "features", "category"}
     rules : TrialRules
@@ -115,11 +63,11 @@ def choose_split(
         Complete even when findings forbid its use, so that all findings appear at once.
     decisions : list of Decision
     findings : list of Finding
-        Errors and warnings about the options and about what the split leaves.
+        Errors and warnings about the options and about the trials of each side.
     """
     usable = {label: _usable(tables[label]) for label in sorted(tables)}
     split, findings = _pick(usable, target_kind, rules, seed)
-    findings += _consequences(usable, split)
+    findings += check_split(usable, split)
     return split, [Decision("split", split.kind, split.reason)], findings
 
 
@@ -148,16 +96,16 @@ def _by_column(
     tables: Tables, target: str, rules: TrialRules
 ) -> tuple[Split, list[Finding]]:
     options = {"split_column": rules.split_column}
-    findings = _column_findings(tables, rules)
+    findings = check_split_column(tables, rules)
     everything = pd.concat(
-        [_with_role(table).assign(participant=label) for label, table in tables.items()]
+        [with_role(table).assign(participant=label) for label, table in tables.items()]
     )
     test, train = (everything[everything["role"] == role] for role in ("test", "train"))
-    stimuli = _text_set(test["stimulus"])
+    stimuli = distinct(test["stimulus"])
     reason = (
         f"column {rules.split_column!r} marks {len(test)} test and {len(train)} training trials"
     )
-    if target != "category" or not stimuli & _text_set(train["stimulus"]):
+    if target != "category" or not stimuli & distinct(train["stimulus"]):
         chosen = tuple(sorted(stimuli))
         return Split("stimuli", target, chosen, {}, options, reason), findings
     mixed = _pairs(test) & _pairs(train)
@@ -175,52 +123,13 @@ def _by_column(
     return Split("heldout-runs", target, (), folds, options, reason), findings
 
 
-def _column_findings(tables: Tables, rules: TrialRules) -> list[Finding]:
-    option = f"--split-column {rules.split_column}"
-    if rules.test_runs or rules.test_sessions:
-        return [Finding(
-            option, "given together with --test-runs or --test-sessions",
-            "give only one way to hold out trials", ExitCode.USAGE,
-        )]
-    absent = [label for label, table in tables.items() if "split_source" not in table]
-    if absent:
-        return [Finding(
-            option, f"no such column in the events of participant(s) {', '.join(absent)}",
-            "name a column that all events files have", ExitCode.USAGE,
-        )]
-    values = set().union(*(_text_set(table["split_source"]) for table in tables.values()))
-    if {_SOURCE_ROLES.get(value.lower()) for value in values} >= {"train", "test"}:
-        return []
-    return [Finding(
-        option, f"expected the values train and test, found {_listing(values)}",
-        "name a column with these values", ExitCode.USAGE,
-    )]
-
-
-def _with_role(table: pd.DataFrame) -> pd.DataFrame:
-    if "split_source" not in table:
-        return table.assign(role=None)
-    roles = [_SOURCE_ROLES.get(str(value).lower()) for value in table["split_source"]]
-    return table.assign(role=np.array(roles, dtype=object))
-
-
 def _pairs(trials: pd.DataFrame) -> set[tuple[str, str]]:
     return set(zip(trials["participant"], trials["run_group"], strict=True))
 
 
-def _text_set(column: pd.Series) -> set[str]:
-    return set(column.dropna())
-
-
-def _listing(names: Iterable[str], limit: int = 20) -> str:
-    ordered = sorted(names)
-    more = f", and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return (", ".join(ordered[:limit]) + more) or "none"
-
-
 def _by_runs(tables: Tables, target: str, rules: TrialRules) -> tuple[Split, list[Finding]]:
     runs, groups, sessions = (
-        set().union(*(_text_set(table[name]) for table in tables.values()))
+        set().union(*(distinct(table[name]) for table in tables.values()))
         for name in ("run", "run_group", "session")
     )
     findings = [
@@ -243,9 +152,10 @@ def _unknown_labels(
                and label not in accepted]
     if not unknown:
         return []
+    exist = name_some(sorted(known), 20) or "none"
     return [Finding(
-        f"{option} {' '.join(unknown)}", f"no such label; there are: {_listing(known)}",
-        "give labels as they are in the file names", ExitCode.USAGE,
+        f"{option} {' '.join(unknown)}", f"no such label; there are: {exist}",
+        "use labels as they are in the file names", ExitCode.USAGE,
     )]
 
 
@@ -264,7 +174,7 @@ def _is_one_of(labels: pd.Series, wanted: tuple[str, ...]) -> pd.Series:
 
 
 def _without_zeros(label: str) -> str:
-    """Give a label that is a number without leading zeros, which differ between people."""
+    """Return a label without leading zeros, which may differ between participants."""
     return label.lstrip("0") or "0" if label.isdecimal() else label
 
 
@@ -273,7 +183,7 @@ def _stimuli_of_runs(
 ) -> tuple[str, ...]:
     found: set[str] = set()
     for label, table in tables.items():
-        found |= _text_set(table.loc[table["run_group"].isin(folds[label][0]), "stimulus"])
+        found |= distinct(table.loc[table["run_group"].isin(folds[label][0]), "stimulus"])
     return tuple(sorted(found))
 
 
@@ -282,10 +192,10 @@ def _cross_validation(tables: Tables) -> Split:
     for label, table in tables.items():
         runs = list(dict.fromkeys(table["run_group"]))
         n_folds = min(len(runs), MAX_FOLDS)
-        # Dealt out, not cut in blocks: neighbouring runs often share a task or a session,
-        # and a fold must not take away all runs of one label.
+        # Assigned in turn, not in blocks: neighbouring runs often share a task or a session,
+        # and a fold must not hold out all runs of one label.
         folds[label] = tuple(tuple(runs[k::n_folds]) for k in range(n_folds))
-    n_labels = len(set().union(*(_text_set(table["label"]) for table in tables.values())))
+    n_labels = len(set().union(*(distinct(table["label"]) for table in tables.values())))
     n_runs = [table["run_group"].nunique() for table in tables.values()]
     reason = (
         f"{n_labels} labels over {min(n_runs)} to {max(n_runs)} runs per participant: each run is "
@@ -295,7 +205,7 @@ def _cross_validation(tables: Tables) -> Split:
 
 
 def _presentations(table: pd.DataFrame) -> pd.Series:
-    """Count presentations per stimulus; an immediate repetition (1-back task) is none."""
+    """Count presentations per stimulus; immediate repetitions (1-back task) do not count."""
     previous = table[["stimulus", "run_group"]].shift()
     again = (table["stimulus"] == previous["stimulus"]) & (
         table["run_group"] == previous["run_group"]
@@ -306,7 +216,7 @@ def _presentations(table: pd.DataFrame) -> pd.Series:
 def _shared_and_repeated(tables: Tables, target: str) -> Split | None:
     counts = [_presentations(table) for table in tables.values()]
     shared = set.intersection(*(set(count.index) for count in counts))
-    # A new person with one hour of data has not met all repeats yet: half of the people do.
+    # A new participant with one hour of data may not have seen all repeats: half of them suffice.
     chosen = {
         name for name in shared
         if 2 * sum(count[name] >= 2 for count in counts) >= len(counts)
@@ -338,7 +248,7 @@ def _whole_runs(tables: Tables, target: str, rules: TrialRules, seed: int) -> Sp
         return None
     reason = (
         f"no shared and repeated stimuli; {n_test} of {len(common)} runs held out, whose stimuli "
-        f"are at most {lost:.1%} of anybody's trials in other runs"
+        f"are at most {lost:.1%} of a participant's trials in other runs"
     )
     options = {"test_share": rules.test_share, "seed": seed}
     return Split("heldout-runs", target, stimuli, folds, options, reason)
@@ -347,12 +257,12 @@ def _whole_runs(tables: Tables, target: str, rules: TrialRules, seed: int) -> Sp
 def _share_of_stimuli(tables: Tables, target: str, rules: TrialRules, seed: int) -> Split:
     seen_by: dict[str, list[str]] = {}
     for label, table in tables.items():
-        for name in _text_set(table["stimulus"]):
+        for name in distinct(table["stimulus"]):
             seen_by.setdefault(name, []).append(label)
     rng = np.random.default_rng(derive_seed(seed, "split", "stimuli"))
     names = sorted(seen_by)
     shuffled = [names[i] for i in rng.permutation(len(names))]
-    # Every k-th of the list ordered by who saw it: each participant gets the same share.
+    # Every k-th of the list ordered by who saw it, so that each participant has the same share.
     ordered = sorted(shuffled, key=lambda name: seen_by[name])
     n_test = min(len(ordered), max(1, round(rules.test_share * len(ordered))))
     rows = ((np.arange(n_test) + 0.5) * len(ordered) / n_test).astype(int)
@@ -363,258 +273,3 @@ def _share_of_stimuli(tables: Tables, target: str, rules: TrialRules, seed: int)
     )
     options = {"test_share": rules.test_share, "seed": seed}
     return Split("stimuli", target, chosen, {}, options, reason)
-
-
-def apply_split(tables: Tables, split: Split) -> Tables:
-    """Write a split into trial tables.
-
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        Participant label -> trial table.
-    split : Split
-
-    Returns
-    -------
-    dict of str to DataFrame
-        Copies in which ``split`` is train, test, cv or None (excluded trials), ``fold`` is
-        the number of the fold in which a trial is test (``Int64``), and trials that would
-        let a test stimulus into training, or whose label cannot be learnt, are ``excluded``
-        with their ``reason``.
-
-    Raises
-    ------
-    InputError
-        When a participant has no folds in a split over runs.
-    """
-    return {label: _assign(table, label, split) for label, table in tables.items()}
-
-
-def _assign(table: pd.DataFrame, label: str, split: Split) -> pd.DataFrame:
-    if split.kind != "stimuli" and label not in split.folds:
-        raise InputError(
-            f"participant {label}", "has no place in the split of this plan",
-            "make a new plan: choose a new output directory, or remove plan.json",
-        )
-    fold = _fold_numbers(table, label, split)
-    role = np.where(np.isnan(fold), "train", "cv" if split.kind == "runs" else "test")
-    excluded = table["excluded"].to_numpy(dtype=bool).copy()
-    reason = table["reason"].astype(object).to_numpy().copy()
-    for rows, why in _exclusions(table, role, fold, excluded, split):
-        new = rows & ~excluded
-        reason[new] = why
-        excluded |= new
-    return table.assign(
-        split=pd.Series(np.where(excluded, None, role), index=table.index, dtype=object),
-        fold=pd.array(np.where(excluded, np.nan, fold), dtype="Int64"), excluded=excluded,
-        reason=pd.Series(reason, index=table.index, dtype=object),
-    )
-
-
-def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
-    """Give the fold in which each trial is test, not-a-number for training trials."""
-    if split.kind == "stimuli":
-        test = table["stimulus"].isin(split.test_stimuli)
-        if "split_column" in split.options:
-            test &= _with_role(table)["role"] == "test"
-        return np.where(test, 1.0, np.nan)
-    number = {run: k for k, runs in enumerate(split.folds[label], 1) for run in runs}
-    return np.array([number.get(run, np.nan) for run in table["run_group"]], dtype=float)
-
-
-def _exclusions(
-    table: pd.DataFrame, role: np.ndarray, fold: np.ndarray, gone: np.ndarray, split: Split
-) -> list[tuple[np.ndarray, str]]:
-    found = []
-    if "split_column" in split.options:
-        column = split.options["split_column"]
-        unmarked = _with_role(table)["role"].isna().to_numpy()
-        found.append((unmarked, f"column {column} says neither train nor test"))
-    straddling = (role == "train") & table["stimulus"].isin(split.test_stimuli).to_numpy()
-    found.append((straddling, "its stimulus is a test stimulus"))
-    if split.target != "category":
-        return found
-    labels = table["label"]
-    found.append((labels.isna().to_numpy(), "it has no label"))
-    kept = ~gone & ~np.logical_or.reduce([rows for rows, _ in found])
-    if split.kind == "runs":
-        if len(np.unique(fold[kept])) < 2:
-            # Nothing can be cross-validated, and a finding says so; the GLM needs the trials.
-            return found
-        pairs = set(zip(labels[kept].tolist(), fold[kept].tolist(), strict=True))
-        n_folds = Counter(name for name, _ in pairs)
-        known = {name for name, count in n_folds.items() if count >= 2}
-        found.append((~labels.isin(known).to_numpy(), "its label occurs in no other fold"))
-    else:
-        known = _text_set(labels[kept & (role == "train")])
-        found.append((
-            (role == "test") & ~labels.isin(known).to_numpy(), "its label has no training trials",
-        ))
-    return found
-
-
-def _consequences(tables: Tables, split: Split) -> list[Finding]:
-    applied = apply_split(tables, split)
-    findings = [f for label, t in applied.items() for f in _participant_findings(label, t, split)]
-    if not any({"test", "cv"} & set(table["split"]) for table in applied.values()):
-        findings.append(Finding(
-            "split", f"no participant has test trials ({split.reason})",
-            "give --test-runs, --test-sessions or --split-column, or another --target",
-        ))
-    if split.kind == "stimuli" and 0 < len(split.test_stimuli) < MIN_TEST_STIMULI:
-        findings.append(Finding(
-            "split", f"only {len(split.test_stimuli)} test stimuli",
-            "hold out whole runs with --test-runs, or raise test_share in a --config-file",
-            severity="warning",
-        ))
-    return findings
-
-
-def _participant_findings(label: str, table: pd.DataFrame, split: Split) -> list[Finding]:
-    who = f"participant {label}"
-    findings = []
-    if not {"test", "cv"} & set(table["split"]):
-        findings.append(Finding(
-            who, "has no test trials under this split and can only serve as a source",
-            "check the split options", severity="warning", participant=label,
-            place=who,
-        ))
-    n_runs = _training_runs(table, split)
-    if n_runs < 2:
-        findings.append(Finding(
-            who, f"{n_runs} training run(s) under split {split.kind!r} ({split.reason})",
-            "give more runs, or hold out less with --test-runs or --split-column",
-            severity="error" if n_runs == 0 else "warning", participant=label, place=who,
-        ))
-    lost = table["excluded"].to_numpy(dtype=bool)
-    if lost.mean() > MAX_LOST_TRIALS:
-        why = table.loc[lost, "reason"].value_counts()
-        findings.append(Finding(
-            who, f"{lost.sum()} of {len(table)} trials are lost: {why.index[0]} ({why.iloc[0]})",
-            "hold out other runs or stimuli, or accept it", severity="warning", participant=label,
-            place=who,
-        ))
-    if split.target == "category" and table.loc[~lost, "label"].nunique() < 2:
-        findings.append(Finding(
-            who, "fewer than two labels can be learnt and tested",
-            "name another --label-column, or more runs", participant=label, place=who,
-        ))
-    return findings
-
-
-def _training_runs(table: pd.DataFrame, split: Split) -> int:
-    """Count the runs that the poorest fold trains on."""
-    if split.kind != "runs":
-        return table.loc[table["split"] == "train", "run_group"].nunique()
-    kept = table[table["split"] == "cv"]
-    pairs = set(zip(kept["fold"].tolist(), kept["run_group"].tolist(), strict=True))
-    per_fold = Counter(fold for fold, _ in pairs)
-    return sum(per_fold.values()) - max(per_fold.values()) if per_fold else 0
-
-
-def fold_list(trials: pd.DataFrame) -> list[int]:
-    """List the folds of a trial table that hold test trials, in order."""
-    return sorted(int(number) for number in trials["fold"].dropna().unique())
-
-
-def resolve_fold(trials: pd.DataFrame, fold: int | None) -> pd.DataFrame:
-    """Turn cross-validated trials into training and test trials of one fold.
-
-    Parameters
-    ----------
-    trials : DataFrame
-        As :func:`apply_split` gives it.
-    fold : int or None
-        Number of the fold. None makes all cross-validated trials training trials: for
-        people who are a source of pretraining and on whom nothing is tested.
-
-    Returns
-    -------
-    DataFrame
-        A copy whose ``split`` has no cv left; tables without cross-validation stay as they are.
-    """
-    out = trials.copy()
-    crossed = out["split"] == "cv"
-    test = crossed & (out["fold"] == fold).fillna(False) if fold is not None else crossed & False
-    out["split"] = out["split"].mask(crossed & ~test, "train").mask(test, "test")
-    return out
-
-
-def assert_no_test(trials: pd.DataFrame, rows: np.ndarray) -> None:
-    """Guard a fit: every row that enters it must be a training trial.
-
-    Parameters
-    ----------
-    trials : DataFrame
-        Trial table; cross-validation resolved with :func:`resolve_fold`.
-    rows : ndarray of int or bool
-        Rows about to be used in a fit.
-
-    Raises
-    ------
-    LeakageError
-        When a row is anything but ``train`` (test, unresolved cv, or excluded).
-    """
-    roles = trials["split"].to_numpy(dtype=object)[rows]
-    wrong = np.array([role != "train" for role in roles], dtype=bool)
-    if wrong.any():
-        names = {str(role) for role in roles[wrong]}
-        raise LeakageError(
-            f"{wrong.sum()} of {len(roles)} trials of a fit are not training trials",
-            f"their split is {_listing(names)}",
-            "this is a fault of the program, please report it",
-        )
-
-
-def assert_disjoint(train_ids: Iterable[str], test_ids: Iterable[str]) -> None:
-    """Guard a fit: no id may be on both sides.
-
-    Raises
-    ------
-    LeakageError
-        Naming the ids found on both sides.
-    """
-    both = set(train_ids) & set(test_ids)
-    if both:
-        raise LeakageError(
-            f"{len(both)} id(s) are in training and in test", _listing(map(str, both)),
-            "this is a fault of the program, please report it",
-        )
-
-
-def inner_folds(run_groups: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split training trials for inner cross-validation, run-wise.
-
-    Parameters
-    ----------
-    run_groups : ndarray of str, shape (n_trials,)
-    n_folds : int
-        At least 2; fewer are made when there are fewer runs.
-
-    Returns
-    -------
-    list of (train, validation)
-        Arrays of row numbers. With a single run the folds are contiguous blocks of trials,
-        the next best thing against autocorrelation.
-
-    Raises
-    ------
-    InputError
-        With fewer than two trials.
-    """
-    run_groups = np.asarray(run_groups)
-    if len(run_groups) < 2:
-        raise InputError(
-            "inner cross-validation", f"{len(run_groups)} training trial(s)", "give more runs"
-        )
-    runs = list(dict.fromkeys(run_groups.tolist()))
-    if len(runs) > 1:
-        number = {run: i % min(n_folds, len(runs)) for i, run in enumerate(runs)}
-        fold_of = np.array([number[run] for run in run_groups.tolist()])
-    else:
-        n_blocks = min(n_folds, len(run_groups))
-        fold_of = np.arange(len(run_groups)) * n_blocks // len(run_groups)
-    return [
-        (np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k))
-        for k in range(fold_of.max() + 1)
-    ]

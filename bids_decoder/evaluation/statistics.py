@@ -38,7 +38,7 @@ def permutations_within(
         Item *i* takes the place of item ``result[k, i]``.
     """
     by_block = np.argsort(blocks, kind="stable")
-    # A random number in [0, 1) added to a whole number never leaves its block.
+    # A random number in [0, 1) added to the block number keeps items within their block.
     shuffled = np.argsort(blocks + rng.random((n_permutations, len(blocks))), axis=1)
     result = np.empty_like(shuffled)
     result[:, by_block] = shuffled
@@ -46,7 +46,7 @@ def permutations_within(
 
 
 def permutation_p(observed: float, null: np.ndarray, tail: str = "greater") -> float:
-    """P-value of a permutation test, ``(1 + #{as extreme}) / (1 + n)``.
+    """Compute the p-value of a permutation test, ``(1 + #{as extreme}) / (1 + n)``.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def permutation_p(observed: float, null: np.ndarray, tail: str = "greater") -> f
 
 
 def smallest_p(labels: np.ndarray, blocks: np.ndarray, n_permutations: int) -> float:
-    """Return the smallest p-value that exchanging labels within blocks can show.
+    """Return the smallest p-value possible when labels are exchanged within blocks.
 
     Parameters
     ----------
     labels : ndarray, shape (n,)
-        What is exchanged; equal ones make no other arrangement.
+        What is exchanged; exchanging equal ones makes no new arrangement.
     blocks : ndarray, shape (n,)
         Only members of the same block are exchanged.
     n_permutations : int
@@ -82,7 +82,7 @@ def smallest_p(labels: np.ndarray, blocks: np.ndarray, n_permutations: int) -> f
     -------
     float
         The larger one of 1 / (1 + n_permutations) and 1 / (number of distinct arrangements).
-        However good a decoder, its p-value is not expected below.
+        The p-value of even a perfect decoder is not expected to be lower.
     """
     block_of, label_of = (np.unique(x, return_inverse=True)[1] for x in (blocks, labels))
     alike = np.unique(np.stack([block_of, label_of]), axis=1, return_counts=True)[1]
@@ -96,7 +96,7 @@ def fdr_bh(p_values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     p_values : ndarray
-        Any shape; not-a-numbers (voxels without a test) stay and do not count.
+        Any shape; NaN (voxels without a test) stay and do not count.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def paired_difference(
     first, second : ndarray, shape (n_units,)
         Sum of hits (or any score) of each unit, for instance of each image.
     size : ndarray, shape (n_units,)
-        Number of times each unit was tried.
+        Number of attempts of each unit.
     n_permutations : int
     rng : numpy.random.Generator
 
@@ -134,7 +134,7 @@ def paired_difference(
     """
     gap = np.asarray(first, dtype=np.float64) - second
     value = float(gap.sum() / size.sum())
-    # Linearised: values whose mean is the ratio of sums, and which vary as it does.
+    # Linearised: values with the mean and the variance of the ratio of sums.
     spread = value + (gap - value * size) / np.mean(size)
     low, high = mean_interval(spread)
     signs = rng.integers(0, 2, size=(n_permutations, len(gap))) * 2 - 1
@@ -143,21 +143,21 @@ def paired_difference(
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Overlap of two boolean masks, ``2 |A and B| / (|A| + |B|)``; 1 when both are empty."""
+    """Compute the Dice overlap of two masks, ``2 |A and B| / (|A| + |B|)``; 1 if both are empty."""
     size = first.sum() + second.sum()
     return float(2 * (first & second).sum() / size) if size else 1.0
 
 
 def jaccard(first: np.ndarray, second: np.ndarray) -> float:
-    """Overlap of two boolean masks, ``|A and B| / |A or B|``; 1 when both are empty."""
+    """Compute the Jaccard overlap of two masks, ``|A and B| / |A or B|``; 1 if both are empty."""
     union = (first | second).sum()
     return float((first & second).sum() / union) if union else 1.0
 
 
 def mask_auc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Area under the ROC curve of voxel scores against a boolean mask.
+    """Compute the area under the ROC curve of voxel scores against a boolean mask.
 
-    Not-a-number when the mask is empty or full.
+    NaN when the mask is empty or full.
     """
     truth = np.asarray(truth, dtype=bool)
     if truth.all() or not truth.any():
@@ -166,7 +166,7 @@ def mask_auc(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def stability(masks: np.ndarray) -> float:
-    """Stability of voxel selection over repetitions [1]_.
+    """Compute the stability of voxel selection over repetitions [1]_.
 
     Parameters
     ----------
@@ -176,8 +176,8 @@ def stability(masks: np.ndarray) -> float:
     Returns
     -------
     float
-        1 for equal masks, about 0 for random ones of equal size; not-a-number when nothing
-        or everything is selected.
+        1 for equal masks, about 0 for random ones of equal size; NaN when no voxel or every
+        voxel is selected.
 
     References
     ----------

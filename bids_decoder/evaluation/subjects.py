@@ -1,4 +1,4 @@
-"""Scores of people's labels under repeated cross-validation over people."""
+"""Scores of participants' labels under repeated cross-validation over participants."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS, null_table
 from bids_decoder.seeds import derive_seed
 
 _STEP = 1e-4
-"""Weight of a person by whose change influences are measured."""
+"""Change of a participant's weight with which influences are computed."""
 
 
 def subject_folds(classes: np.ndarray, n_splits: int, n_repeats: int, seed: int) -> np.ndarray:
-    """Deal people out to folds, each class evenly, several times over.
+    """Assign participants to folds, stratified by class, several times.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def subject_folds(classes: np.ndarray, n_splits: int, n_repeats: int, seed: int)
     Returns
     -------
     ndarray of int, shape (n_repeats, n_people)
-        Fold in which each person is tested, from 1.
+        Fold in which each participant is tested, from 1.
     """
     folds = np.zeros((n_repeats, len(classes)), dtype=int)
     for repeat in range(n_repeats):
@@ -53,11 +53,11 @@ class PermutedRounds:
     Parameters
     ----------
     classes : ndarray of int, shape (n_permutations, n_people)
-        Folds were dealt out anew for each, each class evenly: true classes that are even over
-        folds beside permuted ones that are not would score higher by that alone.
+        Folds were assigned anew for each permutation, stratified by the permuted classes: folds
+        stratified by the true classes only would raise the observed score above the null.
     scores : ndarray, shape (n_permutations, n_people, n_classes)
         One round each. The observed score is a mean over rounds, which varies less, so that
-        its p-value is on the safe side.
+        its p-value is conservative.
     blocks : ndarray of int, shape (n_people,)
         Labels were exchanged within these (sites).
     """
@@ -70,7 +70,7 @@ class PermutedRounds:
 def permute_people(
     classes: np.ndarray, sites: np.ndarray | None, n_permutations: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exchange labels of people, within sites where these are known.
+    """Exchange labels of participants, within sites where these are known.
 
     Returns
     -------
@@ -86,23 +86,24 @@ def score_subjects(
     scores: np.ndarray, classes: np.ndarray, *, model: str, settings: Evaluation,
     rng: np.random.Generator, permuted: PermutedRounds | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score class probabilities of held-out people, mean over repeats.
+    """Score class probabilities of held-out participants, mean over repeats.
 
-    Intervals take people as units (:mod:`.intervals`): repeats of the cross-validation look at
-    the same people again, so that their spread alone would promise too much.
+    Intervals take participants as units (:mod:`.intervals`): repeats of the cross-validation use
+    the same participants again, so that their spread alone would be too small.
 
     Parameters
     ----------
     scores : ndarray, shape (n_repeats, n_people, n_classes)
-        Probabilities, or scores of which the largest wins.
+        Probabilities, or scores of which the largest is the prediction.
     classes : ndarray of int, shape (n_people,)
     model : str
     settings : Evaluation
     rng : numpy.random.Generator
-        Give each model a generator of the same seed; for the chance level of ``nmi``.
+        Use a generator of the same seed for each model; for the chance level of ``nmi``.
     permuted : PermutedRounds, optional
-        Without it there are no p-values: held-out people of one fold are training people of the
-        others, so that labels cannot be exchanged against fixed predictions (:mod:`.nulls`).
+        Without it there are no p-values: held-out participants of one fold are training
+        participants of the others, so that labels cannot be exchanged against fixed predictions
+        (:mod:`.nulls`).
 
     Returns
     -------
@@ -152,7 +153,7 @@ def _nulls(permuted: PermutedRounds | None, names: list[str]) -> dict[str, np.nd
 def _limits(
     scores: np.ndarray, classes: np.ndarray, observed: dict[str, float]
 ) -> dict[str, tuple[float, float]]:
-    """Compute the interval of each score from the mean influence of each person over repeats."""
+    """Compute the interval of each score from participants' mean influences over repeats."""
     influences = [_influences(part, classes) for part in scores]
     mean = {
         name: np.mean([part[name] for part in influences], axis=0) for name in influences[0]
@@ -170,7 +171,7 @@ def _limits(
 
 
 def _influences(scores: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute the influence of each person on each score of one repeat, (n_people,) each."""
+    """Compute the influence of each participant on each score of one repeat, (n_people,) each."""
     n_classes, guess = scores.shape[1], scores.argmax(axis=1)
     found = label_influence(classes, Guesses(guess, None, n_classes))
     counts = np.zeros((n_classes, n_classes))
@@ -206,7 +207,7 @@ def _metrics(scores: np.ndarray, classes: np.ndarray) -> dict[str, float]:
     there = np.bincount(classes, minlength=n_classes)
     ranks = scipy.stats.rankdata(scores, axis=0)
     own = np.array([ranks[classes == k, k].sum() for k in range(n_classes)])
-    # The sum of ranks of Mann and Whitney, scaled, is the area under the curve.
+    # The scaled rank sum of Mann and Whitney is the area under the curve.
     areas = (own - there * (there + 1) / 2) / (there * (len(classes) - there))
     return {
         **_label_metrics(classes, scores.argmax(axis=1), n_classes),
@@ -245,7 +246,7 @@ def _mean_label_metrics(
 
 
 def roc_table(scores: np.ndarray, classes: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """Give the curves of each class against the rest, mean scores over repeats.
+    """Compute the ROC curve of each class against the rest, from mean scores over repeats.
 
     Parameters
     ----------
@@ -271,15 +272,15 @@ def roc_table(scores: np.ndarray, classes: np.ndarray, names: list[str]) -> pd.D
 
 @dataclass(frozen=True)
 class SiteConfound:
-    """How well the site alone tells the label.
+    """Accuracy of predicting the label from the site alone.
 
     Parameters
     ----------
     balanced_accuracy : float
-        Of guessing the label that is most frequent at the site.
+        Of predicting the label that is most frequent at the site.
     chance : float
         Its mean when labels are permuted, which is more than one over the number of labels:
-        the guess looks at the labels that it is tested on.
+        the prediction is fitted on the labels that it is tested on.
     p : float
     """
 

@@ -16,14 +16,14 @@ METRIC_COLUMNS: dict[str, str] = {
                   "trials; csls: cosine corrected for hubs; n/a: labels.",
     "split": "test, or cv for cross-validation.",
     "value": "The measured value.",
-    "chance": "Its value for a decoder that knows nothing.",
+    "chance": "Its value for a decoder without information.",
     "ci_low": "Lower limit of the 95 % interval.",
     "ci_high": "Upper limit of the 95 % interval.",
     "p": "Permutation p-value: (1 + number of null values as extreme) / (1 + n_null).",
     "p_min": "The smallest p-value possible: by the number of permutations, or of different "
                "arrangements of the labels.",
     "p_tail": "Extrapolated p-value, from a generalised Pareto distribution fitted to the largest "
-              "null values; n/a where counts will do or nothing fits.",
+              "null values; n/a where the count is enough or no tail fits.",
     "null": "refitted: everything is fitted again on permuted labels, in all folds; fixed: test "
             "labels are exchanged against fixed predictions, which is exact for one test set; "
             "none: no permutations were made.",
@@ -32,7 +32,7 @@ METRIC_COLUMNS: dict[str, str] = {
     "pool_size": "Number of alternatives.",
     "n_draws": "Number of fixed pools; n/a: labels.",
 }
-"""Column name -> description for the sidecar, in order."""
+"""Columns with their descriptions for the sidecar, in order."""
 
 NULL_COLUMNS: dict[str, str] = {
     "model": "Decoder or baseline.",
@@ -40,11 +40,11 @@ NULL_COLUMNS: dict[str, str] = {
     "metric": "What is measured.",
     "value": "Its value under this permutation of the labels.",
 }
-"""Column name -> description of tables of null distributions."""
+"""Columns of tables of null distributions, with their descriptions."""
 
 
 def null_table(nulls: Mapping[str, np.ndarray], model: str) -> pd.DataFrame:
-    """Lay out null distributions as a long table with :data:`NULL_COLUMNS`.
+    """Return null distributions as a long table with :data:`NULL_COLUMNS`.
 
     Parameters
     ----------

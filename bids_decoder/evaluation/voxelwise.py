@@ -1,7 +1,7 @@
-"""How well the responses of voxels are predicted: accuracy, noise ceiling, identification.
+"""Scores of predicted voxel responses: accuracy, noise ceiling, identification.
 
 Accuracy is the correlation, over held-out images, of prediction and measured response, the mean
-over the repeats of an image. Voxels are weighed alike within a set of voxels; sets are chosen on
+over the repeats of an image. Voxels have equal weights within a set of voxels; sets are chosen on
 training trials.
 """
 
@@ -28,22 +28,22 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS
 ENCODING_COLUMNS: dict[str, str] = {
     **METRIC_COLUMNS,
     "model": "Encoder.",
-    "direction": "b2i: a measured pattern looks for its image; i2b: an image looks for its "
-                 "measured pattern; n/a: accuracy of voxels.",
-    "value": "correlation: mean over voxels; correlation_normalised: the same over the mean of "
-             "what repeats allow; share_significant: share of voxels with q < .05; else as for "
+    "direction": "b2i: the query is a measured pattern, the gallery the images; i2b: the reverse; "
+                 "n/a: accuracy of voxels.",
+    "value": "correlation: mean over voxels; correlation_normalised: the same divided by the mean "
+             "noise ceiling; share_significant: share of voxels with q < .05; else as for "
              "retrieval.",
     "n": "Number of held-out images.",
     "voxels": "region: all voxels that the encoders predict; common: the same selection for all "
               "encoders; selected: the encoder's own selection, on training trials.",
     "n_voxels": "Number of these voxels.",
 }
-"""Column name -> description, in order."""
+"""Columns with their descriptions, in order."""
 
 COMPARISON_COLUMNS: dict[str, str] = {
     "first": "Encoder.",
     "second": "Encoder that it is compared to.",
-    "isolates": "What the difference tells.",
+    "isolates": "What the difference isolates.",
     "voxels": "region or common, as in the table of metrics.",
     "value": "Mean correlation of the first minus that of the second.",
     "ci_low": "Lower limit of the 95 % interval over images.",
@@ -54,12 +54,12 @@ COMPARISON_COLUMNS: dict[str, str] = {
 }
 
 LEAST_CEILING = 0.2
-"""Correlation that repeats must allow for a voxel to be normalised on the map."""
+"""Least noise ceiling (correlation) of voxels that are normalised on the map."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Held-out responses of one person.
+    """Held-out responses of one participant.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ class Measured:
     stimuli : ndarray of str, shape (n_trials,)
     runs : ndarray of str, shape (n_trials,)
     ceiling : ndarray or None, shape (n_voxels,)
-        Largest correlation that a model could reach with the mean over repeats; None when
-        nothing repeats.
+        Largest correlation that a model could reach with the mean over repeats; None without
+        repeats.
     """
 
     betas: np.ndarray
@@ -91,7 +91,7 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """What one encoder predicts for the held-out images.
+    """Predictions of one encoder for the held-out images.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def voxel_correlations(predicted: np.ndarray, measured: np.ndarray) -> np.ndarra
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
-    """Centre columns and give them length one; constant columns become zero."""
+    """Centre columns and scale them to unit length; constant columns become zero."""
     values = np.asarray(values, dtype=np.float64)
     centred = values - values.mean(axis=0)
     length = np.linalg.norm(centred, axis=0)
@@ -136,7 +136,7 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def contributions(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Part the correlation of each column into what each row contributes.
+    """Split the correlation of each column into the contributions of its rows.
 
     The pseudo-values of the infinitesimal jackknife: their mean over rows is the correlation,
     and their spread that of the correlation under resampling of rows.
@@ -239,7 +239,7 @@ def _accuracy(
 def voxel_p(
     predicted: np.ndarray, target: np.ndarray, permutations: np.ndarray
 ) -> np.ndarray:
-    """Give the permutation p-value of each voxel's correlation.
+    """Compute the permutation p-value of each voxel's correlation.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def voxel_p(
 
 
 def _normalised(row: dict, ceiling: np.ndarray | None, voxels: np.ndarray) -> list[dict]:
-    """Divide a mean correlation and its interval by the mean that repeats allow."""
+    """Divide a mean correlation and its interval by the mean noise ceiling."""
     if ceiling is None or not ceiling[voxels].mean() > 0:
         return []
     top = float(ceiling[voxels].mean())
@@ -271,7 +271,7 @@ def _normalised(row: dict, ceiling: np.ndarray | None, voxels: np.ndarray) -> li
 def _identification(
     measured: Measured, name: str, model: Encoded, settings: Evaluation, seed: int
 ) -> pd.DataFrame:
-    """Find held-out images by their predicted patterns (Kay et al. 2008, Nature 452)."""
+    """Identify held-out images by their predicted patterns (Kay et al. 2008, Nature 452)."""
     metrics, _ = identify(measured, model, settings, seed, name)
     return metrics.assign(voxels="selected", n_voxels=int(model.selected.sum()))
 
@@ -307,7 +307,7 @@ def compare_encoders(
     ----------
     measured, models, common, settings, seed
         See :func:`score_encoding`.
-    pairs : tuple of (first, second, what the difference tells)
+    pairs : tuple of (first, second, what the difference isolates)
         Pairs with an encoder that is not in *models* are left out.
 
     Returns
@@ -343,8 +343,8 @@ def common_selection(models: dict[str, Encoded], n_selected: int) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (n_voxels,)
-        The *n_selected* with the highest mean score: no encoder is compared on a choice of its
-        own or of its rival alone.
+        The *n_selected* with the highest mean score over encoders, so that no encoder is compared
+        on voxels that only it or the other one selected.
     """
     return best_voxels(np.mean([model.scores for model in models.values()], axis=0), n_selected)
 
@@ -359,14 +359,14 @@ def best_voxels(scores: np.ndarray, n_selected: int) -> np.ndarray:
 def voxel_maps(
     measured: Measured, model: Encoded, settings: Evaluation, seed: int
 ) -> dict[str, np.ndarray]:
-    """Give the accuracy of each voxel on held-out images.
+    """Compute the accuracy of each voxel on held-out images.
 
     Returns
     -------
     dict of str to ndarray, each of shape (n_voxels,)
         ``correlation``; ``logq``, minus the decadic logarithm of its p-value after correction
         for the false discovery rate; ``score``, the accuracy on the inner split; and where
-        images repeat ``ceiling``, the correlation that repeats allow, and ``normalised``, the
+        images repeat ``ceiling``, the noise ceiling, and ``normalised``, the
         quotient of the two where the ceiling is at least 0.2, else 0.
     """
     target = measured.averaged()

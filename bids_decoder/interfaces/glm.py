@@ -1,9 +1,8 @@
-"""Nodes of the GLM: single-trial responses and condition contrasts of one participant."""
+"""Node of the single-trial GLM of one participant, and inputs that all GLM nodes share."""
 
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from nilearn.glm.first_level import FirstLevelModel
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -39,10 +37,6 @@ from bids_decoder.glm.base import (
 )
 from bids_decoder.glm.design import (
     Timing,
-    condition_design,
-    contrast_entity,
-    parse_contrast,
-    trial_regressors,
 )
 from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
@@ -53,15 +47,16 @@ from bids_decoder.glm.reliability import (
     rsquare,
     split_half_reliability,
 )
-from bids_decoder.glm.run_tables import RunTables, contrast_vectors, is_true, run_tables
+from bids_decoder.glm.run_tables import RunTables, is_true, run_tables
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.trials import VoxelGrid
 
 MAX_LOST_VOXELS = 0.5
-OTHER_TRIALS = "other_trials"
 
 
-class _GlmInputSpec(BaseInterfaceInputSpec):
+class GlmInputSpec(BaseInterfaceInputSpec):
+    """Inputs of all GLM nodes."""
+
     bold_files = InputMultiObject(File(exists=True), mandatory=True, desc="BOLD, one per run")
     mask_file = File(exists=True, mandatory=True, desc="brain mask on the grid of the BOLD")
     confounds_files = InputMultiObject(File(exists=True), desc="confounds tables, one per run")
@@ -73,7 +68,7 @@ class _GlmInputSpec(BaseInterfaceInputSpec):
     settings = traits.Dict(mandatory=True, desc="fields of config.Glm")
 
 
-class _SingleTrialInputSpec(_GlmInputSpec):
+class _SingleTrialInputSpec(GlmInputSpec):
     chunk_voxels = traits.Range(low=1, value=5000, usedefault=True, desc="voxels at once")
     map_entities = traits.Dict(desc="entities that the names of all maps share")
 
@@ -89,7 +84,8 @@ class _SingleTrialOutputSpec(TraitedSpec):
     notes = File(exists=True, desc="what was chosen, dropped or turned off (JSON)")
 
 
-def _read_tables(inputs: Any, glm: Glm) -> list[RunTables]:
+def read_run_tables(inputs: Any, glm: Glm) -> list[RunTables]:
+    """Read the trial and confounds tables of all runs."""
     n_runs = len(inputs.bold_files)
     given = inputs.confounds_files if isdefined(inputs.confounds_files) else [None] * n_runs
     return [
@@ -178,7 +174,7 @@ class SingleTrialGLM(SimpleInterface):
         glm = Glm(**self.inputs.settings)
         options = EstimatorOptions(glm.hrf, glm.noise_model, self.inputs.chunk_voxels)
         estimator = get_estimator(glm.estimator, options)
-        tables = _read_tables(self.inputs, glm)
+        tables = read_run_tables(self.inputs, glm)
         grid = load_mask(Path(self.inputs.mask_file))
         folder = Path(runtime.cwd)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -358,87 +354,3 @@ def _repeating(
         if enough_repeats(labels):
             return labels, "labels"
     return None, ""
-
-
-class _ContrastInputSpec(_GlmInputSpec):
-    map_entities = traits.Dict(desc="entities that the names of all maps share")
-
-
-class _ContrastOutputSpec(TraitedSpec):
-    statmaps = OutputMultiObject(File(exists=True), desc="z and effect maps")
-    statmaps_entities = traits.List(traits.Dict, desc="names of the maps")
-    statmaps_metadata = traits.List(traits.Dict, desc="sidecars of the maps")
-
-
-class ConditionContrast(SimpleInterface):
-    """Contrast conditions over runs with nilearn: a z map and an effect map for each.
-
-    Test trials and trials without label share one regressor of no interest. The noise is
-    always AR(1), since z values are interpreted as significance.
-    """
-
-    input_spec = _ContrastInputSpec
-    output_spec = _ContrastOutputSpec
-
-    def _run_interface(self, runtime: Any) -> Any:
-        glm = Glm(**self.inputs.settings)
-        tables = _read_tables(self.inputs, glm)
-        designs = [_contrast_design(table, glm) for table in tables]
-        labels = sorted({name for _, names in designs for name in names})
-        weights = {text: parse_contrast(text, labels) for text in glm.contrasts}
-        model = FirstLevelModel(
-            mask_img=self.inputs.mask_file, noise_model="ar1", signal_scaling=0,
-            minimize_memory=True,
-        )
-        with warnings.catch_warnings():
-            # Both warnings are expected: the mask is known, and a run without one of the
-            # conditions has a contrast of zeros.
-            warnings.filterwarnings("ignore", message="Contrast for run")
-            warnings.filterwarnings("ignore", message=".*Generation of a mask")
-            model.fit(list(self.inputs.bold_files), design_matrices=[d for d, _ in designs])
-            self._results.update(statmaps=[], statmaps_entities=[], statmaps_metadata=[])
-            for text in glm.contrasts:
-                self._write(Path(runtime.cwd), model, text, _vectors(designs, text, weights[text]))
-        return runtime
-
-    def _write(
-        self, folder: Path, model: FirstLevelModel, text: str, vectors: list[np.ndarray]
-    ) -> None:
-        shared = self.inputs.map_entities if isdefined(self.inputs.map_entities) else {}
-        maps = model.compute_contrast(vectors, output_type="all")
-        name = contrast_entity(text)
-        used = [number + 1 for number, vector in enumerate(vectors) if vector.any()]
-        for stat, key, units in (
-            ("z", "z_score", "z"), ("effect", "effect_size", "percent signal change"),
-        ):
-            image = maps[key]
-            data = np.nan_to_num(image.get_fdata(dtype=np.float32))
-            path = save_nifti(folder / f"{name}_{stat}.nii.gz", data, image.affine)
-            self._results["statmaps"].append(str(path))
-            self._results["statmaps_entities"].append({**shared, "contrast": name, "stat": stat})
-            self._results["statmaps_metadata"].append({
-                "Description": f"{text}: {key.replace('_', ' ')}, fixed effects over runs.",
-                "Units": units, "Contrast": text, "RunsUsed": used, "SkullStripped": True,
-            })
-
-
-def _contrast_design(table: RunTables, glm: Glm) -> tuple[pd.DataFrame, list[str]]:
-    names, known = table.conditions, table.labelled
-    regressors = trial_regressors(
-        table.onsets, table.durations, table.timing, get_hrf(glm.hrf)
-    )
-    design = condition_design(regressors[:, known], table.labels[known], table.nuisance)
-    rest = regressors[:, ~known].sum(axis=1)
-    if rest.any():
-        design.insert(len(names), OTHER_TRIALS, rest)
-    return design, names
-
-
-def _vectors(
-    designs: Sequence[tuple[pd.DataFrame, list[str]]], text: str, weights: dict[str, float]
-) -> list[np.ndarray]:
-    vectors = contrast_vectors([names for _, names in designs], text, weights)
-    return [
-        np.r_[vector, np.zeros(design.shape[1] - len(vector))]
-        for (design, _), vector in zip(designs, vectors, strict=True)
-    ]

@@ -1,4 +1,4 @@
-"""Nodes of preprocessing: read files, call :mod:`bids_decoder.preprocessing`, write files."""
+"""Nodes of BOLD preprocessing: read files, call :mod:`bids_decoder.preprocessing`, write files."""
 
 from __future__ import annotations
 
@@ -12,259 +12,48 @@ from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
     InputMultiObject,
-    SimpleInterface,
     TraitedSpec,
     isdefined,
     traits,
 )
-from threadpoolctl import threadpool_limits
 
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.files import atomic_path
+from bids_decoder.interfaces.preprocessing_base import (
+    ImageOutput,
+    MaskInput,
+    MaskOutput,
+    SeededSpec,
+    Step,
+    TwoWaysOutput,
+    read_grid,
+    read_image,
+    read_mask,
+    read_picture,
+)
 from bids_decoder.preprocessing import confounds as confounds_
 from bids_decoder.preprocessing import masks, motion, region, registration, slice_timing
 from bids_decoder.preprocessing.bias import correct_bias
 from bids_decoder.preprocessing.reference import robust_reference
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_series, resample_volume
-from bids_decoder.preprocessing.series import usable_values
 from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_template
 
 
-class _Step(SimpleInterface):
-    """Node that uses one thread, since sums over several threads are not reproducible."""
-
-    def _run_interface(self, runtime: Any) -> Any:
-        self.folder = Path(runtime.cwd)
-        with threadpool_limits(limits=1):
-            results = self._compute(self.inputs)
-        self._results |= {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in results.items()
-        }
-        return runtime
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        raise NotImplementedError
-
-
-def _read(path: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    image = nib.load(path)
-    values, notes = usable_values(np.asanyarray(image.dataobj))
-    return values, np.asarray(image.affine, dtype=float), notes
-
-
-def _read_mask(path: str) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj) > 0
-
-
-def _picture(image_file: str, mask_file: str) -> Picture:
-    volume, affine, _ = _read(image_file)
-    return Picture(volume, affine, _read_mask(mask_file))
-
-
-def _grid(path: str) -> Grid:
-    image = nib.load(path)
-    return Grid(tuple(image.shape[:3]), np.asarray(image.affine, dtype=float))
-
-
-class _SeededSpec(BaseInterfaceInputSpec):
-    seed = traits.Int(1, usedefault=True, desc="seed of ANTs")
-
-
-class _CorrectBiasIn(_SeededSpec):
-    in_file = File(exists=True, mandatory=True, desc="T1w or BOLD reference")
-
-
-class _ImageOut(TraitedSpec):
-    out_file = File(exists=True, desc="the result")
-
-
-class CorrectBias(_Step):
-    """Remove the bias field; see :func:`bids_decoder.preprocessing.bias.correct_bias`."""
-
-    input_spec = _CorrectBiasIn
-    output_spec = _ImageOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        volume, affine, _ = _read(inputs.in_file)
-        volume = volume[..., 0] if volume.ndim == 4 else volume
-        corrected = correct_bias(np.clip(volume, 0, None), affine, inputs.seed)
-        return {"out_file": save_nifti(self.folder / "corrected.nii.gz", corrected, affine)}
-
-
-class _AverageIn(_SeededSpec):
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="T1w, bias removed")
-
-
-class AverageT1w(_Step):
-    """Average the T1w images of a participant on the grid of the first; keep a single one."""
-
-    input_spec = _AverageIn
-    output_spec = _ImageOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        volume, affine, _ = _read(inputs.in_files[0])
-        if len(inputs.in_files) > 1:
-            volume = self._average(volume, affine, inputs)
-        return {"out_file": save_nifti(self.folder / "T1w.nii.gz", volume, affine)}
-
-    @staticmethod
-    def _average(volume: np.ndarray, affine: np.ndarray, inputs: Any) -> np.ndarray:
-        fixed = Picture(volume, affine, masks.t1w_brain_mask(volume, affine, inputs.seed))
-        level = float(np.median(volume[fixed.mask]))
-        total = volume / level
-        for path in inputs.in_files[1:]:
-            other, other_affine, _ = _read(path)
-            mask = masks.t1w_brain_mask(other, other_affine, inputs.seed)
-            moving = Picture(other, other_affine, mask)
-            matrix = registration.register_rigid(fixed, moving, "correlation")
-            aligned = resample_volume(other, other_affine, Grid(volume.shape, affine), matrix)
-            total += np.clip(aligned, 0, None) / float(np.median(other[mask]))
-        return (total * level / len(inputs.in_files)).astype(np.float32)
-
-
-class _MaskIn(_SeededSpec):
-    in_file = File(exists=True, mandatory=True, desc="image, bias removed")
-
-
-class _MaskOut(TraitedSpec):
-    mask_file = File(exists=True, desc="brain mask")
-    brain_file = File(exists=True, desc="the image, zero outside the brain")
-
-
-class T1wBrainMask(_Step):
-    """Compute the brain mask of a T1w image."""
-
-    input_spec = _MaskIn
-    output_spec = _MaskOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        volume, affine, _ = _read(inputs.in_file)
-        mask = masks.t1w_brain_mask(volume, affine, inputs.seed)
-        brain = np.where(mask, np.clip(volume, 0, None), 0)
-        return {
-            "mask_file": save_nifti(self.folder / "mask.nii.gz", mask, affine),
-            "brain_file": save_nifti(self.folder / "brain.nii.gz", brain, affine),
-        }
-
-
-class EpiBrainMask(_Step):
+class EpiBrainMask(Step):
     """Compute the brain mask of a boldref."""
 
-    input_spec = _MaskIn
-    output_spec = _MaskOut
+    input_spec = MaskInput
+    output_spec = MaskOutput
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        volume, affine, _ = _read(inputs.in_file)
+        volume, affine, _ = read_image(inputs.in_file)
         mask = masks.epi_brain_mask(volume, affine, inputs.seed)
         brain = np.where(mask, volume, 0)
         return {
             "mask_file": save_nifti(self.folder / "mask.nii.gz", mask, affine),
             "brain_file": save_nifti(self.folder / "brain.nii.gz", brain, affine),
         }
-
-
-class _BrainIn(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="T1w brain, bias removed")
-
-
-class SegmentTissues(_Step):
-    """Label CSF, grey and white matter in a T1w brain."""
-
-    input_spec = _BrainIn
-    output_spec = _ImageOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        brain, affine, _ = _read(inputs.in_file)
-        labels = masks.segment_tissues(brain, affine)
-        return {"out_file": save_nifti(self.folder / "dseg.nii.gz", labels, affine)}
-
-
-class _TemplateIn(_SeededSpec):
-    in_file = File(exists=True, mandatory=True, desc="T1w brain")
-    mask_file = File(exists=True, mandatory=True, desc="brain mask of the T1w")
-    space = traits.Str(mandatory=True, desc="name of the template")
-    resolution = traits.Int(2, usedefault=True, desc="TemplateFlow's res")
-
-
-class _TwoWaysOut(TraitedSpec):
-    forward_file = File(exists=True, desc="resamples the first image to the grid of the second")
-    inverse_file = File(exists=True, desc="inverse transform")
-
-
-class RegisterToTemplate(_Step):
-    """Register a T1w brain to a template."""
-
-    input_spec = _TemplateIn
-    output_spec = _TwoWaysOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        template = load_template(OutputSpace(inputs.space, inputs.resolution))
-        found = {
-            "forward_file": self.folder / "forward.h5", "inverse_file": self.folder / "inverse.h5",
-        }
-        t1w = _picture(inputs.in_file, inputs.mask_file)
-        registration.register_template(t1w, template, *found.values(), seed=inputs.seed)
-        return found
-
-
-class _WarpT1wIn(BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="T1w, bias removed")
-    transform_file = File(exists=True, mandatory=True, desc="T1w to template")
-    space = traits.Str(mandatory=True, desc="name of the template")
-    resolution = traits.Int(2, usedefault=True, desc="TemplateFlow's res")
-
-
-class WarpT1w(_Step):
-    """Resample a T1w image to the grid of a template."""
-
-    input_spec = _WarpT1wIn
-    output_spec = _ImageOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        template = load_template(OutputSpace(inputs.space, inputs.resolution))
-        grid = Grid(template.mask.shape, template.affine)
-        volume, affine, _ = _read(inputs.in_file)
-        points = registration.warped_points(Path(inputs.transform_file), grid)
-        warped = np.clip(resample_volume(volume, affine, grid, points=points), 0, None)
-        return {"out_file": save_nifti(self.folder / "T1w.nii.gz", warped, grid.affine)}
-
-
-class _TemplateGridIn(BaseInterfaceInputSpec):
-    space = traits.Str(mandatory=True, desc="name of the template")
-    resolution = traits.Int(2, usedefault=True, desc="TemplateFlow's res")
-
-
-class TemplateGrid(_Step):
-    """Write the brain of a template, which sets the grid of the outputs."""
-
-    input_spec = _TemplateGridIn
-    output_spec = _ImageOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        template = load_template(OutputSpace(inputs.space, inputs.resolution))
-        path = self.folder / "template.nii.gz"
-        return {"out_file": save_nifti(path, template.volume, template.affine)}
-
-
-class _T1wGridIn(BaseInterfaceInputSpec):
-    t1w_file = File(exists=True, mandatory=True, desc="box of the grid")
-    boldref_file = File(exists=True, mandatory=True, desc="voxel sizes of the grid")
-
-
-class T1wGrid(_Step):
-    """Write a grid with the field of view of the T1w image and the voxel sizes of the BOLD."""
-
-    input_spec = _T1wGridIn
-    output_spec = _ImageOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        volume, affine, _ = _read(inputs.t1w_file)
-        sizes = np.array(nib.load(inputs.boldref_file).header.get_zooms()[:3], dtype=float)
-        grid = Grid(volume.shape, affine).with_voxel_sizes(sizes)
-        small = resample_volume(volume, affine, grid, order=1)
-        return {"out_file": save_nifti(self.folder / "grid.nii.gz", small, grid.affine)}
 
 
 class _ReferenceIn(BaseInterfaceInputSpec):
@@ -278,14 +67,14 @@ class _ReferenceOut(TraitedSpec):
     notes = traits.List(traits.Str, desc="corrections of the data")
 
 
-class RunReference(_Step):
+class RunReference(Step):
     """Compute the boldref of a run; see :mod:`bids_decoder.preprocessing.reference`."""
 
     input_spec = _ReferenceIn
     output_spec = _ReferenceOut
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        series, affine, notes = _read(inputs.in_file)
+        series, affine, notes = read_image(inputs.in_file)
         n_dummy = inputs.n_dummy if isdefined(inputs.n_dummy) else None
         found = robust_reference(series, affine, n_dummy=n_dummy)
         path = save_nifti(self.folder / "boldref.nii.gz", found.image, affine)
@@ -303,16 +92,16 @@ class _MotionOut(TraitedSpec):
     notes = traits.List(traits.Str, desc="why motion was not estimated")
 
 
-class HeadMotion(_Step):
+class HeadMotion(Step):
     """Estimate the rigid alignment of every volume to the boldref of its run."""
 
     input_spec = _MotionIn
     output_spec = _MotionOut
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        series, affine, _ = _read(inputs.in_file)
-        reference, _, _ = _read(inputs.boldref_file)
-        mask = _read_mask(inputs.mask_file)
+        series, affine, _ = read_image(inputs.in_file)
+        reference, _, _ = read_image(inputs.boldref_file)
+        mask = read_mask(inputs.mask_file)
         found = motion.estimate_motion(series, affine, reference, mask)
         path = self.folder / "motion.npy"
         with atomic_path(path) as temporary:
@@ -329,14 +118,14 @@ class _SliceTimingIn(BaseInterfaceInputSpec):
     n_skip = traits.Int(0, usedefault=True, desc="volumes left as they are")
 
 
-class CorrectSliceTiming(_Step):
+class CorrectSliceTiming(Step):
     """Resample all slices in time to one reference time."""
 
     input_spec = _SliceTimingIn
-    output_spec = _ImageOut
+    output_spec = ImageOutput
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        series, affine, _ = _read(inputs.in_file)
+        series, affine, _ = read_image(inputs.in_file)
         corrected = slice_timing.correct_slice_timing(
             series, inputs.slice_times, inputs.t_r, slice_time_ref=inputs.slice_time_ref,
             direction=inputs.direction, n_skip=inputs.n_skip,
@@ -345,16 +134,16 @@ class CorrectSliceTiming(_Step):
         return {"out_file": save_nifti(path, corrected, affine, t_r=inputs.t_r)}
 
 
-class _RigidIn(_SeededSpec):
+class _RigidIn(SeededSpec):
     in_file = File(exists=True, mandatory=True, desc="first image")
     mask_file = File(exists=True, mandatory=True, desc="its brain mask")
     target_file = File(exists=True, mandatory=True, desc="second image")
     target_mask_file = File(exists=True, mandatory=True, desc="its brain mask")
 
 
-class _RigidStep(_Step):
+class _RigidStep(Step):
     input_spec = _RigidIn
-    output_spec = _TwoWaysOut
+    output_spec = TwoWaysOutput
 
     def _write(self, first_to_second: np.ndarray) -> dict[str, Any]:
         back = np.linalg.inv(first_to_second)
@@ -368,8 +157,8 @@ class RegisterRuns(_RigidStep):
     """Align the boldref of a run to the boldref of the participant."""
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        run = _picture(inputs.in_file, inputs.mask_file)
-        person = _picture(inputs.target_file, inputs.target_mask_file)
+        run = read_picture(inputs.in_file, inputs.mask_file)
+        person = read_picture(inputs.target_file, inputs.target_mask_file)
         return self._write(np.linalg.inv(registration.align_runs(person, run)))
 
 
@@ -377,9 +166,9 @@ class RegisterToT1w(_RigidStep):
     """Remove the bias field of the participant's boldref and align it to the T1w image."""
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        bold = _picture(inputs.in_file, inputs.mask_file)
+        bold = read_picture(inputs.in_file, inputs.mask_file)
         even = correct_bias(np.clip(bold.volume, 0, None), bold.affine, inputs.seed)
-        t1w = _picture(inputs.target_file, inputs.target_mask_file)
+        t1w = read_picture(inputs.target_file, inputs.target_mask_file)
         return self._write(registration.register_rigid(Picture(even, bold.affine, bold.mask), t1w))
 
 
@@ -405,24 +194,24 @@ class _ResampleOut(TraitedSpec):
     metadata = traits.Dict(desc="sidecar of the series")
 
 
-class ResampleBold(_Step):
+class ResampleBold(Step):
     """Resample a run to an output grid with all its transforms at once."""
 
     input_spec = _ResampleIn
     output_spec = _ResampleOut
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        series, affine, _ = _read(inputs.in_file)
-        grid = _grid(inputs.grid_file)
+        series, affine, _ = read_image(inputs.in_file)
+        grid = read_grid(inputs.grid_file)
         points = self._person_points(inputs, grid)
         to_run = np.eye(4)
         if isdefined(inputs.run_file):
             to_run = registration.read_matrix(Path(inputs.run_file))
         matrices = np.load(inputs.matrices_file, allow_pickle=False) @ to_run
         bold, covered = resample_series(series, affine, grid, matrices, points)
-        boldref, boldref_affine, _ = _read(inputs.boldref_file)
+        boldref, boldref_affine, _ = read_image(inputs.boldref_file)
         reference = resample_volume(boldref, boldref_affine, grid, to_run, points=points)
-        brain, brain_affine = _read_mask(inputs.mask_file), _grid(inputs.mask_file).affine
+        brain, brain_affine = read_mask(inputs.mask_file), read_grid(inputs.mask_file).affine
         mask = resample_volume(brain.astype(np.uint8), brain_affine, grid, points=points, order=0)
         mask = (mask > 0) & covered & (bold.max(axis=3) > bold.min(axis=3))
         metadata = dict(inputs.metadata) if isdefined(inputs.metadata) else {}
@@ -454,15 +243,15 @@ class _CommonMaskIn(BaseInterfaceInputSpec):
     )
 
 
-class CommonMask(_Step):
+class CommonMask(Step):
     """Intersect the brain masks and fields of view of all runs of a participant."""
 
     input_spec = _CommonMaskIn
-    output_spec = _ImageOut
+    output_spec = ImageOutput
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        grid = _grid(inputs.in_files[0])
-        mask = masks.common_mask([_read_mask(path) for path in inputs.in_files])
+        grid = read_grid(inputs.in_files[0])
+        mask = masks.common_mask([read_mask(path) for path in inputs.in_files])
         return {"out_file": save_nifti(self.folder / "mask.nii.gz", mask, grid.affine)}
 
 
@@ -477,14 +266,14 @@ class _RegionIn(BaseInterfaceInputSpec):
     after = traits.Any(desc="marker of the stage before; only for the order of nodes")
 
 
-class OccipitalRegion(_Step):
+class OccipitalRegion(Step):
     """Make the occipital mask on a grid; see :mod:`bids_decoder.preprocessing.region`."""
 
     input_spec = _RegionIn
-    output_spec = _ImageOut
+    output_spec = ImageOutput
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        grid = _grid(inputs.grid_file)
+        grid = read_grid(inputs.grid_file)
         has_t1w = isdefined(inputs.to_file)
         region.check_grid(
             grid.shape, inputs.space, has_boldref=isdefined(inputs.in_file), has_t1w=has_t1w
@@ -492,7 +281,7 @@ class OccipitalRegion(_Step):
         template = load_template(OutputSpace(PACKAGED))
         matrix = None
         if not region.in_mni_space(inputs.space):
-            brain = _picture(inputs.in_file, inputs.mask_file)
+            brain = read_picture(inputs.in_file, inputs.mask_file)
             matrix = region.to_template(brain, template)
         if has_t1w and matrix is not None:
             matrix = matrix @ registration.read_matrix(Path(inputs.to_file))
@@ -518,16 +307,16 @@ class _ConfoundsOut(TraitedSpec):
     metadata = traits.Dict(desc="sidecar")
 
 
-class Confounds(_Step):
+class Confounds(Step):
     """Compute the confounds of a run."""
 
     input_spec = _ConfoundsIn
     output_spec = _ConfoundsOut
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        bold, affine, _ = _read(inputs.in_file)
-        brain = _read_mask(inputs.mask_file)
-        raw = _grid(inputs.run_boldref_file)
+        bold, affine, _ = read_image(inputs.in_file)
+        brain = read_mask(inputs.mask_file)
+        raw = read_grid(inputs.run_boldref_file)
         matrices = np.load(inputs.matrices_file, allow_pickle=False)
         tissues = None
         if isdefined(inputs.dseg_file) and isdefined(inputs.to_t1w_file):
@@ -535,7 +324,7 @@ class Confounds(_Step):
             to_t1w = registration.read_matrix(Path(inputs.to_t1w_file))
             grid = Grid(brain.shape, affine)
             dseg = resample_volume(
-                labels, _grid(inputs.dseg_file).affine, grid, to_t1w, order=0
+                labels, read_grid(inputs.dseg_file).affine, grid, to_t1w, order=0
             )
             tissues = confounds_.tissue_masks(dseg, brain, affine)
         table, metadata = confounds_.confounds_table(

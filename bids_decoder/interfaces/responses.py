@@ -21,7 +21,7 @@ from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.splits import resolve_fold
+from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.interfaces.arrays import new_array

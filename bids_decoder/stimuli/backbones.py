@@ -1,4 +1,4 @@
-"""Networks of torchvision, timm and open_clip as image encoders, where these packages import."""
+"""Networks of torchvision, timm and open_clip as image encoders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Backbone(NetworkEncoder):
             raise UsageError(
                 f"--image-encoder {self.name}:{variant}",
                 f"{self.library} cannot make this architecture: {error}",
-                f"give a name that {self.library} lists",
+                f"use a name that {self.library} lists",
             ) from error
         load_weights(model, weights)
         self.model = self._headless(model).eval().requires_grad_(False).to(self.device)
@@ -45,7 +45,7 @@ class _Backbone(NetworkEncoder):
         return model
 
     def prepare(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Bring pictures to what the architecture was trained with."""
+        """Preprocess pictures as for the training of the architecture."""
         return torch.stack([self._transform(picture) for picture in pictures])
 
     def embed(self, pixels: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class TimmBackbone(_Backbone):
 
 
 class OpenClipBackbone(_Backbone):
-    """Vision tower of a model of open_clip."""
+    """The vision tower of a model of open_clip."""
 
     name = library = "open_clip"
 
@@ -112,27 +112,27 @@ def import_library(name: str) -> Any:
     Raises
     ------
     MissingInputError
-        When it is not installed or does not fit the PyTorch that is.
+        When it is not installed or does not fit the installed PyTorch.
     """
     try:
         return import_module(name)
     except (ImportError, RuntimeError, OSError) as error:
         raise MissingInputError(
             f"package {name}", f"cannot be imported: {error}",
-            "install the build of torchvision that belongs to the build of PyTorch here (the same "
+            "install the build of torchvision that matches the installed PyTorch (the same "
             "--index-url), or use --image-encoder clip, which does not need it",
         ) from error
 
 
 def load_weights(model: nn.Module, weights: Weights, unused: tuple[str, ...] = ()) -> None:
-    """Put weights into a model; names and shapes must be those of the model.
+    """Load weights into a model; names and shapes must be those of the model.
 
     Parameters
     ----------
     model : Module
     weights : Weights
     unused : tuple of str
-        Beginnings of names that may be absent from the file or from the model.
+        Prefixes of names that may be absent from the file or from the model.
 
     Raises
     ------
@@ -150,5 +150,5 @@ def load_weights(model: nn.Module, weights: Weights, unused: tuple[str, ...] = (
     if why:
         raise InputError(
             f"weights {weights.path}", f"do not fit the architecture: {why}",
-            "give the weights of this very architecture, converted by scripts/convert_weights.py",
+            "use the weights of exactly this architecture, converted by scripts/convert_weights.py",
         )

@@ -1,4 +1,4 @@
-"""Networks on pictures in batches that the device can hold."""
+"""Networks applied to pictures in batches that fit the device's memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NetworkEncoder(ABC):
     ----------
     weights : Weights
     variant : str
-        What follows the name after a colon.
+        The part of the encoder's name after the colon.
     device : str
     """
 
@@ -41,7 +41,7 @@ class NetworkEncoder(ABC):
 
     @abstractmethod
     def prepare(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Bring RGB pictures to what the weights were trained with: (n, 3, height, width)."""
+        """Preprocess RGB pictures as in the training of the weights: (n, 3, height, width)."""
 
     @abstractmethod
     def embed(self, pixels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Vectors of pictures kept on disk, by content of the picture and identity of the encoder."""
+"""Cache of picture vectors on disk, by content of the picture and identity of the encoder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bids_decoder.stimuli.encoders import ImageEncoder
 from bids_decoder.stimuli.images import picture_digest
 
 PACK = 512
-"""Pictures encoded before their vectors are written: what an interruption can cost."""
+"""Pictures encoded before their vectors are written: at most these are lost when interrupted."""
 
 
 class CachedEncoder:
-    """An encoder that remembers.
+    """An encoder with a cache on disk.
 
-    Vectors lie in packs of up to 512, npz files without pickles, in a folder per encoder. Packs
+    Vectors are in packs of up to 512, npz files without pickles, in a folder per encoder. Packs
     are never changed; one that cannot be read counts as absent.
 
     Parameters
@@ -37,7 +37,7 @@ class CachedEncoder:
     def encode(self, paths: Sequence[Path]) -> np.ndarray:
         """Encode pictures; see :class:`~bids_decoder.stimuli.encoders.ImageEncoder`.
 
-        Only pictures whose content was never seen go to the encoder.
+        Only pictures whose content is not in the cache are encoded.
         """
         digests = [picture_digest(Path(path)) for path in paths]
         known = self._read(set(digests))

@@ -1,8 +1,8 @@
-"""Stimuli that are there under several names: equal, or nearly so.
+"""Stimuli with several names: equal ones and near-duplicates.
 
-Near-duplicates are sought by 64 bit hashes. The hashes are sorted in eight rotations, and each is
-compared with those that follow it, so that the work is linear in the number of stimuli; what
-agrees in all but a few bits is a candidate, which is verified.
+Near-duplicates are found with 64 bit hashes. The hashes are sorted in eight rotations, and each is
+compared with those that follow it, so that the time is linear in the number of stimuli; pairs that
+agree in all but a few bits are candidates, which are verified.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bids_decoder.stimuli.pyramid import SIZE, GaborPyramid
 from bids_decoder.stimuli.signatures import Signature
 
 MAX_BITS = 10
-"""Bits of two hashes that may differ."""
+"""Number of bits that may differ between two hashes."""
 
 MIN_THUMBNAIL_CORRELATION = 0.98
 """Least correlation of the thumbnails of near-duplicate pictures."""
@@ -30,13 +30,13 @@ MIN_CONTRAST_RATIO = 0.8
 """Least ratio of the contrasts of their thumbnails: a weaker grating is another stimulus."""
 
 MIN_COSINE = 0.95
-"""Least cosine of the vectors that the built-in encoder gives near-duplicate pictures."""
+"""Least cosine of the built-in encoder's vectors of near-duplicate pictures."""
 
 MIN_FEATURE_COSINE = 0.999
 """Least cosine of near-duplicate feature vectors, from which the mean vector is subtracted."""
 
 MIN_FEATURE_DIMS = 16
-"""Vectors shorter than this are close to each other by chance."""
+"""Vectors with fewer dimensions are close to each other by chance."""
 
 _MIN_CONTRAST = 2.0  # grey levels; below it a thumbnail holds little but rounding
 _FOLLOWING = 32  # hashes compared with each one in every rotation
@@ -62,12 +62,12 @@ class NearPair:
 
 
 def equal_pictures(signatures: Mapping[str, Signature]) -> list[tuple[str, ...]]:
-    """Group the names of pictures with the same pixels; those that occur once are left out."""
+    """Group the names of pictures with the same pixels; pictures with one name are left out."""
     return _groups((signature.pixels, name) for name, signature in signatures.items())
 
 
 def equal_vectors(ids: Sequence[str], vectors: np.ndarray) -> list[tuple[str, ...]]:
-    """Group the ids of equal vectors; those that occur once are left out.
+    """Group the ids of equal vectors; vectors with one id are left out.
 
     Parameters
     ----------
@@ -81,22 +81,22 @@ def equal_vectors(ids: Sequence[str], vectors: np.ndarray) -> list[tuple[str, ..
 def near_pictures(
     signatures: Mapping[str, Signature], paths: Mapping[str, Path]
 ) -> list[NearPair]:
-    """Find pictures that are rescaled, re-encoded or hardly changed copies of each other.
+    """Find pictures that are rescaled, re-encoded or slightly changed copies of each other.
 
     Parameters
     ----------
     signatures : mapping of str to Signature
-        Of pictures that differ.
+        Signatures of pictures that differ.
     paths : mapping of str to Path
-        Where the pictures are.
+        Paths of the pictures.
 
     Returns
     -------
     list of NearPair
         Hashes differ by at most ``MAX_BITS``, thumbnails correlate by
         ``MIN_THUMBNAIL_CORRELATION`` and vectors of the built-in encoder have a cosine of
-        ``MIN_COSINE`` or more. Both are encoded at one size that neither is enlarged for, as a
-        picture loses detail when it is reduced.
+        ``MIN_COSINE`` or more. Both are encoded at one size for which neither is enlarged, since
+        a picture loses detail when it is reduced.
     """
     names = sorted(signatures)
     if not names:
@@ -122,7 +122,7 @@ def near_pictures(
 
 
 def near_vectors(ids: Sequence[str], vectors: np.ndarray, seed: int = 0) -> list[NearPair]:
-    """Find feature vectors that point almost the same way from the mean of all.
+    """Find feature vectors with almost the same direction from the mean of all.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def near_vectors(ids: Sequence[str], vectors: np.ndarray, seed: int = 0) -> list
 
 
 def chain(groups: Iterable[Iterable[str]]) -> dict[str, str]:
-    """Join groups that have a member in common; return the first name of its group for each name.
+    """Join groups that have a member in common; return the first name of each name's group.
 
     Examples
     --------
@@ -210,7 +210,7 @@ def _alike(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _common_edge(*edges: int) -> int:
-    """Return the largest power of two that no picture needs to be enlarged for."""
+    """Return the largest power of two for which no picture needs to be enlarged."""
     return 1 << (min(*edges, SIZE).bit_length() - 1)
 
 

@@ -1,4 +1,4 @@
-"""The registry of image encoders, and what all of them share."""
+"""The registry of image encoders, and their common interface."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _OPTION = "--encoder-weights"
 
 @dataclass(frozen=True)
 class EncoderEntry:
-    """How one encoder is made.
+    """Description of one encoder in the registry.
 
     Parameters
     ----------
     target : str
-        ``module:Class``; the module is imported only when its encoder is asked for.
+        ``module:Class``; the module is imported only when its encoder is used.
     library : str or None
         Package that must be installed.
     needs : {None, "folder", "file"}
         Kind of weights.
     variants : str or tuple of str
-        Words that may follow the name after a colon; text describes free ones, which must be
-        given.
+        Words that may follow the name after a colon; text describes free ones, which are
+        required.
     fetch : str
         What to fetch when weights are missing.
     """
@@ -60,44 +60,44 @@ ENCODERS: dict[str, EncoderEntry] = {
     "gabor": EncoderEntry("bids_decoder.stimuli.pyramid:GaborPyramid"),
     "clip": EncoderEntry(
         "bids_decoder.stimuli.vision_models:ClipVision", "transformers", "folder", ("tokens",),
-        f"give a folder with {_FOLDER} of a CLIP model, for instance of "
+        f"pass a folder with {_FOLDER} of a CLIP model, for instance of "
         "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k, laion/CLIP-ViT-H-14-laion2B-s32B-b79K or "
         "openai/clip-vit-large-patch14",
     ),
     "transformers": EncoderEntry(
         "bids_decoder.stimuli.vision_models:VisionModel", "transformers", "folder", ("tokens",),
-        f"give a folder with {_FOLDER} of a vision model of transformers, for instance of "
+        f"pass a folder with {_FOLDER} of a vision model of transformers, for instance of "
         "facebook/dinov2-large",
     ),
     "torchvision": EncoderEntry(
         "bids_decoder.stimuli.backbones:TorchvisionBackbone", "torchvision", "file",
-        "name of the architecture, as resnet50",
-        "give the weights of this architecture as .safetensors",
+        "name of the architecture, such as resnet50",
+        "pass the weights of this architecture as .safetensors",
     ),
     "timm": EncoderEntry(
         "bids_decoder.stimuli.backbones:TimmBackbone", "timm", "file",
-        "name of the architecture, as vit_base_patch16_224",
-        "give the weights of this architecture as .safetensors",
+        "name of the architecture, such as vit_base_patch16_224",
+        "pass the weights of this architecture as .safetensors",
     ),
     "open_clip": EncoderEntry(
         "bids_decoder.stimuli.backbones:OpenClipBackbone", "open_clip", "file",
-        "name of the architecture, as ViT-H-14",
-        "give the weights of this architecture as .safetensors",
+        "name of the architecture, such as ViT-H-14",
+        "pass the weights of this architecture as .safetensors",
     ),
 }
-"""Name -> how to make it; ``name:variant`` chooses among its kinds of output."""
+"""Encoders by name; ``name:variant`` chooses one of its kinds of output."""
 
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """Turns pictures into vectors.
+    """Interface of encoders that turn pictures into vectors.
 
     Attributes
     ----------
     name : str
         As in the registry.
     version : str
-        Changes whenever the same picture would give another vector.
+        Changes whenever the vector of the same picture would change.
     """
 
     name: str
@@ -138,7 +138,7 @@ class EncoderChoice:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells this encoder from others, for keys and cards."""
+        """Name and digest of weights of the encoder, for keys and model cards."""
         known = {"name": self.name}
         return known if self.weights is None else {**known, "sha256": self.weights.sha256}
 
@@ -186,9 +186,9 @@ def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
     UsageError
         For unknown names, or weights for an encoder without any.
     MissingInputError
-        When weights or the library are absent; the message says what to get.
+        When weights or the library are absent; the message says what to install or fetch.
     InputError
-        When the weights are not what they should be.
+        When the weights are damaged or of another kind.
     """
     entry, _ = parse_encoder(name)
     if entry.needs is None:
@@ -210,7 +210,7 @@ def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
         raise InputError(
             f"{_OPTION} {found.path}",
             f"is a model of pictures and text ({config.get('model_type')})",
-            "use --image-encoder clip for CLIP, or give a vision model",
+            "use --image-encoder clip for CLIP, or pass a vision model",
         )
     return EncoderChoice(name, found)
 
@@ -221,7 +221,7 @@ def load_encoder(choice: EncoderChoice | str, device: str = "cpu") -> ImageEncod
     Parameters
     ----------
     choice : EncoderChoice or str
-        Text stands for an encoder without weights.
+        Text names an encoder without weights.
     device : str
         ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -238,7 +238,7 @@ def load_encoder(choice: EncoderChoice | str, device: str = "cpu") -> ImageEncod
 
 
 def load_pictures(paths: Sequence[Path]) -> tuple[list[Image.Image], list[Finding]]:
-    """Read pictures as RGB; those that cannot be read are told of instead."""
+    """Read pictures as RGB, and return findings for those that cannot be read."""
     pictures, findings = [], []
     for path in paths:
         try:
@@ -249,7 +249,7 @@ def load_pictures(paths: Sequence[Path]) -> tuple[list[Image.Image], list[Findin
 
 
 def stacked(batches: Iterator[np.ndarray | list[Finding]]) -> np.ndarray:
-    """Put the vectors of batches together, or raise everything that was found wrong."""
+    """Concatenate the vectors of batches, or raise all findings."""
     vectors, findings = [], []
     for batch in batches:
         if isinstance(batch, list):

@@ -1,4 +1,4 @@
-"""Feature tables: one vector per stimulus, made elsewhere."""
+"""Feature tables: one vector per stimulus, provided by the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bids_decoder.errors import (
 from bids_decoder.files import why_no_safetensors
 
 MAX_COLUMNS = 20_000
-"""Columns above which a TSV is refused: its parser takes minutes for more."""
+"""Columns above which a TSV is rejected, since parsing more takes minutes."""
 
 _MAX_HEADER_BYTES = 4 << 20
 _SHOWN = 5
@@ -49,7 +49,7 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     Raises
     ------
     MissingInputError
-        When there is no such file.
+        When the file does not exist.
     UsageError
         For other extensions.
     InputError
@@ -59,13 +59,13 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """
     if not path.is_file():
         raise MissingInputError(
-            f"--features {path}", "no such file", "give a TSV, npz or safetensors file"
+            f"--features {path}", "no such file", "pass a TSV, npz or safetensors file"
         )
     readers = {".tsv": _read_tsv, ".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix not in readers:
         raise UsageError(
             f"--features {path}", f"unknown kind of file {path.suffix!r}",
-            f"give one of: {', '.join(readers)}",
+            f"use one of: {', '.join(readers)}",
         )
     ids, values = readers[path.suffix](path)
     with np.errstate(over="ignore"):
@@ -79,7 +79,7 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
 def select_features(
     ids: Sequence[str], vectors: np.ndarray, wanted: Sequence[str], source: str = "--features"
 ) -> np.ndarray:
-    """Take the vectors of the wanted stimuli.
+    """Select the vectors of the wanted stimuli.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _read_tsv(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         n_columns = handle.readline(_MAX_HEADER_BYTES).count(b"\t") + 1
     if n_columns > MAX_COLUMNS:
         raise _malformed(path, f"{n_columns} columns or more; {MAX_COLUMNS} are the most that "
-                         "a TSV may have: give an npz file for longer vectors")
+                         "a TSV may have: use an npz file for longer vectors")
     try:
         with warnings.catch_warnings():
             # Rows longer than the header would be cut with no more than a warning.
@@ -137,7 +137,7 @@ def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             ids, vectors = archive["ids"], archive["vectors"]
-    # NumPy passes on whatever zip, zlib and the parser of its header raise on a damaged file.
+    # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
     except Exception as error:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error
     if ids.dtype.kind not in "USiu" or vectors.dtype.kind not in "fiu":
@@ -148,7 +148,7 @@ def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
         return tuple(str(name) for name in names), vectors
     except ValueError as error:
-        raise _malformed(path, f"ids are no text: {error}") from error
+        raise _malformed(path, f"ids are not text: {error}") from error
 
 
 def _read_safetensors(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -174,7 +174,7 @@ def _findings(path: Path, ids: tuple[str, ...], vectors: np.ndarray) -> list[Fin
     if repeated:
         findings.append(Finding(
             f"--features {path}: {len(repeated)} id(s) occur more than once",
-            _shown(repeated), "give one vector per stimulus",
+            _shown(repeated), "provide one vector per stimulus",
         ))
     if "" in ids:
         findings.append(Finding(
@@ -185,7 +185,7 @@ def _findings(path: Path, ids: tuple[str, ...], vectors: np.ndarray) -> list[Fin
         findings.append(Finding(
             f"--features {path}: {bad.size} vector(s) hold missing or infinite values",
             _shown([ids[row] for row in bad]),
-            "give finite numbers in the range of 32 bit floats, or leave these stimuli out",
+            "provide finite numbers in the range of 32 bit floats, or leave these stimuli out",
         ))
     return findings
 

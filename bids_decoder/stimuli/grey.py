@@ -15,7 +15,7 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def load_grey(paths: Mapping[str, Path], size: int) -> np.ndarray:
-    """Read many pictures as grey ones, all problems reported at once.
+    """Read many pictures in grey, reporting all problems at once.
 
     Parameters
     ----------

@@ -21,18 +21,18 @@ from bids_decoder.files import file_digest
 from bids_decoder.stacks import read_stack, stack_row
 
 BACKGROUND = 128
-"""Grey level put behind transparent pixels: the screen colour of most experiments."""
+"""Grey level behind transparent pixels: the screen colour of most experiments."""
 
 MAX_PIXELS = 50_000_000
-"""Pixels above which a picture is taken for a mistake, and not decoded."""
+"""Number of pixels above which a picture is taken to be a mistake, and not decoded."""
 
 
 def load_image(path: Path, size: int | None = None) -> np.ndarray:
     """Read one picture.
 
-    Any mode that Pillow knows becomes RGB: palettes are resolved, transparent pixels lie on
+    Any mode that Pillow knows becomes RGB: palettes are resolved, transparent pixels are put on
     mid grey, CMYK is converted, 16 bit and float pictures are scaled, the Exif orientation is
-    applied; of an animation the first frame counts.
+    applied; of an animation the first frame is read.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def load_image(path: Path, size: int | None = None) -> np.ndarray:
     Raises
     ------
     MissingInputError
-        When there is no such file, or only a dangling link.
+        When the file does not exist, or is only a dangling link.
     InputError
-        When the file is no picture, is damaged, or holds values without a known range.
+        When the file is not a picture, is damaged, or holds values without a known range.
     """
     picture = load_picture(path)
     if size is not None:
@@ -71,7 +71,7 @@ def load_picture(path: Path) -> Image.Image:
         return _open_picture(path)
     except BidsDecoderError:
         raise
-    # Pillow's readers raise anything on damaged files, from struct.error to SyntaxError.
+    # Pillow's readers raise many kinds of exceptions for damaged files, even SyntaxError.
     except Exception as error:
         raise InputError(
             f"stimulus {path}", f"cannot be read as a picture: {error}",
@@ -81,7 +81,7 @@ def load_picture(path: Path) -> Image.Image:
 
 def _open_picture(path: Path) -> Image.Image:
     with warnings.catch_warnings():
-        # Pillow only warns of what may be a decompression bomb; the limit here is lower.
+        # Pillow only warns about a possible decompression bomb; the limit here is lower.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -92,7 +92,7 @@ def _open_picture(path: Path) -> Image.Image:
 
 
 def picture_digest(path: Path) -> str:
-    """Recognise a picture by its content: SHA256 of the file, or of its pixels in a stack."""
+    """Compute the SHA256 of a picture's content: its file, or its pixels in a stack."""
     place = stack_row(path)
     if place is None:
         return file_digest(path)
@@ -102,7 +102,7 @@ def picture_digest(path: Path) -> str:
 
 
 def load_images(paths: Mapping[str, Path], size: int) -> np.ndarray:
-    """Read many pictures, all problems reported at once.
+    """Read many pictures, reporting all problems at once.
 
     Parameters
     ----------
@@ -145,12 +145,12 @@ def _missing(path: Path) -> MissingInputError:
         )
     return MissingInputError(
         f"stimulus {path}", "no such file",
-        "put the picture there, or give --stimuli-dir, or decode from a table with --features",
+        "put the picture there, or use --stimuli-dir, or decode from a table with --features",
     )
 
 
 def _from_pixels(pixels: np.ndarray) -> Image.Image:
-    """Make a picture of stored pixels; floats in [0, 1] or whole numbers of 8 or 16 bit."""
+    """Convert stored pixels to a picture; floats in [0, 1] or integers of 8 or 16 bit."""
     values = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):

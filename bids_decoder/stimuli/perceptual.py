@@ -1,4 +1,4 @@
-"""Networks by which reconstructions are compared with what was seen, as the field does."""
+"""Networks of the field's metrics that compare reconstructions with what was seen."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class MetricNetwork:
     file : str
         Name of its weights in the folder of ``--metric-weights``.
     size : int
-        Edge in pixels that pictures are brought to.
+        Edge in pixels to which pictures are resized.
     distance : bool
-        Scored by correlation distance; otherwise by two-way identification.
+        True for a score by correlation distance, False for two-way identification.
     layers : dict of str to str
-        Name of the feature space -> layer.
+        Layer by name of the feature space.
     fetch : str
         What to fetch.
     """
@@ -76,12 +76,12 @@ class NetworkFeatures:
 
 
 def find_networks(folder: Path) -> dict[str, Weights]:
-    """Find the networks whose weights lie in *folder*.
+    """Find the networks whose weights are in *folder*.
 
     Raises
     ------
     MissingInputError
-        When there is none of them, or torchvision is needed and cannot be imported.
+        When there are no weights, or torchvision is needed and cannot be imported.
     InputError
         When weights are damaged or pickled.
     """
@@ -96,7 +96,7 @@ def find_networks(folder: Path) -> dict[str, Weights]:
             found[name] = find_file(path, _OPTION, network.fetch)
     if not found:
         wanted = ", ".join(f"{n.file} ({n.fetch})" for n in NETWORKS.values())
-        raise MissingInputError(f"{_OPTION} {folder}", "none of the known networks is there",
+        raise MissingInputError(f"{_OPTION} {folder}", "it holds none of the known networks",
                                 f"put one or more of these into it: {wanted}")
     if set(found) - {"alexnet", "clip"}:
         import_library("torchvision")
@@ -104,7 +104,7 @@ def find_networks(folder: Path) -> dict[str, Weights]:
 
 
 def load_features(networks: dict[str, Weights], device: str) -> Iterator[NetworkFeatures]:
-    """Load networks one after the other, so that only one need be in memory.
+    """Load networks one after the other, so that only one is in memory.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def _normalised(pixels: Tensor) -> Tensor:
 class AlexNetFeatures(nn.Module):
     """The convolutions of AlexNet with the names of torchvision's weights [1]_.
 
-    They are all that the metrics need, and so torchvision is not.
+    The metrics need only these layers, so that torchvision is not required.
 
     References
     ----------

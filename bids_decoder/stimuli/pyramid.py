@@ -1,4 +1,4 @@
-"""A weight-free image encoder: Gabor energies at several scales, contrast and colour layout."""
+"""An image encoder without weights: Gabor energies at several scales, contrast and colour."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _NOISE_FLOOR = 0.002  # of the luminance range; below it 8 bit pictures hold rou
 
 @dataclass(frozen=True)
 class Family:
-    """Features of one kind, brought to a common scale by constants.
+    """Features of one kind, scaled to a common range by constants.
 
     Parameters
     ----------
     centre, spread : float
-        Rough mean and standard deviation, set by eye from the dozen sample pictures of
-        scikit-image. They are constants, so that nothing is fitted on the data at hand.
+        Rough mean and standard deviation, chosen from the dozen sample pictures of
+        scikit-image. They are constants, so that nothing is fitted on the data.
     share : float
         Part of the squared length of a typical vector that the family makes up.
     """
@@ -141,7 +141,7 @@ class GaborPyramid:
 
 
 def filter_bank(size: int) -> np.ndarray:
-    """Make log-Gabor quadrature filters in the frequency domain.
+    """Compute log-Gabor quadrature filters in the frequency domain.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures side by side with words above them."""
+"""Contact sheets: pictures side by side with captions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Tile:
     Parameters
     ----------
     picture : Image or None
-        None leaves the place empty.
+        None leaves the tile empty.
     caption : str
     is_right : bool
-        Puts a green frame around it.
+        True for a green frame around the picture.
     """
 
     picture: Image.Image | None
@@ -35,12 +35,12 @@ class Tile:
 
 
 def to_picture(pixels: np.ndarray) -> Image.Image:
-    """Turn sRGB values in [0, 1], (height, width, 3), into a picture of 8 bit."""
+    """Convert sRGB values in [0, 1], (height, width, 3), to a picture of 8 bit."""
     return Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
 
 
 def save_picture(path: Path, picture: Image.Image) -> Path:
-    """Write a PNG whole or not at all; same pixels, same bytes."""
+    """Write a PNG atomically; equal pixels have equal bytes."""
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG", optimize=False)
     return path
@@ -85,14 +85,14 @@ def draw_sheet(rows: Sequence[Sequence[Tile]], header: Sequence[str], edge: int)
 
 
 def _square(picture: Image.Image, edge: int) -> Image.Image:
-    # Coarse pictures keep their pixels; photographs are made smaller smoothly.
+    # Coarse pictures keep their pixels; photographs are resampled smoothly.
     grows = min(picture.size) < edge
     method = Image.Resampling.BICUBIC if not grows else Image.Resampling.BILINEAR
     return ImageOps.fit(picture.convert("RGB"), (edge, edge), method)
 
 
 def _cut(text: str, width: int, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont) -> str:
-    """Shorten text to *width* pixels, keeping its end, which tells names apart."""
+    """Shorten text to *width* pixels, keeping its end, in which names differ."""
     if pen.textlength(text, font) <= width:
         return text
     while text and pen.textlength("…" + text, font) > width:

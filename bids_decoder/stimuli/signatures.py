@@ -1,4 +1,4 @@
-"""What pictures look like in short, remembered by content: to find the same picture twice."""
+"""Signatures of pictures, cached by content, with which duplicates are found."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _FIELDS = ("digests", "pixels", "hashes", "thumbnails", "edges")
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """A picture in short.
+    """Hashes and thumbnail of a picture.
 
     Parameters
     ----------
     pixels : bytes
-        SHA256 of size and RGB values: the same for every file format without loss.
+        SHA256 of size and RGB values: the same for every lossless file format.
     phash : int
         64 bits: which of the lowest frequencies of the cosine transform, without the mean, are
         above their median [1]_.
@@ -54,7 +54,7 @@ class Signature:
 
 @dataclass
 class PictureSignatures:
-    """Looks at pictures, each content once.
+    """Compute signatures of pictures, once for each content.
 
     Parameters
     ----------
@@ -88,13 +88,13 @@ class PictureSignatures:
         }
 
     def digest(self, path: Path) -> str:
-        """Return what :func:`~bids_decoder.stimuli.images.picture_digest` does, computed once."""
+        """Return :func:`~bids_decoder.stimuli.images.picture_digest` of a file, computed once."""
         if path not in self._digests:
             self._digests[path] = picture_digest(path)
         return self._digests[path]
 
     def save(self) -> None:
-        """Write what is known, where something was added."""
+        """Write the signatures to the file if some were added."""
         if self.file is None or len(self._known) == self._n_saved:
             return
         known = self._known.values()
@@ -122,7 +122,7 @@ class PictureSignatures:
         try:
             digest = picture_digest(path)
         except (OSError, InputError, MissingInputError):
-            digest = ""  # Reading the picture tells what is wrong.
+            digest = ""  # Reading the picture shows what is wrong.
         if digest in self._known:
             return digest, self._known[digest]
         try:
@@ -143,7 +143,7 @@ def sign_picture(picture: Image.Image) -> Signature:
     digest.update(picture.tobytes())
     small = picture.resize((_GREY, _GREY), Image.Resampling.BILINEAR)
     grey = np.asarray(small.convert("L"), dtype=np.float32)
-    # One row and one column more than are used: the mean is left out.
+    # One more row and column than are used: the mean is left out.
     low = scipy.fft.dctn(grey, norm="ortho")[: _LOW + 1, : _LOW + 1].ravel()[1 : _LOW**2 + 1]
     bits = np.packbits(low > np.median(low))
     thumbnail = np.asarray(small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))

@@ -1,4 +1,4 @@
-"""Targets of decoding: from labels, feature tables or pictures to one table of vectors."""
+"""Targets of decoding: one table of vectors from labels, feature tables or pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_targets(
     kind : {"category", "features", "image"}
         As :attr:`bids_decoder.trials.Targets.kind`.
     ids : iterable of str
-        Category labels or stimulus ids of all trials; each counts once, sorted.
+        Category labels or stimulus ids of all trials; duplicates are dropped, the others sorted.
     features : Path or None
         Feature table, for ``"features"``; see :func:`~bids_decoder.stimuli.features.read_features`.
     images : mapping of str to Path or None
@@ -51,7 +51,7 @@ def make_targets(
     FindingsError
         For stimuli without vector or picture.
     ValueError
-        For another kind, or when what the kind needs is not given.
+        For another kind, or when an argument that the kind needs is None.
     """
     names = check_ids(kind, ids)
     if kind == "category":
@@ -64,11 +64,11 @@ def make_targets(
         chosen = load_encoder(encoder) if isinstance(encoder, str) else encoder
         vectors = _encoded(names, images, chosen)
         return Targets(names, vectors, kind, f"{chosen.name}-{chosen.version}")
-    raise ValueError(f"cannot make targets of kind {kind!r} from what was given")
+    raise ValueError(f"cannot make targets of kind {kind!r} from these arguments")
 
 
 def check_ids(kind: str, ids: Iterable[str]) -> tuple[str, ...]:
-    """Return the different ids in order; refuse targets between which nothing can be told.
+    """Return the different ids in order; raise where there are fewer than two.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def check_ids(kind: str, ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_vectors(vectors: np.ndarray) -> None:
-    """Refuse vectors (n_stimuli, n_dims) of training stimuli that are all the same.
+    """Check that vectors (n_stimuli, n_dims) of training stimuli are not all equal.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _encoded(
         raise FindingsError([
             Finding(
                 f"stimulus {name}", "no picture is known for it",
-                "name it in a stim_file column, or give --stimuli-dir", ExitCode.MISSING_INPUT,
+                "name it in a stim_file column, or use --stimuli-dir", ExitCode.MISSING_INPUT,
             )
             for name in absent
         ])
@@ -115,7 +115,7 @@ def _encoded(
 
 @dataclass(frozen=True, eq=False)
 class TargetSpace:
-    """The space in which targets are predicted: centred, rotated, cut, evened out in part.
+    """The space in which targets are predicted: centred, projected, partly whitened.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class TargetSpace:
     explained : ndarray of float32, shape (n_components,)
         Share of the variance of the training stimuli along each component.
     scale : ndarray of float32, shape (n_components,)
-        What the scores along each component are multiplied by.
+        Factor of the scores along each component.
     """
 
     mean: np.ndarray
@@ -139,12 +139,12 @@ class TargetSpace:
         return len(self.components)
 
     def transform(self, vectors: np.ndarray) -> np.ndarray:
-        """Bring vectors into the space: (n, n_dims) to float32 (n, n_components)."""
+        """Transform vectors to scores: (n, n_dims) to float32 (n, n_components)."""
         centred = np.asarray(vectors, dtype=np.float32) - self.mean
         return centred @ self.components.T * self.scale
 
     def inverse_transform(self, scores: np.ndarray) -> np.ndarray:
-        """Give the vectors that belong to scores: (n, n_components) to float32 (n, n_dims)."""
+        """Transform scores to vectors: (n, n_components) to float32 (n, n_dims)."""
         return np.asarray(scores, dtype=np.float32) / self.scale @ self.components + self.mean
 
 
@@ -157,9 +157,9 @@ def fit_target_space(
 ) -> TargetSpace:
     """Fit centre and principal components on the training stimuli.
 
-    Few components carry most of the variance, and cosines between targets hardly see the
-    others; pictures that differ in those alone cannot be told apart then, and some become
-    hubs. *whitening* evens the components out.
+    Few components carry most of the variance, and cosines between targets hardly depend on the
+    others; pictures that differ only in those cannot be distinguished, and some become hubs.
+    *whitening* makes the variances of the components more equal.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def fit_target_space(
         In (0, 1).
     whitening : float
         The standard deviation along a component is raised to ``1 - whitening``: 0 keeps the
-        distances, 1 makes all components alike. The variance as a whole stays.
+        distances, 1 makes all variances equal. The total variance stays the same.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def fit_target_space(
     Raises
     ------
     InputError
-        When fewer than two stimuli are given or all vectors are equal.
+        When there are fewer than two stimuli or all vectors are equal.
     """
     vectors = np.asarray(vectors_of_training_stimuli, dtype=np.float64)
     check_vectors(vectors)

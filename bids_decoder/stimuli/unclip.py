@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _OPTION = "--reconstruction-weights"
 _PIPELINE = "StableUnCLIPImg2ImgPipeline"
 _FETCH = (
-    "give the folder of a Stable unCLIP pipeline of diffusers with safetensors, for instance "
+    "pass the folder of a Stable unCLIP pipeline of diffusers with safetensors, for instance "
     "stabilityai/stable-diffusion-2-1-unclip"
 )
 
 
 def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
-    """Find the pipeline and see that it takes what the image encoder gives.
+    """Find the pipeline and check that it fits the image encoder.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
     UsageError
         When the encoder is not a CLIP model with one vector per picture.
     MissingInputError
-        When folder or library are absent; it says what to fetch.
+        When folder or library are absent; the message says what to fetch.
     InputError
         When it is another pipeline, or takes vectors of another length.
     """
@@ -67,7 +67,7 @@ def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
     if there != here:
         raise InputError(
             f"{_OPTION} {weights.path}",
-            f"takes embeddings of {there} numbers; the image encoder gives {here}",
+            f"takes embeddings of {there} numbers; the image encoder returns {here}",
             "use the CLIP model of the pipeline as image encoder (its folder image_encoder, with "
             "the preprocessor_config.json of feature_extractor beside it)",
         )
@@ -109,7 +109,7 @@ class UnclipGenerator:
         n_steps : int
             Denoising steps.
         seed : int
-            The noise of picture *i* follows from (seed, i).
+            The noise of picture *i* depends on (seed, i).
         guidance : float
             Scale of classifier-free guidance.
 
@@ -160,7 +160,7 @@ def _load(weights: Weights, device: str) -> Any:
 
 @contextmanager
 def _quiet_diffusers(diffusers: Any) -> Iterator[None]:
-    """Keep progress bars and advice of diffusers off the terminal; its state is put back."""
+    """Hide progress bars and advice of diffusers; its state is restored afterwards."""
     log = diffusers.utils.logging
     before, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()

@@ -25,14 +25,14 @@ except ImportError as error:
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""Statistics of the colours that CLIP was trained with."""
+"""Mean and standard deviation of the colours that CLIP was trained with."""
 
 
 class VisionModel(NetworkEncoder):
     """Any vision model of transformers.
 
     The vector is the model's pooled output, or the mean over patch tokens where it has none; the
-    variant ``tokens`` gives all tokens of the last layer but the class token, one after the other.
+    variant ``tokens`` is all tokens of the last layer but the class token, concatenated.
     """
 
     name = "transformers"
@@ -40,7 +40,7 @@ class VisionModel(NetworkEncoder):
     def __init__(self, weights: Weights, variant: str, device: str) -> None:
         super().__init__(weights, variant, device)
         self.processor = _loaded(
-            # One backend everywhere: that of torchvision resamples a little differently.
+            # Always the same backend: that of torchvision resamples slightly differently.
             weights, lambda: transformers.AutoImageProcessor.from_pretrained(
                 weights.path, local_files_only=True, backend="pil"
             )
@@ -51,7 +51,7 @@ class VisionModel(NetworkEncoder):
         return load_model(transformers.AutoModel, weights, _config(weights))
 
     def prepare(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Resize, crop and scale as the preprocessor file beside the weights says."""
+        """Resize, crop and scale as in the preprocessor file of the weights."""
         return self.processor(images=list(pictures), return_tensors="pt")["pixel_values"]
 
     def embed(self, pixels: Tensor) -> Tensor:
@@ -74,10 +74,10 @@ class VisionModel(NetworkEncoder):
 
 
 class ClipVision(VisionModel):
-    """Vision tower of CLIP.
+    """The vision tower of CLIP.
 
     The vector is the projected embedding that CLIP compares with text; the variant ``tokens``
-    gives the patch tokens of the last layer before its normalisation (256 x 1664 for ViT-bigG/14),
+    is the patch tokens of the last layer before its normalisation (256 x 1664 for ViT-bigG/14),
     the target of Scotti et al. 2024 (MindEye2, arXiv 2403.11207).
     """
 
@@ -103,7 +103,7 @@ def load_clip_tower(weights: Weights) -> Any:
 
 
 def load_model(kind: Any, weights: Weights, config: Any) -> Any:
-    """Load a model in 32 bit, refusing weights that leave a part of it random.
+    """Load a model in 32 bit; raise for weights that leave a part of it random.
 
     Parameters
     ----------
@@ -122,12 +122,12 @@ def load_model(kind: Any, weights: Weights, config: Any) -> Any:
         dtype=torch.float32, output_loading_info=True,
     ))
     lacking = sorted(report["missing_keys"]) + sorted(map(str, report.get("mismatched_keys", ())))
-    # A vision tower out of a larger checkpoint leaves the text side unused, which is fine.
+    # A vision tower from a larger checkpoint leaves the text tower unused, which is fine.
     if lacking:
         raise InputError(
             f"--encoder-weights {weights.path}",
-            f"{len(lacking)} tensor(s) of the model are not there or of another shape, for "
-            f"instance {lacking[0]}", "give weights of the model that config.json describes",
+            f"{len(lacking)} tensor(s) of the model are missing or of another shape, for "
+            f"instance {lacking[0]}", "use weights of the model that config.json describes",
         )
     return model
 
@@ -145,13 +145,13 @@ def _loaded(weights: Weights, load: Callable[[], Any]) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"--encoder-weights {weights.path}", f"transformers cannot load it: {error}",
-            "give a folder as save_pretrained of transformers writes it",
+            "pass a folder as save_pretrained of transformers writes it",
         ) from error
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep progress bars and advice of transformers off the terminal; its state is put back."""
+    """Hide progress bars and advice of transformers; its state is restored afterwards."""
     log = transformers.utils.logging
     before, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()

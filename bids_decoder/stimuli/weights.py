@@ -1,4 +1,4 @@
-"""Weights of networks on disk: found, recognised by SHA256, never fetched, nothing pickled."""
+"""Weights of networks on disk: safetensors verified by SHA256, never downloaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bids_decoder.errors import InputError, MissingInputError
 from bids_decoder.files import content_key, file_digest, read_json, why_no_safetensors
 
 SUMS = "SHA256SUMS"
-"""Name of a file with expected digests, as ``sha256sum`` writes it; it lies beside the weights."""
+"""Name of a file with expected digests, as ``sha256sum`` writes it, beside the weights."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -19,16 +19,16 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that were found and recognised.
+    """Weights on disk with their digest.
 
     Parameters
     ----------
     path : Path
         The file, or the folder that libraries load from.
     sha256 : str
-        Of the file; for a folder, of the digests of all that decides its output.
+        Of the file; for a folder, of the digests of all files that its output depends on.
     verified : bool
-        Whether expected digests were there to compare with.
+        Whether the digests were compared with expected ones.
     """
 
     path: Path
@@ -58,9 +58,9 @@ def find_folder(path: Path | None, needed: tuple[str, ...], option: str, what: s
     Raises
     ------
     MissingInputError
-        When folder, weights or needed files are absent; it says what to fetch.
+        When folder, weights or needed files are absent; the message says what to fetch.
     InputError
-        When only pickled weights are there, or a digest differs from the expected one.
+        When there are only pickled weights, or a digest differs from the expected one.
     """
     if path is None:
         raise _missing(option, "is not given, and nothing is fetched at run time", what)
@@ -106,7 +106,7 @@ def read_config(path: Path, option: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When it is no JSON object.
+        When it is not a JSON object.
     """
     try:
         content = read_json(path)
@@ -120,7 +120,7 @@ def read_config(path: Path, option: str) -> dict[str, Any]:
 
 
 def _snapshot(path: Path, option: str, what: str) -> Path:
-    """Give the folder itself, or the one snapshot that a folder of a cache holds."""
+    """Return the folder itself, or the only snapshot in a folder of a cache."""
     if not (path / "snapshots").is_dir():
         return path
     found = sorted(p for p in (path / "snapshots").iterdir() if p.is_dir())
@@ -166,7 +166,7 @@ def _expected(folder: Path) -> dict[str, str]:
 def _missing(what: str, why: str, fetch: str) -> MissingInputError:
     return MissingInputError(
         what, why, f"{fetch}; fetch it once with a network and mount the folder read-only, for "
-        "instance -v /models:/models:ro, then give the path inside the container",
+        "instance -v /models:/models:ro, then use the path inside the container",
     )
 
 

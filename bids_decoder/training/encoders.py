@@ -18,7 +18,7 @@ import numpy as np
 
 from bids_decoder.errors import InputError, UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
-from bids_decoder.evaluation.splits import assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import assert_no_test, inner_folds
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.encoding_settings import Encoding

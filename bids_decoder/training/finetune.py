@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from bids_decoder.config import Troi
-from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.models.lora import add_low_rank_changes, fold_low_rank_changes
 from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed

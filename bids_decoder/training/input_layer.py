@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.evaluation.folds import inner_folds
 
 RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
 """Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""

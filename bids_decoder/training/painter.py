@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bids_decoder.evaluation.baselines import ridge_predict
-from bids_decoder.evaluation.splits import assert_no_test
+from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.trials import Person
 
 MAX_COMPONENTS = 256

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from bids_decoder.evaluation.splits import assert_no_test
+from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.trials import Person, Targets
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bids_decoder.config import Troi
 from bids_decoder.errors import UsageError
-from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.training.common_space import VoxelPrior
 from bids_decoder.training.field import (
     DEFAULT_FIELD,

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from bids_decoder.config import Volumes
-from bids_decoder.evaluation.splits import assert_disjoint
+from bids_decoder.evaluation.folds import assert_disjoint
 from bids_decoder.evaluation.subjects import subject_folds
 from bids_decoder.models.relevance import choose_window, occlusion_map
 from bids_decoder.models.volumes import ShallowNetwork, fresh_network

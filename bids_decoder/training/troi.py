@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bids_decoder.config import Network
-from bids_decoder.evaluation.splits import assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import assert_no_test, inner_folds
 from bids_decoder.models.networks import Trunk, load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed

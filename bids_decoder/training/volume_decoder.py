@@ -15,7 +15,7 @@ from torch import nn
 
 from bids_decoder.config import Volumes
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.splits import assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import assert_no_test, inner_folds
 from bids_decoder.models.networks import load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed

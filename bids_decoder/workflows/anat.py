@@ -12,7 +12,7 @@ from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import Settings
 from bids_decoder.interfaces.outputs import DerivativesSink
-from bids_decoder.interfaces.preprocessing import (
+from bids_decoder.interfaces.preprocessing_anat import (
     AverageT1w,
     CorrectBias,
     RegisterToTemplate,

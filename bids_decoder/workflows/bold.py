@@ -23,9 +23,8 @@ from bids_decoder.interfaces.preprocessing import (
     RegisterToT1w,
     ResampleBold,
     RunReference,
-    T1wGrid,
-    TemplateGrid,
 )
+from bids_decoder.interfaces.preprocessing_anat import T1wGrid, TemplateGrid
 from bids_decoder.preprocessing.slice_timing import (
     reference_time,
     slice_axis,

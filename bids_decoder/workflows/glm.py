@@ -14,7 +14,8 @@ from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import whole_volumes
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
-from bids_decoder.interfaces.glm import ConditionContrast, SingleTrialGLM
+from bids_decoder.interfaces.contrasts import ConditionContrast
+from bids_decoder.interfaces.glm import SingleTrialGLM
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.trials import TRIAL_COLUMNS

@@ -131,11 +131,11 @@ def test_resampled_in_time_agrees_by_its_duration(pair):
 
 
 def test_a_copied_number_needs_the_raw_image(pair):
-    """Without the raw image nobody can tell whether a stated number was cut off here."""
+    """Without the raw image it is unknown whether a stated number was cut off here."""
     pair.write(N_RAW - 4, NumberOfVolumesDiscardedByUser=4)
     pair.run.raw.image_file.write_text("/annex/objects/MD5E-s1--b.nii.gz\n")
     assert pair.seconds() is None
-    assert "is not here" in pair.errors[0].why
+    assert "is absent" in pair.errors[0].why
     assert pair.seconds(4) == 8.0
 
 

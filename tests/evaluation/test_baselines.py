@@ -20,8 +20,8 @@ from bids_decoder.evaluation.baselines import (
     univariate_scores,
 )
 from bids_decoder.evaluation.classification import Heldout, score_classification
+from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.evaluation.retrieval import score_retrieval
-from bids_decoder.evaluation.splits import inner_folds
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_VOXELS, N_TUNED = 400, 60

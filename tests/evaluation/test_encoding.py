@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.encoding import encoding_scores
-from bids_decoder.evaluation.splits import inner_folds
+from bids_decoder.evaluation.folds import inner_folds
 
 
 def make(n_trials=200, n_voxels=60, n_dims=12, seed=0):

@@ -10,7 +10,9 @@ import pytest
 from bids_decoder.config import Evaluation, TrialRules
 from bids_decoder.evaluation.baselines import run_baselines
 from bids_decoder.evaluation.classification import Heldout, score_classification
-from bids_decoder.evaluation.splits import apply_split, choose_split, fold_list, resolve_fold
+from bids_decoder.evaluation.folds import fold_list, resolve_fold
+from bids_decoder.evaluation.held_out import apply_split
+from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 FOLDER = Path(__file__).resolve().parents[2] / "../shared/data/raider-betas"

@@ -10,16 +10,13 @@ from hypothesis import strategies as st
 
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, InputError, LeakageError
-from bids_decoder.evaluation.splits import (
-    Split,
-    apply_split,
-    assert_disjoint,
+from bids_decoder.evaluation.folds import (
     assert_no_test,
-    choose_split,
     fold_list,
-    inner_folds,
     resolve_fold,
 )
+from bids_decoder.evaluation.held_out import Split, apply_split
+from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.trials import TRIAL_COLUMNS
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/openneuro-text"
@@ -295,20 +292,6 @@ def test_unknown_participant_is_an_error():
         apply_split({"99": haxby()["0"]}, split)
 
 
-def test_guard_fires():
-    tables = apply_split(nsd(), choose(nsd())[0])
-    trials = tables["0"]
-    train = np.flatnonzero(trials["split"] == "train")
-    assert_no_test(trials, train)
-    with pytest.raises(LeakageError, match="1 of"):
-        assert_no_test(trials, np.append(train, np.flatnonzero(trials["split"] == "test")[0]))
-    with pytest.raises(LeakageError):
-        assert_no_test(trials, np.ones(len(trials), dtype=bool))
-    assert_disjoint(["a"], ["b"])
-    with pytest.raises(LeakageError, match="1 id"):
-        assert_disjoint(["a", "b"], ["b"])
-
-
 def test_folds_are_resolved():
     trials = apply_split(haxby(), choose(haxby(), "category")[0])["0"]
     with pytest.raises(LeakageError, match="cv"):
@@ -320,19 +303,6 @@ def test_folds_are_resolved():
     assert_no_test(source, np.arange(len(source)))
     still = apply_split(nsd(), choose(nsd())[0])["0"]
     pd.testing.assert_frame_equal(resolve_fold(still, 1), still)
-
-
-def test_inner_folds():
-    runs = np.repeat(["c", "a", "b"], [3, 2, 4])
-    folds = inner_folds(runs, 5)
-    assert len(folds) == 3
-    for train, validation in folds:
-        assert not set(runs[train]) & set(runs[validation])
-        assert len(train) + len(validation) == 9
-    blocks = inner_folds(np.repeat("only", 10), 5)
-    assert [v.tolist() for _, v in blocks] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    with pytest.raises(InputError):
-        inner_folds(np.array(["a"]), 5)
 
 
 designs = st.lists(

@@ -13,7 +13,8 @@ from bids_decoder.config import Glm
 from bids_decoder.errors import InputError, UsageError
 from bids_decoder.glm.design import Timing, trial_regressors
 from bids_decoder.glm.hrf import get_hrf
-from bids_decoder.interfaces.glm import ConditionContrast, SingleTrialGLM
+from bids_decoder.interfaces.contrasts import ConditionContrast
+from bids_decoder.interfaces.glm import SingleTrialGLM
 from bids_decoder.trials import TRIAL_COLUMNS
 
 LOCALIZER = Path(__file__).resolve().parents[2] / "../shared/data/localizer/sub-02/func"

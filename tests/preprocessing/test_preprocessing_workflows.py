@@ -22,7 +22,7 @@ from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import file_digest
-from bids_decoder.interfaces.preprocessing import AverageT1w
+from bids_decoder.interfaces.preprocessing_anat import AverageT1w
 from bids_decoder.preprocessing.geometry import rigid_matrix
 from bids_decoder.workflows.anat import init_anat_wf
 from bids_decoder.workflows.bold import init_bold_wf

@@ -55,7 +55,7 @@ def test_another_length_of_embedding_is_refused(pipeline, tmp_path):
     copy = shutil.copytree(pipeline, tmp_path / "copy")
     config = copy / "image_encoder" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "projection_dim": 99}))
-    with pytest.raises(InputError, match="99 numbers; the image encoder gives 16"):
+    with pytest.raises(InputError, match="99 numbers; the image encoder returns 16"):
         find_pipeline(copy, encoder(pipeline))
 
 

@@ -11,7 +11,7 @@ from bids_decoder.analyses.base import Job, Notes
 from bids_decoder.analyses.reconstruct.options import Reconstruction
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
-from bids_decoder.evaluation.splits import Split
+from bids_decoder.evaluation.held_out import Split
 from bids_decoder.markers import StageKey
 from bids_decoder.stimuli.encoders import EncoderChoice
 from bids_decoder.stimuli.unclip import find_pipeline

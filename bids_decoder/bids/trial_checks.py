@@ -1,0 +1,101 @@
+"""Checks of the trials of participants: any left, and labels that can be decoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from bids_decoder.bids.dataset import Participant
+from bids_decoder.bids.events import TrialBuild
+from bids_decoder.config import Settings
+from bids_decoder.errors import Finding, name_some
+
+
+def check_trials(
+    build: TrialBuild, participants: Sequence[Participant], settings: Settings
+) -> Iterator[Finding]:
+    """Find participants whose trials cannot be decoded.
+
+    Parameters
+    ----------
+    build : TrialBuild
+        Without tables nothing is checked, since its findings say why there are none.
+    participants : sequence of Participant
+    settings : Settings
+        Problems of labels are warnings where nothing is decoded.
+
+    Yields
+    ------
+    Finding
+    """
+    severity = "error" if settings.execution.wants("decode") else "warning"
+    if not build.tables:
+        return
+    for person in participants:
+        table = build.tables.get(person.label)
+        kept = table[~table["excluded"]] if table is not None else pd.DataFrame()
+        if kept.empty:
+            yield Finding(
+                f"sub-{person.label}: no trials", _why_none(table),
+                "correct the events files or --trial-filter, or leave the participant out",
+                participant=person.label,
+            )
+        elif build.target_kind == "category":
+            found = (
+                *_check_labels(person.label, kept, build), *_check_n_runs(person, kept, settings),
+            )
+            yield from (replace(finding, severity=severity) for finding in found)
+            yield from _check_label_coverage(person.label, kept)
+
+
+def _why_none(table: pd.DataFrame | None) -> str:
+    """Return why no trial of a participant is left."""
+    if table is None or table.empty:
+        return "no row of the events files is a trial, or no events file can be read"
+    counts = table["reason"].fillna("no reason given").value_counts()
+    return "all trials are excluded: " + name_some([f"{n} {why}" for why, n in counts.items()])
+
+
+def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator[Finding]:
+    counts = kept["label"].value_counts()
+    repeated = counts[counts >= 2]
+    if len(repeated) >= 2 and repeated.sum() >= len(kept) / 2:
+        return
+    yield Finding(
+        f"sub-{label}: labels of column {build.label_column}",
+        f"{len(counts)} labels in {len(kept)} trials; only {len(repeated)} occur twice or more",
+        "name a column with categories (--label-column), or decode images (--stimuli-dir) or "
+        "features (--features)", participant=label,
+    )
+
+
+def _check_n_runs(
+    person: Participant, kept: pd.DataFrame, settings: Settings
+) -> Iterator[Finding]:
+    n_runs = kept["run_group"].nunique()
+    if n_runs < 2 and settings.trials.split_column is None:
+        yield Finding(
+            f"sub-{person.label}: number of runs",
+            f"cross-validation of labels needs two or more, there is {n_runs}",
+            "add runs, define the split with --split-column, or only prepare (--stage prepare)",
+            participant=person.label,
+        )
+
+
+def _check_label_coverage(label: str, kept: pd.DataFrame) -> Iterator[Finding]:
+    n_runs = kept["run_group"].nunique()
+    labels = kept["label"]
+    pairs = set(zip(kept["run_group"][labels.notna()], labels.dropna(), strict=True))
+    present = Counter(name for _, name in pairs)
+    if len(present) > 50:
+        return
+    gaps = [f"{name} in {n_runs - present[name]} run(s)" for name in sorted(present)
+            if present[name] < n_runs]
+    if gaps:
+        yield Finding(
+            f"sub-{label}: labels absent from some runs", ", ".join(gaps),
+            "they count in the runs that have them", severity="warning", participant=label,
+        )

@@ -1,0 +1,162 @@
+"""The held-out trials of a dataset, and how they are marked in trial tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.errors import InputError
+
+SOURCE_ROLES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+"""Values of ``--split-column`` (in lower case) and the role that they mean."""
+
+Tables = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The trials that are held out, as stored in ``plan.json``.
+
+    Parameters
+    ----------
+    kind : {"stimuli", "runs", "heldout-runs"}
+        See :mod:`.splits`.
+    target : str
+        ``"image"``, ``"features"`` or ``"category"``.
+    test_stimuli : tuple of str
+        Stimuli that no fit of any participant may use; empty where only runs are held out.
+    folds : dict of str to tuple of tuple of str
+        By participant label: the run groups that are test in each fold.
+    options : dict
+        The options and numbers that led to the split, serialisable as JSON.
+    reason : str
+        Why this kind was chosen, with numbers.
+    """
+
+    kind: Literal["stimuli", "runs", "heldout-runs"]
+    target: str
+    test_stimuli: tuple[str, ...] = ()
+    folds: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and texts, ready for JSON."""
+        return {
+            **dataclasses.asdict(self),
+            "test_stimuli": list(self.test_stimuli),
+            "folds": {k: [list(runs) for runs in folds] for k, folds in self.folds.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Split:
+        """Make a split from the content that :meth:`to_dict` returns."""
+        folds = {k: tuple(map(tuple, v)) for k, v in content["folds"].items()}
+        stimuli = tuple(content["test_stimuli"])
+        return cls(**{**content, "test_stimuli": stimuli, "folds": folds})
+
+
+def apply_split(tables: Tables, split: Split) -> Tables:
+    """Apply a split to trial tables.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Trial tables by participant label.
+    split : Split
+
+    Returns
+    -------
+    dict of str to DataFrame
+        Copies in which ``split`` is train, test, cv or None (excluded trials), ``fold`` is
+        the number of the fold in which a trial is test (``Int64``), and training trials of a
+        test stimulus and trials whose label cannot be learnt are ``excluded`` with their
+        ``reason``.
+
+    Raises
+    ------
+    InputError
+        When a participant has no folds in a split over runs.
+    """
+    return {label: _assign(table, label, split) for label, table in tables.items()}
+
+
+def _assign(table: pd.DataFrame, label: str, split: Split) -> pd.DataFrame:
+    if split.kind != "stimuli" and label not in split.folds:
+        raise InputError(
+            f"participant {label}", "has no place in the split of this plan",
+            "make a new plan: choose a new output directory, or remove plan.json",
+        )
+    fold = _fold_numbers(table, label, split)
+    role = np.where(np.isnan(fold), "train", "cv" if split.kind == "runs" else "test")
+    excluded = table["excluded"].to_numpy(dtype=bool).copy()
+    reason = table["reason"].astype(object).to_numpy().copy()
+    for rows, why in _exclusions(table, role, fold, excluded, split):
+        new = rows & ~excluded
+        reason[new] = why
+        excluded |= new
+    return table.assign(
+        split=pd.Series(np.where(excluded, None, role), index=table.index, dtype=object),
+        fold=pd.array(np.where(excluded, np.nan, fold), dtype="Int64"), excluded=excluded,
+        reason=pd.Series(reason, index=table.index, dtype=object),
+    )
+
+
+def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
+    """Return the fold in which each trial is test, NaN for training trials."""
+    if split.kind == "stimuli":
+        test = table["stimulus"].isin(split.test_stimuli)
+        if "split_column" in split.options:
+            test &= with_role(table)["role"] == "test"
+        return np.where(test, 1.0, np.nan)
+    number = {run: k for k, runs in enumerate(split.folds[label], 1) for run in runs}
+    return np.array([number.get(run, np.nan) for run in table["run_group"]], dtype=float)
+
+
+def _exclusions(
+    table: pd.DataFrame, role: np.ndarray, fold: np.ndarray, gone: np.ndarray, split: Split
+) -> list[tuple[np.ndarray, str]]:
+    found = []
+    if "split_column" in split.options:
+        column = split.options["split_column"]
+        unmarked = with_role(table)["role"].isna().to_numpy()
+        found.append((unmarked, f"column {column} says neither train nor test"))
+    straddling = (role == "train") & table["stimulus"].isin(split.test_stimuli).to_numpy()
+    found.append((straddling, "its stimulus is a test stimulus"))
+    if split.target != "category":
+        return found
+    labels = table["label"]
+    found.append((labels.isna().to_numpy(), "it has no label"))
+    kept = ~gone & ~np.logical_or.reduce([rows for rows, _ in found])
+    if split.kind == "runs":
+        if len(np.unique(fold[kept])) < 2:
+            # Nothing can be cross-validated, and a finding says so; the GLM needs the trials.
+            return found
+        pairs = set(zip(labels[kept].tolist(), fold[kept].tolist(), strict=True))
+        n_folds = Counter(name for name, _ in pairs)
+        known = {name for name, count in n_folds.items() if count >= 2}
+        found.append((~labels.isin(known).to_numpy(), "its label occurs in no other fold"))
+    else:
+        known = distinct(labels[kept & (role == "train")])
+        found.append((
+            (role == "test") & ~labels.isin(known).to_numpy(), "its label has no training trials",
+        ))
+    return found
+
+
+def with_role(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the column ``role``: train or test by ``--split-column``, None for other values."""
+    if "split_source" not in table:
+        return table.assign(role=None)
+    roles = [SOURCE_ROLES.get(str(value).lower()) for value in table["split_source"]]
+    return table.assign(role=np.array(roles, dtype=object))
+
+
+def distinct(column: pd.Series) -> set[str]:
+    """Return the values of a column that are not missing."""
+    return set(column.dropna())

@@ -1,0 +1,125 @@
+"""Checks of split options, and of the trials that a split leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+
+from bids_decoder.config import TrialRules
+from bids_decoder.errors import ExitCode, Finding, name_some
+from bids_decoder.evaluation.held_out import SOURCE_ROLES, Split, Tables, apply_split, distinct
+
+MIN_TEST_STIMULI = 10
+"""Least number of shared and repeated stimuli that are a test set by design."""
+
+MAX_LOST_TRIALS = 0.05
+"""Largest share of training trials that may be lost when whole runs are held out."""
+
+
+def check_split_column(tables: Tables, rules: TrialRules) -> list[Finding]:
+    """Find what is wrong with ``--split-column``.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Trial tables by participant label; ``split_source`` holds the values of the column.
+    rules : TrialRules
+
+    Returns
+    -------
+    list of Finding
+        One error, or none.
+    """
+    option = f"--split-column {rules.split_column}"
+    if rules.test_runs or rules.test_sessions:
+        return [Finding(
+            option, "used together with --test-runs or --test-sessions",
+            "use only one way to hold out trials", ExitCode.USAGE,
+        )]
+    absent = [label for label, table in tables.items() if "split_source" not in table]
+    if absent:
+        return [Finding(
+            option, f"no such column in the events of participant(s) {', '.join(absent)}",
+            "name a column that all events files have", ExitCode.USAGE,
+        )]
+    values = set().union(*(distinct(table["split_source"]) for table in tables.values()))
+    if {SOURCE_ROLES.get(value.lower()) for value in values} >= {"train", "test"}:
+        return []
+    found = name_some(sorted(values), 20) or "none"
+    return [Finding(
+        option, f"expected the values train and test, found {found}",
+        "name a column with these values", ExitCode.USAGE,
+    )]
+
+
+def check_split(tables: Tables, split: Split) -> list[Finding]:
+    """Find participants or datasets for which a split leaves too little.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Trial tables by participant label, without excluded trials.
+    split : Split
+
+    Returns
+    -------
+    list of Finding
+        Errors and warnings about training runs, test trials, labels and lost trials.
+    """
+    applied = apply_split(tables, split)
+    findings = [f for label, t in applied.items() for f in _participant_findings(label, t, split)]
+    if not any({"test", "cv"} & set(table["split"]) for table in applied.values()):
+        findings.append(Finding(
+            "split", f"no participant has test trials ({split.reason})",
+            "use --test-runs, --test-sessions or --split-column, or another --target",
+        ))
+    if split.kind == "stimuli" and 0 < len(split.test_stimuli) < MIN_TEST_STIMULI:
+        findings.append(Finding(
+            "split", f"only {len(split.test_stimuli)} test stimuli",
+            "hold out whole runs with --test-runs, or raise test_share in a --config-file",
+            severity="warning",
+        ))
+    return findings
+
+
+def _participant_findings(label: str, table: pd.DataFrame, split: Split) -> list[Finding]:
+    who = f"participant {label}"
+    findings = []
+    if not {"test", "cv"} & set(table["split"]):
+        findings.append(Finding(
+            who, "has no test trials under this split and can only serve as a source",
+            "check the split options", severity="warning", participant=label,
+            place=who,
+        ))
+    n_runs = _training_runs(table, split)
+    if n_runs < 2:
+        findings.append(Finding(
+            who, f"{n_runs} training run(s) under split {split.kind!r} ({split.reason})",
+            "add runs, or hold out less with --test-runs or --split-column",
+            severity="error" if n_runs == 0 else "warning", participant=label, place=who,
+        ))
+    lost = table["excluded"].to_numpy(dtype=bool)
+    if lost.mean() > MAX_LOST_TRIALS:
+        why = table.loc[lost, "reason"].value_counts()
+        findings.append(Finding(
+            who, f"{lost.sum()} of {len(table)} trials are lost: {why.index[0]} ({why.iloc[0]})",
+            "hold out other runs or stimuli, or accept it", severity="warning", participant=label,
+            place=who,
+        ))
+    if split.target == "category" and table.loc[~lost, "label"].nunique() < 2:
+        findings.append(Finding(
+            who, "fewer than two labels can be learnt and tested",
+            "name another --label-column, or more runs", participant=label, place=who,
+        ))
+    return findings
+
+
+def _training_runs(table: pd.DataFrame, split: Split) -> int:
+    """Count the training runs of the fold that has the fewest."""
+    if split.kind != "runs":
+        return table.loc[table["split"] == "train", "run_group"].nunique()
+    kept = table[table["split"] == "cv"]
+    pairs = set(zip(kept["fold"].tolist(), kept["run_group"].tolist(), strict=True))
+    per_fold = Counter(fold for fold, _ in pairs)
+    return sum(per_fold.values()) - max(per_fold.values()) if per_fold else 0

@@ -1,0 +1,31 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_decoder.errors import InputError, LeakageError
+from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test, inner_folds
+
+
+def test_guard_fires():
+    trials = pd.DataFrame({"split": ["train", "test", "train", None, "cv"]}, dtype=object)
+    assert_no_test(trials, np.array([0, 2]))
+    with pytest.raises(LeakageError, match=r"1 of 3 trials(.|\n)*their split is test"):
+        assert_no_test(trials, np.array([0, 1, 2]))
+    with pytest.raises(LeakageError, match=r"3 of 5 trials(.|\n)*their split is None, cv, test"):
+        assert_no_test(trials, np.ones(len(trials), dtype=bool))
+    assert_disjoint(["a"], ["b"])
+    with pytest.raises(LeakageError, match=r"1 id(.|\n)*why: b\n"):
+        assert_disjoint(["a", "b"], ["b"])
+
+
+def test_inner_folds():
+    runs = np.repeat(["c", "a", "b"], [3, 2, 4])
+    folds = inner_folds(runs, 5)
+    assert len(folds) == 3
+    for train, validation in folds:
+        assert not set(runs[train]) & set(runs[validation])
+        assert len(train) + len(validation) == 9
+    blocks = inner_folds(np.repeat("only", 10), 5)
+    assert [v.tolist() for _, v in blocks] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    with pytest.raises(InputError):
+        inner_folds(np.array(["a"]), 5)
