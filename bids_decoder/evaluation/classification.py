@@ -147,17 +147,18 @@ def score_classification(
     metrics = _table(heldout, nulls, _chance(heldout.true, fixed)).assign(
         model=model, split="cv" if heldout.is_crossed else "test", n=len(heldout.true),
         pool_size=len(heldout.classes), null=kind, p_min=least,
-    )
-    counts = confusion_counts(
-        heldout.true[None], heldout.guesses.first, len(heldout.classes)
-    )[0]
+    ).reindex(columns=list(METRIC_COLUMNS))
+    tables = _confusion(heldout), _predictions(heldout), null_table(nulls, model)
+    return LabelScores(metrics, *tables)
+
+
+def _confusion(heldout: Heldout) -> pd.DataFrame:
+    n_classes = len(heldout.classes)
+    counts = confusion_counts(heldout.true[None], heldout.guesses.first, n_classes)[0]
     names = np.asarray(heldout.classes, dtype=object)
     confusion = pd.DataFrame(counts.astype(int), columns=names)
     confusion.insert(0, "label", names)
-    return LabelScores(
-        metrics.reindex(columns=list(METRIC_COLUMNS)), confusion, _predictions(heldout),
-        null_table(nulls, model),
-    )
+    return confusion
 
 
 def _refitted_metrics(refitted: Refitted) -> dict[str, np.ndarray]:

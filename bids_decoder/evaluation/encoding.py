@@ -75,8 +75,7 @@ def encoding_scores(
     """
     if len(betas) != len(features) or len(betas) != len(runs):
         raise InputError(
-            "encoding scores",
-            f"{len(betas)} responses, {len(features)} features, {len(runs)} runs",
+            "encoding scores", f"{len(betas)} betas, {len(features)} features, {len(runs)} runs",
             "check the trial tables",
         )
     features = _rotated(np.asarray(features, dtype=np.float64))

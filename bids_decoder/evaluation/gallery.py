@@ -82,7 +82,6 @@ def score_gallery(
     runs: np.ndarray,
     rng: np.random.Generator,
     model: str = "decoder",
-    split: str = "test",
 ) -> pd.DataFrame:
     """Score retrieval among the tested images and a gallery.
 
@@ -97,7 +96,7 @@ def score_gallery(
     settings : Evaluation
     runs : ndarray of str, shape (n_trials,)
     rng : numpy.random.Generator
-    model, split : str
+    model : str
 
     Returns
     -------
@@ -129,7 +128,7 @@ def score_gallery(
                 for row in _rows(ranks, seen, len(units), permutations)
             ]
     table = pd.DataFrame(rows).assign(
-        model=model, split=split, null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
+        model=model, split="test", null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
     )
     return table.reindex(columns=list(METRIC_COLUMNS))
 

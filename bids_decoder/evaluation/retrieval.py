@@ -28,9 +28,7 @@ from bids_decoder.evaluation.similarity import (
     csls,
     normalise,
 )
-from bids_decoder.evaluation.statistics import (
-    paired_difference,
-)
+from bids_decoder.evaluation.statistics import paired_difference
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 DIRECTIONS = ("b2i", "i2b")
@@ -85,7 +83,6 @@ def score_retrieval(
     rng: np.random.Generator,
     training_mean: np.ndarray | None = None,
     model: str = "decoder",
-    split: str = "test",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score predicted embeddings of held-out trials.
 
@@ -113,8 +110,8 @@ def score_retrieval(
         Use a generator of the same seed for each model: pools and permutations are then equal.
     training_mean : ndarray, shape (n_dims,), optional
         Mean prediction of training trials; adds rows with similarity ``centred``.
-    model, split : str
-        Values of the columns of these names.
+    model : str
+        Value of the column of this name.
 
     Returns
     -------
@@ -146,7 +143,7 @@ def score_retrieval(
         rows += _score_top(case, complete, permutations)
         rows += _score_rank(case, complete, permutations)
     metrics = pd.DataFrame(rows).assign(
-        model=model, split=split, null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
+        model=model, split="test", null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
     )
     predictions = _predictions(predicted, image_of, images, vectors, np.asarray(runs))
     return metrics.reindex(columns=list(METRIC_COLUMNS)), predictions
