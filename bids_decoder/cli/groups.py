@@ -148,6 +148,10 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         "picture: they are reported, made one stimulus, or stop the program when one is trained "
         "on and the other one tested; equal ones are one stimulus always",
     )
+    _add_split(group)
+
+
+def _add_split(group: argparse._ArgumentGroup) -> None:
     several(
         group, "--test-runs", dest="trials.test_runs", type=read_label("run"), metavar="LABEL",
         help="runs held out for testing, with --test-sessions only those in them (default: decided "

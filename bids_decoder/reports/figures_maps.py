@@ -367,12 +367,8 @@ def draw_contours(
             axes.imshow(item.under, cmap="gray", extent=item.extent, origin="lower", vmin=0, vmax=1)
             if 0 < edge.under.mean() < 1:
                 axes.contour(
-                    edge.under,
-                    levels=[0.5],
-                    colors=[colour],
-                    linewidths=1.2,
-                    extent=item.extent,
-                    origin="lower",
+                    edge.under, levels=[0.5], colors=[colour], linewidths=1.2,
+                    extent=item.extent, origin="lower",
                 )
         panels[row][0].set_title(titles[row])
     return figure
@@ -390,12 +386,7 @@ def _mosaic(slices: list[Slice], room: float = 0.0) -> tuple[Figure, list[Axes]]
     for axes, item in zip(panels, slices, strict=False):
         axes.set_title(item.label, fontsize=7.5, color=GREY, fontweight="normal", pad=2)
         axes.imshow(
-            item.under,
-            cmap="gray",
-            extent=item.extent,
-            origin="lower",
-            vmin=0,
-            vmax=1,
+            item.under, cmap="gray", extent=item.extent, origin="lower", vmin=0, vmax=1,
             interpolation="bilinear",
         )
     return figure, panels

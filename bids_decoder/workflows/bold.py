@@ -27,8 +27,6 @@ from bids_decoder.interfaces.preprocessing import (
 from bids_decoder.interfaces.preprocessing_anat import T1wGrid, TemplateGrid
 from bids_decoder.preprocessing.slice_timing import (
     reference_time,
-    slice_axis,
-    usable_slice_times,
 )
 from bids_decoder.preprocessing.templates import (
     FUNC,
@@ -38,7 +36,7 @@ from bids_decoder.preprocessing.templates import (
 )
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.anat import source_uris
-from bids_decoder.workflows.glm import start_time
+from bids_decoder.workflows.slice_times import slice_times_of
 from bids_decoder.workflows.spaces import n_grid_voxels
 
 _RUN_OUTPUTS = ("preproc_bold", "bold_mask", "confounds")
@@ -138,54 +136,6 @@ def _describe(number: int, bold: BoldRun, settings: Settings) -> _Run:
             "add RepetitionTime (seconds) to the sidecar of the run",
         )
     return _Run(number, bold, header, t_r, slice_times_of(bold, settings)[0])
-
-
-def slice_times_of(run: BoldRun, settings: Settings) -> tuple[tuple[float, ...], str]:
-    """Return the slice times that are used to correct a raw run.
-
-    Parameters
-    ----------
-    run : BoldRun
-        With a repetition time.
-    settings : Settings
-
-    Returns
-    -------
-    times : tuple of float
-        Seconds from the start of the volume; empty where nothing is corrected.
-    note : str
-        What was changed in them; empty for nothing.
-
-    Raises
-    ------
-    InputError
-        When the sidecar's times or direction cannot be used.
-    """
-    times = run.metadata.get("SliceTiming")
-    if times in (None, []) or "slicetiming" in settings.preprocessing.ignore:
-        return (), ""
-    header = read_header(run.image_file)
-    axis = slice_axis(run.metadata.get("SliceEncodingDirection", "k"))
-    return usable_slice_times(times, header.shape[axis], run.t_r(header))
-
-
-def shifted_start(run: BoldRun, settings: Settings) -> float:
-    """Return the time within a volume that preprocessed data of a raw run refer to.
-
-    Parameters
-    ----------
-    run : BoldRun
-    settings : Settings
-
-    Returns
-    -------
-    float
-        Seconds.
-    """
-    times, _ = slice_times_of(run, settings)
-    if not times:
-        return start_time(run)
-    return reference_time(times, settings.preprocessing.slice_time_ref)
 
 
 class _Builder:

@@ -28,9 +28,9 @@ from bids_decoder.stimuli.targets import check_ids, check_vectors
 from bids_decoder.training.decoders import check_decoder
 from bids_decoder.training.selectors import check_selector
 from bids_decoder.trials import Decision
-from bids_decoder.workflows.bold import shifted_start, slice_times_of
 from bids_decoder.workflows.glm import repetition_time, start_time
 from bids_decoder.workflows.region import check_region
+from bids_decoder.workflows.slice_times import shifted_start, slice_times_of
 from bids_decoder.workflows.work import PersonWork
 
 

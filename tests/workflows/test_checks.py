@@ -11,8 +11,8 @@ from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode
 from bids_decoder.glm.design import MOTION
-from bids_decoder.workflows.bold import shifted_start
 from bids_decoder.workflows.checks import check_steps
+from bids_decoder.workflows.slice_times import shifted_start
 
 N, T_R, SHAPE = 60, 2.0, (3, 3, 4)
 

@@ -10,9 +10,10 @@ from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
 from bids_decoder.trials import TRIAL_COLUMNS
 from bids_decoder.workflows.anat import init_anat_wf
-from bids_decoder.workflows.bold import init_bold_wf, shifted_start
+from bids_decoder.workflows.bold import init_bold_wf
 from bids_decoder.workflows.glm import init_glm_wf
 from bids_decoder.workflows.shared import mark_node
+from bids_decoder.workflows.slice_times import shifted_start
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import PersonWork, Work, run_path
 
