@@ -28,8 +28,8 @@ def verdicts(heads: dict[str, Comparison]) -> list[Block]:
     said: list[Block] = [
         Text(
             f"{len(heads)} participant(s) decoded; {above} above chance on “{first.title}”, each "
-            "tested alone. Every participant is shown. There is no test over people: a handful of "
-            "people cannot carry one."
+            "tested alone. Every participant is shown. There is no test over participants: a "
+            "small sample does not support one."
         )
     ]
     judged = [c for c in heads.values() if c.best_baseline is not None]
