@@ -60,7 +60,7 @@ class ImageHeader:
 
 
 def is_pointer(path: Path) -> bool:
-    """Tell whether git-annex or DataLad left a placeholder: a dead link or a small text file."""
+    """Return whether git-annex or DataLad left a placeholder: a dead link or a small text file."""
     if path.is_symlink() and not path.exists():
         return True
     if not path.is_file() or path.stat().st_size > _POINTER_SIZE:
@@ -153,7 +153,7 @@ def header_t_r(value: float, unit: str) -> float | None:
 
 
 def grids_agree(headers: list[ImageHeader], tolerance: float = 1e-3) -> bool:
-    """Tell whether all images have one shape and one affine (*tolerance* in millimetres)."""
+    """Return whether all images have one shape and one affine (*tolerance* in millimetres)."""
     first = headers[0]
     return all(
         header.shape[:3] == first.shape[:3]

@@ -103,7 +103,7 @@ def _read_text_table(path: Path) -> pd.DataFrame:
 
 
 def shows_nothing(value: object) -> bool:
-    """Tell whether a condition stands for rest, fixation, catch, cue, response or the like.
+    """Return whether a condition means rest, fixation, catch, cue, response or the like.
 
     Examples
     --------

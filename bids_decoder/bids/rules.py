@@ -52,7 +52,7 @@ class Rule:
         return self.values if self.operator == "=" else ()
 
     def mask(self, table: pd.DataFrame) -> np.ndarray:
-        """Tell which rows satisfy the rule.
+        """Return which rows satisfy the rule.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ def parse_rules(texts: Sequence[str], option: str) -> tuple[Rule, ...]:
 
 
 def satisfy_all(rules: Sequence[Rule], table: pd.DataFrame) -> np.ndarray:
-    """Tell which rows satisfy every rule: boolean, shape (n_rows,)."""
+    """Return which rows satisfy every rule: boolean, shape (n_rows,)."""
     kept = np.ones(len(table), dtype=bool)
     for rule in rules:
         kept &= rule.mask(table)

@@ -39,7 +39,7 @@ def _wanted_labels(execution: Execution) -> dict[str, list[str]]:
 
 
 def is_selected(run: BoldRun, execution: Execution) -> bool:
-    """Tell whether session, task and run of a run are among those asked for."""
+    """Return whether session, task and run of a run are among those asked for."""
     wanted = _wanted_labels(execution)
     return all(_is_wanted(getattr(run, name), labels) for name, labels in wanted.items())
 

@@ -31,7 +31,7 @@ class Selection:
     sessions: frozenset[tuple[str, str | None]] | None = None
 
     def has(self, participant: str, session: str | None) -> bool:
-        """Tell whether a session of a participant is chosen."""
+        """Return whether a session of a participant is chosen."""
         return (self.participants is None or participant in self.participants) and (
             self.sessions is None or (participant, session) in self.sessions
         )
