@@ -165,8 +165,7 @@ class Study:
 
     def folds(self, label: str) -> tuple[int, ...]:
         """Return the folds of cross-validation of a participant; empty for a fixed split."""
-        usable = self.usable_trials(label)
-        return tuple(fold_list(usable[usable["split"] == "cv"]))
+        return tuple(fold_list(self.tables[label])) if self.split.kind == "runs" else ()
 
     def usable_trials(self, label: str) -> pd.DataFrame:
         """Return the trials of a participant that are not excluded."""
@@ -221,11 +220,12 @@ class Study:
             upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
         table = self.tables[participant.label]
+        trials_key = table_key(table)
         betas = StageKey("betas", unit, {
             "settings": {} if source == "betas" else glm, "upstream": upstream,
-            "trials": table_key(table), "seed": settings.random_seed,
+            "trials": trials_key, "seed": settings.random_seed,
         })
-        trials = self._planned_trials(participant, table)
+        trials = self._planned_trials(participant, trials_key)
         return PersonWork(participant, source, trials, betas, preprocess, self.space)
 
     def _preprocess_key(
@@ -236,9 +236,9 @@ class Study:
             "settings": asdict(settings), "seed": self.settings.random_seed, "inputs": inputs,
         })
 
-    def _planned_trials(self, participant: Participant, table: pd.DataFrame) -> dict[str, Path]:
+    def _planned_trials(self, participant: Participant, key: str) -> dict[str, Path]:
         """Return the paths of the planned tables, which name the content, for the node cache."""
-        folder = self.work_dir / "trials" / f"sub-{participant.label}_{table_key(table)[:12]}"
+        folder = self.work_dir / "trials" / f"sub-{participant.label}_{key[:12]}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
 
 

@@ -131,9 +131,10 @@ def choose_columns(
 def _drop_without_stimulus(runs: list[RunRows], stimulus: str, notes: Notes) -> None:
     count = 0
     for item in runs:
-        shown = item.rows[stimulus].notna()
-        count += int((~shown).sum())
-        item.rows = item.rows[shown].reset_index(drop=True)
+        shown = item.rows[stimulus].notna().to_numpy()
+        if not shown.all():
+            count += int((~shown).sum())
+            item.rows = item.rows[shown].reset_index(drop=True)
     if count:
         notes.decide("rows left out", str(count), f"no value in {stimulus}")
 

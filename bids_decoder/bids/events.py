@@ -155,7 +155,7 @@ def rename_stimuli(
         renamed = table.copy()
         for column in columns:
             renamed[column] = table[column].map(lambda name: names.get(name, name))
-        renamed["repeat"] = count_repeats(renamed)
+        renamed["repeat"] = count_repeats(renamed["stimulus"].tolist())
         tables[person] = renamed
     files = {
         name: path for name, path in build.stimulus_files.items() if names.get(name, name) == name
@@ -179,8 +179,9 @@ def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:
     """
     people = []
     for person in dataset.participants:
-        table = build.tables.get(person.label, pd.DataFrame(columns=["run_group"]))
-        runs = tuple(run for run in person.runs if run.run_group in set(table["run_group"]))
+        table = build.tables.get(person.label)
+        groups = set() if table is None else set(table["run_group"].tolist())
+        runs = tuple(run for run in person.runs if run.run_group in groups)
         people.append(replace(person, runs=runs or person.runs))
     return replace(dataset, participants=tuple(people))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -77,53 +78,70 @@ def _sorted_unique(values: Any) -> list[Any]:
 
 def _trial_summary(build: TrialBuild) -> dict[str, Any]:
     tables = build.tables
-    kept = {label: table[~table["excluded"]] for label, table in tables.items()}
-    stimuli = {label: set(table["stimulus"].dropna()) for label, table in kept.items()}
-    shared = set.intersection(*stimuli.values()) if stimuli else set()
-    everything = set().union(*stimuli.values())
+    used = {label: ~table["excluded"].to_numpy(dtype=bool) for label, table in tables.items()}
+    shown = {
+        label: Counter(_known(table["stimulus"], used[label])) for label, table in tables.items()
+    }
+    shared = set.intersection(*map(set, shown.values())) if shown else set()
+    everything = set().union(*shown.values())
     return {
         "target": build.target_kind,
         "trial_unit": build.trial_unit,
         "stimulus_column": build.stimulus_column,
         "label_column": build.label_column,
-        "n_trials": {label: len(table) for label, table in kept.items()},
-        "n_excluded": {label: int(table["excluded"].sum()) for label, table in tables.items()},
-        "n_stimuli": {label: len(ids) for label, ids in stimuli.items()},
+        "n_trials": {label: int(rows.sum()) for label, rows in used.items()},
+        "n_excluded": {label: int((~rows).sum()) for label, rows in used.items()},
+        "n_stimuli": {label: len(counts) for label, counts in shown.items()},
         "n_stimuli_in_all": len(everything),
         "n_stimuli_shared": len(shared),
         "n_stimuli_with_image": len(everything & set(build.stimulus_files)),
-        "repeats": {label: _repeats(table) for label, table in kept.items()},
+        "repeats": {label: _repeats(counts.values()) for label, counts in shown.items()},
         "repeats_of_shared": {
-            label: _repeats(table[table["stimulus"].isin(shared)]) for label, table in kept.items()
+            label: _repeats(count for name, count in counts.items() if name in shared)
+            for label, counts in shown.items()
         },
-        "labels": _label_counts(kept),
+        "labels": _label_counts(tables, used),
         "median_soa": _median_soa(tables),
     }
 
 
-def _repeats(table: pd.DataFrame) -> dict[str, int]:
+def _known(column: pd.Series, rows: np.ndarray) -> list[str]:
+    """Return the names in some rows of a column, without missing ones."""
+    return [name for name in column.to_numpy()[rows].tolist() if isinstance(name, str)]
+
+
+def _repeats(times_shown: Iterable[int]) -> dict[str, int]:
     """Count the stimuli by how often they were shown."""
-    counts = Counter(int(count) for count in table["stimulus"].value_counts())
+    counts = Counter(times_shown)
     return {str(times): counts[times] for times in sorted(counts)}
 
 
-def _label_counts(kept: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def _label_counts(
+    tables: dict[str, pd.DataFrame], used: dict[str, np.ndarray]
+) -> dict[str, Any]:
     """Count the levels, and the fewest and most trials per run of each level."""
-    tables = [table.assign(person=label) for label, table in kept.items()]
-    if not tables:
-        return {"n_levels": 0, "per_run": {}}
-    trials = pd.concat(tables, ignore_index=True)
-    table = pd.crosstab([trials["person"], trials["run_group"]], trials["label"])
-    per_run = {} if table.shape[1] > 100 else {
-        str(name): [int(table[name].min()), int(table[name].max())] for name in table.columns
+    per_label: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+    for person, table in tables.items():
+        names, groups = (table[name].to_numpy()[used[person]] for name in ("label", "run_group"))
+        for name, group in zip(names.tolist(), groups.tolist(), strict=True):
+            if isinstance(name, str):
+                per_label[name][person, group] += 1
+    n_runs = len(set().union(*per_label.values()))
+    per_run = {} if len(per_label) > 100 else {
+        name: [min(counts.values()) if len(counts) == n_runs else 0, max(counts.values())]
+        for name, counts in sorted(per_label.items())
     }
-    return {"n_levels": int(table.shape[1]), "per_run": per_run}
+    return {"n_levels": len(per_label), "per_run": per_run}
 
 
 def _median_soa(tables: dict[str, pd.DataFrame]) -> float | None:
-    steps = [
-        group["onset"].diff().dropna().to_numpy()
-        for table in tables.values() for _, group in table.groupby("run_group", sort=False)
-    ]
-    values = np.concatenate([np.zeros(0), *steps])
+    values = np.concatenate([np.zeros(0), *map(_steps, tables.values())])
     return round(float(np.median(values)), 4) if values.size else None
+
+
+def _steps(table: pd.DataFrame) -> np.ndarray:
+    """Return the seconds from each onset to the next one of its run."""
+    run_of = pd.factorize(table["run_group"].to_numpy())[0]
+    order = np.argsort(run_of, kind="stable")
+    steps = np.diff(table["onset"].to_numpy(dtype=float)[order])
+    return steps[(np.diff(run_of[order]) == 0) & ~np.isnan(steps)]

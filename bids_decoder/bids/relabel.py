@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -87,6 +87,8 @@ def relabel_rows(
     list of Finding
         An error for each name that does not occur, and one where no row is left.
     """
+    if not names:
+        return []
     known = {name: _values(given, name) for name in {columns.label, columns.stimulus}}
     labels, stimuli = known[columns.label], known[columns.stimulus]
     everything = sorted(labels) + sorted(stimuli - labels)
@@ -106,7 +108,7 @@ def relabel_rows(
             notes.decide("rows left out", str(count), f"--relabel {old}=")
         else:
             notes.decide("relabelled", f"{old} to {new}", f"--relabel; {count} row(s)")
-    if names and not sum(len(item.rows) for item in runs):
+    if not sum(len(item.rows) for item in runs):
         findings.append(Finding(
             "--relabel", "no row of any events file is left", "leave out fewer names",
             ExitCode.USAGE,
@@ -153,14 +155,16 @@ def warn_of_spelling(tables: Mapping[str, pd.DataFrame], columns: Columns, notes
     columns : Columns
     notes : Notes
     """
-    trials = pd.concat([
-        table.loc[~table["excluded"], ["run_group", "label", "stimulus"]].assign(person=person)
-        for person, table in tables.items()
-    ])
     told: set[str] = set()
     for kind, column in (("label", columns.label), ("stimulus", columns.stimulus)):
-        places = trials.dropna(subset=[kind]).groupby(kind, sort=False)
-        counts = {str(name): int(count) for name, count in places.size().items()}
+        counts: Counter[str] = Counter()
+        runs: dict[str, int] = defaultdict(int)
+        for table in tables.values():
+            own = _names_by_run(table, kind)
+            counts.update(name for names in own.values() for name in names)
+            for names in own.values():
+                for name in set(names):
+                    runs[name] += 1
         variants = [
             (usual, tuple(name for name in others if name not in told))
             for usual, others in spelling_variants(counts)
@@ -169,7 +173,6 @@ def warn_of_spelling(tables: Mapping[str, pd.DataFrame], columns: Columns, notes
         if not variants:
             continue
         told |= {name for _, others in variants for name in others}
-        runs = places[["person", "run_group"]].apply(lambda rows: len(rows.drop_duplicates()))
         shown = [
             " and ".join(
                 f"{name!r} ({counts[name]} trials in {runs[name]} runs)"
@@ -178,6 +181,17 @@ def warn_of_spelling(tables: Mapping[str, pd.DataFrame], columns: Columns, notes
             for usual, others in variants
         ]
         _warn_of_variants(kind, column, variants, shown, notes)
+
+
+def _names_by_run(table: pd.DataFrame, kind: str) -> dict[str, list[str]]:
+    """Return the names of the trials of each run that are not excluded."""
+    used = ~table["excluded"].to_numpy(dtype=bool)
+    names, groups = (table[name].to_numpy()[used].tolist() for name in (kind, "run_group"))
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, group in zip(names, groups, strict=True):
+        if isinstance(name, str):
+            found[group].append(name)
+    return found
 
 
 def _warn_of_variants(

@@ -55,11 +55,11 @@ def read_events(path: Path) -> pd.DataFrame:
             str(path), f"has no column onset; columns: {', '.join(table.columns)}",
             f"correct the file: onset and duration{separated}are required by BIDS",
         )
-    given = table["onset"].dropna()
+    given = [cell for cell in table["onset"].tolist() if cell is not None]
     timed = _with_times(table)
-    if len(given) and timed["onset"].isna().all():
+    if given and np.isnan(timed["onset"].to_numpy()).all():
         raise InputError(
-            str(path), f"no onset is a number, for instance '{given.iloc[0]}'",
+            str(path), f"no onset is a number, for instance '{given[0]}'",
             "write onsets in seconds, with a point before decimals",
         )
     return timed

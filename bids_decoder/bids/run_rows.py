@@ -66,7 +66,8 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
                 read.append(RunRows(run, read_trials(run.trials_file), None))
             elif run.events_file is not None:
                 rows = read_events(run.events_file)
-                rows["onset"] -= run.cut_seconds
+                if run.cut_seconds:
+                    rows["onset"] -= run.cut_seconds
                 read.append(RunRows(run, rows, read_recording(run)))
         except BidsDecoderError as error:
             notes.findings.append(replace(
@@ -128,7 +129,8 @@ def _tidy(item: RunRows) -> Counter[str]:
     item.rows = rows.reset_index(drop=True)
     duration = item.rows["duration"].to_numpy()
     odd = ~(duration >= 0)
-    item.rows["duration"] = np.where(odd, 0.0, duration)
+    if odd.any():
+        item.rows["duration"] = np.where(odd, 0.0, duration)
     return Counter({
         "unsorted runs": int(is_unsorted), "doubled": n_doubled,
         "without onset": int((~timed).sum()), "without duration": int(odd.sum()),
@@ -170,6 +172,8 @@ def _without_doubles(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 def column_levels(runs: list[RunRows], column: str) -> list[str]:
     """Return the sorted values of a column over all runs."""
-    return sorted({
-        value for item in runs if column in item.rows for value in item.rows[column].dropna()
-    })
+    values: set[str] = set()
+    for item in runs:
+        if column in item.rows:
+            values.update(item.rows[column].tolist())
+    return sorted(value for value in values if not pd.isna(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,15 +107,22 @@ def exclude(table: pd.DataFrame, rows: np.ndarray, reason: str) -> None:
     table.loc[rows, "reason"] = reason
 
 
+def exclude_rows(trials: Mapping[str, np.ndarray], rows: np.ndarray, reason: str) -> None:
+    """Exclude *rows* of a trial table whose columns are arrays, as :func:`exclude` does."""
+    rows = rows & ~trials["excluded"]
+    trials["excluded"][rows] = True
+    trials["reason"][rows] = reason
+
+
 def exclude_unrecorded(
-    table: pd.DataFrame, run: BoldRun, recording: Recording | None
+    trials: Mapping[str, np.ndarray], run: BoldRun, recording: Recording | None
 ) -> RunTimes:
     """Exclude trials whose response was not recorded, in place.
 
     Parameters
     ----------
-    table : DataFrame
-        Trial table of one run, with one trial or more.
+    trials : mapping of str to ndarray, each of shape (n_trials,)
+        Columns of the trial table of one run, with one trial or more.
     run : BoldRun
     recording : Recording or None
         Without it only trials before the first volume are excluded.
@@ -124,23 +131,23 @@ def exclude_unrecorded(
     -------
     RunTimes
     """
-    onsets = table["onset"].to_numpy(dtype=float)
-    ends = onsets + table["duration"].to_numpy(dtype=float)
-    exclude(table, onsets < 0, "starts before the first stored volume")
+    onsets = trials["onset"]
+    ends = onsets + trials["duration"]
+    exclude_rows(trials, onsets < 0, "starts before the first stored volume")
     is_cut_off = False
     if recording is not None:
         seconds = recording.seconds
         left = seconds - onsets
-        exclude(table, left <= 0, f"starts after the end of the run ({seconds:g} s)")
-        exclude(
-            table, (left > 0) & (left < MIN_RECORDED),
+        exclude_rows(trials, left <= 0, f"starts after the end of the run ({seconds:g} s)")
+        exclude_rows(
+            trials, (left > 0) & (left < MIN_RECORDED),
             f"starts less than {MIN_RECORDED:g} s before the end of the run ({seconds:g} s)",
         )
-        kept = ends[~table["excluded"].to_numpy()]
+        kept = ends[~trials["excluded"]]
         is_cut_off = bool(len(kept) and seconds - kept.max() < GOOD_RECORDED)
     return RunTimes(
-        run, recording, float(onsets.min()), float(onsets.max()), float(ends.max()), len(table),
-        int(table["excluded"].sum()), tuple(sorted(set(table["reason"].dropna()))), is_cut_off,
+        run, recording, float(onsets.min()), float(onsets.max()), float(ends.max()), len(onsets),
+        int(trials["excluded"].sum()), tuple(sorted(set(trials["reason"]) - {None})), is_cut_off,
     )
 
 

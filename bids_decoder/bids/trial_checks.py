@@ -36,7 +36,9 @@ def check_trials(
         return
     for person in participants:
         table = build.tables.get(person.label)
-        kept = table[~table["excluded"]] if table is not None else pd.DataFrame()
+        kept = pd.DataFrame() if table is None else table
+        if not kept.empty and (excluded := kept["excluded"].to_numpy(dtype=bool)).any():
+            kept = kept[~excluded]
         if kept.empty:
             yield Finding(
                 f"sub-{person.label}: no trials", _why_none(table),
@@ -60,9 +62,9 @@ def _why_none(table: pd.DataFrame | None) -> str:
 
 
 def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator[Finding]:
-    counts = kept["label"].value_counts()
-    repeated = counts[counts >= 2]
-    if len(repeated) >= 2 and repeated.sum() >= len(kept) / 2:
+    counts = Counter(name for name in kept["label"].tolist() if isinstance(name, str))
+    repeated = [count for count in counts.values() if count >= 2]
+    if len(repeated) >= 2 and sum(repeated) >= len(kept) / 2:
         return
     yield Finding(
         f"sub-{label}: labels of column {build.label_column}",
@@ -75,7 +77,7 @@ def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator
 def _check_n_runs(
     person: Participant, kept: pd.DataFrame, settings: Settings
 ) -> Iterator[Finding]:
-    n_runs = kept["run_group"].nunique()
+    n_runs = len(set(kept["run_group"].tolist()))
     if n_runs < 2 and settings.trials.split_column is None:
         yield Finding(
             f"sub-{person.label}: number of runs",
@@ -86,10 +88,9 @@ def _check_n_runs(
 
 
 def _check_label_coverage(label: str, kept: pd.DataFrame) -> Iterator[Finding]:
-    n_runs = kept["run_group"].nunique()
-    labels = kept["label"]
-    pairs = set(zip(kept["run_group"][labels.notna()], labels.dropna(), strict=True))
-    present = Counter(name for _, name in pairs)
+    pairs = set(zip(kept["run_group"].tolist(), kept["label"].tolist(), strict=True))
+    n_runs = len({group for group, _ in pairs})
+    present = Counter(name for _, name in pairs if isinstance(name, str))
     if len(present) > 50:
         return
     gaps = [f"{name} in {n_runs - present[name]} run(s)" for name in sorted(present)

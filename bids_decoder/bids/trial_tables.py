@@ -15,7 +15,7 @@ from bids_decoder.bids.event_columns import Columns
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.run_rows import RunRows
-from bids_decoder.bids.timing import exclude, exclude_unrecorded, judge_timing
+from bids_decoder.bids.timing import exclude_rows, exclude_unrecorded, judge_timing
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import name_some
 from bids_decoder.trials import TRIAL_COLUMNS
@@ -82,25 +82,24 @@ def make_tables(
     dict of str to DataFrame
         By participant; see :class:`bids_decoder.bids.events.TrialBuild`.
     """
-    by_person: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    by_person: dict[str, list[dict[str, np.ndarray]]] = defaultdict(list)
     times = []
     empty: dict[str, list[str]] = defaultdict(list)
     together: Counter[str] = Counter()
     for item in runs:
         if dataset.source == "betas":
-            table = _trials_of_betas(item, columns, filters)
+            trials = _trials_of_betas(item, columns, filters)
         else:
-            trials = _merge_blocks(item, columns, unit, design)
-            table = _trial_table(item.run, trials)
-            if len(table):
-                times.append(exclude_unrecorded(table, item.run, item.recording))
-            together[item.run.subject] += _count_equal(table["onset"].to_numpy())
-        if table.empty:
+            trials = _with_run(item.run, _merge_blocks(item, columns, unit, design))
+            if len(trials["onset"]):
+                times.append(exclude_unrecorded(trials, item.run, item.recording))
+            together[item.run.subject] += _count_equal(trials["onset"])
+        if not len(trials["onset"]):
             empty[item.run.subject].append(item.run.run_group)
-        by_person[item.run.subject].append(table)
+        by_person[item.run.subject].append(trials)
     _warn_of_runs(empty, +together, notes)
     judge_timing(times, notes)
-    return {label: _whole_table(parts) for label, parts in by_person.items()}
+    return _whole_tables(by_person)
 
 
 def _count_equal(values: np.ndarray) -> int:
@@ -125,18 +124,44 @@ def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: No
         )
 
 
-def _whole_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    table = pd.concat(parts, ignore_index=True)
-    table["repeat"] = count_repeats(table)
-    extra = [SPLIT_SOURCE] if SPLIT_SOURCE in table else []
-    return table[[*TRIAL_COLUMNS, *extra]]
+def _whole_tables(
+    by_person: Mapping[str, list[dict[str, np.ndarray]]]
+) -> dict[str, pd.DataFrame]:
+    """Put the trials of all runs of each participant into one table."""
+    for parts in by_person.values():
+        repeats = count_repeats(np.concatenate([part["stimulus"] for part in parts]))
+        lengths = [len(part["onset"]) for part in parts]
+        for part, own in zip(parts, np.split(repeats, np.cumsum(lengths)[:-1]), strict=True):
+            part["repeat"] = own
+    # Pandas takes as long to make a table of one participant as one of thousands.
+    everybody = _one_table([part for parts in by_person.values() for part in parts])
+    tables, start = {}, 0
+    for label, parts in by_person.items():
+        n_trials = sum(len(part["onset"]) for part in parts)
+        tables[label] = everybody.iloc[start:start + n_trials]
+        tables[label].index = pd.RangeIndex(n_trials)
+        start += n_trials
+    return tables
 
 
-def count_repeats(table: pd.DataFrame) -> np.ndarray:
+def _one_table(parts: list[dict[str, np.ndarray]]) -> pd.DataFrame:
+    """Join the columns of runs, in the order of :data:`bids_decoder.trials.TRIAL_COLUMNS`."""
+    cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = {
+        # By default pandas would choose another type for columns that hold only text.
+        name: pd.Series(values, dtype=object) if values.dtype == object else values
+        for name, values in cells.items()
+    }
+    columns["fold"] = pd.array([pd.NA] * len(cells["onset"]), dtype="Int64")
+    extra = [SPLIT_SOURCE] if SPLIT_SOURCE in columns else []
+    return pd.DataFrame({name: columns[name] for name in (*TRIAL_COLUMNS, *extra)})
+
+
+def count_repeats(stimuli: Sequence[str | None] | np.ndarray) -> np.ndarray:
     """Count for each trial how often its stimulus was shown before; 0 without a stimulus."""
     met: Counter[str] = Counter()
-    repeats = np.zeros(len(table), dtype=int)
-    for row, stimulus in enumerate(table["stimulus"].tolist()):
+    repeats = np.zeros(len(stimuli), dtype=int)
+    for row, stimulus in enumerate(stimuli):
         if isinstance(stimulus, str):
             repeats[row] = met[stimulus]
             met[stimulus] += 1
@@ -169,49 +194,43 @@ def _merge_blocks(
     return {**first, "duration": ends - first["onset"], "n_events": np.bincount(numbers)}
 
 
-def _trial_table(run: BoldRun, trials: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Build the trial table of one run."""
+def _with_run(run: BoldRun, trials: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Add the columns that are the same for all trials of a run; none is excluded yet."""
     n_rows = len(trials["onset"])
     same = {
         "session": run.session, "task": run.task, "run": run.run, "run_group": run.run_group,
         "split": "", "reason": None,
     }
-    text = {
-        **{name: cells for name, cells in trials.items() if cells.dtype == object},
-        **{name: np.full(n_rows, value, dtype=object) for name, value in same.items()},
+    return {
+        **trials, **{name: np.full(n_rows, value, dtype=object) for name, value in same.items()},
+        "trial": np.arange(1, n_rows + 1), "excluded": np.zeros(n_rows, dtype=bool),
     }
-    # By default pandas would choose another type for columns that hold only text.
-    return pd.DataFrame(text, dtype=object).assign(
-        **{name: cells for name, cells in trials.items() if cells.dtype != object},
-        trial=np.arange(1, n_rows + 1), fold=pd.array([pd.NA] * n_rows, dtype="Int64"), repeat=0,
-        excluded=np.zeros(n_rows, dtype=bool),
-    )
 
 
 def _trials_of_betas(
     item: RunRows, columns: Columns, filters: Sequence[Rule]
-) -> pd.DataFrame:
+) -> dict[str, np.ndarray]:
     """Build a table with every row, since row *i* is volume *i*; exclude unwanted trials."""
     rows = item.rows
-    trials = pd.DataFrame({
-        "onset": rows["onset"], "duration": rows["duration"],
-        "stimulus": rows[columns.stimulus].astype(object),
-        "label": rows[columns.label].astype(object),
-    })
     given = rows["n_events"] if "n_events" in rows else pd.Series(1, rows.index)
-    trials["n_events"] = pd.to_numeric(given, errors="coerce").fillna(1).astype(int)
+    n_events = pd.to_numeric(given, errors="coerce").fillna(1).astype(int)
+    text = {"stimulus": columns.stimulus, "label": columns.label}
     if columns.split is not None:
-        trials[SPLIT_SOURCE] = rows[columns.split].astype(object)
-    table = _trial_table(item.run, {str(name): trials[name].to_numpy() for name in trials})
+        text[SPLIT_SOURCE] = columns.split
+    trials = _with_run(item.run, {
+        "onset": rows["onset"].to_numpy(), "duration": rows["duration"].to_numpy(),
+        **{name: rows[column].to_numpy(dtype=object) for name, column in text.items()},
+        "n_events": n_events.to_numpy(),
+    })
     if "excluded" in rows:
-        marked = rows["excluded"].astype(object).map(lambda cell: str(cell).lower() == "true")
-        reasons = rows["reason"] if "reason" in rows else pd.Series(None, rows.index, dtype=object)
-        table["excluded"] = marked.to_numpy(dtype=bool)
-        table["reason"] = reasons.astype(object).where(marked, None)
-    exclude(table, table["stimulus"].isna().to_numpy(), f"no value in {columns.stimulus}")
+        marked = np.array([str(cell).lower() == "true" for cell in rows["excluded"]], dtype=bool)
+        trials["excluded"][marked] = True
+        if "reason" in rows:
+            trials["reason"][marked] = rows["reason"].to_numpy(dtype=object)[marked]
+    exclude_rows(trials, pd.isna(trials["stimulus"]), f"no value in {columns.stimulus}")
     for rule in filters:
-        exclude(table, ~rule.mask(rows), str(rule))
+        exclude_rows(trials, ~rule.mask(rows), str(rule))
     if item.reasons is not None:
         for reason in item.reasons.dropna().unique():
-            exclude(table, (item.reasons == reason).to_numpy(), reason)
-    return table
+            exclude_rows(trials, (item.reasons == reason).to_numpy(), reason)
+    return trials

@@ -104,7 +104,8 @@ def unite_stimuli(
     """
     used: set[str] = set()
     for table in build.tables.values():
-        used |= set(table.loc[~table["excluded"].astype(bool), "stimulus"].dropna())
+        rows = ~table["excluded"].to_numpy(dtype=bool)
+        used |= set(table["stimulus"].to_numpy()[rows].tolist()) - {None}
     twins = Twins()
     _compare_pictures(twins, {n: build.stimulus_files[n] for n in sorted(used)
                               if n in build.stimulus_files}, pictures)

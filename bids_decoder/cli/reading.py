@@ -126,7 +126,8 @@ def _target_spec(
     column = "label" if kind == "category" else "stimulus"
     ids: set[str] = set()
     for table in tables.values():
-        ids |= set(table.loc[~table["excluded"].astype(bool), column].dropna())
+        used = ~table["excluded"].to_numpy(dtype=bool)
+        ids |= set(table[column].to_numpy()[used].tolist()) - {None}
     images = {i: build.stimulus_files[i] for i in ids if i in build.stimulus_files}
     encoder = EncoderChoice("gabor")
     if kind == "image" and scores:

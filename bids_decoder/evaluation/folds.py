@@ -12,7 +12,7 @@ from bids_decoder.errors import InputError, LeakageError, name_some
 
 def fold_list(trials: pd.DataFrame) -> list[int]:
     """List the folds of a trial table that hold test trials, in order."""
-    return sorted(int(number) for number in trials["fold"].dropna().unique())
+    return sorted(int(number) for number in set(trials["fold"].tolist()) if not pd.isna(number))
 
 
 def resolve_fold(trials: pd.DataFrame, fold: int | None) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -86,7 +87,54 @@ def apply_split(tables: Tables, split: Split) -> Tables:
     return {label: _assign(table, label, split) for label, table in tables.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class Assigned:
+    """Columns of a trial table that the split decides.
+
+    Parameters
+    ----------
+    role : ndarray of object, shape (n_trials,)
+        train, test, cv, or None for excluded trials.
+    fold : ndarray of float, shape (n_trials,)
+        NaN for training and excluded trials.
+    excluded : ndarray of bool, shape (n_trials,)
+    reason : ndarray of object, shape (n_trials,)
+    """
+
+    role: np.ndarray
+    fold: np.ndarray
+    excluded: np.ndarray
+    reason: np.ndarray
+
+
 def _assign(table: pd.DataFrame, label: str, split: Split) -> pd.DataFrame:
+    found = assign_roles(table, label, split)
+    return table.assign(
+        split=pd.Series(found.role, index=table.index, dtype=object),
+        fold=pd.array(found.fold, dtype="Int64"), excluded=found.excluded,
+        reason=pd.Series(found.reason, index=table.index, dtype=object),
+    )
+
+
+def assign_roles(table: pd.DataFrame, label: str, split: Split) -> Assigned:
+    """Compute what a split decides about the trials of a participant.
+
+    Parameters
+    ----------
+    table : DataFrame, n_trials rows
+    label : str
+        Of the participant.
+    split : Split
+
+    Returns
+    -------
+    Assigned
+
+    Raises
+    ------
+    InputError
+        When the participant has no folds in a split over runs.
+    """
     if split.kind != "stimuli" and label not in split.folds:
         raise InputError(
             f"participant {label}", "has no place in the split of this plan",
@@ -95,16 +143,13 @@ def _assign(table: pd.DataFrame, label: str, split: Split) -> pd.DataFrame:
     fold = _fold_numbers(table, label, split)
     role = np.where(np.isnan(fold), "train", "cv" if split.kind == "runs" else "test")
     excluded = table["excluded"].to_numpy(dtype=bool).copy()
-    reason = table["reason"].astype(object).to_numpy().copy()
+    reason = np.array(table["reason"], dtype=object)
     for rows, why in _exclusions(table, role, fold, excluded, split):
         new = rows & ~excluded
         reason[new] = why
         excluded |= new
-    return table.assign(
-        split=pd.Series(np.where(excluded, None, role), index=table.index, dtype=object),
-        fold=pd.array(np.where(excluded, np.nan, fold), dtype="Int64"), excluded=excluded,
-        reason=pd.Series(reason, index=table.index, dtype=object),
-    )
+    role, fold = np.where(excluded, None, role), np.where(excluded, np.nan, fold)
+    return Assigned(role, fold, excluded, reason)
 
 
 def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
@@ -126,12 +171,14 @@ def _exclusions(
         column = split.options["split_column"]
         unmarked = with_role(table)["role"].isna().to_numpy()
         found.append((unmarked, f"column {column} says neither train nor test"))
-    straddling = (role == "train") & table["stimulus"].isin(split.test_stimuli).to_numpy()
+    straddling = role == "train"
+    if straddling.any():
+        straddling &= table["stimulus"].isin(split.test_stimuli).to_numpy()
     found.append((straddling, "its stimulus is a test stimulus"))
     if split.target != "category":
         return found
-    labels = table["label"]
-    found.append((labels.isna().to_numpy(), "it has no label"))
+    labels = table["label"].to_numpy(dtype=object)
+    found.append((pd.isna(labels), "it has no label"))
     kept = ~gone & ~np.logical_or.reduce([rows for rows, _ in found])
     if split.kind == "runs":
         if len(np.unique(fold[kept])) < 2:
@@ -140,13 +187,17 @@ def _exclusions(
         pairs = set(zip(labels[kept].tolist(), fold[kept].tolist(), strict=True))
         n_folds = Counter(name for name, _ in pairs)
         known = {name for name, count in n_folds.items() if count >= 2}
-        found.append((~labels.isin(known).to_numpy(), "its label occurs in no other fold"))
+        found.append((~_are_among(labels, known), "its label occurs in no other fold"))
     else:
-        known = distinct(labels[kept & (role == "train")])
+        known = set(labels[kept & (role == "train")].tolist())
         found.append((
-            (role == "test") & ~labels.isin(known).to_numpy(), "its label has no training trials",
+            (role == "test") & ~_are_among(labels, known), "its label has no training trials",
         ))
     return found
+
+
+def _are_among(names: np.ndarray, known: Container[str]) -> np.ndarray:
+    return np.array([name in known for name in names.tolist()], dtype=bool)
 
 
 def with_role(table: pd.DataFrame) -> pd.DataFrame:

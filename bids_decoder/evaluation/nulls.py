@@ -97,9 +97,9 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray) -> Exchange:
     """
     labels = np.asarray(labels)
     run_of = pd.factorize(np.asarray(runs))[0]
-    pairs = pd.DataFrame({"run": run_of, "label": labels}).drop_duplicates()
-    if not pairs["run"].duplicated().any():
-        of_run = pairs.sort_values("run")["label"].to_numpy()
+    n_runs = run_of.max(initial=-1) + 1
+    if len(set(zip(run_of.tolist(), labels.tolist(), strict=True))) == n_runs:
+        of_run = labels[np.unique(run_of, return_index=True)[1]]
         return Exchange("whole runs", run_of, of_run, np.zeros(len(of_run), dtype=int))
     by_run = np.argsort(run_of, kind="stable")
     same_run = np.diff(run_of[by_run]) == 0
@@ -121,7 +121,9 @@ def exchange_images(blocks: np.ndarray) -> Exchange:
 
 def _expected_changes(labels: np.ndarray, run_of: np.ndarray) -> float:
     """Compute how often labels of neighbours differ in random order within runs."""
-    table = pd.crosstab(run_of, labels).to_numpy().astype(float)
+    names, label_of = np.unique(labels, return_inverse=True)
+    table = np.zeros((run_of.max() + 1, len(names)))
+    np.add.at(table, (run_of, label_of), 1)
     size = table.sum(axis=1)
     alike = (table * (table - 1)).sum(axis=1) / np.maximum(size * (size - 1), 1)
     return float(((size - 1) * (1 - alike)).sum())

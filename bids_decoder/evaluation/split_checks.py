@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding, name_some
-from bids_decoder.evaluation.held_out import SOURCE_ROLES, Split, Tables, apply_split, distinct
+from bids_decoder.evaluation.held_out import (
+    SOURCE_ROLES,
+    Assigned,
+    Split,
+    Tables,
+    assign_roles,
+    distinct,
+)
 
 MIN_TEST_STIMULI = 10
 """Least number of shared and repeated stimuli that are a test set by design."""
@@ -67,9 +75,12 @@ def check_split(tables: Tables, split: Split) -> list[Finding]:
     list of Finding
         Errors and warnings about training runs, test trials, labels and lost trials.
     """
-    applied = apply_split(tables, split)
-    findings = [f for label, t in applied.items() for f in _participant_findings(label, t, split)]
-    if not any({"test", "cv"} & set(table["split"]) for table in applied.values()):
+    findings, is_tested = [], False
+    for label, table in tables.items():
+        found = assign_roles(table, label, split)
+        findings += _participant_findings(label, table, found, split)
+        is_tested |= _has_test(found)
+    if not is_tested:
         findings.append(Finding(
             "split", f"no participant has test trials ({split.reason})",
             "use --test-runs, --test-sessions or --split-column, or another --target",
@@ -83,31 +94,38 @@ def check_split(tables: Tables, split: Split) -> list[Finding]:
     return findings
 
 
-def _participant_findings(label: str, table: pd.DataFrame, split: Split) -> list[Finding]:
+def _has_test(found: Assigned) -> bool:
+    return not {"test", "cv"}.isdisjoint(found.role.tolist())
+
+
+def _participant_findings(
+    label: str, table: pd.DataFrame, found: Assigned, split: Split
+) -> list[Finding]:
     who = f"participant {label}"
     findings = []
-    if not {"test", "cv"} & set(table["split"]):
+    if not _has_test(found):
         findings.append(Finding(
             who, "has no test trials under this split and can only serve as a source",
             "check the split options", severity="warning", participant=label,
             place=who,
         ))
-    n_runs = _training_runs(table, split)
+    n_runs = _training_runs(table["run_group"].to_numpy(), found, split)
     if n_runs < 2:
         findings.append(Finding(
             who, f"{n_runs} training run(s) under split {split.kind!r} ({split.reason})",
             "add runs, or hold out less with --test-runs or --split-column",
             severity="error" if n_runs == 0 else "warning", participant=label, place=who,
         ))
-    lost = table["excluded"].to_numpy(dtype=bool)
+    lost = found.excluded
     if lost.mean() > MAX_LOST_TRIALS:
-        why = table.loc[lost, "reason"].value_counts()
+        (why, count), *_ = Counter(found.reason[lost].tolist()).most_common(1)
         findings.append(Finding(
-            who, f"{lost.sum()} of {len(table)} trials are lost: {why.index[0]} ({why.iloc[0]})",
+            who, f"{lost.sum()} of {len(table)} trials are lost: {why} ({count})",
             "hold out other runs or stimuli, or accept it", severity="warning", participant=label,
             place=who,
         ))
-    if split.target == "category" and table.loc[~lost, "label"].nunique() < 2:
+    learnt = {name for name in table["label"].to_numpy()[~lost].tolist() if isinstance(name, str)}
+    if split.target == "category" and len(learnt) < 2:
         findings.append(Finding(
             who, "fewer than two labels can be learnt and tested",
             "name another --label-column, or more runs", participant=label, place=who,
@@ -115,11 +133,11 @@ def _participant_findings(label: str, table: pd.DataFrame, split: Split) -> list
     return findings
 
 
-def _training_runs(table: pd.DataFrame, split: Split) -> int:
+def _training_runs(run_groups: np.ndarray, found: Assigned, split: Split) -> int:
     """Count the training runs of the fold that has the fewest."""
     if split.kind != "runs":
-        return table.loc[table["split"] == "train", "run_group"].nunique()
-    kept = table[table["split"] == "cv"]
-    pairs = set(zip(kept["fold"].tolist(), kept["run_group"].tolist(), strict=True))
+        return len(set(run_groups[found.role == "train"].tolist()))
+    kept = found.role == "cv"
+    pairs = set(zip(found.fold[kept].tolist(), run_groups[kept].tolist(), strict=True))
     per_fold = Counter(fold for fold, _ in pairs)
     return sum(per_fold.values()) - max(per_fold.values()) if per_fold else 0

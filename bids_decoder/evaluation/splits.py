@@ -72,7 +72,8 @@ def choose_split(
 
 
 def _usable(table: pd.DataFrame) -> pd.DataFrame:
-    return table[~table["excluded"].astype(bool)].reset_index(drop=True)
+    excluded = table["excluded"].to_numpy(dtype=bool)
+    return table[~excluded].reset_index(drop=True) if excluded.any() else table
 
 
 def _pick(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -261,12 +262,20 @@ def nuisance_matrix(
     DataFrame of float64, n_scans rows
         nilearn's names: confounds, ``drift_1`` …, ``constant``.
     """
-    given = confounds is not None and len(confounds.columns) > 0
+    if confounds is None or confounds.empty:
+        return _drifts(timing, high_pass).copy()
     return make_first_level_design_matrix(
         timing.frame_times, drift_model="cosine" if high_pass > 0 else None,
-        high_pass=high_pass,
-        add_regs=confounds.to_numpy() if given else None,
-        add_reg_names=list(confounds.columns) if given else None,
+        high_pass=high_pass, add_regs=confounds.to_numpy(),
+        add_reg_names=list(confounds.columns),
+    )
+
+
+@lru_cache(maxsize=64)
+def _drifts(timing: Timing, high_pass: float) -> pd.DataFrame:
+    """Build drift and constant once for all runs of one length."""
+    return make_first_level_design_matrix(
+        timing.frame_times, drift_model="cosine" if high_pass > 0 else None, high_pass=high_pass,
     )
 
 

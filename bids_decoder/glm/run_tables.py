@@ -208,8 +208,12 @@ def contrast_vectors(
 
 def is_true(column: pd.Series) -> np.ndarray:
     """Convert a column of flags, boolean or text, to booleans."""
+    if column.dtype == bool:
+        return column.to_numpy(copy=True)
     return column.astype(str).str.lower().isin(["true", "1"]).to_numpy(dtype=bool)
 
 
 def _numbers(column: pd.Series) -> np.ndarray:
+    if column.dtype == float:
+        return column.to_numpy(copy=True)
     return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)

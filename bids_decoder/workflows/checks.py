@@ -171,9 +171,11 @@ def _checked_run(
     run: BoldRun, table: pd.DataFrame, settings: Settings, notes: Counter[str]
 ) -> tuple[RunTables | None, Finding | None]:
     """Build the design of a run as its GLM step does, to find problems."""
-    trials = table[table["run_group"] == run.run_group].reset_index(drop=True)
-    if trials.empty:
+    rows = np.flatnonzero(table["run_group"].to_numpy() == run.run_group)
+    if not len(rows):
         return None, None
+    # Tables are in order of runs, and a slice is no copy.
+    trials = table.iloc[rows[0]:rows[-1] + 1].reset_index(drop=True)
     try:
         if run.source == "raw":
             _, note = slice_times_of(run, settings)

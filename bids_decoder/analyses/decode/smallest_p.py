@@ -34,7 +34,8 @@ def check_smallest_p(
         One warning, or none.
     """
     split = table["split"].to_numpy()
-    held = table[~table["excluded"].to_numpy(dtype=bool) & ((split == "test") | (split == "cv"))]
+    rows = ~table["excluded"].to_numpy(dtype=bool) & ((split == "test") | (split == "cv"))
+    held = table if rows.all() else table[rows]
     if held.empty or not n_permutations:
         return []
     least = _smallest_p(held, target_kind, n_permutations)
