@@ -109,7 +109,7 @@ class Passage:
 
 
 def sources() -> Traversable:
-    """Give the folder of the text parts.
+    """Return the folder of the text parts.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _text(value: Any) -> str:
 
 
 def cited(text: Sequence[Passage]) -> list[Reference]:
-    """Give the references that *text* cites, by key."""
+    """Return the references that *text* cites, by key."""
     keys = {
         key.strip().removeprefix("@")
         for passage in text

@@ -170,12 +170,12 @@ class Results:
         return found
 
     def setting(self, group: str, name: str, default: Any = None) -> Any:
-        """Give one setting of the last call."""
+        """Return one setting of the last call."""
         return self.settings.get(group, {}).get(name, default)
 
 
 def participants(output_dir: Path) -> list[str]:
-    """Give the labels of the participants that have a folder, sorted."""
+    """Return the labels of the participants that have a folder, sorted."""
     return sorted(p.name.removeprefix("sub-") for p in output_dir.glob("sub-*") if p.is_dir())
 
 
@@ -185,7 +185,7 @@ def _space(path: Path) -> tuple[str | None, str | None]:
 
 
 def run_name(path: Path) -> str:
-    """Give the session, task and run of a file in words, for captions.
+    """Return the session, task and run of a file in words, for captions.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def run_name(path: Path) -> str:
 
 
 def numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Give a copy whose *columns* are numbers; absent columns are added as missing."""
+    """Return a copy whose *columns* are numbers; absent columns are added as missing."""
     table = table.copy()
     for name in columns:
         table[name] = pd.to_numeric(table[name], errors="coerce") if name in table else float("nan")

@@ -18,9 +18,9 @@ from bids_decoder.analyses.people.interfaces import (
     PermutedSubjects,
     PrepareVolumes,
     RepeatNetwork,
-    WriteSubjects,
 )
 from bids_decoder.analyses.people.options import Subjects
+from bids_decoder.analyses.people.outputs import WriteSubjects
 from bids_decoder.analyses.people.plan import SubjectsSpec
 from bids_decoder.bids.images import read_header
 from bids_decoder.markers import StageKey
