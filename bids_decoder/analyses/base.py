@@ -30,120 +30,20 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from bids_decoder.config import Section, Settings
-from bids_decoder.errors import Finding, FindingsError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
+    from bids_decoder.analyses.jobs import Job, Notes
     from bids_decoder.analyses.study import Study
-    from bids_decoder.markers import StageKey
     from bids_decoder.reports.blocks import Block
     from bids_decoder.reports.blocks import Section as ReportSection
     from bids_decoder.reports.results import Results
-    from bids_decoder.trials import Decision
     from bids_decoder.workflows.wiring import Wiring
 
 Level = Literal["participant", "group"]
 Steps = dict[str, dict[str, Any]]
 """Name of a methods text -> what the text needs to know."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of one participant or of the group: done, or still to do.
-
-    Parameters
-    ----------
-    key : StageKey
-    why : str or None
-        Why it has to run; None when it is done.
-    wanted : bool
-        False when the call leaves it out, for instance with ``--stage``.
-    """
-
-    key: StageKey
-    why: str | None
-    wanted: bool = True
-
-    @property
-    def is_due(self) -> bool:
-        """True when this call runs it."""
-        return self.wanted and self.why is not None
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What an analysis has to do for one participant or for the group.
-
-    Parameters
-    ----------
-    name : str
-        Name of the sub-workflow: letters, digits and underscores.
-    analysis : str
-    stages : tuple of Stage
-        Almost always one.
-    spec : object
-        What the analysis' builder needs to know, as the analysis likes it.
-    gives : str
-        Name under which other jobs find it, as ``decoder/01``.
-    uses : tuple of str
-        Such names, of jobs whose intermediate results it reads: they run again where this one is
-        due.
-    card : mapping
-        What is known of the result before it is made, for the jobs that build on it.
-    """
-
-    name: str
-    analysis: str
-    stages: tuple[Stage, ...]
-    spec: Any = None
-    gives: str = ""
-    uses: tuple[str, ...] = ()
-    card: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> StageKey:
-        """Key of the only stage."""
-        (stage,) = self.stages
-        return stage.key
-
-    @property
-    def is_due(self) -> bool:
-        """True when one of its stages is."""
-        return any(stage.is_due for stage in self.stages)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of the printed plan."""
-
-    unit: str
-    stage: str
-    todo: bool
-    why: str
-
-
-@dataclass
-class Notes:
-    """What planning found out: problems, decisions, and what is left out with the reason."""
-
-    findings: list[Finding] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    skipped: list[Step] = field(default_factory=list)
-
-    def skip(self, unit: str, stage: str, why: str) -> None:
-        """Note that a stage is left out."""
-        self.skipped.append(Step(unit, stage, False, why))
-
-    def stop_if_errors(self) -> None:
-        """Raise all findings at once when one of them is an error.
-
-        Raises
-        ------
-        FindingsError
-        """
-        if any(finding.severity == "error" for finding in self.findings):
-            raise FindingsError(list(dict.fromkeys(self.findings)))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from nipype.pipeline.engine import Workflow
 
 from bids_decoder import __version__
-from bids_decoder.analyses.base import Job
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.registry import find_analysis
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work

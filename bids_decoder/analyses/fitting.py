@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from bids_decoder.analyses.base import Notes
+from bids_decoder.analyses.jobs import Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.images import read_header
 from bids_decoder.errors import ExitCode, Finding

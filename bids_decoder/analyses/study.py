@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bids_decoder.analyses.base import Stage
+from bids_decoder.analyses.jobs import Stage
 from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.inputs import input_digests

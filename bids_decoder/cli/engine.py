@@ -15,7 +15,7 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, UsageError
 from bids_decoder.files import DISK_ERRORS
 
 if TYPE_CHECKING:
-    from bids_decoder.analyses.base import Job
+    from bids_decoder.analyses.jobs import Job
     from bids_decoder.workflows.work import Work
 
 LOGGER = logging.getLogger("bids_decoder")

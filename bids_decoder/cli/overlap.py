@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bids_decoder.analyses.base import Notes
+from bids_decoder.analyses.jobs import Notes
 from bids_decoder.analyses.study import Roles
 from bids_decoder.bids.copies import Copies, Volume, find_copies
 from bids_decoder.bids.dataset import Dataset

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder import __version__
-from bids_decoder.analyses.base import Analysis, Job, Notes, Step
+from bids_decoder.analyses.base import Analysis
+from bids_decoder.analyses.jobs import Job, Notes, Step
 from bids_decoder.analyses.registry import analyses
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.fingerprint import fingerprint

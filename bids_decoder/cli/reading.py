@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_decoder.analyses.base import Notes
+from bids_decoder.analyses.jobs import Notes
 from bids_decoder.analyses.study import Study, Trials
 from bids_decoder.bids.collect import collect_dataset
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only

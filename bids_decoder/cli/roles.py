@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bids_decoder.analyses.base import Notes
+from bids_decoder.analyses.jobs import Notes
 from bids_decoder.analyses.study import Roles
 from bids_decoder.bids.collect import select_participants
 from bids_decoder.bids.dataset import Dataset, Participant

@@ -4,7 +4,8 @@ import inspect
 
 import pytest
 
-from bids_decoder.analyses.base import Analysis, Job, Stage, in_order
+from bids_decoder.analyses.base import Analysis, in_order
+from bids_decoder.analyses.jobs import Job, Stage
 from bids_decoder.analyses.registry import NAMES, analyses, find_analysis, stages_of_level
 from bids_decoder.cli.plan import with_used
 from bids_decoder.config import Section

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder import __version__
-from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.files import content_key, file_digest

@@ -8,7 +8,6 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.base import Job
 from bids_decoder.analyses.encode.interfaces import (
     FitEncoder,
     GreyPictures,
@@ -18,6 +17,7 @@ from bids_decoder.analyses.encode.interfaces import (
 )
 from bids_decoder.analyses.encode.plan import EncodeSpec
 from bids_decoder.analyses.fitting import n_threads
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.encoding_settings import Encoding

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.markers import StageKey
 from bids_decoder.training.decoders import DECODERS

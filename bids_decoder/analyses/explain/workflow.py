@@ -5,10 +5,10 @@ from __future__ import annotations
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.base import Job
 from bids_decoder.analyses.explain.interfaces import ExplainHeldOut, WriteRelevance
 from bids_decoder.analyses.explain.plan import ExplainSpec
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bids_decoder.analyses.base import Job, Notes
 from bids_decoder.analyses.gallery.options import Gallery
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.stimulus_files import list_images
 from bids_decoder.errors import ExitCode, Finding

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.base import Job
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.gallery.interfaces import SearchGallery, WriteGallery
 from bids_decoder.analyses.gallery.plan import GallerySpec
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.shared import BASE_GB, image_vectors_node, mark_node, response_gb

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder import __version__
-from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.people.collect import SubjectImages, collect_subjects
 from bids_decoder.analyses.people.options import Subjects
 from bids_decoder.analyses.study import Study

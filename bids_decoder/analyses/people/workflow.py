@@ -9,8 +9,8 @@ from typing import Any
 
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.base import Job
 from bids_decoder.analyses.fitting import n_threads
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.people.interfaces import (
     VOXELS,
     Comparator,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.workflows.checks import check_steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.base import Job
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
 from bids_decoder.trials import TRIAL_COLUMNS

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder import __version__
-from bids_decoder.analyses.base import Job, Notes
 from bids_decoder.analyses.fitting import check_decoder
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.errors import ExitCode, Finding

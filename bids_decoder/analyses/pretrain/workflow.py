@@ -5,8 +5,8 @@ from __future__ import annotations
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.base import Job
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.pretrain.interfaces import Pretrain
 from bids_decoder.analyses.pretrain.plan import PretrainSpec
 from bids_decoder.interfaces.outputs import ModelSink

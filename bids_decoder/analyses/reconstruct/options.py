@@ -11,7 +11,7 @@ from bids_decoder.config import Network, Section, Settings
 from bids_decoder.options import choices, option, read_path
 
 if TYPE_CHECKING:
-    from bids_decoder.analyses.base import Notes
+    from bids_decoder.analyses.jobs import Notes
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from bids_decoder.analyses.base import Job, Notes
+from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.reconstruct.options import Reconstruction
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.base import Job
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.reconstruct.interfaces import ReconstructImages, WriteReconstruction
 from bids_decoder.analyses.reconstruct.plan import ReconstructSpec
 from bids_decoder.markers import StageKey

@@ -1,0 +1,111 @@
+"""What planning passes on: stages, jobs, and what it found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bids_decoder.errors import Finding, FindingsError
+
+if TYPE_CHECKING:
+    from bids_decoder.markers import StageKey
+    from bids_decoder.trials import Decision
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one participant or of the group: done, or still to do.
+
+    Parameters
+    ----------
+    key : StageKey
+    why : str or None
+        Why it has to run; None when it is done.
+    wanted : bool
+        False when the call leaves it out, for instance with ``--stage``.
+    """
+
+    key: StageKey
+    why: str | None
+    wanted: bool = True
+
+    @property
+    def is_due(self) -> bool:
+        """True when this call runs it."""
+        return self.wanted and self.why is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What an analysis has to do for one participant or for the group.
+
+    Parameters
+    ----------
+    name : str
+        Name of the sub-workflow: letters, digits and underscores.
+    analysis : str
+    stages : tuple of Stage
+        Almost always one.
+    spec : object
+        What the analysis' builder needs to know, as the analysis likes it.
+    gives : str
+        Name under which other jobs find it, as ``decoder/01``.
+    uses : tuple of str
+        Such names, of jobs whose intermediate results it reads: they run again where this one is
+        due.
+    card : mapping
+        What is known of the result before it is made, for the jobs that build on it.
+    """
+
+    name: str
+    analysis: str
+    stages: tuple[Stage, ...]
+    spec: Any = None
+    gives: str = ""
+    uses: tuple[str, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> StageKey:
+        """Key of the only stage."""
+        (stage,) = self.stages
+        return stage.key
+
+    @property
+    def is_due(self) -> bool:
+        """True when one of its stages is."""
+        return any(stage.is_due for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the printed plan."""
+
+    unit: str
+    stage: str
+    todo: bool
+    why: str
+
+
+@dataclass
+class Notes:
+    """What planning found out: problems, decisions, and what is left out with the reason."""
+
+    findings: list[Finding] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    skipped: list[Step] = field(default_factory=list)
+
+    def skip(self, unit: str, stage: str, why: str) -> None:
+        """Note that a stage is left out."""
+        self.skipped.append(Step(unit, stage, False, why))
+
+    def stop_if_errors(self) -> None:
+        """Raise all findings at once when one of them is an error.
+
+        Raises
+        ------
+        FindingsError
+        """
+        if any(finding.severity == "error" for finding in self.findings):
+            raise FindingsError(list(dict.fromkeys(self.findings)))
