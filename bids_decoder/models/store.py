@@ -125,7 +125,7 @@ def load_card(path: Path) -> dict[str, Any]:
 
 def _bad_card(place: Path, why: str) -> InputError:
     return InputError(
-        f"card of a model {place}", why, "copy it again, or fit the model again"
+        f"card of model {place}", why, "copy it again, or fit the model again"
     )
 
 

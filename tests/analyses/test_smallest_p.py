@@ -39,7 +39,7 @@ def test_enough_to_exchange_is_no_news():
 def test_the_plan_says_how_labels_are_exchanged():
     crossed = table(list("abcdabcd"), list("11112222"), list("xyyxyxxy"), "cv")
     decision = decide_test(crossed, Evaluation())
-    assert decision.value == "100 of trials within runs, everything fitted again"
+    assert decision.value == "20 of trials within runs, everything fitted again"
     assert n_tested(crossed, Evaluation(n_refits=7)) == 7
     fixed = crossed.assign(split="test")
     assert decide_test(fixed, Evaluation()).value == "1000, predictions stay"

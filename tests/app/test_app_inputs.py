@@ -59,7 +59,8 @@ def test_score_of_labels_is_above_chance(category_run):
     assert (row["split"], row["n"]) == ("cv", "24")
     assert float(row["chance"]) == pytest.approx(1 / 3)
     assert float(row["value"]) > 0.6
-    assert float(row["p"]) < 0.01
+    # Better than under every permutation; how small p can be is a matter of their number.
+    assert float(row["p"]) == pytest.approx(float(row["p_min"]))
     (table,) = category_run.output.glob("sub-01/func/*_desc-decoder_predictions.tsv")
     predictions = read_table(table)
     assert sorted(predictions["fold"].unique()) == ["1", "2", "3", "4"]

@@ -12,7 +12,7 @@ from app_calls import derivatives, tree
 
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 
-NOT_COMPUTED = "problem(s) stop this run; nothing was computed"
+NOT_COMPUTED = "stop this run; nothing was computed"
 
 
 def well_shaped(text, *, several=True):

@@ -217,5 +217,5 @@ def test_registry():
 
 def test_pictures_are_needed_end_to_end(known):
     task = make_task(known.person, known.targets, None, SETTINGS, 0)
-    with pytest.raises(MissingInputError, match="no pictures"):
+    with pytest.raises(MissingInputError, match="pictures of the stimuli are missing"):
         fit_encoder(load_encoder("etecrm"), task, CONTEXT)
