@@ -3,8 +3,20 @@
 import json
 import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 from app_calls import derivatives, times, tree
+
+from bids_decoder.bids.writer import save_nifti
+
+
+def change(path):
+    """Put other responses into a beta series."""
+    image = nib.load(path)
+    data = np.asarray(image.dataobj)
+    noise = np.random.default_rng(0).normal(size=data.shape) * data.std()
+    save_nifti(path, (data + noise).astype(np.float32), image.affine)
 
 HELD = ("--holdout-label", "03")
 ALL = {("sub-01", "betas"), ("sub-02", "betas"), ("sub-03", "betas"), ("group", "pretrain"),
@@ -92,8 +104,7 @@ def test_only_what_depends_on_a_setting_is_to_do(done, again, options, stages):
 
 def test_changed_input_is_noticed(done, again, betas, tmp_path):
     data = shutil.copytree(betas.folder, tmp_path / "changed")
-    path = next(data.glob("sub-02/func/*run-2*_betaseries.nii.gz"))
-    shutil.copy(next(data.glob("sub-02/func/*run-1*_betaseries.nii.gz")), path)
+    change(next(data.glob("sub-02/func/*run-2*_betaseries.nii.gz")))
     found = again(done, "--dry-run", data=data).todo()
     assert set(found) == {("sub-02", "betas"), ("group", "pretrain"), ("sub-03", "decode")}
     assert found["sub-02", "betas"] == "changed: upstream.runs.task-pictures_run-2.betas"
@@ -133,8 +144,7 @@ def test_kept_work_folder_never_gives_old_results(betas, again, betas_run, tmp_p
     output, work = tmp_path / "out", tmp_path / "work"
     assert again(output, "-w", work, data=data).code == 0
     assert derivatives(output) == derivatives(betas_run.output)
-    first, second = (next(data.glob(f"sub-03/func/*run-{n}*_betaseries.nii.gz")) for n in (1, 2))
-    shutil.copy(second, first)
+    change(next(data.glob("sub-03/func/*run-1*_betaseries.nii.gz")))
     assert set(again(output, "-w", work, data=data).todo()) == {
         ("sub-03", "betas"), ("sub-03", "decode"),
     }
