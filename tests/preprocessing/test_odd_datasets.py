@@ -129,7 +129,7 @@ def raw(small_head, coarse_head, tmp_path_factory):
     for name in ("dir-AP", "dir-PA"):
         save_nifti(folder / f"sub-sessions/ses-a/fmap/sub-sessions_ses-a_{name}_epi.nii.gz",
                    np.ones((4, 4, 4), np.int16), np.eye(4))
-    write_run(folder, small_head, "anatomy", USUAL, n_dummy=6)
+    write_run(folder, small_head, "anatomy", USUAL, n_dummy=6, seed=2)
     write_t1w(folder, coarse_head, "anatomy", "_run-1")
     away = rigid_matrix(np.r_[6.0, -5.0, 4.0, np.radians([4, -3, 5])], np.zeros(3))
     write_t1w(folder, coarse_head, "anatomy", "_run-2", away)
