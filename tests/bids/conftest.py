@@ -8,10 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.bids.collect import collect_dataset, select_participants
 from bids_decoder.bids.events import build_dataset_trials
 from bids_decoder.bids.preflight import check_dataset
-from bids_decoder.config import Settings
+from bids_decoder.config import default_settings
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 SHAPE = (4, 4, 3, 40)
@@ -69,7 +70,7 @@ class Skeleton:
             "bids_dir": self.root, "output_dir": self.root.parent / "out",
             **groups.pop("execution", {}),
         }
-        return Settings().replaced(execution=execution, **groups)
+        return default_settings(section_kinds()).replaced(execution=execution, **groups)
 
     def dataset(self, **groups):
         return collect_dataset(self.settings(**groups))
