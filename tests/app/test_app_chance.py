@@ -73,6 +73,7 @@ def test_permuted_pictures_of_raw_data(image_run, main, tmp_path):
     assert done.code == 0, done.text
     assert set(done.todo()) == {
         ("sub-01", "betas"), ("sub-02", "betas"), ("group", "pretrain"), ("sub-02", "decode"),
+        ("sub-02", "reconstruct"),
     }
     rows = decoder_rows(output, "02", "top1")
     rows = rows[(rows["unit"] == "averaged") & (rows["similarity"] == "csls")]

@@ -71,7 +71,8 @@ def test_real_labels_are_decoded_as_well_as_known():
     rows = [decode(*load(path.name[4:])) for path in sorted(FOLDER.glob("sub-*"))]
     # Known for a linear SVM over ten people: about .62; here are six of them.
     assert 0.5 < np.mean([row["value"] for row in rows]) < 0.75
-    assert all(row["p"] == 1 / 200 for row in rows)
+    # Predictions of folds share training labels: without refits there is no p-value.
+    assert all(np.isnan(row["p"]) for row in rows)
 
 
 def test_shuffled_real_labels_are_not():
