@@ -75,7 +75,7 @@ def test_unclip_from_local_weights_with_a_gallery(dataset, tmp_path):
     assert np.isfinite(metrics[["value", "ci_low", "ci_high"]]).all(axis=None)
     lists = read(out, "*desc-gallery_predictions.tsv")
     assert (lists["pool_size"] == N_TEST + 8).all() and "top10" in lists
-    scores = read(out, "*desc-decoder_metrics.tsv")
+    scores = read(out, "*desc-gallery_metrics.tsv")
     among = scores[scores["pool_size"] == N_TEST + 8]
     assert {"decoder", "ridge-all", "ridge-random"} <= set(among["model"])
     page = (out / "sub-01.html").read_text(encoding="utf-8")
