@@ -245,5 +245,3 @@ class Study:
 def job_name(analysis: str, person: PersonWork) -> str:
     """Return the name of the job of an analysis for one participant."""
     return f"{analysis}_{person.node_label}_wf"
-
-
