@@ -174,8 +174,7 @@ def _checked_run(
     rows = np.flatnonzero(table["run_group"].to_numpy() == run.run_group)
     if not len(rows):
         return None, None
-    # Tables are in order of runs, and a slice is no copy.
-    trials = table.iloc[rows[0]:rows[-1] + 1].reset_index(drop=True)
+    trials = table.iloc[rows].reset_index(drop=True)
     try:
         if run.source == "raw":
             _, note = slice_times_of(run, settings)
