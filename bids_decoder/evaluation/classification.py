@@ -21,6 +21,9 @@ from bids_decoder.evaluation.label_scores import (
 from bids_decoder.evaluation.nulls import find_exchange, p_values
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, null_table
 
+CHANCE_DRAWS = 1000
+"""Exchanges of labels from which the chance level of the macro F1 is computed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Heldout:
@@ -144,7 +147,8 @@ def score_classification(
         nulls, kind, least = {name: np.zeros(0) for name in fixed}, "none", np.nan
     else:
         nulls, kind, least = fixed, "fixed", exchange.smallest_p(settings.n_permutations)
-    metrics = _table(heldout, nulls, _chance(heldout.true, fixed)).assign(
+    chance = _chance(heldout, exchange.draw(CHANCE_DRAWS, rng))
+    metrics = _table(heldout, nulls, chance).assign(
         model=model, split="cv" if heldout.is_crossed else "test", n=len(heldout.true),
         pool_size=len(heldout.classes), null=kind, p_min=least,
     ).reindex(columns=list(METRIC_COLUMNS))
@@ -211,9 +215,11 @@ def _check(heldout: Heldout) -> None:
             raise InputError("labels cannot be scored", why, "check targets and split")
 
 
-def _chance(true: np.ndarray, nulls: dict[str, np.ndarray]) -> dict[str, float]:
-    shares = np.sort(np.bincount(true) / len(true))[::-1]
+def _chance(heldout: Heldout, exchanged: np.ndarray) -> dict[str, float]:
+    """Compute chance levels; of the macro F1 from *exchanged* labels (n_draws, n_trials)."""
+    shares = np.sort(np.bincount(heldout.true) / len(heldout.true))[::-1]
     return {
         "balanced_accuracy": 1 / np.count_nonzero(shares), "accuracy": float(shares[0]),
-        "macro_f1": float(nulls["macro_f1"].mean()), "top2": float(shares[:2].sum()),
+        "macro_f1": float(label_metrics(exchanged, heldout.guesses)["macro_f1"].mean()),
+        "top2": float(shares[:2].sum()),
     }

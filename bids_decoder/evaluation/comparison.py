@@ -133,4 +133,5 @@ def _exchanged(
     signs = rng.integers(2, size=(n_permutations, len(sums))) * 2 - 1
     spread = np.bincount(units, weights=influence)
     low, high = mean_interval(value + spread * len(sums))
-    return Difference(value, low, high, permutation_p(abs(value), np.abs(signs @ sums)))
+    p = permutation_p(abs(value), np.abs(signs @ sums)) if n_permutations else np.nan
+    return Difference(value, low, high, p)

@@ -57,7 +57,7 @@ def label_metrics(true: np.ndarray, guesses: Guesses) -> dict[str, np.ndarray]:
     step = max(1, _CELLS // n_classes**2)
     parts = [
         _from_counts(confusion_counts(true[k : k + step], guesses.first, n_classes))
-        for k in range(0, len(true), step)
+        for k in range(0, max(len(true), 1), step)
     ]
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if guesses.second is not None:

@@ -197,9 +197,10 @@ def _cross_validation(tables: Tables) -> Split:
         # and a fold must not hold out all runs of one label.
         folds[label] = tuple(tuple(runs[k::n_folds]) for k in range(n_folds))
     n_labels = len(set().union(*(distinct(table["label"]) for table in tables.values())))
-    n_runs = [table["run_group"].nunique() for table in tables.values()]
+    n_runs = sorted({table["run_group"].nunique() for table in tables.values()})
+    counted = " to ".join(map(str, dict.fromkeys((n_runs[0], n_runs[-1]))))
     reason = (
-        f"{n_labels} labels over {min(n_runs)} to {max(n_runs)} runs per participant: each run is "
+        f"{n_labels} labels over {counted} runs per participant: each run is "
         f"test once (at most {MAX_FOLDS} folds)"
     )
     return Split("runs", "category", (), folds, {"max_folds": MAX_FOLDS}, reason)

@@ -109,7 +109,9 @@ def draw_budget(scores: Mapping[str, float], chosen: int) -> Figure:
     if str(chosen) in scores:
         axes.plot(chosen, scores[str(chosen)], "o", color=ORANGE, markersize=9)
     axes.set_xscale("log")
+    axes.set_xticks(counts[::-2][::-1])
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="Voxels", ylabel="Cosine with the target")
     return figure
 

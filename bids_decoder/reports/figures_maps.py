@@ -45,6 +45,10 @@ _FAINT = 0.02
 """Fraction of the largest value below which an unsigned map is not drawn."""
 
 
+_MAX_LABELS = 12
+"""Patterns of more labels are not drawn; the image has them all."""
+
+
 def troi_pictures(results: Results) -> list[Picture]:
     """Draw each TROI mask, and each continuous TROI map, on its underlay.
 
@@ -83,10 +87,24 @@ def troi_pictures(results: Results) -> list[Picture]:
             "Importance of voxels in stage 1 of TROI",
             signed=False,
         )
-    for number, path in enumerate(results.files("statmap", label="TROI"), start=1):
-        title = describe(path)
-        pictures += _map_picture(path, results, f"troistat{number}", title, signed=False)
     return pictures
+
+
+def pattern_pictures(results: Results) -> list[Picture]:
+    """Draw the maps that explain the decoder: activation patterns first, then weights."""
+    pictures, of_labels = [], []
+    for number, path in enumerate(results.files("statmap", label="TROI"), start=1):
+        name, title = f"troistat{number}", describe(path)
+        labels = read_json(sidecar_path(path)).get("Labels")
+        if labels is None:
+            pictures += _map_picture(path, results, name, title, signed=False)
+            continue
+        for volume, label in enumerate(labels[:_MAX_LABELS]):
+            of_labels += _map_picture(
+                path, results, f"{name}label{volume + 1}", f"Activation pattern of {label}",
+                signed=True, volume=volume,
+            )
+    return pictures + of_labels
 
 
 def encoder_pictures(results: Results) -> list[Picture]:
@@ -257,8 +275,9 @@ def _map_picture(
     *,
     signed: bool,
     threshold: float = 0.0,
+    volume: int = 0,
 ) -> list[Picture]:
-    image = load(path)
+    image = load(path, volume)
     data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32))
     # Values near zero over the whole brain would hide the anatomy.
     faint = 0.0 if signed else _FAINT * float(data.max(initial=0))

@@ -71,10 +71,10 @@ def has_geometry(image: nib.spatialimages.SpatialImage) -> bool:
     return VoxelGrid(np.ones(image.shape[:3], bool), image.affine).has_geometry
 
 
-def load(path: Path) -> nib.Nifti1Image:
-    """Load an image in the nearest RAS order; 4-D images of one volume become 3-D."""
+def load(path: Path, volume: int = 0) -> nib.Nifti1Image:
+    """Load an image in the nearest RAS order; of 4-D images the given volume."""
     image = nib.as_closest_canonical(nib.load(path))
-    return nib.funcs.four_to_three(image)[0] if len(image.shape) > 3 else image
+    return nib.funcs.four_to_three(image)[volume] if len(image.shape) > 3 else image
 
 
 def bold_to_t1w(results: Results) -> np.ndarray | None:

@@ -63,6 +63,17 @@ DECODERS: dict[str, Entry] = {
 """Name on the command line (``--decoder``) -> class and properties."""
 
 
+MAPS: dict[str, str] = {
+    "pattern": "Activation pattern (Haufe et al. 2014): standard deviation of each voxel's "
+    "responses that varies with the decoded variables, in training trials.",
+    "labelpattern": "Activation pattern of each label (Haufe et al. 2014): change of each voxel's "
+    "response with one standard deviation of the evidence for the label, in training trials; one "
+    "volume for each of Labels.",
+    "weight": "Norm of each voxel's weights in the decoder.",
+}
+"""Value of ``stat-`` of the maps that explain a decoder -> description."""
+
+
 def check_decoder(name: str) -> None:
     """Raise UsageError when no decoder has this name."""
     if name not in DECODERS:
@@ -231,7 +242,13 @@ class Decoder(ABC):
 
     @abstractmethod
     def explain(self, model: Model) -> dict[str, np.ndarray]:
-        """Return maps of the decoder, each (n_voxels,), keyed by the value of ``stat-``."""
+        """Return maps of the decoder, keyed by the value of ``stat-``.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (n_voxels,) or (n_labels, n_voxels)
+            Keys of :data:`MAPS`.
+        """
 
     def relevance(self, model: Model, person: Person, context: FitContext) -> Relevance | None:
         """Explain decisions on held-out trials; None for decoders without such maps.

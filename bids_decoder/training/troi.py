@@ -28,6 +28,7 @@ from bids_decoder.training.input_layer import (
     fit_input_layer,
     unit_rows,
 )
+from bids_decoder.training.patterns import activation_patterns, explained_sd
 from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,
@@ -128,6 +129,7 @@ class TroiDecoder(Decoder):
         card = {
             "decoder": self.name, "participant": person.label, "n_trials": fit.n_trials,
             "target_kind": targets.kind, "pretrained": pretrained is not None,
+            "classes": list(targets.ids) if shared.is_category else [],
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
             "history": made.history, "selection": selection.notes, **made.notes,
             "group_prior": "" if adaptation.prior is None else person.space,
@@ -147,8 +149,9 @@ class TroiDecoder(Decoder):
             )
             card |= prior_notes
         tensors = _shared_tensors(shared.trunk.cpu(), space)
+        maps = _patterns(person, fit.weight, shared)
         return Model(
-            {**tensors, **prior, "input.weight": fit.weight, "input.bias": fit.bias}, card
+            {**tensors, **prior, **maps, "input.weight": fit.weight, "input.bias": fit.bias}, card
         )
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
@@ -179,8 +182,21 @@ class TroiDecoder(Decoder):
         return _restore_space(model).inverse_transform(embedding)
 
     def explain(self, model: Model) -> dict[str, np.ndarray]:
-        """Return the norm of each voxel's row of the input layer; see :class:`Decoder`."""
-        return {"weight": np.linalg.norm(model.part("input")["weight"], axis=1)}
+        """Return activation patterns and norms of weights; see :class:`Decoder`.
+
+        ``weight`` is the norm of each voxel's row of the input layer.
+        """
+        weight = model.part("input")["weight"]
+        return {**model.part("map"), "weight": np.linalg.norm(weight, axis=1)}
+
+
+def _patterns(person: Person, weight: np.ndarray, shared: SharedModel) -> dict[str, np.ndarray]:
+    """Compute the maps of activation patterns, of labels also one for each."""
+    maps = {"map.pattern": explained_sd(person.betas, weight, person.run_groups)}
+    if shared.is_category:
+        of_labels = weight @ unit_rows(shared.vectors).T.astype(np.float32)
+        maps["map.labelpattern"] = activation_patterns(person.betas, of_labels, person.run_groups)
+    return maps
 
 
 def _prior(

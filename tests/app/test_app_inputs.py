@@ -163,7 +163,7 @@ def expected_files(name, label):
         files |= {f"func/{task}_{end}" for end in (
             "desc-decoder_learning.tsv", "desc-decoder_metrics.tsv",
             "desc-decoder_predictions.tsv", "label-TROI_mask.nii.gz", "stat-troi_statmap.nii.gz",
-            "label-TROI_stat-weight_statmap.nii.gz",
+            "label-TROI_stat-weight_statmap.nii.gz", "label-TROI_stat-pattern_statmap.nii.gz",
         )} | {f"model/{task}_desc-decoder_model.safetensors"}
     return files
 

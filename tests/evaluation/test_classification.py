@@ -157,6 +157,13 @@ def test_cross_validated_predictions_have_no_p_without_refits():
     assert not len(found.nulls)
 
 
+@pytest.mark.parametrize("prepare", [lambda data: data, one_fold])
+def test_without_permutations_there_are_values_but_no_p(prepare):
+    found = score(prepare(make()), settings=Evaluation(n_permutations=0))
+    assert found.metrics["p"].isna().all() and not len(found.nulls)
+    assert found.metrics[["value", "chance", "ci_low"]].notna().all(axis=None)
+
+
 def test_refitted_predictions_make_the_null():
     data = make(signal=2.0)
     rng = np.random.default_rng(4)

@@ -41,6 +41,7 @@ TEXTS = {
         "stage2-trunk-lora",
         "stage2-trunk-full",
         "seeds",
+        "patterns",
     ),
     "Evaluation": (
         "retrieval",
@@ -95,6 +96,8 @@ def _selection(results: Results) -> Steps:
         steps |= {f"stage2-{troi['stage2']}": {}, f"stage2-trunk-{troi['stage2_trunk']}": {}}
     if "n_seeds" in mask:
         steps["seeds"] = {"n_seeds": mask["n_seeds"]}
+    if results.files("statmap", label="TROI", stat="pattern"):
+        steps["patterns"] = {}
     return steps
 
 

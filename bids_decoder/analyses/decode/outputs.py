@@ -15,6 +15,7 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS
 from bids_decoder.files import read_json
 from bids_decoder.interfaces.person_outputs import PersonOutputs, read_grid
 from bids_decoder.models.store import Model, save_model
+from bids_decoder.training.decoders import MAPS
 from bids_decoder.training.selectors import Selection
 from bids_decoder.trials import VoxelGrid
 
@@ -53,7 +54,7 @@ class DecodingOutputs:
     selection : Selection
     model : Model
     maps : dict of str to ndarray
-        By the value of ``stat-``, each (n_voxels,).
+        See :meth:`bids_decoder.training.decoders.Decoder.explain`.
     """
 
     files: PersonOutputs
@@ -88,7 +89,8 @@ class DecodingOutputs:
         self.files.image("troi_map", grid.to_volume(self.selection.score), grid,
                     {"Description": "Score behind the mask; higher is kept longer.", **shared})
         for stat, values in self.maps.items():
-            self._map(grid, values, stat, "Norm of each voxel's weights in the decoder.", shared)
+            labels = {"Labels": self.model.card["classes"]} if values.ndim > 1 else {}
+            self._map(grid, values, stat, MAPS[stat], {**labels, **shared})
 
     def _map(
         self, grid: VoxelGrid, values: np.ndarray, stat: str, text: str, shared: dict[str, Any]

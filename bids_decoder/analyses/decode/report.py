@@ -26,7 +26,7 @@ from bids_decoder.reports.figures_decoding import (
     find_image,
     pick_examples,
 )
-from bids_decoder.reports.figures_maps import troi_pictures, why_no_map
+from bids_decoder.reports.figures_maps import pattern_pictures, troi_pictures, why_no_map
 from bids_decoder.reports.results import Results
 from bids_decoder.reports.scores import (
     DIRECTIONS,
@@ -216,7 +216,20 @@ def troi_section(results: Results) -> Section:
     blocks += [Figure(p) for p in pictures]
     if not any(p.name.startswith("troimask") for p in pictures):
         blocks.append(absent("The mask", why_no_map(results)))
+    blocks += _patterns(results)
     return Section("troi", "TROI", blocks)
+
+
+def _patterns(results: Results) -> list[Block]:
+    """Show where signal is, and what the weights of the decoder are."""
+    pictures = pattern_pictures(results)
+    if not pictures:
+        return []
+    return [Text(
+        "Activation patterns show where responses vary with what is decoded. Weights do not: a "
+        "voxel without signal has a large weight when it cancels the noise of others "
+        "(Haufe et al. 2014)."
+    ), *(Figure(p) for p in pictures)]
 
 
 def _budget_curve(card: dict[str, Any], number: int) -> list[Block]:
