@@ -13,16 +13,26 @@ from typing import Literal
 class ExitCode(IntEnum):
     """Exit codes of the BIDS-Apps execution specification and of ``sysexits.h``."""
 
-    OK = 0
-    FAILURE = 1
-    UNKNOWN_LEVEL = 17
-    NOTHING_SELECTED = 18
-    USAGE = 64
-    BAD_DATA = 65
-    MISSING_INPUT = 66
-    CANNOT_CREATE = 73
-    IO_ERROR = 74
-    TRY_AGAIN = 75
+    OK = 0, "everything planned is done"
+    FAILURE = 1, "a failure without a code of its own; the log names the crash file"
+    UNKNOWN_LEVEL = 17, "unknown analysis level: use participant, group, or both"
+    NOTHING_SELECTED = 18, "the filters select nothing; the message lists the available values"
+    USAGE = 64, "an option, or a combination of options, is wrong"
+    BAD_DATA = 65, "data are present but cannot be used, as events after the end of a run"
+    MISSING_INPUT = 66, "a required input is absent or unreadable, as files that DataLad must get"
+    CANNOT_CREATE = 73, "an output cannot be created: the user may not write there"
+    IO_ERROR = 74, "reading or writing failed, for instance on a full disk; call again"
+    TRY_AGAIN = 75, "stopped for a temporary reason: the same command continues"
+
+    meaning: str
+    """What the code says, for documents."""
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """Keep the meaning beside the number."""
+        code = int.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
 
 
 _ANY = "\0"

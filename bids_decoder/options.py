@@ -11,9 +11,10 @@ import difflib
 import re
 import typing
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bids_decoder.config import Section, Settings
 
@@ -23,9 +24,8 @@ FIX_MARK = "\nfix: "
 _LABEL = re.compile(r"[0-9A-Za-z+]+")
 _MEMORY = re.compile(r"(\d+\.?\d*|\.\d+)\s*(?:([KMGT])(I?)B?)?")
 _BUDGET = re.compile(r"(\d+\.?\d*|\.\d+)\s*(vox|mm3)")
+_LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-
-_Number = TypeVar("_Number", int, float)
 
 
 def default_of(setting: str, section: type[Section] | None = None) -> Any:
@@ -85,20 +85,36 @@ def read_dataset(text: str) -> tuple[str, Path]:
     return path.name, path
 
 
-def read_number(kind: type[_Number], minimum: _Number) -> Callable[[str], _Number]:
-    """Read finite numbers of at least *minimum*."""
+@dataclass(frozen=True)
+class NumberReader:
+    """Read finite numbers.
 
-    def read(text: str) -> _Number:
-        wanted = f"a {'whole ' if kind is int else ''}number of at least {minimum}"
+    Parameters
+    ----------
+    kind : type
+        ``int`` or ``float``.
+    minimum : int or float
+        The smallest number that is accepted.
+    """
+
+    kind: type[int] | type[float]
+    minimum: float
+
+    def __call__(self, text: str) -> Any:
+        """Return the number, or raise the error of the command line."""
+        wanted = f"a {'whole ' if self.kind is int else ''}number of at least {self.minimum}"
         try:
-            value = kind(text)
+            value = self.kind(text)
         except ValueError:
             value = None
-        if value is None or not minimum <= value < float("inf"):
+        if value is None or not self.minimum <= value < float("inf"):
             raise bad_value(f"{text!r} is not {wanted}", f"give {wanted}")
         return value
 
-    return read
+
+def read_number(kind: type[int] | type[float], minimum: float) -> NumberReader:
+    """Read finite numbers of at least *minimum*."""
+    return NumberReader(kind, minimum)
 
 
 def read_memory(text: str) -> float:
@@ -173,8 +189,9 @@ def option(
     dest : str
         The setting that it changes, as ``glm.hrf``.
     help : str
+        Markdown, for ``docs/usage.md``; ``--help`` shows it as plain text.
     default : str or None
-        Shown in the help; None shows that of the settings.
+        Shown in the help, Markdown; None shows that of the settings.
     section : type or None
         Section of the setting, where it is not one that all analyses share.
     **kwargs
@@ -185,12 +202,24 @@ def option(
         kwargs.setdefault("metavar", flags[-1].lstrip("-").replace("-", "_").upper())
     if default is None and "." in dest and plain:
         value = default_of(dest, section)
-        default = " ".join(value) if isinstance(value, tuple) else value
-    shown = f" (default: {default})" if default not in (None, "", {}) else ""
-    group.add_argument(
-        *flags, dest=dest, help=(help + shown).replace("%", "%%"), default=argparse.SUPPRESS,
+        default = "" if value in (None, "", (), {}) else f"`{value}`"
+    action = group.add_argument(
+        *flags, dest=dest, default=argparse.SUPPRESS,
+        help=plain_text(f"{help} (default: {default})" if default else help).replace("%", "%%"),
         **kwargs,
     )
+    action.markdown = f"{help}. Default: {default}." if default else f"{help}."
+
+
+def plain_text(markdown: str) -> str:
+    """Return Markdown without the marks of code and links.
+
+    Examples
+    --------
+    >>> plain_text("satisfies every [rule](#rules), as `age>=18`")
+    'satisfies every rule, as age>=18'
+    """
+    return _LINK.sub(r"\1", markdown).replace("`", "")
 
 
 def several(

@@ -11,7 +11,7 @@ SHOWN = ("balanced_accuracy", "top1")
 
 
 def of(output_dir: Path) -> dict[str, Any]:
-    """Give the content of ``product.json`` for a folder of results.
+    """Return the content of ``product.json`` for a folder of results.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def shown_rows(rows: list[dict[str, str]]) -> dict[str, dict[str, Any]]:
-    """Give one row for each model: the decoder first, then its baselines."""
+    """Return one row for each model: the decoder first, then its baselines."""
     metric = next(name for name in SHOWN if any(row["metric"] == name for row in rows))
     found = {}
     for row in rows:
@@ -57,7 +57,7 @@ def shown_rows(rows: list[dict[str, str]]) -> dict[str, dict[str, Any]]:
 
 
 def number(text: str) -> float | None:
-    """Give a number, or None for ``n/a``."""
+    """Return a number, or None for ``n/a``."""
     return None if text in ("", "n/a") else float(text)
 
 
@@ -79,7 +79,7 @@ def message(person: str, models: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def graph(numbers: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Give a plotly bar chart: participants, side by side the decoder and its baselines."""
+    """Return a plotly bar chart: participants, side by side the decoder and its baselines."""
     names = sorted({name for models in numbers.values() for name in models})
     names.sort(key=lambda name: name != "decoder")
     people = sorted(numbers)

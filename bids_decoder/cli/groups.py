@@ -45,48 +45,61 @@ def add_queries(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Options for filtering BIDS queries")
     several(
         group, "--participant-label", dest="execution.participant_label", type=read_label("sub"),
-        metavar="LABEL", help="participants, with or without sub- (default: all): at the level "
-        "participant those to prepare and decode, at the level group those to pretrain on; at "
-        "both, with --holdout-label those to pretrain on and decode, without it those to decode",
+        metavar="LABEL", default="all",
+        help="participants, with or without `sub-`: at the level participant those to prepare "
+        "and decode, at the level group those to pretrain on; at both, with "
+        "`--holdout-label` those to pretrain on and decode, without it those to decode. One "
+        "that does not exist is an error (exit code 18), not a warning",
     )
     several(
         group, "--session-id", "--session-label", dest="execution.session_id",
-        type=read_label("ses"), metavar="LABEL", help="sessions to use (default: all)",
+        type=read_label("ses"), metavar="LABEL", default="all",
+        help="sessions, with or without `ses-`",
     )
     several(
         group, "-t", "--task-id", dest="execution.task_id", type=read_label("task"),
-        metavar="LABEL", help="tasks to use (default: all tasks with events)",
+        metavar="LABEL", default="all that have events",
+        help="tasks, with or without `task-`",
     )
     several(
         group, "--run-id", dest="execution.run_id", type=read_label("run"), metavar="LABEL",
-        help="runs to use (default: all)",
+        default="all",
+        help="runs, with or without `run-`",
     )
     several(
         group, "--participant-filter", dest="execution.participant_filter", metavar="RULE",
-        help="use only participants whose row of participants.tsv satisfies every rule, as "
-        "'age>=18' 'group=control'; rules are those of --trial-filter",
+        help="use only participants whose row of `participants.tsv` satisfies every "
+        "[rule](#rules), as `'age>=18' 'group=control'`. The others are neither decoded nor "
+        "pretrained on in this call",
     )
     several(
         group, "--session-filter", dest="execution.session_filter", metavar="RULE",
-        help="use only sessions whose row of sub-<label>_sessions.tsv satisfies every rule",
+        help="use only sessions whose row of `sub-<label>/sub-<label>_sessions.tsv` satisfies "
+        "every [rule](#rules)",
     )
     option(
         group, "--bids-filter-file", dest="execution.bids_filter_file", type=read_path,
-        metavar="FILE", help="JSON file with PyBIDS filters for each kind of input",
+        metavar="FILE",
+        help="JSON file with PyBIDS filters for each kind of input: `{\"bold\": {\"acquisition\": "
+        "\"highres\"}, \"t1w\": {\"session\": \"01\"}}`",
     )
     several(
         group, "-d", "--derivatives", dest="execution.derivatives", type=read_dataset,
         metavar="[NAME=]PATH",
-        help="datasets to take results from: fmriprep=PATH skips preprocessing, betas=PATH takes "
-        "existing single-trial responses; without NAME the last folder of PATH is the name",
+        help="derivatives to start from: `fmriprep=PATH` skips preprocessing, `betas=PATH` takes "
+        "existing single-trial responses. A bare `PATH` is named after its last folder",
     )
     option(
         group, "--bids-database-dir", dest="execution.bids_database_dir", type=read_path,
-        metavar="FOLDER", help="PyBIDS index to reuse, or to make if it is absent",
+        metavar="FOLDER",
+        help="folder for the PyBIDS index of the dataset, which saves indexing in later calls. "
+        "Remove it when the dataset changes",
     )
     option(
-        group, "--skip-bids-validation", dest="execution.skip_bids_validation",
-        action="store_true", help="do not check the dataset against the BIDS rules",
+        group, "--skip-bids-validation", dest="execution.skip_bids_validation", action="store_true",
+        help="do not run the BIDS validator on a raw dataset. It is run where "
+        "`bids-validator-deno` is installed; its errors are shown as warnings. What the "
+        "program needs is checked in any case",
     )
 
 
@@ -95,58 +108,75 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for trials, stimuli and the split")
     option(
         group, "--target", dest="trials.target", choices=choices(TrialRules, "target"),
-        help="what is decoded",
+        help="what is decoded: `image` (vectors of the image encoder), `features` (vectors from "
+        "`--features`), `category` (labels), or `auto`: the first of these that the dataset "
+        "supports",
     )
     option(
         group, "--stimulus-column", dest="trials.stimulus_column", metavar="NAME",
-        help="column of the events files that identifies the stimulus (default: the first of "
-        "stim_id, stim_file, stimulus_name, file_path, ImgName, trial_type that is there)",
+        default="the first of `stim_id`, `stim_file`, `stimulus_name`, `file_path`, `ImgName`, "
+        "`trial_type` that is present",
+        help="column of the events files that identifies the stimulus. Identifiers are always "
+        "text",
     )
     option(
         group, "--label-column", dest="trials.label_column", metavar="NAME",
-        help="column with the category that is decoded (default: trial_type if it has two or more "
-        "levels, else the stimulus)",
+        default="`trial_type` if it has two or more levels, else the stimulus",
+        help="column of the events files with the category",
     )
     several(
         group, "--trial-filter", dest="trials.trial_filter", metavar="RULE",
-        help="keep only rows that satisfy every rule: column=a|b, column!=a, or with numbers "
-        "column>0.5, column<=2 and the like; n/a stands for a missing cell; put rules in quotes",
+        help="keep only rows of the events files that satisfy every [rule](#rules): "
+        "`column=a|b`, `column!=a`, or with numbers `column>0.5`, `column<=2`; `n/a` is a "
+        "missing cell. Put rules in quotes. Rest, fixation, catch and similar rows are "
+        "excluded, unless a rule selects them by name",
     )
     several(
         group, "--relabel", dest="trials.relabel", metavar="OLD=NEW",
-        help="rename labels or stimuli: Face=face; 'shoe|boot=footwear' joins several, rest= "
-        "leaves the rows out",
+        help="rename: `Face=face`. Join: `'shoe|boot=footwear'`. Exclude: `rest=`. A name is "
+        "searched among the labels, then among the stimuli; a stimulus with the same name "
+        "as its label changes with it. All names are replaced at once, after "
+        "`--trial-filter`. Names that differ only in case, blanks, `_`, `-` or leading "
+        "zeros cause a warning with the option that joins them",
     )
     option(
-        group, "--trial-unit", dest="trials.trial_unit",
-        choices=choices(TrialRules, "trial_unit"),
-        help="a trial is one event, or one block of consecutive events of one condition",
+        group, "--trial-unit", dest="trials.trial_unit", choices=choices(TrialRules, "trial_unit"),
+        help="a trial is one `event`, or one `block` of consecutive events of the same "
+        "condition; `auto` decides from the design",
     )
     option(
         group, "--features", dest="trials.features", type=read_path, metavar="FILE",
-        help="TSV, npz or safetensors with one vector per stimulus, to decode instead of images",
+        help="TSV, npz or safetensors file with one vector for each stimulus, named by its "
+        "identifier",
     )
     option(
         group, "--stimuli-dir", dest="trials.stimuli_dir", type=read_path, metavar="FOLDER",
-        help="where the stimulus images are (default: stimuli/ of the dataset)",
+        default="`stimuli/` of the dataset",
+        help="folder of the images",
     )
     option(
         group, "--image-encoder", dest="trials.image_encoder", metavar="NAME", type=_read_encoder,
-        help="what turns images into vectors: gabor, clip, transformers, torchvision, timm, "
-        "open_clip (all but gabor need --encoder-weights; clip:tokens and transformers:tokens give "
-        "all tokens; the last three want an architecture, as timm:resnet50)",
+        help="what turns images into vectors: `gabor`, a pyramid of edges, textures and colours "
+        "that needs no weights; `clip`, the projected embedding of a CLIP vision tower, or "
+        "`clip:tokens`, all patch tokens of its last layer; `transformers`, any other "
+        "vision model of that library (`transformers:tokens` for its tokens); "
+        "`torchvision`, `timm` or `open_clip` with an architecture, as `timm:resnet50`, "
+        "where these packages are installed. All but the first need `--encoder-weights`; "
+        "see [weights](#weights)",
     )
     option(
         group, "--encoder-weights", dest="trials.encoder_weights", type=read_path, metavar="PATH",
-        help="folder or file with the weights of the image encoder, safetensors only; nothing is "
-        "fetched at run time",
+        help="weights of the image encoder: a folder as `save_pretrained` writes it, a model in "
+        "a mounted Hugging Face cache, or for torchvision, timm and open_clip a "
+        "`.safetensors` file. Nothing is downloaded at run time",
     )
     option(
         group, "--near-duplicates", dest="trials.near_duplicates",
         choices=choices(TrialRules, "near_duplicates"),
-        help="what stimuli that are nearly the same lead to, as rescaled or re-encoded copies of a "
-        "picture: they are reported, made one stimulus, or stop the program when one is trained "
-        "on and the other one tested; equal ones are one stimulus always",
+        help="how to treat stimuli that are nearly the same, such as rescaled or re-encoded "
+        "copies of an image: `report` lists them, `merge` makes them one stimulus, `stop` "
+        "ends the program when one is trained on and the other is tested. Equal ones are "
+        "always one stimulus. See [copies](#copies-in-the-data)",
     )
     _add_split(group)
 
@@ -154,16 +184,18 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
 def _add_split(group: argparse._ArgumentGroup) -> None:
     several(
         group, "--test-runs", dest="trials.test_runs", type=read_label("run"), metavar="LABEL",
-        help="runs held out for testing, with --test-sessions only those in them (default: decided "
-        "from the dataset, see plan.json)",
+        default="the split follows from the dataset",
+        help="runs to hold out; together with `--test-sessions`, these runs of these sessions",
     )
     several(
         group, "--test-sessions", dest="trials.test_sessions", type=read_label("ses"),
-        metavar="LABEL", help="sessions held out for testing",
+        metavar="LABEL",
+        help="sessions to hold out",
     )
     option(
         group, "--split-column", dest="trials.split_column", metavar="NAME",
-        help="column of the events files that says train or test",
+        help="column of the events files that says `train` or `test`; not together with "
+        "`--test-runs` or `--test-sessions`",
     )
 
 
@@ -173,28 +205,33 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
     option(
         group, "--nprocs", "--nthreads", "--n-cpus", dest="resources.nprocs",
         type=read_number(int, 1), metavar="N", default="what the process may use",
-        help="threads over all processes",
+        help="threads over all processes. The limits of affinity, cgroup and Slurm count",
     )
     option(
         group, "--omp-nthreads", dest="resources.omp_nthreads", type=read_number(int, 1),
-        metavar="N", default="1", help="threads of one process",
+        metavar="N", default="`1`",
+        help="threads of one process",
     )
     option(
         group, "--mem", "--mem-mb", dest="resources.mem_gb", type=read_memory, metavar="SIZE",
         default="what the process may use",
-        help="upper bound of memory, with unit K, M, G or T; a bare number is in MB",
+        help="upper bound of memory: `16G`, `1.5T`, `800M`; a bare number is in MB",
     )
     option(
         group, "--low-mem", dest="resources.low_mem", action="store_true",
-        help="need less memory, at the price of time and of space in the work folder",
+        help="use less memory, at the cost of time and of space in the work folder",
     )
     option(
         group, "--device", dest="resources.device", type=read_device, metavar="auto|cpu|cuda[:N]",
-        help="where networks are trained; cuda without a usable GPU is an error",
+        help="where networks are trained: `auto` (a GPU if one is usable), `cpu`, `cuda`, or "
+        "`cuda:1` for one of several. `cuda` without a usable GPU is an error; the program "
+        "does not fall back to the CPU",
     )
     option(
         group, "--use-plugin", "--nipype-plugin-file", dest="resources.plugin_file", type=read_path,
-        metavar="FILE", help="YAML file with Nipype plugin settings (SLURM, SGE, PBS, LSF, ...)",
+        metavar="FILE",
+        help="YAML file with the settings of a Nipype plugin (SLURM, SGE, PBS, LSF, ...), to "
+        "distribute the work over a cluster. See [hpc.md](hpc.md)",
     )
 
 
@@ -205,19 +242,21 @@ def add_subset(parser: argparse.ArgumentParser) -> None:
     only = group.add_mutually_exclusive_group()
     option(
         only, "--dry-run", dest="actions.dry_run", action="store_true",
-        help="check everything, print the plan, compute nothing",
+        help="check everything, print the plan and all problems, compute nothing",
     )
     option(
         only, "--reports-only", dest="actions.reports_only", action="store_true",
-        help="write the reports again from existing results",
+        help="write the reports again, from the results on disk",
     )
     option(
         only, "--boilerplate-only", dest="actions.boilerplate_only", action="store_true",
-        help="write the methods text and stop",
+        help="write the methods text and the references (`logs/CITATION.md`)",
     )
     several(
         group, "--stage", dest="execution.stage", choices=stages, metavar="STAGE",
-        help=f"run only these stages: {', '.join(stages)} (default: all that the level has)",
+        default="all of the level",
+        help=f"only these of the stages {', '.join(f'`{stage}`' for stage in stages)}. A stage "
+        "that the level does not have is an error",
     )
 
 
@@ -226,27 +265,40 @@ def add_workflow(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Workflow configuration")
     several(
         group, "--output-spaces", dest="preprocessing.output_spaces", metavar="SPACE",
-        help="spaces of preprocessed BOLD (default: func); responses are estimated and decoded in "
-        "the first, those of derivatives in the first that all their runs have",
+        default="`func`",
+        help="spaces in which preprocessed BOLD is written. The first is also the space in which "
+        "responses are estimated and decoded; of fMRIPrep's derivatives, or beta series, it "
+        "is the first that all runs have. `func` (the participant's own functional space, "
+        "always written), `T1w` (the box of the T1w image, in voxels of the BOLD's size), "
+        "or a template with its resolution, as `MNI152NLin2009cAsym:res-2`. See "
+        "[spaces](#spaces)",
     )
     several(
         group, "--ignore", dest="preprocessing.ignore", choices=("slicetiming", "fieldmaps"),
-        metavar="STEP", help="what to disregard: slicetiming leaves this correction out, fieldmaps "
-        "silences the warning that they are not used",
+        metavar="STEP",
+        help="what to disregard. `slicetiming`: leave this correction out (the plan reports "
+        "impossible values of `SliceTiming`, for instance in milliseconds; times that start "
+        "before the volume are shifted, if they fit into one repetition). `fieldmaps`: do "
+        "not warn that they are not used",
     )
     option(
         group, "--dummy-scans", dest="preprocessing.dummy_scans", type=read_number(int, 0),
-        metavar="N", help="non-steady-state volumes at the start of each run (default: detected)",
+        metavar="N", default="detected",
+        help="volumes at the start of each run that are not in the steady state; `0`: there are "
+        "none",
     )
     option(
         group, "--discarded-volumes", dest="preprocessing.discarded_volumes",
         type=read_number(int, 0), metavar="N", default="what the sidecars say",
         help="volumes that preprocessed runs lack at their start, compared with the raw runs; "
-        "onsets are shifted by as much",
+        "onsets are shifted by as much. See [missing volumes of "
+        "derivatives](#missing-volumes-of-derivatives)",
     )
     option(
         group, "--random-seed", dest="random_seed", type=read_number(int, 0), metavar="SEED",
-        default=str(Settings().random_seed), help="seed of everything that is drawn at random",
+        default=f"`{Settings().random_seed}`",
+        help="seed of all random numbers. It has a fixed default, so that two calls agree, and "
+        "is saved with the results",
     )
 
 
@@ -255,7 +307,9 @@ def add_other(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Other options")
     option(
         group, "-w", "--work-dir", dest="execution.work_dir", type=read_path, metavar="FOLDER",
-        help="folder for intermediate files",
+        default="`work/` in `output_dir`",
+        help="folder for intermediate files; not inside the dataset. It may be deleted "
+        "afterwards",
     )
     option(
         group, "--clean-workdir", dest="execution.clean_workdir", action="store_true",
@@ -263,30 +317,36 @@ def add_other(parser: argparse.ArgumentParser) -> None:
     )
     option(
         group, "--config-file", dest="config_file", type=read_path, metavar="FILE",
-        help="settings of an earlier run (settings.toml below logs/); options given here win",
+        help="settings of an earlier run (`settings.toml` below `logs/`); options given here "
+        "win. See [settings files](#settings-files)",
     )
     option(
-        group, "--stop-on-first-crash", dest="execution.stop_on_first_crash",
-        action="store_true", help="stop everything when one participant fails",
+        group, "--stop-on-first-crash", dest="execution.stop_on_first_crash", action="store_true",
+        help="stop everything when one participant fails; otherwise the other participants "
+        "continue, and the exit code is 1",
     )
     option(
         group, "--write-graph", dest="execution.write_graph", action="store_true",
-        help="draw the workflow (needs Graphviz)",
+        help="draw the workflow; needs Graphviz (it is in the container)",
     )
     option(
-        group, "--demo", dest="actions.demo", type=read_path, metavar="OUT",
-        default="", help="make a small dataset in OUT/data, run group and participant on it, write "
-        "OUT/derivatives; takes no positional arguments",
+        group, "--demo", dest="actions.demo", type=read_path, metavar="OUT", default="",
+        help="make a small dataset in `OUT/data`, run group and participant on it, write "
+        "`OUT/derivatives`. Takes no positional arguments",
     )
     option(
         group, "--notrack", dest="notrack", action="store_true",
-        help="accepted so that fMRIPrep command lines run; nothing is ever tracked",
+        help="accepted for compatibility with fMRIPrep command lines; nothing is ever tracked",
     )
     option(
         group, "-v", "--verbose", dest="actions.verbosity", action="count",
-        help="say more; twice for debugging",
+        help="log more, and list every problem instead of one of each kind; `-vv` for debugging",
     )
-    group.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    option(group, "-h", "--help", dest="help", action="help", help="show all options")
+    option(
+        group, "--version", dest="version", action="version", help="show the version",
+        version=f"%(prog)s {__version__}",
+    )
 
 
 def _read_level(text: str) -> str:

@@ -28,7 +28,7 @@ _EXAMPLE = "call it as: bids_decoder BIDS_DIR OUTPUT_DIR participant [options]"
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 
-_RIVALS = (
+RIVALS = (
     ("execution", "pretrained", "from_scratch"),
     ("execution", "holdout_label", "leave_one_out"),
     ("trials", "split_column", "test_runs"),
@@ -137,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
         "65 bad data, 66 missing input, 73-75 output and temporary problems.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
+        add_help=False,
     )
     for add in (
         groups.add_positionals, groups.add_queries, groups.add_trials, groups.add_performance,
@@ -303,7 +304,7 @@ def _resolve_rivals(groups: dict[str, dict[str, Any]]) -> list[Finding]:
     """Find rivals given together; one rival given alone resets the other one of the file."""
     given = {(group, name) for group, fields in groups.items() for name in fields}
     problems = []
-    for group, first, second in _RIVALS:
+    for group, first, second in RIVALS:
         both = {(group, first), (group, second)}
         if both <= given:
             flags = " and ".join("--" + name.replace("_", "-") for name in (first, second))

@@ -66,6 +66,18 @@ def test_derivatives_are_bound_and_named(app):
     assert "--from-scratch" not in words and words[-3:] != [] and "univariate" in words
 
 
+def test_options_with_several_values_or_none_and_paths(app, tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    config = {"bids": "/d", "contrasts": "'face - house' 'a - b'", "leave_one_out": True,
+              "low_mem": False, "encoder_weights": str(weights), "hrf": ""}
+    words = app.command(config)
+    at = words.index("--contrasts")
+    assert words[at + 1:at + 3] == ["face - house", "a - b"]
+    assert "--leave-one-out" in words and "--low-mem" not in words and "--hrf" not in words
+    assert f"{weights}:{weights}:ro" in words
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_whole_app_with_a_stand_in(tmp_path, fails):
     (tmp_path / "config.json").write_text(json.dumps({"bids": str(tmp_path)}))

@@ -5,7 +5,10 @@ import re
 import shutil
 import subprocess
 import tomllib
+from argparse import ArgumentParser
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import requires
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
@@ -15,13 +18,9 @@ from bids_decoder import __version__
 from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.cli.parser import build_parser
 from bids_decoder.config import default_settings
-from bids_decoder.errors import ExitCode
+from bids_decoder.options import option
 
 ROOT = Path(__file__).parents[2]
-DESCRIPTOR = json.loads(
-    (ROOT / "boilerplate" / "bids_decoder.boutiques.json").read_text(encoding="utf-8")
-)
-NOT_IN_DESCRIPTOR = {"--help", "--version", "--demo"}
 
 
 def text_of(name):
@@ -75,30 +74,38 @@ def test_recipes_start_the_same_program():
     assert f"exec {' '.join(json.loads(start))} \"$@\"\n" in text_of("singularity.def")
 
 
-def test_descriptor_has_every_option_and_no_other():
-    actions = build_parser()._actions
-    first = {
-        next(flag for flag in action.option_strings if flag.startswith("--"))
-        for action in actions if action.option_strings
-    }
-    described = {
-        entry["command-line-flag"] for entry in DESCRIPTOR["inputs"]
-        if "command-line-flag" in entry
-    }
-    assert described == first - NOT_IN_DESCRIPTOR
+@pytest.fixture(scope="module")
+def generator():
+    loader = SourceFileLoader("generate_docs", str(ROOT / "scripts" / "generate_docs.py"))
+    module = module_from_spec(spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
 
 
-def test_descriptor_allows_the_same_words():
-    by_flag = {
-        flag: action for action in build_parser()._actions for flag in action.option_strings
-    }
-    for entry in DESCRIPTOR["inputs"]:
-        action = by_flag.get(entry.get("command-line-flag"))
-        if action is None:
-            continue
-        assert entry.get("value-choices") == (list(action.choices) if action.choices else None)
-        assert entry.get("list", False) == (action.nargs == "+")
-        assert (entry["type"] == "Flag") == (action.nargs == 0)
+def test_documents_and_descriptors_repeat_the_command_line(generator):
+    """After a change of options or exit codes: python scripts/generate_docs.py."""
+    assert [path.name for path in generator.outdated()] == []
+
+
+def test_table_of_options_follows_the_help_text(generator):
+    parser = ArgumentParser()
+    option(parser, "-x", "--extra", dest="extra", default="`b`", help="either `a` or `b|c`")
+    table = generator.option_table(generator.options(parser)[1:])
+    assert table.splitlines()[2:] == [
+        r"| `-x`, `--extra` | Either `a` or `b\|c`. Default: `b`. |"
+    ]
+
+
+def test_new_group_gets_a_chapter_and_a_stale_one_is_refused(generator):
+    text = text_of("docs/usage.md")
+    start = text.index("\n## Performance")
+    without = text[:start] + text[text.index("\n## A subset of the work"):]
+    again = generator.usage(without)
+    assert "\n## To handle performance\n" not in text
+    assert again.count("| `--nprocs`, `--nthreads`, `--n-cpus` |") == 1
+    with pytest.raises(ValueError, match="gone"):
+        generator.usage(text.replace("<!-- options: Other", "<!-- options: Gone -->\n<!-- end -->"
+                                     "\n<!-- options: Other"))
 
 
 def test_descriptor_passes_its_own_checker():
@@ -107,17 +114,6 @@ def test_descriptor_passes_its_own_checker():
         pytest.skip("bosh (pip install boutiques) is not installed")
     path = ROOT / "boilerplate" / "bids_decoder.boutiques.json"
     subprocess.run([program, "validate", path], check=True)
-
-
-def test_descriptor_lists_every_exit_code():
-    codes = {entry["code"] for entry in DESCRIPTOR["error-codes"]}
-    assert codes == {int(code) for code in ExitCode} - {0}
-
-
-@pytest.mark.parametrize("name", ["README.md", "docs/usage.md"])
-def test_documents_list_every_exit_code(name):
-    for code in ExitCode:
-        assert f"| {int(code)} |" in text_of(name)
 
 
 def test_usage_lists_every_setting_with_its_default():

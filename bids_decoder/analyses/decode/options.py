@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from typing import Any
 
 from bids_decoder.config import Network
 from bids_decoder.options import (
-    bad_value,
+    NumberReader,
     choices,
     option,
     read_budget,
@@ -22,63 +21,84 @@ def add_options(parser: ArgumentParser) -> None:
     option(
         group, "--decoder", dest="network.decoder", metavar="NAME",
         type=read_registered("training.decoders:DECODERS"),
-        help="the decoder: troi, deeplight, cnn3d",
+        help="the decoder: `troi` (a network with a trainable region of interest), `deeplight` "
+        "(a network on whole volumes, see [deeplight.md](deeplight.md)), `cnn3d` (a shallow "
+        "3-D network, for trials and for one volume per participant, see "
+        "[cnn3d.md](cnn3d.md)). The last two decode labels only",
     )
     option(
         group, "--trunk", dest="network.trunk", choices=choices(Network, "trunk"),
-        help="part of the network that all participants share",
+        help="part of the network that all participants share: `residual` blocks or one `linear` "
+        "map",
     )
     option(
         group, "--hidden", dest="network.hidden", type=read_number(int, 1), metavar="N",
-        default="decided from the data", help="width of the shared part of the network",
+        default="decided from the data",
+        help="width of the trunk",
     )
     option(
         group, "--n-seeds", dest="network.n_seeds", type=read_number(int, 1), metavar="N",
-        help="fit the decoder under so many seeds and average the predictions; voxels are those "
-        "that most seeds choose",
+        help="number of seeds under which to fit the decoder; predictions are averaged. The mask "
+        "holds the voxels that most seeds choose, and `stat-seedstability` shows the share "
+        "of seeds. A pretrained model of several seeds is used with all of them",
     )
     option(
         group, "--precision", dest="network.precision", choices=choices(Network, "precision"),
-        help="numbers that the network is trained with: bf16-mixed is faster on recent GPUs",
+        help="numerical precision of training: `32-true`, or `bf16-mixed`, which is faster on "
+        "recent GPUs",
     )
     option(
         group, "--troi", dest="troi.selector", metavar="NAME",
         type=read_registered("training.selectors:SELECTORS"),
-        help="how voxels are selected: graded, troi-budget, encoding, soft, random, all, paper, "
-        "paper-guarded, group-lasso, hard-concrete, univariate, ridge-norm",
+        help="how voxels are selected, always on training trials: `graded` (the voxels with the "
+        "largest share of signal, weighted by it, where neighbouring voxels also indicate "
+        "signal), `troi-budget` (trainable gates, shrinking to the budget), `encoding` "
+        "(voxels that the targets predict best), `soft` (all voxels, with weights), "
+        "`random`, `all`. For comparison: `paper` (TROI as printed: L1 on gates and a "
+        "threshold; may collapse, which the sidecar of the mask reports), `paper-guarded` "
+        "(the same, dropping 30 % an epoch at most), `group-lasso` (rows of the input "
+        "layer), `hard-concrete` (L0 gates), `univariate` (F test of each voxel), "
+        "`ridge-norm` (row norm of ridge)",
     )
     option(
         group, "--budget", dest="troi.*", type=read_budget, metavar="SIZE",
         default="chosen on the training trials",
-        help="size of the selection, as 3000vox or 17500mm3",
+        help="size of the selection: `3000vox`, or `17500mm3`, which means the same at every "
+        "voxel size. By default it is the number of voxels that are likely to carry signal "
+        "(`graded`, `troi-budget`), unless another number predicts held-out training runs "
+        "clearly better; for the other selectors it is chosen by cross-validation",
     )
     option(
         group, "--region", dest="troi.region", metavar="REGION",
-        help="where voxels may be selected: brain, occipital, or a mask image",
+        help="where voxels may be selected: `brain`, `occipital` (a coarse box at the back of "
+        "the brain, found through the registration), or the path of a mask image on the "
+        "grid of the responses ([spaces](#spaces))",
     )
     option(
-        group, "--n-permutations", dest="evaluation.*", type=_read_permutations, metavar="N",
-        default="1000 on one test set, 20 where cross-validation is fitted again each time",
-        help="permutations of the labels behind each p value; 0 leaves p values under "
-        "cross-validation out",
+        group, "--n-permutations", dest="evaluation.*", type=_Permutations(int, 0), metavar="N",
+        default="1000 on one test set, 20 under cross-validation",
+        help="permutations of the labels behind each p-value: on one test set with fixed "
+        "predictions; under cross-validation everything is fitted again for each "
+        "permutation ([statistics.md](statistics.md)), which takes about as many times as "
+        "long as decoding itself. `0` skips p-values under cross-validation",
     )
     option(
         group, "--ablations", dest="evaluation.ablations", action="store_true",
-        help="also decode without each part: pretraining, prior of the group, selection, low-pass "
-        "filter, second stage; takes several times as long",
+        help="also decode without each part of the decoder: pretraining, the prior of the group, "
+        "the selection of voxels, the low-pass filter, the second stage. Adds a table to "
+        "the report; takes several times as long",
     )
 
 
-def _read_permutations(text: str) -> dict[str, Any]:
+class _Permutations(NumberReader):
     """Read a number of permutations, for fixed predictions and for refits.
 
     Examples
     --------
-    >>> _read_permutations("20")
+    >>> _Permutations(int, 0)("20")
     {'n_permutations': 20, 'n_refits': 20}
     """
-    if not text.strip().isdigit():
-        raise bad_value(
-            f"{text!r} is no number of permutations", "give a whole number, as 100"
-        )
-    return {"n_permutations": int(text), "n_refits": int(text)}
+
+    def __call__(self, text: str) -> dict[str, int]:
+        number = super().__call__(text)
+        return {"n_permutations": number, "n_refits": number}

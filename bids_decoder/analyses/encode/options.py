@@ -22,7 +22,11 @@ def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for encoding models")
     option(
         group, "--encoder", dest="encoding.encoder", section=Encoding, metavar="NAME",
-        type=read_registered("training.encoders:ENCODERS"),
-        help="also predict the responses of the region's voxels from the stimuli with this "
-        "encoder: etecrm, ridge, etecrm-plain, twostep-selective, twostep-plain (default: none)",
+        type=read_registered("training.encoders:ENCODERS"), default="`none`",
+        help="also predict the responses of the region's voxels (`--region`) from the stimuli: "
+        "`etecrm` (end to end from the image, together with all that follow), `ridge` "
+        "(features of `--image-encoder` or `--features`, then ridge of each voxel), or one "
+        "of the models between the two: `etecrm-plain`, `twostep-selective`, "
+        "`twostep-plain`. Needs images or features, and no pretraining. See "
+        "[encoding.md](encoding.md)",
     )

@@ -31,5 +31,7 @@ def add_options(parser: ArgumentParser) -> None:
     option(
         group, "--gallery", dest="gallery.folder", section=Gallery, type=read_path,
         metavar="FOLDER",
-        help="folder of images to search for the seen stimulus, in addition to the test stimuli",
+        help="folder of further images (files or HDF5 stacks). The seen image is searched among "
+        "the test stimuli and all of these; the report shows the nearest. Copies of test "
+        "stimuli in it are left out",
     )

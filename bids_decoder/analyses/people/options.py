@@ -35,24 +35,28 @@ def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Options for one volume per participant (--decoder cnn3d)")
     option(
         group, "--subject-label", dest="subjects.label_column", section=Subjects, metavar="COLUMN",
-        help="column of participants.tsv with the label of each participant; turns "
-        "this analysis on",
+        help="column of `participants.tsv` with the label of each participant. Turns this "
+        "analysis on",
     )
     option(
         group, "--subject-image", dest="subjects.image", section=Subjects, metavar="SUFFIX",
-        help="suffix of the images (default: the first of pet, statmap, T1w that is there)",
+        default="the first of `pet`, `statmap`, `T1w` that is present",
+        help="suffix of the images, for instance `pet`. They are taken from the dataset, or from "
+        "the folder named with `-d NAME=PATH`, and must share one grid",
     )
     several(
         group, "--external-label", dest="subjects.external", section=Subjects, metavar="LABEL",
-        type=str, help="labels that are in no fit and no fold, and only scored",
+        type=str,
+        help="labels that are in no fit and no fold, and only scored",
     )
     option(
         group, "--site-column", dest="subjects.site_column", section=Subjects, metavar="COLUMN",
-        help="column of participants.tsv with the site, to warn when it predicts the label",
+        help="column of `participants.tsv` with the site. The program warns when the site "
+        "predicts the label",
     )
     several(
         group, "--backbone", dest="subjects.backbones", section=Subjects, metavar="FOLDER",
         type=str,
-        help="vision models to compare with, frozen, from local folders; random-resnet50 stands "
-        "in for one without weights",
+        help="folders of vision models (transformers format) to compare with: frozen, on the "
+        "mosaic of slices. `random-resnet50` is a stand-in with random weights",
     )

@@ -15,23 +15,31 @@ def add_options(parser: ArgumentParser) -> None:
     option(
         group, "--betas", dest="glm.estimator", metavar="NAME",
         type=read_registered("glm.estimators:ESTIMATORS"),
-        help="estimator of the response to each trial: ridge, lss, lsa, glmsingle, volume",
+        help="how the response to each trial is estimated: `ridge` (all trials of a run in one "
+        "model, a penalty per voxel by restricted likelihood), `lss` (least squares "
+        "separate), `lsa` (least squares all), `glmsingle` (response shapes from a library, "
+        "denoising, ridge fractions; what needs labels is tuned on training trials), "
+        "`volume` (no model: the single volume at the peak of the expected response, "
+        "cleaned and z-scored within its run; with `--trial-unit event`, single volumes are "
+        "decoded)",
     )
     option(
         group, "--hrf", dest="glm.hrf", type=_read_hrf, metavar="MODEL",
-        help="haemodynamic response: spm, glover, or library01 to library20",
+        help="haemodynamic response: `spm`, `glover`, or one of `library01` to `library20`",
     )
     option(
         group, "--high-pass", dest="glm.high_pass", type=read_number(float, 0.0), metavar="HZ",
-        help="cut-off of the drift model in Hz; 0 for no drift model",
+        help="cut-off of the drift model in Hz; `0`: no drift model",
     )
     option(
         group, "--confounds", dest="glm.confounds", choices=choices(Glm, "confounds"),
-        help="nuisance regressors",
+        help="nuisance regressors: `motion` (6), `motion24`, `acompcor`, or `none`. In "
+        "derivatives they are read from fMRIPrep's table, or else from motion parameters "
+        "beside the BOLD; see [confounds of derivatives](#confounds-of-derivatives)",
     )
     several(
         group, "--contrasts", dest="glm.contrasts", metavar="EXPRESSION",
-        help="contrasts of conditions to map, as 'face - house'",
+        help="contrasts of conditions to map, as `'face - house' 'face - 0.5*house - 0.5*chair'`",
     )
 
 

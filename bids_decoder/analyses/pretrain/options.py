@@ -13,25 +13,31 @@ def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for cross-subject pretraining")
     several(
         group, "--holdout-label", dest="execution.holdout_label", type=read_label("sub"),
-        metavar="LABEL", help="participants that pretraining must not see",
+        metavar="LABEL",
+        help="participants to hold out of pretraining",
     )
     option(
         group, "--leave-one-out", dest="execution.leave_one_out", action="store_true",
-        help="pretrain one model per participant, on all the others",
+        help="pretrain one model for each participant, on all the others. Not together with "
+        "`--holdout-label`",
     )
     option(
         group, "--pretrained", dest="execution.*", type=_read_pretrained, metavar="PATH|required",
-        help="pretrained model to start from, or the folder of results that holds it (default: the "
-        "one in output_dir if there is one); required: stop where there is none",
+        default="the one in `output_dir` if there is one",
+        help="pretrained model to start from, or a folder with it: results of an earlier call "
+        "(or their `group/`), where a model that held the participant out takes precedence "
+        "over the common one. `--pretrained required` uses the one in the output folder and "
+        "stops with exit code 66 where there is none",
     )
     option(
         group, "--from-scratch", dest="execution.from_scratch", action="store_true",
-        help="decode without a pretrained model even where there is one",
+        help="decode without a pretrained model even where there is one. Not together with "
+        "`--pretrained`",
     )
     option(
         group, "--allow-seen", dest="execution.allow_seen", action="store_true",
-        help="decode participants or test stimuli that the pretrained model saw; every output "
-        "then says so",
+        help="decode participants or test stimuli that the pretrained model saw. Every output is "
+        "marked, because such a result says nothing about new data",
     )
 
 

@@ -54,23 +54,30 @@ def add_options(parser: ArgumentParser) -> None:
     option(
         group, "--reconstruction", dest="reconstruction.method", section=Reconstruction,
         choices=choices(Reconstruction, "method"),
-        help="how images are made: ridge paints a coarse image from the voxels and needs no "
-        "weights; unclip generates one from the decoded vector; auto: ridge where images are "
-        "decoded",
+        help="how images are made: `ridge` paints a coarse image from the decoder's voxels, in "
+        "closed form and without weights; `unclip` generates one from the decoded CLIP "
+        "embedding; `none`. `auto` is `ridge` where images are decoded and three or more "
+        "are held out",
     )
     option(
-        group, "--reconstruction-weights", dest="reconstruction.weights",
-        section=Reconstruction, type=read_path, metavar="FOLDER",
-        help="unCLIP pipeline of diffusers, safetensors only, for unclip",
+        group, "--reconstruction-weights", dest="reconstruction.weights", section=Reconstruction,
+        type=read_path, metavar="FOLDER",
+        help="for `unclip`: the folder of a Stable unCLIP pipeline of diffusers, safetensors "
+        "only. Its CLIP model must be the image encoder (`--image-encoder clip`)",
     )
     option(
-        group, "--metric-weights", dest="reconstruction.metric_weights",
-        section=Reconstruction, type=read_path, metavar="FOLDER",
-        help="networks by which reconstructions are scored besides pixels: "
-        "alexnet, inception_v3, efficientnet_b1, swav_resnet50 (.safetensors), clip (folder)",
+        group, "--metric-weights", dest="reconstruction.metric_weights", section=Reconstruction,
+        type=read_path, metavar="FOLDER",
+        help="folder with any of `alexnet.safetensors`, `inception_v3.safetensors`, "
+        "`efficientnet_b1.safetensors`, `swav_resnet50.safetensors` and a CLIP model in "
+        "`clip/`: reconstructions are then scored by them too. All but AlexNet and CLIP "
+        "need torchvision",
     )
     option(
         group, "--prior", dest="network.prior", choices=choices(Network, "prior"),
-        help="what turns the decoded vector into that of an image, to generate from: regression "
-        "shrinks it, diffusion draws one; with unclip, none means regression",
+        help="how the decoded vector is mapped to an image embedding to generate from. "
+        "`regression` shrinks each dimension, by how well held-out training trials predict "
+        "it; `diffusion` trains a diffusion prior in pretraining, continues in each "
+        "participant, and draws samples; `none` leaves the vector as it is, but means "
+        "`regression` with `unclip`. Retrieval does not use it. See [images.md](images.md)",
     )
