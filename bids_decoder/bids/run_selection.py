@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.layouts import natural_key, same_label, strip_prefix
 from bids_decoder.bids.notes import Notes
@@ -24,10 +26,20 @@ def restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[Bo
             f"no run selected ({chosen or 'all runs wanted'})",
             f"the dataset has {exists or 'no functional run at all'}",
             "change --session-id, --task-id, --run-id or --bids-filter-file" if runs else
-            "pass the top folder of a dataset, with sub-<label>/[ses-<label>/]func/*_bold.nii.gz",
+            _say_where(execution.bids_dir.absolute()),
             ExitCode.NOTHING_SELECTED,
         ))
     return kept
+
+
+def _say_where(folder: Path) -> str:
+    """Return which folder to pass instead of one without runs, as text."""
+    nearby = [path.parent for path in sorted(folder.glob("*/dataset_description.json"))]
+    above = [path for path in folder.parents if (path / "dataset_description.json").is_file()]
+    found = " or ".join(str(path) for path in [*above[:1], *nearby[:3]])
+    return "pass the top folder of a dataset, with sub-<label>/[ses-<label>/]func/*_bold.nii.gz" + (
+        f"; {found} may be one" if found else ""
+    )
 
 
 def _wanted_labels(execution: Execution) -> dict[str, list[str]]:

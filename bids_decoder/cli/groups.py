@@ -352,7 +352,9 @@ def add_other(parser: argparse.ArgumentParser) -> None:
 def _read_level(text: str) -> str:
     if text not in LEVELS:
         raise UsageError(
-            f"analysis level {text!r}", "is unknown", f"give {' or '.join(LEVELS)}, or both",
+            f"analysis level {text!r}", "is unknown",
+            f"give {' or '.join(LEVELS)}, or both, after dataset and output folder: bids_decoder "
+            f"BIDS_DIR OUTPUT_DIR {LEVELS[0]}",
             ExitCode.UNKNOWN_LEVEL,
         )
     return text

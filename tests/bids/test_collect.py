@@ -78,7 +78,14 @@ def test_selection_of_nothing_names_what_exists(toy):
 
 def test_folder_that_is_no_dataset(toy):
     toy.root = toy.root / "sub-01"
-    assert "top folder of a dataset" in errors(toy.dataset())[0].fix
+    top = toy.root.parent
+    fix = errors(toy.dataset())[0].fix
+    assert "top folder of a dataset" in fix and f"{top} may be one" in fix
+
+
+def test_folder_that_holds_a_dataset(toy):
+    inside, toy.root = toy.root, toy.root.parent
+    assert f"{inside} may be one" in errors(toy.dataset())[0].fix
 
 
 def test_sessions_are_selected_but_anatomy_is_kept(bare):
