@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bids_decoder.analyses.jobs import Notes
-from bids_decoder.analyses.study import Study
+from bids_decoder.analyses.jobs import Job, Notes
+from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.images import read_header
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
 from bids_decoder.training.decoders import DECODERS
-from bids_decoder.workflows.work import Work
+from bids_decoder.workflows.wiring import Output, Wiring
+from bids_decoder.workflows.work import PersonWork, Work
 
 
 def check_decoder(study: Study, notes: Notes) -> None:
@@ -33,6 +35,43 @@ def check_decoder(study: Study, notes: Notes) -> None:
                 f"its voxels have no positions in a volume, which --decoder {name} reads",
                 "use --decoder troi", participant=participant.label,
             ))
+
+
+def decoded(study: Study, made: Mapping[str, Job]) -> Iterator[tuple[PersonWork, Job]]:
+    """Yield the participants that are decoded, each with the job of its decoder."""
+    for person in study.chosen_people:
+        if (decode := made.get(f"decoder/{person.label}")) is not None:
+            yield person, decode
+
+
+def job_of_decoder(
+    study: Study, analysis: str, person: PersonWork, decode: Job, spec: Any, **components: Any
+) -> Job:
+    """Return a job of one stage that reads what the decoder of a participant fitted.
+
+    Parameters
+    ----------
+    study : Study
+    analysis : str
+        Also the name of the stage.
+    person : PersonWork
+    decode : Job
+        As :func:`decoded` yields it.
+    spec : object
+        What the builder needs to know.
+    **components
+        What the results depend on besides the decoder, for the key.
+    """
+    key = StageKey(analysis, f"sub-{person.label}", {"decode": decode.key.key, **components})
+    return Job(
+        job_name(analysis, person), analysis, (study.stage(key),), spec, uses=(decode.gives,)
+    )
+
+
+def output_of_decoder(job: Job, wiring: Wiring, name: str) -> Output | None:
+    """Return an output of the decoder that a job of :func:`job_of_decoder` uses."""
+    (decoder,) = job.uses
+    return wiring.find(f"{decoder}/{name}")
 
 
 def fit_inputs(work: Work, key: StageKey, seed: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.config import REGIONS, Settings
+from bids_decoder.errors import Finding
 from bids_decoder.evaluation.folds import fold_list
 from bids_decoder.evaluation.held_out import Split
 from bids_decoder.evaluation.overlap import Overlap
@@ -24,6 +25,7 @@ from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import table_key
+from bids_decoder.workflows.checks import check_regions
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
 
 NO_TARGETS = TargetSpec("category", ())
@@ -198,6 +200,14 @@ class Study:
         """Return the key of ``--region``, by content."""
         region = self.settings.troi.region
         return region if region in REGIONS else file_digest(Path(region))
+
+    @cached_property
+    def region_findings(self) -> list[Finding]:
+        """Return the participants in whose images ``--region`` cannot be found.
+
+        Analyses that read responses of a region note them with their jobs.
+        """
+        return check_regions(self.output_dir, list(self.people.values()), self.settings.troi.region)
 
     @property
     def fit_settings(self) -> dict[str, Any]:

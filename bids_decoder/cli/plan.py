@@ -21,7 +21,7 @@ from bids_decoder.config import Settings
 from bids_decoder.errors import Finding
 from bids_decoder.files import read_json, write_json
 from bids_decoder.trials import TRIAL_COLUMNS, Decision
-from bids_decoder.workflows.checks import check_names, check_regions
+from bids_decoder.workflows.checks import check_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +86,6 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
         analysis.check(study, notes)
     notes.stop_if_errors()
     jobs = collect_jobs(wanted, study, notes)
-    if study.trials is not None and any(analysis.scores for analysis in wanted):
-        people = list(study.people.values())
-        notes.findings += check_regions(study.output_dir, people, study.settings.troi.region)
     notes.stop_if_errors()
     findings = tuple(dict.fromkeys(notes.findings))
     return Plan(

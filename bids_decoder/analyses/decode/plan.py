@@ -62,6 +62,7 @@ def check(study: Study, notes: Notes) -> None:
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per participant."""
+    notes.findings += study.region_findings
     found = []
     for person in study.chosen_people:
         try:

@@ -70,6 +70,7 @@ def check(study: Study, notes: Notes) -> None:
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per participant with enough held-out stimuli."""
     del made
+    notes.findings += study.region_findings
     names = encoders_of(study.settings.section(Encoding))
     pictures = needs_pictures(names)
     content = _pictures_key(study.targets) if pictures else None

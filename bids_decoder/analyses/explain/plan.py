@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bids_decoder.analyses.fitting import decoded, job_of_decoder
 from bids_decoder.analyses.jobs import Job, Notes
-from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.markers import StageKey
+from bids_decoder.analyses.study import Study
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.workflows.work import PersonWork
 
@@ -36,15 +36,10 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     del notes
     if not DECODERS[study.settings.network.decoder].explains:
         return []
-    found = []
-    for person in study.chosen_people:
-        decode = made.get(f"decoder/{person.label}")
-        if decode is None:
-            continue
-        key = StageKey("explain", f"sub-{person.label}", {"decode": decode.key.key})
-        spec = ExplainSpec(person, study.folds(person.label) or (0,), decode.card)
-        found.append(Job(
-            job_name("explain", person), "explain", (study.stage(key),), spec,
-            uses=(decode.gives,),
-        ))
-    return found
+    return [
+        job_of_decoder(
+            study, "explain", person, decode,
+            ExplainSpec(person, study.folds(person.label) or (0,), decode.card),
+        )
+        for person, decode in decoded(study, made)
+    ]

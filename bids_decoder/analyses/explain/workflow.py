@@ -7,7 +7,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.explain.interfaces import ExplainHeldOut, WriteRelevance
 from bids_decoder.analyses.explain.plan import ExplainSpec
-from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.analyses.fitting import fit_inputs, n_threads, output_of_decoder
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
@@ -19,9 +19,9 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the maps of one participant to the workflow of the call."""
     spec: ExplainSpec = job.spec
-    (decoder,) = job.uses
     models = {
-        f"model_file_{fold}": wiring.find(f"{decoder}/{fold}/model_file") for fold in spec.folds
+        f"model_file_{fold}": output_of_decoder(job, wiring, f"{fold}/model_file")
+        for fold in spec.folds
     }
     wiring.add(
         init_explain_wf(wiring.work, spec, job.key, job.name),

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bids_decoder.analyses.fitting import decoded, job_of_decoder
 from bids_decoder.analyses.gallery.options import Gallery
 from bids_decoder.analyses.jobs import Job, Notes
-from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.analyses.study import Study
 from bids_decoder.bids.stimulus_files import list_images
 from bids_decoder.errors import ExitCode, Finding
-from bids_decoder.markers import StageKey
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork
 
@@ -59,20 +59,13 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per decoded participant."""
     images = _usable_images(study, notes)
     content = study.pictures_key(images)
-    found = []
-    for person in study.chosen_people:
-        decode = made.get(f"decoder/{person.label}")
-        if decode is None:
-            continue
-        key = StageKey("gallery", f"sub-{person.label}", {
-            "decode": decode.key.key, "images": content,
-            "evaluation": asdict(study.settings.evaluation),
-        })
-        found.append(Job(
-            job_name("gallery", person), "gallery", (study.stage(key),),
-            GallerySpec(person, images, decode.card), uses=(decode.gives,),
-        ))
-    return found
+    return [
+        job_of_decoder(
+            study, "gallery", person, decode, GallerySpec(person, images, decode.card),
+            images=content, evaluation=asdict(study.settings.evaluation),
+        )
+        for person, decode in decoded(study, made)
+    ]
 
 
 def _usable_images(study: Study, notes: Notes) -> dict[str, Path]:

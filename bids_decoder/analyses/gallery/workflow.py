@@ -7,7 +7,7 @@ from dataclasses import asdict
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.analyses.fitting import fit_inputs, n_threads, output_of_decoder
 from bids_decoder.analyses.gallery.interfaces import SearchGallery, WriteGallery
 from bids_decoder.analyses.gallery.plan import GallerySpec
 from bids_decoder.analyses.jobs import Job
@@ -21,15 +21,14 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the search of one participant; the gallery is encoded once per call."""
     spec: GallerySpec = job.spec
-    (decoder,) = job.uses
     vectors = wiring.once("gallery", "targets_file", lambda: image_vectors_node(
         wiring.work, spec.images, "gallery", tuple(spec.images)
     ))
     wiring.add(
         init_gallery_wf(wiring.work, spec, job.key, job.name),
         targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-        gallery_file=vectors, model_file=wiring.find(f"{decoder}/0/model_file"),
-        heldout_files=wiring.find(f"{decoder}/heldout_files"),
+        gallery_file=vectors, model_file=output_of_decoder(job, wiring, "0/model_file"),
+        heldout_files=output_of_decoder(job, wiring, "heldout_files"),
     )
 
 

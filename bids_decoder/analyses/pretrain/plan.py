@@ -49,7 +49,8 @@ def check(study: Study, notes: Notes) -> None:
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per model."""
-    del notes, made
+    del made
+    notes.findings += study.region_findings
     labels = [participant.label for participant in study.roles.sources]
     if not study.roles.leaves_one_out:
         return [_job(study, None, labels)]

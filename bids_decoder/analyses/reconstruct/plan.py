@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
+from bids_decoder.analyses.fitting import decoded, job_of_decoder
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.reconstruct.options import Reconstruction
-from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.analyses.study import Study
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.evaluation.held_out import Split
-from bids_decoder.markers import StageKey
 from bids_decoder.stimuli.encoders import EncoderChoice
 from bids_decoder.stimuli.unclip import find_pipeline
 from bids_decoder.workflows.work import PersonWork, TargetSpec
@@ -94,22 +94,19 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     if _why_no_pictures(study.targets, study.split):
         return []
     plan = _plan_of(study)
-    found = []
-    for person in study.chosen_people:
-        decode = made.get(f"decoder/{person.label}")
-        trials = study.usable_trials(person.label)
-        tested = trials.loc[trials["split"] == "test", "stimulus"].nunique()
-        if decode is None or tested < MIN_TEST_STIMULI:
-            continue
-        key = StageKey("reconstruct", f"sub-{person.label}", {
-            "decode": decode.key.key, "reconstruction": plan.content,
-            "evaluation": asdict(study.settings.evaluation),
-        })
-        found.append(Job(
-            job_name("reconstruct", person), "reconstruct", (study.stage(key),),
-            ReconstructSpec(person, plan, decode.card), uses=(decode.gives,),
-        ))
-    return found
+    return [
+        job_of_decoder(
+            study, "reconstruct", person, decode, ReconstructSpec(person, plan, decode.card),
+            reconstruction=plan.content, evaluation=asdict(study.settings.evaluation),
+        )
+        for person, decode in decoded(study, made)
+        if _n_tested(study, person.label) >= MIN_TEST_STIMULI
+    ]
+
+
+def _n_tested(study: Study, label: str) -> int:
+    trials = study.usable_trials(label)
+    return trials.loc[trials["split"] == "test", "stimulus"].nunique()
 
 
 def _why_no_pictures(targets: TargetSpec, split: Split) -> str:

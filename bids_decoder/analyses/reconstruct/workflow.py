@@ -7,7 +7,7 @@ from dataclasses import asdict
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.analyses.fitting import fit_inputs, n_threads
+from bids_decoder.analyses.fitting import fit_inputs, n_threads, output_of_decoder
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.reconstruct.interfaces import ReconstructImages, WriteReconstruction
 from bids_decoder.analyses.reconstruct.plan import ReconstructSpec
@@ -21,12 +21,11 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the reconstructions of one participant to the workflow of the call."""
     spec: ReconstructSpec = job.spec
-    (decoder,) = job.uses
     wiring.add(
         init_reconstruct_wf(wiring.work, spec, job.key, job.name),
         targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-        selection_file=wiring.find(f"{decoder}/0/selection_file"),
-        model_file=wiring.find(f"{decoder}/0/model_file"),
+        selection_file=output_of_decoder(job, wiring, "0/selection_file"),
+        model_file=output_of_decoder(job, wiring, "0/model_file"),
     )
 
 
