@@ -25,7 +25,7 @@ from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.evaluation.baselines import ridge_of_labellings, ridge_predict
 from bids_decoder.evaluation.classification import Heldout, Refitted, score_classification
 from bids_decoder.evaluation.comparison import compare_labels
-from bids_decoder.evaluation.retrieval import score_retrieval
+from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
 from bids_decoder.evaluation.statistics import permutation_p
 from bids_decoder.evaluation.subjects import permute_people, subject_folds
 from bids_decoder.glm.normalise import zscore_betas
@@ -210,9 +210,8 @@ def retrieval(signal: float, seed: int, n_images: int = 20) -> Outcome:
     )
     names = np.array([f"im{k:03d}" for k in range(len(features))])
     metrics, _ = score_retrieval(
-        predicted, names[shown[~train]], features, names, rng=rng,
-        settings=Evaluation(n_permutations=N_PERMUTATIONS, n_draws=5),
-        runs=runs[~train].astype(str),
+        Embedded(predicted, names[shown[~train]], runs[~train].astype(str), features, names),
+        Evaluation(n_permutations=N_PERMUTATIONS, n_draws=5), rng,
     )
     row = metrics.query(
         "metric == 'top1' and direction == 'b2i' and unit == 'single' and similarity == 'cosine'"

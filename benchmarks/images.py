@@ -32,7 +32,7 @@ from bids_decoder.evaluation.reconstruction import (
     resize,
     score_reconstructions,
 )
-from bids_decoder.evaluation.retrieval import average_repeats, score_retrieval
+from bids_decoder.evaluation.retrieval import Embedded, average_repeats, score_retrieval
 from bids_decoder.evaluation.similarity import cosine_similarity
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.models.store import Model
@@ -211,11 +211,12 @@ def split_person(
 def retrieval_rows(seed: int, case: Case) -> list[tuple]:
     """Score retrieval among the test pictures."""
     decoder = TroiDecoder()
-    metrics, _ = score_retrieval(
+    trials = Embedded(
         decoder.predict(case.model, case.test.betas), case.test.trials["stimulus"].to_numpy(str),
-        decoder.gallery(case.model, case.targets), np.array(case.targets.ids), settings=SCORES,
-        runs=case.test.run_groups, rng=np.random.default_rng(seed),
+        case.test.run_groups, decoder.gallery(case.model, case.targets),
+        np.array(case.targets.ids),
     )
+    metrics, _ = score_retrieval(trials, SCORES, np.random.default_rng(seed))
     wanted = metrics[
         (metrics["metric"] == "top1") & (metrics["unit"] == "averaged")
         & (metrics["similarity"] != "centred")

@@ -36,7 +36,7 @@ from scipy.stats import spearmanr
 
 from bids_decoder.config import Evaluation, Settings, settings_from_dict
 from bids_decoder.evaluation.baselines import ridge_predict, target_components
-from bids_decoder.evaluation.retrieval import score_retrieval
+from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
 from bids_decoder.evaluation.statistics import dice, mask_auc
 from bids_decoder.files import content_key, read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
@@ -281,11 +281,12 @@ def retrieval_scores(
     case: Case, predicted: np.ndarray, gallery: np.ndarray, train_mean: np.ndarray, seed: int
 ) -> dict[str, float]:
     """Top-1 in pools of 300: by direction, repeats (1 or 3) and similarity."""
-    metrics, _ = score_retrieval(
-        predicted, case.test.trials["stimulus"].to_numpy(str), gallery,
-        np.array(case.targets.ids), settings=SCORES, runs=case.test.run_groups,
-        rng=np.random.default_rng(derive_seed(seed, "pools")), training_mean=train_mean,
+    trials = Embedded(
+        predicted, case.test.trials["stimulus"].to_numpy(str), case.test.run_groups, gallery,
+        np.array(case.targets.ids),
     )
+    rng = np.random.default_rng(derive_seed(seed, "pools"))
+    metrics, _ = score_retrieval(trials, SCORES, rng, training_mean=train_mean)
     wanted = metrics[(metrics["metric"] == "top1") & (metrics["pool_size"] == SCORES.pool_size)]
     repeats = {"single": 1, "averaged": 3}
     return {

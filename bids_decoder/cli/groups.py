@@ -77,6 +77,10 @@ def add_queries(parser: argparse.ArgumentParser) -> None:
         help="use only sessions whose row of `sub-<label>/sub-<label>_sessions.tsv` satisfies "
         "every [rule](#rules)",
     )
+    _add_sources(group)
+
+
+def _add_sources(group: argparse._ArgumentGroup) -> None:
     option(
         group, "--bids-filter-file", dest="execution.bids_filter_file", type=read_path,
         metavar="FILE",
@@ -144,6 +148,11 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         help="a trial is one `event`, or one `block` of consecutive events of the same "
         "condition; `auto` decides from the design",
     )
+    _add_stimuli(group)
+    _add_split(group)
+
+
+def _add_stimuli(group: argparse._ArgumentGroup) -> None:
     option(
         group, "--features", dest="trials.features", type=read_path, metavar="FILE",
         help="TSV, npz or safetensors file with one vector for each stimulus, named by its "
@@ -178,7 +187,6 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         "ends the program when one is trained on and the other is tested. Equal ones are "
         "always one stimulus. See [copies](#copies-in-the-data)",
     )
-    _add_split(group)
 
 
 def _add_split(group: argparse._ArgumentGroup) -> None:

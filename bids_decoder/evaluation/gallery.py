@@ -8,7 +8,7 @@ import pandas as pd
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.nulls import exchange_images, p_values
-from bids_decoder.evaluation.retrieval import average_repeats, permutation_blocks, tested_images
+from bids_decoder.evaluation.retrieval import Embedded, average_repeats, permutation_blocks
 from bids_decoder.evaluation.similarity import csls, normalise
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
@@ -72,29 +72,17 @@ def rank_tested(cosines: np.ndarray, n_tested: int) -> np.ndarray:
 
 
 def score_gallery(
-    predicted: np.ndarray,
-    stimulus_ids: np.ndarray,
-    gallery: np.ndarray,
-    gallery_ids: np.ndarray,
-    distractors: np.ndarray,
-    *,
-    settings: Evaluation,
-    runs: np.ndarray,
-    rng: np.random.Generator,
-    model: str = "decoder",
+    trials: Embedded, distractors: np.ndarray, settings: Evaluation, rng: np.random.Generator,
+    *, model: str = "decoder",
 ) -> pd.DataFrame:
     """Score retrieval among the tested images and a gallery.
 
     Parameters
     ----------
-    predicted : ndarray, shape (n_trials, n_dims)
-    stimulus_ids : ndarray of str, shape (n_trials,)
-    gallery, gallery_ids : ndarray
-        As for :func:`~bids_decoder.evaluation.retrieval.score_retrieval`.
+    trials : Embedded
     distractors : ndarray, shape (n_distractors, n_dims)
         Images that were not shown in these trials.
     settings : Evaluation
-    runs : ndarray of str, shape (n_trials,)
     rng : numpy.random.Generator
     model : str
 
@@ -106,21 +94,22 @@ def score_gallery(
         response per image. Intervals and p as in ``score_retrieval``; the hits of the trials of
         one image are averaged.
     """
-    images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
+    images, image_of, vectors = trials.tested()
     units = normalise(np.concatenate([vectors, distractors])).astype(np.float32)
-    exchange = exchange_images(permutation_blocks(image_of, np.asarray(runs)))
+    exchange = exchange_images(permutation_blocks(image_of, np.asarray(trials.runs)))
     permutations = exchange.draw(settings.n_permutations, rng)
     repeated = len(image_of) > len(images)
-    responses = {"single": (predicted, image_of)}
+    responses = {"single": (trials.predicted, image_of)}
     if repeated:
-        responses["averaged"] = (average_repeats(predicted, image_of), np.arange(len(images)))
+        averaged = average_repeats(trials.predicted, image_of)
+        responses["averaged"] = (averaged, np.arange(len(images)))
     rows = []
     for unit, (queries, seen) in responses.items():
         cosines = normalise(queries).astype(np.float32) @ units.T
-        ways = {"cosine": cosines}
+        similarities = {"cosine": cosines}
         if unit == "averaged" or not repeated:
-            ways["csls"] = csls(cosines, settings.csls_neighbours)
-        for name, similarity in ways.items():
+            similarities["csls"] = csls(cosines, settings.csls_neighbours)
+        for name, similarity in similarities.items():
             ranks = rank_tested(similarity, len(images))
             rows += [
                 {"unit": unit, "similarity": name, "n": len(images), "pool_size": len(units),
@@ -168,12 +157,7 @@ def _per_image(values: np.ndarray, seen: np.ndarray, counts: np.ndarray) -> np.n
 
 
 def list_nearest(
-    predicted: np.ndarray,
-    stimulus_ids: np.ndarray,
-    gallery: np.ndarray,
-    gallery_ids: np.ndarray,
-    distractors: np.ndarray,
-    distractor_ids: np.ndarray,
+    trials: Embedded, distractors: np.ndarray, distractor_ids: np.ndarray
 ) -> pd.DataFrame:
     """List the nearest images of each tested image's averaged response.
 
@@ -185,10 +169,10 @@ def list_nearest(
         ``stimulus``, ``n_trials``, ``rank``, ``similarity`` (cosine with the true image),
         ``pool_size``, then ``top1`` … ``top10`` and ``similarity1`` … ``similarity10``.
     """
-    images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
+    images, image_of, vectors = trials.tested()
     names = np.concatenate([images, np.asarray(distractor_ids, dtype=str)])
     pool = np.concatenate([vectors, distractors])
-    queries = average_repeats(predicted, image_of)
+    queries = average_repeats(trials.predicted, image_of)
     cosines = normalise(queries).astype(np.float32) @ normalise(pool).astype(np.float32).T
     ranks = np.diagonal(rank_tested(cosines, len(images)))
     rows, similarity = nearest(queries, pool, N_LISTED)

@@ -37,6 +37,56 @@ N_NEAREST = 5
 
 
 @dataclass(frozen=True, eq=False)
+class Embedded:
+    """Predicted embeddings of held-out trials, and the images among which they are searched.
+
+    Parameters
+    ----------
+    predicted : ndarray, shape (n_trials, n_dims)
+        Finite.
+    stimuli : ndarray of str, shape (n_trials,)
+        What was seen in each trial.
+    runs : ndarray of str, shape (n_trials,)
+    gallery : ndarray, shape (n_gallery, n_dims)
+        Embeddings of images. Images that were not tested are not used.
+    gallery_ids : ndarray of str, shape (n_gallery,)
+        Unique.
+    """
+
+    predicted: np.ndarray
+    stimuli: np.ndarray
+    runs: np.ndarray
+    gallery: np.ndarray
+    gallery_ids: np.ndarray
+
+    def tested(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the tested images, the image number of each trial and each image's embedding.
+
+        Raises
+        ------
+        InputError
+            For shapes that do not fit, ids not in the gallery, or fewer than two images.
+        """
+        predicted, gallery = self.predicted, self.gallery
+        images, image_of = np.unique(np.asarray(self.stimuli).astype(str), return_inverse=True)
+        position = {name: row for row, name in enumerate(np.asarray(self.gallery_ids).astype(str))}
+        absent = [name for name in images if name not in position]
+        n_trials = len(self.stimuli)
+        problems = {
+            f"predictions {predicted.shape}, {n_trials} trials, gallery {gallery.shape}":
+                predicted.shape != (n_trials, gallery.shape[1]),
+            "predictions are not finite": not np.isfinite(predicted).all(),
+            "gallery ids are not unique": len(position) != len(self.gallery_ids),
+            f"no embedding of {absent[:5]}": bool(absent),
+            f"{len(images)} image(s) tested, two are needed": len(images) < 2,
+        }
+        for why, bad in problems.items():
+            if bad:
+                raise InputError("retrieval cannot be scored", why, "check targets and split")
+        return images, image_of, gallery[[position[name] for name in images]]
+
+
+@dataclass(frozen=True, eq=False)
 class _Case:
     """Similarities of all responses to all images, for one unit and one kind of similarity."""
 
@@ -73,16 +123,8 @@ class _Pools:
 
 
 def score_retrieval(
-    predicted: np.ndarray,
-    stimulus_ids: np.ndarray,
-    gallery: np.ndarray,
-    gallery_ids: np.ndarray,
-    *,
-    settings: Evaluation,
-    runs: np.ndarray,
-    rng: np.random.Generator,
-    training_mean: np.ndarray | None = None,
-    model: str = "decoder",
+    trials: Embedded, settings: Evaluation, rng: np.random.Generator, *,
+    training_mean: np.ndarray | None = None, model: str = "decoder",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score predicted embeddings of held-out trials.
 
@@ -96,16 +138,8 @@ def score_retrieval(
 
     Parameters
     ----------
-    predicted : ndarray, shape (n_trials, n_dims)
-        Finite.
-    stimulus_ids : ndarray of str, shape (n_trials,)
-        What was seen in each trial.
-    gallery : ndarray, shape (n_gallery, n_dims)
-        Embeddings of images. Images that were not tested are not used.
-    gallery_ids : ndarray of str, shape (n_gallery,)
-        Unique.
+    trials : Embedded
     settings : Evaluation
-    runs : ndarray of str, shape (n_trials,)
     rng : numpy.random.Generator
         Use a generator of the same seed for each model: pools and permutations are then equal.
     training_mean : ndarray, shape (n_dims,), optional
@@ -119,24 +153,14 @@ def score_retrieval(
         Columns as in :data:`.tables.METRIC_COLUMNS`. There are rows with unit ``averaged``
         when some image has repeats.
     predictions : DataFrame
-        One row per trial: ``stimulus``, ``run_group``, the rank and the cosine of the true
-        image (``rank_b2i``, ``similarity``) among all ``pool_size`` tested images, the nearest
-        images ``top1`` to ``top5`` (None where there are fewer), and the cosine of the first
-        of them (``similarity_top1``). Raw cosine.
-
-    Raises
-    ------
-    InputError
-        For shapes that do not fit, ids not in the gallery, or fewer than two images.
+        One row per trial, see :func:`_predictions`.
     """
-    stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
-    images, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
+    _, image_of, vectors = trials.tested()
     sampled, full = _draw_pools(image_of, settings, rng)
-    blocks = permutation_blocks(image_of, np.asarray(runs))
-    exchange = exchange_images(blocks)
+    exchange = exchange_images(permutation_blocks(image_of, np.asarray(trials.runs)))
     permutations = exchange.draw(settings.n_permutations, rng)
     rows = []
-    for case in _cases(predicted, image_of, vectors, training_mean, settings):
+    for case in _cases(trials.predicted, image_of, vectors, training_mean, settings):
         if sampled is not None:
             rows += _score_top(case, sampled, permutations)
         complete = full if case.unit == "single" else full.only(1)
@@ -145,28 +169,19 @@ def score_retrieval(
     metrics = pd.DataFrame(rows).assign(
         model=model, split="test", null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
     )
-    predictions = _predictions(predicted, image_of, images, vectors, np.asarray(runs))
-    return metrics.reindex(columns=list(METRIC_COLUMNS)), predictions
+    return metrics.reindex(columns=list(METRIC_COLUMNS)), _predictions(trials)
 
 
 def compare_retrieval(
-    first: tuple[np.ndarray, np.ndarray],
-    second: tuple[np.ndarray, np.ndarray],
-    stimulus_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    *,
-    settings: Evaluation,
-    rng: np.random.Generator,
+    first: Embedded, second: Embedded, settings: Evaluation, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Compare two models on the same images and pools: top-1 of single trials by cosine.
 
     Parameters
     ----------
-    first, second : tuple of ndarray
-        Predictions (n_trials, n_dims) and gallery (n_gallery, n_dims) of each model, in a space
-        of its own.
-    stimulus_ids, gallery_ids, settings
-        See :func:`score_retrieval`.
+    first, second : Embedded
+        The same trials and images, with embeddings in a space of each model's own.
+    settings : Evaluation
     rng : numpy.random.Generator
 
     Returns
@@ -175,14 +190,13 @@ def compare_retrieval(
         Columns of :data:`.comparison.COMPARISON_COLUMNS` without the names: first minus second,
         its interval over images, and p from exchanging the models at random for each image.
     """
-    stimulus_ids, gallery_ids = np.asarray(stimulus_ids), np.asarray(gallery_ids)
     start, hits = rng.bit_generator.state, []
-    for predicted, gallery in (first, second):
+    for trials in (first, second):
         rng.bit_generator.state = start
-        _, image_of, vectors = tested_images(predicted, stimulus_ids, gallery, gallery_ids)
+        _, image_of, vectors = trials.tested()
         sampled, full = _draw_pools(image_of, settings, rng)
         pools = sampled or full
-        case = _Case("single", "cosine", cosine_similarity(predicted, vectors), 0)
+        case = _Case("single", "cosine", cosine_similarity(trials.predicted, vectors), 0)
         hits.append(np.diagonal(_hit_counts(case, pools)["b2i", 1]))
     size = np.bincount(pools.members.ravel(), minlength=len(vectors))
     gap = paired_difference(*hits, size, rng=rng, n_permutations=settings.n_permutations)
@@ -191,27 +205,6 @@ def compare_retrieval(
         "value": gap.value, "ci_low": gap.ci_low, "ci_high": gap.ci_high, "p": gap.p,
         "test": "exchange of images", "n": len(vectors),
     }
-
-
-def tested_images(
-    predicted: np.ndarray, stimulus_ids: np.ndarray, gallery: np.ndarray, gallery_ids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the tested images, the image number of each trial and each image's embedding."""
-    images, image_of = np.unique(stimulus_ids.astype(str), return_inverse=True)
-    position = {name: row for row, name in enumerate(gallery_ids.astype(str))}
-    absent = [name for name in images if name not in position]
-    problems = {
-        f"predictions {predicted.shape}, ids {stimulus_ids.shape}, gallery {gallery.shape}":
-            predicted.shape != (len(stimulus_ids), gallery.shape[1]),
-        "predictions are not finite": not np.isfinite(predicted).all(),
-        "gallery ids are not unique": len(position) != len(gallery_ids),
-        f"no embedding of {absent[:5]}": bool(absent),
-        f"{len(images)} image(s) tested, two are needed": len(images) < 2,
-    }
-    for why, bad in problems.items():
-        if bad:
-            raise InputError("retrieval cannot be scored", why, "check targets and split")
-    return images, image_of, gallery[[position[name] for name in images]]
 
 
 def _draw_pools(
@@ -343,11 +336,15 @@ def _paired(values: np.ndarray, permutations: np.ndarray) -> np.ndarray:
     return values[np.arange(len(values)), permutations]
 
 
-def _predictions(
-    predicted: np.ndarray, image_of: np.ndarray, images: np.ndarray, vectors: np.ndarray,
-    runs: np.ndarray,
-) -> pd.DataFrame:
-    similarity = cosine_similarity(predicted, vectors)
+def _predictions(trials: Embedded) -> pd.DataFrame:
+    """Return one row per trial, by raw cosine among all ``pool_size`` tested images.
+
+    ``stimulus``, ``run_group``, the rank and the cosine of the true image (``rank_b2i``,
+    ``similarity``), the nearest images ``top1`` to ``top5`` (None where there are fewer), and the
+    cosine of the first of them (``similarity_top1``).
+    """
+    images, image_of, vectors = trials.tested()
+    similarity = cosine_similarity(trials.predicted, vectors)
     own = similarity[np.arange(len(similarity)), image_of]
     above = (similarity > own[:, None]).sum(axis=1)
     tied = (similarity == own[:, None]).sum(axis=1)
@@ -355,7 +352,8 @@ def _predictions(
     found = {f"top{k + 1}": images[nearest[:, k]] for k in range(nearest.shape[1])}
     absent = {f"top{k + 1}": None for k in range(nearest.shape[1], N_NEAREST)}
     return pd.DataFrame({
-        "stimulus": images[image_of], "run_group": runs, "rank_b2i": above + (tied + 1) / 2,
+        "stimulus": images[image_of], "run_group": np.asarray(trials.runs),
+        "rank_b2i": above + (tied + 1) / 2,
         **found, **absent, "similarity": own, "similarity_top1": similarity.max(axis=1),
         "pool_size": len(images),
     })

@@ -15,7 +15,7 @@ import pandas as pd
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import mean_interval
-from bids_decoder.evaluation.retrieval import permutation_blocks, score_retrieval
+from bids_decoder.evaluation.retrieval import Embedded, permutation_blocks, score_retrieval
 from bids_decoder.evaluation.statistics import (
     fdr_bh,
     paired_difference,
@@ -285,11 +285,12 @@ def identify(
     cosine over the selected voxels; both have mean 0 over training trials. Scores are those of
     :func:`.retrieval.score_retrieval`.
     """
-    return score_retrieval(
+    trials = Embedded(
         np.asarray(measured.betas[:, model.selected], dtype=np.float64), measured.stimuli,
-        np.asarray(model.calibrated[:, model.selected], dtype=np.float64), measured.images,
-        settings=settings, runs=measured.runs, rng=np.random.default_rng(seed), model=name,
+        measured.runs, np.asarray(model.calibrated[:, model.selected], dtype=np.float64),
+        measured.images,
     )
+    return score_retrieval(trials, settings, np.random.default_rng(seed), model=name)
 
 
 def compare_encoders(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_decoder.evaluation.retrieval import Embedded
 from bids_decoder.trials import Person, Targets
 
 
@@ -37,6 +39,14 @@ class Heldout:
 
     trials: pd.DataFrame
     models: dict[str, Predicted]
+
+    def embedded(self, name: str, ids: Sequence[str]) -> Embedded:
+        """Return the predictions of one model, to search stimuli by; *ids* are of the gallery."""
+        model = self.models[name]
+        return Embedded(
+            model.values, self.trials["stimulus"].to_numpy(str),
+            self.trials["run_group"].to_numpy(str), model.gallery, np.array(ids),
+        )
 
 
 def save_heldout(path: Path, trials: pd.DataFrame, models: dict[str, Predicted]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ class _WriteOutputSpec(TraitedSpec):
     out_files = traits.List(File(exists=True))
 
 
-class WriteInterface(SimpleInterface):
+class WriteInterface(SimpleInterface, ABC):
     """What the nodes share that write outputs of one participant."""
 
     output_spec = _WriteOutputSpec
@@ -120,5 +121,6 @@ class WriteInterface(SimpleInterface):
         self._results["out_files"] = [str(path) for path in outputs.written]
         return runtime
 
+    @abstractmethod
     def _write(self, outputs: PersonOutputs) -> None:
-        raise NotImplementedError
+        """Write everything through *outputs*."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bids_decoder.preprocessing.resampling import Grid
 from bids_decoder.preprocessing.series import usable_values
 
 
-class Step(SimpleInterface):
+class Step(SimpleInterface, ABC):
     """Node that uses one thread, since sums over several threads are not reproducible."""
 
     def _run_interface(self, runtime: Any) -> Any:
@@ -34,8 +35,9 @@ class Step(SimpleInterface):
         }
         return runtime
 
+    @abstractmethod
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        raise NotImplementedError
+        """Return the outputs by name."""
 
 
 def read_image(path: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

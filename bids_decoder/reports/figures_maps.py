@@ -6,28 +6,15 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 
 from bids_decoder.bids.names import parse_entities, sidecar_path
 from bids_decoder.errors import BidsDecoderError
 from bids_decoder.files import read_json
 from bids_decoder.preprocessing.templates import OutputSpace, load_template
-from bids_decoder.reports.figures import (
-    GREY,
-    ORANGE,
-    RED,
-    SKY,
-    Picture,
-    image_only,
-    new_figure,
-    picture,
-    styled,
-)
+from bids_decoder.reports.drawing import COLUMNS, draw_contours, draw_map, draw_mask
+from bids_decoder.reports.figures import Picture, picture
 from bids_decoder.reports.geometry import (
     NATIVE,
-    Slice,
     Underlay,
     bold_to_t1w,
     boldrefs,
@@ -40,7 +27,6 @@ from bids_decoder.reports.geometry import (
 )
 from bids_decoder.reports.results import Results, run_name
 
-_COLUMNS = 6
 _FAINT = 0.02
 """Fraction of the largest value below which an unsigned map is not drawn."""
 
@@ -69,7 +55,7 @@ def troi_pictures(results: Results) -> list[Picture]:
         if not has_geometry(image) or not mask.any():
             continue
         under = underlay_for(path, results)
-        slices = cut(image, choose_slices(mask, 2 * _COLUMNS), under)
+        slices = cut(image, choose_slices(mask, 2 * COLUMNS), under)
         pictures.append(
             picture(
                 draw_mask(slices),
@@ -196,7 +182,7 @@ def registration_picture(results: Results) -> Picture | None:
         return None
     t1w = Underlay(load(anatomy), matrix, "the T1w image")
     outline, what = _outline_source(results, bold)
-    numbers = choose_slices(_bright(bold) > 0, _COLUMNS)
+    numbers = choose_slices(_bright(bold) > 0, COLUMNS)
     rows = [
         cut(bold, numbers, Underlay(bold, np.eye(4), "the BOLD reference")),
         cut(bold, numbers, t1w),
@@ -234,7 +220,7 @@ def normalisation_pictures(results: Results) -> list[Picture]:
             nib.as_closest_canonical(nib.Nifti1Image(data.astype(np.float32), template.affine))
             for data in (template.volume, template.mask)
         )
-        numbers = choose_slices(np.asarray(mask.dataobj) > 0, _COLUMNS)
+        numbers = choose_slices(np.asarray(mask.dataobj) > 0, COLUMNS)
         rows = [
             cut(mask, numbers, Underlay(image, np.eye(4), ""))
             for image in (load(path), brain, mask)
@@ -287,7 +273,7 @@ def _map_picture(
     where = shown if shown.any() else data != 0
     under = underlay_for(path, results)
     clean = nib.Nifti1Image(np.where(shown, data, np.nan).astype(np.float32), image.affine)
-    slices = cut(clean, choose_slices(where, 2 * _COLUMNS), under)
+    slices = cut(clean, choose_slices(where, 2 * COLUMNS), under)
     limit = float(np.percentile(np.abs(data[where]), 99.5))
     figure = draw_map(slices, limit, signed=signed)
     none = "" if shown.any() else " No voxel passes."
@@ -319,96 +305,6 @@ def why_no_map(results: Results) -> str:
             "of the voxels are not known, so the mask cannot be drawn on a brain."
         )
     return "The TROI mask is empty."
-
-
-@styled
-def draw_mask(slices: list[Slice]) -> Figure:
-    """Draw a mask on its underlay, one panel per slice."""
-    figure, panels = _mosaic(slices)
-    colours = ListedColormap([ORANGE])
-    for axes, item in zip(panels, slices, strict=False):
-        inside = np.ma.masked_less_equal(item.values, 0)
-        axes.imshow(
-            inside,
-            cmap=colours,
-            alpha=0.85,
-            extent=item.extent,
-            origin="lower",
-            interpolation="nearest",
-        )
-    return figure
-
-
-@styled
-def draw_map(slices: list[Slice], limit: float, *, signed: bool) -> Figure:
-    """Draw a continuous map on its underlay; values that are not finite are transparent.
-
-    Parameters
-    ----------
-    slices : list of Slice
-    limit : float
-        Largest value of the colour scale.
-    signed : bool
-        Two-sided scale from ``-limit``, otherwise from 0.
-    """
-    figure, panels = _mosaic(slices, room=0.7)
-    image = None
-    for axes, item in zip(panels, slices, strict=False):
-        image = axes.imshow(
-            np.ma.masked_invalid(item.values),
-            cmap="coolwarm" if signed else "inferno",
-            vmin=-limit if signed else 0.0,
-            vmax=limit,
-            extent=item.extent,
-            origin="lower",
-            interpolation="nearest",
-            alpha=0.9,
-        )
-    if image is not None:
-        bar = figure.colorbar(image, ax=list(panels), aspect=30, fraction=0.02, pad=0.01)
-        bar.outline.set_visible(False)
-        bar.ax.grid(visible=False)
-    return figure
-
-
-@styled
-def draw_contours(
-    top: list[Slice], bottom: list[Slice], outline: list[Slice], titles: tuple[str, str]
-) -> Figure:
-    """Draw two rows of underlays, each under its title, with one contour in both."""
-    width, height = top[0].size
-    cell = 10 / len(top) if len(top) > 2 else 3.2
-    figure = new_figure(max(cell * len(top), 3.2), 2 * cell * height / width + 0.4)
-    panels = figure.subplots(2, len(top), squeeze=False)
-    for row, (items, colour) in enumerate(((top, RED), (bottom, SKY))):
-        for axes, item, edge in zip(panels[row], items, outline, strict=True):
-            image_only(axes)
-            axes.imshow(item.under, cmap="gray", extent=item.extent, origin="lower", vmin=0, vmax=1)
-            if 0 < edge.under.mean() < 1:
-                axes.contour(
-                    edge.under, levels=[0.5], colors=[colour], linewidths=1.2,
-                    extent=item.extent, origin="lower",
-                )
-        panels[row][0].set_title(titles[row])
-    return figure
-
-
-def _mosaic(slices: list[Slice], room: float = 0.0) -> tuple[Figure, list[Axes]]:
-    columns = min(_COLUMNS, len(slices))
-    rows = -(-len(slices) // columns)
-    width, height = slices[0].size
-    cell = 10 / columns if columns > 3 else 3.0
-    figure = new_figure(cell * columns + room, rows * (cell * height / width + 0.22))
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in panels:
-        image_only(axes)
-    for axes, item in zip(panels, slices, strict=False):
-        axes.set_title(item.label, fontsize=7.5, color=GREY, fontweight="normal", pad=2)
-        axes.imshow(
-            item.under, cmap="gray", extent=item.extent, origin="lower", vmin=0, vmax=1,
-            interpolation="bilinear",
-        )
-    return figure, panels
 
 
 def _under(underlay: Underlay | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
@@ -36,10 +37,11 @@ class _Backbone(NetworkEncoder):
         load_weights(model, weights)
         self.model = self._headless(model).eval().requires_grad_(False).to(self.device)
 
+    @abstractmethod
     def _build(
         self, library: Any, variant: str
     ) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
-        raise NotImplementedError
+        """Return the network, without weights, and its preprocessing."""
 
     def _headless(self, model: nn.Module) -> nn.Module:
         return model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import MapNode, Node, Workflow
 
 from bids_decoder.bids.dataset import Participant
@@ -22,6 +22,7 @@ from bids_decoder.interfaces.preprocessing_anat import (
 )
 from bids_decoder.preprocessing.templates import OutputSpace, load_template, parse_space
 from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.shared import gather
 
 _SYN_GB = 2.5
 
@@ -87,9 +88,9 @@ def init_anat_wf(
         (tissues, outputnode, [("out_file", "t1w_dseg")]),
     ])
     sinks = _image_sinks(participant, settings, output_dir)
-    workflow.connect(average, "out_file", sinks[0], "in_file")
-    workflow.connect(mask, "mask_file", sinks[1], "in_file")
-    workflow.connect(tissues, "out_file", sinks[2], "in_file")
+    images = ((average, "out_file"), (mask, "mask_file"), (tissues, "out_file"))
+    for (node, field), sink in zip(images, sinks, strict=True):
+        workflow.connect(node, field, sink, "in_file")
     registrations = _registrations(workflow, mask, outputnode, spaces, seed)
     # Names of transforms carry no resolution: those of the first resolution are kept.
     by_name = {space.name: register for space, register in reversed(registrations)}
@@ -97,10 +98,7 @@ def init_anat_wf(
         sinks += _xfm_sinks(workflow, register, template, participant, output_dir)
     for space, register in registrations:
         sinks.append(_t1w_sink(workflow, average, register, space, participant, output_dir))
-    gather = Node(Merge(len(sinks)), "gather", run_without_submitting=True)
-    for number, sink in enumerate(sinks, start=1):
-        workflow.connect(sink, "out_file", gather, f"in{number}")
-    workflow.connect(gather, "out", outputnode, "out_files")
+    gather(workflow, sinks, "out_file", outputnode, "out_files")
     return workflow
 
 
@@ -129,22 +127,18 @@ def _registrations(
     if not spaces:
         return []
     nodes = []
-    forward = Node(Merge(len(spaces)), "forward", run_without_submitting=True)
-    inverse = Node(Merge(len(spaces)), "inverse", run_without_submitting=True)
-    for number, space in enumerate(spaces, start=1):
+    for space in spaces:
         register = Node(
             RegisterToTemplate(space=space.name, resolution=space.resolution, seed=seed),
             f"to_{space.name}{space.resolution}", mem_gb=_SYN_GB, n_procs=1,
         )
         workflow.connect([
             (mask, register, [("brain_file", "in_file"), ("mask_file", "mask_file")]),
-            (register, forward, [("forward_file", f"in{number}")]),
-            (register, inverse, [("inverse_file", f"in{number}")]),
         ])
-        nodes.append((space, register))
-    workflow.connect(forward, "out", outputnode, "t1w_to_template")
-    workflow.connect(inverse, "out", outputnode, "template_to_t1w")
-    return nodes
+        nodes.append(register)
+    gather(workflow, nodes, "forward_file", outputnode, "t1w_to_template")
+    gather(workflow, nodes, "inverse_file", outputnode, "template_to_t1w")
+    return list(zip(spaces, nodes, strict=True))
 
 
 def _xfm_sinks(

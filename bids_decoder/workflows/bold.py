@@ -36,6 +36,7 @@ from bids_decoder.preprocessing.templates import (
 )
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.anat import source_uris
+from bids_decoder.workflows.shared import gather
 from bids_decoder.workflows.slice_times import slice_times_of
 from bids_decoder.workflows.spaces import n_grid_voxels
 
@@ -112,18 +113,11 @@ def init_bold_wf(
     build.references(runs)
     if has_t1w:
         build.t1w_alignment(runs[0])
-    gathered = {key: Node(Merge(len(runs)), f"all_{key}", run_without_submitting=True)
-                for key in _RUN_OUTPUTS}
-    for run in runs:
-        fields = build.run(run)
-        for key, (node, field) in fields.items():
-            workflow.connect(node, field, gathered[key], f"in{run.number + 1}")
-    for key, node in gathered.items():
-        workflow.connect(node, "out", outputnode, key)
-    files = Node(Merge(len(build.sinks)), "gather", run_without_submitting=True)
-    for number, sink in enumerate(build.sinks, start=1):
-        workflow.connect(sink, "out_file", files, f"in{number}")
-    workflow.connect(files, "out", outputnode, "out_files")
+    fields = [build.run(run) for run in runs]
+    for key in _RUN_OUTPUTS:
+        (field,) = {own[key][1] for own in fields}
+        gather(workflow, [own[key][0] for own in fields], field, outputnode, key)
+    gather(workflow, build.sinks, "out_file", outputnode, "out_files")
     return workflow
 
 

@@ -19,6 +19,7 @@ from bids_decoder.interfaces.glm import SingleTrialGLM
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.trials import TRIAL_COLUMNS
+from bids_decoder.workflows.shared import gather
 from bids_decoder.workflows.spaces import n_grid_voxels
 
 CHUNK_VOXELS = 5000
@@ -69,14 +70,31 @@ def init_glm_wf(
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     inputnode.inputs.start_times = [start_time(run) for run in participant.runs]
     outputnode = pe.Node(niu.IdentityInterface(fields=["out_files"]), name="outputnode")
-    with_contrasts = bool(settings.glm.contrasts)
-    collect = pe.Node(niu.Merge(4 + with_contrasts), name="collect", run_without_submitting=True)
     names = [_entities(run, space) for run in participant.runs]
     mem_gb = _memory_gb(participant, space)
     glm = _glm_node(SingleTrialGLM(), participant, settings, names, "single_trial", mem_gb)
     low = settings.resources.low_mem
     glm.inputs.chunk_voxels = LOW_MEMORY_CHUNK_VOXELS if low else CHUNK_VOXELS
+    workflow.connect(inputnode, "bold_mask", glm, "mask_file")
+    sinks = _connect_sinks(workflow, glm, names, output_dir)
+    models = [glm]
+    if settings.glm.contrasts:
+        contrast = _glm_node(ConditionContrast(), participant, settings, names, "contrast", mem_gb)
+        maps = _sinks("statmap", output_dir, name="sink_contrasts")
+        workflow.connect([
+            (glm, contrast, [("glm_mask", "mask_file")]), (contrast, maps, _MAP_FIELDS),
+        ])
+        models.append(contrast)
+        sinks.append(maps)
+    workflow.connect([(inputnode, model, _GLM_INPUTS) for model in models])
+    gather(workflow, sinks, "out_file", outputnode, "out_files")
+    return workflow
 
+
+def _connect_sinks(
+    workflow: pe.Workflow, glm: pe.Node, names: list[dict[str, str]], output_dir: Path
+) -> list[pe.Node]:
+    """Connect responses, trials, mask and maps of the single-trial GLM to their sinks."""
     betaseries = _sinks("betaseries", output_dir, name="sink_betaseries")
     betaseries.inputs.entities = names
     trials = _sinks("trials", output_dir, name="sink_trials")
@@ -94,29 +112,12 @@ def init_glm_wf(
         name="sink_mask", run_without_submitting=True,
     )
     workflow.connect([
-        (inputnode, glm, _GLM_INPUTS + [("bold_mask", "mask_file")]),
         (glm, betaseries, [("betaseries", "in_file"), ("betaseries_metadata", "metadata")]),
         (glm, trials, [("trials", "in_file")]),
         (glm, mask, [("glm_mask", "in_file")]),
         (glm, statmaps, _MAP_FIELDS),
-        (betaseries, collect, [("out_file", "in1")]),
-        (trials, collect, [("out_file", "in2")]),
-        (mask, collect, [("out_file", "in3")]),
-        (statmaps, collect, [("out_file", "in4")]),
-        (collect, outputnode, [("out", "out_files")]),
     ])
-    if with_contrasts:
-        contrast = _glm_node(
-            ConditionContrast(), participant, settings, names, "contrast", mem_gb
-        )
-        maps = _sinks("statmap", output_dir, name="sink_contrasts")
-        workflow.connect([
-            (inputnode, contrast, _GLM_INPUTS),
-            (glm, contrast, [("glm_mask", "mask_file")]),
-            (contrast, maps, _MAP_FIELDS),
-            (maps, collect, [("out_file", "in5")]),
-        ])
-    return workflow
+    return [betaseries, trials, mask, statmaps]
 
 
 _GLM_INPUTS = [

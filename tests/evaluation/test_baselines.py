@@ -21,7 +21,7 @@ from bids_decoder.evaluation.baselines import (
 )
 from bids_decoder.evaluation.classification import Heldout, score_classification
 from bids_decoder.evaluation.folds import inner_folds
-from bids_decoder.evaluation.retrieval import score_retrieval
+from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_VOXELS, N_TUNED = 400, 60
@@ -64,11 +64,11 @@ def categories(seed=0, signal=0.5, n_classes=4):
 
 
 def b2i(predicted, test, targets):
-    metrics, _ = score_retrieval(
-        predicted, test.trials["stimulus"].to_numpy(), targets.vectors, np.array(targets.ids),
-        settings=Evaluation(n_permutations=19), runs=test.run_groups,
-        rng=np.random.default_rng(0),
+    trials = Embedded(
+        predicted, test.trials["stimulus"].to_numpy(), test.run_groups, targets.vectors,
+        np.array(targets.ids),
     )
+    metrics, _ = score_retrieval(trials, Evaluation(n_permutations=19), np.random.default_rng(0))
     rows = metrics[(metrics["metric"] == "top1") & (metrics["similarity"] == "csls")]
     return rows.set_index("direction")["value"]["b2i"]
 

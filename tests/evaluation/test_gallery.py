@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.gallery import list_nearest, nearest, rank_tested, score_gallery
+from bids_decoder.evaluation.retrieval import Embedded
 
 FEW = Evaluation(n_permutations=199)
 
@@ -18,14 +21,11 @@ def case(noise, n_images=30, n_repeats=2, n_distractors=400, n_dims=24, seed=0):
     predicted = gallery[rows] + noise * rng.standard_normal((len(rows), n_dims))
     ids = np.array([f"im{i:03d}" for i in range(n_images)])
     runs = np.array([f"run{i % 4}" for i in range(len(rows))])
-    return predicted, ids[rows], gallery, ids, distractors, runs
+    return Embedded(predicted, ids[rows], runs, gallery, ids), distractors
 
 
-def score(predicted, stimuli, gallery, ids, distractors, runs, settings=FEW):
-    return score_gallery(
-        predicted, stimuli, gallery, ids, distractors, settings=settings, runs=runs,
-        rng=np.random.default_rng(1),
-    )
+def score(trials, distractors, settings=FEW):
+    return score_gallery(trials, distractors, settings, np.random.default_rng(1))
 
 
 def value(metrics, metric, unit="single", similarity="cosine"):
@@ -69,16 +69,16 @@ def test_noise_is_at_chance():
 
 
 def test_constant_predictions_find_nothing():
-    predicted, stimuli, gallery, ids, distractors, runs = case(0.5)
-    metrics = score(np.ones_like(predicted), stimuli, gallery, ids, distractors, runs)
+    trials, distractors = case(0.5)
+    metrics = score(replace(trials, predicted=np.ones_like(trials.predicted)), distractors)
     assert value(metrics, "top1")["value"] < 0.05
     assert value(metrics, "median_rank")["p"] > 0.1
 
 
 def test_lists_name_the_true_image_and_the_gallery():
-    predicted, stimuli, gallery, ids, distractors, _ = case(0.6)
+    trials, distractors = case(0.6)
     names = np.array([f"gallery/{i}" for i in range(len(distractors))])
-    table = list_nearest(predicted, stimuli, gallery, ids, distractors, names)
+    table = list_nearest(trials, distractors, names)
     assert (table["n_trials"] == 2).all() and (table["pool_size"] == 430).all()
     first = table["rank"] == 1
     assert first.mean() > 0.5
@@ -89,9 +89,9 @@ def test_lists_name_the_true_image_and_the_gallery():
 
 
 def test_named_among_ten_thousand_images():
-    predicted, stimuli, gallery, ids, distractors, _ = case(
+    trials, distractors = case(
         0.8, n_images=200, n_repeats=3, n_distractors=10_000, n_dims=256
     )
     names = np.array([f"gallery/{i}" for i in range(len(distractors))])
-    table = list_nearest(predicted, stimuli, gallery, ids, distractors, names)
+    table = list_nearest(trials, distractors, names)
     assert (table["rank"] == 1).mean() > 0.9

@@ -7,7 +7,7 @@ import scipy.stats
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.retrieval import compare_retrieval, score_retrieval
+from bids_decoder.evaluation.retrieval import Embedded, compare_retrieval, score_retrieval
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 FAST = Evaluation(pool_size=50, n_draws=10, n_permutations=99)
@@ -20,14 +20,12 @@ def make(n_images=80, n_repeats=3, noise=1.0, seed=0, n_dims=32):
     order = rng.permutation(np.tile(np.arange(n_images), n_repeats))
     predicted = gallery[order] + noise * rng.normal(size=(len(order), n_dims))
     runs = np.array([f"run-{i % 6}" for i in range(len(order))])
-    return {"predicted": predicted, "stimulus_ids": ids[order], "gallery": gallery,
+    return {"predicted": predicted, "stimuli": ids[order], "gallery": gallery,
             "gallery_ids": ids, "runs": runs}
 
 
 def score(data, settings=FAST, seed=1, **options):
-    return score_retrieval(
-        **data, settings=settings, rng=np.random.default_rng(seed), **options
-    )
+    return score_retrieval(Embedded(**data), settings, np.random.default_rng(seed), **options)
 
 
 def pick(metrics, **wanted):
@@ -54,7 +52,7 @@ def test_columns_and_rows():
 def test_values_match_a_plain_loop():
     data = make(n_images=20, n_repeats=1, noise=2.0)
     metrics, predictions = score(data)
-    order = np.argsort(data["stimulus_ids"])
+    order = np.argsort(data["stimuli"])
     a, b = data["predicted"][order], data["gallery"]
     similarity = np.array([[np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y) for y in b]
                            for x in a])
@@ -75,7 +73,7 @@ def test_pool_values_match_a_plain_loop_over_the_same_pools():
     settings = replace(FAST, pool_size=10, n_draws=400)
     row = pick(score(data, settings)[0], metric="top1", direction="b2i", similarity="cosine",
                pool_size=10)
-    order = np.argsort(data["stimulus_ids"])
+    order = np.argsort(data["stimuli"])
     a = data["predicted"][order] / np.linalg.norm(data["predicted"][order], axis=1)[:, None]
     b = data["gallery"] / np.linalg.norm(data["gallery"], axis=1)[:, None]
     similarity = a @ b.T
@@ -107,7 +105,7 @@ def test_permuted_labels_give_chance():
     data = make(n_images=300, noise=0.1)
     rng = np.random.default_rng(2)
     mixed = dict(zip(data["gallery_ids"], rng.permutation(data["gallery_ids"]), strict=True))
-    data["stimulus_ids"] = np.array([mixed[name] for name in data["stimulus_ids"]])
+    data["stimuli"] = np.array([mixed[name] for name in data["stimuli"]])
     metrics = score(data)[0]
     top = metrics[(metrics["metric"] == "top1") & (metrics["pool_size"] == 50)]
     limits = scipy.stats.binom.interval(0.999, 300, 1 / 50)
@@ -167,7 +165,7 @@ def test_run_offsets_alone_are_not_significant():
     data = {
         "predicted": 2 * kind[run_of] + rng.normal(size=(80, 32)),
         "gallery": 2 * kind[run_of] + rng.normal(size=(80, 32)),
-        "stimulus_ids": np.array([f"{i:02d}" for i in range(80)]),
+        "stimuli": np.array([f"{i:02d}" for i in range(80)]),
         "gallery_ids": np.array([f"{i:02d}" for i in range(80)]),
         "runs": run_of.astype(str),
     }
@@ -183,7 +181,7 @@ def test_order_of_trials_and_extra_gallery_do_not_matter():
     data = make(n_repeats=1)
     base = score(data)[0]
     order = np.random.default_rng(4).permutation(80)
-    moved = {**data, **{k: data[k][order] for k in ("predicted", "stimulus_ids", "runs")}}
+    moved = {**data, **{k: data[k][order] for k in ("predicted", "stimuli", "runs")}}
     moved["gallery"] = np.concatenate([data["gallery"], np.ones((5, 32))])
     moved["gallery_ids"] = np.concatenate([data["gallery_ids"], [f"x{i}" for i in range(5)]])
     columns = ["value", "pool_size"]
@@ -198,8 +196,7 @@ def test_same_seed_same_result():
 def test_comparison_is_paired():
     good, bad = make(n_images=150, noise=2.0), make(n_images=150, noise=2.3)
     gap = compare_retrieval(
-        (good["predicted"], good["gallery"]), (bad["predicted"], bad["gallery"]),
-        good["stimulus_ids"], good["gallery_ids"], settings=FAST, rng=np.random.default_rng(0),
+        Embedded(**good), Embedded(**bad), FAST, np.random.default_rng(0)
     )
     values = {}
     for name, data in (("a", good), ("b", bad)):
@@ -215,8 +212,8 @@ def test_comparison_is_paired():
     ({"predicted": np.full((240, 32), np.nan)}, "finite"),
     ({"predicted": np.zeros((240, 31))}, "gallery"),
     ({"gallery_ids": np.array(["im0000"] * 80)}, "unique"),
-    ({"stimulus_ids": np.array(["nobody"] * 240)}, "nobody"),
-    ({"stimulus_ids": np.array(["im0001"] * 240)}, "two are needed"),
+    ({"stimuli": np.array(["nobody"] * 240)}, "nobody"),
+    ({"stimuli": np.array(["im0001"] * 240)}, "two are needed"),
 ])
 def test_bad_input_is_named(change, why):
     with pytest.raises(InputError, match=why):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bids_decoder.config import Evaluation, Network, Troi
-from bids_decoder.evaluation.retrieval import score_retrieval
+from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
 from bids_decoder.training import loop
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
@@ -20,10 +20,8 @@ SETTINGS = Evaluation(pool_size=40, n_draws=5, n_permutations=20)
 
 def top1(predicted, gallery):
     ids = np.array([f"s{i}" for i in range(len(gallery))])
-    table, _ = score_retrieval(
-        predicted, ids, gallery, ids, settings=SETTINGS, runs=np.repeat("r", len(ids)),
-        rng=np.random.default_rng(0),
-    )
+    trials = Embedded(predicted, ids, np.repeat("r", len(ids)), gallery, ids)
+    table, _ = score_retrieval(trials, SETTINGS, np.random.default_rng(0))
     rows = table[(table["metric"] == "top1") & (table["pool_size"] == 40)]
     return {(r.direction, r.similarity): r.value for r in rows.itertuples()}
 

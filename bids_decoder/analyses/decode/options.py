@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from argparse import _ArgumentGroup as Group
 
 from bids_decoder.config import Network
 from bids_decoder.options import (
@@ -18,6 +19,12 @@ from bids_decoder.options import (
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this analysis."""
     group = parser.add_argument_group("Specific options for decoding")
+    _add_network(group)
+    _add_selection(group)
+    _add_evaluation(group)
+
+
+def _add_network(group: Group) -> None:
     option(
         group, "--decoder", dest="network.decoder", metavar="NAME",
         type=read_registered("training.decoders:DECODERS"),
@@ -47,6 +54,9 @@ def add_options(parser: ArgumentParser) -> None:
         help="numerical precision of training: `32-true`, or `bf16-mixed`, which is faster on "
         "recent GPUs",
     )
+
+
+def _add_selection(group: Group) -> None:
     option(
         group, "--troi", dest="troi.selector", metavar="NAME",
         type=read_registered("training.selectors:SELECTORS"),
@@ -74,6 +84,9 @@ def add_options(parser: ArgumentParser) -> None:
         "the brain, found through the registration), or the path of a mask image on the "
         "grid of the responses ([spaces](#spaces))",
     )
+
+
+def _add_evaluation(group: Group) -> None:
     option(
         group, "--n-permutations", dest="evaluation.*", type=_Permutations(int, 0), metavar="N",
         default="1000 on one test set, 20 under cross-validation",

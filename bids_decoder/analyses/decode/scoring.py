@@ -69,8 +69,11 @@ def score_heldout(
             metrics.append(found.metrics)
             chance.append(found.nulls)
         else:
-            part = folds[0].models[name]
-            metrics.append(_score_stimuli(name, part, trials, targets, settings, rng))
+            scored, _ = score_retrieval(
+                folds[0].embedded(name, targets.ids), settings, rng,
+                training_mean=folds[0].models[name].training_mean, model=name,
+            )
+            metrics.append(scored)
     return Scored(
         merge_random_draws(pd.concat(metrics, ignore_index=True)),
         _predictions([fold.models["decoder"] for fold in folds], trials, targets),
@@ -94,11 +97,8 @@ def _compare(
                 n_permutations=settings.n_permutations, rng=rng,
             )
         else:
-            models = (folds[0].models[model] for model in pair)
-            found = compare_retrieval(
-                *((model.values, model.gallery) for model in models),
-                trials["stimulus"].to_numpy(str), np.array(targets.ids), settings=settings, rng=rng,
-            )
+            models = (folds[0].embedded(model, targets.ids) for model in pair)
+            found = compare_retrieval(*models, settings, rng)
         rows.append({"first": "decoder", "second": name, **found})
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
@@ -116,18 +116,6 @@ def _labels_of(
         trials["label"].to_numpy(str), targets.ids, trials["run_group"].to_numpy(str),
         trials["fold"].replace("", "1").astype(int).to_numpy(),
     )
-
-
-def _score_stimuli(
-    name: str, part: Predicted, trials: pd.DataFrame, targets: Targets, settings: Evaluation,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
-    metrics, _ = score_retrieval(
-        part.values, trials["stimulus"].to_numpy(str), part.gallery, np.array(targets.ids),
-        settings=settings, runs=trials["run_group"].to_numpy(str), rng=rng,
-        training_mean=part.training_mean, model=name,
-    )
-    return metrics
 
 
 def _predictions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.encode.interfaces import (
@@ -21,7 +21,7 @@ from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.encoding_settings import Encoding
-from bids_decoder.workflows.shared import BASE_GB, mark_node, response_gb
+from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import PersonWork, Work, person_entities
 
@@ -63,14 +63,13 @@ def init_encode_wf(work: Work, encode: EncodeSpec, key: StageKey, name: str) -> 
     -------
     Workflow
         ``inputnode``: ``targets_file``, ``folder`` (responses), ``pictures_file`` (left
-        unconnected where no encoder reads pictures). ``outputnode``: ``marker``.
+        unconnected where no encoder reads pictures).
     """
     person, settings = encode.person, work.settings
     encoding = settings.section(Encoding)
     workflow = Workflow(name)
     fields = ["targets_file", "folder"] + ["pictures_file"] * encode.needs_pictures
     inputnode = Node(IdentityInterface(fields), "inputnode")
-    outputnode = Node(IdentityInterface(["marker"]), "outputnode")
     shared = {"key": key.key, "encoding": asdict(encoding)}
     seed = derive_seed(settings.random_seed, "encode", person.label)
     task = Node(
@@ -78,15 +77,7 @@ def init_encode_wf(work: Work, encode: EncodeSpec, key: StageKey, name: str) -> 
                          seed=seed),
         "task", mem_gb=response_gb(person),
     )
-    models = Node(Merge(len(encode.names)), "gather_models", run_without_submitting=True)
-    encoded = Node(Merge(len(encode.names)), "gather_encoded", run_without_submitting=True)
-    for number, encoder in enumerate(encode.names, start=1):
-        fit = _fit_node(work, person, encoder, {**shared, "seed": seed})
-        workflow.connect([
-            (task, fit, [("task_file", "task_file")]),
-            (fit, models, [("model_file", f"in{number}")]),
-            (fit, encoded, [("encoded_file", f"in{number}")]),
-        ])
+    fits = [_fit_node(work, person, name, {**shared, "seed": seed}) for name in encode.names]
     score = Node(
         ScoreEncoders(
             key=key.key, names=list(encode.names),
@@ -103,17 +94,17 @@ def init_encode_wf(work: Work, encode: EncodeSpec, key: StageKey, name: str) -> 
         "write", mem_gb=BASE_GB,
     )
     mark = mark_node(work, key, "mark_encode")
+    gather(workflow, fits, "encoded_file", score, "encoded_files")
+    gather(workflow, fits, "model_file", write, "model_files")
     workflow.connect([
+        *((task, fit, [("task_file", "task_file")]) for fit in fits),
         (inputnode, task, [(field, field) for field in fields]),
         (task, score, [("measured_file", "measured_file")]),
-        (encoded, score, [("out", "encoded_files")]),
-        (models, write, [("out", "model_files")]),
         (inputnode, write, [("folder", "folder")]),
         (task, write, [("measured_file", "measured_file")]),
         (score, write, [(f"{table}_file", f"{table}_file")
                         for table in ("metrics", "comparisons", "predictions", "maps")]),
         (write, mark, [("out_files", "out_files")]),
-        (mark, outputnode, [("marker", "marker")]),
     ])
     return workflow
 

@@ -98,18 +98,15 @@ def score_among_gallery(
     metrics, lists : DataFrame
         Long table over models; the nearest images of each stimulus, of the decoder only.
     """
-    trials = heldout.trials
-    stimuli, ids = trials["stimulus"].to_numpy(str), np.array(targets.ids)
+    models = {name: heldout.embedded(name, targets.ids) for name in heldout.models}
     metrics = [
         score_gallery(
-            result.values, stimuli, result.gallery, ids,
-            gallery.decoder if name == "decoder" else gallery.baselines, settings=settings,
-            runs=trials["run_group"].to_numpy(str), rng=np.random.default_rng(seed), model=name,
+            model, gallery.decoder if name == "decoder" else gallery.baselines, settings,
+            np.random.default_rng(seed), model=name,
         )
-        for name, result in heldout.models.items()
+        for name, model in models.items()
     ]
-    own = heldout.models["decoder"]
-    lists = list_nearest(own.values, stimuli, own.gallery, ids, gallery.decoder, gallery.ids)
+    lists = list_nearest(models["decoder"], gallery.decoder, gallery.ids)
     return merge_random_draws(pd.concat(metrics, ignore_index=True)), lists
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.fitting import n_threads
@@ -54,13 +55,7 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
     subjects = settings.section(Subjects)
     seed = derive_seed(settings.random_seed, "subjects")
     workflow = Workflow(name)
-    prepare = Node(
-        PrepareVolumes(
-            image_files=[str(path) for path in table["image"]],
-            participants=table["participant"].tolist(), labels=table["label"].tolist(),
-            external=table["external"].tolist(), key=key.key,
-        ), "prepare", mem_gb=BASE_GB,
-    )
+    prepare = _prepare_node(table, key)
     inputs = {
         "key": key.key, "volumes": asdict(settings.volumes), "seed": seed,
         "n_splits": subjects.n_splits, "n_repeats": subjects.n_repeats,
@@ -76,11 +71,12 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
         Node(Comparator(**inputs, backbone=backbone), f"comparator_{number}", **resources)
         for number, backbone in enumerate(backbones)
     ]
-    sites = None
-    if subjects.site_column is not None:
-        sites = table["site"].fillna("n/a").astype(str).tolist()
-    n_refits = settings.evaluation.n_refits
-    permuted = _permuted_nodes(n_refits, backbones, sites, inputs, resources)
+    permuted = []
+    if settings.evaluation.n_refits:
+        shared = {**inputs, "n_permutations": settings.evaluation.n_refits}
+        if subjects.site_column is not None:
+            shared["sites"] = table["site"].fillna("n/a").astype(str).tolist()
+        permuted = _permuted_nodes(backbones, shared, resources)
     final = Node(FinalNetwork(**inputs), "final", **resources)
     write = Node(
         WriteSubjects(
@@ -103,16 +99,20 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
     return workflow
 
 
+def _prepare_node(table: pd.DataFrame, key: StageKey) -> Node:
+    return Node(
+        PrepareVolumes(
+            image_files=[str(path) for path in table["image"]],
+            participants=table["participant"].tolist(), labels=table["label"].tolist(),
+            external=table["external"].tolist(), key=key.key,
+        ), "prepare", mem_gb=BASE_GB,
+    )
+
+
 def _permuted_nodes(
-    n_permutations: int, backbones: Sequence[str], sites: list[str] | None,
-    inputs: dict[str, Any], resources: dict[str, Any],
+    backbones: Sequence[str], shared: dict[str, Any], resources: dict[str, Any]
 ) -> list[Node]:
     """Make the nodes that fit network and comparators on permuted labels."""
-    if not n_permutations:
-        return []
-    shared = {**inputs, "n_permutations": n_permutations}
-    if sites is not None:
-        shared["sites"] = sites
     network = Node(PermutedSubjects(**shared, model="network"), "permuted_network", **resources)
     return [network, *(
         Node(PermutedSubjects(**shared, model="layer", backbone=backbone),

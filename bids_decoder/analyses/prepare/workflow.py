@@ -12,7 +12,7 @@ from bids_decoder.trials import TRIAL_COLUMNS
 from bids_decoder.workflows.anat import init_anat_wf
 from bids_decoder.workflows.bold import init_bold_wf
 from bids_decoder.workflows.glm import init_glm_wf
-from bids_decoder.workflows.shared import mark_node
+from bids_decoder.workflows.shared import gather, mark_node
 from bids_decoder.workflows.slice_times import shifted_start
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import PersonWork, Work, run_path
@@ -119,18 +119,17 @@ def _given_betas(
     workflow: Workflow, work: Work, person: PersonWork, bold_wf: Workflow | None
 ) -> Node:
     del bold_wf
-    gather = Node(Merge(len(person.participant.runs)), "trials", run_without_submitting=True)
     columns = {name: {"Description": text} for name, text in TRIAL_COLUMNS.items()}
+    sinks = []
     for number, run in enumerate(person.participant.runs, start=1):
         entities = {k: v for k, v in run.name_entities.items() if v is not None}
-        sink = Node(
+        sinks.append(Node(
             DerivativesSink(
                 in_file=str(person.trials[run.run_group]), output_dir=str(work.output_dir),
                 key="trials", entities=entities, metadata=columns,
             ),
             f"sink_trials_{number}", run_without_submitting=True,
-        )
-        workflow.connect(sink, "out_file", gather, f"in{number}")
+        ))
     mark = mark_node(work, person.betas, "mark_betas")
-    workflow.connect(gather, "out", mark, "out_files")
+    gather(workflow, sinks, "out_file", mark, "out_files")
     return mark
