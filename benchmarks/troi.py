@@ -33,11 +33,12 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import distance_transform_edt, label
 from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
 from bids_decoder.config import Evaluation, Settings, settings_from_dict
 from bids_decoder.evaluation.baselines import ridge_predict, target_components
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
-from bids_decoder.evaluation.statistics import dice, mask_auc
+from bids_decoder.evaluation.statistics import dice
 from bids_decoder.files import content_key, read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.models.store import Model, load_model, save_model
@@ -250,7 +251,7 @@ def mask_scores(selection: Selection, truth: SimulatedPerson) -> dict[str, float
         "dice_roi_sized": np.nan if flat else dice(top_mask(score, n_roi), truth.roi),
         "precision": hits / max(mask.sum(), 1),
         "recall": hits / n_roi,
-        "auc": mask_auc(score, truth.roi),
+        "auc": roc_auc_score(truth.roi, score),
         "spearman": np.nan if flat else float(spearmanr(score, truth.ncsnr).statistic),
         "n_components": float(label(truth.grid.to_volume(mask))[1]),
     }

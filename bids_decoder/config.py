@@ -232,12 +232,6 @@ class Settings:
         found = self.sections.get(kind.table)
         return found if isinstance(found, kind) else kind()
 
-    def with_section(self, section: Section) -> Settings:
-        """Return a copy with the settings of one analysis replaced."""
-        return dataclasses.replace(
-            self, sections={**self.sections, section.table: section}
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain values (text for paths, lists for tuples), without unset options."""
         content = _plain(self)

@@ -29,8 +29,6 @@ TRIAL_COLUMNS: dict[str, str] = {
 }
 """Columns of every trial table, in order, with the description that goes into its sidecar."""
 
-TEXT_COLUMNS = ("session", "task", "run", "run_group", "stimulus", "label", "split", "reason")
-
 
 @dataclass(frozen=True, eq=False)
 class VoxelGrid:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 from scipy.special import gammaln
-from sklearn.metrics import roc_auc_score
 
 from bids_decoder.evaluation.intervals import mean_interval
 
@@ -146,23 +145,6 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Compute the Dice overlap of two masks, ``2 |A and B| / (|A| + |B|)``; 1 if both are empty."""
     size = first.sum() + second.sum()
     return float(2 * (first & second).sum() / size) if size else 1.0
-
-
-def jaccard(first: np.ndarray, second: np.ndarray) -> float:
-    """Compute the Jaccard overlap of two masks, ``|A and B| / |A or B|``; 1 if both are empty."""
-    union = (first | second).sum()
-    return float((first & second).sum() / union) if union else 1.0
-
-
-def mask_auc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Compute the area under the ROC curve of voxel scores against a boolean mask.
-
-    NaN when the mask is empty or full.
-    """
-    truth = np.asarray(truth, dtype=bool)
-    if truth.all() or not truth.any():
-        return np.nan
-    return float(roc_auc_score(truth, scores))
 
 
 def stability(masks: np.ndarray) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,6 @@ from PIL import Image, ImageOps
 
 from bids_decoder.errors import (
     BidsDecoderError,
-    Finding,
-    FindingsError,
     InputError,
     MissingInputError,
 )
@@ -99,42 +96,6 @@ def picture_digest(path: Path) -> str:
     pixels = np.ascontiguousarray(read_stack(place))
     head = f"{pixels.dtype.str} {pixels.shape} ".encode()
     return hashlib.sha256(head + pixels.tobytes()).hexdigest()
-
-
-def load_images(paths: Mapping[str, Path], size: int) -> np.ndarray:
-    """Read many pictures, reporting all problems at once.
-
-    Parameters
-    ----------
-    paths : mapping of str to Path
-        Stimulus id to file.
-    size : int
-        See :func:`load_image`.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_images, size, size, 3)
-        In the order of *paths*.
-
-    Raises
-    ------
-    FindingsError
-        With one finding for each stimulus that cannot be used.
-    """
-    images = np.empty((len(paths), size, size, 3), dtype=np.float32)
-    findings = []
-    for row, (stimulus, path) in enumerate(paths.items()):
-        try:
-            images[row] = load_image(path, size)
-        except (InputError, MissingInputError) as error:
-            findings.append(_named(error.finding, stimulus))
-    if findings:
-        raise FindingsError(findings)
-    return images
-
-
-def _named(finding: Finding, stimulus: str) -> Finding:
-    return Finding(f"{finding.what} (id {stimulus})", finding.why, finding.fix, finding.code)
 
 
 def _missing(path: Path) -> MissingInputError:

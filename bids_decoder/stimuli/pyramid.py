@@ -80,21 +80,7 @@ class GaborPyramid:
         return N_CELLS**2 * (N_LEVELS * N_ORIENTATIONS + 4)
 
     def encode(self, paths: Sequence[Path]) -> np.ndarray:
-        """Encode pictures.
-
-        Parameters
-        ----------
-        paths : sequence of Path
-
-        Returns
-        -------
-        ndarray of float32, shape (n_images, n_dims)
-
-        Raises
-        ------
-        FindingsError
-            With one finding for each picture that cannot be used.
-        """
+        """Encode pictures; see :class:`~bids_decoder.stimuli.encoders.ImageEncoder`."""
         vectors = np.empty((len(paths), self.n_dims), dtype=np.float32)
         findings: list[Finding] = []
         for row, path in enumerate(paths):

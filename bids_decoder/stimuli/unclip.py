@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,10 +140,10 @@ def _load(weights: Weights, device: str) -> Any:
             "--reconstruction unclip", f"diffusers cannot be imported: {error}",
             "pip install 'bids_decoder[recon]'",
         ) from error
-    from bids_decoder.stimuli.vision_models import quiet_transformers
+    from bids_decoder.stimuli.vision_models import quiet, transformers
 
     try:
-        with quiet_transformers(), _quiet_diffusers(diffusers):
+        with quiet(transformers), quiet(diffusers):
             pipeline = getattr(diffusers, _PIPELINE).from_pretrained(
                 weights.path, local_files_only=True, use_safetensors=True,
                 low_cpu_mem_usage=False,
@@ -156,18 +154,3 @@ def _load(weights: Weights, device: str) -> Any:
                          _FETCH) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
-
-
-@contextmanager
-def _quiet_diffusers(diffusers: Any) -> Iterator[None]:
-    """Hide progress bars and advice of diffusers; its state is restored afterwards."""
-    log = diffusers.utils.logging
-    before, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(before)
-        if had_bars:
-            log.enable_progress_bar()

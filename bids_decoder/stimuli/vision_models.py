@@ -140,7 +140,7 @@ def _config(weights: Weights) -> Any:
 
 def _loaded(weights: Weights, load: Callable[[], Any]) -> Any:
     try:
-        with quiet_transformers():
+        with quiet(transformers):
             return load()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(
@@ -150,9 +150,9 @@ def _loaded(weights: Weights, load: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Hide progress bars and advice of transformers; its state is restored afterwards."""
-    log = transformers.utils.logging
+def quiet(library: Any) -> Iterator[None]:
+    """Hide progress bars and advice of transformers or diffusers; restore its state afterwards."""
+    log = library.utils.logging
     before, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()

@@ -7,9 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from app_calls import derivatives
+from sklearn.metrics import roc_auc_score
 
 from bids_decoder.bids.writer import read_table, save_nifti
-from bids_decoder.evaluation.statistics import mask_auc
 from bids_decoder.files import read_json, write_text
 from bids_decoder.simulate.betas import ENCODING, write_encoding_dataset
 from bids_decoder.training.encoders import ENCODERS
@@ -78,7 +78,7 @@ def test_from_pictures_to_report(encode, data, tmp_path):
     truth = np.asarray(nib.load(path).dataobj)
     for stat in ("score", "strength", "correlation"):
         values = image(out, f"*_label-etecrm_stat-{stat}_desc-encoder_statmap.nii.gz")
-        assert mask_auc(values.ravel(), truth.ravel() > 0) > 0.85, stat
+        assert roc_auc_score(truth.ravel() > 0, values.ravel()) > 0.85, stat
     assert image(out, "*_desc-encoder_mask.nii.gz").sum() == 40
     for name in ENCODERS:
         row = metric(out, model=name, metric="correlation", voxels="common")

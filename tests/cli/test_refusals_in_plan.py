@@ -429,7 +429,7 @@ COMPUTING = {
     "import_library#1": "an installed package that cannot be imported is known on import only",
     "vision_models#1": "an installed package that cannot be imported is known on import only",
     "check_runs#1": MADE, "_check#1": MADE, "check_columns#1": MADE, "common_frame#2": MADE,
-    "stacked#1": PICTURES, "load_images#1": PICTURES, "load_grey#1": PICTURES,
+    "stacked#1": PICTURES, "load_grey#1": PICTURES,
     "GaborPyramid.encode#1": PICTURES,
 }
 """Site -> why the plan cannot know."""
