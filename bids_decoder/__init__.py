@@ -1,3 +1,3 @@
-"""bids_decoder: a BIDS-App that decodes what people saw or did from task fMRI."""
+"""bids_decoder: a BIDS-App that decodes what participants saw or did from task fMRI."""
 
 __version__ = "0.1.0"

@@ -114,7 +114,7 @@ class Analysis:
         return self._call("plan", "read", study, notes) or study
 
     def check(self, study: Study, notes: Notes) -> None:
-        """Note everything that stands in its way, before anything is computed."""
+        """Note all problems that prevent it, before anything is computed."""
         self._call("plan", "check", study, notes)
 
     def jobs(self, study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:

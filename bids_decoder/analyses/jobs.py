@@ -48,7 +48,7 @@ class Job:
     stages : tuple of Stage
         Almost always one.
     spec : object
-        What the analysis' builder needs to know, as the analysis likes it.
+        What the analysis' builder needs to know, of any type.
     gives : str
         Name under which other jobs find it, as ``decoder/01``.
     uses : tuple of str

@@ -16,7 +16,7 @@ NAMES = (
     "reconstruct",
     "explain",
     "encode",
-    "people",
+    "subjects",
 )
 """Folders below ``bids_decoder/analyses``, in the order of help texts and reports."""
 

@@ -170,7 +170,7 @@ def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bo
     if nested and APP_NAME not in output_dir.name:
         findings.append(Finding(
             f"output folder {output_dir}",
-            f"BIDS wants '{APP_NAME}' in the name of a folder below derivatives/",
+            f"BIDS requires '{APP_NAME}' in the name of a folder below derivatives/",
             f"choose for instance {dataset.root / 'derivatives' / APP_NAME}", severity="warning",
         ))
     path = output_dir / "dataset_description.json"

@@ -47,7 +47,7 @@ class Timing:
                 "timing of a run",
                 f"{self.n_scans} volumes, repetition time {self.t_r} s, "
                 f"start time {self.start_time} s",
-                "RepetitionTime must be positive seconds and StartTime lie within it",
+                "RepetitionTime must be positive seconds and StartTime within it",
             )
 
     @property
@@ -130,7 +130,7 @@ def check_trials(
     Raises
     ------
     InputError
-        When more than a fifth of the wanted trials lie outside the run.
+        When more than a fifth of the wanted trials are outside the run.
     """
     lost = int((wanted & ~within).sum())
     if lost > LOST_SHARE * max(wanted.sum(), 1):

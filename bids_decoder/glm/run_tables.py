@@ -131,7 +131,7 @@ def run_tables(
     ------
     InputError
         When columns are missing or not usable, confounds do not fit the run, a large share of the
-        trials lies outside of it, or too few volumes are there for the estimator.
+        trials is outside of it, or too few volumes are there for the estimator.
     """
     check_columns(trials)
     notes: list[str] = []

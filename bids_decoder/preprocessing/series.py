@@ -42,7 +42,7 @@ def usable_values(stored: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _ran_over(stored: np.ndarray) -> bool:
     # A magnitude image has no negative values. Where bright ones ran over, they sit at the
-    # bottom of the range, the top of the range is in use, and nothing lies between.
+    # bottom of the range, the top of the range is in use, and nothing is between.
     lowest, highest = int(stored.min()), int(stored.max())
     if lowest >= _DEEP or highest < -2 * _DEEP - _INT16 // 64:
         return False

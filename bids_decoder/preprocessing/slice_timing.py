@@ -155,7 +155,7 @@ def shift_in_time(values: np.ndarray, shift: float) -> np.ndarray:
         return values
     coefficients = ndimage.spline_filter1d(values, order=3, axis=-1, output=np.float64)
     n_samples = values.shape[-1]
-    # The C code mirrors about the end samples, so indices are mirrored the same way.
+    # The C code mirrors about the end samples; so do the indices here.
     start = int(np.floor(shift))
     fraction = shift - start
     total = np.zeros(values.shape, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What is on disk: the only way in which reports learn about a run."""
+"""What is on disk: all that reports know about a run."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Results:
     def card(self, key: str | OutputName) -> dict[str, Any]:
         """Read the sidecar of the first file of one kind; empty when there is none.
 
-        A sidecar that lies there without its file counts as well, so that a report can be
+        A sidecar without its file counts as well, so that a report can be
         made where the weights were not copied.
         """
         name = find_name(key)

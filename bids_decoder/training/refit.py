@@ -85,7 +85,7 @@ def refit_fold(
     targets : Targets
         Categories.
     pretrained : Model or None
-        Learned from other people; it has not seen these labels, and stays.
+        Learned from other participants; it has not seen these labels, and stays.
     context : FitContext
         That of the true fit, with the same seed.
     baselines : sequence of str

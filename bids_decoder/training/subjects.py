@@ -243,10 +243,10 @@ def permuted_rounds(
     ----------
     cohort : Cohort
     permuted : ndarray of int, shape (n_permutations, n_inner)
-        Classes of the people who are cross-validated.
+        Classes of the participants who are cross-validated.
     n_splits : int
     fit : callable (cohort, folds, seed) -> ndarray, shape (n_inner, n_classes)
-        Scores of held-out people.
+        Scores of held-out participants.
     seed : int
 
     Returns

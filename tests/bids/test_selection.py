@@ -78,7 +78,7 @@ def test_sessions_are_chosen_by_columns(sessions):
 
 
 def test_one_volume_per_person(bare):
-    from bids_decoder.analyses.people.collect import collect_subjects
+    from bids_decoder.analyses.subjects.collect import collect_subjects
 
     rng = np.random.default_rng(0)
     rows = []

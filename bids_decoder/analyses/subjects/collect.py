@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_decoder.analyses.people.options import Subjects
+from bids_decoder.analyses.subjects.options import Subjects
 from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.image_checks import missing_content
 from bids_decoder.bids.images import read_header

@@ -11,9 +11,9 @@ import pandas as pd
 
 from bids_decoder import __version__
 from bids_decoder.analyses.jobs import Job, Notes
-from bids_decoder.analyses.people.collect import SubjectImages, collect_subjects
-from bids_decoder.analyses.people.options import Subjects
 from bids_decoder.analyses.study import Study
+from bids_decoder.analyses.subjects.collect import SubjectImages, collect_subjects
+from bids_decoder.analyses.subjects.options import Subjects
 from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.evaluation.subjects import SiteConfound, site_confound
@@ -32,7 +32,7 @@ class SubjectsSpec:
     Parameters
     ----------
     table : DataFrame
-        See :class:`~bids_decoder.analyses.people.collect.SubjectImages`.
+        See :class:`~bids_decoder.analyses.subjects.collect.SubjectImages`.
     card : dict
         Added to sidecars and the model card.
     """
@@ -77,7 +77,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
         "site_confound": None if confound is None else asdict(confound),
     }
     stage = study.stage(_key(found, settings, study.device_kind))
-    return [Job("subjects_wf", "people", (stage,), SubjectsSpec(found.table, card))]
+    return [Job("subjects_wf", "subjects", (stage,), SubjectsSpec(found.table, card))]
 
 
 def record(study: Study) -> dict[str, Any]:

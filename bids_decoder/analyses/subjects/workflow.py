@@ -12,7 +12,7 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.fitting import n_threads
 from bids_decoder.analyses.jobs import Job
-from bids_decoder.analyses.people.interfaces import (
+from bids_decoder.analyses.subjects.interfaces import (
     VOXELS,
     Comparator,
     FinalNetwork,
@@ -20,9 +20,9 @@ from bids_decoder.analyses.people.interfaces import (
     PrepareVolumes,
     RepeatNetwork,
 )
-from bids_decoder.analyses.people.options import Subjects
-from bids_decoder.analyses.people.outputs import WriteSubjects
-from bids_decoder.analyses.people.plan import SubjectsSpec
+from bids_decoder.analyses.subjects.options import Subjects
+from bids_decoder.analyses.subjects.outputs import WriteSubjects
+from bids_decoder.analyses.subjects.plan import SubjectsSpec
 from bids_decoder.bids.images import read_header
 from bids_decoder.markers import StageKey
 from bids_decoder.models.backbones import RANDOM

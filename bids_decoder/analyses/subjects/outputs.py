@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.analyses.people.interfaces import NETWORK, read_cohort
+from bids_decoder.analyses.subjects.interfaces import NETWORK, read_cohort
 from bids_decoder.bids.names import derivative_path, unique_names
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Evaluation

@@ -183,7 +183,7 @@ class _PermutedInputSpec(_FitInputSpec):
     model = traits.Enum("network", "layer", mandatory=True)
     backbone = traits.Str("", usedefault=True, desc="of the layer; empty: grey values themselves")
     n_permutations = traits.Int(mandatory=True)
-    sites = traits.List(traits.Str(), desc="of all people; labels are exchanged within them")
+    sites = traits.List(traits.Str(), desc="of all participants; labels are exchanged within them")
 
 
 class PermutedSubjects(_Fit):

@@ -3,7 +3,7 @@
 from bids_decoder.analyses.base import Analysis
 
 ANALYSIS = Analysis(
-    "people", ("group",), "pretrain", reads_trials=False, is_alone=True,
+    "subjects", ("group",), "pretrain", reads_trials=False, is_alone=True,
     descriptions={
         "subjects": "Labels decoded from one volume per participant, and how well.",
     },
