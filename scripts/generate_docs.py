@@ -4,11 +4,12 @@
     python scripts/generate_docs.py            after options or exit codes changed
     python scripts/generate_docs.py --check    lists files that are out of date, and fails
 
-Everything is read from the parser, and so from the help texts of the options, and from
-:class:`~bids_decoder.errors.ExitCode`. Text around the tables is kept:
+Everything is read from the parser, and so from the help texts of the options, from the registry
+of analyses, and from :class:`~bids_decoder.errors.ExitCode`. Text around the tables is kept:
 
 * ``docs/usage.md``: one table per group of options, between ``<!-- options: TITLE -->`` and
-  ``<!-- end -->``, and the list of contents. A new group gets a chapter before the last group;
+  ``<!-- end -->``, the stages of each level, the defaults of all settings (their comments are
+  kept), and the list of contents. A new group gets a chapter before the last group;
 * ``docs/usage.md`` and ``README.md``: the table of exit codes;
 * ``boilerplate/bids_decoder.boutiques.json``: inputs, groups, command line, version, exit codes;
 * ``brainlife/config.json.example``: all options that brainlife does not set itself.
@@ -20,7 +21,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bids_decoder import __version__  # noqa: E402
+from bids_decoder.analyses.registry import section_kinds, stages_of_level  # noqa: E402
 from bids_decoder.cli.parser import RIVALS, build_parser  # noqa: E402
-from bids_decoder.config import LEVELS  # noqa: E402
+from bids_decoder.config import LEVELS, default_settings  # noqa: E402
 from bids_decoder.errors import ExitCode  # noqa: E402
 from bids_decoder.options import NumberReader, read_path  # noqa: E402
 
 MADE_BY_THE_PROGRAM = ("--work-dir", "--bids-database-dir")
 """Paths that need not exist before the call."""
+
+FROM_THE_COMMAND_LINE = (("execution", "bids_dir"), ("execution", "output_dir"))
+"""Settings that no file holds."""
 
 NO_INPUTS = ("--help", "--version", "--demo")
 """Options that a descriptor does not offer."""
@@ -90,6 +96,14 @@ def code_table() -> str:
     return table(("code", "meaning"), *((str(int(code)), code.meaning) for code in ExitCode))
 
 
+def stage_table() -> str:
+    """Return the stages of each level, in the order of the registry."""
+    return table(("level", "stages"), *(
+        (f"`{level}`", ", ".join(f"`{stage}`" for stage in stages_of_level(level)))
+        for level in LEVELS
+    ))
+
+
 def between(text: str, name: str, content: str) -> str:
     """Return *text* with what stands between the marks *name* and ``end`` replaced."""
     start = f"<!-- {name} -->\n"
@@ -114,7 +128,74 @@ def usage(text: str) -> str:
     stale = set(re.findall(r"<!-- options: (.*) -->", text)) - known
     if stale:
         raise ValueError(f"docs/usage.md has tables of groups that are gone: {sorted(stale)}")
-    return between(between(text, "exit codes", code_table()), "contents", contents(text))
+    for name, content in {
+        "exit codes": code_table(), "stages": stage_table(), "contents": contents(text),
+    }.items():
+        text = between(text, name, content)
+    return with_settings(text)
+
+
+def with_settings(text: str) -> str:
+    """Return *text* with the defaults of all settings in its TOML block; comments stay."""
+    before, start, rest = text.partition("```toml\n")
+    block, end, after = rest.partition("```")
+    return before + start + settings_block(block) + end + after
+
+
+def settings_block(old: str) -> str:
+    """Return the defaults as TOML, with the comments of an older block."""
+    comments = dict(_comments(old))
+    settings = default_settings(section_kinds())
+    groups = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "sections"}
+    groups |= settings.sections
+    lines = []
+    for name, group in groups.items():
+        if is_dataclass(group):
+            lines += ["", *_table(name, group, comments)]
+        else:
+            lines.insert(0, f"{name} = {json.dumps(group)}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(name: str, group: Any, comments: dict[tuple[str, str], str]) -> list[str]:
+    """Return the lines of one table: values, what is not set, and tables within it."""
+    values = {f.name: getattr(group, f.name) for f in fields(group)}
+    values = {k: v for k, v in values.items() if (name, k) not in FROM_THE_COMMAND_LINE}
+    lines = [_commented(f"[{name}]", comments.get((name, "")))]
+    lines += [
+        _commented(f"{key} = {_toml(value)}", comments.get((name, key)))
+        for key, value in values.items() if value is not None and not isinstance(value, dict)
+    ]
+    absent = [key for key, value in values.items() if value is None]
+    if absent:
+        notes = (f"{key} {comments.get((name, key), '')}".strip() for key in absent)
+        lines.append(f"# not set: {', '.join(notes)}")
+    for key in (key for key, value in values.items() if isinstance(value, dict)):
+        lines.append(_commented(f"[{name}.{key}]", comments.get((f"{name}.{key}", ""))))
+    return lines
+
+
+def _comments(block: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield the comments of a block by table and setting."""
+    table = ""
+    for line in block.splitlines():
+        head, _, comment = line.partition("#")
+        if line.startswith("["):
+            table = head.strip().strip("[]")
+        if line.startswith("# not set:"):
+            for key, note in re.findall(r"(\w+)\s*(\([^)]*\))?", line.partition(":")[2]):
+                yield (table, key), note
+        elif comment:
+            yield (table, "" if line.startswith("[") else head.split()[0]), comment.strip()
+
+
+def _commented(line: str, comment: str | None) -> str:
+    return f"{line:<30} # {comment}" if comment else line
+
+
+def _toml(value: Any) -> str:
+    # What JSON writes for these types is TOML, too.
+    return json.dumps(value)
 
 
 def contents(text: str) -> str:
