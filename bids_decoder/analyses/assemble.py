@@ -53,8 +53,7 @@ def build_participant_report(
     results = Results(output_dir, participant, stimuli_dir)
     if not results.folder.is_dir():
         raise MissingInputError(
-            f"report of participant {participant}",
-            f"{results.folder} does not exist",
+            f"report of participant {participant}", f"{results.folder} does not exist",
             "run the participant level for this participant first",
         )
     sections = [
@@ -139,18 +138,12 @@ def _write_figures(results: Results, sections: Sequence[Section]) -> None:
 def _write_page(results: Results, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
     folder = resources.files("bids_decoder") / "data" / "report"
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     css = (folder / "report.css").read_text(encoding="utf-8")
     page = template.render(
-        title=f"{title} · bids_decoder",
-        subtitle=subtitle,
-        css=Markup(css),
-        sections=sections,
+        title=f"{title} · bids_decoder", subtitle=subtitle, css=Markup(css), sections=sections,
     )
     return write_text(report_path(results.output_dir, results.participant), page)

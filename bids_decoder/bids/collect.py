@@ -80,8 +80,7 @@ def collect_dataset(settings: Settings) -> Dataset:
     stimuli = settings.trials.stimuli_dir or root / "stimuli"
     return Dataset(
         root=root, name=str(description.get("Name") or root.name), source=source,
-        description=description,
-        participants=_people(runs, source, layout, derived, filters),
+        description=description, participants=_people(runs, source, layout, derived, filters),
         stimuli_dir=stimuli.absolute() if stimuli.is_dir() else None,
         derivatives={name: path.absolute() for name, path in execution.derivatives.items()},
         decisions=tuple(notes.decisions), findings=tuple(notes.findings),
@@ -229,8 +228,7 @@ def _people(
     return tuple(
         Participant(
             label=label, t1w_files=tuple(t1w.get(label, ())), runs=tuple(by_person[label]),
-            fieldmaps=label in fieldmaps,
-            preproc_t1w=next(iter(preproc.get(label, ())), None),
+            fieldmaps=label in fieldmaps, preproc_t1w=next(iter(preproc.get(label, ())), None),
             anat_mask=next(iter(masks.get(label, ())), None),
         )
         for label in sorted(by_person, key=natural_key)

@@ -60,8 +60,7 @@ class TrialBuild:
 
 
 def build_dataset_trials(
-    dataset: Dataset,
-    settings: Settings,
+    dataset: Dataset, settings: Settings,
     find_damaged: Callable[[Mapping[str, Path]], Mapping[str, str]] = lambda _: {},
 ) -> TrialBuild:
     """Make the trial tables of all participants.

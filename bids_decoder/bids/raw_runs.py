@@ -281,8 +281,7 @@ def _not_compared(runs: Sequence[BoldRun]) -> list[Finding]:
     return [Finding(
         f"length of {len(runs)} preprocessed run(s)",
         f"there are no raw images to compare with: {shown}{', …' * (len(runs) > 3)}",
-        f"if volumes were cut off at the start, state how many with {_OPTION}",
-        severity="warning",
+        f"if volumes were cut off at the start, state how many with {_OPTION}", severity="warning",
     )]
 
 

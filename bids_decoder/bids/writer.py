@@ -26,11 +26,7 @@ _MISSING = frozenset({"n/a", "", "nan", "NaN", "N/A"})
 
 
 def save_nifti(
-    path: Path,
-    data: np.ndarray,
-    affine: np.ndarray,
-    *,
-    t_r: float | None = None,
+    path: Path, data: np.ndarray, affine: np.ndarray, *, t_r: float | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Path:
     """Write an image and, with *metadata*, its sidecar.

@@ -58,13 +58,11 @@ def add_queries(parser: argparse.ArgumentParser) -> None:
     )
     several(
         group, "-t", "--task-id", dest="execution.task_id", type=read_label("task"),
-        metavar="LABEL", default="all that have events",
-        help="tasks, with or without `task-`",
+        metavar="LABEL", default="all that have events", help="tasks, with or without `task-`",
     )
     several(
         group, "--run-id", dest="execution.run_id", type=read_label("run"), metavar="LABEL",
-        default="all",
-        help="runs, with or without `run-`",
+        default="all", help="runs, with or without `run-`",
     )
     several(
         group, "--participant-filter", dest="execution.participant_filter", metavar="RULE",
@@ -160,8 +158,7 @@ def _add_stimuli(group: argparse._ArgumentGroup) -> None:
     )
     option(
         group, "--stimuli-dir", dest="trials.stimuli_dir", type=read_path, metavar="FOLDER",
-        default="`stimuli/` of the dataset",
-        help="folder of the images",
+        default="`stimuli/` of the dataset", help="folder of the images",
     )
     option(
         group, "--image-encoder", dest="trials.image_encoder", metavar="NAME", type=_read_encoder,
@@ -197,8 +194,7 @@ def _add_split(group: argparse._ArgumentGroup) -> None:
     )
     several(
         group, "--test-sessions", dest="trials.test_sessions", type=read_label("ses"),
-        metavar="LABEL",
-        help="sessions to hold out",
+        metavar="LABEL", help="sessions to hold out",
     )
     option(
         group, "--split-column", dest="trials.split_column", metavar="NAME",
@@ -217,8 +213,7 @@ def add_performance(parser: argparse.ArgumentParser) -> None:
     )
     option(
         group, "--omp-nthreads", dest="resources.omp_nthreads", type=read_number(int, 1),
-        metavar="N", default="`1`",
-        help="threads of one process",
+        metavar="N", default="`1`", help="threads of one process",
     )
     option(
         group, "--mem", "--mem-mb", dest="resources.mem_gb", type=read_memory, metavar="SIZE",

@@ -70,8 +70,7 @@ def with_resources(settings: Settings) -> Settings:
     given = settings.resources
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return replace(settings, resources=replace(
-        given,
-        nprocs=1 if together else given.nprocs or available_processors(),
+        given, nprocs=1 if together else given.nprocs or available_processors(),
         omp_nthreads=given.omp_nthreads or 1,
         mem_gb=given.mem_gb or round(0.9 * available_memory_gb(), 2),
     ))

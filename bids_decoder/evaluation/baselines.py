@@ -42,12 +42,7 @@ def baseline_names(kind: str) -> tuple[str, ...]:
 
 
 def run_baselines(
-    train: Person,
-    test: Person,
-    targets: Targets,
-    mask: np.ndarray,
-    *,
-    seed: int,
+    train: Person, test: Person, targets: Targets, mask: np.ndarray, *, seed: int,
     names: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Fit the classical decoders on training trials and predict the test trials.

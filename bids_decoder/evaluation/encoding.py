@@ -27,13 +27,8 @@ class _Fold:
 
 
 def encoding_scores(
-    betas: np.ndarray,
-    features: np.ndarray,
-    runs: np.ndarray,
-    *,
-    n_folds: int = 5,
-    penalties: tuple[float, ...] = PENALTIES,
-    chunk: int = 8192,
+    betas: np.ndarray, features: np.ndarray, runs: np.ndarray, *, n_folds: int = 5,
+    penalties: tuple[float, ...] = PENALTIES, chunk: int = 8192,
 ) -> np.ndarray:
     """Correlate measured with predicted responses of held-out runs, for each voxel.
 

@@ -146,12 +146,8 @@ def identification(correlations: np.ndarray) -> np.ndarray:
 
 
 def score_reconstructions(
-    seen: Pictures,
-    painted: Mapping[str, Pictures],
-    spaces: Sequence[FeatureSpace],
-    *,
-    settings: Evaluation,
-    rng: np.random.Generator,
+    seen: Pictures, painted: Mapping[str, Pictures], spaces: Sequence[FeatureSpace], *,
+    settings: Evaluation, rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score reconstructions and controls.
 

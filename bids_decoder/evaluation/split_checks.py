@@ -106,8 +106,7 @@ def _participant_findings(
     if not _has_test(found):
         findings.append(Finding(
             who, "has no test trials under this split and can only serve as a source",
-            "check the split options", severity="warning", participant=label,
-            place=who,
+            "check the split options", severity="warning", participant=label, place=who,
         ))
     n_runs = _training_runs(table["run_group"].to_numpy(), found, split)
     if n_runs < 2:

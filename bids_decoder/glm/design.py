@@ -266,8 +266,7 @@ def nuisance_matrix(
         return _drifts(timing, high_pass).copy()
     return make_first_level_design_matrix(
         timing.frame_times, drift_model="cosine" if high_pass > 0 else None,
-        high_pass=high_pass, add_regs=confounds.to_numpy(),
-        add_reg_names=list(confounds.columns),
+        high_pass=high_pass, add_regs=confounds.to_numpy(), add_reg_names=list(confounds.columns),
     )
 
 

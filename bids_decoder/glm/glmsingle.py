@@ -141,12 +141,8 @@ class _Ladder:
     """State of the three steps: runs, response shapes, and noise components."""
 
     def __init__(
-        self,
-        runs: Sequence[TrialRun],
-        hrfs: Sequence[Hrf],
-        shapes: np.ndarray,
-        scheme: RepeatScheme | None,
-        chunk_voxels: int,
+        self, runs: Sequence[TrialRun], hrfs: Sequence[Hrf], shapes: np.ndarray,
+        scheme: RepeatScheme | None, chunk_voxels: int,
     ) -> None:
         self.runs, self.hrfs, self.shapes = runs, hrfs, shapes
         self.scheme, self.chunk_voxels = scheme, chunk_voxels

@@ -43,10 +43,7 @@ def read_trials(path: Path) -> pd.DataFrame:
 
 
 def collect_responses(
-    betas_files: list[Path],
-    trials_files: list[Path],
-    mask_files: list[Path],
-    folder: Path,
+    betas_files: list[Path], trials_files: list[Path], mask_files: list[Path], folder: Path,
 ) -> Path:
     """Join the runs of one participant.
 

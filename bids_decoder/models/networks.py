@@ -80,13 +80,8 @@ class Trunk(nn.Module):
     n_context = 1
 
     def __init__(
-        self,
-        n_latents: int,
-        n_out: int,
-        kind: Literal["residual", "linear"] = "residual",
-        hidden: int = 256,
-        n_blocks: int = 2,
-        dropout: float = 0.15,
+        self, n_latents: int, n_out: int, kind: Literal["residual", "linear"] = "residual",
+        hidden: int = 256, n_blocks: int = 2, dropout: float = 0.15,
     ) -> None:
         super().__init__()
         depth = n_blocks if kind == "residual" else 0

@@ -153,10 +153,7 @@ class ShallowNetwork(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: Shape,
-        n_classes: int,
-        kernel: Literal["3x3x3", "3x3x6", "slices"] = "3x3x3",
+        self, shape: Shape, n_classes: int, kernel: Literal["3x3x3", "3x3x6", "slices"] = "3x3x3",
         dropout: float = 0.5,
     ) -> None:
         super().__init__()

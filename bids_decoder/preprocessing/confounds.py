@@ -171,14 +171,8 @@ def tissue_masks(
 
 
 def confounds_table(
-    bold: np.ndarray,
-    brain: np.ndarray,
-    parameters: pd.DataFrame,
-    t_r: float,
-    *,
-    n_dummy: int = 0,
-    tissues: dict[str, np.ndarray] | None = None,
-    fd_threshold: float = 0.5,
+    bold: np.ndarray, brain: np.ndarray, parameters: pd.DataFrame, t_r: float, *, n_dummy: int = 0,
+    tissues: dict[str, np.ndarray] | None = None, fd_threshold: float = 0.5,
     dvars_threshold: float = 1.5,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Compute the table of all nuisance regressors of a run.

@@ -37,8 +37,6 @@ def to_ants(volume: np.ndarray, affine: np.ndarray, ants: ModuleType) -> object:
     """Convert a volume, shape (i, j, k), to an ANTs image with its geometry."""
     lps, zooms = LPS_FROM_RAS @ affine, voxel_sizes(affine)
     return ants.from_numpy(
-        np.ascontiguousarray(volume, dtype=np.float32),
-        origin=[float(v) for v in lps[:3, 3]],
-        spacing=[float(v) for v in zooms],
-        direction=nearest_rotation(lps[:3, :3] / zooms),
+        np.ascontiguousarray(volume, dtype=np.float32), origin=[float(v) for v in lps[:3, 3]],
+        spacing=[float(v) for v in zooms], direction=nearest_rotation(lps[:3, :3] / zooms),
     )

@@ -68,11 +68,7 @@ class MotionEstimate:
 
 
 def estimate_motion(
-    series: np.ndarray,
-    affine: np.ndarray,
-    reference: np.ndarray,
-    mask: np.ndarray,
-    *,
+    series: np.ndarray, affine: np.ndarray, reference: np.ndarray, mask: np.ndarray, *,
     levels: tuple[Level, ...] = LEVELS,
 ) -> MotionEstimate:
     """Align every volume of a run to a reference on the same grid.
@@ -113,8 +109,7 @@ def estimate_motion(
         return MotionEstimate(np.tile(np.eye(4), (n_volumes, 1, 1)), (note,))
     if not mask.any():
         raise InputError(
-            "head motion", "the brain mask is empty",
-            "check the BOLD file, which contains no head",
+            "head motion", "the brain mask is empty", "check the BOLD file, which contains no head",
         )
     pyramid = [_ReferenceLevel(reference, affine, mask, level) for level in levels]
     matrices = np.empty((n_volumes, 4, 4))

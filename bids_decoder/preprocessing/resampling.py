@@ -39,10 +39,7 @@ class Grid:
 
 
 def resample_series(
-    series: np.ndarray,
-    affine: np.ndarray,
-    grid: Grid,
-    matrices: np.ndarray,
+    series: np.ndarray, affine: np.ndarray, grid: Grid, matrices: np.ndarray,
     points: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample all volumes of a run to another grid, each with its own transform.
@@ -80,13 +77,8 @@ def resample_series(
 
 
 def resample_volume(
-    volume: np.ndarray,
-    affine: np.ndarray,
-    grid: Grid,
-    matrix: np.ndarray | None = None,
-    *,
-    points: np.ndarray | None = None,
-    order: int = 3,
+    volume: np.ndarray, affine: np.ndarray, grid: Grid, matrix: np.ndarray | None = None, *,
+    points: np.ndarray | None = None, order: int = 3,
 ) -> np.ndarray:
     """Resample one volume to another grid.
 

@@ -97,13 +97,8 @@ def slice_axis(direction: object) -> int:
 
 
 def correct_slice_timing(
-    series: np.ndarray,
-    slice_times: Sequence[float],
-    t_r: float,
-    *,
-    slice_time_ref: float = 0.5,
-    direction: str = "k",
-    n_skip: int = 0,
+    series: np.ndarray, slice_times: Sequence[float], t_r: float, *, slice_time_ref: float = 0.5,
+    direction: str = "k", n_skip: int = 0,
 ) -> np.ndarray:
     """Move all slices to one time within the volume.
 

@@ -119,8 +119,7 @@ def sources() -> Traversable:
     folder = resources.files("bids_decoder") / "boilerplate"
     if not (folder / "references.bib").is_file():
         raise MissingInputError(
-            "the texts of the methods boilerplate",
-            f"{folder} does not hold them",
+            "the texts of the methods boilerplate", f"{folder} does not hold them",
             "install bids_decoder from a complete wheel or checkout",
         )
     return folder

@@ -22,11 +22,7 @@ def draw_mask(slices: list[Slice]) -> Figure:
     for axes, item in zip(panels, slices, strict=False):
         inside = np.ma.masked_less_equal(item.values, 0)
         axes.imshow(
-            inside,
-            cmap=colours,
-            alpha=0.85,
-            extent=item.extent,
-            origin="lower",
+            inside, cmap=colours, alpha=0.85, extent=item.extent, origin="lower",
             interpolation="nearest",
         )
     return figure
@@ -48,14 +44,9 @@ def draw_map(slices: list[Slice], limit: float, *, signed: bool) -> Figure:
     image = None
     for axes, item in zip(panels, slices, strict=False):
         image = axes.imshow(
-            np.ma.masked_invalid(item.values),
-            cmap="coolwarm" if signed else "inferno",
-            vmin=-limit if signed else 0.0,
-            vmax=limit,
-            extent=item.extent,
-            origin="lower",
-            interpolation="nearest",
-            alpha=0.9,
+            np.ma.masked_invalid(item.values), cmap="coolwarm" if signed else "inferno",
+            vmin=-limit if signed else 0.0, vmax=limit, extent=item.extent, origin="lower",
+            interpolation="nearest", alpha=0.9,
         )
     if image is not None:
         bar = figure.colorbar(image, ax=list(panels), aspect=30, fraction=0.02, pad=0.01)

@@ -137,10 +137,7 @@ def draw_confusion(shown: pd.Series, decoded: pd.Series) -> Figure:
     names = [shorten(name, 18) for name in labels]
     font = 8 if len(labels) <= 25 else 5.5
     axes.set_xticks(
-        range(len(labels)),
-        names,
-        rotation=90 if len(labels) > 6 else 30,
-        fontsize=font,
+        range(len(labels)), names, rotation=90 if len(labels) > 6 else 30, fontsize=font,
         ha="center" if len(labels) > 6 else "right",
     )
     axes.set_yticks(range(len(labels)), names, fontsize=font)
@@ -157,12 +154,7 @@ def _annotate(axes: Axes, shares: np.ndarray) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if np.isfinite(share):
             axes.text(
-                column,
-                row,
-                f"{100 * share:.0f}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
+                column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5,
                 color="white" if share > 0.5 else INK,
             )
 
@@ -209,8 +201,7 @@ def pick_examples(predictions: pd.DataFrame, n_examples: int = 6) -> list[Exampl
     tops = [name for name in (f"top{i}" for i in range(1, 6)) if name in table]
     return [
         Example(
-            str(row["stimulus"]),
-            float(row["rank_b2i"]),
+            str(row["stimulus"]), float(row["rank_b2i"]),
             tuple(str(row[name]) for name in tops if row[name] is not None),
         )
         for _, row in table.iloc[places].iterrows()
@@ -251,13 +242,7 @@ def _thumbnail(axes: Axes, stimuli_dir: Path, stimulus: str) -> None:
     path = find_image(stimuli_dir, stimulus)
     if path is None:
         axes.text(
-            0.5,
-            0.5,
-            shorten(stimulus, 18),
-            ha="center",
-            va="center",
-            fontsize=7,
-            color=SOFT,
+            0.5, 0.5, shorten(stimulus, 18), ha="center", va="center", fontsize=7, color=SOFT,
             transform=axes.transAxes,
         )
         axes.set_facecolor("#eef1f4")
@@ -299,11 +284,8 @@ def _dots(axes: Axes, comparison: Comparison) -> None:
         colour = ORANGE if own else INK
         if np.isfinite(row["ci_low"]) and np.isfinite(row["ci_high"]):
             axes.plot(
-                [row["ci_low"], row["ci_high"]],
-                [place, place],
-                color=colour,
-                linewidth=2.4 if own else 1.4,
-                solid_capstyle="round",
+                [row["ci_low"], row["ci_high"]], [place, place], color=colour,
+                linewidth=2.4 if own else 1.4, solid_capstyle="round",
             )
         axes.plot(row["value"], place, "o", color=colour, markersize=7 if own else 5)
     _reference_lines(axes, comparison)
@@ -363,11 +345,7 @@ def draw_people(
         colour = colours[number % len(colours)]
         axes.vlines(x, table["ci_low"], table["ci_high"], color=colour, linewidth=1.6)
         axes.plot(
-            x,
-            table["value"],
-            "o",
-            color=colour,
-            markersize=6 if number == 0 else 4.5,
+            x, table["value"], "o", color=colour, markersize=6 if number == 0 else 4.5,
             label=shorten(model, 40),
         )
     if np.isfinite(chance):

@@ -200,9 +200,7 @@ def cut(
         world = nib.affines.apply_affine(image.affine, middle)
         slices.append(
             Slice(
-                np.take(data, number, axis=axis).T,
-                under,
-                field,
+                np.take(data, number, axis=axis).T, under, field,
                 f"{'xyz'[axis]} = {world[axis]:.0f} mm",
             )
         )
@@ -221,10 +219,7 @@ class _Sampler:
         self._to_voxels = np.linalg.inv(underlay.image.affine) @ underlay.to_image
 
     def plane(
-        self,
-        image: nib.spatialimages.SpatialImage,
-        axes: tuple[int, int, int],
-        number: int,
+        self, image: nib.spatialimages.SpatialImage, axes: tuple[int, int, int], number: int,
         sizes: np.ndarray,
     ) -> np.ndarray:
         across, up, axis = axes

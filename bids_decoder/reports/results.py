@@ -220,8 +220,6 @@ def _read_run(folder: Path) -> RunLog:
     settings = folder / "settings.toml"
     content = tomllib.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
     return RunLog(
-        folder.name,
-        read_json(folder / "run.json"),
-        content,
+        folder.name, read_json(folder / "run.json"), content,
         tuple(sorted(folder.glob("crash-*.txt"))),
     )

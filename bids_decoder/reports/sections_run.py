@@ -47,11 +47,7 @@ def timings_section(results: Results) -> Section:
     table = numeric(pd.DataFrame(rows), "seconds", "peak_mb")
     stages = (
         table.groupby(["call", "stage"], sort=False)
-        .agg(
-            nodes=("seconds", "size"),
-            seconds=("seconds", "sum"),
-            peak_mb=("peak_mb", "max"),
-        )
+        .agg(nodes=("seconds", "size"), seconds=("seconds", "sum"), peak_mb=("peak_mb", "max"))
         .reset_index()
     )
     nodes = table.sort_values("seconds", ascending=False, kind="stable").head(20)

@@ -41,10 +41,7 @@ RELIABLE = ResponseSettings(
 
 
 def write_betas_dataset(
-    folder: Path,
-    design: PictureDesign = BETAS,
-    *,
-    settings: ResponseSettings = RELIABLE,
+    folder: Path, design: PictureDesign = BETAS, *, settings: ResponseSettings = RELIABLE,
     pictures: bool = False,
 ) -> Path:
     """Write a derivative dataset of single-trial responses with its feature table.
@@ -90,12 +87,8 @@ def write_betas_dataset(
 
 
 def write_encoding_dataset(
-    folder: Path,
-    design: PictureDesign = ENCODING,
-    *,
-    shape: tuple[int, int, int] = (8, 8, 4),
-    region: tuple[int, int, int] = (5, 4, 3),
-    tuning: Tuning = "energy",
+    folder: Path, design: PictureDesign = ENCODING, *, shape: tuple[int, int, int] = (8, 8, 4),
+    region: tuple[int, int, int] = (5, 4, 3), tuning: Tuning = "energy",
     signal_to_noise: float = 1.5,
 ) -> Path:
     """Write a derivative dataset of responses to the pictures in ``stimuli``.

@@ -170,12 +170,8 @@ def draw_motion(
 
 
 def simulate_run(
-    scene: Scene,
-    events: list[tuple[float, float]],
-    betas: np.ndarray,
-    responsive: np.ndarray,
-    motion: np.ndarray,
-    rng: np.random.Generator,
+    scene: Scene, events: list[tuple[float, float]], betas: np.ndarray, responsive: np.ndarray,
+    motion: np.ndarray, rng: np.random.Generator,
 ) -> np.ndarray:
     """Simulate one run.
 
@@ -217,10 +213,7 @@ def simulate_run(
 
 
 def _add_responses(
-    change: np.ndarray,
-    scanner: Scanner,
-    events: list[tuple[float, float]],
-    betas: np.ndarray,
+    change: np.ndarray, scanner: Scanner, events: list[tuple[float, float]], betas: np.ndarray,
     responsive: np.ndarray,
 ) -> None:
     frames = np.arange(len(change)) * scanner.t_r

@@ -68,13 +68,7 @@ class Cortex:
 
 
 def draw_cortex(
-    scene: Scene,
-    *,
-    n_features: int,
-    n_voxels: int,
-    signal_sd: float,
-    seed: int,
-    person: str,
+    scene: Scene, *, n_features: int, n_voxels: int, signal_sd: float, seed: int, person: str,
 ) -> Cortex:
     """Draw an occipital region in grey matter with partly shared location and tuning.
 
@@ -109,9 +103,7 @@ def draw_cortex(
     return Cortex(
         mask=mask.reshape(scene.scanner.shape),
         tuning=_shared_field(template[chosen], n_features, 12.0, seed, person, "tuning"),
-        signal_sd=signal_sd * np.exp(0.4 * spread),
-        trial_sd=1.0,
-        mean_response=2.0,
+        signal_sd=signal_sd * np.exp(0.4 * spread), trial_sd=1.0, mean_response=2.0,
     )
 
 

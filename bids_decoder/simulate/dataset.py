@@ -124,15 +124,9 @@ def _labels(n_participants: int) -> list[str]:
 
 
 def write_category_dataset(
-    folder: Path,
-    *,
-    n_participants: int = 2,
-    seed: int = SEED,
-    categories: Sequence[str] = ("face", "house", "tool"),
-    n_runs: int = 6,
-    n_blocks: int = 2,
-    anatomical: bool = False,
-    permute_labels: bool = False,
+    folder: Path, *, n_participants: int = 2, seed: int = SEED,
+    categories: Sequence[str] = ("face", "house", "tool"), n_runs: int = 6, n_blocks: int = 2,
+    anatomical: bool = False, permute_labels: bool = False,
 ) -> Path:
     """Write a small raw dataset with blocks of categories.
 

@@ -118,10 +118,8 @@ def write_scene(path: Path, name: str, *, seed: int, size: int = 96) -> Path:
 
 
 def _colour(
-    rng: np.random.Generator,
-    hue: tuple[float, float] = (0.0, 1.0),
-    saturation: tuple[float, float] = (0.3, 0.9),
-    value: tuple[float, float] = (0.3, 0.95),
+    rng: np.random.Generator, hue: tuple[float, float] = (0.0, 1.0),
+    saturation: tuple[float, float] = (0.3, 0.9), value: tuple[float, float] = (0.3, 0.95),
 ) -> np.ndarray:
     draws = (rng.uniform(*hue) % 1, rng.uniform(*saturation), rng.uniform(*value))
     return np.array(colorsys.hsv_to_rgb(*draws))

@@ -42,13 +42,8 @@ class PetCohort:
 
 
 def simulate_pet(
-    n_people: int = 200,
-    n_external: int = 8,
-    *,
-    seed: int,
-    shape: tuple[int, int, int] = (24, 20, 15),
-    effect: float = 0.5,
-    site_bias: float = 0.0,
+    n_people: int = 200, n_external: int = 8, *, seed: int,
+    shape: tuple[int, int, int] = (24, 20, 15), effect: float = 0.5, site_bias: float = 0.0,
 ) -> PetCohort:
     """Simulate participants with four labels and some with a hidden fifth.
 

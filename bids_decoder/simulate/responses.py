@@ -201,11 +201,7 @@ def make_world(settings: ResponseSettings, group_seed: int) -> World:
 
 
 def simulate_person(
-    world: World,
-    subject_seed: int,
-    *,
-    n_train: int = 750,
-    n_test_images: int = 1000,
+    world: World, subject_seed: int, *, n_train: int = 750, n_test_images: int = 1000,
     n_repeats: int = 3,
 ) -> SimulatedPerson:
     """Simulate one participant.
@@ -229,8 +225,7 @@ def simulate_person(
     train_ids = np.array([f"person{subject_seed}-{i:05d}" for i in range(n_train)])
     test_ids = np.array([f"shared-{i:05d}" for i in range(n_test_images)])
     return simulate_viewer(
-        world, subject_seed,
-        Pictures(train_ids, *_pictures(world, n_train, subject_seed)),
+        world, subject_seed, Pictures(train_ids, *_pictures(world, n_train, subject_seed)),
         Pictures(test_ids, *_pictures(world, n_test_images, "shared")), n_repeats=n_repeats,
     )
 
@@ -313,11 +308,7 @@ def _pictures(world: World, n: int, whose: object) -> tuple[np.ndarray, np.ndarr
 
 
 def _scan(
-    world: World,
-    brain: Brain,
-    pictures: Pictures,
-    subject_seed: int,
-    first_session: int,
+    world: World, brain: Brain, pictures: Pictures, subject_seed: int, first_session: int,
 ) -> SimulatedTrials:
     latents, n = pictures.latents, len(pictures.ids)
     position = np.arange(n) % _TRIALS_PER_SESSION

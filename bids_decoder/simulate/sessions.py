@@ -17,10 +17,7 @@ _CHUNK = 25
 
 
 def simulate_session(
-    world: World,
-    brain: Brain,
-    latents: np.ndarray,
-    trial_in_run: np.ndarray,
+    world: World, brain: Brain, latents: np.ndarray, trial_in_run: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Simulate the betas of one session, shape (n_trials, n_brain_voxels)."""

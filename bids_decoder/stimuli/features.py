@@ -104,8 +104,7 @@ def select_features(
         raise FindingsError([Finding(
             f"{source}: {len(absent)} of {len(wanted)} stimuli have no vector",
             f"missing: {_shown(absent)}; the table has ids such as {_shown(list(ids))}",
-            "add them, or exclude their trials with --trial-filter",
-            ExitCode.MISSING_INPUT,
+            "add them, or exclude their trials with --trial-filter", ExitCode.MISSING_INPUT,
         )])
     return vectors[[position[name] for name in wanted]]
 

@@ -16,12 +16,8 @@ from bids_decoder.trials import Targets
 
 
 def make_targets(
-    kind: str,
-    ids: Iterable[str],
-    *,
-    features: Path | None = None,
-    images: Mapping[str, Path] | None = None,
-    encoder: str | ImageEncoder = "gabor",
+    kind: str, ids: Iterable[str], *, features: Path | None = None,
+    images: Mapping[str, Path] | None = None, encoder: str | ImageEncoder = "gabor",
 ) -> Targets:
     """Make the table of targets.
 
@@ -149,11 +145,8 @@ class TargetSpace:
 
 
 def fit_target_space(
-    vectors_of_training_stimuli: np.ndarray,
-    n_components: int | None = None,
-    *,
-    variance: float = 0.99,
-    whitening: float = 0.0,
+    vectors_of_training_stimuli: np.ndarray, n_components: int | None = None, *,
+    variance: float = 0.99, whitening: float = 0.0,
 ) -> TargetSpace:
     """Fit centre and principal components on the training stimuli.
 
@@ -195,8 +188,6 @@ def fit_target_space(
     scale = shares ** (-whitening / 2)
     scale *= np.sqrt(shares.sum() / (shares * scale**2).sum())
     return TargetSpace(
-        mean=model.mean_.astype(np.float32),
-        components=model.components_[:kept].astype(np.float32),
-        explained=shares.astype(np.float32),
-        scale=scale.astype(np.float32),
+        mean=model.mean_.astype(np.float32), components=model.components_[:kept].astype(np.float32),
+        explained=shares.astype(np.float32), scale=scale.astype(np.float32),
     )

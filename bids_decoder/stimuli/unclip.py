@@ -145,8 +145,7 @@ def _load(weights: Weights, device: str) -> Any:
     try:
         with quiet(transformers), quiet(diffusers):
             pipeline = getattr(diffusers, _PIPELINE).from_pretrained(
-                weights.path, local_files_only=True, use_safetensors=True,
-                low_cpu_mem_usage=False,
+                weights.path, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False,
                 dtype=torch.float32 if device == "cpu" else torch.float16,
             )
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:

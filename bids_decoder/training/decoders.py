@@ -190,11 +190,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def adapt(
-        self,
-        person: Person,
-        targets: Targets,
-        selection: Selection,
-        pretrained: Model | None,
+        self, person: Person, targets: Targets, selection: Selection, pretrained: Model | None,
         context: FitContext,
     ) -> Model:
         """Fit the decoder of a participant on the selected voxels, training trials only."""

@@ -73,11 +73,7 @@ class SeedEnsemble(Decoder):
         ])
 
     def adapt(
-        self,
-        person: Person,
-        targets: Targets,
-        selection: Selection,
-        pretrained: Model | None,
+        self, person: Person, targets: Targets, selection: Selection, pretrained: Model | None,
         context: FitContext,
     ) -> Model:
         """Adapt with each seed on the common selection; see :class:`Decoder`."""

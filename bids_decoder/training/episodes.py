@@ -110,10 +110,7 @@ def _capped(chosen: np.ndarray, limit: int) -> np.ndarray:
 
 
 def draw_latents(
-    person: Person,
-    number: int,
-    vectors: np.ndarray,
-    weighting: VoxelWeighting,
+    person: Person, number: int, vectors: np.ndarray, weighting: VoxelWeighting,
     rng: np.random.Generator,
 ) -> Latents:
     """Fit an input layer to each calibration set and collect the latents of held-out trials.
@@ -144,10 +141,8 @@ def draw_latents(
         )
         count = len(heldout)
         parts.append(Latents(
-            fit.latents(person.betas[heldout]),
-            person.target_rows[heldout],
-            np.full(count, np.log2(fit.n_trials), dtype=np.float32),
-            np.full(count, number),
+            fit.latents(person.betas[heldout]), person.target_rows[heldout],
+            np.full(count, np.log2(fit.n_trials), dtype=np.float32), np.full(count, number),
         ))
     return join_latents(parts)
 

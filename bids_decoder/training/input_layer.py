@@ -49,11 +49,8 @@ class InputFit:
 
 
 def fit_input_layer(
-    betas: np.ndarray,
-    latents: np.ndarray,
-    run_groups: np.ndarray,
-    voxel_weights: np.ndarray | None = None,
-    penalty: float | None = None,
+    betas: np.ndarray, latents: np.ndarray, run_groups: np.ndarray,
+    voxel_weights: np.ndarray | None = None, penalty: float | None = None,
     group_weight: np.ndarray | None = None,
 ) -> InputFit:
     """Fit ridge regression from voxels to latents, on training trials only.
@@ -132,10 +129,7 @@ def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarr
 
 
 def _fold_scores(
-    kernel: np.ndarray,
-    targets: np.ndarray,
-    run_groups: np.ndarray,
-    train: np.ndarray,
+    kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray, train: np.ndarray,
     test: np.ndarray,
 ) -> np.ndarray:
     groups = run_groups[train]

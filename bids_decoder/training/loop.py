@@ -131,14 +131,9 @@ def make_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-t
 
 
 def train(
-    module: nn.Module,
-    loss_of: Callable[[Batch, int], Tensor],
-    batches: Callable[[np.random.Generator], Iterable[Batch]],
-    schedule: Schedule,
-    setup: Setup,
-    *,
-    groups: Sequence[ParameterGroup] | None = None,
-    after_step: Callable[[int], None] | None = None,
+    module: nn.Module, loss_of: Callable[[Batch, int], Tensor],
+    batches: Callable[[np.random.Generator], Iterable[Batch]], schedule: Schedule, setup: Setup, *,
+    groups: Sequence[ParameterGroup] | None = None, after_step: Callable[[int], None] | None = None,
     after_epoch: Callable[[int, torch.optim.Optimizer], bool | None] | None = None,
 ) -> list[float]:
     """Train *module* in place; the random numbers of an epoch depend on (seed, epoch) only.
@@ -201,14 +196,9 @@ def _make_optimizer(
 
 
 def _one_epoch(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss_of: Callable[[Batch, int], Tensor],
-    batches: Callable[[np.random.Generator], Iterable[Batch]],
-    schedule: Schedule,
-    epoch: int,
-    setup: Setup,
-    after_step: Callable[[int], None] | None,
+    module: nn.Module, optimizer: torch.optim.Optimizer, loss_of: Callable[[Batch, int], Tensor],
+    batches: Callable[[np.random.Generator], Iterable[Batch]], schedule: Schedule, epoch: int,
+    setup: Setup, after_step: Callable[[int], None] | None,
 ) -> float:
     fabric, epoch_seed = setup.fabric, derive_seed(setup.seed, "epoch", epoch)
     rows_of_batches = list(batches(np.random.default_rng(epoch_seed)))

@@ -12,10 +12,7 @@ MAX_COMPONENTS = 256
 
 
 def paint_pictures(
-    train: Person,
-    voxel_weights: np.ndarray,
-    pictures: np.ndarray,
-    picture_rows: np.ndarray,
+    train: Person, voxel_weights: np.ndarray, pictures: np.ndarray, picture_rows: np.ndarray,
     betas: np.ndarray,
 ) -> np.ndarray:
     """Reconstruct the pictures that were seen.

@@ -53,8 +53,7 @@ class LatentScale:
         # In blocks: a copy in double precision would be the largest array of all.
         total = np.einsum("nd,nd->", latents.values, latents.values, dtype=np.float64)
         return cls(
-            float(np.sqrt(total / latents.values.size)) or 1.0,
-            float(latents.log_trials.mean()),
+            float(np.sqrt(total / latents.values.size)) or 1.0, float(latents.log_trials.mean()),
             float(max(latents.log_trials.std(), 0.5)),
         )
 
@@ -161,15 +160,8 @@ def epoch_candidates(n_samples: int, steps: int = 1500) -> list[int]:
 
 
 def pretrain_trunk(
-    latents: Latents,
-    vectors: np.ndarray,
-    is_category: bool,
-    settings: Network,
-    *,
-    seed: int,
-    device: str,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    latents: Latents, vectors: np.ndarray, is_category: bool, settings: Network, *, seed: int,
+    device: str, checkpoint: Path | None = None, progress: Progress | None = None,
 ) -> tuple[Trunk, LatentScale, list[float]]:
     """Train the shared trunk on held-out latents of the source participants.
 
@@ -248,11 +240,7 @@ def _heldout_stimuli(latents: Latents, seed: int) -> np.ndarray:
 
 
 def _train_trunk(
-    latents: Latents,
-    vectors: np.ndarray,
-    is_category: bool,
-    settings: Network,
-    n_epochs: int,
+    latents: Latents, vectors: np.ndarray, is_category: bool, settings: Network, n_epochs: int,
     setup: Setup,
 ) -> tuple[Trunk, LatentScale, list[float]]:
     fabric, seed = setup.fabric, setup.seed

@@ -68,12 +68,8 @@ def permute_fold(
 
 
 def refit_fold(
-    decoder: Decoder,
-    fold: PermutedFold,
-    targets: Targets,
-    pretrained: Model | None,
-    context: FitContext,
-    baselines: Sequence[str] = (),
+    decoder: Decoder, fold: PermutedFold, targets: Targets, pretrained: Model | None,
+    context: FitContext, baselines: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Select, fit and predict under each permutation, exactly as with the true labels.

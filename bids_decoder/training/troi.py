@@ -99,11 +99,7 @@ class TroiDecoder(Decoder):
         return _select(person, _shared(person, targets, pretrained, context)[1], context)
 
     def adapt(
-        self,
-        person: Person,
-        targets: Targets,
-        selection: Selection,
-        pretrained: Model | None,
+        self, person: Person, targets: Targets, selection: Selection, pretrained: Model | None,
         context: FitContext,
     ) -> Model:
         """Fit the input layer on the selection; see :class:`Decoder`."""
@@ -266,11 +262,8 @@ def _own_scale(person: Person, vectors: np.ndarray) -> LatentScale:
 
 
 def choose_whitening(
-    people: Iterable[Person],
-    targets: Targets,
-    rows_of_people: list[np.ndarray],
-    weighting: VoxelWeighting,
-    network: Network,
+    people: Iterable[Person], targets: Targets, rows_of_people: list[np.ndarray],
+    weighting: VoxelWeighting, network: Network,
 ) -> float:
     """Choose the whitening of the targets: that of the settings, or by cross-validation.
 

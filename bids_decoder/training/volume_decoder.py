@@ -105,11 +105,7 @@ class VolumeDecoder(Decoder):
         )
 
     def adapt(
-        self,
-        person: Person,
-        targets: Targets,
-        selection: Selection,
-        pretrained: Model | None,
+        self, person: Person, targets: Targets, selection: Selection, pretrained: Model | None,
         context: FitContext,
     ) -> Model:
         """Train on a participant's training trials, starting from pretrained weights if given.

@@ -68,11 +68,7 @@ class _Run:
 
 
 def init_bold_wf(
-    participant: Participant,
-    settings: Settings,
-    *,
-    output_dir: Path,
-    has_t1w: bool,
+    participant: Participant, settings: Settings, *, output_dir: Path, has_t1w: bool,
     name: str = "bold_wf",
 ) -> Workflow:
     """Wire the preprocessing of all runs of a participant onto one grid.

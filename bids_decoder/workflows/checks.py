@@ -229,6 +229,5 @@ def _found(check: Callable[..., Any], *args: Any, participant: str) -> Iterator[
         check(*args)
     except BidsDecoderError as error:
         yield replace(
-            error.finding, what=f"sub-{participant}: {error.finding.what}",
-            participant=participant,
+            error.finding, what=f"sub-{participant}: {error.finding.what}", participant=participant,
         )

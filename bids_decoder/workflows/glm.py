@@ -31,11 +31,7 @@ BYTES_PER_GB = 1e9
 
 
 def init_glm_wf(
-    participant: Participant,
-    settings: Settings,
-    *,
-    output_dir: Path,
-    space: OutputSpace = FUNC,
+    participant: Participant, settings: Settings, *, output_dir: Path, space: OutputSpace = FUNC,
     name: str = "glm_wf",
 ) -> pe.Workflow:
     """Build the workflow of one participant.
@@ -184,8 +180,7 @@ def _glm_node(
 def _sinks(key: str, output_dir: Path, *, name: str) -> pe.MapNode:
     sink = DerivativesSink(output_dir=str(output_dir), key=key)
     return pe.MapNode(
-        sink, iterfield=["in_file", "entities", "metadata"], name=name,
-        run_without_submitting=True,
+        sink, iterfield=["in_file", "entities", "metadata"], name=name, run_without_submitting=True,
     )
 
 

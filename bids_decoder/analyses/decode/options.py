@@ -40,8 +40,7 @@ def _add_network(group: Group) -> None:
     )
     option(
         group, "--hidden", dest="network.hidden", type=read_number(int, 1), metavar="N",
-        default="decided from the data",
-        help="width of the trunk",
+        default="decided from the data", help="width of the trunk",
     )
     option(
         group, "--n-seeds", dest="network.n_seeds", type=read_number(int, 1), metavar="N",

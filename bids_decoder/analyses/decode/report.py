@@ -353,10 +353,8 @@ def _examples(examples: list[Example], stimuli_dir: Path | None) -> Block:
         ]
         return Table(header, rows, f"Retrieval examples. {chosen}", frozenset({"rank"}))
     pic = picture(
-        draw_examples(examples, stimuli_dir),
-        "retrieval",
+        draw_examples(examples, stimuli_dir), "retrieval",
         f"Retrieval examples: the shown image and the five nearest; green: the right one. {chosen}",
-        "; ".join(f"{e.stimulus} at rank {e.rank:.0f}" for e in examples) + ".",
-        "png",
+        "; ".join(f"{e.stimulus} at rank {e.rank:.0f}" for e in examples) + ".", "png",
     )
     return Figure(pic)

@@ -45,8 +45,7 @@ def check_smallest_p(
         return [Finding(
             f"sub-{label}: smallest possible p-value",
             f"{least:.2g}: {n_permutations} permutations are too few for p < {LEVEL:g}",
-            "give more (--n-permutations 100)",
-            severity="warning", participant=label,
+            "give more (--n-permutations 100)", severity="warning", participant=label,
         )]
     what = "trials" if target_kind == "category" else "stimuli"
     return [Finding(

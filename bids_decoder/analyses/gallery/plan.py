@@ -93,6 +93,5 @@ def _usable_images(study: Study, notes: Notes) -> dict[str, Path]:
 def _too_few(folder: Path, n_kept: int, n_found: int) -> Finding:
     return Finding(
         f"--gallery {folder}", f"{n_kept} of its {n_found} images can be used",
-        "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files",
-        ExitCode.MISSING_INPUT,
+        "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files", ExitCode.MISSING_INPUT,
     )

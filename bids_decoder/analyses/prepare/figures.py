@@ -151,12 +151,6 @@ def _histogram(axes: Axes, title: str, numbers: np.ndarray) -> None:
     axes.axvline(middle, color=ORANGE, linewidth=1.4)
     axes.set_title(title)
     axes.text(
-        0.98,
-        0.95,
-        f"median {middle:.3g}\n{len(numbers):,} voxels",
-        transform=axes.transAxes,
-        ha="right",
-        va="top",
-        fontsize=8,
-        color=SOFT,
+        0.98, 0.95, f"median {middle:.3g}\n{len(numbers):,} voxels", transform=axes.transAxes,
+        ha="right", va="top", fontsize=8, color=SOFT,
     )

@@ -61,8 +61,7 @@ def inputs_section(results: Results) -> Section:
         *_warnings(results),
     ]
     pic = picture(
-        draw_timeline(tables),
-        "timeline",
+        draw_timeline(tables), "timeline",
         "Times of trials and their use. In cross-validation (cv) each run is test once.",
         f"Timeline of {len(tables)} runs with trials coloured by use.",
     )
@@ -138,8 +137,7 @@ def _motion(results: Results) -> list[Block]:
             )
     header = ["run", "volumes", "mean FD (mm)", "largest FD (mm)", f"volumes above {limit:g} mm"]
     pic = picture(
-        draw_motion(tables, limit),
-        "motion",
+        draw_motion(tables, limit), "motion",
         f"Head motion, runs end to end. Dashed: framewise displacement of {limit:g} mm.",
         f"Curves of head motion over {len(tables)} runs.",
     )

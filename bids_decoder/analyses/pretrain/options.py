@@ -13,8 +13,7 @@ def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for cross-subject pretraining")
     several(
         group, "--holdout-label", dest="execution.holdout_label", type=read_label("sub"),
-        metavar="LABEL",
-        help="participants to hold out of pretraining",
+        metavar="LABEL", help="participants to hold out of pretraining",
     )
     option(
         group, "--leave-one-out", dest="execution.leave_one_out", action="store_true",

@@ -69,14 +69,11 @@ def group_learning(results: Results) -> Section:
         table = pd.DataFrame({"stage": "pretrain", "epoch": range(1, len(loss) + 1), "loss": loss})
     if table is None:
         return Section(
-            "learning",
-            "Learning",
+            "learning", "Learning",
             [absent("The learning curve", "no learning table of pretraining is on disk.")],
         )
     pic = picture(
-        draw_learning(table),
-        "pretraining",
-        "Loss and validation score of pretraining by epoch.",
+        draw_learning(table), "pretraining", "Loss and validation score of pretraining by epoch.",
         "Learning curves.",
     )
     return Section("learning", "Learning", [Figure(pic)])

@@ -46,8 +46,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     several(
         group, "--external-label", dest="subjects.external", section=Subjects, metavar="LABEL",
-        type=str,
-        help="labels that are in no fit and no fold, and only scored",
+        type=str, help="labels that are in no fit and no fold, and only scored",
     )
     option(
         group, "--site-column", dest="subjects.site_column", section=Subjects, metavar="COLUMN",

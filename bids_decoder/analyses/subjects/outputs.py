@@ -96,8 +96,7 @@ class WriteSubjects(SimpleInterface):
         return runtime
 
     def _write_tables(
-        self, cohort: Any, card: dict[str, Any],
-        models: dict[str, tuple[np.ndarray, np.ndarray]],
+        self, cohort: Any, card: dict[str, Any], models: dict[str, tuple[np.ndarray, np.ndarray]],
     ) -> None:
         settings, classes = Evaluation(**self.inputs.evaluation), cohort.classes[cohort.inner]
         metrics, chance, curves = [], [], []
