@@ -1,0 +1,189 @@
+"""Searchlights: what the voxels of a sphere tell about labels, for every sphere of a brain [1]_.
+
+All estimators have a closed form. The covariance of linear discriminant analysis and of ridge
+regression is that of all training trials, whatever their labels:
+
+    A = (1 - a) S + a v I
+
+with the covariance *S* of the z-scored responses, their mean variance *v* over voxels, and the
+shrinkage *a*, one for all spheres of a fold. The covariance within classes, which discriminant
+analysis needs, is *A* less the part between classes, whose rank is below the number of classes;
+its inverse follows from that of *A* (Woodbury's identity). So the factorisation of *A* serves all
+permutations of the labels, and both estimators. Ridge regression on labels coded as -1 and 1 has
+the penalty ``n a v / (1 - a)``.
+
+References
+----------
+.. [1] Kriegeskorte, Goebel and Bandettini (2006), Information-based functional brain mapping,
+   PNAS 103:3863.
+.. [2] Ledoit and Wolf (2004), A well-conditioned estimator for large-dimensional covariance
+   matrices, Journal of Multivariate Analysis 88:365.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf_shrinkage
+
+from bids_decoder.training.elimination import Forms, sphere_forms
+from bids_decoder.training.searchlight_settings import Estimator
+from bids_decoder.training.spheres import Block, Spheres
+
+N_SAMPLED = 100
+"""Spheres from which the shrinkage is estimated."""
+
+LEAST_SHRINKAGE = 1e-3
+"""Below it, the covariance of more voxels than trials is singular in single precision."""
+
+_LABELLINGS_AT_ONCE = 64
+_LEAST_VARIANCE = 1e-9
+"""Added to variances of naive Bayes, as in scikit-learn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Responses of one fold, and one or more labellings of its trials.
+
+    Parameters
+    ----------
+    train : ndarray of float32, shape (n_train, n_voxels)
+        z-scored with statistics of training trials.
+    test : ndarray of float32, shape (n_test, n_voxels)
+    classes : ndarray of int, shape (n_labellings, n_train)
+        Class of each training trial; first the true ones, then permuted ones.
+    n_classes : int
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    classes: np.ndarray
+    n_classes: int
+
+    def indicators(self, rows: slice) -> np.ndarray:
+        """Code labellings as 0 and 1, (n_train, n_labellings, n_classes)."""
+        classes = self.classes[rows].T[:, :, None]
+        return (classes == np.arange(self.n_classes)).astype(np.float32)
+
+
+def estimate_shrinkage(train: np.ndarray, spheres: Spheres, rng: np.random.Generator) -> float:
+    """Estimate one shrinkage for all spheres, without labels.
+
+    Parameters
+    ----------
+    train : ndarray, shape (n_train, n_voxels)
+    spheres : Spheres
+    rng : numpy.random.Generator
+        Draws the spheres.
+
+    Returns
+    -------
+    float
+        Median of the estimates by Ledoit and Wolf [2]_ over a sample of spheres.
+    """
+    n_voxels = spheres.grid.n_voxels
+    centres = rng.choice(n_voxels, min(N_SAMPLED, n_voxels), replace=False)
+    centred = train - train.mean(axis=0)
+    found = [
+        ledoit_wolf_shrinkage(centred[:, voxels], assume_centered=True)
+        for voxels in spheres.of(centres)
+    ]
+    return max(LEAST_SHRINKAGE, float(np.median(found)))
+
+
+def predict_spheres(
+    fold: Fold,
+    spheres: Spheres,
+    estimator: Estimator,
+    shrinkage: float,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Predict the test trials of a fold in every sphere, under every labelling.
+
+    Parameters
+    ----------
+    fold : Fold
+    spheres : Spheres
+    estimator : {"lda", "ridge", "gnb"}
+        Discriminant analysis and naive Bayes take classes as equally frequent.
+    shrinkage : float
+        Above 0 to 1; naive Bayes has none.
+    progress : callable, optional
+        Called with (spheres done, spheres in all).
+
+    Yields
+    ------
+    centres : ndarray of int, shape (n_spheres,)
+    predicted : ndarray of int, shape (n_spheres, n_labellings, n_test)
+        Numbers of classes. A class without training trials is never predicted.
+    """
+    score = _naive_bayes if estimator == "gnb" else _Linear(
+        estimator, shrinkage, float(fold.train.var(axis=0).mean())
+    )
+    done = 0
+    for block in spheres.blocks():
+        shape = (len(block.centres), len(fold.classes), len(fold.test))
+        predicted = np.empty(shape, dtype=np.int16)
+        for start in range(0, len(fold.classes), _LABELLINGS_AT_ONCE):
+            rows = slice(start, start + _LABELLINGS_AT_ONCE)
+            labels = fold.indicators(rows)
+            scores = score(block, fold, labels)
+            known = labels.any(axis=0)[:, None]
+            predicted[:, rows] = np.where(known, scores, -np.inf).argmax(axis=-1)
+        yield block.centres, predicted
+        done += len(block.centres)
+        if progress is not None:
+            progress(done, spheres.grid.n_voxels)
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """Scores of classes (n_spheres, n_labellings, n_test, n_classes) by LDA or ridge."""
+
+    estimator: Estimator
+    shrinkage: float
+    variance: float
+
+    def __call__(self, block: Block, fold: Fold, labels: np.ndarray) -> np.ndarray:
+        train, test = fold.train[:, block.voxels], fold.test[:, block.voxels]
+        mean, n_train = train.mean(axis=0), len(train)
+        train, test = train - mean, test - mean
+        covariance = train.T @ train
+        covariance *= (1 - self.shrinkage) / n_train
+        covariance.flat[::len(covariance) + 1] += self.shrinkage * self.variance
+        shares = labels.mean(axis=0)
+        sums = train.T @ labels.reshape(n_train, -1)
+        means = sums.reshape(-1, *shares.shape) / np.maximum(n_train * shares, 1)
+        return self._scores(sphere_forms(block, covariance, test.T, means), shares[:, None])
+
+    def _scores(self, forms: Forms, shares: np.ndarray) -> np.ndarray:
+        """Compute scores from the shares of classes in training, (n_labellings, 1, n_classes)."""
+        kept = 1 - self.shrinkage
+        if self.estimator == "ridge":
+            return 2 * shares * (kept * forms.cross + 1) - 1
+        between = kept * shares.transpose(0, 2, 1) * forms.own
+        within = np.linalg.inv(np.eye(shares.shape[-1], dtype=np.float32) - between)
+        size = np.diagonal(forms.own @ within, axis1=-2, axis2=-1)
+        return forms.cross @ within - 0.5 * size[..., None, :]
+
+
+def _naive_bayes(block: Block, fold: Fold, labels: np.ndarray) -> np.ndarray:
+    """Compute log likelihoods under independent normal distributions per class and voxel."""
+    train, test = fold.train[:, block.voxels], fold.test[:, block.voxels]
+    n_train, n_labellings, n_classes = labels.shape
+    counts = np.maximum(labels.sum(axis=0), 1)[:, :, None]
+    columns = labels.reshape(n_train, -1).T.astype(np.float64)
+    shape = (n_labellings, n_classes, -1)
+    means = (columns @ train).reshape(shape) / counts
+    variances = (columns @ train**2).reshape(shape) / counts - means**2
+    variances = np.maximum(variances, 0) + _LEAST_VARIANCE
+    inside = block.members.T.astype(np.float64)
+    scores = np.empty((len(block.centres), n_labellings, len(test), n_classes))
+    for labelling in range(n_labellings):
+        for label in range(n_classes):
+            mean, variance = means[labelling, label], variances[labelling, label]
+            density = -0.5 * ((test - mean) ** 2 / variance + np.log(variance))
+            scores[:, labelling, :, label] = (density @ inside).T
+    return scores

@@ -1,0 +1,44 @@
+"""Settings of searchlights; read by the command line, so that nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bids_decoder.config import Section
+
+Estimator = Literal["lda", "ridge", "gnb"]
+
+
+@dataclass(frozen=True)
+class Searchlight(Section, table="searchlight"):
+    """Size of the spheres, and what decodes within each; no analysis without a size.
+
+    Parameters
+    ----------
+    radius_mm : float or None
+        Voxels at most this far from the centre, in millimetres.
+    n_voxels : int or None
+        Instead of a radius: so many voxels that are nearest to the centre.
+    estimator : {"lda", "ridge", "gnb"}
+    shrinkage : float or None
+        Weight of the identity in the covariance of LDA and ridge, above 0 to 1. None estimates it
+        from the training trials of each fold, without labels.
+    """
+
+    radius_mm: float | None = None
+    n_voxels: int | None = None
+    estimator: Estimator = "lda"
+    shrinkage: float | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a size is given."""
+        return self.radius_mm is not None or self.n_voxels is not None
+
+    @property
+    def size(self) -> str:
+        """Size of a sphere in words."""
+        if self.radius_mm is not None:
+            return f"{self.radius_mm:g} mm radius"
+        return f"{self.n_voxels} voxels"

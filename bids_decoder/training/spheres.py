@@ -1,0 +1,96 @@
+"""Spheres of voxels around every voxel of a grid, in blocks of neighbouring centres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from bids_decoder.trials import VoxelGrid
+
+BLOCK_EDGE = 4
+"""Centres along each edge of a block: about the fewest operations per sphere (8 mm, 2 mm voxels)."""
+
+_SLACK_MM = 1e-4
+"""Distances are computed with rounding; a voxel exactly at the radius belongs to the sphere."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Neighbouring spheres, which share most of their voxels.
+
+    Parameters
+    ----------
+    centres : ndarray of int, shape (n_spheres,)
+        Voxel numbers of the centres.
+    voxels : ndarray of int, shape (n_used,)
+        Voxel numbers of all voxels in one of the spheres, in order.
+    members : ndarray of bool, shape (n_spheres, n_used)
+        Which of these voxels are in which sphere.
+    places : ndarray of int, shape (n_spheres, 3)
+        Grid indices of the centres.
+    """
+
+    centres: np.ndarray
+    voxels: np.ndarray
+    members: np.ndarray
+    places: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Spheres:
+    """One sphere around every voxel of a grid.
+
+    Parameters
+    ----------
+    grid : VoxelGrid
+        With positions in space.
+    radius_mm : float or None
+        Voxels whose centres are at most this far away.
+    n_voxels : int or None
+        Instead of a radius: so many nearest voxels, the centre included.
+    """
+
+    grid: VoxelGrid
+    radius_mm: float | None = None
+    n_voxels: int | None = None
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.grid.coordinates)
+
+    def of(self, centres: np.ndarray) -> list[np.ndarray]:
+        """Return the voxel numbers of the spheres around some voxels."""
+        around = self.grid.coordinates[centres]
+        if self.radius_mm is not None:
+            found = self._tree.query_ball_point(around, self.radius_mm + _SLACK_MM)
+            return [np.array(voxels, dtype=np.intp) for voxels in found]
+        nearest = self._tree.query(around, min(self.n_voxels, self.grid.n_voxels))[1]
+        return list(nearest.reshape(len(centres), -1).astype(np.intp))
+
+    def sizes(self) -> np.ndarray:
+        """Count the voxels of every sphere, shape (n_voxels,)."""
+        if self.radius_mm is None:
+            return np.full(self.grid.n_voxels, min(self.n_voxels, self.grid.n_voxels))
+        return self._tree.query_ball_point(
+            self.grid.coordinates, self.radius_mm + _SLACK_MM, return_length=True
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """Iterate over blocks that together hold every sphere once."""
+        cells = self.grid.indices // BLOCK_EDGE
+        number = np.ravel_multi_index(cells.T, cells.max(axis=0) + 1)
+        order = np.argsort(number, kind="stable")
+        ends = np.flatnonzero(np.diff(number[order])) + 1
+        for centres in np.split(order, ends):
+            yield self._block(centres)
+
+    def _block(self, centres: np.ndarray) -> Block:
+        spheres = self.of(centres)
+        voxels, column = np.unique(np.concatenate(spheres), return_inverse=True)
+        members = np.zeros((len(centres), len(voxels)), dtype=bool)
+        members[np.repeat(np.arange(len(centres)), [len(s) for s in spheres]), column] = True
+        return Block(centres, voxels, members, self.grid.indices[centres])
