@@ -16,6 +16,7 @@ NAMES = (
     "reconstruct",
     "explain",
     "encode",
+    "searchlight",
     "subjects",
 )
 """Folders below ``bids_decoder/analyses``, in the order of help texts and reports."""

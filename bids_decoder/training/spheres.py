@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from bids_decoder.trials import VoxelGrid
 
 BLOCK_EDGE = 4
-"""Centres along each edge of a block: about the fewest operations per sphere (8 mm, 2 mm voxels)."""
+"""Centres along each edge of a block; with it, 8 mm spheres of 2 mm voxels take few operations."""
 
 _SLACK_MM = 1e-4
 """Distances are computed with rounding; a voxel exactly at the radius belongs to the sphere."""

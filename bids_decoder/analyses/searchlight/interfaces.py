@@ -1,0 +1,160 @@
+"""Nodes of searchlights: read files, call ``training`` and ``evaluation``, write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from bids_decoder.analyses.searchlight.outputs import write_search
+from bids_decoder.evaluation.search_maps import SearchMaps, compute_maps, weighted_hits
+from bids_decoder.files import read_json, write_json
+from bids_decoder.interfaces.arrays import new_array
+from bids_decoder.interfaces.person_outputs import (
+    PersonOutputs,
+    WriteInputSpec,
+    WriteInterface,
+    read_grid,
+)
+from bids_decoder.interfaces.progress import log_progress
+from bids_decoder.interfaces.responses import load_person
+from bids_decoder.interfaces.targets import read_targets
+from bids_decoder.training.search_labels import FoldLabels, label_fold
+from bids_decoder.training.searchlight import Fold, estimate_shrinkage, predict_spheres
+from bids_decoder.training.searchlight_settings import Searchlight
+from bids_decoder.training.spheres import Spheres
+
+Runtime = Any
+
+
+class _SearchInputSpec(BaseInterfaceInputSpec):
+    # Nipype hashes only the path of a folder; the key changes when its content does.
+    key = traits.Str(desc="key of the stage")
+    targets_file = File(exists=True, mandatory=True)
+    folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
+    participant = traits.Str(mandatory=True)
+    fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split")
+    normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
+    searchlight = traits.Dict(mandatory=True, desc="fields of Searchlight")
+    n_permutations = traits.Int(mandatory=True)
+    permutation_seed = traits.Int(mandatory=True, desc="the same in all folds")
+    seed = traits.Int(mandatory=True, desc="of the spheres from which shrinkage is estimated")
+
+
+class _SearchOutputSpec(TraitedSpec):
+    hits_file = File(exists=True, desc="weighted hits, (1 + n_permutations, n_voxels)")
+    facts_file = File(exists=True, desc="what was fitted, as JSON")
+
+
+class SearchFold(SimpleInterface):
+    """Decode the test trials of one fold in every sphere, with true and permuted labels."""
+
+    input_spec = _SearchInputSpec
+    output_spec = _SearchOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        inputs, folder = self.inputs, Path(runtime.cwd)
+        settings = Searchlight(**inputs.searchlight)
+        targets = read_targets(inputs.targets_file)
+        train, test = load_person(
+            Path(inputs.folder), inputs.participant, targets, fold=inputs.fold or None,
+            normalise=inputs.normalise,
+        )
+        labels = label_fold(
+            train, test, len(targets.ids), inputs.n_permutations,
+            np.random.default_rng(inputs.permutation_seed), is_crossed=inputs.fold > 0,
+        )
+        spheres = Spheres(train.grid, settings.radius_mm, settings.n_voxels)
+        fold = Fold(train.betas, test.betas, labels.train, len(targets.ids))
+        facts = self._search(fold, labels, spheres, folder / "hits.npy")
+        self._results["hits_file"] = str(folder / "hits.npy")
+        self._results["facts_file"] = str(write_json(folder / "facts.json", facts))
+        return runtime
+
+    def _search(
+        self, fold: Fold, labels: FoldLabels, spheres: Spheres, path: Path
+    ) -> dict[str, Any]:
+        settings = Searchlight(**self.inputs.searchlight)
+        shrinkage = settings.shrinkage
+        if shrinkage is None:
+            shrinkage = estimate_shrinkage(
+                fold.train, spheres, np.random.default_rng(self.inputs.seed)
+            )
+        hits = new_array(path, (len(labels.test), spheres.grid.n_voxels))
+        progress = log_progress(f"searchlight, fold {self.inputs.fold}", unit="sphere")
+        for centres, predicted in predict_spheres(
+            fold, spheres, settings.estimator, shrinkage, progress
+        ):
+            hits[:, centres] = weighted_hits(predicted, labels.test, labels.weights)
+        hits.flush()
+        return {
+            "n_test": len(fold.test), "n_tested_labels": labels.n_tested,
+            "shrinkage": None if settings.estimator == "gnb" else shrinkage,
+            "p_min": labels.exchange.smallest_p(len(labels.test) - 1),
+            "exchange": labels.exchange.describe(),
+        }
+
+
+class _MapInputSpec(BaseInterfaceInputSpec):
+    key = traits.Str(desc="key of the stage")
+    folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
+    hits_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    facts_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+
+
+class _MapOutputSpec(TraitedSpec):
+    maps_file = File(exists=True)
+
+
+class MapSpheres(SimpleInterface):
+    """Join the folds and test the map against those of permuted labels."""
+
+    input_spec = _MapInputSpec
+    output_spec = _MapOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        facts = [read_json(Path(path)) for path in self.inputs.facts_files]
+        maps = compute_maps(
+            [np.load(path, mmap_mode="r") for path in self.inputs.hits_files],
+            read_grid(Path(self.inputs.folder)), chance=1 / facts[0]["n_tested_labels"],
+            n_trials=sum(fold["n_test"] for fold in facts),
+            progress=log_progress("searchlight, cluster enhancement", unit="permutation"),
+        )
+        path = Path(runtime.cwd) / "maps.npz"
+        np.savez(path, **{name: value for name, value in vars(maps).items() if value is not None})
+        self._results["maps_file"] = str(path)
+        return runtime
+
+
+class _WriteInputSpec(WriteInputSpec):
+    folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
+    maps_file = File(exists=True, mandatory=True)
+    facts_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    searchlight = traits.Dict(mandatory=True, desc="fields of Searchlight")
+
+
+class WriteSearch(WriteInterface):
+    """Write the maps and the table of peaks."""
+
+    input_spec = _WriteInputSpec
+
+    def _write(self, outputs: PersonOutputs) -> None:
+        settings = Searchlight(**self.inputs.searchlight)
+        with np.load(self.inputs.maps_file, allow_pickle=False) as content:
+            found = dict(content)
+        maps = SearchMaps(**{
+            name: found.get(name) for name in SearchMaps.__dataclass_fields__
+        })
+        grid = read_grid(Path(self.inputs.folder))
+        facts = [read_json(Path(path)) for path in self.inputs.facts_files]
+        spheres = Spheres(grid, settings.radius_mm, settings.n_voxels)
+        write_search(outputs, maps, spheres, facts, settings)

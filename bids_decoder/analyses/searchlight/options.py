@@ -1,0 +1,62 @@
+"""Options of searchlights."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser
+from typing import Any
+
+from bids_decoder.config import Settings
+from bids_decoder.options import bad_value, choices, option
+from bids_decoder.training.searchlight_settings import Searchlight
+
+SECTION = Searchlight
+LEAST_VOXELS = 2
+
+_SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*(mm|vox)")
+
+
+def is_wanted(settings: Settings) -> bool:
+    """Return whether a size is given, or missing when only this stage is requested."""
+    wanted = settings.section(Searchlight).is_wanted
+    return wanted or settings.execution.stage == ("searchlight",)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this analysis."""
+    group = parser.add_argument_group("Specific options for searchlights")
+    option(
+        group, "--searchlight", dest="searchlight.*", section=Searchlight, type=_read_size,
+        metavar="SIZE", default="none",
+        help="also decode labels from the voxels around every voxel: within a radius, as 8mm, "
+        "or so many nearest ones, as 100vox",
+    )
+    option(
+        group, "--searchlight-estimator", dest="searchlight.estimator", section=Searchlight,
+        choices=choices(Searchlight, "estimator"), default="lda",
+        help="what decodes in each sphere: discriminant analysis with shrinkage, ridge "
+        "regression, or Gaussian naive Bayes",
+    )
+
+
+def _read_size(text: str) -> dict[str, Any]:
+    """Read the size of the spheres.
+
+    Examples
+    --------
+    >>> _read_size("8mm")
+    {'radius_mm': 8.0, 'n_voxels': None}
+    >>> _read_size("100vox")
+    {'radius_mm': None, 'n_voxels': 100}
+    """
+    match = _SIZE.fullmatch(text.strip().lower())
+    value = float(match[1]) if match else 0.0
+    if not match or value <= 0 or (match[2] == "vox" and not value.is_integer()):
+        raise bad_value(
+            f"{text!r} is no size of a searchlight", "give a radius as 8mm, or voxels as 100vox"
+        )
+    if match[2] == "mm":
+        return {"radius_mm": value, "n_voxels": None}
+    if value < LEAST_VOXELS:
+        raise bad_value("a searchlight of one voxel has no pattern", "give more, as 100vox")
+    return {"radius_mm": None, "n_voxels": int(value)}

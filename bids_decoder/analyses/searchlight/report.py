@@ -1,0 +1,98 @@
+"""Report of searchlights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.analyses.searchlight.figures import search_pictures
+from bids_decoder.analyses.searchlight.outputs import LEVEL, SEARCH_MAP, SEARCH_PEAKS
+from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
+from bids_decoder.reports.cards import card_table
+from bids_decoder.reports.results import Results, numeric, sidecar_of
+from bids_decoder.reports.scores import show_p
+
+_SHOWN = ("Estimator", "Radius", "VoxelsPerSphere", "Spheres", "Shrinkage", "Chance", "Labels",
+          "Folds", "Trials", "Permutations", "ExchangedUnits", "NumberOfUnits", "Null",
+          "SmallestP", "Seed")
+_CAVEATS = (
+    "A voxel shows what the sphere around it tells, so that maps are wider than the regions that "
+    "carry information, by up to the radius. The accuracies of the peaks are the largest of many "
+    "and therefore too high as estimates; take the accuracy of a region that was chosen otherwise."
+)
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the section on searchlights; none where there is no map."""
+    card = _card(results)
+    if not card:
+        return []
+    blocks: list[Block] = [_headline(card), *_verdict(card)]
+    blocks += [Figure(pic) for pic in search_pictures(results)]
+    blocks.append(_peaks(results))
+    blocks.append(card_table(
+        {name: card[name] for name in _SHOWN if name in card}, "How the map was made"
+    ))
+    blocks.append(Text(_CAVEATS))
+    return [Section("searchlight", "Searchlight", blocks)]
+
+
+def lines(results: Results) -> list[str]:
+    """Return the main result in one line."""
+    card = _card(results)
+    if "SignificantTFCE" not in card:
+        return []
+    return [
+        f"sub-{results.participant}: {card['SignificantTFCE']} of {card['Spheres']} spheres "
+        f"decode {card['Labels']} labels above chance (p < {LEVEL:g}, corrected)"
+    ]
+
+
+def _card(results: Results) -> dict[str, Any]:
+    paths = results.files(SEARCH_MAP, stat="accuracy")
+    return sidecar_of(paths[0]) if paths else {}
+
+
+def _headline(card: dict[str, Any]) -> Headline:
+    size = f"{card['VoxelsPerSphere']} voxels"
+    if "Radius" in card:
+        size = f"{card['Radius']:g} mm, {size}"
+    against = [("spheres", f"{card['Spheres']:,}"), ("size", size),
+               ("chance", f"{card['Chance']:.3f}")]
+    if "SignificantTFCE" not in card:
+        return Headline("not tested", "no permutations were asked for", against)
+    against.append(("by the largest accuracy alone", f"{card['SignificantMax']:,}"))
+    return Headline(
+        f"{card['SignificantTFCE']:,}",
+        f"spheres above chance · p < {LEVEL:g}, corrected for all (cluster enhancement)", against,
+    )
+
+
+def _verdict(card: dict[str, Any]) -> list[Text]:
+    if card.get("SmallestP", 0) > LEVEL:
+        return [Text(
+            f"No sphere can be significant: the smallest possible p-value is "
+            f"{card['SmallestP']:.2g}. Ask for more permutations (--n-permutations).", "warn",
+        )]
+    if card.get("SignificantTFCE") == 0:
+        return [Text("No sphere is significant after correction.", "warn")]
+    return []
+
+
+def _peaks(results: Results) -> Table:
+    peaks = results.table(SEARCH_PEAKS)
+    peaks = numeric(peaks if peaks is not None else pd.DataFrame(), "x", "y", "z", "n_voxels",
+                    "accuracy", "p", "p_max", "p_tfce")
+    header = ["x, y, z (mm)", "voxels", "balanced accuracy", "p", "p, largest accuracy",
+              "p, cluster enhancement"]
+    rows = [
+        [f"{row['x']:.0f}, {row['y']:.0f}, {row['z']:.0f}", f"{row['n_voxels']:.0f}",
+         f"{row['accuracy']:.3f}", *(_p(row[name]) for name in ("p", "p_max", "p_tfce"))]
+        for _, row in peaks.iterrows()
+    ]
+    return Table(header, rows, "Peaks of accuracy, the highest first", frozenset(header[1:]))
+
+
+def _p(value: float) -> str:
+    return "n/a" if pd.isna(value) else show_p(value)

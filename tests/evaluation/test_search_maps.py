@@ -1,0 +1,100 @@
+"""Accuracy maps of searchlights and their corrected p-values."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from bids_decoder.evaluation.search_maps import (
+    PEAK_COLUMNS,
+    class_weights,
+    compute_maps,
+    corrected_p,
+    find_peaks,
+    weighted_hits,
+)
+from bids_decoder.trials import VoxelGrid
+
+
+@pytest.fixture
+def grid():
+    return VoxelGrid(np.ones((6, 5, 4), dtype=bool), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+def hits_of(rng, grid, n_permutations, n_trials=20):
+    return (rng.binomial(n_trials, 0.5, (1 + n_permutations, grid.n_voxels)) / n_trials).astype(
+        np.float32
+    )
+
+
+def test_hits_of_folds_add_up_to_balanced_accuracy():
+    rng = np.random.default_rng(0)
+    true = rng.choice(3, (4, 30), p=(0.6, 0.3, 0.1))
+    predicted = rng.integers(0, 3, (5, 4, 30))
+    weights = class_weights(true, 4)
+    first, second = slice(0, 12), slice(12, 30)
+    hits = sum(weighted_hits(predicted[..., part], true[:, part], weights)
+               for part in (first, second))
+    for labelling in range(4):
+        for sphere in range(5):
+            expected = balanced_accuracy_score(true[labelling], predicted[sphere, labelling])
+            assert hits[labelling, sphere] == pytest.approx(expected, abs=1e-6)
+    fixed = weighted_hits(predicted[:, :1], true, weights)
+    np.testing.assert_allclose(
+        fixed[2, 3], balanced_accuracy_score(true[2], predicted[3, 0]), atol=1e-6
+    )
+
+
+def test_p_values_count_permuted_maps(grid):
+    hits = hits_of(np.random.default_rng(1), grid, 39)
+    maps = compute_maps([hits / 2, hits / 2], grid, chance=0.5, n_trials=20)
+    np.testing.assert_allclose(maps.accuracy, hits[0], atol=1e-6)
+    expected = (1 + (hits[1:] >= hits[0] - 1e-6).sum(axis=0)) / 40
+    np.testing.assert_allclose(maps.p, expected)
+    largest = hits[1:].max(axis=1)
+    expected = [(1 + (largest >= value - 1e-5).sum()) / 40 for value in hits[0]]
+    np.testing.assert_allclose(maps.p_max, expected)
+    assert (maps.p_max >= maps.p - 1e-9).all()
+    assert maps.null_max == pytest.approx(largest, abs=1e-6)
+
+
+def test_a_blob_is_found_and_enhanced(grid):
+    hits = hits_of(np.random.default_rng(2), grid, 39)
+    blob = grid.to_volume(np.arange(grid.n_voxels))[1:3, 1:3, 1:3].ravel()
+    hits[0] = 0.5
+    hits[0, blob] = 0.8
+    maps = compute_maps([hits], grid, chance=0.5, n_trials=20)
+    assert (maps.p_tfce[blob] == 1 / 40).all()
+    others = np.setdiff1d(np.arange(grid.n_voxels), blob)
+    assert (maps.p_tfce[others] == 1).all()
+    assert (maps.tfce[others] == 0).all()
+
+
+def test_without_permutations_there_are_no_p_values(grid):
+    maps = compute_maps([hits_of(np.random.default_rng(0), grid, 0)], grid, chance=0.5, n_trials=9)
+    assert maps.p is None
+    assert maps.p_max is None
+    peaks = find_peaks(maps, grid, np.full(grid.n_voxels, 7), 3.0)
+    assert peaks["p_tfce"].isna().all()
+
+
+def test_ties_with_the_largest_null_value_count():
+    assert corrected_p(np.array([0.3, 0.8]), np.array([0.1, 0.3, 0.7])).tolist() == [0.75, 0.25]
+    assert corrected_p(np.array([0.1 + 0.2]), np.array([0.3])).tolist() == [1.0]
+
+
+def test_peaks_are_apart_and_above_chance(grid):
+    hits = np.full((1, grid.n_voxels), 0.5, dtype=np.float32)
+    places = [tuple(p) for p in grid.indices]
+    hits[0, places.index((0, 0, 0))] = 0.9
+    hits[0, places.index((1, 0, 0))] = 0.85
+    hits[0, places.index((4, 4, 3))] = 0.7
+    maps = compute_maps([hits], grid, chance=0.5, n_trials=20)
+    sizes = np.arange(grid.n_voxels)
+    peaks = find_peaks(maps, grid, sizes, 4.0)
+    assert list(peaks) == list(PEAK_COLUMNS)
+    assert peaks[["x", "y", "z"]].to_numpy().tolist() == [[0, 0, 0], [8, 8, 6]]
+    assert peaks["accuracy"].tolist() == pytest.approx([0.9, 0.7])
+    assert peaks["n_voxels"].tolist() == [0, places.index((4, 4, 3))]
+    hits[:] = 0.5
+    nothing = compute_maps([hits], grid, chance=0.5, n_trials=20)
+    assert find_peaks(nothing, grid, sizes, 4.0).empty
