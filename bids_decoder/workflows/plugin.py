@@ -148,7 +148,7 @@ def _stage_and_person(name: str) -> tuple[str, str | None]:
     head = parts[1] if len(parts) > 1 else parts[0]
     words = head.removesuffix("_wf").split("_")
     person = None
-    if len(words) > 1 and words[0] in ("prepare", "decode", "encode", "responses"):
+    if len(words) > 1 and words[0] != "pretrain":
         person = words[1].replace("-", "+")
     if words[0] == "prepare" and len(parts) > 2:
         preprocesses = parts[2] in ("anat_wf", "bold_wf", "preprocess_files", "mark_preprocess")

@@ -199,6 +199,7 @@ def test_plugin_file_gets_its_arguments(tmp_path, monkeypatch):
     ("wf.prepare_a-1_wf.mark_betas", ("betas", "a+1")),
     ("wf.decode_03_wf.score", ("decode", "03")),
     ("wf.responses_03", ("responses", "03")),
+    ("wf.searchlight_03_wf.search_1", ("searchlight", "03")),
     ("wf.pretrain_label_without03_wf.pretrain", ("pretrain", None)),
     ("wf.targets", ("targets", None)),
 ])

@@ -27,15 +27,15 @@ def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Specific options for searchlights")
     option(
         group, "--searchlight", dest="searchlight.*", section=Searchlight, type=_read_size,
-        metavar="SIZE", default="none",
-        help="also decode labels from the voxels around every voxel: within a radius, as 8mm, "
-        "or so many nearest ones, as 100vox",
+        metavar="SIZE", default="`none`",
+        help="also decode labels from the voxels around every voxel: those within a radius, as "
+        "`8mm`, or the nearest ones, as `100vox`",
     )
     option(
         group, "--searchlight-estimator", dest="searchlight.estimator", section=Searchlight,
-        choices=choices(Searchlight, "estimator"), default="lda",
-        help="what decodes in each sphere: discriminant analysis with shrinkage, ridge "
-        "regression, or Gaussian naive Bayes",
+        choices=choices(Searchlight, "estimator"), default="`lda`",
+        help="what decodes in each sphere: `lda` (discriminant analysis with shrinkage), `ridge` "
+        "(ridge regression), or `gnb` (Gaussian naive Bayes)",
     )
 
 
