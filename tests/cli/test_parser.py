@@ -14,7 +14,7 @@ from bids_decoder.errors import ExitCode, FindingsError, UsageError
 CALL = ["data", "out", "participant"]
 DEFAULTS = default_settings(section_kinds())
 SPECIAL = {"help", "version", "config_file", "notrack", "troi.*", "execution.*",
-           "evaluation.*"}
+           "evaluation.*", "searchlight.*"}
 
 
 def settings(*words):
