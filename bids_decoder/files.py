@@ -39,11 +39,11 @@ def disk_error(error: BaseException | None) -> OSError | None:
     return None
 
 
-def can_write(folder: Path, n_bytes: int = 1 << 16) -> bool:
-    """Return whether *n_bytes* can be written to *folder* now; the test file is removed."""
+def can_write(folder: Path) -> bool:
+    """Return whether 64 KiB can be written to *folder* now; the test file is removed."""
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".probe-") as handle:
-            handle.write(b"\1" * n_bytes)
+            handle.write(b"\1" * (1 << 16))
             handle.flush()
             os.fsync(handle.fileno())
     except OSError:

@@ -102,9 +102,9 @@ def _missing_outputs(output_dir: Path, sizes: dict[str, int]) -> str | None:
     return None
 
 
-def _difference(old: Any, new: Any, prefix: str = "") -> str:
+def _difference(old: Any, new: Any) -> str:
     """Name up to three places in which two nested dictionaries differ."""
-    places = list(_walk(old, new, prefix))
+    places = list(_walk(old, new, ""))
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return ", ".join(places[:3]) + more
 

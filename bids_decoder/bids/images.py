@@ -152,11 +152,11 @@ def header_t_r(value: float, unit: str) -> float | None:
     return round(seconds, 6) if seconds <= MAX_T_R else None
 
 
-def grids_agree(headers: list[ImageHeader], tolerance: float = 1e-3) -> bool:
-    """Return whether all images have one shape and one affine (*tolerance* in millimetres)."""
+def grids_agree(headers: list[ImageHeader]) -> bool:
+    """Return whether all images have one shape and one affine (to 1 µm)."""
     first = headers[0]
     return all(
         header.shape[:3] == first.shape[:3]
-        and np.allclose(header.affine, first.affine, rtol=0, atol=tolerance)
+        and np.allclose(header.affine, first.affine, rtol=0, atol=1e-3)
         for header in headers[1:]
     )

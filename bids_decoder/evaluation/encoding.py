@@ -9,6 +9,7 @@ import numpy as np
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import inner_folds
 
+_N_FOLDS = 5
 PENALTIES = tuple(10.0 ** np.arange(-2, 4.5, 1.0))
 """Ridge penalties, in units of the mean eigenvalue of the features' scatter matrix."""
 
@@ -27,7 +28,7 @@ class _Fold:
 
 
 def encoding_scores(
-    betas: np.ndarray, features: np.ndarray, runs: np.ndarray, *, n_folds: int = 5,
+    betas: np.ndarray, features: np.ndarray, runs: np.ndarray, *,
     penalties: tuple[float, ...] = PENALTIES, chunk: int = 8192,
 ) -> np.ndarray:
     """Correlate measured with predicted responses of held-out runs, for each voxel.
@@ -45,9 +46,7 @@ def encoding_scores(
     features : ndarray, shape (n_trials, n_dims)
         Features of the stimulus of each trial (one-hot labels are possible).
     runs : ndarray of str, shape (n_trials,)
-        Runs are never divided between folds; see :func:`.folds.inner_folds`.
-    n_folds : int
-        Number of folds, 2 or more.
+        Runs are never divided between the five folds; see :func:`.folds.inner_folds`.
     penalties : tuple of float
         Times the mean non-zero eigenvalue of the scatter matrix of the training features.
     chunk : int
@@ -74,7 +73,7 @@ def encoding_scores(
             "check the trial tables",
         )
     features = _rotated(np.asarray(features, dtype=np.float64))
-    splits = inner_folds(np.asarray(runs), n_folds)
+    splits = inner_folds(np.asarray(runs), _N_FOLDS)
     folds = [_decompose(features, *rows, penalties) for rows in splits]
     scores = np.empty(betas.shape[1], dtype=np.float32)
     for start in range(0, betas.shape[1], chunk):

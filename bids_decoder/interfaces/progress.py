@@ -9,17 +9,18 @@ from collections.abc import Callable
 LOGGER = logging.getLogger("bids_decoder")
 
 
-def log_progress(
-    what: str, seconds_between: float = 20.0, unit: str = "epoch"
-) -> Callable[..., None]:
-    """Make a callback (done, total, loss or None) that logs at most every few seconds."""
+_SECONDS_BETWEEN = 20.0
+
+
+def log_progress(what: str, unit: str = "epoch") -> Callable[..., None]:
+    """Make a callback (done, total, loss or None) that logs at most every 20 seconds."""
     start = time.monotonic()
     last = start
 
     def report(done: int, total: int, loss: float | None = None) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last < seconds_between and done < total:
+        if now - last < _SECONDS_BETWEEN and done < total:
             return
         last = now
         left = (now - start) / done * (total - done)

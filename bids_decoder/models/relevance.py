@@ -79,9 +79,9 @@ def epsilon_rule(
 
 
 def alpha_beta_rule(
-    layer: nn.Conv3d, inputs: Tensor, relevance: Tensor, epsilon: float, alpha: float = 2.0
+    layer: nn.Conv3d, inputs: Tensor, relevance: Tensor, epsilon: float
 ) -> Tensor:
-    """Propagate relevance with weight *alpha* to positive and ``1 - alpha`` to negative inputs.
+    """Propagate relevance with weight 2 to positive and -1 to negative inputs.
 
     A unit whose contributions all have the same sign passes its entire relevance to them, so
     that the sum is conserved; biases are ignored.
@@ -97,8 +97,8 @@ def alpha_beta_rule(
 
     helping, hindering = parts(positive, negative), parts(negative, positive)
     has_help, has_hindrance = helping(inputs) > epsilon, hindering(inputs) < -epsilon
-    up = torch.where(has_hindrance, alpha, 1.0) * has_help
-    down = torch.where(has_help, 1.0 - alpha, 1.0) * has_hindrance
+    up = torch.where(has_hindrance, 2.0, 1.0) * has_help
+    down = torch.where(has_help, -1.0, 1.0) * has_hindrance
     return epsilon_rule(helping, inputs, up * relevance, epsilon) + epsilon_rule(
         hindering, inputs, down * relevance, epsilon
     )
@@ -225,10 +225,11 @@ def _volume_relevance(network: VolumeNetwork, volumes: Tensor, classes: Tensor) 
     return relevance.squeeze(1)
 
 
+_MAX_WINDOWS = 600
 Window = tuple[int, ...]
 
 
-def choose_window(shape: Window, kind: str, max_windows: int = 600) -> tuple[Window, Window]:
+def choose_window(shape: Window, kind: str) -> tuple[Window, Window]:
     """Choose window and stride of the occlusion for volumes of the given size.
 
     Parameters
@@ -237,9 +238,8 @@ def choose_window(shape: Window, kind: str, max_windows: int = 600) -> tuple[Win
         (i, j, k).
     kind : {"2d", "3d"}
         The published window of 6 x 5 voxels in one slice, or a cube of 5 voxels; stride 2, and
-        1 across the slices of the flat window.
-    max_windows : int
-        Window and stride are doubled until the volume has at most this many windows.
+        1 across the slices of the flat window. Both are doubled until the volume has at most 600
+        windows.
 
     Returns
     -------
@@ -247,7 +247,7 @@ def choose_window(shape: Window, kind: str, max_windows: int = 600) -> tuple[Win
     """
     window, stride = ((6, 5, 1), (2, 2, 1)) if kind == "2d" else ((5, 5, 5), (2, 2, 2))
     window = tuple(map(min, window, shape))
-    while len(_corners(shape, window, stride)) > max_windows:
+    while len(_corners(shape, window, stride)) > _MAX_WINDOWS:
         window = tuple(min(2 * width, size) for width, size in zip(window, shape, strict=True))
         stride = tuple(min(2 * s, width) for s, width in zip(stride, window, strict=True))
     return window, stride

@@ -90,14 +90,14 @@ def dvars(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([[np.nan], change]), np.concatenate([[np.nan], standard])
 
 
-def cosine_drifts(n_volumes: int, t_r: float, high_pass: float = _HIGH_PASS_HZ) -> pd.DataFrame:
+def cosine_drifts(n_volumes: int, t_r: float) -> pd.DataFrame:
     """Compute nilearn's cosine drifts, without the constant, in columns ``cosineNN``."""
-    basis = create_cosine_drift(high_pass, np.arange(n_volumes) * t_r)[:, :-1]
+    basis = create_cosine_drift(_HIGH_PASS_HZ, np.arange(n_volumes) * t_r)[:, :-1]
     return pd.DataFrame(basis, columns=[f"cosine{i:02d}" for i in range(basis.shape[1])])
 
 
 def anatomical_components(
-    series: np.ndarray, drifts: np.ndarray, n_skip: int, n_components: int = _N_COMPONENTS
+    series: np.ndarray, drifts: np.ndarray, n_skip: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Compute the principal components of voxels without grey matter (aCompCor).
 
@@ -109,13 +109,11 @@ def anatomical_components(
         Removed first, together with the mean.
     n_skip : int
         Number of volumes before the steady state, which are excluded and zero in the components.
-    n_components : int
-        Maximum number of components.
 
     Returns
     -------
     components : DataFrame
-        ``a_comp_cor_00`` upwards, unit length.
+        ``a_comp_cor_00`` upwards, at most ten, unit length.
     variance_explained : ndarray, shape (n_components,)
         Shares of the variance. Behzadi et al. (2007), NeuroImage 37.
     """
@@ -124,7 +122,7 @@ def anatomical_components(
     kept = kept - design @ np.linalg.lstsq(design, kept, rcond=None)[0]
     spread = kept.std(axis=0)
     kept = kept[:, spread > 1e-6] / spread[spread > 1e-6]
-    n_components = min(n_components, len(kept) - design.shape[1] - 1, kept.shape[1])
+    n_components = min(_N_COMPONENTS, len(kept) - design.shape[1] - 1, kept.shape[1])
     if n_components < 1:
         return pd.DataFrame(index=range(len(series))), np.empty(0)
     values, vectors = np.linalg.eigh(kept @ kept.T)

@@ -110,20 +110,18 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def render(figure: Figure, kind: str = "svg", dpi: int = 130) -> bytes:
+def render(figure: Figure, kind: str = "svg") -> bytes:
     """Turn a figure into the bytes of a file; the same figure has the same bytes.
 
     Parameters
     ----------
     figure : Figure
     kind : {"svg", "png"}
-    dpi : int
-        Pixels per inch of PNG files and of images within SVG files.
     """
     empty = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     buffer = io.BytesIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=empty)
+        figure.savefig(buffer, format=kind, dpi=130, metadata=empty)
     return buffer.getvalue()
 
 

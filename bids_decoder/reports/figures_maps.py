@@ -31,6 +31,9 @@ _FAINT = 0.02
 """Fraction of the largest value below which an unsigned map is not drawn."""
 
 
+_Z = 3.1
+"""Threshold of z maps."""
+
 _MAX_LABELS = 12
 """Patterns of more labels are not drawn; the image has them all."""
 
@@ -108,16 +111,16 @@ def encoder_pictures(results: Results) -> list[Picture]:
     return pictures
 
 
-def relevance_pictures(results: Results, percentile: float = 95.0) -> list[Picture]:
-    """Draw the relevance map of each label, thresholded by percentile."""
+def relevance_pictures(results: Results) -> list[Picture]:
+    """Draw the 5 % of voxels with the largest values in the relevance map of each label."""
     pictures = []
     for number, path in enumerate(results.files("relevance_map"), start=1):
         data = np.asanyarray(load(path).dataobj, dtype=np.float32)
         inside = np.abs(data[data != 0])
-        threshold = float(np.percentile(inside, percentile)) if inside.size else 0.0
+        threshold = float(np.percentile(inside, 95)) if inside.size else 0.0
         pictures += _map_picture(
             path, results, f"relevance{number}",
-            f"{describe(path)}; the {100 - percentile:.0f} % of voxels with the largest values",
+            f"{describe(path)}; the 5 % of voxels with the largest values",
             signed=True, threshold=threshold,
         )
     return pictures
@@ -130,18 +133,18 @@ def describe(path: Path) -> str:
     return (text or parse_entities(path).get("stat", path.name)).rstrip(".")
 
 
-def contrast_pictures(results: Results, threshold: float = 3.1) -> list[Picture]:
-    """Draw each z map of a contrast, thresholded at ``|z| > threshold``."""
+def contrast_pictures(results: Results) -> list[Picture]:
+    """Draw each z map of a contrast, thresholded at ``|z| > 3.1``."""
     pictures = []
     for number, path in enumerate(contrast_maps(results), start=1):
-        title = f"Contrast {contrast_title(path)}, |z| > {threshold:g} (uncorrected)"
+        title = f"Contrast {contrast_title(path)}, |z| > {_Z:g} (uncorrected)"
         pictures += _map_picture(
             path,
             results,
             f"contrast{number}",
             title,
             signed=True,
-            threshold=threshold,
+            threshold=_Z,
         )
     return pictures
 

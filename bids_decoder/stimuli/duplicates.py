@@ -121,16 +121,16 @@ def near_pictures(
     ]
 
 
-def near_vectors(ids: Sequence[str], vectors: np.ndarray, seed: int = 0) -> list[NearPair]:
+def near_vectors(ids: Sequence[str], vectors: np.ndarray) -> list[NearPair]:
     """Find feature vectors with almost the same direction from the mean of all.
+
+    Random planes, always the same, hash them.
 
     Parameters
     ----------
     ids : sequence of str
     vectors : ndarray of float32, shape (n_ids, n_dims)
         Distinct ones.
-    seed : int
-        For the random planes that hash them.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def near_vectors(ids: Sequence[str], vectors: np.ndarray, seed: int = 0) -> list
         return []
     centred = vectors - vectors.mean(axis=0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    planes = np.random.default_rng(seed).standard_normal((vectors.shape[1], 64), np.float32)
+    planes = np.random.default_rng(0).standard_normal((vectors.shape[1], 64), np.float32)
     hashes = np.packbits(centred @ planes > 0, axis=1).view(">u8")[:, 0].astype(np.uint64)
     rows = _candidates(hashes)
     cosines = np.einsum("ij,ij->i", centred[rows[:, 0]], centred[rows[:, 1]])

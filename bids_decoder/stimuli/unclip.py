@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _OPTION = "--reconstruction-weights"
 _PIPELINE = "StableUnCLIPImg2ImgPipeline"
+_GUIDANCE = 10.0
+"""Scale of classifier-free guidance."""
+
 _FETCH = (
     "pass the folder of a Stable unCLIP pipeline of diffusers with safetensors, for instance "
     "stabilityai/stable-diffusion-2-1-unclip"
@@ -96,7 +99,7 @@ class UnclipGenerator:
         self._pipeline = _load(weights, device)
 
     def generate(
-        self, embeddings: np.ndarray, *, n_steps: int, seed: int, guidance: float = 10.0
+        self, embeddings: np.ndarray, *, n_steps: int, seed: int
     ) -> np.ndarray:
         """Generate one picture for each embedding.
 
@@ -108,8 +111,6 @@ class UnclipGenerator:
             Denoising steps.
         seed : int
             The noise of picture *i* depends on (seed, i).
-        guidance : float
-            Scale of classifier-free guidance.
 
         Returns
         -------
@@ -124,7 +125,7 @@ class UnclipGenerator:
             vector = torch.from_numpy(embedding)[None].to(self.device, self._pipeline.unet.dtype)
             made = self._pipeline(
                 prompt="", image_embeds=vector, noise_level=0, num_inference_steps=n_steps,
-                guidance_scale=guidance, generator=generator, output_type="np",
+                guidance_scale=_GUIDANCE, generator=generator, output_type="np",
             )
             pictures.append(made.images[0])
         return np.clip(np.stack(pictures), 0, 1).astype(np.float32)

@@ -34,6 +34,9 @@ Deep networks may need some epochs before the loss changes; patience must not en
 MIN_STEPS = 20
 """Minimum number of steps per epoch; an epoch repeats small datasets to reach it."""
 
+_BATCH = 32
+"""Volumes that pass the network at once outside training."""
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
@@ -167,7 +170,7 @@ class _Watch:
 
 @torch.no_grad()
 def log_probabilities(
-    network: nn.Module, volumes: np.ndarray, batch_size: int = 32
+    network: nn.Module, volumes: np.ndarray
 ) -> np.ndarray:
     """Return the log-probability of each class, float64 of shape (n, n_classes).
 
@@ -176,22 +179,21 @@ def log_probabilities(
     network : torch.nn.Module
         In evaluation mode.
     volumes : ndarray, shape (n, i, j, k)
-    batch_size : int
     """
     device = next(network.parameters()).device
     parts = [
-        network(_tensor(volumes[start:start + batch_size]).to(device)).log_softmax(1).cpu().numpy()
-        for start in range(0, len(volumes), batch_size)
+        network(_tensor(volumes[start:start + _BATCH]).to(device)).log_softmax(1).cpu().numpy()
+        for start in range(0, len(volumes), _BATCH)
     ]
     return np.concatenate(parts).astype(np.float64)
 
 
 @torch.no_grad()
-def penultimate(network: nn.Module, volumes: np.ndarray, batch_size: int = 32) -> np.ndarray:
+def penultimate(network: nn.Module, volumes: np.ndarray) -> np.ndarray:
     """Return the input of the output layer, (n, n_features)."""
     parts = [
-        network.features(_tensor(volumes[start:start + batch_size])).numpy()
-        for start in range(0, len(volumes), batch_size)
+        network.features(_tensor(volumes[start:start + _BATCH])).numpy()
+        for start in range(0, len(volumes), _BATCH)
     ]
     return np.concatenate(parts)
 

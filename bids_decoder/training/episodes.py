@@ -17,6 +17,7 @@ import numpy as np
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.trials import Person
 
+_SETS_PER_SIZE = 4
 MIN_CALIBRATION_TRIALS = 4
 MAX_CALIBRATION_TRIALS = 1500
 MAX_HELDOUT_TRIALS = 2000
@@ -57,17 +58,17 @@ _FIELDS = ("values", "target_rows", "log_trials", "people")
 
 
 def calibration_sets(
-    run_groups: np.ndarray, rng: np.random.Generator, n_per_size: int = 4
+    run_groups: np.ndarray, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Draw calibration sets of 1, 2, 4, … runs, and of all runs but one.
+
+    There are four sets of each size; of all runs but one eight, or one for each run.
 
     Parameters
     ----------
     run_groups : ndarray of str, shape (n_trials,)
         A single run is divided into eight blocks of time.
     rng : numpy.random.Generator
-    n_per_size : int
-        Number of sets per size; twice this number for all runs but one, or one set per run.
 
     Yields
     ------
@@ -81,7 +82,7 @@ def calibration_sets(
     if n_blocks <= MAX_RUNS_TO_LEAVE_ONE_OUT:
         sizes.add(n_blocks - 1)
     for size in sorted(s for s in sizes if 0 < s < n_blocks):
-        wanted = min(n_blocks, 2 * n_per_size) if size == n_blocks - 1 else n_per_size
+        wanted = min(n_blocks, 2 * _SETS_PER_SIZE) if size == n_blocks - 1 else _SETS_PER_SIZE
         for order in _orders(n_blocks, wanted, rng):
             chosen = np.isin(blocks, names[order[:size]])
             if chosen.sum() < MIN_CALIBRATION_TRIALS:
@@ -90,11 +91,11 @@ def calibration_sets(
                 yield _capped(chosen, MAX_CALIBRATION_TRIALS)
 
 
-def run_blocks(run_groups: np.ndarray, n_blocks: int = 8) -> np.ndarray:
-    """Return the blocks to hold out: runs, or blocks of time if there is a single run."""
+def run_blocks(run_groups: np.ndarray) -> np.ndarray:
+    """Return the blocks to hold out: runs, or eight blocks of time if there is a single run."""
     if len(np.unique(run_groups)) > 1:
         return run_groups
-    return np.sort(np.arange(len(run_groups)) % n_blocks).astype(str)
+    return np.sort(np.arange(len(run_groups)) % 8).astype(str)
 
 
 def _orders(n_blocks: int, wanted: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -147,15 +147,15 @@ def _endless(rows: np.ndarray, length: int, rng: np.random.Generator) -> np.ndar
     return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:length]
 
 
-def epoch_candidates(n_samples: int, steps: int = 1500) -> list[int]:
-    """Return candidate numbers of epochs, up to about *steps* steps, in factors of two.
+def epoch_candidates(n_samples: int) -> list[int]:
+    """Return candidate numbers of epochs, up to about 1500 steps, in factors of two.
 
     Examples
     --------
     >>> epoch_candidates(2560)
     [0, 9, 19, 38, 75, 150]
     """
-    most = min(150, max(1, round(steps / max(1, n_samples // BATCH_SIZE))))
+    most = min(150, max(1, round(1500 / max(1, n_samples // BATCH_SIZE))))
     return sorted({0, *(round(most / 2**k) for k in range(5))})
 
 

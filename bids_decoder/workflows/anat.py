@@ -43,7 +43,7 @@ def template_spaces(settings: Settings) -> tuple[OutputSpace, ...]:
 
 
 def init_anat_wf(
-    participant: Participant, settings: Settings, *, output_dir: Path, name: str = "anat_wf"
+    participant: Participant, settings: Settings, *, output_dir: Path
 ) -> Workflow:
     """Wire the preprocessing of T1w images.
 
@@ -54,7 +54,6 @@ def init_anat_wf(
     settings : Settings
     output_dir : Path
         Top of the derivatives.
-    name : str
 
     Returns
     -------
@@ -66,7 +65,7 @@ def init_anat_wf(
     seed = derive_seed(settings.random_seed, "preprocess", participant.label)
     size_gb = max(read_header(path).n_bytes for path in participant.t1w_files) / 1e9
     mem_gb = 0.6 + 14 * size_gb
-    workflow = Workflow(name=name)
+    workflow = Workflow("anat_wf")
     bias = MapNode(
         CorrectBias(seed=seed), "in_file", name="bias", mem_gb=mem_gb, n_procs=1
     )

@@ -68,8 +68,7 @@ class _Run:
 
 
 def init_bold_wf(
-    participant: Participant, settings: Settings, *, output_dir: Path, has_t1w: bool,
-    name: str = "bold_wf",
+    participant: Participant, settings: Settings, *, output_dir: Path, has_t1w: bool
 ) -> Workflow:
     """Wire the preprocessing of all runs of a participant onto one grid.
 
@@ -82,7 +81,6 @@ def init_bold_wf(
         Top of the derivatives.
     has_t1w : bool
         Without a T1w image ``func`` is the only space that can be reached.
-    name : str
 
     Returns
     -------
@@ -100,7 +98,7 @@ def init_bold_wf(
     """
     runs = [_describe(i, bold, settings) for i, bold in enumerate(participant.runs)]
     seed = derive_seed(settings.random_seed, "preprocess", participant.label)
-    workflow = Workflow(name=name)
+    workflow = Workflow("bold_wf")
     inputnode = Node(IdentityInterface([
         "t1w_brain", "t1w_mask", "t1w_dseg", "t1w_to_template", "template_to_t1w",
     ]), "inputnode")

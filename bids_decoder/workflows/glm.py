@@ -31,8 +31,7 @@ BYTES_PER_GB = 1e9
 
 
 def init_glm_wf(
-    participant: Participant, settings: Settings, *, output_dir: Path, space: OutputSpace = FUNC,
-    name: str = "glm_wf",
+    participant: Participant, settings: Settings, *, output_dir: Path, space: OutputSpace = FUNC
 ) -> pe.Workflow:
     """Build the workflow of one participant.
 
@@ -46,7 +45,6 @@ def init_glm_wf(
         Top of the derivatives.
     space : OutputSpace
         Space of preprocessed raw runs. Outputs carry its entities, beside those of the runs.
-    name : str
 
     Returns
     -------
@@ -61,7 +59,7 @@ def init_glm_wf(
     MissingInputError
         When a run has no repetition time.
     """
-    workflow = pe.Workflow(name=name)
+    workflow = pe.Workflow("glm_wf")
     fields = ["bold_files", "bold_mask", "confounds_files", "trials_files", "start_times"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     inputnode.inputs.start_times = [start_time(run) for run in participant.runs]

@@ -161,9 +161,9 @@ def draw_plane(table: pd.DataFrame) -> MplFigure:
 
 
 @styled
-def draw_mosaic(values: np.ndarray, under: np.ndarray, n_slices: int = 12) -> MplFigure:
-    """Draw slices of a map over the mean volume."""
-    chosen = np.linspace(0.1, 0.9, min(n_slices, values.shape[2])) * (values.shape[2] - 1)
+def draw_mosaic(values: np.ndarray, under: np.ndarray) -> MplFigure:
+    """Draw twelve slices of a map over the mean volume."""
+    chosen = np.linspace(0.1, 0.9, min(12, values.shape[2])) * (values.shape[2] - 1)
     figure = new_figure(9.5, 3.6)
     limit = float(np.nanpercentile(np.abs(values), 99.5)) or 1.0
     image = None

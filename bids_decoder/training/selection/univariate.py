@@ -8,7 +8,7 @@ from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.selectors import Selection, SelectionTask, select_top
 
 N_COMPONENTS = 20
-"""Number of principal components of the targets in the F test."""
+"""Number of principal components of the targets in the F test, if rank and trials allow."""
 
 
 def select_univariate(task: SelectionTask) -> Selection:
@@ -24,7 +24,7 @@ def select_ridge_norm(task: SelectionTask) -> Selection:
 
 
 def f_scores(
-    betas: np.ndarray, wanted: np.ndarray, n_components: int = N_COMPONENTS, chunk: int = 8192
+    betas: np.ndarray, wanted: np.ndarray, chunk: int = 8192
 ) -> np.ndarray:
     """Compute the F value of the regression of each voxel on leading components of the targets.
 
@@ -33,11 +33,8 @@ def f_scores(
     betas : ndarray, shape (n_trials, n_voxels)
         Responses of training trials.
     wanted : ndarray, shape (n_trials, n_dims)
-        Targets. With up to ``n_components + 1`` categories this is a one-way analysis of
+        Targets. With up to ``N_COMPONENTS + 1`` categories this is a one-way analysis of
         variance.
-    n_components : int
-        Number of principal components of the targets; at most their rank and half the number
-        of trials.
     chunk : int
         Number of voxels processed together.
 
@@ -48,7 +45,7 @@ def f_scores(
     """
     left, values, _ = np.linalg.svd(wanted - wanted.mean(axis=0), full_matrices=False)
     rank = int((values > values.max() * 1e-5).sum())
-    n_used = max(1, min(n_components, rank, len(wanted) // 2))
+    n_used = max(1, min(N_COMPONENTS, rank, len(wanted) // 2))
     basis = left[:, :n_used].astype(np.float64)
     freedom = len(wanted) - n_used - 1
     scores = np.zeros(betas.shape[1], dtype=np.float32)
