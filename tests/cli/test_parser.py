@@ -1,5 +1,6 @@
 import dataclasses
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -325,12 +326,13 @@ def test_option_reaches_its_setting_and_no_other(words, dest, value):
 def test_names_of_registries_are_accepted_and_documented(flag, module, table):
     known = getattr(importlib.import_module(f"bids_decoder.{module}"), table)
     option = next(option for option in options() if flag in option.option_strings)
+    named = set(re.findall(r"`(\w[\w-]*)`", option.markdown))
+    assert named - {"none"} == set(known)
     for name in known:
         # Encoders whose variants are free words want one of them.
         free = isinstance(getattr(known[name], "variants", None), str)
         word = f"{name}:resnet50" if free else name
         assert setting_of(settings(flag, word), option.dest) == word
-        assert f"`{name}`" in option.markdown
     assert all(name in usage_error(*CALL, flag, "nonesuch").fix for name in known)
 
 
