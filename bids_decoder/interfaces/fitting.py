@@ -23,21 +23,26 @@ from bids_decoder.models.store import Model, load_model
 from bids_decoder.trials import Person, Targets
 
 
-class FitInputSpec(BaseInterfaceInputSpec):
-    """Inputs of all nodes that fit or apply a decoder."""
+class DeviceInputSpec(BaseInterfaceInputSpec):
+    """Inputs of all nodes that compute on a device."""
 
     # Nipype hashes only the path of a folder; the key changes when its content does.
     key = traits.Str(desc="key of the stage")
+    seed = traits.Int(mandatory=True)
+    device = traits.Str("cpu", usedefault=True)
+    use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
+    n_threads = traits.Int(1, usedefault=True, desc="threads of the numerical libraries")
+
+
+class FitInputSpec(DeviceInputSpec):
+    """Inputs of all nodes that fit or apply a decoder."""
+
     decoder = traits.Str("troi", usedefault=True, desc="name of the decoder")
     targets_file = File(exists=True, mandatory=True)
     network = traits.Dict(mandatory=True, desc="fields of config.Network")
     troi = traits.Dict(mandatory=True, desc="fields of config.Troi")
     volumes = traits.Dict(mandatory=True, desc="fields of config.Volumes")
     normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
-    seed = traits.Int(mandatory=True)
-    device = traits.Str("cpu", usedefault=True)
-    use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
-    n_threads = traits.Int(1, usedefault=True, desc="threads of the numerical libraries")
 
 
 class FitInterface(SimpleInterface):

@@ -30,6 +30,7 @@ from bids_decoder.evaluation.voxelwise import (
     voxel_maps,
 )
 from bids_decoder.glm.reliability import enough_repeats, noise_ceiling
+from bids_decoder.interfaces.fitting import DeviceInputSpec
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import TABLE, load_person, read_trials
 from bids_decoder.interfaces.targets import read_targets
@@ -197,15 +198,10 @@ def read_measured(path: Path | str) -> tuple[Measured, str | None]:
     return measured, str(arrays["source"]) or None
 
 
-class _FitInputSpec(BaseInterfaceInputSpec):
-    key = traits.Str(desc="key of the stage")
+class _FitInputSpec(DeviceInputSpec):
     encoder = traits.Str(mandatory=True, desc="name of the encoder")
     task_file = File(exists=True, mandatory=True)
     encoding = traits.Dict(mandatory=True, desc="fields of config.Encoding")
-    seed = traits.Int(mandatory=True)
-    device = traits.Str("cpu", usedefault=True)
-    use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
-    n_threads = traits.Int(1, usedefault=True, desc="threads of the numerical libraries")
 
 
 class _FitOutputSpec(TraitedSpec):

@@ -24,6 +24,7 @@ from bids_decoder.evaluation.subjects import (
 )
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
+from bids_decoder.interfaces.fitting import DeviceInputSpec
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.preprocessing.standardise import standardise_volume
 from bids_decoder.seeds import derive_seed
@@ -88,16 +89,11 @@ def read_cohort(folder: Path | str) -> tuple[Any, np.ndarray, dict[str, Any]]:
     return cohort, np.array(card["affine"]), card
 
 
-class _FitInputSpec(BaseInterfaceInputSpec):
-    key = traits.Str(desc="key of the stage")
+class _FitInputSpec(DeviceInputSpec):
     folder = Directory(exists=True, mandatory=True, desc="of PrepareVolumes")
     volumes = traits.Dict(mandatory=True, desc="fields of config.Volumes")
     n_splits = traits.Int(mandatory=True)
     n_repeats = traits.Int(mandatory=True)
-    seed = traits.Int(mandatory=True)
-    device = traits.Str("cpu", usedefault=True)
-    use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
-    n_threads = traits.Int(1, usedefault=True)
 
 
 class _Fit(SimpleInterface):
