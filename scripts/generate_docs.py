@@ -34,7 +34,7 @@ from bids_decoder.analyses.registry import section_kinds, stages_of_level  # noq
 from bids_decoder.cli.parser import RIVALS, build_parser  # noqa: E402
 from bids_decoder.config import LEVELS, default_settings  # noqa: E402
 from bids_decoder.errors import ExitCode  # noqa: E402
-from bids_decoder.options import NumberReader, read_path  # noqa: E402
+from bids_decoder.options import NumberReader  # noqa: E402
 
 MADE_BY_THE_PROGRAM = ("--work-dir", "--bids-database-dir")
 """Paths that need not exist before the call."""
@@ -275,7 +275,8 @@ def option_input(action: Action) -> dict[str, Any]:
         entry |= {"type": "Number", "minimum": action.type.minimum}
         if action.type.kind is int:
             entry["integer"] = True
-    if action.type is read_path and long_flag(action) not in MADE_BY_THE_PROGRAM:
+    is_path = str(action.metavar).startswith(("PATH", "FILE", "FOLDER")) and action.nargs is None
+    if is_path and long_flag(action) not in MADE_BY_THE_PROGRAM:
         entry["type"] = "File"
     if action.choices:
         entry["value-choices"] = list(action.choices)
