@@ -153,7 +153,7 @@ class Results:
         return next((log.settings for log in reversed(self.runs) if log.settings), {})
 
     def crashes(self) -> list[tuple[RunLog, str, str]]:
-        """Find the crash files that concern this participant, or nobody in particular.
+        """Find the crash files that concern this participant, or no single participant.
 
         Returns
         -------
