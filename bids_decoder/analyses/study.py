@@ -205,7 +205,7 @@ class Study:
     def region_findings(self) -> list[Finding]:
         """Return the participants in whose images ``--region`` cannot be found.
 
-        Analyses that read responses of a region note them with their jobs.
+        Analyses with :attr:`region_key` in a key note them with their jobs.
         """
         return check_regions(self.output_dir, list(self.people.values()), self.settings.troi.region)
 

@@ -39,6 +39,13 @@ def test_every_analysis_can_be_planned_built_and_reported(name):
     assert analysis._find("report", "sections") or analysis._find("report", "group_sections")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_results_that_depend_on_the_region_come_with_its_check(name):
+    jobs = find_analysis(name)._find("plan", "jobs")
+    source = inspect.getsource(inspect.getmodule(jobs))
+    assert ("study.region_key" in source) == ("study.region_findings" in source)
+
+
 def test_what_is_needed_is_given_by_somebody():
     given = {name for analysis in analyses() for name in analysis.gives}
     assert {name for analysis in analyses() for name in analysis.needs} <= given

@@ -1,4 +1,4 @@
-"""Plan of searchlights: what stands in their way, and one job per participant."""
+"""Plan of searchlights: what prevents them, and one job per participant."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def check(study: Study, notes: Notes) -> None:
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per participant."""
-    del notes, made
+    del made
+    notes.findings += study.region_findings
     found = []
     for person in study.chosen_people:
         stage = study.stage(_key(study, person))
