@@ -30,9 +30,9 @@ from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.naive_bayes import GaussianNB
 
 from bids_decoder.evaluation.nulls import find_exchange
-from bids_decoder.evaluation.search_maps import class_weights, compute_maps, weighted_hits
+from bids_decoder.evaluation.search_maps import Accuracy, class_weights, compute_maps
 from bids_decoder.simulate.fields import Smoother
-from bids_decoder.training.searchlight import Fold, estimate_shrinkage, predict_spheres
+from bids_decoder.training.searchlight import Fold, estimate_shrinkage, search_spheres
 from bids_decoder.training.spheres import Spheres
 from bids_decoder.trials import VoxelGrid
 
@@ -64,8 +64,9 @@ def search(betas, labellings, runs, spheres, estimator, shrinkage):
     for run in np.unique(runs):
         test = runs == run
         fold = Fold(betas[~test], betas[test], labellings[:, ~test], weights.shape[1])
-        for centres, predicted in predict_spheres(fold, spheres, estimator, shrinkage):
-            hits[:, centres] += weighted_hits(predicted, labellings[:, test], weights)
+        measure = Accuracy(labellings[:, test], weights)
+        for centres, found in search_spheres(fold, spheres, estimator, shrinkage, measure):
+            hits[:, centres] += found
     return hits
 
 
@@ -130,7 +131,8 @@ def whole_brain(estimator: str) -> None:
     fold = Fold(betas[N_TRIALS:], betas[:N_TRIALS], labels[:, N_TRIALS:], N_CLASSES)
     before = peak_gb()
     began, wall = time.process_time(), time.perf_counter()
-    for _ in predict_spheres(fold, spheres, estimator, 0.2):
+    measure = Accuracy(labels[:, :N_TRIALS], class_weights(labels, N_CLASSES))
+    for _ in search_spheres(fold, spheres, estimator, 0.2, measure):
         pass
     seconds, wall = time.process_time() - began, time.perf_counter() - wall
     print(f"{estimator}: {grid.n_voxels:,} spheres of {spheres.sizes().mean():.0f} voxels (mean), "
@@ -151,7 +153,7 @@ def false_positives(n_datasets: int, estimator: str, n_permutations: int = 39) -
         labels = np.concatenate([rng.permutation(np.arange(12) % 2) for _ in range(4)])
         drawn = find_exchange(labels, runs.astype(str)).draw(n_permutations, rng)
         hits = search(betas, np.vstack([labels, drawn]), runs, spheres, estimator, 0.2)
-        maps = compute_maps([hits], grid, chance=0.5, n_trials=len(runs))
+        maps = compute_maps([hits], grid, chance=0.5, error=0.5 / len(runs) ** 0.5)
         found[number] = maps.p.min(), maps.p_max.min(), maps.p_tfce.min()
     shares = (found <= 0.05).mean(axis=0)
     error = np.sqrt(0.05 * 0.95 / n_datasets)

@@ -1,7 +1,7 @@
-"""Accuracy maps of searchlights: chance, p-values of single spheres, and of whole maps.
+"""Maps of searchlights: accuracy or distance, p-values of single spheres, and of whole maps.
 
 Many spheres are tested at once. The family-wise error is controlled by the null distribution of
-the largest value of the map [1]_, of the accuracy itself or after threshold-free cluster
+the largest value of the map [1]_, as it is or after threshold-free cluster
 enhancement. Labels are exchanged once for all spheres, so that their dependence is kept.
 
 References
@@ -28,13 +28,13 @@ PEAK_COLUMNS = {
     "y": "Position in millimetres, to the front.",
     "z": "Position in millimetres, upwards.",
     "n_voxels": "Number of voxels of the sphere.",
-    "accuracy": "Balanced accuracy of held-out trials.",
+    "value": "Of the map: balanced accuracy of held-out trials, or mean crossnobis distance.",
     "p": "Permutation p-value of this sphere alone, not corrected.",
-    "p_max": "p-value corrected for all spheres, by the largest accuracy of permuted maps.",
+    "p_max": "p-value corrected for all spheres, by the largest value of permuted maps.",
     "p_tfce": "p-value corrected for all spheres, after cluster enhancement.",
 }
-_SLACK = 1e-6
-"""Sums of the same hits in another order differ by rounding; such ties count."""
+_SLACK = 1e-4
+"""Sums of the same numbers in another order differ by rounding, in standard errors; ties count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,24 +43,77 @@ class SearchMaps:
 
     Parameters
     ----------
-    accuracy : ndarray, shape (n_voxels,)
-        Balanced accuracy.
+    values : ndarray, shape (n_voxels,)
+        Balanced accuracy, or mean crossnobis distance.
     chance : float
-    tfce : ndarray, shape (n_voxels,)
-        Enhanced distance from chance, in binomial standard errors.
-    p, p_max, p_tfce : ndarray or None, each of shape (n_voxels,)
-        See :data:`PEAK_COLUMNS`; None without permutations.
+    tfce, p, p_max, p_tfce : ndarray or None, each of shape (n_voxels,)
+        Enhanced distance from chance, and p-values (:data:`PEAK_COLUMNS`); None without
+        permutations.
     null_max : ndarray, shape (n_permutations,)
-        Largest accuracy of each permuted map.
+        Largest value of each permuted map.
     """
 
-    accuracy: np.ndarray
+    values: np.ndarray
     chance: float
-    tfce: np.ndarray
+    tfce: np.ndarray | None
     p: np.ndarray | None
     p_max: np.ndarray | None
     p_tfce: np.ndarray | None
     null_max: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Balanced accuracy from scores of classes.
+
+    Parameters
+    ----------
+    true : ndarray of int, shape (n_labellings, n_test)
+        Labels of the test trials of one fold. With scores of one labelling only, predictions
+        stay, and all true ones are compared with them.
+    weights : ndarray, shape (n_labellings, n_classes)
+        Of :func:`class_weights`, over the trials of all folds.
+    """
+
+    true: np.ndarray
+    weights: np.ndarray
+
+    def __call__(self, scores: np.ndarray, rows: slice) -> np.ndarray:
+        """Return the share of one fold in balanced accuracy, (n_labellings, n_spheres)."""
+        if scores.shape[1] == 1:
+            rows = slice(rows.start, None)
+        return weighted_hits(scores.argmax(axis=-1), self.true[rows], self.weights[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """Mean crossnobis distance of all pairs of classes.
+
+    Parameters
+    ----------
+    true : ndarray of int, shape (n_labellings, n_test)
+        See :class:`Accuracy`.
+    n_folds : int
+        The mean over folds is the sum of what this returns.
+    """
+
+    true: np.ndarray
+    n_folds: int
+
+    def __call__(self, scores: np.ndarray, rows: slice) -> np.ndarray:
+        """Return the share of one fold in the distance, (n_labellings, n_spheres)."""
+        if scores.shape[1] == 1:
+            rows = slice(rows.start, None)
+        labels = (self.true[rows][:, :, None] == np.arange(scores.shape[-1])).astype(scores.dtype)
+        counts = labels.sum(axis=1)
+        both = (counts > 0) & np.isfinite(scores[0, :, 0])
+        means = labels / np.maximum(counts, 1)[:, None]
+        products = np.matmul(means.transpose(0, 2, 1), np.where(np.isfinite(scores), scores, 0))
+        products *= both[:, :, None] & both[:, None]
+        n_both = both.sum(axis=1)[:, None]
+        trace = np.trace(products, axis1=-2, axis2=-1).T
+        total = n_both * trace - products.sum(axis=(-2, -1)).T
+        return total / np.maximum(n_both * (n_both - 1) / 2, 1) / self.n_folds
 
 
 def class_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -104,67 +157,75 @@ def weighted_hits(predicted: np.ndarray, true: np.ndarray, weights: np.ndarray) 
 
 
 def compute_maps(
-    hits: Sequence[np.ndarray], grid: VoxelGrid, *, chance: float, n_trials: int,
+    parts: Sequence[np.ndarray], grid: VoxelGrid, *, chance: float, error: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SearchMaps:
-    """Compute maps and their p-values from the hits of all folds.
+    """Compute maps and their p-values from the values of all folds.
 
     Parameters
     ----------
-    hits : sequence of ndarray, each of shape (1 + n_permutations, n_voxels)
-        One per fold, of :func:`weighted_hits`; first those of the true labels. They may be
-        memory-mapped and are read row by row.
+    parts : sequence of ndarray, each of shape (1 + n_permutations, n_voxels)
+        One per fold, of :class:`Accuracy` or :class:`Distance`; first those of the true labels.
+        They may be memory-mapped and are read row by row.
     grid : VoxelGrid
     chance : float
-    n_trials : int
-        Held-out trials, for the standard error by which distances from chance are scaled.
+    error : float, optional
+        Standard error that scales distances from chance for cluster enhancement; by default the
+        standard deviation of permuted maps around chance.
     progress : callable, optional
         Called with (permutations done, permutations in all).
     """
-    error = np.sqrt(chance * (1 - chance) / n_trials)
-
-    def map_of(row: int) -> tuple[np.ndarray, np.ndarray]:
-        accuracy = np.sum([np.asarray(part[row], dtype=np.float64) for part in hits], axis=0)
-        return accuracy, enhance_clusters((accuracy - chance) / error, grid)
-
-    accuracy, enhanced = map_of(0)
-    n_permutations = len(hits[0]) - 1
+    values, n_permutations = _sum(parts, 0), len(parts[0]) - 1
+    if not n_permutations:
+        return SearchMaps(values, chance, None, None, None, None, np.zeros(0))
+    error = _null_spread(parts, chance) if error is None else error
+    enhanced = enhance_clusters((values - chance) / error, grid)
     reached, largest = np.zeros(grid.n_voxels), np.zeros((n_permutations, 2))
     for number in range(n_permutations):
-        null, null_enhanced = map_of(number + 1)
-        reached += null >= accuracy - _SLACK
-        largest[number] = null.max(), null_enhanced.max()
+        null = _sum(parts, number + 1)
+        reached += null >= values - _SLACK * error
+        largest[number] = null.max(), enhance_clusters((null - chance) / error, grid).max()
         if progress is not None:
             progress(number + 1, n_permutations)
-    if not n_permutations:
-        return SearchMaps(accuracy, chance, enhanced, None, None, None, largest[:, 0])
     return SearchMaps(
-        accuracy, chance, enhanced, (1 + reached) / (1 + n_permutations),
-        corrected_p(accuracy, largest[:, 0]), corrected_p(enhanced, largest[:, 1]), largest[:, 0],
+        values, chance, enhanced, (1 + reached) / (1 + n_permutations),
+        corrected_p(values, largest[:, 0], _SLACK * error),
+        corrected_p(enhanced, largest[:, 1], _SLACK), largest[:, 0],
     )
 
 
-def corrected_p(observed: np.ndarray, largest: np.ndarray) -> np.ndarray:
+def _sum(parts: Sequence[np.ndarray], row: int) -> np.ndarray:
+    return np.sum([np.asarray(part[row], dtype=np.float64) for part in parts], axis=0)
+
+
+def _null_spread(parts: Sequence[np.ndarray], chance: float) -> float:
+    squares = [np.mean((_sum(parts, row) - chance) ** 2) for row in range(1, len(parts[0]))]
+    return float(np.sqrt(np.mean(squares))) or 1.0
+
+
+def corrected_p(observed: np.ndarray, largest: np.ndarray, slack: float) -> np.ndarray:
     """Compute family-wise p-values from the largest values of permuted maps.
 
     Parameters
     ----------
     observed : ndarray, shape (n_voxels,)
     largest : ndarray, shape (n_permutations,)
+    slack : float
+        Values that differ by less are equal.
 
     Returns
     -------
     ndarray, shape (n_voxels,)
         ``(1 + #{as large}) / (1 + n_permutations)``.
     """
-    below = np.searchsorted(np.sort(largest), observed - _SLACK * np.maximum(1, observed))
+    below = np.searchsorted(np.sort(largest), observed - slack)
     return (1 + len(largest) - below) / (1 + len(largest))
 
 
 def find_peaks(
     maps: SearchMaps, grid: VoxelGrid, sizes: np.ndarray, distance_mm: float
 ) -> pd.DataFrame:
-    """List the spheres with the highest accuracies that are apart from each other.
+    """List the spheres with the largest values that are apart from each other.
 
     Parameters
     ----------
@@ -179,10 +240,12 @@ def find_peaks(
     -------
     DataFrame
         At most :data:`N_PEAKS` rows above chance, the best first; see :data:`PEAK_COLUMNS`.
-        Spheres of equal accuracy are ordered by their cluster enhancement.
+        Spheres of equal values are ordered by their cluster enhancement.
     """
-    order = np.lexsort((-maps.tfce, -maps.accuracy))
-    left = maps.accuracy > maps.chance + _SLACK
+    values = np.round(maps.values, 6)
+    ties = np.zeros(len(values)) if maps.tfce is None else maps.tfce
+    order = np.lexsort((-ties, -values))
+    left = values > maps.chance
     near, peaks = cKDTree(grid.coordinates), []
     for voxel in order[left[order]]:
         if left[voxel]:
@@ -192,9 +255,9 @@ def find_peaks(
             break
     columns = {
         **dict(zip("xyz", grid.coordinates[peaks].reshape(-1, 3).T, strict=True)),
-        "n_voxels": sizes[peaks], "accuracy": maps.accuracy[peaks],
+        "n_voxels": sizes[peaks], "value": values[peaks],
     }
     for name in ("p", "p_max", "p_tfce"):
-        values = getattr(maps, name)
-        columns[name] = np.nan if values is None else values[peaks]
+        found = getattr(maps, name)
+        columns[name] = np.nan if found is None else found[peaks]
     return pd.DataFrame(columns, columns=list(PEAK_COLUMNS))

@@ -10,7 +10,9 @@ shrinkage *a*, one for all spheres of a fold. The covariance within classes, whi
 analysis needs, is *A* less the part between classes, whose rank is below the number of classes;
 its inverse follows from that of *A* (Woodbury's identity). So the factorisation of *A* serves all
 permutations of the labels, and both estimators. Ridge regression on labels coded as -1 and 1 has
-the penalty ``n a v / (1 - a)``.
+the penalty ``n a v / (1 - a)``. The crossnobis distance [3]_ of two labels is the product of their
+difference in training and in test, whitened by the covariance within classes of training trials;
+it is 0 on average where responses do not depend on labels.
 
 References
 ----------
@@ -18,6 +20,8 @@ References
    PNAS 103:3863.
 .. [2] Ledoit and Wolf (2004), A well-conditioned estimator for large-dimensional covariance
    matrices, Journal of Multivariate Analysis 88:365.
+.. [3] Walther, Nili, Ejaz, Alink, Kriegeskorte and Diedrichsen (2016), Reliability of
+   dissimilarity measures for multi-voxel pattern analysis, NeuroImage 137:188.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ N_SAMPLED = 100
 
 LEAST_SHRINKAGE = 1e-3
 """Below it, the covariance of more voxels than trials is singular in single precision."""
+
+Measure = Callable[[np.ndarray, slice], np.ndarray]
 
 _LABELLINGS_AT_ONCE = 64
 _LEAST_VARIANCE = 1e-9
@@ -93,46 +99,50 @@ def estimate_shrinkage(train: np.ndarray, spheres: Spheres, rng: np.random.Gener
     return max(LEAST_SHRINKAGE, float(np.median(found)))
 
 
-def predict_spheres(
+def search_spheres(
     fold: Fold,
     spheres: Spheres,
     estimator: Estimator,
     shrinkage: float,
+    measure: Measure,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Predict the test trials of a fold in every sphere, under every labelling.
+    """Score the test trials of a fold in every sphere, under every labelling.
 
     Parameters
     ----------
     fold : Fold
     spheres : Spheres
-    estimator : {"lda", "ridge", "gnb"}
-        Discriminant analysis and naive Bayes take classes as equally frequent.
+    estimator : {"lda", "ridge", "gnb", "crossnobis"}
+        Discriminant analysis and naive Bayes take classes as equally frequent. Scores of
+        crossnobis are products of trials and whitened class means, per voxel.
     shrinkage : float
         Above 0 to 1; naive Bayes has none.
+    measure : callable
+        Called with scores (n_spheres, n_labellings, n_test, n_classes), minus infinity for classes
+        without training trials, and the slice of labellings that they belong to; returns values
+        (n_values, n_spheres).
     progress : callable, optional
         Called with (spheres done, spheres in all).
 
     Yields
     ------
     centres : ndarray of int, shape (n_spheres,)
-    predicted : ndarray of int, shape (n_spheres, n_labellings, n_test)
-        Numbers of classes. A class without training trials is never predicted.
+    values : ndarray, shape (n_values of all labellings, n_spheres)
     """
     score = _naive_bayes if estimator == "gnb" else _Linear(
         estimator, shrinkage, float(fold.train.var(axis=0).mean())
     )
     done = 0
     for block in spheres.blocks():
-        shape = (len(block.centres), len(fold.classes), len(fold.test))
-        predicted = np.empty(shape, dtype=np.int16)
+        values = []
         for start in range(0, len(fold.classes), _LABELLINGS_AT_ONCE):
             rows = slice(start, start + _LABELLINGS_AT_ONCE)
             labels = fold.indicators(rows)
             scores = score(block, fold, labels)
             known = labels.any(axis=0)[:, None]
-            predicted[:, rows] = np.where(known, scores, -np.inf).argmax(axis=-1)
-        yield block.centres, predicted
+            values.append(measure(np.where(known, scores, -np.inf), rows))
+        yield block.centres, np.concatenate(values)
         done += len(block.centres)
         if progress is not None:
             progress(done, spheres.grid.n_voxels)
@@ -140,7 +150,7 @@ def predict_spheres(
 
 @dataclass(frozen=True)
 class _Linear:
-    """Scores of classes (n_spheres, n_labellings, n_test, n_classes) by LDA or ridge."""
+    """Scores of classes (n_spheres, n_labellings, n_test, n_classes), all but naive Bayes."""
 
     estimator: Estimator
     shrinkage: float
@@ -156,7 +166,11 @@ class _Linear:
         shares = labels.mean(axis=0)
         sums = train.T @ labels.reshape(n_train, -1)
         means = sums.reshape(-1, *shares.shape) / np.maximum(n_train * shares, 1)
-        return self._scores(sphere_forms(block, covariance, test.T, means), shares[:, None])
+        forms = sphere_forms(block, covariance, test.T, means)
+        scores = self._scores(forms, shares[:, None])
+        if self.estimator == "crossnobis":
+            scores /= block.members.sum(axis=1)[:, None, None, None]
+        return scores
 
     def _scores(self, forms: Forms, shares: np.ndarray) -> np.ndarray:
         """Compute scores from the shares of classes in training, (n_labellings, 1, n_classes)."""
@@ -165,8 +179,11 @@ class _Linear:
             return 2 * shares * (kept * forms.cross + 1) - 1
         between = kept * shares.transpose(0, 2, 1) * forms.own
         within = np.linalg.inv(np.eye(shares.shape[-1], dtype=np.float32) - between)
+        slopes = forms.cross @ within
+        if self.estimator == "crossnobis":
+            return slopes
         size = np.diagonal(forms.own @ within, axis1=-2, axis2=-1)
-        return forms.cross @ within - 0.5 * size[..., None, :]
+        return slopes - 0.5 * size[..., None, :]
 
 
 def _naive_bayes(block: Block, fold: Fold, labels: np.ndarray) -> np.ndarray:

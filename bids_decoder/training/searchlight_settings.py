@@ -7,7 +7,7 @@ from typing import Literal
 
 from bids_decoder.config import Section
 
-Estimator = Literal["lda", "ridge", "gnb"]
+Estimator = Literal["lda", "ridge", "gnb", "crossnobis"]
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,11 @@ class Searchlight(Section, table="searchlight"):
         Voxels at most this far from the centre, in millimetres.
     n_voxels : int or None
         Instead of a radius: so many voxels that are nearest to the centre.
-    estimator : {"lda", "ridge", "gnb"}
+    estimator : {"lda", "ridge", "gnb", "crossnobis"}
+        The last one measures distances of patterns instead of accuracy.
     shrinkage : float or None
-        Weight of the identity in the covariance of LDA and ridge, above 0 to 1. None estimates it
-        from the training trials of each fold, without labels.
+        Weight of the identity in the covariance, above 0 to 1; naive Bayes has none. None
+        estimates it from the training trials of each fold, without labels.
     """
 
     radius_mm: float | None = None
@@ -35,6 +36,11 @@ class Searchlight(Section, table="searchlight"):
     def is_wanted(self) -> bool:
         """Whether a size is given."""
         return self.radius_mm is not None or self.n_voxels is not None
+
+    @property
+    def measure(self) -> str:
+        """What a map shows: balanced accuracy, or crossnobis distance."""
+        return "crossnobis distance" if self.estimator == "crossnobis" else "balanced accuracy"
 
     @property
     def size(self) -> str:

@@ -179,6 +179,16 @@ def stat(out, name):
     )
 
 
+def test_crossnobis_needs_two_labels_in_a_run(plan, tmp_path):
+    folder = write_dataset(tmp_path / "alone")
+    words = ("--searchlight", "5mm", "--searchlight-estimator", "crossnobis")
+    assert plan(*words, folder=folder).jobs
+    for number, path in enumerate(sorted(folder.rglob("*_trials.tsv"))):
+        save_table(path, read_table(path).assign(label="cat" if number % 2 else "dog"))
+    (finding,) = refused(plan, *words, folder=folder)
+    assert "one label only" in finding.why
+
+
 @pytest.mark.slow
 def test_the_map_shows_the_corner(run):
     accuracy, card = stat(run[1], "accuracy")
@@ -210,7 +220,7 @@ def test_peaks_report_and_methods(run):
     (path,) = out.glob("sub-01/func/*_desc-searchlight_peaks.tsv")
     peaks = read_table(path).astype(float)
     assert (peaks.iloc[0][["x", "y", "z"]] <= 6).all()
-    assert peaks["accuracy"].is_monotonic_decreasing
+    assert peaks["value"].is_monotonic_decreasing
     page = (out / "sub-01.html").read_text(encoding="utf-8")
     assert "spheres above chance" in page
     for name in ("searchlight", "searchlightsignificant"):
@@ -230,6 +240,19 @@ def test_a_second_call_computes_nothing(run, capfd):
 
 
 @pytest.mark.slow
+def test_distances_take_the_place_of_accuracies(run):
+    words, out = run
+    assert main([*words, "--searchlight-estimator", "crossnobis"]) == 0
+    distance, card = stat(out, "crossnobis")
+    assert (card["Measure"], card["Chance"]) == ("crossnobis distance", 0)
+    assert distance[0, 0, 0] > 5 * np.abs(distance[4:, 3:, 3:]).max()
+    assert 10 ** -stat(out, "logptfce")[0][0, 0, 0] == pytest.approx(0.05)
+    page = (out / "sub-01.html").read_text(encoding="utf-8")
+    assert "crossnobis distance" in page
+    assert "balanced accuracy" not in page.split('id="searchlight"')[1].split("<section")[0].lower()
+
+
+@pytest.mark.slow
 def test_without_permutations_and_on_a_fixed_test_set(data, tmp_path):
     words = words_for(
         data, tmp_path / "out", "-w", str(tmp_path / "work"), "--searchlight", "12vox",
@@ -241,5 +264,5 @@ def test_without_permutations_and_on_a_fixed_test_set(data, tmp_path):
     assert accuracy[0, 0, 0] > 0.5
     assert (card["Folds"], card["Trials"], card["VoxelsPerSphere"]) == (1, 15, 12)
     assert "Shrinkage" not in card
-    assert len(list((tmp_path / "out").rglob("*searchlight*statmap.nii.gz"))) == 2
+    assert len(list((tmp_path / "out").rglob("*searchlight*statmap.nii.gz"))) == 1
     assert "not tested" in (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8")

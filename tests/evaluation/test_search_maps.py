@@ -6,6 +6,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from bids_decoder.evaluation.search_maps import (
     PEAK_COLUMNS,
+    Accuracy,
     class_weights,
     compute_maps,
     corrected_p,
@@ -44,11 +45,33 @@ def test_hits_of_folds_add_up_to_balanced_accuracy():
     )
 
 
+def test_one_prediction_serves_all_labellings_of_a_fixed_test_set():
+    rng = np.random.default_rng(3)
+    true = rng.integers(0, 3, (70, 12))
+    measure = Accuracy(true, class_weights(true, 3))
+    scores = rng.normal(size=(5, 1, 12, 3))
+    found = measure(scores, slice(0, 64))
+    assert found.shape == (70, 5)
+    expected = balanced_accuracy_score(true[69], scores[4, 0].argmax(axis=-1))
+    assert found[69, 4] == pytest.approx(expected, abs=1e-6)
+    refitted = measure(np.repeat(scores, 6, axis=1), slice(64, 128))
+    np.testing.assert_allclose(refitted, found[64:], atol=1e-6)
+
+
+def test_distances_are_scaled_by_the_spread_of_permuted_maps(grid):
+    parts = [np.random.default_rng(5).normal(size=(11, grid.n_voxels)) * 1e-3 for _ in range(2)]
+    small = compute_maps(parts, grid, chance=0.0)
+    large = compute_maps([1000 * part for part in parts], grid, chance=0.0)
+    np.testing.assert_allclose(small.tfce, large.tfce)
+    assert (small.p_tfce == large.p_tfce).all()
+    assert (small.p_max == large.p_max).all()
+
+
 def test_p_values_count_permuted_maps(grid):
     hits = hits_of(np.random.default_rng(1), grid, 39)
-    maps = compute_maps([hits / 2, hits / 2], grid, chance=0.5, n_trials=20)
-    np.testing.assert_allclose(maps.accuracy, hits[0], atol=1e-6)
-    expected = (1 + (hits[1:] >= hits[0] - 1e-6).sum(axis=0)) / 40
+    maps = compute_maps([hits / 2, hits / 2], grid, chance=0.5, error=0.1)
+    np.testing.assert_allclose(maps.values, hits[0], atol=1e-6)
+    expected = (1 + (hits[1:] >= hits[0] - 1e-5).sum(axis=0)) / 40
     np.testing.assert_allclose(maps.p, expected)
     largest = hits[1:].max(axis=1)
     expected = [(1 + (largest >= value - 1e-5).sum()) / 40 for value in hits[0]]
@@ -62,7 +85,7 @@ def test_a_blob_is_found_and_enhanced(grid):
     blob = grid.to_volume(np.arange(grid.n_voxels))[1:3, 1:3, 1:3].ravel()
     hits[0] = 0.5
     hits[0, blob] = 0.8
-    maps = compute_maps([hits], grid, chance=0.5, n_trials=20)
+    maps = compute_maps([hits], grid, chance=0.5, error=0.1)
     assert (maps.p_tfce[blob] == 1 / 40).all()
     others = np.setdiff1d(np.arange(grid.n_voxels), blob)
     assert (maps.p_tfce[others] == 1).all()
@@ -70,16 +93,18 @@ def test_a_blob_is_found_and_enhanced(grid):
 
 
 def test_without_permutations_there_are_no_p_values(grid):
-    maps = compute_maps([hits_of(np.random.default_rng(0), grid, 0)], grid, chance=0.5, n_trials=9)
+    maps = compute_maps([hits_of(np.random.default_rng(0), grid, 0)], grid, chance=0.5)
     assert maps.p is None
+    assert maps.tfce is None
     assert maps.p_max is None
     peaks = find_peaks(maps, grid, np.full(grid.n_voxels, 7), 3.0)
     assert peaks["p_tfce"].isna().all()
 
 
 def test_ties_with_the_largest_null_value_count():
-    assert corrected_p(np.array([0.3, 0.8]), np.array([0.1, 0.3, 0.7])).tolist() == [0.75, 0.25]
-    assert corrected_p(np.array([0.1 + 0.2]), np.array([0.3])).tolist() == [1.0]
+    null = np.array([0.1, 0.3, 0.7])
+    assert corrected_p(np.array([0.3, 0.8]), null, 1e-6).tolist() == [0.75, 0.25]
+    assert corrected_p(np.array([0.1 + 0.2]), np.array([0.3]), 1e-6).tolist() == [1.0]
 
 
 def test_peaks_are_apart_and_above_chance(grid):
@@ -88,13 +113,13 @@ def test_peaks_are_apart_and_above_chance(grid):
     hits[0, places.index((0, 0, 0))] = 0.9
     hits[0, places.index((1, 0, 0))] = 0.85
     hits[0, places.index((4, 4, 3))] = 0.7
-    maps = compute_maps([hits], grid, chance=0.5, n_trials=20)
+    maps = compute_maps([hits], grid, chance=0.5, error=0.1)
     sizes = np.arange(grid.n_voxels)
     peaks = find_peaks(maps, grid, sizes, 4.0)
     assert list(peaks) == list(PEAK_COLUMNS)
     assert peaks[["x", "y", "z"]].to_numpy().tolist() == [[0, 0, 0], [8, 8, 6]]
-    assert peaks["accuracy"].tolist() == pytest.approx([0.9, 0.7])
+    assert peaks["value"].tolist() == pytest.approx([0.9, 0.7])
     assert peaks["n_voxels"].tolist() == [0, places.index((4, 4, 3))]
     hits[:] = 0.5
-    nothing = compute_maps([hits], grid, chance=0.5, n_trials=20)
+    nothing = compute_maps([hits], grid, chance=0.5, error=0.1)
     assert find_peaks(nothing, grid, sizes, 4.0).empty

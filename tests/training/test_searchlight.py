@@ -1,5 +1,7 @@
 """Searchlights agree with scikit-learn, sphere by sphere."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from sklearn.covariance import ledoit_wolf_shrinkage
@@ -7,12 +9,13 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 
+from bids_decoder.evaluation.search_maps import Distance
 from bids_decoder.training.elimination import sphere_forms
 from bids_decoder.training.searchlight import (
     LEAST_SHRINKAGE,
     Fold,
     estimate_shrinkage,
-    predict_spheres,
+    search_spheres,
 )
 from bids_decoder.training.spheres import BLOCK_EDGE, Spheres
 from bids_decoder.trials import VoxelGrid
@@ -42,9 +45,13 @@ def fold(grid):
 
 def predict(fold, spheres, estimator, shrinkage=SHRINKAGE):
     found = np.full((spheres.grid.n_voxels, len(fold.classes), len(fold.test)), -1)
-    for centres, predicted in predict_spheres(fold, spheres, estimator, shrinkage):
+    guesses = search_spheres(
+        fold, spheres, estimator, shrinkage,
+        lambda scores, rows: scores.argmax(axis=-1).transpose(1, 0, 2),
+    )
+    for centres, predicted in guesses:
         assert (found[centres] == -1).all()
-        found[centres] = predicted
+        found[centres] = predicted.transpose(1, 0, 2)
     return found
 
 
@@ -124,6 +131,35 @@ def test_forms_equal_those_of_each_sphere(grid, size):
                 )
             checked += 1
     assert checked == grid.n_voxels
+
+
+def test_crossnobis_is_the_whitened_product_of_differences(fold, grid):
+    spheres, rng = Spheres(grid, radius_mm=4.5), np.random.default_rng(4)
+    true = np.stack([np.tile(np.arange(N_CLASSES), 5), rng.permutation(20) % (N_CLASSES - 1)])
+    found = np.empty((2, grid.n_voxels))
+    for centres, values in search_spheres(
+        fold, spheres, "crossnobis", SHRINKAGE, Distance(true, n_folds=2)
+    ):
+        found[:, centres] = values
+    variance = float(fold.train.var(axis=0).mean())
+    for centre in (0, 33, 90):
+        (voxels,) = spheres.of(np.array([centre]))
+        for labelling, labels in enumerate(fold.classes):
+            train, test = (rows[:, voxels].astype(float) for rows in (fold.train, fold.test))
+            noise = sum(
+                np.cov(train[labels == c].T, bias=True) * (labels == c).mean()
+                for c in range(N_CLASSES)
+            )
+            noise = (1 - SHRINKAGE) * noise + SHRINKAGE * variance * np.eye(len(voxels))
+            known = np.unique(true[labelling])
+            mean = {c: (train[labels == c].mean(axis=0), test[true[labelling] == c].mean(axis=0))
+                    for c in known}
+            distances = [
+                (mean[a][1] - mean[b][1]) @ np.linalg.solve(noise, mean[a][0] - mean[b][0])
+                for a, b in combinations(known, 2)
+            ]
+            expected = np.mean(distances) / len(voxels) / 2
+            assert found[labelling, centre] == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_spheres_hold_all_voxels_within_the_radius(grid):

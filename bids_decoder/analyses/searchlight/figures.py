@@ -1,4 +1,4 @@
-"""Figures of searchlights: accuracy above chance, and where it is significant."""
+"""Figures of searchlights: what is above chance, and where it is significant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.analyses.searchlight.outputs import LEVEL, SEARCH_MAP
+from bids_decoder.analyses.searchlight.outputs import LEVEL, SEARCH_MAP, main_map
 from bids_decoder.reports.figures import Picture, picture
 from bids_decoder.reports.figures_maps import draw_map
 from bids_decoder.reports.geometry import choose_slices, cut, load, underlay_for
@@ -17,20 +17,23 @@ _SLICES = 12
 
 
 def search_pictures(results: Results) -> list[Picture]:
-    """Draw the accuracy above chance of all spheres, then of significant ones alone."""
-    pictures = []
-    for path in results.files(SEARCH_MAP, stat="accuracy"):
-        card, image = sidecar_of(path), load(path)
-        above = np.asanyarray(image.dataobj, dtype=np.float32) - card["Chance"]
-        unit = f"Balanced accuracy less chance ({card['Chance']:.3f})"
-        pictures += _picture(above, above > 0, path, results, f"{unit}, where above 0")
-        for found in results.files(SEARCH_MAP, stat="logptfce"):
-            significant = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
-            pictures += _picture(
-                above, significant & (above > 0), path, results,
-                f"{unit}, where p < {LEVEL:g} corrected for all spheres (cluster enhancement)",
-                "significant",
-            )
+    """Draw what is above chance in all spheres, then in significant ones alone."""
+    path = main_map(results)
+    if path is None:
+        return []
+    card, image = sidecar_of(path), load(path)
+    above = np.asanyarray(image.dataobj, dtype=np.float32) - card["Chance"]
+    unit = card["Measure"].capitalize()
+    if card["Chance"]:
+        unit += f" less chance ({card['Chance']:.3f})"
+    pictures = _picture(above, above > 0, path, results, f"{unit}, where above 0")
+    for found in results.files(SEARCH_MAP, stat="logptfce") if card["Permutations"] else []:
+        significant = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
+        pictures += _picture(
+            above, significant & (above > 0), path, results,
+            f"{unit}, where p < {LEVEL:g} corrected for all spheres (cluster enhancement)",
+            "significant",
+        )
     return pictures
 
 

@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.analyses.searchlight.outputs import write_search
-from bids_decoder.evaluation.search_maps import SearchMaps, compute_maps, weighted_hits
+from bids_decoder.evaluation.search_maps import Accuracy, Distance, SearchMaps, compute_maps
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.person_outputs import (
@@ -29,7 +29,7 @@ from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import load_person
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.training.search_labels import FoldLabels, label_fold
-from bids_decoder.training.searchlight import Fold, estimate_shrinkage, predict_spheres
+from bids_decoder.training.searchlight import Fold, estimate_shrinkage, search_spheres
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
 
@@ -43,6 +43,7 @@ class _SearchInputSpec(BaseInterfaceInputSpec):
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     participant = traits.Str(mandatory=True)
     fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split")
+    n_folds = traits.Int(1, usedefault=True)
     normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
     searchlight = traits.Dict(mandatory=True, desc="fields of Searchlight")
     n_permutations = traits.Int(mandatory=True)
@@ -51,7 +52,7 @@ class _SearchInputSpec(BaseInterfaceInputSpec):
 
 
 class _SearchOutputSpec(TraitedSpec):
-    hits_file = File(exists=True, desc="weighted hits, (1 + n_permutations, n_voxels)")
+    values_file = File(exists=True, desc="share of the fold, (1 + n_permutations, n_voxels)")
     facts_file = File(exists=True, desc="what was fitted, as JSON")
 
 
@@ -75,8 +76,8 @@ class SearchFold(SimpleInterface):
         )
         spheres = Spheres(train.grid, settings.radius_mm, settings.n_voxels)
         fold = Fold(train.betas, test.betas, labels.train, len(targets.ids))
-        facts = self._search(fold, labels, spheres, folder / "hits.npy")
-        self._results["hits_file"] = str(folder / "hits.npy")
+        facts = self._search(fold, labels, spheres, folder / "values.npy")
+        self._results["values_file"] = str(folder / "values.npy")
         self._results["facts_file"] = str(write_json(folder / "facts.json", facts))
         return runtime
 
@@ -89,13 +90,16 @@ class SearchFold(SimpleInterface):
             shrinkage = estimate_shrinkage(
                 fold.train, spheres, np.random.default_rng(self.inputs.seed)
             )
-        hits = new_array(path, (len(labels.test), spheres.grid.n_voxels))
+        measure = Accuracy(labels.test, labels.weights)
+        if settings.estimator == "crossnobis":
+            measure = Distance(labels.test, self.inputs.n_folds)
+        values = new_array(path, (len(labels.test), spheres.grid.n_voxels))
         progress = log_progress(f"searchlight, fold {self.inputs.fold}", unit="sphere")
-        for centres, predicted in predict_spheres(
-            fold, spheres, settings.estimator, shrinkage, progress
+        for centres, found in search_spheres(
+            fold, spheres, settings.estimator, shrinkage, measure, progress
         ):
-            hits[:, centres] = weighted_hits(predicted, labels.test, labels.weights)
-        hits.flush()
+            values[:, centres] = found
+        values.flush()
         return {
             "n_test": len(fold.test), "n_tested_labels": labels.n_tested,
             "shrinkage": None if settings.estimator == "gnb" else shrinkage,
@@ -107,8 +111,9 @@ class SearchFold(SimpleInterface):
 class _MapInputSpec(BaseInterfaceInputSpec):
     key = traits.Str(desc="key of the stage")
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
-    hits_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    values_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
     facts_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    searchlight = traits.Dict(mandatory=True, desc="fields of Searchlight")
 
 
 class _MapOutputSpec(TraitedSpec):
@@ -123,10 +128,13 @@ class MapSpheres(SimpleInterface):
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         facts = [read_json(Path(path)) for path in self.inputs.facts_files]
+        chance, error = 0.0, None
+        if Searchlight(**self.inputs.searchlight).estimator != "crossnobis":
+            chance, n_trials = 1 / facts[0]["n_tested_labels"], sum(f["n_test"] for f in facts)
+            error = float(np.sqrt(chance * (1 - chance) / n_trials))
         maps = compute_maps(
-            [np.load(path, mmap_mode="r") for path in self.inputs.hits_files],
-            read_grid(Path(self.inputs.folder)), chance=1 / facts[0]["n_tested_labels"],
-            n_trials=sum(fold["n_test"] for fold in facts),
+            [np.load(path, mmap_mode="r") for path in self.inputs.values_files],
+            read_grid(Path(self.inputs.folder)), chance=chance, error=error,
             progress=log_progress("searchlight, cluster enhancement", unit="permutation"),
         )
         path = Path(runtime.cwd) / "maps.npz"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bids_decoder.analyses.base import Steps
-from bids_decoder.analyses.searchlight.outputs import SEARCH_MAP
+from bids_decoder.analyses.searchlight.outputs import main_map
 from bids_decoder.reports.results import Results, sidecar_of
 
 TEXTS = {
     "Searchlight": (
         "searchlight", "searchlight-lda", "searchlight-ridge", "searchlight-gnb",
-        "searchlight-test",
+        "searchlight-crossnobis", "searchlight-test",
     ),
 }
 """Names of methods texts in ``boilerplate``, by heading."""
@@ -17,15 +17,16 @@ TEXTS = {
 
 def steps(results: Results) -> Steps:
     """Return the methods steps of the searchlight of a participant, if any."""
-    paths = results.files(SEARCH_MAP, stat="accuracy")
-    if not paths:
+    path = main_map(results)
+    if path is None:
         return {}
-    card = sidecar_of(paths[0])
+    card = sidecar_of(path)
     size = f"its {card['VoxelsPerSphere']} nearest voxels"
     if "Radius" in card:
         size = f"all voxels within {card['Radius']:g} mm of it (median {card['VoxelsPerSphere']})"
     found: Steps = {
-        "searchlight": {"size": size, "n_spheres": card["Spheres"], "n_labels": card["Labels"]},
+        "searchlight": {"size": size, "n_spheres": card["Spheres"], "n_labels": card["Labels"],
+                        "measure": card["Measure"]},
         f"searchlight-{card['Estimator']}": {},
     }
     if card["Permutations"]:

@@ -35,7 +35,8 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--searchlight-estimator", dest="searchlight.estimator", section=Searchlight,
         choices=choices(Searchlight, "estimator"), default="`lda`",
         help="what decodes in each sphere: `lda` (discriminant analysis with shrinkage), `ridge` "
-        "(ridge regression), or `gnb` (Gaussian naive Bayes)",
+        "(ridge regression), `gnb` (Gaussian naive Bayes); `crossnobis` maps the mean "
+        "cross-validated Mahalanobis distance of labels instead of accuracy",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from bids_decoder.bids.names import OutputName
 from bids_decoder.evaluation.search_maps import PEAK_COLUMNS, SearchMaps, find_peaks
 from bids_decoder.interfaces.person_outputs import PersonOutputs
+from bids_decoder.reports.results import Results
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
 
@@ -18,9 +20,11 @@ SEARCH_PEAKS = OutputName("peaks", ".tsv", "func", {"desc": "searchlight"})
 LEVEL = 0.05
 MAPS = {
     "accuracy": "Balanced accuracy of held-out trials, decoded from the sphere around the voxel",
+    "crossnobis": "Mean crossnobis distance of all pairs of labels in the sphere around the "
+                  "voxel, per voxel",
     "tfce": "Threshold-free cluster enhancement of the distance from chance, in standard errors",
     "logp": "Minus log10 of the permutation p-value of the sphere alone, not corrected",
-    "logpmax": "Minus log10 of the p-value corrected for all spheres, by the largest accuracy",
+    "logpmax": "Minus log10 of the p-value corrected for all spheres, by the largest value",
     "logptfce": "Minus log10 of the p-value corrected for all spheres, after cluster enhancement",
 }
 """What each ``stat`` holds."""
@@ -42,7 +46,9 @@ def write_search(
     settings : Searchlight
     """
     grid, sizes = spheres.grid, spheres.sizes()
-    values = {"accuracy": maps.accuracy, "tfce": maps.tfce}
+    values = {main_stat(settings.estimator): maps.values}
+    if maps.tfce is not None:
+        values["tfce"] = maps.tfce
     for stat, p in (("logp", maps.p), ("logpmax", maps.p_max), ("logptfce", maps.p_tfce)):
         if p is not None:
             values[stat] = np.abs(np.log10(p))
@@ -53,8 +59,22 @@ def write_search(
             **outputs.space,
         }, stat=stat)
     peaks = find_peaks(maps, grid, sizes, _distance(settings, spheres))
-    notes = {"Chance": float(maps.chance), "MinimalDistance": _distance(settings, spheres)}
+    notes = {"Measure": settings.measure, "Estimator": settings.estimator,
+             "Chance": float(maps.chance),
+             "MinimalDistance": _distance(settings, spheres)}
     outputs.table(SEARCH_PEAKS, peaks, PEAK_COLUMNS, notes)
+
+
+def main_stat(estimator: str) -> str:
+    """Return the ``stat`` of the map that an estimator makes."""
+    return "crossnobis" if estimator == "crossnobis" else "accuracy"
+
+
+def main_map(results: Results) -> Path | None:
+    """Return the map that the last call tested; None where there is none."""
+    peaks = results.card(SEARCH_PEAKS)
+    paths = results.files(SEARCH_MAP, stat=main_stat(peaks["Estimator"])) if peaks else []
+    return paths[0] if paths else None
 
 
 def _card(
@@ -63,7 +83,7 @@ def _card(
     """Describe how the maps were made, for their sidecars."""
     n_permutations = len(maps.null_max)
     card = {
-        "Estimator": settings.estimator, "Radius": settings.radius_mm,
+        "Measure": settings.measure, "Estimator": settings.estimator, "Radius": settings.radius_mm,
         "VoxelsPerSphere": int(np.median(sizes)), "Spheres": len(sizes),
         "Shrinkage": [fold["shrinkage"] for fold in facts],
         "Chance": float(maps.chance), "Labels": facts[0]["n_tested_labels"], "Folds": len(facts),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from math import pi
 
 import numpy as np
+import pandas as pd
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.searchlight.options import LEAST_VOXELS
@@ -169,23 +170,36 @@ def _wrong_number(wanted: int, present: int) -> str | None:
 
 
 def _check_labels(study: Study, participant: Participant, settings: Searchlight) -> list[Finding]:
-    """Check that variances can be estimated within classes, which naive Bayes needs."""
-    if settings.estimator != "gnb" or study.targets.kind != "category":
+    """Check that the trials allow what the estimator estimates."""
+    if study.targets.kind != "category":
         return []
     table = study.usable_trials(participant.label)
-    per_label = table.groupby("label")
-    most_held_out = table[table["fold"].notna()].groupby(["label", "fold"]).size()
-    worst = most_held_out.groupby("label").max() if len(most_held_out) else None
-    counts = per_label.size()
-    left = counts if worst is None else counts.sub(worst, fill_value=0)
-    few = sorted(str(name) for name in left.index[left < 2])
-    if not few:
+    checks = {"gnb": _without_variance, "crossnobis": _without_pairs}
+    why = checks[settings.estimator](table) if settings.estimator in checks else None
+    if why is None:
         return []
     return [Finding(
-        f"sub-{participant.label}: --searchlight-estimator gnb",
-        f"{few[0]} has fewer than 2 training trials in a fold, and no variance",
+        f"sub-{participant.label}: --searchlight-estimator {settings.estimator}", why,
         "use lda or ridge", participant=participant.label,
     )]
+
+
+def _without_variance(table: pd.DataFrame) -> str | None:
+    """Return which label has no variance within training trials of a fold."""
+    held_out = table[table["fold"].notna()].groupby(["label", "fold"]).size()
+    most = held_out.groupby("label").max()
+    left = table.groupby("label").size().sub(most, fill_value=0)
+    few = sorted(str(name) for name in left.index[left < 2])
+    return f"{few[0]} has fewer than 2 training trials in a fold, and no variance" if few else None
+
+
+def _without_pairs(table: pd.DataFrame) -> str | None:
+    """Return which run has no pair of labels whose distance can be measured."""
+    per_run = table[table["split"] != "train"].groupby("run_group")["label"].nunique()
+    alone = per_run.index[per_run < 2]
+    if not len(alone):
+        return None
+    return f"{alone[0]} has trials of one label only, and no difference of labels to validate"
 
 
 def _decide(study: Study, settings: Searchlight) -> Decision:

@@ -7,19 +7,19 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.searchlight.figures import search_pictures
-from bids_decoder.analyses.searchlight.outputs import LEVEL, SEARCH_MAP, SEARCH_PEAKS
+from bids_decoder.analyses.searchlight.outputs import LEVEL, SEARCH_PEAKS, main_map
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.results import Results, numeric, sidecar_of
 from bids_decoder.reports.scores import show_p
 
-_SHOWN = ("Estimator", "Radius", "VoxelsPerSphere", "Spheres", "Shrinkage", "Chance", "Labels",
-          "Folds", "Trials", "Permutations", "ExchangedUnits", "NumberOfUnits", "Null",
+_SHOWN = ("Measure", "Estimator", "Radius", "VoxelsPerSphere", "Spheres", "Shrinkage", "Chance",
+          "Labels", "Folds", "Trials", "Permutations", "ExchangedUnits", "NumberOfUnits", "Null",
           "SmallestP", "Seed")
 _CAVEATS = (
     "A voxel shows what the sphere around it tells, so that maps are wider than the regions that "
-    "carry information, by up to the radius. The accuracies of the peaks are the largest of many "
-    "and therefore too high as estimates; take the accuracy of a region that was chosen otherwise."
+    "carry information, by up to the radius. The values of the peaks are the largest of many and "
+    "therefore too high as estimates; take the value of a region that was chosen otherwise."
 )
 
 
@@ -30,7 +30,7 @@ def sections(results: Results) -> list[Section]:
         return []
     blocks: list[Block] = [_headline(card), *_verdict(card)]
     blocks += [Figure(pic) for pic in search_pictures(results)]
-    blocks.append(_peaks(results))
+    blocks.append(_peaks(results, card))
     blocks.append(card_table(
         {name: card[name] for name in _SHOWN if name in card}, "How the map was made"
     ))
@@ -45,24 +45,23 @@ def lines(results: Results) -> list[str]:
         return []
     return [
         f"sub-{results.participant}: {card['SignificantTFCE']} of {card['Spheres']} spheres "
-        f"decode {card['Labels']} labels above chance (p < {LEVEL:g}, corrected)"
+        f"tell {card['Labels']} labels apart (p < {LEVEL:g}, corrected)"
     ]
 
 
 def _card(results: Results) -> dict[str, Any]:
-    paths = results.files(SEARCH_MAP, stat="accuracy")
-    return sidecar_of(paths[0]) if paths else {}
+    path = main_map(results)
+    return {} if path is None else sidecar_of(path)
 
 
 def _headline(card: dict[str, Any]) -> Headline:
-    size = f"{card['VoxelsPerSphere']} voxels"
-    if "Radius" in card:
-        size = f"{card['Radius']:g} mm, {size}"
+    radius = f"{card['Radius']:g} mm, " if "Radius" in card else ""
+    size = f"{radius}{card['VoxelsPerSphere']} voxels"
     against = [("spheres", f"{card['Spheres']:,}"), ("size", size),
                ("chance", f"{card['Chance']:.3f}")]
     if "SignificantTFCE" not in card:
         return Headline("not tested", "no permutations were asked for", against)
-    against.append(("by the largest accuracy alone", f"{card['SignificantMax']:,}"))
+    against.append(("by the largest value alone", f"{card['SignificantMax']:,}"))
     return Headline(
         f"{card['SignificantTFCE']:,}",
         f"spheres above chance · p < {LEVEL:g}, corrected for all (cluster enhancement)", against,
@@ -80,18 +79,18 @@ def _verdict(card: dict[str, Any]) -> list[Text]:
     return []
 
 
-def _peaks(results: Results) -> Table:
+def _peaks(results: Results, card: dict[str, Any]) -> Table:
     peaks = results.table(SEARCH_PEAKS)
     peaks = numeric(peaks if peaks is not None else pd.DataFrame(), "x", "y", "z", "n_voxels",
-                    "accuracy", "p", "p_max", "p_tfce")
-    header = ["x, y, z (mm)", "voxels", "balanced accuracy", "p", "p, largest accuracy",
+                    "value", "p", "p_max", "p_tfce")
+    header = ["x, y, z (mm)", "voxels", card["Measure"], "p", "p, largest value",
               "p, cluster enhancement"]
     rows = [
         [f"{row['x']:.0f}, {row['y']:.0f}, {row['z']:.0f}", f"{row['n_voxels']:.0f}",
-         f"{row['accuracy']:.3f}", *(_p(row[name]) for name in ("p", "p_max", "p_tfce"))]
+         f"{row['value']:.3f}", *(_p(row[name]) for name in ("p", "p_max", "p_tfce"))]
         for _, row in peaks.iterrows()
     ]
-    return Table(header, rows, "Peaks of accuracy, the highest first", frozenset(header[1:]))
+    return Table(header, rows, "Peaks, the largest value first", frozenset(header[1:]))
 
 
 def _p(value: float) -> str:

@@ -45,7 +45,7 @@ def init_searchlight_wf(work: Work, spec: SearchSpec, key: StageKey, name: str) 
     workflow, person, settings = Workflow(name), spec.person, work.settings
     inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
     searchlight = asdict(settings.section(Searchlight))
-    maps = Node(MapSpheres(key=key.key), "maps", mem_gb=BASE_GB)
+    maps = Node(MapSpheres(key=key.key, searchlight=searchlight), "maps", mem_gb=BASE_GB)
     write = Node(
         WriteSearch(
             key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
@@ -58,7 +58,7 @@ def init_searchlight_wf(work: Work, spec: SearchSpec, key: StageKey, name: str) 
         workflow.connect([(inputnode, node, [
             ("targets_file", "targets_file"), ("folder", "folder"),
         ])])
-    gather(workflow, folds, "hits_file", maps, "hits_files")
+    gather(workflow, folds, "values_file", maps, "values_files")
     gather(workflow, folds, "facts_file", maps, "facts_files")
     mark = mark_node(work, key, "mark_searchlight")
     workflow.connect([
@@ -75,7 +75,8 @@ def _fold_node(work: Work, spec: SearchSpec, key: StageKey, fold: int) -> Node:
     settings, person = work.settings, spec.person
     evaluation = settings.evaluation
     node = SearchFold(
-        key=key.key, participant=person.label, fold=fold, normalise=settings.glm.normalise,
+        key=key.key, participant=person.label, fold=fold, n_folds=len(spec.folds) or 1,
+        normalise=settings.glm.normalise,
         searchlight=asdict(settings.section(Searchlight)),
         n_permutations=evaluation.n_refits if spec.is_crossed else evaluation.n_permutations,
         # The permutations of the decoder.
