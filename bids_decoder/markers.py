@@ -88,7 +88,7 @@ def why_not_done(output_dir: Path, stage: StageKey) -> str | None:
     if found.get("key") != stage.key:
         # As JSON stores them: a tuple that became a list is not a change.
         components = json.loads(json.dumps(stage.components, default=str))
-        return f"changed: {_difference(found.get('components', {}), components)}"
+        return f"changed: {difference(found.get('components', {}), components)}"
     return _missing_outputs(output_dir, found.get("outputs", {}))
 
 
@@ -102,14 +102,14 @@ def _missing_outputs(output_dir: Path, sizes: dict[str, int]) -> str | None:
     return None
 
 
-def _difference(old: Any, new: Any) -> str:
-    """Name up to three places in which two nested dictionaries differ."""
-    places = list(_walk(old, new, ""))
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Name up to three places in which two nested dictionaries differ; empty where they agree."""
+    places = list(_walk(old, new))
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return ", ".join(places[:3]) + more
 
 
-def _walk(old: Any, new: Any, prefix: str) -> Iterable[str]:
+def _walk(old: Any, new: Any, prefix: str = "") -> Iterable[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(set(old) | set(new)):
             yield from _walk(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))

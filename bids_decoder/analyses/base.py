@@ -118,7 +118,10 @@ class Analysis:
         self._call("plan", "check", study, notes)
 
     def jobs(self, study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
-        """Return its jobs, done or due; *made* holds those of the analyses before by ``gives``."""
+        """Return its jobs, done or due.
+
+        *made* holds those of the analyses before by what they give, or else by their name.
+        """
         return self._call("plan", "jobs", study, notes, made) or []
 
     def record(self, study: Study) -> dict[str, Any]:

@@ -24,11 +24,15 @@ class Stage:
         Why it has to run; None when it is done.
     wanted : bool
         False when the call leaves it out, for instance with ``--stage``.
+    locks : bool
+        Whether no other call may work on the same unit at the same time. False for a stage
+        that several calls of a job array may come to: the last one counts.
     """
 
     key: StageKey
     why: str | None
     wanted: bool = True
+    locks: bool = True
 
     @property
     def is_due(self) -> bool:
@@ -86,6 +90,7 @@ class Step:
     stage: str
     todo: bool
     why: str
+    locks: bool = True
 
 
 @dataclass

@@ -17,6 +17,7 @@ NAMES = (
     "explain",
     "encode",
     "searchlight",
+    "population",
     "subjects",
 )
 """Folders below ``bids_decoder/analyses``, in the order of help texts and reports."""

@@ -155,9 +155,9 @@ class Study:
             self.settings, self.output_dir, self.work_dir, self.device, self.targets, people
         )
 
-    def stage(self, key: StageKey, wanted: bool = True) -> Stage:
+    def stage(self, key: StageKey, wanted: bool = True, locks: bool = True) -> Stage:
         """Look up whether a stage is done."""
-        return Stage(key, why_not_done(self.output_dir, key), wanted)
+        return Stage(key, why_not_done(self.output_dir, key), wanted, locks)
 
     def digest(self, path: Path) -> str:
         """Return the hash of a file, which is read only once."""

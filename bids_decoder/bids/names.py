@@ -89,6 +89,7 @@ NAMES: dict[str, OutputName] = {
     "subjects_mean": _name("group", "statmap", stat="mean"),
     "subjects_model": _name("group", "model", ".safetensors", desc="subjects"),
     "group_metrics": _name("group", "metrics", ".tsv", desc="group"),
+    "group_map": _name("group", "statmap", desc="group"),
 }
 
 _LABEL = re.compile(r"[0-9A-Za-z+]+")

@@ -117,7 +117,7 @@ def collect_jobs(wanted: Iterable[Analysis], study: Study, notes: Notes) -> list
     """
     jobs: list[Job] = []
     for analysis in wanted:
-        made = {job.gives: job for job in jobs if job.gives}
+        made = {job.gives or job.name: job for job in jobs}
         jobs += analysis.jobs(study, notes, made)
     return with_used(jobs)
 
@@ -149,7 +149,7 @@ def with_used(jobs: Sequence[Job]) -> list[Job]:
 
 def _steps(jobs: Iterable[Job], notes: Notes) -> tuple[Step, ...]:
     stages = [stage for job in jobs for stage in job.stages]
-    steps = [Step(s.key.unit, s.key.stage, s.is_due, s.why or "done") for s in stages]
+    steps = [Step(s.key.unit, s.key.stage, s.is_due, s.why or "done", s.locks) for s in stages]
     return (*steps, *notes.skipped)
 
 

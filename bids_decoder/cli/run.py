@@ -164,7 +164,7 @@ def _start(plan: Plan, locks: ExitStack) -> None:
         LOGGER.warning("%s", finding)
     if any(finding.severity == "error" for finding in findings):
         raise FindingsError(findings)
-    for unit in sorted({step.unit for step in plan.steps if step.todo}):
+    for unit in sorted({step.unit for step in plan.steps if step.todo and step.locks}):
         locks.enter_context(participant_lock(output_dir, unit.removeprefix("sub-")))
         remove_unfinished(output_dir / unit)
 

@@ -1,4 +1,4 @@
-"""Inference on the population: prevalence, effects over participants, groups.
+"""Inference on the population: prevalence, and effects over participants.
 
 A t-test of accuracies against chance shows that *some* participants carry information, because no
 participant's true accuracy is below chance [1]_. Prevalence is the share of the population that
@@ -12,6 +12,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.optimize import brentq
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import LEVEL, mean_interval
-from bids_decoder.evaluation.statistics import permutation_p, permutations_within
+from bids_decoder.evaluation.statistics import permutation_p
 
 MAX_EXACT = 14
 """Up to this number of participants all sign flips are used."""
@@ -131,8 +132,8 @@ class PermutationPrevalence:
     largest_rejected : float
         Largest prevalence that can be rejected at *alpha*; NaN where the global null is not
         rejected.
-    resolution : float
-        Smallest possible ``p_global``.
+    resolution, resolution_majority : float
+        Smallest possible ``p_global`` and ``p_majority``.
     alpha : float
     """
 
@@ -140,12 +141,12 @@ class PermutationPrevalence:
     p_majority: float
     largest_rejected: float
     resolution: float
+    resolution_majority: float
     alpha: float
 
 
 def permutation_prevalence(
-    observed: np.ndarray, nulls: np.ndarray, *, n_draws: int = 10_000,
-    rng: np.random.Generator, alpha: float = 0.05,
+    observed: np.ndarray, nulls: Sequence[np.ndarray], *, alpha: float = 0.05
 ) -> PermutationPrevalence:
     """Test the global null and prevalence nulls by the minimum over participants [1]_.
 
@@ -153,11 +154,8 @@ def permutation_prevalence(
     ----------
     observed : ndarray, shape (n_participants,)
         Scores; larger is better.
-    nulls : ndarray, shape (n_participants, n_permutations)
-        Scores of each participant under permutation, on the same scale.
-    n_draws : int
-        Combinations of the participants' permutations; the observed one is one of them.
-    rng : numpy.random.Generator
+    nulls : sequence of ndarray, each (n_permutations,)
+        Scores of each participant under permutation, on the same scale. Their number may differ.
     alpha : float
 
     Returns
@@ -169,29 +167,39 @@ def permutation_prevalence(
     InputError
         For shapes that do not fit.
 
+    Notes
+    -----
+    The published procedure draws combinations of the participants' permutations. As these are drawn
+    independently, the probability that the smallest of them reaches the smallest observed score
+    is a product over participants, which is computed here.
+
     References
     ----------
     .. [1] Allefeld, Görgen and Haynes (2016), NeuroImage 141:378; equations 11, 13 and 14.
     """
-    observed, nulls = np.asarray(observed, np.float64), np.asarray(nulls, np.float64)
-    if nulls.ndim != 2 or len(nulls) != len(observed) or not nulls.size:
+    observed, n_people = np.asarray(observed, np.float64), len(observed)
+    if len(nulls) != n_people or not n_people or not all(len(null) for null in nulls):
         raise InputError(
-            "prevalence", f"{observed.shape} observed scores, null scores {nulls.shape}",
-            "pass one row of permutation scores for each participant",
+            "prevalence", f"{n_people} observed scores, {len(nulls)} null distributions",
+            "pass the permutation scores of each participant",
         )
-    n_people, n_permutations = nulls.shape
-    # The observed labelling is the first of each participant's permutations.
-    together = np.column_stack([observed, nulls])
-    chosen = rng.integers(n_permutations + 1, size=(n_draws - 1, n_people))
-    minima = together[np.arange(n_people), chosen].min(axis=1)
-    p_global = permutation_p(float(observed.min()), minima)
-    root = p_global ** (1 / n_people)
+    smallest = float(observed.min())
+    # The observed labelling is one of each participant's permutations.
+    reached = [permutation_p(smallest, null) for null in nulls]
+    p_global = float(np.prod(reached))
     rejected = np.nan
     if p_global <= alpha:
-        level = alpha ** (1 / n_people)
-        rejected = max(0.0, float((level - root) / (1 - root))) if root < 1 else 0.0
-    majority = ((1 - 0.5) * root + 0.5) ** n_people
-    return PermutationPrevalence(p_global, float(majority), rejected, 1 / n_draws, alpha)
+        root, level = p_global ** (1 / n_people), alpha ** (1 / n_people)
+        rejected = max(0.0, float((level - root) / (1 - root)))
+    least = float(np.prod([1 / (1 + len(null)) for null in nulls]))
+    return PermutationPrevalence(
+        p_global, _majority(p_global, n_people), rejected, least, _majority(least, n_people), alpha
+    )
+
+
+def _majority(p_global: float, n_people: int) -> float:
+    """Return the p-value of a prevalence of at most one half (equation 13)."""
+    return float((0.5 * p_global ** (1 / n_people) + 0.5) ** n_people)
 
 
 @dataclass(frozen=True)
@@ -266,83 +274,3 @@ def leave_one_out_means(values: np.ndarray) -> np.ndarray:
     """
     values = np.asarray(values, dtype=np.float64)
     return (values.sum() - values) / (len(values) - 1)
-
-
-@dataclass(frozen=True)
-class Association:
-    """Association of participants' scores with a group or a covariate.
-
-    Parameters
-    ----------
-    value : float
-        Difference of the means of two groups (second minus first), or slope per unit.
-    t : float
-        Statistic of the test.
-    p : float
-        Two-sided, by permutation.
-    resolution : float
-        Smallest possible p.
-    n_participants : int
-    """
-
-    value: float
-    t: float
-    p: float
-    resolution: float
-    n_participants: int
-
-
-def associate(
-    scores: np.ndarray, variable: np.ndarray, *, n_permutations: int, rng: np.random.Generator,
-    blocks: np.ndarray | None = None,
-) -> Association:
-    """Test whether scores differ with a group or a covariate, permuting within blocks.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (n_participants,)
-    variable : ndarray, shape (n_participants,)
-        0 and 1 for two groups, or a covariate.
-    n_permutations : int
-    rng : numpy.random.Generator
-    blocks : ndarray of int, shape (n_participants,), optional
-        Participants are exchanged within a block only (a site, a family). Means of blocks are
-        subtracted from both variables.
-
-    Returns
-    -------
-    Association
-
-    Raises
-    ------
-    InputError
-        When the variable or the scores do not vary within blocks.
-    """
-    scores, variable = np.asarray(scores, np.float64), np.asarray(variable, np.float64)
-    if blocks is None:
-        block = np.zeros(len(scores), int)
-    else:
-        block = np.unique(blocks, return_inverse=True)[1]
-    outcome, cause = _within(scores, block), _within(variable, block)
-    freedom = len(scores) - block.max() - 2
-    if not outcome.any() or not cause.any() or freedom < 1:
-        raise InputError(
-            "test over participants", "scores or variable do not vary within blocks, or there "
-            f"are too few participants ({len(scores)})",
-            "include more participants, or use no blocks",
-        )
-    drawn = cause[permutations_within(block, n_permutations, rng)]
-    products = np.append(cause[None], drawn, axis=0) @ outcome
-    share = products / np.sqrt((cause @ cause) * (outcome @ outcome))
-    t_values = share * np.sqrt(freedom / np.maximum(1 - share**2, 1e-12))
-    return Association(
-        float(products[0] / (cause @ cause)), float(t_values[0]),
-        permutation_p(float(abs(t_values[0])), np.abs(t_values[1:])), 1 / (1 + n_permutations),
-        len(scores),
-    )
-
-
-def _within(values: np.ndarray, block: np.ndarray) -> np.ndarray:
-    means = np.bincount(block, weights=values) / np.bincount(block)
-    centred = values - means[block]
-    return np.where(np.abs(centred) < 1e-12, 0.0, centred)

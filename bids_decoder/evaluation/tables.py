@@ -43,6 +43,10 @@ NULL_COLUMNS: dict[str, str] = {
 """Columns of tables of null distributions, with their descriptions."""
 
 
+LOWER_IS_BETTER = frozenset({"median_rank", "distance"})
+"""Metrics whose smaller values are better."""
+
+
 def null_table(nulls: Mapping[str, np.ndarray], model: str) -> pd.DataFrame:
     """Return null distributions as a long table with :data:`NULL_COLUMNS`.
 

@@ -69,7 +69,7 @@ def troi_pictures(results: Results) -> list[Picture]:
             )
         )
     for number, path in enumerate(results.files("troi_map"), start=1):
-        pictures += _map_picture(
+        pictures += map_picture(
             path,
             results,
             f"troimap{number}",
@@ -86,10 +86,10 @@ def pattern_pictures(results: Results) -> list[Picture]:
         name, title = f"troistat{number}", describe(path)
         labels = read_json(sidecar_path(path)).get("Labels")
         if labels is None:
-            pictures += _map_picture(path, results, name, title, signed=False)
+            pictures += map_picture(path, results, name, title, signed=False)
             continue
         for volume, label in enumerate(labels[:_MAX_LABELS]):
-            of_labels += _map_picture(
+            of_labels += map_picture(
                 path, results, f"{name}label{volume + 1}", f"Activation pattern of {label}",
                 signed=True, volume=volume,
             )
@@ -105,7 +105,7 @@ def encoder_pictures(results: Results) -> list[Picture]:
     pictures = []
     for number, path in enumerate([*own, *others], start=1):
         signed = parse_entities(path)["stat"] in ("correlation", "score", "normalised")
-        pictures += _map_picture(
+        pictures += map_picture(
             path, results, f"encodermap{number}", describe(path), signed=signed
         )
     return pictures
@@ -118,7 +118,7 @@ def relevance_pictures(results: Results) -> list[Picture]:
         data = np.asanyarray(load(path).dataobj, dtype=np.float32)
         inside = np.abs(data[data != 0])
         threshold = float(np.percentile(inside, 95)) if inside.size else 0.0
-        pictures += _map_picture(
+        pictures += map_picture(
             path, results, f"relevance{number}",
             f"{describe(path)}; the 5 % of voxels with the largest values",
             signed=True, threshold=threshold,
@@ -138,7 +138,7 @@ def contrast_pictures(results: Results) -> list[Picture]:
     pictures = []
     for number, path in enumerate(contrast_maps(results), start=1):
         title = f"Contrast {contrast_title(path)}, |z| > {_Z:g} (uncorrected)"
-        pictures += _map_picture(
+        pictures += map_picture(
             path,
             results,
             f"contrast{number}",
@@ -256,7 +256,7 @@ def _bright(bold: nib.Nifti1Image) -> np.ndarray:
     return (data > 0.3 * np.percentile(data, 98)).astype(np.float32)
 
 
-def _map_picture(
+def map_picture(
     path: Path,
     results: Results,
     name: str,
@@ -266,6 +266,27 @@ def _map_picture(
     threshold: float = 0.0,
     volume: int = 0,
 ) -> list[Picture]:
+    """Draw one map on its underlay.
+
+    Parameters
+    ----------
+    path : Path
+    results : Results
+        Of the participant whose images are the underlay.
+    name, title : str
+        Of the picture.
+    signed : bool
+        Two-sided scale, otherwise from 0.
+    threshold : float
+        Smaller absolute values are not drawn.
+    volume : int
+        Number of the volume in the file.
+
+    Returns
+    -------
+    list of Picture
+        One, or none where the map is empty or its voxels have no known positions.
+    """
     image = load(path, volume)
     data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32))
     # Values near zero over the whole brain would hide the anatomy.

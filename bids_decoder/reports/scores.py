@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_decoder.evaluation.tables import LOWER_IS_BETTER
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.training.ablations import PREFIX
 
@@ -26,7 +27,6 @@ NUMBERS = (
     "null_high",
 )
 _KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size")
-_LOWER_IS_BETTER = ("median_rank",)
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy")
 _HEADLINES = {
     "category": ("balanced_accuracy", "accuracy", "top1"),
@@ -87,7 +87,7 @@ class Comparison:
     @property
     def higher_is_better(self) -> bool:
         """Return whether higher values are better; False for ranks."""
-        return self.metric not in _LOWER_IS_BETTER
+        return self.metric not in LOWER_IS_BETTER
 
     @property
     def own(self) -> pd.Series:
@@ -221,7 +221,7 @@ def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
     others = part[(part["model"] != model) & part["value"].notna()]
     lacks_part = others["model"].astype(str).str.startswith(PREFIX)
     ablations, others = others[lacks_part], others[~lacks_part]
-    others = others.sort_values("value", ascending=metric in _LOWER_IS_BETTER, kind="stable")
+    others = others.sort_values("value", ascending=metric in LOWER_IS_BETTER, kind="stable")
     rows = pd.concat([own, others], ignore_index=True)
     pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""
     circumstances = ", ".join(filter(None, (_words_of(first, "unit", "similarity"), pool)))

@@ -70,6 +70,11 @@ class Wiring:
         """Return what was published under a name in this call, or None."""
         return self._published.get(name)
 
+    def finished(self, job: str, stage: str) -> Output | None:
+        """Return the marker of a stage that a job of this call leaves, or None."""
+        child = self.workflow.get_node(job)
+        return None if child is None else Output(child, f"mark_{stage}.marker")
+
     def once(self, name: str, field: str, make: Callable[[], Node]) -> Output:
         """Return an output of a node that several jobs share; make the node on first use."""
         if name not in self._published:

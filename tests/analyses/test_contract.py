@@ -52,8 +52,10 @@ def test_what_is_needed_is_given_by_somebody():
 
 
 def test_stages_of_levels():
-    assert stages_of_level("participant") == ("prepare", "decode", "encode", "searchlight")
-    assert stages_of_level("group") == ("prepare", "pretrain")
+    assert stages_of_level("participant") == (
+        "prepare", "decode", "encode", "searchlight", "population",
+    )
+    assert stages_of_level("group") == ("prepare", "pretrain", "population")
 
 
 def test_needs_that_go_round_in_a_circle_are_an_error():

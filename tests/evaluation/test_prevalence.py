@@ -5,7 +5,6 @@ from scipy.integrate import quad
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.prevalence import (
-    associate,
     bayesian_prevalence,
     group_effect,
     leave_one_out_means,
@@ -50,24 +49,38 @@ def test_impossible_counts_are_refused():
 
 def test_permutation_prevalence_of_a_clear_effect():
     rng = np.random.default_rng(0)
-    found = permutation_prevalence(np.full(10, 5.0), rng.normal(size=(10, 200)), rng=rng)
-    assert found.p_global == found.resolution == 1e-4
-    # Equation 14 of Allefeld et al. with N = 10 and p = 1e-4.
-    expected = (0.05**0.1 - 1e-4**0.1) / (1 - 1e-4**0.1)
-    assert found.largest_rejected == pytest.approx(expected)
-    assert found.p_majority == pytest.approx((0.5 * 1e-4**0.1 + 0.5) ** 10)
+    found = permutation_prevalence(np.full(4, 5.0), rng.normal(size=(4, 19)))
+    assert found.p_global == found.resolution == pytest.approx(20.0**-4)
+    # Equation 14 of Allefeld et al. with N = 4.
+    root = 1 / 20
+    assert found.largest_rejected == pytest.approx((0.05**0.25 - root) / (1 - root))
+    assert found.p_majority == pytest.approx((0.5 * root + 0.5) ** 4)
+
+
+def test_p_value_is_that_of_drawn_combinations():
+    """As published: permutations of participants are combined at random."""
+    rng = np.random.default_rng(8)
+    observed, nulls = np.array([0.4, 1.1, 0.9]), rng.normal(size=(3, 30))
+    together = np.column_stack([observed, nulls])
+    drawn = together[np.arange(3), rng.integers(31, size=(200_000, 3))].min(axis=1)
+    found = permutation_prevalence(observed, nulls)
+    assert found.p_global == pytest.approx((drawn >= observed.min()).mean(), abs=0.003)
 
 
 def test_global_null_is_rejected_as_often_as_it_should():
     rng = np.random.default_rng(1)
     found = [
-        permutation_prevalence(null[:, 0], null[:, 1:], n_draws=400, rng=rng)
-        for null in rng.normal(size=(300, 4, 60))
+        permutation_prevalence(null[:, 0], null[:, 1:]) for null in rng.normal(size=(2000, 4, 60))
     ]
     p = np.array([one.p_global for one in found])
-    assert 0.02 < np.mean(p <= 0.05) < 0.09
+    assert 0.035 < np.mean(p <= 0.05) < 0.065
     assert np.isnan([one.largest_rejected for one, value in zip(found, p, strict=True)
                      if value > 0.05]).all()
+
+
+def test_participants_without_permutations_are_refused():
+    with pytest.raises(InputError, match="2 observed scores"):
+        permutation_prevalence(np.ones(2), [np.zeros(5), np.zeros(0)])
 
 
 def test_sign_flips_agree_with_scipy():
@@ -87,22 +100,39 @@ def test_influence_of_each_participant():
     assert leave_one_out_means(np.array([1.0, 2, 6])) == pytest.approx([4, 3.5, 1.5])
 
 
-def test_groups_are_compared_within_sites():
-    rng = np.random.default_rng(2)
-    site = np.repeat([0, 1], 20)
-    group = np.tile([0.0, 1.0], 20)
-    # One site scores higher throughout and has more of one group: no effect of the group.
-    group[site == 1] = rng.random(20) < 0.8
-    scores = site * 5 + rng.normal(size=40)
-    naive = associate(scores, group, n_permutations=499, rng=rng)
-    blocked = associate(scores, group, n_permutations=499, rng=rng, blocks=site)
-    assert naive.p < 0.1 and blocked.p > 0.05
-    effect = associate(scores + 2 * group, group, n_permutations=499, rng=rng, blocks=site)
-    assert effect.p < 0.01 and effect.value == pytest.approx(2 + blocked.value)
-    two = scipy.stats.ttest_ind(scores[group == 1], scores[group == 0])
-    assert naive.t == pytest.approx(two.statistic)
+def test_smallest_p_of_few_participants():
+    found = permutation_prevalence(np.ones(2), np.zeros((2, 20)))
+    assert found.resolution == pytest.approx(1 / 21**2)
+    assert found.resolution_majority == pytest.approx((0.5 / 21 + 0.5) ** 2)
+    # With four participants the majority null cannot be rejected, however strong the effect.
+    least = [
+        permutation_prevalence(np.ones(n), np.zeros((n, 1000))).resolution_majority for n in (4, 5)
+    ]
+    assert least[0] > 0.05 > least[1]
 
 
-def test_a_group_of_everybody_is_refused():
-    with pytest.raises(InputError, match="do not vary"):
-        associate(np.arange(5.0), np.ones(5), n_permutations=9, rng=np.random.default_rng(0))
+def test_prevalence_of_a_simulated_population_is_found():
+    """Half of the population has an effect that its own test nearly always finds."""
+    rng = np.random.default_rng(4)
+    covered, rejected, bound = [], [], []
+    for _ in range(120):
+        has = rng.random(20) < 0.5
+        null = rng.normal(size=(20, 40))
+        observed = rng.normal(size=20) + 5 * has
+        p = (1 + (null >= observed[:, None]).sum(axis=1)) / 41
+        found = bayesian_prevalence(int((p <= 0.05).sum()), 20)
+        covered.append(found.ci_low <= 0.5 <= found.ci_high)
+        tested = permutation_prevalence(observed, null)
+        rejected.append(tested.p_majority <= 0.05)
+        bound.append(tested.largest_rejected >= 0.5)
+    assert 0.9 < np.mean(covered) < 0.995
+    assert np.mean(rejected) <= 0.05 and np.mean(bound) <= 0.05
+
+
+def test_a_majority_is_found_where_nearly_everybody_has_an_effect():
+    rng = np.random.default_rng(9)
+    found = [
+        permutation_prevalence(rng.normal(4, 1, 8), rng.normal(size=(8, 100))).p_majority
+        for _ in range(50)
+    ]
+    assert np.mean(np.array(found) <= 0.05) > 0.9

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 import pytest
 from report_tree import EVIL, Tree
 
@@ -294,12 +293,6 @@ def test_group_page_reports_a_held_out_participant_in_pretraining(tree):
     card = tree.path("pretrained_model").with_suffix(".json")
     write_json(card, {**read_json(card), "participants": ["01", "03"]})
     assert "held out at once: 01" in Page(build_group_report(tree.out)).text
-
-
-def test_group_table_lists_people_without_a_folder(tree):
-    table = read_table(tree.path("metrics", sub="01"))
-    save_table(tree.path("group_metrics"), pd.concat([table.assign(participant="sub-08")]))
-    assert "sub-08" in Page(build_group_report(tree.out)).text
 
 
 def test_the_curve_of_the_budget_says_how_it_was_chosen(tree):

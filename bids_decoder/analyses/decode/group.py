@@ -28,8 +28,7 @@ def verdicts(heads: dict[str, Comparison]) -> list[Block]:
     said: list[Block] = [
         Text(
             f"{len(heads)} participant(s) decoded; {above} above chance on “{first.title}”, each "
-            "tested alone. Every participant is shown. There is no test over participants: a "
-            "small sample does not support one."
+            "tested alone. Every participant is shown."
         )
     ]
     judged = [c for c in heads.values() if c.best_baseline is not None]
@@ -56,28 +55,15 @@ def seen_people(results: Results, heads: dict[str, Comparison]) -> list[Block]:
 
 
 def headlines(results: Results) -> dict[str, Comparison]:
-    """Return the headline measure of each decoded participant.
-
-    The metrics table of the group is used where it lists a participant, that participant's
-    own table otherwise.
-    """
-    together = results.table("group_metrics")
+    """Return the headline measure of each decoded participant."""
     found = {}
-    for label in _labels(results, together):
-        part = None
-        if together is not None:
-            part = together[together["participant"].str.removeprefix("sub-") == label]
-        if part is None or part.empty:
-            part = Results(results.output_dir, label).table("metrics")
-        top = headline(compare(part, _card(results, label)), target_kind(results))
+    for label in participants(results.output_dir):
+        own = Results(results.output_dir, label)
+        top = headline(compare(own.table("metrics"), own.card("decoder_model")),
+                       target_kind(results))
         if top is not None:
             found[label] = top
     return found
-
-
-def _labels(results: Results, together: pd.DataFrame | None) -> list[str]:
-    listed = [] if together is None else together["participant"].str.removeprefix("sub-")
-    return sorted({*participants(results.output_dir), *listed})
 
 
 def _card(results: Results, label: str) -> dict[str, Any]:

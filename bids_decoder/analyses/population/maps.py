@@ -1,0 +1,149 @@
+"""Maps of participants in one standard space, read for statistics over participants."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_decoder.analyses.population.collect import find_outputs
+from bids_decoder.bids.names import parse_entities
+from bids_decoder.errors import name_some
+from bids_decoder.preprocessing.templates import OutputSpace
+from bids_decoder.trials import VoxelGrid
+
+GRID_TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True)
+class MapKind:
+    """One kind of map of participants.
+
+    Parameters
+    ----------
+    stage : str
+        The stage that leaves it.
+    key : str
+        Key of :data:`bids_decoder.bids.names.NAMES`.
+    stat : str or None
+        Value of the entity ``stat``, where the key leaves it open.
+    title : str
+        In words.
+    is_mask : bool
+        Whether it says which voxels were selected; otherwise it holds values that are 0 without
+        information.
+    """
+
+    stage: str
+    key: str
+    stat: str | None
+    title: str
+    is_mask: bool
+
+
+KINDS = (
+    MapKind("decode", "troi_mask", None, "Voxels that the decoder reads", True),
+    MapKind("encode", "encoder_mask", None, "Voxels that the encoding model predicts best", True),
+    MapKind("encode", "encoder_map", "correlation", "Accuracy of the encoding model", False),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class MapSet:
+    """Maps of one kind of several participants on one grid.
+
+    Parameters
+    ----------
+    kind : MapKind
+    entities : dict
+        space, res, label, that all files share.
+    people : tuple of str
+        Labels.
+    values : ndarray, shape (n_participants, n_voxels)
+        Voxels of *grid*: those where some participant's map is not 0.
+    grid : VoxelGrid
+    """
+
+    kind: MapKind
+    entities: dict[str, str]
+    people: tuple[str, ...]
+    values: np.ndarray
+    grid: VoxelGrid
+
+
+def read_maps(output_dir: Path, people: Sequence[str]) -> tuple[list[MapSet], list[str]]:
+    """Read the maps that several participants have in the same standard space.
+
+    Parameters
+    ----------
+    output_dir : Path
+    people : sequence of str
+        Labels.
+
+    Returns
+    -------
+    maps : list of MapSet
+    notes : list of str
+        What was left out and why, one sentence each.
+    """
+    maps, notes = [], []
+    for kind in KINDS:
+        files: dict[tuple[tuple[str, str], ...], dict[str, Path]] = {}
+        own: list[str] = []
+        for label in people:
+            stat = {} if kind.stat is None else {"stat": kind.stat}
+            for path in find_outputs(output_dir, label, kind.stage, kind.key, **stat):
+                names = _shared_names(path)
+                if names is None:
+                    own.append(label)
+                else:
+                    files.setdefault(names, {})[label] = path
+        if own:
+            notes.append(
+                f"{kind.title}: maps of {name_some([f'sub-{p}' for p in dict.fromkeys(own)])} are "
+                "in the participant's own space, where voxels of different participants do not "
+                "correspond (--output-spaces MNI152NLin2009cAsym makes maps in a standard space)."
+            )
+        for names, paths in files.items():
+            found, note = _read_set(kind, dict(names), paths)
+            maps += [] if found is None else [found]
+            notes += [] if note is None else [note]
+    return maps, notes
+
+
+def _shared_names(path: Path) -> tuple[tuple[str, str], ...] | None:
+    """Return space, res and label of a map; None where it is in a participant's own space."""
+    entities = parse_entities(path)
+    if not OutputSpace(entities.get("space", "func")).is_template:
+        return None
+    return tuple((name, entities[name]) for name in ("space", "res", "label") if name in entities)
+
+
+def _read_set(
+    kind: MapKind, entities: dict[str, str], paths: dict[str, Path]
+) -> tuple[MapSet | None, str | None]:
+    """Read maps on the most frequent grid."""
+    images = {label: nib.load(path) for label, path in paths.items()}
+    grids = {
+        label: (image.shape, *np.round(image.affine / GRID_TOLERANCE_MM).astype(int).ravel())
+        for label, image in images.items()
+    }
+    usual = Counter(grids.values()).most_common(1)[0][0]
+    kept = [label for label, grid in grids.items() if grid == usual]
+    others = [f"sub-{label}" for label in paths if label not in kept]
+    note = None
+    if others:
+        note = (f"{kind.title}: {name_some(others)} left out, on another grid of "
+                f"{entities['space']}.")
+    if len(kept) < 2:
+        return None, note
+    volumes = np.stack([np.asarray(images[label].dataobj, np.float32) for label in kept])
+    volumes[~np.isfinite(volumes)] = 0
+    grid = VoxelGrid((volumes != 0).any(axis=0), images[kept[0]].affine)
+    if not grid.mask.any():
+        return None, note
+    return MapSet(kind, entities, tuple(kept), volumes[:, grid.mask], grid), note
