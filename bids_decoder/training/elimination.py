@@ -18,6 +18,10 @@ from scipy.linalg.lapack import spotrf
 from bids_decoder.training.spheres import Block
 
 
+_FEW = 0.1
+"""A smaller share of voxels in common is left to the parts: copying the rest would take longer."""
+
+
 @dataclass(frozen=True, eq=False)
 class Forms:
     """Forms with the inverse of the covariance, of one sphere, or of several (first axis).
@@ -81,8 +85,10 @@ def sphere_forms(
 
 
 def _without_common_voxels(group: _Group) -> _Group:
-    """Eliminate the voxels that all spheres of a group share, and forget those of none."""
+    """Eliminate the voxels that all spheres of a group share, if many, and forget those of none."""
     common = group.members.all(axis=0)
+    if len(group.spheres) > 1 and common.sum() < _FEW * group.members.any(axis=0).sum():
+        return group
     others = np.flatnonzero(group.members.any(axis=0) & ~common)
     common = np.flatnonzero(common)
     n_common = len(common)
