@@ -30,7 +30,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.naive_bayes import GaussianNB
 
 from bids_decoder.evaluation.nulls import find_exchange
-from bids_decoder.evaluation.search_maps import Accuracy, class_weights, compute_maps
+from bids_decoder.evaluation.search_maps import Accuracy, Distance, class_weights, compute_maps
 from bids_decoder.simulate.fields import Smoother
 from bids_decoder.training.searchlight import Fold, estimate_shrinkage, search_spheres
 from bids_decoder.training.spheres import Spheres
@@ -58,13 +58,15 @@ def draw(grid: VoxelGrid, signal: float, rng: np.random.Generator):
 
 
 def search(betas, labellings, runs, spheres, estimator, shrinkage):
-    """Return weighted hits of all folds together, (n_labellings, n_voxels)."""
+    """Return the maps of all folds together, (n_labellings, n_voxels)."""
     weights = class_weights(labellings, labellings.max() + 1)
     hits = np.zeros((len(labellings), spheres.grid.n_voxels), dtype=np.float32)
     for run in np.unique(runs):
         test = runs == run
         fold = Fold(betas[~test], betas[test], labellings[:, ~test], weights.shape[1])
         measure = Accuracy(labellings[:, test], weights)
+        if estimator == "crossnobis":
+            measure = Distance(labellings[:, test], len(np.unique(runs)))
         for centres, found in search_spheres(fold, spheres, estimator, shrinkage, measure):
             hits[:, centres] += found
     return hits
@@ -153,13 +155,14 @@ def false_positives(n_datasets: int, estimator: str, n_permutations: int = 39) -
         labels = np.concatenate([rng.permutation(np.arange(12) % 2) for _ in range(4)])
         drawn = find_exchange(labels, runs.astype(str)).draw(n_permutations, rng)
         hits = search(betas, np.vstack([labels, drawn]), runs, spheres, estimator, 0.2)
-        maps = compute_maps([hits], grid, chance=0.5, error=0.5 / len(runs) ** 0.5)
+        chance, error = (0.0, None) if estimator == "crossnobis" else (0.5, 0.5 / len(runs) ** 0.5)
+        maps = compute_maps([hits], grid, chance=chance, error=error)
         found[number] = maps.p.min(), maps.p_max.min(), maps.p_tfce.min()
     shares = (found <= 0.05).mean(axis=0)
     error = np.sqrt(0.05 * 0.95 / n_datasets)
     print(f"{estimator}: {n_datasets} datasets without signal, {grid.n_voxels} spheres, "
           f"{n_permutations} permutations; share with a sphere of p <= .05 (standard error of .05: "
-          f"{error:.3f}): uncorrected {shares[0]:.3f}, largest accuracy {shares[1]:.3f}, cluster "
+          f"{error:.3f}): uncorrected {shares[0]:.3f}, largest value {shares[1]:.3f}, cluster "
           f"enhancement {shares[2]:.3f}")
 
 
@@ -167,7 +170,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("part", nargs="?", choices=["nilearn", "brain", "null"])
-    parser.add_argument("--estimator", default="lda", choices=["lda", "ridge", "gnb"])
+    parser.add_argument("--estimator", default="lda", choices=["lda", "ridge", "gnb", "crossnobis"])
     parser.add_argument("--datasets", type=int, default=400)
     options = parser.parse_args()
     if options.part is None:

@@ -74,6 +74,8 @@ NAMES: dict[str, OutputName] = {
     "encoder_mask": _name("func", "mask", desc="encoder"),
     "encoder_map": _name("func", "statmap", desc="encoder"),
     "encoder_model": _name("model", "model", ".safetensors", desc="encoder"),
+    "search_map": _name("func", "statmap", desc="searchlight"),
+    "search_peaks": _name("func", "peaks", ".tsv", desc="searchlight"),
     "figure_svg": _name("figures", "figure", ".svg"),
     "figure_png": _name("figures", "figure", ".png"),
     "group_figure_svg": _name("group/figures", "figure", ".svg"),

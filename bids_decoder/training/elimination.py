@@ -17,7 +17,6 @@ from scipy.linalg.lapack import spotrf
 
 from bids_decoder.training.spheres import Block
 
-
 _FEW = 0.1
 """A smaller share of voxels in common is left to the parts: copying the rest would take longer."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.analyses.searchlight.outputs import LEVEL, SEARCH_MAP, main_map
+from bids_decoder.analyses.searchlight.outputs import LEVEL, main_map
 from bids_decoder.reports.figures import Picture, picture
 from bids_decoder.reports.figures_maps import draw_map
 from bids_decoder.reports.geometry import choose_slices, cut, load, underlay_for
@@ -27,7 +27,7 @@ def search_pictures(results: Results) -> list[Picture]:
     if card["Chance"]:
         unit += f" less chance ({card['Chance']:.3f})"
     pictures = _picture(above, above > 0, path, results, f"{unit}, where above 0")
-    for found in results.files(SEARCH_MAP, stat="logptfce") if card["Permutations"] else []:
+    for found in results.files("search_map", stat="logptfce") if card["Permutations"] else []:
         significant = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
         pictures += _picture(
             above, significant & (above > 0), path, results,

@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bids_decoder.bids.names import OutputName
 from bids_decoder.evaluation.search_maps import PEAK_COLUMNS, SearchMaps, find_peaks
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.reports.results import Results
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
-
-SEARCH_MAP = OutputName("statmap", ".nii.gz", "func", {"desc": "searchlight"})
-SEARCH_PEAKS = OutputName("peaks", ".tsv", "func", {"desc": "searchlight"})
 
 LEVEL = 0.05
 MAPS = {
@@ -54,7 +50,7 @@ def write_search(
             values[stat] = np.abs(np.log10(p))
     card = {**outputs.card, **_card(maps, sizes, facts, settings)}
     for stat, found in values.items():
-        outputs.image(SEARCH_MAP, grid.to_volume(found.astype(np.float32)), grid, {
+        outputs.image("search_map", grid.to_volume(found.astype(np.float32)), grid, {
             "Description": MAPS[stat], **card, "SkullStripped": True, "TrainingTrialsOnly": False,
             **outputs.space,
         }, stat=stat)
@@ -62,7 +58,7 @@ def write_search(
     notes = {"Measure": settings.measure, "Estimator": settings.estimator,
              "Chance": float(maps.chance),
              "MinimalDistance": _distance(settings, spheres)}
-    outputs.table(SEARCH_PEAKS, peaks, PEAK_COLUMNS, notes)
+    outputs.table("search_peaks", peaks, PEAK_COLUMNS, notes)
 
 
 def main_stat(estimator: str) -> str:
@@ -72,8 +68,8 @@ def main_stat(estimator: str) -> str:
 
 def main_map(results: Results) -> Path | None:
     """Return the map that the last call tested; None where there is none."""
-    peaks = results.card(SEARCH_PEAKS)
-    paths = results.files(SEARCH_MAP, stat=main_stat(peaks["Estimator"])) if peaks else []
+    peaks = results.card("search_peaks")
+    paths = results.files("search_map", stat=main_stat(peaks["Estimator"])) if peaks else []
     return paths[0] if paths else None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.searchlight.figures import search_pictures
-from bids_decoder.analyses.searchlight.outputs import LEVEL, SEARCH_PEAKS, main_map
+from bids_decoder.analyses.searchlight.outputs import LEVEL, main_map
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.results import Results, numeric, sidecar_of
@@ -80,7 +80,7 @@ def _verdict(card: dict[str, Any]) -> list[Text]:
 
 
 def _peaks(results: Results, card: dict[str, Any]) -> Table:
-    peaks = results.table(SEARCH_PEAKS)
+    peaks = results.table("search_peaks")
     peaks = numeric(peaks if peaks is not None else pd.DataFrame(), "x", "y", "z", "n_voxels",
                     "value", "p", "p_max", "p_tfce")
     header = ["x, y, z (mm)", "voxels", card["Measure"], "p", "p, largest value",
