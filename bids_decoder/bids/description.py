@@ -32,7 +32,7 @@ DESCRIPTIONS: dict[str, str] = {
 
 IGNORED = (
     "*.html", "plan.json", "logs", "group", "model", "figures", "work",
-    "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_predictions.*", "*_metrics.*",
+    "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_peaks.*", "*_predictions.*", "*_metrics.*",
     "*_learning.*", "*_comparisons.*", "*_sheet.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*",
     "reconstruction", "*_desc-reconstruction*",
 )
