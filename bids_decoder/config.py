@@ -164,7 +164,7 @@ class Evaluation:
     pool_size: int = 300
     n_draws: int = 30
     n_permutations: int = 1000
-    n_refits: int = 20
+    n_refits: int | None = None
     csls_neighbours: int = 3
     ablations: bool = False
 

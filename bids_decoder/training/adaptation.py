@@ -33,6 +33,8 @@ class SharedModel:
     is_category : bool
     common : CommonMaps, optional
         Mean maps of the source participants, if all share a standard space.
+    closed_form : bool
+        Nothing is trained; see :func:`.labellings.fits_in_closed_form`.
     """
 
     trunk: Trunk
@@ -40,6 +42,7 @@ class SharedModel:
     vectors: np.ndarray
     is_category: bool
     common: CommonMaps | None = None
+    closed_form: bool = False
 
     def embed(self, latents: np.ndarray, n_trials: int) -> np.ndarray:
         """Pass latents (n, n_latents) of an input layer fitted on *n_trials* through the trunk."""
@@ -88,6 +91,7 @@ class Adaptation:
         """
         return fit_input_layer(
             self.person.betas, self.wanted, self.person.run_groups, voxel_weights,
+            penalty="evidence" if self.shared.closed_form else None,
             group_weight=None if self.prior is None else self.prior.weight,
         )
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import brentq, minimize
-from scipy.special import expit, logit, logsumexp
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
+from bids_decoder.training.climb import minimise
 from bids_decoder.training.signal import (
     MIN_TRIALS_TO_SCORE,
     log_evidence,
@@ -30,6 +31,9 @@ SPREAD = 4.0
 
 EM_STEPS = 20
 CLIMBING_STEPS = 50
+
+_SURE = 300.0
+"""Bound of log odds and log likelihood ratios whose exponentials are computed."""
 
 _NEGLIGIBLE = 0.01
 """Waves with a smaller amplitude, relative to the strongest, are left out."""
@@ -115,6 +119,30 @@ def map_signal(
     The field is set to its maximum a posteriori estimate given all voxels, on a reduced set of
     cosine waves (Solin and Särkkä 2020, Stat Comput 30:419).
     """
+    return map_signals(person, wanted[None], prior, field)[0]
+
+
+def map_signals(
+    person: Person,
+    wanted: np.ndarray,
+    prior: np.ndarray | None = None,
+    field: SignalField = DEFAULT_FIELD,
+) -> list[SignalMap]:
+    """Map the signal of several sets of targets for the same trials; see :func:`map_signal`.
+
+    Parameters
+    ----------
+    person : Person
+        Training trials only.
+    wanted : ndarray, shape (n_sets, n_trials, n_latents)
+    prior : ndarray, shape (n_shares, n_voxels), optional
+    field : SignalField
+
+    Returns
+    -------
+    list of SignalMap
+        One per set, as for each alone.
+    """
     return _Evidence.of(share_evidence(person, wanted)).map(person.grid, prior, field)
 
 
@@ -144,15 +172,19 @@ def choose_field(
     first = np.isin(groups, np.unique(groups)[::2])
     if min(first.sum(), (~first).sum()) < MIN_TRIALS_TO_SCORE:
         return DEFAULT_FIELD
-    halves = [log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)]
-    known = [_Evidence.of(half) for half in halves]
+    halves = np.stack([
+        log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)
+    ])
+    known = _Evidence.of(halves)
     if not person.grid.has_geometry:
         candidates = [field for field in candidates if field.fwhm_mm == 0]
     candidates = list(candidates)
     scores = [
         sum(
-            _predictive(one.map(person.grid, prior, field), other)
-            for one, other in zip(known, reversed(halves), strict=True)
+            _predictive(one, other)
+            for one, other in zip(
+                known.map(person.grid, prior, field), halves[::-1], strict=True
+            )
         )
         for field in candidates
     ]
@@ -168,45 +200,53 @@ def _predictive(known: SignalMap, evidence: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
-    """Evidence of independent voxels.
+    """Evidence of independent voxels, for several sets of targets.
 
     Parameters
     ----------
-    fraction : float
+    fraction : ndarray, shape (n_sets,)
         Fraction of voxels with signal.
-    ratio : ndarray, shape (n_voxels,)
+    ratio : ndarray, shape (n_sets, n_voxels)
         Log likelihood ratio of signal against no signal.
-    within : ndarray, shape (n_shares - 1, n_voxels)
+    within : ndarray, shape (n_sets, n_shares - 1, n_voxels)
         Probabilities of the shares above 0, given that there is signal.
     """
 
-    fraction: float
+    fraction: np.ndarray
     ratio: np.ndarray
     within: np.ndarray
 
     @classmethod
     def of(cls, evidence: np.ndarray) -> _Evidence:
-        """Fit the fraction and the distribution of signal by expectation maximisation."""
-        n_shares = len(evidence) - 1
-        fraction, common = 0.1, np.full(n_shares, 1 / n_shares)
-        for step in range(EM_STEPS + 1):
-            joint = np.log(common)[:, None] + evidence[1:]
-            ratio = logsumexp(joint, axis=0)
-            within = np.exp(joint - ratio)
-            if step < EM_STEPS:
-                chance = expit(ratio + logit(fraction))
-                common = np.maximum(within @ chance / max(chance.sum(), 1e-12), 1e-6)
-                common /= common.sum()
-                fraction = float(np.clip(chance.mean(), 1e-3, 0.999))
-        return cls(fraction, ratio, within)
+        """Fit the fractions and the distributions of signal by expectation maximisation.
 
-    def map(self, grid: VoxelGrid, prior: np.ndarray | None, field: SignalField) -> SignalMap:
+        Parameters
+        ----------
+        evidence : ndarray, shape (n_sets, n_shares, n_voxels)
+        """
+        n_sets, n_shares = len(evidence), evidence.shape[1] - 1
+        top = evidence[:, 1:].max(axis=1)
+        likelihood = np.exp(evidence[:, 1:] - top[:, None])
+        fraction, common = np.full(n_sets, 0.1), np.full((n_sets, n_shares), 1 / n_shares)
+        for _ in range(EM_STEPS):
+            total = (common[:, None] @ likelihood)[:, 0]
+            chance = expit(np.log(total) + top + logit(fraction)[:, None])
+            sums = common * (likelihood @ (chance / total)[:, :, None])[:, :, 0]
+            common = np.maximum(sums / np.maximum(chance.sum(axis=1), 1e-12)[:, None], 1e-6)
+            common /= common.sum(axis=1, keepdims=True)
+            fraction = np.clip(chance.mean(axis=1), 1e-3, 0.999)
+        total = (common[:, None] @ likelihood)[:, 0]
+        within = common[:, :, None] * likelihood / total[:, None]
+        return cls(fraction, np.log(total) + top, within)
+
+    def map(self, grid: VoxelGrid, prior: np.ndarray | None, field: SignalField) -> list[SignalMap]:
         """Compute the posterior of all voxels with the field as spatial prior."""
-        start = _prior_odds(self.fraction, prior, len(self.ratio))
+        start = np.stack([_prior_odds(f, prior, self.ratio.shape[1]) for f in self.fraction])
         chance = expit(_log_odds(field.trust * self.ratio, start, grid, field.fwhm_mm))
-        return SignalMap(
-            np.vstack([1 - chance, chance * self.within]).astype(np.float32), field
-        )
+        return [
+            SignalMap(np.vstack([1 - each, each * within]).astype(np.float32), field)
+            for each, within in zip(chance, self.within, strict=True)
+        ]
 
 
 def _prior_odds(fraction: float, prior: np.ndarray | None, n_voxels: int) -> np.ndarray:
@@ -218,20 +258,27 @@ def _prior_odds(fraction: float, prior: np.ndarray | None, n_voxels: int) -> np.
 
 
 def _log_odds(ratio: np.ndarray, start: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
-    """Compute posterior log odds from prior odds *start* and log likelihood ratios *ratio*."""
+    """Compute posterior log odds from prior odds *start* and log likelihood ratios *ratio*.
+
+    All have shape (n_sets, n_voxels).
+    """
     if fwhm_mm <= 0 or not grid.has_geometry:
         return start + ratio
     waves = _Waves(grid, fwhm_mm)
+    more = np.expm1(np.clip(ratio, -_SURE, _SURE))
 
-    def loss(amplitudes: np.ndarray) -> tuple[float, np.ndarray]:
-        odds = start + waves.field(amplitudes)
-        value = np.logaddexp(odds + ratio, 0) - np.logaddexp(odds, 0)
-        slope = waves.adjoint(expit(odds + ratio) - expit(odds))
-        return 0.5 * float(amplitudes @ amplitudes) - float(value.sum()), amplitudes - slope
+    def loss(amplitudes: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        odds = np.exp(np.clip(start[sets] + waves.field(amplitudes), -_SURE, _SURE))
+        # With p = odds / (1 + odds): the likelihood is 1 + p (e^ratio - 1), its slope in the
+        # log odds p (1 - p) (e^ratio - 1) / likelihood.
+        chance = odds / (1 + odds)
+        gain = chance * more[sets]
+        slope = gain / ((1 + gain) * (1 + odds))
+        value = 0.5 * np.einsum("nd,nd->n", amplitudes, amplitudes) - np.log1p(gain).sum(axis=1)
+        return value, amplitudes - waves.adjoint(slope)
 
-    found = minimize(loss, np.zeros(waves.n_waves), jac=True, method="L-BFGS-B",
-                     options={"maxiter": CLIMBING_STEPS})
-    return start + waves.field(found.x) + ratio
+    found = minimise(loss, np.zeros((len(ratio), waves.n_waves)), CLIMBING_STEPS)
+    return start + waves.field(found) + ratio
 
 
 class _Waves:
@@ -246,20 +293,23 @@ class _Waves:
         self.n_waves = int(np.prod(self.shape))
 
     def field(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Compute the field in the mask; under the prior the amplitudes are N(0, 1)."""
-        volume = amplitudes.reshape(self.shape)
+        """Compute fields in the mask, (n, n_waves) to (n, n_voxels).
+
+        Under the prior the amplitudes are N(0, 1).
+        """
+        volumes = amplitudes.reshape(-1, *self.shape)
         for basis in self.bases:
-            # Each step contracts the first axis and appends the result as the last one.
-            volume = np.tensordot(volume, basis, axes=(0, 1))
-        return SPREAD * volume[self.mask]
+            # Each step contracts the first axis of space and appends the result as the last one.
+            volumes = np.tensordot(volumes, basis, axes=(1, 1))
+        return SPREAD * volumes[:, self.mask]
 
     def adjoint(self, values: np.ndarray) -> np.ndarray:
-        """Apply the transpose of :meth:`field` to *values* (n_voxels,)."""
-        volume = np.zeros(self.mask.shape)
-        volume[self.mask] = values
+        """Apply the transpose of :meth:`field`, (n, n_voxels) to (n, n_waves)."""
+        volumes = np.zeros((len(values), *self.mask.shape))
+        volumes[:, self.mask] = values
         for basis in self.bases:
-            volume = np.tensordot(volume, basis, axes=(0, 0))
-        return SPREAD * volume.ravel()
+            volumes = np.tensordot(volumes, basis, axes=(1, 0))
+        return SPREAD * volumes.reshape(len(values), -1)
 
 
 def _cosines(length: int, sd: float) -> np.ndarray:

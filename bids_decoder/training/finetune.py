@@ -67,10 +67,11 @@ def fit_weights(
         bias = -np.asarray(adaptation.person.betas, dtype=np.float64).mean(axis=0) @ start
         first = InputFit(start, bias.astype(np.float32), first.penalty, first.n_trials)
     n_epochs = adaptation.settings.finetune_epochs or DEFAULT_EPOCHS
-    if troi.stage2 == "none":
+    how = "none" if adaptation.shared.closed_form else troi.stage2
+    if how == "none":
         n_epochs = 0
     best, history = choose_epochs(adaptation, voxel_weights, n_epochs, troi.stage2_trunk)
-    notes = {"stage2": troi.stage2, "stage2_trunk": troi.stage2_trunk,
+    notes = {"stage2": how, "stage2_trunk": troi.stage2_trunk,
              "penalty": first.penalty, "epochs": best}
     if best == 0:
         return Stage2(first, adaptation.trunk, history, notes)

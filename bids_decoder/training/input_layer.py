@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class InputFit:
 
 def fit_input_layer(
     betas: np.ndarray, latents: np.ndarray, run_groups: np.ndarray,
-    voxel_weights: np.ndarray | None = None, penalty: float | None = None,
+    voxel_weights: np.ndarray | None = None, penalty: float | Literal["evidence"] | None = None,
     group_weight: np.ndarray | None = None,
 ) -> InputFit:
     """Fit ridge regression from voxels to latents, on training trials only.
@@ -65,8 +66,9 @@ def fit_input_layer(
         Run of each trial; means of runs are projected out of the fit.
     voxel_weights : ndarray, shape (n_voxels,), optional
         Prior standard deviation of each voxel's weights, up to a factor; zero drops a voxel.
-    penalty : float, optional
-        Relative penalty; chosen by cross-validation over runs by default.
+    penalty : float or "evidence", optional
+        Relative penalty; chosen by cross-validation over runs by default, or by
+        :func:`likeliest_penalty`.
     group_weight : ndarray, shape (n_voxels, n_latents), optional
         Input layer of other participants for the same voxels. Ridge regression is fitted to its
         residuals, and it is scaled so that the sum of both predicts held-out trials best.
@@ -86,6 +88,8 @@ def fit_input_layer(
         penalty = choose_penalty(kernel, targets, run_groups)
     centred = centre_runs(centre_runs(kernel, run_groups).T, run_groups)
     rest = centre_runs(targets, run_groups)
+    if penalty == "evidence":
+        penalty = likeliest_penalty(centred, rest, degrees_of_freedom(run_groups))
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
     if group_weight is not None:
         given = centre_runs(betas[:, used] @ group_weight[used], run_groups)
@@ -98,6 +102,37 @@ def fit_input_layer(
     weight /= max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     bias = -np.asarray(betas, dtype=np.float64).mean(axis=0) @ weight
     return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas))
+
+
+def likeliest_penalty(kernel: np.ndarray, targets: np.ndarray, freedom: int) -> float:
+    """Choose the relative ridge penalty by marginal likelihood (empirical Bayes).
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n_trials, n_trials)
+        Inner products of (weighted) responses, means of runs projected out.
+    targets : ndarray, shape (n_trials, n_latents)
+        Means of runs subtracted.
+    freedom : int
+        Number of trials minus that of the means.
+
+    Returns
+    -------
+    float
+        One of :data:`RELATIVE_PENALTIES`.
+
+    Notes
+    -----
+    Targets are Gaussian with covariance ``s2 (K + penalty I)``, the evidence of ridge regression
+    (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value.
+    """
+    values, vectors = np.linalg.eigh(kernel)
+    energies = np.square(vectors.T @ targets).sum(axis=1)
+    penalties = RELATIVE_PENALTIES * max(values.mean(), 1e-12)
+    spread = np.clip(values, 0, None)[:, None] + penalties
+    noise = np.log((energies[:, None] / spread).sum(axis=0) + 1e-300)
+    evidence = -freedom * noise - np.log(spread[-freedom:]).sum(axis=0)
+    return float(RELATIVE_PENALTIES[int(np.argmax(evidence))])
 
 
 def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:
@@ -219,23 +254,23 @@ def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
     -------
     ndarray, shape of *values*
     """
-    members = _members(run_groups)
-    centred = np.array(values, copy=True)
-    for rows in members:
-        centred[rows] -= centred[rows].mean(axis=0)
-    return centred
+    values, (member, counts) = np.asarray(values), _members(run_groups)
+    averages = (member == np.arange(len(counts))[:, None]) / counts[:, None]
+    means = np.tensordot(averages.astype(values.dtype), values, axes=1)
+    return values - means[member]
 
 
 def degrees_of_freedom(run_groups: np.ndarray) -> int:
     """Return the number of trials minus that of the means subtracted by :func:`centre_runs`."""
-    return max(1, len(run_groups) - len(_members(run_groups)))
+    return max(1, len(run_groups) - len(_members(run_groups)[1]))
 
 
-def _members(run_groups: np.ndarray) -> list[np.ndarray]:
-    names, member = np.unique(run_groups, return_inverse=True)
-    if np.bincount(member).min() < MIN_TRIALS_PER_OFFSET:
-        return [np.arange(len(run_groups))]
-    return [np.flatnonzero(member == number) for number in range(len(names))]
+def _members(run_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the mean of each trial, and the trials of each mean."""
+    member, counts = np.unique(run_groups, return_inverse=True, return_counts=True)[1:]
+    if counts.min() < MIN_TRIALS_PER_OFFSET:
+        return np.zeros(len(run_groups), dtype=int), np.array([len(run_groups)])
+    return member, counts
 
 
 def _factor_beside_ridge(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from bids_decoder.evaluation.baselines import WHOLE, ridge_of_labellings, run_baselines
+from bids_decoder.evaluation.baselines import (
+    WHOLE,
+    baseline_names,
+    ridge_of_labellings,
+    run_baselines,
+)
 from bids_decoder.evaluation.nulls import Exchange, find_exchange
 from bids_decoder.evaluation.similarity import normalise
 from bids_decoder.models.store import Model
 from bids_decoder.training.decoders import Decoder, FitContext
+from bids_decoder.training.labellings import fits_in_batches, scores_of_labellings
 from bids_decoder.trials import Person, Targets
 
 DECODER = "decoder"
@@ -37,6 +43,11 @@ class PermutedFold:
     train_rows: np.ndarray
     test_rows: np.ndarray
     exchange: Exchange
+
+    def part(self, first: int, count: int) -> PermutedFold:
+        """Return the fold with *count* of the permutations, from number *first* on."""
+        rows = slice(first, first + count)
+        return replace(self, train_rows=self.train_rows[rows], test_rows=self.test_rows[rows])
 
 
 def permute_fold(
@@ -69,9 +80,8 @@ def permute_fold(
 
 def refit_fold(
     decoder: Decoder, fold: PermutedFold, targets: Targets, pretrained: Model | None,
-    context: FitContext, baselines: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, np.ndarray]:
+    context: FitContext, progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
     """Select, fit and predict under each permutation, exactly as with the true labels.
 
     Parameters
@@ -84,36 +94,69 @@ def refit_fold(
         Learned from other participants; it has not seen these labels, and stays.
     context : FitContext
         That of the true fit, with the same seed.
-    baselines : sequence of str
-        See :func:`~bids_decoder.evaluation.baselines.baseline_names`.
     progress : callable, optional
         Called with (permutations done, permutations in all).
 
     Returns
     -------
-    dict of str to ndarray of float32, shape (n_permutations, n_test, n_classes)
-        Scores of ``"decoder"`` and of each baseline.
+    ndarray of float32, shape (n_permutations, n_test, n_classes)
+        Class scores. All permutations are fitted together where
+        :func:`.labellings.fits_in_batches` says so, and one after the other elsewhere.
     """
-    context = replace(context, network=replace(context.network, prior="none"))
-    shape = (*fold.test_rows.shape, len(targets.ids))
-    found = {name: np.empty(shape, dtype=np.float32) for name in (DECODER, *baselines)}
-    if WHOLE in baselines:
-        found[WHOLE][:] = ridge_of_labellings(fold.train, fold.test, targets, fold.train_rows)
-    others = [name for name in baselines if name != WHOLE]
+    network, troi = replace(context.network, prior="none"), context.troi
+    if pretrained is None and fits_in_batches(targets.kind, network, troi):
+        return scores_of_labellings(
+            fold.train, fold.test.betas, targets, fold.train_rows, network, troi, progress
+        )
+    context = replace(context, network=network)
+    found = np.empty((*fold.test_rows.shape, len(targets.ids)), dtype=np.float32)
     for number, rows in enumerate(fold.train_rows):
         train = replace(fold.train, target_rows=rows)
-        selection, model = decoder.fit(train, targets, pretrained, context)
+        _, model = decoder.fit(train, targets, pretrained, context)
         predicted = decoder.predict(model, fold.test.betas)
-        found[DECODER][number] = class_scores(predicted, decoder.gallery(model, targets))
-        if others:
-            classical = run_baselines(
-                train, fold.test, targets, selection.mask, seed=context.seed, names=others
-            )
-            for name, scores in classical.items():
-                found[name][number] = scores
+        found[number] = class_scores(predicted, decoder.gallery(model, targets))
         if progress is not None:
             progress(number + 1, len(fold.train_rows))
     return found
+
+
+def refit_baselines(
+    decoder: Decoder,
+    fold: PermutedFold,
+    targets: Targets,
+    pretrained: Model | None,
+    context: FitContext,
+    n_one_by_one: int,
+) -> dict[str, np.ndarray]:
+    """Fit the baselines under each permutation, on the voxels of the decoder fitted to it.
+
+    Parameters
+    ----------
+    decoder, fold, targets, pretrained, context
+        As for :func:`refit_fold`.
+    n_one_by_one : int
+        Number of permutations for baselines that no closed form repeats: all but ridge
+        regression on all voxels, whose kernel does not depend on labels.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (n_permutations or n_one_by_one, n_test, n_classes)
+        By baseline.
+    """
+    names = baseline_names(targets.kind)
+    whole = ridge_of_labellings(fold.train, fold.test, targets, fold.train_rows)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names if name != WHOLE}
+    for rows in fold.train_rows[:n_one_by_one]:
+        train = replace(fold.train, target_rows=rows)
+        mask = decoder.select(train, targets, pretrained, context).mask
+        scores = run_baselines(
+            train, fold.test, targets, mask, seed=context.seed, names=list(found)
+        )
+        for name, values in scores.items():
+            found[name].append(values)
+    shape = (-1, len(fold.test.betas), len(targets.ids))
+    stacked = {name: np.array(values).reshape(shape) for name, values in found.items()}
+    return {name: values.astype(np.float32) for name, values in {WHOLE: whole, **stacked}.items()}
 
 
 def class_scores(predicted: np.ndarray, gallery: np.ndarray) -> np.ndarray:

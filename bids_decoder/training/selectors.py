@@ -23,6 +23,7 @@ from bids_decoder.training.field import (
     SignalMap,
     choose_field,
     map_signal,
+    map_signals,
 )
 from bids_decoder.training.input_layer import (
     DEFAULT_PENALTY,
@@ -36,6 +37,9 @@ from bids_decoder.trials import Person
 
 BUDGET_TOLERANCE = 0.03
 """A smaller budget is preferred unless its score is lower by more than this share."""
+
+LEAST_BUDGET = 30
+"""Smallest number of voxels that is chosen."""
 
 LIKELY_RULE = "voxels that likely carry signal"
 """Text in the notes where the budget is the number of voxels that likely carry signal."""
@@ -60,6 +64,9 @@ class SelectionTask:
         Prior from the source participants.
     field : SignalField, optional
         Smoothness of the regions with signal; see :meth:`with_field`.
+    closed_form : bool
+        Choose nothing by cross-validation where there is another rule; see
+        :func:`.labellings.fits_in_closed_form`.
     """
 
     person: Person
@@ -69,6 +76,7 @@ class SelectionTask:
     seed: int
     prior: VoxelPrior | None = None
     field: SignalField = DEFAULT_FIELD
+    closed_form: bool = False
 
     @property
     def fwhm_mm(self) -> float:
@@ -82,6 +90,8 @@ class SelectionTask:
         fwhm_mm = self.settings.lowpass_fwhm_mm
         if fwhm_mm is not None:
             return replace(self, field=SignalField(fwhm_mm, DEFAULT_FIELD.trust))
+        if self.closed_form:
+            return self
         return replace(self, field=choose_field(self.person, self.wanted, self._chances))
 
     def map_signal(self) -> SignalMap:
@@ -150,15 +160,16 @@ def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
     return mask
 
 
-def find_budget(task: SelectionTask, n_likely: int = 0) -> tuple[int, dict[str, Any]]:
+def find_budget(task: SelectionTask, n_likely: int | None = None) -> tuple[int, dict[str, Any]]:
     """Choose the number of voxels: that of the settings, or by cross-validation over runs.
 
     Parameters
     ----------
     task : SelectionTask
-    n_likely : int
+    n_likely : int, optional
         Number of voxels that likely carry signal, if known. It is preferred unless another
-        number is clearly better in held-out training runs.
+        number is clearly better in held-out training runs. In closed form it is taken as it
+        is, or all voxels if it is below :data:`LEAST_BUDGET`.
 
     Returns
     -------
@@ -172,12 +183,16 @@ def find_budget(task: SelectionTask, n_likely: int = 0) -> tuple[int, dict[str, 
     if settings.budget_mm3 is not None:
         count = round(settings.budget_mm3 / grid.voxel_volume)
         return int(np.clip(count, 1, grid.n_voxels)), {"budget_rule": "given in mm3"}
+    if task.closed_form and n_likely is not None:
+        enough = n_likely >= min(grid.n_voxels, LEAST_BUDGET)
+        rule = LIKELY_RULE if enough else "too few voxels likely carry signal: all"
+        return n_likely if enough else grid.n_voxels, {"budget_rule": rule}
     n_runs = len(np.unique(task.person.run_groups))
     if n_runs >= MIN_RUNS_TO_CHOOSE:
-        return _budget_by_cross_validation(task, n_likely)
-    if n_likely and grid.has_geometry:
-        return n_likely, {"budget_rule": LIKELY_RULE}
-    return grid.n_voxels, {"budget_rule": f"{n_runs} training run(s), too few to choose: all"}
+        return _budget_by_cross_validation(task, n_likely or 0)
+    likely = n_likely if n_likely and grid.has_geometry else None
+    rule = f"{n_runs} training run(s), too few to choose: all" if likely is None else LIKELY_RULE
+    return likely or grid.n_voxels, {"budget_rule": rule}
 
 
 def _budget_by_cross_validation(task: SelectionTask, n_likely: int) -> tuple[int, dict[str, Any]]:
@@ -198,7 +213,7 @@ def _budget_by_cross_validation(task: SelectionTask, n_likely: int) -> tuple[int
 def budget_candidates(n_voxels: int, n_likely: int = 0) -> list[int]:
     """Return candidate budgets: *n_likely*, all voxels, and less in factors of root two."""
     counts = {round(n_voxels / 2 ** (step / 2)) for step in range(13)} | {n_likely}
-    return sorted(count for count in counts if count >= min(n_voxels, 30))
+    return sorted(count for count in counts if count >= min(n_voxels, LEAST_BUDGET))
 
 
 def _budget_fold(
@@ -255,7 +270,11 @@ def _select_encoding(task: SelectionTask) -> Selection:
 
 def _select_soft(task: SelectionTask) -> Selection:
     task = task.with_field()
-    weights = soft_weights(task.map_signal().share)
+    return _keep_all(task, task.map_signal())
+
+
+def _keep_all(task: SelectionTask, found: SignalMap) -> Selection:
+    weights = soft_weights(found.share)
     return Selection(weights > 0, weights, weights,
                      {"rule": "all voxels, weighted by signal share",
                       "budget": int((weights > 0).sum()), **_field_notes(task)})
@@ -263,7 +282,10 @@ def _select_soft(task: SelectionTask) -> Selection:
 
 def _select_graded(task: SelectionTask) -> Selection:
     task = task.with_field()
-    found = task.map_signal()
+    return _keep_top(task, task.map_signal())
+
+
+def _keep_top(task: SelectionTask, found: SignalMap) -> Selection:
     budget, notes = find_budget(task, found.n_likely)
     weights = soft_weights(found.share)
     mask = top_mask(found.share, budget) & (weights > 0)
@@ -274,9 +296,33 @@ def _select_graded(task: SelectionTask) -> Selection:
     )
 
 
+def select_of_each(task: SelectionTask, wanted: np.ndarray) -> list[Selection]:
+    """Select for several sets of targets of the same trials, as for each alone.
+
+    Parameters
+    ----------
+    task : SelectionTask
+        In closed form, with a selector of :data:`SELECT_FROM_MAP`.
+    wanted : ndarray, shape (n_sets, n_trials, n_latents)
+    """
+    task = task.with_field()
+    select = SELECT_FROM_MAP[task.settings.selector]
+    maps = map_signals(task.person, wanted, task._chances, task.field)
+    return [
+        select(replace(task, wanted=own), found)
+        for own, found in zip(wanted, maps, strict=True)
+    ]
+
+
 def _field_notes(task: SelectionTask) -> dict[str, float]:
     return {"field_fwhm_mm": task.field.fwhm_mm, "field_trust": task.field.trust}
 
+
+SELECT_FROM_MAP: dict[str, Callable[[SelectionTask, SignalMap], Selection]] = {
+    "graded": _keep_top,
+    "soft": _keep_all,
+}
+"""Selectors that need the map of the signal only -> what they make of it."""
 
 _HERE = "bids_decoder.training.selectors"
 _MORE = "bids_decoder.training.selection"
@@ -296,3 +342,8 @@ SELECTORS: dict[str, str] = {
     "ridge-norm": f"{_MORE}.univariate:select_ridge_norm",
 }
 """Name on the command line (``--troi``) -> module and function of one :class:`SelectionTask`."""
+
+
+def is_learned(name: str) -> bool:
+    """Return whether a selector trains gates through the shared trunk."""
+    return SELECTORS[name].startswith(f"{_MORE}.learned:")

@@ -44,15 +44,16 @@ def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
     ----------
     person : Person
         Training trials only.
-    wanted : ndarray, shape (n_trials, n_latents)
+    wanted : ndarray, shape (..., n_trials, n_latents)
+        One or more sets of targets.
 
     Returns
     -------
-    ndarray, shape (n_shares, n_voxels)
+    ndarray, shape (..., n_shares, n_voxels)
         Zeros with fewer than :data:`MIN_TRIALS_TO_SCORE` trials.
     """
-    if len(wanted) < MIN_TRIALS_TO_SCORE:
-        return np.zeros((len(SIGNAL_SHARES), person.grid.n_voxels), dtype=np.float32)
+    if len(person.betas) < MIN_TRIALS_TO_SCORE:
+        return np.zeros((*wanted.shape[:-2], len(SIGNAL_SHARES), person.grid.n_voxels))
     return log_evidence(person.betas, wanted, person.run_groups)
 
 
@@ -91,12 +92,13 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
     Parameters
     ----------
     betas : ndarray, shape (n_trials, n_voxels)
-    wanted : ndarray, shape (n_trials, n_latents)
+    wanted : ndarray, shape (..., n_trials, n_latents)
+        One or more sets of targets.
     run_groups : ndarray of str, shape (n_trials,)
 
     Returns
     -------
-    ndarray, shape (n_shares, n_voxels)
+    ndarray, shape (..., n_shares, n_voxels)
 
     Notes
     -----
@@ -104,19 +106,20 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
     have covariance ``s2 (I + r F F')``; ``s2`` is set to its maximum likelihood value. This is
     the evidence of a Gaussian process with linear kernel (Rasmussen and Williams 2006, 5.4).
     """
-    features = centre_runs(np.asarray(wanted, dtype=np.float64), run_groups)
+    trials_first = np.moveaxis(np.asarray(wanted, dtype=np.float64), -2, 0)
+    features = np.moveaxis(centre_runs(trials_first, run_groups), 0, -2)
     left, values, _ = np.linalg.svd(features, full_matrices=False)
-    strengths = values**2 / max(np.mean((features**2).sum(axis=1)), 1e-12)
-    kept = strengths > 1e-10 * max(strengths.max(initial=0), 1e-12)
-    strengths, left = strengths[kept], left[:, kept]
-    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups)
-    energies = (left.T.astype(np.float32) @ responses) ** 2
+    mean_square = np.maximum((features**2).sum(axis=(-1, -2)) / features.shape[-2], 1e-12)
+    strengths = values**2 / mean_square[..., None]
+    strongest = np.maximum(strengths.max(axis=-1, initial=0, keepdims=True), 1e-12)
+    strengths = np.where(strengths > 1e-10 * strongest, strengths, 0.0)
+    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups).astype(np.float64)
+    axes = np.swapaxes(left * (strengths > 0)[..., None, :], -1, -2)
+    energies = (axes.reshape(-1, len(responses)) @ responses).reshape(*axes.shape[:-1], -1) ** 2
     total = np.einsum("tv,tv->v", responses, responses)
     freedom = degrees_of_freedom(run_groups)
-    rest = np.maximum(total - energies.sum(axis=0), 1e-6 * total) + 1e-12
-    rows = []
-    for share in SIGNAL_SHARES:
-        spread = 1 + share / (1 - share) * strengths
-        noise = (1 / spread).astype(np.float32) @ energies + rest
-        rows.append(-0.5 * (freedom * np.log(noise) + np.log(spread).sum()))
-    return np.stack(rows) - rows[0]
+    rest = np.maximum(total - energies.sum(axis=-2), 1e-6 * total) + 1e-12
+    spread = 1 + (SIGNAL_SHARES / (1 - SIGNAL_SHARES))[:, None] * strengths[..., None, :]
+    noise = (1 / spread) @ energies + rest[..., None, :]
+    rows = -0.5 * (freedom * np.log(noise) + np.log(spread).sum(axis=-1)[..., None])
+    return rows - rows[..., :1, :]

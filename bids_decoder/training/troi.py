@@ -15,7 +15,7 @@ from bids_decoder.evaluation.folds import assert_no_test, inner_folds
 from bids_decoder.models.networks import Trunk, load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
+from bids_decoder.stimuli.targets import TargetSpace
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
@@ -28,6 +28,7 @@ from bids_decoder.training.input_layer import (
     fit_input_layer,
     unit_rows,
 )
+from bids_decoder.training.labellings import fit_space, fits_in_closed_form
 from bids_decoder.training.patterns import activation_patterns, explained_sd
 from bids_decoder.training.pretrain import (
     LatentScale,
@@ -47,8 +48,6 @@ from bids_decoder.training.selectors import Selection, SelectionTask, select_vox
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.trials import Person, Targets
 
-MAX_COMPONENTS = 256
-
 WHITENING = (0.0, 0.25, 0.5)
 """Candidate exponents for the whitening of the components of the targets."""
 
@@ -56,7 +55,7 @@ DEFAULT_WHITENING = 0.25
 """Used when there are too few runs to choose."""
 
 MIN_RUNS_FOR_OWN_TRUNK = 6
-"""Without pretraining, fewer training runs mean an untrained trunk: the closed-form decoder."""
+"""Without pretraining, fewer training runs mean an untrained trunk, as labels do."""
 
 
 class TroiDecoder(Decoder):
@@ -70,7 +69,7 @@ class TroiDecoder(Decoder):
         rows = [person.target_rows for person in seen.watch(people)]
         weighting = WEIGHTINGS[context.network.source_voxels]
         whitening = choose_whitening(people, targets, rows, weighting, context.network)
-        space = _fit_space(targets, rows, whitening)
+        space = fit_space(targets, rows, whitening)
         vectors = space.transform(targets.vectors)
         common = gather_common(people, vectors) if context.network.group_prior else None
         latents = collect_latents(people, vectors, weighting, context.seed, len(rows))
@@ -128,6 +127,7 @@ class TroiDecoder(Decoder):
             "classes": list(targets.ids) if shared.is_category else [],
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
             "history": made.history, "selection": selection.notes, **made.notes,
+            "closed_form": shared.closed_form,
             "group_prior": "" if adaptation.prior is None else person.space,
             "group_prior_resampled": adaptation.prior is not None and adaptation.prior.resampled,
             "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
@@ -221,7 +221,7 @@ def _select(person: Person, shared: SharedModel, context: FitContext) -> Selecti
     adaptation = _adaptation(person, shared, context)
     return select_voxels(SelectionTask(
         person, adaptation.wanted, context.troi, partial(learn_gates, adaptation), context.seed,
-        adaptation.prior,
+        adaptation.prior, closed_form=shared.closed_form,
     ))
 
 
@@ -242,11 +242,15 @@ def _shared(
         return space, replace(shared, common=common)
     rows, weighting = [person.target_rows], WEIGHTINGS[context.network.source_voxels]
     whitening = choose_whitening([person], targets, rows, weighting, context.network)
-    space = _fit_space(targets, rows, whitening)
+    space = fit_space(targets, rows, whitening)
     vectors = space.transform(targets.vectors)
-    if len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
+    if is_category or len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
         trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
-        return space, SharedModel(trunk, _own_scale(person, vectors), vectors, is_category)
+        closed = fits_in_closed_form(targets.kind, context.network, context.troi)
+        scale = LatentScale(1.0, float(np.log2(len(person.betas))), 0.5)
+        if not closed:
+            scale = replace(scale, latent_sd=_latent_size(person, vectors))
+        return space, SharedModel(trunk, scale, vectors, is_category, closed_form=closed)
     latents = collect_latents([person], vectors, weighting, context.seed, 1)
     trunk, scale, _ = pretrain_trunk(
         latents, vectors, is_category, context.network, seed=context.seed, device=context.device
@@ -254,11 +258,10 @@ def _shared(
     return space, SharedModel(trunk, scale, vectors, is_category)
 
 
-def _own_scale(person: Person, vectors: np.ndarray) -> LatentScale:
-    """Compute the scale of a participant's own latents, for decoders without pretraining."""
+def _latent_size(person: Person, vectors: np.ndarray) -> float:
+    """Compute the size of a participant's own latents, for decoders without pretraining."""
     fit = fit_input_layer(person.betas, vectors[person.target_rows], person.run_groups)
-    size = float(np.sqrt(np.mean(np.square(fit.latents(person.betas), dtype=np.float64))))
-    return LatentScale(size or 1.0, float(np.log2(fit.n_trials)), 0.5)
+    return float(np.sqrt(np.mean(np.square(fit.latents(person.betas), dtype=np.float64)))) or 1.0
 
 
 def choose_whitening(
@@ -288,7 +291,7 @@ def choose_whitening(
     if targets.kind == "category":
         return 0.0
     galleries = [
-        _fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
+        fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
     ]
     hits = np.zeros(len(WHITENING))
     for person in people:
@@ -309,16 +312,6 @@ def choose_whitening(
 def _n_identified(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:
     names, own = np.unique(rows, return_inverse=True)
     return int(((predicted @ unit_rows(gallery[names]).T).argmax(axis=1) == own).sum())
-
-
-def _fit_space(
-    targets: Targets, rows_of_people: list[np.ndarray], whitening: float
-) -> TargetSpace:
-    rows = np.unique(np.concatenate(rows_of_people))
-    limit = None if targets.kind == "category" else min(MAX_COMPONENTS, len(rows) - 1)
-    return fit_target_space(
-        targets.vectors[rows], limit, variance=0.99, whitening=whitening
-    )
 
 
 def _shared_tensors(trunk: Trunk, space: TargetSpace) -> dict[str, np.ndarray]:

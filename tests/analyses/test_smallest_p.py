@@ -1,10 +1,13 @@
 """The plan warns where no result could be significant."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
+from bids_decoder.analyses.decode.refits import count_refits, parts_of
 from bids_decoder.analyses.decode.smallest_p import check_smallest_p, decide_test, n_tested
-from bids_decoder.config import Evaluation
+from bids_decoder.config import Evaluation, Network, Settings
 
 
 def table(stimuli, runs, labels=None, split="test"):
@@ -38,9 +41,30 @@ def test_enough_to_exchange_is_no_news():
 
 def test_the_plan_says_how_labels_are_exchanged():
     crossed = table(list("abcdabcd"), list("11112222"), list("xyyxyxxy"), "cv")
-    decision = decide_test(crossed, Evaluation())
-    assert decision.value == "20 of trials within runs, everything fitted again"
-    assert n_tested(crossed, Evaluation(n_refits=7)) == 7
+    decision = decide_test(crossed, Evaluation(), 1000, is_batched=True)
+    assert decision.value == "1000 of trials within runs, everything fitted again"
+    assert "fitted together, in closed form; baselines other than ridge-all" in decision.reason
+    decision = decide_test(crossed, Evaluation(), 10, is_batched=False)
+    assert "one after the other" in decision.reason and "baselines" not in decision.reason
+    assert n_tested(crossed, Evaluation(), 7) == 7
     fixed = crossed.assign(split="test")
-    assert decide_test(fixed, Evaluation()).value == "1000, predictions stay"
-    assert n_tested(fixed, Evaluation(n_refits=7)) == 1000
+    assert decide_test(fixed, Evaluation(), 7, is_batched=False).value == "1000, predictions stay"
+    assert n_tested(fixed, Evaluation(), 7) == 1000
+
+
+@pytest.mark.parametrize(("changed", "is_pretrained", "expected"), [
+    ({}, False, 1000), ({}, True, 100), ({"decoder": "deeplight"}, False, 100),
+    ({"finetune_epochs": 3}, False, 100),
+])
+def test_as_many_refits_as_are_affordable(changed, is_pretrained, expected):
+    settings = replace(Settings(), network=Network(**changed))
+    assert count_refits(settings, is_pretrained) == expected
+    asked = replace(settings, evaluation=Evaluation(n_refits=0))
+    assert count_refits(asked, is_pretrained) == 0
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_parts_hold_each_permutation_once(batched):
+    parts = list(parts_of(1003, batched))
+    assert [n for first, count in parts for n in range(first, first + count)] == list(range(1003))
+    assert list(parts_of(0, batched)) == []

@@ -5,10 +5,15 @@ import pandas as pd
 import pytest
 
 from bids_decoder.config import Network, Troi
-from bids_decoder.evaluation.baselines import run_baselines
+from bids_decoder.evaluation.baselines import baseline_names, run_baselines
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
-from bids_decoder.training.refit import class_scores, permute_fold, refit_fold
+from bids_decoder.training.refit import (
+    class_scores,
+    permute_fold,
+    refit_baselines,
+    refit_fold,
+)
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_RUNS, PER_RUN, N_CLASSES = 4, 9, 3
@@ -53,7 +58,12 @@ def test_a_refit_is_the_fit_itself_on_other_labels(n_seeds):
     decoder = load_decoder("troi")
     context = replace(CONTEXT, network=replace(CONTEXT.network, n_seeds=n_seeds))
     fold = permute_fold(*fold_of(make_person(), 1), 2, np.random.default_rng(0))
-    found = refit_fold(decoder, fold, TARGETS, None, context, ("ridge-mask", "ridge-all"))
+    found = refit_fold(decoder, fold, TARGETS, None, context)
+    baselines = refit_baselines(decoder, fold, TARGETS, None, context, 1)
+    assert set(baselines) == set(baseline_names("category"))
+    assert {name: len(scores) for name, scores in baselines.items() if len(scores) > 1} == {
+        "ridge-all": 2
+    }
     for number, rows in enumerate(fold.train_rows):
         train = replace(fold.train, target_rows=rows)
         selection = decoder.select(train, TARGETS, None, context)
@@ -61,15 +71,15 @@ def test_a_refit_is_the_fit_itself_on_other_labels(n_seeds):
         expected = class_scores(
             decoder.predict(model, fold.test.betas), decoder.gallery(model, TARGETS)
         )
-        np.testing.assert_array_equal(found["decoder"][number], expected.astype(np.float32))
-        for name in ("ridge-mask", "ridge-all"):
+        np.testing.assert_array_equal(found[number], expected.astype(np.float32))
+        for name in ("ridge-mask", "ridge-all")[number:]:
             ridge = run_baselines(train, fold.test, TARGETS, selection.mask, seed=7, names=[name])
-            np.testing.assert_allclose(found[name][number], ridge[name], atol=1e-5)
+            np.testing.assert_allclose(baselines[name][number], ridge[name], atol=1e-5)
 
 
 def test_refits_know_nothing_of_the_true_labels():
     person = make_person(signal=3.0)
     fold = permute_fold(*fold_of(person, 0), 12, np.random.default_rng(1))
-    found = refit_fold(load_decoder("troi"), fold, TARGETS, None, CONTEXT)["decoder"]
+    found = refit_fold(load_decoder("troi"), fold, TARGETS, None, CONTEXT)
     hits = (found.argmax(axis=2) == fold.test_rows).mean()
     assert abs(hits - 1 / 3) < 0.2

@@ -151,7 +151,7 @@ def _baselines(
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):
     heldout_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
-    nulls_files = traits.List(File(exists=True), desc="of RefitPermuted, in the same order")
+    nulls_files = traits.List(File(exists=True), desc="of RefitPermuted, fold by fold")
     targets_file = File(exists=True, mandatory=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     seed = traits.Int(mandatory=True)

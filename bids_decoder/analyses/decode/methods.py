@@ -35,6 +35,7 @@ TEXTS = {
         "select-ridge-norm",
         "select-budget",
         "group-prior",
+        "closed-form",
         "stage2-reinit",
         "stage2-lr_rewind",
         "stage2-trunk-frozen",
@@ -74,12 +75,27 @@ def steps(results: Results) -> Steps:
     return found | _selection(results) | _evaluation(results, card)
 
 
+_GRADED = {
+    True: {"field": "", "budget": "as many as are likely to carry signal, or all where these were "
+           "fewer than 30, unless another number was requested"},
+    False: {
+        "field": ", whose smoothness, and the weight of the evidence of single voxels, were those "
+        "with which half of the training runs best predicted the other half",
+        "budget": "as many as are likely to carry signal, unless another number was requested or "
+        "predicted held-out training runs clearly better",
+    },
+}
+"""Details of the graded selection: in closed form, and chosen by cross-validation."""
+
+
 def _selection(results: Results) -> Steps:
     masks = results.files("troi_mask")
     troi = results.settings.get("troi", {})
     if not masks or not troi:
         return {}
-    steps: Steps = {f"select-{troi['selector'].removesuffix('-budget')}": {}}
+    closed = results.card("decoder_model").get("closed_form", False)
+    selector = troi["selector"].removesuffix("-budget")
+    steps: Steps = {f"select-{selector}": _GRADED[closed] if selector == "graded" else {}}
     space = results.card("decoder_model").get("group_prior")
     if space:
         resampled = results.card("decoder_model").get("group_prior_resampled")
@@ -90,7 +106,9 @@ def _selection(results: Results) -> Steps:
     mask = sidecar_of(masks[0])
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
-    if troi["stage2"] == "none":
+    if closed:
+        steps["closed-form"] = {}
+    elif troi["stage2"] == "none":
         steps["stage2-trunk-frozen"] = {}
     else:
         steps |= {f"stage2-{troi['stage2']}": {}, f"stage2-trunk-{troi['stage2_trunk']}": {}}

@@ -14,18 +14,20 @@ from bids_decoder.evaluation.classification import Refitted
 
 @dataclass(frozen=True, eq=False)
 class FoldNulls:
-    """Null predictions for the test trials of one fold.
+    """Null predictions for the test trials of one fold, under some of the permutations.
 
     Parameters
     ----------
+    fold : int
     true : ndarray of int, shape (n_permutations, n_test)
         Permuted class of each test trial.
-    scores : dict of str to ndarray, shape (n_permutations, n_test, n_classes)
-        By model.
+    scores : dict of str to ndarray, shape (n_permutations or less, n_test, n_classes)
+        By model; some are fitted under the first permutations only.
     exchange : dict
         How labels were permuted.
     """
 
+    fold: int
     true: np.ndarray
     scores: dict[str, np.ndarray]
     exchange: dict[str, Any]
@@ -34,7 +36,7 @@ class FoldNulls:
 def save_nulls(path: Path, nulls: FoldNulls) -> Path:
     """Write null predictions as npz without pickles."""
     np.savez_compressed(
-        path, true=nulls.true, exchange=np.array(json.dumps(nulls.exchange)),
+        path, fold=nulls.fold, true=nulls.true, exchange=np.array(json.dumps(nulls.exchange)),
         **{f"scores/{name}": values for name, values in nulls.scores.items()},
     )
     return path
@@ -45,15 +47,34 @@ def read_nulls(path: Path | str) -> FoldNulls:
     with np.load(path, allow_pickle=False) as content:
         arrays = dict(content)
     exchange = json.loads(str(arrays.pop("exchange")))
-    true = arrays.pop("true")
-    return FoldNulls(true, {k.removeprefix("scores/"): v for k, v in arrays.items()}, exchange)
+    fold, true = int(arrays.pop("fold")), arrays.pop("true")
+    scores = {k.removeprefix("scores/"): v for k, v in arrays.items()}
+    return FoldNulls(fold, true, scores, exchange)
 
 
-def join_nulls(folds: list[FoldNulls], model: str) -> Refitted | None:
-    """Join the folds of one model, trials in the order of the folds; None without refits."""
-    if not folds or model not in folds[0].scores:
+def join_nulls(parts: list[FoldNulls], model: str) -> Refitted | None:
+    """Join the parts of one model; None without refits.
+
+    Parameters
+    ----------
+    parts : list of FoldNulls
+        All parts of the first fold in order, then those of the second, ...
+    model : str
+
+    Returns
+    -------
+    Refitted or None
+        Trials in the order of the folds.
+    """
+    if not parts or model not in parts[0].scores:
         return None
-    return Refitted(
-        np.concatenate([fold.true for fold in folds], axis=1),
-        np.concatenate([fold.scores[model] for fold in folds], axis=1), folds[0].exchange,
+    folds: dict[int, list[FoldNulls]] = {}
+    for part in parts:
+        folds.setdefault(part.fold, []).append(part)
+    scores = np.concatenate(
+        [np.concatenate([part.scores[model] for part in own]) for own in folds.values()], axis=1
     )
+    true = np.concatenate(
+        [np.concatenate([part.true for part in own]) for own in folds.values()], axis=1
+    )
+    return Refitted(true[:len(scores)], scores, parts[0].exchange)

@@ -88,11 +88,13 @@ def _add_selection(group: Group) -> None:
 def _add_evaluation(group: Group) -> None:
     option(
         group, "--n-permutations", dest="evaluation.*", type=_Permutations(int, 0), metavar="N",
-        default="1000 on one test set, 20 under cross-validation",
+        default="1000 on one test set; under cross-validation 1000 where refits are in closed form "
+        "and 100 elsewhere; 20 with one volume per participant",
         help="permutations of the labels behind each p-value: on one test set with fixed "
         "predictions; under cross-validation everything is fitted again for each "
-        "permutation ([statistics.md](statistics.md)), which takes about as many times as "
-        "long as decoding itself. `0` skips p-values under cross-validation",
+        "permutation ([statistics.md](statistics.md)): together, in closed form, for labels "
+        "without pretraining, and elsewhere one after the other, which takes about as many times "
+        "as long as decoding itself. `0` skips p-values under cross-validation",
     )
     option(
         group, "--ablations", dest="evaluation.ablations", action="store_true",

@@ -9,6 +9,7 @@ from typing import Any
 
 from bids_decoder import __version__
 from bids_decoder.analyses.decode.models import ModelFile, check_model, find_model
+from bids_decoder.analyses.decode.refits import count_refits, is_batched
 from bids_decoder.analyses.decode.smallest_p import check_smallest_p, decide_test, n_tested
 from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes, Stage
@@ -32,12 +33,15 @@ class DecodeSpec:
         Model to start from; it may be fitted by the same call.
     card : dict
         Added to the model card.
+    n_refits : int
+        Permutations under which all folds are fitted again.
     """
 
     person: PersonWork
     folds: tuple[int, ...]
     pretrained: Path | None
     card: dict[str, Any]
+    n_refits: int
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -50,14 +54,6 @@ def check(study: Study, notes: Notes) -> None:
             f"the parts left out are those of --decoder troi, not of {settings.network.decoder}",
             "leave the option out, or use --decoder troi", ExitCode.USAGE,
         ))
-    for participant in study.roles.chosen:
-        notes.findings += check_smallest_p(
-            participant.label, study.tables[participant.label], study.targets.kind,
-            n_tested(study.tables[participant.label], settings.evaluation),
-        )
-    if study.roles.chosen:
-        first = study.tables[study.roles.chosen[0].label]
-        notes.decisions.append(decide_test(first, settings.evaluation))
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
@@ -72,9 +68,27 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             notes.findings.append(replace(error.finding, participant=own))
             continue
         found.append(_job(study, person, model, notes))
+    _note_tests(study, found, notes)
     if not study.settings.execution.from_scratch:
         _say_without_model([job for job in found if job.spec.pretrained is None], notes)
     return found
+
+
+def _note_tests(study: Study, jobs: Sequence[Job], notes: Notes) -> None:
+    """Note how p-values are computed, and participants for whom none can be small."""
+    settings = study.settings
+    for job in jobs:
+        label, n_refits = job.spec.person.label, job.spec.n_refits
+        table = study.tables[label]
+        notes.findings += check_smallest_p(
+            label, table, study.targets.kind, n_tested(table, settings.evaluation, n_refits)
+        )
+    if jobs:
+        spec = jobs[0].spec
+        notes.decisions.append(decide_test(
+            study.tables[spec.person.label], settings.evaluation, spec.n_refits,
+            is_batched=is_batched(settings, spec.pretrained is not None),
+        ))
 
 
 def _job(study: Study, person: PersonWork, model: ModelFile | None, notes: Notes) -> Job:
@@ -121,7 +135,8 @@ def _described(
         "seed": study.settings.random_seed, "split": study.split.kind, "n_folds": len(folds),
         "pretrained_key": None if model is None else model.card.get("stage_key"), **seen,
     }
-    spec = DecodeSpec(person, folds, None if model is None else model.path, card)
+    n_refits = count_refits(study.settings, model is not None) if folds else 0
+    spec = DecodeSpec(person, folds, None if model is None else model.path, card, n_refits)
     return Job(
         job_name("decode", person), "decode", (stage,), spec,
         gives=f"decoder/{person.label}", card=seen,

@@ -9,15 +9,17 @@ import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
 from bids_decoder.analyses.decode.nulls import FoldNulls, save_nulls
-from bids_decoder.evaluation.baselines import baseline_names
+from bids_decoder.analyses.decode.refits import BASELINES
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.targets import read_targets
 
 
 class _RefitInputSpec(PersonInputSpec):
-    n_permutations = traits.Int(mandatory=True)
+    n_permutations = traits.Int(mandatory=True, desc="of all parts together")
     permutation_seed = traits.Int(mandatory=True, desc="the same in all folds")
+    first = traits.Int(mandatory=True, desc="number of the first permutation of this part")
+    count = traits.Int(mandatory=True, desc="permutations of this part")
 
 
 class _RefitOutputSpec(TraitedSpec):
@@ -25,23 +27,25 @@ class _RefitOutputSpec(TraitedSpec):
 
 
 class RefitPermuted(PersonalInterface):
-    """Repeat selection, fit and prediction of one fold for every permutation of the labels."""
+    """Repeat selection, fit and prediction of one fold for some permutations of the labels."""
 
     input_spec = _RefitInputSpec
     output_spec = _RefitOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bids_decoder.training.refit import permute_fold, refit_fold
+        from bids_decoder.training.refit import DECODER, permute_fold, refit_baselines, refit_fold
 
         inputs = self.inputs
         targets = read_targets(inputs.targets_file)
         rng = np.random.default_rng(inputs.permutation_seed)
         fold = permute_fold(*self._people(targets), inputs.n_permutations, rng)
-        scores = refit_fold(
-            self._decoder(), fold, targets, self._pretrained(targets), self._context(),
-            baseline_names(targets.kind),
-            log_progress(f"chance in fold {inputs.fold}", unit="permutation"),
-        )
-        nulls = FoldNulls(fold.test_rows, scores, fold.exchange.describe())
+        fold = fold.part(inputs.first, inputs.count)
+        given = self._decoder(), fold, targets, self._pretrained(targets), self._context()
+        progress = log_progress(f"chance in fold {inputs.fold}", unit="permutation")
+        scores = {
+            DECODER: refit_fold(*given, progress),
+            **refit_baselines(*given, max(0, BASELINES - inputs.first)),
+        }
+        nulls = FoldNulls(inputs.fold, fold.test_rows, scores, fold.exchange.describe())
         self._results["nulls_file"] = str(save_nulls(Path(runtime.cwd) / "nulls.npz", nulls))
         return runtime

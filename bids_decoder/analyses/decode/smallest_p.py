@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bids_decoder.analyses.decode.refits import BASELINES
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import Finding
+from bids_decoder.evaluation.baselines import WHOLE
 from bids_decoder.evaluation.nulls import exchange_images, find_exchange
 from bids_decoder.evaluation.retrieval import permutation_blocks
 from bids_decoder.trials import Decision
@@ -58,13 +60,15 @@ def check_smallest_p(
     )]
 
 
-def n_tested(table: pd.DataFrame, settings: Evaluation) -> int:
+def n_tested(table: pd.DataFrame, settings: Evaluation, n_refits: int) -> int:
     """Return the number of permutations for trials with this split."""
     crossed = (table["split"] == "cv").any()
-    return settings.n_refits if crossed else settings.n_permutations
+    return n_refits if crossed else settings.n_permutations
 
 
-def decide_test(table: pd.DataFrame, settings: Evaluation) -> Decision:
+def decide_test(
+    table: pd.DataFrame, settings: Evaluation, n_refits: int, *, is_batched: bool
+) -> Decision:
     """Return the decision on how p-values are computed.
 
     Parameters
@@ -72,6 +76,10 @@ def decide_test(table: pd.DataFrame, settings: Evaluation) -> Decision:
     table : DataFrame
         Trials of one participant with their split.
     settings : Evaluation
+    n_refits : int
+        Permutations under which everything is fitted again.
+    is_batched : bool
+        Whether these fits are computed together.
     """
     crossed = table[(table["split"] == "cv") & ~table["excluded"].astype(bool)]
     if crossed.empty:
@@ -82,11 +90,17 @@ def decide_test(table: pd.DataFrame, settings: Evaluation) -> Decision:
     exchange = find_exchange(
         crossed["label"].to_numpy(dtype=str), crossed["run_group"].to_numpy(dtype=str)
     )
+    cost = (
+        "All are fitted together, in closed form" if is_batched else
+        "They are fitted one after the other, each as long as the fit itself: --n-permutations 0 "
+        "to look first"
+    )
+    others = f"; baselines other than {WHOLE} under the first {BASELINES}"
     return Decision(
-        "permutations", f"{settings.n_refits} of {exchange.kind}, everything fitted again",
+        "permutations", f"{n_refits} of {exchange.kind}, everything fitted again",
         "predictions of different folds depend on each other through labels that they share for "
-        "training; against fixed predictions p-values would be too small. Each permutation takes "
-        "as long as the fit itself: --n-permutations 0 to look first, 1000 to publish",
+        "training; against fixed predictions p-values would be too small. "
+        f"{cost}{others if n_refits > BASELINES else ''}",
     )
 
 

@@ -17,6 +17,7 @@ from bids_decoder.analyses.decode.interfaces import (
 )
 from bids_decoder.analyses.decode.plan import DecodeSpec
 from bids_decoder.analyses.decode.refit import RefitPermuted
+from bids_decoder.analyses.decode.refits import is_batched, parts_of
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
@@ -85,8 +86,9 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
     mark = mark_node(work, key, "mark_decode")
     gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
            score, "heldout_files")
-    if folds and work.settings.evaluation.n_refits:
-        gather(workflow, [nodes["refit"] for nodes in folds], "nulls_file", score, "nulls_files")
+    refits = [node for fold in decode.folds for node in builder.add_refits(fold)]
+    if refits:
+        gather(workflow, refits, "nulls_file", score, "nulls_files")
     if folds:
         gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
                write, "fold_selections")
@@ -123,13 +125,8 @@ class _FoldBuilder:
 
     def add(self, fold: int, *, predicts: bool) -> dict[str, Node]:
         """Add the nodes of one fold; fold 0 is the fit on all training trials."""
-        work, person, workflow = self.work, self.decode.person, self.workflow
-        seed = derive_seed(work.settings.random_seed, "decode", person.label, fold)
-        inputs = {
-            **fit_inputs(work, self.key, seed), "participant": person.label, "fold": fold,
-        }
-        resources = {"mem_gb": response_gb(person), "n_procs": n_threads(work)}
-        suffix = _suffix(fold)
+        work, workflow = self.work, self.workflow
+        inputs, resources, suffix = self._inputs(fold), self._resources(), _suffix(fold)
         nodes = {
             "select": Node(SelectVoxels(**inputs), f"select_{suffix}", **resources),
             "adapt": Node(AdaptDecoder(**inputs), f"adapt_{suffix}", **resources),
@@ -143,18 +140,35 @@ class _FoldBuilder:
             workflow.connect(
                 nodes["select"], "selection_file", nodes["predict"], "selection_file"
             )
-        if fold and work.settings.evaluation.n_refits:
-            nodes["refit"] = Node(self._refit(inputs), f"refit_{suffix}", **resources)
         workflow.connect(nodes["select"], "selection_file", nodes["adapt"], "selection_file")
-        fields = ["targets_file", "folder"]
-        fields += ["pretrained_file"] * (self.decode.pretrained is not None)
         for node in nodes.values():
-            workflow.connect([(self.inputnode, node, [(field, field) for field in fields])])
+            self._connect(node)
         return nodes
 
-    def _refit(self, inputs: dict[str, Any]) -> RefitPermuted:
-        settings, label = self.work.settings, self.decode.person.label
-        return RefitPermuted(
-            **inputs, n_permutations=settings.evaluation.n_refits,
-            permutation_seed=derive_seed(settings.random_seed, "permute", label),
-        )
+    def add_refits(self, fold: int) -> list[Node]:
+        """Add the nodes that refit one fold on permuted labels, one for each part of them."""
+        settings, decode, nodes = self.work.settings, self.decode, []
+        seed = derive_seed(settings.random_seed, "permute", decode.person.label)
+        batched = is_batched(settings, decode.pretrained is not None)
+        for first, count in parts_of(decode.n_refits, batched):
+            interface = RefitPermuted(
+                **self._inputs(fold), n_permutations=decode.n_refits, permutation_seed=seed,
+                first=first, count=count,
+            )
+            name = f"refit_{_suffix(fold)}_from{first}"
+            nodes.append(Node(interface, name, **self._resources()))
+            self._connect(nodes[-1])
+        return nodes
+
+    def _inputs(self, fold: int) -> dict[str, Any]:
+        label = self.decode.person.label
+        seed = derive_seed(self.work.settings.random_seed, "decode", label, fold)
+        return {**fit_inputs(self.work, self.key, seed), "participant": label, "fold": fold}
+
+    def _resources(self) -> dict[str, Any]:
+        return {"mem_gb": response_gb(self.decode.person), "n_procs": n_threads(self.work)}
+
+    def _connect(self, node: Node) -> None:
+        fields = ["targets_file", "folder"]
+        fields += ["pretrained_file"] * (self.decode.pretrained is not None)
+        self.workflow.connect([(self.inputnode, node, [(field, field) for field in fields])])

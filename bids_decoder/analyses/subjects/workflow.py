@@ -31,6 +31,9 @@ from bids_decoder.workflows.shared import BASE_GB, gather, mark_node
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work
 
+N_REFITS = 20
+"""Default number of permutations, under each of which all networks are trained again."""
+
 
 def build(job: Job, wiring: Wiring) -> None:
     """Add the analysis to the workflow of the call."""
@@ -72,8 +75,10 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
         for number, backbone in enumerate(backbones)
     ]
     permuted = []
-    if settings.evaluation.n_refits:
-        shared = {**inputs, "n_permutations": settings.evaluation.n_refits}
+    n_refits = settings.evaluation.n_refits
+    n_refits = N_REFITS if n_refits is None else n_refits
+    if n_refits:
+        shared = {**inputs, "n_permutations": n_refits}
         if subjects.site_column is not None:
             shared["sites"] = table["site"].fillna("n/a").astype(str).tolist()
         permuted = _permuted_nodes(backbones, shared, resources)
