@@ -135,4 +135,4 @@ def _fit_latents(
 
 
 def _no_gates(*_: object) -> None:
-    raise AssertionError("a selector in closed form learns no gates")
+    raise RuntimeError("a selector in closed form learns no gates")
