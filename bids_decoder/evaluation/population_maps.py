@@ -34,7 +34,7 @@ def flip_signs(values: np.ndarray, seed: int) -> FlippedMap:
     Parameters
     ----------
     values : ndarray, shape (n_participants, n_voxels)
-        0 where a participant has no value; such voxels are not tested.
+        NaN where a participant has no value; such voxels are not tested.
     seed : int
 
     Returns
@@ -51,7 +51,7 @@ def flip_signs(values: np.ndarray, seed: int) -> FlippedMap:
     from nilearn.mass_univariate import permuted_ols
 
     n_people = len(values)
-    tested = (values != 0).all(axis=0) & (np.ptp(values, axis=0) > 0)
+    tested = np.isfinite(values).all(axis=0) & (np.ptp(values, axis=0) > 0)
     t, log_p = np.zeros(values.shape[1], np.float32), np.zeros(values.shape[1], np.float32)
     if tested.any():
         # The only regressor is constant, so that nilearn flips signs.
@@ -70,10 +70,10 @@ def share_selected(masks: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     masks : ndarray, shape (n_participants, n_voxels)
-        Not 0 where a voxel was selected.
+        Above 0 where a voxel was selected; may be NaN elsewhere.
 
     Returns
     -------
     ndarray of float32, shape (n_voxels,)
     """
-    return (np.asarray(masks) != 0).mean(axis=0).astype(np.float32)
+    return (np.asarray(masks) > 0).mean(axis=0).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -192,9 +193,29 @@ def test_share_of_participants_who_selected_each_voxel(out):
     maps, notes = read_maps(out, PEOPLE)
     assert notes == [] and maps[0].people == tuple(PEOPLE)
     shares = {tuple(where): share for where, share in zip(
-        np.argwhere(maps[0].grid.mask), (maps[0].values != 0).mean(axis=0), strict=True
+        np.argwhere(maps[0].grid.mask), (maps[0].values > 0).mean(axis=0), strict=True
     )}
     assert shares == {(1, 1, 0): 1, (1, 1, 1): 1, (1, 1, 2): 1, (2, 2, 0): pytest.approx(1 / 6)}
+
+
+def test_searchlights_are_tested_against_their_chance_level(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in PEOPLE:
+        volume = rng.normal(0.25, 0.02, (4, 4, 3))
+        volume[1, 2, 1] += 0.5
+        volume[0], volume[3, 3, 2] = 0, 0.25  # outside; at chance
+        path = derivative_path(tmp_path, "search_map", sub=label, space=SPACE,
+                               stat="accuracy")
+        save_nifti(path, volume, np.diag([3.0, 3, 3, 1]), metadata={"Chance": 0.25})
+        write_marker(tmp_path, StageKey("searchlight", f"sub-{label}", {}), [path])
+        decode(tmp_path, label, 0.8)
+    run(tmp_path)
+    name = f"space-{SPACE}_label-searchlight_stat-accuracy{{}}_desc-group_statmap.nii.gz"
+    mean, log_p = (np.asarray(nib.load(tmp_path / "group" / name.format(stat)).dataobj)
+                   for stat in ("mean", "logp"))
+    assert mean[1, 2, 1] == pytest.approx(0.5, abs=0.05) and abs(mean[2]).max() < 0.05
+    assert log_p.argmax() == np.ravel_multi_index((1, 2, 1), log_p.shape)
+    assert 0.01 < 10.0 ** -log_p.max() < 0.03  # 1 of 64 flips
 
 
 def test_maps_in_own_spaces_are_left_out_and_that_is_said(tmp_path):

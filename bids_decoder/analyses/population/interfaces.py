@@ -149,7 +149,7 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
     else:
         found = flip_signs(maps.values, derive_seed(seed, "population", maps.kind.key))
         content = {
-            "mean": (maps.values.mean(axis=0), "Mean over participants."),
+            "mean": (np.nanmean(maps.values, axis=0), "Mean over those who have a value."),
             "t": (found.t, "t over participants; 0 where one of them has no value."),
             "logp": (found.log_p, "Minus log10 of the one-sided p-value by sign flips, corrected "
                      "by the maximum statistic. It rejects that no participant has information; "
@@ -157,7 +157,7 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
         }
     written = []
     for stat, (values, text) in content.items():
-        entities = {"label": maps.kind.key.split("_")[0], **maps.entities}
+        entities = {"label": maps.kind.stage, **maps.entities}
         path = derivative_path(output_dir, "group_map", **entities, stat=_stat(maps, stat))
         save_nifti(path, maps.grid.to_volume(values), maps.grid.affine,
                    metadata={"Description": f"{maps.kind.title}. {text}", **shared})

@@ -14,6 +14,7 @@ from bids_decoder.analyses.population.collect import find_outputs
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.errors import name_some
 from bids_decoder.preprocessing.templates import OutputSpace
+from bids_decoder.reports.results import sidecar_of
 from bids_decoder.trials import VoxelGrid
 
 GRID_TOLERANCE_MM = 1e-3
@@ -34,8 +35,8 @@ class MapKind:
     title : str
         In words.
     is_mask : bool
-        Whether it says which voxels were selected; otherwise it holds values that are 0 without
-        information.
+        Whether it says which voxels were selected; otherwise it holds values that are 0, or the
+        chance level in the sidecar, without information.
     """
 
     stage: str
@@ -49,6 +50,10 @@ KINDS = (
     MapKind("decode", "troi_mask", None, "Voxels that the decoder reads", True),
     MapKind("encode", "encoder_mask", None, "Voxels that the encoding model predicts best", True),
     MapKind("encode", "encoder_map", "correlation", "Accuracy of the encoding model", False),
+    MapKind("searchlight", "search_map", "accuracy",
+            "Accuracy of the searchlight above chance", False),
+    MapKind("searchlight", "search_map", "crossnobis",
+            "Crossnobis distance of the searchlight", False),
 )
 
 
@@ -64,7 +69,8 @@ class MapSet:
     people : tuple of str
         Labels.
     values : ndarray, shape (n_participants, n_voxels)
-        Voxels of *grid*: those where some participant's map is not 0.
+        Voxels of *grid*: those where some participant has a value; NaN where one has none.
+        Chance is subtracted.
     grid : VoxelGrid
     """
 
@@ -141,9 +147,15 @@ def _read_set(
                 f"{entities['space']}.")
     if len(kept) < 2:
         return None, note
-    volumes = np.stack([np.asarray(images[label].dataobj, np.float32) for label in kept])
-    volumes[~np.isfinite(volumes)] = 0
-    grid = VoxelGrid((volumes != 0).any(axis=0), images[kept[0]].affine)
+    volumes = np.stack([_values(paths[label], images[label]) for label in kept])
+    grid = VoxelGrid(np.isfinite(volumes).any(axis=0), images[kept[0]].affine)
     if not grid.mask.any():
         return None, note
     return MapSet(kind, entities, tuple(kept), volumes[:, grid.mask], grid), note
+
+
+def _values(path: Path, image: nib.Nifti1Image) -> np.ndarray:
+    """Return a map without its chance level; NaN where it has no value."""
+    data = np.asarray(image.dataobj, np.float32)
+    chance = float(sidecar_of(path).get("Chance") or 0.0)
+    return np.where(data != 0, data - chance, np.nan)

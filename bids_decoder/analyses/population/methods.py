@@ -22,7 +22,8 @@ def group_steps(results: Results) -> Steps:
     if named:
         within = " within sites or families" if card["ExchangeWithin"] else ""
         steps["population-columns"] = {"columns": named, "within": within}
-    tested = results.files("group_map", stat="correlationlogp")
+    tested = [path for path in results.files("group_map")
+              if parse_entities(path)["stat"].endswith("logp")]
     if tested:
         steps["population-maps"] = {"space": parse_entities(tested[0])["space"]}
     return steps

@@ -14,11 +14,15 @@ from bids_decoder.analyses.population.collect import (
     read_marker,
 )
 from bids_decoder.analyses.population.columns import Column, read_columns, wanted_columns
+from bids_decoder.analyses.population.maps import KINDS
 from bids_decoder.analyses.population.options import Population
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import Finding, name_some
 from bids_decoder.files import content_key
 from bids_decoder.markers import StageKey, difference
+
+STAGES = tuple(dict.fromkeys(one.stage for one in (*SOURCES, *KINDS)))
+"""Stages of participants whose results are read."""
 
 _OWN = ("betas", "pretrained", "region", "targets", "folds")
 """Entries in keys of decoding that may differ between participants."""
@@ -118,8 +122,7 @@ def _jobs_of_people(study: Study, made: Mapping[str, Job]) -> list[tuple[str, st
     for person in study.chosen_people:
         jobs = {"decode": made.get(f"decoder/{person.label}")}
         jobs |= {
-            source.stage: made.get(job_name(source.stage, person))
-            for source in SOURCES if source.stage != "decode"
+            stage: made.get(job_name(stage, person)) for stage in STAGES if stage != "decode"
         }
         found += [
             (person.label, stage, job) for stage, job in jobs.items() if job is not None
@@ -133,10 +136,10 @@ def _results(
     """Return the keys of all results, by participant and stage."""
     keys: dict[str, dict[str, str]] = {label: {} for label in people}
     for label in people:
-        for source in SOURCES:
-            marker = read_marker(study.output_dir, label, source.stage)
+        for stage in STAGES:
+            marker = read_marker(study.output_dir, label, stage)
             if marker:
-                keys[label][source.stage] = str(marker.get("key"))
+                keys[label][stage] = str(marker.get("key"))
     for label, stage, job in own:
         keys[label][stage] = job.key.key
     return keys
