@@ -231,6 +231,20 @@ def test_leave_one_out(on_betas, tmp_path):
     assert not (output / "group" / "desc-pretrained_model.json").exists()
     again = on_betas("participant", "--participant-label", "02")
     assert (again.code, again.todo()) == (0, {})
+    table = pd.read_csv(output / "group" / "desc-group_metrics.tsv", sep="\t")
+    scores = table[(table["statistic"] == "participant") & (table["metric"] == "top1")]
+    assert set(scores["participant"]) == {"sub-01", "sub-02", "sub-03"}
+    assert (table["statistic"] == "difference").any() and (table["source"] == "decoder").all()
+    page = (output / "group.html").read_text(encoding="utf-8")
+    assert "Statistics over participants" in page and "sign-flip test is 0.25" in page
+    assert "pretrained on other participants" in page
+    assert "prevalence of information" in (output / "logs" / "CITATION.md").read_text()
+    again = on_betas("group", "--stage", "population", "--covariate", "years")
+    assert again.code == 66 and "participants.tsv is not there" in again.text
+    again = on_betas("group", "--stage", "population")
+    assert (again.code, again.todo()) == (0, {})
+    people = on_betas("group", "--stage", "population", "--participant-label", "01", "03")
+    assert set(people.todo()) == {("group", "population")}
 
 
 def test_both_levels_without_holding_out_leave_one_out(on_betas):
