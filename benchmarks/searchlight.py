@@ -145,7 +145,7 @@ def whole_brain(estimator: str) -> None:
 
 def false_positives(n_datasets: int, estimator: str, n_permutations: int = 39) -> None:
     """Print how often a map without signal has a significant sphere."""
-    mask = np.indices((10, 10, 6)).sum(axis=0) > 3
+    mask = np.indices((8, 8, 5)).sum(axis=0) > 2
     grid, rng = VoxelGrid(mask, AFFINE), np.random.default_rng(1)
     spheres, smooth = Spheres(grid, 4.0), Smoother(mask.shape, 2.0)
     runs = np.repeat(np.arange(4), 12)

@@ -64,6 +64,11 @@ def sphere_forms(
     -------
     Forms
         Of the spheres in the order of the block.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the covariance is singular in single precision.
     """
     n_used, n_labellings, n_classes = means.shape
     system = np.concatenate([covariance, test, means.reshape(n_used, -1)], axis=1)
@@ -99,7 +104,9 @@ def _without_common_voxels(group: _Group) -> _Group:
     if not n_common:
         return replace(group, members=members, system=system)
     # Row-major arrays are the transposes of what LAPACK and BLAS work on in place.
-    factor = spotrf(system[:n_common, :n_common].T.copy(order="F"), lower=1, clean=0)[0]
+    factor, failed = spotrf(system[:n_common, :n_common].T.copy(order="F"), lower=1, clean=0)
+    if failed:
+        raise np.linalg.LinAlgError("the covariance of a sphere is not positive definite")
     right = system[:n_common, n_common:].T.copy(order="F")
     solved = strsm(1.0, factor, right, side=1, lower=1, trans_a=1, overwrite_b=1).T
     forms = _with_part(group.forms, solved[:, len(others):])

@@ -33,14 +33,11 @@ import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from bids_decoder.training.elimination import Forms, sphere_forms
-from bids_decoder.training.searchlight_settings import Estimator
+from bids_decoder.training.searchlight_settings import LEAST_SHRINKAGE, Estimator
 from bids_decoder.training.spheres import Block, Spheres
 
 N_SAMPLED = 100
 """Spheres from which the shrinkage is estimated."""
-
-LEAST_SHRINKAGE = 1e-3
-"""Below it, the covariance of more voxels than trials is singular in single precision."""
 
 Measure = Callable[[np.ndarray, slice], np.ndarray]
 
@@ -117,7 +114,7 @@ def search_spheres(
         Discriminant analysis and naive Bayes take classes as equally frequent. Scores of
         crossnobis are products of trials and whitened class means, per voxel.
     shrinkage : float
-        Above 0 to 1; naive Bayes has none.
+        At least :data:`.searchlight_settings.LEAST_SHRINKAGE`; naive Bayes has none.
     measure : callable
         Called with scores (n_spheres, n_labellings, n_test, n_classes), minus infinity for classes
         without training trials, and the slice of labellings that they belong to; returns values

@@ -7,6 +7,9 @@ from typing import Literal
 
 from bids_decoder.config import Section
 
+LEAST_SHRINKAGE = 1e-3
+"""Below it, the covariance of more voxels than trials is singular in single precision."""
+
 Estimator = Literal["lda", "ridge", "gnb", "crossnobis"]
 
 
@@ -23,7 +26,7 @@ class Searchlight(Section, table="searchlight"):
     estimator : {"lda", "ridge", "gnb", "crossnobis"}
         The last one measures distances of patterns instead of accuracy.
     shrinkage : float or None
-        Weight of the identity in the covariance, above 0 to 1; naive Bayes has none. None
+        Weight of the identity in the covariance, 0.001 to 1; naive Bayes has none. None
         estimates it from the training trials of each fold, without labels.
     """
 

@@ -431,6 +431,7 @@ COMPUTING = {
     "check_runs#1": MADE, "_check#1": MADE, "check_columns#1": MADE, "common_frame#2": MADE,
     "stacked#1": PICTURES, "load_grey#1": PICTURES,
     "GaborPyramid.encode#1": PICTURES,
+    "_without_common_voxels#1": "the plan demands a shrinkage that makes every covariance definite",
 }
 """Site -> why the plan cannot know."""
 

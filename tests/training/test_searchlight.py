@@ -12,11 +12,11 @@ from sklearn.naive_bayes import GaussianNB
 from bids_decoder.evaluation.search_maps import Distance
 from bids_decoder.training.elimination import sphere_forms
 from bids_decoder.training.searchlight import (
-    LEAST_SHRINKAGE,
     Fold,
     estimate_shrinkage,
     search_spheres,
 )
+from bids_decoder.training.searchlight_settings import LEAST_SHRINKAGE
 from bids_decoder.training.spheres import BLOCK_EDGE, Spheres
 from bids_decoder.trials import VoxelGrid
 
@@ -160,6 +160,18 @@ def test_crossnobis_is_the_whitened_product_of_differences(fold, grid):
             ]
             expected = np.mean(distances) / len(voxels) / 2
             assert found[labelling, centre] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_a_singular_covariance_is_an_error_and_the_least_shrinkage_is_enough(grid):
+    rng = np.random.default_rng(6)
+    # One pattern of noise in all voxels, and fewer trials than voxels.
+    noise = 5 * rng.standard_normal((20, 1)) + 0.1 * rng.standard_normal((20, grid.n_voxels))
+    few = Fold(noise[:15].astype(np.float32), noise[15:].astype(np.float32),
+               np.arange(15)[None] % 2, 2)
+    spheres = Spheres(grid, radius_mm=9)
+    assert (predict(few, spheres, "lda", LEAST_SHRINKAGE) >= 0).all()
+    with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+        predict(few, spheres, "lda", 0.0)
 
 
 def test_spheres_hold_all_voxels_within_the_radius(grid):

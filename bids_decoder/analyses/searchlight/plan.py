@@ -15,7 +15,7 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
-from bids_decoder.training.searchlight_settings import Searchlight
+from bids_decoder.training.searchlight_settings import LEAST_SHRINKAGE, Searchlight
 from bids_decoder.trials import Decision, VoxelGrid
 from bids_decoder.workflows.spaces import response_grid
 from bids_decoder.workflows.work import PersonWork
@@ -98,13 +98,14 @@ def _shown(settings: Searchlight) -> str:
 
 def _check_settings(settings: Searchlight) -> list[Finding]:
     """Check what a file of settings may hold although no option can say it."""
+    shrinkage = settings.shrinkage
     problems = {
         "radius_mm": (settings.radius_mm is not None and not 0 < settings.radius_mm < np.inf,
                       "a radius above 0"),
         "n_voxels": (settings.n_voxels is not None and settings.n_voxels < LEAST_VOXELS,
                      f"a number of at least {LEAST_VOXELS}"),
-        "shrinkage": (settings.shrinkage is not None and not 0 < settings.shrinkage <= 1,
-                      "a number above 0, at most 1"),
+        "shrinkage": (shrinkage is not None and not LEAST_SHRINKAGE <= shrinkage <= 1,
+                      f"a number from {LEAST_SHRINKAGE:g} to 1"),
     }
     found = [
         Finding(f"[searchlight] {name}", f"is {getattr(settings, name)}", f"give {wanted}",
