@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
+from scipy.special import factorial
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import LEVEL
@@ -75,9 +76,9 @@ def associate(
     # t is the slope in units of its standard error.
     error = abs(slope / t_values[0]) if t_values[0] else fit.error
     half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, fit.freedom)) * error
-    least = smallest_p(variable, fit.block, n_permutations)
-    if _is_symmetric(variable, fit.block):
-        least = max(least, min(1.0, 2 * smallest_p(variable, fit.block, np.iinfo(int).max)))
+    # Swapping two groups of equal size leaves the absolute t as it is.
+    is_two = len(np.unique(variable)) == 2
+    least = _smallest_p(variable, fit.block, n_permutations, renames=is_two)
     return Association(
         slope, slope - half, slope + half, float(t_values[0]), fit.p, least, len(variable)
     )
@@ -113,10 +114,8 @@ def compare_groups(
     fit = _fit(scores, design, blocks, n_permutations, rng)
     ratio = float(fit.ratios[0])
     share = ratio * fit.rank / (ratio * fit.rank + fit.freedom)
-    return Association(
-        share, np.nan, np.nan, ratio, fit.p, smallest_p(number, fit.block, n_permutations),
-        len(number),
-    )
+    least = _smallest_p(number, fit.block, n_permutations, renames=True)
+    return Association(share, np.nan, np.nan, ratio, fit.p, least, len(number))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +160,8 @@ def _fit(
     ratios = explained / rank / np.maximum((total - explained) / freedom, 1e-12 * total)
     slope = float(right[0, 0] * products[0, 0] / values[0])
     error = float(np.sqrt((total - explained[0]) / freedom) / values[0])
-    p = permutation_p(float(ratios[0]), ratios[1:])
+    # The share explained orders arrangements as F does, and ties survive its rounding.
+    p = permutation_p(float(explained[0] / total), explained[1:] / total)
     return _Fit(
         ratios, np.sign(right[0, 0] * products[:, 0]), slope, error, freedom, rank, block, p
     )
@@ -174,12 +174,19 @@ def _within(values: np.ndarray, block: np.ndarray) -> np.ndarray:
     return np.where(np.abs(centred) < 1e-12, 0.0, centred)
 
 
-def _is_symmetric(variable: np.ndarray, block: np.ndarray) -> bool:
-    """Return whether two groups of equal size can be swapped in every block.
+def _smallest_p(
+    variable: np.ndarray, block: np.ndarray, n_permutations: int, *, renames: bool
+) -> float:
+    """Return the smallest p possible, with the arrangements that give the same statistic.
 
-    Swapped groups have the same absolute t, so that the smallest p is twice as large.
+    Groups of equal size in every block can change their names: t without sign, and F, stay. With
+    *renames* such arrangements are counted together.
     """
-    names, group = np.unique(variable, return_inverse=True)
-    counts = np.zeros((block.max() + 1, len(names)), int)
-    np.add.at(counts, (block, group), 1)
-    return len(names) == 2 and bool((counts[:, 0] == counts[:, 1]).all())
+    exact = smallest_p(variable, block, np.iinfo(int).max)
+    if renames:
+        names, group = np.unique(variable, return_inverse=True)
+        counts = np.zeros((block.max() + 1, len(names)), int)
+        np.add.at(counts, (block, group), 1)
+        alike = np.unique(counts, axis=1, return_counts=True)[1]
+        exact *= float(np.prod(factorial(alike)))
+    return max(1 / (1 + n_permutations), min(1.0, exact))

@@ -60,6 +60,16 @@ def test_smallest_p_of_two_groups_of_three_is_a_tenth():
     assert found.p == pytest.approx(0.1, abs=0.02)
 
 
+def test_smallest_p_of_groups_that_can_change_their_names():
+    rng = np.random.default_rng(8)
+    group, site = np.tile([0, 1, 2], 2), np.repeat([0, 1], 3)
+    scores = 5.0 * group + 0.01 * rng.random(6)
+    found = compare_groups(scores, group, n_permutations=4999, rng=rng, blocks=site)
+    # 36 arrangements within sites, six of which name the same groups.
+    assert found.resolution == pytest.approx(6 / 36)
+    assert found.p == pytest.approx(6 / 36, abs=0.02)
+
+
 def test_groups_without_a_difference_are_seldom_significant():
     rng = np.random.default_rng(7)
     site, group = np.repeat([0, 1], 8), np.tile([0, 1, 2, 0], 4)
