@@ -86,17 +86,18 @@ def fit_input_layer(
     kernel = (scaled @ scaled.T).astype(np.float64)
     if penalty is None:
         penalty = choose_penalty(kernel, targets, run_groups)
-    centred = centre_runs(centre_runs(kernel, run_groups).T, run_groups)
-    rest = centre_runs(targets, run_groups)
+    centring = centre_runs(np.eye(len(kernel)), run_groups)
+    centred = centring @ kernel @ centring
+    rest = centring @ targets
     if penalty == "evidence":
-        penalty = likeliest_penalty(centred, rest, degrees_of_freedom(run_groups))
+        penalty = likeliest_penalty(centred, rest, round(np.trace(centring)))
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
     if group_weight is not None:
         given = centre_runs(betas[:, used] @ group_weight[used], run_groups)
         factor = _factor_beside_ridge(centred, penalty, given, rest)
         weight[used] = factor * group_weight[used]
         rest = rest - factor * given
-    dual = centre_runs(_solve(centred, rest, penalty), run_groups)
+    dual = centring @ _solve(centred, rest, penalty)
     weight[used] += scales[used, None] * (scaled.T @ dual.astype(np.float32))
     # Shrinkage depends on participant and number of trials; the trunk expects one scale.
     weight /= max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])

@@ -22,7 +22,7 @@ from bids_decoder.trials import Person, Targets
 
 MAX_COMPONENTS = 256
 
-_MAX_BATCH, _BATCH_BYTES = 100, 64 << 20
+_MAX_BATCH, _BATCH_BYTES = 100, 4 << 20
 
 
 def fits_in_closed_form(target_kind: str, network: Network, troi: Troi) -> bool:
@@ -127,7 +127,7 @@ def _fit_latents(
 ) -> np.ndarray:
     """Select voxels and fit the input layer for each set of targets; latents of test trials."""
     task = SelectionTask(train, wanted[0], troi, _no_gates, 0, closed_form=True)
-    runs, found = train.run_groups, []
+    runs, found = np.unique(train.run_groups, return_inverse=True)[1], []
     for own, selection in zip(wanted, select_of_each(task, wanted), strict=True):
         fit = fit_input_layer(train.betas, own, runs, selection.weights, "evidence")
         found.append(fit.latents(test_betas))
