@@ -72,8 +72,8 @@ def row_of(
     results = run()
     seconds = time.process_time() - started
     metrics, _ = score_subjects(
-        np.stack([r.scores for r in results]), cohort.classes[cohort.inner], model=name,
-        settings=EVALUATION, rng=np.random.default_rng(0),
+        np.stack([r.scores for r in results]), cohort.classes[cohort.inner],
+        n_splits=N_SPLITS, model=name, settings=EVALUATION, rng=np.random.default_rng(0),
     )
     metrics = metrics.set_index("metric")
     accuracy = metrics.loc["accuracy"]

@@ -216,7 +216,7 @@ def retrieval_rows(seed: int, case: Case) -> list[tuple]:
         case.test.run_groups, decoder.gallery(case.model, case.targets),
         np.array(case.targets.ids),
     )
-    metrics, _ = score_retrieval(trials, SCORES, np.random.default_rng(seed))
+    metrics, *_ = score_retrieval(trials, SCORES, np.random.default_rng(seed))
     wanted = metrics[
         (metrics["metric"] == "top1") & (metrics["unit"] == "averaged")
         & (metrics["similarity"] != "centred")

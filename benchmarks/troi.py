@@ -287,7 +287,7 @@ def retrieval_scores(
         np.array(case.targets.ids),
     )
     rng = np.random.default_rng(derive_seed(seed, "pools"))
-    metrics, _ = score_retrieval(trials, SCORES, rng, training_mean=train_mean)
+    metrics, *_ = score_retrieval(trials, SCORES, rng, training_mean=train_mean)
     wanted = metrics[(metrics["metric"] == "top1") & (metrics["pool_size"] == SCORES.pool_size)]
     repeats = {"single": 1, "averaged": 3}
     return {

@@ -126,13 +126,15 @@ def ridge_of_labellings(
     return scores.reshape(len(scores), len(train_rows), n_classes).swapaxes(0, 1)
 
 
-def merge_random_draws(metrics: pd.DataFrame) -> pd.DataFrame:
+def merge_random_draws(metrics: pd.DataFrame, column: str = "model") -> pd.DataFrame:
     """Replace the rows of models ``ridge-random-<k>`` by their mean, model ``ridge-random``.
 
     Parameters
     ----------
     metrics : DataFrame
-        Columns as in :data:`.tables.METRIC_COLUMNS`.
+        Columns as in :data:`.tables.METRIC_COLUMNS` or :data:`.comparison.COMPARISON_COLUMNS`.
+    column : str
+        With the names of the models.
 
     Returns
     -------
@@ -140,16 +142,16 @@ def merge_random_draws(metrics: pd.DataFrame) -> pd.DataFrame:
         Values and limits are means over draws; p is twice the median p (at most 1), which is
         valid however the draws depend on each other.
     """
-    drawn = metrics["model"].str.fullmatch(r"ridge-random-\d+").to_numpy(dtype=bool)
+    drawn = metrics[column].str.fullmatch(r"ridge-random-\d+").to_numpy(dtype=bool)
     if not drawn.any():
         return metrics
-    averaged = ("value", "chance", "ci_low", "ci_high")
+    averaged = [c for c in ("value", "chance", "ci_low", "ci_high") if c in metrics]
     ps = [name for name in ("p", "p_tail") if name in metrics]
-    keys = [name for name in metrics.columns if name not in (*averaged, "model", *ps)]
+    keys = [name for name in metrics.columns if name not in (*averaged, column, *ps)]
     merged = (
         metrics[drawn].groupby(keys, dropna=False, sort=False)
         .agg({**dict.fromkeys(averaged, "mean"), **dict.fromkeys(ps, _joint_p)})
-        .reset_index().assign(model="ridge-random")
+        .reset_index().assign(**{column: "ridge-random"})
     )
     return pd.concat([metrics[~drawn], merged[metrics.columns]], ignore_index=True)
 

@@ -19,7 +19,13 @@ from bids_decoder.evaluation.label_scores import (
     label_metrics,
 )
 from bids_decoder.evaluation.nulls import find_exchange, p_values
-from bids_decoder.evaluation.tables import METRIC_COLUMNS, null_table
+from bids_decoder.evaluation.tables import (
+    METRIC_COLUMNS,
+    NULL_VALUES,
+    Nulls,
+    make_nulls,
+    split_nulls,
+)
 
 CHANCE_DRAWS = 1000
 """Exchanges of labels from which the chance level of the macro F1 is computed."""
@@ -91,7 +97,7 @@ class LabelScores(NamedTuple):
     metrics: pd.DataFrame
     confusion: pd.DataFrame
     predictions: pd.DataFrame
-    nulls: pd.DataFrame
+    nulls: Nulls
 
 
 def score_classification(
@@ -105,7 +111,8 @@ def score_classification(
     """Score class scores of held-out trials.
 
     Intervals take runs as clusters (:func:`.intervals.proportion_interval`), because trials
-    within a run depend on each other; they are NaN with a single run.
+    within a run depend on each other; they are NaN with a single run. Under cross-validation they
+    are for the expected accuracy, over datasets, of this procedure with as many training trials.
 
     Parameters
     ----------
@@ -129,8 +136,8 @@ def score_classification(
         Column ``label`` (true), then one column of counts per predicted class.
     predictions : DataFrame
         Per trial: run, fold, true label, predicted label, their scores.
-    nulls : DataFrame
-        Columns of :data:`.tables.NULL_COLUMNS`.
+    nulls : Nulls
+        Null distribution of each metric; empty where there is no p-value.
 
     Raises
     ------
@@ -138,7 +145,7 @@ def score_classification(
         For shapes that do not fit, unknown labels, or scores that are not finite.
     """
     _check(heldout)
-    exchange = find_exchange(heldout.true, heldout.runs)
+    exchange = find_exchange(heldout.true, heldout.runs, heldout.folds)
     fixed = label_metrics(exchange.draw(settings.n_permutations, rng), heldout.guesses)
     if refitted is not None:
         nulls, kind = _refitted_metrics(refitted), "refitted"
@@ -148,12 +155,16 @@ def score_classification(
     else:
         nulls, kind, least = fixed, "fixed", exchange.smallest_p(settings.n_permutations)
     chance = _chance(heldout, exchange.draw(CHANCE_DRAWS, rng))
-    metrics = _table(heldout, nulls, chance).assign(
+    scheme = exchange.describe() if refitted is None else refitted.exchange
+    metrics, null_table = split_nulls(_rows(heldout, nulls, chance))
+    metrics = metrics.assign(
         model=model, split="cv" if heldout.is_crossed else "test", n=len(heldout.true),
-        pool_size=len(heldout.classes), null=kind, p_min=least,
+        null=kind, p_min=least,
     ).reindex(columns=list(METRIC_COLUMNS))
-    tables = _confusion(heldout), _predictions(heldout), null_table(nulls, model)
-    return LabelScores(metrics, *tables)
+    return LabelScores(
+        metrics, _confusion(heldout), _predictions(heldout),
+        make_nulls(null_table, model, {"Null": kind, **scheme}),
+    )
 
 
 def _confusion(heldout: Heldout) -> pd.DataFrame:
@@ -174,20 +185,20 @@ def _refitted_metrics(refitted: Refitted) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
-def _table(
+def _rows(
     heldout: Heldout, nulls: dict[str, np.ndarray], chance: dict[str, float]
-) -> pd.DataFrame:
+) -> list[dict[str, Any]]:
     run_of = pd.factorize(np.asarray(heldout.runs))[0]
-    limits = label_intervals(heldout.true, heldout.guesses, run_of)
+    limits = label_intervals(heldout.true, heldout.guesses, run_of, heldout.folds)
     rows = []
     for metric, (value,) in label_metrics(heldout.true[None], heldout.guesses).items():
         null = nulls[metric]
         rows.append({
-            "metric": metric, "value": float(value), "chance": chance[metric],
+            "metric": metric, "unit": "single", "value": float(value), "chance": chance[metric],
             "ci_low": limits[metric][0], "ci_high": limits[metric][1],
-            **p_values(float(value), null),
+            **p_values(float(value), null), "pool_size": len(heldout.classes), NULL_VALUES: null,
         })
-    return pd.DataFrame(rows).assign(unit="single")
+    return rows
 
 
 def _predictions(heldout: Heldout) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.stats
 
 from bids_decoder.evaluation.classification import Heldout
-from bids_decoder.evaluation.intervals import LEVEL, mean_interval
+from bids_decoder.evaluation.intervals import LEVEL, fold_inflation, mean_interval
 from bids_decoder.evaluation.label_scores import label_influence, label_metrics
 from bids_decoder.evaluation.statistics import Difference, permutation_p
 
@@ -25,6 +25,7 @@ COMPARISON_COLUMNS: dict[str, str] = {
     "direction": "b2i: brain query, image gallery; n/a: labels.",
     "unit": "single: one trial; averaged: mean of the predictions of all repeats of a stimulus.",
     "similarity": "cosine, or n/a: labels.",
+    "pool_size": "Number of alternatives.",
     "value": "Difference, first less second.",
     "ci_low": "Lower limit of the 95 % interval of the difference.",
     "ci_high": "Upper limit of the 95 % interval of the difference.",
@@ -53,8 +54,8 @@ def compare_labels(
     Returns
     -------
     dict
-        ``metric``, ``value``, ``ci_low``, ``ci_high``, ``p``, ``test`` and ``n`` of
-        :data:`COMPARISON_COLUMNS`.
+        ``metric``, ``pool_size``, ``value``, ``ci_low``, ``ci_high``, ``p``, ``test`` and ``n``
+        of :data:`COMPARISON_COLUMNS`.
     """
     scores = [
         float(label_metrics(one.true[None], one.guesses)[HEADLINE_LABELS][0])
@@ -74,7 +75,8 @@ def compare_labels(
         test = f"exchange of {'runs' if whole else 'trials'}"
         found = _exchanged(value, influence, _shares(first, second), units, n_permutations, rng)
     return {
-        "metric": HEADLINE_LABELS, "value": found.value, "ci_low": found.ci_low,
+        "metric": HEADLINE_LABELS, "pool_size": len(first.classes),
+        "value": found.value, "ci_low": found.ci_low,
         "ci_high": found.ci_high, "p": found.p, "test": test, "n": int(units.max()) + 1,
     }
 
@@ -101,11 +103,9 @@ def corrected_t(value: float, influence: np.ndarray, fold_of: np.ndarray) -> Dif
     ----------
     .. [1] Nadeau and Bengio (2003), Inference for the generalization error, Machine Learning 52.
     """
-    n_folds, n_trials = int(fold_of.max()) + 1, len(fold_of)
-    sizes = np.bincount(fold_of)
-    sums = np.bincount(fold_of, weights=influence) * n_folds
-    shared = float((sizes / (n_trials - sizes)).mean())
-    error = np.sqrt((1 / n_folds + shared) * np.square(sums).sum() / (n_folds - 1))
+    n_folds = int(fold_of.max()) + 1
+    between = np.square(np.bincount(fold_of, weights=influence)).sum() * n_folds / (n_folds - 1)
+    error = np.sqrt(fold_inflation(fold_of) * between)
     if error < 1e-12:
         # All folds are equal: there is no variance, so only the signs of the folds can be tested.
         low, high = mean_interval(np.full(n_folds, value))

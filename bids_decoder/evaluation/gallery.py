@@ -10,7 +10,7 @@ from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.nulls import exchange_images, p_values
 from bids_decoder.evaluation.retrieval import Embedded, average_repeats, permutation_blocks
 from bids_decoder.evaluation.similarity import csls, normalise
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_VALUES, Nulls, split_nulls
 
 TOP = (1, 5, 10)
 N_LISTED = 10
@@ -74,7 +74,7 @@ def rank_tested(cosines: np.ndarray, n_tested: int) -> np.ndarray:
 def score_gallery(
     trials: Embedded, distractors: np.ndarray, settings: Evaluation, rng: np.random.Generator,
     *, model: str = "decoder",
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Nulls]:
     """Score retrieval among the tested images and a gallery.
 
     Parameters
@@ -88,11 +88,13 @@ def score_gallery(
 
     Returns
     -------
-    DataFrame
+    metrics : DataFrame
         Columns as in :data:`.tables.METRIC_COLUMNS`: top-1, top-5, top-10 and median rank, brain
         to image, for single trials and averaged repeats, and with CSLS where there is one
         response per image. Intervals and p as in ``score_retrieval``; the hits of the trials of
         one image are averaged.
+    nulls : Nulls
+        Null distribution of each row of *metrics*.
     """
     images, image_of, vectors = trials.tested()
     units = normalise(np.concatenate([vectors, distractors])).astype(np.float32)
@@ -116,10 +118,11 @@ def score_gallery(
                  "n_draws": 1, "direction": "b2i", **row}
                 for row in _rows(ranks, seen, len(units), permutations)
             ]
-    table = pd.DataFrame(rows).assign(
+    table, nulls = split_nulls(rows)
+    table = table.assign(
         model=model, split="test", null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
     )
-    return table.reindex(columns=list(METRIC_COLUMNS))
+    return table.reindex(columns=list(METRIC_COLUMNS)), exchange.fixed_nulls(nulls, model)
 
 
 def _rows(
@@ -135,7 +138,7 @@ def _rows(
         null = hits[np.arange(len(own)), permutations].mean(axis=1)
         rows.append({
             "metric": f"top{k}", "value": own.mean(), "chance": k / n_images, "ci_low": low,
-            "ci_high": high, **p_values(float(own.mean()), null),
+            "ci_high": high, **p_values(float(own.mean()), null), NULL_VALUES: null,
         })
     mean_ranks = _per_image(ranks, seen, counts)
     own = np.diagonal(mean_ranks)
@@ -144,7 +147,7 @@ def _rows(
     value = float(np.median(own))
     rows.append({
         "metric": "median_rank", "value": value, "chance": (n_images + 1) / 2, "ci_low": low,
-        "ci_high": high, **p_values(value, null, "less"),
+        "ci_high": high, **p_values(value, null, "less"), NULL_VALUES: null,
     })
     return rows
 

@@ -21,7 +21,7 @@ _UNKNOWN = (np.nan, np.nan)
 
 def proportion_interval(
     value: float, influence: np.ndarray, clusters: np.ndarray | None = None,
-    n_trials: float | None = None,
+    n_trials: float | None = None, *, strata: np.ndarray | None = None, inflation: float = 1.0,
 ) -> tuple[float, float]:
     """Compute the 95 % limits of a score between 0 and 1.
 
@@ -37,34 +37,91 @@ def proportion_interval(
         Number of independent trials whose binomial interval is the narrowest allowed; by default
         n. More when each entry of *influence* stands for several trials; less, the harmonic mean,
         when *value* is a mean over classes of unequal size.
+    strata : ndarray of int, shape (n,), optional
+        Class of each trial, from 0, when *value* is a mean over classes, so that influences are
+        centred within each class.
+    inflation : float
+        Of the variance, by training data that folds share: :func:`fold_inflation`.
 
     Returns
     -------
     low, high : float
-        NaN with fewer than two clusters, since their variance is unknown.
+        NaN when the variance between clusters is unknown: with one cluster only, or when each
+        class is in one cluster only.
 
     Notes
     -----
-    The variance is that between clusters, but at least that of independent trials. Where clusters
-    vary more than independent trials would, the quantile is that of Student's t with one degree of
-    freedom less than clusters. The limits are Wilson's, with the design effect in the number of
-    trials (Korn and Graubard 1998, Survey Methodology 24:193; Wilson 1927, JASA 22:209).
+    The variance is that between clusters, but at least that of independent trials. The sum of
+    influences in a cluster is smaller than its error, because the mean that was subtracted
+    contains that cluster; each square is divided by one minus the cluster's share (leverage) of
+    the means. So clusters of one class each have one degree of freedom less for each class.
+
+    On one test set, where clusters vary more than independent trials would, the quantile is
+    that of Student's t. Under cross-validation the variance is the mean of those between clusters
+    and between trials, inflated, and the quantile the normal one: most of the variance is then the
+    inflation, which clusters cannot tell. The limits are Wilson's, with the design
+    effect in the number of trials (Korn and Graubard 1998, Survey Methodology 24:193; Wilson 1927,
+    JASA 22:209).
     """
-    influence = np.asarray(influence, dtype=np.float64)
-    sums = influence if clusters is None else np.bincount(clusters, weights=influence)
-    if len(sums) < 2 or not np.isfinite(value):
+    influence, each = np.asarray(influence, dtype=np.float64), np.arange(len(influence))
+    strata = np.zeros_like(each) if strata is None else strata
+    between, freedom = _variance(influence, each if clusters is None else clusters, strata)
+    if not np.isfinite(value + between):
         return _UNKNOWN
     n_trials = len(influence) if n_trials is None else n_trials
     alone = value * (1 - value) / n_trials
-    if clusters is not None:
-        alone = max(alone, float(np.square(influence).sum()))
-    unbiased = alone * n_trials / max(n_trials - 1, 1)
-    between = float(np.square(sums).sum()) * len(sums) / (len(sums) - 1)
-    # Sums of equal numbers in a different order differ by rounding.
-    effect = between / unbiased if between > unbiased * (1 + 1e-9) else 1.0
-    size = value * (1 - value) / (alone * effect) if alone > 0 else n_trials
-    freedom = len(sums) - 1 if effect > 1 else np.inf
+    if inflation > 1:
+        within, freedom = _variance(influence, each, strata)[0], np.inf
+        variance = max(alone, inflation * (within + between) / 2)
+        n_trials = n_trials if variance > 0 else n_trials / inflation
+    else:
+        alone = alone if clusters is None else max(alone, float(np.square(influence).sum()))
+        unbiased = alone * n_trials / max(n_trials - 1, 1)
+        # Sums of equal numbers in a different order differ by rounding.
+        effect = between / unbiased if between > unbiased * (1 + 1e-9) else 1.0
+        variance, freedom = alone * effect, freedom if effect > 1 else np.inf
+    size = value * (1 - value) / variance if variance > 0 else n_trials
     return _wilson(value, min(max(size, 1.0), n_trials), _quantile(freedom))
+
+
+def fold_inflation(folds: np.ndarray) -> float:
+    """Return the factor by which folds that share training trials inflate a variance.
+
+    Scores of folds are correlated: a set of training trials that happens to be a good one is,
+    in large part, that of all folds. Their spread does not show it [1]_.
+
+    Parameters
+    ----------
+    folds : ndarray, shape (n_trials,)
+        Fold in which each trial was test.
+
+    Returns
+    -------
+    float
+        ``1 + n_folds * n_test / n_train``, the mean over folds; 1 with one fold.
+
+    References
+    ----------
+    .. [1] Nadeau and Bengio (2003), Inference for the generalization error, Machine Learning 52.
+    """
+    sizes = np.unique(np.asarray(folds), return_counts=True)[1]
+    if len(sizes) < 2:
+        return 1.0
+    return 1.0 + len(sizes) * float((sizes / (sizes.sum() - sizes)).mean())
+
+
+def _variance(
+    influence: np.ndarray, cluster_of: np.ndarray, strata: np.ndarray
+) -> tuple[float, float]:
+    """Compute the variance of a score between clusters, and its degrees of freedom; NaN if none."""
+    table = np.zeros((cluster_of.max() + 1, strata.max() + 1))
+    np.add.at(table, (cluster_of, strata), 1.0)
+    sizes = np.maximum(table.sum(axis=0), 1.0)
+    leverage = (table**2 / sizes**3).sum(axis=1) / (table / sizes**2).sum(axis=1)
+    if (leverage > 1 - 1e-9).any():
+        return np.nan, 0.0
+    sums = np.bincount(cluster_of, weights=influence)
+    return float((np.square(sums) / (1 - leverage)).sum()), float((1 - leverage).sum())
 
 
 def ratio_interval(
@@ -90,7 +147,9 @@ def ratio_interval(
     return proportion_interval(float(value), influence, n_trials=n_trials)
 
 
-def bounded_interval(value: float, influence: np.ndarray) -> tuple[float, float]:
+def bounded_interval(
+    value: float, influence: np.ndarray, inflation: float = 1.0
+) -> tuple[float, float]:
     """Compute the 95 % limits of a score between 0 and 1 that is not a share of trials.
 
     Parameters
@@ -99,6 +158,8 @@ def bounded_interval(value: float, influence: np.ndarray) -> tuple[float, float]
         For instance an area under a curve, or the share of pairs of pictures that are won.
     influence : ndarray, shape (n_units,)
         Influence of each independent unit on *value*; sums to 0.
+    inflation : float
+        Of the variance, by training data that folds share: :func:`fold_inflation`.
 
     Returns
     -------
@@ -109,9 +170,9 @@ def bounded_interval(value: float, influence: np.ndarray) -> tuple[float, float]
     n_units = len(influence)
     if n_units < 2 or not np.isfinite(value):
         return _UNKNOWN
-    variance = float(np.square(influence).sum()) * n_units / (n_units - 1)
+    variance = inflation * float(np.square(influence).sum()) * n_units / (n_units - 1)
     spread = value * (1 - value)
-    size = spread / variance if variance > 1e-12 and spread > 1e-12 else n_units
+    size = spread / variance if variance > 1e-12 and spread > 1e-12 else n_units / inflation
     return _wilson(value, size, _quantile(n_units - 1))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_decoder.evaluation.intervals import proportion_interval
+from bids_decoder.evaluation.intervals import fold_inflation, proportion_interval
 from bids_decoder.evaluation.similarity import among_best
 
 _CELLS = 10**7
@@ -84,7 +84,7 @@ def _from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def label_intervals(
-    true: np.ndarray, guesses: Guesses, clusters: np.ndarray
+    true: np.ndarray, guesses: Guesses, clusters: np.ndarray, folds: np.ndarray
 ) -> dict[str, tuple[float, float]]:
     """Compute the 95 % interval of each score of :func:`label_metrics`.
 
@@ -94,6 +94,8 @@ def label_intervals(
     guesses : Guesses
     clusters : ndarray of int, shape (n_trials,)
         Run of each trial, from 0.
+    folds : ndarray, shape (n_trials,)
+        Fold in which each trial was test.
 
     Returns
     -------
@@ -103,13 +105,14 @@ def label_intervals(
     values = label_metrics(true[None], guesses)
     counts = np.bincount(true)
     balanced = float(np.count_nonzero(counts) ** 2 / (1 / counts[counts > 0]).sum())
-    sizes = {"balanced_accuracy": balanced, "macro_f1": balanced}
-    return {
-        name: proportion_interval(
-            float(values[name][0]), influence, clusters, sizes.get(name, float(len(true)))
+    found = {}
+    for name, influence in label_influence(true, guesses).items():
+        over_classes = name in ("balanced_accuracy", "macro_f1")
+        found[name] = proportion_interval(
+            float(values[name][0]), influence, clusters, balanced if over_classes else len(true),
+            strata=true if over_classes else None, inflation=fold_inflation(folds),
         )
-        for name, influence in label_influence(true, guesses).items()
-    }
+    return found
 
 
 def label_influence(true: np.ndarray, guesses: Guesses) -> dict[str, np.ndarray]:

@@ -26,6 +26,7 @@ from bids_decoder.evaluation.statistics import (
     permutations_within,
     smallest_p,
 )
+from bids_decoder.evaluation.tables import Nulls, make_nulls
 
 BLOCKED = 0.5
 """Labels are in blocks when they change less often than this share of changes in random order."""
@@ -47,7 +48,8 @@ class Exchange:
     Parameters
     ----------
     kind : str
-        ``"trials within runs"``, ``"blocks within runs"``, ``"whole runs"`` or ``"images"``.
+        ``"trials within runs"``, ``"blocks within runs"``, ``"whole runs"``,
+        ``"whole runs within folds"`` or ``"images"``.
     unit_of : ndarray of int, shape (n_trials,)
         Number of the unit of each trial.
     labels : ndarray, shape (n_units,)
@@ -77,8 +79,19 @@ class Exchange:
             "NumberOfBlocks": len(np.unique(self.block_of)),
         }
 
+    def fixed_nulls(self, table: pd.DataFrame, model: str) -> Nulls:
+        """Describe null distributions of *model* that come from fixed predictions.
 
-def find_exchange(labels: np.ndarray, runs: np.ndarray) -> Exchange:
+        Parameters
+        ----------
+        table : DataFrame
+            Of :func:`.tables.split_nulls`.
+        model : str
+        """
+        return make_nulls(table, model, {"Null": "fixed", **self.describe()})
+
+
+def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Exchange:
     """Find what may be exchanged, from the order of labels within runs.
 
     Parameters
@@ -86,21 +99,28 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray) -> Exchange:
     labels : ndarray, shape (n_trials,)
         In order of time within each run.
     runs : ndarray of str, shape (n_trials,)
+    folds : ndarray, shape (n_trials,)
+        Fold in which each trial is test.
 
     Returns
     -------
     Exchange
-        Whole runs when each run has one label. Blocks of equal labels within runs, when labels
-        change less than half as often as in random order: neighbouring trials share noise,
-        which exchanging single trials of a block design would break up. Otherwise single
-        trials within runs.
+        Whole runs when each run has one label, within folds where these hold several runs: such
+        folds are balanced over labels, and labels exchanged between folds would not be. Blocks of
+        equal labels within runs, when labels change less than half as often as in random order:
+        neighbouring trials share noise, which exchanging single trials of a block design would
+        break up. Otherwise single trials within runs.
     """
     labels = np.asarray(labels)
     run_of = pd.factorize(np.asarray(runs))[0]
     n_runs = run_of.max(initial=-1) + 1
     if len(set(zip(run_of.tolist(), labels.tolist(), strict=True))) == n_runs:
         of_run = labels[np.unique(run_of, return_index=True)[1]]
-        return Exchange("whole runs", run_of, of_run, np.zeros(len(of_run), dtype=int))
+        fold_of = pd.factorize(np.asarray(folds)[np.unique(run_of, return_index=True)[1]])[0]
+        if len(of_run) == fold_of.max() + 1:
+            fold_of = np.zeros_like(fold_of)
+        within = "whole runs within folds" if fold_of.any() else "whole runs"
+        return Exchange(within, run_of, of_run, fold_of)
     by_run = np.argsort(run_of, kind="stable")
     same_run = np.diff(run_of[by_run]) == 0
     changes = labels[by_run][1:] != labels[by_run][:-1]

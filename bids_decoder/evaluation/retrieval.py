@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from bids_decoder.evaluation.similarity import (
     normalise,
 )
 from bids_decoder.evaluation.statistics import paired_difference
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_VALUES, Nulls, split_nulls
 
 DIRECTIONS = ("b2i", "i2b")
 TOP = (1, 5)
@@ -122,10 +122,18 @@ class _Pools:
         return _Pools(self.members[:n_draws], self.trials[:n_draws])
 
 
+class RetrievalScores(NamedTuple):
+    """Tables of :func:`score_retrieval`."""
+
+    metrics: pd.DataFrame
+    predictions: pd.DataFrame
+    nulls: Nulls
+
+
 def score_retrieval(
     trials: Embedded, settings: Evaluation, rng: np.random.Generator, *,
     training_mean: np.ndarray | None = None, model: str = "decoder",
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> RetrievalScores:
     """Score predicted embeddings of held-out trials.
 
     Top-1 and top-5 are means over ``n_draws`` fixed pools of ``pool_size`` images; when more
@@ -154,6 +162,8 @@ def score_retrieval(
         when some image has repeats.
     predictions : DataFrame
         One row per trial, see :func:`_predictions`.
+    nulls : Nulls
+        Null distribution of each row of *metrics*.
     """
     _, image_of, vectors = trials.tested()
     sampled, full = _draw_pools(image_of, settings, rng)
@@ -166,10 +176,14 @@ def score_retrieval(
         complete = full if case.unit == "single" else full.only(1)
         rows += _score_top(case, complete, permutations)
         rows += _score_rank(case, complete, permutations)
-    metrics = pd.DataFrame(rows).assign(
+    metrics, nulls = split_nulls(rows)
+    metrics = metrics.assign(
         model=model, split="test", null="fixed", p_min=exchange.smallest_p(settings.n_permutations)
     )
-    return metrics.reindex(columns=list(METRIC_COLUMNS)), _predictions(trials)
+    return RetrievalScores(
+        metrics.reindex(columns=list(METRIC_COLUMNS)), _predictions(trials),
+        exchange.fixed_nulls(nulls, model),
+    )
 
 
 def compare_retrieval(
@@ -202,8 +216,8 @@ def compare_retrieval(
     gap = paired_difference(*hits, size, rng=rng, n_permutations=settings.n_permutations)
     return {
         "metric": "top1", "direction": "b2i", "unit": "single", "similarity": "cosine",
-        "value": gap.value, "ci_low": gap.ci_low, "ci_high": gap.ci_high, "p": gap.p,
-        "test": "exchange of images", "n": len(vectors),
+        "pool_size": pools.shape[1], "value": gap.value, "ci_low": gap.ci_low,
+        "ci_high": gap.ci_high, "p": gap.p, "test": "exchange of images", "n": len(vectors),
     }
 
 
@@ -299,7 +313,7 @@ def _score_top(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[dic
         rows.append({
             **_identity(case, pools), "metric": f"top{k}", "direction": direction,
             "value": value, "chance": k / pool_size, "ci_low": low, "ci_high": high,
-            **p_values(float(value), null),
+            **p_values(float(value), null), NULL_VALUES: null,
         })
     return rows
 
@@ -319,7 +333,7 @@ def _score_rank(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[di
         rows.append({
             **_identity(case, pools), "metric": "median_rank", "direction": direction,
             "value": np.median(own), "chance": (n_images + 1) / 2, "ci_low": low,
-            "ci_high": high, **p_values(float(np.median(own)), null, "less"),
+            "ci_high": high, **p_values(float(np.median(own)), null, "less"), NULL_VALUES: null,
         })
     return rows
 

@@ -25,11 +25,17 @@ from bids_decoder.evaluation.split_checks import (
     check_split,
     check_split_column,
 )
+from bids_decoder.evaluation.statistics import smallest_p
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import Decision
 
 MAX_FOLDS = 12
 """Number of folds to which the runs are assigned when there are more runs."""
+
+LEAST_P = 0.05
+"""Folds of runs of one label each are chosen so that p-values can be as small, if possible."""
+
+_MANY = 10**6
 
 MAX_TEST_TRIALS = 0.5
 """A design in which more of the trials than this would be test has no separate test set."""
@@ -189,13 +195,7 @@ def _stimuli_of_runs(
 
 
 def _cross_validation(tables: Tables) -> Split:
-    folds = {}
-    for label, table in tables.items():
-        runs = list(dict.fromkeys(table["run_group"]))
-        n_folds = min(len(runs), MAX_FOLDS)
-        # Assigned in turn, not in blocks: neighbouring runs often share a task or a session,
-        # and a fold must not hold out all runs of one label.
-        folds[label] = tuple(tuple(runs[k::n_folds]) for k in range(n_folds))
+    folds = {label: _deal_runs(table) for label, table in tables.items()}
     n_labels = len(set().union(*(distinct(table["label"]) for table in tables.values())))
     n_runs = sorted({table["run_group"].nunique() for table in tables.values()})
     counted = " to ".join(map(str, dict.fromkeys((n_runs[0], n_runs[-1]))))
@@ -203,7 +203,59 @@ def _cross_validation(tables: Tables) -> Split:
         f"{n_labels} labels over {counted} runs per participant: each run is "
         f"test once (at most {MAX_FOLDS} folds)"
     )
+    if any(len(_label_of_runs(table)) for table in tables.values()):
+        reason += (
+            "; where each run has one label, each fold holds out runs of every label, because a "
+            "decoder trained on fewer runs of the label that it is tested on errs against it"
+        )
     return Split("runs", "category", (), folds, {"max_folds": MAX_FOLDS}, reason)
+
+
+def _deal_runs(table: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    """Assign the runs of one participant to folds.
+
+    In turn, not in blocks: neighbouring runs often share a task or a session, and a fold must not
+    hold out all runs of one label. Where each run has one label, the runs of each label are
+    assigned in turn: training runs of unequal numbers bias the decoder against the label of the
+    run that was held out.
+    """
+    runs = list(dict.fromkeys(table["run_group"]))
+    label_of = _label_of_runs(table)
+    if not label_of:
+        n_folds = min(len(runs), MAX_FOLDS)
+        return tuple(tuple(runs[k::n_folds]) for k in range(n_folds))
+    fold_of = _balanced_folds(label_of)
+    others = [run for run in runs if run not in fold_of]
+    n_folds = max(fold_of.values()) + 1
+    fold_of |= {run: number % n_folds for number, run in enumerate(others)}
+    return tuple(tuple(run for run in runs if fold_of[run] == k) for k in range(n_folds))
+
+
+def _label_of_runs(table: pd.DataFrame) -> dict[str, str]:
+    """Return the label of each run where all have one, and two or more have several runs."""
+    known = table[table["label"].notna() & ~table["excluded"].astype(bool)]
+    pairs = known[["run_group", "label"]].drop_duplicates()
+    repeated = (pairs["label"].value_counts() > 1).sum()
+    if pairs["run_group"].duplicated().any() or repeated < 2:
+        return {}
+    return dict(zip(pairs["run_group"], pairs["label"], strict=True))
+
+
+def _balanced_folds(label_of: dict[str, str]) -> dict[str, int]:
+    """Assign runs of one label each to folds, from 0.
+
+    As many folds as the rarest label has runs (of those that can be learnt), or fewer where
+    exchanging labels within so many could not reach p = .05.
+    """
+    labels = np.array(list(label_of.values()))
+    place = pd.Series(labels).groupby(labels).cumcount().to_numpy()
+    counts = np.unique(labels, return_counts=True)[1]
+    most = min(int(counts[counts > 1].min()), MAX_FOLDS)
+    testable = (
+        n for n in range(most, 1, -1) if smallest_p(labels, place % n, _MANY) <= LEAST_P
+    )
+    n_folds = next(testable, most)
+    return dict(zip(label_of, (place % n_folds).tolist(), strict=True))
 
 
 def _presentations(table: pd.DataFrame) -> pd.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,15 +12,22 @@ from sklearn.metrics import roc_curve
 from sklearn.model_selection import StratifiedKFold
 
 from bids_decoder.config import Evaluation
-from bids_decoder.evaluation.intervals import bounded_interval, proportion_interval
+from bids_decoder.evaluation.intervals import (
+    bounded_interval,
+    fold_inflation,
+    proportion_interval,
+)
 from bids_decoder.evaluation.label_scores import Guesses, label_influence
 from bids_decoder.evaluation.nulls import p_values
 from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
-from bids_decoder.evaluation.tables import METRIC_COLUMNS, null_table
+from bids_decoder.evaluation.tables import (
+    METRIC_COLUMNS,
+    NULL_VALUES,
+    Nulls,
+    make_nulls,
+    split_nulls,
+)
 from bids_decoder.seeds import derive_seed
-
-_STEP = 1e-4
-"""Change of a participant's weight with which influences are computed."""
 
 
 def subject_folds(classes: np.ndarray, n_splits: int, n_repeats: int, seed: int) -> np.ndarray:
@@ -83,19 +91,22 @@ def permute_people(
 
 
 def score_subjects(
-    scores: np.ndarray, classes: np.ndarray, *, model: str, settings: Evaluation,
+    scores: np.ndarray, classes: np.ndarray, *, n_splits: int, model: str, settings: Evaluation,
     rng: np.random.Generator, permuted: PermutedRounds | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, Nulls]:
     """Score class probabilities of held-out participants, mean over repeats.
 
     Intervals take participants as units (:mod:`.intervals`): repeats of the cross-validation use
-    the same participants again, so that their spread alone would be too small.
+    the same participants again, so that their spread alone would be too small. They are inflated
+    for training participants that folds share.
 
     Parameters
     ----------
     scores : ndarray, shape (n_repeats, n_people, n_classes)
         Probabilities, or scores of which the largest is the prediction.
     classes : ndarray of int, shape (n_people,)
+    n_splits : int
+        Number of folds.
     model : str
     settings : Evaluation
     rng : numpy.random.Generator
@@ -111,8 +122,8 @@ def score_subjects(
         Columns of :data:`METRIC_COLUMNS`; ``balanced_accuracy``, ``accuracy``, ``nmi``
         (normalised mutual information of true and predicted labels; its chance is the mean
         under permutation) and ``macro_auc`` (one class against the rest).
-    nulls : DataFrame
-        Columns of :data:`.tables.NULL_COLUMNS`.
+    nulls : Nulls
+        Null distribution of each metric; empty without *permuted*.
     """
     observed = _mean_metrics(scores, classes)
     n_people, n_classes = len(classes), scores.shape[2]
@@ -128,7 +139,8 @@ def score_subjects(
     nulls, least = _nulls(permuted, list(observed)), np.nan
     if permuted is not None:
         least = smallest_p(classes, permuted.blocks, len(permuted.classes))
-    limits, rows = _limits(scores, classes, observed), []
+    limits = _limits(scores, classes, observed, fold_inflation(np.arange(n_people) % n_splits))
+    rows = []
     for name, value in observed.items():
         low, high = limits[name]
         rows.append({
@@ -136,9 +148,23 @@ def score_subjects(
             "chance": chance[name], "ci_low": low, "ci_high": high,
             **p_values(value, nulls[name]), "p_min": least, "n": n_people,
             "null": "none" if permuted is None else "refitted", "pool_size": n_classes,
+            NULL_VALUES: nulls[name],
         })
-    table = pd.DataFrame(rows).reindex(columns=list(METRIC_COLUMNS))
-    return table, null_table(nulls, model)
+    table, null_table = split_nulls(rows)
+    return (
+        table.reindex(columns=list(METRIC_COLUMNS)),
+        make_nulls(null_table, model, _scheme(permuted)),
+    )
+
+
+def _scheme(permuted: PermutedRounds | None) -> dict[str, Any]:
+    """Describe how labels were permuted, for the sidecar of the null distributions."""
+    if permuted is None:
+        return {}
+    return {
+        "Null": "refitted", "ExchangedUnits": "participants",
+        "NumberOfUnits": len(permuted.blocks), "NumberOfBlocks": len(np.unique(permuted.blocks)),
+    }
 
 
 def _nulls(permuted: PermutedRounds | None, names: list[str]) -> dict[str, np.ndarray]:
@@ -151,9 +177,13 @@ def _nulls(permuted: PermutedRounds | None, names: list[str]) -> dict[str, np.nd
 
 
 def _limits(
-    scores: np.ndarray, classes: np.ndarray, observed: dict[str, float]
+    scores: np.ndarray, classes: np.ndarray, observed: dict[str, float], inflation: float
 ) -> dict[str, tuple[float, float]]:
-    """Compute the interval of each score from participants' mean influences over repeats."""
+    """Compute the interval of each score from participants' mean influences over repeats.
+
+    Mutual information has none: it is biased upwards in few participants, and an interval around
+    it would miss the value of the population.
+    """
     influences = [_influences(part, classes) for part in scores]
     mean = {
         name: np.mean([part[name] for part in influences], axis=0) for name in influences[0]
@@ -162,26 +192,21 @@ def _limits(
     balanced = float(np.count_nonzero(counts) ** 2 / (1 / counts[counts > 0]).sum())
     return {
         "balanced_accuracy": proportion_interval(
-            observed["balanced_accuracy"], mean["balanced_accuracy"], n_trials=balanced
+            observed["balanced_accuracy"], mean["balanced_accuracy"], n_trials=balanced,
+            strata=classes, inflation=inflation,
         ),
-        "accuracy": proportion_interval(observed["accuracy"], mean["accuracy"]),
-        "nmi": bounded_interval(observed["nmi"], mean["nmi"]),
-        "macro_auc": bounded_interval(observed["macro_auc"], mean["macro_auc"]),
+        "accuracy": proportion_interval(
+            observed["accuracy"], mean["accuracy"], inflation=inflation
+        ),
+        "nmi": (np.nan, np.nan),
+        "macro_auc": bounded_interval(observed["macro_auc"], mean["macro_auc"], inflation),
     }
 
 
 def _influences(scores: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the influence of each participant on each score of one repeat, (n_people,) each."""
-    n_classes, guess = scores.shape[1], scores.argmax(axis=1)
-    found = label_influence(classes, Guesses(guess, None, n_classes))
-    counts = np.zeros((n_classes, n_classes))
-    np.add.at(counts, (classes, guess), 1.0)
-    start, nmi = _information(counts), np.zeros((n_classes, n_classes))
-    for true, chosen in np.argwhere(counts):
-        step = counts.copy()
-        step[true, chosen] += _STEP
-        nmi[true, chosen] = (_information(step) - start) / _STEP
-    return {**found, "nmi": nmi[classes, guess], "macro_auc": _auc_influence(scores, classes)}
+    found = label_influence(classes, Guesses(scores.argmax(axis=1), None, scores.shape[1]))
+    return {**found, "macro_auc": _auc_influence(scores, classes)}
 
 
 def _auc_influence(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:

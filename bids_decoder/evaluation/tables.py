@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,32 +37,99 @@ METRIC_COLUMNS: dict[str, str] = {
 """Columns with their descriptions for the sidecar, in order."""
 
 NULL_COLUMNS: dict[str, str] = {
-    "model": "Decoder or baseline.",
+    "model": "Decoder, encoder or baseline.",
     "permutation": "Number of the permutation; the same in all models and metrics.",
     "metric": "What is measured.",
-    "value": "Its value under this permutation of the labels.",
+    "direction": METRIC_COLUMNS["direction"],
+    "unit": METRIC_COLUMNS["unit"],
+    "similarity": METRIC_COLUMNS["similarity"],
+    "pool_size": "Number of alternatives.",
+    "value": "Its value under this permutation.",
 }
 """Columns of tables of null distributions, with their descriptions."""
 
+ENCODING_COLUMNS: dict[str, str] = {
+    **METRIC_COLUMNS,
+    "model": "Encoder.",
+    "direction": "b2i: the query is a measured pattern, the gallery the images; i2b: the reverse; "
+                 "n/a: accuracy of voxels.",
+    "value": "correlation: mean over voxels; correlation_normalised: the same divided by the mean "
+             "noise ceiling; share_significant: share of voxels with q < .05; else as for "
+             "retrieval.",
+    "n": "Number of held-out images.",
+    "voxels": "region: all voxels that the encoders predict; common: the same selection for all "
+              "encoders; selected: the encoder's own selection, on training trials.",
+    "n_voxels": "Number of these voxels.",
+}
+"""Columns of tables of encoding models, with their descriptions, in order."""
+
+ENCODING_NULL_COLUMNS: dict[str, str] = {
+    **NULL_COLUMNS,
+    "permutation": "Number of the permutation; the same in all encoders.",
+    "voxels": ENCODING_COLUMNS["voxels"],
+}
+"""Columns of null distributions of encoding models, with their descriptions."""
 
 LOWER_IS_BETTER = frozenset({"median_rank", "distance"})
 """Metrics whose smaller values are better."""
 
+NULL_VALUES = "null_values"
+"""Key of the null distribution in a row of :func:`split_nulls`."""
 
-def null_table(nulls: Mapping[str, np.ndarray], model: str) -> pd.DataFrame:
-    """Return null distributions as a long table with :data:`NULL_COLUMNS`.
+
+@dataclass(frozen=True, eq=False)
+class Nulls:
+    """Null distributions behind p-values.
 
     Parameters
     ----------
-    nulls : mapping of str to ndarray, shape (n_permutations,)
-        Values of each metric.
-    model : str
+    table : DataFrame
+        One row per permutation, metric and model: :data:`NULL_COLUMNS`.
+    scheme : dict
+        What was permuted and how, for the sidecar; empty without permutations.
     """
-    parts = [
-        pd.DataFrame({
-            "model": model, "permutation": np.arange(1, len(values) + 1), "metric": name,
-            "value": values,
-        })
-        for name, values in nulls.items()
-    ]
-    return pd.concat(parts, ignore_index=True)[list(NULL_COLUMNS)]
+
+    table: pd.DataFrame
+    scheme: dict[str, Any]
+
+
+def make_nulls(table: pd.DataFrame, model: str, scheme: dict[str, Any]) -> Nulls:
+    """Join the table of :func:`split_nulls` with the name of its model and the scheme."""
+    table = table.assign(model=model).reindex(columns=list(NULL_COLUMNS))
+    return Nulls(table, scheme if len(table) else {})
+
+
+def join_nulls(parts: Sequence[Nulls]) -> Nulls:
+    """Stack the null distributions of several models, which share their permutations."""
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    return Nulls(table, parts[0].scheme)
+
+
+def split_nulls(rows: Iterable[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Separate a table of metrics and the null distributions of its rows.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Rows of a table of metrics. Those with a p-value have :data:`NULL_VALUES`, an ndarray of
+        shape (n_permutations,).
+
+    Returns
+    -------
+    metrics : DataFrame
+        All rows, without the null distributions.
+    nulls : DataFrame
+        One row per permutation and row of metrics, with the columns of the latter that are among
+        :data:`NULL_COLUMNS`.
+    """
+    kept, parts = [], [pd.DataFrame(columns=["permutation", "value"])]
+    for row in rows:
+        metric = {name: value for name, value in row.items() if name != NULL_VALUES}
+        kept.append(metric)
+        values = row.get(NULL_VALUES, ())
+        if len(values):
+            part = {name: metric[name] for name in NULL_COLUMNS if name in metric}
+            parts.append(pd.DataFrame({
+                **part, "permutation": np.arange(1, len(values) + 1), "value": values,
+            }))
+    return pd.DataFrame(kept), pd.concat(parts[1:] or parts, ignore_index=True)

@@ -15,30 +15,21 @@ import pandas as pd
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import mean_interval
-from bids_decoder.evaluation.retrieval import Embedded, permutation_blocks, score_retrieval
-from bids_decoder.evaluation.statistics import (
-    fdr_bh,
-    paired_difference,
-    permutation_p,
-    permutations_within,
-    smallest_p,
+from bids_decoder.evaluation.nulls import Exchange, exchange_images
+from bids_decoder.evaluation.retrieval import (
+    Embedded,
+    RetrievalScores,
+    permutation_blocks,
+    score_retrieval,
 )
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
-
-ENCODING_COLUMNS: dict[str, str] = {
-    **METRIC_COLUMNS,
-    "model": "Encoder.",
-    "direction": "b2i: the query is a measured pattern, the gallery the images; i2b: the reverse; "
-                 "n/a: accuracy of voxels.",
-    "value": "correlation: mean over voxels; correlation_normalised: the same divided by the mean "
-             "noise ceiling; share_significant: share of voxels with q < .05; else as for "
-             "retrieval.",
-    "n": "Number of held-out images.",
-    "voxels": "region: all voxels that the encoders predict; common: the same selection for all "
-              "encoders; selected: the encoder's own selection, on training trials.",
-    "n_voxels": "Number of these voxels.",
-}
-"""Columns with their descriptions, in order."""
+from bids_decoder.evaluation.statistics import fdr_bh, paired_difference, permutation_p
+from bids_decoder.evaluation.tables import (
+    ENCODING_COLUMNS,
+    ENCODING_NULL_COLUMNS,
+    NULL_VALUES,
+    Nulls,
+    split_nulls,
+)
 
 COMPARISON_COLUMNS: dict[str, str] = {
     "first": "Encoder.",
@@ -52,6 +43,8 @@ COMPARISON_COLUMNS: dict[str, str] = {
     "n": "Number of held-out images.",
     "n_voxels": "Number of voxels.",
 }
+
+_FLOOR = 1e-9
 
 LEAST_CEILING = 0.2
 """Least noise ceiling (correlation) of voxels that are normalised on the map."""
@@ -138,17 +131,23 @@ def _unit(values: np.ndarray) -> np.ndarray:
 def contributions(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """Split the correlation of each column into the contributions of its rows.
 
-    The pseudo-values of the infinitesimal jackknife: their mean over rows is the correlation,
-    and their spread that of the correlation under resampling of rows.
+    The pseudo-values of the jackknife, centred: their mean over rows is the correlation, and their
+    spread that of the correlation when rows are left out one by one.
 
     Returns
     -------
     ndarray of float64, shape (n, n_voxels)
     """
     first, second = _unit(predicted), _unit(measured)
-    product, n = first * second, len(first)
-    together = product.sum(axis=0)
-    return n * (product - together * (first**2 + second**2) / 2) + together
+    n = len(first)
+    together, share = (first * second).sum(axis=0), n / (n - 1)
+    # Of unit columns, the sums of squares and of products without each row.
+    kept = (1 - share * first**2) * (1 - share * second**2)
+    without = np.divide(
+        together - share * first * second, np.sqrt(np.maximum(kept, 0.0)),
+        out=np.zeros_like(first), where=kept > _FLOOR,
+    )
+    return together + (n - 1) * (without.mean(axis=0) - without)
 
 
 def score_encoding(
@@ -158,7 +157,7 @@ def score_encoding(
     *,
     settings: Evaluation,
     seed: int,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Nulls]:
     """Score the predictions of held-out images.
 
     Intervals are Student's over images; for p-values images are permuted, within runs
@@ -175,9 +174,11 @@ def score_encoding(
 
     Returns
     -------
-    DataFrame
+    metrics : DataFrame
         Columns as in :data:`ENCODING_COLUMNS`: accuracy on the three sets of voxels, and
         identification on the encoder's own selection.
+    nulls : Nulls
+        Null distribution of each row with a p-value, columns :data:`ENCODING_NULL_COLUMNS`.
 
     Raises
     ------
@@ -190,32 +191,43 @@ def score_encoding(
             "encoding cannot be scored", f"{n_images} held-out image(s), three are needed",
             "hold out more; see plan.json",
         )
-    rng = np.random.default_rng(seed)
-    blocks = _blocks(measured)
-    permutations = permutations_within(blocks, settings.n_permutations, rng)
-    target = measured.averaged()
+    exchange, columns = _exchange(measured), list(ENCODING_COLUMNS)
+    permutations = exchange.draw(settings.n_permutations, np.random.default_rng(seed))
+    accuracy, nulls = split_nulls(_accuracies(measured, models, common, permutations))
+    accuracy = accuracy.assign(split="test", n=n_images)
+    p_min = exchange.smallest_p(settings.n_permutations)
+    accuracy["p_min"] = np.where(accuracy["p"].notna(), p_min, np.nan)
+    known = [_identification(measured, name, m, settings, seed) for name, m in models.items()]
+    metrics = pd.concat([accuracy, *(one for one, _ in known)], ignore_index=True)
+    together = pd.concat([nulls, *(table for _, table in known)], ignore_index=True)
+    return metrics.reindex(columns=columns), Nulls(
+        together.reindex(columns=list(ENCODING_NULL_COLUMNS)),
+        {"Null": "fixed", **exchange.describe()},
+    )
+
+
+def _accuracies(
+    measured: Measured, models: dict[str, Encoded], common: np.ndarray, permutations: np.ndarray
+) -> list[dict]:
+    """Score all encoders on the three sets of voxels."""
+    target, everything = measured.averaged(), np.ones(len(common), dtype=bool)
     rows: list[dict] = []
     for name, model in models.items():
-        everything = np.ones(len(common), dtype=bool)
         for words, voxels in (
             ("region", everything), ("common", common), ("selected", model.selected),
         ):
             found = _accuracy(model.raw[:, voxels], target[:, voxels], permutations)
             found += _normalised(found[0], measured.ceiling, voxels)
-            n_voxels = int(voxels.sum())
-            rows += [{**row, "model": name, "voxels": words, "n_voxels": n_voxels}
-                     for row in found]
-    accuracy = pd.DataFrame(rows).assign(unit="averaged", split="test", n=n_images)
-    p_min = smallest_p(np.arange(n_images), blocks, settings.n_permutations)
-    accuracy["p_min"] = np.where(accuracy["p"].notna(), p_min, np.nan)
-    known = [_identification(measured, name, m, settings, seed) for name, m in models.items()]
-    return pd.concat([accuracy, *known], ignore_index=True).reindex(columns=list(ENCODING_COLUMNS))
+            shared = {"model": name, "unit": "averaged", "voxels": words,
+                      "n_voxels": int(voxels.sum())}
+            rows += [{**row, **shared} for row in found]
+    return rows
 
 
-def _blocks(measured: Measured) -> np.ndarray:
-    """Return the block of each image within which images are exchanged, (n_images,)."""
+def _exchange(measured: Measured) -> Exchange:
+    """Exchange images, within runs when each was shown in one run only."""
     number = np.unique(measured.stimuli, return_inverse=True)[1]
-    return permutation_blocks(number, measured.runs)
+    return exchange_images(permutation_blocks(number, measured.runs))
 
 
 def _accuracy(
@@ -231,7 +243,7 @@ def _accuracy(
     q_values = fdr_bh(voxel_p(predicted, target, permutations))
     return [
         {"metric": "correlation", "value": value, "chance": 0.0, "ci_low": low, "ci_high": high,
-         "p": permutation_p(value, null)},
+         "p": permutation_p(value, null), NULL_VALUES: null},
         {"metric": "share_significant", "value": float((q_values < 0.05).mean()), "chance": 0.0},
     ]
 
@@ -264,22 +276,23 @@ def _normalised(row: dict, ceiling: np.ndarray | None, voxels: np.ndarray) -> li
     if ceiling is None or not ceiling[voxels].mean() > 0:
         return []
     top = float(ceiling[voxels].mean())
-    scaled = {name: row[name] / top for name in ("value", "ci_low", "ci_high")}
+    scaled = {name: row[name] / top for name in ("value", "ci_low", "ci_high", NULL_VALUES)}
     return [{**row, **scaled, "metric": "correlation_normalised"}]
 
 
 def _identification(
     measured: Measured, name: str, model: Encoded, settings: Evaluation, seed: int
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Identify held-out images by their predicted patterns (Kay et al. 2008, Nature 452)."""
-    metrics, _ = identify(measured, model, settings, seed, name)
-    return metrics.assign(voxels="selected", n_voxels=int(model.selected.sum()))
+    found = identify(measured, model, settings, seed, name)
+    metrics = found.metrics.assign(voxels="selected", n_voxels=int(model.selected.sum()))
+    return metrics, found.nulls.table.assign(voxels="selected")
 
 
 def identify(
     measured: Measured, model: Encoded, settings: Evaluation, seed: int, name: str = "encoder"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Identify held-out images: metrics and one row per trial.
+) -> RetrievalScores:
+    """Identify held-out images: metrics, one row per trial, and null distributions.
 
     A measured pattern is compared with the calibrated prediction for every held-out image, by
     cosine over the selected voxels; both have mean 0 over training trials. Scores are those of
@@ -373,7 +386,7 @@ def voxel_maps(
     target = measured.averaged()
     maps = {"correlation": voxel_correlations(model.raw, target), "score": model.scores}
     rng = np.random.default_rng(seed)
-    permutations = permutations_within(_blocks(measured), settings.n_permutations, rng)
+    permutations = _exchange(measured).draw(settings.n_permutations, rng)
     maps["logq"] = -np.log10(fdr_bh(voxel_p(model.raw, target, permutations)))
     if measured.ceiling is not None:
         maps["ceiling"] = measured.ceiling

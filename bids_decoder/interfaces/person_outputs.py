@@ -21,6 +21,8 @@ from nipype.interfaces.base import (
 
 from bids_decoder.bids.names import OutputName, derivative_path, sidecar_path
 from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.evaluation.tables import NULL_COLUMNS, Nulls
+from bids_decoder.files import read_json, write_bytes, write_json
 from bids_decoder.interfaces.responses import MASK
 from bids_decoder.trials import VoxelGrid
 
@@ -84,6 +86,34 @@ class PersonOutputs:
         described = {name: {"Description": text} for name, text in columns.items()}
         save_table(path, table, {**described, **(notes or {}), **self.marks})
         self.add(path)
+
+    def nulls(self, key: str | OutputName, source: Path) -> None:
+        """Write the null distributions that a node left in *source*, if there are any."""
+        path = self.path(key)
+        if copy_nulls(source, path, NULL_COLUMNS, self.marks):
+            self.add(path)
+
+
+def save_nulls(path: Path, nulls: Nulls, seed: int) -> Path:
+    """Write null distributions, with their scheme and the seed in the sidecar."""
+    scheme = {**nulls.scheme, "Seed": seed} if len(nulls.table) else {}
+    return save_table(path, nulls.table, scheme)
+
+
+def copy_nulls(
+    source: Path, target: Path, columns: dict[str, str], notes: dict[str, Any]
+) -> bool:
+    """Copy what :func:`save_nulls` wrote and describe its columns; return whether it had rows.
+
+    The table may have a million rows, so that it is not parsed.
+    """
+    scheme = read_json(sidecar_path(source))
+    if not scheme:
+        return False
+    write_bytes(target, source.read_bytes())
+    described = {name: {"Description": text} for name, text in columns.items()}
+    write_json(sidecar_path(target), {**described, **scheme, **notes})
+    return True
 
 
 def read_grid(folder: Path) -> VoxelGrid:

@@ -27,6 +27,7 @@ NUMBERS = (
     "null_high",
 )
 _KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size")
+_TESTED = ("second", "metric", "direction", "unit", "similarity", "value", "ci_low", "ci_high", "p")
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy")
 _HEADLINES = {
     "category": ("balanced_accuracy", "accuracy", "top1"),
@@ -69,6 +70,9 @@ class Comparison:
         floats.
     ablations : DataFrame
         One row for each part of the decoder that was left out, in the order of the table.
+    tests : DataFrame
+        One row for each baseline that the decoder was tested against by this measure: ``second``,
+        ``value``, ``ci_low``, ``ci_high``, ``p``. Empty for measures that were not tested.
     """
 
     model: str
@@ -78,6 +82,7 @@ class Comparison:
     circumstances: str
     rows: pd.DataFrame
     ablations: pd.DataFrame
+    tests: pd.DataFrame
 
     @property
     def title(self) -> str:
@@ -119,10 +124,16 @@ class Comparison:
 
     @property
     def clearly_ahead(self) -> bool:
-        """Return whether the decoder is ahead, and its interval apart from the best baseline's."""
+        """Return whether the decoder is ahead of every baseline at p < .05.
+
+        Where the differences were not tested: whether its interval is apart from the best
+        baseline's.
+        """
         best = self.best_baseline
         if best is None or not self.gain > 0:
             return False
+        if self.tests["p"].notna().any():
+            return bool(((self.tests["value"] > 0) & (self.tests["p"] < 0.05)).all())
         below, above = (best, self.own) if self.higher_is_better else (self.own, best)
         return bool(below["ci_high"] < above["ci_low"])
 
@@ -178,7 +189,9 @@ def show_p_with_least(row: pd.Series) -> str:
     return f"{show_p(row['p'])}{beside if np.isfinite(row['p']) else ''}"
 
 
-def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparison]:
+def compare(
+    metrics: pd.DataFrame | None, card: dict[str, Any], tests: pd.DataFrame | None = None
+) -> list[Comparison]:
     """Group a metrics table by measure.
 
     Parameters
@@ -189,6 +202,8 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
         Card of the decoder. The model called ``decoder``, or as the card's ``decoder`` says,
         or else that of the first row, is the decoder; all others but those without a part
         of the decoder are baselines.
+    tests : DataFrame, optional
+        The decoder against each baseline, as read from disk.
 
     Returns
     -------
@@ -200,6 +215,8 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
     table = numeric(metrics, *NUMBERS)
     for name in ("direction", "unit", "similarity", "split"):
         table[name] = table[name].fillna("") if name in table else ""
+    tested = pd.DataFrame(columns=_TESTED) if tests is None else tests
+    tested = numeric(tested, "pool_size", "value", "ci_low", "ci_high", "p")
     if "model" not in table:
         table["model"] = str(card.get("decoder", "decoder"))
     present = set(table["model"])
@@ -207,12 +224,13 @@ def compare(metrics: pd.DataFrame | None, card: dict[str, Any]) -> list[Comparis
         (m for m in ("decoder", card.get("decoder")) if m in present), table["model"].iloc[0]
     )
     groups = [
-        _comparison(part, model) for _, part in table.groupby(list(_KEYS), sort=False, dropna=False)
+        _comparison(part, model, tested)
+        for _, part in table.groupby(list(_KEYS), sort=False, dropna=False)
     ]
     return [group for group in groups if group is not None]
 
 
-def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
+def _comparison(part: pd.DataFrame, model: str, tested: pd.DataFrame) -> Comparison | None:
     own = part[part["model"] == model].head(1)
     if own.empty or not np.isfinite(own["value"].iloc[0]):
         return None
@@ -226,7 +244,17 @@ def _comparison(part: pd.DataFrame, model: str) -> Comparison | None:
     pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""
     circumstances = ", ".join(filter(None, (_words_of(first, "unit", "similarity"), pool)))
     name = _words_of(first, "metric", "direction")
-    return Comparison(model, metric, first["direction"], name, circumstances, rows, ablations)
+    own_tests = tested[tested["second"].isin(rows["model"]) & _same_measure(tested, first)]
+    return Comparison(
+        model, metric, first["direction"], name, circumstances, rows, ablations, own_tests
+    )
+
+
+def _same_measure(tested: pd.DataFrame, row: pd.Series) -> pd.Series:
+    """Mark the tests of the measure in a row of metrics; those of labels have no direction."""
+    names = ("direction", "unit", "similarity") if row["direction"] else ()
+    same = [tested[name] == row[name] for name in ("metric", "pool_size", *names)]
+    return pd.Series(np.logical_and.reduce(same), tested.index, dtype=bool)
 
 
 def _words_of(row: pd.Series, *names: str) -> str:
@@ -302,16 +330,41 @@ def say_baseline(comparison: Comparison) -> str:
         return "No baseline was scored on the same split, so the result has no reference."
     metric = comparison.metric
     numbers = f"{show(comparison.own['value'], metric)} against {show(best['value'], metric)}"
+    tested = comparison.tests[comparison.tests["second"] == best["model"]]
+    difference = f" {_say_difference(tested.iloc[0], metric)}" if len(tested) else ""
     if not comparison.gain > 0:
         return (
             f"The deep model does not beat its best baseline: {numbers} for “{best['model']}” on "
-            "the same "
-            "trials. The simpler model is the better choice on these data."
+            f"the same trials.{difference} The simpler model is the better choice on these data."
         )
-    apart = "are apart" if comparison.clearly_ahead else "overlap"
+    if not difference:
+        apart = "are apart" if comparison.clearly_ahead else "overlap"
+        difference = f" The difference was not tested; their intervals {apart}."
     return (
-        f"It is ahead of its best baseline “{best['model']}”: {numbers} on the same trials. The "
-        f"difference was not tested; their intervals {apart}."
+        f"It is ahead of its best baseline “{best['model']}”: {numbers} on the same trials."
+        f"{difference}"
+    )
+
+
+def show_difference(value: float, metric: str) -> str:
+    r"""Format a difference of two values of a metric; shares in percentage points.
+
+    Examples
+    --------
+    >>> show_difference(0.031, "top1"), show_difference(-0.2, "nmi")
+    ('+3.1\xa0points', '-0.2')
+    """
+    if not np.isfinite(value):
+        return "n/a"
+    points = "\N{NO-BREAK SPACE}points"
+    return f"{100 * value:+.1f}{points}" if is_share(metric) else f"{value:+.3g}"
+
+
+def _say_difference(test: pd.Series, metric: str) -> str:
+    value, low, high = (show_difference(test[c], metric) for c in ("value", "ci_low", "ci_high"))
+    return (
+        f"The difference is {value} (95 % interval {low} to {high}; paired test, two-sided "
+        f"p = {show_p(test['p'])})."
     )
 
 

@@ -72,7 +72,8 @@ def permute_fold(
     runs = trials["run_group"].to_numpy(dtype=str)
     # Folds hold the same trials in another order.
     order = np.lexsort((trials["trial"].to_numpy(dtype=int), runs))
-    exchange = find_exchange(rows[order], runs[order])
+    folds = trials["fold"].to_numpy(dtype=int)
+    exchange = find_exchange(rows[order], runs[order], folds[order])
     drawn = np.empty((n_permutations, len(rows)), dtype=rows.dtype)
     drawn[:, order] = exchange.draw(n_permutations, rng)
     return PermutedFold(train, test, drawn[:, :n_train], drawn[:, n_train:], exchange)

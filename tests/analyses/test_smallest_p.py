@@ -13,7 +13,7 @@ from bids_decoder.config import Evaluation, Network, Settings
 def table(stimuli, runs, labels=None, split="test"):
     return pd.DataFrame({
         "stimulus": stimuli, "run_group": runs, "label": labels or stimuli, "split": split,
-        "excluded": False,
+        "excluded": False, "fold": pd.factorize(pd.Series(runs))[0] + 1 if split == "cv" else 1,
     })
 
 

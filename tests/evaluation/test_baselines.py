@@ -68,7 +68,7 @@ def b2i(predicted, test, targets):
         predicted, test.trials["stimulus"].to_numpy(), test.run_groups, targets.vectors,
         np.array(targets.ids),
     )
-    metrics, _ = score_retrieval(trials, Evaluation(n_permutations=19), np.random.default_rng(0))
+    metrics, *_ = score_retrieval(trials, Evaluation(n_permutations=19), np.random.default_rng(0))
     rows = metrics[(metrics["metric"] == "top1") & (metrics["similarity"] == "csls")]
     return rows.set_index("direction")["value"]["b2i"]
 

@@ -100,7 +100,8 @@ def test_interval_over_runs_covers_the_truth():
                      .set_index("metric")["value"]["accuracy"] for s in range(20)])
     covered = 0
     for seed in range(150):
-        row = score(make(1.0, seed + 100, n_runs=12), seed, settings)[0].set_index("metric")
+        data = one_fold(make(1.0, seed + 100, n_runs=12))
+        row = score(data, seed, settings)[0].set_index("metric")
         covered += row["ci_low"]["accuracy"] <= truth <= row["ci_high"]["accuracy"]
     assert 0.91 <= covered / 150 <= 0.99
 
@@ -154,13 +155,13 @@ def test_knowing_the_run_alone_is_not_significant():
 def test_cross_validated_predictions_have_no_p_without_refits():
     found = score(make(signal=2.0))
     assert found.metrics["p"].isna().all() and (found.metrics["null"] == "none").all()
-    assert not len(found.nulls)
+    assert found.nulls.table.empty
 
 
 @pytest.mark.parametrize("prepare", [lambda data: data, one_fold])
 def test_without_permutations_there_are_values_but_no_p(prepare):
     found = score(prepare(make()), settings=Evaluation(n_permutations=0))
-    assert found.metrics["p"].isna().all() and not len(found.nulls)
+    assert found.metrics["p"].isna().all() and found.nulls.table.empty
     assert found.metrics[["value", "chance", "ci_low"]].notna().all(axis=None)
 
 
@@ -175,7 +176,7 @@ def test_refitted_predictions_make_the_null():
     row = found.metrics.set_index("metric").loc["accuracy"]
     assert row["p"] == 2 / 31 and row["null"] == "refitted" and row["n_null"] == 30
     assert row["p_min"] == 1 / 31
-    null = found.nulls.query("metric == 'accuracy'")["value"].to_numpy()
+    null = found.nulls.table.query("metric == 'accuracy'")["value"].to_numpy()
     assert null[0] == 1.0
     assert null[1:].tolist() == pytest.approx(
         [accuracy_score(t, s.argmax(axis=1)) for t, s in zip(true[1:], scores[1:], strict=True)]

@@ -25,7 +25,7 @@ def case(noise, n_images=30, n_repeats=2, n_distractors=400, n_dims=24, seed=0):
 
 
 def score(trials, distractors, settings=FEW):
-    return score_gallery(trials, distractors, settings, np.random.default_rng(1))
+    return score_gallery(trials, distractors, settings, np.random.default_rng(1))[0]
 
 
 def value(metrics, metric, unit="single", similarity="cosine"):

@@ -4,6 +4,7 @@ import scipy.stats
 
 from bids_decoder.evaluation.intervals import (
     bounded_interval,
+    fold_inflation,
     mean_interval,
     median_interval,
     proportion_interval,
@@ -53,6 +54,55 @@ def test_intervals_over_images_cover_the_truth(n_images):
     hits = [rng.binomial(3, rng.beta(1.2, 1.8, size=n_images)) for _ in range(600)]
     share = covered([ratio_interval(one, size, 3 * n_images) for one in hits], 0.4)
     assert 0.93 <= share <= 0.98
+
+
+def crossed_hits(rng, n_runs, per_class=3, n_voxels=15, signal=0.3):
+    """Leave each run out of nearest-mean classification of two classes, (n_runs, n_trials)."""
+    classes = np.tile([0, 1], per_class)
+    pattern = np.random.default_rng(0).standard_normal(n_voxels) * signal
+    betas = rng.standard_normal((n_runs, len(classes), n_voxels)) + classes[:, None] * pattern
+    hits = []
+    for run in range(n_runs):
+        train = np.delete(betas, run, axis=0)
+        means = [train[:, classes == k].mean(axis=(0, 1)) for k in (0, 1)]
+        distance = [np.square(betas[run] - mean).sum(axis=1) for mean in means]
+        hits.append(np.argmin(distance, axis=0) == classes)
+    return np.array(hits), classes
+
+
+@pytest.mark.parametrize("n_runs", [4, 8, 12])
+def test_intervals_cover_the_expected_accuracy_of_cross_validation(n_runs):
+    rng = np.random.default_rng(n_runs)
+    values, naive, crossed = [], [], []
+    runs = np.repeat(np.arange(n_runs), 6)
+    for _ in range(400):
+        hits, classes = crossed_hits(rng, n_runs)
+        true = np.tile(classes, n_runs)
+        guesses = Guesses(np.where(hits.ravel(), true, 1 - true), None, 2)
+        values.append(hits.mean())
+        for found, folds in ((naive, np.ones_like(runs)), (crossed, runs)):
+            found.append(label_intervals(true, guesses, runs, folds)["balanced_accuracy"])
+    truth = np.mean(values)
+    assert 0.93 <= covered(crossed, truth) <= 0.99
+    assert covered(naive, truth) < covered(crossed, truth)
+
+
+def test_runs_of_one_class_vary_around_the_mean_of_their_class():
+    hits = np.array([[1, 1], [0, 0], [1, 1], [0, 0]])
+    true, runs, one = np.repeat([0, 0, 1, 1], 2), np.repeat(np.arange(4), 2), np.ones(8)
+    guesses = Guesses(np.where(hits.ravel(), true, 1 - true), None, 2)
+    low, high = label_intervals(true, guesses, runs, one)["balanced_accuracy"]
+    # Four runs less two means: Student's t with two degrees of freedom, squares count double.
+    size, quantile = 0.25 / (2 * 4 * 0.125**2 * 7 / 8), scipy.stats.t.ppf(0.975, 2)
+    half = quantile * np.sqrt(0.25 / size + quantile**2 / (4 * size**2)) / (1 + quantile**2 / size)
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
+    alone = label_intervals(true[2:6], Guesses(true[2:6], None, 2), runs[2:6] - 1, one[:4])
+    assert np.isnan(alone["balanced_accuracy"]).all()
+
+
+def test_folds_that_share_training_trials_inflate_the_variance():
+    assert fold_inflation(np.ones(12)) == 1
+    assert fold_inflation(np.repeat([1, 2, 3, 4], 3)) == pytest.approx(1 + 4 / 3)
 
 
 def test_intervals_are_never_narrower_than_those_of_independent_trials():
@@ -129,5 +179,5 @@ def test_influences_are_derivatives():
 def test_few_trials_of_a_class_widen_the_interval_of_the_mean_recall():
     true = np.repeat([0, 1], [38, 2])
     guesses = Guesses(true, None, 2)
-    limits = label_intervals(true, guesses, np.arange(40) % 4)
+    limits = label_intervals(true, guesses, np.arange(40) % 4, np.ones(40))
     assert limits["balanced_accuracy"][0] < limits["accuracy"][0] - 0.1

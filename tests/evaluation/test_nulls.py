@@ -9,7 +9,7 @@ def exchange(text):
     """Exchange of runs written as words, one letter per trial."""
     words = text.split()
     runs = np.repeat([f"run-{k}" for k in range(len(words))], [len(word) for word in words])
-    return find_exchange(np.array(list("".join(words))), runs), runs
+    return find_exchange(np.array(list("".join(words))), runs, runs), runs
 
 
 def test_mixed_trials_are_exchanged_within_runs():
@@ -39,6 +39,15 @@ def test_runs_of_one_label_change_places():
     assert found.smallest_p(1000) == pytest.approx(1 / 6)
 
 
+def test_runs_of_one_label_change_places_within_folds_that_hold_several():
+    labels, runs = np.array(list("aabbaabb")), np.repeat(list("wxyz"), 2)
+    found = find_exchange(labels, runs, np.repeat([1, 1, 2, 2], 2))
+    assert found.kind == "whole runs within folds"
+    drawn = {"".join(row) for row in found.draw(200, np.random.default_rng(0))}
+    assert drawn == {"aabbaabb", "aabbbbaa", "bbaaaabb", "bbaabbaa"}
+    assert found.smallest_p(1000) == 0.25
+
+
 def test_smallest_p_is_that_of_the_permutations_where_arrangements_abound():
     found, _ = exchange("abcabc cabbca")
     assert found.smallest_p(99) == 0.01
@@ -46,7 +55,7 @@ def test_smallest_p_is_that_of_the_permutations_where_arrangements_abound():
 
 def test_rows_of_a_run_need_not_be_neighbours():
     labels, runs = np.array(list("abab")), np.array(["x", "y", "x", "y"])
-    found = find_exchange(labels, runs)
+    found = find_exchange(labels, runs, runs)
     assert found.kind == "whole runs"
     assert (found.labels[found.unit_of] == labels).all()
 

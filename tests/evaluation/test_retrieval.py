@@ -37,7 +37,7 @@ def pick(metrics, **wanted):
 
 
 def test_columns_and_rows():
-    metrics, predictions = score(make(), training_mean=np.zeros(32), model="ridge")
+    metrics, predictions, _ = score(make(), training_mean=np.zeros(32), model="ridge")
     assert list(metrics) == list(METRIC_COLUMNS)
     key = ["metric", "direction", "unit", "similarity", "pool_size"]
     assert not metrics.duplicated(key).any()
@@ -51,7 +51,7 @@ def test_columns_and_rows():
 
 def test_values_match_a_plain_loop():
     data = make(n_images=20, n_repeats=1, noise=2.0)
-    metrics, predictions = score(data)
+    metrics, predictions, _ = score(data)
     order = np.argsort(data["stimuli"])
     a, b = data["predicted"][order], data["gallery"]
     similarity = np.array([[np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y) for y in b]
@@ -128,7 +128,7 @@ def test_averaging_repeats_helps():
 
 def test_full_gallery_uses_every_trial_once():
     data = make(n_images=30, n_repeats=4, noise=2.0)
-    metrics, predictions = score(data)
+    metrics, predictions, _ = score(data)
     row = pick(metrics, metric="top1", direction="b2i", similarity="cosine", unit="single")
     assert (row.pool_size, row.n_draws, row.n) == (30, 4, 30)
     assert row.value == pytest.approx((predictions["top1"] == predictions["stimulus"]).mean())
@@ -228,7 +228,7 @@ def test_as_many_images_as_in_nsd():
 
 def test_predictions_list_the_nearest_images():
     data = make(n_images=4, n_repeats=2, noise=0.1)
-    _, predictions = score(data)
+    _, predictions, _ = score(data)
     assert (predictions["top1"] == predictions["stimulus"]).all()
     assert (predictions[["top1", "top2", "top3", "top4"]].nunique(axis=1) == 4).all()
     assert predictions["top5"].isna().all()

@@ -118,6 +118,21 @@ def test_haxby_like_design_crosses_over_runs():
     assert (applied.groupby("run_group")["fold"].nunique() == 1).all()
 
 
+@pytest.mark.parametrize(("labels", "n_folds"), [
+    ("aabbccaabbcc", 4), ("aaabbb", 3), ("aaaabbbb", 3), ("a" * 6 + "b" * 6, 6),
+    ("aaaaabbb", 2), ("abc" * 10, 10), ("ab" * 20, 12),
+])
+def test_folds_hold_out_runs_of_every_label_where_each_run_has_one(labels, n_folds):
+    one = table([[letter] * 3 for letter in labels], labels=str)
+    split, *_ = choose({"0": one}, "category")
+    label_of = dict(zip(one["run_group"], one["label"], strict=True))
+    found = split.folds["0"]
+    assert len(found) == n_folds
+    assert sorted(run for fold in found for run in fold) == sorted(label_of)
+    assert all({label_of[run] for run in fold} == set(labels) for fold in found)
+    assert "each run has one label" in split.reason
+
+
 def test_many_runs_are_dealt_to_twelve_folds():
     split, *_ = choose(haxby(30), "category")
     sizes = [len(runs) for runs in split.folds["0"]]

@@ -21,7 +21,7 @@ SETTINGS = Evaluation(n_permutations=100)
 def score(scores, classes, permuted=None):
     rng = np.random.default_rng(0)
     table, _ = score_subjects(
-        scores, classes, model="m", settings=SETTINGS, rng=rng, permuted=permuted
+        scores, classes, n_splits=5, model="m", settings=SETTINGS, rng=rng, permuted=permuted
     )
     assert list(table) == list(METRIC_COLUMNS)
     return table.set_index("metric")

@@ -7,9 +7,9 @@ from scipy.stats import pearsonr
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import mean_interval
+from bids_decoder.evaluation.tables import ENCODING_COLUMNS
 from bids_decoder.evaluation.voxelwise import (
     COMPARISON_COLUMNS,
-    ENCODING_COLUMNS,
     Encoded,
     Measured,
     best_voxels,
@@ -90,7 +90,7 @@ def test_contributions_add_up_and_vary_as_resampled_correlations(share):
 
 def test_table_of_a_known_case(case):
     measured, models, common = case
-    table = score_encoding(measured, models, common, settings=SETTINGS, seed=0)
+    table, _ = score_encoding(measured, models, common, settings=SETTINGS, seed=0)
     assert list(table.columns) == list(ENCODING_COLUMNS)
     best = row_of(table, model="m0", metric="correlation", voxels="common")
     target = measured.averaged()[:, common]
@@ -123,7 +123,7 @@ def test_interval_covers_the_bootstrap_of_the_mean(case):
 def test_no_ceiling_no_normalised_rows():
     measured, models = make_case(np.random.default_rng(0), with_ceiling=False)
     common = common_selection(models, N_GOOD)
-    table = score_encoding(measured, models, common, settings=SETTINGS, seed=0)
+    table, _ = score_encoding(measured, models, common, settings=SETTINGS, seed=0)
     assert "correlation_normalised" not in set(table["metric"])
     maps = voxel_maps(measured, models["m0"], SETTINGS, 0)
     assert set(maps) == {"correlation", "score", "logq"}
@@ -153,7 +153,7 @@ def test_permuted_predictions_are_at_chance():
         order = rng.permutation(N_IMAGES)
         mixed = {"m0": Encoded(model.raw[order], model.calibrated[order], model.scores,
                                model.selected)}
-        table = score_encoding(measured, mixed, model.selected, settings=SETTINGS, seed=seed)
+        table, _ = score_encoding(measured, mixed, model.selected, settings=SETTINGS, seed=seed)
         p_values.append(row_of(table, metric="correlation", voxels="common")["p"])
         shares.append(row_of(table, metric="share_significant", voxels="region")["value"])
     assert np.mean(np.array(p_values) < 0.05) <= 0.2
@@ -171,7 +171,7 @@ def test_permutations_stay_within_runs():
     measured = Measured(level + noise[0], ids, run.astype(str), None)
     everything = np.ones(8, bool)
     models = {"m": Encoded(level + noise[1], level, np.ones(8), everything)}
-    table = score_encoding(measured, models, everything, settings=SETTINGS, seed=0)
+    table, _ = score_encoding(measured, models, everything, settings=SETTINGS, seed=0)
     row = row_of(table, metric="correlation", voxels="region")
     assert row["value"] > 0.2 and row["p"] > 0.05
 
@@ -190,7 +190,7 @@ def test_maps_know_where_the_responses_are(case):
 
 def test_identified_trials(case):
     measured, models, _ = case
-    metrics, trials = identify(measured, models["m0"], SETTINGS, 0)
+    metrics, trials, _ = identify(measured, models["m0"], SETTINGS, 0)
     assert len(trials) == len(measured.stimuli)
     assert (trials["top1"] == trials["stimulus"]).mean() > 0.5
     assert set(metrics["direction"]) == {"b2i", "i2b"}

@@ -13,7 +13,7 @@ from bids_decoder.analyses.encode.report import (
 )
 from bids_decoder.analyses.facts import collect_facts
 from bids_decoder.bids.writer import save_nifti, save_table
-from bids_decoder.evaluation.voxelwise import ENCODING_COLUMNS
+from bids_decoder.evaluation.tables import ENCODING_COLUMNS
 from bids_decoder.files import write_json
 from bids_decoder.reports.results import Results
 

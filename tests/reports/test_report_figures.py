@@ -139,6 +139,25 @@ def test_baselines_are_ordered_and_judged_by_the_direction_of_the_metric():
     assert "does not beat" in say_baseline(top) and "is ahead of" in say_baseline(rank)
 
 
+def test_the_summary_has_the_paired_test_of_the_headline_metric():
+    scores = metrics(model=["troi", "a", "b"], value=["0.4", "0.3", "0.2"])
+    row = scores.iloc[0]
+    tests = pd.DataFrame({
+        "first": "decoder", "second": ["a", "b"], "value": ["0.1", "0.2"],
+        "ci_low": ["-0.02", "0.1"], "ci_high": ["0.22", "0.3"], "p": ["0.09", "0.001"],
+        **{name: row.get(name) for name in ("metric", "direction", "unit", "similarity",
+                                            "pool_size")},
+    })
+    (top,) = compare(scores, {}, tests)
+    said = say_baseline(top).replace("\N{NO-BREAK SPACE}", " ")
+    assert "The difference is +10.0 points (95 % interval -2.0 points to +22.0 points" in said
+    assert "p = 0.09" in said and "not tested" not in said
+    assert not top.clearly_ahead
+    assert compare(scores, {}, tests.assign(p="0.01"))[0].clearly_ahead
+    (other,) = compare(scores, {}, tests.assign(pool_size="77"))
+    assert other.tests.empty and "was not tested" in say_baseline(other)
+
+
 def test_tie_with_a_baseline_is_not_a_win():
     (tie,) = compare(metrics(model=["troi", "a"], value=["0.4", "0.4"]), {})
     assert "does not beat" in say_baseline(tie) and not tie.clearly_ahead

@@ -29,6 +29,7 @@ def make_person(signal=1.0, seed=0):
     runs = np.repeat([f"run-{k}" for k in range(N_RUNS)], PER_RUN)
     trials = pd.DataFrame({
         "trial": np.tile(np.arange(1, PER_RUN + 1), N_RUNS), "run_group": runs, "split": "train",
+        "fold": np.repeat(np.arange(1, N_RUNS + 1), PER_RUN),
         "stimulus": np.array(TARGETS.ids)[rows],
     })
     grid = VoxelGrid(np.ones((40, 1, 1), bool), np.eye(4))

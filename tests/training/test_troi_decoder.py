@@ -21,7 +21,7 @@ SETTINGS = Evaluation(pool_size=40, n_draws=5, n_permutations=20)
 def top1(predicted, gallery):
     ids = np.array([f"s{i}" for i in range(len(gallery))])
     trials = Embedded(predicted, ids, np.repeat("r", len(ids)), gallery, ids)
-    table, _ = score_retrieval(trials, SETTINGS, np.random.default_rng(0))
+    table, *_ = score_retrieval(trials, SETTINGS, np.random.default_rng(0))
     rows = table[(table["metric"] == "top1") & (table["pool_size"] == 40)]
     return {(r.direction, r.similarity): r.value for r in rows.itertuples()}
 

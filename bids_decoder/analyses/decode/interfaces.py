@@ -33,6 +33,7 @@ from bids_decoder.interfaces.person_outputs import (
     PersonOutputs,
     WriteInputSpec,
     WriteInterface,
+    save_nulls,
 )
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import Model, load_model, save_model
@@ -181,8 +182,7 @@ class ScoreDecoding(SimpleInterface):
             folds, targets, settings, inputs.seed, nulls
         )
         folder = Path(runtime.cwd)
-        scheme = nulls[0].exchange if nulls else {}
-        self._results["nulls_file"] = str(save_table(folder / "nulls.tsv", chance, scheme))
+        self._results["nulls_file"] = str(save_nulls(folder / "nulls.tsv", chance, inputs.seed))
         self._results["comparisons_file"] = str(save_table(folder / "comparisons.tsv", gaps))
         self._results["metrics_file"] = str(save_table(folder / "metrics.tsv", metrics))
         self._results["predictions_file"] = str(

@@ -52,7 +52,7 @@ def read_nulls(path: Path | str) -> FoldNulls:
     return FoldNulls(fold, true, scores, exchange)
 
 
-def join_nulls(parts: list[FoldNulls], model: str) -> Refitted | None:
+def join_folds(parts: list[FoldNulls], model: str) -> Refitted | None:
     """Join the parts of one model; None without refits.
 
     Parameters

@@ -11,8 +11,7 @@ import pandas as pd
 
 from bids_decoder.bids.writer import read_table
 from bids_decoder.evaluation.comparison import COMPARISON_COLUMNS
-from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS
-from bids_decoder.files import read_json
+from bids_decoder.evaluation.tables import METRIC_COLUMNS
 from bids_decoder.interfaces.person_outputs import PersonOutputs, read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.training.decoders import MAPS
@@ -120,10 +119,8 @@ class DecodingOutputs:
     def write_tests(self, nulls: Path, comparisons: Path) -> None:
         """Write null distributions, and the decoder against each baseline."""
         self.files.table("comparisons", read_table(comparisons), COMPARISON_COLUMNS)
-        table = read_table(nulls)
-        if len(table):
-            scheme = read_json(nulls.with_suffix(".json"))
-            self.files.table("nulls", table, NULL_COLUMNS, scheme)
+        self.files.nulls("nulls", nulls)
+
 
 def _rows(stage: str, fold: int | None, history: list[dict[str, float]]) -> list[dict[str, Any]]:
     return [{"stage": stage, "fold": fold, **entry} for entry in history]

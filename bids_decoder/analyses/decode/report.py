@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.decode.group import headlines, people_section, seen_people, verdicts
-from bids_decoder.analyses.decode.report_tests import significance_blocks
+from bids_decoder.analyses.decode.report_tests import baseline_blocks, null_blocks
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import name_some
@@ -62,7 +62,9 @@ _CAVEATS = (
 
 def comparisons_of(results: Results) -> list[Comparison]:
     """Read a participant's metrics, grouped by measure."""
-    return compare(results.table("metrics"), results.card("decoder_model"))
+    return compare(
+        results.table("metrics"), results.card("decoder_model"), results.table("comparisons")
+    )
 
 
 def summary(results: Results) -> list[Block]:
@@ -74,7 +76,7 @@ def summary(results: Results) -> list[Block]:
     verdict = " ".join(filter(None, (say_baseline(top), say_count(found))))
     return [
         _headline(top), Text(say_result(top, target_kind(results))),
-        Text(verdict, _tone(top)), *seen_notes(results),
+        Text(verdict, _tone(top)), *baseline_blocks(results), *seen_notes(results),
     ]
 
 
@@ -283,7 +285,7 @@ def decoding_section(results: Results) -> Section:
     blocks: list[Block] = [Figure(pic)]
     blocks += [Text(DIRECTIONS[d]) for d in DIRECTIONS if any(c.direction == d for c in found)]
     blocks.append(overview_table(main))
-    blocks += significance_blocks(results)
+    blocks += null_blocks(results)
     blocks.append(metrics_table(found))
     blocks += _ablations(top)
     blocks += _predictions(results)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from bids_decoder.reports.blocks import Block, Table, Text
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import show, show_p, words
+from bids_decoder.reports.scores import show_difference, show_p, words
 
 _NULLS = {
     "refitted": "P values come from {n} permutations of the labels ({units}). Under each, "
@@ -21,12 +21,8 @@ _NULLS = {
 }
 
 
-def significance_blocks(results: Results) -> list[Block]:
-    """Describe how p-values were computed, and list the differences from the baselines."""
-    return [*_null_texts(results), *_comparisons(results)]
-
-
-def _null_texts(results: Results) -> list[Block]:
+def null_blocks(results: Results) -> list[Block]:
+    """Describe how p-values were computed."""
     metrics = results.table("metrics")
     if metrics is None or "null" not in metrics:
         return []
@@ -50,16 +46,18 @@ def _null_texts(results: Results) -> list[Block]:
     return [Text(text)]
 
 
-def _comparisons(results: Results) -> list[Block]:
+def baseline_blocks(results: Results) -> list[Block]:
+    """List the difference of the decoder from each baseline, with interval and p."""
     table = results.table("comparisons")
     if table is None or table.empty:
         return []
     table = numeric(table, "value", "ci_low", "ci_high", "p", "n")
     header = ["baseline", "ahead by", "95 % interval", "p", "test"]
     rows = [
-        [row["second"], show(row["value"], row["metric"]),
-         f"{show(row['ci_low'], row['metric'])} – {show(row['ci_high'], row['metric'])}",
-         show_p(row["p"]), f"{row['test']} ({_whole(row['n'])})"]
+        [row["second"], show_difference(row["value"], row["metric"]),
+         f"{show_difference(row['ci_low'], row['metric'])} to "
+         f"{show_difference(row['ci_high'], row['metric'])}", show_p(row["p"]),
+         f"{row['test']} ({_whole(row['n'])})"]
         for _, row in table.iterrows()
     ]
     caption = f"The decoder less each baseline: {words(table['metric'].iloc[0])}, two-sided p"

@@ -8,15 +8,19 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bids_decoder.analyses.decode.nulls import FoldNulls, join_nulls
+from bids_decoder.analyses.decode.nulls import FoldNulls, join_folds
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.baselines import merge_random_draws
 from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
-from bids_decoder.evaluation.classification import score_classification
+from bids_decoder.evaluation.classification import LabelScores, score_classification
 from bids_decoder.evaluation.comparison import COMPARISON_COLUMNS, compare_labels
-from bids_decoder.evaluation.retrieval import compare_retrieval, score_retrieval
+from bids_decoder.evaluation.retrieval import (
+    RetrievalScores,
+    compare_retrieval,
+    score_retrieval,
+)
 from bids_decoder.evaluation.similarity import cosine_similarity, normalise
-from bids_decoder.evaluation.tables import NULL_COLUMNS
+from bids_decoder.evaluation.tables import Nulls, join_nulls
 from bids_decoder.interfaces.heldout import Heldout, Predicted
 from bids_decoder.training.ablations import PREFIX
 from bids_decoder.trials import Targets
@@ -29,7 +33,7 @@ class Scored(NamedTuple):
 
     metrics: pd.DataFrame
     predictions: pd.DataFrame
-    nulls: pd.DataFrame
+    nulls: Nulls
     comparisons: pd.DataFrame
 
 
@@ -52,32 +56,31 @@ def score_heldout(
 
     Returns
     -------
-    metrics, predictions, nulls, comparisons : DataFrame
-        Long table over models; one row per test trial, of the decoder only; null distributions
-        of labels; the decoder against each baseline.
+    metrics, predictions, comparisons : DataFrame
+        Long table over models; one row per test trial, of the decoder only; the decoder against
+        each baseline.
+    nulls : Nulls
+        Of all models.
     """
     trials = pd.concat([fold.trials for fold in folds], ignore_index=True)
-    metrics, chance = [], []
+    found: list[LabelScores | RetrievalScores] = []
     for name in folds[0].models:
         rng = np.random.default_rng(seed)
         if targets.kind == "category":
             labels = _labels_of(name, folds, trials, targets)
-            found = score_classification(
+            found.append(score_classification(
                 labels, settings=settings, rng=rng, model=name,
-                refitted=join_nulls(list(nulls), name),
-            )
-            metrics.append(found.metrics)
-            chance.append(found.nulls)
+                refitted=join_folds(list(nulls), name),
+            ))
         else:
-            scored, _ = score_retrieval(
+            found.append(score_retrieval(
                 folds[0].embedded(name, targets.ids), settings, rng,
                 training_mean=folds[0].models[name].training_mean, model=name,
-            )
-            metrics.append(scored)
+            ))
     return Scored(
-        merge_random_draws(pd.concat(metrics, ignore_index=True)),
+        merge_random_draws(pd.concat([one.metrics for one in found], ignore_index=True)),
         _predictions([fold.models["decoder"] for fold in folds], trials, targets),
-        pd.concat(chance, ignore_index=True) if chance else pd.DataFrame(columns=NULL_COLUMNS),
+        join_nulls([one.nulls for one in found]),
         _compare(folds, trials, targets, settings, seed),
     )
 
@@ -100,7 +103,7 @@ def _compare(
             models = (folds[0].embedded(model, targets.ids) for model in pair)
             found = compare_retrieval(*models, settings, rng)
         rows.append({"first": "decoder", "second": name, **found})
-    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+    return merge_random_draws(pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)), "second")
 
 
 def class_scores(result: Predicted) -> np.ndarray:

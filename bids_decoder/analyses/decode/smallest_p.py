@@ -8,7 +8,7 @@ from bids_decoder.analyses.decode.refits import BASELINES
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import Finding
 from bids_decoder.evaluation.baselines import WHOLE
-from bids_decoder.evaluation.nulls import exchange_images, find_exchange
+from bids_decoder.evaluation.nulls import Exchange, exchange_images, find_exchange
 from bids_decoder.evaluation.retrieval import permutation_blocks
 from bids_decoder.trials import Decision
 
@@ -87,9 +87,7 @@ def decide_test(
             "permutations", f"{settings.n_permutations}, predictions stay",
             "one test set: no prediction depends on its labels, so that exchanging them is exact",
         )
-    exchange = find_exchange(
-        crossed["label"].to_numpy(dtype=str), crossed["run_group"].to_numpy(dtype=str)
-    )
+    exchange = _exchange_labels(crossed)
     cost = (
         "All are fitted together, in closed form" if is_batched else
         "They are fitted one after the other, each as long as the fit itself: --n-permutations 0 "
@@ -104,11 +102,17 @@ def decide_test(
     )
 
 
+def _exchange_labels(held: pd.DataFrame) -> Exchange:
+    return find_exchange(
+        held["label"].to_numpy(dtype=str), held["run_group"].to_numpy(dtype=str),
+        held["fold"].to_numpy(dtype=int),
+    )
+
+
 def _smallest_p(held: pd.DataFrame, target_kind: str, n_permutations: int) -> float:
     runs = held["run_group"].to_numpy(dtype=str)
     if target_kind == "category":
-        exchange = find_exchange(held["label"].to_numpy(dtype=str), runs)
-        return exchange.smallest_p(n_permutations)
+        return _exchange_labels(held).smallest_p(n_permutations)
     image_of = pd.factorize(held["stimulus"], sort=True)[0]
     blocks = permutation_blocks(image_of, runs)
     return exchange_images(blocks).smallest_p(n_permutations)

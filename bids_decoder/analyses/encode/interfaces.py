@@ -31,6 +31,7 @@ from bids_decoder.evaluation.voxelwise import (
 )
 from bids_decoder.glm.reliability import enough_repeats, noise_ceiling
 from bids_decoder.interfaces.fitting import DeviceInputSpec
+from bids_decoder.interfaces.person_outputs import save_nulls
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import TABLE, load_person, read_trials
 from bids_decoder.interfaces.targets import read_targets
@@ -258,6 +259,7 @@ class _ScoreOutputSpec(TraitedSpec):
     metrics_file = File(exists=True)
     comparisons_file = File(exists=True)
     predictions_file = File(exists=True)
+    nulls_file = File(exists=True, desc="null distributions, with a sidecar")
     maps_file = File(exists=True)
 
 
@@ -279,13 +281,14 @@ class ScoreEncoders(SimpleInterface):
         }
         common = common_selection(models, inputs.n_selected)
         chosen = models[inputs.names[0]]
+        metrics, nulls = score_encoding(measured, models, common, settings=settings, seed=seed)
         tables = {
-            "metrics": score_encoding(measured, models, common, settings=settings, seed=seed),
-            "comparisons": compare_encoders(
+            "metrics": metrics, "comparisons": compare_encoders(
                 measured, models, common, COMPARISONS, settings=settings, seed=seed
             ),
-            "predictions": identify(measured, chosen, settings, seed)[1],
+            "predictions": identify(measured, chosen, settings, seed).predictions,
         }
+        self._results["nulls_file"] = str(save_nulls(folder / "nulls.tsv", nulls, seed))
         for name, table in tables.items():
             self._results[f"{name}_file"] = str(save_table(folder / f"{name}.tsv", table))
         maps = voxel_maps(measured, chosen, settings, seed)
@@ -322,6 +325,7 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     metrics_file = File(exists=True, mandatory=True)
     comparisons_file = File(exists=True, mandatory=True)
     predictions_file = File(exists=True, mandatory=True)
+    nulls_file = File(exists=True, mandatory=True)
     maps_file = File(exists=True, mandatory=True)
     card = traits.Dict(desc="entries of the model card besides those of the encoder")
 
@@ -355,7 +359,7 @@ class WriteEncoding(SimpleInterface):
         outputs.write_learning()
         outputs.write_tables(
             Path(inputs.metrics_file), Path(inputs.comparisons_file),
-            Path(inputs.predictions_file),
+            Path(inputs.predictions_file), Path(inputs.nulls_file),
         )
         self._results["out_files"] = [str(path) for path in outputs.written]
         return runtime

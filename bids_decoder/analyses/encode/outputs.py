@@ -12,7 +12,9 @@ import pandas as pd
 
 from bids_decoder.bids.names import derivative_path, sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
-from bids_decoder.evaluation.voxelwise import COMPARISON_COLUMNS, ENCODING_COLUMNS
+from bids_decoder.evaluation.tables import ENCODING_COLUMNS, ENCODING_NULL_COLUMNS
+from bids_decoder.evaluation.voxelwise import COMPARISON_COLUMNS
+from bids_decoder.interfaces.person_outputs import copy_nulls
 from bids_decoder.interfaces.responses import MASK
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.trials import VoxelGrid
@@ -146,11 +148,16 @@ class EncodingOutputs:
         self._table("encoder_learning", pd.DataFrame(rows, columns=list(LEARNING_COLUMNS)),
                     LEARNING_COLUMNS)
 
-    def write_tables(self, metrics: Path, comparisons: Path, predictions: Path) -> None:
-        """Write the tables of metrics, comparisons and identified trials."""
+    def write_tables(
+        self, metrics: Path, comparisons: Path, predictions: Path, nulls: Path
+    ) -> None:
+        """Write the tables of metrics, comparisons, identified trials and null distributions."""
         self._table("encoder_metrics", read_table(metrics), ENCODING_COLUMNS)
         self._table("encoder_comparisons", read_table(comparisons), COMPARISON_COLUMNS)
         self._table("encoder_predictions", read_table(predictions), PREDICTION_COLUMNS)
+        path = self._path("encoder_nulls")
+        if copy_nulls(nulls, path, ENCODING_NULL_COLUMNS, {}):
+            self._add(path)
 
     def _table(self, key: str, table: pd.DataFrame, columns: dict[str, str]) -> None:
         path = self._path(key)

@@ -103,7 +103,7 @@ def init_encode_wf(work: Work, encode: EncodeSpec, key: StageKey, name: str) -> 
         (inputnode, write, [("folder", "folder")]),
         (task, write, [("measured_file", "measured_file")]),
         (score, write, [(f"{table}_file", f"{table}_file")
-                        for table in ("metrics", "comparisons", "predictions", "maps")]),
+                        for table in ("metrics", "comparisons", "predictions", "nulls", "maps")]),
         (write, mark, [("out_files", "out_files")]),
     ])
     return workflow

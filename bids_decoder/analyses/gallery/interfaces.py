@@ -15,9 +15,15 @@ from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.baselines import merge_random_draws
 from bids_decoder.evaluation.gallery import list_nearest, score_gallery
+from bids_decoder.evaluation.tables import Nulls, join_nulls
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec
 from bids_decoder.interfaces.heldout import Heldout, read_heldout, training_mean
-from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
+from bids_decoder.interfaces.person_outputs import (
+    PersonOutputs,
+    WriteInputSpec,
+    WriteInterface,
+    save_nulls,
+)
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import load_model
 from bids_decoder.trials import Targets
@@ -51,6 +57,7 @@ class _SearchInputSpec(PersonInputSpec):
 class _SearchOutputSpec(TraitedSpec):
     metrics_file = File(exists=True)
     gallery_file = File(exists=True, desc="nearest images")
+    nulls_file = File(exists=True, desc="null distributions, with a sidecar")
 
 
 class SearchGallery(PersonalInterface):
@@ -69,11 +76,12 @@ class SearchGallery(PersonalInterface):
             others.vectors - training_mean(train, targets),
         )
         (heldout_file,) = inputs.heldout_files
-        metrics, lists = score_among_gallery(
+        metrics, lists, nulls = score_among_gallery(
             read_heldout(heldout_file), gallery, targets, Evaluation(**inputs.evaluation),
             inputs.seed,
         )
         folder = Path(runtime.cwd)
+        self._results["nulls_file"] = str(save_nulls(folder / "nulls.tsv", nulls, inputs.seed))
         self._results["metrics_file"] = str(save_table(folder / "metrics.tsv", metrics))
         self._results["gallery_file"] = str(save_table(folder / "gallery.tsv", lists))
         return runtime
@@ -81,7 +89,7 @@ class SearchGallery(PersonalInterface):
 
 def score_among_gallery(
     heldout: Heldout, gallery: GalleryVectors, targets: Targets, settings: Evaluation, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, Nulls]:
     """Score decoder and baselines among the tested stimuli and a gallery.
 
     Parameters
@@ -97,9 +105,11 @@ def score_among_gallery(
     -------
     metrics, lists : DataFrame
         Long table over models; the nearest images of each stimulus, of the decoder only.
+    nulls : Nulls
+        Of all models.
     """
     models = {name: heldout.embedded(name, targets.ids) for name in heldout.models}
-    metrics = [
+    found = [
         score_gallery(
             model, gallery.decoder if name == "decoder" else gallery.baselines, settings,
             np.random.default_rng(seed), model=name,
@@ -107,12 +117,14 @@ def score_among_gallery(
         for name, model in models.items()
     ]
     lists = list_nearest(models["decoder"], gallery.decoder, gallery.ids)
-    return merge_random_draws(pd.concat(metrics, ignore_index=True)), lists
+    metrics = pd.concat([table for table, _ in found], ignore_index=True)
+    return merge_random_draws(metrics), lists, join_nulls([nulls for _, nulls in found])
 
 
 class _WriteInputSpec(WriteInputSpec):
     metrics_file = File(exists=True, mandatory=True)
     gallery_file = File(exists=True, mandatory=True, desc="nearest images")
+    nulls_file = File(exists=True, mandatory=True)
     images = traits.Dict(traits.Str(), traits.Str(), desc="image file of stimuli and gallery")
 
 
@@ -127,3 +139,4 @@ class WriteGallery(WriteInterface):
             outputs, read_table(self.inputs.metrics_file), read_table(self.inputs.gallery_file),
             images,
         )
+        outputs.nulls("gallery_nulls", Path(self.inputs.nulls_file))

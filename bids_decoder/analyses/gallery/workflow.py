@@ -71,7 +71,9 @@ def init_gallery_wf(work: Work, spec: GallerySpec, key: StageKey, name: str) -> 
     mark = mark_node(work, key, "mark_gallery")
     workflow.connect([
         (inputnode, search, [(field, field) for field in fields]),
-        (search, write, [("metrics_file", "metrics_file"), ("gallery_file", "gallery_file")]),
+        (search, write, [
+            (name, name) for name in ("metrics_file", "gallery_file", "nulls_file")
+        ]),
         (write, mark, [("out_files", "out_files")]),
     ])
     return workflow

@@ -48,9 +48,9 @@ class Source:
 
 SOURCES = (
     Source("decode", "decoder", "metrics", "nulls"),
-    Source("gallery", "gallery", "gallery_metrics"),
+    Source("gallery", "gallery", "gallery_metrics", "gallery_nulls"),
     Source("reconstruct", "reconstruction", "reconstruction_metrics"),
-    Source("encode", "encoder", "encoder_metrics"),
+    Source("encode", "encoder", "encoder_metrics", "encoder_nulls"),
 )
 
 

@@ -21,7 +21,7 @@ from bids_decoder.bids.names import derivative_path, unique_names
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.subjects import PermutedRounds, roc_table, score_subjects
-from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS, join_nulls
 from bids_decoder.models.store import Model, load_model, save_model
 
 PREDICTION_COLUMNS = {
@@ -103,7 +103,8 @@ class WriteSubjects(SimpleInterface):
         permuted = [PermutedRounds(**np.load(path)) for path in self.inputs.permuted_files or []]
         for number, (name, (scores, _)) in enumerate(models.items()):
             table, nulls = score_subjects(
-                scores, classes, model=name, settings=settings,
+                scores, classes, n_splits=self.inputs.card["n_splits"], model=name,
+                settings=settings,
                 rng=np.random.default_rng(self.inputs.seed),
                 permuted=permuted[number] if permuted else None,
             )
@@ -112,7 +113,9 @@ class WriteSubjects(SimpleInterface):
             curves.append(roc_table(scores, classes, list(cohort.labels)).assign(model=name))
         self._table("subjects_metrics", pd.concat(metrics), METRIC_COLUMNS)
         if permuted:
-            self._table("subjects_nulls", pd.concat(chance), NULL_COLUMNS)
+            nulls = join_nulls(chance)
+            scheme = {**nulls.scheme, "Seed": self.inputs.seed}
+            self._table("subjects_nulls", nulls.table, NULL_COLUMNS, scheme)
         self._table("subjects_roc", pd.concat(curves)[list(ROC_COLUMNS)], ROC_COLUMNS)
         people = pd.DataFrame({
             "participant_id": [f"sub-{name}" for name in cohort.names],
@@ -143,10 +146,13 @@ class WriteSubjects(SimpleInterface):
                    metadata={**metadata, **self.inputs.card})
         self._written.append(path)
 
-    def _table(self, key: str, table: pd.DataFrame, columns: dict[str, str]) -> None:
+    def _table(
+        self, key: str, table: pd.DataFrame, columns: dict[str, str],
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         path = derivative_path(Path(self.inputs.output_dir), key)
         described = {name: {"Description": text} for name, text in columns.items()}
-        save_table(path, table, {**described, **self.inputs.card})
+        save_table(path, table, {**described, **(metadata or {}), **self.inputs.card})
         self._written.append(path)
 
 
