@@ -18,7 +18,7 @@ from bids_decoder.evaluation.label_scores import (
     label_intervals,
     label_metrics,
 )
-from bids_decoder.evaluation.nulls import find_exchange, p_values
+from bids_decoder.evaluation.nulls import Exchange, find_exchange, p_values
 from bids_decoder.evaluation.tables import (
     METRIC_COLUMNS,
     NULL_VALUES,
@@ -147,24 +147,29 @@ def score_classification(
     _check(heldout)
     exchange = find_exchange(heldout.true, heldout.runs, heldout.folds)
     fixed = label_metrics(exchange.draw(settings.n_permutations, rng), heldout.guesses)
-    if refitted is not None:
-        nulls, kind = _refitted_metrics(refitted), "refitted"
-        least = exchange.smallest_p(len(refitted.true))
-    elif heldout.is_crossed:
-        nulls, kind, least = {name: np.zeros(0) for name in fixed}, "none", np.nan
-    else:
-        nulls, kind, least = fixed, "fixed", exchange.smallest_p(settings.n_permutations)
+    nulls, scheme = _null_metrics(heldout, refitted, fixed, exchange)
+    kind, least = scheme["Null"], exchange.smallest_p(len(nulls["accuracy"]))
     chance = _chance(heldout, exchange.draw(CHANCE_DRAWS, rng))
-    scheme = exchange.describe() if refitted is None else refitted.exchange
     metrics, null_table = split_nulls(_rows(heldout, nulls, chance))
     metrics = metrics.assign(
         model=model, split="cv" if heldout.is_crossed else "test", n=len(heldout.true),
-        null=kind, p_min=least,
+        null=kind, p_min=np.nan if kind == "none" else least,
     ).reindex(columns=list(METRIC_COLUMNS))
     return LabelScores(
         metrics, _confusion(heldout), _predictions(heldout),
-        make_nulls(null_table, model, {"Null": kind, **scheme}),
+        make_nulls(null_table, model, scheme),
     )
+
+
+def _null_metrics(
+    heldout: Heldout, refitted: Refitted | None, fixed: dict[str, np.ndarray], exchange: Exchange
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Choose the null distributions that are valid, and describe them for a sidecar."""
+    if refitted is not None:
+        return _refitted_metrics(refitted), {"Null": "refitted", **refitted.exchange}
+    if heldout.is_crossed:
+        return {name: np.zeros(0) for name in fixed}, {"Null": "none"}
+    return fixed, {"Null": "fixed", **exchange.describe()}
 
 
 def _confusion(heldout: Heldout) -> pd.DataFrame:

@@ -51,17 +51,12 @@ def proportion_interval(
 
     Notes
     -----
-    The variance is that between clusters, but at least that of independent trials. The sum of
-    influences in a cluster is smaller than its error, because the mean that was subtracted
-    contains that cluster; each square is divided by one minus the cluster's share (leverage) of
-    the means. So clusters of one class each have one degree of freedom less for each class.
-
-    On one test set, where clusters vary more than independent trials would, the quantile is
-    that of Student's t. Under cross-validation the variance is the mean of those between clusters
-    and between trials, inflated, and the quantile the normal one: most of the variance is then the
-    inflation, which clusters cannot tell. The limits are Wilson's, with the design
-    effect in the number of trials (Korn and Graubard 1998, Survey Methodology 24:193; Wilson 1927,
-    JASA 22:209).
+    On one test set the variance is that between clusters, but at least that of independent trials;
+    where clusters vary more, the quantile is that of Student's t. Under cross-validation it is the
+    mean of those between clusters and between trials, inflated, and the quantile the normal one:
+    most of the variance is then the inflation, which clusters cannot tell. The limits are Wilson's,
+    with the design effect in the number of trials (Korn and Graubard 1998, Survey Methodology
+    24:193; Wilson 1927, JASA 22:209).
     """
     influence, each = np.asarray(influence, dtype=np.float64), np.arange(len(influence))
     strata = np.zeros_like(each) if strata is None else strata
@@ -113,7 +108,12 @@ def fold_inflation(folds: np.ndarray) -> float:
 def _variance(
     influence: np.ndarray, cluster_of: np.ndarray, strata: np.ndarray
 ) -> tuple[float, float]:
-    """Compute the variance of a score between clusters, and its degrees of freedom; NaN if none."""
+    """Compute the variance of a score between clusters, and its degrees of freedom; NaN if none.
+
+    The mean that was subtracted contains the cluster, so that its error is larger than the sum of
+    its influences: each square is divided by one minus the cluster's share (leverage) of the means.
+    Clusters of one class each thus have one degree of freedom less for each class.
+    """
     table = np.zeros((cluster_of.max() + 1, strata.max() + 1))
     np.add.at(table, (cluster_of, strata), 1.0)
     sizes = np.maximum(table.sum(axis=0), 1.0)

@@ -127,15 +127,7 @@ def score_subjects(
     """
     observed = _mean_metrics(scores, classes)
     n_people, n_classes = len(classes), scores.shape[2]
-    guesses = scores.argmax(axis=2)
-    guessed = [
-        _mean_label_metrics(classes[rng.permutation(n_people)], guesses, n_classes)["nmi"]
-        for _ in range(settings.n_permutations)
-    ]
-    chance = {
-        "balanced_accuracy": 1 / n_classes, "accuracy": np.bincount(classes).max() / n_people,
-        "nmi": float(np.mean(guessed)) if guessed else np.nan, "macro_auc": 0.5,
-    }
+    chance = _chance(scores, classes, settings.n_permutations, rng)
     nulls, least = _nulls(permuted, list(observed)), np.nan
     if permuted is not None:
         least = smallest_p(classes, permuted.blocks, len(permuted.classes))
@@ -155,6 +147,22 @@ def score_subjects(
         table.reindex(columns=list(METRIC_COLUMNS)),
         make_nulls(null_table, model, _scheme(permuted)),
     )
+
+
+def _chance(
+    scores: np.ndarray, classes: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """Compute chance levels; of mutual information, the mean over permuted labels."""
+    n_people, n_classes = len(classes), scores.shape[2]
+    guesses = scores.argmax(axis=2)
+    guessed = [
+        _mean_label_metrics(classes[rng.permutation(n_people)], guesses, n_classes)["nmi"]
+        for _ in range(n_permutations)
+    ]
+    return {
+        "balanced_accuracy": 1 / n_classes, "accuracy": np.bincount(classes).max() / n_people,
+        "nmi": float(np.mean(guessed)) if guessed else np.nan, "macro_auc": 0.5,
+    }
 
 
 def _scheme(permuted: PermutedRounds | None) -> dict[str, Any]:
