@@ -137,7 +137,9 @@ def summarise(outcomes: pd.DataFrame, has_signal: bool) -> dict[str, float]:
             row |= {f"{test}_{level:02d}": share_below(null[column], level / 100)
                     for level in (5, 1)}
     if has_signal and len(found):
-        row |= {"n_signal": len(found), "power_05": share_below(found["p"], 0.05)}
+        row["n_signal"] = len(found)
+        if found["p"].notna().any():
+            row["power_05"] = share_below(found["p"], 0.05)
     if "low" in found and found["low"].notna().any():
         truth = found["value"].mean() if has_signal else 0.0
         if "truth" in found and found["truth"].notna().any():
@@ -149,7 +151,7 @@ def summarise(outcomes: pd.DataFrame, has_signal: bool) -> dict[str, float]:
 
 def share_below(p: pd.Series, level: float) -> float:
     """Return the share of p-values up to a level."""
-    return float((p <= level + 1e-9).mean())
+    return float((p.dropna() <= level + 1e-9).mean())
 
 
 def describe(name: str, row: dict[str, float]) -> str:

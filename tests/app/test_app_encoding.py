@@ -86,6 +86,9 @@ def test_from_pictures_to_report(encode, data, tmp_path):
         label = name.replace("-", "")
         assert one(out, f"*_label-{label}_stat-correlation_desc-encoder_statmap.nii.gz")
     assert len(read_table(one(out, "*_desc-encoder_comparisons.tsv"))) == 12
+    nulls = read_table(one(out, "*_desc-encodernull_metrics.tsv"))
+    assert {"correlation", "top1", "median_rank"} <= set(nulls["metric"])
+    assert read_json(one(out, "*_desc-encodernull_metrics.json"))["Null"] == "fixed"
     card = read_json(one(out, "*_desc-encoder_model.json"))
     assert card["encoder"] == "etecrm" and card["ceiling_from"] == "test"
 

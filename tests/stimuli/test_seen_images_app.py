@@ -76,6 +76,9 @@ def test_unclip_from_local_weights_with_a_gallery(dataset, tmp_path):
     lists = read(out, "*desc-gallery_predictions.tsv")
     assert (lists["pool_size"] == N_TEST + 8).all() and "top10" in lists
     scores = read(out, "*desc-gallery_metrics.tsv")
+    for nulls in (read(out, "*desc-gallerynull_metrics.tsv"), read(out, "*desc-null_metrics.tsv")):
+        assert {"top1", "median_rank"} <= set(nulls["metric"])
+        assert (nulls["direction"].notna() & nulls["value"].notna()).all()
     among = scores[scores["pool_size"] == N_TEST + 8]
     assert {"decoder", "ridge-all", "ridge-random"} <= set(among["model"])
     page = (out / "sub-01.html").read_text(encoding="utf-8")
