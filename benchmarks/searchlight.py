@@ -153,7 +153,7 @@ def false_positives(n_datasets: int, estimator: str, n_permutations: int = 39) -
     for number in range(n_datasets):
         betas = smooth.draw(rng, len(runs))[:, mask].astype(np.float32)
         labels = np.concatenate([rng.permutation(np.arange(12) % 2) for _ in range(4)])
-        drawn = find_exchange(labels, runs.astype(str)).draw(n_permutations, rng)
+        drawn = find_exchange(labels, runs.astype(str), runs).draw(n_permutations, rng)
         hits = search(betas, np.vstack([labels, drawn]), runs, spheres, estimator, 0.2)
         chance, error = (0.0, None) if estimator == "crossnobis" else (0.5, 0.5 / len(runs) ** 0.5)
         maps = compute_maps([hits], grid, chance=chance, error=error)

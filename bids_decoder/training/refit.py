@@ -72,7 +72,8 @@ def permute_fold(
     runs = trials["run_group"].to_numpy(dtype=str)
     # Folds hold the same trials in another order.
     order = np.lexsort((trials["trial"].to_numpy(dtype=int), runs))
-    folds = trials["fold"].to_numpy(dtype=int)
+    # Trials that are never test have no number.
+    folds = trials["fold"].fillna(0).to_numpy(dtype=int)
     exchange = find_exchange(rows[order], runs[order], folds[order])
     drawn = np.empty((n_permutations, len(rows)), dtype=rows.dtype)
     drawn[:, order] = exchange.draw(n_permutations, rng)

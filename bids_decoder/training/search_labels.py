@@ -60,7 +60,8 @@ def label_fold(
     FoldLabels
     """
     if not is_crossed:
-        exchange = find_exchange(test.target_rows, test.run_groups)
+        one = np.ones(len(test.target_rows))
+        exchange = find_exchange(test.target_rows, test.run_groups, one)
         tested = np.vstack([test.target_rows, exchange.draw(n_permutations, rng)])
         weights = class_weights(tested, n_classes)
         return FoldLabels(train.target_rows[None], tested, weights, exchange)
