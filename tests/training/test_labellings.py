@@ -31,6 +31,7 @@ def make_fold(per_run, n_permutations, signal=0.8, grid=None, n_runs=6):
     runs = np.repeat([f"run-{k}" for k in range(n_runs)], per_run)
     trials = pd.DataFrame({
         "trial": np.tile(np.arange(1, per_run + 1), n_runs), "run_group": runs, "split": "train",
+        "fold": np.repeat(np.arange(1, n_runs + 1), per_run),
         "stimulus": np.array(TARGETS.ids)[rows],
     })
     person = Person("01", grid, betas.astype(np.float32), trials, rows)
