@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
@@ -64,6 +65,11 @@ class Fold:
     test: np.ndarray
     classes: np.ndarray
     n_classes: int
+
+    @cached_property
+    def by_voxel(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training and test responses, (n_voxels, n_trials): those of a block lie together."""
+        return np.ascontiguousarray(self.train.T), np.ascontiguousarray(self.test.T)
 
     def indicators(self, rows: slice) -> np.ndarray:
         """Code labellings as 0 and 1, (n_train, n_labellings, n_classes)."""
@@ -154,7 +160,7 @@ class _Linear:
     variance: float
 
     def __call__(self, block: Block, fold: Fold, labels: np.ndarray) -> np.ndarray:
-        train, test = fold.train[:, block.voxels], fold.test[:, block.voxels]
+        train, test = (side[block.voxels].T for side in fold.by_voxel)
         mean, n_train = train.mean(axis=0), len(train)
         train, test = train - mean, test - mean
         covariance = train.T @ train
@@ -185,7 +191,7 @@ class _Linear:
 
 def _naive_bayes(block: Block, fold: Fold, labels: np.ndarray) -> np.ndarray:
     """Compute log likelihoods under independent normal distributions per class and voxel."""
-    train, test = fold.train[:, block.voxels], fold.test[:, block.voxels]
+    train, test = (side[block.voxels].T for side in fold.by_voxel)
     n_train, n_labellings, n_classes = labels.shape
     counts = np.maximum(labels.sum(axis=0), 1)[:, :, None]
     columns = labels.reshape(n_train, -1).T.astype(np.float64)

@@ -59,12 +59,16 @@ class Spheres:
     n_voxels: int | None = None
 
     @cached_property
+    def _places(self) -> np.ndarray:
+        return self.grid.coordinates
+
+    @cached_property
     def _tree(self) -> cKDTree:
-        return cKDTree(self.grid.coordinates)
+        return cKDTree(self._places)
 
     def of(self, centres: np.ndarray) -> list[np.ndarray]:
         """Return the voxel numbers of the spheres around some voxels."""
-        around = self.grid.coordinates[centres]
+        around = self._places[centres]
         if self.radius_mm is not None:
             found = self._tree.query_ball_point(around, self.radius_mm + _SLACK_MM)
             return [np.array(voxels, dtype=np.intp) for voxels in found]
@@ -76,7 +80,7 @@ class Spheres:
         if self.radius_mm is None:
             return np.full(self.grid.n_voxels, min(self.n_voxels, self.grid.n_voxels))
         return self._tree.query_ball_point(
-            self.grid.coordinates, self.radius_mm + _SLACK_MM, return_length=True
+            self._places, self.radius_mm + _SLACK_MM, return_length=True
         )
 
     def blocks(self) -> Iterator[Block]:
