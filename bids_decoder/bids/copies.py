@@ -13,13 +13,11 @@ References
 
 from __future__ import annotations
 
-import gzip
-import math
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -27,6 +25,8 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
+from bids_decoder.bids.images import read_first_volumes
+from bids_decoder.processes import map_items
 
 N_PROJECTIONS = 16
 
@@ -53,10 +53,9 @@ MAX_VOXELS = 1 << 16
 """Voxels of a volume that are compared, evenly over the grid."""
 
 _BLOCK = 1 << 24  # values read at a time
-_NIFTI1 = [(348).to_bytes(4, "little"), (348).to_bytes(4, "big")]  # sizes of the header
 _UNREADABLE = (
     OSError, EOFError, zlib.error, ValueError, TypeError, nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
+    nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
 )
 
 
@@ -113,7 +112,9 @@ class Copies:
     volumes: tuple[tuple[Volume, ...], ...] = ()
 
 
-def find_copies(dataset: Dataset, participants: Sequence[Participant]) -> Copies:
+def find_copies(
+    dataset: Dataset, participants: Sequence[Participant], n_processes: int
+) -> Copies:
     """Compare the images of all runs.
 
     Parameters
@@ -123,6 +124,7 @@ def find_copies(dataset: Dataset, participants: Sequence[Participant]) -> Copies
     participants : sequence of Participant
         Otherwise the first volumes of these participants are, and runs that agree in them are read
         whole.
+    n_processes : int
 
     Returns
     -------
@@ -132,12 +134,12 @@ def find_copies(dataset: Dataset, participants: Sequence[Participant]) -> Copies
     sizes = [_size(run.image_file) for run in dataset.runs]
     whole = sum(sizes) <= READ_LIMIT and len(sizes) <= MAX_WHOLE_RUNS
     if whole:
-        return _compare(_read_all(dataset.runs, None), whole=True)
+        return _compare(_read_all(dataset.runs, None, n_processes), whole=True)
     runs = [run for person in participants for run in person.runs]
-    first = _read_all(runs, SAMPLED)
+    first = _read_all(runs, SAMPLED, n_processes)
     suspects = {v.run for group in _equal_volumes(first) for v in group}
     again = [run for run in runs if (run.subject, run.run_group) in suspects]
-    found = _compare(_read_all(again, None), whole=False)
+    found = _compare(_read_all(again, None, n_processes), whole=False)
     counted = _compare(first, whole=False)
     return Copies(counted.n_runs, counted.n_volumes, counted.n_skipped, False, found.runs,
                   found.volumes)
@@ -160,51 +162,34 @@ class _Signatures:
                     yield Volume(label, group, number), row
 
 
-def _read_all(runs: Iterable[BoldRun], n_volumes: int | None) -> _Signatures:
-    runs = list(runs)
-    with ThreadPoolExecutor(4) as pool:
-        rows = pool.map(lambda run: _read(run.image_file, n_volumes), runs)
-        pairs = zip(runs, rows, strict=True)
-        return _Signatures({(r.subject, r.run_group): s for r, s in pairs if s is not None})
+def _read_all(
+    runs: Sequence[BoldRun], n_volumes: int | None, n_processes: int
+) -> _Signatures:
+    read = partial(_read, n_volumes=n_volumes)
+    rows = map_items(read, [run.image_file for run in runs], n_processes)
+    pairs = zip(runs, rows, strict=True)
+    return _Signatures({(r.subject, r.run_group): s for r, s in pairs if s is not None})
 
 
 def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:
     try:
-        if n_volumes is not None and (values := _first_volumes(path, n_volumes)) is not None:
-            return volume_signatures(values)
+        if n_volumes is not None:
+            values = read_first_volumes(path, n_volumes)
+            return volume_signatures(values[:: max(1, len(values) // MAX_VOXELS)])
         # Blocks are read one after the other from the open file.
         image = nib.load(path, keep_file_open=True)
         shape = (*image.shape, 1)[:4]
-        total = shape[3] if n_volumes is None else min(n_volumes, shape[3])
         n_voxels = int(np.prod(shape[:3]))
         every, step = max(1, n_voxels // MAX_VOXELS), max(1, _BLOCK // max(1, n_voxels))
         parts = []
-        for start in range(0, total, step):
-            where = (..., slice(start, min(start + step, total)))
+        for start in range(0, shape[3], step):
+            where = (..., slice(start, min(start + step, shape[3])))
             data = image.dataobj[where] if len(image.shape) == 4 else image.dataobj
             values = np.asarray(data).reshape((n_voxels, -1), order="F")[::every]
             parts.append(volume_signatures(values.astype(np.float32)))
         return np.concatenate(parts) if parts else None
     except _UNREADABLE:
         return None
-
-
-def _first_volumes(path: Path, n_volumes: int) -> np.ndarray | None:
-    """Read only the first volumes of a file; None where the file is not NIfTI-1."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
-        if handle.peek(4)[:4] not in _NIFTI1:
-            return None
-        header = nib.Nifti1Header.from_fileobj(handle, check=False)
-        n_voxels, stored = math.prod(header.get_data_shape()[:3]), header.get_data_dtype()
-        handle.seek(header.get_data_offset())
-        content = handle.read(n_volumes * n_voxels * stored.itemsize)
-    values = np.frombuffer(content, stored).reshape((n_voxels, -1), order="F")
-    slope, inter = (default if value is None else value for value, default in
-                    zip(header.get_slope_inter(), (1.0, 0.0), strict=True))
-    values = values[:: max(1, n_voxels // MAX_VOXELS)]
-    if (slope, inter) != (1.0, 0.0):
-        values = values * slope + inter
-    return values.astype(np.float32)
 
 
 def volume_signatures(values: np.ndarray) -> np.ndarray:

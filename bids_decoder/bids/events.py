@@ -83,7 +83,7 @@ def build_dataset_trials(
     try:
         filters = parse_rules(rules.trial_filter, "--trial-filter")
         names = parse_relabels(rules.relabel)
-        runs = read_runs(dataset, notes)
+        runs = read_runs(dataset, notes, settings.resources.nprocs)
         if not runs:
             return _without_tables(rules, _why_no_trials(dataset, notes))
         columns = _choose_rows(runs, filters, names, rules, notes)

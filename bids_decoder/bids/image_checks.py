@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -14,7 +13,13 @@ import numpy as np
 
 from bids_decoder.agreement import check_mask, check_rows, check_same_grid, check_series
 from bids_decoder.bids.dataset import BoldRun
-from bids_decoder.bids.images import MAX_T_R, ImageHeader, is_pointer, read_header
+from bids_decoder.bids.images import (
+    MAX_T_R,
+    ImageHeader,
+    is_pointer,
+    read_first_volumes,
+    read_header,
+)
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 
 T_R_TOLERANCE = 1e-3
@@ -64,7 +69,7 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
     mask, findings = _read_mask(run, header)
     yield from findings
     if len(header.shape) == 4:
-        yield from _check_voxels(run, header, mask)
+        yield from _check_voxels(run, mask)
 
 
 def _error_of(run: BoldRun, error: BidsDecoderError) -> Finding:
@@ -245,17 +250,16 @@ def _read_mask(
     return mask, []
 
 
-def _check_voxels(
-    run: BoldRun, header: ImageHeader, mask: np.ndarray | None
-) -> Iterator[Finding]:
+def _check_voxels(run: BoldRun, mask: np.ndarray | None) -> Iterator[Finding]:
     """Check the first volumes only, since they are at the start of a compressed file."""
     path = str(run.image_file)
     try:
-        data = np.asarray(nib.load(run.image_file).dataobj[..., :_N_SAMPLED], dtype=np.float32)
+        voxels = read_first_volumes(run.image_file, _N_SAMPLED)
     except _UNREADABLE as error:
         yield _error(run, path, f"its data cannot be read: {error}", "fetch or copy the file again")
         return
-    voxels = data[mask] if mask is not None else data.reshape(math.prod(header.shape[:3]), -1)
+    if mask is not None:
+        voxels = voxels[mask.ravel(order="F")]
     finite = np.isfinite(voxels)
     # An excluded trial of a beta series may be a volume of NaN as a whole.
     used = finite.any(axis=0) if run.source == "betas" else np.ones(voxels.shape[1], dtype=bool)

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +18,7 @@ MAX_T_R = 60.0
 """Seconds; a longer repetition time is taken to be a wrong unit or a wrong number."""
 
 _POINTER_SIZE = 32 * 1024
+_NIFTI2 = [(540).to_bytes(4, order) for order in ("little", "big")]  # sizes of the header
 _TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
@@ -98,14 +100,12 @@ def read_header(path: Path) -> ImageHeader:
 def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
     """Read a header once, as long as the file stays what it is: many checks ask for it."""
     try:
-        image = nib.load(path)
-        header = image.header
-        shape = tuple(int(size) for size in image.shape)
+        header = _parsed(path)
+        shape = tuple(int(size) for size in header.get_data_shape())
         time_unit = header.get_xyzt_units()[1]
         raw_t_r = float(header["pixdim"][4])
-        n_bytes = math.prod(shape) * header.get_data_dtype().itemsize
-        # nibabel resets the offset in the header of a loaded image; the proxy knows it.
-        n_bytes += int(image.dataobj.offset)
+        n_bytes = math.prod(shape) * header.get_data_dtype().itemsize + header.get_data_offset()
+        affine = np.asarray(header.get_best_affine(), dtype=float)
         qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
     # nibabel passes on whatever zlib, the file system and its own checks raise.
     except Exception as error:
@@ -118,9 +118,59 @@ def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
             str(path), f"shape {shape} holds no voxel", "fetch or convert the file again"
         )
     return ImageHeader(
-        shape, np.asarray(image.affine, dtype=float), header_t_r(raw_t_r, time_unit), raw_t_r,
-        qform, sform, n_bytes,
+        shape, affine, header_t_r(raw_t_r, time_unit), raw_t_r, qform, sform, n_bytes,
     )
+
+
+def _parsed(path: Path) -> nib.Nifti1Header:
+    with nib.openers.ImageOpener(path) as handle:
+        return _parse(handle)
+
+
+def _parse(handle: IO[bytes]) -> nib.Nifti1Header:
+    """Read and check the header of a NIfTI file of either version.
+
+    ``nibabel.load`` makes three copies of the header on its way, which counts over many files.
+    """
+    size = handle.read(4)
+    handle.seek(0)
+    kind = nib.Nifti2Header if size in _NIFTI2 else nib.Nifti1Header
+    return kind.from_fileobj(handle)
+
+
+def read_first_volumes(path: Path, n_volumes: int) -> np.ndarray:
+    """Read the first volumes of a NIfTI file and nothing behind them.
+
+    Parameters
+    ----------
+    path : Path
+    n_volumes : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n_voxels, n_volumes)
+        Scaled values of fewer volumes where the file has fewer; voxels in the order of the file,
+        in which the first axis of the grid changes fastest.
+
+    Raises
+    ------
+    OSError, EOFError, zlib.error, ValueError
+        When the file is no NIfTI file, or ends before the volumes do.
+    """
+    with nib.openers.ImageOpener(path) as handle:
+        header = _parse(handle)
+        shape, stored = (*header.get_data_shape(), 1, 1)[:4], header.get_data_dtype()
+        n_voxels, n_read = math.prod(shape[:3]), min(n_volumes, shape[3])
+        handle.seek(header.get_data_offset())
+        content = handle.read(n_read * n_voxels * stored.itemsize)
+    values = np.frombuffer(content, stored).reshape((n_voxels, n_read), order="F")
+    slope, inter = (
+        default if value is None else value
+        for value, default in zip(header.get_slope_inter(), (1.0, 0.0), strict=True)
+    )
+    if (slope, inter) != (1.0, 0.0):
+        values = values * slope + inter
+    return values.astype(np.float32)
 
 
 def header_t_r(value: float, unit: str) -> float | None:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bids_decoder.agreement import check_one_grid
@@ -21,6 +22,7 @@ from bids_decoder.bids.trial_checks import check_trials
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
+from bids_decoder.processes import map_items
 
 FULL_READ_LIMIT = 2 * 1024**3
 """Bytes of compressed images up to which all are read to the end."""
@@ -59,10 +61,9 @@ def check_dataset(
     images = [path for person in participants for path in _images_of(person)]
     present = [path for path in images if path.is_file()]
     full_read = sum(path.stat().st_size for path in present) < FULL_READ_LIMIT
-    for person in participants:
-        findings += _check_person(person, dataset, full_read)
-        findings += _check_needs(person, settings)
-        findings += _check_dummy_scans(person, settings)
+    check = partial(_check_person, settings=settings, full_read=full_read)
+    for found in map_items(check, participants, settings.resources.nprocs):
+        findings += found
     findings += _check_fieldmaps(dataset, participants, settings)
     findings += check_trials(build, participants, settings)
     findings += _check_space(build, participants, settings)
@@ -177,7 +178,14 @@ def _images_of(person: Participant) -> list[Path]:
     return [*needed_t1w, *derived, *(run.image_file for run in person.runs), *masks]
 
 
-def _check_person(person: Participant, dataset: Dataset, full_read: bool) -> Iterator[Finding]:
+def _check_person(person: Participant, settings: Settings, full_read: bool) -> list[Finding]:
+    return [
+        *_check_images(person, full_read), *_check_needs(person, settings),
+        *_check_dummy_scans(person, settings),
+    ]
+
+
+def _check_images(person: Participant, full_read: bool) -> Iterator[Finding]:
     absent = missing_content(_images_of(person))
     if absent:
         folders = sorted({str(path.parent) for path in absent})

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bids_decoder.bids.images import is_pointer
 from bids_decoder.bids.rules import Rule
-from bids_decoder.bids.writer import read_table
+from bids_decoder.bids.writer import read_columns
 from bids_decoder.errors import InputError, MissingInputError
 
 CONDITION_COLUMNS = ("trial_type", "event_type")
@@ -48,15 +48,15 @@ def read_events(path: Path) -> pd.DataFrame:
     InputError
         When the file is not a table, has no ``onset``, or has no number in it.
     """
-    table = _read_text_table(path)
-    if "onset" not in table:
-        separated = " " if len(table.columns) > 1 else ", separated by tabs, "
+    columns = _read_text(path)
+    if "onset" not in columns:
+        separated = " " if len(columns) > 1 else ", separated by tabs, "
         raise InputError(
-            str(path), f"has no column onset; columns: {', '.join(table.columns)}",
+            str(path), f"has no column onset; columns: {', '.join(columns)}",
             f"correct the file: onset and duration{separated}are required by BIDS",
         )
-    given = [cell for cell in table["onset"].tolist() if cell is not None]
-    timed = _with_times(table)
+    given = [cell for cell in columns["onset"].tolist() if cell is not None]
+    timed = _with_times(columns)
     if given and np.isnan(timed["onset"].to_numpy()).all():
         raise InputError(
             str(path), f"no onset is a number, for instance '{given[0]}'",
@@ -67,14 +67,17 @@ def read_events(path: Path) -> pd.DataFrame:
 
 def read_trials(path: Path) -> pd.DataFrame:
     """Read the trial table of a beta series; timing may be absent and becomes NaN."""
-    return _with_times(_read_text_table(path))
+    return _with_times(_read_text(path))
 
 
-def _with_times(table: pd.DataFrame) -> pd.DataFrame:
-    for name in ("onset", "duration"):
-        cells = table[name].tolist() if name in table else [None] * len(table)
-        table[name] = np.array([_seconds(cell) for cell in cells], dtype=float)
-    return table
+def _with_times(columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    n_rows = len(next(iter(columns.values())))
+    times = {
+        name: np.array([_seconds(cell) for cell in columns.get(name, [None] * n_rows)], float)
+        for name in ("onset", "duration")
+    }
+    text = {name: pd.Series(cells, dtype=object) for name, cells in columns.items()}
+    return pd.DataFrame({**text, **times})
 
 
 def _seconds(cell: str | None) -> float:
@@ -88,13 +91,13 @@ def _seconds(cell: str | None) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _read_text_table(path: Path) -> pd.DataFrame:
+def _read_text(path: Path) -> dict[str, np.ndarray]:
     if is_pointer(path):
         raise MissingInputError(
             str(path), "its content is not here (git-annex pointer)", f"datalad get {path}",
         )
     try:
-        return read_table(path)
+        return read_columns(path)
     except (OSError, ValueError) as error:
         raise InputError(
             str(path), f"is not readable as a table: {str(error).strip()}",

@@ -15,7 +15,8 @@ from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events, re
 from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.timing import Recording, read_recording
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import BidsDecoderError, InputError
+from bids_decoder.errors import BidsDecoderError, Finding, InputError
+from bids_decoder.processes import map_items
 
 
 @dataclass
@@ -45,7 +46,7 @@ class RunRows:
             self.rows = self.rows[kept].reset_index(drop=True)
 
 
-def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
+def read_runs(dataset: Dataset, notes: Notes, n_processes: int) -> list[RunRows]:
     """Read the events file or the trial table of each run.
 
     Parameters
@@ -53,27 +54,38 @@ def read_runs(dataset: Dataset, notes: Notes) -> list[RunRows]:
     dataset : Dataset
     notes : Notes
         Receives the findings on files that cannot be read.
+    n_processes : int
 
     Returns
     -------
     list of RunRows
         Without the runs whose file cannot be read.
     """
-    read = []
-    for run in dataset.runs:
-        try:
-            if run.trials_file is not None:
-                read.append(RunRows(run, read_trials(run.trials_file), None))
-            elif run.events_file is not None:
-                rows = read_events(run.events_file)
-                if run.cut_seconds:
-                    rows["onset"] -= run.cut_seconds
-                read.append(RunRows(run, rows, read_recording(run)))
-        except BidsDecoderError as error:
-            notes.findings.append(replace(
-                error.finding, participant=run.subject, place=error.finding.what
-            ))
+    runs, read = dataset.runs, []
+    for run, found in zip(runs, map_items(_read_run, runs, n_processes), strict=True):
+        if isinstance(found, Finding):
+            notes.findings.append(found)
+        elif found is not None:
+            # Headers are read in this process, which later ones are forked from, and kept.
+            recording = None if run.trials_file is not None else read_recording(run)
+            read.append(RunRows(run, found, recording))
     return read
+
+
+def _read_run(run: BoldRun) -> pd.DataFrame | Finding | None:
+    """Read the rows of a run; None where it has neither events nor a trial table."""
+    try:
+        if run.trials_file is not None:
+            return read_trials(run.trials_file)
+        if run.events_file is None:
+            return None
+        rows = read_events(run.events_file)
+        if run.cut_seconds:
+            rows["onset"] -= run.cut_seconds
+        return rows
+    except BidsDecoderError as error:
+        finding = error.finding
+        return replace(finding, participant=run.subject, place=finding.what)
 
 
 def clean_rows(

@@ -93,16 +93,21 @@ def read_table(path: Path) -> pd.DataFrame:
         When it is not a table, a row has more cells than the header, or the table is larger
         than :data:`MAX_TABLE_BYTES` or wider than :data:`MAX_COLUMNS`.
     """
+    return pd.DataFrame(read_columns(path), dtype=object)
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    """Read a TSV as :func:`read_table` does, into arrays of text and None by column."""
     with Path(path).open("rb") as handle:
         content = handle.read(MAX_TABLE_BYTES + 1)
     if len(content) > MAX_TABLE_BYTES:
         raise ValueError(f"larger than {MAX_TABLE_BYTES >> 20} MiB, which is no table of this kind")
     names, rows = _split_rows(content.decode("utf-8-sig"))
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    return pd.DataFrame({
+    return {
         name: np.array([_cell(cell) for cell in cells], dtype=object)
         for name, cells in zip(names, columns, strict=True)
-    }, dtype=object)
+    }
 
 
 def _split_rows(text: str) -> tuple[list[str], list[list[str]]]:

@@ -182,7 +182,7 @@ def audit_overlap(
     """
     labels = roles.labels
     involved = [person for person in dataset.participants if person.label in labels]
-    copies = find_copies(dataset, involved)
+    copies = find_copies(dataset, involved, settings.resources.nprocs)
     across = _across(copies, tables) if dataset.source == "betas" else []
     sides = stimulus_sides(tables)
     near = tuple(

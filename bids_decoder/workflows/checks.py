@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.run_tables import RunTables, contrast_vectors, run_tables
 from bids_decoder.preprocessing.masks import common_mask
+from bids_decoder.processes import map_items
 from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.targets import check_ids, check_vectors
 from bids_decoder.training.decoders import check_decoder
@@ -61,22 +63,37 @@ def check_steps(
         return [], []
     findings: list[Finding] = []
     notes: Counter[str] = Counter()
-    for participant in participants:
-        if any(run.source == "betas" for run in participant.runs):
-            continue
-        checked = []
-        for run in participant.runs:
-            if not _is_sound(run):
-                continue
-            found, error = _checked_run(run, tables[participant.label], settings, notes)
-            checked += [found] if found is not None else []
-            findings += [error] if error is not None else []
-        findings += _check_contrasts(participant, checked, settings)
-        findings += _check_masks(participant)
+    pairs = [
+        (participant, tables[participant.label]) for participant in participants
+        if all(run.source != "betas" for run in participant.runs)
+    ]
+    check = partial(_check_participant, settings=settings)
+    for counts, found in map_items(check, pairs, settings.resources.nprocs):
+        notes += counts
+        findings += found
     decisions = [Decision("slice timing", f"{note} in {count} run(s)", "times before the start "
                           "of the volume fit into one repetition")
                  for note, count in sorted(notes.items())]
     return decisions, list(dict.fromkeys(findings))
+
+
+def _check_participant(
+    pair: tuple[Participant, pd.DataFrame], settings: Settings
+) -> tuple[Counter[str], list[Finding]]:
+    """Check the steps of one participant; count corrections of slice times."""
+    participant, table = pair
+    notes: Counter[str] = Counter()
+    findings: list[Finding] = []
+    checked = []
+    for run in participant.runs:
+        if not _is_sound(run):
+            continue
+        found, error = _checked_run(run, table, settings, notes)
+        checked += [found] if found is not None else []
+        findings += [error] if error is not None else []
+    findings += _check_contrasts(participant, checked, settings)
+    findings += _check_masks(participant)
+    return notes, findings
 
 
 def check_names(settings: Settings) -> list[Finding]:

@@ -28,7 +28,7 @@ def people(bare):
 
 def found(skeleton):
     dataset = skeleton.dataset()
-    return find_copies(dataset, dataset.participants)
+    return find_copies(dataset, dataset.participants, n_processes=1)
 
 
 def put(skeleton, sub, run, data, **header):
