@@ -22,6 +22,7 @@ from bids_decoder.evaluation.overlap import Overlap
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
+from bids_decoder.processes import map_items
 from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import table_key
@@ -145,7 +146,12 @@ class Study:
     @cached_property
     def people(self) -> dict[str, PersonWork]:
         """Return data and stages of preparation of all participants; their files are read."""
-        return {p.label: self._person(p) for p in self.involved}
+        pairs = [(person, self.tables[person.label]) for person in self.involved]
+        contents = map_items(_contents, pairs, self.settings.resources.nprocs)
+        return {
+            person.label: self._person(person, *found)
+            for (person, _), found in zip(pairs, contents, strict=True)
+        }
 
     @cached_property
     def work(self) -> Work:
@@ -218,9 +224,10 @@ class Study:
             "seed": self.settings.random_seed, "device": self.device_kind,
         }
 
-    def _person(self, participant: Participant) -> PersonWork:
+    def _person(
+        self, participant: Participant, inputs: dict[str, Any], trials_key: str
+    ) -> PersonWork:
         settings, unit = self.settings, f"sub-{participant.label}"
-        inputs = input_digests(participant)
         source = self.dataset.source
         preprocess, upstream = None, inputs
         if source == "raw":
@@ -229,8 +236,6 @@ class Study:
             # Responses depend on their own space, not on the other output spaces.
             upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
-        table = self.tables[participant.label]
-        trials_key = table_key(table)
         betas = StageKey("betas", unit, {
             "settings": {} if source == "betas" else glm, "upstream": upstream,
             "trials": trials_key, "seed": settings.random_seed,
@@ -250,6 +255,12 @@ class Study:
         """Return the paths of the planned tables, which name the content, for the node cache."""
         folder = self.work_dir / "trials" / f"sub-{participant.label}_{key[:12]}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
+
+
+def _contents(pair: tuple[Participant, pd.DataFrame]) -> tuple[dict[str, Any], str]:
+    """Return digests of the files of a participant, and the key of the trial table."""
+    participant, table = pair
+    return input_digests(participant), table_key(table)
 
 
 def job_name(analysis: str, person: PersonWork) -> str:

@@ -77,7 +77,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         build.tables, build.target_kind, settings.trials, settings.random_seed
     )
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
-    tables = apply_split(build.tables, split)
+    tables = apply_split(build.tables, split, settings.resources.nprocs)
     roles = choose_roles(dataset, settings.execution, notes)
     overlap = audit_overlap(dataset, roles, tables, twins, settings, notes)
     study = replace(

@@ -6,12 +6,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from bids_decoder.errors import InputError
+from bids_decoder.processes import map_items
 
 SOURCE_ROLES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 """Values of ``--split-column`` (in lower case) and the role that they mean."""
@@ -62,7 +64,7 @@ class Split:
         return cls(**{**content, "test_stimuli": stimuli, "folds": folds})
 
 
-def apply_split(tables: Tables, split: Split) -> Tables:
+def apply_split(tables: Tables, split: Split, n_processes: int = 1) -> Tables:
     """Apply a split to trial tables.
 
     Parameters
@@ -70,6 +72,8 @@ def apply_split(tables: Tables, split: Split) -> Tables:
     tables : dict of str to DataFrame
         Trial tables by participant label.
     split : Split
+    n_processes : int
+        That assign the trials of many participants.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def apply_split(tables: Tables, split: Split) -> Tables:
     InputError
         When a participant has no folds in a split over runs.
     """
-    return {label: _assign(table, label, split) for label, table in tables.items()}
+    assigned = map_items(partial(_assign, split=split), tables.items(), n_processes)
+    return dict(zip(tables, assigned, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +112,8 @@ class Assigned:
     reason: np.ndarray
 
 
-def _assign(table: pd.DataFrame, label: str, split: Split) -> pd.DataFrame:
+def _assign(labelled: tuple[str, pd.DataFrame], split: Split) -> pd.DataFrame:
+    label, table = labelled
     found = assign_roles(table, label, split)
     return table.assign(
         split=pd.Series(found.role, index=table.index, dtype=object),

@@ -26,16 +26,16 @@ def table(stimuli, runs, labels=None, split="test"):
 ])
 def test_too_few_to_exchange_is_said(held, kind, least):
     rest = table(list("stuvwxyz"), ["9"] * 8, split="train")
-    (found,) = check_smallest_p("07", pd.concat([held, rest], ignore_index=True), kind, 1000)
+    (found,) = check_smallest_p(("07", pd.concat([held, rest], ignore_index=True), 1000), kind)
     assert found.severity == "warning" and found.participant == "07"
     assert found.why.startswith(f"{least}: {len(held)} held-out trials")
 
 
 def test_enough_to_exchange_is_no_news():
     ten = table([f"s{k}" for k in range(10)], [str(k // 2) for k in range(10)])
-    assert check_smallest_p("07", ten, "image", 1000) == []
-    assert check_smallest_p("07", ten.assign(split="train"), "image", 1000) == []
-    (few,) = check_smallest_p("07", ten, "image", 10)
+    assert check_smallest_p(("07", ten, 1000), "image") == []
+    assert check_smallest_p(("07", ten.assign(split="train"), 1000), "image") == []
+    (few,) = check_smallest_p(("07", ten, 10), "image")
     assert "10 permutations are too few" in few.why
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bids_decoder.analyses.jobs import Job, Notes, Stage
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.markers import StageKey
+from bids_decoder.processes import map_items
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork
 
@@ -77,12 +79,14 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 def _note_tests(study: Study, jobs: Sequence[Job], notes: Notes) -> None:
     """Note how p-values are computed, and participants for whom none can be small."""
     settings = study.settings
+    tests = []
     for job in jobs:
-        label, n_refits = job.spec.person.label, job.spec.n_refits
+        label = job.spec.person.label
         table = study.tables[label]
-        notes.findings += check_smallest_p(
-            label, table, study.targets.kind, n_tested(table, settings.evaluation, n_refits)
-        )
+        tests.append((label, table, n_tested(table, settings.evaluation, job.spec.n_refits)))
+    check = partial(check_smallest_p, target_kind=study.targets.kind)
+    for found in map_items(check, tests, settings.resources.nprocs):
+        notes.findings += found
     if jobs:
         spec = jobs[0].spec
         notes.decisions.append(decide_test(

@@ -17,24 +17,23 @@ LEVEL = 0.05
 
 
 def check_smallest_p(
-    label: str, table: pd.DataFrame, target_kind: str, n_permutations: int
+    test: tuple[str, pd.DataFrame, int], target_kind: str
 ) -> list[Finding]:
     """Warn when too few trials or stimuli are held out for a significant result.
 
     Parameters
     ----------
-    label : str
-        Of the participant.
-    table : DataFrame
-        Trials with their split; see :data:`bids_decoder.trials.TRIAL_COLUMNS`.
+    test : tuple of (str, DataFrame, int)
+        Label of the participant, trials with their split (see
+        :data:`bids_decoder.trials.TRIAL_COLUMNS`), and number of permutations.
     target_kind : {"category", "image", "features"}
-    n_permutations : int
 
     Returns
     -------
     list of Finding
         One warning, or none.
     """
+    label, table, n_permutations = test
     split = table["split"].to_numpy()
     rows = ~table["excluded"].to_numpy(dtype=bool) & ((split == "test") | (split == "cv"))
     held = table if rows.all() else table[rows]
