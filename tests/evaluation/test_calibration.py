@@ -31,7 +31,7 @@ def few_permutations(bench, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "n_datasets"), [
-    ("labels, 4 runs", 40), ("runs of one label, 8 runs", 40), ("one test set", 60),
+    ("labels, 4 runs", 40), ("runs of one label, 12 runs", 40), ("one test set", 60),
     ("retrieval, 20 images", 60), ("participants", 40), ("encoding, 20 images", 40),
     ("comparison of encoders", 200), ("comparison, retrieval", 100),
     ("prevalence, nobody", 200), ("effect over 12 participants", 200), ("two groups, 3 sites", 200),
