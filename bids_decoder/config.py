@@ -75,6 +75,8 @@ class TrialRules:
     test_sessions: tuple[str, ...] = ()
     split_column: str | None = None
     test_share: float = 0.2
+    controls: tuple[str, ...] = ()
+    confound_removal: Literal["none", "regress"] = "none"
 
 
 @dataclass(frozen=True)

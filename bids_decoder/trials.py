@@ -29,6 +29,13 @@ TRIAL_COLUMNS: dict[str, str] = {
 }
 """Columns of every trial table, in order, with the description that goes into its sidecar."""
 
+FROM_EVENTS = "events."
+"""How names of further columns begin that planned tables carry from events files: confounds. They
+are not written with the trials."""
+
+TRIAL_ORDER, MOTION, MEAN_SIGNAL = "trial_order", "framewise_displacement", "mean_signal"
+"""Confounds that are computed."""
+
 
 @dataclass(frozen=True, eq=False)
 class VoxelGrid:
@@ -180,7 +187,14 @@ class Decision:
 
 
 def table_key(table: pd.DataFrame) -> str:
-    """Hash the columns and cells of a trial table."""
+    """Hash the columns and cells of a trial table, without the confounds of :func:`confounds_of`."""
+    names = [name for name in table.columns if not str(name).startswith(FROM_EVENTS)]
     return content_key({
-        str(name): [str(cell) for cell in table[name].tolist()] for name in table.columns
+        str(name): [str(cell) for cell in table[name].tolist()] for name in names
     })
+
+
+def confounds_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the confounds that a trial table carries from events files, by their names there."""
+    names = [name for name in table.columns if str(name).startswith(FROM_EVENTS)]
+    return table[names].rename(columns=lambda name: name.removeprefix(FROM_EVENTS))

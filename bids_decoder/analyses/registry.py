@@ -12,6 +12,7 @@ NAMES = (
     "prepare",
     "pretrain",
     "decode",
+    "controls",
     "gallery",
     "reconstruct",
     "explain",

@@ -25,7 +25,7 @@ from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.processes import map_items
 from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
-from bids_decoder.trials import table_key
+from bids_decoder.trials import confounds_of, table_key
 from bids_decoder.workflows.checks import check_regions
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
 
@@ -241,7 +241,16 @@ class Study:
             "trials": trials_key, "seed": settings.random_seed,
         })
         trials = self._planned_trials(participant, trials_key)
-        return PersonWork(participant, source, trials, betas, preprocess, self.space)
+        rules, confounds = settings.trials, confounds_of(table)
+        removed = rules.controls if rules.confound_removal == "regress" else ()
+        values_key = table_key(confounds)
+        return PersonWork(
+            participant, source, trials, betas, preprocess, self.space,
+            confounds=self._planned_confounds(participant, values_key) if len(confounds.columns)
+            else None,
+            removed=removed,
+            removal_key=content_key([*removed, values_key])[:12] if removed else "",
+        )
 
     def _preprocess_key(
         self, unit: str, inputs: dict[str, Any], spaces: tuple[str, ...]
@@ -255,6 +264,10 @@ class Study:
         """Return the paths of the planned tables, which name the content, for the node cache."""
         folder = self.work_dir / "trials" / f"sub-{participant.label}_{key[:12]}"
         return {run.run_group: folder / f"{run.run_group}_trials.tsv" for run in participant.runs}
+
+    def _planned_confounds(self, participant: Participant, key: str) -> Path:
+        folder = self.work_dir / "trials" / f"sub-{participant.label}_{key[:12]}"
+        return folder / "confounds.tsv"
 
 
 def _contents(pair: tuple[Participant, pd.DataFrame]) -> tuple[dict[str, Any], str]:

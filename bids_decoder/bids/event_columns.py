@@ -11,12 +11,18 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.run_rows import RunRows, column_levels
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.config import TrialRules
-from bids_decoder.errors import ExitCode, InputError, name_some
+from bids_decoder.errors import ExitCode, Finding, InputError, name_some
+from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_COLUMNS, TRIAL_ORDER
 
 STIMULUS_COLUMNS = (
     "stim_id", "stim_file", "stimulus_name", "file_path", "ImgName", "trial_type",
 )
 """Columns in which the stimulus identity is looked for, in this order."""
+
+REACTION_TIMES = (
+    "response_time", "reaction_time", "rt", "RT", "ResponseTime", "ReactionTime", "resp_time",
+)
+"""Columns in which reaction times are looked for, in this order."""
 
 _GENERIC_CONDITIONS = frozenset({
     "exp", "test", "train", "training", "experimental", "trial", "stim", "stimulus", "image",
@@ -31,11 +37,12 @@ _PROTECTED = frozenset({
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of the events files that name stimulus, label and, where asked for, split."""
+    """Columns of the events files that name stimulus, label, split (if any) and confounds."""
 
     stimulus: str
     label: str
     split: str | None
+    confounds: tuple[str, ...] = ()
 
 
 def choose_stimulus_column(
@@ -125,7 +132,31 @@ def choose_columns(
     notes.decide("label column", label, reason)
     if rules.split_column is not None:
         _require_column(runs, rules.split_column, "--split-column")
-    return Columns(stimulus, label, rules.split_column)
+    return Columns(
+        stimulus, label, rules.split_column, _confound_columns(runs, rules.controls, notes)
+    )
+
+
+def _confound_columns(
+    runs: list[RunRows], wanted: Sequence[str], notes: Notes
+) -> tuple[str, ...]:
+    """Return the confounds in events files: those asked for, and the reaction time if any."""
+    known = list(dict.fromkeys(str(name) for item in runs for name in item.rows.columns))
+    elsewhere = {*TRIAL_COLUMNS, TRIAL_ORDER, MOTION, MEAN_SIGNAL}
+    found = []
+    for name in dict.fromkeys(wanted):
+        lacking = sum(name not in item.rows for item in runs)
+        if not lacking:
+            found.append(name)
+        elif name not in elsewhere:
+            notes.findings.append(Finding(
+                f"--control {name}", f"{lacking} of {len(runs)} runs lack this column; columns: "
+                f"{', '.join(known)}",
+                did_you_mean(name, [*known, *elsewhere], "name one of these columns, or one of "
+                             f"{TRIAL_ORDER}, {MOTION}, {MEAN_SIGNAL}"), ExitCode.USAGE,
+            ))
+    times = next((name for name in REACTION_TIMES if name in known), None)
+    return tuple(dict.fromkeys([*found, *([times] if times else [])]))
 
 
 def _drop_without_stimulus(runs: list[RunRows], stimulus: str, notes: Notes) -> None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from bids_decoder import __version__
 from bids_decoder.analyses.base import Analysis
 from bids_decoder.analyses.jobs import Job, Notes, Step
@@ -20,7 +22,7 @@ from bids_decoder.cli.reading import read_frame, read_study
 from bids_decoder.config import Settings
 from bids_decoder.errors import Finding
 from bids_decoder.files import read_json, write_json
-from bids_decoder.trials import TRIAL_COLUMNS, Decision
+from bids_decoder.trials import TRIAL_COLUMNS, Decision, confounds_of
 from bids_decoder.workflows.checks import check_names
 
 
@@ -189,3 +191,6 @@ def write_plan(plan: Plan) -> None:
             rows = table.loc[table["run_group"] == run_group, list(TRIAL_COLUMNS)]
             if not target.is_file():
                 save_table(target, rows)
+        if person.confounds is not None and not person.confounds.is_file():
+            values = confounds_of(table)
+            save_table(person.confounds, pd.concat([table[["run_group", "trial"]], values], axis=1))

@@ -27,6 +27,7 @@ from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.anat import template_spaces
 from bids_decoder.workflows.checks import check_targets
+from bids_decoder.workflows.confound_checks import check_confounds
 from bids_decoder.workflows.work import TargetSpec
 
 
@@ -89,6 +90,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     notes.findings += findings if scores else [_as_warning(f) for f in findings]
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:
         notes.findings += validate(dataset.root)
+    notes.findings += check_confounds(list(study.people.values()), tables, settings.trials)
     if scores:
         targets = study.targets
         notes.findings += check_targets(

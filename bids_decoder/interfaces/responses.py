@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check_same_grid
+from bids_decoder.bids.confounds_files import read_confounds
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
@@ -25,9 +28,12 @@ from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.interfaces.arrays import new_array
-from bids_decoder.trials import Person, Targets, VoxelGrid
+from bids_decoder.preprocessing.confounds import MOTION_COLUMNS, trial_motion
+from bids_decoder.training.confounds import confound_design, remove_confounds
+from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_ORDER, Person, Targets, VoxelGrid
 
 ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
+CONFOUNDS, REMOVED = "confounds.tsv", "removed.json"
 
 OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner")
 """Values of the space entity with coordinates of the participant's own brain."""
@@ -42,8 +48,31 @@ def read_trials(path: Path) -> pd.DataFrame:
     return table
 
 
+@dataclass(frozen=True)
+class ConfoundFiles:
+    """Where the confounds of trials are.
+
+    Parameters
+    ----------
+    events : Path or None
+        Planned table of confounds in events files.
+    motion : sequence of Path or None
+        Confounds tables with motion parameters, one per run; empty where there are none.
+    t_r : sequence of float
+        Repetition time of each run in *motion*.
+    removed : tuple of str
+        Confounds that are regressed out of responses in each fold.
+    """
+
+    events: Path | None = None
+    motion: Sequence[Path | None] = ()
+    t_r: Sequence[float] = ()
+    removed: tuple[str, ...] = ()
+
+
 def collect_responses(
     betas_files: list[Path], trials_files: list[Path], mask_files: list[Path], folder: Path,
+    confounds: ConfoundFiles = ConfoundFiles(),
 ) -> Path:
     """Join the runs of one participant.
 
@@ -55,8 +84,10 @@ def collect_responses(
         Images on the same grid; a voxel must be in all of them. Without masks, all voxels that
         are finite and vary over trials are used.
     folder : Path
-        Gets ``betas.npy`` (n_trials, n_voxels), ``trials.tsv``, ``mask.nii.gz`` and
-        ``space.json``; excluded trials are left out.
+        Gets ``betas.npy`` (n_trials, n_voxels), ``trials.tsv``, ``confounds.tsv`` with the
+        same rows, ``mask.nii.gz``, ``space.json`` and ``removed.json``; excluded trials are left
+        out.
+    confounds : ConfoundFiles
 
     Returns
     -------
@@ -86,10 +117,42 @@ def collect_responses(
         row += len(kept)
     array.flush()
     joined = pd.concat(tables, ignore_index=True)
-    save_table(folder / TABLE, joined[~joined["excluded"]])
+    kept = ~joined["excluded"].to_numpy()
+    save_table(folder / TABLE, joined[kept])
+    values = _collect_confounds(tables, confounds)[kept]
+    save_table(folder / CONFOUNDS, values.assign(**{MEAN_SIGNAL: array.mean(axis=1)}))
+    write_json(folder / REMOVED, list(confounds.removed))
     save_nifti(folder / MASK, mask, images[0].affine)
     write_json(folder / SPACE, {"space": _shared_space(betas_files[0])})
     return folder
+
+
+def _collect_confounds(tables: list[pd.DataFrame], files: ConfoundFiles) -> pd.DataFrame:
+    """Return the confounds of all trials, also of excluded ones: from events files, and motion."""
+    joined = pd.concat(tables, ignore_index=True)
+    found = joined[["run_group", "trial"]]
+    if files.events is not None:
+        planned = read_table(files.events)
+        planned["trial"] = planned["trial"].astype(int)
+        found = found.merge(planned, on=["run_group", "trial"], how="left", validate="1:1")
+    if any(files.motion):
+        moved = [
+            _motion_of(table, path, t_r)
+            for table, path, t_r in zip(tables, files.motion, files.t_r, strict=True)
+        ]
+        found = found.assign(**{MOTION: np.concatenate(moved)})
+    return found
+
+
+def _motion_of(table: pd.DataFrame, path: Path | None, t_r: float) -> np.ndarray:
+    """Return the framewise displacement of each trial; NaN where no motion was estimated."""
+    parameters = None if path is None else read_confounds(path)
+    if parameters is None or not set(MOTION_COLUMNS) <= set(parameters):
+        return np.full(len(table), np.nan)
+    onsets, durations = (
+        pd.to_numeric(table[name]).to_numpy(dtype=np.float64) for name in ("onset", "duration")
+    )
+    return trial_motion(parameters[list(MOTION_COLUMNS)].astype(float), onsets, durations, t_r)
 
 
 def _shared_space(path: Path) -> str:
@@ -152,20 +215,86 @@ def load_person(
     Returns
     -------
     train, test : Person
+        Confounds that the call removes are regressed out, with weights of the training trials.
     """
-    trials = read_trials(folder / TABLE)
-    trials = resolve_fold(trials, fold)
+    trials = resolve_fold(read_trials(folder / TABLE), fold)
     mask_image = nib.load(folder / MASK)
     grid = VoxelGrid(np.asarray(mask_image.dataobj) > 0, mask_image.affine)
     train = (trials["split"] == "train").to_numpy()
     betas = np.load(folder / ARRAY, mmap_mode="r")
-    column = "run_group" if normalise == "run" else "session"
-    groups = trials[column].fillna("none").to_numpy(dtype=str)
+    groups = _groups(trials, normalise)
     scaled, _ = zscore_betas(betas, groups, train)
-    names = trials["label" if targets.kind == "category" else "stimulus"].to_numpy(dtype=str)
+    removed = read_json(folder / REMOVED)
+    if removed:
+        confounds = read_confound_values(folder)
+        design = np.hstack([
+            confound_design(confounds[name], groups, train) for name in removed
+        ])
+        scaled = remove_confounds(scaled, design, train)
     space = read_json(folder / SPACE)["space"]
-    person = Person(label, grid, scaled, trials, targets.rows_of(names), space)
+    person = Person(label, grid, scaled, trials, _rows(trials, targets), space)
     return person.subset(train), person.subset((trials["split"] == "test").to_numpy())
+
+
+def load_confound(
+    folder: Path, label: str, targets: Targets, name: str, *, fold: int | None, normalise: str
+) -> tuple[Person, Person]:
+    """Load one confound in the place of the responses.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder written by :func:`collect_responses`.
+    label : str
+    targets : Targets
+    name : str
+        See :func:`read_confound_values`.
+    fold, normalise
+        As in :func:`load_person`.
+
+    Returns
+    -------
+    train, test : Person
+        ``betas`` are the regressors of :func:`~bids_decoder.training.confounds.confound_design`.
+    """
+    trials = resolve_fold(read_trials(folder / TABLE), fold)
+    train = (trials["split"] == "train").to_numpy()
+    values = read_confound_values(folder)[name]
+    design = confound_design(values, _groups(trials, normalise), train)
+    grid = VoxelGrid(np.ones((design.shape[1], 1, 1), dtype=bool), np.eye(4))
+    person = Person(label, grid, design, trials, _rows(trials, targets))
+    return person.subset(train), person.subset((trials["split"] == "test").to_numpy())
+
+
+def read_confound_values(folder: Path) -> pd.DataFrame:
+    """Read all confounds of trials by name, as text.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder written by :func:`collect_responses`.
+
+    Returns
+    -------
+    DataFrame, n_trials rows
+        Columns of events files, framewise displacement and mean signal; columns of the trial
+        table that have other names; and the position of trials in their run.
+    """
+    trials, values = read_table(folder / TABLE), read_table(folder / CONFOUNDS)
+    values = values.drop(columns=["run_group", "trial"])
+    own = trials[[name for name in trials if name not in values]]
+    return pd.concat([values, own], axis=1).assign(**{TRIAL_ORDER: trials["trial"]})
+
+
+def _groups(trials: pd.DataFrame, normalise: str) -> np.ndarray:
+    """Return the session or run of each trial, within which values are z-scored."""
+    column = "run_group" if normalise == "run" else "session"
+    return trials[column].fillna("none").to_numpy(dtype=str)
+
+
+def _rows(trials: pd.DataFrame, targets: Targets) -> np.ndarray:
+    names = trials["label" if targets.kind == "category" else "stimulus"].to_numpy(dtype=str)
+    return targets.rows_of(names)
 
 
 class _CollectInputSpec(BaseInterfaceInputSpec):
@@ -173,6 +302,10 @@ class _CollectInputSpec(BaseInterfaceInputSpec):
     betas_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
     trials_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
     mask_files = traits.List(File(exists=True), desc="voxels must be in all of them")
+    events_confounds = traits.Str(desc="planned table of confounds in events files")
+    motion_files = traits.List(traits.Str(), desc="confounds tables, one per run; may be empty")
+    t_r = traits.List(traits.Float, desc="repetition times of the runs in motion_files")
+    removed = traits.List(traits.Str(), desc="confounds that are regressed out in each fold")
     key = traits.Str(desc="key of the betas stage: what the files hold")
     after = traits.Any(desc="marker of the stage before; only for the order of nodes")
 
@@ -191,6 +324,15 @@ class CollectResponses(SimpleInterface):
         collect_responses(
             [Path(f) for f in self.inputs.betas_files], [Path(f) for f in self.inputs.trials_files],
             [Path(f) for f in self.inputs.mask_files or []], Path(runtime.cwd),
+            self._confounds(),
         )
         self._results["folder"] = runtime.cwd
         return runtime
+
+    def _confounds(self) -> ConfoundFiles:
+        inputs = self.inputs
+        return ConfoundFiles(
+            Path(inputs.events_confounds) if inputs.events_confounds else None,
+            [Path(f) if f else None for f in inputs.motion_files or []],
+            inputs.t_r or [], tuple(inputs.removed or []),
+        )

@@ -12,6 +12,9 @@ from bids_decoder.preprocessing.masks import eroded
 from bids_decoder.preprocessing.motion import MOTION_COLUMNS
 
 _HEAD_RADIUS_MM = 50.0
+
+RESPONSE_SECONDS = 8.0
+"""How long after the end of a trial its response lasts, for its motion: past the peak."""
 _N_COMPONENTS = 10
 _HIGH_PASS_HZ = 1 / 128
 _MIN_VOXELS = 30
@@ -57,6 +60,34 @@ def framewise_displacement(parameters: pd.DataFrame) -> np.ndarray:
     weights = np.array([1.0] * 3 + [_HEAD_RADIUS_MM] * 3)
     steps = np.abs(np.diff(parameters[list(MOTION_COLUMNS)].to_numpy(), axis=0))
     return np.concatenate([[np.nan], steps @ weights])
+
+
+def trial_motion(
+    parameters: pd.DataFrame, onsets: np.ndarray, durations: np.ndarray, t_r: float
+) -> np.ndarray:
+    """Average framewise displacement over the response to each trial.
+
+    Parameters
+    ----------
+    parameters : DataFrame, n_volumes rows
+        See :func:`framewise_displacement`.
+    onsets, durations : ndarray, shape (n_trials,)
+        Seconds; NaN where unknown.
+    t_r : float
+
+    Returns
+    -------
+    ndarray, shape (n_trials,)
+        Mean over the volumes from the onset to :data:`RESPONSE_SECONDS` after the end of the trial;
+        NaN where there is none.
+    """
+    displacement = framewise_displacement(parameters)
+    times = np.arange(len(displacement)) * t_r
+    ends = onsets + np.nan_to_num(durations) + RESPONSE_SECONDS
+    inside = (times >= onsets[:, None]) & (times < ends[:, None]) & np.isfinite(displacement)
+    counts = inside.sum(axis=1)
+    sums = inside @ np.nan_to_num(displacement)
+    return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
 
 
 def dvars(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ _CITATION = re.compile(r" ?\[(@[\w-]+(?:; @[\w-]+)*)\]")
 _ENTRY = re.compile(r"@(\w+)\{([\w-]+),\n(.*?)\n\}", re.DOTALL)
 _FIELD = re.compile(r"^  (\w+) = \{(.*?)\},?$", re.MULTILINE)
 _ACCENTS = {
+    "{\\'c}": "ć",
     "{\\'e}": "é",
     "{\\'a}": "á",
     "{\\~n}": "ñ",

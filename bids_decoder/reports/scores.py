@@ -20,6 +20,7 @@ NUMBERS = (
     "ci_high",
     "p",
     "p_min",
+    "p_holm",
     "n",
     "pool_size",
     "n_draws",

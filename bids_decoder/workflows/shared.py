@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_decoder.bids.images import read_header
 from bids_decoder.config import REGIONS
 from bids_decoder.interfaces.markers import MarkDone
 from bids_decoder.interfaces.responses import CollectResponses
 from bids_decoder.interfaces.targets import MakeTargets
 from bids_decoder.markers import StageKey
 from bids_decoder.workflows.spaces import n_grid_voxels
-from bids_decoder.workflows.work import PersonWork, Work, betas_paths
+from bids_decoder.workflows.work import PersonWork, Work, betas_paths, run_path
 
 BASE_GB = 1.5
 COPIES = 4
@@ -85,7 +87,27 @@ def responses_node(work: Work, person: PersonWork) -> Node:
     node.inputs.trials_files = [str(path) for path in tables]
     if work.settings.troi.region not in REGIONS:
         node.inputs.mask_files = [work.settings.troi.region]
+    node.inputs.removed = list(person.removed)
+    if person.confounds is not None:
+        node.inputs.events_confounds = str(person.confounds)
+    if person.source != "betas":
+        node.inputs.trait_set(**_motion_inputs(work, person))
     return node
+
+
+def has_motion(person: PersonWork) -> bool:
+    """Return whether motion is estimated here, or the dataset has tables of it."""
+    runs = person.participant.runs
+    return person.source == "raw" or any(run.confounds_file is not None for run in runs)
+
+
+def _motion_inputs(work: Work, person: PersonWork) -> dict[str, list[Any]]:
+    runs = person.participant.runs
+    if person.source == "raw":
+        files = [str(run_path(work.output_dir, "confounds", run)) for run in runs]
+    else:
+        files = ["" if run.confounds_file is None else str(run.confounds_file) for run in runs]
+    return {"motion_files": files, "t_r": [run.t_r(read_header(run.bold_file)) for run in runs]}
 
 
 def response_gb(person: PersonWork) -> float:

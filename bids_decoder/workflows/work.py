@@ -55,6 +55,12 @@ class PersonWork:
         The stage of preprocessing; None for preprocessed data.
     space : OutputSpace
         Space of the responses of raw data. Names of derivatives carry their space.
+    confounds : Path or None
+        Planned table of the confounds in events files, one row per trial; None without any.
+    removed : tuple of str
+        Confounds that are regressed out of responses in each fold.
+    removal_key : str
+        Hash of what the removal depends on; empty without removal.
     """
 
     participant: Participant
@@ -63,11 +69,19 @@ class PersonWork:
     betas: StageKey
     preprocess: StageKey | None = None
     space: OutputSpace = FUNC
+    confounds: Path | None = None
+    removed: tuple[str, ...] = ()
+    removal_key: str = ""
 
     @property
     def label(self) -> str:
         """Participant label."""
         return self.participant.label
+
+    @property
+    def responses_key(self) -> str:
+        """Key of the responses that are fitted: of the betas, and of what is removed from them."""
+        return self.betas.key + self.removal_key
 
     @property
     def node_label(self) -> str:

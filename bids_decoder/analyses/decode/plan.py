@@ -16,6 +16,7 @@ from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes, Stage
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
+from bids_decoder.evaluation.multiple import headline_of
 from bids_decoder.markers import StageKey
 from bids_decoder.processes import map_items
 from bids_decoder.trials import Decision
@@ -56,6 +57,16 @@ def check(study: Study, notes: Notes) -> None:
             f"the parts left out are those of --decoder troi, not of {settings.network.decoder}",
             "leave the option out, or use --decoder troi", ExitCode.USAGE,
         ))
+    notes.decisions.append(Decision(
+        "headline score", ", ".join(headline_of(study.targets.kind).values()),
+        "fixed before anything is fitted; p-values of all other scores are corrected for their "
+        "number (p_holm)",
+    ))
+
+
+def record(study: Study) -> dict[str, Any]:
+    """Return the score that the result is judged by."""
+    return {"headline_score": headline_of(study.targets.kind)}
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
@@ -138,6 +149,7 @@ def _described(
         "dataset": study.dataset.name, "version": __version__,
         "seed": study.settings.random_seed, "split": study.split.kind, "n_folds": len(folds),
         "pretrained_key": None if model is None else model.card.get("stage_key"), **seen,
+        "confounds_removed": list(person.removed),
     }
     n_refits = count_refits(study.settings, model is not None) if folds else 0
     spec = DecodeSpec(person, folds, None if model is None else model.path, card, n_refits)
@@ -152,7 +164,7 @@ def _key(study: Study, person: PersonWork, model: ModelFile | None) -> StageKey:
     return StageKey("decode", f"sub-{person.label}", {
         **study.fit_settings, "troi": asdict(settings.troi),
         "evaluation": asdict(settings.evaluation), "targets": study.target_key,
-        "betas": person.betas.key,
+        "betas": person.responses_key,
         "pretrained": None if model is None else model.card.get("stage_key"),
         "region": study.region_key,
     })

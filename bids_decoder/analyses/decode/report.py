@@ -40,6 +40,7 @@ from bids_decoder.reports.scores import (
     say_result,
     seen_participants,
     show,
+    show_p,
     show_p_with_least,
     target_kind,
 )
@@ -295,15 +296,18 @@ def decoding_section(results: Results) -> Section:
 
 def overview_table(found: list[Comparison]) -> Table:
     """Compare the decoder with its best baseline, one row per measure."""
-    header = ["measure", "decoder", "95 % interval", "chance", "p", "best baseline", "ahead"]
+    header = [
+        "measure", "decoder", "95 % interval", "chance", "p", "p (Holm)", "best baseline", "ahead",
+    ]
     rows = []
     for comparison in found:
         own, best, metric = comparison.own, comparison.best_baseline, comparison.metric
         numbers = [show(own["value"], metric), interval(own, metric), show(own["chance"], metric)]
         against = "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}"
         ahead = "n/a" if best is None else ("yes" if comparison.gain > 0 else "no")
-        rows.append([comparison.title, *numbers, show_p_with_least(own), against, ahead])
-    return Table(header, rows, "The decoder and its best baseline", frozenset(header[1:5]))
+        tested = [show_p_with_least(own), show_p(own["p_holm"])]
+        rows.append([comparison.title, *numbers, *tested, against, ahead])
+    return Table(header, rows, "The decoder and its best baseline", frozenset(header[1:6]))
 
 
 def _ablations(top: Comparison) -> list[Block]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bids_decoder.evaluation.multiple import is_headline
 from bids_decoder.reports.blocks import Block, Table, Text
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import show_difference, show_p, words
+from bids_decoder.reports.scores import show_difference, show_p, target_kind, words
+
+LEVEL = 0.05
 
 _NULLS = {
     "refitted": "P values come from {n} permutations of the labels ({units}). Under each, "
@@ -22,7 +25,31 @@ _NULLS = {
 
 
 def null_blocks(results: Results) -> list[Block]:
-    """Describe how p-values were computed."""
+    """Describe how p-values were computed, and for how many scores."""
+    return [*_null_texts(results), *_multiple(results)]
+
+
+def _multiple(results: Results) -> list[Block]:
+    """State how many scores were tested, and which one was chosen before."""
+    metrics = results.table("metrics")
+    if metrics is None or "p_holm" not in metrics:
+        return []
+    own = numeric(metrics[metrics["model"] == "decoder"], "pool_size", "p", "p_holm")
+    head = own[is_headline(own, target_kind(results))]
+    if head.empty or own["p"].isna().all():
+        return []
+    names = ("metric", "direction", "unit", "similarity")
+    chosen = ", ".join(words(head.iloc[0][name]) for name in names if head.iloc[0][name])
+    others = own["p_holm"].dropna()
+    return [Text(
+        f"{len(own)} scores of the decoder were tested. The headline, {chosen}, was fixed in the "
+        f"plan before anything was fitted, and its p value is not corrected. Those of the other "
+        f"{len(others)} are also given corrected for their number (Holm 1979, column p_holm); "
+        f"{int((others <= LEVEL).sum())} of them stay below {LEVEL:g}."
+    )]
+
+
+def _null_texts(results: Results) -> list[Block]:
     metrics = results.table("metrics")
     if metrics is None or "null" not in metrics:
         return []

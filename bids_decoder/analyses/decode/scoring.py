@@ -14,6 +14,7 @@ from bids_decoder.evaluation.baselines import merge_random_draws
 from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
 from bids_decoder.evaluation.classification import LabelScores, score_classification
 from bids_decoder.evaluation.comparison import COMPARISON_COLUMNS, compare_labels
+from bids_decoder.evaluation.multiple import correct_scores
 from bids_decoder.evaluation.retrieval import (
     RetrievalScores,
     compare_retrieval,
@@ -78,7 +79,10 @@ def score_heldout(
                 training_mean=folds[0].models[name].training_mean, model=name,
             ))
     return Scored(
-        merge_random_draws(pd.concat([one.metrics for one in found], ignore_index=True)),
+        correct_scores(
+            merge_random_draws(pd.concat([one.metrics for one in found], ignore_index=True)),
+            targets.kind,
+        ),
         _predictions([fold.models["decoder"] for fold in folds], trials, targets),
         join_nulls([one.nulls for one in found]),
         _compare(folds, trials, targets, settings, seed),

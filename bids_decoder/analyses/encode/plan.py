@@ -92,7 +92,7 @@ def _key(study: Study, person: PersonWork, pictures: str | None) -> StageKey:
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "device": study.device_kind, "targets": study.target_key, "region": study.region_key,
         "encoding": asdict(settings.section(Encoding)),
-        "evaluation": asdict(settings.evaluation), "betas": person.betas.key,
+        "evaluation": asdict(settings.evaluation), "betas": person.responses_key,
         "pictures": pictures,
     })
 

@@ -63,7 +63,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 def _job(study: Study, without: str | None, sources: list[str]) -> Job:
     key = StageKey("pretrain" if without is None else f"pretrain-without-{without}", "group", {
         **study.fit_settings, "targets": study.target_key,
-        "people": {label: study.people[label].betas.key for label in sources},
+        "people": {label: study.people[label].responses_key for label in sources},
         "region": study.region_key,
     })
     targets = study.targets

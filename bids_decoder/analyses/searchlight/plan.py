@@ -86,7 +86,7 @@ def _key(study: Study, person: PersonWork) -> StageKey:
     return StageKey("searchlight", f"sub-{person.label}", {
         "searchlight": asdict(settings.section(Searchlight)), "n_permutations": n_permutations,
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
-        "targets": study.target_key, "betas": person.betas.key, "region": study.region_key,
+        "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
     })
 
 

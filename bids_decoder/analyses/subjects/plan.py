@@ -104,6 +104,12 @@ def _check_options(settings: Settings) -> list[Finding]:
             "--subject-label", "labels of participants are learnt at the group level",
             "give the level group, alone", ExitCode.USAGE,
         ))
+    if settings.trials.controls or settings.trials.confound_removal != "none":
+        findings.append(Finding(
+            "--control", "confounds of participants are not decoded from or removed",
+            "leave --control and --confound-removal out; --site-column tests and permutes within "
+            "sites", ExitCode.USAGE,
+        ))
     return findings
 
 

@@ -1,0 +1,89 @@
+"""Plan of confounds: one job per participant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bids_decoder.analyses.jobs import Job, Notes
+from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.errors import name_some
+from bids_decoder.markers import StageKey
+from bids_decoder.trials import (
+    MEAN_SIGNAL,
+    MOTION,
+    TRIAL_ORDER,
+    Decision,
+    confounds_of,
+    table_key,
+)
+from bids_decoder.workflows.shared import has_motion
+from bids_decoder.workflows.work import PersonWork
+
+
+@dataclass(frozen=True, eq=False)
+class ControlSpec:
+    """The confounds of one participant.
+
+    Parameters
+    ----------
+    person : PersonWork
+    folds : tuple of int
+        Folds of cross-validation; empty for a fixed split.
+    names : tuple of str
+        Confounds from which the target is decoded.
+    """
+
+    person: PersonWork
+    folds: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+def check(study: Study, notes: Notes) -> None:
+    """Note which confounds are decoded from, and which are removed."""
+    rules = study.settings.trials
+    names = list(dict.fromkeys(
+        name for person in study.chosen_people for name in _names(study, person)
+    ))
+    notes.decisions.append(Decision(
+        "confounds", name_some(names, 8),
+        "the target is decoded from each of them alone, on the split of the decoder",
+    ))
+    if rules.confound_removal == "regress":
+        notes.decisions.append(Decision(
+            "removed confounds", name_some(list(rules.controls), 8),
+            "--confound-removal regress: fitted on the training trials of each fold",
+        ))
+
+
+def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
+    """Return one job per participant."""
+    del made
+    notes.findings += study.region_findings
+    found = []
+    for person in study.chosen_people:
+        names = _names(study, person)
+        spec = ControlSpec(person, study.folds(person.label), names)
+        stage = study.stage(_key(study, person, names))
+        found.append(Job(job_name("controls", person), "controls", (stage,), spec))
+    return found
+
+
+def _names(study: Study, person: PersonWork) -> tuple[str, ...]:
+    """Return the confounds that are asked for, and those that are always looked at."""
+    carried = confounds_of(study.usable_trials(person.label))
+    varying = [str(name) for name in carried if carried[name].nunique() > 1]
+    computed = [TRIAL_ORDER, MEAN_SIGNAL, *([MOTION] if has_motion(person) else [])]
+    return tuple(dict.fromkeys([*study.settings.trials.controls, *computed, *varying]))
+
+
+def _key(study: Study, person: PersonWork, names: tuple[str, ...]) -> StageKey:
+    settings = study.settings
+    content: dict[str, Any] = {
+        "confounds": list(names), "values": table_key(confounds_of(study.tables[person.label])),
+        "removed": list(person.removed), "evaluation": asdict(settings.evaluation),
+        "normalise": settings.glm.normalise, "seed": settings.random_seed,
+        "targets": study.target_key, "betas": person.betas.key, "region": study.region_key,
+    }
+    return StageKey("controls", f"sub-{person.label}", content)

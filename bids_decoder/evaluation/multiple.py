@@ -1,0 +1,77 @@
+"""Correction for the number of scores that a model is tested with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+HEADLINES = {
+    "category": {"metric": "balanced_accuracy"},
+    "other": {
+        "metric": "top1", "direction": "b2i", "unit": "single", "similarity": "cosine",
+    },
+}
+"""The score that a result is judged by, for labels and for images and features; of several pools the
+smallest one."""
+
+
+def headline_of(kind: str) -> dict[str, str]:
+    """Return the headline score for a kind of target (``Targets.kind``)."""
+    return HEADLINES["category" if kind == "category" else "other"]
+
+
+def is_headline(metrics: pd.DataFrame, kind: str) -> np.ndarray:
+    """Find the rows of the headline score, one for each model.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Columns of :data:`.tables.METRIC_COLUMNS`.
+    kind : str
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+    """
+    chosen = np.ones(len(metrics), dtype=bool)
+    for column, value in headline_of(kind).items():
+        chosen &= (metrics[column] == value).to_numpy(dtype=bool)
+    size = metrics["pool_size"].where(chosen)
+    smallest = size.groupby(metrics["model"]).transform("min")
+    return chosen & (size == smallest).to_numpy(dtype=bool)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Correct p-values by the method of Holm (1979), NaN where there is none.
+
+    Parameters
+    ----------
+    p_values : ndarray, shape (n,)
+    """
+    p_values = np.asarray(p_values, dtype=np.float64)
+    corrected, tested = np.full(len(p_values), np.nan), np.isfinite(p_values)
+    if tested.any():
+        corrected[tested] = multipletests(p_values[tested], method="holm")[1]
+    return corrected
+
+
+def correct_scores(metrics: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Add ``p_holm``: each model's p-values corrected for its scores other than the headline.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Columns of :data:`.tables.METRIC_COLUMNS`.
+    kind : str
+        ``Targets.kind``.
+
+    Returns
+    -------
+    DataFrame
+        ``p_holm`` is missing for the headline, which was chosen before anything was fitted.
+    """
+    others = metrics["p"].where(~is_headline(metrics, kind))
+    return metrics.assign(
+        p_holm=others.groupby(metrics["model"]).transform(lambda p: holm(p.to_numpy()))
+    )

@@ -1,0 +1,102 @@
+"""Decoding from one confound alone, on the split of the decoder and with its permutations."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.naive_bayes import GaussianNB
+
+from bids_decoder.evaluation.baselines import WHOLE, run_baselines
+from bids_decoder.evaluation.folds import assert_no_test
+from bids_decoder.training.refit import permute_fold
+from bids_decoder.trials import Person, Targets
+
+SMOOTHING = 0.01
+"""Share of the variance of a confound that is added to its variance within classes; a confound that
+is the same in all trials of a class has none."""
+
+
+class ControlFold(NamedTuple):
+    """What a confound alone says about the test trials of one fold.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_test, n_dims)
+        Class scores, or predicted target vectors.
+    null_rows : ndarray of int or None, shape (n_permutations, n_test)
+        Permuted classes of the test trials.
+    null_scores : ndarray or None, shape (n_permutations, n_test, n_classes)
+    exchange : dict
+        How labels were permuted; empty without permutations.
+    """
+
+    scores: np.ndarray
+    null_rows: np.ndarray | None
+    null_scores: np.ndarray | None
+    exchange: dict[str, object]
+
+
+def control_fold(
+    train: Person, test: Person, targets: Targets, n_refits: int, permutation_seed: int
+) -> ControlFold:
+    """Decode the test trials of one fold from a confound.
+
+    Parameters
+    ----------
+    train, test : Person
+        Their ``betas`` are the regressors of one confound.
+    targets : Targets
+        Labels are decoded with Gaussian naive Bayes, with equal priors: unlike a linear classifier
+        it finds a class whose values lie between those of others, and one that only varies more.
+        Vectors of images and features are predicted with the ridge regression of the baselines.
+    n_refits : int
+        Permutations of labels on which everything is fitted again; 0 on one test set.
+    permutation_seed : int
+        That of the decoder, so that permutation *i* is the same one.
+
+    Returns
+    -------
+    ControlFold
+    """
+    assert_no_test(train.trials, np.arange(len(train.trials)))
+    if targets.kind != "category":
+        everything = np.ones(train.betas.shape[1], dtype=bool)
+        found = run_baselines(train, test, targets, everything, seed=0, names=(WHOLE,))
+        return ControlFold(found[WHOLE], None, None, {})
+    n_classes = len(targets.ids)
+    scores = classify(train.betas, train.target_rows, test.betas, n_classes)
+    if not n_refits:
+        return ControlFold(scores, None, None, {})
+    drawn = permute_fold(train, test, n_refits, np.random.default_rng(permutation_seed))
+    nulls = [classify(train.betas, rows, test.betas, n_classes) for rows in drawn.train_rows]
+    return ControlFold(scores, drawn.test_rows, np.stack(nulls), drawn.exchange.describe())
+
+
+def classify(
+    train: np.ndarray, classes: np.ndarray, test: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """Fit Gaussian naive Bayes and return the log probability of each class.
+
+    Parameters
+    ----------
+    train : ndarray, shape (n_train, n_regressors)
+    classes : ndarray of int, shape (n_train,)
+    test : ndarray, shape (n_test, n_regressors)
+    n_classes : int
+
+    Returns
+    -------
+    ndarray, shape (n_test, n_classes)
+        Up to a constant for each trial. Classes without training trials have the lowest value;
+        all are equal where the confound does not vary over training trials.
+    """
+    present = np.unique(classes)
+    if not train.var(axis=0).max() > 0:
+        return np.zeros((len(test), n_classes))
+    priors = np.full(len(present), 1 / len(present))
+    model = GaussianNB(priors=priors, var_smoothing=SMOOTHING).fit(train, classes)
+    likelihood = model.predict_joint_log_proba(test)
+    scores = np.full((len(test), n_classes), likelihood.min() - 1.0)
+    scores[:, model.classes_] = likelihood
+    return scores

@@ -1,0 +1,87 @@
+"""Check in the plan that every confound has values from which something can be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.config import TrialRules
+from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_ORDER, confounds_of
+from bids_decoder.workflows.shared import has_motion
+from bids_decoder.workflows.work import PersonWork
+
+
+def check_confounds(
+    people: Sequence[PersonWork], tables: Mapping[str, pd.DataFrame], rules: TrialRules
+) -> list[Finding]:
+    """Check the columns of ``--control``; those that are absent were found with the events files.
+
+    Parameters
+    ----------
+    people : sequence of PersonWork
+    tables : mapping of str to DataFrame
+        Trial tables with the split, by participant.
+    rules : TrialRules
+
+    Returns
+    -------
+    list of Finding
+        Columns that are missing in some trials, do not vary, are what is decoded, or need motion
+        parameters that the dataset does not have.
+    """
+    findings = []
+    if rules.confound_removal != "none" and not rules.controls:
+        findings.append(Finding(
+            f"--confound-removal {rules.confound_removal}", "no confound is named",
+            "name columns of the events files: --control response_time", ExitCode.USAGE,
+        ))
+    for person in people:
+        table = tables[person.label]
+        used = table[~table["excluded"].to_numpy(dtype=bool)]
+        for name in dict.fromkeys(rules.controls):
+            findings += _check_column(name, person, used)
+    return findings
+
+
+def _check_column(name: str, person: PersonWork, trials: pd.DataFrame) -> list[Finding]:
+    what = f"sub-{person.label}: --control {name}"
+    if name == MOTION and name not in confounds_of(trials) and not has_motion(person):
+        return [Finding(
+            what, "there are no motion parameters", "leave it out, or start from preprocessed BOLD "
+            "with its confounds tables", ExitCode.MISSING_INPUT, participant=person.label,
+        )]
+    values = _values(name, trials)
+    if values is None or trials.empty:
+        return []
+    missing = int(values.isna().sum())
+    if missing:
+        return [Finding(
+            what, f"{missing} of {len(values)} trials have no value",
+            "fill them in, or leave these trials out (--trial-filter)",
+            ExitCode.BAD_DATA, participant=person.label,
+        )]
+    if values.nunique() == 1:
+        return [Finding(
+            what, f"is {values.iloc[0]} in all trials", "leave it out: it explains nothing",
+            ExitCode.BAD_DATA, participant=person.label,
+        )]
+    if any((values.astype(str) == trials[own].astype(str)).all() for own in ("label", "stimulus")):
+        return [Finding(
+            what, "is what is decoded", "name something else that differs between trials",
+            ExitCode.USAGE, participant=person.label,
+        )]
+    return []
+
+
+def _values(name: str, trials: pd.DataFrame) -> pd.Series | None:
+    """Return the values of a confound; None where they are computed later, or absent."""
+    carried = confounds_of(trials)
+    if name in carried:
+        return carried[name].replace("", np.nan)
+    if name in (MEAN_SIGNAL, MOTION):
+        return None
+    own = "trial" if name == TRIAL_ORDER else name
+    return trials[own] if own in trials else None
