@@ -187,7 +187,7 @@ class Decision:
 
 
 def table_key(table: pd.DataFrame) -> str:
-    """Hash the columns and cells of a trial table, without the confounds of :func:`confounds_of`."""
+    """Hash the columns and cells of a trial table, without :func:`confounds_of` it."""
     names = [name for name in table.columns if not str(name).startswith(FROM_EVENTS)]
     return content_key({
         str(name): [str(cell) for cell in table[name].tolist()] for name in names

@@ -12,8 +12,8 @@ HEADLINES = {
         "metric": "top1", "direction": "b2i", "unit": "single", "similarity": "cosine",
     },
 }
-"""The score that a result is judged by, for labels and for images and features; of several pools the
-smallest one."""
+"""The score that a result is judged by, for labels and for images and features; of several pools
+the smallest one."""
 
 
 def headline_of(kind: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Decoding from one confound alone, on the split of the decoder and with its permutations."""
+"""Decoding from one confound alone, on the split of the decoder and permuted as it is."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def control_fold(
     n_refits : int
         Permutations of labels on which everything is fitted again; 0 on one test set.
     permutation_seed : int
-        That of the decoder, so that permutation *i* is the same one.
+        The same in all folds.
 
     Returns
     -------

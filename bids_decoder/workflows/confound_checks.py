@@ -84,4 +84,4 @@ def _values(name: str, trials: pd.DataFrame) -> pd.Series | None:
     if name in (MEAN_SIGNAL, MOTION):
         return None
     own = "trial" if name == TRIAL_ORDER else name
-    return trials[own] if own in trials else None
+    return trials.get(own)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_decoder.analyses.controls.outputs import CONTROLS
 from bids_decoder.analyses.controls.report import sections, summary
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
@@ -128,9 +129,9 @@ def test_removal_changes_what_is_fitted_but_not_the_betas(plan):
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
     found = {}
-    for name, words in {"kept": (), "removed": ("--confound-removal", "regress")}.items():
+    for name, more in {"kept": (), "removed": ("--confound-removal", "regress")}.items():
         out = tmp_path_factory.mktemp(name) / "out"
-        words = ("--control", "response_time", "--troi", "all", *words)
+        words = ("--control", "response_time", "--troi", "all", *more)
         assert main(words_for(data, out, *words)) == 0
         found[name] = Results(out, "01")
     return found
@@ -147,19 +148,13 @@ def test_the_confound_alone_decodes_and_its_removal_leaves_chance(runs):
     assert accuracy(removed.table("metrics"), "decoder") < 0.65
     assert accuracy(removed.table("metrics"), "ridge-all") < 0.65
     for results in (kept, removed):
-        controls = results.table(results_name())
+        controls = results.table(CONTROLS)
         assert accuracy(controls, "response_time") > 0.65
         assert accuracy(controls, "trial_order") < 0.75
 
 
-def results_name():
-    from bids_decoder.analyses.controls.outputs import CONTROLS
-
-    return CONTROLS
-
-
 def test_tables_have_sidecars_and_refitted_nulls(runs):
-    (path,) = runs["removed"].files(results_name())
+    (path,) = runs["removed"].files(CONTROLS)
     table, card = read_table(path), read_json(path.with_suffix(".json"))
     assert set(table) <= set(card)
     assert card["Removed"] == ["response_time"]

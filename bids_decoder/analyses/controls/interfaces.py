@@ -38,6 +38,7 @@ class _DecodeInputSpec(BaseInterfaceInputSpec):
     normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     seed = traits.Int(mandatory=True, desc="of the scores of the decoder")
+    n_refits = traits.Int(mandatory=True, desc="permutations, under cross-validation")
     permutation_seed = traits.Int(mandatory=True, desc="of the decoder")
 
 
@@ -67,14 +68,13 @@ class DecodeConfounds(SimpleInterface):
     def _score(self, name: str, targets: Targets) -> pd.DataFrame:
         inputs = self.inputs
         settings = Evaluation(**inputs.evaluation)
-        n_refits = settings.n_refits if inputs.folds else 0
         folds = []
         for fold in inputs.folds or [0]:
             train, test = load_confound(
                 Path(inputs.folder), inputs.participant, targets, name, fold=fold or None,
                 normalise=inputs.normalise,
             )
-            found = control_fold(train, test, targets, n_refits, inputs.permutation_seed)
+            found = control_fold(train, test, targets, inputs.n_refits, inputs.permutation_seed)
             folds.append(Tested(train, test, found))
         return score_control(name, folds, targets, settings, inputs.seed)
 

@@ -7,12 +7,7 @@ from bids_decoder.analyses.controls.outputs import CONTROLS
 from bids_decoder.reports.results import Results, sidecar_of
 
 TEXTS = {"Evaluation": ("controls", "controls-removed")}
-PASSAGES = {
-    "controls": "To see what else could explain the result, the target was decoded from each of "
-    "these confounds alone, on the same trials, folds and permutations: {names}.",
-    "controls-removed": "{names} were regressed out of the responses of each voxel, with weights "
-    "fitted on the training trials of each fold [@snoek].",
-}
+"""Names of methods texts in ``boilerplate``, by heading."""
 
 
 def steps(results: Results) -> Steps:

@@ -15,10 +15,10 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--control", dest="trials.controls", metavar="COLUMN",
         default="position in the run, mean signal, head motion and reaction time, where there are "
         "such values",
-        help="columns of the events files (or trial tables) from which alone the target is decoded, "
-        "on the split of the decoder ([statistics.md](statistics.md#confounds)). "
-        "`trial_order`, `mean_signal` and `framewise_displacement` are computed. A column must have "
-        "a value in every trial, and vary",
+        help="columns of the events files (or trial tables) from which alone the target is "
+        "decoded, on the split of the decoder ([statistics.md](statistics.md#confounds)). "
+        "`trial_order`, `mean_signal` and `framewise_displacement` are computed. A column must "
+        "have a value in every trial, and vary",
     )
     option(
         group, "--confound-removal", dest="trials.confound_removal",

@@ -21,6 +21,9 @@ from bids_decoder.trials import (
 from bids_decoder.workflows.shared import has_motion
 from bids_decoder.workflows.work import PersonWork
 
+N_REFITS = 100
+"""Permutations under cross-validation, where --n-permutations does not say how many."""
+
 
 @dataclass(frozen=True, eq=False)
 class ControlSpec:
@@ -33,11 +36,14 @@ class ControlSpec:
         Folds of cross-validation; empty for a fixed split.
     names : tuple of str
         Confounds from which the target is decoded.
+    n_refits : int
+        Permutations under which all folds are fitted again.
     """
 
     person: PersonWork
     folds: tuple[int, ...]
     names: tuple[str, ...]
+    n_refits: int
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -64,8 +70,9 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     found = []
     for person in study.chosen_people:
         names = _names(study, person)
-        spec = ControlSpec(person, study.folds(person.label), names)
-        stage = study.stage(_key(study, person, names))
+        folds = study.folds(person.label)
+        spec = ControlSpec(person, folds, names, _n_refits(study, folds))
+        stage = study.stage(_key(study, spec))
         found.append(Job(job_name("controls", person), "controls", (stage,), spec))
     return found
 
@@ -78,10 +85,16 @@ def _names(study: Study, person: PersonWork) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*study.settings.trials.controls, *computed, *varying]))
 
 
-def _key(study: Study, person: PersonWork, names: tuple[str, ...]) -> StageKey:
-    settings = study.settings
+def _n_refits(study: Study, folds: tuple[int, ...]) -> int:
+    asked = study.settings.evaluation.n_refits
+    return 0 if not folds else N_REFITS if asked is None else asked
+
+
+def _key(study: Study, spec: ControlSpec) -> StageKey:
+    settings, person = study.settings, spec.person
     content: dict[str, Any] = {
-        "confounds": list(names), "values": table_key(confounds_of(study.tables[person.label])),
+        "confounds": list(spec.names), "n_refits": spec.n_refits,
+        "values": table_key(confounds_of(study.tables[person.label])),
         "removed": list(person.removed), "evaluation": asdict(settings.evaluation),
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "targets": study.target_key, "betas": person.betas.key, "region": study.region_key,

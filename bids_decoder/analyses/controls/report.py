@@ -25,9 +25,9 @@ _NAMES = {
     MOTION: "head motion",
 }
 _LIMITS = (
-    "Each row decodes from one number per trial, on the trials, folds and permutations of the "
-    "decoder. A confound that decodes as well as the decoder may be what the decoder uses; one "
-    "that decodes at chance alone may still help it together with the responses. The mean signal "
+    "Each row decodes from one number per trial, on the trials and folds of the decoder, with "
+    "labels permuted in the same way. A confound that decodes as well as the decoder may be "
+    "what the decoder uses; one that decodes at chance alone may still help it together with the responses. The mean signal "
     "is no confound in itself: labels may differ in how strongly the brain responds."
 )
 
@@ -78,12 +78,12 @@ def _name(column: str) -> str:
 
 
 def _say(row: pd.Series) -> str:
-    """Say what one confound alone decodes.
+    r"""Say what one confound alone decodes.
 
     Examples
     --------
     >>> _say(pd.Series({"model": "rt", "metric": "top1", "value": 0.31, "chance": 0.25, "p": 0.2}))
-    '“rt” alone decodes 31.0\\xa0% (chance 25.0\\xa0%, p = 0.2)'
+    '“rt” alone decodes 31.0\xa0% (chance 25.0\xa0%, p = 0.2)'
     """
     value, chance = (show(row[name], row["metric"]) for name in ("value", "chance"))
     return (
