@@ -241,7 +241,8 @@ class Study:
             "trials": trials_key, "seed": settings.random_seed,
         })
         trials = self._planned_trials(participant, trials_key)
-        rules, confounds = settings.trials, confounds_of(table)
+        rules = settings.trials
+        confounds = confounds_of(self.tables[participant.label])
         removed = rules.controls if rules.confound_removal == "regress" else ()
         values_key = table_key(confounds)
         return PersonWork(

@@ -90,7 +90,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     notes.findings += findings if scores else [_as_warning(f) for f in findings]
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:
         notes.findings += validate(dataset.root)
-    notes.findings += check_confounds(list(study.people.values()), tables, settings.trials)
+    notes.findings += check_confounds(study.involved, tables, settings.trials)
     if scores:
         targets = study.targets
         notes.findings += check_targets(

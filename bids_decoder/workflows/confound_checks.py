@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from bids_decoder.bids.dataset import Participant
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_ORDER, confounds_of
 from bids_decoder.workflows.shared import has_motion
-from bids_decoder.workflows.work import PersonWork
 
 
 def check_confounds(
-    people: Sequence[PersonWork], tables: Mapping[str, pd.DataFrame], rules: TrialRules
+    people: Sequence[Participant], tables: Mapping[str, pd.DataFrame], rules: TrialRules
 ) -> list[Finding]:
     """Check the columns of ``--control``; those that are absent were found with the events files.
 
     Parameters
     ----------
-    people : sequence of PersonWork
+    people : sequence of Participant
     tables : mapping of str to DataFrame
         Trial tables with the split, by participant.
     rules : TrialRules
@@ -46,7 +46,7 @@ def check_confounds(
     return findings
 
 
-def _check_column(name: str, person: PersonWork, trials: pd.DataFrame) -> list[Finding]:
+def _check_column(name: str, person: Participant, trials: pd.DataFrame) -> list[Finding]:
     what = f"sub-{person.label}: --control {name}"
     if name == MOTION and name not in confounds_of(trials) and not has_motion(person):
         return [Finding(

@@ -9,6 +9,7 @@ from typing import Any
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import REGIONS
 from bids_decoder.interfaces.markers import MarkDone
@@ -95,10 +96,9 @@ def responses_node(work: Work, person: PersonWork) -> Node:
     return node
 
 
-def has_motion(person: PersonWork) -> bool:
+def has_motion(participant: Participant) -> bool:
     """Return whether motion is estimated here, or the dataset has tables of it."""
-    runs = person.participant.runs
-    return person.source == "raw" or any(run.confounds_file is not None for run in runs)
+    return any(run.source == "raw" or run.confounds_file is not None for run in participant.runs)
 
 
 def _motion_inputs(work: Work, person: PersonWork) -> dict[str, list[Any]]:

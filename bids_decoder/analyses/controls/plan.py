@@ -81,7 +81,7 @@ def _names(study: Study, person: PersonWork) -> tuple[str, ...]:
     """Return the confounds that are asked for, and those that are always looked at."""
     carried = confounds_of(study.usable_trials(person.label))
     varying = [str(name) for name in carried if carried[name].nunique() > 1]
-    computed = [TRIAL_ORDER, MEAN_SIGNAL, *([MOTION] if has_motion(person) else [])]
+    computed = [TRIAL_ORDER, MEAN_SIGNAL, *([MOTION] if has_motion(person.participant) else [])]
     return tuple(dict.fromkeys([*study.settings.trials.controls, *computed, *varying]))
 
 

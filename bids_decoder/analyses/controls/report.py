@@ -27,8 +27,9 @@ _NAMES = {
 _LIMITS = (
     "Each row decodes from one number per trial, on the trials and folds of the decoder, with "
     "labels permuted in the same way. A confound that decodes as well as the decoder may be "
-    "what the decoder uses; one that decodes at chance alone may still help it together with the responses. The mean signal "
-    "is no confound in itself: labels may differ in how strongly the brain responds."
+    "what the decoder uses; one that decodes at chance alone may still help it together with the "
+    "responses. The mean signal is no confound in itself: labels may differ in how strongly the "
+    "brain responds."
 )
 
 
