@@ -333,8 +333,8 @@ def test_what_is_done_is_not_planned(plan):
     (["-v", "--stop-on-first-crash"], []),
     (["--budget", "9vox"], ["decode"]),
     (["--trunk", "residual"], ["pretrain", "decode"]),
-    (["--random-seed", "1"], ["betas", "pretrain", "decode"]),
-    (["--test-runs", "1"], ["betas", "pretrain", "decode"]),
+    (["--random-seed", "1"], ["betas", "pretrain", "decode", "controls"]),
+    (["--test-runs", "1"], ["betas", "pretrain", "decode", "controls"]),
 ])
 def test_settings_and_the_stages_that_depend_on_them(plan, words, todo):
     finish(plan(*WORDS))
@@ -353,6 +353,7 @@ def test_changed_feature_table(plan, data, tmp_path):
             ((st.unit, st.stage, st) for st in made.steps) if step.todo} == {
         ("group", "pretrain"): "changed: targets.file",
         ("sub-03", "decode"): "changed: pretrained, targets.file",
+        ("sub-03", "controls"): "changed: targets.file",
     }
 
 
