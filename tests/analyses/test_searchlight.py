@@ -72,7 +72,7 @@ def test_it_runs_when_a_size_is_given(plan):
     made = plan("--searchlight", "5mm")
     (job,) = [job for job in made.jobs if job.analysis == "searchlight"]
     assert job.is_due
-    assert job.spec.folds == (1, 2, 3, 4)
+    assert job.spec.folds == (1, 2, 3, 4) and job.spec.n_permutations == 100
     assert "searchlight" in {d.what for d in made.decisions}
     only = plan("--searchlight", "5mm", "--stage", "prepare", "searchlight")
     assert {step.stage for step in only.steps if step.todo} == {"betas", "searchlight"}

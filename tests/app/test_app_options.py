@@ -41,7 +41,8 @@ def test_dry_run_leaves_nothing(on_betas, tmp_path):
     done = on_betas("group", "participant", *HELD, "--dry-run")
     assert done.code == 0
     assert set(done.todo()) == {("sub-01", "betas"), ("sub-02", "betas"), ("sub-03", "betas"),
-                                ("group", "pretrain"), ("sub-03", "decode")}
+                                ("group", "pretrain"), ("sub-03", "decode"),
+                                ("sub-03", "controls")}
     assert list(tmp_path.iterdir()) == []
 
 

@@ -23,6 +23,9 @@ from bids_decoder.workflows.work import PersonWork
 MOST_VOXELS = 5000
 """Largest sphere: time grows with the square of its voxels, and a larger one is no place."""
 
+N_REFITS = 100
+"""Permutations under cross-validation, where --n-permutations does not say how many."""
+
 
 @dataclass(frozen=True, eq=False)
 class SearchSpec:
@@ -33,10 +36,12 @@ class SearchSpec:
     person : PersonWork
     folds : tuple of int
         Folds of cross-validation; empty for a fixed split.
+    n_permutations : int
     """
 
     person: PersonWork
     folds: tuple[int, ...]
+    n_permutations: int
 
     @property
     def is_crossed(self) -> bool:
@@ -73,18 +78,25 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     notes.findings += study.region_findings
     found = []
     for person in study.chosen_people:
-        stage = study.stage(_key(study, person))
-        spec = SearchSpec(person, study.folds(person.label))
+        folds = study.folds(person.label)
+        spec = SearchSpec(person, folds, _n_permutations(study, folds))
+        stage = study.stage(_key(study, spec))
         found.append(Job(job_name("searchlight", person), "searchlight", (stage,), spec))
     return found
 
 
-def _key(study: Study, person: PersonWork) -> StageKey:
-    settings = study.settings
-    evaluation = settings.evaluation
-    n_permutations = evaluation.n_refits if study.folds(person.label) else evaluation.n_permutations
+def _n_permutations(study: Study, folds: tuple[int, ...]) -> int:
+    evaluation = study.settings.evaluation
+    if not folds:
+        return evaluation.n_permutations
+    return N_REFITS if evaluation.n_refits is None else evaluation.n_refits
+
+
+def _key(study: Study, spec: SearchSpec) -> StageKey:
+    settings, person = study.settings, spec.person
     return StageKey("searchlight", f"sub-{person.label}", {
-        "searchlight": asdict(settings.section(Searchlight)), "n_permutations": n_permutations,
+        "searchlight": asdict(settings.section(Searchlight)),
+        "n_permutations": spec.n_permutations,
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
     })

@@ -73,12 +73,11 @@ def init_searchlight_wf(work: Work, spec: SearchSpec, key: StageKey, name: str) 
 
 def _fold_node(work: Work, spec: SearchSpec, key: StageKey, fold: int) -> Node:
     settings, person = work.settings, spec.person
-    evaluation = settings.evaluation
     node = SearchFold(
         key=key.key, participant=person.label, fold=fold, n_folds=len(spec.folds) or 1,
         normalise=settings.glm.normalise,
         searchlight=asdict(settings.section(Searchlight)),
-        n_permutations=evaluation.n_refits if spec.is_crossed else evaluation.n_permutations,
+        n_permutations=spec.n_permutations,
         # The permutations of the decoder.
         permutation_seed=derive_seed(settings.random_seed, "permute", person.label),
         seed=derive_seed(settings.random_seed, "searchlight", person.label, fold),
