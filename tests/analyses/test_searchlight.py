@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.analyses.searchlight.plan import _key, check
+from bids_decoder.analyses.searchlight.plan import check
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
@@ -147,8 +147,8 @@ def test_naive_bayes_needs_two_trials_of_each_label(plan, tmp_path):
 ])
 def test_what_it_depends_on(plan, words, again):
     def key(*more):
-        study = plan("--searchlight", "5mm", *more).study
-        return _key(study, study.chosen_people[0]).key
+        made = plan("--searchlight", "5mm", *more)
+        return next(job.key.key for job in made.jobs if job.analysis == "searchlight")
 
     assert (key() != key(*words)) == again
 
