@@ -55,7 +55,9 @@ def test_permuted_labels_of_raw_data(category_run, main, tmp_path):
         output = category_run.copy(tmp_path / f"out{seed}")
         done = main(copy, output, "participant", *data.options, "--nprocs", 1)
         assert done.code == 0, done.text
-        assert set(done.todo()) == {("sub-01", "betas"), ("sub-01", "decode")}
+        assert set(done.todo()) == {
+            ("sub-01", "betas"), ("sub-01", "decode"), ("sub-01", "controls"),
+        }
         (row,) = decoder_rows(output, "01", "balanced_accuracy").to_dict("records")
         n_right += round(float(row["value"]) * int(row["n"]))
         n += int(row["n"])
@@ -73,7 +75,7 @@ def test_permuted_pictures_of_raw_data(image_run, main, tmp_path):
     assert done.code == 0, done.text
     assert set(done.todo()) == {
         ("sub-01", "betas"), ("sub-02", "betas"), ("group", "pretrain"), ("sub-02", "decode"),
-        ("sub-02", "reconstruct"),
+        ("sub-02", "reconstruct"), ("sub-02", "controls"),
     }
     rows = decoder_rows(output, "02", "top1")
     rows = rows[(rows["unit"] == "averaged") & (rows["similarity"] == "csls")]

@@ -251,7 +251,7 @@ def test_leave_one_out(on_betas, tmp_path):
 def test_both_levels_without_holding_out_leave_one_out(on_betas):
     done = on_betas("group", "participant", "--dry-run")
     assert {stage for _, stage in done.todo()} == {
-        "betas", "decode", "population", *(f"pretrain-without-0{n}" for n in (1, 2, 3)),
+        "betas", "decode", "controls", "population", *(f"pretrain-without-0{n}" for n in (1, 2, 3)),
     }
 
 

@@ -268,7 +268,9 @@ def test_one_participant_that_fails_does_not_stop_the_others(betas, main, tmp_pa
     (output / "work").exists()
     again = main(*words)
     assert again.code == 1
-    assert set(again.todo()) == {("sub-02", "decode"), ("group", "population")}
+    assert set(again.todo()) == {
+        ("sub-02", "decode"), ("sub-02", "controls"), ("group", "population"),
+    }
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def change(path):
 
 HELD = ("--holdout-label", "03")
 ALL = {("sub-01", "betas"), ("sub-02", "betas"), ("sub-03", "betas"), ("group", "pretrain"),
-       ("sub-03", "decode")}
+       ("sub-03", "decode"), ("sub-03", "controls")}
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_without_work_folder_nothing_is_computed(betas_run, again, tmp_path):
     (("--random-seed", "7"), {
         ("sub-01", "betas"): "changed: seed", ("sub-02", "betas"): "changed: seed",
         ("sub-03", "betas"): "changed: seed", ("group", "pretrain"): "changed: people.01",
-        ("sub-03", "decode"): "changed: betas",
+        ("sub-03", "decode"): "changed: betas", ("sub-03", "controls"): "changed: betas",
     }),
 ])
 def test_only_what_depends_on_a_setting_is_to_do(done, again, options, stages):
@@ -146,7 +146,7 @@ def test_kept_work_folder_never_gives_old_results(betas, again, betas_run, tmp_p
     assert derivatives(output) == derivatives(betas_run.output)
     change(next(data.glob("sub-03/func/*run-1*_betaseries.nii.gz")))
     assert set(again(output, "-w", work, data=data).todo()) == {
-        ("sub-03", "betas"), ("sub-03", "decode"),
+        ("sub-03", "betas"), ("sub-03", "decode"), ("sub-03", "controls"),
     }
     fresh = tmp_path / "fresh"
     assert again(fresh, data=data).code == 0
@@ -189,8 +189,8 @@ def test_preprocessed_file_that_is_lost_is_made_again(category_run, main, tmp_pa
 
 
 @pytest.mark.parametrize(("options", "stages"), [
-    (("--dummy-scans", "2"), ("preprocess", "betas", "decode")),
-    (("--hrf", "glover"), ("betas", "decode")),
+    (("--dummy-scans", "2"), ("preprocess", "betas", "decode", "controls")),
+    (("--hrf", "glover"), ("betas", "decode", "controls")),
     (("--troi", "univariate"), ("decode",)),
 ])
 def test_stages_of_raw_data_that_depend_on_a_setting(category_run, main, options, stages):

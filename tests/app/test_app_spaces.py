@@ -107,7 +107,9 @@ def todo(people, *spaces, levels=("group", "participant")):
 def test_only_the_first_space_decides_about_responses(people, in_template):
     assert todo(people, COARSE, "func") == set()
     assert todo(people, COARSE, "T1w") == {"preprocess"}
-    assert todo(people, "func", COARSE) == {"preprocess", "betas", "pretrain", "decode"}
+    assert todo(people, "func", COARSE) == {
+        "preprocess", "betas", "pretrain", "decode", "controls",
+    }
 
 
 def test_templates_that_are_not_there_are_missed_in_the_plan(people):
