@@ -17,7 +17,7 @@ from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
-from bids_decoder.training.refit import DECODER, permute_fold, refit_fold
+from bids_decoder.training.refit import permute_fold, refit_fold
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_PERMUTATIONS, FEW = 99, 19
@@ -148,8 +148,8 @@ def labels_by_decoder(design: Design, seed: int) -> Outcome:
     for train, test, rows in folds_of(person):
         fold = permute_fold(train, test, n_permutations, np.random.default_rng(seed))
         own = replace(fold, train_rows=train.target_rows[None], test_rows=fold.test_rows[:1])
-        scores[rows] = refit_fold(decoder, own, targets, None, context)[DECODER][0]
-        null[:, rows] = refit_fold(decoder, fold, targets, None, context)[DECODER]
+        scores[rows] = refit_fold(decoder, own, targets, None, context)[0]
+        null[:, rows] = refit_fold(decoder, fold, targets, None, context)
         true[:, rows] = fold.test_rows
     return labels_outcome(person, targets, scores, Refitted(true, null, {}), seed)
 
