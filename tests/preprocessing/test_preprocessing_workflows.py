@@ -78,7 +78,7 @@ def run(participant, folder, work, *, spaces=("func",), plugin="Linear", argumen
                           "template_to_t1w")
         ])])
     graph = workflow.run(plugin, plugin_args=arguments or {})
-    gathered = [node for node in graph.nodes if node.name == "gather"]
+    gathered = [node for node in graph.nodes if node.name == "gather_out_files"]
     return sorted(Path(path) for node in gathered for path in node.result.outputs.out)
 
 

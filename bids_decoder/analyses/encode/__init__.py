@@ -7,5 +7,6 @@ ANALYSIS = Analysis(
     descriptions={
         "encoder": "Encoding model of one participant: responses predicted from stimuli, and how "
         "well.",
+        "encodernull": "Scores of the encoding model under permuted stimuli.",
     },
 )

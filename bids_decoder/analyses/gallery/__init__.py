@@ -6,5 +6,6 @@ ANALYSIS = Analysis(
     "gallery", ("participant",), "decode", needs=("decoder",),
     descriptions={
         "gallery": "Images of a gallery that are nearest to what was decoded.",
+        "gallerynull": "Scores among the gallery under permuted images.",
     },
 )
