@@ -121,7 +121,9 @@ def test_templates_that_are_not_there_are_missed_in_the_plan(people):
 def test_a_later_call_decodes_in_the_space_of_the_t1w(people, in_template):
     done = people("participant", "--participant-label", "02", "--output-spaces", "T1w", COARSE)
     assert done.code == 0, done.text
-    assert {stage for _, stage in done.todo()} == {"preprocess", "betas", "decode"}
+    assert {stage for _, stage in done.todo()} == {
+        "preprocess", "betas", "decode", "controls",
+    }
     results = Results(people.folder / "out", "02")
     (card,) = results.files("decoder_model")
     assert space_of(card) == {"space": "T1w"}
