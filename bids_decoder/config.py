@@ -170,6 +170,10 @@ class Evaluation:
     csls_neighbours: int = 3
     ablations: bool = False
 
+    def count_refits(self, default: int) -> int:
+        """Return how often everything is fitted again under cross-validation."""
+        return default if self.n_refits is None else self.n_refits
+
 
 @dataclass(frozen=True)
 class Resources:

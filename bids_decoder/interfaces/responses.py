@@ -232,23 +232,23 @@ def load_person(
         ])
         scaled = remove_confounds(scaled, design, train)
     space = read_json(folder / SPACE)["space"]
-    person = Person(label, grid, scaled, trials, _rows(trials, targets), space)
-    return person.subset(train), person.subset((trials["split"] == "test").to_numpy())
+    return _sides(Person(label, grid, scaled, trials, _rows(trials, targets), space))
 
 
-def load_confound(
-    folder: Path, label: str, targets: Targets, name: str, *, fold: int | None, normalise: str
+def confound_as_responses(
+    values: pd.Series, trials: pd.DataFrame, label: str, targets: Targets, *, fold: int | None,
+    normalise: str,
 ) -> tuple[Person, Person]:
-    """Load one confound in the place of the responses.
+    """Put one confound in the place of the responses.
 
     Parameters
     ----------
-    folder : Path
-        Folder written by :func:`collect_responses`.
+    values : Series, n_trials rows
+        Column of :func:`read_confound_values`.
+    trials : DataFrame, n_trials rows
+        Trial table of :func:`collect_responses`.
     label : str
     targets : Targets
-    name : str
-        See :func:`read_confound_values`.
     fold, normalise
         As in :func:`load_person`.
 
@@ -257,13 +257,17 @@ def load_confound(
     train, test : Person
         ``betas`` are the regressors of :func:`~bids_decoder.training.confounds.confound_design`.
     """
-    trials = resolve_fold(read_trials(folder / TABLE), fold)
+    trials = resolve_fold(trials, fold)
     train = (trials["split"] == "train").to_numpy()
-    values = read_confound_values(folder)[name]
     design = confound_design(values, _groups(trials, normalise), train)
     grid = VoxelGrid(np.ones((design.shape[1], 1, 1), dtype=bool), np.eye(4))
-    person = Person(label, grid, design, trials, _rows(trials, targets))
-    return person.subset(train), person.subset((trials["split"] == "test").to_numpy())
+    return _sides(Person(label, grid, design, trials, _rows(trials, targets)))
+
+
+def _sides(person: Person) -> tuple[Person, Person]:
+    """Return the training and the test trials."""
+    split = person.trials["split"].to_numpy()
+    return person.subset(split == "train"), person.subset(split == "test")
 
 
 def read_confound_values(folder: Path) -> pd.DataFrame:
@@ -295,6 +299,17 @@ def _groups(trials: pd.DataFrame, normalise: str) -> np.ndarray:
 def _rows(trials: pd.DataFrame, targets: Targets) -> np.ndarray:
     names = trials["label" if targets.kind == "category" else "stimulus"].to_numpy(dtype=str)
     return targets.rows_of(names)
+
+
+class ResponsesInputSpec(BaseInterfaceInputSpec):
+    """Inputs of nodes that read the responses of one participant and fit no decoder."""
+
+    # Nipype hashes only the path of a folder; the key changes when its content does.
+    key = traits.Str(desc="key of the stage")
+    targets_file = File(exists=True, mandatory=True)
+    folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
+    participant = traits.Str(mandatory=True)
+    normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
 
 
 class _CollectInputSpec(BaseInterfaceInputSpec):

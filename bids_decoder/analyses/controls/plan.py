@@ -71,7 +71,8 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     for person in study.chosen_people:
         names = _names(study, person)
         folds = study.folds(person.label)
-        spec = ControlSpec(person, folds, names, _n_refits(study, folds))
+        n_refits = study.settings.evaluation.count_refits(N_REFITS) if folds else 0
+        spec = ControlSpec(person, folds, names, n_refits)
         stage = study.stage(_key(study, spec))
         found.append(Job(job_name("controls", person), "controls", (stage,), spec))
     return found
@@ -83,11 +84,6 @@ def _names(study: Study, person: PersonWork) -> tuple[str, ...]:
     varying = [str(name) for name in carried if carried[name].nunique() > 1]
     computed = [TRIAL_ORDER, MEAN_SIGNAL, *([MOTION] if has_motion(person.participant) else [])]
     return tuple(dict.fromkeys([*study.settings.trials.controls, *computed, *varying]))
-
-
-def _n_refits(study: Study, folds: tuple[int, ...]) -> int:
-    asked = study.settings.evaluation.n_refits
-    return 0 if not folds else N_REFITS if asked is None else asked
 
 
 def _key(study: Study, spec: ControlSpec) -> StageKey:

@@ -25,10 +25,8 @@ def is_batched(settings: Settings, is_pretrained: bool) -> bool:
 
 def count_refits(settings: Settings, is_pretrained: bool) -> int:
     """Return the number of permutations: that of the settings, or as many as are affordable."""
-    asked = settings.evaluation.n_refits
-    if asked is not None:
-        return asked
-    return BATCHED if is_batched(settings, is_pretrained) else ONE_BY_ONE
+    default = BATCHED if is_batched(settings, is_pretrained) else ONE_BY_ONE
+    return settings.evaluation.count_refits(default)
 
 
 def parts_of(n_refits: int, batched: bool) -> Iterator[tuple[int, int]]:

@@ -33,7 +33,7 @@ from bids_decoder.glm.reliability import enough_repeats, noise_ceiling
 from bids_decoder.interfaces.fitting import DeviceInputSpec
 from bids_decoder.interfaces.person_outputs import save_nulls
 from bids_decoder.interfaces.progress import log_progress
-from bids_decoder.interfaces.responses import TABLE, load_person, read_trials
+from bids_decoder.interfaces.responses import TABLE, ResponsesInputSpec, load_person, read_trials
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import load_model, save_model
 from bids_decoder.stimuli.grey import load_grey
@@ -67,14 +67,9 @@ class GreyPictures(SimpleInterface):
         return runtime
 
 
-class _TaskInputSpec(BaseInterfaceInputSpec):
-    key = traits.Str(desc="key of the stage")
-    folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
-    participant = traits.Str(mandatory=True)
-    targets_file = File(exists=True, mandatory=True)
+class _TaskInputSpec(ResponsesInputSpec):
     pictures_file = File(exists=True, desc="of GreyPictures")
     encoding = traits.Dict(mandatory=True, desc="fields of config.Encoding")
-    normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
     seed = traits.Int(mandatory=True)
 
 

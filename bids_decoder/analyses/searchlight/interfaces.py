@@ -26,7 +26,7 @@ from bids_decoder.interfaces.person_outputs import (
     read_grid,
 )
 from bids_decoder.interfaces.progress import log_progress
-from bids_decoder.interfaces.responses import load_person
+from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.training.search_labels import FoldLabels, label_fold
 from bids_decoder.training.searchlight import Fold, estimate_shrinkage, search_spheres
@@ -36,15 +36,9 @@ from bids_decoder.training.spheres import Spheres
 Runtime = Any
 
 
-class _SearchInputSpec(BaseInterfaceInputSpec):
-    # Nipype hashes only the path of a folder; the key changes when its content does.
-    key = traits.Str(desc="key of the stage")
-    targets_file = File(exists=True, mandatory=True)
-    folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
-    participant = traits.Str(mandatory=True)
+class _SearchInputSpec(ResponsesInputSpec):
     fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split")
     n_folds = traits.Int(1, usedefault=True)
-    normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
     searchlight = traits.Dict(mandatory=True, desc="fields of Searchlight")
     n_permutations = traits.Int(mandatory=True)
     permutation_seed = traits.Int(mandatory=True, desc="the same in all folds")

@@ -87,9 +87,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 
 def _n_permutations(study: Study, folds: tuple[int, ...]) -> int:
     evaluation = study.settings.evaluation
-    if not folds:
-        return evaluation.n_permutations
-    return N_REFITS if evaluation.n_refits is None else evaluation.n_refits
+    return evaluation.count_refits(N_REFITS) if folds else evaluation.n_permutations
 
 
 def _key(study: Study, spec: SearchSpec) -> StageKey:

@@ -77,7 +77,8 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
     shared = dict(inputs)
     if subjects.site_column is not None:
         shared["sites"] = table["site"].fillna("n/a").astype(str).tolist()
-    permuted = _permuted_nodes(backbones, shared, settings.evaluation.n_refits, resources)
+    n_refits = settings.evaluation.count_refits(N_REFITS)
+    permuted = _permuted_nodes(backbones, shared, n_refits, resources)
     final = Node(FinalNetwork(**inputs), "final", **resources)
     write = Node(
         WriteSubjects(
@@ -111,13 +112,12 @@ def _prepare_node(table: pd.DataFrame, key: StageKey) -> Node:
 
 
 def _permuted_nodes(
-    backbones: Sequence[str], shared: dict[str, Any], n_refits: int | None,
-    resources: dict[str, Any],
+    backbones: Sequence[str], shared: dict[str, Any], n_refits: int, resources: dict[str, Any]
 ) -> list[Node]:
     """Make the nodes that fit network and comparators on permuted labels."""
     if n_refits == 0:
         return []
-    shared = {**shared, "n_permutations": N_REFITS if n_refits is None else n_refits}
+    shared = {**shared, "n_permutations": n_refits}
     network = Node(PermutedSubjects(**shared, model="network"), "permuted_network", **resources)
     return [network, *(
         Node(PermutedSubjects(**shared, model="layer", backbone=backbone),
