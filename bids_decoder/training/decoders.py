@@ -237,8 +237,16 @@ class Decoder(ABC):
         )
 
     @abstractmethod
-    def explain(self, model: Model) -> dict[str, np.ndarray]:
+    def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
         """Return maps of the decoder, keyed by the value of ``stat-``.
+
+        Parameters
+        ----------
+        model : Model
+            From :meth:`adapt`.
+        train : Person
+            The trials that it was fitted on.
+        targets : Targets
 
         Returns
         -------

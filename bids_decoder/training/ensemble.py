@@ -104,9 +104,9 @@ class SeedEnsemble(Decoder):
         """Use the first member: a mean of samples is not a sample; see :class:`Decoder`."""
         return self.decoder.picture_vectors(split_model(model)[0], embedding, seed)
 
-    def explain(self, model: Model) -> dict[str, np.ndarray]:
+    def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
         """Average the maps of the members; see :class:`Decoder`."""
-        maps = [self.decoder.explain(member) for member in split_model(model)]
+        maps = [self.decoder.explain(each, train, targets) for each in split_model(model)]
         return {stat: _mean([part[stat] for part in maps]) for stat in maps[0]}
 
     def relevance(self, model: Model, person: Person, context: FitContext) -> Relevance | None:

@@ -41,8 +41,7 @@ def activation_patterns(
         standard deviation: ``cov(betas, latent) / sd(latent)``; zero for latents that do not
         vary. Voxels with zero weight have a pattern too.
     """
-    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups)
-    latents = (responses @ np.asarray(weight, dtype=np.float32)).astype(np.float64)
+    responses, latents = _centred(betas, weight, run_groups)
     length = np.linalg.norm(latents, axis=0)
     unit = latents / np.where(length > 0, length, np.inf)
     return unit.T.astype(np.float32) @ responses / np.float32(np.sqrt(len(responses)))
@@ -63,9 +62,15 @@ def explained_sd(betas: np.ndarray, weight: np.ndarray, run_groups: np.ndarray) 
         same when the latents are rotated, scaled or mixed. With k latents and n trials, voxels
         without signal have about ``sqrt(k / n)`` of their standard deviation.
     """
-    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups)
-    latents = (responses @ np.asarray(weight, dtype=np.float32)).astype(np.float64)
+    responses, latents = _centred(betas, weight, run_groups)
     basis, strengths, _ = np.linalg.svd(latents, full_matrices=False)
     basis = basis[:, strengths > TOLERANCE * max(strengths.max(initial=0), 1e-12)]
     energy = np.square(basis.T.astype(np.float32) @ responses).sum(axis=0)
     return np.sqrt(energy / max(len(responses), 1)).astype(np.float32)
+
+
+def _centred(
+    betas: np.ndarray, weight: np.ndarray, run_groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups)
+    return responses, (responses @ np.asarray(weight, dtype=np.float32)).astype(np.float64)

@@ -145,9 +145,8 @@ class TroiDecoder(Decoder):
             )
             card |= prior_notes
         tensors = _shared_tensors(shared.trunk.cpu(), space)
-        maps = _patterns(person, fit.weight, shared)
         return Model(
-            {**tensors, **prior, **maps, "input.weight": fit.weight, "input.bias": fit.bias}, card
+            {**tensors, **prior, "input.weight": fit.weight, "input.bias": fit.bias}, card
         )
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
@@ -177,22 +176,17 @@ class TroiDecoder(Decoder):
             embedding = embedding * (model.card["target_norm"] / np.maximum(lengths, 1e-12))
         return _restore_space(model).inverse_transform(embedding)
 
-    def explain(self, model: Model) -> dict[str, np.ndarray]:
-        """Return activation patterns and norms of weights; see :class:`Decoder`.
+    def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
+        """Return activation patterns, of labels one for each, and norms of weights.
 
-        ``weight`` is the norm of each voxel's row of the input layer.
+        ``weight`` is the norm of each voxel's row of the input layer; see :class:`Decoder`.
         """
         weight = model.part("input")["weight"]
-        return {**model.part("map"), "weight": np.linalg.norm(weight, axis=1)}
-
-
-def _patterns(person: Person, weight: np.ndarray, shared: SharedModel) -> dict[str, np.ndarray]:
-    """Compute the maps of activation patterns, of labels also one for each."""
-    maps = {"map.pattern": explained_sd(person.betas, weight, person.run_groups)}
-    if shared.is_category:
-        of_labels = weight @ unit_rows(shared.vectors).T.astype(np.float32)
-        maps["map.labelpattern"] = activation_patterns(person.betas, of_labels, person.run_groups)
-    return maps
+        maps = {"pattern": explained_sd(train.betas, weight, train.run_groups)}
+        if targets.kind == "category":
+            of_labels = weight @ unit_rows(self.gallery(model, targets)).T.astype(np.float32)
+            maps["labelpattern"] = activation_patterns(train.betas, of_labels, train.run_groups)
+        return {**maps, "weight": np.linalg.norm(weight, axis=1)}
 
 
 def _prior(

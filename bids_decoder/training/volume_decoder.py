@@ -150,7 +150,7 @@ class VolumeDecoder(Decoder):
         """Return one axis per label; see :class:`Decoder`."""
         return np.eye(len(targets.ids))
 
-    def explain(self, model: Model) -> dict[str, np.ndarray]:
+    def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
         """Return no maps: those of a network depend on its input; see :meth:`relevance`."""
         return {}
 

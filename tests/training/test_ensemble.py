@@ -65,7 +65,7 @@ def test_members_differ_in_their_trunks_and_share_the_rest(fitted):
 
 
 def test_the_prediction_is_the_mean_over_the_members(fitted):
-    _, _, test, targets, _, _, adapted = fitted
+    _, train, test, targets, _, _, adapted = fitted
     decoder, members = load_decoder("troi"), split_model(adapted)
     parts = [TroiDecoder().predict(member, test.betas) for member in members]
     assert not np.allclose(parts[0], parts[1], atol=1e-4)
@@ -73,7 +73,7 @@ def test_the_prediction_is_the_mean_over_the_members(fitted):
                                atol=1e-5)
     np.testing.assert_array_equal(decoder.gallery(adapted, targets),
                                   TroiDecoder().gallery(members[1], targets))
-    maps = decoder.explain(adapted)["weight"]
+    maps = decoder.explain(adapted, train, targets)["weight"]
     assert (maps > 0).sum() == 48
 
 

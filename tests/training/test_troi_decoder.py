@@ -78,7 +78,7 @@ def test_whole_way_beats_chance_and_tells_what_it_saw(person_from, context):
     assert top1(decoder.predict(model, test.betas), gallery)["b2i", "cosine"] > 10 / 40
     shuffled = test.betas[np.random.default_rng(0).permutation(len(test.betas))]
     assert top1(decoder.predict(model, shuffled), gallery)["b2i", "cosine"] < 6 / 40
-    relevance = decoder.explain(model)["weight"]
+    relevance = decoder.explain(model, train, targets)["weight"]
     assert (relevance[~selection.mask] == 0).all()
 
 

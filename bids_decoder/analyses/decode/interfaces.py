@@ -63,29 +63,40 @@ class SelectVoxels(PersonalInterface):
         return runtime
 
 
-class _AdaptInputSpec(PersonInputSpec):
+class _SelectedInputSpec(PersonInputSpec):
     selection_file = File(exists=True, mandatory=True)
+
+
+class _AdaptInputSpec(_SelectedInputSpec):
+    explains = traits.Bool(False, usedefault=True, desc="also compute the maps of the decoder")
+
+
+class _AdaptOutputSpec(ModelOutputSpec):
+    maps_file = File(exists=True, desc="maps by the value of stat-")
 
 
 class AdaptDecoder(PersonalInterface):
     """Fit the decoder of one participant on the selected voxels (TROI stage 2)."""
 
     input_spec = _AdaptInputSpec
-    output_spec = ModelOutputSpec
+    output_spec = _AdaptOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
-        targets = read_targets(self.inputs.targets_file)
+        targets, folder = read_targets(self.inputs.targets_file), Path(runtime.cwd)
         train, _ = self._people(targets)
-        model = self._decoder().adapt(
+        decoder = self._decoder()
+        model = decoder.adapt(
             train, targets, read_selection(self.inputs.selection_file),
             self._pretrained(targets), self._context(),
         )
-        path = save_model(Path(runtime.cwd) / "model.safetensors", model)
-        self._results["model_file"] = str(path)
+        self._results["model_file"] = str(save_model(folder / "model.safetensors", model))
+        if self.inputs.explains:
+            np.savez(folder / "maps.npz", **decoder.explain(model, train, targets))
+            self._results["maps_file"] = str(folder / "maps.npz")
         return runtime
 
 
-class _PredictInputSpec(_AdaptInputSpec):
+class _PredictInputSpec(_SelectedInputSpec):
     model_file = File(exists=True, mandatory=True)
     baselines = traits.Bool(True, usedefault=True)
     ablations = traits.Bool(False, usedefault=True, desc="also decode without each part")
@@ -192,10 +203,10 @@ class ScoreDecoding(SimpleInterface):
 
 
 class _WriteInputSpec(WriteInputSpec):
-    decoder = traits.Str("troi", usedefault=True)
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     selection_file = File(exists=True, mandatory=True, desc="fitted on all training trials")
     model_file = File(exists=True, mandatory=True, desc="fitted on all training trials")
+    maps_file = File(exists=True, mandatory=True, desc="of the same model")
     fold_selections = traits.List(File(exists=True), desc="of the folds of cross-validation")
     fold_models = traits.List(File(exists=True), desc="of the folds of cross-validation")
     metrics_file = File(exists=True, mandatory=True)
@@ -210,13 +221,12 @@ class WriteDecoding(WriteInterface):
     input_spec = _WriteInputSpec
 
     def _write(self, outputs: PersonOutputs) -> None:
-        from bids_decoder.training.ensemble import load_decoder
-
         inputs = self.inputs
-        model = load_model(Path(inputs.model_file))
+        with np.load(inputs.maps_file, allow_pickle=False) as content:
+            maps = dict(content)
         decoding = DecodingOutputs(
-            outputs, Path(inputs.folder), read_selection(inputs.selection_file), model,
-            load_decoder(inputs.decoder).explain(model),
+            outputs, Path(inputs.folder), read_selection(inputs.selection_file),
+            load_model(Path(inputs.model_file)), maps,
         )
         folds = [read_selection(f) for f in inputs.fold_selections or []]
         histories = [load_model(Path(f)).card["history"] for f in inputs.fold_models or []]

@@ -78,8 +78,7 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
     write = Node(
         WriteDecoding(
             key=key.key, output_dir=str(work.output_dir),
-            entities=person_entities(person), decoder=work.settings.network.decoder,
-            card=decode.card,
+            entities=person_entities(person), card=decode.card,
         ),
         "write", mem_gb=BASE_GB,
     )
@@ -98,7 +97,7 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
         (inputnode, score, [("targets_file", "targets_file")]),
         (inputnode, write, [("folder", "folder")]),
         (final["select"], write, [("selection_file", "selection_file")]),
-        (final["adapt"], write, [("model_file", "model_file")]),
+        (final["adapt"], write, [("model_file", "model_file"), ("maps_file", "maps_file")]),
         (score, write, [("metrics_file", "metrics_file"),
                         ("predictions_file", "predictions_file"),
                         ("nulls_file", "nulls_file"),
@@ -129,7 +128,9 @@ class _FoldBuilder:
         inputs, resources, suffix = self._inputs(fold), self._resources(), _suffix(fold)
         nodes = {
             "select": Node(SelectVoxels(**inputs), f"select_{suffix}", **resources),
-            "adapt": Node(AdaptDecoder(**inputs), f"adapt_{suffix}", **resources),
+            "adapt": Node(
+                AdaptDecoder(**inputs, explains=fold == 0), f"adapt_{suffix}", **resources
+            ),
         }
         if predicts:
             ablations = work.settings.evaluation.ablations
