@@ -197,4 +197,6 @@ def table_key(table: pd.DataFrame) -> str:
 def confounds_of(table: pd.DataFrame) -> pd.DataFrame:
     """Return the confounds that a trial table carries from events files, by their names there."""
     names = [name for name in table.columns if str(name).startswith(FROM_EVENTS)]
-    return table[names].rename(columns=lambda name: name.removeprefix(FROM_EVENTS))
+    return pd.DataFrame(
+        {name.removeprefix(FROM_EVENTS): table[name] for name in names}, index=table.index
+    )

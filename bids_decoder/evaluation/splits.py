@@ -13,6 +13,8 @@ Three kinds of split:
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
@@ -195,7 +197,8 @@ def _stimuli_of_runs(
 
 
 def _cross_validation(tables: Tables) -> Split:
-    folds = {label: _deal_runs(table) for label, table in tables.items()}
+    labels_of = {label: _label_of_runs(table) for label, table in tables.items()}
+    folds = {label: _deal_runs(table, labels_of[label]) for label, table in tables.items()}
     n_labels = len(set().union(*(distinct(table["label"]) for table in tables.values())))
     n_runs = sorted({table["run_group"].nunique() for table in tables.values()})
     counted = " to ".join(map(str, dict.fromkeys((n_runs[0], n_runs[-1]))))
@@ -203,7 +206,7 @@ def _cross_validation(tables: Tables) -> Split:
         f"{n_labels} labels over {counted} runs per participant: each run is "
         f"test once (at most {MAX_FOLDS} folds)"
     )
-    if any(len(_label_of_runs(table)) for table in tables.values()):
+    if any(labels_of.values()):
         reason += (
             "; where each run has one label, each fold holds out runs of every label, because a "
             "decoder trained on fewer runs of the label that it is tested on errs against it"
@@ -211,7 +214,7 @@ def _cross_validation(tables: Tables) -> Split:
     return Split("runs", "category", (), folds, {"max_folds": MAX_FOLDS}, reason)
 
 
-def _deal_runs(table: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+def _deal_runs(table: pd.DataFrame, label_of: dict[str, str]) -> tuple[tuple[str, ...], ...]:
     """Assign the runs of one participant to folds.
 
     In turn, not in blocks: neighbouring runs often share a task or a session, and a fold must not
@@ -220,7 +223,6 @@ def _deal_runs(table: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
     run that was held out.
     """
     runs = list(dict.fromkeys(table["run_group"]))
-    label_of = _label_of_runs(table)
     if not label_of:
         n_folds = min(len(runs), MAX_FOLDS)
         return tuple(tuple(runs[k::n_folds]) for k in range(n_folds))
@@ -233,12 +235,12 @@ def _deal_runs(table: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
 
 def _label_of_runs(table: pd.DataFrame) -> dict[str, str]:
     """Return the label of each run where all have one, and two or more have several runs."""
-    known = table[table["label"].notna() & ~table["excluded"].astype(bool)]
-    pairs = known[["run_group", "label"]].drop_duplicates()
-    repeated = (pairs["label"].value_counts() > 1).sum()
-    if pairs["run_group"].duplicated().any() or repeated < 2:
-        return {}
-    return dict(zip(pairs["run_group"], pairs["label"], strict=True))
+    runs, labels = (table[name].to_numpy(dtype=object) for name in ("run_group", "label"))
+    known = ~pd.isna(labels) & ~table["excluded"].to_numpy(dtype=bool)
+    pairs = dict.fromkeys(zip(runs[known].tolist(), labels[known].tolist(), strict=True))
+    label_of = dict(pairs)
+    n_repeated = sum(count > 1 for count in Counter(label_of.values()).values())
+    return label_of if len(label_of) == len(pairs) and n_repeated >= 2 else {}
 
 
 def _balanced_folds(label_of: dict[str, str]) -> dict[str, int]:

@@ -38,7 +38,7 @@ def check_confounds(
             f"--confound-removal {rules.confound_removal}", "no confound is named",
             "name columns of the events files: --control response_time", ExitCode.USAGE,
         ))
-    for person in people:
+    for person in people if rules.controls else ():
         table = tables[person.label]
         used = table[~table["excluded"].to_numpy(dtype=bool)]
         for name in dict.fromkeys(rules.controls):

@@ -80,8 +80,10 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 
 def _names(study: Study, person: PersonWork) -> tuple[str, ...]:
     """Return the confounds that are asked for, and those that are always looked at."""
-    carried = confounds_of(study.usable_trials(person.label))
-    varying = [str(name) for name in carried if carried[name].nunique() > 1]
+    table = study.tables[person.label]
+    used = ~table["excluded"].to_numpy(dtype=bool)
+    carried = confounds_of(table)
+    varying = [str(name) for name in carried if carried[name][used].nunique() > 1]
     computed = [TRIAL_ORDER, MEAN_SIGNAL, *([MOTION] if has_motion(person.participant) else [])]
     return tuple(dict.fromkeys([*study.settings.trials.controls, *computed, *varying]))
 
