@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.trials import TEXT_COLUMNS, TRIAL_COLUMNS, Person, Targets, VoxelGrid
+from bids_decoder.trials import Person, Targets, VoxelGrid
 
 
 @pytest.fixture
@@ -65,7 +65,3 @@ def test_subset_of_a_person(grid, rows):
     assert part.trials.index.tolist() == [0, 1]
     assert part.target_rows.tolist() == [row + 5 for row in chosen]
     assert part.run_groups.tolist() == [f"r{row + 1}" for row in chosen]
-
-
-def test_text_columns_are_trial_columns():
-    assert set(TEXT_COLUMNS) <= set(TRIAL_COLUMNS)

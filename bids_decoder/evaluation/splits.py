@@ -237,7 +237,7 @@ def _label_of_runs(table: pd.DataFrame) -> dict[str, str]:
     """Return the label of each run where all have one, and two or more have several runs."""
     runs, labels = (table[name].to_numpy(dtype=object) for name in ("run_group", "label"))
     known = ~pd.isna(labels) & ~table["excluded"].to_numpy(dtype=bool)
-    pairs = dict.fromkeys(zip(runs[known].tolist(), labels[known].tolist(), strict=True))
+    pairs = list(dict.fromkeys(zip(runs[known].tolist(), labels[known].tolist(), strict=True)))
     label_of = dict(pairs)
     n_repeated = sum(count > 1 for count in Counter(label_of.values()).values())
     return label_of if len(label_of) == len(pairs) and n_repeated >= 2 else {}
