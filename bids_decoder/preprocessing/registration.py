@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -337,8 +338,45 @@ def warped_points(transform_file: Path, grid: Grid) -> np.ndarray:
     ndarray, shape (n_voxels, 3)
         In mm, C order: *points* for :func:`~.resampling.resample_series`.
     """
+    return chained_points([Pull(transform_file)], grid)
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A stored transform of points, or the inverse of a linear one.
+
+    Parameters
+    ----------
+    path : Path
+        Any ITK transform; with the name ``from-X_to-Y`` it maps points of Y to points of X.
+    is_inverted : bool
+    """
+
+    path: Path
+    is_inverted: bool = False
+
+
+def chained_points(pulls: Sequence[Pull], grid: Grid) -> np.ndarray:
+    """Transform the positions of all voxels of a grid by several transforms, one after the other.
+
+    Parameters
+    ----------
+    pulls : sequence of Pull
+        The first one maps points of *grid*.
+    grid : Grid
+
+    Returns
+    -------
+    ndarray, shape (n_voxels, 3)
+        As :func:`warped_points`.
+    """
     sitk = start_sitk()
-    transform = sitk.ReadTransform(str(transform_file))
+    transforms = []
+    for pull in pulls:
+        transform = sitk.ReadTransform(str(pull.path))
+        transforms.append(transform.GetInverse() if pull.is_inverted else transform)
+    # Of a composite transform the last one is applied first.
+    transform = sitk.CompositeTransform(transforms[::-1])
     like = to_sitk(np.zeros(grid.shape, dtype=np.float32), grid.affine)
     field = sitk.TransformToDisplacementField(
         transform, sitk.sitkVectorFloat64, like.GetSize(), like.GetOrigin(), like.GetSpacing(),
