@@ -39,12 +39,13 @@ CONTEXT = FitContext(Network(), Troi(), 0, "cpu")
 def load_person(folder: Path, label: str) -> tuple[Person, Targets]:
     """Read the runs of a participant; voxels that are finite and not zero in all of them."""
     tables, runs = [], []
-    for path in sorted((folder / f"sub-{label}").glob("**/*_desc-singletrial_trials.tsv")):
+    paths = sorted((folder / f"sub-{label}").glob("**/*_desc-singletrial_trials.tsv"))
+    for fold, path in enumerate(paths, 1):
         table = pd.read_csv(path, sep="\t", dtype=str)
         names = table["label"] if "label" in table else table["trial_type"]
         tables.append(pd.DataFrame({
             "trial": np.arange(1, len(names) + 1), "run_group": path.name, "stimulus": names,
-            "split": "train",
+            "split": "train", "fold": fold,
         }))
         image = nib.load(str(path).replace("_trials.tsv", "_betaseries.nii.gz"))
         runs.append(image.get_fdata(dtype=np.float32))
