@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter
 
+from bids_decoder.analyses.controls.scoring import Tested, score_control
 from bids_decoder.config import Evaluation, Network, TrialRules, Troi
 from bids_decoder.evaluation.baselines import ridge_of_labellings, ridge_predict
 from bids_decoder.evaluation.classification import Heldout, Refitted, score_classification
@@ -15,6 +16,8 @@ from bids_decoder.evaluation.comparison import compare_labels
 from bids_decoder.evaluation.held_out import apply_split
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.interfaces.responses import confound_as_responses
+from bids_decoder.training.controls import control_fold
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.refit import permute_fold, refit_fold
@@ -68,9 +71,14 @@ def draw_labels(design: Design, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(runs)
 
 
-def draw_person(design: Design, rng: np.random.Generator) -> tuple[Person, Targets]:
-    """Draw the responses of a person; patterns of the classes in all voxels."""
-    rows = draw_labels(design, rng)
+def draw_person(
+    design: Design, rng: np.random.Generator, rows: np.ndarray | None = None
+) -> tuple[Person, Targets]:
+    """Draw the responses of a person; patterns of the classes in all voxels.
+
+    Classes of the trials are *rows*, or drawn as well.
+    """
+    rows = draw_labels(design, rng) if rows is None else rows
     n_trials = len(rows)
     noise = rng.standard_normal((design.n_runs, design.per_run, design.n_voxels))
     noise = lfilter([np.sqrt(1 - 0.3**2)], [1, -0.3], noise, axis=1)
@@ -201,27 +209,63 @@ def one_test_set(design: Design, seed: int) -> Outcome:
             "truth": truth}
 
 
-def comparison(design: Design, seed: int, n_folds: int | None = None) -> Outcome:
-    """Compare ridge regressions on two halves of the voxels, which are equally good.
+def comparison(design: Design, seed: int) -> Outcome:
+    """Compare ridge regressions on two halves of the voxels, cross-validated over runs.
 
-    With one fold both are trained on the first half of the runs.
+    Which half is better is chance, so that the expected difference is zero.
     """
     rng = np.random.default_rng(seed)
     person, targets = draw_person(design, rng)
     half = rng.permutation(design.n_voxels) < design.n_voxels // 2
-    parts = folds_of(person)
-    if n_folds == 1:
-        first = np.isin(person.run_groups, np.unique(person.run_groups)[::2])
-        held = person.subset(first)
-        held = replace(held, trials=held.trials.assign(split="test", fold=1))
-        parts = [(person.subset(~first), held, np.arange(first.sum()))]
-        person = held
     folds, found = person.trials["fold"].to_numpy(), []
     for voxels in (half, ~half):
         scores = np.empty((len(folds), len(targets.ids)))
-        for train, test, rows in parts:
+        for train, test, rows in folds_of(person):
             pair = [replace(part, betas=part.betas[:, voxels]) for part in (train, test)]
             scores[rows] = ridge_of_labellings(*pair, targets, train.target_rows[None])[0]
         found.append(heldout(person, targets, scores, folds))
-    row = compare_labels(*found, n_permutations=N_PERMUTATIONS, rng=rng)
+    return compared(*found, rng)
+
+
+def fixed_comparison(design: Design, seed: int) -> Outcome:
+    """Compare one trained ridge regression on two sets of responses to the same test trials.
+
+    With one test set the question is which of two trained models is better. Here they are the
+    same, and only the noise of the test trials differs, so that the true difference is zero.
+    """
+    rng = np.random.default_rng(seed)
+    person, targets = draw_person(design, rng)
+    other, _ = draw_person(design, rng, person.target_rows)
+    first = np.isin(person.run_groups, np.unique(person.run_groups)[::2])
+    train, held = person.subset(~first), person.subset(first)
+    held = replace(held, trials=held.trials.assign(split="test", fold=1))
+    found = []
+    for betas in (held.betas, other.betas[first]):
+        test = replace(held, betas=betas)
+        scores = ridge_of_labellings(train, test, targets, train.target_rows[None])[0]
+        found.append(heldout(held, targets, scores, np.ones(len(scores))))
+    return compared(*found, rng)
+
+
+def confound_alone(signal: float, seed: int) -> Outcome:
+    """Decode labels from a confound alone, which drifts within runs as reaction times do."""
+    rng = np.random.default_rng(seed)
+    person, targets = draw_person(Design(n_voxels=1), rng)
+    values = pd.Series(person.betas[:, 0] + signal * person.target_rows, name="response_time")
+    trials, folds = person.trials.assign(split="cv"), []
+    for number in np.unique(person.trials["fold"]):
+        train, test = confound_as_responses(
+            values, trials, person.label, targets, fold=int(number), normalise="run"
+        )
+        found = control_fold(train, test, targets, FEW if signal else N_PERMUTATIONS, seed)
+        folds.append(Tested(train, test, found))
+    settings = Evaluation(n_permutations=N_PERMUTATIONS)
+    metrics = score_control("response_time", folds, targets, settings, seed)
+    row = metrics.set_index("metric").loc["balanced_accuracy"]
+    return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}
+
+
+def compared(first: Heldout, second: Heldout, rng: np.random.Generator) -> Outcome:
+    """Return difference, interval and p-value of two decoders."""
+    row = compare_labels(first, second, n_permutations=N_PERMUTATIONS, rng=rng)
     return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}

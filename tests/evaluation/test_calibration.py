@@ -34,6 +34,7 @@ def few_permutations(bench, monkeypatch):
     ("labels, 4 runs", 40), ("runs of one label, 12 runs", 40), ("one test set", 60),
     ("retrieval, 20 images", 60), ("participants", 40), ("encoding, 20 images", 40),
     ("comparison of encoders", 200), ("comparison, retrieval", 100),
+    ("confound alone, 8 runs", 40), ("comparison, one test set", 60),
     ("prevalence, nobody", 200), ("effect over 12 participants", 200), ("two groups, 3 sites", 200),
 ])
 def test_p_values_are_not_too_small_and_find_signal(bench, name, n_datasets):
