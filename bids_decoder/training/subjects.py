@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy.special import softmax
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit
@@ -23,6 +25,8 @@ from bids_decoder.models.volumes import ShallowNetwork, fresh_network
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.classifier import Labelled, fit_classifier, log_probabilities
 from bids_decoder.training.cnn3d import shallow_recipe
+from bids_decoder.training.confounds import confound_design, remove_confounds
+from bids_decoder.training.controls import classify
 
 VALIDATION_SHARE = 0.2
 MAX_COMPONENTS = 50
@@ -44,12 +48,15 @@ class Cohort:
         Participant labels.
     labels : tuple of str
         Labels in the order of the classes.
+    removed : DataFrame, n_people rows, or None
+        Confounds that are regressed out of what is decoded from.
     """
 
     volumes: np.ndarray
     classes: np.ndarray
     names: tuple[str, ...]
     labels: tuple[str, ...]
+    removed: pd.DataFrame | None = None
 
     @property
     def inner(self) -> np.ndarray:
@@ -60,6 +67,39 @@ class Cohort:
     def outer(self) -> np.ndarray:
         """Rows of the external participants."""
         return np.flatnonzero(self.classes == EXTERNAL)
+
+    def clean(self, features: np.ndarray, train: np.ndarray) -> np.ndarray:
+        """Regress confounds out of features, with weights of the training participants.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n_people, n_features)
+        train : ndarray of int
+            Rows of the training participants.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_people, n_features)
+            *features* themselves where nothing is removed.
+        """
+        if self.removed is None:
+            return features
+        is_train = np.isin(np.arange(len(self.classes)), train)
+        design = np.hstack([
+            _design(self.removed[name], is_train) for name in self.removed
+        ])
+        return remove_confounds(features, design, is_train)
+
+    def cleaned(self, train: np.ndarray) -> Cohort:
+        """Return the cohort with volumes from which confounds are regressed out."""
+        if self.removed is None:
+            return self
+        flat = self.clean(self.volumes.reshape(len(self.volumes), -1), train)
+        return replace(self, volumes=flat.reshape(self.volumes.shape), removed=None)
+
+
+def _design(values: pd.Series, is_train: np.ndarray) -> np.ndarray:
+    return confound_design(values, np.full(len(values), "all"), is_train)
 
 
 RoundFit = Callable[[Cohort, np.ndarray, int], np.ndarray]
@@ -146,15 +186,16 @@ def cross_validate(
     for fold in np.unique(folds):
         train, test = inner[folds != fold], inner[folds == fold]
         assert_disjoint((cohort.names[n] for n in train), (cohort.names[n] for n in test))
+        people = cohort.cleaned(train)
         network, history = fit_network(
-            cohort, train, settings, seed=derive_seed(seed, "fold", fold), device=device
+            people, train, settings, seed=derive_seed(seed, "fold", fold), device=device
         )
-        scores[folds == fold] = np.exp(log_probabilities(network, cohort.volumes[test]))
+        scores[folds == fold] = np.exp(log_probabilities(network, people.volumes[test]))
         if len(cohort.outer):
-            external.append(np.exp(log_probabilities(network, cohort.volumes[cohort.outer])))
+            external.append(np.exp(log_probabilities(network, people.volumes[cohort.outer])))
         if explains:
-            mean = cohort.volumes[train].mean(axis=0)
-            maps.append(occlusion_of_classes(network, cohort, test, mean, settings))
+            mean = people.volumes[train].mean(axis=0)
+            maps.append(occlusion_of_classes(network, people, test, mean, settings))
         n_epochs.append(len(history))
     return RepeatResult(
         scores, np.mean(external, axis=0) if external else np.zeros((0, len(cohort.labels))),
@@ -227,10 +268,42 @@ def linear_scores(
             PCA(n_components, random_state=seed, svd_solver="randomized"), StandardScaler(),
             LogisticRegression(max_iter=1000),
         )
-        head.fit(features[train], cohort.classes[train])
-        scores[folds == fold] = head.predict_proba(features[inner[folds == fold]])
+        cleaned = cohort.clean(features, train)
+        head.fit(cleaned[train], cohort.classes[train])
+        scores[folds == fold] = head.predict_proba(cleaned[inner[folds == fold]])
         if len(outer):
-            external += head.predict_proba(features[outer]) / len(np.unique(folds))
+            external += head.predict_proba(cleaned[outer]) / len(np.unique(folds))
+    return scores, external
+
+
+def confound_scores(
+    values: pd.Series, cohort: Cohort, folds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode labels from one confound alone, in the same folds.
+
+    Parameters
+    ----------
+    values : Series, n_people rows
+        Numbers or words, for instance age or scanner.
+    cohort : Cohort
+    folds : ndarray of int, shape (n_inner,)
+
+    Returns
+    -------
+    scores : ndarray, shape (n_inner, n_classes)
+        Class probabilities of :func:`.controls.classify`.
+    external : ndarray, shape (n_outer, n_classes)
+    """
+    inner, outer, n_classes = cohort.inner, cohort.outer, len(cohort.labels)
+    scores, external = np.zeros((len(inner), n_classes)), np.zeros((len(outer), n_classes))
+    for fold in np.unique(folds):
+        train, test = inner[folds != fold], inner[folds == fold]
+        design = _design(values, np.isin(np.arange(len(values)), train))
+        found = softmax(classify(
+            design[train], cohort.classes[train], design[np.concatenate([test, outer])], n_classes
+        ), axis=1)
+        scores[folds == fold] = found[:len(test)]
+        external += found[len(test):] / len(np.unique(folds))
     return scores, external
 
 

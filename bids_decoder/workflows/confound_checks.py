@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -32,12 +33,7 @@ def check_confounds(
         Columns that are missing in some trials, do not vary, are what is decoded, or need motion
         parameters that the dataset does not have.
     """
-    findings = []
-    if rules.confound_removal != "none" and not rules.controls:
-        findings.append(Finding(
-            f"--confound-removal {rules.confound_removal}", "no confound is named",
-            "name columns of the events files: --control response_time", ExitCode.USAGE,
-        ))
+    findings = check_removal(rules, "events files: --control response_time")
     for person in people if rules.controls else ():
         table = tables[person.label]
         used = table[~table["excluded"].to_numpy(dtype=bool)]
@@ -56,24 +52,56 @@ def _check_column(name: str, person: Participant, trials: pd.DataFrame) -> list[
     values = _values(name, trials)
     if values is None or trials.empty:
         return []
+    decoded = [trials[own] for own in ("label", "stimulus")]
+    found = check_values(what, values, decoded, "trials", "--trial-filter")
+    return [replace(finding, participant=person.label) for finding in found]
+
+
+def check_values(
+    what: str, values: pd.Series, decoded: Sequence[pd.Series], unit: str, option: str
+) -> list[Finding]:
+    """Check the values of one confound.
+
+    Parameters
+    ----------
+    what : str
+        Name of the confound in messages.
+    values : Series
+        Missing ones are NaN.
+    decoded : sequence of Series
+        What is decoded, in the same order.
+    unit : {"trials", "participants"}
+    option : str
+        Leaves some of them out.
+    """
     missing = int(values.isna().sum())
     if missing:
         return [Finding(
-            what, f"{missing} of {len(values)} trials have no value",
-            "fill them in, or leave these trials out (--trial-filter)",
-            ExitCode.BAD_DATA, participant=person.label,
+            what, f"{missing} of {len(values)} {unit} have no value",
+            f"fill them in, or leave these {unit} out ({option})", ExitCode.BAD_DATA,
         )]
     if values.nunique() == 1:
         return [Finding(
-            what, f"is {values.iloc[0]} in all trials", "leave it out: it explains nothing",
-            ExitCode.BAD_DATA, participant=person.label,
+            what, f"is {values.iloc[0]} in all {unit}", "leave it out: it explains nothing",
+            ExitCode.BAD_DATA,
         )]
-    if any((values.astype(str) == trials[own].astype(str)).all() for own in ("label", "stimulus")):
+    words = values.astype(str).to_numpy()
+    if any((words == target.astype(str).to_numpy()).all() for target in decoded):
         return [Finding(
-            what, "is what is decoded", "name something else that differs between trials",
-            ExitCode.USAGE, participant=person.label,
+            what, "is what is decoded", f"name something else that differs between {unit}",
+            ExitCode.USAGE,
         )]
     return []
+
+
+def check_removal(rules: TrialRules, example: str) -> list[Finding]:
+    """Check that a confound is named where confounds are removed."""
+    if rules.confound_removal == "none" or rules.controls:
+        return []
+    return [Finding(
+        f"--confound-removal {rules.confound_removal}", "no confound is named",
+        f"name columns of the {example}", ExitCode.USAGE,
+    )]
 
 
 def _values(name: str, trials: pd.DataFrame) -> pd.Series | None:

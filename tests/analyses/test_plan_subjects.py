@@ -110,6 +110,25 @@ def test_several_images_of_a_person_and_none_at_all(plan, copy):
     assert "no image with suffix dwi" in problems(plan, copy, *WORDS, "--subject-image", "dwi")[0]
 
 
+def test_confounds_are_columns_with_a_value_for_everybody_that_varies(plan, copy):
+    edit(copy, lambda t: t.assign(
+        age=range(47), one=1, holes=[None, *range(46)], copy=t["diagnosis"],
+    ))
+    made = plan(copy, *WORDS, "--control", "age")
+    assert list(made.study.data.confounds) == ["age"] and len(made.study.data.confounds) == 47
+    assert made.jobs[0].spec.removed == ()
+    removed = plan(copy, *WORDS, "--control", "age", "--confound-removal", "regress")
+    assert removed.jobs[0].spec.removed == ("age",)
+    assert len({p.jobs[0].key.key for p in (made, removed, plan(copy))}) == 3
+    found = " | ".join(problems(plan, copy, *WORDS, "--control", "one", "holes", "copy"))
+    assert "one: is 1 in all participants" in found
+    assert "holes: 1 of 47 participants have no value" in found
+    assert "copy: is what is decoded" in found
+    assert "no column agee" in problems(plan, copy, *WORDS, "--control", "agee")[0]
+    assert "no confound is named" in problems(
+        plan, copy, *WORDS, "--confound-removal", "regress")[0]
+
+
 def test_labels_and_settings_decide_whether_it_is_done(plan, copy):
     before = plan(copy).jobs[0].key.key
     assert plan(copy).jobs[0].key.key == before

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_decoder.bids.writer import read_table
+from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.simulate.pet import simulate_pet, write_pet_dataset
 
 pytestmark = pytest.mark.slow
@@ -54,23 +54,27 @@ def test_trials_are_decoded_and_explained(category_run, main, tmp_path, short, n
 
 def test_labels_of_people_and_nothing_to_do_the_second_time(main, tmp_path, short):
     data = write_pet_dataset(tmp_path / "pet", simulate_pet(24, 2, seed=0, shape=(6, 6, 5)))
+    people = read_table(data / "participants.tsv")
+    save_table(data / "participants.tsv", people.assign(age=range(50, 50 + len(people))))
     words = (data, tmp_path / "out", "group", "--decoder", "cnn3d", "--subject-label", "diagnosis",
              "--external-label", "FTLD", "--site-column", "site", "--config-file", short,
-             "--device", "cpu", "--nprocs", 1, "--n-permutations", 2)
+             "--device", "cpu", "--nprocs", 1, "--n-permutations", 2, "--control", "age",
+             "--confound-removal", "regress")
     done = main(*words)
     assert done.code == 0, done.text
     group = tmp_path / "out" / "group"
     metrics = read_table(group / "desc-subjects_metrics.tsv")
-    assert set(metrics["model"]) == {"cnn3d", "linear-voxels"}
+    assert set(metrics["model"]) == {"cnn3d", "linear-voxels", "confound-age"}
     assert set(metrics["metric"]) == {"balanced_accuracy", "accuracy", "nmi", "macro_auc"}
     assert set(metrics["null"]) == {"refitted"} and set(metrics["n_null"]) == {"2"}
-    assert len(read_table(group / "desc-null_metrics.tsv")) == 2 * 2 * 4
+    assert len(read_table(group / "desc-null_metrics.tsv")) == 3 * 2 * 4
     people = read_table(group / "desc-subjects_predictions.tsv")
     assert (people["model"] == "cnn3d").sum() == 26
     assert set(people.loc[people["external"] == "True", "label"]) == {"FTLD"}
     assert len(list(group.glob("contrast-*_stat-occlusion_statmap.nii.gz"))) == 4
     page = (tmp_path / "out" / "group.html").read_text(encoding="utf-8")
     assert "External labels" in page
+    assert "age alone: balanced accuracy" in page and "Regressed out of the volumes" in page
     assert "Soliman" in (tmp_path / "out" / "logs" / "CITATION.md").read_text(encoding="utf-8")
     again = main(*words)
     assert again.code == 0

@@ -1,6 +1,9 @@
 """Labels of people from simulated PET: known places, permuted labels, external people."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -12,6 +15,7 @@ from bids_decoder.simulate.pet import EXTERNAL, simulate_pet
 from bids_decoder.training import subjects as module
 from bids_decoder.training.subjects import (
     Cohort,
+    confound_scores,
     cross_validate,
     embed,
     linear_scores,
@@ -71,6 +75,50 @@ def test_one_layer_on_grey_values_in_the_same_folds(result):
     )
     assert (scores.argmax(axis=1) == cohort.classes[cohort.inner]).mean() > 0.6
     assert external.sum(axis=1) == pytest.approx(1)
+
+
+def with_confound(seed):
+    """Volumes that follow a confound, which follows the label; nothing else differs."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(60) % 2
+    age = pd.Series(classes + rng.normal(0, 0.7, 60))
+    volumes = rng.normal(size=(60, 6, 6, 5)) + 2 * age.to_numpy()[:, None, None, None]
+    names = tuple(map(str, range(60)))
+    return Cohort(volumes.astype(np.float32), classes, names, ("a", "b")), age
+
+
+def test_a_confound_alone_decodes_what_it_explains_and_is_regressed_out():
+    right = []
+    for seed in range(4):
+        cohort, age = with_confound(seed)
+        removed = replace(cohort, removed=pd.DataFrame({"age": age}))
+        folds = subject_folds(cohort.classes, 5, 1, seed)[0]
+        flat = cohort.volumes.reshape(60, -1)
+        scores = [
+            confound_scores(age, cohort, folds)[0], linear_scores(flat[:, :8], cohort, folds, 0)[0],
+            linear_scores(flat[:, :8], removed, folds, 0)[0],
+        ]
+        right.append([(each.argmax(axis=1) == cohort.classes).mean() for each in scores])
+        np.testing.assert_allclose(scores[0].sum(axis=1), 1)
+    alone, without, cleaned = np.mean(right, axis=0)
+    assert alone > 0.65 and without > 0.65 and 0.35 < cleaned < 0.6
+
+
+def test_confounds_are_regressed_out_with_weights_of_training_people():
+    cohort, age = with_confound(0)
+    cohort = replace(cohort, removed=pd.DataFrame({"age": age}))
+    train, test = np.arange(40), np.arange(40, 60)
+    cleaned = cohort.cleaned(train).volumes
+    other = cohort.volumes.copy()
+    other[test] = 50 - other[test]
+    changed = replace(cohort, volumes=other).cleaned(train).volumes
+    np.testing.assert_array_equal(changed[train], cleaned[train])
+    slope = np.polyfit(age[:40], cleaned[train, 0, 0, 0], 1)[0]
+    assert slope == pytest.approx(0, abs=1e-4)
+    with_network = cross_validate(
+        cohort, np.arange(60) % 2, replace(SETTINGS, epochs=2), seed=0, device="cpu"
+    )
+    assert np.isfinite(with_network.scores).all()
 
 
 def test_a_person_on_both_sides_is_refused(result):

@@ -17,8 +17,9 @@ def add_options(parser: ArgumentParser) -> None:
         "such values",
         help="columns of the events files (or trial tables) from which alone the target is "
         "decoded, on the split of the decoder ([statistics.md](statistics.md#confounds)). "
-        "`trial_order`, `mean_signal` and `framewise_displacement` are computed. A column must "
-        "have a value in every trial, and vary",
+        "`trial_order`, `mean_signal` and `framewise_displacement` are computed. With "
+        "`--subject-label`, columns of `participants.tsv`, for instance `age`. A column must "
+        "have a value in every trial (for every participant), and vary",
     )
     option(
         group, "--confound-removal", dest="trials.confound_removal",

@@ -27,6 +27,7 @@ from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
 from bids_decoder.trials import Decision
+from bids_decoder.workflows.confound_checks import check_values
 
 SUFFIXES = ("pet", "statmap", "T1w")
 """Suffixes of images to search for, in this order."""
@@ -45,12 +46,15 @@ class SubjectImages:
     table : DataFrame
         One row per participant, in natural order: ``participant``, ``image`` (Path), ``label``,
         ``site`` (text or None), ``external`` (bool).
+    confounds : DataFrame
+        Columns of ``--control`` of the same participants.
     decisions : tuple of Decision
     findings : tuple of Finding
     """
 
     dataset: Dataset
     table: pd.DataFrame
+    confounds: pd.DataFrame
     decisions: tuple[Decision, ...]
     findings: tuple[Finding, ...]
 
@@ -112,6 +116,8 @@ def collect_subjects(settings: Settings) -> SubjectImages:
     table = table.sort_values(
         "participant", key=lambda names: names.map(natural_key)
     ).reset_index(drop=True)
+    confounds = rows.loc[table["participant"], list(_controls(settings))].reset_index(drop=True)
+    _check_confounds(confounds, table, search)
     _check_classes(table, search)
     _check_grids(table, search)
     description = describe(root)
@@ -121,26 +127,27 @@ def collect_subjects(settings: Settings) -> SubjectImages:
         participants=tuple(Participant(name, (), ()) for name in table["participant"]),
         derivatives={name: path.absolute() for name, path in execution.derivatives.items()},
     )
-    return SubjectImages(dataset, table, tuple(search.decisions), tuple(search.findings))
+    return SubjectImages(dataset, table, confounds, tuple(search.decisions), tuple(search.findings))
 
 
 def _labels(root: Path, search: _Search) -> pd.DataFrame:
-    """Read label and site of the chosen participants, indexed by participant."""
+    """Read label, site and confounds of the chosen participants, indexed by participant."""
     path, subjects = root / "participants.tsv", search.settings.section(Subjects)
-    empty = pd.DataFrame({"label": [], "site": []}, dtype=object)
+    controls = list(_controls(search.settings))
+    empty = pd.DataFrame(columns=["label", "site", *controls], dtype=object)
     if not path.is_file():
         search.complain(str(path), "is not there", "add it, with a column of labels",
                         ExitCode.MISSING_INPUT)
         return empty
     table = read_table(path)
-    wanted = ["participant_id", subjects.label_column, subjects.site_column]
+    wanted = ["participant_id", subjects.label_column, subjects.site_column, *controls]
     absent = [name for name in wanted if name is not None and name not in table]
     if absent:
         search.complain(
             str(path), f"has no column {', '.join(absent)}; columns: {', '.join(table.columns)}",
             did_you_mean(
                 absent[0], table.columns,
-                "name columns of this file with --subject-label and --site-column",
+                "name columns of this file with --subject-label, --site-column and --control",
             ), ExitCode.USAGE,
         )
         return empty
@@ -149,6 +156,7 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
     people = pd.DataFrame({
         "label": table[subjects.label_column].to_numpy(),
         "site": None if site is None else site.to_numpy(),
+        **{name: table[name].to_numpy() for name in controls},
     }, index=names.to_numpy(), dtype=object)
     chosen = search.settings.execution.participant_label
     people = people[people.index.isin(chosen)] if chosen else people
@@ -157,6 +165,10 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
         search.complain(f"{without} participant(s)", f"no {subjects.label_column} in {path.name}",
                         "they are left out", is_warning=True)
     return people[people["label"].notna()]
+
+
+def _controls(settings: Settings) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(settings.trials.controls))
 
 
 def _images(root: Path, place: Path, search: _Search) -> dict[str, Path]:
@@ -212,6 +224,14 @@ def _one_each(paths: list[Path], suffix: str, search: _Search) -> dict[str, Path
             "datalad get them", ExitCode.MISSING_INPUT,
         )
     return {parse_entities(path)["sub"]: path for path in paths if path not in absent}
+
+
+def _check_confounds(confounds: pd.DataFrame, table: pd.DataFrame, search: _Search) -> None:
+    for name in confounds:
+        search.findings += check_values(
+            f"--control {name}", confounds[name], [table["label"]], "participants",
+            "--participant-filter",
+        )
 
 
 def _check_classes(table: pd.DataFrame, search: _Search) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from bids_decoder.preprocessing.standardise import standardise_volume
 from bids_decoder.seeds import derive_seed
 
 VOLUMES, COHORT = "volumes.npy", "cohort.json"
-NETWORK, VOXELS = "cnn3d", "linear-voxels"
+NETWORK, VOXELS, CONFOUND = "cnn3d", "linear-voxels", "confound-"
 
 
 class _PrepareInputSpec(BaseInterfaceInputSpec):
@@ -38,6 +39,8 @@ class _PrepareInputSpec(BaseInterfaceInputSpec):
     participants = traits.List(traits.Str(), mandatory=True)
     labels = traits.List(traits.Str(), mandatory=True, desc="label of each participant")
     external = traits.List(traits.Bool(), mandatory=True)
+    confounds = traits.Dict(desc="name -> value of each participant")
+    removed = traits.List(traits.Str(), desc="confounds that are regressed out")
     key = traits.Str(desc="key of the stage")
 
 
@@ -63,6 +66,7 @@ class PrepareVolumes(SimpleInterface):
         write_json(Path(runtime.cwd) / COHORT, {
             "participants": list(inputs.participants), "labels": list(inputs.labels),
             "external": list(inputs.external), "affine": images[0].affine.tolist(),
+            "confounds": dict(inputs.confounds or {}), "removed": list(inputs.removed or []),
         })
         self._results["folder"] = runtime.cwd
         return runtime
@@ -85,8 +89,14 @@ def read_cohort(folder: Path | str) -> tuple[Any, np.ndarray, dict[str, Any]]:
     names = sorted({label for label, external in pairs if not external})
     classes = np.array([EXTERNAL if external else names.index(label) for label, external in pairs])
     volumes = np.load(Path(folder) / VOLUMES, mmap_mode="r")
-    cohort = Cohort(volumes, classes, tuple(card["participants"]), tuple(names))
+    removed = read_confounds(card)[card["removed"]] if card["removed"] else None
+    cohort = Cohort(volumes, classes, tuple(card["participants"]), tuple(names), removed)
     return cohort, np.array(card["affine"]), card
+
+
+def read_confounds(card: dict[str, Any]) -> pd.DataFrame:
+    """Return the confounds of all participants; *card* is the content of ``cohort.json``."""
+    return pd.DataFrame(card["confounds"], dtype=object).replace("", np.nan)
 
 
 class _FitInputSpec(DeviceInputSpec):
@@ -109,6 +119,16 @@ class _Fit(SimpleInterface):
         )
         return cohort, affine, folds
 
+    def _comparator(self, cohort: Any) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+        """Return what fits and scores a comparator, of (cohort, folds, seed)."""
+        from bids_decoder.training.subjects import confound_scores, linear_scores
+
+        inputs = self.inputs
+        if inputs.confound:
+            values = read_confounds(read_json(Path(inputs.folder) / COHORT))[inputs.confound]
+            return lambda people, folds, seed: confound_scores(values, people, folds)
+        features = self._features(cohort)
+        return lambda people, folds, seed: linear_scores(features, people, folds, seed)
 
     def _features(self, cohort: Any) -> np.ndarray:
         """Return what a comparator's layer sees, (n_people, n_features)."""
@@ -154,20 +174,19 @@ class RepeatNetwork(_Fit):
 
 class _ComparatorInputSpec(_FitInputSpec):
     backbone = traits.Str("", usedefault=True, desc="empty: grey values themselves")
+    confound = traits.Str("", usedefault=True, desc="decoded from it alone, not from volumes")
 
 
 class Comparator(_Fit):
-    """Run all rounds of cross-validation of one layer on fixed features."""
+    """Run all rounds of cross-validation of one layer on fixed features, or of one confound."""
 
     input_spec = _ComparatorInputSpec
     output_spec = _ScoresOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bids_decoder.training.subjects import linear_scores
-
         cohort, _, folds = self._start()
-        inputs, features = self.inputs, self._features(cohort)
-        found = [linear_scores(features, cohort, repeat, inputs.seed) for repeat in folds]
+        fit = self._comparator(cohort)
+        found = [fit(cohort, repeat, self.inputs.seed) for repeat in folds]
         path = Path(runtime.cwd) / "scores.npz"
         np.savez(path, scores=np.stack([scores for scores, _ in found]),
                  external=np.stack([external for _, external in found]))
@@ -175,9 +194,8 @@ class Comparator(_Fit):
         return runtime
 
 
-class _PermutedInputSpec(_FitInputSpec):
-    model = traits.Enum("network", "layer", mandatory=True)
-    backbone = traits.Str("", usedefault=True, desc="of the layer; empty: grey values themselves")
+class _PermutedInputSpec(_ComparatorInputSpec):
+    model = traits.Enum("network", "comparator", mandatory=True)
     n_permutations = traits.Int(mandatory=True)
     sites = traits.List(traits.Str(), desc="of all participants; labels are exchanged within them")
 
@@ -189,7 +207,7 @@ class PermutedSubjects(_Fit):
     output_spec = _ScoresOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from bids_decoder.training.subjects import cross_validate, linear_scores, permuted_rounds
+        from bids_decoder.training.subjects import cross_validate, permuted_rounds
 
         inputs = self.inputs
         cohort, _, _ = self._start()
@@ -206,10 +224,10 @@ class PermutedSubjects(_Fit):
                     people, folds, settings, seed=seed, device=inputs.device
                 ).scores
         else:
-            features = self._features(cohort)
+            score = self._comparator(cohort)
 
             def fit(people: Any, folds: np.ndarray, seed: int) -> np.ndarray:
-                return linear_scores(features, people, folds, seed)[0]
+                return score(people, folds, seed)[0]
 
         scores = permuted_rounds(cohort, permuted, inputs.n_splits, fit, inputs.seed)
         path = Path(runtime.cwd) / "permuted.npz"
@@ -234,7 +252,8 @@ class FinalNetwork(_Fit):
         from bids_decoder.training.subjects import embed, fit_network
 
         cohort, affine, _ = self._start()
-        inputs = self.inputs
+        removed = [] if cohort.removed is None else list(cohort.removed)
+        cohort, inputs = cohort.cleaned(cohort.inner), self.inputs
         network, history = fit_network(
             cohort, cohort.inner, Volumes(**inputs.volumes),
             seed=derive_seed(inputs.seed, "final"), device=inputs.device,
@@ -244,6 +263,7 @@ class FinalNetwork(_Fit):
             "decoder": NETWORK, "classes": list(cohort.labels), "volumes": dict(inputs.volumes),
             "shape": list(cohort.volumes.shape[1:]), "history": history,
             "participants": [cohort.names[row] for row in cohort.inner], "seed": inputs.seed,
+            "removed_confounds": removed,
         }
         model = Model({**state, "frame.affine": affine}, card)
         self._results["model_file"] = str(save_model(Path(runtime.cwd) / "m.safetensors", model))

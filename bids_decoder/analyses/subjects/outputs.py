@@ -7,22 +7,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    SimpleInterface,
-    TraitedSpec,
-    traits,
-)
+from nipype.interfaces.base import Directory, File, traits
 
 from bids_decoder.analyses.subjects.interfaces import NETWORK, read_cohort
-from bids_decoder.bids.names import derivative_path, unique_names
-from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.bids.names import unique_names
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.subjects import PermutedRounds, roc_table, score_subjects
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS, join_nulls
+from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.models.store import Model, load_model, save_model
+from bids_decoder.trials import VoxelGrid
+
+Models = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Name of a network or comparator -> scores of the rounds, and of external participants."""
 
 PREDICTION_COLUMNS = {
     "participant_id": "Participant.",
@@ -50,9 +47,7 @@ ROC_COLUMNS = {
 }
 
 
-class _WriteInputSpec(BaseInterfaceInputSpec):
-    key = traits.Str(desc="key of the stage")
-    output_dir = Directory(mandatory=True)
+class _WriteInputSpec(WriteInputSpec):
     folder = Directory(exists=True, mandatory=True)
     repeat_files = traits.List(File(exists=True), mandatory=True, desc="of the network, in order")
     comparator_files = traits.List(File(exists=True), mandatory=True)
@@ -61,22 +56,15 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     model_file = File(exists=True, mandatory=True)
     embedding_file = File(exists=True, mandatory=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
-    card = traits.Dict(mandatory=True, desc="further entries of sidecars and model card")
     seed = traits.Int(mandatory=True)
 
 
-class _WriteOutputSpec(TraitedSpec):
-    out_files = traits.List(File(exists=True))
-
-
-class WriteSubjects(SimpleInterface):
+class WriteSubjects(WriteInterface):
     """Score all models and write the results into the derivatives."""
 
     input_spec = _WriteInputSpec
-    output_spec = _WriteOutputSpec
-    _always_run = True
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _write(self, outputs: PersonOutputs) -> None:
         inputs = self.inputs
         cohort, affine, card = read_cohort(inputs.folder)
         repeats = [dict(np.load(path)) for path in inputs.repeat_files]
@@ -85,19 +73,15 @@ class WriteSubjects(SimpleInterface):
         for name, path in zip(inputs.comparators, inputs.comparator_files, strict=True):
             content = np.load(path)
             models[name] = (content["scores"], content["external"])
-        self._written: list[Path] = []
-        self._write_tables(cohort, card, models)
-        self._write_maps(cohort, affine, repeats[0]["maps"])
+        self._write_scores(cohort, models, outputs)
+        self._write_people(cohort, card, models, outputs)
+        _write_maps(cohort, affine, repeats[0]["maps"], outputs)
         model = load_model(Path(inputs.model_file))
-        path = derivative_path(Path(inputs.output_dir), "subjects_model")
-        save_model(path, Model(model.tensors, {**model.card, **inputs.card}))
-        self._written += [path, path.with_suffix(".json")]
-        self._results["out_files"] = [str(path) for path in self._written]
-        return runtime
+        path = outputs.path("subjects_model")
+        save_model(path, Model(model.tensors, {**model.card, **outputs.card}))
+        outputs.add(path)
 
-    def _write_tables(
-        self, cohort: Any, card: dict[str, Any], models: dict[str, tuple[np.ndarray, np.ndarray]],
-    ) -> None:
+    def _write_scores(self, cohort: Any, models: Models, outputs: PersonOutputs) -> None:
         settings, classes = Evaluation(**self.inputs.evaluation), cohort.classes[cohort.inner]
         metrics, chance, curves = [], [], []
         permuted = [PermutedRounds(**np.load(path)) for path in self.inputs.permuted_files or []]
@@ -111,49 +95,45 @@ class WriteSubjects(SimpleInterface):
             metrics.append(table)
             chance.append(nulls)
             curves.append(roc_table(scores, classes, list(cohort.labels)).assign(model=name))
-        self._table("subjects_metrics", pd.concat(metrics), METRIC_COLUMNS)
+        outputs.table("subjects_metrics", pd.concat(metrics), METRIC_COLUMNS, outputs.card)
         if permuted:
             nulls = join_nulls(chance)
             scheme = {**nulls.scheme, "Seed": self.inputs.seed}
-            self._table("subjects_nulls", nulls.table, NULL_COLUMNS, scheme)
-        self._table("subjects_roc", pd.concat(curves)[list(ROC_COLUMNS)], ROC_COLUMNS)
+            outputs.table("subjects_nulls", nulls.table, NULL_COLUMNS, {**scheme, **outputs.card})
+        table = pd.concat(curves)[list(ROC_COLUMNS)]
+        outputs.table("subjects_roc", table, ROC_COLUMNS, outputs.card)
+
+    def _write_people(
+        self, cohort: Any, card: dict[str, Any], models: Models, outputs: PersonOutputs
+    ) -> None:
         people = pd.DataFrame({
             "participant_id": [f"sub-{name}" for name in cohort.names],
             "label": card["labels"], "external": card["external"],
         })
-        predictions = [_predictions(people, cohort, name, *pair) for name, pair in models.items()]
-        self._table("subjects_predictions", pd.concat(predictions), PREDICTION_COLUMNS)
+        predictions = pd.concat([
+            _predictions(people, cohort, name, *pair) for name, pair in models.items()
+        ])
+        outputs.table("subjects_predictions", predictions, PREDICTION_COLUMNS, outputs.card)
         places = pd.read_csv(self.inputs.embedding_file)
         joined = people.iloc[places["row"]].reset_index(drop=True).join(places)
-        self._table("subjects_embedding", joined[list(EMBEDDING_COLUMNS)], EMBEDDING_COLUMNS)
+        joined = joined[list(EMBEDDING_COLUMNS)]
+        outputs.table("subjects_embedding", joined, EMBEDDING_COLUMNS, outputs.card)
 
-    def _write_maps(self, cohort: Any, affine: np.ndarray, maps: np.ndarray) -> None:
-        names = unique_names(list(cohort.labels))
-        mean = cohort.volumes[cohort.inner].mean(axis=0)
-        self._image("subjects_mean", mean, affine, {"Description": "Mean standardised volume"})
-        for number, label in enumerate(cohort.labels):
-            self._image("subjects_map", maps[number], affine, {
-                "Description": f"Growth of the cross-entropy of {label} when a window occludes a "
-                               "position, held-out participants", "Label": label,
-            }, contrast=names[label])
 
-    def _image(
-        self, key: str, data: np.ndarray, affine: np.ndarray, metadata: dict[str, Any],
-        **entities: str,
-    ) -> None:
-        path = derivative_path(Path(self.inputs.output_dir), key, **entities)
-        save_nifti(path, data.astype(np.float32), affine,
-                   metadata={**metadata, **self.inputs.card})
-        self._written.append(path)
-
-    def _table(
-        self, key: str, table: pd.DataFrame, columns: dict[str, str],
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        path = derivative_path(Path(self.inputs.output_dir), key)
-        described = {name: {"Description": text} for name, text in columns.items()}
-        save_table(path, table, {**described, **(metadata or {}), **self.inputs.card})
-        self._written.append(path)
+def _write_maps(
+    cohort: Any, affine: np.ndarray, maps: np.ndarray, outputs: PersonOutputs
+) -> None:
+    grid = VoxelGrid(np.ones(cohort.volumes.shape[1:], dtype=bool), affine)
+    names = unique_names(list(cohort.labels))
+    mean = cohort.volumes[cohort.inner].mean(axis=0)
+    about = {"Description": "Mean standardised volume", **outputs.card}
+    outputs.image("subjects_mean", mean, grid, about)
+    for values, label in zip(maps, cohort.labels, strict=True):
+        about = {
+            "Description": f"Growth of the cross-entropy of {label} when a window occludes a "
+                           "position, held-out participants", "Label": label, **outputs.card,
+        }
+        outputs.image("subjects_map", values, grid, about, contrast=names[label])
 
 
 def _predictions(

@@ -15,12 +15,13 @@ from bids_decoder.analyses.study import Study
 from bids_decoder.analyses.subjects.collect import SubjectImages, collect_subjects
 from bids_decoder.analyses.subjects.options import Subjects
 from bids_decoder.config import Settings
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.evaluation.subjects import SiteConfound, site_confound
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import Decision
+from bids_decoder.workflows.confound_checks import check_removal
 
 DECODER = "cnn3d"
 
@@ -33,11 +34,17 @@ class SubjectsSpec:
     ----------
     table : DataFrame
         See :class:`~bids_decoder.analyses.subjects.collect.SubjectImages`.
+    confounds : DataFrame
+        Of the same participants; labels are decoded from each column alone.
+    removed : tuple of str
+        Those that are regressed out of the volumes.
     card : dict
         Added to sidecars and the model card.
     """
 
     table: pd.DataFrame
+    confounds: pd.DataFrame
+    removed: tuple[str, ...]
     card: dict[str, Any]
 
 
@@ -59,7 +66,13 @@ def read(study: Study, notes: Notes) -> Study:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note a site that predicts the label."""
+    """Note confounds, and a site that predicts the label."""
+    if len(study.data.confounds.columns):
+        names = list(study.data.confounds)
+        what = "labels are decoded from each of them alone, in the same folds"
+        if _removed(study.data, study.settings):
+            what += "; they are regressed out of the volumes, with weights of the training folds"
+        notes.decisions.append(Decision("confounds", name_some(names, 8), what))
     confound = _confound(study.data, study.settings)
     if confound is not None and confound.is_serious:
         notes.findings.append(_site_warning(confound, study.settings))
@@ -75,9 +88,11 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
         "dataset": found.dataset.name, "version": __version__, "seed": settings.random_seed,
         "n_splits": subjects.n_splits, "n_repeats": subjects.n_repeats,
         "site_confound": None if confound is None else asdict(confound),
+        "removed_confounds": list(_removed(found, settings)),
     }
     stage = study.stage(_key(found, settings, study.device_kind))
-    return [Job("subjects_wf", "subjects", (stage,), SubjectsSpec(found.table, card))]
+    spec = SubjectsSpec(found.table, found.confounds, _removed(found, settings), card)
+    return [Job("subjects_wf", "subjects", (stage,), spec)]
 
 
 def record(study: Study) -> dict[str, Any]:
@@ -104,13 +119,11 @@ def _check_options(settings: Settings) -> list[Finding]:
             "--subject-label", "labels of participants are learnt at the group level",
             "give the level group, alone", ExitCode.USAGE,
         ))
-    if settings.trials.controls or settings.trials.confound_removal != "none":
-        findings.append(Finding(
-            "--control", "confounds of participants are not decoded from or removed",
-            "leave --control and --confound-removal out; --site-column tests and permutes within "
-            "sites", ExitCode.USAGE,
-        ))
-    return findings
+    return findings + check_removal(settings.trials, "participants.tsv: --control age")
+
+
+def _removed(found: SubjectImages, settings: Settings) -> tuple[str, ...]:
+    return tuple(found.confounds) if settings.trials.confound_removal == "regress" else ()
 
 
 def _confound(found: SubjectImages, settings: Settings) -> SiteConfound | None:
@@ -142,4 +155,6 @@ def _key(found: SubjectImages, settings: Settings, device: str) -> StageKey:
         "evaluation": asdict(settings.evaluation), "seed": settings.random_seed,
         "device": device,
         "people": content_key(content.to_csv(index=False)),
+        "confounds": content_key(found.confounds.to_csv(index=False)),
+        "removed": list(_removed(found, settings)),
     })

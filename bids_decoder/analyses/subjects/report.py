@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as MplFigure
 
+from bids_decoder.analyses.subjects.interfaces import CONFOUND
 from bids_decoder.bids.names import sidecar_path
+from bids_decoder.evaluation.multiple import holm
 from bids_decoder.files import read_json
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import image_only, new_figure, picture, styled
@@ -38,7 +40,7 @@ def group_summary(results: Results) -> list[Block]:
             "a participant is never in training and test at once. "
             "Intervals: over participants."
         ),
-        *_site_note(card), _metrics_table(metrics),
+        *_site_note(card), *_confound_notes(metrics, card), _metrics_table(metrics),
         Figure(picture(
             draw_curves(results.table("subjects_roc")), "roc",
             "Each label against the rest, mean probability over rounds.", "ROC curves.",
@@ -76,6 +78,27 @@ def _site_note(card: dict) -> list[Block]:
         f"(chance {site['chance']:.2f}, p = {show_p(site['p'])}).",
         "bad" if serious else "good",
     )]
+
+
+def _confound_notes(metrics: pd.DataFrame, card: dict) -> list[Block]:
+    """Say what each confound alone decodes, corrected for their number."""
+    own = metrics[metrics["model"].str.startswith(CONFOUND)]
+    own = own[own["metric"] == "balanced_accuracy"]
+    notes: list[Block] = []
+    for row, p in zip(own.itertuples(), holm(own["p"].to_numpy(float)), strict=True):
+        tested = "not tested" if np.isnan(p) else f"p = {show_p(p)}, corrected over confounds"
+        notes.append(Text(
+            f"{row.model.removeprefix(CONFOUND)} alone: balanced accuracy {row.value:.2f} "
+            f"(chance {row.chance:.2f}, {tested}).",
+            "bad" if p < 0.05 else "plain",
+        ))
+    if card.get("removed_confounds"):
+        names = ", ".join(card["removed_confounds"])
+        notes.append(Text(
+            f"Regressed out of the volumes, with weights of the training participants of each "
+            f"fold: {names}."
+        ))
+    return notes
 
 
 def _metrics_table(metrics: pd.DataFrame) -> Table:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.fitting import n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.subjects.interfaces import (
+    CONFOUND,
     VOXELS,
     Comparator,
     FinalNetwork,
@@ -58,7 +58,7 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
     subjects = settings.section(Subjects)
     seed = derive_seed(settings.random_seed, "subjects")
     workflow = Workflow(name)
-    prepare = _prepare_node(table, key)
+    prepare = _prepare_node(spec, key)
     inputs = {
         "key": key.key, "volumes": asdict(settings.volumes), "seed": seed,
         "n_splits": subjects.n_splits, "n_repeats": subjects.n_repeats,
@@ -69,22 +69,23 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
         Node(RepeatNetwork(**inputs, repeat=number), f"repeat_{number + 1}", **resources)
         for number in range(subjects.n_repeats)
     ]
-    backbones = ("", *subjects.backbones)
+    sources = [{"backbone": backbone} for backbone in ("", *subjects.backbones)]
+    sources += [{"confound": name} for name in spec.confounds]
     comparators = [
-        Node(Comparator(**inputs, backbone=backbone), f"comparator_{number}", **resources)
-        for number, backbone in enumerate(backbones)
+        Node(Comparator(**inputs, **source), f"comparator_{number}", **resources)
+        for number, source in enumerate(sources)
     ]
     shared = dict(inputs)
     if subjects.site_column is not None:
         shared["sites"] = table["site"].fillna("n/a").astype(str).tolist()
     n_refits = settings.evaluation.count_refits(N_REFITS)
-    permuted = _permuted_nodes(backbones, shared, n_refits, resources)
+    permuted = _permuted_nodes(sources, shared, n_refits, resources)
     final = Node(FinalNetwork(**inputs), "final", **resources)
     write = Node(
         WriteSubjects(
             key=key.key, output_dir=str(work.output_dir), card=spec.card, seed=seed,
             evaluation=asdict(settings.evaluation),
-            comparators=[comparator_name(backbone) for backbone in backbones],
+            entities={}, comparators=[comparator_name(**source) for source in sources],
         ), "write", mem_gb=BASE_GB,
     )
     mark = mark_node(work, key, "mark_subjects")
@@ -101,18 +102,22 @@ def init_subjects_wf(work: Work, spec: SubjectsSpec, key: StageKey, name: str) -
     return workflow
 
 
-def _prepare_node(table: pd.DataFrame, key: StageKey) -> Node:
+def _prepare_node(spec: SubjectsSpec, key: StageKey) -> Node:
+    table, confounds = spec.table, spec.confounds.fillna("").astype(str)
     return Node(
         PrepareVolumes(
             image_files=[str(path) for path in table["image"]],
             participants=table["participant"].tolist(), labels=table["label"].tolist(),
             external=table["external"].tolist(), key=key.key,
+            confounds={name: confounds[name].tolist() for name in confounds},
+            removed=list(spec.removed),
         ), "prepare", mem_gb=BASE_GB,
     )
 
 
 def _permuted_nodes(
-    backbones: Sequence[str], shared: dict[str, Any], n_refits: int, resources: dict[str, Any]
+    sources: Sequence[dict[str, str]], shared: dict[str, Any], n_refits: int,
+    resources: dict[str, Any],
 ) -> list[Node]:
     """Make the nodes that fit network and comparators on permuted labels."""
     if n_refits == 0:
@@ -120,20 +125,24 @@ def _permuted_nodes(
     shared = {**shared, "n_permutations": n_refits}
     network = Node(PermutedSubjects(**shared, model="network"), "permuted_network", **resources)
     return [network, *(
-        Node(PermutedSubjects(**shared, model="layer", backbone=backbone),
+        Node(PermutedSubjects(**shared, model="comparator", **source),
              f"permuted_{number}", **resources)
-        for number, backbone in enumerate(backbones)
+        for number, source in enumerate(sources)
     )]
 
 
-def comparator_name(backbone: str) -> str:
+def comparator_name(backbone: str = "", confound: str = "") -> str:
     """Return the name of a comparator in tables.
 
     Examples
     --------
-    >>> comparator_name(""), comparator_name("/weights/resnet50"), comparator_name(RANDOM)
+    >>> comparator_name(), comparator_name("/weights/resnet50"), comparator_name(RANDOM)
     ('linear-voxels', 'frozen-resnet50', 'stand-in-random-resnet50')
+    >>> comparator_name(confound="age")
+    'confound-age'
     """
+    if confound:
+        return CONFOUND + confound
     if not backbone:
         return VOXELS
     return f"stand-in-{RANDOM}" if backbone == RANDOM else f"frozen-{Path(backbone).name}"
