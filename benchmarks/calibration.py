@@ -78,7 +78,8 @@ ROWS: dict[str, tuple[Study, float]] = {
     "retrieval, 20 images": (retrieval, 0.12),
     "features, 20 images": (partial(retrieval, metric="median_rank"), 0.12),
     "retrieval, 100 images": (partial(retrieval, n_images=100), 0.1),
-    "comparison, 8 folds": (without_signal(lambda k: comparison(Design(8, n_voxels=20, signal=0.3), k)), 0.0),
+    "comparison, 8 folds": (
+        without_signal(lambda k: comparison(Design(8, n_voxels=20, signal=0.3), k)), 0.0),
     "confound alone, 8 runs": (confound_alone, 0.5),
     "labels, 4 runs": (labels(4), 0.25),
     "labels, 8 runs": (labels(8), 0.15),
