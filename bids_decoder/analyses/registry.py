@@ -18,6 +18,7 @@ NAMES = (
     "explain",
     "encode",
     "searchlight",
+    "regions",
     "population",
     "subjects",
 )

@@ -20,6 +20,7 @@ FUNC = "func"
 
 _OWN_GRID = ("", "func", "boldref", "bold", "run")
 _MOST_LABELS = 10_000
+_MOST_COUNTED = 1 << 20
 _FOLDERS_UP = 4
 
 
@@ -122,14 +123,26 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(values).astype(np.int64), header.affine
 
 
+def label_values(labels: np.ndarray) -> list[int]:
+    """List the labels in an image, without 0."""
+    if labels.min() >= 0 and labels.max() < _MOST_COUNTED:
+        # Much faster than sorting the voxels of a T1w image.
+        found = np.flatnonzero(np.bincount(labels.ravel()))
+    else:
+        found = np.unique(labels)
+    return [int(value) for value in found if value != 0]
+
+
 def _check_values(path: Path, values: np.ndarray) -> None:
-    if not np.isfinite(values).all() or not np.allclose(values, np.rint(values), rtol=0, atol=1e-3):
+    whole = values.dtype.kind in "iub" or (
+        np.isfinite(values).all() and np.allclose(values, np.rint(values), rtol=0, atol=1e-3)
+    )
+    if not whole:
         raise InputError(
             str(path), "its values are not whole numbers, as labels are",
             "give an image of whole numbers, or a mask; threshold a probabilistic map before",
         )
-    labels = np.unique(np.rint(values))
-    n_labels = int((labels != 0).sum())
+    n_labels = len(label_values(np.rint(values).astype(np.int64)))
     if not 0 < n_labels <= _MOST_LABELS:
         raise InputError(
             str(path), f"holds {n_labels:,} labels other than 0",
@@ -159,8 +172,8 @@ def label_names(file: LabelFile, labels: Iterable[int]) -> dict[int, str]:
     """
     present = sorted(labels)
     known = {} if file.table is None else read_label_table(file.table)
-    if not known and present == [1]:
-        return {1: _mask_name(file.path)}
+    if not known and len(present) == 1:
+        return {present[0]: _mask_name(file.path)}
     return {label: known.get(label, str(label)) for label in present}
 
 

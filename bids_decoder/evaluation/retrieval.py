@@ -186,6 +186,29 @@ def score_retrieval(
     )
 
 
+def score_headline(
+    trials: Embedded, settings: Evaluation, rng: np.random.Generator
+) -> tuple[dict[str, Any], float]:
+    """Score the headline alone: top-1 of single trials, brain to image, by cosine, smallest pool.
+
+    Returns
+    -------
+    row : dict
+        Value, chance, interval, p-values and null distribution (:data:`.tables.NULL_VALUES`), equal
+        to those of :func:`score_retrieval` with the same *rng*.
+    p_min : float
+        The smallest p-value possible.
+    """
+    _, image_of, vectors = trials.tested()
+    sampled, full = _draw_pools(image_of, settings, rng)
+    exchange = exchange_images(permutation_blocks(image_of, np.asarray(trials.runs)))
+    permutations = exchange.draw(settings.n_permutations, rng)
+    case = _Case("single", "cosine", cosine_similarity(trials.predicted, vectors), 0)
+    rows = _score_top(case, sampled or full, permutations)
+    (row,) = (r for r in rows if (r["metric"], r["direction"]) == ("top1", "b2i"))
+    return row, exchange.smallest_p(settings.n_permutations)
+
+
 def compare_retrieval(
     first: Embedded, second: Embedded, settings: Evaluation, rng: np.random.Generator
 ) -> dict[str, Any]:

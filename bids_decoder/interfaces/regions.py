@@ -17,7 +17,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.bids.label_files import LabelFile, label_names, read_labels
+from bids_decoder.bids.label_files import LabelFile, label_names, label_values, read_labels
 from bids_decoder.errors import InputError
 from bids_decoder.interfaces.person_outputs import read_grid
 from bids_decoder.preprocessing.labels import (
@@ -97,7 +97,7 @@ def collect_regions(
     target = Grid(grid.mask.shape, grid.affine)
     for one in placed:
         labels, affine = read(one.file.path)
-        names = label_names(one.file, np.unique(labels[labels != 0]).tolist())
+        names = label_names(one.file, label_values(labels))
         points = chained_points(one.pulls, target) if one.pulls else None
         here = resample_labels(labels, affine, target, points)
         found += find_regions(here, names, one.file.atlas, grid)
@@ -134,6 +134,7 @@ class _FindInputSpec(BaseInterfaceInputSpec):
 
 class _FindOutputSpec(TraitedSpec):
     regions_file = File(exists=True, desc="regions with enough voxels, for read_regions")
+    left_out = traits.List(traits.Str, desc="names of those with few voxels")
 
 
 class FindRegions(SimpleInterface):
@@ -154,4 +155,5 @@ class FindRegions(SimpleInterface):
             )
         path = save_regions(Path(runtime.cwd) / "regions.npz", large)
         self._results["regions_file"] = str(path)
+        self._results["left_out"] = [region.name for region in small]
         return runtime

@@ -312,6 +312,40 @@ def map_picture(
     ]
 
 
+def part_picture(
+    path: Path, results: Results, name: str, title: str, parts: tuple[np.ndarray, np.ndarray]
+) -> list[Picture]:
+    """Draw some voxels of a map, coloured by values of their own.
+
+    Parameters
+    ----------
+    path : Path
+        The map, for its grid and its underlay.
+    results : Results
+    name, title : str
+        Of the picture.
+    parts : tuple of ndarray, each of shape (i, j, k)
+        Values from 0 on in the order of :func:`~.geometry.load`, and which of them are shown.
+
+    Returns
+    -------
+    list of Picture
+        One, or none where nothing is shown.
+    """
+    values, shown = parts
+    if not shown.any():
+        return []
+    under = underlay_for(path, results)
+    visible = np.where(shown, values, np.nan).astype(np.float32)
+    image = nib.Nifti1Image(visible, load(path).affine)
+    slices = cut(image, choose_slices(shown, 2 * COLUMNS), under)
+    return [picture(
+        draw_map(slices, float(values[shown].max()), signed=False), name,
+        f"{title}, on {_under(under)}.",
+        f"{title}: {int(shown.sum())} voxels coloured on slices.", "png",
+    )]
+
+
 def _veil(signed: bool) -> str:
     return "" if signed else f" Values below {100 * _FAINT:.0f} % of the largest are left out."
 

@@ -41,6 +41,7 @@ N_SAMPLED = 100
 """Spheres from which the shrinkage is estimated."""
 
 Measure = Callable[[np.ndarray, slice], np.ndarray]
+Score = Callable[[Block, "Fold", np.ndarray], np.ndarray]
 
 _LABELLINGS_AT_ONCE = 64
 _LEAST_VARIANCE = 1e-9
@@ -133,33 +134,62 @@ def search_spheres(
     centres : ndarray of int, shape (n_spheres,)
     values : ndarray, shape (n_values of all labellings, n_spheres)
     """
-    score = _naive_bayes if estimator == "gnb" else _Linear(
+    score: Score = _naive_bayes if estimator == "gnb" else LinearScore(
         estimator, shrinkage, float(fold.train.var(axis=0).mean())
     )
     done = 0
     for block in spheres.blocks():
-        values = []
-        for start in range(0, len(fold.classes), _LABELLINGS_AT_ONCE):
-            rows = slice(start, start + _LABELLINGS_AT_ONCE)
-            labels = fold.indicators(rows)
-            scores = score(block, fold, labels)
-            known = labels.any(axis=0)[:, None]
-            values.append(measure(np.where(known, scores, -np.inf), rows))
+        values = [measure(scores, rows) for scores, rows in score_block(score, block, fold)]
         yield block.centres, np.concatenate(values)
         done += len(block.centres)
         if progress is not None:
             progress(done, spheres.grid.n_voxels)
 
 
+def score_block(
+    score: Score, block: Block, fold: Fold
+) -> Iterator[tuple[np.ndarray, slice]]:
+    """Score the test trials in the spheres of a block, some labellings at a time.
+
+    Parameters
+    ----------
+    score : callable
+        For instance :class:`LinearScore`.
+    block : Block
+    fold : Fold
+
+    Yields
+    ------
+    scores : ndarray, shape (n_spheres, n_labellings, n_test, n_classes)
+        Minus infinity for classes without training trials.
+    rows : slice
+        The labellings that they belong to.
+    """
+    for start in range(0, len(fold.classes), _LABELLINGS_AT_ONCE):
+        rows = slice(start, start + _LABELLINGS_AT_ONCE)
+        labels = fold.indicators(rows)
+        scores = score(block, fold, labels)
+        yield np.where(labels.any(axis=0)[:, None], scores, -np.inf), rows
+
+
 @dataclass(frozen=True)
-class _Linear:
-    """Scores of classes (n_spheres, n_labellings, n_test, n_classes), all but naive Bayes."""
+class LinearScore:
+    """Scores of classes by all estimators but naive Bayes.
+
+    Parameters
+    ----------
+    estimator : {"lda", "ridge", "crossnobis"}
+    shrinkage : float
+    variance : float
+        Towards which the covariance is shrunk: the mean over voxels.
+    """
 
     estimator: Estimator
     shrinkage: float
     variance: float
 
     def __call__(self, block: Block, fold: Fold, labels: np.ndarray) -> np.ndarray:
+        """Score the test trials of a fold in every sphere of a block; see :func:`score_block`."""
         train, test = (side[block.voxels].T for side in fold.by_voxel)
         mean, n_train = train.mean(axis=0), len(train)
         train, test = train - mean, test - mean

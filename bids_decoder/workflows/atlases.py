@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.pipeline.engine import Node
 
 from bids_decoder.bids.atlases import SEGMENTATIONS, find_atlas
 from bids_decoder.bids.label_files import (
@@ -20,7 +19,7 @@ from bids_decoder.bids.label_files import (
 )
 from bids_decoder.bids.names import derivative_path, parse_entities
 from bids_decoder.errors import BidsDecoderError, Finding, InputError, MissingInputError
-from bids_decoder.interfaces.regions import FindRegions, PlacedLabels, collect_regions
+from bids_decoder.interfaces.regions import PlacedLabels, collect_regions
 from bids_decoder.preprocessing.labels import MIN_VOXELS, Region, split_regions
 from bids_decoder.preprocessing.registration import Pull
 from bids_decoder.preprocessing.templates import parse_space
@@ -224,12 +223,6 @@ class _Transforms:
             if shared.items() <= own.items() and T1W in ends and set(ends) & set(_BOLD_ENDS):
                 fitting.append((len(shared), Pull(path, is_inverted=ends[1] == T1W)))
         return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
-
-
-def regions_node(person: PersonWork, atlases: AtlasPlan, key: str, name: str) -> Node:
-    """Make the node that finds the regions; its input ``folder`` is that of the responses."""
-    placed = [one.record() for one in atlases.place(person)]
-    return Node(FindRegions(key=key, placed=placed), name, mem_gb=2.0)
 
 
 def _segmentation(person: PersonWork, word: str) -> LabelFile:

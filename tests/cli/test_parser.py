@@ -292,6 +292,8 @@ def test_what_is_no_memory(text):
     ("--searchlight 8mm", "searchlight.radius_mm", 8.0),
     ("--searchlight 100vox", "searchlight.n_voxels", 100),
     ("--searchlight-estimator gnb", "searchlight.estimator", "gnb"),
+    ("--regions aparcaseg Fine:9Parcels", "regions.atlases", ("aparcaseg", "Fine:9Parcels")),
+    ("--regions-estimator ridge", "regions.estimator", "ridge"),
     ("--subject-label group", "subjects.label_column", "group"),
     ("--subject-image pet", "subjects.image", "pet"),
     ("--external-label FTLD PPA", "subjects.external", ("FTLD", "PPA")),

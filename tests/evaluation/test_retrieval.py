@@ -7,7 +7,13 @@ import scipy.stats
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.retrieval import Embedded, compare_retrieval, score_retrieval
+from bids_decoder.evaluation.multiple import is_headline
+from bids_decoder.evaluation.retrieval import (
+    Embedded,
+    compare_retrieval,
+    score_headline,
+    score_retrieval,
+)
 from bids_decoder.evaluation.tables import METRIC_COLUMNS
 
 FAST = Evaluation(pool_size=50, n_draws=10, n_permutations=99)
@@ -233,3 +239,15 @@ def test_predictions_list_the_nearest_images():
     assert (predictions[["top1", "top2", "top3", "top4"]].nunique(axis=1) == 4).all()
     assert predictions["top5"].isna().all()
     np.testing.assert_allclose(predictions["similarity"], predictions["similarity_top1"])
+
+
+@pytest.mark.parametrize("pool_size", [10, 1000])
+def test_the_headline_alone_is_that_of_all_scores(pool_size):
+    data, settings = make(24, 2, 2.0), replace(FAST, pool_size=pool_size)
+    row, p_min = score_headline(Embedded(**data), settings, np.random.default_rng(3))
+    metrics = score_retrieval(Embedded(**data), settings, np.random.default_rng(3)).metrics
+    (expected,) = metrics[is_headline(metrics, "image")].to_dict("records")
+    assert row["pool_size"] == min(pool_size, 24)
+    for name in ("value", "chance", "ci_low", "ci_high", "p", "n_null", "n"):
+        assert row[name] == expected[name]
+    assert p_min == expected["p_min"]
