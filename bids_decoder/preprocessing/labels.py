@@ -13,6 +13,9 @@ from bids_decoder.trials import VoxelGrid
 MIN_VOXELS = 10
 """Regions with fewer voxels are left out: their patterns tell next to nothing."""
 
+_EXACT = 1 << 24
+"""Interpolation computes in single precision, in which larger whole numbers are not exact."""
+
 
 @dataclass(frozen=True, eq=False)
 class Region:
@@ -56,8 +59,9 @@ def resample_labels(
     ndarray of int64, grid.shape
         0 outside the field of view.
     """
+    if np.abs(labels).max(initial=0) < _EXACT:
+        return resample_volume(labels, affine, grid, points=points, order=0)
     values = np.unique(labels[labels != 0])
-    # Interpolation computes in single precision, in which large numbers of labels are not exact.
     codes = np.where(labels != 0, np.searchsorted(values, labels) + 1, 0).astype(np.int32)
     found = resample_volume(codes, affine, grid, points=points, order=0)
     return np.concatenate([[0], values]).astype(np.int64)[found]

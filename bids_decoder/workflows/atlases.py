@@ -116,9 +116,12 @@ class AtlasPlan:
             ) from error
 
     def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        if path not in self._images:
-            self._images[path] = read_labels(path)
-        return self._images[path]
+        """Read an image, and keep those that were used last: others belong to one participant."""
+        content = self._images.pop(path, None) or read_labels(path)
+        if len(self._images) >= len(self.words):
+            self._images.pop(next(iter(self._images)))
+        self._images[path] = content
+        return content
 
     def _place_one(self, person: PersonWork, word: str) -> PlacedLabels:
         spaces = _Transforms(self.output_dir, person, self.output_spaces)
@@ -130,7 +133,7 @@ class AtlasPlan:
     def _file(self, person: PersonWork, word: str, spaces: _Transforms) -> LabelFile:
         if word in SEGMENTATIONS:
             return _segmentation(person, word)
-        if "/" in word:
+        if "/" in word or word.endswith((".nii", ".nii.gz")):
             return describe_file(Path(word.replace(PARTICIPANT, person.label)))
         templates = tuple(spaces.templates)
         if (word, templates) not in self._atlases:
@@ -216,7 +219,7 @@ class _Transforms:
             return Pull(path) if person.participant.t1w_files else None
         own = parse_entities(run.image_file)
         fitting = []
-        for path in sorted(run.image_file.parent.glob("*_xfm.txt")):
+        for path in sorted(_folder_of(person).rglob("func/*_xfm.txt")):
             entities = parse_entities(path)
             shared = {k: v for k, v in entities.items() if k not in _NOT_OF_RUN}
             ends = entities.get("from"), entities.get("to")
