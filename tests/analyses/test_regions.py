@@ -183,6 +183,14 @@ def test_labels_in_the_space_of_the_t1w_image_come_through_the_transform(plan, t
     made = plan("--regions", "aparcaseg", folder=folder)
     (decision,) = [d for d in made.decisions if d.what == "regions"]
     assert "3 regions" in decision.reason and "left out: tiny" in decision.reason
+    further = np.linalg.inv(pull)
+    save_matrix(anat / "sub-01_from-MNIx_to-T1w_mode-image_xfm.h5", further)
+    (roi := tmp_path / "roi").mkdir()
+    words = ("--regions", write_labels(roi / "tpl-MNIx_dseg.nii.gz", affine=AFFINE))
+    (finding,) = refused(plan, *words, folder=folder)
+    assert "none of its labels" in finding.why
+    write_labels(roi / "tpl-MNIx_dseg.nii.gz", affine=further @ further @ AFFINE)
+    assert "3 regions" in str(plan(*words, folder=folder).decisions)
     path.write_text("no transform")
     (finding,) = refused(plan, "--regions", "aparcaseg", folder=folder)
     assert finding.code == 65 and "as transforms" in finding.why
