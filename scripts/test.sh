@@ -12,4 +12,7 @@ bash scripts/install.sh requirements-test.lock
 # Tests of one file share their datasets, so that a file stays in one process. The numerical
 # libraries get one thread each: processes share the machine already.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "$VENV/bin/python" -m pytest -n "${WORKERS:-2}" --dist loadfile "$@"
+# The suite starts hundreds of processes: the program is compiled once, not in each of them.
+unset PYTHONDONTWRITEBYTECODE
+exec "$VENV/bin/python" -m pytest -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder \
+    "$@"

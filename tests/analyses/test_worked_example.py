@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from corner_betas import write_dataset
 
 from bids_decoder import analyses as package
 from bids_decoder.analyses import registry
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import build_parser
 from bids_decoder.cli.run import main
-from bids_decoder.simulate.dataset import write_category_dataset
 
 CHAPTER = Path(__file__).parents[2] / "docs" / "architecture.md"
 BLOCK = re.compile(r"^`(position/\w+\.py)`:\n\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -58,10 +58,10 @@ def test_its_scores_are_right(position):
 @pytest.mark.slow
 def test_it_runs_from_option_to_report(position, tmp_path):
     assert any("--positions" in action.option_strings for action in build_parser()._actions)
-    data, out = tmp_path / "data", tmp_path / "out"
-    write_category_dataset(data, n_participants=1, n_runs=4)
+    data, out = write_dataset(tmp_path / "data"), tmp_path / "out"
     words = [str(data), str(out), "participant", "--from-scratch", "--nprocs", "1", "--device",
-             "cpu", "--skip-bids-validation", "--n-permutations", "3"]
+             "cpu", "--skip-bids-validation", "--n-permutations", "3", "-d", f"betas={data}",
+             "--target", "category"]
     assert main([*words, "--positions", "99"]) == 64
     assert main([*words, "--positions", "2"]) == 0
     (path,) = out.glob("sub-01/**/*_desc-position_metrics.tsv")

@@ -26,9 +26,12 @@ class Person:
         self.call, self.folder = call, folder
         write_category_dataset(folder / "data", n_runs=3, n_blocks=1, anatomical=True)
 
+    def words(self, *options):
+        return (self.folder / "data", self.folder / "out", *options, *HELD,
+                "--nprocs", 2, "--work-dir", self.folder / "work")
+
     def __call__(self, *options) -> Done:
-        return self.call(self.folder / "data", self.folder / "out", *options, *HELD,
-                         "--nprocs", 2, "--work-dir", self.folder / "work")
+        return self.call(*self.words(*options))
 
     def files(self, pattern):
         return sorted((self.folder / "out").glob(pattern))
@@ -99,21 +102,18 @@ def test_report_and_methods_say_where(people, in_template):
     assert "estimated in the space MNI152NLin2009aSym, TemplateFlow resolution 5" in methods
 
 
-def todo(people, *spaces, levels=("group", "participant")):
-    return {stage for _, stage in people(
-        *levels, "--output-spaces", *spaces, "--dry-run").todo()}
+def test_only_the_first_space_decides_about_responses(people, main, in_template):
+    def todo(*spaces):
+        words = people.words("group", "participant", "--output-spaces", *spaces, "--dry-run")
+        return {stage for _, stage in main(*words).todo()}
+
+    assert todo(COARSE, "func") == set()
+    assert todo(COARSE, "T1w") == {"preprocess"}
+    assert todo("func", COARSE) == {"preprocess", "betas", "pretrain", "decode", "controls"}
 
 
-def test_only_the_first_space_decides_about_responses(people, in_template):
-    assert todo(people, COARSE, "func") == set()
-    assert todo(people, COARSE, "T1w") == {"preprocess"}
-    assert todo(people, "func", COARSE) == {
-        "preprocess", "betas", "pretrain", "decode", "controls",
-    }
-
-
-def test_templates_that_are_not_there_are_missed_in_the_plan(people):
-    done = people("group", "--output-spaces", "func", "Atlantis", "--dry-run")
+def test_templates_that_are_not_there_are_missed_in_the_plan(people, main):
+    done = main(*people.words("group", "--output-spaces", "func", "Atlantis", "--dry-run"))
     assert done.code == 64
     assert "--output-spaces Atlantis" in done.text
 

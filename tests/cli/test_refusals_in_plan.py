@@ -4,6 +4,7 @@ A test reads the source: whoever writes a new refusal has to say here which of t
 """
 
 import ast
+import functools
 import json
 import sys
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Site:
     last: int
 
 
+@functools.cache
 def sites():
     """All raise statements that refuse an input, by name of the function and their number in it."""
     found = {}
