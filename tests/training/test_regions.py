@@ -113,22 +113,6 @@ def test_the_planted_region_wins():
     assert (table["ci_low"][1] > 1 / 3) and (others["ci_low"] < 1 / 3).all()
 
 
-def test_scores_without_permutations_have_no_p():
-    betas, labels, runs = draw(40, 1.0)
-    found = scores_of(betas, labels, runs, [np.arange(20), np.arange(20, 40)], 0)
-    assert found.table()[["p", "p_max", "p_min"]].isna().all(axis=None)
-    assert found.nulls(["a", "b"]).empty
-
-
-def test_null_distributions_are_named():
-    betas, labels, runs = draw(40, 1.0)
-    found = scores_of(betas, labels, runs, [np.arange(20), np.arange(20, 40)], 3)
-    nulls = found.nulls(["a", "b"])
-    assert len(nulls) == 6
-    second = nulls[(nulls["permutation"] == 2) & (nulls["region"] == "b")]
-    assert second["value"].item() == found.values[2, 1]
-
-
 def test_vectors_are_those_of_the_baseline(known):
     person, vectors = known
     targets = Targets(tuple(person.trials["stimulus"]), vectors, "features")
