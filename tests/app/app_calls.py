@@ -55,9 +55,8 @@ class Done:
 class Caller:
     """Starts the program with a guard against sockets."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.socket_log = folder / "sockets.log"
+    def __init__(self, folder, socket_log):
+        self.folder, self.socket_log = folder, socket_log
         guard = folder / "guard"
         guard.mkdir()
         (guard / "sitecustomize.py").write_text(GUARD)

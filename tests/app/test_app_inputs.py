@@ -246,7 +246,7 @@ def test_input_is_as_it_was(run):
 
 
 def test_no_socket_was_opened_anywhere(run, call):
-    guarded = (call.folder / "sockets.log.guarded").read_text().split()
+    guarded = call.socket_log.with_name("sockets.log.guarded").read_text().split()
     assert len(set(guarded)) >= 3, "main process and workers must be guarded"
     attempts = call.socket_log.read_text() if call.socket_log.exists() else ""
     assert attempts == ""

@@ -75,12 +75,13 @@ def test_work_folder_that_was_asked_for_stays_and_may_hold_other_things(on_betas
     work = tmp_path / "work"
     work.mkdir()
     (work / "mine.txt").write_text("mine")
-    assert on_betas("participant", "-w", work).code == 0
+    words = ("participant", "--stage", "prepare", "-w", work)
+    assert on_betas(*words).code == 0
     (folder,) = work.glob("call-*")
     (folder / "old.txt").write_text("old")
-    assert on_betas("participant", "-w", work).code == 0
+    assert on_betas(*words).code == 0
     assert (folder / "old.txt").exists()
-    assert on_betas("participant", "-w", work, "--clean-workdir").code == 0
+    assert on_betas(*words, "--clean-workdir").code == 0
     assert not (folder / "old.txt").exists()
     assert (work / "mine.txt").read_text() == "mine"
     assert not (tmp_path / "out" / "work").exists()
@@ -297,8 +298,9 @@ def test_labels_with_plus_signs(betas, main, tmp_path):
 
 
 def test_verbose_says_more(on_betas, tmp_path):
-    quiet = on_betas("participant", "--participant-label", "01", output=tmp_path / "quiet")
-    loud = on_betas("participant", "--participant-label", "01", "-v", output=tmp_path / "loud")
+    words = ("participant", "--participant-label", "01", "--stage", "prepare")
+    quiet = on_betas(*words, output=tmp_path / "quiet")
+    loud = on_betas(*words, "-v", output=tmp_path / "loud")
     assert (quiet.code, loud.code) == (0, 0)
     assert "[Node]" not in quiet.text
     assert "[Node]" in loud.text
@@ -307,9 +309,13 @@ def test_verbose_says_more(on_betas, tmp_path):
 @pytest.mark.slow
 def test_plugin_file(on_betas, tmp_path, betas_run):
     (tmp_path / "plugin.yml").write_text("plugin: Linear\nplugin_args: {}\n")
+    output = betas_run.copy(tmp_path / "out")
+    for stage in ("sub-01_betas", "sub-03_decode"):
+        (output / "logs" / "done" / f"{stage}.json").unlink()
     done = on_betas("group", "participant", *HELD, "--use-plugin", tmp_path / "plugin.yml")
     assert done.code == 0, done.text
-    assert derivatives(tmp_path / "out") == derivatives(betas_run.output)
+    assert set(done.todo()) == {("sub-01", "betas"), ("sub-03", "decode")}
+    assert derivatives(output) == derivatives(betas_run.output)
 
 
 @pytest.mark.parametrize("content", ["plugin: Nothing", "- 1", "plugin: [", None])
