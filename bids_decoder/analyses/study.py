@@ -173,7 +173,11 @@ class Study:
 
     def folds(self, label: str) -> tuple[int, ...]:
         """Return the folds of cross-validation of a participant; empty for a fixed split."""
-        return tuple(fold_list(self.tables[label])) if self.split.kind == "runs" else ()
+        return self._folds[label] if self.split.kind == "runs" else ()
+
+    @cached_property
+    def _folds(self) -> dict[str, tuple[int, ...]]:
+        return {label: tuple(fold_list(table)) for label, table in self.tables.items()}
 
     def usable_trials(self, label: str) -> pd.DataFrame:
         """Return the trials of a participant that are not excluded."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -26,6 +26,7 @@ import numpy as np
 
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 from bids_decoder.bids.images import read_first_volumes
+from bids_decoder.errors import BidsDecoderError
 from bids_decoder.processes import map_items
 
 N_PROJECTIONS = 16
@@ -55,7 +56,7 @@ MAX_VOXELS = 1 << 16
 _BLOCK = 1 << 24  # values read at a time
 _UNREADABLE = (
     OSError, EOFError, zlib.error, ValueError, TypeError, nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError,
+    nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError, BidsDecoderError,
 )
 
 
@@ -155,11 +156,14 @@ class _Signatures:
 
     runs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
-    def volumes(self) -> Iterator[tuple[Volume, np.ndarray]]:
-        for (label, group), rows in self.runs.items():
-            for number, row in enumerate(rows, start=1):
-                if np.isfinite(row[0]):
-                    yield Volume(label, group, number), row
+    def compared(self) -> tuple[list[tuple[tuple[str, str], int]], np.ndarray]:
+        """Return run and number of the volumes that are compared, and their rows."""
+        if not self.runs:
+            return [], np.zeros((0, N_PROJECTIONS + 1))
+        rows = np.concatenate(list(self.runs.values()))
+        used = np.isfinite(rows[:, 0])
+        names = ((run, n) for run, own in self.runs.items() for n in range(1, len(own) + 1))
+        return [name for name, is_used in zip(names, used, strict=True) if is_used], rows[used]
 
 
 def _read_all(
@@ -232,11 +236,16 @@ def _equal_volumes(signatures: _Signatures) -> list[tuple[Volume, ...]]:
             volume = above
         return volume
 
+    names, rows = signatures.compared()
     for shift in (0.0, 0.5):
-        cells: dict[bytes, Volume] = {}
-        for volume, row in signatures.volumes():
-            key = np.floor(row / CELL + shift).astype(np.int64).tobytes()
-            first, own = root(cells.setdefault(key, volume)), root(volume)
+        cells: dict[bytes, int] = {}
+        for place, key in enumerate(np.floor(rows / CELL + shift).astype(np.int64)):
+            met = cells.setdefault(key.tobytes(), place)
+            if met == place:
+                continue
+            first, own = (
+                root(Volume(*run, number)) for run, number in (names[met], names[place])
+            )
             if first != own:
                 links[max(first, own)] = min(first, own)
     groups: dict[Volume, list[Volume]] = defaultdict(list)

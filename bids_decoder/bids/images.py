@@ -37,8 +37,12 @@ class ImageHeader:
         ``pixdim[4]`` as stored.
     qform, sform : ndarray or None
         None where the code is zero.
-    n_bytes : int
-        Size of the uncompressed file that the header implies.
+    stored : dtype
+        Type of the stored values.
+    offset : int
+        Bytes before the first of them in the uncompressed file.
+    scaling : tuple of float
+        Slope and intercept that stored values are scaled with.
     """
 
     shape: tuple[int, ...]
@@ -47,7 +51,14 @@ class ImageHeader:
     raw_t_r: float
     qform: np.ndarray | None
     sform: np.ndarray | None
-    n_bytes: int
+    stored: np.dtype
+    offset: int
+    scaling: tuple[float, float]
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the uncompressed file that the header implies."""
+        return math.prod(self.shape) * self.stored.itemsize + self.offset
 
     @property
     def n_volumes(self) -> int:
@@ -63,11 +74,14 @@ class ImageHeader:
 
 def is_pointer(path: Path) -> bool:
     """Return whether git-annex or DataLad left a placeholder: a dead link or a small text file."""
-    if path.is_symlink() and not path.exists():
-        return True
-    if not path.is_file() or path.stat().st_size > _POINTER_SIZE:
+    try:
+        state = path.stat()
+    except OSError:
+        return path.is_symlink() and not path.exists()
+    if not stat.S_ISREG(state.st_mode) or state.st_size > _POINTER_SIZE:
         return False
-    start = path.read_bytes()[:4096]
+    with path.open("rb") as handle:
+        start = handle.read(4096)
     return start.startswith(b"/annex/") or b".git/annex/objects/" in start.split(b"\n")[0]
 
 
@@ -104,7 +118,8 @@ def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
         shape = tuple(int(size) for size in header.get_data_shape())
         time_unit = header.get_xyzt_units()[1]
         raw_t_r = float(header["pixdim"][4])
-        n_bytes = math.prod(shape) * header.get_data_dtype().itemsize + header.get_data_offset()
+        stored, offset = header.get_data_dtype(), int(header.get_data_offset())
+        slope, inter = header.get_slope_inter()
         affine = np.asarray(header.get_best_affine(), dtype=float)
         qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
     # nibabel passes on whatever zlib, the file system and its own checks raise.
@@ -118,7 +133,8 @@ def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
             str(path), f"shape {shape} holds no voxel", "fetch or convert the file again"
         )
     return ImageHeader(
-        shape, affine, header_t_r(raw_t_r, time_unit), raw_t_r, qform, sform, n_bytes,
+        shape, affine, header_t_r(raw_t_r, time_unit), raw_t_r, qform, sform, stored, offset,
+        (1.0 if slope is None else slope, 0.0 if inter is None else inter),
     )
 
 
@@ -154,21 +170,19 @@ def read_first_volumes(path: Path, n_volumes: int) -> np.ndarray:
 
     Raises
     ------
+    MissingInputError, InputError
+        When the content is absent, or no NIfTI file; see :func:`read_header`.
     OSError, EOFError, zlib.error, ValueError
-        When the file is no NIfTI file, or ends before the volumes do.
+        When the file ends before the volumes do.
     """
+    header = read_header(path)
+    n_voxels, n_read = math.prod(header.shape[:3]), min(n_volumes, header.n_volumes)
     with nib.openers.ImageOpener(path) as handle:
-        header = _parse(handle)
-        shape, stored = (*header.get_data_shape(), 1, 1)[:4], header.get_data_dtype()
-        n_voxels, n_read = math.prod(shape[:3]), min(n_volumes, shape[3])
-        handle.seek(header.get_data_offset())
-        content = handle.read(n_read * n_voxels * stored.itemsize)
-    values = np.frombuffer(content, stored).reshape((n_voxels, n_read), order="F")
-    slope, inter = (
-        default if value is None else value
-        for value, default in zip(header.get_slope_inter(), (1.0, 0.0), strict=True)
-    )
-    if (slope, inter) != (1.0, 0.0):
+        handle.seek(header.offset)
+        content = handle.read(n_read * n_voxels * header.stored.itemsize)
+    values = np.frombuffer(content, header.stored).reshape((n_voxels, n_read), order="F")
+    slope, inter = header.scaling
+    if header.scaling != (1.0, 0.0):
         values = values * slope + inter
     return values.astype(np.float32)
 

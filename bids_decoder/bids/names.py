@@ -160,7 +160,7 @@ def parse_entities(path: Path | str) -> dict[str, str]:
     >>> parse_entities("sub-01_task-see_run-1_desc-brain_mask.nii.gz")
     {'sub': '01', 'task': 'see', 'run': '1', 'desc': 'brain'}
     """
-    stem = Path(path).name.split(".")[0]
+    stem = (path if isinstance(path, Path) else Path(path)).name.split(".")[0]
     pairs = (part.split("-", 1) for part in stem.split("_") if "-" in part)
     return {key: value for key, value in pairs}
 
@@ -189,4 +189,4 @@ def suffix_of(path: Path | str) -> str:
     >>> suffix_of("sub-01_task-see_run-1_desc-brain_mask.nii.gz")
     'mask'
     """
-    return Path(path).name.split(".")[0].rpartition("_")[2]
+    return (path if isinstance(path, Path) else Path(path)).name.split(".")[0].rpartition("_")[2]

@@ -76,8 +76,12 @@ def _with_times(columns: dict[str, np.ndarray]) -> pd.DataFrame:
         name: np.array([_seconds(cell) for cell in columns.get(name, [None] * n_rows)], float)
         for name in ("onset", "duration")
     }
-    text = {name: pd.Series(cells, dtype=object) for name, cells in columns.items()}
-    return pd.DataFrame({**text, **times})
+    text = {
+        name: pd.Series(cells, dtype=object)
+        for name, cells in columns.items() if name not in times
+    }
+    order = dict.fromkeys((*columns, *times))
+    return pd.DataFrame({name: times[name] if name in times else text[name] for name in order})
 
 
 def _seconds(cell: str | None) -> float:

@@ -134,15 +134,13 @@ def _tidy(item: RunRows) -> Counter[str]:
     onset = rows["onset"].to_numpy()
     timed = np.isfinite(onset)
     if not timed.all():
-        rows, onset = rows[timed], onset[timed]
+        rows, onset = rows[timed].reset_index(drop=True), onset[timed]
     is_unsorted = bool((np.diff(onset) < 0).any())
     if is_unsorted:
-        rows = rows.sort_values("onset", kind="stable")
-    item.rows = rows.reset_index(drop=True)
-    duration = item.rows["duration"].to_numpy()
+        rows = rows.sort_values("onset", kind="stable", ignore_index=True)
+    duration = rows["duration"].to_numpy()
     odd = ~(duration >= 0)
-    if odd.any():
-        item.rows["duration"] = np.where(odd, 0.0, duration)
+    item.rows = rows.assign(duration=np.where(odd, 0.0, duration)) if odd.any() else rows
     return Counter({
         "unsorted runs": int(is_unsorted), "doubled": n_doubled,
         "without onset": int((~timed).sum()), "without duration": int(odd.sum()),

@@ -133,10 +133,13 @@ def _trained_along(settings: Settings, cleanup: ExitStack) -> bool:
 
 def _plan(settings: Settings, work_dir: Path, actions: Actions) -> Plan:
     started = time.monotonic()
-    from bids_decoder.cli.plan import make_plan
+    from bids_decoder.processes import collector_paused
 
-    _quiet_libraries(actions.verbosity)
-    plan = make_plan(settings, work_dir)
+    with collector_paused():
+        from bids_decoder.cli.plan import make_plan
+
+        _quiet_libraries(actions.verbosity)
+        plan = make_plan(settings, work_dir)
     _print_plan(plan, time.monotonic() - started, actions)
     return plan
 

@@ -55,10 +55,6 @@ class Hrf:
         started = np.interp(times, self._grid, self._integral)
         return started - np.interp(times - duration, self._grid, self._integral)
 
-    def _peak(self, duration: float) -> float:
-        times = np.arange(0.0, LENGTH + duration, STEP)
-        return float(np.abs(self._boxcar(times, duration)).max())
-
     def response(self, times: np.ndarray, durations: np.ndarray) -> np.ndarray:
         """Compute the response to events with a duration, each with a peak of exactly one.
 
@@ -78,8 +74,14 @@ class Hrf:
         ndarray, shape (..., n_trials)
         """
         lengths, which = np.unique(np.maximum(durations, STEP), return_inverse=True)
-        peaks = np.array([self._peak(length) for length in lengths])
+        peaks = np.array([_peak(self, length) for length in lengths.tolist()])
         return self._boxcar(times, lengths[which]) / peaks[which]
+
+
+@lru_cache(maxsize=1024)
+def _peak(hrf: Hrf, duration: float) -> float:
+    times = np.arange(0.0, LENGTH + duration, STEP)
+    return float(np.abs(hrf._boxcar(times, duration)).max())
 
 
 def _double_gamma(peak: float, scale: float, undershoot: float) -> np.ndarray:

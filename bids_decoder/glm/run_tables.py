@@ -133,12 +133,11 @@ def run_tables(
         When columns are missing or not usable, confounds do not fit the run, a large share of the
         trials is outside of it, or too few volumes are there for the estimator.
     """
-    check_columns(trials)
+    onsets, durations = event_times(trials)
     notes: list[str] = []
     chosen = None
     if glm.confounds != "none":
         chosen, notes = select_confounds(confounds, glm.confounds, timing.n_scans)
-    onsets, durations = _numbers(trials["onset"]), _numbers(trials["duration"])
     within = trials_within(onsets, durations, timing, get_hrf(glm.hrf))
     name = str(trials["run_group"].iloc[0])
     notes = [f"{name}: {note}" for note in notes]
@@ -149,8 +148,13 @@ def run_tables(
     return tables
 
 
-def check_columns(trials: pd.DataFrame) -> None:
-    """Check that the GLM can use a trial table.
+def event_times(trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Check that the GLM can use a trial table, and return its times.
+
+    Returns
+    -------
+    onsets, durations : ndarray of float, shape (n_trials,)
+        Seconds, not-a-number where unknown.
 
     Raises
     ------
@@ -158,9 +162,9 @@ def check_columns(trials: pd.DataFrame) -> None:
         When columns are missing, times are no numbers, or there are no rows.
     """
     missing = [name for name in NEEDED_COLUMNS if name not in trials.columns]
+    times = []
     try:
-        for name in ("onset", "duration"):
-            _numbers(trials[name])
+        times = [_numbers(trials[name]) for name in ("onset", "duration")]
     except (KeyError, ValueError) as error:
         missing.append(str(error))
     if missing or trials.empty:
@@ -168,6 +172,8 @@ def check_columns(trials: pd.DataFrame) -> None:
             "trial table", f"no rows, or not usable: {', '.join(missing)}",
             "give a table as in desc-singletrial_trials.tsv, one row per trial",
         )
+    onsets, durations = times
+    return onsets, durations
 
 
 def contrast_vectors(

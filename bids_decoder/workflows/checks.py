@@ -191,7 +191,8 @@ def _checked_run(
     rows = np.flatnonzero(table["run_group"].to_numpy() == run.run_group)
     if not len(rows):
         return None, None
-    trials = table.iloc[rows].reset_index(drop=True)
+    # The trials of a run are neighbours, and a slice is no copy.
+    trials = table.iloc[rows[0]:rows[-1] + 1].reset_index(drop=True)
     try:
         if run.source == "raw":
             _, note = slice_times_of(run, settings)

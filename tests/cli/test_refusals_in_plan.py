@@ -431,7 +431,7 @@ COMPUTING = {
     "_loaded#1": WEIGHTS, "_load#1": WEIGHTS, "_load#2": WEIGHTS,
     "import_library#1": "an installed package that cannot be imported is known on import only",
     "vision_models#1": "an installed package that cannot be imported is known on import only",
-    "check_runs#1": MADE, "_check#1": MADE, "check_columns#1": MADE, "common_frame#2": MADE,
+    "check_runs#1": MADE, "_check#1": MADE, "event_times#1": MADE, "common_frame#2": MADE,
     "stacked#1": PICTURES, "load_grey#1": PICTURES,
     "GaborPyramid.encode#1": PICTURES,
     "_without_common_voxels#1": "the plan demands a shrinkage that makes every covariance definite",

@@ -61,7 +61,7 @@ def check_smallest_p(
 
 def n_tested(table: pd.DataFrame, settings: Evaluation, n_refits: int) -> int:
     """Return the number of permutations for trials with this split."""
-    crossed = (table["split"] == "cv").any()
+    crossed = "cv" in table["split"].tolist()
     return n_refits if crossed else settings.n_permutations
 
 

@@ -130,16 +130,24 @@ def _jobs_of_people(study: Study, made: Mapping[str, Job]) -> list[tuple[str, st
     return found
 
 
+def _finished(
+    study: Study, people: Sequence[str], stages: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Return participants and stages that have a done marker, of those given."""
+    names = {path.name for path in (study.output_dir / "logs" / "done").glob("sub-*.json")}
+    pairs = ((label, stage) for label in people for stage in stages) if names else ()
+    return [(label, stage) for label, stage in pairs if f"sub-{label}_{stage}.json" in names]
+
+
 def _results(
     study: Study, people: Sequence[str], own: Sequence[tuple[str, str, Job]]
 ) -> dict[str, dict[str, str]]:
     """Return the keys of all results, by participant and stage."""
     keys: dict[str, dict[str, str]] = {label: {} for label in people}
-    for label in people:
-        for stage in STAGES:
-            marker = read_marker(study.output_dir, label, stage)
-            if marker:
-                keys[label][stage] = str(marker.get("key"))
+    for label, stage in _finished(study, people, STAGES):
+        marker = read_marker(study.output_dir, label, stage)
+        if marker:
+            keys[label][stage] = str(marker.get("key"))
     for label, stage, job in own:
         keys[label][stage] = job.key.key
     return keys
@@ -149,10 +157,9 @@ def _check_settings(
     study: Study, people: Sequence[str], own: Sequence[tuple[str, str, Job]]
 ) -> list[Finding]:
     """Warn when some participants were decoded with other settings than most."""
-    settings = {
-        label: read_marker(study.output_dir, label, "decode").get("components", {})
-        for label in people
-    }
+    settings: dict[str, dict[str, Any]] = {label: {} for label in people}
+    for label, stage in _finished(study, people, ("decode",)):
+        settings[label] = read_marker(study.output_dir, label, stage).get("components", {})
     settings |= {label: job.key.components for label, stage, job in own if stage == "decode"}
     shared = {
         label: {name: value for name, value in content.items() if name not in _OWN}
