@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -144,6 +144,29 @@ def find_copies(
     counted = _compare(first, whole=False)
     return Copies(counted.n_runs, counted.n_volumes, counted.n_skipped, False, found.runs,
                   found.volumes)
+
+
+def find_equal_images(
+    images: Mapping[str, Path], n_processes: int
+) -> tuple[tuple[str, ...], ...]:
+    """Find participants with the same image, where each has one.
+
+    Parameters
+    ----------
+    images : mapping of str to Path
+        Image of each participant; of several volumes the first one is compared.
+    n_processes : int
+
+    Returns
+    -------
+    tuple of tuple of str
+        Groups of participants with equal volumes, whatever headers, compression and data type
+        are. Images that cannot be read, and empty ones, are in none.
+    """
+    rows = map_items(partial(_read, n_volumes=1), images.values(), n_processes)
+    found = {(label, ""): row for label, row in zip(images, rows, strict=True) if row is not None}
+    groups = _equal_volumes(_Signatures(found))
+    return tuple(tuple(volume.participant for volume in group) for group in groups)
 
 
 def _size(path: Path) -> int:

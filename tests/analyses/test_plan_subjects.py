@@ -103,6 +103,20 @@ def test_images_on_another_grid_are_refused(plan, copy):
     assert "sub-005_pet.nii.gz" in text
 
 
+def test_participants_with_the_same_image_are_named_in_one_finding(plan, copy):
+    for number in range(1, 9, 2):
+        source, target = (
+            copy / f"sub-{n:03d}" / "pet" / f"sub-{n:03d}_pet.nii.gz" for n in (number, number + 1)
+        )
+        image = nib.load(source)
+        image.header["descrip"] = b"another one"
+        nib.save(image, target)
+    (text,) = problems(plan, copy)
+    assert text.startswith("identical images: 4 group(s)")
+    assert "sub-001 = sub-002, sub-003 = sub-004, sub-005 = sub-006" in text
+    assert "sub-007" not in text
+
+
 def test_several_images_of_a_person_and_none_at_all(plan, copy):
     pet = copy / "sub-001" / "pet"
     shutil.copy(pet / "sub-001_pet.nii.gz", pet / "sub-001_run-2_pet.nii.gz")

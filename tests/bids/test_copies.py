@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from bids_decoder.bids import copies as module
-from bids_decoder.bids.copies import MIN_LEVELS, Volume, find_copies, volume_signatures
+from bids_decoder.bids.copies import (
+    MIN_LEVELS,
+    Volume,
+    find_copies,
+    find_equal_images,
+    volume_signatures,
+)
 
 SHAPE = (6, 5, 4, 12)
 
@@ -187,3 +193,18 @@ def test_what_is_no_image_has_no_signature(tmp_path):
     for name in ("a.nii.gz", "a.nii", "absent.nii.gz"):
         assert module._read(tmp_path / name, 2) is None
         assert module._read(tmp_path / name, None) is None
+
+
+def test_participants_with_the_same_image_are_found_whatever_its_header(tmp_path):
+    images = {}
+    for number, label in enumerate(["a", "b", "c", "d", "e", "f"]):
+        image = nib.Nifti1Image(bold(number)[..., 0], np.eye(4))
+        nib.save(image, path := tmp_path / f"{label}.nii.gz")
+        images[label] = path
+    again = nib.Nifti1Image(bold(0)[..., 0], np.diag([2.0, 2, 2, 1]))
+    again.set_data_dtype(np.int16)
+    nib.save(again, images.setdefault("g", tmp_path / "g.nii"))
+    nib.save(nib.Nifti1Image(bold(2)[..., 0] * 1.5, np.eye(4)), images["d"])
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE[:3], np.float32), np.eye(4)), images["e"])
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE[:3], np.float32), np.eye(4)), images["f"])
+    assert find_equal_images(images, n_processes=1) == (("a", "g"),)

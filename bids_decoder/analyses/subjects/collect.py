@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_decoder.analyses.subjects.options import Subjects
+from bids_decoder.bids.copies import find_equal_images
 from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.image_checks import missing_content
 from bids_decoder.bids.images import read_header
@@ -25,7 +26,7 @@ from bids_decoder.bids.selection import Selection, select_by_tables
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.confound_checks import check_values
 
@@ -120,6 +121,7 @@ def collect_subjects(settings: Settings) -> SubjectImages:
     _check_confounds(confounds, table, search)
     _check_classes(table, search)
     _check_grids(table, search)
+    _check_copies(table, search)
     description = describe(root)
     dataset = Dataset(
         root=root, name=str(description.get("Name") or root.name), source="raw",
@@ -280,4 +282,22 @@ def _check_grids(table: pd.DataFrame, search: _Search) -> None:
             f"{len(apart)} image(s) on another grid, for instance {apart[0].name}",
             f"shapes: {dict(shapes)}; voxels of all participants must be at the same positions",
             "use images that were normalised to one template (-d NAME=PATH)",
+        )
+
+
+def _check_copies(table: pd.DataFrame, search: _Search) -> None:
+    images = dict(zip(table["participant"], table["image"], strict=True))
+    groups = find_equal_images(images, search.settings.resources.nprocs)
+    search.decisions.append(Decision(
+        "identical images", f"{len(groups)} group(s) of participants", f"compared: {len(images)} "
+        "images, whatever their headers and file types",
+    ))
+    if groups:
+        texts = [" = ".join(f"sub-{label}" for label in group) for group in groups]
+        search.complain(
+            "identical images",
+            f"{len(groups)} group(s) of participants have the same image, whatever its header and "
+            f"file type: {name_some(texts)}; models would be tested on training data",
+            "replace the copies by the right images, or leave these participants out with "
+            "--participant-filter",
         )
