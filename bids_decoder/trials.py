@@ -188,7 +188,8 @@ class Decision:
 
 def table_key(table: pd.DataFrame) -> str:
     """Hash the columns and cells of a trial table, without :func:`confounds_of` it."""
-    names = [name for name in table.columns if not str(name).startswith(FROM_EVENTS)]
+    carried = set(confound_columns(table))
+    names = [name for name in table.columns if name not in carried]
     return content_key({
         str(name): [str(cell) for cell in table[name].tolist()] for name in names
     })
@@ -196,7 +197,12 @@ def table_key(table: pd.DataFrame) -> str:
 
 def confounds_of(table: pd.DataFrame) -> pd.DataFrame:
     """Return the confounds that a trial table carries from events files, by their names there."""
-    names = [name for name in table.columns if str(name).startswith(FROM_EVENTS)]
     return pd.DataFrame(
-        {name.removeprefix(FROM_EVENTS): table[name] for name in names}, index=table.index
+        {name.removeprefix(FROM_EVENTS): table[name] for name in confound_columns(table)},
+        index=table.index,
     )
+
+
+def confound_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a trial table that are confounds from events files."""
+    return [name for name in table.columns.tolist() if str(name).startswith(FROM_EVENTS)]

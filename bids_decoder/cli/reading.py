@@ -75,7 +75,8 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     dataset = with_trials_only(dataset, build)
     build, twins = unite_stimuli(build, settings, pictures)
     split, decisions, findings = choose_split(
-        build.tables, build.target_kind, settings.trials, settings.random_seed
+        build.tables, build.target_kind, settings.trials, settings.random_seed,
+        settings.resources.nprocs,
     )
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
     tables = apply_split(build.tables, split, settings.resources.nprocs)

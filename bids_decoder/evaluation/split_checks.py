@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from bids_decoder.evaluation.held_out import (
     assign_roles,
     distinct,
 )
+from bids_decoder.processes import map_items
 
 MIN_TEST_STIMULI = 10
 """Least number of shared and repeated stimuli that are a test set by design."""
@@ -61,7 +63,7 @@ def check_split_column(tables: Tables, rules: TrialRules) -> list[Finding]:
     )]
 
 
-def check_split(tables: Tables, split: Split) -> list[Finding]:
+def check_split(tables: Tables, split: Split, n_processes: int = 1) -> list[Finding]:
     """Find participants or datasets for which a split leaves too little.
 
     Parameters
@@ -69,6 +71,8 @@ def check_split(tables: Tables, split: Split) -> list[Finding]:
     tables : dict of str to DataFrame
         Trial tables by participant label, without excluded trials.
     split : Split
+    n_processes : int
+        That look at many participants.
 
     Returns
     -------
@@ -76,10 +80,10 @@ def check_split(tables: Tables, split: Split) -> list[Finding]:
         Errors and warnings about training runs, test trials, labels and lost trials.
     """
     findings, is_tested = [], False
-    for label, table in tables.items():
-        found = assign_roles(table, label, split)
-        findings += _participant_findings(label, table, found, split)
-        is_tested |= _has_test(found)
+    check = partial(_check_participant, split=split)
+    for found, has_test in map_items(check, tables.items(), n_processes):
+        findings += found
+        is_tested |= has_test
     if not is_tested:
         findings.append(Finding(
             "split", f"no participant has test trials ({split.reason})",
@@ -92,6 +96,15 @@ def check_split(tables: Tables, split: Split) -> list[Finding]:
             severity="warning",
         ))
     return findings
+
+
+def _check_participant(
+    labelled: tuple[str, pd.DataFrame], split: Split
+) -> tuple[list[Finding], bool]:
+    """Return the findings on a participant, and whether any trial is tested."""
+    label, table = labelled
+    found = assign_roles(table, label, split)
+    return _participant_findings(label, table, found, split), _has_test(found)
 
 
 def _has_test(found: Assigned) -> bool:

@@ -44,7 +44,7 @@ MAX_TEST_TRIALS = 0.5
 
 
 def choose_split(
-    tables: Tables, target_kind: str, rules: TrialRules, seed: int
+    tables: Tables, target_kind: str, rules: TrialRules, seed: int, n_processes: int = 1
 ) -> tuple[Split, list[Decision], list[Finding]]:
     """Choose the split of a dataset.
 
@@ -64,6 +64,8 @@ def choose_split(
         The split options.
     seed : int
         For the random choice of runs or stimuli.
+    n_processes : int
+        That check the split of many participants.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def choose_split(
     """
     usable = {label: _usable(tables[label]) for label in sorted(tables)}
     split, findings = _pick(usable, target_kind, rules, seed)
-    findings += check_split(usable, split)
+    findings += check_split(usable, split, n_processes)
     return split, [Decision("split", split.kind, split.reason)], findings
 
 

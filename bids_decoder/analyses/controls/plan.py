@@ -11,10 +11,12 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import name_some
 from bids_decoder.markers import StageKey
 from bids_decoder.trials import (
+    FROM_EVENTS,
     MEAN_SIGNAL,
     MOTION,
     TRIAL_ORDER,
     Decision,
+    confound_columns,
     confounds_of,
     table_key,
 )
@@ -82,8 +84,10 @@ def _names(study: Study, person: PersonWork) -> tuple[str, ...]:
     """Return the confounds that are asked for, and those that are always looked at."""
     table = study.tables[person.label]
     used = ~table["excluded"].to_numpy(dtype=bool)
-    carried = confounds_of(table)
-    varying = [str(name) for name in carried if carried[name][used].nunique() > 1]
+    varying = [
+        name.removeprefix(FROM_EVENTS) for name in confound_columns(table)
+        if table[name][used].nunique() > 1
+    ]
     computed = [TRIAL_ORDER, MEAN_SIGNAL, *([MOTION] if has_motion(person.participant) else [])]
     return tuple(dict.fromkeys([*study.settings.trials.controls, *computed, *varying]))
 
