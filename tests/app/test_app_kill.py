@@ -155,7 +155,7 @@ def test_same_participant_twice_at_once(call, betas, betas_run, tmp_path):
         end_group(first)
 
 
-def test_two_participants_at_once(call, betas, betas_run, tmp_path):
+def test_two_participants_at_once(call, main, betas, tmp_path):
     """Neither may take the other's work folder away."""
     outputs = {}
     for name, together in (("apart", False), ("together", True)):
@@ -163,13 +163,15 @@ def test_two_participants_at_once(call, betas, betas_run, tmp_path):
         (output / "logs").mkdir(parents=True)
         argv = [
             (betas.folder, output, "participant", *betas.options, "--participant-label", label,
-             "--from-scratch", "--nprocs", 1) for label in ("01", "02")
+             "--from-scratch", "--stage", "prepare", "decode", "--n-permutations", 19,
+             "--nprocs", 1)
+            for label in ("01", "02")
         ]
         if together:
             started = [call.start(*words) for words in argv]
             codes = [(p.communicate(timeout=300), p.returncode)[1] for p in started]
         else:
-            codes = [call(*words).code for words in argv]
+            codes = [main(*words).code for words in argv]
         assert codes == [0, 0]
         outputs[name] = derivatives(output)
     assert outputs["apart"] == outputs["together"]

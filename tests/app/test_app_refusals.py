@@ -241,7 +241,8 @@ def test_several_problems_are_told_at_once(categories, main, tmp_path):
 def test_one_participant_that_fails_does_not_stop_the_others(betas, main, tmp_path):
     """Voxels that are finite in one run only leave nothing common: found when runs are joined."""
     data = shutil.copytree(betas.folder, tmp_path / "data")
-    for path in sorted(data.glob("sub-02/func/*_betaseries.nii.gz")):
+    shutil.rmtree(data / "sub-03")
+    for path in sorted(data.glob("sub-01/func/*_betaseries.nii.gz")):
         image = nib.load(path)
         values = np.asarray(image.dataobj).copy()
         half = values.shape[0] // 2
@@ -258,18 +259,17 @@ def test_one_participant_that_fails_does_not_stop_the_others(betas, main, tmp_pa
     assert "Traceback" not in done.text
     output = tmp_path / "out"
     assert {path.name for path in (output / "logs" / "done").glob("*_decode.json")} == {
-        "sub-01_decode.json", "sub-03_decode.json",
+        "sub-02_decode.json",
     }
-    assert "sub-01: top1" in done.text
-    assert "sub-02: top1" not in done.text
+    assert "sub-02: top1" in done.text
+    assert "sub-01: top1" not in done.text
     assert list(output.glob("logs/*/crash-*.txt"))
-    page = (output / "sub-02.html").read_text()
+    page = (output / "sub-01.html").read_text()
     assert "no voxel is finite and varies over trials" in page
-    (output / "work").exists()
     again = main(*words)
     assert again.code == 1
     assert set(again.todo()) == {
-        ("sub-02", "decode"), ("sub-02", "controls"), ("group", "population"),
+        ("sub-01", "decode"), ("sub-01", "controls"), ("group", "population"),
     }
 
 
