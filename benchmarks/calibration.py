@@ -29,6 +29,7 @@ import pandas as pd
 from calibration_labels import (
     Design,
     Outcome,
+    across_kinds,
     comparison,
     confound_alone,
     fixed_comparison,
@@ -75,6 +76,9 @@ ROWS: dict[str, tuple[Study, float]] = {
     "one test set": (lambda s, k: one_test_set(Design(8, signal=s), k), 0.2),
     "comparison, one test set": (
         without_signal(lambda k: fixed_comparison(Design(8, n_voxels=20, signal=0.3), k)), 0.0),
+    "across kinds, 8 runs": (lambda s, k: across_kinds(Design(8, 20, signal=s), k), 0.2),
+    "across kinds, codes of their own": (
+        without_signal(lambda k: across_kinds(Design(8, 20), k, own_codes=0.3)), 0.0),
     "retrieval, 20 images": (retrieval, 0.12),
     "features, 20 images": (partial(retrieval, metric="median_rank"), 0.12),
     "retrieval, 100 images": (partial(retrieval, n_images=100), 0.1),

@@ -14,6 +14,7 @@ from bids_decoder.evaluation.baselines import ridge_of_labellings, ridge_predict
 from bids_decoder.evaluation.classification import Heldout, Refitted, score_classification
 from bids_decoder.evaluation.comparison import compare_labels
 from bids_decoder.evaluation.held_out import apply_split
+from bids_decoder.evaluation.kinds import separate_runs
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.interfaces.responses import confound_as_responses
@@ -267,4 +268,40 @@ def confound_alone(signal: float, seed: int) -> Outcome:
 def compared(first: Heldout, second: Heldout, rng: np.random.Generator) -> Outcome:
     """Return difference, interval and p-value of two decoders."""
     row = compare_labels(first, second, n_permutations=N_PERMUTATIONS, rng=rng)
+    return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}
+
+
+def across_kinds(design: Design, seed: int, *, own_codes: float = 0.0) -> Outcome:
+    """Train ridge regression on one kind of trials and test it on another, in the same runs.
+
+    With *own_codes* each kind has patterns of its own, orthogonal to those of the other kind and
+    of this standard deviation: both can be decoded, and nothing is shared.
+    """
+    rng = np.random.default_rng(seed)
+    person, targets = draw_person(design, rng)
+    n_trials, n_classes = len(person.target_rows), design.n_classes
+    second = rng.random(n_trials) < 0.5
+    axes = np.linalg.qr(rng.standard_normal((design.n_voxels, 2 * n_classes)))[0].T
+    axes *= own_codes * np.sqrt(design.n_voxels)
+    betas = person.betas + axes[person.target_rows + n_classes * second]
+    person = replace(person, betas=betas.astype(np.float32))
+    scores, fold_of = np.empty((n_trials, n_classes)), np.zeros(n_trials, int)
+    for number, sides in enumerate(separate_runs(person.trials, ~second, second), start=1):
+        scaled, _ = zscore_betas(person.betas, np.full(n_trials, "1"), sides.train)
+        now = replace(person, betas=scaled)
+        held = now.subset(sides.test)
+        held = replace(held, trials=held.trials.assign(split="test"))
+        train = now.subset(sides.train)
+        scores[sides.test] = ridge_of_labellings(
+            train, held, targets, train.target_rows[None]
+        )[0]
+        fold_of[sides.test] = number
+    found = replace(
+        heldout(person.subset(second), targets, scores[second], fold_of[second]),
+        trains_on_tested=False,
+    )
+    metrics = score_classification(
+        found, settings=Evaluation(n_permutations=N_PERMUTATIONS), rng=rng
+    ).metrics
+    row = metrics.set_index("metric").loc["balanced_accuracy"]
     return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}

@@ -76,6 +76,7 @@ class TrialRules:
     split_column: str | None = None
     test_share: float = 0.2
     controls: tuple[str, ...] = ()
+    kept_columns: tuple[str, ...] = ()
     confound_removal: Literal["none", "regress"] = "none"
 
 

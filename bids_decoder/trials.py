@@ -33,6 +33,16 @@ FROM_EVENTS = "events."
 """How names of further columns begin that planned tables carry from events files: confounds. They
 are not written with the trials."""
 
+KEPT = "kept."
+"""How names of further columns begin that planned tables keep, as they are in the events files, for
+the rules of analyses. They are not written with the trials."""
+
+OWN_COLUMNS = (
+    "session", "task", "run", "run_group", "stimulus", "label", "repeat", "trial", "onset",
+    "duration",
+)
+"""Columns of every trial table that rules of analyses may name."""
+
 TRIAL_ORDER, MOTION, MEAN_SIGNAL = "trial_order", "framewise_displacement", "mean_signal"
 """Confounds that are computed."""
 
@@ -187,9 +197,10 @@ class Decision:
 
 
 def table_key(table: pd.DataFrame) -> str:
-    """Hash the columns and cells of a trial table, without :func:`confounds_of` it."""
-    carried = set(confound_columns(table))
-    names = [name for name in table.columns if name not in carried]
+    """Hash the columns and cells of a trial table, without what is not written with the trials."""
+    names = [
+        name for name in table.columns if not str(name).startswith((FROM_EVENTS, KEPT))
+    ]
     return content_key({
         str(name): [str(cell) for cell in table[name].tolist()] for name in names
     })
@@ -206,3 +217,28 @@ def confounds_of(table: pd.DataFrame) -> pd.DataFrame:
 def confound_columns(table: pd.DataFrame) -> list[str]:
     """Return the columns of a trial table that are confounds from events files."""
     return [name for name in table.columns.tolist() if str(name).startswith(FROM_EVENTS)]
+
+
+def rule_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a trial table by which rules of analyses choose trials.
+
+    Parameters
+    ----------
+    table : DataFrame, n_trials rows
+        Planned trial table.
+
+    Returns
+    -------
+    DataFrame, n_trials rows
+        :data:`OWN_COLUMNS`, and columns of events files that were kept for such rules, by their
+        names there and with the values before ``--relabel``. A column of the table that has no
+        value, as that of sessions where there are none, gives way to one of the events files.
+    """
+    kept = {
+        name.removeprefix(KEPT): table[name] for name in table.columns if name.startswith(KEPT)
+    }
+    own = {
+        name: table[name] for name in OWN_COLUMNS
+        if name not in kept or table[name].notna().any()
+    }
+    return pd.DataFrame({**kept, **own}, index=table.index)

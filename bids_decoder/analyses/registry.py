@@ -19,6 +19,7 @@ NAMES = (
     "encode",
     "searchlight",
     "regions",
+    "cross",
     "population",
     "subjects",
 )

@@ -12,7 +12,7 @@ from bids_decoder.bids.run_rows import RunRows, column_levels
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding, InputError, name_some
-from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_COLUMNS, TRIAL_ORDER
+from bids_decoder.trials import KEPT, MEAN_SIGNAL, MOTION, OWN_COLUMNS, TRIAL_COLUMNS, TRIAL_ORDER
 
 STIMULUS_COLUMNS = (
     "stim_id", "stim_file", "stimulus_name", "file_path", "ImgName", "trial_type",
@@ -159,6 +159,32 @@ def _confound_columns(
     return tuple(dict.fromkeys([*found, *([times] if times else [])]))
 
 
+def keep_columns(runs: list[RunRows], names: Sequence[str], notes: Notes) -> None:
+    """Keep columns as they are now, before names are replaced, for rules of analyses.
+
+    Parameters
+    ----------
+    runs : list of RunRows
+        Their rows get a copy of each column, missing where a run lacks it.
+    names : sequence of str
+        Columns that no run has and that are not of the trial table (``OWN_COLUMNS``) are errors.
+    notes : Notes
+    """
+    known = list(dict.fromkeys(str(name) for item in runs for name in item.rows.columns))
+    for name in dict.fromkeys(names):
+        if name in known:
+            for item in runs:
+                cells = item.rows.get(name, pd.Series(None, item.rows.index, dtype=object))
+                item.rows = item.rows.assign(**{KEPT + name: cells.astype(object)})
+        elif name not in OWN_COLUMNS:
+            choice = list(dict.fromkeys([*known, *OWN_COLUMNS]))
+            notes.findings.append(Finding(
+                f"a rule names the column {name}", "no run has such a column; columns: "
+                f"{', '.join(choice)}", did_you_mean(name, choice, "name one of these columns"),
+                ExitCode.USAGE,
+            ))
+
+
 def _drop_without_stimulus(runs: list[RunRows], stimulus: str, notes: Notes) -> None:
     count = 0
     for item in runs:
@@ -208,6 +234,7 @@ def question_label(
         return
     n_rows = sum(len(item.rows) for item in runs)
     names = {str(name) for item in runs for name in item.rows.columns}
+    names = {name for name in names if not name.startswith(KEPT)}
     counts = {name: len(column_levels(runs, name)) for name in sorted(names - {"trial_type"})}
     candidates = [
         f"{name} ({count} levels)" for name, count in counts.items()

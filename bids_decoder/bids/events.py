@@ -9,7 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from bids_decoder.bids.dataset import Dataset
-from bids_decoder.bids.event_columns import Columns, choose_columns, question_label
+from bids_decoder.bids.event_columns import (
+    Columns,
+    choose_columns,
+    keep_columns,
+    question_label,
+)
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.relabel import parse_relabels, relabel_rows, warn_of_spelling
 from bids_decoder.bids.rules import Rule, check_rules, parse_rules
@@ -122,6 +127,7 @@ def _choose_rows(
     if not from_betas:
         clean_rows(runs, filters, rules, [old for old, new in names.items() if new], notes)
     columns = choose_columns(runs, rules, from_betas, notes)
+    keep_columns(runs, rules.kept_columns, notes)
     notes.findings += (found := relabel_rows(runs, columns, names, given, notes))
     return None if found else columns
 

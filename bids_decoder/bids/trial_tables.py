@@ -18,7 +18,7 @@ from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.bids.timing import exclude_rows, exclude_unrecorded, judge_timing
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import name_some
-from bids_decoder.trials import FROM_EVENTS, TRIAL_COLUMNS
+from bids_decoder.trials import FROM_EVENTS, KEPT, TRIAL_COLUMNS
 
 SPLIT_SOURCE = "split_source"
 """Extra column that carries ``--split-column`` to the splitter."""
@@ -153,7 +153,10 @@ def _one_table(parts: list[dict[str, np.ndarray]]) -> pd.DataFrame:
         for name, values in cells.items()
     }
     columns["fold"] = pd.array([pd.NA] * len(cells["onset"]), dtype="Int64")
-    extra = [name for name in columns if name == SPLIT_SOURCE or name.startswith(FROM_EVENTS)]
+    extra = [
+        name for name in columns
+        if name == SPLIT_SOURCE or name.startswith((FROM_EVENTS, KEPT))
+    ]
     return pd.DataFrame({name: columns[name] for name in (*TRIAL_COLUMNS, *extra)})
 
 
@@ -185,7 +188,7 @@ def _merge_blocks(
     }
     if columns.split is not None:
         trials[SPLIT_SOURCE] = rows[columns.split].to_numpy(dtype=object)
-    confounds = _confounds(rows, columns)
+    confounds = _further(rows, columns)
     if unit == "event" or design is None or rows.empty:
         return {**trials, **confounds}
     numbers = block_numbers(trials["onset"], labels.astype(str), design.limit)
@@ -198,9 +201,10 @@ def _merge_blocks(
     }
 
 
-def _confounds(rows: pd.DataFrame, columns: Columns) -> dict[str, np.ndarray]:
-    """Return the cells of confounds; missing ones in a run that lacks the column."""
-    return {
+def _further(rows: pd.DataFrame, columns: Columns) -> dict[str, np.ndarray]:
+    """Return the cells of confounds, missing where a run lacks the column, and of kept columns."""
+    kept = {name: rows[name].to_numpy() for name in rows.columns if str(name).startswith(KEPT)}
+    return kept | {
         FROM_EVENTS + name: rows[name].to_numpy(dtype=object) if name in rows
         else np.full(len(rows), None, dtype=object)
         for name in columns.confounds
@@ -208,12 +212,12 @@ def _confounds(rows: pd.DataFrame, columns: Columns) -> dict[str, np.ndarray]:
 
 
 def _of_blocks(cells: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return the mean of each block over its events, or the first of words."""
+    """Return the mean of each block over its events, or the first of words or of equal cells."""
     given = pd.Series(cells, dtype=object)
-    values = pd.to_numeric(given, errors="coerce")
-    is_text = (values.isna() & given.notna()).any()
-    blocks = (given if is_text else values).groupby(numbers)
-    return (blocks.first() if is_text else blocks.mean()).to_numpy(dtype=object)
+    values, blocks = pd.to_numeric(given, errors="coerce"), given.groupby(numbers)
+    is_text = (values.isna() & given.notna()).any() or blocks.nunique().max() <= 1
+    found = blocks.first() if is_text else values.groupby(numbers).mean()
+    return found.to_numpy(dtype=object)
 
 
 def _with_run(run: BoldRun, trials: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -242,7 +246,7 @@ def _trials_of_betas(
     trials = _with_run(item.run, {
         "onset": rows["onset"].to_numpy(), "duration": rows["duration"].to_numpy(),
         **{name: rows[column].to_numpy(dtype=object) for name, column in text.items()},
-        "n_events": n_events.to_numpy(), **_confounds(rows, columns),
+        "n_events": n_events.to_numpy(), **_further(rows, columns),
     })
     if "excluded" in rows:
         marked = np.array([str(cell).lower() == "true" for cell in rows["excluded"]], dtype=bool)

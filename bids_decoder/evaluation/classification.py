@@ -46,6 +46,9 @@ class Heldout:
     runs : ndarray of str, shape (n_trials,)
     folds : ndarray of int, shape (n_trials,)
         Fold in which each trial was test.
+    trains_on_tested : bool
+        Whether trials that are test in one fold are training trials of others. Otherwise no
+        prediction depends on a label in *labels*.
     """
 
     scores: np.ndarray
@@ -53,6 +56,7 @@ class Heldout:
     classes: tuple[str, ...]
     runs: np.ndarray
     folds: np.ndarray
+    trains_on_tested: bool = True
 
     @property
     def is_crossed(self) -> bool:
@@ -123,8 +127,9 @@ def score_classification(
     model : str
     refitted : Refitted, optional
         Null predictions. Under cross-validation there is no p-value without them: held-out
-        predictions depend on each other through the training labels. With one fold test labels
-        are exchanged against the fixed predictions, which is exact (:mod:`.nulls`).
+        predictions depend on each other through the training labels. With one fold, or where no
+        tested trial is ever a training trial, test labels are exchanged against the fixed
+        predictions, which is exact (:mod:`.nulls`).
 
     Returns
     -------
@@ -167,7 +172,7 @@ def _null_metrics(
     """Choose the null distributions that are valid, and describe them for a sidecar."""
     if refitted is not None:
         return _refitted_metrics(refitted), {"Null": "refitted", **refitted.exchange}
-    if heldout.is_crossed:
+    if heldout.is_crossed and heldout.trains_on_tested:
         return {name: np.zeros(0) for name in fixed}, {"Null": "none"}
     return fixed, {"Null": "fixed", **exchange.describe()}
 

@@ -200,7 +200,7 @@ def _stimuli_of_runs(
 
 def _cross_validation(tables: Tables) -> Split:
     labels_of = {label: _label_of_runs(table) for label, table in tables.items()}
-    folds = {label: _deal_runs(table, labels_of[label]) for label, table in tables.items()}
+    folds = {label: _deal(table, labels_of[label]) for label, table in tables.items()}
     n_labels = len(set().union(*(distinct(table["label"]) for table in tables.values())))
     n_runs = sorted({table["run_group"].nunique() for table in tables.values()})
     counted = " to ".join(map(str, dict.fromkeys((n_runs[0], n_runs[-1]))))
@@ -216,7 +216,23 @@ def _cross_validation(tables: Tables) -> Split:
     return Split("runs", "category", (), folds, {"max_folds": MAX_FOLDS}, reason)
 
 
-def _deal_runs(table: pd.DataFrame, label_of: dict[str, str]) -> tuple[tuple[str, ...], ...]:
+def deal_runs(table: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+    """Assign the runs of one participant to the folds of cross-validation.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Trial table.
+
+    Returns
+    -------
+    tuple of tuple of str
+        Run groups of each fold; at most :data:`MAX_FOLDS`.
+    """
+    return _deal(table, _label_of_runs(table))
+
+
+def _deal(table: pd.DataFrame, label_of: dict[str, str]) -> tuple[tuple[str, ...], ...]:
     """Assign the runs of one participant to folds.
 
     In turn, not in blocks: neighbouring runs often share a task or a session, and a fold must not

@@ -34,15 +34,20 @@ class DeviceInputSpec(BaseInterfaceInputSpec):
     n_threads = traits.Int(1, usedefault=True, desc="threads of the numerical libraries")
 
 
-class FitInputSpec(DeviceInputSpec):
-    """Inputs of all nodes that fit or apply a decoder."""
+class DecoderInputSpec(DeviceInputSpec):
+    """Which decoder is fitted, and how."""
 
     decoder = traits.Str("troi", usedefault=True, desc="name of the decoder")
-    targets_file = File(exists=True, mandatory=True)
     network = traits.Dict(mandatory=True, desc="fields of config.Network")
     troi = traits.Dict(mandatory=True, desc="fields of config.Troi")
     volumes = traits.Dict(mandatory=True, desc="fields of config.Volumes")
     normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
+
+
+class FitInputSpec(DecoderInputSpec):
+    """Inputs of all nodes that fit or apply a decoder of the targets of the call."""
+
+    targets_file = File(exists=True, mandatory=True)
 
 
 class FitInterface(SimpleInterface):

@@ -218,15 +218,42 @@ def load_person(
         Confounds that the call removes are regressed out, with weights of the training trials.
     """
     trials = resolve_fold(read_trials(folder / TABLE), fold)
+    return load_sides(folder, label, trials, targets, normalise)
+
+
+def load_sides(
+    folder: Path, label: str, trials: pd.DataFrame, targets: Targets, normalise: str
+) -> tuple[Person, Person]:
+    """Load the trials of one participant that are marked as training or test trials.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder written by :func:`collect_responses`.
+    label : str
+    trials : DataFrame, n_trials rows
+        Table of that folder, all rows; those whose ``split`` is neither train nor test are not
+        used.
+    targets : Targets
+    normalise : {"session", "run"}
+
+    Returns
+    -------
+    train, test : Person
+        As of :func:`load_person`.
+    """
+    used = trials["split"].isin(["train", "test"]).to_numpy()
+    betas = np.load(folder / ARRAY, mmap_mode="r")
+    if not used.all():
+        trials, betas = trials[used].reset_index(drop=True), betas[used]
     mask_image = nib.load(folder / MASK)
     grid = VoxelGrid(np.asarray(mask_image.dataobj) > 0, mask_image.affine)
     train = (trials["split"] == "train").to_numpy()
-    betas = np.load(folder / ARRAY, mmap_mode="r")
     groups = _groups(trials, normalise)
     scaled, _ = zscore_betas(betas, groups, train)
     removed = read_json(folder / REMOVED)
     if removed:
-        confounds = read_confound_values(folder)
+        confounds = read_confound_values(folder)[used].reset_index(drop=True)
         design = np.hstack([
             confound_design(confounds[name], groups, train) for name in removed
         ])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from bids_decoder.analyses.decode.refits import count_refits, parts_of
 from bids_decoder.analyses.decode.smallest_p import check_smallest_p, decide_test, n_tested
+from bids_decoder.analyses.refits import count_refits, parts_of
 from bids_decoder.config import Evaluation, Network, Settings
 
 

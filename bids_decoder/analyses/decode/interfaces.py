@@ -15,7 +15,6 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.analyses.decode.nulls import read_nulls
 from bids_decoder.analyses.decode.outputs import DecodingOutputs
 from bids_decoder.analyses.decode.scoring import score_heldout
 from bids_decoder.bids.writer import save_table
@@ -29,6 +28,7 @@ from bids_decoder.interfaces.fitting import (
     save_selection,
 )
 from bids_decoder.interfaces.heldout import Predicted, read_heldout, save_heldout, training_mean
+from bids_decoder.interfaces.null_predictions import read_nulls
 from bids_decoder.interfaces.person_outputs import (
     PersonOutputs,
     WriteInputSpec,

@@ -10,10 +10,10 @@ from typing import Any
 
 from bids_decoder import __version__
 from bids_decoder.analyses.decode.models import ModelFile, check_model, find_model
-from bids_decoder.analyses.decode.refits import count_refits, is_batched
 from bids_decoder.analyses.decode.smallest_p import check_smallest_p, decide_test, n_tested
 from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes, Stage
+from bids_decoder.analyses.refits import count_refits, is_batched
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.evaluation.multiple import headline_of

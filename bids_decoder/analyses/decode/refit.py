@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
-from bids_decoder.analyses.decode.nulls import FoldNulls, save_nulls
-from bids_decoder.analyses.decode.refits import BASELINES
+from bids_decoder.analyses.refits import BASELINES
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec
+from bids_decoder.interfaces.null_predictions import FoldNulls, save_nulls
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.targets import read_targets
 

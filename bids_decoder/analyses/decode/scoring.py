@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bids_decoder.analyses.decode.nulls import FoldNulls, join_folds
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.baselines import merge_random_draws
 from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
@@ -23,6 +22,7 @@ from bids_decoder.evaluation.retrieval import (
 from bids_decoder.evaluation.similarity import cosine_similarity, normalise
 from bids_decoder.evaluation.tables import Nulls, join_nulls
 from bids_decoder.interfaces.heldout import Heldout, Predicted
+from bids_decoder.interfaces.null_predictions import FoldNulls, join_folds
 from bids_decoder.training.ablations import PREFIX
 from bids_decoder.trials import Targets
 

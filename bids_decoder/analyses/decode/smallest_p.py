@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bids_decoder.analyses.decode.refits import BASELINES
+from bids_decoder.analyses.refits import BASELINES
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import Finding
 from bids_decoder.evaluation.baselines import WHOLE

@@ -17,9 +17,9 @@ from bids_decoder.analyses.decode.interfaces import (
 )
 from bids_decoder.analyses.decode.plan import DecodeSpec
 from bids_decoder.analyses.decode.refit import RefitPermuted
-from bids_decoder.analyses.decode.refits import is_batched, parts_of
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
+from bids_decoder.analyses.refits import is_batched, parts_of
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb

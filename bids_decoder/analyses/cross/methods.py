@@ -1,0 +1,28 @@
+"""Methods texts of cross-decoding."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bids_decoder.analyses.base import Steps
+from bids_decoder.analyses.cross.outputs import CROSS
+from bids_decoder.reports.results import Results
+
+TEXTS = {"Cross-decoding": ("cross", "cross-within")}
+"""Names of methods texts in ``boilerplate``, by heading."""
+
+
+def steps(results: Results) -> Steps:
+    """Return the cells of the matrix, where decoders were carried over."""
+    table = results.table(CROSS)
+    if table is None or table.empty:
+        return {}
+    own = table[table["model"] == "decoder"]
+    cells = own.drop_duplicates(["train", "test"])
+    kinds = list(dict.fromkeys([*cells["train"], *cells["test"]]))
+    within = own[own["train"] == own["test"]]
+    found: Steps = {"cross": {"n_cells": len(cells), "kinds": ", ".join(kinds)}}
+    n_refits = pd.to_numeric(within["n_null"]).max()
+    if n_refits > 0:
+        found["cross-within"] = {"n_refits": int(n_refits)}
+    return found

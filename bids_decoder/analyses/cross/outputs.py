@@ -1,0 +1,82 @@
+"""Names, columns and tables of the outputs of cross-decoding."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bids_decoder.bids.names import OutputName
+from bids_decoder.evaluation.multiple import headline_of, holm
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS
+from bids_decoder.interfaces.person_outputs import PersonOutputs
+
+CROSS = OutputName("metrics", ".tsv", "func", {"desc": "cross"})
+NULLS = OutputName("metrics", ".tsv", "func", {"desc": "crossnull"})
+PREDICTIONS = OutputName("predictions", ".tsv", "func", {"desc": "cross"})
+
+HEADLINE = headline_of("category")["metric"]
+
+CELL = {
+    "train": "Kind of trials that the decoders were trained on.",
+    "test": "Kind of trials that they were tested on; the same kind: cross-validation over runs.",
+}
+
+METRICS = CELL | METRIC_COLUMNS | {
+    "split": "cv where runs have trials of the training kind, which are held out in folds; test: "
+             "one decoder, trained on other runs.",
+    "p_holm": "p-value of Holm (1979), corrected for the number of cells, within each measure of "
+              "a model.",
+    "null": "fixed: labels are exchanged against fixed predictions, which is exact because none "
+            "depends on a tested label; refitted: everything is fitted again on permuted labels "
+            "(cross-validation within a kind); none: no permutations were made.",
+    "n": "Number of trials tested.",
+    "exchanged": "Whose labels are exchanged under the null hypothesis.",
+    "n_train": "Number of training trials, the mean over tested trials.",
+    "n_fits": "Number of fits that predict the tested trials.",
+    "n_seen": "Tested trials whose stimulus was also shown in a training trial.",
+}
+"""Columns of the table of metrics, in order."""
+
+PREDICTED = CELL | {
+    "run_group": "Session, task and run of the trial.",
+    "trial": "Its number within the run.",
+    "stimulus": "What was shown.",
+    "label": "Its label.",
+    "predicted_label": "Label with the highest score of the decoder.",
+    "correct": "Whether both are the same.",
+    "fit": "Number of the fit within all that are trained on this kind.",
+}
+
+NULL_DISTRIBUTIONS = CELL | {
+    name: NULL_COLUMNS[name] for name in ("model", "permutation", "metric", "value")
+}
+
+
+def write_tables(
+    outputs: PersonOutputs, metrics: pd.DataFrame, predictions: pd.DataFrame, nulls: pd.DataFrame
+) -> None:
+    """Write the tables of all rows of the matrix.
+
+    Parameters
+    ----------
+    outputs : PersonOutputs
+    metrics, predictions, nulls : DataFrame
+        Cells as text; *nulls* has no rows without permutations.
+    """
+    notes = dict(outputs.card)
+    outputs.table(CROSS, correct_cells(metrics), METRICS, notes)
+    outputs.table(PREDICTIONS, predictions, PREDICTED, notes)
+    if len(nulls):
+        notes["Note"] = (
+            f"The {HEADLINE} of the decoder; other models and measures were tested with the same "
+            "permutations."
+        )
+        outputs.table(NULLS, nulls, NULL_DISTRIBUTIONS, notes)
+
+
+def correct_cells(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Add ``p_holm``, corrected for the number of cells within each measure of a model."""
+    p_values = pd.to_numeric(metrics["p"])
+    corrected = p_values.groupby([metrics["model"], metrics["metric"]]).transform(
+        lambda p: holm(p.to_numpy())
+    )
+    return metrics.assign(p_holm=corrected)

@@ -1,0 +1,145 @@
+"""Report of cross-decoding."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bids_decoder.analyses.cross.figures import LEVEL, draw_matrix
+from bids_decoder.analyses.cross.outputs import CROSS, HEADLINE
+from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.reports.figures import picture
+from bids_decoder.reports.results import Results, numeric
+from bids_decoder.reports.scores import NUMBERS, show, show_p, show_p_with_least, words
+from bids_decoder.reports.tables import interval
+
+_DECODER = "decoder"
+_LIMITS = (
+    "Decoding above chance from one kind of trials to another shows that part of the code is "
+    "shared. Chance level across kinds does not show that codes differ: responses may also differ "
+    "in strength, noise or number of trials. Compare it with decoding within the tested kind "
+    "(cross-validation over runs, framed), which says whether its trials can be decoded at all. "
+    "Cells within a kind, and cells whose runs hold both kinds, are trained on all runs but the "
+    "tested ones; other cells on all trials of the training kind. Cells of one row share their "
+    "training trials, and those of one column their tested trials: they depend on each other, and "
+    "their differences are not tested."
+)
+
+
+def summary(results: Results) -> list[Block]:
+    """Return in how many cells decoding generalises."""
+    cells = _cells(results)
+    across = cells[cells["train"] != cells["test"]]
+    if across.empty:
+        return []
+    n_above = int((across["p_holm"] < LEVEL).sum())
+    return [Text(
+        f"Cross-decoding: {n_above} of {len(across)} pairs of kinds of trials generalise "
+        f"(p < {LEVEL:g}, corrected for the number of cells).", "good" if n_above else "plain",
+    )]
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the section on cross-decoding; none where there is no table."""
+    cells = _cells(results)
+    if cells.empty:
+        return []
+    blocks: list[Block] = [*_means(cells), _matrix(cells), _table(results, cells)]
+    blocks += _notes(cells)
+    blocks.append(Text(_LIMITS))
+    return [Section("cross", "Cross-decoding", blocks)]
+
+
+def lines(results: Results) -> list[str]:
+    """Return the main result in one line."""
+    cells = _cells(results)
+    across = cells[cells["train"] != cells["test"]]
+    if across.empty:
+        return []
+    best = across.sort_values("value", ascending=False, kind="stable").iloc[0]
+    n_above = int((across["p_holm"] < LEVEL).sum())
+    return [
+        f"sub-{results.participant}: cross-decoding generalises in {n_above} of {len(across)} "
+        f"cells; best {best['train']} to {best['test']}: {show(best['value'], HEADLINE)} "
+        f"(chance {show(best['chance'], HEADLINE)}, corrected p = {show_p(best['p_holm'])})"
+    ]
+
+
+def _cells(results: Results) -> pd.DataFrame:
+    """Return the headline score of the decoder in each cell."""
+    table = _headlines(results)
+    return table[table["model"] == _DECODER].reset_index(drop=True)
+
+
+def _headlines(results: Results) -> pd.DataFrame:
+    table = results.table(CROSS)
+    names = ["train", "test", "model", "null", *NUMBERS, "n_train", "n_fits", "n_seen"]
+    if table is None or table.empty:
+        return pd.DataFrame(columns=names)
+    table = table[table["metric"] == HEADLINE]
+    return numeric(table, *NUMBERS, "n_train", "n_fits", "n_seen")
+
+
+def _means(cells: pd.DataFrame) -> list[Block]:
+    """Return the mean within and across kinds, where both were computed."""
+    own = cells["train"] == cells["test"]
+    if not own.any():
+        return []
+    within, across = cells.loc[own, "value"].mean(), cells.loc[~own, "value"].mean()
+    return [Text(
+        f"Mean {words(HEADLINE)}: {show(within, HEADLINE)} within kinds of trials, "
+        f"{show(across, HEADLINE)} across them (chance {show(cells['chance'].mean(), HEADLINE)})."
+    )]
+
+
+def _matrix(cells: pd.DataFrame) -> Figure:
+    return Figure(picture(
+        draw_matrix(cells), "cross",
+        f"{words(HEADLINE).capitalize()} in percent of decoders trained on the trials of a row and "
+        f"tested on those of a column. White: chance. Framed: cross-validation over runs within a "
+        f"kind. Star: p < {LEVEL:g}, corrected for all cells.",
+        f"Matrix of {len(cells)} cells.",
+    ))
+
+
+def _table(results: Results, cells: pd.DataFrame) -> Table:
+    others = _headlines(results)
+    others = others[others["model"] != _DECODER].sort_values("value", ascending=False)
+    best = others.drop_duplicates(["train", "test"]).set_index(["train", "test"])
+    header = ["trained on", "tested on", words(HEADLINE), "95 % interval", "chance", "p",
+              "p (Holm)", "trials", "training trials", "best baseline"]
+    rows = []
+    for _, row in cells.iterrows():
+        base = best.loc[(row["train"], row["test"])]
+        rows.append([
+            row["train"], row["test"], show(row["value"], HEADLINE), interval(row, HEADLINE),
+            show(row["chance"], HEADLINE), show_p_with_least(row), show_p(row["p_holm"]),
+            f"{row['n']:.0f}", f"{row['n_train']:.0f}",
+            f"{base['model']}: {show(base['value'], HEADLINE)}",
+        ])
+    strong = frozenset(
+        number for number, (_, row) in enumerate(cells.iterrows()) if row["p_holm"] < LEVEL
+    )
+    return Table(
+        header, rows, f"The decoder in all {len(cells)} cells; Holm: corrected for their number; "
+        f"bold: p < {LEVEL:g}", frozenset(header[2:9]), strong,
+    )
+
+
+def _notes(cells: pd.DataFrame) -> list[Block]:
+    """Say how runs on both sides were handled, and which stimuli were shown in both kinds."""
+    across = cells[cells["train"] != cells["test"]]
+    found: list[Block] = []
+    n_split = int((across["n_fits"] > 1).sum())
+    if n_split:
+        found.append(Text(
+            f"In {n_split} of {len(across)} cells across kinds, runs hold trials of both kinds: "
+            "each was tested by decoders fitted without any of its trials."
+        ))
+    seen = across[across["n_seen"] > 0]
+    if len(seen):
+        share = seen["n_seen"].sum() / across["n"].sum()
+        found.append(Text(
+            f"Across kinds, {100 * share:.0f} % of tested trials show a stimulus that was also "
+            "shown in training trials: what generalises may be the stimulus rather than its label."
+        ))
+    return found

@@ -1,0 +1,117 @@
+"""Scores of cross-decoding: one row of the matrix, kind by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.analyses.cross.outputs import HEADLINE, METRICS, NULL_DISTRIBUTIONS, PREDICTED
+from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.baselines import merge_random_draws
+from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
+from bids_decoder.evaluation.classification import LabelScores, score_classification
+from bids_decoder.evaluation.kinds import Row
+from bids_decoder.interfaces.heldout import Heldout
+from bids_decoder.interfaces.null_predictions import FoldNulls, join_folds
+
+DECODER = "decoder"
+
+
+class ScoredRow(NamedTuple):
+    """Tables of :func:`score_row`."""
+
+    metrics: pd.DataFrame
+    predictions: pd.DataFrame
+    nulls: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """What is known of the trials of one tested kind."""
+
+    row: Row
+    kind: str
+    heldout: Heldout
+    nulls: Sequence[FoldNulls]
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the tested kind is the training kind."""
+        return self.kind == self.row.train
+
+    def score(self, model: str, settings: Evaluation, seed: int) -> LabelScores:
+        """Score one model, with the permutations that all models share."""
+        chosen = (self.heldout.trials["kind"] == self.kind).to_numpy()
+        trials = self.heldout.trials[chosen]
+        labels = HeldoutLabels(
+            self.heldout.models[model].values[chosen], trials["label"].to_numpy(str),
+            tuple(self.row.classes), trials["run_group"].to_numpy(str),
+            trials["fold"].astype(int).to_numpy(), trains_on_tested=self.is_within,
+        )
+        return score_classification(
+            labels, settings=settings, rng=np.random.default_rng(seed), model=model,
+            refitted=join_folds(list(self.nulls), model) if self.is_within else None,
+        )
+
+    def describe(self) -> dict[str, object]:
+        """Return the columns of metrics that are the same for all models."""
+        trials = self.heldout.trials[self.heldout.trials["kind"] == self.kind]
+        return {
+            "train": self.row.train, "test": self.kind,
+            "n_train": round(trials["n_train"].astype(float).mean(), 1),
+            "n_fits": trials["fold"].nunique(), "n_seen": int((trials["seen"] == "True").sum()),
+        }
+
+
+def score_row(
+    row: Row, heldout: Heldout, nulls: Sequence[FoldNulls], settings: Evaluation, seed: int
+) -> ScoredRow:
+    """Score decoder and baselines on each tested kind.
+
+    Parameters
+    ----------
+    row : Row
+    heldout : Heldout
+        Class scores of all tested trials, fit by fit; trials have their ``kind``.
+    nulls : sequence of FoldNulls
+        Of the training kind, where it is tested, in the order of folds.
+    settings : Evaluation
+    seed : int
+
+    Returns
+    -------
+    metrics, predictions, nulls : DataFrame
+        The last two are of the decoder only.
+    """
+    metrics, predictions, chance = [], [], []
+    for kind in row.tests:
+        cell = _Cell(row, kind, heldout, nulls)
+        scores = {name: cell.score(name, settings, seed) for name in heldout.models}
+        first = scores[DECODER]
+        table = merge_random_draws(pd.concat(
+            [one.metrics for one in scores.values()], ignore_index=True
+        ))
+        metrics.append(table.assign(
+            exchanged=first.nulls.scheme.get("ExchangedUnits"), **cell.describe()
+        ))
+        predictions.append(_predictions(cell, first))
+        drawn = first.nulls.table
+        chance.append(drawn[drawn["metric"] == HEADLINE].assign(train=row.train, test=kind))
+    return ScoredRow(
+        pd.concat(metrics, ignore_index=True).reindex(columns=list(METRICS)),
+        pd.concat(predictions, ignore_index=True).reindex(columns=list(PREDICTED)),
+        pd.concat(chance, ignore_index=True).reindex(columns=list(NULL_DISTRIBUTIONS)),
+    )
+
+
+def _predictions(cell: _Cell, scores: LabelScores) -> pd.DataFrame:
+    trials = cell.heldout.trials[cell.heldout.trials["kind"] == cell.kind]
+    guessed = scores.predictions["predicted_label"].to_numpy()
+    return trials.assign(
+        train=cell.row.train, test=cell.kind, predicted_label=guessed, fit=trials["fold"],
+        correct=guessed == trials["label"].to_numpy(),
+    )

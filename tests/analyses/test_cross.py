@@ -1,0 +1,220 @@
+"""Cross-decoding: what the plan refuses, and a whole run on senses with and without shared code."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_decoder.analyses.cross.outputs import CROSS, NULLS, PREDICTIONS, correct_cells
+from bids_decoder.analyses.cross.report import lines, sections, summary
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.cli.parser import parse_args
+from bids_decoder.cli.plan import make_plan
+from bids_decoder.cli.run import main
+from bids_decoder.errors import FindingsError
+from bids_decoder.files import write_json
+from bids_decoder.reports.results import Results, sidecar_of
+
+SHAPE, N_RUNS, SENSES, LABELS = (5, 4, 3), 4, ("felt", "heard", "seen"), ("cat", "dog")
+
+
+def write_dataset(folder):
+    """Beta series in which what is seen and heard share a code; what is felt has one of its own."""
+    rng = np.random.default_rng(0)
+    write_json(folder / "dataset_description.json", {
+        "Name": "senses", "BIDSVersion": "1.9.0", "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "test"}],
+    })
+    shared, own = np.linalg.qr(rng.normal(size=(np.prod(SHAPE), 2)))[0].T.reshape(2, *SHAPE)
+    codes = {"seen": shared, "heard": shared, "felt": own}
+    for run in range(1, N_RUNS + 1):
+        stem = f"{folder}/sub-01/func/sub-01_task-feel_run-{run}_desc-singletrial"
+        trials = [(sense, label) for sense in SENSES for label in LABELS] * 3
+        trials = [trials[k] for k in rng.permutation(len(trials))]
+        betas = rng.normal(size=(*SHAPE, len(trials)))
+        for number, (sense, label) in enumerate(trials):
+            betas[..., number] += 5 * codes[sense] * (1 if label == "dog" else -1)
+        save_nifti(Path(f"{stem}_betaseries.nii.gz"), betas.astype(np.float32), np.eye(4) * 3)
+        senses, labels = map(list, zip(*trials, strict=True))
+        save_table(Path(f"{stem}_trials.tsv"), pd.DataFrame({
+            "stimulus": [f"{label}{k}" for k, label in enumerate(labels)],
+            "label": labels, "sense": senses, "half": 1 + (run > N_RUNS // 2),
+            "kind": [f"{sense}_{label}" for sense, label in trials], "number": np.arange(18) / 7,
+        }))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("senses") / "data")
+
+
+def words_for(folder, out, *words):
+    return [str(folder), str(out), "participant", "--from-scratch", "--skip-bids-validation",
+            "--target", "category", "--device", "cpu", "--nprocs", "1", "-d", f"betas={folder}",
+            *words]
+
+
+@pytest.fixture
+def plan(data, tmp_path):
+    def make(*words):
+        settings, _ = parse_args(words_for(data, tmp_path / "out", *words))
+        return make_plan(settings, tmp_path / "work")
+
+    return make
+
+
+def refused(plan, *words):
+    with pytest.raises(FindingsError) as caught:
+        plan(*words)
+    return [f for f in caught.value.findings if f.severity == "error"]
+
+
+def rows_of(made):
+    (job,) = [job for job in made.jobs if job.analysis == "cross"]
+    return {row.train: row for row in job.spec.rows}
+
+
+SIDES = ("--train-filter", "sense=seen", "--test-filter", "sense=heard")
+
+
+def test_it_runs_only_when_kinds_are_given(plan):
+    before = plan()
+    assert not [job for job in before.jobs if job.analysis == "cross"]
+    made = plan(*SIDES)
+    assert list(rows_of(made)) == ["sense=seen"]
+    assert "cross-decoding" in {decision.what for decision in made.decisions}
+    only = plan(*SIDES, "--stage", "prepare", "cross")
+    assert {step.stage for step in only.steps if step.todo} == {"betas", "cross"}
+
+
+def test_other_stages_do_not_depend_on_the_kinds(plan):
+    def keys(*words):
+        return {s.key.stage: s.key.key for job in plan(*words).jobs for s in job.stages}
+
+    before, after = keys(), keys(*SIDES)
+    assert before == {stage: key for stage, key in after.items() if stage != "cross"}
+    other = keys("--train-filter", "sense=seen", "--test-filter", "sense=felt")
+    assert other["cross"] != after["cross"] != keys(*SIDES, "--both-directions")["cross"]
+    assert keys(*SIDES, "--nprocs", "2")["cross"] == after["cross"]
+
+
+def test_both_directions_and_the_matrix(plan):
+    both = rows_of(plan(*SIDES, "--both-directions"))
+    assert {name: row.tests for name, row in both.items()} == {
+        "sense=seen": ["sense=heard"], "sense=heard": ["sense=seen"],
+    }
+    matrix = rows_of(plan("--generalise-over", "sense"))
+    assert list(matrix) == list(SENSES)
+    assert matrix["heard"].tests == ["heard", "felt", "seen"]
+
+
+def test_levels_of_one_run_each_have_no_diagonal(plan):
+    made = plan("--generalise-over", "run")
+    assert all(not row.tests_own for row in rows_of(made).values())
+    assert any("these cells of the matrix stay empty" in f.why for f in made.findings)
+    assert all(row.tests_own for row in rows_of(plan("--generalise-over", "half")).values())
+
+
+def test_rules_are_those_before_relabelling(plan):
+    words = ("--label-column", "kind", "--relabel", "seen_cat|heard_cat|felt_cat=cat",
+             "seen_dog|heard_dog|felt_dog=dog")
+    rows = rows_of(plan(*words, "--train-filter", "kind=seen_cat|seen_dog", "--test-filter",
+                        "kind=heard_cat|heard_dog"))
+    (row,) = rows.values()
+    assert row.classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(("words", "part", "code"), [
+    (("--train-filter", "sense=seen"), "--test-filter is not given", 64),
+    (("--both-directions",), "--train-filter and --test-filter", 64),
+    (("--stage", "cross"), "no kinds", 64),
+    (("--train-filter", "sense=seen", "--test-filter", "half=1"), "12 trials", 64),
+    (("--train-filter", "sense=seen", "--test-filter", "sense=tasted"), "tasted", 64),
+    (("--train-filter", "sense=seen", "--test-filter", "sens=heard"), "has such a column", 64),
+    (("--generalise-over", "sens"), "has such a column", 64),
+    (("--generalise-over", "session"), "0 value(s)", 65),
+    (("--generalise-over", "label"), "0 label(s)", 65),
+    (("--generalise-over", "stimulus"), "values; a matrix may have", 64),
+    (("--train-filter", "sense=seen", "--test-filter", "sense=heard", "label=cat"),
+     "not on both sides: dog", 65),
+    (("--train-filter", "sense=seen", "label=cat", "--test-filter", "sense=heard", "label=cat"),
+     "all trials have the label cat", 65),
+    (("--train-filter", "sense=seen", "half=1", "number>3", "--test-filter", "sense=heard"),
+     "no usable trial", 65),
+    (("--train-filter", "sense=seen", "run=1", "--test-filter", "sense=heard", "run=1"),
+     "fewer than 2 training trials", 65),
+    ((*SIDES, "--train-filter", "sense"), "is not a rule", 64),
+])
+def test_kinds_that_allow_no_comparison_are_refused(plan, words, part, code):
+    found = refused(plan, *words)
+    assert any(part in f"{f.why} {f.what}" and f.code == code for f in found), found
+
+
+def test_all_problems_are_found_at_once(plan):
+    found = refused(plan, "--train-filter", "sens=seen", "--test-filter", "sense=tasted",
+                    "--generalise-over", "halves")
+    assert len(found) == 3
+    assert "sense" in found[0].fix
+
+
+def test_pictures_are_refused_with_what_is_possible(plan, tmp_path):
+    names = sorted({f"{label}{k}" for label in LABELS for k in range(18)})
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(len(names), 3)), columns=list("xyz"))
+    save_table(tmp_path / "features.tsv", table.assign(id=names)[["id", *"xyz"]])
+    found = refused(plan, *SIDES, "--target", "features", "--features",
+                    str(tmp_path / "features.tsv"), "--test-runs", "4")
+    assert any("--target category" in finding.fix for finding in found)
+
+
+def test_holm_counts_the_cells_of_each_measure():
+    table = pd.DataFrame({
+        "model": "decoder", "metric": ["a", "a", "b"], "p": ["0.01", "0.04", "0.04"],
+    })
+    assert correct_cells(table)["p_holm"].tolist() == [0.02, 0.04, 0.04]
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    words = words_for(
+        data, folder / "out", "-w", str(folder / "work"), "--generalise-over", "sense",
+        "--stage", "prepare", "cross", "--n-permutations", "3",
+    )
+    assert main(words) == 0
+    return words, Results(folder / "out", "01")
+
+
+@pytest.mark.slow
+def test_senses_with_one_code_generalise_and_the_other_does_not(run):
+    table = run[1].table(CROSS)
+    table = table[(table["model"] == "decoder") & (table["metric"] == "balanced_accuracy")]
+    value = {(a, b): float(v) for a, b, v in zip(table["train"], table["test"], table["value"],
+                                                 strict=True)}
+    assert len(value) == 9
+    assert min(value[sense, sense] for sense in SENSES) > 0.8
+    assert min(value["seen", "heard"], value["heard", "seen"]) > 0.8
+    across = [value[pair] for pair in value if "felt" in pair and pair != ("felt", "felt")]
+    assert 0.25 < np.mean(across) < 0.75
+    null = dict(zip(table["test"] == table["train"], table["null"], strict=True))
+    assert null == {True: "refitted", False: "fixed"}
+    assert set(table["n_fits"]) == {"4"} and set(table["n_train"]) == {"18"}
+
+
+@pytest.mark.slow
+def test_tables_nulls_report_and_second_call(run):
+    words, results = run
+    nulls, predictions = results.table(NULLS), results.table(PREDICTIONS)
+    assert len(nulls) == 9 * 3 and len(predictions) == 9 * 24
+    assert sidecar_of(results.files(CROSS)[0])["GeneraliseOver"] == "sense"
+    models = set(results.table(CROSS)["model"])
+    assert {"decoder", "ridge-all", "ridge-random", "svm-all"} <= models
+    (section,) = sections(results)
+    assert section.pictures and "generalise" in summary(results)[0].text
+    assert "cross-decoding" in lines(results)[0]
+    page = (results.output_dir / "sub-01.html").read_text(encoding="utf-8")
+    assert "Cross-decoding" in page and "Kaplan" in page
+    before = results.files(CROSS)[0].stat().st_mtime_ns
+    assert main(words) == 0
+    assert results.files(CROSS)[0].stat().st_mtime_ns == before
