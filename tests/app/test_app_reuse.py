@@ -148,7 +148,7 @@ def test_kept_work_folder_never_gives_old_results(betas, again, betas_run, tmp_p
     assert set(again(output, "-w", work, data=data).todo()) == {
         ("sub-03", "betas"), ("sub-03", "decode"), ("sub-03", "controls"),
     }
-    fresh = tmp_path / "fresh"
+    fresh = betas_run.copy(tmp_path / "fresh")
     assert again(fresh, data=data).code == 0
     assert derivatives(output) == derivatives(fresh)
     assert derivatives(output) != derivatives(betas_run.output)
