@@ -20,6 +20,7 @@ NAMES = (
     "searchlight",
     "regions",
     "cross",
+    "learning",
     "population",
     "subjects",
 )

@@ -76,6 +76,7 @@ NAMES: dict[str, OutputName] = {
     "encoder_mask": _name("func", "mask", desc="encoder"),
     "encoder_map": _name("func", "statmap", desc="encoder"),
     "encoder_model": _name("model", "model", ".safetensors", desc="encoder"),
+    "curve_metrics": _name("func", "metrics", ".tsv", desc="learningcurve"),
     "search_map": _name("func", "statmap", desc="searchlight"),
     "search_peaks": _name("func", "peaks", ".tsv", desc="searchlight"),
     "figure_svg": _name("figures", "figure", ".svg"),

@@ -19,7 +19,6 @@ from bids_decoder.analyses.decode.outputs import DecodingOutputs
 from bids_decoder.analyses.decode.scoring import score_heldout
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Evaluation
-from bids_decoder.evaluation.baselines import baseline_names, run_baselines
 from bids_decoder.interfaces.fitting import (
     ModelOutputSpec,
     PersonalInterface,
@@ -27,7 +26,7 @@ from bids_decoder.interfaces.fitting import (
     read_selection,
     save_selection,
 )
-from bids_decoder.interfaces.heldout import Predicted, read_heldout, save_heldout, training_mean
+from bids_decoder.interfaces.heldout import Predicted, read_heldout, save_heldout
 from bids_decoder.interfaces.null_predictions import read_nulls
 from bids_decoder.interfaces.person_outputs import (
     PersonOutputs,
@@ -35,8 +34,9 @@ from bids_decoder.interfaces.person_outputs import (
     WriteInterface,
     save_nulls,
 )
+from bids_decoder.interfaces.predicting import predict_baselines, predict_test
 from bids_decoder.interfaces.targets import read_targets
-from bids_decoder.models.store import Model, load_model, save_model
+from bids_decoder.models.store import load_model, save_model
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
@@ -117,10 +117,10 @@ class PredictHeldOut(PersonalInterface):
         targets = read_targets(inputs.targets_file)
         train, test = self._people(targets)
         decoder, model = self._decoder(), load_model(Path(inputs.model_file))
-        results = {"decoder": _predicted(decoder, model, train, test, targets)}
+        results = {"decoder": predict_test(decoder, model, train, test, targets)}
         if inputs.baselines:
             mask = read_selection(inputs.selection_file).mask
-            results |= _baselines(train, test, targets, mask, inputs.seed)
+            results |= predict_baselines(train, test, targets, mask, inputs.seed)
         if inputs.ablations:
             results |= self._ablations(train, test, targets)
         path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results)
@@ -133,32 +133,8 @@ class PredictHeldOut(PersonalInterface):
         decoder, results = self._decoder(), {}
         for ablation in list_ablations(train, self._pretrained(targets), self._context()):
             model = fit_ablation(decoder, ablation, train, targets)
-            results[ablation.name] = _predicted(decoder, model, train, test, targets)
+            results[ablation.name] = predict_test(decoder, model, train, test, targets)
         return results
-
-
-def _predicted(
-    decoder: Any, model: Model, train: Person, test: Person, targets: Targets
-) -> Predicted:
-    return Predicted(
-        decoder.predict(model, test.betas), decoder.gallery(model, targets),
-        decoder.predict(model, train.betas).mean(axis=0),
-    )
-
-
-def _baselines(
-    train: Person, test: Person, targets: Targets, mask: np.ndarray, seed: int
-) -> dict[str, Predicted]:
-    """Return baselines in the shape of decoder predictions, relative to the mean stimulus."""
-    predicted = run_baselines(
-        train, test, targets, mask, seed=seed, names=baseline_names(targets.kind)
-    )
-    if targets.kind == "category":
-        classes = np.eye(len(targets.ids))
-        return {name: Predicted(values, classes, None) for name, values in predicted.items()}
-    mean = training_mean(train, targets)
-    gallery = targets.vectors - mean
-    return {name: Predicted(values - mean, gallery, None) for name, values in predicted.items()}
 
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):

@@ -16,7 +16,8 @@ from bids_decoder.evaluation.population import Measure
 from bids_decoder.evaluation.tables import LOWER_IS_BETTER
 from bids_decoder.files import read_json
 
-KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size", "features", "voxels")
+KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size", "features", "voxels",
+        "n_runs")
 """Columns that together name a measure; tables have some of them."""
 
 NUMBERS = ("value", "chance", "ci_low", "ci_high", "p", "p_min", "n")
@@ -51,6 +52,7 @@ SOURCES = (
     Source("gallery", "gallery", "gallery_metrics", "gallery_nulls"),
     Source("reconstruct", "reconstruction", "reconstruction_metrics"),
     Source("encode", "encoder", "encoder_metrics", "encoder_nulls"),
+    Source("learning", "learning curve", "curve_metrics"),
 )
 
 

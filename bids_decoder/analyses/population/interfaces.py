@@ -33,12 +33,13 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS
 from bids_decoder.seeds import derive_seed
 
 COLUMNS: dict[str, str] = {
-    "source": "Table of the participants that is summarised: decoder, gallery, reconstruction or "
-              "encoder.",
+    "source": "Table of the participants that is summarised: decoder, gallery, reconstruction, "
+              "encoder or learning curve.",
     "model": "Decoder, or encoder.",
     **{name: METRIC_COLUMNS[name] for name in KEYS if name in METRIC_COLUMNS},
     "features": "What is compared, in tables of reconstruction.",
     "voxels": "Set of voxels, in tables of encoders.",
+    "n_runs": "Number of training runs, in tables of learning curves.",
     **RESULT_COLUMNS,
 }
 """Columns of the table over participants, with descriptions for its sidecar."""

@@ -73,9 +73,12 @@ def group_sections(results: Results) -> list[Section]:
 
 
 def read_statistics(results: Results) -> pd.DataFrame | None:
-    """Read the table of statistics; None where it was not made."""
+    """Read the statistics of single scores; None where they were not made."""
     table = results.table("group_metrics")
-    return None if table is None else numeric(table, *_NUMBERS)
+    if table is None:
+        return None
+    # Learning curves have a section of their own.
+    return numeric(table[table["source"].isin(_TITLES)], *_NUMBERS)
 
 
 def _headline(table: pd.DataFrame, results: Results) -> Comparison | None:
