@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.trials import Person, Targets, VoxelGrid
+from bids_decoder.trials import (
+    KEPT,
+    OWN_COLUMNS,
+    Person,
+    Targets,
+    VoxelGrid,
+    rule_columns,
+    table_key,
+)
 
 
 @pytest.fixture
@@ -65,3 +73,14 @@ def test_subset_of_a_person(grid, rows):
     assert part.trials.index.tolist() == [0, 1]
     assert part.target_rows.tolist() == [row + 5 for row in chosen]
     assert part.run_groups.tolist() == [f"r{row + 1}" for row in chosen]
+
+
+def test_rules_see_kept_columns_and_those_of_the_table():
+    table = pd.DataFrame({name: ["a", "b"] for name in OWN_COLUMNS}).assign(session=None)
+    kept = table.assign(**{f"{KEPT}sense": ["seen", "heard"], f"{KEPT}session": ["1", "2"],
+                           f"{KEPT}label": ["x", "y"]})
+    view = rule_columns(kept)
+    assert view["sense"].tolist() == ["seen", "heard"]
+    # There are no sessions, and labels may have been renamed.
+    assert view["session"].tolist() == ["1", "2"] and view["label"].tolist() == ["a", "b"]
+    assert table_key(kept) == table_key(table)

@@ -15,6 +15,7 @@ References
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -156,7 +157,5 @@ def lacking_labels(row: Row, table: pd.DataFrame) -> list[str]:
         Empty where every fit of the row can be made.
     """
     labels = table["label"].to_numpy(dtype=object)
-    return [
-        name for name in row.classes
-        if any((labels[fit.train] == name).sum() < LEAST_TRIALS for fit in row.fits(table))
-    ]
+    counts = [Counter(labels[fit.train].tolist()) for fit in row.fits(table)]
+    return [name for name in row.classes if min(count[name] for count in counts) < LEAST_TRIALS]
