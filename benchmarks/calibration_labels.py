@@ -304,4 +304,5 @@ def across_kinds(design: Design, seed: int, *, own_codes: float = 0.0) -> Outcom
         found, settings=Evaluation(n_permutations=N_PERMUTATIONS), rng=rng
     ).metrics
     row = metrics.set_index("metric").loc["balanced_accuracy"]
-    return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}
+    return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"],
+            "truth": 1 / n_classes if own_codes else np.nan}

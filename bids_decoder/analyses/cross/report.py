@@ -14,8 +14,11 @@ from bids_decoder.reports.tables import interval
 
 _DECODER = "decoder"
 _LIMITS = (
-    "Decoding above chance from one kind of trials to another shows that part of the code is "
-    "shared. Chance level across kinds does not show that codes differ: responses may also differ "
+    "Decoding above chance from one kind of trials to another suggests that part of the code is "
+    "shared. P-values are for these trained decoders: where both codes are strong but unrelated, "
+    "noise of training resembles the other code by chance, and in simulations p < .05 was nearly "
+    "twice as frequent as it should be. Rely on smaller p-values, both directions and several "
+    "participants. Chance level across kinds does not show that codes differ: responses may differ "
     "in strength, noise or number of trials. Compare it with decoding within the tested kind "
     "(cross-validation over runs, framed), which says whether its trials can be decoded at all. "
     "Cells within a kind, and cells whose runs hold both kinds, are trained on all runs but the "
