@@ -94,7 +94,7 @@ def test_permuted_responses(main, tmp_path):
         output = tmp_path / f"out{seed}"
         done = main(data, output, "group", "participant", "-d", f"betas={data}", "--features",
                     data / "features.tsv", "--holdout-label", "03", "--device", "cpu",
-                    "--nprocs", 1)
+                    "--nprocs", 1, "--n-permutations", 19)
         assert done.code == 0, done.text
         rows = decoder_rows(output, "03", "top1")
         chosen = rows[(rows["direction"] == "b2i") & (rows["unit"] == "averaged")
@@ -120,6 +120,7 @@ def test_pretraining_on_permuted_people_does_not_invent_anything(main, tmp_path)
         levels = ["group", "participant"] if options else ["participant", "--from-scratch"]
         done = main(true, tmp_path / name, *levels, "-d", f"betas={true}", "--features",
                     true / "features.tsv", "--device", "cpu", "--nprocs", 1,
+                    "--n-permutations", 19,
                     *(options or ("--participant-label", "03")))
         assert done.code == 0, done.text
         rows = decoder_rows(tmp_path / name, "03", "top1")
