@@ -260,9 +260,11 @@ def test_sentences_say_what_the_fit_can_say(row, parts):
 def test_worth_of_pretraining_in_runs():
     own = pd.DataFrame({"metric": "top1", "n_runs": [2.0, 4, 8], "value": [0.3, 0.5, 0.6]})
     alone = own.assign(value=[0.1, 0.2, 0.4])
-    assert "has as much with 4" in say_pretraining(own, alone)[0]
+    (said,) = say_pretraining(own, alone)
+    assert said.endswith("the pretrained one has with 4.")
     assert say_pretraining(own, alone.iloc[:0]) == []
-    assert "does not help" in say_pretraining(alone, own)[0]
+    (said,) = say_pretraining(alone, own)
+    assert "10.0" in said and "the pretrained one" not in said
 
 
 # ------------------------------------------------------------------------------------- whole run

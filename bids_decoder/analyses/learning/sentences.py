@@ -97,7 +97,7 @@ def _between(row: pd.Series, most: float) -> str:
 
 
 def say_pretraining(own: pd.DataFrame, alone: pd.DataFrame) -> list[str]:
-    """Say how many runs the decoder from scratch takes for what the pretrained one has earlier.
+    """Say what the decoder has with and without pretraining, and what that is worth in runs.
 
     Parameters
     ----------
@@ -106,16 +106,17 @@ def say_pretraining(own: pd.DataFrame, alone: pd.DataFrame) -> list[str]:
     """
     if alone.empty:
         return []
-    metric, last = str(own["metric"].iloc[0]), alone.iloc[-1]
-    enough = own[own["value"] >= last["value"]]
-    if enough.empty:
-        return [
-            f"Pretraining does not help with {last['n_runs']:.0f} training runs: without it the "
-            f"score is {show(last['value'], metric)}."
-        ]
-    first = enough.iloc[0]
-    return [
-        f"Without pretraining {last['n_runs']:.0f} training run(s) give "
-        f"{show(last['value'], metric)}; the pretrained decoder has as much with "
-        f"{first['n_runs']:.0f}."
-    ]
+    metric = str(own["metric"].iloc[0])
+    both = own.merge(alone, on="n_runs", suffixes=("", "_alone"))
+    first, last = both.iloc[0], both.iloc[-1]
+    said = (
+        f"With {first['n_runs']:.0f} training run(s) the pretrained decoder has "
+        f"{show(first['value'], metric)}, without pretraining "
+        f"{show(first['value_alone'], metric)}; with {last['n_runs']:.0f} they have "
+        f"{show(last['value'], metric)} and {show(last['value_alone'], metric)}."
+    )
+    enough = own[own["value"] >= last["value_alone"]]
+    if enough.empty or enough["n_runs"].iloc[0] >= last["n_runs"]:
+        return [said]
+    return [f"{said} What the decoder from scratch has with {last['n_runs']:.0f} runs, the "
+            f"pretrained one has with {enough['n_runs'].iloc[0]:.0f}."]
