@@ -163,8 +163,7 @@ def test_two_participants_at_once(call, main, betas, tmp_path):
         (output / "logs").mkdir(parents=True)
         argv = [
             (betas.folder, output, "participant", *betas.options, "--participant-label", label,
-             "--from-scratch", "--stage", "prepare", "decode", "--n-permutations", 19,
-             "--nprocs", 1)
+             "--from-scratch", "--n-permutations", 19, "--nprocs", 1)
             for label in ("01", "02")
         ]
         if together:
