@@ -9,7 +9,7 @@ from bids_decoder.analyses.cross.outputs import CROSS, HEADLINE
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import NUMBERS, show, show_p, show_p_with_least, words
+from bids_decoder.reports.scores import NUMBERS, show, show_p, words
 from bids_decoder.reports.tables import interval
 
 _DECODER = "decoder"
@@ -115,7 +115,7 @@ def _table(results: Results, cells: pd.DataFrame) -> Table:
         base = best.loc[(row["train"], row["test"])]
         rows.append([
             row["train"], row["test"], show(row["value"], HEADLINE), interval(row, HEADLINE),
-            show(row["chance"], HEADLINE), show_p_with_least(row), show_p(row["p_holm"]),
+            show(row["chance"], HEADLINE), show_p(row["p"]), show_p(row["p_holm"]),
             f"{row['n']:.0f}", f"{row['n_train']:.0f}",
             f"{base['model']}: {show(base['value'], HEADLINE)}",
         ])
