@@ -60,9 +60,10 @@ class Execution:
 class TrialRules:
     """How rows of events files become trials and what is decoded from them."""
 
-    target: Literal["auto", "category", "image", "features"] = "auto"
+    target: Literal["auto", "category", "image", "features", "value"] = "auto"
     stimulus_column: str | None = None
     label_column: str | None = None
+    value_column: tuple[str, ...] = ()
     trial_filter: tuple[str, ...] = ()
     relabel: tuple[str, ...] = ()
     trial_unit: Literal["auto", "event", "block"] = "auto"

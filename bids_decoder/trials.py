@@ -29,6 +29,14 @@ TRIAL_COLUMNS: dict[str, str] = {
 }
 """Columns of every trial table, in order, with the description that goes into its sidecar."""
 
+VALUE = "value"
+"""Further column of the trial table where numbers are decoded."""
+
+VALUE_TEXT = (
+    "Numbers that are decoded, of the columns of --value-column in their order, separated by "
+    "spaces; n/a where one is missing."
+)
+
 FROM_EVENTS = "events."
 """How names of further columns begin that planned tables carry from events files: confounds. They
 are not written with the trials."""
@@ -45,6 +53,11 @@ OWN_COLUMNS = (
 
 TRIAL_ORDER, MOTION, MEAN_SIGNAL = "trial_order", "framewise_displacement", "mean_signal"
 """Confounds that are computed."""
+
+
+def trial_columns(target_kind: str) -> dict[str, str]:
+    """Return the columns of trial tables with their descriptions, for a kind of target."""
+    return TRIAL_COLUMNS | ({VALUE: VALUE_TEXT} if target_kind == VALUE else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +124,35 @@ class VoxelGrid:
         return volume
 
 
+@dataclass(frozen=True)
+class TargetKind:
+    """What the rest of the program must know about a kind of target.
+
+    Parameters
+    ----------
+    column : {"label", "stimulus", "value"}
+        Column of the trial table that holds the id of each trial's target.
+    over_runs : bool
+        Whether the same targets occur in training and test, in different runs; False where
+        decoding is tested on stimuli that were never trained on.
+    pretrains : bool
+        Whether a decoder can be pretrained on other participants.
+    """
+
+    column: str
+    over_runs: bool
+    pretrains: bool = True
+
+
+KINDS: dict[str, TargetKind] = {
+    "category": TargetKind("label", over_runs=True),
+    "image": TargetKind("stimulus", over_runs=False),
+    "features": TargetKind("stimulus", over_runs=False),
+    "value": TargetKind(VALUE, over_runs=True, pretrains=False),
+}
+"""Kinds of target (:attr:`Targets.kind`)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """Vectors that the decoder predicts, one per stimulus or category.
@@ -118,18 +160,27 @@ class Targets:
     Parameters
     ----------
     ids : tuple of str
-        Stimulus ids, or category labels when ``kind`` is ``"category"``.
+        Stimulus ids; category labels when ``kind`` is ``"category"``, and numbers as text when
+        it is ``"value"``.
     vectors : ndarray of float32, shape (n_ids, n_dims)
-        Finite; unit length is not required.
-    kind : {"image", "features", "category"}
+        Finite; unit length is not required. Values are double precision.
+    kind : {"image", "features", "category", "value"}
     source : str
         Identity of the image encoder; empty where none was used.
+    columns : tuple of str
+        Names of the dimensions of values; empty for other kinds.
     """
 
     ids: tuple[str, ...]
     vectors: np.ndarray
     kind: str
     source: str = ""
+    columns: tuple[str, ...] = ()
+
+    @property
+    def over_runs(self) -> bool:
+        """See :attr:`TargetKind.over_runs`."""
+        return KINDS[self.kind].over_runs
 
     def rows_of(self, ids: np.ndarray) -> np.ndarray:
         """Row numbers of *ids* (array of text) in this table; KeyError for unknown ids."""

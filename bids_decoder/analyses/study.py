@@ -190,6 +190,8 @@ class Study:
         spec = self.targets
         if spec.kind == "category":
             return {"kind": spec.kind, "labels": list(spec.ids)}
+        if spec.kind == "value":
+            return {"kind": spec.kind, "columns": list(spec.columns), "values": list(spec.ids)}
         if spec.kind == "features":
             return {"kind": spec.kind, "file": file_digest(spec.features)}
         return {"kind": spec.kind, "encoder": spec.encoder.identity,

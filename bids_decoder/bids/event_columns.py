@@ -10,6 +10,7 @@ import pandas as pd
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.run_rows import RunRows, column_levels
 from bids_decoder.bids.spelling import did_you_mean
+from bids_decoder.bids.values import value_columns
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding, InputError, name_some
 from bids_decoder.trials import KEPT, MEAN_SIGNAL, MOTION, OWN_COLUMNS, TRIAL_COLUMNS, TRIAL_ORDER
@@ -37,12 +38,13 @@ _PROTECTED = frozenset({
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of the events files that name stimulus, label, split (if any) and confounds."""
+    """Columns of the events files: stimulus, label, split (if any), confounds, and values."""
 
     stimulus: str
     label: str
     split: str | None
     confounds: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 def choose_stimulus_column(
@@ -132,8 +134,11 @@ def choose_columns(
     notes.decide("label column", label, reason)
     if rules.split_column is not None:
         _require_column(runs, rules.split_column, "--split-column")
+    values = value_columns(runs, rules, notes)
+    confounds = _confound_columns(runs, rules.controls, notes)
     return Columns(
-        stimulus, label, rules.split_column, _confound_columns(runs, rules.controls, notes)
+        stimulus, label, rules.split_column,
+        tuple(name for name in confounds if name in rules.controls or name not in values), values,
     )
 
 

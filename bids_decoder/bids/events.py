@@ -28,6 +28,12 @@ from bids_decoder.bids.target_kind import (
     without_damaged,
 )
 from bids_decoder.bids.trial_tables import TrialUnit, choose_unit, count_repeats, make_tables
+from bids_decoder.bids.values import (
+    check_values,
+    decodes_values,
+    exclude_without_value,
+    units_of,
+)
 from bids_decoder.config import Settings, TrialRules
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.trials import Decision
@@ -43,9 +49,13 @@ class TrialBuild:
         By participant label: the columns of :data:`bids_decoder.trials.TRIAL_COLUMNS` and, with
         ``--split-column``, ``split_source``. Rows are in order of run and time; ``split`` is
         empty and ``fold`` missing until the split is made.
-    target_kind : {"category", "image", "features"}
+    target_kind : {"category", "image", "features", "value"}
     stimulus_column, label_column : str or None
         Columns of the events files; None where none was found.
+    value_columns : tuple of str
+        Columns of the numbers that are decoded, if any.
+    units : dict of str to str
+        Their units, as far as sidecars of the events files name them.
     trial_unit : {"event", "block"}
     decisions : tuple of Decision
     findings : tuple of Finding
@@ -58,6 +68,8 @@ class TrialBuild:
     target_kind: TargetKind = "category"
     stimulus_column: str | None = None
     label_column: str | None = None
+    value_columns: tuple[str, ...] = ()
+    units: dict[str, str] = field(default_factory=dict)
     trial_unit: TrialUnit = "event"
     decisions: tuple[Decision, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -107,9 +119,14 @@ def build_dataset_trials(
     if kind == "category":
         exclude_without_label(tables, columns, notes)
         question_label(runs, columns, tables, rules, notes)
+    if kind == "value":
+        exclude_without_value(tables, columns.values, notes)
+        check_values(tables, columns.values, notes)
     return TrialBuild(
         tables=tables, target_kind=kind, stimulus_column=columns.stimulus,
-        label_column=columns.label, trial_unit=unit, decisions=tuple(notes.decisions),
+        label_column=columns.label, value_columns=columns.values,
+        units=units_of([item.run for item in runs], columns.values), trial_unit=unit,
+        decisions=tuple(notes.decisions),
         findings=tuple(notes.findings), stimulus_files=files.found,
     )
 
@@ -129,7 +146,8 @@ def _choose_rows(
     columns = choose_columns(runs, rules, from_betas, notes)
     keep_columns(runs, rules.kept_columns, notes)
     notes.findings += (found := relabel_rows(runs, columns, names, given, notes))
-    return None if found else columns
+    lacks_values = decodes_values(rules) and not columns.values
+    return None if found or lacks_values else columns
 
 
 def rename_stimuli(

@@ -73,7 +73,7 @@ def read_trials(path: Path) -> pd.DataFrame:
 def _with_times(columns: dict[str, np.ndarray]) -> pd.DataFrame:
     n_rows = len(next(iter(columns.values())))
     times = {
-        name: np.array([_seconds(cell) for cell in columns.get(name, [None] * n_rows)], float)
+        name: np.array([finite_number(cell) for cell in columns.get(name, [None] * n_rows)], float)
         for name in ("onset", "duration")
     }
     text = {
@@ -84,7 +84,7 @@ def _with_times(columns: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame({name: times[name] if name in times else text[name] for name in order})
 
 
-def _seconds(cell: str | None) -> float:
+def finite_number(cell: str | None) -> float:
     """Return a finite number, or NaN; ``float`` would also read 1_0 and non-Latin digits."""
     if cell is None or "_" in cell or not cell.isascii():
         return math.nan

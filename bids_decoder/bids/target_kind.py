@@ -14,13 +14,14 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.stimulus_files import StimulusFiles, find_stimulus_files
 from bids_decoder.bids.timing import exclude
 from bids_decoder.bids.trial_tables import TrialUnit
+from bids_decoder.bids.values import decodes_values
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding, name_some
 
 IMAGE_COVERAGE = 0.95
 """Share of stimuli with an image file at and above which images are decoded."""
 
-TargetKind = Literal["category", "image", "features"]
+TargetKind = Literal["category", "image", "features", "value"]
 
 
 def find_images(
@@ -73,7 +74,7 @@ def choose_target(
 
     Returns
     -------
-    {"category", "image", "features"}
+    {"category", "image", "features", "value"}
     """
     n_ids = len(files.found) + len(files.absent) + len(files.refused)
     coverage = len(files.found) / n_ids if n_ids else 0.0
@@ -81,6 +82,8 @@ def choose_target(
     kind: TargetKind
     if rules.target != "auto":
         kind, reason = rules.target, "--target"
+    elif decodes_values(rules):
+        kind, reason = "value", f"--value-column {' '.join(rules.value_column)}"
     elif rules.features is not None:
         kind, reason = "features", f"--features {rules.features}"
     elif unit == "event" and coverage >= IMAGE_COVERAGE:

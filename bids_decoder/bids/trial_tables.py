@@ -16,9 +16,10 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.bids.timing import exclude_rows, exclude_unrecorded, judge_timing
+from bids_decoder.bids.values import join_values
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import name_some
-from bids_decoder.trials import FROM_EVENTS, KEPT, TRIAL_COLUMNS
+from bids_decoder.trials import FROM_EVENTS, KEPT, TRIAL_COLUMNS, VALUE
 
 SPLIT_SOURCE = "split_source"
 """Extra column that carries ``--split-column`` to the splitter."""
@@ -157,7 +158,8 @@ def _one_table(parts: list[dict[str, np.ndarray]]) -> pd.DataFrame:
         name for name in columns
         if name == SPLIT_SOURCE or name.startswith((FROM_EVENTS, KEPT))
     ]
-    return pd.DataFrame({name: columns[name] for name in (*TRIAL_COLUMNS, *extra)})
+    there = [*TRIAL_COLUMNS, *([VALUE] if VALUE in columns else [])]
+    return pd.DataFrame({name: columns[name] for name in (*there, *extra)})
 
 
 def count_repeats(stimuli: Sequence[str | None] | np.ndarray) -> np.ndarray:
@@ -190,13 +192,14 @@ def _merge_blocks(
         trials[SPLIT_SOURCE] = rows[columns.split].to_numpy(dtype=object)
     confounds = _further(rows, columns)
     if unit == "event" or design is None or rows.empty:
-        return {**trials, **confounds}
+        return {**trials, **_values(rows, columns), **confounds}
     numbers = block_numbers(trials["onset"], labels.astype(str), design.limit)
     ends = pd.Series(trials["onset"] + trials["duration"]).groupby(numbers).max().to_numpy()
     first = {name: cells[np.unique(numbers, return_index=True)[1]]
              for name, cells in trials.items()}
     return {
         **first, "duration": ends - first["onset"], "n_events": np.bincount(numbers),
+        **_values(rows, columns, numbers),
         **{name: _of_blocks(cells, numbers) for name, cells in confounds.items()},
     }
 
@@ -209,6 +212,16 @@ def _further(rows: pd.DataFrame, columns: Columns) -> dict[str, np.ndarray]:
         else np.full(len(rows), None, dtype=object)
         for name in columns.confounds
     }
+
+
+def _values(
+    rows: pd.DataFrame, columns: Columns, block_of: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the column of numbers that are decoded, means over the events of a block; or none."""
+    if not columns.values:
+        return {}
+    cells = [rows[name].to_numpy(dtype=object) for name in columns.values]
+    return {VALUE: join_values(cells, np.arange(len(rows)) if block_of is None else block_of)}
 
 
 def _of_blocks(cells: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -246,7 +259,7 @@ def _trials_of_betas(
     trials = _with_run(item.run, {
         "onset": rows["onset"].to_numpy(), "duration": rows["duration"].to_numpy(),
         **{name: rows[column].to_numpy(dtype=object) for name, column in text.items()},
-        "n_events": n_events.to_numpy(), **_further(rows, columns),
+        "n_events": n_events.to_numpy(), **_values(rows, columns), **_further(rows, columns),
     })
     if "excluded" in rows:
         marked = np.array([str(cell).lower() == "true" for cell in rows["excluded"]], dtype=bool)

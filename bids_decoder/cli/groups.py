@@ -111,8 +111,9 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     option(
         group, "--target", dest="trials.target", choices=choices(TrialRules, "target"),
         help="what is decoded: `image` (vectors of the image encoder), `features` (vectors from "
-        "`--features`), `category` (labels), or `auto`: the first of these that the dataset "
-        "supports",
+        "`--features`), `category` (labels), `value` (numbers of `--value-column`, "
+        "[values.md](values.md)), or `auto`: the first of image, features and category that the "
+        "dataset supports",
     )
     option(
         group, "--stimulus-column", dest="trials.stimulus_column", metavar="NAME",
@@ -125,6 +126,12 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         group, "--label-column", dest="trials.label_column", metavar="NAME",
         default="`trial_type` if it has two or more levels, else the stimulus",
         help="column of the events files with the category",
+    )
+    several(
+        group, "--value-column", dest="trials.value_column", metavar="NAME",
+        help="one or more columns of the events files with numbers to decode, such as ratings or "
+        "reaction times, for `--target value` ([values.md](values.md)). Trials without a number "
+        "are left out",
     )
     several(
         group, "--trial-filter", dest="trials.trial_filter", metavar="RULE",

@@ -22,7 +22,7 @@ from bids_decoder.cli.reading import read_frame, read_study
 from bids_decoder.config import Settings
 from bids_decoder.errors import Finding
 from bids_decoder.files import read_json, write_json
-from bids_decoder.trials import TRIAL_COLUMNS, Decision, confounds_of
+from bids_decoder.trials import Decision, confounds_of, trial_columns
 from bids_decoder.workflows.checks import check_names
 
 
@@ -166,7 +166,8 @@ def _record(
         content |= {
             "dataset": study.dataset.name, "source": study.dataset.source,
             "target_kind": build.target_kind, "stimulus_column": build.stimulus_column,
-            "label_column": build.label_column, "trial_unit": build.trial_unit,
+            "label_column": build.label_column, "value_columns": list(build.value_columns),
+            "units": build.units, "trial_unit": build.trial_unit,
             "fingerprint": fingerprint(study.dataset, build), "split": study.split.to_dict(),
             "overlap": study.trials.overlap.to_dict(),
         }
@@ -185,10 +186,11 @@ def write_plan(plan: Plan) -> None:
     # As in JSON, where a tuple is a list.
     if not path.is_file() or read_json(path) != json.loads(json.dumps(plan.record)):
         write_json(path, plan.record)
+    columns = list(trial_columns(study.targets.kind))
     for person in study.work.people.values():
         table = study.tables[person.label]
         for run_group, target in person.trials.items():
-            rows = table.loc[table["run_group"] == run_group, list(TRIAL_COLUMNS)]
+            rows = table.loc[table["run_group"] == run_group, columns]
             if not target.is_file():
                 save_table(target, rows)
         if person.confounds is not None and not person.confounds.is_file():

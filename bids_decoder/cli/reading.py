@@ -24,7 +24,7 @@ from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
 from bids_decoder.stimuli.signatures import PictureSignatures
-from bids_decoder.trials import Decision
+from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.anat import template_spaces
 from bids_decoder.workflows.checks import check_targets
 from bids_decoder.workflows.confound_checks import check_confounds
@@ -126,7 +126,7 @@ def _target_spec(
 ) -> TargetSpec:
     """Collect what is decoded, and find the image encoder for it."""
     kind, rules = build.target_kind, settings.trials
-    column = "label" if kind == "category" else "stimulus"
+    column = KINDS[kind].column
     ids: set[str] = set()
     for table in tables.values():
         used = ~table["excluded"].to_numpy(dtype=bool)
@@ -138,7 +138,9 @@ def _target_spec(
             encoder = choose_encoder(rules.image_encoder, rules.encoder_weights)
         except BidsDecoderError as error:
             notes.findings.append(error.finding)
-    return TargetSpec(kind, tuple(sorted(ids)), rules.features, images, encoder)
+    return TargetSpec(
+        kind, tuple(sorted(ids)), rules.features, images, encoder, build.value_columns, build.units
+    )
 
 
 def _response_space(study: Study, notes: Notes) -> OutputSpace:

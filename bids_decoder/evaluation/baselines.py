@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,8 @@ def baseline_names(kind: str) -> tuple[str, ...]:
     """List the baselines for a kind of target (``Targets.kind``), in order."""
     ridge = ("ridge-mask", "ridge-all", "ridge-univariate")
     random = tuple(f"ridge-random-{draw}" for draw in range(1, N_RANDOM_DRAWS + 1))
-    return (*ridge, *random, *(("svm-mask", "svm-all") if kind == "category" else ()))
+    own = {"category": ("svm-mask", "svm-all"), "value": (MEAN,)}
+    return (*ridge, *random, *own.get(kind, ()))
 
 
 def run_baselines(
@@ -53,7 +55,7 @@ def run_baselines(
         Training and test trials of one participant; voxels in the same order.
     targets : Targets
         For images and features the ridge predicts principal components of the embeddings of
-        the training stimuli; for categories, one-hot labels.
+        the training stimuli; for categories, one-hot labels; for values, the standardised ones.
     mask : ndarray of bool, shape (n_voxels,)
         The decoder's voxels. As many are used by ``-univariate`` (best by
         cross-validated encoding score, or by ANOVA F for labels) and ``-random``.
@@ -65,9 +67,9 @@ def run_baselines(
     Returns
     -------
     dict of str to ndarray
-        Per baseline the predicted embeddings, shape (n_test, n_dims), or class scores, shape
-        (n_test, n_classes) in the order of ``targets.ids``. The random draws are predicted one
-        by one: their mean would be an ensemble that uses more voxels. Score each, then
+        Per baseline the predicted embeddings or values, shape (n_test, n_dims), or class scores,
+        shape (n_test, n_classes) in the order of ``targets.ids``. The random draws are predicted
+        one by one: their mean would be an ensemble that uses more voxels. Score each, then
         use :func:`merge_random_draws`.
 
     Raises
@@ -92,13 +94,16 @@ def run_baselines(
     for name in wanted:
         method, _, region = name.partition("-")
         voxels = _region(region, train, targets, mask, seed)
-        fit: Fit = _svm if method == "svm" else _ridge
+        fit: Fit = _METHODS[method]
         predicted[name] = fit(train, test, targets, voxels, derive_seed(seed, "baseline", name))
     return predicted
 
 
 WHOLE = "ridge-all"
 """The baseline whose voxels do not depend on labels."""
+
+MEAN = "mean"
+"""The baseline of values that predicts the mean of the training trials."""
 
 
 def ridge_of_labellings(
@@ -110,20 +115,21 @@ def ridge_of_labellings(
     ----------
     train, test : Person
     targets : Targets
-        Categories.
+        Categories or values.
     train_rows : ndarray of int, shape (n_labellings, n_train)
 
     Returns
     -------
-    ndarray, shape (n_labellings, n_test, n_classes)
+    ndarray, shape (n_labellings, n_test, n_classes or n_columns)
         As :func:`run_baselines` returns for each labelling alone: every target has its own
         penalty, so that labellings only add targets.
     """
     _guard(train, test, targets)
-    n_classes = len(targets.ids)
-    onehot = np.eye(n_classes)[train_rows.T].reshape(train_rows.shape[1], -1)
-    scores = ridge_predict(train.betas, onehot, test.betas, train.run_groups)
-    return scores.reshape(len(scores), len(train_rows), n_classes).swapaxes(0, 1)
+    spaces = [coordinates(rows, targets) for rows in train_rows]
+    wanted = np.hstack([space.scores for space in spaces])
+    predicted = ridge_predict(train.betas, wanted, test.betas, train.run_groups)
+    parts = np.split(predicted, len(spaces), axis=1)
+    return np.stack([space.restore(part) for space, part in zip(spaces, parts, strict=True)])
 
 
 def merge_random_draws(metrics: pd.DataFrame, column: str = "model") -> pd.DataFrame:
@@ -163,7 +169,7 @@ def _joint_p(p: pd.Series) -> float:
 def _guard(train: Person, test: Person, targets: Targets) -> None:
     assert_no_test(train.trials, np.arange(len(train.trials)))
     assert_disjoint(_trial_ids(train), _trial_ids(test))
-    if targets.kind != "category":
+    if not targets.over_runs:
         assert_disjoint(train.trials["stimulus"], test.trials["stimulus"])
 
 
@@ -179,7 +185,7 @@ def _region(
     n_voxels, budget = len(mask), int(mask.sum())
     if name == "mask":
         return np.flatnonzero(mask)
-    if name == "all":
+    if name in ("all", ""):
         return slice(None)
     if name == "univariate":
         order = np.argsort(-univariate_scores(train, targets), kind="stable")
@@ -197,7 +203,7 @@ def univariate_scores(train: Person, targets: Targets) -> np.ndarray:
         Cross-validated encoding correlation, or the F of an analysis of variance over labels.
     """
     if targets.kind != "category":
-        features = target_components(train, targets)[0]
+        features = coordinates(train.target_rows, targets).scores
         return encoding_scores(train.betas, features, train.run_groups)
     varying = np.ptp(train.betas, axis=0) > 0
     scores = np.zeros(len(varying))
@@ -205,41 +211,85 @@ def univariate_scores(train: Person, targets: Targets) -> np.ndarray:
     return np.nan_to_num(scores)
 
 
-def target_components(
-    train: Person, targets: Targets
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute principal components of the target vectors of the training stimuli.
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """What ridge regression predicts for training trials, and the way back to target vectors.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_trials, n_components)
+    components : ndarray, shape (n_components, n_dims)
+    mean : ndarray, shape (n_dims,)
+    """
+
+    scores: np.ndarray
+    components: np.ndarray
+    mean: np.ndarray
+
+    def restore(self, scores: np.ndarray) -> np.ndarray:
+        """Return the target vectors (n, n_dims) that have these scores (n, n_components)."""
+        return scores @ self.components + self.mean
+
+
+def coordinates(rows: np.ndarray, targets: Targets) -> Coordinates:
+    """Compute what ridge regression predicts, from the targets of training trials only.
+
+    Parameters
+    ----------
+    rows : ndarray of int, shape (n_trials,)
+        Row of the target of each training trial.
+    targets : Targets
 
     Returns
     -------
-    scores : ndarray, shape (n_trials, n_components)
-        Of the stimulus of each training trial.
-    components : ndarray, shape (n_components, n_dims)
-    mean : ndarray, shape (n_dims,)
-        ``scores @ components + mean`` are the vectors.
+    Coordinates
+        Labels: one-hot vectors. Values: each column standardised over the trials. Others:
+        principal components of the vectors of the stimuli.
     """
-    rows, trial_rows = np.unique(train.target_rows, return_inverse=True)
+    return _COORDINATES.get(targets.kind, _components)(rows, targets)
+
+
+def _onehot(rows: np.ndarray, targets: Targets) -> Coordinates:
+    classes = np.eye(len(targets.ids))
+    return Coordinates(classes[rows], classes, np.zeros(len(classes)))
+
+
+def _standardised(rows: np.ndarray, targets: Targets) -> Coordinates:
+    values = np.asarray(targets.vectors[rows], dtype=np.float64)
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    spread[spread == 0] = 1.0
+    return Coordinates((values - mean) / spread, np.diag(spread), mean)
+
+
+def _components(rows: np.ndarray, targets: Targets) -> Coordinates:
+    rows, trial_rows = np.unique(rows, return_inverse=True)
     vectors = np.asarray(targets.vectors[rows], dtype=np.float64)
     mean = vectors.mean(axis=0)
     left, values, right = np.linalg.svd(vectors - mean, full_matrices=False)
     n_kept = min(MAX_COMPONENTS, int((values > values.max(initial=0.0) * 1e-6).sum()))
     scores = left[:, :n_kept] * values[:n_kept]
-    return scores[trial_rows], right[:n_kept], mean
+    return Coordinates(scores[trial_rows], right[:n_kept], mean)
+
+
+_COORDINATES: dict[str, Callable[[np.ndarray, Targets], Coordinates]] = {
+    "category": _onehot, "value": _standardised,
+}
 
 
 def _ridge(
     train: Person, test: Person, targets: Targets, voxels: Voxels, seed: int
 ) -> np.ndarray:
-    if targets.kind == "category":
-        onehot = np.eye(len(targets.ids))[train.target_rows]
-        return ridge_predict(
-            train.betas[:, voxels], onehot, test.betas[:, voxels], train.run_groups
-        )
-    scores, components, mean = target_components(train, targets)
-    predicted = ridge_predict(
-        train.betas[:, voxels], scores, test.betas[:, voxels], train.run_groups
-    )
-    return predicted @ components + mean
+    space = coordinates(train.target_rows, targets)
+    return space.restore(ridge_predict(
+        train.betas[:, voxels], space.scores, test.betas[:, voxels], train.run_groups
+    ))
+
+
+def _mean(
+    train: Person, test: Person, targets: Targets, voxels: Voxels, seed: int
+) -> np.ndarray:
+    mean = coordinates(train.target_rows, targets).mean
+    return np.repeat(mean[None], len(test.betas), axis=0)
 
 
 def ridge_predict(
@@ -312,3 +362,6 @@ def _svm(
     scores = np.full((len(decision), len(targets.ids)), decision.min() - 1.0)
     scores[:, machine.classes_] = decision
     return scores
+
+
+_METHODS: dict[str, Fit] = {"ridge": _ridge, "svm": _svm, MEAN: _mean}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ COMPARISON_COLUMNS: dict[str, str] = {
 }
 """Columns of the table of comparisons, with descriptions for its sidecar."""
 
+VALUE_COMPARISON_COLUMNS: dict[str, str] = {
+    **COMPARISON_COLUMNS, "target": "Column of the numbers that are decoded.",
+}
+"""Columns of the table of comparisons of decoded numbers, with descriptions."""
+
 
 def compare_labels(
     first: Heldout, second: Heldout, *, n_permutations: int, rng: np.random.Generator
@@ -64,24 +70,78 @@ def compare_labels(
     influence = np.subtract(*(
         label_influence(one.true, one.guesses)[HEADLINE_LABELS] for one in (first, second)
     ))
-    value = scores[0] - scores[1]
-    if first.is_crossed:
-        units, test = np.unique(first.folds, return_inverse=True)[1], "corrected t"
-        found = corrected_t(value, influence, units)
-    else:
-        runs = pd.factorize(np.asarray(first.runs))[0]
-        whole = runs.max() + 1 >= MIN_RUNS
-        units = runs if whole else np.arange(len(runs))
-        test = f"exchange of {'runs' if whole else 'trials'}"
-        found = _exchanged(value, influence, _shares(first, second), units, n_permutations, rng)
+    pair = Paired(
+        scores[0] - scores[1], influence, _shares(first, second), first.runs, first.folds
+    )
     return {
         "metric": HEADLINE_LABELS, "pool_size": len(first.classes),
-        "value": found.value, "ci_low": found.ci_low,
-        "ci_high": found.ci_high, "p": found.p, "test": test, "n": int(units.max()) + 1,
+        **paired_test(pair, n_permutations, rng),
     }
 
 
-def corrected_t(value: float, influence: np.ndarray, fold_of: np.ndarray) -> Difference:
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """Scores of two models for the same held-out trials.
+
+    Parameters
+    ----------
+    value : float
+        Difference of the scores, first less second.
+    influence : ndarray, shape (n_trials,)
+        Influence of each trial on it; sums to 0.
+    shares : ndarray, shape (n_trials,)
+        What each trial adds to it; sums to *value*.
+    runs : ndarray of str, shape (n_trials,)
+    folds : ndarray, shape (n_trials,)
+        Fold in which each trial was test.
+    """
+
+    value: float
+    influence: np.ndarray
+    shares: np.ndarray
+    runs: np.ndarray
+    folds: np.ndarray
+
+
+def paired_test(
+    pair: Paired, n_permutations: int, rng: np.random.Generator, bound: float = 1.0
+) -> dict[str, Any]:
+    """Test a difference: over folds, or by exchanging the models' results in runs or trials.
+
+    Parameters
+    ----------
+    pair : Paired
+    n_permutations : int
+        Used with one fold.
+    rng : numpy.random.Generator
+    bound : float
+        Largest possible difference.
+
+    Returns
+    -------
+    dict
+        ``value``, ``ci_low``, ``ci_high``, ``p``, ``test`` and ``n`` of
+        :data:`COMPARISON_COLUMNS`.
+    """
+    folds = np.unique(np.asarray(pair.folds), return_inverse=True)[1]
+    if folds.max() > 0:
+        units, test = folds, "corrected t"
+        found = corrected_t(pair.value, pair.influence, units, bound)
+    else:
+        runs = pd.factorize(np.asarray(pair.runs))[0]
+        whole = runs.max() + 1 >= MIN_RUNS
+        units = runs if whole else np.arange(len(runs))
+        test = f"exchange of {'runs' if whole else 'trials'}"
+        found = _exchanged(pair, units, n_permutations, rng, bound)
+    return {
+        "value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high, "p": found.p,
+        "test": test, "n": int(units.max()) + 1,
+    }
+
+
+def corrected_t(
+    value: float, influence: np.ndarray, fold_of: np.ndarray, bound: float = 1.0
+) -> Difference:
     """Test a difference under cross-validation with the corrected resampled t-test [1]_.
 
     Parameters
@@ -92,6 +152,8 @@ def corrected_t(value: float, influence: np.ndarray, fold_of: np.ndarray) -> Dif
         Influence of each trial on it; sums to 0.
     fold_of : ndarray of int, shape (n_trials,)
         From 0.
+    bound : float
+        Largest possible difference; limits stay within it.
 
     Returns
     -------
@@ -108,12 +170,13 @@ def corrected_t(value: float, influence: np.ndarray, fold_of: np.ndarray) -> Dif
     error = np.sqrt(fold_inflation(fold_of) * between)
     if error < 1e-12:
         # All folds are equal: there is no variance, so only the signs of the folds can be tested.
-        low, high = mean_interval(np.full(n_folds, value))
+        low, high = mean_interval(np.full(n_folds, value), (-bound, bound))
         return Difference(value, low, high, 1.0 if abs(value) < 1e-12 else 0.5 ** (n_folds - 1))
     student = scipy.stats.t(n_folds - 1)
     half = student.ppf((1 + LEVEL) / 2) * error
     p = float(2 * student.sf(abs(value) / error))
-    return Difference(value, max(value - half, -1.0), min(value + half, 1.0), p)
+    low, high = min(-bound, value), max(bound, value)
+    return Difference(value, max(value - half, low), min(value + half, high), p)
 
 
 def _shares(first: Heldout, second: Heldout) -> np.ndarray:
@@ -126,12 +189,11 @@ def _shares(first: Heldout, second: Heldout) -> np.ndarray:
 
 
 def _exchanged(
-    value: float, influence: np.ndarray, shares: np.ndarray, units: np.ndarray,
-    n_permutations: int, rng: np.random.Generator,
+    pair: Paired, units: np.ndarray, n_permutations: int, rng: np.random.Generator, bound: float
 ) -> Difference:
-    sums = np.bincount(units, weights=shares)
+    sums = np.bincount(units, weights=pair.shares)
     signs = rng.integers(2, size=(n_permutations, len(sums))) * 2 - 1
-    spread = np.bincount(units, weights=influence)
-    low, high = mean_interval(value + spread * len(sums))
-    p = permutation_p(abs(value), np.abs(signs @ sums)) if n_permutations else np.nan
-    return Difference(value, low, high, p)
+    spread = np.bincount(units, weights=pair.influence)
+    low, high = mean_interval(pair.value + spread * len(sums), (-bound, bound))
+    p = permutation_p(abs(pair.value), np.abs(signs @ sums)) if n_permutations else np.nan
+    return Difference(pair.value, low, high, p)

@@ -30,7 +30,7 @@ class Split:
     kind : {"stimuli", "runs", "heldout-runs"}
         See :mod:`.splits`.
     target : str
-        ``"image"``, ``"features"`` or ``"category"``.
+        A kind of target (:data:`bids_decoder.trials.KINDS`).
     test_stimuli : tuple of str
         Stimuli that no fit of any participant may use; empty where only runs are held out.
     folds : dict of str to tuple of tuple of str

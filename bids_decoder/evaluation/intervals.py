@@ -176,6 +176,40 @@ def bounded_interval(
     return _wilson(value, size, _quantile(n_units - 1))
 
 
+def real_interval(
+    value: float, influence: np.ndarray, clusters: np.ndarray, *, inflation: float = 1.0
+) -> tuple[float, float]:
+    """Compute the 95 % limits of a score without bounds, such as an error or Fisher's z.
+
+    Parameters
+    ----------
+    value : float
+    influence : ndarray, shape (n_trials,)
+        Influence of each trial on *value*; sums to 0.
+    clusters : ndarray of int, shape (n_trials,)
+        Number of the cluster (run) of each trial, from 0.
+    inflation : float
+        Of the variance, by training data that folds share: :func:`fold_inflation`.
+
+    Returns
+    -------
+    low, high : float
+        NaN with one cluster. The variance, its degrees of freedom and its inflation are those of
+        :func:`proportion_interval`; limits are symmetric.
+    """
+    strata = np.zeros(len(influence), dtype=int)
+    between, freedom = _variance(influence, clusters, strata)
+    within = _variance(influence, np.arange(len(influence)), strata)[0]
+    if not np.isfinite(value + between + within):
+        return _UNKNOWN
+    if inflation > 1:
+        variance, freedom = inflation * (within + between) / 2, np.inf
+    else:
+        variance, freedom = max(within, between), freedom if between > within else np.inf
+    half = _quantile(freedom) * np.sqrt(variance)
+    return float(value - half), float(value + half)
+
+
 def mean_interval(
     values: np.ndarray, bounds: tuple[float, float] = (-1.0, 1.0)
 ) -> tuple[float, float]:

@@ -7,17 +7,18 @@ import pandas as pd
 
 HEADLINES = {
     "category": {"metric": "balanced_accuracy"},
+    "value": {"metric": "r"},
     "other": {
         "metric": "top1", "direction": "b2i", "unit": "single", "similarity": "cosine",
     },
 }
-"""The score that a result is judged by, for labels and for images and features; of several pools
-the smallest one."""
+"""The score that a result is judged by, for labels, for values, and for images and features; of
+several pools the smallest one, of several columns of values the first one."""
 
 
 def headline_of(kind: str) -> dict[str, str]:
     """Return the headline score for a kind of target (``Targets.kind``)."""
-    return HEADLINES["category" if kind == "category" else "other"]
+    return HEADLINES.get(kind, HEADLINES["other"])
 
 
 def is_headline(metrics: pd.DataFrame, kind: str) -> np.ndarray:
@@ -36,9 +37,12 @@ def is_headline(metrics: pd.DataFrame, kind: str) -> np.ndarray:
     chosen = np.ones(len(metrics), dtype=bool)
     for column, value in headline_of(kind).items():
         chosen &= (metrics[column] == value).to_numpy(dtype=bool)
+    if "target" in metrics:
+        chosen &= (metrics["target"] == metrics["target"].iloc[0]).to_numpy(dtype=bool)
     size = metrics["pool_size"].where(chosen)
     smallest = size.groupby(metrics["model"]).transform("min")
-    return chosen & (size == smallest).to_numpy(dtype=bool)
+    # Values have no pool.
+    return chosen & ((size == smallest) | smallest.isna()).to_numpy(dtype=bool)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

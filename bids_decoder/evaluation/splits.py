@@ -5,7 +5,7 @@ Three kinds of split:
 ``stimuli``
     Test stimuli are excluded from all fits of all participants, in whatever run they were shown.
 ``runs``
-    Cross-validation over runs: each run is test once. For category labels.
+    Cross-validation over runs: each run is test once. For category labels and values.
 ``heldout-runs``
     Whole runs are test. For image targets, stimuli of these runs are test stimuli, and their
     other presentations are excluded from training, for all participants.
@@ -29,7 +29,7 @@ from bids_decoder.evaluation.split_checks import (
 )
 from bids_decoder.evaluation.statistics import smallest_p
 from bids_decoder.seeds import derive_seed
-from bids_decoder.trials import Decision
+from bids_decoder.trials import KINDS, Decision
 
 MAX_FOLDS = 12
 """Number of folds to which the runs are assigned when there are more runs."""
@@ -49,8 +49,8 @@ def choose_split(
     """Choose the split of a dataset.
 
     Options come first (``--split-column``; ``--test-runs`` within ``--test-sessions``).
-    Labels are cross-validated over runs. For images and features the first rule that fits
-    is taken: stimuli seen by all participants and repeated, when they are the smaller part
+    Labels and values are cross-validated over runs. For images and features the first rule that
+    fits is taken: stimuli seen by all participants and repeated, when they are the smaller part
     of all participants' trials; whole runs, when their stimuli hardly occur elsewhere; a share
     of the stimuli.
 
@@ -59,7 +59,7 @@ def choose_split(
     tables : dict of str to DataFrame
         Trial tables by participant label, rows in order of time within each run. A column
         ``split_source`` holds the values of ``--split-column``.
-    target_kind : {"image", "features", "category"}
+    target_kind : {"image", "features", "category", "value"}
     rules : TrialRules
         The split options.
     seed : int
@@ -93,8 +93,8 @@ def _pick(
         return _by_column(tables, target, rules)
     if rules.test_runs or rules.test_sessions:
         return _by_runs(tables, target, rules)
-    if target == "category":
-        return _cross_validation(tables), []
+    if KINDS[target].over_runs:
+        return _cross_validation(tables, target), []
     split = (
         _shared_and_repeated(tables, target)
         or _whole_runs(tables, target, rules, seed)
@@ -116,7 +116,7 @@ def _by_column(
     reason = (
         f"column {rules.split_column!r} marks {len(test)} test and {len(train)} training trials"
     )
-    if target != "category" or not stimuli & distinct(train["stimulus"]):
+    if not KINDS[target].over_runs or not stimuli & distinct(train["stimulus"]):
         chosen = tuple(sorted(stimuli))
         return Split("stimuli", target, chosen, {}, options, reason), findings
     mixed = _pairs(test) & _pairs(train)
@@ -151,7 +151,7 @@ def _by_runs(tables: Tables, target: str, rules: TrialRules) -> tuple[Split, lis
     options = {"test_runs": list(rules.test_runs), "test_sessions": list(rules.test_sessions)}
     n_runs = sum(len(runs) for (runs,) in folds.values())
     reason = f"the options name {n_runs} run(s) of {len(tables)} participant(s)"
-    stimuli = _stimuli_of_runs(tables, folds) if target != "category" else ()
+    stimuli = () if KINDS[target].over_runs else _stimuli_of_runs(tables, folds)
     return Split("heldout-runs", target, stimuli, folds, options, reason), findings
 
 
@@ -198,14 +198,16 @@ def _stimuli_of_runs(
     return tuple(sorted(found))
 
 
-def _cross_validation(tables: Tables) -> Split:
-    labels_of = {label: _label_of_runs(table) for label, table in tables.items()}
+def _cross_validation(tables: Tables, target: str) -> Split:
+    # Runs of one value each are refused: nothing can be decoded within them.
+    find = _label_of_runs if target == "category" else lambda _: {}
+    labels_of = {label: find(table) for label, table in tables.items()}
     folds = {label: _deal(table, labels_of[label]) for label, table in tables.items()}
-    n_labels = len(set().union(*(distinct(table["label"]) for table in tables.values())))
+    names = set().union(*(distinct(table[KINDS[target].column]) for table in tables.values()))
     n_runs = sorted({table["run_group"].nunique() for table in tables.values()})
     counted = " to ".join(map(str, dict.fromkeys((n_runs[0], n_runs[-1]))))
     reason = (
-        f"{n_labels} labels over {counted} runs per participant: each run is "
+        f"{len(names)} {KINDS[target].column}s over {counted} runs per participant: each run is "
         f"test once (at most {MAX_FOLDS} folds)"
     )
     if any(labels_of.values()):
@@ -213,7 +215,7 @@ def _cross_validation(tables: Tables) -> Split:
             "; where each run has one label, each fold holds out runs of every label, because a "
             "decoder trained on fewer runs of the label that it is tested on errs against it"
         )
-    return Split("runs", "category", (), folds, {"max_folds": MAX_FOLDS}, reason)
+    return Split("runs", target, (), folds, {"max_folds": MAX_FOLDS}, reason)
 
 
 def deal_runs(table: pd.DataFrame) -> tuple[tuple[str, ...], ...]:

@@ -50,6 +50,20 @@ NULL_COLUMNS: dict[str, str] = {
 }
 """Columns of tables of null distributions, with their descriptions."""
 
+VALUE_COLUMNS: dict[str, str] = {
+    **METRIC_COLUMNS,
+    "target": "Column of the numbers that are decoded.",
+    "metric": "r: Pearson correlation of predicted and true numbers, as deviations from the means "
+              "of folds; r2: explained variance, against the training mean of each fold; mae: mean "
+              "absolute error, in the unit of the column; slope: of the regression of true on "
+              "predicted numbers, within folds.",
+    "n": "Number of trials tested.",
+}
+"""Columns of tables of decoded numbers, with descriptions."""
+
+VALUE_NULL_COLUMNS: dict[str, str] = {**NULL_COLUMNS, "target": VALUE_COLUMNS["target"]}
+"""Columns of null distributions of decoded numbers, with descriptions."""
+
 ENCODING_COLUMNS: dict[str, str] = {
     **METRIC_COLUMNS,
     "model": "Encoder.",
@@ -72,7 +86,7 @@ ENCODING_NULL_COLUMNS: dict[str, str] = {
 }
 """Columns of null distributions of encoding models, with their descriptions."""
 
-LOWER_IS_BETTER = frozenset({"median_rank", "distance"})
+LOWER_IS_BETTER = frozenset({"median_rank", "distance", "mae"})
 """Metrics whose smaller values are better."""
 
 NULL_VALUES = "null_values"
@@ -95,9 +109,12 @@ class Nulls:
     scheme: dict[str, Any]
 
 
-def make_nulls(table: pd.DataFrame, model: str, scheme: dict[str, Any]) -> Nulls:
+def make_nulls(
+    table: pd.DataFrame, model: str, scheme: dict[str, Any],
+    columns: Mapping[str, str] = NULL_COLUMNS,
+) -> Nulls:
     """Join the table of :func:`split_nulls` with the name of its model and the scheme."""
-    table = table.assign(model=model).reindex(columns=list(NULL_COLUMNS))
+    table = table.assign(model=model).reindex(columns=list(columns))
     return Nulls(table, scheme if len(table) else {})
 
 
@@ -122,7 +139,7 @@ def split_nulls(rows: Iterable[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.Dat
         All rows, without the null distributions.
     nulls : DataFrame
         One row per permutation and row of metrics, with the columns of the latter that are among
-        :data:`NULL_COLUMNS`.
+        :data:`VALUE_NULL_COLUMNS`.
     """
     kept, parts = [], [pd.DataFrame(columns=["permutation", "value"])]
     for row in rows:
@@ -130,7 +147,7 @@ def split_nulls(rows: Iterable[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.Dat
         kept.append(metric)
         values = row.get(NULL_VALUES, ())
         if len(values):
-            part = {name: metric[name] for name in NULL_COLUMNS if name in metric}
+            part = {name: metric[name] for name in VALUE_NULL_COLUMNS if name in metric}
             parts.append(pd.DataFrame({
                 **part, "permutation": np.arange(1, len(values) + 1), "value": values,
             }))

@@ -21,7 +21,7 @@ class Predicted:
     Parameters
     ----------
     values : ndarray, shape (n_trials, n_dims)
-        Predicted embeddings; class scores when the gallery is the identity.
+        Predicted embeddings, or values; class scores when the gallery is the identity.
     gallery : ndarray, shape (n_ids, n_dims)
         All targets in the space of the predictions.
     training_mean : ndarray or None, shape (n_dims,)

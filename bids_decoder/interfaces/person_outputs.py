@@ -21,7 +21,7 @@ from nipype.interfaces.base import (
 
 from bids_decoder.bids.names import OutputName, derivative_path, sidecar_path
 from bids_decoder.bids.writer import save_nifti, save_table
-from bids_decoder.evaluation.tables import NULL_COLUMNS, Nulls
+from bids_decoder.evaluation.tables import VALUE_NULL_COLUMNS, Nulls
 from bids_decoder.files import read_json, write_bytes, write_json
 from bids_decoder.interfaces.responses import MASK
 from bids_decoder.trials import VoxelGrid
@@ -90,7 +90,7 @@ class PersonOutputs:
     def nulls(self, key: str | OutputName, source: Path) -> None:
         """Write the null distributions that a node left in *source*, if there are any."""
         path = self.path(key)
-        if copy_nulls(source, path, NULL_COLUMNS, self.marks):
+        if copy_nulls(source, path, VALUE_NULL_COLUMNS, self.marks):
             self.add(path)
 
 
@@ -110,8 +110,10 @@ def copy_nulls(
     scheme = read_json(sidecar_path(source))
     if not scheme:
         return False
-    write_bytes(target, source.read_bytes())
-    described = {name: {"Description": text} for name, text in columns.items()}
+    content = source.read_bytes()
+    write_bytes(target, content)
+    header = content.split(b"\n", 1)[0].decode().strip().split("\t")
+    described = {name: {"Description": columns[name]} for name in header}
     write_json(sidecar_path(target), {**described, **scheme, **notes})
     return True
 

@@ -27,7 +27,7 @@ def predict_baselines(
     train: Person, test: Person, targets: Targets, mask: np.ndarray, seed: int,
     names: Sequence[str] | None = None,
 ) -> dict[str, Predicted]:
-    """Return baselines in the shape of decoder predictions, relative to the mean stimulus.
+    """Return baselines in the shape of decoder predictions; stimuli relative to their mean.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def predict_baselines(
         train, test, targets, mask, seed=seed,
         names=baseline_names(targets.kind) if names is None else names,
     )
-    if targets.kind == "category":
-        classes = np.eye(len(targets.ids))
-        return {name: Predicted(values, classes, None) for name, values in predicted.items()}
+    if targets.over_runs:
+        own = targets.vectors
+        return {name: Predicted(values, own, None) for name, values in predicted.items()}
     mean = training_mean(train, targets)
     gallery = targets.vectors - mean
     return {name: Predicted(values - mean, gallery, None) for name, values in predicted.items()}

@@ -30,7 +30,15 @@ from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.preprocessing.confounds import MOTION_COLUMNS, trial_motion
 from bids_decoder.training.confounds import confound_design, remove_confounds
-from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_ORDER, Person, Targets, VoxelGrid
+from bids_decoder.trials import (
+    KINDS,
+    MEAN_SIGNAL,
+    MOTION,
+    TRIAL_ORDER,
+    Person,
+    Targets,
+    VoxelGrid,
+)
 
 ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
 CONFOUNDS, REMOVED = "confounds.tsv", "removed.json"
@@ -324,7 +332,7 @@ def _groups(trials: pd.DataFrame, normalise: str) -> np.ndarray:
 
 
 def _rows(trials: pd.DataFrame, targets: Targets) -> np.ndarray:
-    names = trials["label" if targets.kind == "category" else "stimulus"].to_numpy(dtype=str)
+    names = trials[KINDS[targets.kind].column].to_numpy(dtype=str)
     return targets.rows_of(names)
 
 

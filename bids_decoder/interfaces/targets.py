@@ -20,7 +20,7 @@ from bids_decoder.stimuli.cache import CachedEncoder
 from bids_decoder.stimuli.encoders import EncoderChoice, ImageEncoder, load_encoder
 from bids_decoder.stimuli.targets import make_targets
 from bids_decoder.stimuli.weights import Weights
-from bids_decoder.trials import Targets
+from bids_decoder.trials import KINDS, Targets
 
 Runtime = Any
 
@@ -28,7 +28,8 @@ Runtime = Any
 def save_targets(path: Path, targets: Targets) -> Path:
     """Write targets as npz without pickles."""
     np.savez(path, ids=np.array(targets.ids, dtype=np.str_), vectors=targets.vectors,
-             kind=np.array(targets.kind), source=np.array(targets.source))
+             kind=np.array(targets.kind), source=np.array(targets.source),
+             columns=np.array(targets.columns, dtype=np.str_))
     return path
 
 
@@ -37,7 +38,7 @@ def read_targets(path: Path | str) -> Targets:
     with np.load(path, allow_pickle=False) as content:
         return Targets(
             tuple(content["ids"].tolist()), content["vectors"], str(content["kind"]),
-            str(content["source"]),
+            str(content["source"]), tuple(content["columns"].tolist()),
         )
 
 
@@ -68,8 +69,9 @@ def check_same_targets(model: Model, targets: Targets) -> None:
 
 
 class _TargetsInputSpec(BaseInterfaceInputSpec):
-    kind = traits.Enum("category", "features", "image", mandatory=True)
-    ids = traits.List(traits.Str(), mandatory=True, desc="labels or stimulus ids")
+    kind = traits.Enum(*KINDS, mandatory=True)
+    ids = traits.List(traits.Str(), mandatory=True, desc="labels, values or stimulus ids")
+    columns = traits.List(traits.Str(), desc="names of values")
     features = File(exists=True, desc="feature table")
     images = traits.Dict(traits.Str(), traits.Str(), desc="stimulus id -> image file")
     encoder = traits.Str("gabor", usedefault=True, desc="name of the image encoder")
@@ -86,7 +88,7 @@ class _TargetsOutputSpec(TraitedSpec):
 
 
 class MakeTargets(SimpleInterface):
-    """Make the table of target vectors from labels, features or images."""
+    """Make the table of target vectors from labels, values, features or images."""
 
     input_spec = _TargetsInputSpec
     output_spec = _TargetsOutputSpec
@@ -97,6 +99,7 @@ class MakeTargets(SimpleInterface):
             inputs.kind, inputs.ids, features=Path(inputs.features) if inputs.features else None,
             images={k: Path(v) for k, v in inputs.images.items()} if inputs.images else None,
             encoder=self._encoder() if inputs.kind == "image" else "gabor",
+            columns=inputs.columns or (),
         )
         path = save_targets(Path(runtime.cwd) / "targets.npz", targets)
         self._results["targets_file"] = str(path)

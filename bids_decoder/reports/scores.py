@@ -27,11 +27,15 @@ NUMBERS = (
     "null_low",
     "null_high",
 )
-_KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size")
-_TESTED = ("second", "metric", "direction", "unit", "similarity", "value", "ci_low", "ci_high", "p")
+_KEYS = ("target", "metric", "direction", "unit", "similarity", "split", "pool_size")
+_TESTED = (
+    "second", "target", "metric", "direction", "unit", "similarity", "value", "ci_low", "ci_high",
+    "p",
+)
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy")
 _HEADLINES = {
     "category": ("balanced_accuracy", "accuracy", "top1"),
+    "value": ("r",),
     "other": ("top1", "accuracy", "balanced_accuracy"),
 }
 DIRECTIONS = {
@@ -50,6 +54,10 @@ _WORDS = {
     "single": "single trials",
     "averaged": "averaged repeats",
     "csls": "CSLS",
+    "r": "correlation r",
+    "r2": "explained variance R²",
+    "mae": "mean absolute error",
+    "slope": "slope of true on predicted values",
 }
 
 
@@ -214,7 +222,7 @@ def compare(
     if metrics is None or metrics.empty:
         return []
     table = numeric(metrics, *NUMBERS)
-    for name in ("direction", "unit", "similarity", "split"):
+    for name in ("target", "direction", "unit", "similarity", "split"):
         table[name] = table[name].fillna("") if name in table else ""
     tested = pd.DataFrame(columns=_TESTED) if tests is None else tests
     tested = numeric(tested, "pool_size", "value", "ci_low", "ci_high", "p")
@@ -244,7 +252,7 @@ def _comparison(part: pd.DataFrame, model: str, tested: pd.DataFrame) -> Compari
     rows = pd.concat([own, others], ignore_index=True)
     pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""
     circumstances = ", ".join(filter(None, (_words_of(first, "unit", "similarity"), pool)))
-    name = _words_of(first, "metric", "direction")
+    name = _words_of(first, "metric", "direction", "target")
     own_tests = tested[tested["second"].isin(rows["model"]) & _same_measure(tested, first)]
     return Comparison(
         model, metric, first["direction"], name, circumstances, rows, ablations, own_tests
@@ -252,9 +260,12 @@ def _comparison(part: pd.DataFrame, model: str, tested: pd.DataFrame) -> Compari
 
 
 def _same_measure(tested: pd.DataFrame, row: pd.Series) -> pd.Series:
-    """Mark the tests of the measure in a row of metrics; those of labels have no direction."""
+    """Mark the tests of the measure in a row of metrics; only stimuli have a direction."""
     names = ("direction", "unit", "similarity") if row["direction"] else ()
-    same = [tested[name] == row[name] for name in ("metric", "pool_size", *names)]
+    names += ("target",) if row["target"] else ()
+    same = [tested[name] == row[name] for name in ("metric", *names)]
+    # Values have no pool.
+    same.append(tested["pool_size"].fillna(0) == np.nan_to_num(row["pool_size"]))
     return pd.Series(np.logical_and.reduce(same), tested.index, dtype=bool)
 
 
@@ -265,10 +276,10 @@ def _words_of(row: pd.Series, *names: str) -> str:
 def headline(comparisons: list[Comparison], target_kind: str) -> Comparison | None:
     """Choose the headline measure of the summary.
 
-    The choice follows a fixed order (balanced accuracy for labels; top-1, brain to image,
-    plain cosine for images), never the size of the result.
+    The choice follows a fixed order (balanced accuracy for labels; correlation of the first column
+    for values; top-1, brain to image, plain cosine for images), never the size of the result.
     """
-    order = _HEADLINES["category" if target_kind == "category" else "other"]
+    order = _HEADLINES.get(target_kind, _HEADLINES["other"])
     metrics = {c.metric for c in comparisons}
     wanted = next((name for name in order if name in metrics), None)
     candidates = [c for c in comparisons if wanted is None or c.metric == wanted]
@@ -287,11 +298,12 @@ def headline(comparisons: list[Comparison], target_kind: str) -> Comparison | No
 def main_measures(comparisons: list[Comparison], top: Comparison) -> list[Comparison]:
     """Choose the measures that are shown in the figure.
 
-    These are all measures of labels; of images the metric and pool of the headline, in both
-    directions, as plain cosine and CSLS, and the median rank of single trials.
+    These are all measures of labels and values that have a chance level; of images the metric and
+    pool of the headline, in both directions, as plain cosine and CSLS, and the median rank of
+    single trials.
     """
     if not top.direction:
-        return comparisons
+        return [c for c in comparisons if np.isfinite(c.chance)]
     pool, metric = top.own["pool_size"], top.metric
     plain = [c for c in comparisons if c.own["similarity"] in ("cosine", "csls")]
     chosen = [c for c in plain if c.metric == metric and c.own["pool_size"] == pool]
@@ -304,14 +316,20 @@ def main_measures(comparisons: list[Comparison], top: Comparison) -> list[Compar
     ]
 
 
+_VERBS = {
+    "category": ("named the category", "out of"), "value": ("predicted “{}”", ""),
+}
+"""What the decoder did, by kind of target, and the word before the number of alternatives."""
+
+
 def say_result(comparison: Comparison, target_kind: str) -> str:
     """Return the result in one or two sentences, with chance, interval and p."""
     row = comparison.own
     metric = comparison.metric
     things = "images" if comparison.direction else "trials"
     number = f"{row['n']:.0f} held-out {things}" if np.isfinite(row["n"]) else f"held-out {things}"
-    verb = "named the category" if target_kind == "category" else "found what was shown"
-    relation = "out of" if target_kind == "category" else "among"
+    verb, relation = _VERBS.get(target_kind, ("found what was shown", "among"))
+    verb = verb.format(row["target"])
     pool = f" {relation} {row['pool_size']:.0f}" if np.isfinite(row["pool_size"]) else ""
     direction = f", {words(row['direction'])}" if row["direction"] else ""
     unit = f", {words(row['unit'])}" if row["unit"] else ""
@@ -389,7 +407,7 @@ def seen_participants(card: dict[str, Any]) -> list[str]:
 
 
 def target_kind(results: Results) -> str:
-    """Return what was decoded: ``category``, ``image`` or ``features``."""
+    """Return what was decoded: one of :data:`bids_decoder.trials.KINDS`."""
     return str(results.plan.get("target_kind", "image"))
 
 

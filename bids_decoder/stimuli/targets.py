@@ -1,4 +1,4 @@
-"""Targets of decoding: one table of vectors from labels, feature tables or pictures."""
+"""Targets of decoding: one table of vectors from labels, numbers, feature tables or pictures."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ from bids_decoder.trials import Targets
 def make_targets(
     kind: str, ids: Iterable[str], *, features: Path | None = None,
     images: Mapping[str, Path] | None = None, encoder: str | ImageEncoder = "gabor",
+    columns: Iterable[str] = (),
 ) -> Targets:
     """Make the table of targets.
 
     Parameters
     ----------
-    kind : {"category", "features", "image"}
+    kind : {"category", "features", "image", "value"}
         As :attr:`bids_decoder.trials.Targets.kind`.
     ids : iterable of str
-        Category labels or stimulus ids of all trials; duplicates are dropped, the others sorted.
+        Category labels, stimulus ids, or values as text (numbers separated by spaces) of all
+        trials; duplicates are dropped, the others sorted.
     features : Path or None
         Feature table, for ``"features"``; see :func:`~bids_decoder.stimuli.features.read_features`.
     images : mapping of str to Path or None
         File of each stimulus, for ``"image"``.
     encoder : str or ImageEncoder
         Encoder or its name, for ``"image"``.
+    columns : iterable of str
+        Names of the numbers of each value, for ``"value"``.
 
     Returns
     -------
     Targets
-        Category: row *i* of the identity matrix for label *i*. Otherwise the vectors of the
-        table or of the encoder, as they are.
+        Category: row *i* of the identity matrix for label *i*. Value: its numbers, in their units.
+        Otherwise the vectors of the table or of the encoder, as they are.
 
     Raises
     ------
@@ -52,6 +56,9 @@ def make_targets(
     names = check_ids(kind, ids)
     if kind == "category":
         return Targets(names, np.eye(len(names), dtype=np.float32), kind)
+    if kind == "value":
+        vectors = np.array([name.split(" ") for name in names], dtype=np.float64)
+        return Targets(names, vectors, kind, columns=tuple(columns))
     if kind == "features" and features is not None:
         known, table = read_features(features)
         vectors = select_features(known, table, names, f"--features {features}")
@@ -75,7 +82,7 @@ def check_ids(kind: str, ids: Iterable[str]) -> tuple[str, ...]:
     if len(names) < 2:
         raise InputError(
             f"targets ({kind})", f"only {len(names)} different id(s): {', '.join(names)}",
-            "decoding needs two or more; check --stimulus-column and --trial-filter",
+            "decoding needs two or more; check the columns that name them and --trial-filter",
         )
     return names
 
@@ -92,6 +99,30 @@ def check_vectors(vectors: np.ndarray) -> None:
             "target space", f"{len(vectors)} training stimuli without any difference between them",
             "check the feature table or the pictures",
         )
+
+
+def fit_value_space(values: np.ndarray) -> TargetSpace:
+    """Fit the standardisation of values, with mean and standard deviation of training trials.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_trials, n_columns)
+        One row per training trial.
+
+    Returns
+    -------
+    TargetSpace
+        With one component per column, of mean 0 and variance 1 over these trials; a column that
+        does not vary keeps its scale.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    spread = values.std(axis=0)
+    n_columns = values.shape[1]
+    return TargetSpace(
+        mean=values.mean(axis=0), components=np.eye(n_columns, dtype=np.float32),
+        explained=np.full(n_columns, 1 / n_columns, dtype=np.float32),
+        scale=1 / np.where(spread > 0, spread, 1.0),
+    )
 
 
 def _encoded(
@@ -115,12 +146,12 @@ class TargetSpace:
 
     Parameters
     ----------
-    mean : ndarray of float32, shape (n_dims,)
+    mean : ndarray of float, shape (n_dims,)
     components : ndarray of float32, shape (n_components, n_dims)
         Orthonormal rows, the strongest first.
     explained : ndarray of float32, shape (n_components,)
         Share of the variance of the training stimuli along each component.
-    scale : ndarray of float32, shape (n_components,)
+    scale : ndarray of float, shape (n_components,)
         Factor of the scores along each component.
     """
 
@@ -136,12 +167,13 @@ class TargetSpace:
 
     def transform(self, vectors: np.ndarray) -> np.ndarray:
         """Transform vectors to scores: (n, n_dims) to float32 (n, n_components)."""
-        centred = np.asarray(vectors, dtype=np.float32) - self.mean
-        return centred @ self.components.T * self.scale
+        centred = np.asarray(vectors, dtype=self.mean.dtype) - self.mean
+        return (centred @ self.components.T * self.scale).astype(np.float32)
 
     def inverse_transform(self, scores: np.ndarray) -> np.ndarray:
-        """Transform scores to vectors: (n, n_components) to float32 (n, n_dims)."""
-        return np.asarray(scores, dtype=np.float32) / self.scale @ self.components + self.mean
+        """Transform scores to vectors: (n, n_components) to (n, n_dims), with the type of mean."""
+        scores = np.asarray(scores, dtype=self.mean.dtype)
+        return scores / self.scale @ self.components + self.mean
 
 
 def fit_target_space(

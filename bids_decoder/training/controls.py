@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.naive_bayes import GaussianNB
 
-from bids_decoder.evaluation.baselines import WHOLE, run_baselines
+from bids_decoder.evaluation.baselines import WHOLE, ridge_of_labellings, run_baselines
 from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.training.refit import permute_fold
 from bids_decoder.trials import Person, Targets
@@ -23,18 +23,21 @@ class ControlFold(NamedTuple):
     Parameters
     ----------
     scores : ndarray, shape (n_test, n_dims)
-        Class scores, or predicted target vectors.
+        Class scores, or predicted target vectors or values.
     null_rows : ndarray of int or None, shape (n_permutations, n_test)
-        Permuted classes of the test trials.
-    null_scores : ndarray or None, shape (n_permutations, n_test, n_classes)
+        Permuted classes or values of the test trials.
+    null_scores : ndarray or None, shape (n_permutations, n_test, n_classes or n_columns)
+    null_means : ndarray or None, shape (n_permutations, n_columns)
+        Means of the permuted values of the training trials; None for other targets.
     exchange : dict
-        How labels were permuted; empty without permutations.
+        How labels or values were permuted; empty without permutations.
     """
 
     scores: np.ndarray
     null_rows: np.ndarray | None
     null_scores: np.ndarray | None
     exchange: dict[str, object]
+    null_means: np.ndarray | None = None
 
 
 def control_fold(
@@ -49,9 +52,10 @@ def control_fold(
     targets : Targets
         Labels are decoded with Gaussian naive Bayes, with equal priors: unlike a linear classifier
         it finds a class whose values lie between those of others, and one that only varies more.
-        Vectors of images and features are predicted with the ridge regression of the baselines.
+        Values, and vectors of images and features, are predicted with the ridge regression of the
+        baselines.
     n_refits : int
-        Permutations of labels on which everything is fitted again; 0 on one test set.
+        Permutations of labels or values on which everything is fitted again; 0 on one test set.
     permutation_seed : int
         The same in all folds.
 
@@ -62,8 +66,14 @@ def control_fold(
     assert_no_test(train.trials, np.arange(len(train.trials)))
     if targets.kind != "category":
         everything = np.ones(train.betas.shape[1], dtype=bool)
-        found = run_baselines(train, test, targets, everything, seed=0, names=(WHOLE,))
-        return ControlFold(found[WHOLE], None, None, {})
+        found = run_baselines(train, test, targets, everything, seed=0, names=(WHOLE,))[WHOLE]
+        if targets.kind != "value" or not n_refits:
+            return ControlFold(found, None, None, {})
+        drawn = permute_fold(train, test, n_refits, np.random.default_rng(permutation_seed))
+        return ControlFold(
+            found, drawn.test_rows, ridge_of_labellings(train, test, targets, drawn.train_rows),
+            drawn.exchange.describe(), targets.vectors[drawn.train_rows].mean(axis=1),
+        )
     n_classes = len(targets.ids)
     scores = classify(train.betas, train.target_rows, test.betas, n_classes)
     if not n_refits:

@@ -19,7 +19,7 @@ import numpy as np
 from bids_decoder.config import Network, Troi, Volumes
 from bids_decoder.errors import UsageError
 from bids_decoder.models.store import Model
-from bids_decoder.trials import Person, Targets
+from bids_decoder.trials import KINDS, Person, Targets
 
 if TYPE_CHECKING:
     from bids_decoder.training.loop import Progress
@@ -52,7 +52,7 @@ class Entry:
 
 
 DECODERS: dict[str, Entry] = {
-    "troi": Entry("bids_decoder.training.troi:TroiDecoder"),
+    "troi": Entry("bids_decoder.training.troi:TroiDecoder", kinds=tuple(KINDS)),
     "deeplight": Entry(
         "bids_decoder.training.deeplight:DeepLightDecoder", "volumes", ("category",), True, True
     ),
@@ -204,7 +204,10 @@ class Decoder(ABC):
 
     @abstractmethod
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
-        """Predict embeddings (n_trials, n_latents) from betas (n_trials, n_voxels)."""
+        """Predict embeddings (n_trials, n_latents) from betas (n_trials, n_voxels).
+
+        Values are predicted in their own units, (n_trials, n_columns).
+        """
 
     @abstractmethod
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:

@@ -37,12 +37,16 @@ class InputFit:
         Relative ridge penalty.
     n_trials : int
         Number of training trials.
+    gain : float
+        Factor of the latents that makes them predictions of ridge regression, as deviations from
+        the mean of the training trials.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     penalty: float
     n_trials: int
+    gain: float = 1.0
 
     def latents(self, betas: np.ndarray) -> np.ndarray:
         """Map betas (n, n_voxels) to latents (n, n_latents)."""
@@ -100,9 +104,10 @@ def fit_input_layer(
     dual = centring @ _solve(centred, rest, penalty)
     weight[used] += scales[used, None] * (scaled.T @ dual.astype(np.float32))
     # Shrinkage depends on participant and number of trials; the trunk expects one scale.
-    weight /= max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
+    gain = max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
+    weight /= gain
     bias = -np.asarray(betas, dtype=np.float64).mean(axis=0) @ weight
-    return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas))
+    return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas), float(gain))
 
 
 def likeliest_penalty(kernel: np.ndarray, targets: np.ndarray, freedom: int) -> float:

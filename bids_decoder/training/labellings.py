@@ -1,4 +1,4 @@
-"""The closed-form decoder of labels, fitted to many labellings of the same trials."""
+"""The closed-form decoder of labels and values, fitted to many labellings of the same trials."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.evaluation.similarity import normalise
-from bids_decoder.stimuli.targets import TargetSpace, fit_target_space
-from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.stimuli.targets import TargetSpace, fit_target_space, fit_value_space
+from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.selectors import (
     SELECT_FROM_MAP,
     SelectionTask,
@@ -28,18 +28,33 @@ _MAX_BATCH, _BATCH_BYTES = 100, 4 << 20
 def fits_in_closed_form(target_kind: str, network: Network, troi: Troi) -> bool:
     """Return whether a decoder without pretraining is fitted without any training by gradients.
 
-    So it is for labels, unless the settings ask for training: a selector that learns, a number
-    of epochs of fine-tuning, or a trunk that is trained too. A trunk of the participant's own
-    and fine-tuning do not make predictions of labels better; see ``docs/statistics.md``.
+    So it is for values, whose training has no loss, and for labels, unless the settings ask for
+    training. A trunk of the participant's own and fine-tuning do not make predictions of labels
+    better; see ``docs/statistics.md``.
 
     Parameters
     ----------
-    target_kind : {"category", "image", "features"}
+    target_kind : str
+        One of :data:`bids_decoder.trials.KINDS`.
     network : Network
     troi : Troi
     """
-    asked = network.finetune_epochs or troi.stage2_trunk != "frozen" or is_learned(troi.selector)
-    return target_kind == "category" and not asked
+    trains = bool(asks_for_training(network, troi))
+    return target_kind == "value" or (target_kind == "category" and not trains)
+
+
+def asks_for_training(network: Network, troi: Troi) -> list[str]:
+    """Return the settings that ask for training by gradients, as they are written.
+
+    These are a selector that learns, a number of epochs of fine-tuning, and a trunk that is
+    trained too.
+    """
+    asked = {
+        f"--troi {troi.selector}": is_learned(troi.selector),
+        f"[network] finetune_epochs = {network.finetune_epochs}": network.finetune_epochs > 0,
+        f"[troi] stage2_trunk = {troi.stage2_trunk}": troi.stage2_trunk != "frozen",
+    }
+    return [option for option, is_asked in asked.items() if is_asked]
 
 
 def fits_in_batches(target_kind: str, network: Network, troi: Troi) -> bool:
@@ -53,7 +68,9 @@ def fits_in_batches(target_kind: str, network: Network, troi: Troi) -> bool:
 def fit_space(
     targets: Targets, rows_of_people: list[np.ndarray], whitening: float
 ) -> TargetSpace:
-    """Fit the target space on the stimuli, or labels, of training trials."""
+    """Fit the target space on the stimuli, labels or values of training trials."""
+    if targets.kind == "value":
+        return fit_value_space(targets.vectors[np.concatenate(rows_of_people)])
     rows = np.unique(np.concatenate(rows_of_people))
     limit = None if targets.kind == "category" else min(MAX_COMPONENTS, len(rows) - 1)
     return fit_target_space(
@@ -70,7 +87,7 @@ def scores_of_labellings(
     troi: Troi,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Fit the decoder of labels to each labelling and score the test trials.
+    """Fit the decoder of labels or values to each labelling and predict the test trials.
 
     Parameters
     ----------
@@ -78,9 +95,9 @@ def scores_of_labellings(
         Training trials; their own labels are not used.
     test_betas : ndarray, shape (n_test, n_voxels)
     targets : Targets
-        Categories.
+        Categories or values.
     train_rows : ndarray of int, shape (n_labellings, n_train)
-        Row of the label of each training trial in the targets.
+        Row of the label, or value, of each training trial in the targets.
     network : Network
     troi : Troi
         For which :func:`fits_in_batches` is true.
@@ -89,20 +106,27 @@ def scores_of_labellings(
 
     Returns
     -------
-    ndarray of float32, shape (n_labellings, n_test, n_classes)
-        As one fit after the other gives: responses are the same for all labellings, so that
-        evidence, signal fields and voxels of many are computed together.
+    ndarray of float32, shape (n_labellings, n_test, n_classes or n_columns)
+        Class scores, or predicted values. As one fit after the other gives: responses are the same
+        for all labellings, so that evidence, signal fields and voxels of many are computed
+        together.
     """
     assert_no_test(train.trials, np.arange(len(train.trials)))
-    scores = np.empty((len(train_rows), len(test_betas), len(targets.ids)), dtype=np.float32)
-    done = 0
-    for members in _same_labels(train_rows, len(targets.ids)):
+    is_value = targets.kind == "value"
+    width = targets.vectors.shape[1] if is_value else len(targets.ids)
+    scores = np.empty((len(train_rows), len(test_betas), width), dtype=np.float32)
+    done, alike = 0, _same_values if is_value else _same_labels
+    for members in alike(train_rows, len(targets.ids)):
         space = fit_space(targets, [train_rows[members[0]]], network.target_whitening or 0.0)
         vectors = space.transform(targets.vectors)
         for batch in np.array_split(members, -(-len(members) // _batch_size(train))):
             wanted = vectors[train_rows[batch]]
-            latents = _fit_latents(train, test_betas, wanted, troi)
-            scores[batch] = latents @ normalise(vectors).T
+            fits = _fit_each(train, wanted, troi)
+            scores[batch] = [
+                space.inverse_transform(fit.latents(test_betas) * fit.gain) if is_value
+                else fit.latents(test_betas) @ normalise(vectors).T
+                for fit in fits
+            ]
             done += len(batch)
             if progress is not None:
                 progress(done, len(train_rows))
@@ -117,21 +141,25 @@ def _same_labels(train_rows: np.ndarray, n_classes: int) -> Iterator[np.ndarray]
         yield np.flatnonzero(group_of == group)
 
 
+def _same_values(train_rows: np.ndarray, n_values: int) -> Iterator[np.ndarray]:
+    """Yield the numbers of the labellings in which the same values occur equally often."""
+    del n_values
+    group_of = np.unique(np.sort(train_rows, axis=1), axis=0, return_inverse=True)[1].ravel()
+    for group in range(group_of.max(initial=-1) + 1):
+        yield np.flatnonzero(group_of == group)
+
+
 def _batch_size(train: Person) -> int:
     bytes_of_one = 8 * 3 * len(SIGNAL_SHARES) * train.grid.n_voxels
     return int(np.clip(_BATCH_BYTES // bytes_of_one, 1, _MAX_BATCH))
 
 
-def _fit_latents(
-    train: Person, test_betas: np.ndarray, wanted: np.ndarray, troi: Troi
-) -> np.ndarray:
-    """Select voxels and fit the input layer for each set of targets; latents of test trials."""
+def _fit_each(train: Person, wanted: np.ndarray, troi: Troi) -> Iterator[InputFit]:
+    """Select voxels and fit the input layer for each set of targets."""
     task = SelectionTask(train, wanted[0], troi, _no_gates, 0, closed_form=True)
-    runs, found = np.unique(train.run_groups, return_inverse=True)[1], []
+    runs = np.unique(train.run_groups, return_inverse=True)[1]
     for own, selection in zip(wanted, select_of_each(task, wanted), strict=True):
-        fit = fit_input_layer(train.betas, own, runs, selection.weights, "evidence")
-        found.append(fit.latents(test_betas))
-    return np.stack(found)
+        yield fit_input_layer(train.betas, own, runs, selection.weights, "evidence")
 
 
 def _no_gates(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The whole pipeline fitted again on permuted labels: what cross-validation gives by chance."""
+"""The whole pipeline fitted again on permuted targets: what cross-validation gives by chance."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.evaluation.baselines import (
+    MEAN,
     WHOLE,
     baseline_names,
+    coordinates,
     ridge_of_labellings,
     run_baselines,
 )
@@ -53,7 +55,7 @@ class PermutedFold:
 def permute_fold(
     train: Person, test: Person, n_permutations: int, rng: np.random.Generator
 ) -> PermutedFold:
-    """Exchange the labels of all trials of a person, then deal them out to one fold.
+    """Exchange the labels or values of all trials of a person, then deal them out to one fold.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def refit_fold(
     decoder : Decoder
     fold : PermutedFold
     targets : Targets
-        Categories.
+        Categories or values.
     pretrained : Model or None
         Learned from other participants; it has not seen these labels, and stays.
     context : FitContext
@@ -101,8 +103,8 @@ def refit_fold(
 
     Returns
     -------
-    ndarray of float32, shape (n_permutations, n_test, n_classes)
-        Class scores. All permutations are fitted together where
+    ndarray of float32, shape (n_permutations, n_test, n_classes or n_columns)
+        Class scores, or values. All permutations are fitted together where
         :func:`.labellings.fits_in_batches` says so, and one after the other elsewhere.
     """
     network, troi = replace(context.network, prior="none"), context.troi
@@ -111,12 +113,14 @@ def refit_fold(
             fold.train, fold.test.betas, targets, fold.train_rows, network, troi, progress
         )
     context = replace(context, network=network)
-    found = np.empty((*fold.test_rows.shape, len(targets.ids)), dtype=np.float32)
+    found = np.empty((*fold.test_rows.shape, targets.vectors.shape[1]), dtype=np.float32)
     for number, rows in enumerate(fold.train_rows):
         train = replace(fold.train, target_rows=rows)
         _, model = decoder.fit(train, targets, pretrained, context)
         predicted = decoder.predict(model, fold.test.betas)
-        found[number] = class_scores(predicted, decoder.gallery(model, targets))
+        found[number] = predicted if targets.kind == "value" else class_scores(
+            predicted, decoder.gallery(model, targets)
+        )
         if progress is not None:
             progress(number + 1, len(fold.train_rows))
     return found
@@ -137,17 +141,21 @@ def refit_baselines(
     decoder, fold, targets, pretrained, context
         As for :func:`refit_fold`.
     n_one_by_one : int
-        Number of permutations for baselines that no closed form repeats: all but ridge
-        regression on all voxels, whose kernel does not depend on labels.
+        Number of permutations for baselines that no closed form repeats: all but the mean, and
+        ridge regression on all voxels, whose kernel does not depend on labels.
 
     Returns
     -------
-    dict of str to ndarray of float32, shape (n_permutations or n_one_by_one, n_test, n_classes)
+    dict of str to ndarray, shape (n_permutations or n_one_by_one, n_test, n_classes or n_columns)
         By baseline.
     """
     names = baseline_names(targets.kind)
     whole = ridge_of_labellings(fold.train, fold.test, targets, fold.train_rows)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in names if name != WHOLE}
+    closed = {WHOLE: whole.astype(np.float32)}
+    if MEAN in names:
+        means = np.stack([coordinates(rows, targets).mean for rows in fold.train_rows])
+        closed[MEAN] = np.repeat(means[:, None], len(fold.test.betas), axis=1)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names if name not in closed}
     for rows in fold.train_rows[:n_one_by_one]:
         train = replace(fold.train, target_rows=rows)
         mask = decoder.select(train, targets, pretrained, context).mask
@@ -156,9 +164,9 @@ def refit_baselines(
         )
         for name, values in scores.items():
             found[name].append(values)
-    shape = (-1, len(fold.test.betas), len(targets.ids))
+    shape = (-1, len(fold.test.betas), targets.vectors.shape[1])
     stacked = {name: np.array(values).reshape(shape) for name, values in found.items()}
-    return {name: values.astype(np.float32) for name, values in {WHOLE: whole, **stacked}.items()}
+    return closed | {name: values.astype(np.float32) for name, values in stacked.items()}
 
 
 def class_scores(predicted: np.ndarray, gallery: np.ndarray) -> np.ndarray:

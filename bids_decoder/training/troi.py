@@ -132,6 +132,7 @@ class TroiDecoder(Decoder):
             "group_prior_resampled": adaptation.prior is not None and adaptation.prior.resampled,
             "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
             **_shared_card(shared.trunk, shared.scale, context.network),
+            **({"gain": fit.gain} if targets.kind == "value" else {}),
         }
         prior: dict[str, np.ndarray] = {}
         if context.network.prior != "none":
@@ -150,14 +151,19 @@ class TroiDecoder(Decoder):
         )
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
-        """Predict embeddings from betas; see :class:`Decoder`."""
+        """Predict embeddings from betas, or values in their units; see :class:`Decoder`."""
         layer = model.part("input")
         fit = InputFit(layer["weight"], layer["bias"], 0.0, int(model.card["n_trials"]))
         shared = _restore_shared(model, np.zeros((1, fit.weight.shape[1]), np.float32), False)
-        return shared.embed(fit.latents(betas), fit.n_trials)
+        embedding = shared.embed(fit.latents(betas), fit.n_trials)
+        if "gain" not in model.card:
+            return embedding
+        return _restore_space(model).inverse_transform(embedding * model.card["gain"])
 
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:
-        """Return the targets in the target space of the model; see :class:`Decoder`."""
+        """Return the targets in the space of the predictions; see :class:`Decoder`."""
+        if "gain" in model.card:
+            return targets.vectors
         return _restore_space(model).transform(targets.vectors)
 
     def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
@@ -238,7 +244,7 @@ def _shared(
     whitening = choose_whitening([person], targets, rows, weighting, context.network)
     space = fit_space(targets, rows, whitening)
     vectors = space.transform(targets.vectors)
-    if is_category or len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
+    if targets.over_runs or len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
         trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
         closed = fits_in_closed_form(targets.kind, context.network, context.troi)
         scale = LatentScale(1.0, float(np.log2(len(person.betas))), 0.5)
@@ -278,11 +284,11 @@ def choose_whitening(
     -------
     float
         The value of :data:`WHITENING` with which most stimuli of held-out training runs are
-        identified, the smallest among equals; 0 for categories.
+        identified, the smallest among equals; 0 for categories and values.
     """
     if network.target_whitening is not None:
         return network.target_whitening
-    if targets.kind == "category":
+    if targets.over_runs:
         return 0.0
     galleries = [
         fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING

@@ -127,7 +127,7 @@ def check_targets(
 
     Parameters
     ----------
-    kind : {"category", "features", "image"}
+    kind : {"category", "features", "image", "value"}
     ids : sequence of str
         Labels or stimulus ids of all usable trials.
     test : sequence of str

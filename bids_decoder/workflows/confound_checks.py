@@ -11,7 +11,7 @@ import pandas as pd
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding
-from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_ORDER, confounds_of
+from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_ORDER, VALUE, confounds_of
 from bids_decoder.workflows.shared import has_motion
 
 
@@ -39,6 +39,12 @@ def check_confounds(
         used = table[~table["excluded"].to_numpy(dtype=bool)]
         for name in dict.fromkeys(rules.controls):
             findings += _check_column(name, person, used)
+            if VALUE in table and name in rules.value_column:
+                findings.append(Finding(
+                    f"sub-{person.label}: --control {name}", "is what is decoded",
+                    "name something else that differs between trials", ExitCode.USAGE,
+                    participant=person.label,
+                ))
     return findings
 
 

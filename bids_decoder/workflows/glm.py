@@ -12,13 +12,14 @@ from nipype.pipeline import engine as pe
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import whole_volumes
-from bids_decoder.config import Settings
+from bids_decoder.bids.values import decodes_values
+from bids_decoder.config import Settings, TrialRules
 from bids_decoder.errors import MissingInputError
 from bids_decoder.interfaces.contrasts import ConditionContrast
 from bids_decoder.interfaces.glm import SingleTrialGLM
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
-from bids_decoder.trials import TRIAL_COLUMNS
+from bids_decoder.trials import trial_columns
 from bids_decoder.workflows.shared import gather
 from bids_decoder.workflows.spaces import n_grid_voxels
 
@@ -70,7 +71,7 @@ def init_glm_wf(
     low = settings.resources.low_mem
     glm.inputs.chunk_voxels = LOW_MEMORY_CHUNK_VOXELS if low else CHUNK_VOXELS
     workflow.connect(inputnode, "bold_mask", glm, "mask_file")
-    sinks = _connect_sinks(workflow, glm, names, output_dir)
+    sinks = _connect_sinks(workflow, glm, names, output_dir, settings.trials)
     models = [glm]
     if settings.glm.contrasts:
         contrast = _glm_node(ConditionContrast(), participant, settings, names, "contrast", mem_gb)
@@ -86,14 +87,15 @@ def init_glm_wf(
 
 
 def _connect_sinks(
-    workflow: pe.Workflow, glm: pe.Node, names: list[dict[str, str]], output_dir: Path
+    workflow: pe.Workflow, glm: pe.Node, names: list[dict[str, str]], output_dir: Path,
+    rules: TrialRules,
 ) -> list[pe.Node]:
     """Connect responses, trials, mask and maps of the single-trial GLM to their sinks."""
     betaseries = _sinks("betaseries", output_dir, name="sink_betaseries")
     betaseries.inputs.entities = names
     trials = _sinks("trials", output_dir, name="sink_trials")
     trials.inputs.entities = names
-    trials.inputs.metadata = [_column_descriptions()] * len(names)
+    trials.inputs.metadata = [_column_descriptions(rules)] * len(names)
     statmaps = _sinks("statmap", output_dir, name="sink_statmaps")
     mask = pe.Node(
         DerivativesSink(
@@ -202,5 +204,6 @@ def _shared(names: list[dict[str, str]]) -> dict[str, str]:
     return {k: v for k, v in first.items() if all(other.get(k) == v for other in names)}
 
 
-def _column_descriptions() -> dict[str, dict[str, str]]:
-    return {column: {"Description": text} for column, text in TRIAL_COLUMNS.items()}
+def _column_descriptions(rules: TrialRules) -> dict[str, dict[str, str]]:
+    columns = trial_columns("value" if decodes_values(rules) else "other")
+    return {column: {"Description": text} for column, text in columns.items()}

@@ -36,11 +36,14 @@ def mark_node(work: Work, key: StageKey, name: str) -> Node:
 
 
 def targets_node(work: Work) -> Node:
-    """Make the node that turns labels, features or images into target vectors."""
+    """Make the node that turns labels, values, features or images into target vectors."""
     spec = work.targets
     if spec.kind == "image":
         return image_vectors_node(work, spec.images, "targets", spec.ids)
-    node = Node(MakeTargets(kind=spec.kind, ids=list(spec.ids)), "targets", mem_gb=BASE_GB)
+    node = Node(
+        MakeTargets(kind=spec.kind, ids=list(spec.ids), columns=list(spec.columns)),
+        "targets", mem_gb=BASE_GB,
+    )
     if spec.features is not None:
         node.inputs.features = str(spec.features)
     return node

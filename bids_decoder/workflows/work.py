@@ -23,13 +23,17 @@ class TargetSpec:
 
     Parameters
     ----------
-    kind : {"category", "features", "image"}
+    kind : {"category", "features", "image", "value"}
     ids : tuple of str
-        Labels or stimulus ids of all usable trials of all participants.
+        Labels, stimulus ids or values of all usable trials of all participants.
     features : Path or None
     images : mapping of str to Path
         Image file of each stimulus.
     encoder : EncoderChoice
+    columns : tuple of str
+        Names of the values, if these are decoded.
+    units : mapping of str to str
+        Units of the values, as far as they are known.
     """
 
     kind: str
@@ -37,6 +41,8 @@ class TargetSpec:
     features: Path | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
     encoder: EncoderChoice = field(default_factory=lambda: EncoderChoice("gabor"))
+    columns: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

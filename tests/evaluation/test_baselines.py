@@ -13,10 +13,10 @@ from bids_decoder.evaluation.baselines import (
     ALPHAS,
     N_RANDOM_DRAWS,
     baseline_names,
+    coordinates,
     merge_random_draws,
     ridge_predict,
     run_baselines,
-    target_components,
     univariate_scores,
 )
 from bids_decoder.evaluation.classification import Heldout, score_classification
@@ -146,7 +146,7 @@ def test_classes_without_training_are_never_chosen():
 def test_ridge_matches_scikit_learn(n_voxels):
     train, test, targets = images(noise=2.0)
     x, x_test = train.betas[:, :n_voxels], test.betas[:, :n_voxels]
-    y = target_components(train, targets)[0][:, :4]
+    y = coordinates(train.target_rows, targets).scores[:, :4]
     ours = ridge_predict(x, y, x_test, train.run_groups)
     splits = inner_folds(train.run_groups, 5)
     for column in range(4):
@@ -162,7 +162,8 @@ def test_ridge_matches_scikit_learn(n_voxels):
 def test_components_give_the_vectors_back():
     train, _, targets = images(n_train=30)
     train = train.subset(np.r_[:30, :10])
-    scores, components, mean = target_components(train, targets)
+    space = coordinates(train.target_rows, targets)
+    scores, components, mean = space.scores, space.components, space.mean
     expected = targets.vectors[train.target_rows]
     np.testing.assert_allclose(scores @ components + mean, expected, atol=1e-4)
 

@@ -84,4 +84,5 @@ class WriteControls(WriteInterface):
 
     def _write(self, outputs: PersonOutputs) -> None:
         table = read_table(Path(self.inputs.metrics_file))
-        outputs.table(CONTROLS, table, COLUMNS, dict(outputs.card))
+        columns = {name: COLUMNS[name] for name in table}
+        outputs.table(CONTROLS, table, columns, dict(outputs.card))

@@ -26,10 +26,10 @@ _NAMES = {
 }
 _LIMITS = (
     "Each row decodes from one number per trial, on the trials and folds of the decoder, with "
-    "labels permuted in the same way. A confound that decodes as well as the decoder may be "
-    "what the decoder uses; one that decodes at chance alone may still help it together with the "
-    "responses. The mean signal is no confound in itself: labels may differ in how strongly the "
-    "brain responds."
+    "labels or values permuted in the same way. A confound that decodes as well as the decoder "
+    "may be what the decoder uses; one that decodes at chance alone may still help it together "
+    "with the responses. The mean signal is no confound in itself: labels or values may differ in "
+    "how strongly the brain responds."
 )
 
 
@@ -87,6 +87,7 @@ def _say(row: pd.Series) -> str:
     '“rt” alone decodes 31.0\xa0% (chance 25.0\xa0%, p = 0.2)'
     """
     value, chance = (show(row[name], row["metric"]) for name in ("value", "chance"))
+    value = f"{value} ({words(row['metric'])} of {row['target']})" if row.get("target") else value
     return (
         f"{_name(row['model'])} alone decodes {value} (chance {chance}, p = {show_p(row['p'])})"
     )

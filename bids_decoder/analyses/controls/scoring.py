@@ -12,6 +12,7 @@ from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.classification import Heldout, Refitted, score_classification
 from bids_decoder.evaluation.multiple import holm
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
+from bids_decoder.evaluation.values import HeldoutValues, RefittedValues, score_values
 from bids_decoder.interfaces.heldout import training_mean
 from bids_decoder.training.controls import ControlFold
 from bids_decoder.trials import Person, Targets
@@ -50,13 +51,19 @@ def score_control(
     Returns
     -------
     DataFrame
-        Columns of :data:`~bids_decoder.evaluation.tables.METRIC_COLUMNS`.
+        Columns of :data:`~bids_decoder.evaluation.tables.METRIC_COLUMNS`, or
+        :data:`~bids_decoder.evaluation.tables.VALUE_COLUMNS`.
     """
     rng = np.random.default_rng(seed)
     if targets.kind == "category":
         return score_classification(
             _labels(folds, targets), settings=settings, rng=rng, model=name,
             refitted=_refitted(folds),
+        ).metrics
+    if targets.kind == "value":
+        return score_values(
+            _values(folds, targets), settings=settings, rng=rng, model=name,
+            refitted=_refitted_values(folds),
         ).metrics
     (fold,) = folds
     mean = training_mean(fold.train, targets)
@@ -87,9 +94,35 @@ def _refitted(folds: list[Tested]) -> Refitted | None:
     )
 
 
+def _values(folds: list[Tested], targets: Targets) -> HeldoutValues:
+    trials = pd.concat([fold.test.trials for fold in folds], ignore_index=True)
+    means = [targets.vectors[fold.train.target_rows].mean(axis=0) for fold in folds]
+    n_test = [len(fold.test.betas) for fold in folds]
+    return HeldoutValues(
+        np.concatenate([fold.found.scores for fold in folds]), np.repeat(means, n_test, axis=0),
+        np.concatenate([fold.test.target_rows for fold in folds]), targets.vectors,
+        targets.columns, trials["run_group"].to_numpy(str),
+        trials["fold"].fillna(1).astype(int).to_numpy(),
+    )
+
+
+def _refitted_values(folds: list[Tested]) -> RefittedValues | None:
+    drawn = _refitted(folds)
+    if drawn is None:
+        return None
+    means: list[Any] = [
+        np.repeat(fold.found.null_means[:, None], len(fold.test.betas), axis=1)
+        for fold in folds if fold.found.null_means is not None
+    ]
+    return RefittedValues(
+        drawn.true, drawn.scores, np.concatenate(means, axis=1), drawn.exchange
+    )
+
+
 def correct_controls(metrics: pd.DataFrame) -> pd.DataFrame:
     """Add ``p_holm``, corrected within each measure for the number of confounds."""
-    measure = ["metric", "direction", "unit", "similarity", "pool_size"]
+    names = ("metric", "direction", "unit", "similarity", "pool_size", "target")
+    measure = [name for name in names if name in metrics]
     corrected = metrics.groupby(measure, dropna=False)["p"].transform(
         lambda p: holm(p.to_numpy())
     )

@@ -189,6 +189,7 @@ class _WriteInputSpec(WriteInputSpec):
     predictions_file = File(exists=True, mandatory=True)
     nulls_file = File(exists=True, mandatory=True)
     comparisons_file = File(exists=True, mandatory=True)
+    units = traits.Dict(traits.Str(), traits.Str(), desc="of the values that are decoded")
 
 
 class WriteDecoding(WriteInterface):
@@ -202,7 +203,7 @@ class WriteDecoding(WriteInterface):
             maps = dict(content)
         decoding = DecodingOutputs(
             outputs, Path(inputs.folder), read_selection(inputs.selection_file),
-            load_model(Path(inputs.model_file)), maps,
+            load_model(Path(inputs.model_file)), maps, dict(inputs.units or {}),
         )
         folds = [read_selection(f) for f in inputs.fold_selections or []]
         histories = [load_model(Path(f)).card["history"] for f in inputs.fold_models or []]

@@ -14,7 +14,7 @@ from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.training.decoders import DECODERS
-from bids_decoder.trials import Decision
+from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.work import PersonWork
 
 _NEEDED = ("stage_key", "dataset", "participants", "targets")
@@ -48,7 +48,8 @@ def find_model(study: Study, label: str, made: Mapping[str, Job]) -> ModelFile |
     Returns
     -------
     ModelFile or None
-        None to decode from scratch, or when there is no model.
+        None to decode from scratch, for targets that are decoded in each participant alone, or when
+        there is no model.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def find_model(study: Study, label: str, made: Mapping[str, Job]) -> ModelFile |
         When the model of ``--pretrained`` cannot be used.
     """
     execution = study.settings.execution
-    if execution.from_scratch:
+    if execution.from_scratch or not KINDS[study.targets.kind].pretrains:
         return None
     if execution.pretrained is not None:
         given = find_pretrained(execution.pretrained, label)
@@ -107,7 +108,7 @@ def _seen(study: Study, label: str, model: ModelFile, notes: Notes) -> dict[str,
     """Return the decoded data that a model saw; refuse the model unless that is allowed."""
     card = model.card
     person = label in card["participants"] and card["dataset"] == study.dataset.name
-    stimuli = set() if study.targets.kind == "category" else (
+    stimuli = set() if KINDS[study.targets.kind].over_runs else (
         set(study.split.test_stimuli) & set(card.get("stimuli_seen", []))
     )
     problems = [f"it was pretrained on sub-{label}"] if person else []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.writer import read_table
-from bids_decoder.evaluation.comparison import COMPARISON_COLUMNS
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.comparison import VALUE_COMPARISON_COLUMNS
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
 from bids_decoder.interfaces.person_outputs import PersonOutputs, read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.training.decoders import MAPS
@@ -30,6 +31,16 @@ PREDICTION_COLUMNS = {
     "predicted_label": "Label with the highest score; n/a where stimuli are decoded.",
     "correct": "Whether top1 is right.",
 }
+VALUE_PREDICTION_COLUMNS = {
+    **{name: PREDICTION_COLUMNS[name] for name in (
+        "run_group", "trial", "stimulus", "label", "split", "fold",
+    )},
+    "true": "True value.",
+    "predicted": "Value predicted by the decoder.",
+    "training_mean": "Mean of the training trials of the fold, against which r2 is computed.",
+}
+"""The last three stand before the name of each column of values: true_rating and so on."""
+
 LEARNING_COLUMNS = {
     "stage": "stage1: voxel selection; stage2: fine-tuning.",
     "fold": "Fold of cross-validation; n/a for the fit on all training trials.",
@@ -54,6 +65,8 @@ class DecodingOutputs:
     model : Model
     maps : dict of str to ndarray
         See :meth:`bids_decoder.training.decoders.Decoder.explain`.
+    units : mapping of str to str
+        Units of the values that are decoded, as far as they are known.
     """
 
     files: PersonOutputs
@@ -61,6 +74,7 @@ class DecodingOutputs:
     selection: Selection
     model: Model
     maps: dict[str, np.ndarray]
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def write_model(self) -> None:
         """Write the weights and the model card."""
@@ -113,13 +127,38 @@ class DecodingOutputs:
 
     def write_tables(self, metrics: Path, predictions: Path) -> None:
         """Write the tables of metrics and predictions with their sidecars."""
-        self.files.table("metrics", read_table(metrics), METRIC_COLUMNS)
-        self.files.table("predictions", read_table(predictions), PREDICTION_COLUMNS)
+        scores, trials = read_table(metrics), read_table(predictions)
+        values = list(dict.fromkeys(scores.get("target", [])))
+        notes = {"Units": {name: self.units.get(name, "n/a") for name in values}}
+        self.files.table("metrics", scores, _descriptions(scores, VALUE_COLUMNS)
+                         if values else METRIC_COLUMNS, notes if values else None)
+        described = _described_values(values, self.units)
+        self.files.table("predictions", trials, PREDICTION_COLUMNS if not values else {
+            name: VALUE_PREDICTION_COLUMNS[name] for name in trials if name not in described
+        }, described)
 
     def write_tests(self, nulls: Path, comparisons: Path) -> None:
         """Write null distributions, and the decoder against each baseline."""
-        self.files.table("comparisons", read_table(comparisons), COMPARISON_COLUMNS)
+        table = read_table(comparisons)
+        self.files.table("comparisons", table, _descriptions(table, VALUE_COMPARISON_COLUMNS))
         self.files.nulls("nulls", nulls)
+
+
+def _descriptions(table: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in columns.items() if name in table}
+
+
+def _described_values(
+    columns: Sequence[str], units: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return the entries of a sidecar for true and predicted values of each column."""
+    return {
+        f"{part}_{name}": {
+            "Description": f"{VALUE_PREDICTION_COLUMNS[part]} Column {name}.",
+            **({"Units": units[name]} if name in units else {}),
+        }
+        for name in columns for part in ("true", "predicted", "training_mean")
+    }
 
 
 def _rows(stage: str, fold: int | None, history: list[dict[str, float]]) -> list[dict[str, Any]]:

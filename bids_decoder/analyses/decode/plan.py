@@ -15,11 +15,13 @@ from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes, Stage
 from bids_decoder.analyses.refits import count_refits, is_batched
 from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.evaluation.multiple import headline_of
 from bids_decoder.markers import StageKey
 from bids_decoder.processes import map_items
-from bids_decoder.trials import Decision
+from bids_decoder.training.labellings import asks_for_training
+from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.work import PersonWork
 
 
@@ -57,11 +59,28 @@ def check(study: Study, notes: Notes) -> None:
             f"the parts left out are those of --decoder troi, not of {settings.network.decoder}",
             "leave the option out, or use --decoder troi", ExitCode.USAGE,
         ))
+    if not KINDS[study.targets.kind].pretrains:
+        notes.findings += _check_alone(settings)
     notes.decisions.append(Decision(
         "headline score", ", ".join(headline_of(study.targets.kind).values()),
         "fixed before anything is fitted; p-values of all other scores are corrected for their "
         "number (p_holm)",
     ))
+
+
+def _check_alone(settings: Settings) -> list[Finding]:
+    """Find options on pretraining and training that the closed form for values does not have."""
+    given = asks_for_training(settings.network, settings.troi)
+    if settings.execution.pretrained is not None:
+        given.insert(0, f"--pretrained {settings.execution.pretrained}")
+    return [
+        Finding(
+            option, "values are decoded in closed form, from the trials of each participant alone: "
+            "nothing is pretrained or trained by gradients", "leave it out, or decode labels",
+            ExitCode.USAGE,
+        )
+        for option in given
+    ]
 
 
 def record(study: Study) -> dict[str, Any]:
@@ -82,7 +101,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             continue
         found.append(_job(study, person, model, notes))
     _note_tests(study, found, notes)
-    if not study.settings.execution.from_scratch:
+    if not study.settings.execution.from_scratch and KINDS[study.targets.kind].pretrains:
         _say_without_model([job for job in found if job.spec.pretrained is None], notes)
     return found
 
@@ -120,6 +139,8 @@ def _why_no_model(study: Study, label: str, notes: Notes) -> str:
     execution = study.settings.execution
     if execution.from_scratch:
         return "--from-scratch"
+    if not KINDS[study.targets.kind].pretrains:
+        return "values are decoded in each participant alone"
     why = "no pretrained model is in the output folder or given with --pretrained"
     if execution.require_pretrained:
         notes.findings.append(Finding(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bids_decoder.analyses.decode.group import headlines, people_section, seen_people, verdicts
 from bids_decoder.analyses.decode.report_tests import baseline_blocks, null_blocks
+from bids_decoder.analyses.decode.report_values import value_blocks, values_of
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import name_some
@@ -40,6 +41,7 @@ from bids_decoder.reports.scores import (
     say_result,
     seen_participants,
     show,
+    show_difference,
     show_p,
     show_p_with_least,
     target_kind,
@@ -104,14 +106,17 @@ def lines(results: Results) -> list[str]:
 
 def _main_result(label: str, metrics: pd.DataFrame) -> str:
     own = metrics[metrics["model"] == "decoder"]
-    names = ["balanced_accuracy", "top1"]
+    names = ["balanced_accuracy", "top1", "r"]
     picked = own[own["metric"].isin(names)]
+    if "target" in picked:
+        picked = picked.head(1)
     for column, wanted in (("direction", "b2i"), ("unit", "averaged"), ("similarity", "csls")):
         if (picked[column] == wanted).any():
             picked = picked[picked[column] == wanted]
     row = picked.iloc[-1]
     kind = ", ".join(
-        str(row[c]) for c in ("direction", "unit", "similarity") if row[c] is not None
+        str(row[c]) for c in ("target", "direction", "unit", "similarity")
+        if row.get(c) is not None
     )
     low, high, p = (rounded(row[column]) for column in ("ci_low", "ci_high", "p"))
     return (
@@ -319,9 +324,8 @@ def _ablations(top: Comparison) -> list[Block]:
     content = [["none: the decoder", show(whole, top.metric), "", interval(top.own, top.metric)]]
     for _, row in top.ablations.iterrows():
         name = str(row["model"]).removeprefix(PREFIX).replace("-", " ")
-        change = 100 * (float(row["value"]) - whole)
-        content.append([name, show(row["value"], top.metric), f"{change:+.1f} points",
-                        interval(row, top.metric)])
+        change = show_difference(float(row["value"]) - whole, top.metric)
+        content.append([name, show(row["value"], top.metric), change, interval(row, top.metric)])
     return [Table(header, content, f"Without its parts: {top.title}", frozenset(header[1:]))]
 
 
@@ -329,6 +333,8 @@ def _predictions(results: Results) -> list[Block]:
     table = results.table("predictions")
     if table is None:
         return [absent("The list of single-trial predictions", "no predictions table is on disk.")]
+    if values_of(table):
+        return value_blocks(table, results)
     blocks: list[Block] = []
     decoded = table.get("predicted_label", pd.Series(None, table.index, dtype=object))
     known = table["label"].notna() & decoded.notna() if "label" in table else decoded.notna()

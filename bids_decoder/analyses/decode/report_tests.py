@@ -12,13 +12,14 @@ from bids_decoder.reports.scores import show_difference, show_p, target_kind, wo
 LEVEL = 0.05
 
 _NULLS = {
-    "refitted": "P values come from {n} permutations of the labels ({units}). Under each, "
+    "refitted": "P values come from {n} permutations of what is decoded ({units}). Under each, "
                 "everything was done again in every fold: choosing voxels, their number and "
                 "penalties, fitting, baselines. Predictions of different folds share training "
-                "labels, so that permuting labels against fixed predictions would give p values "
+                "trials, so that permuting against fixed predictions would give p values "
                 "that are too small (Valente et al. 2021).",
-    "fixed": "P values come from {n} permutations of the test labels or images against fixed "
-             "predictions. This is exact for one test set, whose labels no prediction depends on.",
+    "fixed": "P values come from {n} permutations of the test labels, values or images against "
+             "fixed predictions. This is exact for one test set, whose labels no prediction "
+             "depends on.",
     "none": "There are no p values: no permutations were fitted (--n-permutations 0). Against "
             "the fixed predictions of cross-validation p values would be too small.",
 }
@@ -38,8 +39,9 @@ def _multiple(results: Results) -> list[Block]:
     head = own[is_headline(own, target_kind(results))]
     if head.empty or own["p"].isna().all():
         return []
-    names = ("metric", "direction", "unit", "similarity")
-    chosen = ", ".join(words(head.iloc[0][name]) for name in names if head.iloc[0][name])
+    names = ("metric", "target", "direction", "unit", "similarity")
+    first = head.iloc[0]
+    chosen = ", ".join(words(first[name]) for name in names if first.get(name))
     others = own["p_holm"].dropna()
     return [Text(
         f"{len(own)} scores of the decoder were tested. The headline, {chosen}, was fixed in the "

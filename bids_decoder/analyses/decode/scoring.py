@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bids_decoder.config import Evaluation
-from bids_decoder.evaluation.baselines import merge_random_draws
+from bids_decoder.evaluation.baselines import MEAN, merge_random_draws
 from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
 from bids_decoder.evaluation.classification import LabelScores, score_classification
-from bids_decoder.evaluation.comparison import COMPARISON_COLUMNS, compare_labels
+from bids_decoder.evaluation.comparison import (
+    COMPARISON_COLUMNS,
+    VALUE_COMPARISON_COLUMNS,
+    compare_labels,
+)
 from bids_decoder.evaluation.multiple import correct_scores
 from bids_decoder.evaluation.retrieval import (
     RetrievalScores,
@@ -21,12 +27,20 @@ from bids_decoder.evaluation.retrieval import (
 )
 from bids_decoder.evaluation.similarity import cosine_similarity, normalise
 from bids_decoder.evaluation.tables import Nulls, join_nulls
+from bids_decoder.evaluation.values import (
+    HeldoutValues,
+    RefittedValues,
+    ValueScores,
+    compare_values,
+    score_values,
+)
 from bids_decoder.interfaces.heldout import Heldout, Predicted
 from bids_decoder.interfaces.null_predictions import FoldNulls, join_folds
 from bids_decoder.training.ablations import PREFIX
-from bids_decoder.trials import Targets
+from bids_decoder.trials import KINDS, Targets
 
 N_BEST = 5
+_TRIAL = ["run_group", "trial", "stimulus", "label", "split", "fold"]
 
 
 class Scored(NamedTuple):
@@ -36,6 +50,159 @@ class Scored(NamedTuple):
     predictions: pd.DataFrame
     nulls: Nulls
     comparisons: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class _Scoring:
+    """Scores of one kind of target; the subclasses know what is compared with what.
+
+    Parameters
+    ----------
+    folds : list of Heldout
+    targets : Targets
+    settings : Evaluation
+    seed : int
+    nulls : sequence of FoldNulls
+    """
+
+    folds: list[Heldout]
+    targets: Targets
+    settings: Evaluation
+    seed: int
+    nulls: Sequence[FoldNulls]
+
+    comparison_columns = tuple(COMPARISON_COLUMNS)
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A new generator: every model has the same pools and permutations."""
+        return np.random.default_rng(self.seed)
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """Test trials of all folds."""
+        return pd.concat([fold.trials for fold in self.folds], ignore_index=True)
+
+    @property
+    def runs(self) -> np.ndarray:
+        """Run of each test trial."""
+        return self.trials["run_group"].to_numpy(str)
+
+    @property
+    def fold_of(self) -> np.ndarray:
+        """Fold of each test trial; 1 for a fixed split."""
+        return self.trials["fold"].replace("", "1").astype(int).to_numpy()
+
+    def parts(self, name: str) -> list[Predicted]:
+        """Return the predictions of one model, fold by fold."""
+        return [fold.models[name] for fold in self.folds]
+
+    def score(self, name: str) -> LabelScores | RetrievalScores | ValueScores:
+        """Score one model."""
+        raise NotImplementedError
+
+    def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        """Compare two models."""
+        raise NotImplementedError
+
+    def predictions(self) -> pd.DataFrame:
+        """Return one row per test trial, of the decoder."""
+        raise NotImplementedError
+
+
+class _Labels(_Scoring):
+    def score(self, name: str) -> LabelScores:
+        return score_classification(
+            self._heldout(name), settings=self.settings, rng=self.rng, model=name,
+            refitted=join_folds(list(self.nulls), name),
+        )
+
+    def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        return [compare_labels(
+            self._heldout(first), self._heldout(second),
+            n_permutations=self.settings.n_permutations, rng=self.rng,
+        )]
+
+    def predictions(self) -> pd.DataFrame:
+        names = np.arange(len(self.targets.ids))
+        scores = np.concatenate([class_scores(part) for part in self.parts("decoder")])
+        table = _ranked(self.trials, scores, self.targets, names)
+        return table.assign(predicted_label=table["top1"], correct=table["rank_b2i"] == 1)
+
+    def _heldout(self, name: str) -> HeldoutLabels:
+        return HeldoutLabels(
+            np.concatenate([class_scores(part) for part in self.parts(name)]),
+            self.trials["label"].to_numpy(str), self.targets.ids, self.runs, self.fold_of,
+        )
+
+
+class _Stimuli(_Scoring):
+    def score(self, name: str) -> RetrievalScores:
+        (fold,) = self.folds
+        return score_retrieval(
+            fold.embedded(name, self.targets.ids), self.settings, self.rng,
+            training_mean=fold.models[name].training_mean, model=name,
+        )
+
+    def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        (fold,) = self.folds
+        models = (fold.embedded(model, self.targets.ids) for model in (first, second))
+        return [compare_retrieval(*models, self.settings, self.rng)]
+
+    def predictions(self) -> pd.DataFrame:
+        shown = self.targets.rows_of(np.unique(self.trials["stimulus"].to_numpy(str)))
+        scores = np.concatenate([
+            cosine_similarity(part.values, part.gallery[shown]) for part in self.parts("decoder")
+        ])
+        table = _ranked(self.trials, scores, self.targets, shown)
+        return table.assign(predicted_label=None, correct=table["rank_b2i"] == 1)
+
+
+class _Values(_Scoring):
+    comparison_columns = tuple(VALUE_COMPARISON_COLUMNS)
+
+    def score(self, name: str) -> ValueScores:
+        return score_values(
+            self._heldout(name), settings=self.settings, rng=self.rng, model=name,
+            refitted=self._refitted(name),
+        )
+
+    def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        return compare_values(
+            self._heldout(first), self._heldout(second),
+            n_permutations=self.settings.n_permutations, rng=self.rng,
+        )
+
+    def predictions(self) -> pd.DataFrame:
+        found, table = self._heldout("decoder"), self.trials[_TRIAL].copy()
+        for number, name in enumerate(self.targets.columns):
+            table[f"true_{name}"] = found.true[:, number]
+            table[f"predicted_{name}"] = found.predicted[:, number]
+            table[f"training_mean_{name}"] = found.reference[:, number]
+        return table
+
+    def _heldout(self, name: str) -> HeldoutValues:
+        predicted, reference = (
+            np.concatenate([part.values for part in self.parts(model)]).astype(np.float64)
+            for model in (name, MEAN)
+        )
+        rows = self.targets.rows_of(self.trials["value"].to_numpy(str))
+        return HeldoutValues(
+            predicted, reference, rows, self.targets.vectors, self.targets.columns, self.runs,
+            self.fold_of,
+        )
+
+    def _refitted(self, name: str) -> RefittedValues | None:
+        found, means = (join_folds(list(self.nulls), model) for model in (name, MEAN))
+        if found is None or means is None:
+            return None
+        reference = means.scores[:len(found.scores)]
+        return RefittedValues(found.true, found.scores, reference, found.exchange)
+
+
+_SCORINGS: dict[str, type[_Scoring]] = {
+    "category": _Labels, "image": _Stimuli, "features": _Stimuli, "value": _Values,
+}
 
 
 def score_heldout(
@@ -63,51 +230,25 @@ def score_heldout(
     nulls : Nulls
         Of all models.
     """
-    trials = pd.concat([fold.trials for fold in folds], ignore_index=True)
-    found: list[LabelScores | RetrievalScores] = []
-    for name in folds[0].models:
-        rng = np.random.default_rng(seed)
-        if targets.kind == "category":
-            labels = _labels_of(name, folds, trials, targets)
-            found.append(score_classification(
-                labels, settings=settings, rng=rng, model=name,
-                refitted=join_folds(list(nulls), name),
-            ))
-        else:
-            found.append(score_retrieval(
-                folds[0].embedded(name, targets.ids), settings, rng,
-                training_mean=folds[0].models[name].training_mean, model=name,
-            ))
+    scoring = _SCORINGS[targets.kind](folds, targets, settings, seed, nulls)
+    found = [scoring.score(name) for name in folds[0].models]
+    metrics = merge_random_draws(pd.concat([one.metrics for one in found], ignore_index=True))
     return Scored(
-        correct_scores(
-            merge_random_draws(pd.concat([one.metrics for one in found], ignore_index=True)),
-            targets.kind,
-        ),
-        _predictions([fold.models["decoder"] for fold in folds], trials, targets),
-        join_nulls([one.nulls for one in found]),
-        _compare(folds, trials, targets, settings, seed),
+        correct_scores(metrics, targets.kind), scoring.predictions(),
+        join_nulls([one.nulls for one in found]), _compare(scoring),
     )
 
 
-def _compare(
-    folds: list[Heldout], trials: pd.DataFrame, targets: Targets, settings: Evaluation, seed: int
-) -> pd.DataFrame:
-    """Compare the decoder with each baseline on the headline metric."""
-    rows = []
-    for name in folds[0].models:
-        if name == "decoder" or name.startswith(PREFIX):
-            continue
-        rng, pair = np.random.default_rng(seed), ("decoder", name)
-        if targets.kind == "category":
-            found = compare_labels(
-                *(_labels_of(model, folds, trials, targets) for model in pair),
-                n_permutations=settings.n_permutations, rng=rng,
-            )
-        else:
-            models = (folds[0].embedded(model, targets.ids) for model in pair)
-            found = compare_retrieval(*models, settings, rng)
-        rows.append({"first": "decoder", "second": name, **found})
-    return merge_random_draws(pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)), "second")
+def _compare(scoring: _Scoring) -> pd.DataFrame:
+    """Compare the decoder with each baseline."""
+    rows = [
+        {"first": "decoder", "second": name, **found}
+        for name in scoring.folds[0].models if name != "decoder" and not name.startswith(PREFIX)
+        for found in scoring.compare("decoder", name)
+    ]
+    return merge_random_draws(
+        pd.DataFrame(rows, columns=list(scoring.comparison_columns)), "second"
+    )
 
 
 def class_scores(result: Predicted) -> np.ndarray:
@@ -115,35 +256,15 @@ def class_scores(result: Predicted) -> np.ndarray:
     return np.asarray(result.values) @ normalise(result.gallery).T
 
 
-def _labels_of(
-    name: str, folds: list[Heldout], trials: pd.DataFrame, targets: Targets
-) -> HeldoutLabels:
-    return HeldoutLabels(
-        np.concatenate([class_scores(fold.models[name]) for fold in folds]),
-        trials["label"].to_numpy(str), targets.ids, trials["run_group"].to_numpy(str),
-        trials["fold"].replace("", "1").astype(int).to_numpy(),
-    )
-
-
-def _predictions(
-    parts: list[Predicted], trials: pd.DataFrame, targets: Targets
+def _ranked(
+    trials: pd.DataFrame, scores: np.ndarray, targets: Targets, candidates: np.ndarray
 ) -> pd.DataFrame:
     """Return one row per test trial: stimulus, nearest targets, rank of the right one."""
-    is_category = targets.kind == "category"
-    truth = trials["label" if is_category else "stimulus"].to_numpy(str)
-    candidates = np.arange(len(targets.ids)) if is_category else targets.rows_of(np.unique(truth))
-    scores = np.concatenate([
-        class_scores(part) if is_category
-        else cosine_similarity(part.values, part.gallery[candidates])
-        for part in parts
-    ])
+    truth = trials[KINDS[targets.kind].column].to_numpy(str)
     names = np.array(targets.ids)[candidates]
-    order = np.argsort(-scores, axis=1, kind="stable")
-    best = names[order]
-    table = trials[["run_group", "trial", "stimulus", "label", "split", "fold"]].copy()
+    best = names[np.argsort(-scores, axis=1, kind="stable")]
+    table = trials[_TRIAL].copy()
     table["rank_b2i"] = 1 + (best == truth[:, None]).argmax(axis=1)
     for place in range(min(N_BEST, len(names))):
         table[f"top{place + 1}"] = best[:, place]
-    table["predicted_label"] = best[:, 0] if is_category else None
-    table["correct"] = best[:, 0] == truth
     return table

@@ -10,7 +10,7 @@ from bids_decoder.errors import Finding
 from bids_decoder.evaluation.baselines import WHOLE
 from bids_decoder.evaluation.nulls import Exchange, exchange_images, find_exchange
 from bids_decoder.evaluation.retrieval import permutation_blocks
-from bids_decoder.trials import Decision
+from bids_decoder.trials import KINDS, VALUE, Decision
 
 LEVEL = 0.05
 """A test with a smallest p-value above this level cannot be significant."""
@@ -26,7 +26,8 @@ def check_smallest_p(
     test : tuple of (str, DataFrame, int)
         Label of the participant, trials with their split (see
         :data:`bids_decoder.trials.TRIAL_COLUMNS`), and number of permutations.
-    target_kind : {"category", "image", "features"}
+    target_kind : str
+        One of :data:`bids_decoder.trials.KINDS`.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def check_smallest_p(
             f"{least:.2g}: {n_permutations} permutations are too few for p < {LEVEL:g}",
             "give more (--n-permutations 100)", severity="warning", participant=label,
         )]
-    what = "trials" if target_kind == "category" else "stimuli"
+    what = "trials" if KINDS[target_kind].over_runs else "stimuli"
     return [Finding(
         f"sub-{label}: smallest possible p-value",
         f"{least:.2g}: {len(held)} held-out trials of {held['stimulus'].nunique()} stimuli in "
@@ -86,7 +87,7 @@ def decide_test(
             "permutations", f"{settings.n_permutations}, predictions stay",
             "one test set: no prediction depends on its labels, so that exchanging them is exact",
         )
-    exchange = _exchange_labels(crossed)
+    exchange = _exchange(crossed, KINDS["value" if VALUE in table else "category"].column)
     cost = (
         "All are fitted together, in closed form" if is_batched else
         "They are fitted one after the other, each as long as the fit itself: --n-permutations 0 "
@@ -101,17 +102,17 @@ def decide_test(
     )
 
 
-def _exchange_labels(held: pd.DataFrame) -> Exchange:
+def _exchange(held: pd.DataFrame, column: str) -> Exchange:
     return find_exchange(
-        held["label"].to_numpy(dtype=str), held["run_group"].to_numpy(dtype=str),
+        held[column].to_numpy(dtype=str), held["run_group"].to_numpy(dtype=str),
         held["fold"].to_numpy(dtype=int),
     )
 
 
 def _smallest_p(held: pd.DataFrame, target_kind: str, n_permutations: int) -> float:
     runs = held["run_group"].to_numpy(dtype=str)
-    if target_kind == "category":
-        return _exchange_labels(held).smallest_p(n_permutations)
+    if KINDS[target_kind].over_runs:
+        return _exchange(held, KINDS[target_kind].column).smallest_p(n_permutations)
     image_of = pd.factorize(held["stimulus"], sort=True)[0]
     blocks = permutation_blocks(image_of, runs)
     return exchange_images(blocks).smallest_p(n_permutations)

@@ -79,6 +79,7 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
         WriteDecoding(
             key=key.key, output_dir=str(work.output_dir),
             entities=person_entities(person), card=decode.card,
+            units=dict(work.targets.units),
         ),
         "write", mem_gb=BASE_GB,
     )

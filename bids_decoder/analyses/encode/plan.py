@@ -112,7 +112,7 @@ def _pictures_key(targets: TargetSpec) -> str:
 
 def _check_targets(encoding: Encoding, targets: TargetSpec) -> list[Finding]:
     option = f"--encoder {encoding.encoder}"
-    if targets.kind == "category":
+    if targets.kind in ("category", "value"):
         return [Finding(
             option, "this dataset is planned for labels, which describe no single stimulus",
             "give pictures (--target image, --stimuli-dir) or vectors of stimuli (--features)",

@@ -45,7 +45,12 @@ class CurveSpec:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note a target that a file of settings may hold although no option can say it."""
+    """Note values, and a target that a file of settings may hold although no option can say it."""
+    if study.targets.kind == "value":
+        notes.findings.append(Finding(
+            "--learning-curve", "curves are fitted to scores of labels, images or features, and "
+            "this call decodes values", "leave the option out", ExitCode.USAGE,
+        ))
     target = study.settings.section(LearningCurve).target
     if target is not None and not 0 < target < 1:
         notes.findings.append(Finding(

@@ -16,13 +16,15 @@ from bids_decoder.evaluation.population import Measure
 from bids_decoder.evaluation.tables import LOWER_IS_BETTER
 from bids_decoder.files import read_json
 
-KEYS = ("metric", "direction", "unit", "similarity", "split", "pool_size", "features", "voxels",
-        "n_runs")
+KEYS = (
+    "target", "metric", "direction", "unit", "similarity", "split", "pool_size", "features",
+    "voxels", "n_runs",
+)
 """Columns that together name a measure; tables have some of them."""
 
 NUMBERS = ("value", "chance", "ci_low", "ci_high", "p", "p_min", "n")
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy|macro_f1|auc|two_way|share_significant")
-_CORRELATION = re.compile(r"correlation|pixcorr|ssim")
+_CORRELATION = re.compile(r"r|correlation|pixcorr|ssim")
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,15 @@ from bids_decoder.evaluation.population import (
     relate,
 )
 from bids_decoder.evaluation.population_maps import flip_signs, share_selected
-from bids_decoder.evaluation.tables import METRIC_COLUMNS
+from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
 from bids_decoder.seeds import derive_seed
 
 COLUMNS: dict[str, str] = {
     "source": "Table of the participants that is summarised: decoder, gallery, reconstruction, "
               "encoder or learning curve.",
     "model": "Decoder, or encoder.",
-    **{name: METRIC_COLUMNS[name] for name in KEYS if name in METRIC_COLUMNS},
+    **{name: VALUE_COLUMNS[name] for name in KEYS if name in METRIC_COLUMNS},
+    "target": "Column of the numbers that are decoded; n/a for other targets.",
     "features": "What is compared, in tables of reconstruction.",
     "voxels": "Set of voxels, in tables of encoders.",
     "n_runs": "Number of training runs, in tables of learning curves.",

@@ -25,7 +25,10 @@ from bids_decoder.reports.tables import interval
 
 _NUMBERS = [name for name in RESULT_COLUMNS if name not in
             ("statistic", "method", "against", "participant")]
-_TEXTS = ("metric", "direction", "unit", "similarity", "split", "pool_size", "features", "voxels")
+_TEXTS = (
+    "target", "metric", "direction", "unit", "similarity", "split", "pool_size", "features",
+    "voxels",
+)
 _WHY = (
     "A t-test of accuracies against chance is not shown. No true accuracy is below chance, so "
     "that this test rejects as soon as some participant carries information, and says nothing "

@@ -9,6 +9,7 @@ import pandas as pd
 from bids_decoder.analyses.prepare.figures import trial_use
 from bids_decoder.reports.blocks import Block, Section, Table, Text, absent
 from bids_decoder.reports.results import Results
+from bids_decoder.trials import KINDS
 
 _TITLE = "Overlap of training and test"
 _MOST_LISTED = 200
@@ -147,11 +148,11 @@ def _sides(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, Any]) -> li
                 "implies. Neighbouring trials share slow noise, which can move scores a little.",
             )
         )
-    if by_run and stimuli and split.get("target") == "category":
+    if by_run and stimuli and KINDS[split.get("target", "image")].over_runs:
         checks.append(
             Text(
-                f"{len(stimuli)} stimuli occur in training and in test runs: labels are decoded "
-                "and are meant to "
+                f"{len(stimuli)} stimuli occur in training and in test runs: labels or values are "
+                "decoded and are meant to "
                 "recur. This does not support claims about new stimuli.",
                 "warn",
             )

@@ -8,7 +8,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
-from bids_decoder.trials import TRIAL_COLUMNS
+from bids_decoder.trials import trial_columns
 from bids_decoder.workflows.anat import init_anat_wf
 from bids_decoder.workflows.bold import init_bold_wf
 from bids_decoder.workflows.glm import init_glm_wf
@@ -119,7 +119,8 @@ def _given_betas(
     workflow: Workflow, work: Work, person: PersonWork, bold_wf: Workflow | None
 ) -> Node:
     del bold_wf
-    columns = {name: {"Description": text} for name, text in TRIAL_COLUMNS.items()}
+    described = trial_columns(work.targets.kind)
+    columns = {name: {"Description": text} for name, text in described.items()}
     sinks = []
     for number, run in enumerate(person.participant.runs, start=1):
         entities = {k: v for k, v in run.name_entities.items() if v is not None}

@@ -14,6 +14,7 @@ from bids_decoder.analyses.study import Study
 from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
+from bids_decoder.trials import KINDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,12 @@ class PretrainSpec:
 def check(study: Study, notes: Notes) -> None:
     """Note a decoder that does not suit the data, and a group without source participants."""
     check_decoder(study, notes)
+    if not KINDS[study.targets.kind].pretrains:
+        notes.findings.append(Finding(
+            "group", "values are decoded in each participant alone; no model is pretrained on them",
+            "run the level participant only, or --stage population at the group level",
+            ExitCode.USAGE,
+        ))
     n_sources = len(study.roles.sources)
     if n_sources - study.roles.leaves_one_out < 1:
         notes.findings.append(Finding(
