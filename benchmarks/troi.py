@@ -261,9 +261,9 @@ def ridge_readout(case: Case, selection: Selection) -> tuple[np.ndarray, np.ndar
     """Predict with cross-validated ridge from weighted voxels; gallery in the same space."""
     voxels = np.flatnonzero(selection.weights)
     scaled = [p.betas[:, voxels] * selection.weights[voxels] for p in (case.train, case.test)]
-    scores, components, mean = target_components(case.train, case.targets)
-    predicted = ridge_predict(scaled[0], scores, scaled[1], case.train.run_groups)
-    gallery = (case.targets.vectors - mean) @ components.T
+    space = coordinates(case.train.target_rows, case.targets)
+    predicted = ridge_predict(scaled[0], space.scores, scaled[1], case.train.run_groups)
+    gallery = (case.targets.vectors - space.mean) @ space.components.T
     return predicted, gallery, np.zeros(gallery.shape[1])
 
 

@@ -48,6 +48,7 @@ TEXTS = {
         "retrieval",
         "retrieval-csls",
         "classification",
+        "values",
         "baselines",
         "statistics",
     ),
@@ -107,7 +108,8 @@ def _selection(results: Results) -> Steps:
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
     if closed:
-        steps["closed-form"] = {}
+        kind = results.card("decoder_model").get("target_kind")
+        steps["closed-form"] = {"targets": "values" if kind == "value" else "labels"}
     elif troi["stage2"] == "none":
         steps["stage2-trunk-frozen"] = {}
     else:
@@ -137,6 +139,8 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
         steps["retrieval-csls"] = {}
     if any(c.metric == "balanced_accuracy" for c in comparisons):
         steps["classification"] = {}
+    if any(c.metric == "r2" for c in comparisons):
+        steps["values"] = {}
     others = sorted(
         set(metrics.get("model", pd.Series(dtype=object)).dropna()) - {comparisons[0].model}
     )

@@ -39,6 +39,7 @@ TEXTS = {
         "targets-image",
         "targets-features",
         "targets-category",
+        "targets-value",
     ),
 }
 """Names of methods texts in ``boilerplate``, by heading."""
@@ -141,5 +142,6 @@ def _split(dataset: Results) -> Steps:
         steps[f"split-{split['kind']}"] = {"n_test_stimuli": len(split.get("test_stimuli", []))}
     if plan.get("target_kind"):
         encoder = dataset.setting("trials", "image_encoder", "not recorded")
-        steps[f"targets-{plan['target_kind']}"] = {"encoder": encoder}
+        columns = ", ".join(plan.get("value_columns", []))
+        steps[f"targets-{plan['target_kind']}"] = {"encoder": encoder, "columns": columns}
     return steps
