@@ -92,8 +92,8 @@ def _add_evaluation(group: Group) -> None:
         "and 100 elsewhere; 20 with one volume per participant",
         help="permutations of the labels behind each p-value: on one test set with fixed "
         "predictions; under cross-validation everything is fitted again for each "
-        "permutation ([statistics.md](statistics.md)): together, in closed form, for labels "
-        "without pretraining, and elsewhere one after the other, which takes about as many times "
+        "permutation ([statistics.md](statistics.md)): together, in closed form, for values, and "
+        "for labels without pretraining, and elsewhere one after the other, which takes about as many times "
         "as long as decoding itself. `0` skips p-values under cross-validation",
     )
     option(

@@ -184,11 +184,12 @@ def seen_notes(results: Results) -> list[Text]:
             )
         ]
     why = str(card.get("from_scratch", "--from-scratch"))
+    expected = why == "--from-scratch" or card.get("target_kind") == "value"
     return [
         Text(
             "The decoder was trained from scratch on this participant; nothing was pretrained: "
             f"{why}.",
-            "plain" if why == "--from-scratch" else "warn",
+            "plain" if expected else "warn",
         )
     ]
 

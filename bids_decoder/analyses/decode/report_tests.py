@@ -75,21 +75,30 @@ def _null_texts(results: Results) -> list[Block]:
     return [Text(text)]
 
 
+def _measures_of(comparisons: pd.DataFrame) -> list[str]:
+    """Return what distinguishes the rows of one baseline, where there are several."""
+    if not comparisons["second"].duplicated().any():
+        return [""] * len(comparisons)
+    return [f": {words(row['metric'])}, {row['target']}" for _, row in comparisons.iterrows()]
+
+
 def baseline_blocks(results: Results) -> list[Block]:
     """List the difference of the decoder from each baseline, with interval and p."""
     table = results.table("comparisons")
     if table is None or table.empty:
         return []
     table = numeric(table, "value", "ci_low", "ci_high", "p", "n")
+    measures = _measures_of(table)
     header = ["baseline", "ahead by", "95 % interval", "p", "test"]
     rows = [
-        [row["second"], show_difference(row["value"], row["metric"]),
+        [f"{row['second']}{name}", show_difference(row["value"], row["metric"]),
          f"{show_difference(row['ci_low'], row['metric'])} to "
          f"{show_difference(row['ci_high'], row['metric'])}", show_p(row["p"]),
          f"{row['test']} ({_whole(row['n'])})"]
-        for _, row in table.iterrows()
+        for name, (_, row) in zip(measures, table.iterrows(), strict=True)
     ]
-    caption = f"The decoder less each baseline: {words(table['metric'].iloc[0])}, two-sided p"
+    what = "" if any(measures) else f": {words(table['metric'].iloc[0])}"
+    caption = f"The decoder less each baseline{what}, two-sided p"
     return [Table(header, rows, caption, frozenset(header[1:4]))]
 
 

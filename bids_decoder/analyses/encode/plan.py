@@ -16,6 +16,7 @@ from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey
 from bids_decoder.training.encoders import check_encoder, check_stimuli, load_encoder
 from bids_decoder.training.encoding_settings import Encoding
+from bids_decoder.trials import KINDS
 from bids_decoder.workflows.work import PersonWork, TargetSpec
 
 MIN_TEST_STIMULI = 3
@@ -114,7 +115,8 @@ def _check_targets(encoding: Encoding, targets: TargetSpec) -> list[Finding]:
     option = f"--encoder {encoding.encoder}"
     if targets.kind in ("category", "value"):
         return [Finding(
-            option, "this dataset is planned for labels, which describe no single stimulus",
+            option, f"this call decodes {KINDS[targets.kind].column}s, which describe no single "
+            "stimulus",
             "give pictures (--target image, --stimuli-dir) or vectors of stimuli (--features)",
         )]
     absent = [name for name in targets.ids if name not in targets.images]

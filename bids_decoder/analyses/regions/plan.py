@@ -54,6 +54,12 @@ def check(study: Study, notes: Notes) -> None:
             "or an atlas of TemplateFlow", ExitCode.USAGE,
         ))
         return
+    if study.targets.kind == "value":
+        notes.findings.append(Finding(
+            f"--regions {' '.join(settings.atlases)}",
+            "regions decode labels, images or features, and this call decodes values",
+            "leave it out; --region decodes values from one region", ExitCode.USAGE,
+        ))
     atlases = atlas_plan(study)
     small: list[Region] = []
     counts: list[int] = []
