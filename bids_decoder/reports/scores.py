@@ -14,18 +14,8 @@ from bids_decoder.reports.results import Results, numeric
 from bids_decoder.training.ablations import PREFIX
 
 NUMBERS = (
-    "value",
-    "chance",
-    "ci_low",
-    "ci_high",
-    "p",
-    "p_min",
-    "p_holm",
-    "n",
-    "pool_size",
-    "n_draws",
-    "null_low",
-    "null_high",
+    "value", "chance", "ci_low", "ci_high", "p", "p_min", "p_holm", "n", "pool_size", "n_draws",
+    "null_low", "null_high",
 )
 _KEYS = ("target", "metric", "direction", "unit", "similarity", "split", "pool_size")
 _TESTED = (
@@ -409,8 +399,3 @@ def seen_participants(card: dict[str, Any]) -> list[str]:
 def target_kind(results: Results) -> str:
     """Return what was decoded: one of :data:`bids_decoder.trials.KINDS`."""
     return str(results.plan.get("target_kind", "image"))
-
-
-def rounded(cell: str | None) -> str:
-    """Return a cell of a table with three significant digits."""
-    return "n/a" if cell is None else f"{float(cell):.3g}"

@@ -52,3 +52,8 @@ def interval(row: pd.Series, metric: str) -> str:
 
 def _count(value: float) -> str:
     return f"{value:.0f}" if np.isfinite(value) else "n/a"
+
+
+def rounded(cell: str | None) -> str:
+    """Return a cell of a table with three significant digits."""
+    return "n/a" if cell is None else f"{float(cell):.3g}"

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bids_decoder.evaluation.baselines import ridge_predict, target_components
+from bids_decoder.evaluation.baselines import coordinates, ridge_predict
 from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test
 from bids_decoder.training.region_settings import Estimator
 from bids_decoder.training.searchlight import Fold, LinearScore, Measure, score_block
@@ -185,13 +185,13 @@ def predict_vectors(
     """
     assert_no_test(train.trials, np.arange(len(train.trials)))
     assert_disjoint(train.trials["stimulus"], test.trials["stimulus"])
-    scores, components, mean = target_components(train, targets)
+    space = coordinates(train.target_rows, targets)
     found = []
     for number, voxels in enumerate(regions):
         predicted = ridge_predict(
-            train.betas[:, voxels], scores, test.betas[:, voxels], train.run_groups
+            train.betas[:, voxels], space.scores, test.betas[:, voxels], train.run_groups
         )
-        found.append((predicted @ components + mean).astype(np.float32))
+        found.append(space.restore(predicted).astype(np.float32))
         if progress is not None:
             progress(number + 1, len(regions))
     return found

@@ -93,8 +93,8 @@ def _add_evaluation(group: Group) -> None:
         help="permutations of the labels behind each p-value: on one test set with fixed "
         "predictions; under cross-validation everything is fitted again for each "
         "permutation ([statistics.md](statistics.md)): together, in closed form, for values, and "
-        "for labels without pretraining, and elsewhere one after the other, which takes about as many times "
-        "as long as decoding itself. `0` skips p-values under cross-validation",
+        "for labels without pretraining; elsewhere one after the other, which takes about as many "
+        "times as long as decoding itself. `0` skips p-values under cross-validation",
     )
     option(
         group, "--ablations", dest="evaluation.ablations", action="store_true",

@@ -35,7 +35,6 @@ from bids_decoder.reports.scores import (
     compare,
     headline,
     main_measures,
-    rounded,
     say_baseline,
     say_count,
     say_result,
@@ -46,7 +45,7 @@ from bids_decoder.reports.scores import (
     show_p_with_least,
     target_kind,
 )
-from bids_decoder.reports.tables import interval, metrics_table
+from bids_decoder.reports.tables import interval, metrics_table, rounded
 from bids_decoder.training.ablations import PREFIX
 
 _CAVEATS = (
