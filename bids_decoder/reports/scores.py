@@ -306,9 +306,7 @@ def main_measures(comparisons: list[Comparison], top: Comparison) -> list[Compar
     ]
 
 
-_VERBS = {
-    "category": ("named the category", "out of"), "value": ("predicted “{}”", ""),
-}
+_VERBS = {"category": ("named the category", "out of"), "value": ("predicted “{}”", "")}
 """What the decoder did, by kind of target, and the word before the number of alternatives."""
 
 

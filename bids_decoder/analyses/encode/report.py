@@ -15,7 +15,8 @@ from bids_decoder.reports.figures_decoding import draw_metrics
 from bids_decoder.reports.figures_maps import encoder_pictures
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric, participants
-from bids_decoder.reports.scores import Comparison, compare, rounded, show, show_p, words
+from bids_decoder.reports.scores import Comparison, compare, show, show_p, words
+from bids_decoder.reports.tables import rounded
 
 VOXELS = {
     "common": "the same selection of voxels for all encoders, made on training trials",
