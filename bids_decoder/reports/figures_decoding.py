@@ -271,7 +271,7 @@ def draw_metrics(comparisons: Sequence[Comparison]) -> Figure:
     # Comparisons first: zip must not consume a panel that it cannot use.
     for comparison, axes in zip(comparisons, panels, strict=False):
         _dots(axes, comparison)
-        axes.set_xlim(_limits([c for c in comparisons if c.metric == comparison.metric]))
+        axes.set_xlim(_limits([c for c in comparisons if _scale(c) == _scale(comparison)]))
     for axes in list(panels):
         axes.set_visible(False)
     return figure
@@ -298,6 +298,11 @@ def _dots(axes: Axes, comparison: Comparison) -> None:
     axes.text(0, 1.03, comparison.circumstances, transform=axes.transAxes, fontsize=8, color=SOFT)
     if is_share(comparison.metric):
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _scale(comparison: Comparison) -> tuple[str, str]:
+    """Return what panels of one scale have in common: metric, and column of values."""
+    return comparison.metric, str(comparison.own.get("target", ""))
 
 
 def _limits(comparisons: list[Comparison]) -> tuple[float, float]:

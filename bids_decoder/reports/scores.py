@@ -242,7 +242,7 @@ def _comparison(part: pd.DataFrame, model: str, tested: pd.DataFrame) -> Compari
     rows = pd.concat([own, others], ignore_index=True)
     pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""
     circumstances = ", ".join(filter(None, (_words_of(first, "unit", "similarity"), pool)))
-    name = _words_of(first, "metric", "direction", "target")
+    name = ", ".join(filter(None, (_words_of(first, "metric", "direction"), first["target"])))
     own_tests = tested[tested["second"].isin(rows["model"]) & _same_measure(tested, first)]
     return Comparison(
         model, metric, first["direction"], name, circumstances, rows, ablations, own_tests
@@ -376,8 +376,8 @@ def _say_difference(test: pd.Series, metric: str) -> str:
 
 
 def say_count(comparisons: list[Comparison]) -> str:
-    """Count the measures on which the decoder is ahead of every baseline."""
-    judged = [c for c in comparisons if c.best_baseline is not None]
+    """Count the measures with a chance level on which the decoder is ahead of every baseline."""
+    judged = [c for c in comparisons if c.best_baseline is not None and np.isfinite(c.chance)]
     if len(judged) < 2:
         return ""
     ahead = sum(c.gain > 0 for c in judged)
