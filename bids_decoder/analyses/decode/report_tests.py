@@ -44,7 +44,8 @@ def _multiple(results: Results) -> list[Block]:
     chosen = ", ".join(words(first[name]) for name in names if first.get(name))
     others = own["p_holm"].dropna()
     return [Text(
-        f"{own['p'].notna().sum()} scores of the decoder were tested. The headline, {chosen}, was fixed in the "
+        f"{own['p'].notna().sum()} scores of the decoder were tested. "
+        f"The headline, {chosen}, was fixed in the "
         f"plan before anything was fitted, and its p value is not corrected. Those of the other "
         f"{len(others)} are also given corrected for their number (Holm 1979, column p_holm); "
         f"{int((others <= LEVEL).sum())} of them stay below {LEVEL:g}."
