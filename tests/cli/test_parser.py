@@ -174,7 +174,7 @@ def test_all_wrong_options_are_told_at_once(tmp_path):
     assert all(f.why and f.fix for f in found.values())
     assert found["--betas"].fix.startswith("did you mean glmsingle? give one of: ")
     assert found["--confog-file x"].fix == "did you mean --config-file?"
-    assert found["--target"].fix == "give one of: auto, category, image, features"
+    assert found["--target"].fix == "give one of: auto, category, image, features, value"
 
 
 def test_missing_arguments_do_not_hide_unknown_options():
