@@ -1,0 +1,329 @@
+"""Representational dissimilarity matrices, and their comparison with models.
+
+Distances are crossnobis: products of the same difference of two conditions in different runs, so
+that noise does not make them larger, and they are 0 on average where responses do not differ [1]_.
+Models are compared by the whitened correlation, which takes into account that distances that
+share a condition have correlated errors [2]_.
+
+References
+----------
+.. [1] Walther et al. (2016), Reliability of dissimilarity measures for multi-voxel pattern
+   analysis, NeuroImage 137:188.
+.. [2] Diedrichsen et al. (2021), Comparing representational geometries using whitened unbiased-
+   distance-matrix similarity, Neurons, Behavior, Data analysis, and Theory 5:1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_CONDITIONS = 4
+"""With three conditions there are three distances and six arrangements: nothing can be tested."""
+
+LEAST_SHRINKAGE = 1e-3
+"""Keeps the covariance of more voxels than trials invertible."""
+
+_BATCH = 200
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Inner products of the whitened mean responses to conditions in all runs.
+
+    Parameters
+    ----------
+    products : ndarray, shape (n_runs, n_conditions, n_runs, n_conditions)
+        Per voxel; NaN for conditions that do not occur in a run.
+    shrinkage : float
+        Weight of the diagonal in the covariance of the noise.
+    """
+
+    products: np.ndarray
+    shrinkage: float
+
+    def distances(self, runs: np.ndarray | None = None) -> np.ndarray:
+        """Compute the crossnobis distances, the mean over all pairs of runs.
+
+        Parameters
+        ----------
+        runs : ndarray of int, optional
+            Runs that take part; all by default.
+
+        Returns
+        -------
+        ndarray, shape (n_conditions, n_conditions)
+            NaN where two conditions are not together in two runs.
+        """
+        chosen = np.arange(len(self.products)) if runs is None else runs
+        total = np.zeros(2 * (self.products.shape[1],))
+        count = np.zeros_like(total)
+        for one in chosen:
+            for other in chosen:
+                if one == other:
+                    continue
+                part = self.products[one, :, other]
+                own = np.diagonal(part)
+                value = own[:, None] + own[None, :] - part - part.T
+                known = np.isfinite(value)
+                total[known] += value[known]
+                count += known
+        with np.errstate(invalid="ignore"):
+            return np.where(count > 0, total / count, np.nan)
+
+
+def measure_geometry(betas: np.ndarray, conditions: np.ndarray, runs: np.ndarray) -> Geometry:
+    """Average responses within runs and whiten them by the covariance of their residuals.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_trials, n_voxels)
+    conditions : ndarray of int, shape (n_trials,)
+    runs : ndarray of int, shape (n_trials,)
+
+    Returns
+    -------
+    Geometry
+
+    Notes
+    -----
+    The covariance of the residuals around the mean of each condition in each run is shrunk towards
+    its diagonal (Schäfer and Strimmer 2005, Stat Appl Genet Mol Biol 4:32). It is never
+    computed: with fewer trials than voxels, Woodbury's identity gives its inverse from products
+    of trials.
+    """
+    n_runs, n_conditions = int(runs.max()) + 1, int(conditions.max()) + 1
+    cell = runs * n_conditions + conditions
+    present, member, counts = np.unique(cell, return_inverse=True, return_counts=True)
+    responses = np.asarray(betas, dtype=np.float64)
+    sums = np.zeros((len(present), responses.shape[1]))
+    np.add.at(sums, member, responses)
+    means = sums / counts[:, None]
+    residuals = responses - means[member]
+    freedom = len(responses) - len(present)
+    if freedom < 1:
+        # Each condition once per run: what varies between runs is the noise.
+        residuals = means - _mean_over(means, present % n_conditions)
+        freedom = len(present) - n_conditions
+    spread = np.sqrt(np.maximum((residuals**2).sum(axis=0) / freedom, 1e-12))
+    scaled, noise = means / spread, residuals / spread
+    shrinkage = _shrinkage(noise, freedom)
+    weight = shrinkage * freedom / (1 - shrinkage) if shrinkage < 1 else np.inf
+    inner = noise @ noise.T
+    cross = scaled @ noise.T
+    inverse = 0.0 if np.isinf(weight) else np.linalg.solve(
+        inner + weight * np.eye(len(inner)), cross.T
+    )
+    found = (scaled @ scaled.T - cross @ inverse if not np.isinf(weight)
+             else scaled @ scaled.T) / shrinkage / responses.shape[1]
+    products = np.full(2 * (n_runs * n_conditions,), np.nan)
+    products[np.ix_(present, present)] = found
+    shape = (n_runs, n_conditions, n_runs, n_conditions)
+    return Geometry(products.reshape(shape), shrinkage)
+
+
+def _mean_over(values: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Return the mean of the rows with the same member, for each row."""
+    sums = np.zeros((member.max() + 1, values.shape[1]))
+    np.add.at(sums, member, values)
+    return (sums / np.bincount(member)[:, None])[member]
+
+
+def _shrinkage(noise: np.ndarray, freedom: int) -> float:
+    """Estimate how much of the correlations of residuals is noise, from products of trials."""
+    n_trials, squares = len(noise), noise**2
+    energy = squares.sum(axis=1)
+    of_voxels = squares.sum(axis=0)
+    size = (((noise @ noise.T) ** 2).sum() - (of_voxels**2).sum()) / (n_trials - 1) ** 2
+    fourth = (energy**2).sum() - (squares**2).sum()
+    spread = fourth / (n_trials - 1) - size
+    error = n_trials / freedom**2 * spread
+    return float(np.clip(error / max(size, 1e-12), LEAST_SHRINKAGE, 1.0))
+
+
+def vectorise(matrices: np.ndarray) -> np.ndarray:
+    """Return the distances above the diagonal, (..., n_conditions, n_conditions) to (..., n)."""
+    first, second = np.triu_indices(matrices.shape[-1], 1)
+    return matrices[..., first, second]
+
+
+def whitened_correlation(first: np.ndarray, second: np.ndarray, n_conditions: int) -> np.ndarray:
+    """Correlate distances, weighted by the inverse covariance of their errors.
+
+    Parameters
+    ----------
+    first : ndarray, shape (n_first, n_distances)
+        Of :func:`vectorise`.
+    second : ndarray, shape (n_second, n_distances)
+    n_conditions : int
+
+    Returns
+    -------
+    ndarray, shape (n_first, n_second)
+        NaN for distances that are all equal.
+
+    Notes
+    -----
+    Errors of the distances of independent conditions have covariance ``2 I + B B'``, in which ``B``
+    marks the two conditions of each distance; so the inverse has a closed form.
+    """
+    parts = [each - each.mean(axis=1, keepdims=True) for each in (first, second)]
+    whitened = _apply_inverse(parts[0], n_conditions)
+    products = whitened @ parts[1].T
+    own = np.einsum("nd,nd->n", whitened, parts[0])
+    other = np.einsum("nd,nd->n", _apply_inverse(parts[1], n_conditions), parts[1])
+    size = np.sqrt(np.outer(own, other))
+    return np.where(size > 1e-12, products / np.where(size > 1e-12, size, 1.0), np.nan)
+
+
+def _apply_inverse(vectors: np.ndarray, n_conditions: int) -> np.ndarray:
+    first, second = np.triu_indices(n_conditions, 1)
+    marks = np.zeros((vectors.shape[1], n_conditions))
+    rows = np.arange(vectors.shape[1])
+    marks[rows, first] = marks[rows, second] = 1.0
+    sums = vectors @ marks
+    solved = (sums - sums.sum(axis=1, keepdims=True) / (2 * n_conditions)) / n_conditions
+    return 0.5 * (vectors - solved @ marks.T)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How well models fit the distances of one participant.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_models,)
+        Whitened correlations.
+    low, high : ndarray, shape (n_models,)
+        95 % interval, by leaving out runs in turn.
+    p : ndarray, shape (n_models,)
+        By exchanging the names of conditions, one-sided.
+    p_max : ndarray, shape (n_models,)
+        Corrected for the number of models, by the largest value.
+    p_min : ndarray, shape (n_models,)
+        The smallest possible one.
+    null : ndarray, shape (n_permutations, n_models)
+    """
+
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    p_max: np.ndarray
+    p_min: np.ndarray
+    null: np.ndarray
+
+
+def compare_models(
+    geometry: Geometry, models: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> Comparison:
+    """Correlate models with the distances, and test them.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    models : ndarray, shape (n_models, n_conditions, n_conditions)
+        Dissimilarities.
+    n_permutations : int
+        Permutations of the names of conditions.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Comparison
+        Values are NaN for models without variance.
+    """
+    n_conditions = models.shape[-1]
+    vectors, measured = vectorise(models), geometry.distances()
+    values = whitened_correlation(vectors, vectorise(measured)[None], n_conditions)[:, 0]
+    low, high = _jackknife(geometry, vectors, values)
+    orders = [rng.permutation(n_conditions) for _ in range(n_permutations)]
+    null = np.concatenate([np.empty((0, len(models))), *(
+        whitened_correlation(vectorise(np.stack([
+            measured[np.ix_(order, order)] for order in orders[start:start + _BATCH]
+        ])), vectors, n_conditions)
+        for start in range(0, n_permutations, _BATCH)
+    )])
+    if not n_permutations:
+        nothing = np.full(len(models), np.nan)
+        return Comparison(values, low, high, nothing, nothing, nothing, null)
+    largest = np.nanmax(null, axis=1)
+    return Comparison(
+        values, low, high, _p_values(values, null), _p_values(values, largest[:, None]),
+        _smallest_p(models, orders), null,
+    )
+
+
+def _p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
+    return (1 + (null >= values - _SAME).sum(axis=0)) / (1 + len(null))
+
+
+def _smallest_p(models: np.ndarray, orders: list[np.ndarray]) -> np.ndarray:
+    """Count the permutations that leave a model as it is, which is what a perfect fit reaches."""
+    kept = np.array([
+        [np.allclose(model[np.ix_(order, order)], model) for model in models] for order in orders
+    ])
+    return (1 + kept.sum(axis=0)) / (1 + len(orders))
+
+
+def _jackknife(
+    geometry: Geometry, vectors: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute intervals by leaving out each run; the conditions are taken as fixed."""
+    from scipy.stats import t
+
+    n_runs = len(geometry.products)
+    everything = np.arange(n_runs)
+    if n_runs < 3:
+        return (np.full(len(vectors), np.nan),) * 2
+    left = np.stack([
+        vectorise(geometry.distances(np.delete(everything, run))) for run in everything
+    ])
+    n_conditions = geometry.products.shape[1]
+    # On Fisher's scale, so that limits stay within -1 and 1.
+    found = np.arctanh(np.clip(
+        whitened_correlation(vectors, left, n_conditions), -1 + _SAME, 1 - _SAME
+    ))
+    error = np.sqrt((n_runs - 1) / n_runs * np.square(
+        found - found.mean(axis=1, keepdims=True)
+    ).sum(axis=1))
+    half = t(n_runs - 1).ppf(0.975) * error
+    centre = np.arctanh(np.clip(values, -1 + _SAME, 1 - _SAME))
+    return np.tanh(centre - half), np.tanh(centre + half)
+
+
+def noise_ceiling(distances: np.ndarray) -> tuple[float, float]:
+    """Bound the fit of the true model by how well participants agree [1]_.
+
+    Parameters
+    ----------
+    distances : ndarray, shape (n_people, n_conditions, n_conditions)
+        At least two participants.
+
+    Returns
+    -------
+    lower, upper : float
+        Mean whitened correlation of each participant with the mean of the others, and with the
+        mean of all.
+
+    References
+    ----------
+    .. [1] Nili et al. (2014), A toolbox for representational similarity analysis, PLoS Comput
+       Biol 10:e1003553.
+    """
+    n_people, n_conditions = distances.shape[:2]
+    # Each participant's distances are centred and scaled, so that all weigh the same.
+    vectors = vectorise(distances)
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    size = np.sqrt(np.einsum("nd,nd->n", _apply_inverse(vectors, n_conditions), vectors))
+    vectors = vectors / np.maximum(size, 1e-12)[:, None]
+    total = vectors.sum(axis=0)
+    pairs = [
+        [whitened_correlation(own[None], mean[None], n_conditions)[0, 0]
+         for mean in (total - own, total)]
+        for own in vectors
+    ]
+    lower, upper = np.mean(pairs, axis=0)
+    return float(lower), float(upper)
