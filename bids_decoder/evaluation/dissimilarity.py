@@ -313,7 +313,7 @@ def noise_ceiling(distances: np.ndarray) -> tuple[float, float]:
     .. [1] Nili et al. (2014), A toolbox for representational similarity analysis, PLoS Comput
        Biol 10:e1003553.
     """
-    n_people, n_conditions = distances.shape[:2]
+    n_conditions = distances.shape[1]
     # Each participant's distances are centred and scaled, so that all weigh the same.
     vectors = vectorise(distances)
     vectors = vectors - vectors.mean(axis=1, keepdims=True)

@@ -79,10 +79,10 @@ class PersonOutputs:
 
     def table(
         self, key: str | OutputName, table: pd.DataFrame, columns: dict[str, str],
-        notes: dict[str, Any] | None = None,
+        notes: dict[str, Any] | None = None, **entities: str,
     ) -> None:
         """Write a table with a sidecar that describes its columns."""
-        path = self.path(key)
+        path = self.path(key, **entities)
         described = {name: {"Description": text} for name, text in columns.items()}
         save_table(path, table, {**described, **(notes or {}), **self.marks})
         self.add(path)

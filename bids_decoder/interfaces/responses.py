@@ -251,23 +251,51 @@ def load_sides(
         As of :func:`load_person`.
     """
     used = trials["split"].isin(["train", "test"]).to_numpy()
-    betas = np.load(folder / ARRAY, mmap_mode="r")
-    if not used.all():
-        trials, betas = trials[used].reset_index(drop=True), betas[used]
+    trials = trials[used].reset_index(drop=True)
     mask_image = nib.load(folder / MASK)
     grid = VoxelGrid(np.asarray(mask_image.dataobj) > 0, mask_image.affine)
     train = (trials["split"] == "train").to_numpy()
-    groups = _groups(trials, normalise)
-    scaled, _ = zscore_betas(betas, groups, train)
-    removed = read_json(folder / REMOVED)
-    if removed:
-        confounds = read_confound_values(folder)[used].reset_index(drop=True)
-        design = np.hstack([
-            confound_design(confounds[name], groups, train) for name in removed
-        ])
-        scaled = remove_confounds(scaled, design, train)
+    scaled = _scale(folder, used, _groups(trials, normalise), train)
     space = read_json(folder / SPACE)["space"]
     return _sides(Person(label, grid, scaled, trials, _rows(trials, targets), space))
+
+
+def load_all_trials(folder: Path, normalise: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Load all trials of one participant, for analyses that fit nothing to labels or targets.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder written by :func:`collect_responses`.
+    normalise : {"session", "run"}
+        Unit of the z-score.
+
+    Returns
+    -------
+    trials : DataFrame, n_trials rows
+    betas : ndarray of float32, shape (n_trials, n_voxels)
+        z-scored, and confounds that the call removes regressed out, over all trials.
+    """
+    trials = read_trials(folder / TABLE)
+    everything = np.ones(len(trials), dtype=bool)
+    return trials, _scale(folder, everything, _groups(trials, normalise), everything)
+
+
+def _scale(
+    folder: Path, used: np.ndarray, groups: np.ndarray, train: np.ndarray
+) -> np.ndarray:
+    """Return the responses of some trials, z-scored and without confounds.
+
+    *groups* and *train* are of the trials that are used; statistics are those of training trials.
+    """
+    betas = np.load(folder / ARRAY, mmap_mode="r")
+    scaled, _ = zscore_betas(betas if used.all() else betas[used], groups, train)
+    removed = read_json(folder / REMOVED)
+    if not removed:
+        return scaled
+    confounds = read_confound_values(folder)[used].reset_index(drop=True)
+    design = np.hstack([confound_design(confounds[name], groups, train) for name in removed])
+    return remove_confounds(scaled, design, train)
 
 
 def confound_as_responses(

@@ -30,7 +30,7 @@ from bids_decoder.stimuli.features import MAX_COLUMNS
 PACKAGE = Path(bids_decoder.__file__).parent
 FOLDERS = ("interfaces", "preprocessing", "glm", "stimuli", "training", "analyses")
 PLANNING = {
-    f"analyses/{name}.py" for name in ("assemble", "base", "jobs", "subjects/collect")
+    f"analyses/{name}.py" for name in ("assemble", "base", "jobs", "rsa/models", "subjects/collect")
 }
 """Modules of the analyses that speak before a step starts, beside their plans and options."""
 

@@ -53,6 +53,7 @@ SOURCES = (
     Source("decode", "decoder", "metrics", "nulls"),
     Source("gallery", "gallery", "gallery_metrics", "gallery_nulls"),
     Source("reconstruct", "reconstruction", "reconstruction_metrics"),
+    Source("rsa", "rsa", "rsa_metrics", "rsa_nulls"),
     Source("encode", "encoder", "encoder_metrics", "encoder_nulls"),
     Source("learning", "learning curve", "curve_metrics"),
 )

@@ -1,0 +1,128 @@
+"""Model dissimilarities: read from tables, or made from labels and target vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.errors import InputError, MissingInputError, UsageError, name_some
+from bids_decoder.evaluation.dissimilarity import vectorise
+
+LABEL, FEATURES = "label", "features"
+SUFFIXES = {".tsv": "\t", ".csv": ","}
+MAX_BYTES = 50_000_000
+
+
+def model_name(word: str) -> str:
+    """Return the name of a model in tables: the word itself, or the name of its file."""
+    return word if word in (LABEL, FEATURES) else Path(word).stem
+
+
+def read_model(path: Path, names: Sequence[str]) -> np.ndarray:
+    """Read dissimilarities of conditions from a table.
+
+    Parameters
+    ----------
+    path : Path
+        First column and header hold the names of conditions; further ones are left out.
+    names : sequence of str
+        Conditions, in the order of the result.
+
+    Returns
+    -------
+    ndarray, shape (n_conditions, n_conditions)
+
+    Raises
+    ------
+    InputError
+        When the table is absent, unreadable, not symmetric, incomplete or constant.
+    """
+    what = f"--rsa {path}"
+    if not path.is_file():
+        raise MissingInputError(what, "no such file", "name a table of dissimilarities, `label` "
+                                "or `features`")
+    table = _read_table(path, what)
+    rows, columns = ([str(name) for name in axis] for axis in (table.index, table.columns))
+    absent = [name for name in names if name not in rows or name not in columns]
+    if absent or len(set(rows)) < len(rows) or sorted(rows) != sorted(columns):
+        why = f"has no row and column for {name_some(absent)}" if absent else \
+            f"its {len(rows)} rows and {len(columns)} columns do not have the same, unique names"
+        raise InputError(what, why, f"give a square table with the names {name_some(list(names))} "
+                         "in its first column and its header")
+    table.index, table.columns = pd.Index(rows), pd.Index(columns)
+    values = table.loc[list(names), list(names)].apply(pd.to_numeric, errors="coerce").to_numpy()
+    above = vectorise(values)
+    if not np.isfinite(above).all() or not np.allclose(values, values.T, equal_nan=True):
+        raise InputError(what, "is not symmetric, or holds values that are not numbers",
+                         "give one number for each pair, the same above and below the diagonal")
+    if np.ptp(above) < 1e-12:
+        raise InputError(what, "all dissimilarities are equal", "a model must say which "
+                         "conditions differ more than others")
+    return values.astype(np.float64)
+
+
+def _read_table(path: Path, what: str) -> pd.DataFrame:
+    separator = SUFFIXES.get(path.suffix.lower())
+    mend = "give a table with tabs (.tsv) or commas (.csv)"
+    if separator is None:
+        raise InputError(what, f"cannot read {path.suffix or 'files without suffix'}", mend)
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(what, f"has more than {MAX_BYTES // 1_000_000} MB", mend)
+    try:
+        return pd.read_csv(path, sep=separator, index_col=0, dtype=str)
+    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise InputError(what, f"cannot be read: {str(error).splitlines()[0]}", mend) from error
+
+
+def model_of_labels(labels: Sequence[str]) -> np.ndarray:
+    """Return 0 for two conditions of the same label and 1 for others, (n, n)."""
+    found = np.asarray(labels, dtype=str)
+    return (found[:, None] != found[None]).astype(np.float64)
+
+
+def model_of_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Return one minus the correlation of the vectors of two conditions, (n, n)."""
+    return 1 - np.corrcoef(vectors)
+
+
+def conditions_of(trials: pd.DataFrame, kind: str) -> list[str]:
+    """Return the labels, or stimuli, that occur in two runs or more, in order.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Trials that are used.
+    kind : {"category", "image", "features"}
+        Of the targets.
+    """
+    column = condition_column(kind)
+    known = trials[trials[column].notna()]
+    n_runs = known.groupby(column)["run_group"].nunique()
+    return sorted(map(str, n_runs.index[n_runs >= 2]))
+
+
+def condition_column(kind: str) -> str:
+    """Return the column of the trial table that names conditions."""
+    return "label" if kind == "category" else "stimulus"
+
+
+def labels_of(trials: pd.DataFrame, names: Sequence[str]) -> Mapping[str, str]:
+    """Return the label of each stimulus.
+
+    Raises
+    ------
+    UsageError
+        Where stimuli have no label, or all the same.
+    """
+    pairs = trials[["stimulus", "label"]].dropna().drop_duplicates("stimulus")
+    known = dict(zip(pairs["stimulus"].astype(str), pairs["label"].astype(str), strict=True))
+    absent = [name for name in names if name not in known]
+    if absent or len({known[name] for name in names}) < 2:
+        raise UsageError(
+            "--rsa label", f"no label for {name_some(absent)}" if absent else "stimuli have one "
+            "label only", "name a table of dissimilarities in its place",
+        )
+    return known

@@ -1,0 +1,137 @@
+"""Plan of representational similarity analysis: models that can be read, one job each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_decoder.analyses.jobs import Job, Notes
+from bids_decoder.analyses.rsa.models import (
+    FEATURES,
+    LABEL,
+    conditions_of,
+    labels_of,
+    model_name,
+    read_model,
+)
+from bids_decoder.analyses.rsa.options import Rsa
+from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
+from bids_decoder.evaluation.dissimilarity import LEAST_CONDITIONS
+from bids_decoder.markers import StageKey
+from bids_decoder.trials import Decision
+from bids_decoder.workflows.work import PersonWork
+
+MAX_CONDITIONS = 300
+"""Distances grow with its square, and permutations with them."""
+
+
+@dataclass(frozen=True, eq=False)
+class RsaSpec:
+    """The analysis of one participant.
+
+    Parameters
+    ----------
+    person : PersonWork
+    kind : str
+        Of the targets.
+    models : dict of str to str
+        Name -> ``label``, ``features`` or path of a table.
+    n_permutations : int
+    """
+
+    person: PersonWork
+    kind: str
+    models: dict[str, str]
+    n_permutations: int
+
+
+def check(study: Study, notes: Notes) -> None:
+    """Note models that cannot be read, and trials that have no distances."""
+    words = study.settings.section(Rsa).models
+    if not words:
+        notes.findings.append(Finding(
+            "--stage rsa", "no model is named", "name one: --rsa FILE", ExitCode.USAGE,
+        ))
+        return
+    notes.findings += _check_words(study, words)
+    for participant in study.roles.chosen:
+        notes.findings += _check_person(study, participant.label, words)
+    what = "labels" if study.targets.kind == "category" else "stimuli with trials in two runs"
+    notes.decisions.append(Decision(
+        "representational similarity", name_some([model_name(word) for word in words], 8),
+        f"crossnobis distances of {what} between runs; whitened correlation; names of conditions "
+        "are exchanged, corrected for all models",
+    ))
+
+
+def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
+    """Return one job per participant."""
+    del made
+    notes.findings += study.region_findings
+    models = {model_name(word): word for word in study.settings.section(Rsa).models}
+    found = []
+    for person in study.chosen_people:
+        spec = RsaSpec(
+            person, study.targets.kind, models, study.settings.evaluation.n_permutations
+        )
+        stage = study.stage(_key(study, spec))
+        found.append(Job(job_name("rsa", person), "rsa", (stage,), spec))
+    return found
+
+
+def _key(study: Study, spec: RsaSpec) -> StageKey:
+    person, settings = spec.person, study.settings
+    models = {
+        name: word if word in (LABEL, FEATURES) else study.digest(Path(word))
+        for name, word in spec.models.items()
+    }
+    return StageKey("rsa", f"sub-{person.label}", {
+        "models": models, "n_permutations": spec.n_permutations,
+        "normalise": settings.glm.normalise, "seed": settings.random_seed,
+        "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
+    })
+
+
+def _check_words(study: Study, words: tuple[str, ...]) -> list[Finding]:
+    """Check the models against each other and against what is decoded."""
+    findings = []
+    names = [model_name(word) for word in words]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        findings.append(Finding(
+            f"--rsa {' '.join(words)}", f"{name_some(twice)}: several models have this name",
+            "rename their files", ExitCode.USAGE,
+        ))
+    if study.targets.kind == "category":
+        findings += [
+            Finding(
+                f"--rsa {word}", "conditions are labels, and this model is of stimuli",
+                "name a table of dissimilarities of the labels", ExitCode.USAGE,
+            )
+            for word in words if word in (LABEL, FEATURES)
+        ]
+    return findings
+
+
+def _check_person(study: Study, label: str, words: tuple[str, ...]) -> list[Finding]:
+    trials, kind = study.usable_trials(label), study.targets.kind
+    names = conditions_of(trials, kind)
+    if not LEAST_CONDITIONS <= len(names) <= MAX_CONDITIONS:
+        what = "labels" if kind == "category" else "stimuli"
+        return [Finding(
+            f"sub-{label}: --rsa", f"{len(names)} {what} have trials in two runs or more",
+            f"needs {LEAST_CONDITIONS} to {MAX_CONDITIONS}; choose with --trial-filter, or leave "
+            "the option out", participant=label,
+        )]
+    findings = []
+    for word in words:
+        try:
+            if word == LABEL and kind != "category":
+                labels_of(trials, names)
+            elif word not in (LABEL, FEATURES):
+                read_model(Path(word), names)
+        except BidsDecoderError as error:
+            findings.append(error.finding)
+    return findings

@@ -1,0 +1,136 @@
+"""Report of representational similarity analysis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.analyses.rsa.figures import draw_distances, draw_models
+from bids_decoder.evaluation.dissimilarity import noise_ceiling
+from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.reports.figures import picture
+from bids_decoder.reports.results import Results, numeric, participants
+from bids_decoder.reports.scores import show_p
+
+LEVEL = 0.05
+_NUMBERS = ("value", "ci_low", "ci_high", "p", "p_max", "p_min", "n")
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the section on models of the distances; none where there are no models."""
+    metrics, distances = results.table("rsa_metrics"), read_distances(results)
+    if metrics is None or distances is None:
+        return []
+    metrics, card = numeric(metrics, *_NUMBERS), results.card("rsa_metrics")
+    blocks: list[Block] = [
+        Text(
+            f"Crossnobis distances of {card['Conditions']} conditions from {card['Voxels']:,} "
+            f"voxels, {card['Trials']} trials in {card['Runs']} runs. They are 0 on average where "
+            "responses do not differ, and may be negative."
+        ),
+        *(Text(_verdict(row), _tone(row)) for _, row in metrics.iterrows()),
+        Figure(picture(
+            draw_distances(distances), "rsadistances",
+            "Distance of the responses to any two conditions, in the order in which similar ones "
+            "are neighbours.", "Matrix of distances.",
+        )),
+        Figure(picture(
+            draw_models(metrics), "rsamodels",
+            "Whitened correlation of each model with the distances. Bars: 95 % intervals, by "
+            "leaving out runs in turn; they take the conditions as fixed.",
+            "Models and their correlations.",
+        )),
+        _table(metrics),
+    ]
+    return [Section("rsa", "Representational similarity", blocks)]
+
+
+def lines(results: Results) -> list[str]:
+    """Return the best model in one line."""
+    metrics = results.table("rsa_metrics")
+    if metrics is None:
+        return []
+    metrics = numeric(metrics, *_NUMBERS).sort_values("value", ascending=False)
+    best = metrics.iloc[0]
+    tested = "" if pd.isna(best["p_max"]) else f", p = {show_p(best['p_max'])} corrected"
+    return [f"sub-{results.participant}: model {best['model']} fits distances best, r = "
+            f"{best['value']:.2f}{tested}"]
+
+
+def group_sections(results: Results) -> list[Section]:
+    """Return the models over participants, with the noise ceiling."""
+    people = people_with_distances(results)
+    if len(people) < 2:
+        return []
+    common = sorted(set.intersection(*(set(table.index) for table in people.values())))
+    matrices = np.stack([table.loc[common, common].to_numpy() for table in people.values()])
+    if len(common) < 4 or not np.isfinite(matrices).all():
+        return []
+    low, high = noise_ceiling(matrices)
+    tables = [
+        numeric(_of(results, label).table("rsa_metrics"), *_NUMBERS) for label in people
+    ]
+    mean = pd.concat(tables).groupby("model", sort=False)["value"].agg(["mean", "count"])
+    rows = [[str(name), f"{row['mean']:.3f}", f"{row['count']:.0f}"]
+            for name, row in mean.iterrows()]
+    mean_matrix = pd.DataFrame(matrices.mean(axis=0), index=common, columns=common)
+    return [Section("rsa", "Representational similarity", [
+        Text(
+            f"Noise ceiling over {len(people)} participants and {len(common)} conditions: "
+            f"{low:.3f} to {high:.3f}. A model that reaches the lower limit fits as well as the "
+            "other participants do."
+        ),
+        Table(["model", "mean whitened correlation", "participants"], rows,
+              "Models over participants", frozenset({"mean whitened correlation",
+                                                     "participants"})),
+        Figure(picture(
+            draw_distances(mean_matrix), "rsadistances", "Mean distances over participants.",
+            "Matrix of distances.",
+        )),
+    ])]
+
+
+def people_with_distances(results: Results) -> dict[str, pd.DataFrame]:
+    """Return the distances of all participants that have some, by label."""
+    found = {
+        label: read_distances(_of(results, label)) for label in participants(results.output_dir)
+    }
+    return {label: table for label, table in found.items() if table is not None}
+
+
+def _of(results: Results, label: str) -> Results:
+    return replace(results, participant=label)
+
+
+def read_distances(results: Results) -> pd.DataFrame | None:
+    """Return the distances of a participant, with conditions in rows and columns."""
+    table = results.table("rsa_distances")
+    return None if table is None else table.set_index("condition").astype(float)
+
+
+def _verdict(row: pd.Series) -> str:
+    if pd.isna(row["p_max"]):
+        return f"{row['model']}: r = {row['value']:.2f}, not tested."
+    text = f"{row['model']}: r = {row['value']:.2f}, p = {show_p(row['p_max'])}, corrected for " \
+           "all models."
+    if row["p_min"] > LEVEL:
+        text += f" It cannot be significant: the smallest possible p is {row['p_min']:.2g}."
+    return text
+
+
+def _tone(row: pd.Series) -> str:
+    return "good" if row["p_max"] <= LEVEL else "plain"
+
+
+def _table(metrics: pd.DataFrame) -> Table:
+    header = ["model", "whitened correlation", "95 % interval", "p", "p, all models",
+              "smallest possible p"]
+    rows = [
+        [row["model"], f"{row['value']:.3f}",
+         "n/a" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.3f} – {row['ci_high']:.3f}",
+         *("n/a" if pd.isna(row[name]) else show_p(row[name]) for name in ("p", "p_max", "p_min"))]
+        for _, row in metrics.iterrows()
+    ]
+    return Table(header, rows, "Models of the distances", frozenset(header[1:]))

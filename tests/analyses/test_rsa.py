@@ -1,0 +1,147 @@
+"""Representational similarity: what the plan refuses, and whole runs on labels and on stimuli."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_decoder.analyses.rsa.models import read_model
+from bids_decoder.bids.writer import read_table, save_nifti, save_table
+from bids_decoder.cli.parser import parse_args
+from bids_decoder.cli.plan import make_plan
+from bids_decoder.cli.run import main
+from bids_decoder.errors import FindingsError, InputError
+from bids_decoder.files import write_json
+from bids_decoder.reports.results import Results, numeric
+
+SHAPE, N_RUNS, NAMES = (5, 4, 3), 4, ("cat", "cow", "cup", "dog", "jar", "pan")
+ANIMATE = {"cat", "cow", "dog"}
+
+
+def write_dataset(folder):
+    """Beta series whose patterns tell living things from others, and little else."""
+    rng = np.random.default_rng(0)
+    write_json(folder / "dataset_description.json", {
+        "Name": "things", "BIDSVersion": "1.9.0", "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "test"}],
+    })
+    kinds = rng.normal(size=(2, *SHAPE))
+    own = 0.2 * rng.normal(size=(len(NAMES), *SHAPE))
+    patterns = np.stack([
+        kinds[int(name in ANIMATE)] + own[number] for number, name in enumerate(NAMES)
+    ])
+    for person in ("01", "02"):
+        for run in range(1, N_RUNS + 1):
+            stem = f"{folder}/sub-{person}/func/sub-{person}_task-see_run-{run}_desc-singletrial"
+            rows = rng.permutation(np.repeat(np.arange(len(NAMES)), 3))
+            betas = np.moveaxis(patterns[rows], 0, -1) + rng.normal(size=(*SHAPE, len(rows)))
+            save_nifti(Path(f"{stem}_betaseries.nii.gz"), betas.astype(np.float32), np.eye(4) * 3)
+            labels = [NAMES[row] for row in rows]
+            save_table(Path(f"{stem}_trials.tsv"), pd.DataFrame(
+                {"stimulus": labels, "label": labels}
+            ))
+    return folder
+
+
+def write_model(path, differs, names=NAMES):
+    table = pd.DataFrame(
+        [[float(differs(a, b)) for b in names] for a in names], index=names, columns=names
+    )
+    table.to_csv(path, sep="\t", index_label="condition")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("things") / "data")
+
+
+@pytest.fixture(scope="module")
+def animate(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "animate.tsv"
+    return write_model(path, lambda a, b: (a in ANIMATE) != (b in ANIMATE))
+
+
+def words_for(folder, out, *words):
+    return [str(folder), str(out), "participant", "--from-scratch", "--skip-bids-validation",
+            "--target", "category", "--device", "cpu", "--nprocs", "1", "-d", f"betas={folder}",
+            "--stage", "betas", "rsa", *map(str, words)]
+
+
+@pytest.fixture
+def refused(data, tmp_path):
+    def plan(*words):
+        settings, _ = parse_args(words_for(data, tmp_path / "out", *words))
+        with pytest.raises(FindingsError) as caught:
+            make_plan(settings, tmp_path / "work")
+        return [f for f in caught.value.findings if f.severity == "error"]
+
+    return plan
+
+
+@pytest.mark.parametrize(("content", "part"), [
+    (lambda a, b: 0, "all dissimilarities are equal"),
+    (lambda a, b: a < b, "not symmetric"),
+    (lambda a, b: np.nan if "cow" in (a, b) else a != b, "not symmetric, or holds values"),
+])
+def test_models_that_say_nothing_are_refused(refused, tmp_path, content, part):
+    found = refused("--rsa", write_model(tmp_path / "model.tsv", content))
+    assert {finding.code for finding in found} == {65}
+    assert part in found[0].why
+
+
+def test_absent_files_names_and_kinds_are_told_at_once(refused, tmp_path):
+    short = write_model(tmp_path / "short.tsv", lambda a, b: a != b, NAMES[:4])
+    words = refused("--rsa", tmp_path / "no.tsv", short, tmp_path / "model.mat", "label")
+    found = {finding.what.split("/")[-1]: finding for finding in words}
+    assert found["no.tsv"].code == 66 and found["short.tsv"].code == 65
+    assert "jar, pan" in found["short.tsv"].why
+    assert "--rsa label" in found and found["--rsa label"].code == 64
+    again = refused("--rsa", short, tmp_path / "short.tsv")
+    assert any("several models have this name" in finding.why for finding in again)
+
+
+def test_a_stage_without_model_is_refused(refused):
+    assert refused()[0].code == 64
+
+
+def test_rows_and_columns_need_the_same_names(tmp_path):
+    path = tmp_path / "model.csv"
+    path.write_text("x,cat,dog\ncat,0,1\ncow,1,0\n", encoding="utf-8")
+    with pytest.raises(InputError, match="dog"):
+        read_model(path, ["cat", "dog"])
+    path.write_bytes(b"\xff\xfe\x00" * 50)
+    with pytest.raises(InputError):
+        read_model(path, ["cat", "dog"])
+
+
+def test_further_names_are_left_out_and_order_is_that_of_conditions(animate):
+    found = read_model(animate, ["pan", "cat", "dog", "cup"])
+    np.testing.assert_array_equal(found[1], [1, 0, 0, 1])
+
+
+def test_the_model_of_the_patterns_is_found(data, animate, tmp_path):
+    other = write_model(
+        tmp_path / "other.tsv", lambda a, b: (a in ("cat", "cup", "jar")) != (b in ("cat", "cup",
+                                                                                   "jar"))
+    )
+    out = tmp_path / "out"
+    words = words_for(data, out, "--rsa", animate, other, "--n-permutations", 99)
+    assert main([*words, "--participant-label", "01", "02"]) == 0
+    results = Results(out, "01")
+    metrics = numeric(results.table("rsa_metrics"), "value", "p", "p_max", "p_min").set_index(
+        "model")
+    assert metrics.loc["animate", "value"] > 0.8 > metrics.loc["other", "value"]
+    assert metrics.loc["animate", "p"] < 0.3 and (metrics["p_max"] >= metrics["p"]).all()
+    assert len(results.table("rsa_nulls")) == 2 * 99
+    distances = read_table(results.files("rsa_distances")[0]).set_index("condition").astype(float)
+    assert list(distances.index) == list(NAMES) == list(distances.columns)
+    np.testing.assert_allclose(distances, distances.T)
+    assert len(results.files("rsa_model")) == 2
+    assert set(results.card("rsa_metrics")) >= {"Shrinkage", "Runs", "Permutations"}
+    assert main([*words, "--participant-label", "01", "02", "--stage", "report"]) == 0
+    page = (out / "sub-01.html").read_text(encoding="utf-8")
+    assert "Representational similarity" in page and "Crossnobis distances of 6" in page
+    group = (out / "group.html").read_text(encoding="utf-8")
+    assert "Noise ceiling over 2 participants" in group

@@ -1,0 +1,169 @@
+"""Crossnobis distances against explicit formulas and rsatoolbox, and tests of models."""
+
+import numpy as np
+import pytest
+
+from bids_decoder.evaluation.dissimilarity import (
+    compare_models,
+    measure_geometry,
+    noise_ceiling,
+    vectorise,
+    whitened_correlation,
+)
+
+N_CONDITIONS, N_RUNS, N_REPEATS, N_VOXELS = 6, 4, 4, 20
+CONDITIONS = np.tile(np.repeat(np.arange(N_CONDITIONS), N_REPEATS), N_RUNS)
+RUNS = np.repeat(np.arange(N_RUNS), N_CONDITIONS * N_REPEATS)
+
+
+def draw(seed, signal=0.7, n_voxels=N_VOXELS, patterns=None):
+    rng = np.random.default_rng(seed)
+    mixing = np.eye(n_voxels) + 0.3 * rng.normal(size=(n_voxels, n_voxels)) / np.sqrt(n_voxels)
+    if patterns is None:
+        patterns = signal * rng.normal(size=(N_CONDITIONS, n_voxels))
+    return patterns[CONDITIONS] + rng.normal(size=(len(RUNS), n_voxels)) @ mixing
+
+
+def cell_means(values):
+    return np.stack([
+        [values[(run == RUNS) & (one == CONDITIONS)].mean(axis=0) for one in range(N_CONDITIONS)]
+        for run in range(N_RUNS)
+    ])
+
+
+def residuals(values):
+    return values - cell_means(values)[RUNS, CONDITIONS]
+
+
+def random_models(n, seed=0):
+    models = np.random.default_rng(seed).random((n, N_CONDITIONS, N_CONDITIONS))
+    models += models.transpose(0, 2, 1)
+    models[:, np.arange(N_CONDITIONS), np.arange(N_CONDITIONS)] = 0
+    return models
+
+
+def test_distances_are_products_of_differences_between_runs():
+    betas = draw(0)
+    geometry = measure_geometry(betas, CONDITIONS, RUNS)
+    left, freedom = residuals(betas), len(betas) - N_RUNS * N_CONDITIONS
+    covariance = left.T @ left / freedom
+    diagonal = np.diag(np.diag(covariance))
+    precision = np.linalg.inv(
+        (1 - geometry.shrinkage) * covariance + geometry.shrinkage * diagonal
+    )
+    means, total = cell_means(betas), []
+    for one in range(N_RUNS):
+        for other in set(range(N_RUNS)) - {one}:
+            first, second = (means[run][:, None] - means[run][None] for run in (one, other))
+            total.append(np.einsum("ijv,vw,ijw->ij", first, precision, second) / N_VOXELS)
+    np.testing.assert_allclose(geometry.distances(), np.mean(total, axis=0), atol=1e-10)
+
+
+def test_agrees_with_rsatoolbox():
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    from rsatoolbox.data.noise import prec_from_residuals
+    from rsatoolbox.rdm import RDMs, compare
+
+    betas = draw(1)
+    precision = prec_from_residuals(
+        residuals(betas), dof=len(betas) - N_RUNS * N_CONDITIONS, method="shrinkage_diag"
+    )
+    data = rsatoolbox.data.Dataset(betas, obs_descriptors={"c": CONDITIONS, "r": RUNS})
+    theirs = rsatoolbox.rdm.calc_rdm(
+        data, method="crossnobis", descriptor="c", cv_descriptor="r", noise=precision
+    ).get_matrices()[0]
+    ours = measure_geometry(betas, CONDITIONS, RUNS).distances()
+    np.testing.assert_allclose(ours, theirs, atol=1e-10)
+    models = vectorise(random_models(3))
+    np.testing.assert_allclose(
+        whitened_correlation(models, vectorise(ours)[None], N_CONDITIONS),
+        compare(RDMs(models), RDMs(vectorise(ours)[None]), method="corr_cov"), atol=1e-8,
+    )
+
+
+def test_noise_has_distances_of_zero_on_average():
+    found = [
+        vectorise(measure_geometry(draw(seed, 0), CONDITIONS, RUNS).distances()).mean()
+        for seed in range(60)
+    ]
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))
+    # Without cross-validation the expected distance is about 2 / trials of a condition.
+    assert np.mean(found) < 0.02
+
+
+def test_many_more_voxels_than_trials():
+    geometry = measure_geometry(draw(2, 0.3, 2000), CONDITIONS, RUNS)
+    assert np.isfinite(geometry.distances()).all() and geometry.shrinkage <= 1
+
+
+def test_conditions_once_per_run_and_absent_ones():
+    betas = draw(3)
+    first = np.unique(RUNS * N_CONDITIONS + CONDITIONS, return_index=True)[1]
+    once = measure_geometry(betas[first], CONDITIONS[first], RUNS[first]).distances()
+    assert np.isfinite(once).all()
+    kept = ~((CONDITIONS == 0) & (RUNS > 0))
+    holes = measure_geometry(betas[kept], CONDITIONS[kept], RUNS[kept]).distances()
+    assert np.isnan(holes[0, 1:]).all() and np.isfinite(holes[1:, 1:]).all()
+
+
+def test_whitening_is_that_of_the_covariance_of_errors():
+    first, second = np.triu_indices(N_CONDITIONS, 1)
+    contrasts = np.zeros((len(first), N_CONDITIONS))
+    contrasts[np.arange(len(first)), first] = 1
+    contrasts[np.arange(len(first)), second] = -1
+    inverse = np.linalg.inv((contrasts @ contrasts.T) ** 2)
+    one, other = vectorise(random_models(2))
+    one, other = one - one.mean(), other - other.mean()
+    expected = one @ inverse @ other / np.sqrt(one @ inverse @ one * (other @ inverse @ other))
+    found = whitened_correlation(one[None] + 3, other[None] - 2, N_CONDITIONS)
+    assert found[0, 0] == pytest.approx(expected)
+
+
+def test_the_true_model_fits_best_and_is_significant():
+    patterns = np.random.default_rng(5).normal(size=(N_CONDITIONS, N_VOXELS))
+    true = np.square(patterns[:, None] - patterns[None]).sum(axis=-1)
+    models = np.concatenate([true[None], random_models(2)])
+    found = compare_models(
+        measure_geometry(draw(5, patterns=patterns), CONDITIONS, RUNS), models, 300,
+        np.random.default_rng(0),
+    )
+    assert found.values[0] > 0.9 and found.values.argmax() == 0
+    assert found.p_max[0] < 0.02 and found.p_max[1:].min() > 0.05
+    assert found.low[0] < found.values[0] < found.high[0] <= 1
+    assert (found.p_max >= found.p).all() and found.null.shape == (300, 3)
+
+
+def test_symmetric_models_have_few_arrangements():
+    model = (np.arange(N_CONDITIONS)[:, None] // 3 != np.arange(N_CONDITIONS)[None] // 3)
+    found = compare_models(
+        measure_geometry(draw(6), CONDITIONS, RUNS), model[None].astype(float), 500,
+        np.random.default_rng(0),
+    )
+    # 20 ways to halve six conditions, and the halves are interchangeable.
+    assert found.p_min[0] == pytest.approx(0.1, abs=0.04)
+    assert found.p[0] >= found.p_min[0]
+
+
+def test_p_values_without_relation_are_not_small():
+    found = np.concatenate([
+        compare_models(
+            measure_geometry(draw(seed, 0.3), CONDITIONS, RUNS), random_models(2, seed), 39,
+            np.random.default_rng(seed),
+        ).p_max[:1]
+        for seed in range(80)
+    ])
+    assert (found <= 0.1).mean() < 0.25
+
+
+def test_ceiling_is_high_where_participants_agree():
+    patterns = np.random.default_rng(7).normal(size=(N_CONDITIONS, N_VOXELS))
+    same = np.stack([
+        measure_geometry(draw(seed, patterns=patterns), CONDITIONS, RUNS).distances()
+        for seed in range(4)
+    ])
+    other = np.stack([
+        measure_geometry(draw(seed, 0), CONDITIONS, RUNS).distances() for seed in range(4)
+    ])
+    low, high = noise_ceiling(same)
+    assert 0.8 < low < high <= 1
+    assert noise_ceiling(other)[0] < 0.5
