@@ -66,7 +66,7 @@ def animate(tmp_path_factory):
 def words_for(folder, out, *words):
     return [str(folder), str(out), "participant", "--from-scratch", "--skip-bids-validation",
             "--target", "category", "--device", "cpu", "--nprocs", "1", "-d", f"betas={folder}",
-            "--stage", "betas", "rsa", *map(str, words)]
+            "--stage", "prepare", "rsa", *map(str, words)]
 
 
 @pytest.fixture
@@ -98,7 +98,8 @@ def test_absent_files_names_and_kinds_are_told_at_once(refused, tmp_path):
     assert found["no.tsv"].code == 66 and found["short.tsv"].code == 65
     assert "jar, pan" in found["short.tsv"].why
     assert "--rsa label" in found and found["--rsa label"].code == 64
-    again = refused("--rsa", short, tmp_path / "short.tsv")
+    (tmp_path / "more").mkdir()
+    again = refused("--rsa", short, write_model(tmp_path / "more/short.tsv", lambda a, b: a != b))
     assert any("several models have this name" in finding.why for finding in again)
 
 
@@ -128,7 +129,7 @@ def test_the_model_of_the_patterns_is_found(data, animate, tmp_path):
     )
     out = tmp_path / "out"
     words = words_for(data, out, "--rsa", animate, other, "--n-permutations", 99)
-    assert main([*words, "--participant-label", "01", "02"]) == 0
+    assert main([*words, "--stage", "prepare", "rsa", "population"]) == 0
     results = Results(out, "01")
     metrics = numeric(results.table("rsa_metrics"), "value", "p", "p_max", "p_min").set_index(
         "model")
@@ -140,8 +141,9 @@ def test_the_model_of_the_patterns_is_found(data, animate, tmp_path):
     np.testing.assert_allclose(distances, distances.T)
     assert len(results.files("rsa_model")) == 2
     assert set(results.card("rsa_metrics")) >= {"Shrinkage", "Runs", "Permutations"}
-    assert main([*words, "--participant-label", "01", "02", "--stage", "report"]) == 0
     page = (out / "sub-01.html").read_text(encoding="utf-8")
     assert "Representational similarity" in page and "Crossnobis distances of 6" in page
+    statistics = results.output_dir / "group" / "desc-group_metrics.tsv"
+    assert set(read_table(statistics)["source"]) == {"rsa"}
     group = (out / "group.html").read_text(encoding="utf-8")
     assert "Noise ceiling over 2 participants" in group

@@ -14,7 +14,7 @@ SECTION = Encoding
 def is_wanted(settings: Settings) -> bool:
     """Return whether an encoder is chosen, or missing when only this stage is requested."""
     chosen = settings.section(Encoding).encoder is not None
-    return chosen or settings.execution.stage == ("encode",)
+    return chosen or "encode" in settings.execution.stage
 
 
 def add_options(parser: ArgumentParser) -> None:

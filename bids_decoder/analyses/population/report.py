@@ -38,7 +38,7 @@ _WHY = (
     "have either sign; they are tested by flipping signs."
 )
 _TITLES = {"decoder": "decoder", "gallery": "among the gallery", "encoder": "encoding model",
-           "reconstruction": "reconstruction"}
+           "reconstruction": "reconstruction", "rsa": "models of distances"}
 FEW = 6
 """With fewer participants no sign-flip test can reach p = .05, and the report says so."""
 
@@ -46,7 +46,7 @@ FEW = 6
 def group_summary(results: Results) -> list[Block]:
     """Return mean, prevalence and differences of the headline measure in words."""
     table = read_statistics(results)
-    if table is None:
+    if table is None or table.empty:
         return []
     top = _headline(table, results)
     if top is None:

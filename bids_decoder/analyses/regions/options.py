@@ -14,7 +14,7 @@ SECTION = Regions
 
 def is_wanted(settings: Settings) -> bool:
     """Return whether an atlas is given, or missing when only this stage is requested."""
-    return bool(settings.section(Regions).atlases) or settings.execution.stage == ("regions",)
+    return bool(settings.section(Regions).atlases) or "regions" in settings.execution.stage
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -21,7 +21,7 @@ SECTION = Rsa
 
 def is_wanted(settings: Settings) -> bool:
     """Return whether a model is named, or missing when only this stage is requested."""
-    return bool(settings.section(Rsa).models) or settings.execution.stage == ("rsa",)
+    return bool(settings.section(Rsa).models) or "rsa" in settings.execution.stage
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -19,7 +19,7 @@ _SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*(mm|vox)")
 def is_wanted(settings: Settings) -> bool:
     """Return whether a size is given, or missing when only this stage is requested."""
     wanted = settings.section(Searchlight).is_wanted
-    return wanted or settings.execution.stage == ("searchlight",)
+    return wanted or "searchlight" in settings.execution.stage
 
 
 def add_options(parser: ArgumentParser) -> None:
