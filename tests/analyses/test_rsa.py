@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.analyses.rsa.models import read_model
+from bids_decoder.analyses.rsa.models import make_model, model_name, read_model
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
-from bids_decoder.errors import FindingsError, InputError
+from bids_decoder.errors import FindingsError, InputError, MissingInputError
 from bids_decoder.files import write_json
 from bids_decoder.reports.results import Results, numeric
 
@@ -103,8 +103,11 @@ def test_absent_files_names_and_kinds_are_told_at_once(refused, tmp_path):
     assert any("several models have this name" in finding.why for finding in again)
 
 
-def test_a_stage_without_model_is_refused(refused):
-    assert refused()[0].code == 64
+def test_a_stage_without_model_is_refused(data, tmp_path):
+    words = [word for word in words_for(data, tmp_path / "out") if word != "prepare"]
+    with pytest.raises(FindingsError) as caught:
+        make_plan(parse_args(words)[0], tmp_path / "work")
+    assert caught.value.findings[0].code == 64
 
 
 def test_rows_and_columns_need_the_same_names(tmp_path):
@@ -120,6 +123,38 @@ def test_rows_and_columns_need_the_same_names(tmp_path):
 def test_further_names_are_left_out_and_order_is_that_of_conditions(animate):
     found = read_model(animate, ["pan", "cat", "dog", "cup"])
     np.testing.assert_array_equal(found[1], [1, 0, 0, 1])
+
+
+def test_columns_of_tables_are_models(tmp_path):
+    path = tmp_path / "stimuli.tsv"
+    path.write_text("id\tsize\tkind\tone\ncat\t1\tx\t1\ncup\t3\ty\t1\ndog\t1\tx\t1\n")
+    names = ["cup", "cat", "dog"]
+    assert model_name(f"{path}:size") == "size"
+    np.testing.assert_array_equal(make_model(f"{path}:size", names)[0], [0, 4, 4])
+    np.testing.assert_array_equal(make_model(f"{path}:kind", names)[1], [1, 0, 0])
+    for column, part in (("one", "all dissimilarities"), ("colour", "has the columns")):
+        with pytest.raises(InputError, match=part):
+            make_model(f"{path}:{column}", names)
+    with pytest.raises(InputError, match="no value for pan"):
+        make_model(f"{path}:size", ["cat", "pan"])
+    path.write_text("id\tsize\ncat\t1\ncat\t3\ndog\t5\n")
+    with pytest.raises(InputError, match="several rows for cat"):
+        make_model(f"{path}:size", ["cat", "dog"])
+    with pytest.raises(MissingInputError):
+        make_model(f"{tmp_path}/none.tsv:size", ["cat"])
+
+
+def test_npz_holds_what_a_table_holds(animate, tmp_path):
+    np.savez(tmp_path / "m.npz", names=np.array(NAMES), rdm=make_model(str(animate), NAMES))
+    wanted = ["pan", "cat", "dog", "cup"]
+    np.testing.assert_array_equal(
+        make_model(str(tmp_path / "m.npz"), wanted), make_model(str(animate), wanted)
+    )
+    (tmp_path / "bad.npz").write_bytes(b"PK nothing")
+    np.savez(tmp_path / "other.npz", rdm=np.zeros((2, 2)))
+    for name in ("bad.npz", "other.npz"):
+        with pytest.raises(InputError, match="cannot be read"):
+            make_model(str(tmp_path / name), wanted)
 
 
 def test_the_model_of_the_patterns_is_found(data, animate, tmp_path):

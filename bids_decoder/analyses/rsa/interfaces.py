@@ -22,9 +22,9 @@ from bids_decoder.analyses.rsa.models import (
     condition_column,
     conditions_of,
     labels_of,
+    make_model,
     model_of_labels,
     model_of_vectors,
-    read_model,
 )
 from bids_decoder.analyses.rsa.outputs import write_rsa
 from bids_decoder.evaluation.dissimilarity import compare_models, measure_geometry
@@ -95,7 +95,7 @@ class CompareModels(SimpleInterface):
             elif word == FEATURES:
                 found[name] = model_of_vectors(targets.vectors[targets.rows_of(np.array(names))])
             else:
-                found[name] = read_model(Path(word), names)
+                found[name] = make_model(word, names)
         return found
 
 

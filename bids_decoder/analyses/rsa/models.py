@@ -13,12 +13,91 @@ from bids_decoder.evaluation.dissimilarity import vectorise
 
 LABEL, FEATURES = "label", "features"
 SUFFIXES = {".tsv": "\t", ".csv": ","}
+NPZ = ".npz"
 MAX_BYTES = 50_000_000
 
 
 def model_name(word: str) -> str:
-    """Return the name of a model in tables: the word itself, or the name of its file."""
-    return word if word in (LABEL, FEATURES) else Path(word).stem
+    """Return the name of a model in tables: the word itself, its column, or its file."""
+    path, column = split_word(word)
+    return word if word in (LABEL, FEATURES) else column or path.stem
+
+
+def split_word(word: str) -> tuple[Path, str]:
+    """Return file and column of a model; no column for a table of dissimilarities.
+
+    Examples
+    --------
+    >>> split_word("stimuli.tsv:size")
+    (PosixPath('stimuli.tsv'), 'size')
+    >>> split_word("animate.csv")
+    (PosixPath('animate.csv'), '')
+    """
+    start, _, column = word.rpartition(":")
+    if Path(start).suffix.lower() in SUFFIXES:
+        return Path(start), column
+    return Path(word), ""
+
+
+def make_model(word: str, names: Sequence[str]) -> np.ndarray:
+    """Read the model that a word of ``--rsa`` names, (n_conditions, n_conditions).
+
+    Raises
+    ------
+    InputError
+        See :func:`read_model` and :func:`read_values`.
+    """
+    path, column = split_word(word)
+    return read_model(path, names) if not column else model_of_values(
+        read_values(path, column, names), f"--rsa {word}"
+    )
+
+
+def read_values(path: Path, column: str, names: Sequence[str]) -> list[str]:
+    """Read one value per condition from a table whose first column names the conditions.
+
+    Raises
+    ------
+    InputError
+        When the table or the column is absent, or a condition has no value, or two.
+    """
+    what = f"--rsa {path}:{column}"
+    if not path.is_file():
+        raise MissingInputError(what, "no such file", "name a table (.tsv, .csv)")
+    table = _read_table(path, what)
+    if column not in table:
+        raise InputError(what, f"has the columns {name_some([str(c) for c in table], 8)}",
+                         "name one of them, as stimuli.tsv:size")
+    values = table[column].dropna()
+    values.index = pd.Index([str(name) for name in values.index])
+    values = values[values.str.strip().ne("n/a")]
+    absent = [name for name in names if name not in values.index]
+    twice = [name for name in names if (values.index == name).sum() > 1]
+    if absent or twice:
+        raise InputError(
+            what, f"has no value for {name_some(absent)}" if absent else
+            f"has several rows for {name_some(twice)}",
+            "give one row for each condition, with its name in the first column",
+        )
+    return values[list(names)].tolist()
+
+
+def model_of_values(values: Sequence[str], what: str) -> np.ndarray:
+    """Return squared differences of numbers, or 0 for the same and 1 for different words, (n, n).
+
+    Raises
+    ------
+    InputError
+        When all conditions have the same value, or each one a word of its own.
+    """
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(float)
+    found = model_of_labels(values)
+    if np.isfinite(numbers).all():
+        found = (numbers[:, None] - numbers[None]) ** 2
+    if np.ptp(vectorise(found)) < 1e-12:
+        raise InputError(what, "all dissimilarities are equal", "name a column that says which "
+                         "conditions differ more than others")
+    return found
 
 
 def read_model(path: Path, names: Sequence[str]) -> np.ndarray:
@@ -27,7 +106,8 @@ def read_model(path: Path, names: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     path : Path
-        First column and header hold the names of conditions; further ones are left out.
+        First column and header hold the names of conditions; further ones are left out. Or
+        ``.npz`` with the arrays ``names`` (n,) and ``rdm`` (n, n).
     names : sequence of str
         Conditions, in the order of the result.
 
@@ -66,7 +146,9 @@ def read_model(path: Path, names: Sequence[str]) -> np.ndarray:
 
 def _read_table(path: Path, what: str) -> pd.DataFrame:
     separator = SUFFIXES.get(path.suffix.lower())
-    mend = "give a table with tabs (.tsv) or commas (.csv)"
+    mend = "give a table with tabs (.tsv) or commas (.csv), or an .npz with names and rdm"
+    if path.suffix.lower() == NPZ:
+        return _read_npz(path, what, mend)
     if separator is None:
         raise InputError(what, f"cannot read {path.suffix or 'files without suffix'}", mend)
     if path.stat().st_size > MAX_BYTES:
@@ -74,6 +156,16 @@ def _read_table(path: Path, what: str) -> pd.DataFrame:
     try:
         return pd.read_csv(path, sep=separator, index_col=0, dtype=str)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise InputError(what, f"cannot be read: {str(error).splitlines()[0]}", mend) from error
+
+
+def _read_npz(path: Path, what: str, mend: str) -> pd.DataFrame:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            names, values = content["names"].astype(str), content["rdm"].astype(np.float64)
+        return pd.DataFrame(values, index=names, columns=names)
+    # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
+    except Exception as error:
         raise InputError(what, f"cannot be read: {str(error).splitlines()[0]}", mend) from error
 
 

@@ -31,7 +31,8 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--rsa", dest="rsa.models", section=Rsa, metavar="MODEL", type=str,
         default="`none`",
         help="also measure how much the responses to any two labels (or stimuli) differ, and "
-        "compare that with models ([rsa.md](rsa.md)): a table (`.tsv`, `.csv`) of "
-        "dissimilarities with a row and a column for each label or stimulus; `label`, same or "
-        "different label of two stimuli; `features`, the distance of their vectors",
+        "compare that with models ([rsa.md](rsa.md)): a table (`.tsv`, `.csv`, `.npz`) of "
+        "dissimilarities with a row and a column for each label or stimulus; `FILE:COLUMN`, "
+        "differences of the values in a column of a table, as `stimuli.tsv:size`; `label`, same "
+        "or different label of two stimuli; `features`, the distance of their vectors",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.rsa.models import (
@@ -12,8 +11,9 @@ from bids_decoder.analyses.rsa.models import (
     LABEL,
     conditions_of,
     labels_of,
+    make_model,
     model_name,
-    read_model,
+    split_word,
 )
 from bids_decoder.analyses.rsa.options import Rsa
 from bids_decoder.analyses.study import Study, job_name
@@ -37,7 +37,7 @@ class RsaSpec:
     kind : str
         Of the targets.
     models : dict of str to str
-        Name -> ``label``, ``features`` or path of a table.
+        Name -> ``label``, ``features``, path of a table, or path and column.
     n_permutations : int
     """
 
@@ -84,7 +84,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 def _key(study: Study, spec: RsaSpec) -> StageKey:
     person, settings = spec.person, study.settings
     models = {
-        name: word if word in (LABEL, FEATURES) else study.digest(Path(word))
+        name: word if word in (LABEL, FEATURES) else study.digest(split_word(word)[0])
         for name, word in spec.models.items()
     }
     return StageKey("rsa", f"sub-{person.label}", {
@@ -108,7 +108,7 @@ def _check_words(study: Study, words: tuple[str, ...]) -> list[Finding]:
         findings += [
             Finding(
                 f"--rsa {word}", "conditions are labels, and this model is of stimuli",
-                "name a table of dissimilarities of the labels", ExitCode.USAGE,
+                "name a table of dissimilarities of the labels, or FILE:COLUMN", ExitCode.USAGE,
             )
             for word in words if word in (LABEL, FEATURES)
         ]
@@ -131,7 +131,7 @@ def _check_person(study: Study, label: str, words: tuple[str, ...]) -> list[Find
             if word == LABEL and kind != "category":
                 labels_of(trials, names)
             elif word not in (LABEL, FEATURES):
-                read_model(Path(word), names)
+                make_model(word, names)
         except BidsDecoderError as error:
             findings.append(error.finding)
     return findings
