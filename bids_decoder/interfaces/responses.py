@@ -254,41 +254,31 @@ def load_sides(
     trials = trials[used].reset_index(drop=True)
     mask_image = nib.load(folder / MASK)
     grid = VoxelGrid(np.asarray(mask_image.dataobj) > 0, mask_image.affine)
-    train = (trials["split"] == "train").to_numpy()
-    scaled = _scale(folder, used, _groups(trials, normalise), train)
+    scaled = scale_responses(folder, trials, normalise, used)
     space = read_json(folder / SPACE)["space"]
     return _sides(Person(label, grid, scaled, trials, _rows(trials, targets), space))
 
 
-def load_all_trials(folder: Path, normalise: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Load all trials of one participant, for analyses that fit nothing to labels or targets.
+def scale_responses(
+    folder: Path, trials: pd.DataFrame, normalise: str, used: np.ndarray
+) -> np.ndarray:
+    """Return responses z-scored and without confounds, by statistics of the training trials.
 
     Parameters
     ----------
     folder : Path
         Folder written by :func:`collect_responses`.
+    trials : DataFrame
+        The used trials of its table.
     normalise : {"session", "run"}
-        Unit of the z-score.
+    used : ndarray of bool, one for every trial of the folder
 
     Returns
     -------
-    trials : DataFrame, n_trials rows
-    betas : ndarray of float32, shape (n_trials, n_voxels)
-        z-scored, and confounds that the call removes regressed out, over all trials.
+    ndarray of float32, shape (n_used, n_voxels)
     """
-    trials = read_trials(folder / TABLE)
-    everything = np.ones(len(trials), dtype=bool)
-    return trials, _scale(folder, everything, _groups(trials, normalise), everything)
-
-
-def _scale(
-    folder: Path, used: np.ndarray, groups: np.ndarray, train: np.ndarray
-) -> np.ndarray:
-    """Return the responses of some trials, z-scored and without confounds.
-
-    *groups* and *train* are of the trials that are used; statistics are those of training trials.
-    """
-    betas = np.load(folder / ARRAY, mmap_mode="r")
+    betas, groups = np.load(folder / ARRAY, mmap_mode="r"), _groups(trials, normalise)
+    train = (trials["split"] == "train").to_numpy()
     scaled, _ = zscore_betas(betas if used.all() else betas[used], groups, train)
     removed = read_json(folder / REMOVED)
     if not removed:

@@ -53,7 +53,7 @@ def test_what_is_needed_is_given_by_somebody():
 
 def test_stages_of_levels():
     assert stages_of_level("participant") == (
-        "prepare", "decode", "encode", "searchlight", "regions", "cross", "population",
+        "prepare", "decode", "encode", "searchlight", "regions", "cross", "rsa", "population",
     )
     assert stages_of_level("group") == ("prepare", "pretrain", "population")
 

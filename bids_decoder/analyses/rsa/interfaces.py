@@ -30,7 +30,7 @@ from bids_decoder.analyses.rsa.outputs import write_rsa
 from bids_decoder.evaluation.dissimilarity import compare_models, measure_geometry
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
-from bids_decoder.interfaces.responses import load_all_trials
+from bids_decoder.interfaces.responses import TABLE, read_trials, scale_responses
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.trials import Targets
 
@@ -61,7 +61,11 @@ class CompareModels(SimpleInterface):
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         inputs, folder = self.inputs, Path(runtime.cwd)
-        trials, betas = load_all_trials(Path(inputs.folder), inputs.normalise)
+        # Nothing is fitted to labels or targets: all trials give the statistics.
+        trials = read_trials(Path(inputs.folder) / TABLE).assign(split="train")
+        betas = scale_responses(
+            Path(inputs.folder), trials, inputs.normalise, np.ones(len(trials), dtype=bool)
+        )
         names = conditions_of(trials, inputs.kind)
         column = trials[condition_column(inputs.kind)].astype(str)
         used = column.isin(names).to_numpy()
