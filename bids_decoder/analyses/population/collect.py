@@ -24,11 +24,7 @@ KEYS = (
 
 NUMBERS = ("value", "chance", "ci_low", "ci_high", "p", "p_min", "n")
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy|macro_f1|auc|two_way|share_significant")
-<<<<<<< HEAD
-_CORRELATION = re.compile(r"r|correlation|pixcorr|ssim")
-=======
-_CORRELATION = re.compile(r"(whitened_)?correlation|pixcorr|ssim")
->>>>>>> ac2ddb6 (RSA: tests, docs, statistics over participants; a stage asked for beside others needs its option too)
+_CORRELATION = re.compile(r"r|(whitened_)?correlation|pixcorr|ssim")
 
 
 @dataclass(frozen=True)
