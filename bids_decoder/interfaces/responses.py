@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check_same_grid
-from bids_decoder.bids.confounds_files import read_confounds
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
@@ -28,12 +25,11 @@ from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.interfaces.arrays import new_array
-from bids_decoder.preprocessing.confounds import MOTION_COLUMNS, trial_motion
+from bids_decoder.interfaces.trial_confounds import NO_FILES, ConfoundFiles, collect_confounds
 from bids_decoder.training.confounds import confound_design, remove_confounds
 from bids_decoder.trials import (
     KINDS,
     MEAN_SIGNAL,
-    MOTION,
     TRIAL_ORDER,
     Person,
     Targets,
@@ -56,31 +52,9 @@ def read_trials(path: Path) -> pd.DataFrame:
     return table
 
 
-@dataclass(frozen=True)
-class ConfoundFiles:
-    """Where the confounds of trials are.
-
-    Parameters
-    ----------
-    events : Path or None
-        Planned table of confounds in events files.
-    motion : sequence of Path or None
-        Confounds tables with motion parameters, one per run; empty where there are none.
-    t_r : sequence of float
-        Repetition time of each run in *motion*.
-    removed : tuple of str
-        Confounds that are regressed out of responses in each fold.
-    """
-
-    events: Path | None = None
-    motion: Sequence[Path | None] = ()
-    t_r: Sequence[float] = ()
-    removed: tuple[str, ...] = ()
-
-
 def collect_responses(
     betas_files: list[Path], trials_files: list[Path], mask_files: list[Path], folder: Path,
-    confounds: ConfoundFiles = ConfoundFiles(),
+    confounds: ConfoundFiles = NO_FILES,
 ) -> Path:
     """Join the runs of one participant.
 
@@ -127,40 +101,12 @@ def collect_responses(
     joined = pd.concat(tables, ignore_index=True)
     kept = ~joined["excluded"].to_numpy()
     save_table(folder / TABLE, joined[kept])
-    values = _collect_confounds(tables, confounds)[kept]
+    values = collect_confounds(tables, confounds)[kept]
     save_table(folder / CONFOUNDS, values.assign(**{MEAN_SIGNAL: array.mean(axis=1)}))
     write_json(folder / REMOVED, list(confounds.removed))
     save_nifti(folder / MASK, mask, images[0].affine)
     write_json(folder / SPACE, {"space": _shared_space(betas_files[0])})
     return folder
-
-
-def _collect_confounds(tables: list[pd.DataFrame], files: ConfoundFiles) -> pd.DataFrame:
-    """Return the confounds of all trials, also of excluded ones: from events files, and motion."""
-    joined = pd.concat(tables, ignore_index=True)
-    found = joined[["run_group", "trial"]]
-    if files.events is not None:
-        planned = read_table(files.events)
-        planned["trial"] = planned["trial"].astype(int)
-        found = found.merge(planned, on=["run_group", "trial"], how="left", validate="1:1")
-    if any(files.motion):
-        moved = [
-            _motion_of(table, path, t_r)
-            for table, path, t_r in zip(tables, files.motion, files.t_r, strict=True)
-        ]
-        found = found.assign(**{MOTION: np.concatenate(moved)})
-    return found
-
-
-def _motion_of(table: pd.DataFrame, path: Path | None, t_r: float) -> np.ndarray:
-    """Return the framewise displacement of each trial; NaN where no motion was estimated."""
-    parameters = None if path is None else read_confounds(path)
-    if parameters is None or not set(MOTION_COLUMNS) <= set(parameters):
-        return np.full(len(table), np.nan)
-    onsets, durations = (
-        pd.to_numeric(table[name]).to_numpy(dtype=np.float64) for name in ("onset", "duration")
-    )
-    return trial_motion(parameters[list(MOTION_COLUMNS)].astype(float), onsets, durations, t_r)
 
 
 def _shared_space(path: Path) -> str:
