@@ -191,7 +191,8 @@ class Study:
         if spec.kind == "category":
             return {"kind": spec.kind, "labels": list(spec.ids)}
         if spec.kind == "value":
-            return {"kind": spec.kind, "columns": list(spec.columns), "values": list(spec.ids)}
+            # The values of a participant are in the key of their trials.
+            return {"kind": spec.kind, "columns": list(spec.columns)}
         if spec.kind == "features":
             return {"kind": spec.kind, "file": file_digest(spec.features)}
         return {"kind": spec.kind, "encoder": spec.encoder.identity,

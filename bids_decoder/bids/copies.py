@@ -148,7 +148,7 @@ def find_copies(
 
 def find_equal_images(
     images: Mapping[str, Path], n_processes: int
-) -> tuple[tuple[str, ...], ...]:
+) -> tuple[tuple[tuple[str, ...], ...], int]:
     """Find participants with the same image, where each has one.
 
     Parameters
@@ -159,14 +159,18 @@ def find_equal_images(
 
     Returns
     -------
-    tuple of tuple of str
-        Groups of participants with equal volumes, whatever headers, compression and data type
-        are. Images that cannot be read, and empty ones, are in none.
+    groups : tuple of tuple of str
+        Participants with equal volumes, whatever headers, compression and data type are.
+    n_compared : int
+        Number of images; those that cannot be read, and those with few different values, are not.
     """
     rows = map_items(partial(_read, n_volumes=1), images.values(), n_processes)
     found = {(label, ""): row for label, row in zip(images, rows, strict=True) if row is not None}
-    groups = _equal_volumes(_Signatures(found))
-    return tuple(tuple(volume.participant for volume in group) for group in groups)
+    signatures = _Signatures(found)
+    groups = tuple(
+        tuple(volume.participant for volume in group) for group in _equal_volumes(signatures)
+    )
+    return groups, len(signatures.compared()[0])
 
 
 def _size(path: Path) -> int:

@@ -84,8 +84,10 @@ def _with_times(columns: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame({name: times[name] if name in times else text[name] for name in order})
 
 
-def finite_number(cell: str | None) -> float:
+def finite_number(cell: str | float | None) -> float:
     """Return a finite number, or NaN; ``float`` would also read 1_0 and non-Latin digits."""
+    if isinstance(cell, float):
+        return cell if math.isfinite(cell) else math.nan
     if cell is None or "_" in cell or not cell.isascii():
         return math.nan
     try:

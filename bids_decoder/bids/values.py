@@ -98,8 +98,8 @@ def _check_column(name: str, runs: Sequence[RunRows]) -> list[Finding]:
         return [Finding(
             what, f"{len(words)} of {len(cells)} cells are no numbers, for instance "
             f"{name_some(list(dict.fromkeys(words)))}",
-            "write n/a where there is no number, leave such rows out with --trial-filter, or "
-            "decode labels: --target category --label-column", ExitCode.BAD_DATA,
+            "write n/a where there is no number, leave such rows of events files out with "
+            "--trial-filter, or decode labels: --target category --label-column", ExitCode.BAD_DATA,
         )]
     return []
 

@@ -25,7 +25,7 @@ LEAST_CONDITIONS = 4
 LEAST_SHRINKAGE = 1e-3
 """Keeps the covariance of more voxels than trials invertible."""
 
-_BATCH = 200
+_BATCH, _CHUNK = 200, 4096
 _SAME = 1e-9
 
 
@@ -39,10 +39,13 @@ class Geometry:
         Per voxel; NaN for conditions that do not occur in a run.
     shrinkage : float
         Weight of the diagonal in the covariance of the noise.
+    residuals : str
+        Of what the covariance is, in words.
     """
 
     products: np.ndarray
     shrinkage: float
+    residuals: str
 
     def distances(self, runs: np.ndarray | None = None) -> np.ndarray:
         """Compute the crossnobis distances, the mean over all pairs of runs.
@@ -90,57 +93,104 @@ def measure_geometry(betas: np.ndarray, conditions: np.ndarray, runs: np.ndarray
     Notes
     -----
     The covariance of the residuals around the mean of each condition in each run is shrunk towards
-    its diagonal (Schäfer and Strimmer 2005, Stat Appl Genet Mol Biol 4:32). It is never
+    its diagonal (Schäfer and Strimmer 2005, Stat Appl Genet Mol Biol 4:32); that of mean responses
+    around their mean over runs, where conditions are hardly repeated within runs. It is never
     computed: with fewer trials than voxels, Woodbury's identity gives its inverse from products
-    of trials.
+    of trials, which are summed over chunks of voxels.
     """
     n_runs, n_conditions = int(runs.max()) + 1, int(conditions.max()) + 1
-    cell = runs * n_conditions + conditions
-    present, member, counts = np.unique(cell, return_inverse=True, return_counts=True)
-    responses = np.asarray(betas, dtype=np.float64)
-    sums = np.zeros((len(present), responses.shape[1]))
-    np.add.at(sums, member, responses)
-    means = sums / counts[:, None]
-    residuals = responses - means[member]
-    freedom = len(responses) - len(present)
-    if freedom < 1:
-        # Each condition once per run: what varies between runs is the noise.
-        residuals = means - _mean_over(means, present % n_conditions)
-        freedom = len(present) - n_conditions
-    spread = np.sqrt(np.maximum((residuals**2).sum(axis=0) / freedom, 1e-12))
-    scaled, noise = means / spread, residuals / spread
-    shrinkage = _shrinkage(noise, freedom)
-    weight = shrinkage * freedom / (1 - shrinkage) if shrinkage < 1 else np.inf
-    inner = noise @ noise.T
-    cross = scaled @ noise.T
-    inverse = 0.0 if np.isinf(weight) else np.linalg.solve(
-        inner + weight * np.eye(len(inner)), cross.T
-    )
-    found = (scaled @ scaled.T - cross @ inverse if not np.isinf(weight)
-             else scaled @ scaled.T) / shrinkage / responses.shape[1]
-    products = np.full(2 * (n_runs * n_conditions,), np.nan)
-    products[np.ix_(present, present)] = found
+    cells, member = np.unique(runs * n_conditions + conditions, return_inverse=True)
+    design = _Design(member, cells % n_conditions)
+    products = _Products.empty(len(cells), design.n_rows)
+    for start in range(0, betas.shape[1], _CHUNK):
+        part = np.asarray(betas[:, start:start + _CHUNK], dtype=np.float64)
+        products.add(*design.whiten(part))
+    shrinkage = products.shrinkage(design.freedom)
+    found = np.full(2 * (n_runs * n_conditions,), np.nan)
+    found[np.ix_(cells, cells)] = products.whitened(shrinkage, design.freedom) / betas.shape[1]
     shape = (n_runs, n_conditions, n_runs, n_conditions)
-    return Geometry(products.reshape(shape), shrinkage)
+    return Geometry(found.reshape(shape), shrinkage, design.residuals)
+
+
+class _Design:
+    """Which trials are averaged, and what varies without the conditions.
+
+    Residuals are those of single trials, or of mean responses between runs, whichever have more
+    degrees of freedom: with few repetitions within runs, the former say nothing.
+    """
+
+    def __init__(self, member: np.ndarray, condition_of_cell: np.ndarray) -> None:
+        self.member, self.condition = member, np.unique(condition_of_cell, return_inverse=True)[1]
+        n_cells = len(condition_of_cell)
+        within, between = len(member) - n_cells, n_cells - int(self.condition.max()) - 1
+        self.is_within = within >= between
+        self.freedom = max(within, between)
+        self.n_rows = len(member) if self.is_within else n_cells
+
+    @property
+    def residuals(self) -> str:
+        """Of what, in words."""
+        return "single trials within runs" if self.is_within else "mean responses between runs"
+
+    def whiten(self, responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return means of cells and residuals, both over the standard deviation of residuals."""
+        means = _mean_over(responses, self.member)
+        if self.is_within:
+            left = responses - means[self.member]
+        else:
+            left = means - _mean_over(means, self.condition)[self.condition]
+        spread = np.sqrt(np.maximum((left**2).sum(axis=0) / self.freedom, 1e-12))
+        return means / spread, left / spread
+
+
+@dataclass(eq=False)
+class _Products:
+    """Sums over voxels of products of whitened means and residuals."""
+
+    own: np.ndarray
+    cross: np.ndarray
+    inner: np.ndarray
+    energy: np.ndarray
+    of_voxels: float = 0.0
+    fourth: float = 0.0
+
+    @classmethod
+    def empty(cls, n_cells: int, n_rows: int) -> _Products:
+        return cls(np.zeros((n_cells, n_cells)), np.zeros((n_cells, n_rows)),
+                   np.zeros((n_rows, n_rows)), np.zeros(n_rows))
+
+    def add(self, means: np.ndarray, noise: np.ndarray) -> None:
+        """Add some voxels, (n_cells, n) and (n_rows, n)."""
+        self.own += means @ means.T
+        self.cross += means @ noise.T
+        self.inner += noise @ noise.T
+        squares = noise**2
+        self.energy += squares.sum(axis=1)
+        self.of_voxels += float((squares.sum(axis=0) ** 2).sum())
+        self.fourth += float((squares**2).sum())
+
+    def shrinkage(self, freedom: int) -> float:
+        """Estimate how much of the correlations of residuals is noise."""
+        n_rows = len(self.inner)
+        size = ((self.inner**2).sum() - self.of_voxels) / (n_rows - 1) ** 2
+        spread = ((self.energy**2).sum() - self.fourth) / (n_rows - 1) - size
+        error = n_rows / freedom**2 * spread
+        return float(np.clip(error / max(size, 1e-12), LEAST_SHRINKAGE, 1.0))
+
+    def whitened(self, shrinkage: float, freedom: int) -> np.ndarray:
+        """Return inner products of means under the inverse of the shrunk covariance."""
+        if shrinkage >= 1:
+            return self.own
+        weight = shrinkage * freedom / (1 - shrinkage)
+        left = self.inner + weight * np.eye(len(self.inner))
+        return (self.own - self.cross @ np.linalg.solve(left, self.cross.T)) / shrinkage
 
 
 def _mean_over(values: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Return the mean of the rows with the same member, for each row."""
+    """Return the mean of the rows of each member, (n_members, n)."""
     sums = np.zeros((member.max() + 1, values.shape[1]))
     np.add.at(sums, member, values)
-    return (sums / np.bincount(member)[:, None])[member]
-
-
-def _shrinkage(noise: np.ndarray, freedom: int) -> float:
-    """Estimate how much of the correlations of residuals is noise, from products of trials."""
-    n_trials, squares = len(noise), noise**2
-    energy = squares.sum(axis=1)
-    of_voxels = squares.sum(axis=0)
-    size = (((noise @ noise.T) ** 2).sum() - (of_voxels**2).sum()) / (n_trials - 1) ** 2
-    fourth = (energy**2).sum() - (squares**2).sum()
-    spread = fourth / (n_trials - 1) - size
-    error = n_trials / freedom**2 * spread
-    return float(np.clip(error / max(size, 1e-12), LEAST_SHRINKAGE, 1.0))
+    return sums / np.bincount(member)[:, None]
 
 
 def vectorise(matrices: np.ndarray) -> np.ndarray:
@@ -249,7 +299,8 @@ def compare_models(
     if not n_permutations:
         nothing = np.full(len(models), np.nan)
         return Comparison(values, low, high, nothing, nothing, nothing, null)
-    largest = np.nanmax(null, axis=1)
+    # A model without a value takes no part in the correction.
+    largest = np.where(np.isnan(null), -np.inf, null).max(axis=1)
     return Comparison(
         values, low, high, _p_values(values, null), _p_values(values, largest[:, None]),
         _smallest_p(models, orders), null,
@@ -257,7 +308,9 @@ def compare_models(
 
 
 def _p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    return (1 + (null >= values - _SAME).sum(axis=0)) / (1 + len(null))
+    """Return p-values; NaN for models without a value."""
+    counted = (1 + (null >= values - _SAME).sum(axis=0)) / (1 + len(null))
+    return np.where(np.isnan(values), np.nan, counted)
 
 
 def _smallest_p(models: np.ndarray, orders: list[np.ndarray]) -> np.ndarray:

@@ -11,14 +11,6 @@ from bids_decoder.evaluation.similarity import cosine_similarity
 
 N_BOOTSTRAP = 1000
 
-METRICS: dict[str, str] = {
-    "balanced_accuracy": "Mean recall of the tested labels.",
-    "top1": "Share of single trials for which the right stimulus is first in a pool (b2i, cosine).",
-    "two_way": "Share of other tested stimuli that are less similar to the prediction than the "
-               "right one, mean over single trials.",
-}
-"""Metrics of learning curves, the headline metric of labels and of stimuli among them."""
-
 
 def label_hits(scores: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Return which labels are right.

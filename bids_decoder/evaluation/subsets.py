@@ -133,17 +133,21 @@ def _step(train: pd.DataFrame) -> int:
 def _orders(
     train: pd.DataFrame, step: int, rng: np.random.Generator
 ) -> tuple[tuple[str, ...], ...]:
-    """Order the runs at random, each draw starting with other ones."""
+    """Order the runs at random, at most :data:`N_DRAWS` times, each starting with other ones."""
     labels = train.groupby("run_group", sort=False)["label"].first()
     kinds = labels.to_numpy(dtype=object) if step > 1 else np.zeros(len(labels))
     groups = [rng.permutation(part.index.to_numpy(dtype=object)).tolist()
               for _, part in labels.groupby(kinds, sort=False)]
     rng.shuffle(groups)
-    return tuple(_in_turn([_rotate(runs, draw) for runs in groups]) for draw in range(N_DRAWS))
+    # Few runs have few orders that start differently, and an order that comes twice says nothing.
+    n_draws = min(N_DRAWS, *map(len, groups))
+    return tuple(
+        _in_turn([_rotate(runs, draw, n_draws) for runs in groups]) for draw in range(n_draws)
+    )
 
 
-def _rotate(runs: list[str], draw: int) -> list[str]:
-    start = draw * len(runs) // N_DRAWS if len(runs) >= N_DRAWS else draw % len(runs)
+def _rotate(runs: list[str], draw: int, n_draws: int) -> list[str]:
+    start = draw * len(runs) // n_draws
     return runs[start:] + runs[:start]
 
 
@@ -169,9 +173,11 @@ def _sizes(least: int, most: int, step: int) -> tuple[int, ...]:
     --------
     >>> _sizes(1, 11, 1), _sizes(1, 3, 1), _sizes(3, 12, 2)
     ((1, 2, 3, 4, 7, 11), (1, 2, 3), (4, 6, 8, 10, 12))
+    >>> _sizes(2, 7, 2)
+    (2, 4, 6, 7)
     """
     first = -(-least // step) * step
     if first > most:
         return ()
     spread = np.geomspace(first, most, N_SIZES) / step
-    return tuple(sorted({*(int(size) * step for size in spread.round()), most}))
+    return tuple(sorted({*(min(int(size) * step, most) for size in spread.round()), most}))

@@ -181,16 +181,17 @@ def _rows(
     heldout: HeldoutValues, null: RefittedValues | None, column: int
 ) -> list[dict[str, Any]]:
     """Return the rows of metrics of one column."""
-    folds, run_of = heldout.folds, pd.factorize(np.asarray(heldout.runs))[0]
+    run_of = pd.factorize(np.asarray(heldout.runs))[0]
     own = [part[:, column] for part in (heldout.true, heldout.predicted, heldout.reference)]
-    found = {name: float(v[0]) for name, v in value_metrics(*(p[None] for p in own), folds).items()}
+    metrics = value_metrics(*(part[None] for part in own), run_of)
+    found = {name: float(values[0]) for name, values in metrics.items()}
     nulls: dict[str, np.ndarray] = {}
     if null is not None:
         drawn = np.asarray(heldout.values, dtype=np.float64)[null.rows, column]
         nulls = value_metrics(
-            drawn, null.predicted[..., column], null.reference[..., column], folds
+            drawn, null.predicted[..., column], null.reference[..., column], run_of
         )
-    influences, inflation = value_influence(*own, folds), fold_inflation(folds)
+    influences, inflation = value_influence(*own, run_of), fold_inflation(heldout.folds)
     chance = {"r": 0.0, "r2": 0.0, "mae": float(np.abs(own[0] - own[2]).mean()), UNTESTED: np.nan}
     rows = []
     for name, value in found.items():
@@ -221,7 +222,7 @@ def _interval(
 
 
 def value_metrics(
-    true: np.ndarray, predicted: np.ndarray, reference: np.ndarray, folds: np.ndarray
+    true: np.ndarray, predicted: np.ndarray, reference: np.ndarray, runs: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of one column, for one or more sets of predictions.
 
@@ -229,20 +230,21 @@ def value_metrics(
     ----------
     true, predicted, reference : ndarray, shape (n_sets, n_trials)
         See :class:`HeldoutValues`.
-    folds : ndarray, shape (n_trials,)
+    runs : ndarray, shape (n_trials,)
 
     Returns
     -------
     dict of str to ndarray, shape (n_sets,)
-        ``r``: Pearson correlation of deviations from the means of folds. The training mean of a
-        fold is low where its test mean is high, so that over folds together even predictions
-        without information would correlate with the truth, negatively. ``r2``: one minus the
-        squared error, divided by that of the training mean of the same fold; below 0 for
-        predictions that are worse than this mean. ``mae``: mean absolute error. ``slope``: of
-        the regression of true on predicted deviations; 1 where predictions are calibrated, less
-        where they are too far apart. ``r`` and ``slope`` are NaN where predictions are constant.
+        ``r``: Pearson correlation of deviations from the means of runs. Runs differ in the signal
+        of the scanner, and the training mean of a fold is low where its test mean is high, so
+        that over runs together predictions without information would correlate with the truth.
+        ``r2``: one minus the squared error, divided by that of the training mean of the same
+        fold; below 0 for predictions that are worse than this mean. ``mae``: mean absolute
+        error. ``slope``: of the regression of true on predicted deviations; 1 where predictions
+        are calibrated, less where they are too far apart. ``r`` and ``slope`` are NaN where
+        predictions are constant.
     """
-    own, other = _centred(true, folds), _centred(predicted, folds)
+    own, other = _centred(true, runs), _centred(predicted, runs)
     both, spread = (own * other).sum(axis=1), np.square(other).sum(axis=1)
     varies = spread > _CONSTANT * np.square(predicted).sum(axis=1)
     size = np.sqrt(np.square(own).sum(axis=1) * spread)
@@ -256,13 +258,13 @@ def value_metrics(
 
 
 def value_influence(
-    true: np.ndarray, predicted: np.ndarray, reference: np.ndarray, folds: np.ndarray
+    true: np.ndarray, predicted: np.ndarray, reference: np.ndarray, runs: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Compute the change of each metric per unit of weight of each trial, (n_trials,) each."""
     sets = tuple(part[None] for part in (true, predicted, reference))
-    found = {name: float(value[0]) for name, value in value_metrics(*sets, folds).items()}
+    found = {name: float(value[0]) for name, value in value_metrics(*sets, runs).items()}
     n_trials, r, slope = len(true), found["r"], found[UNTESTED]
-    own, other = (_centred(part, folds)[0] for part in sets[:2])
+    own, other = (_centred(part, runs)[0] for part in sets[:2])
     u, v = (part / np.sqrt(np.maximum(np.square(part).mean(), 1e-300)) for part in (own, other))
     against = np.square(true - reference)
     return {
@@ -301,7 +303,7 @@ def compare_values(
         ]
         for metric in COMPARED:
             values, influences, shares = zip(
-                *(_terms(metric, own, first.folds) for own in parts), strict=True
+                *(_terms(metric, own, first.runs) for own in parts), strict=True
             )
             if not np.isfinite(values).all():
                 continue
@@ -317,25 +319,25 @@ def compare_values(
 
 
 def _terms(
-    metric: str, own: tuple[np.ndarray, ...], folds: np.ndarray
+    metric: str, own: tuple[np.ndarray, ...], runs: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Return a metric, the influence of each trial, and its share: shares sum to the metric."""
-    value = float(value_metrics(*(part[None] for part in own), folds)[metric][0])
-    influence, (true, predicted, reference) = value_influence(*own, folds)[metric], own
+    value = float(value_metrics(*(part[None] for part in own), runs)[metric][0])
+    influence, (true, predicted, reference) = value_influence(*own, runs)[metric], own
     if metric == "r2":
         against = np.square(true - reference)
         return value, influence, (against - np.square(true - predicted)) / against.sum()
-    u, v = (_centred(part[None], folds)[0] for part in (true, predicted))
+    u, v = (_centred(part[None], runs)[0] for part in (true, predicted))
     size = np.sqrt(np.square(u).sum() * np.square(v).sum())
     return value, influence, u * v / max(size, 1e-300)
 
 
-def _centred(values: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Subtract the mean of each fold, (n_sets, n_trials)."""
-    fold_of = np.unique(np.asarray(folds), return_inverse=True)[1]
-    members = fold_of == np.arange(fold_of.max() + 1)[:, None]
+def _centred(values: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Subtract the mean of each run, (n_sets, n_trials)."""
+    run_of = np.unique(np.asarray(runs), return_inverse=True)[1]
+    members = run_of == np.arange(run_of.max() + 1)[:, None]
     means = np.asarray(values, dtype=np.float64) @ (members / members.sum(axis=1)[:, None]).T
-    return values - means[:, fold_of]
+    return values - means[:, run_of]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, defined: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -96,16 +97,18 @@ def find_regions(
 
 
 def name_regions(regions: Sequence[Region]) -> list[Region]:
-    """Return the regions with unique names: those that occur again get their atlas, or a number."""
+    """Return the regions with unique names: those that occur again get atlas, label or a number."""
     names = [region.name for region in regions]
-    named = [
-        f"{region.name} ({region.atlas})" if names.count(region.name) > 1 else region.name
-        for region in regions
-    ]
-    return [
-        replace(region, name=f"{name} {region.label}" if named.count(name) > 1 else name)
-        for region, name in zip(regions, named, strict=True)
-    ]
+    for more in (
+        lambda region, _: f" ({region.atlas})", lambda region, _: f" {region.label}",
+        lambda _, number: f" #{number}",
+    ):
+        counts = Counter(names)
+        names = [
+            f"{name}{more(region, number)}" if counts[name] > 1 else name
+            for number, (region, name) in enumerate(zip(regions, names, strict=True), start=1)
+        ]
+    return [replace(region, name=name) for region, name in zip(regions, names, strict=True)]
 
 
 def split_regions(regions: Sequence[Region]) -> tuple[list[Region], list[Region]]:

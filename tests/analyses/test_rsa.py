@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.analyses.rsa.models import make_model, model_name, read_model
+from bids_decoder.analyses.rsa.models import apart, labels_of, make_model, read_model
+from bids_decoder.analyses.rsa.options import Rsa, model_name
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
-from bids_decoder.errors import FindingsError, InputError, MissingInputError
+from bids_decoder.errors import FindingsError, InputError, MissingInputError, UsageError
 from bids_decoder.files import write_json
 from bids_decoder.reports.results import Results, numeric
 
@@ -118,6 +119,35 @@ def test_rows_and_columns_need_the_same_names(tmp_path):
     path.write_bytes(b"\xff\xfe\x00" * 50)
     with pytest.raises(InputError):
         read_model(path, ["cat", "dog"])
+
+
+def test_words_become_absolute_before_steps_change_their_folder(monkeypatch, tmp_path, data):
+    monkeypatch.chdir(tmp_path)
+    settings, _ = parse_args(words_for(data, "out", "--rsa", "a.tsv", "b.tsv:size", "label"))
+    assert settings.section(Rsa).models == (
+        str(tmp_path / "a.tsv"), f"{tmp_path / 'b.tsv'}:size", "label"
+    )
+
+
+def test_pairs_that_are_never_together_are_found():
+    trials = pd.DataFrame({
+        "label": list("abab" "cdcd"), "run_group": ["1", "1", "2", "2", "3", "3", "4", "4"],
+    })
+    assert apart(trials, list("ab"), "category") == []
+    assert apart(trials, list("abcd"), "category")[0] == ("a", "c")
+
+
+def test_a_label_of_each_stimulus_is_no_model():
+    trials = pd.DataFrame({"stimulus": list("abcd"), "label": list("abcd")})
+    with pytest.raises(UsageError, match="all dissimilarities are equal"):
+        labels_of(trials, list("abcd"))
+    assert labels_of(trials.assign(label=list("xxyy")), list("abcd"))["d"] == "y"
+
+
+def test_an_empty_diagonal_is_zero(tmp_path):
+    path = tmp_path / "model.csv"
+    path.write_text("x,a,b,c\na,n/a,1,2\nb,1,n/a,3\nc,2,3,n/a\n", encoding="utf-8")
+    np.testing.assert_array_equal(np.diag(read_model(path, list("abc"))), 0)
 
 
 def test_further_names_are_left_out_and_order_is_that_of_conditions(animate):

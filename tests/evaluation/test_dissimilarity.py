@@ -106,6 +106,38 @@ def test_conditions_once_per_run_and_absent_ones():
     assert np.isnan(holes[0, 1:]).all() and np.isfinite(holes[1:, 1:]).all()
 
 
+def test_one_repetition_does_not_decide_what_noise_is():
+    patterns = np.random.default_rng(8).normal(size=(N_CONDITIONS, N_VOXELS))
+    betas = draw(8, patterns=patterns)
+    first = np.unique(RUNS * N_CONDITIONS + CONDITIONS, return_index=True)[1]
+    more = np.append(first, first[0] + 1)
+    found = [
+        measure_geometry(betas[rows], CONDITIONS[rows], RUNS[rows]) for rows in (first, more)
+    ]
+    assert {each.residuals for each in found} == {"mean responses between runs"}
+    one, other = (vectorise(each.distances())[None] for each in found)
+    assert whitened_correlation(one, other, N_CONDITIONS)[0, 0] > 0.9
+
+
+def test_chunks_of_voxels_give_the_same(monkeypatch):
+    betas = draw(9)
+    whole = measure_geometry(betas, CONDITIONS, RUNS)
+    monkeypatch.setattr("bids_decoder.evaluation.dissimilarity._CHUNK", 7)
+    parts = measure_geometry(betas, CONDITIONS, RUNS)
+    np.testing.assert_allclose(parts.distances(), whole.distances(), atol=1e-12)
+
+
+def test_models_without_a_value_are_not_tested():
+    kept = ~((CONDITIONS == 0) & (RUNS > 0))
+    geometry = measure_geometry(draw(3)[kept], CONDITIONS[kept], RUNS[kept])
+    found = compare_models(geometry, random_models(2), 19, np.random.default_rng(0))
+    assert np.isnan(found.p).all() and np.isnan(found.p_max).all()
+    constant = np.concatenate([random_models(1), np.ones((1, N_CONDITIONS, N_CONDITIONS))])
+    geometry = measure_geometry(draw(3), CONDITIONS, RUNS)
+    found = compare_models(geometry, constant, 19, np.random.default_rng(0))
+    assert np.isfinite(found.p_max[0]) and np.isnan(found.p_max[1])
+
+
 def test_whitening_is_that_of_the_covariance_of_errors():
     first, second = np.triu_indices(N_CONDITIONS, 1)
     contrasts = np.zeros((len(first), N_CONDITIONS))

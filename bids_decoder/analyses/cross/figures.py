@@ -42,7 +42,7 @@ def draw_matrix(cells: pd.DataFrame) -> Figure:
     if max(values.shape) <= _ANNOTATED:
         _annotate(axes, values.to_numpy(dtype=float), stars.to_numpy(dtype=float) < LEVEL)
     for row, name in enumerate(rows):
-        if name in columns:
+        if name in columns and np.isfinite(values.loc[name, name]):
             corner = (columns.index(name) - 0.5, row - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.2))
     bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1.0))

@@ -8,7 +8,7 @@ from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.cross.outputs import CROSS
 from bids_decoder.reports.results import Results
 
-TEXTS = {"Cross-decoding": ("cross", "cross-within")}
+TEXTS = {"Cross-decoding": ("cross", "cross-test", "cross-within")}
 """Names of methods texts in ``boilerplate``, by heading."""
 
 
@@ -22,6 +22,8 @@ def steps(results: Results) -> Steps:
     kinds = list(dict.fromkeys([*cells["train"], *cells["test"]]))
     within = own[own["train"] == own["test"]]
     found: Steps = {"cross": {"n_cells": len(cells), "kinds": ", ".join(kinds)}}
+    if (pd.to_numeric(own["n_null"]) > 0).any():
+        found["cross-test"] = {}
     n_refits = pd.to_numeric(within["n_null"]).max()
     if n_refits > 0:
         found["cross-within"] = {"n_refits": int(n_refits)}

@@ -37,7 +37,7 @@ def is_wanted(settings: Settings) -> bool:
     """Return whether kinds are given, or missing when only this stage is requested."""
     cross = settings.section(Cross)
     given = cross.has_filters or cross.both_directions or cross.generalise_over is not None
-    return given or settings.execution.stage == ("cross",)
+    return given or "cross" in settings.execution.stage
 
 
 def resolve(settings: Settings, notes: Notes) -> Settings:

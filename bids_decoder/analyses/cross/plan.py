@@ -56,7 +56,8 @@ def check(study: Study, notes: Notes) -> None:
         found = _rows(cross, trials)
         notes.findings += found.findings
         notes.findings += check_tests(
-            trials, found.found, study.settings.evaluation.n_permutations
+            trials, found.found, study.settings.evaluation.n_permutations,
+            count_refits(study.settings, False),
         )
         rows += found.found
     notes.decisions.append(_decide(rows))

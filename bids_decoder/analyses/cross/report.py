@@ -34,6 +34,8 @@ def summary(results: Results) -> list[Block]:
     across = cells[cells["train"] != cells["test"]]
     if across.empty:
         return []
+    if across["p_holm"].isna().all():
+        return [Text(f"Cross-decoding: {len(across)} pairs of kinds of trials, not tested.")]
     n_above = int((across["p_holm"] < LEVEL).sum())
     return [Text(
         f"Cross-decoding: {n_above} of {len(across)} pairs of kinds of trials generalise "
@@ -59,11 +61,16 @@ def lines(results: Results) -> list[str]:
     if across.empty:
         return []
     best = across.sort_values("value", ascending=False, kind="stable").iloc[0]
+    said = (
+        f"best {best['train']} to {best['test']}: {show(best['value'], HEADLINE)} "
+        f"(chance {show(best['chance'], HEADLINE)}"
+    )
+    if across["p_holm"].isna().all():
+        return [f"sub-{results.participant}: cross-decoding, not tested; {said})"]
     n_above = int((across["p_holm"] < LEVEL).sum())
     return [
         f"sub-{results.participant}: cross-decoding generalises in {n_above} of {len(across)} "
-        f"cells; best {best['train']} to {best['test']}: {show(best['value'], HEADLINE)} "
-        f"(chance {show(best['chance'], HEADLINE)}, corrected p = {show_p(best['p_holm'])})"
+        f"cells; {said}, corrected p = {show_p(best['p_holm'])})"
     ]
 
 

@@ -178,38 +178,48 @@ def _checked(trials: Trials, rows: list[Row], findings: list[Finding]) -> Rows:
     return Rows(rows, findings)
 
 
-def check_tests(trials: Trials, rows: list[Row], n_permutations: int) -> list[Finding]:
-    """Warn of cells in which no result can be significant.
+def check_tests(
+    trials: Trials, rows: list[Row], n_permutations: int, n_refits: int
+) -> list[Finding]:
+    """Warn of cells in which no result can be significant, corrected for the number of cells.
 
     Parameters
     ----------
     trials : Trials
     rows : list of Row
     n_permutations : int
+        Of cells across kinds.
+    n_refits : int
+        Of cells within a kind.
     """
     if not n_permutations:
         return []
     least = {
-        f"{row.train} to {kind}": _smallest_p(trials.table[row.members(trials.table, kind)],
-                                              n_permutations)
+        f"{row.train} to {kind}": _smallest_p(
+            trials.table, row, kind, n_refits if kind == row.train else n_permutations
+        )
         for row in rows for kind in row.tests
     }
-    weak = [name for name, p in least.items() if p > LEVEL]
+    weak = [name for name, p in least.items() if p * len(least) > LEVEL]
     if not weak:
         return []
     return [trials.find(
         "cross-decoding: smallest possible p-value",
-        f"above {LEVEL:g} in {len(weak)} of {len(least)} cells ({name_some(weak)}): too few trials "
-        "or permutations",
+        f"above {LEVEL:g} in {len(weak)} of {len(least)} cells ({name_some(weak)}), corrected for "
+        "the number of cells: too few trials or permutations",
         "test on more trials, give more --n-permutations, or take the scores as a description",
         warns=True,
     )]
 
 
-def _smallest_p(table: pd.DataFrame, n_permutations: int) -> float:
+def _smallest_p(table: pd.DataFrame, row: Row, kind: str, n_permutations: int) -> float:
+    fold_of = np.zeros(len(table), dtype=int)
+    for number, sides in enumerate(row.fits(table)):
+        fold_of[sides.test] = number
+    tested = row.members(table, kind)
     exchange = find_exchange(
-        table["label"].to_numpy(dtype=str), table["run_group"].to_numpy(dtype=str),
-        np.zeros(len(table)),
+        table["label"].to_numpy(dtype=str)[tested],
+        table["run_group"].to_numpy(dtype=str)[tested], fold_of[tested],
     )
     return exchange.smallest_p(n_permutations)
 

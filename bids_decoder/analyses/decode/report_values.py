@@ -42,8 +42,8 @@ def value_blocks(predictions: pd.DataFrame, results: Results) -> list[Block]:
             draw_values(table, label, slopes.get(name, float("nan"))),
             f"values{len(blocks) + 1}",
             f"Held-out trials: predicted against true {label}. Left: every trial, with the mean of "
-            "the training trials (grey). Right: calibration, the mean true value of tenths of the "
-            "trials by predicted value; on the dashed line predictions are right on average.",
+            "the training trials (grey). Right: calibration, the mean true value of groups of "
+            "trials with similar predictions; on the dashed line predictions are right on average.",
             f"Scatter plot of {len(table)} held-out trials, and calibration plot.",
         )))
     blocks.append(Text(

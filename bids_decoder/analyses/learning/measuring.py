@@ -195,17 +195,19 @@ def _needs(
     metric, value = score
     rise = dict(zip(("rise_low", "rise_high"), rise_interval(drawn), strict=True))
     targets = design.targets(metric, value)
-    if rise["rise_low"] <= 0 or not targets:
-        verdict = "ceiling" if not targets else "no rise"
-        return [
-            {"target": target, "verdict": verdict, **dict.fromkeys(WITHOUT_NEED, np.nan), **rise}
-            for target in targets or (np.nan,)
-        ]
     rows = []
-    for target in targets:
+    for target in targets or (np.nan,):
+        if not targets or (rise["rise_low"] <= 0 and value < target):
+            verdict = "no rise" if targets else "ceiling"
+            rows.append({"target": target, "verdict": verdict,
+                         **dict.fromkeys(WITHOUT_NEED, np.nan), **rise})
+            continue
         need = needed_size(fit, resampled, target)
-        # A measured score counts even if the fitted curve stays below it.
-        runs = min(need.value, max(design.sizes)) if value >= target else need.value
+        # What was measured counts, whatever side of it the fitted curve is on.
+        if value >= target:
+            runs = min(need.value, max(design.sizes))
+        else:
+            runs = max(need.value, design.amounts.runs_now + 1)
         ends = [_known(n) for n in (runs, need.low, need.high)]
         minutes = [design.in_units(n)["minutes"] for n in ends]
         rows.append({

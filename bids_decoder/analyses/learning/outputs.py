@@ -12,7 +12,7 @@ _MODEL = {
               "stimuli that are less similar to the prediction than the right one).",
 }
 _AMOUNT = {
-    "trials": "Training trials, on average over folds and subsets.",
+    "trials": "Training trials: runs times the mean number of training trials of a run.",
     "minutes": "Minutes of measurement, on average; of runs that also hold test trials in "
                "proportion to their training trials. n/a where no durations are known.",
 }

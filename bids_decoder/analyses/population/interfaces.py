@@ -34,8 +34,8 @@ from bids_decoder.seeds import derive_seed
 
 COLUMNS: dict[str, str] = {
     "source": "Table of the participants that is summarised: decoder, gallery, reconstruction, "
-              "encoder or learning curve.",
-    "model": "Decoder, or encoder.",
+              "rsa, encoder or learning curve.",
+    "model": "Decoder, encoder, or model of distances.",
     **{name: VALUE_COLUMNS[name] for name in KEYS if name in METRIC_COLUMNS},
     "target": "Column of the numbers that are decoded; n/a for other targets.",
     "features": "What is compared, in tables of reconstruction.",

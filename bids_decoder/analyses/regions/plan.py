@@ -100,22 +100,22 @@ def _key(study: Study, spec: RegionSpec) -> StageKey:
     settings, person = study.settings, spec.person
     return StageKey("regions", f"sub-{person.label}", {
         "estimator": settings.section(Regions).estimator,
-        "labels": [_content(study, one) for one in spec.placed],
+        "labels": [_content(study, one, person.source) for one in spec.placed],
         "n_permutations": spec.n_permutations, "evaluation": asdict(settings.evaluation),
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
     })
 
 
-def _content(study: Study, placed: PlacedLabels) -> dict[str, Any]:
+def _content(study: Study, placed: PlacedLabels, source: str) -> dict[str, Any]:
     """Return what a label file holds, and the transforms to it, by content."""
     file = placed.file
     return {
         "atlas": file.atlas, "image": study.digest(file.path),
         "table": None if file.table is None else study.digest(file.table),
-        # Preprocessing makes the same transforms from the same inputs.
+        # Preprocessing makes the same transforms from the same inputs, which are in other keys.
         "pulls": [
-            (study.digest(pull.path) if pull.path.is_file() else pull.path.name, pull.is_inverted)
+            (pull.path.name if source == "raw" else study.digest(pull.path), pull.is_inverted)
             for pull in placed.pulls
         ],
     }

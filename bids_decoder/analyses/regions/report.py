@@ -8,6 +8,7 @@ import pandas as pd
 
 from bids_decoder.analyses.regions.figures import MOST_SHOWN, region_pictures
 from bids_decoder.analyses.regions.outputs import LEVEL, TABLE, read_scores
+from bids_decoder.preprocessing.labels import MIN_VOXELS
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.results import Results
@@ -37,7 +38,7 @@ def sections(results: Results) -> list[Section]:
         blocks.append(_table(table.iloc[MOST_SHOWN:], "All other regions", folded=True))
     if card.get("LeftOut"):
         blocks.append(Text(
-            f"Left out, because fewer than 10 of their voxels have responses: "
+            f"Left out, because fewer than {MIN_VOXELS} of their voxels have responses: "
             f"{', '.join(card['LeftOut'])}."
         ))
     blocks.append(card_table(

@@ -17,8 +17,6 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.analyses.rsa.models import (
-    FEATURES,
-    LABEL,
     condition_column,
     conditions_of,
     labels_of,
@@ -26,6 +24,7 @@ from bids_decoder.analyses.rsa.models import (
     model_of_labels,
     model_of_vectors,
 )
+from bids_decoder.analyses.rsa.options import FEATURES, LABEL
 from bids_decoder.analyses.rsa.outputs import write_rsa
 from bids_decoder.evaluation.dissimilarity import compare_models, measure_geometry
 from bids_decoder.files import read_json, write_json
@@ -82,7 +81,7 @@ class CompareModels(SimpleInterface):
         facts = {
             "conditions": names, "models": list(models), "n_runs": int(runs.max()) + 1,
             "n_trials": int(used.sum()), "n_voxels": int(betas.shape[1]),
-            "shrinkage": geometry.shrinkage,
+            "shrinkage": geometry.shrinkage, "residuals": geometry.residuals,
         }
         self._results["arrays_file"] = str(folder / "rsa.npz")
         self._results["facts_file"] = str(write_json(folder / "facts.json", facts))

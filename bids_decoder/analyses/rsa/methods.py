@@ -16,7 +16,7 @@ def steps(results: Results) -> Steps:
         return {}
     found: Steps = {"rsa": {
         "n_conditions": card["Conditions"], "n_runs": card["Runs"], "n_voxels": card["Voxels"],
-        "models": ", ".join(table["model"]),
+        "models": ", ".join(table["model"]), "residuals": card["Residuals"],
     }}
     if card["Permutations"]:
         found["rsa-test"] = {"n_permutations": card["Permutations"]}
@@ -25,6 +25,6 @@ def steps(results: Results) -> Steps:
 
 def group_steps(results: Results) -> Steps:
     """Return the methods step of the noise ceiling over participants, if there is one."""
-    from bids_decoder.analyses.rsa.report import people_with_distances
+    from bids_decoder.analyses.rsa.report import shared_distances
 
-    return {"rsa-ceiling": {}} if len(people_with_distances(results)) > 1 else {}
+    return {"rsa-ceiling": {}} if shared_distances(results) is not None else {}

@@ -8,35 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bids_decoder.analyses.rsa.options import SUFFIXES, split_word
 from bids_decoder.errors import InputError, MissingInputError, UsageError, name_some
 from bids_decoder.evaluation.dissimilarity import vectorise
 
-LABEL, FEATURES = "label", "features"
-SUFFIXES = {".tsv": "\t", ".csv": ","}
 NPZ = ".npz"
 MAX_BYTES = 50_000_000
-
-
-def model_name(word: str) -> str:
-    """Return the name of a model in tables: the word itself, its column, or its file."""
-    path, column = split_word(word)
-    return word if word in (LABEL, FEATURES) else column or path.stem
-
-
-def split_word(word: str) -> tuple[Path, str]:
-    """Return file and column of a model; no column for a table of dissimilarities.
-
-    Examples
-    --------
-    >>> split_word("stimuli.tsv:size")
-    (PosixPath('stimuli.tsv'), 'size')
-    >>> split_word("animate.csv")
-    (PosixPath('animate.csv'), '')
-    """
-    start, _, column = word.rpartition(":")
-    if Path(start).suffix.lower() in SUFFIXES:
-        return Path(start), column
-    return Path(word), ""
 
 
 def make_model(word: str, names: Sequence[str]) -> np.ndarray:
@@ -141,7 +118,9 @@ def read_model(path: Path, names: Sequence[str]) -> np.ndarray:
     if np.ptp(above) < 1e-12:
         raise InputError(what, "all dissimilarities are equal", "a model must say which "
                          "conditions differ more than others")
-    return values.astype(np.float64)
+    values = values.astype(np.float64)
+    np.fill_diagonal(values, 0)
+    return values
 
 
 def _read_table(path: Path, what: str) -> pd.DataFrame:
@@ -207,14 +186,35 @@ def labels_of(trials: pd.DataFrame, names: Sequence[str]) -> Mapping[str, str]:
     Raises
     ------
     UsageError
-        Where stimuli have no label, or all the same.
+        Where stimuli have no label, all the same, or each its own.
     """
     pairs = trials[["stimulus", "label"]].dropna().drop_duplicates("stimulus")
     known = dict(zip(pairs["stimulus"].astype(str), pairs["label"].astype(str), strict=True))
     absent = [name for name in names if name not in known]
-    if absent or len({known[name] for name in names}) < 2:
+    n_labels = len({known.get(name) for name in names})
+    if absent or n_labels in (1, len(names)):
         raise UsageError(
-            "--rsa label", f"no label for {name_some(absent)}" if absent else "stimuli have one "
-            "label only", "name a table of dissimilarities in its place",
+            "--rsa label", f"no label for {name_some(absent)}" if absent else
+            f"{len(names)} stimuli have {n_labels} label(s), so that all dissimilarities are equal",
+            "name a table of dissimilarities in its place",
         )
     return known
+
+
+def apart(trials: pd.DataFrame, names: Sequence[str], kind: str) -> list[tuple[str, str]]:
+    """Return the pairs of conditions that are not together in two runs or more.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Trials that are used.
+    names : sequence of str
+        Conditions.
+    kind : {"category", "image", "features"}
+        Of the targets.
+    """
+    column = trials[condition_column(kind)].astype(str)
+    present = pd.crosstab(trials["run_group"], column)[list(names)].to_numpy() > 0
+    shared = present.T.astype(int) @ present.astype(int)
+    rows, columns = np.nonzero(np.triu(shared < 2, 1))
+    return [(names[row], names[other]) for row, other in zip(rows, columns, strict=True)]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from dataclasses import dataclass
+from pathlib import Path
 
 from bids_decoder.config import Section, Settings
-from bids_decoder.options import several
+from bids_decoder.options import bad_value, several
+
+LABEL, FEATURES = "label", "features"
+SUFFIXES = {".tsv": "\t", ".csv": ","}
+"""Of tables, and what separates their columns."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,50 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options of this analysis."""
     group = parser.add_argument_group("Specific options for representational similarity")
     several(
-        group, "--rsa", dest="rsa.models", section=Rsa, metavar="MODEL", type=str,
+        group, "--rsa", dest="rsa.models", section=Rsa, metavar="MODEL", type=_read_word,
         default="`none`",
         help="also measure how much the responses to any two labels (or stimuli) differ, and "
-        "compare that with models ([rsa.md](rsa.md)): a table (`.tsv`, `.csv`, `.npz`) of "
-        "dissimilarities with a row and a column for each label or stimulus; `FILE:COLUMN`, "
+        "compare that with models ([rsa.md](rsa.md)): a table (`.tsv`, `.csv`) of "
+        "dissimilarities with a row and a column for each label or stimulus, or an `.npz` with "
+        "the arrays `names` and `rdm`; `FILE:COLUMN`, "
         "differences of the values in a column of a table, as `stimuli.tsv:size`; `label`, same "
         "or different label of two stimuli; `features`, the distance of their vectors",
     )
+
+
+def _read_word(text: str) -> str:
+    """Return a model with an absolute path: steps run in folders of their own.
+
+    Examples
+    --------
+    >>> _read_word("label"), _read_word("/models/size.tsv:mm")
+    ('label', '/models/size.tsv:mm')
+    """
+    if not text.strip():
+        raise bad_value("the name of a model is empty", "give a table, `label` or `features`")
+    if text in (LABEL, FEATURES):
+        return text
+    path, column = split_word(text)
+    return f"{path.expanduser().absolute()}{':' if column else ''}{column}"
+
+
+def model_name(word: str) -> str:
+    """Return the name of a model in tables: the word itself, its column, or its file."""
+    path, column = split_word(word)
+    return word if word in (LABEL, FEATURES) else column or path.stem
+
+
+def split_word(word: str) -> tuple[Path, str]:
+    """Return file and column of a model; no column for a table of dissimilarities.
+
+    Examples
+    --------
+    >>> split_word("stimuli.tsv:size")
+    (PosixPath('stimuli.tsv'), 'size')
+    >>> split_word("animate.csv")
+    (PosixPath('animate.csv'), '')
+    """
+    start, _, column = word.rpartition(":")
+    if Path(start).suffix.lower() in SUFFIXES:
+        return Path(start), column
+    return Path(word), ""

@@ -52,7 +52,8 @@ def write_rsa(outputs: PersonOutputs, arrays: dict[str, Any], facts: dict[str, A
     card = {
         **outputs.card, "Conditions": len(names), "Runs": facts["n_runs"],
         "Trials": facts["n_trials"], "Voxels": facts["n_voxels"],
-        "Shrinkage": round(facts["shrinkage"], 4), "Permutations": len(arrays["null"]),
+        "Residuals": facts["residuals"], "Shrinkage": round(facts["shrinkage"], 4),
+        "Permutations": len(arrays["null"]),
         "ExchangedUnits": "names of conditions",
     }
     metrics = pd.DataFrame({

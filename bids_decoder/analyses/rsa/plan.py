@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.rsa.models import (
-    FEATURES,
-    LABEL,
+    apart,
     conditions_of,
     labels_of,
     make_model,
-    model_name,
-    split_word,
 )
-from bids_decoder.analyses.rsa.options import Rsa
+from bids_decoder.analyses.rsa.options import FEATURES, LABEL, Rsa, model_name, split_word
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.evaluation.dissimilarity import LEAST_CONDITIONS
@@ -112,7 +109,24 @@ def _check_words(study: Study, words: tuple[str, ...]) -> list[Finding]:
             )
             for word in words if word in (LABEL, FEATURES)
         ]
+    elif FEATURES in words and study.targets.kind not in ("image", "features"):
+        findings.append(Finding(
+            "--rsa features", f"this call decodes {study.targets.kind}, so that stimuli have no "
+            "vectors", "name a table of dissimilarities, or FILE:COLUMN", ExitCode.USAGE,
+        ))
     return findings
+
+
+def _check_pairs(label: str, pairs: list[tuple[str, str]]) -> list[Finding]:
+    if not pairs:
+        return []
+    first = " and ".join(pairs[0])
+    return [Finding(
+        f"sub-{label}: --rsa", f"{len(pairs)} pair(s) of conditions, for instance {first}, are not "
+        "together in two runs, and their distance is the product of differences in two runs",
+        "leave conditions out with --trial-filter, or the option",
+        participant=label,
+    )]
 
 
 def _check_person(study: Study, label: str, words: tuple[str, ...]) -> list[Finding]:
@@ -125,7 +139,7 @@ def _check_person(study: Study, label: str, words: tuple[str, ...]) -> list[Find
             f"needs {LEAST_CONDITIONS} to {MAX_CONDITIONS}; choose with --trial-filter, or leave "
             "the option out", participant=label,
         )]
-    findings = []
+    findings = _check_pairs(label, apart(trials, names, kind))
     for word in words:
         try:
             if word == LABEL and kind != "category":

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.rsa.figures import draw_distances, draw_models
-from bids_decoder.evaluation.dissimilarity import noise_ceiling
+from bids_decoder.evaluation.dissimilarity import LEAST_CONDITIONS, noise_ceiling
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric, participants
@@ -61,13 +61,10 @@ def lines(results: Results) -> list[str]:
 
 def group_sections(results: Results) -> list[Section]:
     """Return the models over participants, with the noise ceiling."""
-    people = people_with_distances(results)
-    if len(people) < 2:
+    shared = shared_distances(results)
+    if shared is None:
         return []
-    common = sorted(set.intersection(*(set(table.index) for table in people.values())))
-    matrices = np.stack([table.loc[common, common].to_numpy() for table in people.values()])
-    if len(common) < 4 or not np.isfinite(matrices).all():
-        return []
+    people, common, matrices = shared
     low, high = noise_ceiling(matrices)
     tables = [
         numeric(_of(results, label).table("rsa_metrics"), *_NUMBERS) for label in people
@@ -80,7 +77,8 @@ def group_sections(results: Results) -> list[Section]:
         Text(
             f"Noise ceiling over {len(people)} participants and {len(common)} conditions: "
             f"{low:.3f} to {high:.3f}. A model that reaches the lower limit fits as well as the "
-            "other participants do."
+            "other participants do. Correlations of models are those of each participant with "
+            "all of their conditions."
         ),
         Table(["model", "mean whitened correlation", "participants"], rows,
               "Models over participants", frozenset({"mean whitened correlation",
@@ -92,12 +90,25 @@ def group_sections(results: Results) -> list[Section]:
     ])]
 
 
-def people_with_distances(results: Results) -> dict[str, pd.DataFrame]:
-    """Return the distances of all participants that have some, by label."""
+def shared_distances(results: Results) -> tuple[list[str], list[str], np.ndarray] | None:
+    """Return the distances of the conditions that all participants have.
+
+    Returns
+    -------
+    tuple of (participants, conditions, ndarray of (n_people, n_conditions, n_conditions)), or None
+        None where fewer than two participants share too few conditions, or miss distances.
+    """
     found = {
         label: read_distances(_of(results, label)) for label in participants(results.output_dir)
     }
-    return {label: table for label, table in found.items() if table is not None}
+    people = {label: table for label, table in found.items() if table is not None}
+    if len(people) < 2:
+        return None
+    common = sorted(set.intersection(*(set(table.index) for table in people.values())))
+    matrices = np.stack([table.loc[common, common].to_numpy() for table in people.values()])
+    if len(common) < LEAST_CONDITIONS or not np.isfinite(matrices).all():
+        return None
+    return list(people), common, matrices
 
 
 def _of(results: Results, label: str) -> Results:

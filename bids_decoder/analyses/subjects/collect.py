@@ -35,6 +35,9 @@ SUFFIXES = ("pet", "statmap", "T1w")
 
 GRID_TOLERANCE_MM = 1e-2
 
+_CONTROL = "control "
+"""Before the names of confounds, which may be called label or site."""
+
 
 @dataclass(frozen=True, eq=False)
 class SubjectImages:
@@ -117,7 +120,9 @@ def collect_subjects(settings: Settings) -> SubjectImages:
     table = table.sort_values(
         "participant", key=lambda names: names.map(natural_key)
     ).reset_index(drop=True)
-    confounds = rows.loc[table["participant"], list(_controls(settings))].reset_index(drop=True)
+    names = {f"{_CONTROL}{name}": name for name in _controls(settings)}
+    confounds = rows.loc[table["participant"], list(names)].rename(columns=names)
+    confounds = confounds.reset_index(drop=True)
     _check_confounds(confounds, table, search)
     _check_classes(table, search)
     _check_grids(table, search)
@@ -136,7 +141,7 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
     """Read label, site and confounds of the chosen participants, indexed by participant."""
     path, subjects = root / "participants.tsv", search.settings.section(Subjects)
     controls = list(_controls(search.settings))
-    empty = pd.DataFrame(columns=["label", "site", *controls], dtype=object)
+    empty = pd.DataFrame(columns=["label", "site"], dtype=object)
     if not path.is_file():
         search.complain(str(path), "is not there", "add it, with a column of labels",
                         ExitCode.MISSING_INPUT)
@@ -158,7 +163,7 @@ def _labels(root: Path, search: _Search) -> pd.DataFrame:
     people = pd.DataFrame({
         "label": table[subjects.label_column].to_numpy(),
         "site": None if site is None else site.to_numpy(),
-        **{name: table[name].to_numpy() for name in controls},
+        **{f"{_CONTROL}{name}": table[name].to_numpy() for name in controls},
     }, index=names.to_numpy(), dtype=object)
     chosen = search.settings.execution.participant_label
     people = people[people.index.isin(chosen)] if chosen else people
@@ -287,10 +292,10 @@ def _check_grids(table: pd.DataFrame, search: _Search) -> None:
 
 def _check_copies(table: pd.DataFrame, search: _Search) -> None:
     images = dict(zip(table["participant"], table["image"], strict=True))
-    groups = find_equal_images(images, search.settings.resources.nprocs)
+    groups, n_compared = find_equal_images(images, search.settings.resources.nprocs)
     search.decisions.append(Decision(
-        "identical images", f"{len(groups)} group(s) of participants", f"compared: {len(images)} "
-        "images, whatever their headers and file types",
+        "identical images", f"{len(groups)} group(s) of participants",
+        f"compared: {n_compared} of {len(images)} images, whatever their headers and file types",
     ))
     if groups:
         texts = [" = ".join(f"sub-{label}" for label in group) for group in groups]
