@@ -89,6 +89,8 @@ def draw_subsets(trials: pd.DataFrame, *, by_label: bool, seed: int) -> Subsets 
         fold: _orders(table, step, np.random.default_rng(derive_seed(seed, "subsets", fold)))
         for (fold, table), step in zip(train.items(), steps, strict=True)
     }
+    n_draws = min(map(len, orders.values()))
+    orders = {fold: draws[:n_draws] for fold, draws in orders.items()}
     most = min(len(draws[0]) for draws in orders.values())
     least = max(
         _least(train[fold], order, by_label) for fold, draws in orders.items() for order in draws

@@ -110,6 +110,17 @@ def test_both_directions_and_the_matrix(plan):
     assert matrix["heard"].tests == ["heard", "felt", "seen"]
 
 
+def test_cells_that_cannot_be_significant_after_correction_are_warned_about(plan):
+    def warned(*words):
+        found = plan("--generalise-over", "sense", *words).findings
+        return [f for f in found if "smallest possible p-value" in f.what]
+
+    # One of 40 is below .05; 9 of 40 are not.
+    (warning,) = warned("--n-permutations", "39")
+    assert "9 of 9 cells" in warning.why and "corrected" in warning.why
+    assert not [f for f in warned("--n-permutations", "999") if "9 of 9" in f.why]
+
+
 def test_levels_of_one_run_each_have_no_diagonal(plan):
     made = plan("--generalise-over", "run")
     assert all(not row.tests_own for row in rows_of(made).values())

@@ -227,6 +227,33 @@ def test_largest_subset_of_the_first_draw_counts_for_all_draws():
     assert table["n_draws"].unique().tolist() == [2]
 
 
+def curve_of(values, n_trials=400):
+    """Hits of the decoder with exactly these scores, in two runs."""
+    labels, clusters = np.tile(["a", "b"], n_trials // 2), np.repeat(["1", "2"], n_trials // 2)
+    ranks = np.arange(n_trials) // 2 / (n_trials / 2)
+    hits = np.stack([(np.random.default_rng(0).permutation(ranks) < value) * 1.0
+                     for value in values])
+    sizes = np.array([10, 20, 40, 80])[:len(values)]
+    found = {("decoder", "balanced_accuracy"): hits}
+    return [SubsetHits(1, draw, found, labels, clusters, sizes) for draw in range(3)]
+
+
+def needs_of(values, target, sizes=(1, 2, 4, 8)):
+    design = replace(DESIGN, sizes=sizes, target=target)
+    table = measure_curves(curve_of(values), design).needs
+    return table[table["model"] == "decoder"].iloc[0]
+
+
+def test_a_score_that_is_there_is_reached_even_without_rise():
+    assert needs_of([0.95, 0.95, 0.95, 0.95], 0.8)["verdict"] == "reached"
+    assert needs_of([0.9, 0.9, 0.9, 0.9], 0.99)["verdict"] == "no rise"
+
+
+def test_a_score_that_all_runs_do_not_have_is_not_there():
+    row = needs_of([0.55, 0.72, 0.78, 0.745], 0.75)
+    assert row["verdict"] != "reached"
+
+
 # ------------------------------------------------------------------------------------- sentences
 
 
@@ -261,7 +288,9 @@ def test_worth_of_pretraining_in_runs():
     own = pd.DataFrame({"metric": "top1", "n_runs": [2.0, 4, 8], "value": [0.3, 0.5, 0.6]})
     alone = own.assign(value=[0.1, 0.2, 0.4])
     (said,) = say_pretraining(own, alone)
-    assert said.endswith("the pretrained one has with 4.")
+    assert said.endswith("the pretrained one has from 4 on (not tested).")
+    (said,) = say_pretraining(own.assign(value=[0.3, 0.5, 0.35]), alone)
+    assert "the pretrained one" not in said
     assert say_pretraining(own, alone.iloc[:0]) == []
     (said,) = say_pretraining(alone, own)
     assert "10.0" in said and "the pretrained one" not in said

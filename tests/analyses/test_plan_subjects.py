@@ -143,6 +143,15 @@ def test_confounds_are_columns_with_a_value_for_everybody_that_varies(plan, copy
         plan, copy, *WORDS, "--confound-removal", "regress")[0]
 
 
+def test_confounds_called_label_or_site_replace_neither(plan, copy):
+    edit(copy, lambda t: t.assign(site=([*"aaaabbbb"] * 6)[:47], label=range(47)))
+    made = plan(copy, *WORDS, "--site-column", "site", "--control", "label", "site")
+    table = made.study.data.table
+    assert set(table["label"]) == {"AD", "CN", "DLB", "MCI", "FTLD"}
+    assert set(table["site"]) == {"a", "b"}
+    assert list(made.study.data.confounds) == ["label", "site"]
+
+
 def test_labels_and_settings_decide_whether_it_is_done(plan, copy):
     before = plan(copy).jobs[0].key.key
     assert plan(copy).jobs[0].key.key == before

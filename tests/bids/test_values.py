@@ -47,6 +47,13 @@ def test_naming_a_column_is_enough(bare):
     assert VALUE not in build(bare).tables["01"]
 
 
+def test_durations_can_be_decoded(bare):
+    tables = [[(2 + 6 * k, 1 + 0.25 * (k * 5 % 7), "heat") for k in range(8)]] * 2
+    columns = ("onset", "duration", "trial_type")
+    found = build(bare, *tables, columns=columns, value_column=("duration",))
+    assert read_values(found.tables["01"][VALUE].tolist())[1, 0] == 2.25
+
+
 def test_decoded_values_are_no_confound(bare):
     found = build(bare, target="value", value_column=("rt",))
     assert not any(name.startswith("events.") for name in found.tables["01"])

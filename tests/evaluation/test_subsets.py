@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bids_decoder.evaluation.held_out import Split, apply_split
-from bids_decoder.evaluation.subsets import MAX_FOLDS, N_DRAWS, choose_folds, draw_subsets
+from bids_decoder.evaluation.subsets import MAX_FOLDS, N_DRAWS, _sizes, choose_folds, draw_subsets
 
 
 def table(n_runs, labels, split=None, folds=None):
@@ -31,6 +31,20 @@ def test_subsets_are_nested_and_hold_no_test_run():
             assert not held_out & set(order)
             assert len(set(order)) == len(order) == 7
         assert len({order[:2] for order in orders}) > 1
+
+
+def test_few_runs_have_as_many_orders_as_runs():
+    subsets = draw_subsets(table(4, ["a", "b"] * 4), by_label=True, seed=0)
+    assert subsets.n_draws == 3
+    for orders in subsets.orders.values():
+        assert len({order[0] for order in orders}) == len(orders) == 3
+
+
+def test_sizes_are_at_most_all_runs():
+    for most in range(3, 14):
+        for step in (1, 2, 3):
+            sizes = _sizes(step, most, step)
+            assert sizes == tuple(sorted(set(sizes))) and sizes[-1] == most
 
 
 def test_seed_decides_the_orders():

@@ -65,6 +65,14 @@ def test_training_means_of_folds_do_not_make_a_correlation():
     assert abs(value_metrics(true[None], predicted[None], means[None], folds)["r"][0]) < 0.4
 
 
+def test_differences_between_runs_make_no_correlation():
+    rng = np.random.default_rng(2)
+    runs = np.repeat([0, 1], 200)
+    true, predicted = (rng.normal(size=400) + 2 * runs for _ in range(2))
+    assert scipy.stats.pearsonr(true, predicted).statistic > 0.4
+    assert abs(value_metrics(true[None], predicted[None], true[None] * 0, runs)["r"][0]) < 0.2
+
+
 @pytest.mark.parametrize("metric", ["r", "r2", "mae", "slope"])
 def test_influence_is_the_derivative_by_the_weight_of_a_trial(metric):
     """A trial that is there one more time in a thousand moves the score by its influence."""

@@ -42,6 +42,14 @@ def nearest(matrix):
     return np.asarray(found.dataobj)
 
 
+def test_names_are_unique_even_of_equal_files():
+    voxels = np.arange(3)
+    same = [Region("V1", "V1", 1, voxels), Region("V1", "V1", 1, voxels),
+            Region("V2", "V1", 2, voxels)]
+    names = [region.name for region in name_regions(same)]
+    assert len(set(names)) == 3 and names[2] == "V2"
+
+
 def test_labels_are_those_of_nilearn():
     found = resample_labels(LABELS, AFFINE, GRID)
     assert len(np.unique(found)) == 5
