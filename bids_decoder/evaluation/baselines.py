@@ -89,7 +89,7 @@ def run_baselines(
             "no such baseline" if unknown else "the mask is empty",
             f"use some of {', '.join(known)}",
         )
-    _guard(train, test, targets)
+    assert_sides(train, test, targets)
     predicted = {}
     for name in wanted:
         method, _, region = name.partition("-")
@@ -124,7 +124,7 @@ def ridge_of_labellings(
         As :func:`run_baselines` returns for each labelling alone: every target has its own
         penalty, so that labellings only add targets.
     """
-    _guard(train, test, targets)
+    assert_sides(train, test, targets)
     spaces = [coordinates(rows, targets) for rows in train_rows]
     wanted = np.hstack([space.scores for space in spaces])
     predicted = ridge_predict(train.betas, wanted, test.betas, train.run_groups)
@@ -166,7 +166,13 @@ def _joint_p(p: pd.Series) -> float:
     return float("nan") if p.isna().any() else min(1.0, 2 * float(p.median()))
 
 
-def _guard(train: Person, test: Person, targets: Targets) -> None:
+def assert_sides(train: Person, test: Person, targets: Targets) -> None:
+    """Check before a fit that training and test share no trial, nor, for stimuli, a stimulus.
+
+    Raises
+    ------
+    LeakageError
+    """
     assert_no_test(train.trials, np.arange(len(train.trials)))
     assert_disjoint(_trial_ids(train), _trial_ids(test))
     if not targets.over_runs:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test
+from bids_decoder.evaluation.baselines import assert_sides
 from bids_decoder.evaluation.learning_curve import label_hits, stimulus_hits
 from bids_decoder.interfaces.heldout import Predicted
 from bids_decoder.interfaces.predicting import predict_baselines, predict_test
@@ -82,8 +82,7 @@ def hits_of_subset(
         When a test trial is among the training trials.
     """
     train, test = sides
-    assert_no_test(train.trials, np.arange(len(train.trials)))
-    assert_disjoint(_names(train), _names(test))
+    assert_sides(train, test, targets)
     selection, model = decoder.fit(train, targets, pretrained, context)
     predicted = {"decoder": predict_test(decoder, model, train, test, targets)}
     if pretrained is not None:
@@ -93,12 +92,6 @@ def hits_of_subset(
         train, test, targets, selection.mask, context.seed, BASELINES.get(targets.kind, _OTHERS)
     )
     return {name: _hits(found, test, targets, pool_size) for name, found in predicted.items()}
-
-
-def _names(person: Person) -> list[str]:
-    trials = person.trials
-    return [f"{run} {trial}" for run, trial in
-            zip(trials["run_group"], trials["trial"], strict=True)]
 
 
 def _hits(
