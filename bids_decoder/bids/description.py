@@ -33,7 +33,8 @@ DESCRIPTIONS: dict[str, str] = {
 IGNORED = (
     "*.html", "plan.json", "logs", "group", "model", "figures", "work",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_peaks.*", "*_predictions.*", "*_metrics.*",
-    "*_learning.*", "*_comparisons.*", "*_sheet.*", "*_xfm.*", "*_boldref.*", "*_timeseries.*",
+    "*_rdm.*", "*_curve.*", "*_needs.*", "*_learning.*", "*_comparisons.*", "*_sheet.*",
+    "*_xfm.*", "*_boldref.*", "*_timeseries.*",
     "reconstruction", "*_desc-reconstruction*",
 )
 """Outputs for which the BIDS schema has no name yet; folders without a slash, which the validator

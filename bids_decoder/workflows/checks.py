@@ -191,8 +191,10 @@ def _checked_run(
     rows = np.flatnonzero(table["run_group"].to_numpy() == run.run_group)
     if not len(rows):
         return None, None
-    # The trials of a run are neighbours, and a slice is no copy.
-    trials = table.iloc[rows[0]:rows[-1] + 1].reset_index(drop=True)
+    # Where the trials of a run are neighbours, a slice is no copy.
+    together = rows[-1] - rows[0] + 1 == len(rows)
+    trials = table.iloc[rows[0]:rows[-1] + 1] if together else table.iloc[rows]
+    trials = trials.reset_index(drop=True)
     try:
         if run.source == "raw":
             _, note = slice_times_of(run, settings)
