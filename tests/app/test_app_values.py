@@ -65,7 +65,7 @@ def test_tests_and_confounds_know_the_column(output):
 
 def test_the_report_and_the_methods_say_it(output):
     page = (output / "sub-01.html").read_text()
-    assert "predicted “rating”" in page and "Calibration" in page
+    assert "predicted “rating”" in page and "Right: calibration" in page
     assert "correlation r" in page and "points" in page
     methods = (output / "logs" / "CITATION.md").read_text()
     assert "numbers of each trial (rating, response_time)" in methods
