@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bids_decoder.evaluation.statistics import permutation_p
+
 LEAST_CONDITIONS = 4
 """With three conditions there are three distances and six arrangements: nothing can be tested."""
 
@@ -308,9 +310,12 @@ def compare_models(
 
 
 def _p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Return p-values; NaN for models without a value."""
-    counted = (1 + (null >= values - _SAME).sum(axis=0)) / (1 + len(null))
-    return np.where(np.isnan(values), np.nan, counted)
+    """Return p-values, one per value; NaN for models without a value."""
+    columns = np.broadcast_to(null, (len(null), len(values))).T
+    return np.array([
+        np.nan if np.isnan(value) else permutation_p(value, own)
+        for value, own in zip(values, columns, strict=True)
+    ])
 
 
 def _smallest_p(models: np.ndarray, orders: list[np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +54,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Scoring:
+class _Scoring(ABC):
     """Scores of one kind of target; the subclasses know what is compared with what.
 
     Parameters
@@ -97,17 +98,17 @@ class _Scoring:
         """Return the predictions of one model, fold by fold."""
         return [fold.models[name] for fold in self.folds]
 
+    @abstractmethod
     def score(self, name: str) -> LabelScores | RetrievalScores | ValueScores:
         """Score one model."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compare(self, first: str, second: str) -> list[dict[str, Any]]:
         """Compare two models."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predictions(self) -> pd.DataFrame:
         """Return one row per test trial, of the decoder."""
-        raise NotImplementedError
 
 
 class _Labels(_Scoring):
