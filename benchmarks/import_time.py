@@ -1,6 +1,6 @@
 """Time of ``import bids_decoder``, beyond that of starting Python.
 
-    python benchmarks/import_time.py
+python benchmarks/import_time.py
 """
 
 import subprocess
