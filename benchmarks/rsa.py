@@ -14,11 +14,11 @@ import argparse
 import numpy as np
 
 from bids_decoder.evaluation.dissimilarity import (
-    compare_models,
     measure_geometry,
     vectorise,
     whitened_correlation,
 )
+from bids_decoder.evaluation.rdm_models import compare_models
 
 N_CONDITIONS, N_RUNS, N_REPEATS, N_VOXELS, N_MODELS = 8, 6, 4, 60, 3
 CONDITIONS = np.tile(np.repeat(np.arange(N_CONDITIONS), N_REPEATS), N_RUNS)

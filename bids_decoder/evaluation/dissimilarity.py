@@ -1,8 +1,8 @@
-"""Representational dissimilarity matrices, and their comparison with models.
+"""Representational dissimilarity matrices, and the correlation of two of them.
 
 Distances are crossnobis: products of the same difference of two conditions in different runs, so
 that noise does not make them larger, and they are 0 on average where responses do not differ [1]_.
-Models are compared by the whitened correlation, which takes into account that distances that
+They are compared by the whitened correlation, which takes into account that distances that
 share a condition have correlated errors [2]_.
 
 References
@@ -19,16 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_decoder.evaluation.statistics import permutation_p
-
-LEAST_CONDITIONS = 4
-"""With three conditions there are three distances and six arrangements: nothing can be tested."""
-
 LEAST_SHRINKAGE = 1e-3
 """Keeps the covariance of more voxels than trials invertible."""
 
-_BATCH, _CHUNK = 200, 4096
-_SAME = 1e-9
+_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,15 +216,26 @@ def whitened_correlation(first: np.ndarray, second: np.ndarray, n_conditions: in
     marks the two conditions of each distance; so the inverse has a closed form.
     """
     parts = [each - each.mean(axis=1, keepdims=True) for each in (first, second)]
-    whitened = _apply_inverse(parts[0], n_conditions)
+    whitened = unweight(parts[0], n_conditions)
     products = whitened @ parts[1].T
     own = np.einsum("nd,nd->n", whitened, parts[0])
-    other = np.einsum("nd,nd->n", _apply_inverse(parts[1], n_conditions), parts[1])
+    other = np.einsum("nd,nd->n", unweight(parts[1], n_conditions), parts[1])
     size = np.sqrt(np.outer(own, other))
     return np.where(size > 1e-12, products / np.where(size > 1e-12, size, 1.0), np.nan)
 
 
-def _apply_inverse(vectors: np.ndarray, n_conditions: int) -> np.ndarray:
+def unweight(vectors: np.ndarray, n_conditions: int) -> np.ndarray:
+    """Multiply distances by the inverse covariance of their errors.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, n_distances)
+    n_conditions : int
+
+    Returns
+    -------
+    ndarray, shape (n, n_distances)
+    """
     first, second = np.triu_indices(n_conditions, 1)
     marks = np.zeros((vectors.shape[1], n_conditions))
     rows = np.arange(vectors.shape[1])
@@ -238,150 +243,3 @@ def _apply_inverse(vectors: np.ndarray, n_conditions: int) -> np.ndarray:
     sums = vectors @ marks
     solved = (sums - sums.sum(axis=1, keepdims=True) / (2 * n_conditions)) / n_conditions
     return 0.5 * (vectors - solved @ marks.T)
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """How well models fit the distances of one participant.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_models,)
-        Whitened correlations.
-    low, high : ndarray, shape (n_models,)
-        95 % interval, by leaving out runs in turn.
-    p : ndarray, shape (n_models,)
-        By exchanging the names of conditions, one-sided.
-    p_max : ndarray, shape (n_models,)
-        Corrected for the number of models, by the largest value.
-    p_min : ndarray, shape (n_models,)
-        The smallest possible one.
-    null : ndarray, shape (n_permutations, n_models)
-    """
-
-    values: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    p: np.ndarray
-    p_max: np.ndarray
-    p_min: np.ndarray
-    null: np.ndarray
-
-
-def compare_models(
-    geometry: Geometry, models: np.ndarray, n_permutations: int, rng: np.random.Generator
-) -> Comparison:
-    """Correlate models with the distances, and test them.
-
-    Parameters
-    ----------
-    geometry : Geometry
-    models : ndarray, shape (n_models, n_conditions, n_conditions)
-        Dissimilarities.
-    n_permutations : int
-        Permutations of the names of conditions.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Comparison
-        Values are NaN for models without variance.
-    """
-    n_conditions = models.shape[-1]
-    vectors, measured = vectorise(models), geometry.distances()
-    values = whitened_correlation(vectors, vectorise(measured)[None], n_conditions)[:, 0]
-    low, high = _jackknife(geometry, vectors, values)
-    orders = [rng.permutation(n_conditions) for _ in range(n_permutations)]
-    null = np.concatenate([np.empty((0, len(models))), *(
-        whitened_correlation(vectorise(np.stack([
-            measured[np.ix_(order, order)] for order in orders[start:start + _BATCH]
-        ])), vectors, n_conditions)
-        for start in range(0, n_permutations, _BATCH)
-    )])
-    if not n_permutations:
-        nothing = np.full(len(models), np.nan)
-        return Comparison(values, low, high, nothing, nothing, nothing, null)
-    # A model without a value takes no part in the correction.
-    largest = np.where(np.isnan(null), -np.inf, null).max(axis=1)
-    return Comparison(
-        values, low, high, _p_values(values, null), _p_values(values, largest[:, None]),
-        _smallest_p(models, orders), null,
-    )
-
-
-def _p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Return p-values, one per value; NaN for models without a value."""
-    columns = np.broadcast_to(null, (len(null), len(values))).T
-    return np.array([
-        np.nan if np.isnan(value) else permutation_p(value, own)
-        for value, own in zip(values, columns, strict=True)
-    ])
-
-
-def _smallest_p(models: np.ndarray, orders: list[np.ndarray]) -> np.ndarray:
-    """Count the permutations that leave a model as it is, which is what a perfect fit reaches."""
-    kept = np.array([
-        [np.allclose(model[np.ix_(order, order)], model) for model in models] for order in orders
-    ])
-    return (1 + kept.sum(axis=0)) / (1 + len(orders))
-
-
-def _jackknife(
-    geometry: Geometry, vectors: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compute intervals by leaving out each run; the conditions are taken as fixed."""
-    from scipy.stats import t
-
-    n_runs = len(geometry.products)
-    everything = np.arange(n_runs)
-    if n_runs < 3:
-        return (np.full(len(vectors), np.nan),) * 2
-    left = np.stack([
-        vectorise(geometry.distances(np.delete(everything, run))) for run in everything
-    ])
-    n_conditions = geometry.products.shape[1]
-    # On Fisher's scale, so that limits stay within -1 and 1.
-    found = np.arctanh(np.clip(
-        whitened_correlation(vectors, left, n_conditions), -1 + _SAME, 1 - _SAME
-    ))
-    error = np.sqrt((n_runs - 1) / n_runs * np.square(
-        found - found.mean(axis=1, keepdims=True)
-    ).sum(axis=1))
-    half = t(n_runs - 1).ppf(0.975) * error
-    centre = np.arctanh(np.clip(values, -1 + _SAME, 1 - _SAME))
-    return np.tanh(centre - half), np.tanh(centre + half)
-
-
-def noise_ceiling(distances: np.ndarray) -> tuple[float, float]:
-    """Bound the fit of the true model by how well participants agree [1]_.
-
-    Parameters
-    ----------
-    distances : ndarray, shape (n_people, n_conditions, n_conditions)
-        At least two participants.
-
-    Returns
-    -------
-    lower, upper : float
-        Mean whitened correlation of each participant with the mean of the others, and with the
-        mean of all.
-
-    References
-    ----------
-    .. [1] Nili et al. (2014), A toolbox for representational similarity analysis, PLoS Comput
-       Biol 10:e1003553.
-    """
-    n_conditions = distances.shape[1]
-    # Each participant's distances are centred and scaled, so that all weigh the same.
-    vectors = vectorise(distances)
-    vectors = vectors - vectors.mean(axis=1, keepdims=True)
-    size = np.sqrt(np.einsum("nd,nd->n", _apply_inverse(vectors, n_conditions), vectors))
-    vectors = vectors / np.maximum(size, 1e-12)[:, None]
-    total = vectors.sum(axis=0)
-    pairs = [
-        [whitened_correlation(own[None], mean[None], n_conditions)[0, 0]
-         for mean in (total - own, total)]
-        for own in vectors
-    ]
-    lower, upper = np.mean(pairs, axis=0)
-    return float(lower), float(upper)

@@ -1,28 +1,14 @@
-"""Crossnobis distances against explicit formulas and rsatoolbox, and tests of models."""
+"""Crossnobis distances against explicit formulas and rsatoolbox."""
 
 import numpy as np
 import pytest
+from rdm_data import CONDITIONS, N_CONDITIONS, N_RUNS, N_VOXELS, RUNS, draw, random_models
 
 from bids_decoder.evaluation.dissimilarity import (
-    compare_models,
     measure_geometry,
-    noise_ceiling,
     vectorise,
     whitened_correlation,
 )
-
-N_CONDITIONS, N_RUNS, N_REPEATS, N_VOXELS = 6, 4, 4, 20
-CONDITIONS = np.tile(np.repeat(np.arange(N_CONDITIONS), N_REPEATS), N_RUNS)
-RUNS = np.repeat(np.arange(N_RUNS), N_CONDITIONS * N_REPEATS)
-
-
-def draw(seed, signal=0.7, n_voxels=N_VOXELS, patterns=None):
-    rng = np.random.default_rng(seed)
-    mixing = np.eye(n_voxels) + 0.3 * rng.normal(size=(n_voxels, n_voxels)) / np.sqrt(n_voxels)
-    if patterns is None:
-        patterns = signal * rng.normal(size=(N_CONDITIONS, n_voxels))
-    return patterns[CONDITIONS] + rng.normal(size=(len(RUNS), n_voxels)) @ mixing
-
 
 def cell_means(values):
     return np.stack([
@@ -33,13 +19,6 @@ def cell_means(values):
 
 def residuals(values):
     return values - cell_means(values)[RUNS, CONDITIONS]
-
-
-def random_models(n, seed=0):
-    models = np.random.default_rng(seed).random((n, N_CONDITIONS, N_CONDITIONS))
-    models += models.transpose(0, 2, 1)
-    models[:, np.arange(N_CONDITIONS), np.arange(N_CONDITIONS)] = 0
-    return models
 
 
 def test_distances_are_products_of_differences_between_runs():
@@ -127,17 +106,6 @@ def test_chunks_of_voxels_give_the_same(monkeypatch):
     np.testing.assert_allclose(parts.distances(), whole.distances(), atol=1e-12)
 
 
-def test_models_without_a_value_are_not_tested():
-    kept = ~((CONDITIONS == 0) & (RUNS > 0))
-    geometry = measure_geometry(draw(3)[kept], CONDITIONS[kept], RUNS[kept])
-    found = compare_models(geometry, random_models(2), 19, np.random.default_rng(0))
-    assert np.isnan(found.p).all() and np.isnan(found.p_max).all()
-    constant = np.concatenate([random_models(1), np.ones((1, N_CONDITIONS, N_CONDITIONS))])
-    geometry = measure_geometry(draw(3), CONDITIONS, RUNS)
-    found = compare_models(geometry, constant, 19, np.random.default_rng(0))
-    assert np.isfinite(found.p_max[0]) and np.isnan(found.p_max[1])
-
-
 def test_whitening_is_that_of_the_covariance_of_errors():
     first, second = np.triu_indices(N_CONDITIONS, 1)
     contrasts = np.zeros((len(first), N_CONDITIONS))
@@ -149,53 +117,3 @@ def test_whitening_is_that_of_the_covariance_of_errors():
     expected = one @ inverse @ other / np.sqrt(one @ inverse @ one * (other @ inverse @ other))
     found = whitened_correlation(one[None] + 3, other[None] - 2, N_CONDITIONS)
     assert found[0, 0] == pytest.approx(expected)
-
-
-def test_the_true_model_fits_best_and_is_significant():
-    patterns = np.random.default_rng(5).normal(size=(N_CONDITIONS, N_VOXELS))
-    true = np.square(patterns[:, None] - patterns[None]).sum(axis=-1)
-    models = np.concatenate([true[None], random_models(2)])
-    found = compare_models(
-        measure_geometry(draw(5, patterns=patterns), CONDITIONS, RUNS), models, 300,
-        np.random.default_rng(0),
-    )
-    assert found.values[0] > 0.9 and found.values.argmax() == 0
-    assert found.p_max[0] < 0.02 and found.p_max[1:].min() > 0.05
-    assert found.low[0] < found.values[0] < found.high[0] <= 1
-    assert (found.p_max >= found.p).all() and found.null.shape == (300, 3)
-
-
-def test_symmetric_models_have_few_arrangements():
-    model = (np.arange(N_CONDITIONS)[:, None] // 3 != np.arange(N_CONDITIONS)[None] // 3)
-    found = compare_models(
-        measure_geometry(draw(6), CONDITIONS, RUNS), model[None].astype(float), 500,
-        np.random.default_rng(0),
-    )
-    # 20 ways to halve six conditions, and the halves are interchangeable.
-    assert found.p_min[0] == pytest.approx(0.1, abs=0.04)
-    assert found.p[0] >= found.p_min[0]
-
-
-def test_p_values_without_relation_are_not_small():
-    found = np.concatenate([
-        compare_models(
-            measure_geometry(draw(seed, 0.3), CONDITIONS, RUNS), random_models(2, seed), 39,
-            np.random.default_rng(seed),
-        ).p_max[:1]
-        for seed in range(80)
-    ])
-    assert (found <= 0.1).mean() < 0.25
-
-
-def test_ceiling_is_high_where_participants_agree():
-    patterns = np.random.default_rng(7).normal(size=(N_CONDITIONS, N_VOXELS))
-    same = np.stack([
-        measure_geometry(draw(seed, patterns=patterns), CONDITIONS, RUNS).distances()
-        for seed in range(4)
-    ])
-    other = np.stack([
-        measure_geometry(draw(seed, 0), CONDITIONS, RUNS).distances() for seed in range(4)
-    ])
-    low, high = noise_ceiling(same)
-    assert 0.8 < low < high <= 1
-    assert noise_ceiling(other)[0] < 0.5

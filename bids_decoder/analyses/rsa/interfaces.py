@@ -26,7 +26,8 @@ from bids_decoder.analyses.rsa.models import (
 )
 from bids_decoder.analyses.rsa.options import FEATURES, LABEL
 from bids_decoder.analyses.rsa.outputs import write_rsa
-from bids_decoder.evaluation.dissimilarity import compare_models, measure_geometry
+from bids_decoder.evaluation.dissimilarity import measure_geometry
+from bids_decoder.evaluation.rdm_models import compare_models
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.responses import TABLE, read_trials, scale_responses

@@ -44,7 +44,7 @@ def write_rsa(outputs: PersonOutputs, arrays: dict[str, Any], facts: dict[str, A
     outputs : PersonOutputs
     arrays : dict of str to ndarray
         ``distances``, ``models`` and the fields of
-        :class:`~bids_decoder.evaluation.dissimilarity.Comparison`.
+        :class:`~bids_decoder.evaluation.rdm_models.Comparison`.
     facts : dict
         Names, and what was measured.
     """

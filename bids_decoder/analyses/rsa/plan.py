@@ -15,7 +15,7 @@ from bids_decoder.analyses.rsa.models import (
 from bids_decoder.analyses.rsa.options import FEATURES, LABEL, Rsa, model_name, split_word
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
-from bids_decoder.evaluation.dissimilarity import LEAST_CONDITIONS
+from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS
 from bids_decoder.markers import StageKey
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork

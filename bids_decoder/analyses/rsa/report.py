@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.rsa.figures import draw_distances, draw_models
-from bids_decoder.evaluation.dissimilarity import LEAST_CONDITIONS, noise_ceiling
+from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS, noise_ceiling
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric, participants
