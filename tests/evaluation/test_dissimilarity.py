@@ -10,6 +10,7 @@ from bids_decoder.evaluation.dissimilarity import (
     whitened_correlation,
 )
 
+
 def cell_means(values):
     return np.stack([
         [values[(run == RUNS) & (one == CONDITIONS)].mean(axis=0) for one in range(N_CONDITIONS)]
