@@ -25,7 +25,9 @@ from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.processes import map_items
 from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
+from bids_decoder.training.region_settings import Regions
 from bids_decoder.trials import confounds_of, table_key
+from bids_decoder.workflows.atlases import AtlasCheck, AtlasPlan
 from bids_decoder.workflows.checks import check_regions
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
 
@@ -221,6 +223,20 @@ class Study:
         Analyses with :attr:`region_key` in a key note them with their jobs.
         """
         return check_regions(self.output_dir, list(self.people.values()), self.settings.troi.region)
+
+    @cached_property
+    def atlases(self) -> AtlasPlan:
+        """Return the atlases of ``--regions``."""
+        settings = self.settings
+        return AtlasPlan(
+            settings.section(Regions).atlases, self.output_dir,
+            settings.preprocessing.output_spaces,
+        )
+
+    @cached_property
+    def atlas_check(self) -> AtlasCheck:
+        """Return what is known of the regions of the chosen participants."""
+        return self.atlases.check_people(self.chosen_people, self.space)
 
     @property
     def fit_settings(self) -> dict[str, Any]:

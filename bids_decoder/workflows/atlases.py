@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -18,11 +20,17 @@ from bids_decoder.bids.label_files import (
     read_labels,
 )
 from bids_decoder.bids.names import derivative_path, parse_entities
-from bids_decoder.errors import BidsDecoderError, Finding, InputError, MissingInputError
+from bids_decoder.errors import (
+    BidsDecoderError,
+    Finding,
+    InputError,
+    MissingInputError,
+    name_some,
+)
 from bids_decoder.interfaces.regions import PlacedLabels, collect_regions
 from bids_decoder.preprocessing.labels import MIN_VOXELS, Region, split_regions
 from bids_decoder.preprocessing.registration import Pull
-from bids_decoder.preprocessing.templates import parse_space
+from bids_decoder.preprocessing.templates import OutputSpace, parse_space
 from bids_decoder.trials import VoxelGrid
 from bids_decoder.workflows.spaces import response_grid
 from bids_decoder.workflows.work import PersonWork
@@ -33,6 +41,35 @@ PARTICIPANT = "{participant}"
 T1W = "T1w"
 _BOLD_ENDS = ("boldref", "scanner")
 _NOT_OF_RUN = ("from", "to", "mode", "desc")
+
+
+@dataclass(frozen=True, eq=False)
+class AtlasCheck:
+    """What is known of the regions of all participants before anything is computed.
+
+    Parameters
+    ----------
+    findings : list of Finding
+    counts : list of int
+        Number of regions of each participant whose masks are known.
+    small : list of Region
+        Regions that are left out, because few of their voxels have responses.
+    """
+
+    findings: list[Finding]
+    counts: list[int]
+    small: list[Region]
+
+    @property
+    def words(self) -> str:
+        """How many regions there are, and what is left out."""
+        counts, known = self.counts, "counted when their transforms have been made"
+        if counts:
+            known = f"{min(counts)} regions" if min(counts) == max(counts) else \
+                f"{min(counts)} to {max(counts)} regions in each participant"
+        few = sorted({region.name for region in self.small})
+        left = f"; fewer than {MIN_VOXELS} voxels, left out: {name_some(few)}" if few else ""
+        return f"{known}{left}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +140,33 @@ class AtlasPlan:
         except BidsDecoderError as error:
             return [], [_of(error.finding, label)]
         return regions, []
+
+    def check_people(self, people: Sequence[PersonWork], space: OutputSpace) -> AtlasCheck:
+        """Find what prevents the regions of several participants.
+
+        Parameters
+        ----------
+        people : sequence of PersonWork
+        space : OutputSpace
+            Where responses of raw data are estimated.
+        """
+        findings: list[Finding] = []
+        small: list[Region] = []
+        counts: list[int] = []
+        for person in people:
+            finding = _check_grid(person, space)
+            regions, found = ([], [finding]) if finding else self.check(person)
+            findings += found
+            large, few = split_regions(regions)
+            small += few
+            counts += [len(large)] if regions else []
+        return AtlasCheck(findings, counts, small)
+
+    def describe(
+        self, person: PersonWork, digest: Callable[[Path], str]
+    ) -> list[dict[str, Any]]:
+        """Return what label files hold, and the transforms to them, by content, for keys."""
+        return [_content(one, digest, person.source) for one in self.place(person)]
 
     def _regions(self, placed: PlacedLabels, grid: VoxelGrid, label: str) -> list[Region]:
         try:
@@ -257,6 +321,33 @@ def _known_grid(person: PersonWork) -> VoxelGrid:
             own = np.asarray(nib.load(run.mask_file).dataobj) > 0
             mask &= own.reshape(mask.shape) if own.size == mask.size else True
     return VoxelGrid(mask, grid.affine)
+
+
+def _check_grid(person: PersonWork, space: OutputSpace) -> Finding | None:
+    """Return why voxels of a participant have no place in an atlas."""
+    grid = response_grid(person.participant, space)
+    voxels = VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine)
+    if voxels.has_geometry:
+        return None
+    return Finding(
+        f"sub-{person.label}: --regions", "the voxels have no positions in a volume (image grid "
+        f"{voxels.mask.shape}), so that no region can be found in them",
+        "leave the option out, or give images on the grid of the brain",
+        participant=person.label,
+    )
+
+
+def _content(placed: PlacedLabels, digest: Callable[[Path], str], source: str) -> dict[str, Any]:
+    file = placed.file
+    return {
+        "atlas": file.atlas, "image": digest(file.path),
+        "table": None if file.table is None else digest(file.table),
+        # Preprocessing makes the same transforms from the same inputs, which are in other keys.
+        "pulls": [
+            (pull.path.name if source == "raw" else digest(pull.path), pull.is_inverted)
+            for pull in placed.pulls
+        ],
+    }
 
 
 def _with_voxels(placed: PlacedLabels, regions: list[Region], label: str) -> list[Region]:

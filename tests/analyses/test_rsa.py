@@ -8,6 +8,7 @@ import pytest
 
 from bids_decoder.analyses.rsa.models import apart, labels_of, make_model, read_model
 from bids_decoder.analyses.rsa.options import Rsa, model_name
+from bids_decoder.analyses.rsa.region_outputs import DISTANCES, REGION_NULLS, read_regions_table
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
@@ -56,6 +57,15 @@ def write_model(path, differs, names=NAMES):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("things") / "data")
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    labels = np.ones(SHAPE, dtype=np.int16)
+    labels[2:] = 2
+    path = tmp_path_factory.mktemp("roi") / "halves.nii.gz"
+    save_nifti(path, labels, np.eye(4) * 3)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -187,13 +197,36 @@ def test_npz_holds_what_a_table_holds(animate, tmp_path):
             make_model(str(tmp_path / name), wanted)
 
 
-def test_the_model_of_the_patterns_is_found(data, animate, tmp_path):
+def test_regions_are_planned_once_for_all(data, animate, halves, tmp_path):
+    def plan(*words):
+        settings, _ = parse_args(words_for(data, tmp_path / "out", "--rsa", animate, *words))
+        return make_plan(settings, tmp_path / "work")
+
+    names = [job.name for job in plan("--regions", halves).jobs if job.analysis == "rsa"]
+    assert names == ["rsa_01_wf", "rsaregions_01_wf", "rsa_02_wf", "rsaregions_02_wf"]
+    assert len([job for job in plan().jobs if job.analysis == "rsa"]) == 2
+
+    def keys(*words):
+        return {job.name: job.key.key for job in plan(*words).jobs}
+
+    first, other = keys("--regions", halves), keys("--regions", str(halves), "--random-seed", 3)
+    assert first["rsa_01_wf"] == keys()["rsa_01_wf"] != other["rsa_01_wf"]
+    assert first["rsaregions_01_wf"] != other["rsaregions_01_wf"]
+    away = tmp_path / "away.nii.gz"
+    save_nifti(away, np.ones(SHAPE, dtype=np.int16), np.diag([3, 3, 3, 1.0]) + 500 * np.eye(4, k=3))
+    with pytest.raises(FindingsError) as caught:
+        plan("--regions", away, "--stage", "prepare", "rsa", "regions")
+    assert [f.code for f in caught.value.findings if f.severity == "error"] == [65, 65]
+
+
+def test_the_model_of_the_patterns_is_found(data, animate, halves, tmp_path):
     other = write_model(
         tmp_path / "other.tsv", lambda a, b: (a in ("cat", "cup", "jar")) != (b in ("cat", "cup",
                                                                                    "jar"))
     )
     out = tmp_path / "out"
-    words = words_for(data, out, "--rsa", animate, other, "--n-permutations", 99)
+    words = words_for(data, out, "--rsa", animate, other, "--n-permutations", 99,
+                      "--regions", halves)
     assert main([*words, "--stage", "prepare", "rsa", "population"]) == 0
     results = Results(out, "01")
     metrics = numeric(results.table("rsa_metrics"), "value", "p", "p_max", "p_min").set_index(
@@ -212,3 +245,24 @@ def test_the_model_of_the_patterns_is_found(data, animate, tmp_path):
     assert set(read_table(statistics)["source"]) == {"rsa"}
     group = (out / "group.html").read_text(encoding="utf-8")
     assert "Noise ceiling over 2 participants" in group
+    check_regions(results, metrics)
+    assert "Representational similarity in regions" in page
+    assert list(out.glob("sub-01/figures/*desc-rsaregions_figure.svg"))
+    assert "each of 2 regions (halves)" in (out / "logs" / "CITATION.md").read_text("utf-8")
+
+
+def check_regions(results, whole):
+    table = read_regions_table(results).set_index(["region", "model"])
+    assert len(table) == 4 and table["n_voxels"].groupby("region").first().sum() == 60
+    assert (table.xs("animate", level="model")["value"] > 0.6).all()
+    assert (table["p_max"] >= table["p"]).all()
+    np.testing.assert_allclose(
+        table.xs("animate", level="model")["p_min"], whole.loc["animate", "p_min"]
+    )
+    null = read_table(results.files(REGION_NULLS)[0])
+    assert len(null) == 4 * 99
+    largest = null["value"].astype(float).groupby(null["permutation"]).max()
+    value = table["value"].max()
+    assert table["p_max"].min() == pytest.approx((1 + (largest >= value - 1e-9).sum()) / 100)
+    distances = read_table(results.files(DISTANCES)[0])
+    assert len(distances) == 15 and list(distances["other"][:5]) == list(NAMES[1:])

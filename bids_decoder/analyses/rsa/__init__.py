@@ -8,5 +8,7 @@ ANALYSIS = Analysis(
         "rsa": "Representational similarity analysis: crossnobis distances and models of them.",
         "rsamodel": "Dissimilarities of a model, for representational similarity analysis.",
         "rsanull": "Null distributions of the models of crossnobis distances.",
+        "rsaregions": "Models of crossnobis distances in single regions of an atlas.",
+        "rsaregionsnull": "Null distributions of the models in single regions.",
     },
 )

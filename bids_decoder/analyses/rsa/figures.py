@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from bids_decoder.reports.figures import BLUE, GREY, new_figure, shorten, styled
+from bids_decoder.analyses.rsa.region_outputs import LEVEL
+from bids_decoder.reports.figures import BLUE, CYCLE, GREY, new_figure, shorten, styled
 
 _NAMED = 40
 """With more conditions their names cannot be read."""
@@ -66,4 +69,39 @@ def draw_models(metrics: pd.DataFrame) -> Figure:
     axes.set_yticks(places, [shorten(str(name), 30) for name in ordered["model"]])
     axes.set_ylim(-0.6, len(ordered) - 0.4)
     axes.set_xlabel("whitened correlation")
+    return figure
+
+
+@styled
+def draw_region_models(table: pd.DataFrame, regions: Sequence[str]) -> Figure:
+    """Draw one row per region, with one dot per model; filled where it is significant.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``region``, ``model``, ``value``, ``p_max``, ``n_voxels``.
+    regions : sequence of str
+        Those that are drawn, from top to bottom.
+    """
+    models = list(dict.fromkeys(table["model"]))
+    figure = new_figure(8.2, 1.3 + 0.22 * len(regions))
+    axes = figure.subplots()
+    places = {name: place for place, name in enumerate(regions)}
+    shown = table[table["region"].isin(places)]
+    for number, model in enumerate(models):
+        own = shown[shown["model"] == model]
+        colour = CYCLE[number % len(CYCLE)]
+        offset = 0.5 * ((number + 0.5) / len(models) - 0.5)
+        rows = own["region"].map(places) + offset
+        axes.hlines(rows, own["ci_low"], own["ci_high"], color=colour, lw=1, alpha=0.6)
+        axes.plot(own["value"], rows, "o", color=colour, markersize=4.5, mfc="white",
+                  label=shorten(model, 30))
+        strong = own["p_max"] <= LEVEL
+        axes.plot(own["value"][strong], rows[strong], "o", color=colour, markersize=4.5)
+    axes.axvline(0, color=GREY, lw=1, ls="--")
+    axes.set_yticks(range(len(regions)), [shorten(name, 40) for name in regions])
+    axes.set_ylim(len(regions) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("whitened correlation")
+    figure.legend(loc="outside upper center", ncols=min(len(models), 4))
     return figure

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -16,28 +17,23 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.analyses.rsa.models import (
-    condition_column,
-    conditions_of,
-    labels_of,
-    make_model,
-    model_of_labels,
-    model_of_vectors,
-)
-from bids_decoder.analyses.rsa.options import FEATURES, LABEL
+from bids_decoder.analyses.rsa.conditions import Conditions, load_conditions
 from bids_decoder.analyses.rsa.outputs import write_rsa
-from bids_decoder.evaluation.dissimilarity import measure_geometry
-from bids_decoder.evaluation.rdm_models import compare_models
+from bids_decoder.analyses.rsa.region_outputs import write_regions
+from bids_decoder.evaluation.dissimilarity import Geometry, measure_geometry, vectorise
+from bids_decoder.evaluation.rdm_models import compare_models, compare_regions
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
-from bids_decoder.interfaces.responses import TABLE, read_trials, scale_responses
-from bids_decoder.interfaces.targets import read_targets
-from bids_decoder.trials import Targets
+from bids_decoder.interfaces.progress import log_progress
+from bids_decoder.interfaces.regions import read_regions
+from bids_decoder.preprocessing.labels import Region
 
 Runtime = Any
 
 
-class _CompareInputSpec(BaseInterfaceInputSpec):
+class ConditionsInputSpec(BaseInterfaceInputSpec):
+    """Inputs of nodes that compare models with distances of conditions."""
+
     key = traits.Str(desc="key of the stage")
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     targets_file = File(exists=True, mandatory=True)
@@ -46,6 +42,12 @@ class _CompareInputSpec(BaseInterfaceInputSpec):
     models = traits.Dict(mandatory=True, desc="name -> label, features or path of a table")
     n_permutations = traits.Int(mandatory=True)
     seed = traits.Int(mandatory=True)
+
+    def load(self) -> Conditions:
+        """Load responses and models."""
+        return load_conditions(
+            Path(self.folder), Path(self.targets_file), self.kind, self.normalise, self.models
+        )
 
 
 class _CompareOutputSpec(TraitedSpec):
@@ -56,51 +58,72 @@ class _CompareOutputSpec(TraitedSpec):
 class CompareModels(SimpleInterface):
     """Measure the distances of all conditions and compare models with them."""
 
-    input_spec = _CompareInputSpec
+    input_spec = ConditionsInputSpec
     output_spec = _CompareOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         inputs, folder = self.inputs, Path(runtime.cwd)
-        # Nothing is fitted to labels or targets: all trials give the statistics.
-        trials = read_trials(Path(inputs.folder) / TABLE).assign(split="train")
-        betas = scale_responses(
-            Path(inputs.folder), trials, inputs.normalise, np.ones(len(trials), dtype=bool)
-        )
-        names = conditions_of(trials, inputs.kind)
-        column = trials[condition_column(inputs.kind)].astype(str)
-        used = column.isin(names).to_numpy()
-        conditions = pd.Categorical(column[used], categories=names).codes.astype(int)
-        runs = pd.factorize(trials["run_group"][used])[0]
-        geometry = measure_geometry(betas[used], conditions, runs)
-        models = self._models(trials, names, read_targets(inputs.targets_file))
+        data = inputs.load()
+        geometry = measure_geometry(data.betas, data.numbers, data.runs)
         found = compare_models(
-            geometry, np.stack(list(models.values())), inputs.n_permutations,
-            np.random.default_rng(inputs.seed),
+            geometry, data.stacked, inputs.n_permutations, np.random.default_rng(inputs.seed)
         )
-        np.savez(folder / "rsa.npz", distances=geometry.distances(),
-                 models=np.stack(list(models.values())), **vars(found))
+        np.savez(folder / "rsa.npz", distances=geometry.distances(), models=data.stacked,
+                 **vars(found))
         facts = {
-            "conditions": names, "models": list(models), "n_runs": int(runs.max()) + 1,
-            "n_trials": int(used.sum()), "n_voxels": int(betas.shape[1]),
-            "shrinkage": geometry.shrinkage, "residuals": geometry.residuals,
+            **data.facts, "n_voxels": data.betas.shape[1], "shrinkage": geometry.shrinkage,
+            "residuals": geometry.residuals,
         }
         self._results["arrays_file"] = str(folder / "rsa.npz")
         self._results["facts_file"] = str(write_json(folder / "facts.json", facts))
         return runtime
 
-    def _models(
-        self, trials: pd.DataFrame, names: list[str], targets: Targets
-    ) -> dict[str, np.ndarray]:
-        found = {}
-        for name, word in self.inputs.models.items():
-            if word == LABEL:
-                known = labels_of(trials, names)
-                found[name] = model_of_labels([known[one] for one in names])
-            elif word == FEATURES:
-                found[name] = model_of_vectors(targets.vectors[targets.rows_of(np.array(names))])
-            else:
-                found[name] = make_model(word, names)
-        return found
+
+class _RegionsInputSpec(ConditionsInputSpec):
+    regions_file = File(exists=True, mandatory=True, desc="of FindRegions")
+
+
+class CompareRegions(SimpleInterface):
+    """Measure the distances of all conditions in each region and compare models with them."""
+
+    input_spec = _RegionsInputSpec
+    output_spec = _CompareOutputSpec
+
+    def _run_interface(self, runtime: Runtime) -> Runtime:
+        inputs, folder = self.inputs, Path(runtime.cwd)
+        data = inputs.load()
+        measured = _Measured(data, read_regions(inputs.regions_file))
+        found = compare_regions(
+            measured, data.stacked, inputs.n_permutations, np.random.default_rng(inputs.seed)
+        )
+        np.savez(folder / "rsa.npz", distances=vectorise(np.stack(measured.distances)),
+                 **vars(found))
+        facts = {**data.facts, "shrinkage": measured.shrinkage, "residuals": measured.residuals}
+        self._results["arrays_file"] = str(folder / "rsa.npz")
+        self._results["facts_file"] = str(write_json(folder / "facts.json", facts))
+        return runtime
+
+
+@dataclass(eq=False)
+class _Measured:
+    """Geometries of regions, made one after the other; what is written of them is kept."""
+
+    data: Conditions
+    regions: list[Region]
+    distances: list[np.ndarray] = field(default_factory=list)
+    shrinkage: list[float] = field(default_factory=list)
+    residuals: str = ""
+
+    def __iter__(self) -> Iterator[Geometry]:
+        progress = log_progress("models of distances", unit="region")
+        for number, region in enumerate(self.regions, start=1):
+            betas = self.data.betas[:, region.voxels]
+            geometry = measure_geometry(betas, self.data.numbers, self.data.runs)
+            self.distances.append(geometry.distances())
+            self.shrinkage.append(geometry.shrinkage)
+            self.residuals = geometry.residuals
+            yield geometry
+            progress(number, len(self.regions))
 
 
 class _WriteInputSpec(WriteInputSpec):
@@ -114,6 +137,29 @@ class WriteRsa(WriteInterface):
     input_spec = _WriteInputSpec
 
     def _write(self, outputs: PersonOutputs) -> None:
-        with np.load(self.inputs.arrays_file, allow_pickle=False) as content:
-            arrays = dict(content)
-        write_rsa(outputs, arrays, read_json(Path(self.inputs.facts_file)))
+        write_rsa(outputs, read_arrays(self.inputs.arrays_file),
+                  read_json(Path(self.inputs.facts_file)))
+
+
+class _WriteRegionsInputSpec(_WriteInputSpec):
+    regions_file = File(exists=True, mandatory=True, desc="of FindRegions")
+    left_out = traits.List(traits.Str, desc="regions of few voxels")
+
+
+class WriteRsaRegions(WriteInterface):
+    """Write distances and scores of all regions."""
+
+    input_spec = _WriteRegionsInputSpec
+
+    def _write(self, outputs: PersonOutputs) -> None:
+        outputs.card["LeftOut"] = list(self.inputs.left_out)
+        write_regions(
+            outputs, read_regions(self.inputs.regions_file),
+            read_arrays(self.inputs.arrays_file), read_json(Path(self.inputs.facts_file)),
+        )
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Return all arrays of an npz file."""
+    with np.load(path, allow_pickle=False) as content:
+        return dict(content)

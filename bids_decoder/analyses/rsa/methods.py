@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bids_decoder.analyses.base import Steps
+from bids_decoder.analyses.rsa.region_outputs import TABLE
 from bids_decoder.reports.results import Results
 
-TEXTS = {"Representational similarity": ("rsa", "rsa-test", "rsa-ceiling")}
+TEXTS = {"Representational similarity": ("rsa", "rsa-test", "rsa-regions", "rsa-ceiling")}
 """Names of methods texts in ``boilerplate``, by heading."""
 
 
@@ -20,6 +21,11 @@ def steps(results: Results) -> Steps:
     }}
     if card["Permutations"]:
         found["rsa-test"] = {"n_permutations": card["Permutations"]}
+    regions = results.card(TABLE)
+    if regions:
+        found["rsa-regions"] = {
+            "n_regions": regions["Regions"], "atlases": ", ".join(regions["Atlases"]),
+        }
     return found
 
 

@@ -30,10 +30,11 @@ RSA_COLUMNS: dict[str, str] = {
 }
 """Columns of the table of models, with descriptions for its sidecar."""
 
-_NULLS = {
+NULLS = {
     **{name: NULL_COLUMNS[name] for name in ("permutation", "metric", "value")},
     "model": RSA_COLUMNS["model"],
 }
+"""Columns of null distributions."""
 
 
 def write_rsa(outputs: PersonOutputs, arrays: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -64,7 +65,7 @@ def write_rsa(outputs: PersonOutputs, arrays: dict[str, Any], facts: dict[str, A
     })
     outputs.table("rsa_metrics", metrics, RSA_COLUMNS, card)
     if len(arrays["null"]):
-        outputs.table("rsa_nulls", _null_table(arrays["null"], models), _NULLS, card)
+        outputs.table("rsa_nulls", _null_table(arrays["null"], models), NULLS, card)
     about = "Crossnobis distance, per voxel"
     table, columns = _matrix(arrays["distances"], names, about)
     outputs.table("rsa_distances", table, columns, {**card, "Description": about})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.rsa.models import (
@@ -16,6 +17,7 @@ from bids_decoder.analyses.rsa.options import FEATURES, LABEL, Rsa, model_name, 
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS
+from bids_decoder.interfaces.regions import PlacedLabels
 from bids_decoder.markers import StageKey
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.work import PersonWork
@@ -36,12 +38,15 @@ class RsaSpec:
     models : dict of str to str
         Name -> ``label``, ``features``, path of a table, or path and column.
     n_permutations : int
+    placed : tuple of PlacedLabels
+        Label files of the regions in which models are compared; empty for all voxels together.
     """
 
     person: PersonWork
     kind: str
     models: dict[str, str]
     n_permutations: int
+    placed: tuple[PlacedLabels, ...] = ()
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -55,40 +60,54 @@ def check(study: Study, notes: Notes) -> None:
     notes.findings += _check_words(study, words)
     for participant in study.roles.chosen:
         notes.findings += _check_person(study, participant.label, words)
-    what = "labels" if study.targets.kind == "category" else "stimuli with trials in two runs"
-    notes.decisions.append(Decision(
-        "representational similarity", name_some([model_name(word) for word in words], 8),
-        f"crossnobis distances of {what} between runs; whitened correlation; names of conditions "
-        "are exchanged, corrected for all models",
-    ))
+    if study.atlases.words:
+        notes.findings += study.atlas_check.findings
+    notes.decisions.append(_decide(study, words))
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
-    """Return one job per participant."""
+    """Return one job per participant, and another one where regions are given."""
     del made
     notes.findings += study.region_findings
     models = {model_name(word): word for word in study.settings.section(Rsa).models}
+    n_permutations = study.settings.evaluation.n_permutations
     found = []
     for person in study.chosen_people:
-        spec = RsaSpec(
-            person, study.targets.kind, models, study.settings.evaluation.n_permutations
-        )
-        stage = study.stage(_key(study, spec))
-        found.append(Job(job_name("rsa", person), "rsa", (stage,), spec))
+        spec = RsaSpec(person, study.targets.kind, models, n_permutations)
+        found.append(_job(study, "rsa", spec))
+        if study.atlases.words:
+            placed = tuple(study.atlases.place(person))
+            labels = study.atlases.describe(person, study.digest)
+            found.append(_job(study, "rsaregions", replace(spec, placed=placed), labels=labels))
     return found
 
 
-def _key(study: Study, spec: RsaSpec) -> StageKey:
+def _job(study: Study, stage: str, spec: RsaSpec, **more: Any) -> Job:
+    """Return the job of one stage; *more* goes into its key."""
     person, settings = spec.person, study.settings
     models = {
         name: word if word in (LABEL, FEATURES) else study.digest(split_word(word)[0])
         for name, word in spec.models.items()
     }
-    return StageKey("rsa", f"sub-{person.label}", {
+    key = StageKey(stage, f"sub-{person.label}", {
         "models": models, "n_permutations": spec.n_permutations,
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
+        **more,
     })
+    return Job(job_name(stage, person), "rsa", (study.stage(key),), spec)
+
+
+def _decide(study: Study, words: tuple[str, ...]) -> Decision:
+    what = "labels" if study.targets.kind == "category" else "stimuli with trials in two runs"
+    regions = ""
+    if study.atlases.words:
+        regions = f"; also in each region ({study.atlas_check.words}), corrected for all"
+    return Decision(
+        "representational similarity", name_some([model_name(word) for word in words], 8),
+        f"crossnobis distances of {what} between runs; whitened correlation; names of conditions "
+        f"are exchanged, corrected for all models{regions}",
+    )
 
 
 def _check_words(study: Study, words: tuple[str, ...]) -> list[Finding]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.rsa.figures import draw_distances, draw_models
+from bids_decoder.analyses.rsa.report_regions import region_sections
 from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS, noise_ceiling
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
@@ -19,7 +20,11 @@ _NUMBERS = ("value", "ci_low", "ci_high", "p", "p_max", "p_min", "n")
 
 
 def sections(results: Results) -> list[Section]:
-    """Return the section on models of the distances; none where there are no models."""
+    """Return the sections on models of the distances; none where there are no models."""
+    return [*_whole_sections(results), *region_sections(results)]
+
+
+def _whole_sections(results: Results) -> list[Section]:
     metrics, distances = results.table("rsa_metrics"), read_distances(results)
     if metrics is None or distances is None:
         return []

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.jobs import Job
-from bids_decoder.analyses.rsa.interfaces import CompareModels, WriteRsa
+from bids_decoder.analyses.rsa.interfaces import (
+    CompareModels,
+    CompareRegions,
+    WriteRsa,
+    WriteRsaRegions,
+)
 from bids_decoder.analyses.rsa.plan import RsaSpec
+from bids_decoder.interfaces.regions import FindRegions
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.shared import BASE_GB, mark_node, response_gb
@@ -18,8 +26,9 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the analysis of one participant to the workflow of the call."""
     spec: RsaSpec = job.spec
+    init = init_rsa_regions_wf if spec.placed else init_rsa_wf
     wiring.add(
-        init_rsa_wf(wiring.work, spec, job.key, job.name),
+        init(wiring.work, spec, job.key, job.name),
         targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
     )
 
@@ -39,26 +48,69 @@ def init_rsa_wf(work: Work, spec: RsaSpec, key: StageKey, name: str) -> Workflow
     Workflow
         ``inputnode``: ``targets_file``, ``folder`` (responses).
     """
-    workflow, person, settings = Workflow(name), spec.person, work.settings
-    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+    workflow = Workflow(name)
     compare = Node(
-        CompareModels(
-            key=key.key, normalise=settings.glm.normalise, kind=spec.kind, models=spec.models,
-            n_permutations=spec.n_permutations,
-            seed=derive_seed(settings.random_seed, "rsa", person.label),
-        ),
-        "compare", mem_gb=response_gb(person),
+        CompareModels(**_inputs(work, spec, key)), "compare", mem_gb=response_gb(spec.person)
     )
-    write = Node(
-        WriteRsa(
-            key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
-            card={"Seed": settings.random_seed},
-        ),
-        "write", mem_gb=BASE_GB,
+    write = Node(WriteRsa(**_outputs(work, spec, key)), "write", mem_gb=BASE_GB)
+    _connect(workflow, compare, write, mark_node(work, key, "mark_rsa"))
+    return workflow
+
+
+def init_rsa_regions_wf(work: Work, spec: RsaSpec, key: StageKey, name: str) -> Workflow:
+    """Wire the voxels of regions, their distances, models and outputs.
+
+    Parameters
+    ----------
+    work : Work
+    spec : RsaSpec
+    key : StageKey
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode``: ``targets_file``, ``folder`` (responses).
+    """
+    workflow = Workflow(name)
+    find = Node(
+        FindRegions(key=key.key, placed=[one.record() for one in spec.placed]), "find", mem_gb=2.0,
     )
+    compare = Node(
+        CompareRegions(**_inputs(work, spec, key)), "compare", mem_gb=response_gb(spec.person)
+    )
+    write = Node(WriteRsaRegions(**_outputs(work, spec, key)), "write", mem_gb=BASE_GB)
+    _connect(workflow, compare, write, mark_node(work, key, "mark_rsaregions"))
+    workflow.connect([
+        (workflow.get_node("inputnode"), find, [("folder", "folder")]),
+        (find, compare, [("regions_file", "regions_file")]),
+        (find, write, [("regions_file", "regions_file"), ("left_out", "left_out")]),
+    ])
+    return workflow
+
+
+def _inputs(work: Work, spec: RsaSpec, key: StageKey) -> dict[str, Any]:
+    """Return the inputs of a node that compares models."""
+    settings = work.settings
+    return {
+        "key": key.key, "normalise": settings.glm.normalise, "kind": spec.kind,
+        "models": spec.models, "n_permutations": spec.n_permutations,
+        "seed": derive_seed(settings.random_seed, "rsa", spec.person.label),
+    }
+
+
+def _outputs(work: Work, spec: RsaSpec, key: StageKey) -> dict[str, Any]:
+    """Return the inputs of a node that writes."""
+    return {
+        "key": key.key, "output_dir": str(work.output_dir),
+        "entities": person_entities(spec.person), "card": {"Seed": work.settings.random_seed},
+    }
+
+
+def _connect(workflow: Workflow, compare: Node, write: Node, mark: Node) -> None:
+    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
     workflow.connect([
         (inputnode, compare, [("targets_file", "targets_file"), ("folder", "folder")]),
         (compare, write, [("arrays_file", "arrays_file"), ("facts_file", "facts_file")]),
-        (write, mark_node(work, key, "mark_rsa"), [("out_files", "out_files")]),
+        (write, mark, [("out_files", "out_files")]),
     ])
-    return workflow
