@@ -36,6 +36,23 @@ def cosine_similarity(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return normalise(queries) @ normalise(gallery).T
 
 
+def label_scores(values: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Score every label: projections of predictions on the labels' directions.
+
+    Unlike cosines, they keep the size of predictions: a weak response scores all labels alike.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_trials, n_dims)
+    gallery : ndarray, shape (n_labels, n_dims)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trials, n_labels)
+    """
+    return np.asarray(values) @ normalise(gallery).T
+
+
 def csls(similarity: np.ndarray, n_neighbours: int) -> np.ndarray:
     """Correct similarities for hubs: cross-domain similarity local scaling.
 

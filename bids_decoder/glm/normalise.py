@@ -49,14 +49,14 @@ def zscore_betas(
     """
     groups, train = np.asarray(groups, dtype=str), np.asarray(train, dtype=bool)
     _check(betas, groups, train)
-    pooled = _statistics(betas[train])
+    pooled = voxel_statistics(betas[train])
     zscored = np.empty(betas.shape, dtype=np.float32)
     used: dict[str, list[str]] = {}
     for group in np.unique(groups):
         members = groups == group
         rows, how = _rows_for(members, train)
-        statistics = pooled if rows is None else _statistics(betas[rows])
-        zscored[members] = _apply(betas[members], *statistics)
+        statistics = pooled if rows is None else voxel_statistics(betas[rows])
+        zscored[members] = scale_voxels(betas[members], *statistics)
         used.setdefault(how, []).append(str(group))
     return zscored, tuple(f"{how}: {', '.join(names)}" for how, names in used.items())
 
@@ -83,19 +83,37 @@ def _rows_for(members: np.ndarray, train: np.ndarray) -> tuple[np.ndarray | None
     return None, "pooled training statistics (no training trial)"
 
 
-def _statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute mean and shrunk standard deviation of each voxel (zero for constant voxels)."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    variance = rows.var(axis=0, dtype=np.float64)
+def voxel_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the statistics by which the voxels of a group of trials are z-scored.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n_trials, n_voxels)
+
+    Returns
+    -------
+    mean, spread : ndarray of float64, shape (n_voxels,)
+        The spread is the shrunk standard deviation; zero for constant voxels.
+    """
+    return shrink_variance(
+        rows.mean(axis=0, dtype=np.float64), rows.var(axis=0, dtype=np.float64), len(rows)
+    )
+
+
+def shrink_variance(
+    mean: np.ndarray, variance: np.ndarray, n_trials: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what :func:`voxel_statistics` does, from means and variances over trials."""
     varies = variance > (FLAT * mean) ** 2
     if not varies.any():
         return mean, np.zeros_like(mean)
     # Geometric mean, as a few vessels and edges vary a hundred times more than other voxels.
     typical = np.exp(np.log(variance[varies]).mean())
-    shrunk = (len(rows) * variance + PRIOR_TRIALS * typical) / (len(rows) + PRIOR_TRIALS)
+    shrunk = (n_trials * variance + PRIOR_TRIALS * typical) / (n_trials + PRIOR_TRIALS)
     return mean, np.sqrt(np.where(varies, shrunk, 0.0))
 
 
-def _apply(rows: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+def scale_voxels(rows: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Centre and scale trials by :func:`voxel_statistics`; voxels without spread become zero."""
     factor = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     return ((rows - mean) * factor).astype(np.float32)

@@ -223,7 +223,7 @@ def scale_responses(
     -------
     ndarray of float32, shape (n_used, n_voxels)
     """
-    betas, groups = np.load(folder / ARRAY, mmap_mode="r"), _groups(trials, normalise)
+    betas, groups = np.load(folder / ARRAY, mmap_mode="r"), groups_of(trials, normalise)
     train = (trials["split"] == "train").to_numpy()
     scaled, _ = zscore_betas(betas if used.all() else betas[used], groups, train)
     removed = read_json(folder / REMOVED)
@@ -258,7 +258,7 @@ def confound_as_responses(
     """
     trials = resolve_fold(trials, fold)
     train = (trials["split"] == "train").to_numpy()
-    design = confound_design(values, _groups(trials, normalise), train)
+    design = confound_design(values, groups_of(trials, normalise), train)
     grid = VoxelGrid(np.ones((design.shape[1], 1, 1), dtype=bool), np.eye(4))
     return _sides(Person(label, grid, design, trials, _rows(trials, targets)))
 
@@ -289,7 +289,7 @@ def read_confound_values(folder: Path) -> pd.DataFrame:
     return pd.concat([values, own], axis=1).assign(**{TRIAL_ORDER: trials["trial"]})
 
 
-def _groups(trials: pd.DataFrame, normalise: str) -> np.ndarray:
+def groups_of(trials: pd.DataFrame, normalise: str) -> np.ndarray:
     """Return the session or run of each trial, within which values are z-scored."""
     column = "run_group" if normalise == "run" else "session"
     return trials[column].fillna("none").to_numpy(dtype=str)

@@ -141,7 +141,7 @@ def _refuse_foreign(path: Path) -> None:
     if why is not None:
         raise InputError(
             f"model {path}", why,
-            "give the desc-pretrained_model.safetensors that bids_decoder wrote",
+            "give a *_model.safetensors that bids_decoder wrote",
         )
     _require(path, path.with_suffix(".json"))
 
@@ -150,6 +150,5 @@ def _require(path: Path, needed: Path) -> None:
     if not needed.is_file():
         raise MissingInputError(
             f"model {path}", f"{needed.name} does not exist",
-            "give the path of a desc-pretrained_model.safetensors with its .json in the "
-            "same folder",
+            "give the path of a *_model.safetensors with its .json in the same folder",
         )

@@ -122,10 +122,12 @@ def response_gb(person: PersonWork) -> float:
 
 
 def gather(
-    workflow: Workflow, nodes: list[Node], field: str, target: Node, target_field: str
+    workflow: Workflow, nodes: list[Node], field: str, target: Node, target_field: str,
+    *others: Node,
 ) -> None:
-    """Connect one field of several nodes to a list input of *target*."""
+    """Connect one field of several nodes to a list input of *target*, and of *others*."""
     merge = Node(Merge(len(nodes)), f"gather_{target_field}", run_without_submitting=True)
     for number, node in enumerate(nodes, start=1):
         workflow.connect(node, field, merge, f"in{number}")
-    workflow.connect(merge, "out", target, target_field)
+    for node in (target, *others):
+        workflow.connect(merge, "out", node, target_field)

@@ -1,63 +1,60 @@
-"""A small version of benchmarks/calibration.py: datasets through split, fit, exchange, scores."""
+"""Probabilities from scores, on trials whose true probabilities are known."""
 
-import sys
-from importlib import import_module
-from pathlib import Path
-
-import pandas as pd
+import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-MODULES = ("calibration_labels", "calibration_others", "calibration")
-
-
-@pytest.fixture(scope="module")
-def bench():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        yield [import_module(name) for name in MODULES][-1]
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        for name in MODULES:
-            sys.modules.pop(name, None)
+from bids_decoder.evaluation.calibration import (
+    cross_fitted,
+    expected_calibration_error,
+    fit_slope,
+    probabilities,
+    reliability,
+)
 
 
-@pytest.fixture(autouse=True)
-def few_permutations(bench, monkeypatch):
-    for name in MODULES[:2]:
-        monkeypatch.setattr(sys.modules[name], "N_PERMUTATIONS", 19)
+def drawn(slope, n_trials=4000, n_classes=5, seed=0):
+    """Scores, and answers drawn with the probabilities that they mean at this slope."""
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal((n_trials, n_classes))
+    chances = probabilities(scores, slope)
+    true = (chances.cumsum(axis=1) < rng.random((n_trials, 1))).sum(axis=1)
+    return scores, true.clip(max=n_classes - 1), chances
 
 
-@pytest.mark.parametrize(("name", "n_datasets"), [
-    ("labels, 4 runs", 40), ("runs of one label, 12 runs", 40), ("one test set", 60),
-    ("retrieval, 20 images", 60), ("participants", 40), ("encoding, 20 images", 40),
-    ("comparison of encoders", 200), ("comparison, retrieval", 100),
-    ("confound alone, 8 runs", 40), ("comparison, one test set", 60),
-    ("prevalence, nobody", 200), ("effect over 12 participants", 200), ("two groups, 3 sites", 200),
-])
-def test_p_values_are_not_too_small_and_find_signal(bench, name, n_datasets):
-    found = bench.calibrate(name, n_datasets, 12, pd.DataFrame())
-    # With a true rate of .05, more than this happens less than 1 time in 1000.
-    assert found["false_05"] <= {40: 0.2, 60: 0.17, 100: 0.13, 200: 0.11}[n_datasets]
-    assert found.get("power_05", 1) > 0.2
-    assert found.get("coverage", 1) >= 0.6
+@pytest.mark.parametrize("slope", [0.3, 1.0, 4.0])
+def test_slope_is_found_in_any_unit(slope):
+    scores, true, _ = drawn(slope)
+    assert fit_slope(scores, true) == pytest.approx(slope, rel=0.1)
+    assert fit_slope(scores * 1e4, true) == pytest.approx(slope / 1e4, rel=0.1)
 
 
-def test_the_default_decoder_takes_part(bench, monkeypatch):
-    monkeypatch.setattr(sys.modules["calibration_labels"], "FEW", 3)
-    study, _ = bench.ROWS["decoder, 4 runs"]
-    found = study(3.0, 1)
-    assert found["p"] == 0.25 and found["value"] > 0.8
+def test_slope_is_small_without_information_and_finite_without_error():
+    rng = np.random.default_rng(1)
+    scores, true = rng.standard_normal((300, 4)), rng.integers(0, 4, 300)
+    assert probabilities(scores, fit_slope(scores, true)).max() < 0.5
+    sure = np.eye(3)[np.arange(30) % 3]
+    chances = probabilities(sure, fit_slope(sure, np.arange(30) % 3))
+    assert 0.8 < chances.max() < 1 - 1e-3
 
 
-def test_a_second_call_continues(bench, tmp_path):
-    path, name = tmp_path / "found.tsv", "comparison of encoders"
-    for n_datasets in (3, 5):
-        known = bench.read_outcomes(path)
-        row = bench.calibrate(name, n_datasets, 0, known,
-                              lambda outcome: bench.append_outcome(path, outcome))
-        assert row["n"] == n_datasets
-    table = bench.read_outcomes(path)
-    assert table["seed"].tolist() == [0, 1, 2, 3, 4] and table["p"].notna().all()
+def test_error_is_near_zero_for_true_probabilities_and_large_for_boasts():
+    scores, true, chances = drawn(1.0)
+    assert expected_calibration_error(chances, true) < 0.03
+    assert expected_calibration_error(probabilities(scores, 10.0), true) > 0.3
+    table = reliability(chances, true)
+    assert table["n"].sum() == len(true)
+    assert (table["confidence"] >= 1 / 5).all()
+
+
+def test_each_group_is_calibrated_on_the_others():
+    """One group whose scores point away from the right answer must not calibrate itself."""
+    scores, true, _ = drawn(2.0, 600)
+    groups = np.repeat(["a", "b"], 300)
+    scores[groups == "b"] *= -1
+    found = cross_fitted(scores, true, groups)
+    assert found[groups == "a"] == pytest.approx(
+        probabilities(scores[groups == "a"], fit_slope(scores[groups == "b"], true[groups == "b"]))
+    )
+    assert found[groups == "a"].max() < 0.3 < found[groups == "b"].max()
+    with pytest.raises(ValueError, match="one group"):
+        cross_fitted(scores, true, np.repeat("a", 600))

@@ -19,6 +19,7 @@ from bids_decoder.analyses.decode.outputs import DecodingOutputs
 from bids_decoder.analyses.decode.scoring import score_heldout
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Evaluation
+from bids_decoder.interfaces.fitted import Fit, collect_fitted
 from bids_decoder.interfaces.fitting import (
     ModelOutputSpec,
     PersonalInterface,
@@ -37,6 +38,7 @@ from bids_decoder.interfaces.person_outputs import (
 from bids_decoder.interfaces.predicting import predict_baselines, predict_test
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import load_model, save_model
+from bids_decoder.training.fitted import FittedDecoder
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
@@ -190,6 +192,12 @@ class _WriteInputSpec(WriteInputSpec):
     nulls_file = File(exists=True, mandatory=True)
     comparisons_file = File(exists=True, mandatory=True)
     units = traits.Dict(traits.Str(), traits.Str(), desc="of the values that are decoded")
+    targets_file = File(exists=True, mandatory=True)
+    heldout_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
+    normalise = traits.Enum("session", "run", usedefault=True, desc="unit of the z-score")
+    # Path as text: the file may be made by the same call, before this node runs.
+    boldref_file = traits.Str(desc="reference image on the grid of the responses")
+    facts = traits.Dict(desc="what the file of the decoder says of its data")
 
 
 class WriteDecoding(WriteInterface):
@@ -203,7 +211,7 @@ class WriteDecoding(WriteInterface):
             maps = dict(content)
         decoding = DecodingOutputs(
             outputs, Path(inputs.folder), read_selection(inputs.selection_file),
-            load_model(Path(inputs.model_file)), maps, dict(inputs.units or {}),
+            self._fitted(), maps, dict(inputs.units or {}),
         )
         folds = [read_selection(f) for f in inputs.fold_selections or []]
         histories = [load_model(Path(f)).card["history"] for f in inputs.fold_models or []]
@@ -212,3 +220,14 @@ class WriteDecoding(WriteInterface):
         decoding.write_learning(folds, histories)
         decoding.write_tables(Path(inputs.metrics_file), Path(inputs.predictions_file))
         decoding.write_tests(Path(inputs.nulls_file), Path(inputs.comparisons_file))
+
+    def _fitted(self) -> FittedDecoder:
+        inputs = self.inputs
+        fit = Fit(
+            load_model(Path(inputs.model_file)), read_targets(inputs.targets_file),
+            [read_heldout(path) for path in inputs.heldout_files],
+        )
+        return collect_fitted(
+            fit, Path(inputs.folder), inputs.normalise, facts=dict(inputs.facts),
+            boldref=Path(inputs.boldref_file) if inputs.boldref_file else None,
+        )

@@ -16,6 +16,7 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
 from bids_decoder.interfaces.person_outputs import PersonOutputs, read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.training.decoders import MAPS
+from bids_decoder.training.fitted import FittedDecoder, to_model
 from bids_decoder.training.selectors import Selection
 from bids_decoder.trials import VoxelGrid
 
@@ -62,7 +63,8 @@ class DecodingOutputs:
     folder : Path
         Joined responses of the participant; they define the grid.
     selection : Selection
-    model : Model
+    fitted : FittedDecoder
+        Fitted on all training trials.
     maps : dict of str to ndarray
         See :meth:`bids_decoder.training.decoders.Decoder.explain`.
     units : mapping of str to str
@@ -72,15 +74,21 @@ class DecodingOutputs:
     files: PersonOutputs
     folder: Path
     selection: Selection
-    model: Model
+    fitted: FittedDecoder
     maps: dict[str, np.ndarray]
     units: Mapping[str, str] = field(default_factory=dict)
 
     def write_model(self) -> None:
-        """Write the weights and the model card."""
+        """Write the decoder with what its use on new data needs."""
         path = self.files.path("decoder_model")
-        save_model(path, Model(self.model.tensors, {**self.model.card, **self.files.card}))
+        model = to_model(self.fitted)
+        save_model(path, Model(model.tensors, {**model.card, **self.files.card}))
         self.files.add(path)
+
+    @property
+    def model(self) -> Model:
+        """Weights and card of the decoder that was fitted on all training trials."""
+        return self.fitted.model
 
     def write_maps(self, folds: list[Selection]) -> None:
         """Write the mask, the map from which it was made, and the maps that explain the decoder."""

@@ -26,7 +26,7 @@ from bids_decoder.evaluation.retrieval import (
     compare_retrieval,
     score_retrieval,
 )
-from bids_decoder.evaluation.similarity import cosine_similarity, normalise
+from bids_decoder.evaluation.similarity import cosine_similarity, label_scores
 from bids_decoder.evaluation.tables import Nulls, join_nulls
 from bids_decoder.evaluation.values import (
     HeldoutValues,
@@ -254,7 +254,7 @@ def _compare(scoring: _Scoring) -> pd.DataFrame:
 
 def class_scores(result: Predicted) -> np.ndarray:
     """Return the score of every target for every trial, (n_trials, n_ids)."""
-    return np.asarray(result.values) @ normalise(result.gallery).T
+    return label_scores(result.values, result.gallery)
 
 
 def _ranked(

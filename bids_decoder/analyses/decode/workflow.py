@@ -20,11 +20,12 @@ from bids_decoder.analyses.decode.refit import RefitPermuted
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.refits import is_batched, parts_of
+from bids_decoder.bids.images import read_header
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb
 from bids_decoder.workflows.wiring import Wiring
-from bids_decoder.workflows.work import Work, person_entities
+from bids_decoder.workflows.work import Work, person_entities, run_path
 
 
 def build(job: Job, wiring: Wiring) -> None:
@@ -79,13 +80,13 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
         WriteDecoding(
             key=key.key, output_dir=str(work.output_dir),
             entities=person_entities(person), card=decode.card,
-            units=dict(work.targets.units),
+            units=dict(work.targets.units), **_data_inputs(work, decode),
         ),
         "write", mem_gb=BASE_GB,
     )
     mark = mark_node(work, key, "mark_decode")
     gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
-           score, "heldout_files")
+           score, "heldout_files", write)
     refits = [node for fold in decode.folds for node in builder.add_refits(fold)]
     if refits:
         gather(workflow, refits, "nulls_file", score, "nulls_files")
@@ -96,7 +97,7 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
                write, "fold_models")
     workflow.connect([
         (inputnode, score, [("targets_file", "targets_file")]),
-        (inputnode, write, [("folder", "folder")]),
+        (inputnode, write, [("folder", "folder"), ("targets_file", "targets_file")]),
         (final["select"], write, [("selection_file", "selection_file")]),
         (final["adapt"], write, [("model_file", "model_file"), ("maps_file", "maps_file")]),
         (score, write, [("metrics_file", "metrics_file"),
@@ -107,6 +108,24 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
         (mark, outputnode, [("marker", "marker")]),
     ])
     return workflow
+
+
+def _data_inputs(work: Work, decode: DecodeSpec) -> dict[str, Any]:
+    """Return what the file of the decoder says of its data, for its use on other data."""
+    person, settings = decode.person, work.settings
+    run = person.runs[0]
+    found: dict[str, Any] = {"normalise": settings.glm.normalise}
+    facts = {
+        "participant": person.label, "dataset": decode.card["dataset"], "source": person.source,
+        "glm": asdict(settings.glm), "t_r": None,
+    }
+    if person.source != "betas":
+        facts["t_r"] = run.t_r(read_header(run.bold_file))
+        boldref = run.boldref_file
+        if person.source == "raw":
+            boldref = run_path(work.output_dir, "boldref", run)
+        found |= {"boldref_file": str(boldref)} if boldref is not None else {}
+    return {**found, "facts": facts}
 
 
 def _suffix(fold: int) -> str:
