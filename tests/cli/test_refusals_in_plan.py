@@ -420,6 +420,8 @@ WEIGHTS = "known only when a library has built the network and read all of its w
 VOXELS = "depends on the values of all volumes"
 MASKS = "depends on a brain mask that is computed"
 
+ARRAYS = "what a caller from Python gives; no node reaches it"
+
 COMPUTING = {
     "SingleTrialGLM._load#1": VOXELS, "_common_mask#1": VOXELS,
     "FindRegions._run_interface#1": VOXELS,
@@ -434,6 +436,8 @@ COMPUTING = {
     "check_runs#1": MADE, "_check#1": MADE, "event_times#1": MADE, "common_frame#2": MADE,
     "stacked#1": PICTURES, "load_grey#1": PICTURES,
     "GaborPyramid.encode#1": PICTURES,
+    "FittedDecoder.scale#1": ARRAYS, "FittedDecoder.scale#2": ARRAYS,
+    "FittedDecoder.probabilities#1": ARRAYS, "check_usable#1": ARRAYS, "check_usable#2": ARRAYS,
     "_without_common_voxels#1": "the plan demands a shrinkage that makes every covariance definite",
 }
 """Site -> why the plan cannot know."""
