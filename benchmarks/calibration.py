@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from calibration_folds import stimulus_folds
 from calibration_labels import (
     Design,
     Outcome,
@@ -85,6 +86,9 @@ ROWS: dict[str, tuple[Study, float]] = {
     "comparison, 8 folds": (
         without_signal(lambda k: comparison(Design(8, n_voxels=20, signal=0.3), k)), 0.0),
     "confound alone, 8 runs": (confound_alone, 0.5),
+    "stimuli in folds, 12": (partial(stimulus_folds, n_stimuli=12), 0.25),
+    "stimuli in folds, 20": (stimulus_folds, 0.2),
+    "stimuli in folds, decoder": (partial(stimulus_folds, n_stimuli=12, decoder=True), 0.25),
     "labels, 4 runs": (labels(4), 0.25),
     "labels, 8 runs": (labels(8), 0.15),
     "labels in blocks": (labels(8, order="blocks"), 0.2),

@@ -14,18 +14,21 @@ BASELINES = 20
 """Largest number for baselines whose voxels depend on the labels, and for support vector machines;
 they are fitted one after the other."""
 
+MANY = 10**9
+"""Permutations in a bound of the p-value by the number of different arrangements alone."""
+
 PART_BATCHED, PART_ONE_BY_ONE = 250, 10
 """Permutations of one node: a call that was killed goes on after the last finished one."""
 
 
-def is_batched(settings: Settings, is_pretrained: bool) -> bool:
-    """Return whether all refits of labels are computed together."""
-    return not is_pretrained and fits_in_batches("category", settings.network, settings.troi)
+def is_batched(settings: Settings, target_kind: str, is_pretrained: bool) -> bool:
+    """Return whether all refits are computed together; so it is for labels and values."""
+    return not is_pretrained and fits_in_batches(target_kind, settings.network, settings.troi)
 
 
-def count_refits(settings: Settings, is_pretrained: bool) -> int:
+def count_refits(settings: Settings, target_kind: str, is_pretrained: bool) -> int:
     """Return the number of permutations: that of the settings, or as many as are affordable."""
-    default = BATCHED if is_batched(settings, is_pretrained) else ONE_BY_ONE
+    default = BATCHED if is_batched(settings, target_kind, is_pretrained) else ONE_BY_ONE
     return settings.evaluation.count_refits(default)
 
 

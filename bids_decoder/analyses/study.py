@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bids_decoder.analyses.jobs import Stage
+from bids_decoder.analyses.jobs import Notes, Stage
 from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.inputs import input_digests
@@ -26,7 +26,7 @@ from bids_decoder.processes import map_items
 from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.training.region_settings import Regions
-from bids_decoder.trials import confounds_of, table_key
+from bids_decoder.trials import Decision, confounds_of, table_key
 from bids_decoder.workflows.atlases import AtlasCheck, AtlasPlan
 from bids_decoder.workflows.checks import check_regions
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
@@ -175,11 +175,23 @@ class Study:
 
     def folds(self, label: str) -> tuple[int, ...]:
         """Return the folds of cross-validation of a participant; empty for a fixed split."""
-        return self._folds[label] if self.split.kind == "runs" else ()
+        return self._folds[label] if self.split.is_crossed else ()
 
     @cached_property
     def _folds(self) -> dict[str, tuple[int, ...]]:
         return {label: tuple(fold_list(table)) for label, table in self.tables.items()}
+
+    def first_fold(self, label: str) -> int:
+        """Return the first fold of stimuli of a participant; 0 for a fixed split."""
+        return self.folds(label)[0] if self.split.kind == "stimulus-folds" else 0
+
+    def say_first_fold(self, analysis: str, notes: Notes) -> None:
+        """Note that an analysis has one test set where there are folds of stimuli."""
+        if self.split.kind == "stimulus-folds":
+            notes.decisions.append(Decision(
+                f"test set of {analysis}", "the first fold of stimuli",
+                "its models cannot be joined over folds; decoding tests all stimuli",
+            ))
 
     def usable_trials(self, label: str) -> pd.DataFrame:
         """Return the trials of a participant that are not excluded."""

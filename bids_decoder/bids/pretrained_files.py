@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bids_decoder.bids.names import NAMES, derivative_path
+from bids_decoder.config import Execution
 from bids_decoder.errors import BidsDecoderError, ExitCode, MissingInputError, name_some
 
 
@@ -12,6 +13,16 @@ def pretrained_path(output_dir: Path, without: str | None) -> Path:
     """Return the path of the pretrained model, or of the one that left a participant out."""
     label = None if without is None else f"without{without}"
     return derivative_path(output_dir, "pretrained_model", label=label)
+
+
+def uses_pretraining(execution: Execution) -> bool:
+    """Return whether this call pretrains a model, or starts from a pretrained one."""
+    if "group" in execution.analysis_level and execution.wants("pretrain"):
+        return True
+    if execution.from_scratch:
+        return False
+    own = pretrained_path(execution.output_dir, None)
+    return execution.pretrained is not None or any(own.parent.glob(f"*{own.name}"))
 
 
 def find_pretrained(place: Path, label: str) -> Path:

@@ -160,7 +160,8 @@ def _decisions(twins: Twins) -> list[Decision]:
 
 
 def audit_overlap(
-    dataset: Dataset, roles: Roles, tables: Tables, twins: Twins, settings: Settings, notes: Notes
+    dataset: Dataset, roles: Roles, tables: Tables, twins: Twins, settings: Settings, notes: Notes,
+    *, common_folds: bool,
 ) -> Overlap:
     """Count what training and test share under a split.
 
@@ -175,6 +176,8 @@ def audit_overlap(
     notes : Notes
         Gets the numbers in one line. Identical runs and, for beta series, identical volumes
         across the split are errors.
+    common_folds : bool
+        Whether folds hold the same stimuli of all participants.
 
     Returns
     -------
@@ -184,7 +187,7 @@ def audit_overlap(
     involved = [person for person in dataset.participants if person.label in labels]
     copies = find_copies(dataset, involved, settings.resources.nprocs)
     across = _across(copies, tables) if dataset.source == "betas" else []
-    sides = stimulus_sides(tables)
+    sides = stimulus_sides(tables, common_folds=common_folds)
     near = tuple(
         NearDuplicate(p.first, p.second, p.cosine,
                       are_apart(sides.get(p.first, ()), sides.get(p.second, ())))

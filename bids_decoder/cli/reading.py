@@ -13,6 +13,7 @@ from bids_decoder.analyses.study import Study, Trials
 from bids_decoder.bids.collect import collect_dataset
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
 from bids_decoder.bids.preflight import check_dataset
+from bids_decoder.bids.pretrained_files import uses_pretraining
 from bids_decoder.bids.validation import validate
 from bids_decoder.cli.device import resolve_device
 from bids_decoder.cli.overlap import PICTURES_FILE, audit_overlap, unite_stimuli
@@ -77,11 +78,15 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     split, decisions, findings = choose_split(
         build.tables, build.target_kind, settings.trials, settings.random_seed,
         settings.resources.nprocs,
+        similar=[(pair.first, pair.second) for pair in twins.left],
+        pretrains=uses_pretraining(settings.execution),
     )
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
     tables = apply_split(build.tables, split, settings.resources.nprocs)
     roles = choose_roles(dataset, settings.execution, notes)
-    overlap = audit_overlap(dataset, roles, tables, twins, settings, notes)
+    overlap = audit_overlap(
+        dataset, roles, tables, twins, settings, notes, common_folds=split.kind == "stimulus-folds"
+    )
     study = replace(
         frame, dataset=dataset, trials=Trials(build, split, tables, overlap, pictures),
         roles=roles, targets=_target_spec(build, tables, settings, notes, scores),

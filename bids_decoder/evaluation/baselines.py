@@ -109,18 +109,17 @@ MEAN = "mean"
 def ridge_of_labellings(
     train: Person, test: Person, targets: Targets, train_rows: np.ndarray
 ) -> np.ndarray:
-    """Fit :data:`WHOLE` to many labellings of the same trials with one decomposition.
+    """Fit :data:`WHOLE` to many targets of the same trials with one decomposition.
 
     Parameters
     ----------
     train, test : Person
     targets : Targets
-        Categories or values.
     train_rows : ndarray of int, shape (n_labellings, n_train)
 
     Returns
     -------
-    ndarray, shape (n_labellings, n_test, n_classes or n_columns)
+    ndarray, shape (n_labellings, n_test, n_dims)
         As :func:`run_baselines` returns for each labelling alone: every target has its own
         penalty, so that labellings only add targets.
     """
@@ -128,7 +127,9 @@ def ridge_of_labellings(
     spaces = [coordinates(rows, targets) for rows in train_rows]
     wanted = np.hstack([space.scores for space in spaces])
     predicted = ridge_predict(train.betas, wanted, test.betas, train.run_groups)
-    parts = np.split(predicted, len(spaces), axis=1)
+    # Of vectors, the number of components may differ.
+    ends = np.cumsum([space.scores.shape[1] for space in spaces])[:-1]
+    parts = np.split(predicted, ends, axis=1)
     return np.stack([space.restore(part) for space, part in zip(spaces, parts, strict=True)])
 
 

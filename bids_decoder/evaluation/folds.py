@@ -15,6 +15,11 @@ def fold_list(trials: pd.DataFrame) -> list[int]:
     return sorted(int(number) for number in set(trials["fold"].tolist()) if not pd.isna(number))
 
 
+def is_crossed(trials: pd.DataFrame) -> bool:
+    """Return whether training trials are test trials of other folds."""
+    return bool(trials.loc[trials["split"] == "train", "fold"].notna().any())
+
+
 def resolve_fold(trials: pd.DataFrame, fold: int | None) -> pd.DataFrame:
     """Turn cross-validated trials into training and test trials of one fold.
 

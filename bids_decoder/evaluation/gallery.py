@@ -7,8 +7,8 @@ import pandas as pd
 
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
-from bids_decoder.evaluation.nulls import exchange_images, p_values
-from bids_decoder.evaluation.retrieval import Embedded, average_repeats, permutation_blocks
+from bids_decoder.evaluation.nulls import exchange_images, p_values, permutation_blocks
+from bids_decoder.evaluation.retrieval import Embedded, average_repeats
 from bids_decoder.evaluation.similarity import csls, normalise
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_VALUES, Nulls, split_nulls
 

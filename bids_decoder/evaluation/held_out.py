@@ -27,7 +27,7 @@ class Split:
 
     Parameters
     ----------
-    kind : {"stimuli", "runs", "heldout-runs"}
+    kind : {"stimuli", "runs", "heldout-runs", "stimulus-folds"}
         See :mod:`.splits`.
     target : str
         A kind of target (:data:`bids_decoder.trials.KINDS`).
@@ -35,18 +35,31 @@ class Split:
         Stimuli that no fit of any participant may use; empty where only runs are held out.
     folds : dict of str to tuple of tuple of str
         By participant label: the run groups that are test in each fold.
+    stimulus_folds : tuple of tuple of str
+        The stimuli that are test in each fold, of all participants.
     options : dict
         The options and numbers that led to the split, serialisable as JSON.
     reason : str
         Why this kind was chosen, with numbers.
     """
 
-    kind: Literal["stimuli", "runs", "heldout-runs"]
+    kind: Literal["stimuli", "runs", "heldout-runs", "stimulus-folds"]
     target: str
     test_stimuli: tuple[str, ...] = ()
     folds: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+    stimulus_folds: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether trials are test in one fold and training trials in the others."""
+        return self.kind in ("runs", "stimulus-folds")
+
+    @property
+    def tested_stimuli(self) -> tuple[str, ...]:
+        """Stimuli that are test for all participants, in any fold; empty in splits over runs."""
+        return tuple(sorted(self.test_stimuli + sum(self.stimulus_folds, ())))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and texts, ready for JSON."""
@@ -54,14 +67,17 @@ class Split:
             **dataclasses.asdict(self),
             "test_stimuli": list(self.test_stimuli),
             "folds": {k: [list(runs) for runs in folds] for k, folds in self.folds.items()},
+            "stimulus_folds": [list(stimuli) for stimuli in self.stimulus_folds],
         }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Split:
         """Make a split from the content that :meth:`to_dict` returns."""
         folds = {k: tuple(map(tuple, v)) for k, v in content["folds"].items()}
-        stimuli = tuple(content["test_stimuli"])
-        return cls(**{**content, "test_stimuli": stimuli, "folds": folds})
+        return cls(**{
+            **content, "test_stimuli": tuple(content["test_stimuli"]), "folds": folds,
+            "stimulus_folds": tuple(map(tuple, content["stimulus_folds"])),
+        })
 
 
 def apply_split(tables: Tables, split: Split, n_processes: int = 1) -> Tables:
@@ -153,13 +169,13 @@ def assign_roles(table: pd.DataFrame, label: str, split: Split) -> Assigned:
     InputError
         When the participant has no folds in a split over runs.
     """
-    if split.kind != "stimuli" and label not in split.folds:
+    if split.kind in ("runs", "heldout-runs") and label not in split.folds:
         raise InputError(
             f"participant {label}", "has no place in the split of this plan",
             "make a new plan: choose a new output directory, or remove plan.json",
         )
     fold = _fold_numbers(table, label, split)
-    role = np.where(np.isnan(fold), "train", "cv" if split.kind == "runs" else "test")
+    role = np.where(np.isnan(fold), "train", "cv" if split.is_crossed else "test")
     excluded = table["excluded"].to_numpy(dtype=bool).copy()
     reason = np.array(table["reason"], dtype=object)
     for rows, why in _exclusions(table, role, fold, excluded, split):
@@ -177,6 +193,9 @@ def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
         if "split_column" in split.options:
             test &= with_role(table)["role"] == "test"
         return np.where(test, 1.0, np.nan)
+    if split.kind == "stimulus-folds":
+        fold_of = {name: k for k, names in enumerate(split.stimulus_folds, 1) for name in names}
+        return np.array([fold_of.get(name, np.nan) for name in table["stimulus"]], dtype=float)
     number = {run: k for k, runs in enumerate(split.folds[label], 1) for run in runs}
     return np.array([number.get(run, np.nan) for run in table["run_group"]], dtype=float)
 

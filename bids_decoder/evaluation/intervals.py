@@ -211,7 +211,7 @@ def real_interval(
 
 
 def mean_interval(
-    values: np.ndarray, bounds: tuple[float, float] = (-1.0, 1.0)
+    values: np.ndarray, bounds: tuple[float, float] = (-1.0, 1.0), *, inflation: float = 1.0
 ) -> tuple[float, float]:
     """Compute the 95 % limits of a mean over units, by Student's t.
 
@@ -221,6 +221,8 @@ def mean_interval(
         Any score, or differences of two models' scores.
     bounds : tuple of float
         Smallest and largest possible value; limits stay within them.
+    inflation : float
+        Of the variance, by training data that folds share: :func:`fold_inflation`.
 
     Returns
     -------
@@ -232,7 +234,7 @@ def mean_interval(
     n_units, mean = len(values), float(np.mean(values))
     if n_units < 2:
         return _UNKNOWN
-    half = _quantile(n_units - 1) * values.std(ddof=1) / np.sqrt(n_units)
+    half = _quantile(n_units - 1) * values.std(ddof=1) * np.sqrt(inflation / n_units)
     if half > 1e-12:
         return max(mean - half, min(bounds[0], mean)), min(mean + half, max(bounds[1], mean))
     missed = scipy.stats.binomtest(0, n_units).proportion_ci(LEVEL).high

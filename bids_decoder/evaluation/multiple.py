@@ -11,14 +11,23 @@ HEADLINES = {
     "other": {
         "metric": "top1", "direction": "b2i", "unit": "single", "similarity": "cosine",
     },
+    "folds": {"metric": "two_way", "unit": "averaged", "similarity": "cosine"},
 }
-"""The score that a result is judged by, for labels, for values, and for images and features; of
-several pools the smallest one, of several columns of values the first one."""
+"""The score that a result is judged by, for labels, for values, for images and features, and for
+these in folds of stimuli; of several pools the smallest one, of several columns of values the first
+one."""
 
 
-def headline_of(kind: str) -> dict[str, str]:
-    """Return the headline score for a kind of target (``Targets.kind``)."""
-    return HEADLINES.get(kind, HEADLINES["other"])
+def headline_of(kind: str, *, in_folds: bool = False) -> dict[str, str]:
+    """Return the headline score for a kind of target (``Targets.kind``).
+
+    Parameters
+    ----------
+    kind : str
+    in_folds : bool
+        Whether stimuli are cross-validated: folds may differ in size, and pairs do not.
+    """
+    return HEADLINES.get(kind, HEADLINES["folds" if in_folds else "other"])
 
 
 def is_headline(metrics: pd.DataFrame, kind: str) -> np.ndarray:
@@ -35,7 +44,8 @@ def is_headline(metrics: pd.DataFrame, kind: str) -> np.ndarray:
     ndarray of bool, shape (n_rows,)
     """
     chosen = np.ones(len(metrics), dtype=bool)
-    for column, value in headline_of(kind).items():
+    in_folds = bool((metrics["metric"] == "two_way").any())
+    for column, value in headline_of(kind, in_folds=in_folds).items():
         chosen &= (metrics[column] == value).to_numpy(dtype=bool)
     if "target" in metrics:
         chosen &= (metrics["target"] == metrics["target"].iloc[0]).to_numpy(dtype=bool)

@@ -4,7 +4,8 @@ With one fixed test set predictions do not depend on the test labels: these are 
 fixed predictions. Under cross-validation the test labels of one fold are training labels of the
 others, so that held-out predictions of different folds depend on each other through the labels;
 exchanging labels against fixed predictions ignores that, and its null is too narrow [1]_ [2]_.
-There the labels of the whole dataset are exchanged first, and everything is fitted again.
+There the labels, or stimuli, of the whole dataset are exchanged first, and everything is fitted
+again.
 
 References
 ----------
@@ -14,6 +15,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +51,8 @@ class Exchange:
     ----------
     kind : str
         ``"trials within runs"``, ``"blocks within runs"``, ``"whole runs"``,
-        ``"whole runs within folds"`` or ``"images"``.
+        ``"whole runs within folds"``, ``"images"``, ``"stimuli"`` or
+        ``"stimuli within runs"``.
     unit_of : ndarray of int, shape (n_trials,)
         Number of the unit of each trial.
     labels : ndarray, shape (n_units,)
@@ -137,6 +140,51 @@ def exchange_images(blocks: np.ndarray) -> Exchange:
     """Exchange images among their responses, within blocks, (n_images,)."""
     images = np.arange(len(blocks))
     return Exchange("images", images, images, np.asarray(blocks))
+
+
+def exchange_stimuli(
+    stimuli: np.ndarray, runs: np.ndarray, together: Sequence[Sequence[str]] = ()
+) -> tuple[Exchange, np.ndarray]:
+    """Exchange stimuli among all of their responses, for cross-validation over stimuli.
+
+    Parameters
+    ----------
+    stimuli, runs : ndarray of str, shape (n_trials,)
+    together : sequence of sequence of str
+        Groups of stimuli that folds do not separate, because they are nearly the same. A group
+        takes the place of another one of the same size, so that this holds under permutation, too.
+
+    Returns
+    -------
+    exchange : Exchange
+        Of groups; most have one stimulus. Within runs where each stimulus was shown in one run.
+    members : ndarray of int, shape (n_groups, size of the largest)
+        Numbers of the stimuli of each group, in alphabetical order; -1 where there are fewer.
+    """
+    names, stimulus_of = np.unique(np.asarray(stimuli, dtype=str), return_inverse=True)
+    known = {name: number for number, name in enumerate(names.tolist())}
+    joint = [[known[name] for name in sorted(group) if name in known] for group in together]
+    joined = {number for group in joint for number in group}
+    groups = [g for g in joint if g] + [[k] for k in range(len(names)) if k not in joined]
+    members = np.full((len(groups), max(map(len, groups))), -1)
+    group_of = np.empty(len(names), dtype=int)
+    for number, group in enumerate(groups):
+        members[number, :len(group)] = group
+        group_of[group] = number
+    run_of = permutation_blocks(stimulus_of, np.asarray(runs))
+    keys = [(len(group), *(run_of[k] for k in group)) for group in groups]
+    kind = "stimuli within runs" if run_of.any() else "stimuli"
+    blocks = np.unique([str(key) for key in keys], return_inverse=True)[1]
+    return Exchange(kind, group_of[stimulus_of], np.arange(len(groups)), blocks), members
+
+
+def permutation_blocks(image_of: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Return the run of each image, or one block for all when images are in several runs."""
+    pairs = pd.DataFrame({"image": image_of, "run": pd.factorize(runs)[0]}).drop_duplicates()
+    confined = not pairs["image"].duplicated().any()
+    if confined and pairs["run"].duplicated().any():
+        return pairs.sort_values("image")["run"].to_numpy()
+    return np.zeros(pairs["image"].nunique(), dtype=int)
 
 
 def _expected_changes(labels: np.ndarray, run_of: np.ndarray) -> float:

@@ -135,22 +135,26 @@ class Overlap:
         )
 
 
-def stimulus_sides(tables: Mapping[str, pd.DataFrame]) -> Sides:
+def stimulus_sides(tables: Mapping[str, pd.DataFrame], *, common_folds: bool = False) -> Sides:
     """Return the sides of the split on which each stimulus is.
 
     Parameters
     ----------
     tables : mapping of str to DataFrame
         Trial tables with the split, by participant.
+    common_folds : bool
+        Whether folds hold the same stimuli of all participants.
 
     Returns
     -------
     dict of str to set of str
-        Sides are ``train``, ``test``, or in cross-validation the participant and the fold.
+        Sides are ``train``, ``test``, or in cross-validation the participant and the fold (only
+        the fold where folds are common).
     """
     sides: Sides = defaultdict(set)
     for label, table in tables.items():
-        for name, side in zip(table["stimulus"].tolist(), _sides(label, table), strict=True):
+        own = _sides("all" if common_folds else label, table)
+        for name, side in zip(table["stimulus"].tolist(), own, strict=True):
             if side is not None:
                 sides[name].add(side)
     return dict(sides)

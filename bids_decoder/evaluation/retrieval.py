@@ -20,7 +20,7 @@ import scipy.stats
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
-from bids_decoder.evaluation.nulls import exchange_images, p_values
+from bids_decoder.evaluation.nulls import exchange_images, p_values, permutation_blocks
 from bids_decoder.evaluation.similarity import (
     among_best,
     centre,
@@ -265,15 +265,6 @@ def _draw_pools(
     everything = np.tile(np.arange(n_images), (n_full, 1))
     full = _Pools(everything, trials[:n_full])
     return (_Pools(members, trials) if n_images > size else None), full
-
-
-def permutation_blocks(image_of: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """Return the run of each image, or one block for all when images are in several runs."""
-    pairs = pd.DataFrame({"image": image_of, "run": pd.factorize(runs)[0]}).drop_duplicates()
-    confined = not pairs["image"].duplicated().any()
-    if confined and pairs["run"].duplicated().any():
-        return pairs.sort_values("image")["run"].to_numpy()
-    return np.zeros(pairs["image"].nunique(), dtype=int)
 
 
 def _cases(

@@ -128,6 +128,12 @@ def _participant_findings(
             "add runs, or hold out less with --test-runs or --split-column",
             severity="error" if n_runs == 0 else "warning", participant=label, place=who,
         ))
+    if split.kind == "stimulus-folds" and not _has_pairs(table, found):
+        findings.append(Finding(
+            who, "saw no two stimuli that are test in the same fold, so that none can be told "
+            "apart", "prescribe a test set with --split-column, or leave the participant out",
+            participant=label, place=who,
+        ))
     lost = found.excluded
     if lost.mean() > MAX_LOST_TRIALS:
         (why, count), *_ = Counter(found.reason[lost].tolist()).most_common(1)
@@ -145,11 +151,15 @@ def _participant_findings(
     return findings
 
 
+def _has_pairs(table: pd.DataFrame, found: Assigned) -> bool:
+    stimuli = table["stimulus"].groupby(found.fold).nunique()
+    return bool((stimuli >= 2).any())
+
+
 def _training_runs(run_groups: np.ndarray, found: Assigned, split: Split) -> int:
     """Count the training runs of the fold that has the fewest."""
-    if split.kind != "runs":
+    if not split.is_crossed:
         return len(set(run_groups[found.role == "train"].tolist()))
     kept = found.role == "cv"
-    pairs = set(zip(found.fold[kept].tolist(), run_groups[kept].tolist(), strict=True))
-    per_fold = Counter(fold for fold, _ in pairs)
-    return sum(per_fold.values()) - max(per_fold.values()) if per_fold else 0
+    folds, runs = found.fold[kept], run_groups[kept]
+    return min((len(set(runs[folds != fold].tolist())) for fold in np.unique(folds)), default=0)

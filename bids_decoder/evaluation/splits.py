@@ -1,6 +1,6 @@
 """Choice of the test trials: made once, from the trial tables, before anything is fitted.
 
-Three kinds of split:
+Four kinds of split:
 
 ``stimuli``
     Test stimuli are excluded from all fits of all participants, in whatever run they were shown.
@@ -9,11 +9,16 @@ Three kinds of split:
 ``heldout-runs``
     Whole runs are test. For image targets, stimuli of these runs are test stimuli, and their
     other presentations are excluded from training, for all participants.
+``stimulus-folds``
+    Cross-validation over stimuli: each is test once, in the same fold for all participants. For
+    images and features with too few stimuli for one test set (:mod:`.stimulus_folds`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -28,6 +33,7 @@ from bids_decoder.evaluation.split_checks import (
     check_split_column,
 )
 from bids_decoder.evaluation.statistics import smallest_p
+from bids_decoder.evaluation.stimulus_folds import MIN_TESTED, cross_stimuli
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import KINDS, Decision
 
@@ -44,7 +50,8 @@ MAX_TEST_TRIALS = 0.5
 
 
 def choose_split(
-    tables: Tables, target_kind: str, rules: TrialRules, seed: int, n_processes: int = 1
+    tables: Tables, target_kind: str, rules: TrialRules, seed: int, n_processes: int = 1, *,
+    similar: Sequence[tuple[str, str]] = (), pretrains: bool = False,
 ) -> tuple[Split, list[Decision], list[Finding]]:
     """Choose the split of a dataset.
 
@@ -52,7 +59,7 @@ def choose_split(
     Labels and values are cross-validated over runs. For images and features the first rule that
     fits is taken: stimuli seen by all participants and repeated, when they are the smaller part
     of all participants' trials; whole runs, when their stimuli hardly occur elsewhere; a share
-    of the stimuli.
+    of the stimuli. The last two become folds of stimuli where they would test fewer than 20.
 
     Parameters
     ----------
@@ -66,6 +73,11 @@ def choose_split(
         For the random choice of runs or stimuli.
     n_processes : int
         That check the split of many participants.
+    similar : sequence of (str, str)
+        Stimuli that are nearly the same: folds of stimuli do not separate them.
+    pretrains : bool
+        Whether models are pretrained on other participants, who saw the same stimuli: then one
+        test set is kept, because a model that all folds share would have seen their stimuli.
 
     Returns
     -------
@@ -77,6 +89,8 @@ def choose_split(
     """
     usable = {label: _usable(tables[label]) for label in sorted(tables)}
     split, findings = _pick(usable, target_kind, rules, seed)
+    if _is_small(split, rules):
+        split = _tested_more(usable, split, similar, seed, pretrains)
     findings += check_split(usable, split, n_processes)
     return split, [Decision("split", split.kind, split.reason)], findings
 
@@ -101,6 +115,27 @@ def _pick(
         or _share_of_stimuli(tables, target, rules, seed)
     )
     return split, []
+
+
+def _is_small(split: Split, rules: TrialRules) -> bool:
+    """Return whether neither options nor design ask for a test set with few stimuli."""
+    prescribed = rules.split_column is not None or rules.test_runs or rules.test_sessions
+    by_share = "test_share" in split.options
+    return by_share and not prescribed and len(split.test_stimuli) < MIN_TESTED
+
+
+def _tested_more(
+    tables: Tables, split: Split, similar: Sequence[tuple[str, str]], seed: int, pretrains: bool
+) -> Split:
+    """Replace a small test set by folds of stimuli, where that is possible."""
+    if pretrains:
+        why = (
+            "; one test set although it is small, because pretraining on other participants must "
+            "not see any test stimulus (--from-scratch tests all stimuli, in folds)"
+        )
+        return replace(split, reason=split.reason + why)
+    crossed = cross_stimuli(tables, split.target, similar, seed, len(split.test_stimuli))
+    return split if crossed is None else crossed
 
 
 def _by_column(

@@ -11,11 +11,16 @@ import pandas as pd
 
 METRIC_COLUMNS: dict[str, str] = {
     "model": "Decoder or baseline.",
-    "metric": "What is measured.",
-    "direction": "b2i: brain query, image gallery; i2b: image query, brain gallery; n/a: labels.",
+    "metric": "What is measured. In folds of stimuli: two_way, share of pairs of stimuli of a "
+              "fold whose responses are assigned correctly (Mitchell et al. 2008); top1 among "
+              "stimuli of the fold; profile_correlation, over features, and "
+              "dimension_correlation, over stimuli, of predicted and true feature vectors less "
+              "the training mean.",
+    "direction": "b2i: brain query, image gallery; i2b: image query, brain gallery; n/a: labels, "
+                 "pairs of stimuli, correlations.",
     "unit": "single: one trial; averaged: mean of the predictions of all repeats of a stimulus.",
     "similarity": "cosine; centred: cosine after subtracting the mean prediction of training "
-                  "trials; csls: cosine corrected for hubs; n/a: labels.",
+                  "trials; csls: cosine corrected for hubs; n/a: labels, correlations.",
     "split": "test, or cv for cross-validation.",
     "value": "The measured value.",
     "chance": "Its value for a decoder without information.",
@@ -28,11 +33,11 @@ METRIC_COLUMNS: dict[str, str] = {
               "null values; n/a where the count is enough or no tail fits.",
     "p_holm": "p-value of Holm (1979), corrected for all scores of the model but the headline, "
               "which was chosen before; n/a for the headline, and where no correction is made.",
-    "null": "refitted: everything is fitted again on permuted labels, in all folds; fixed: test "
-            "labels are exchanged against fixed predictions, which is exact for one test set; "
-            "none: no permutations were made.",
+    "null": "refitted: everything is fitted again on permuted labels or stimuli, in all folds; "
+            "fixed: test labels are exchanged against fixed predictions, which is exact for one "
+            "test set; none: no permutations were made.",
     "n_null": "Number of permutations.",
-    "n": "Number of images (retrieval) or trials (labels) tested.",
+    "n": "Number of images or stimuli (retrieval) or trials (labels) tested.",
     "pool_size": "Number of alternatives.",
     "n_draws": "Number of fixed pools; n/a: labels.",
 }

@@ -15,11 +15,10 @@ import pandas as pd
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import mean_interval
-from bids_decoder.evaluation.nulls import Exchange, exchange_images
+from bids_decoder.evaluation.nulls import Exchange, exchange_images, permutation_blocks
 from bids_decoder.evaluation.retrieval import (
     Embedded,
     RetrievalScores,
-    permutation_blocks,
     score_retrieval,
 )
 from bids_decoder.evaluation.statistics import fdr_bh, paired_difference, permutation_p

@@ -88,11 +88,11 @@ class PersonInputSpec(FitInputSpec):
 class PersonalInterface(FitInterface):
     """Base class of the decoding nodes of one participant."""
 
-    def _people(self, targets: Targets) -> tuple[Person, Person]:
+    def _people(self, targets: Targets, fold: int | None = None) -> tuple[Person, Person]:
         inputs = self.inputs
         return load_person(
-            Path(inputs.folder), inputs.participant, targets, fold=inputs.fold or None,
-            normalise=inputs.normalise,
+            Path(inputs.folder), inputs.participant, targets,
+            fold=(inputs.fold if fold is None else fold) or None, normalise=inputs.normalise,
         )
 
     def _pretrained(self, targets: Targets) -> Model | None:

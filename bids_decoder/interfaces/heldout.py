@@ -26,11 +26,15 @@ class Predicted:
         All targets in the space of the predictions.
     training_mean : ndarray or None, shape (n_dims,)
         Mean prediction of training trials.
+    features : ndarray or None, shape (n_trials, n_features)
+        Predicted target vectors, less the mean of the training stimuli, where they are scored.
+        Files do not hold them.
     """
 
     values: np.ndarray
     gallery: np.ndarray
     training_mean: np.ndarray | None
+    features: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

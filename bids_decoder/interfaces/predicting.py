@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bids_decoder.evaluation.baselines import baseline_names, run_baselines
+from bids_decoder.evaluation.folds import is_crossed
 from bids_decoder.interfaces.heldout import Predicted, training_mean
 from bids_decoder.models.store import Model
 from bids_decoder.trials import Person, Targets
@@ -16,10 +17,12 @@ from bids_decoder.trials import Person, Targets
 def predict_test(
     decoder: Any, model: Model, train: Person, test: Person, targets: Targets
 ) -> Predicted:
-    """Return the predictions of a fitted decoder."""
+    """Return the predictions of a fitted decoder; in folds of stimuli also as target vectors."""
+    values = decoder.predict(model, test.betas)
+    crossed = not targets.over_runs and is_crossed(train.trials)
     return Predicted(
-        decoder.predict(model, test.betas), decoder.gallery(model, targets),
-        decoder.predict(model, train.betas).mean(axis=0),
+        values, decoder.gallery(model, targets), decoder.predict(model, train.betas).mean(axis=0),
+        decoder.feature_vectors(model, values) if crossed else None,
     )
 
 

@@ -22,11 +22,11 @@ _TESTED = (
     "second", "target", "metric", "direction", "unit", "similarity", "value", "ci_low", "ci_high",
     "p",
 )
-_SHARE = re.compile(r"top\d+|(balanced_)?accuracy")
+_SHARE = re.compile(r"top\d+|(balanced_)?accuracy|two_way")
 _HEADLINES = {
     "category": ("balanced_accuracy", "accuracy", "top1"),
     "value": ("r",),
-    "other": ("top1", "accuracy", "balanced_accuracy"),
+    "other": ("two_way", "top1", "accuracy", "balanced_accuracy"),
 }
 DIRECTIONS = {
     "b2i": "brain → image: a brain response looks for its image (b2i)",
@@ -39,6 +39,9 @@ _WORDS = {
     "top1": "top-1 accuracy",
     "top2": "top-2 accuracy",
     "top5": "top-5 accuracy",
+    "two_way": "two-way identification",
+    "profile_correlation": "correlation over features",
+    "dimension_correlation": "correlation over stimuli",
     "median_rank": "median rank",
     "macro_f1": "macro F1",
     "single": "single trials",
@@ -250,10 +253,10 @@ def _comparison(part: pd.DataFrame, model: str, tested: pd.DataFrame) -> Compari
 
 
 def _same_measure(tested: pd.DataFrame, row: pd.Series) -> pd.Series:
-    """Mark the tests of the measure in a row of metrics; only stimuli have a direction."""
-    names = ("direction", "unit", "similarity") if row["direction"] else ()
+    """Mark the tests of the measure in a row of metrics; only stimuli have a similarity."""
+    names = ("direction", "unit", "similarity") if row["similarity"] else ()
     names += ("target",) if row["target"] else ()
-    same = [tested[name] == row[name] for name in ("metric", *names)]
+    same = [tested[name].fillna("") == row[name] for name in ("metric", *names)]
     # Values have no pool.
     same.append(tested["pool_size"].fillna(0) == np.nan_to_num(row["pool_size"]))
     return pd.Series(np.logical_and.reduce(same), tested.index, dtype=bool)
@@ -267,7 +270,8 @@ def headline(comparisons: list[Comparison], target_kind: str) -> Comparison | No
     """Choose the headline measure of the summary.
 
     The choice follows a fixed order (balanced accuracy for labels; correlation of the first column
-    for values; top-1, brain to image, plain cosine for images), never the size of the result.
+    for values; two-way identification by means over repeats in folds of stimuli; top-1, brain to
+    image, plain cosine for images), never the size of the result.
     """
     order = _HEADLINES.get(target_kind, _HEADLINES["other"])
     metrics = {c.metric for c in comparisons}
@@ -279,7 +283,7 @@ def headline(comparisons: list[Comparison], target_kind: str) -> Comparison | No
         return (
             c.direction == "i2b",
             row["similarity"] not in ("cosine", ""),
-            row["unit"] != "single",
+            row["unit"] != ("averaged" if c.metric == "two_way" else "single"),
         )
 
     return min(candidates, key=preference, default=None)
@@ -315,6 +319,7 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
     row = comparison.own
     metric = comparison.metric
     things = "images" if comparison.direction else "trials"
+    things = "stimuli" if metric == "two_way" else things
     number = f"{row['n']:.0f} held-out {things}" if np.isfinite(row["n"]) else f"held-out {things}"
     verb, relation = _VERBS.get(target_kind, ("found what was shown", "among"))
     verb = verb.format(row["target"])

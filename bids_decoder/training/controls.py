@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.naive_bayes import GaussianNB
 
 from bids_decoder.evaluation.baselines import WHOLE, ridge_of_labellings, run_baselines
-from bids_decoder.evaluation.folds import assert_no_test
+from bids_decoder.evaluation.folds import assert_no_test, is_crossed
+from bids_decoder.evaluation.identification import FoldMatch
 from bids_decoder.training.refit import permute_fold
+from bids_decoder.training.refit_stimuli import match_vectors, permute_stimuli, refit_ridge
 from bids_decoder.trials import Person, Targets
 
 SMOOTHING = 0.01
@@ -30,18 +33,28 @@ class ControlFold(NamedTuple):
     null_means : ndarray or None, shape (n_permutations, n_columns)
         Means of the permuted values of the training trials; None for other targets.
     exchange : dict
-        How labels or values were permuted; empty without permutations.
+        How labels, values or stimuli were permuted; empty without permutations.
+    match : FoldMatch or None
+        In folds of stimuli: the predictions beside the stimuli of the fold.
+    null_match : FoldMatch or None
+        The same under each permutation of the stimuli.
+    least_p : float
+        Smallest p-value possible.
     """
 
     scores: np.ndarray
-    null_rows: np.ndarray | None
-    null_scores: np.ndarray | None
-    exchange: dict[str, object]
+    null_rows: np.ndarray | None = None
+    null_scores: np.ndarray | None = None
     null_means: np.ndarray | None = None
+    exchange: Mapping[str, Any] = {}
+    match: FoldMatch | None = None
+    null_match: FoldMatch | None = None
+    least_p: float = np.nan
 
 
 def control_fold(
-    train: Person, test: Person, targets: Targets, n_refits: int, permutation_seed: int
+    train: Person, test: Person, targets: Targets, n_refits: int, permutation_seed: int,
+    together: Sequence[Sequence[str]] = (),
 ) -> ControlFold:
     """Decode the test trials of one fold from a confound.
 
@@ -58,29 +71,58 @@ def control_fold(
         Permutations of labels or values on which everything is fitted again; 0 on one test set.
     permutation_seed : int
         The same in all folds.
+    together : sequence of sequence of str
+        Stimuli that folds of stimuli do not separate.
 
     Returns
     -------
     ControlFold
     """
     assert_no_test(train.trials, np.arange(len(train.trials)))
-    if targets.kind != "category":
-        everything = np.ones(train.betas.shape[1], dtype=bool)
-        found = run_baselines(train, test, targets, everything, seed=0, names=(WHOLE,))[WHOLE]
-        if targets.kind != "value" or not n_refits:
-            return ControlFold(found, None, None, {})
-        drawn = permute_fold(train, test, n_refits, np.random.default_rng(permutation_seed))
-        return ControlFold(
-            found, drawn.test_rows, ridge_of_labellings(train, test, targets, drawn.train_rows),
-            drawn.exchange.describe(), targets.vectors[drawn.train_rows].mean(axis=1),
-        )
+    rng = np.random.default_rng(permutation_seed)
+    if targets.kind == "category":
+        return _control_labels(train, test, targets, n_refits, rng)
+    everything = np.ones(train.betas.shape[1], dtype=bool)
+    found = run_baselines(train, test, targets, everything, seed=0, names=(WHOLE,))[WHOLE]
+    if targets.kind == "value":
+        return _control_values(found, train, test, targets, n_refits, rng)
+    if not is_crossed(train.trials):
+        return ControlFold(found)
+    match = match_vectors(found, train, test, targets)
+    if not n_refits:
+        return ControlFold(found, match=match)
+    drawn = permute_stimuli(train, test, together, n_refits, rng)
+    return ControlFold(
+        found, exchange=drawn.exchange.describe(), match=match,
+        null_match=refit_ridge(drawn, targets), least_p=drawn.exchange.smallest_p(n_refits),
+    )
+
+
+def _control_labels(
+    train: Person, test: Person, targets: Targets, n_refits: int, rng: np.random.Generator
+) -> ControlFold:
     n_classes = len(targets.ids)
     scores = classify(train.betas, train.target_rows, test.betas, n_classes)
     if not n_refits:
-        return ControlFold(scores, None, None, {})
-    drawn = permute_fold(train, test, n_refits, np.random.default_rng(permutation_seed))
+        return ControlFold(scores)
+    drawn = permute_fold(train, test, n_refits, rng)
     nulls = [classify(train.betas, rows, test.betas, n_classes) for rows in drawn.train_rows]
-    return ControlFold(scores, drawn.test_rows, np.stack(nulls), drawn.exchange.describe())
+    return ControlFold(
+        scores, drawn.test_rows, np.stack(nulls), exchange=drawn.exchange.describe()
+    )
+
+
+def _control_values(
+    found: np.ndarray, train: Person, test: Person, targets: Targets, n_refits: int,
+    rng: np.random.Generator,
+) -> ControlFold:
+    if not n_refits:
+        return ControlFold(found)
+    drawn = permute_fold(train, test, n_refits, rng)
+    return ControlFold(
+        found, drawn.test_rows, ridge_of_labellings(train, test, targets, drawn.train_rows),
+        targets.vectors[drawn.train_rows].mean(axis=1), drawn.exchange.describe(),
+    )
 
 
 def classify(

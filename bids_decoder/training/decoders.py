@@ -239,6 +239,26 @@ class Decoder(ABC):
             "use --decoder troi, or --reconstruction ridge",
         )
 
+    def feature_vectors(self, model: Model, embedding: np.ndarray) -> np.ndarray:
+        """Convert predictions to target vectors, less the mean of the training stimuli.
+
+        Parameters
+        ----------
+        model : Model
+        embedding : ndarray, shape (n, n_latents)
+            Their length has no meaning where a loss determines directions only.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_dims)
+
+        Raises
+        ------
+        NotImplementedError
+            For decoders of labels only.
+        """
+        raise NotImplementedError(f"{self.name} decodes no images and no features")
+
     @abstractmethod
     def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
         """Return maps of the decoder, keyed by the value of ``stat-``.

@@ -104,6 +104,10 @@ class SeedEnsemble(Decoder):
         """Use the first member: a mean of samples is not a sample; see :class:`Decoder`."""
         return self.decoder.picture_vectors(split_model(model)[0], embedding, seed)
 
+    def feature_vectors(self, model: Model, embedding: np.ndarray) -> np.ndarray:
+        """Convert mean predictions in the space that members share; see :class:`Decoder`."""
+        return self.decoder.feature_vectors(split_model(model)[0], embedding)
+
     def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
         """Average the maps of the members; see :class:`Decoder`."""
         maps = [self.decoder.explain(each, train, targets) for each in split_model(model)]

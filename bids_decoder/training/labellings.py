@@ -25,12 +25,15 @@ MAX_COMPONENTS = 256
 _MAX_BATCH, _BATCH_BYTES = 100, 4 << 20
 
 
-def fits_in_closed_form(target_kind: str, network: Network, troi: Troi) -> bool:
+def fits_in_closed_form(
+    target_kind: str, network: Network, troi: Troi, *, few_stimuli: bool = False
+) -> bool:
     """Return whether a decoder without pretraining is fitted without any training by gradients.
 
-    So it is for values, whose training has no loss, and for labels, unless the settings ask for
-    training. A trunk of the participant's own and fine-tuning do not make predictions of labels
-    better; see ``docs/statistics.md``.
+    So it is for values, whose training has no loss, and, unless the settings ask for training,
+    for labels and for few stimuli. A trunk of the participant's own and fine-tuning do not make
+    predictions of labels better, and a dozen stimuli are too few to train one; see
+    ``docs/statistics.md``.
 
     Parameters
     ----------
@@ -38,9 +41,11 @@ def fits_in_closed_form(target_kind: str, network: Network, troi: Troi) -> bool:
         One of :data:`bids_decoder.trials.KINDS`.
     network : Network
     troi : Troi
+    few_stimuli : bool
+        Whether stimuli are cross-validated: :func:`.folds.is_crossed`.
     """
     trains = bool(asks_for_training(network, troi))
-    return target_kind == "value" or (target_kind == "category" and not trains)
+    return target_kind == "value" or ((target_kind == "category" or few_stimuli) and not trains)
 
 
 def asks_for_training(network: Network, troi: Troi) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bids_decoder.config import Network
-from bids_decoder.evaluation.folds import assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import assert_no_test, inner_folds, is_crossed
 from bids_decoder.models.networks import Trunk, load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
@@ -182,6 +182,11 @@ class TroiDecoder(Decoder):
             embedding = embedding * (model.card["target_norm"] / np.maximum(lengths, 1e-12))
         return _restore_space(model).inverse_transform(embedding)
 
+    def feature_vectors(self, model: Model, embedding: np.ndarray) -> np.ndarray:
+        """Invert the target space, without its mean; see :class:`Decoder`."""
+        space = _restore_space(model)
+        return space.inverse_transform(embedding) - space.mean
+
     def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
         """Return activation patterns, of labels one for each, and norms of weights.
 
@@ -241,12 +246,18 @@ def _shared(
         common = _restore_common(pretrained) if context.network.group_prior else None
         return space, replace(shared, common=common)
     rows, weighting = [person.target_rows], WEIGHTINGS[context.network.source_voxels]
-    whitening = choose_whitening([person], targets, rows, weighting, context.network)
-    space = fit_space(targets, rows, whitening)
+    closed = fits_in_closed_form(
+        targets.kind, context.network, context.troi, few_stimuli=is_crossed(person.trials)
+    )
+    whitening = (
+        context.network.target_whitening if closed and not targets.over_runs
+        else choose_whitening([person], targets, rows, weighting, context.network)
+    )
+    space = fit_space(targets, rows, DEFAULT_WHITENING if whitening is None else whitening)
     vectors = space.transform(targets.vectors)
-    if targets.over_runs or len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK:
+    few_runs = len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK
+    if targets.over_runs or closed or few_runs:
         trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
-        closed = fits_in_closed_form(targets.kind, context.network, context.troi)
         scale = LatentScale(1.0, float(np.log2(len(person.betas))), 0.5)
         if not closed:
             scale = replace(scale, latent_sd=_latent_size(person, vectors))

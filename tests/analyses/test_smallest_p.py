@@ -58,9 +58,9 @@ def test_the_plan_says_how_labels_are_exchanged():
 ])
 def test_as_many_refits_as_are_affordable(changed, is_pretrained, expected):
     settings = replace(Settings(), network=Network(**changed))
-    assert count_refits(settings, is_pretrained) == expected
+    assert count_refits(settings, "category", is_pretrained) == expected
     asked = replace(settings, evaluation=Evaluation(n_refits=0))
-    assert count_refits(asked, is_pretrained) == 0
+    assert count_refits(asked, "category", is_pretrained) == 0
 
 
 @pytest.mark.parametrize("batched", [True, False])

@@ -101,10 +101,9 @@ def test_one_picture_under_many_names_is_one_stimulus_before_the_split(data):
     assert (stimuli.n_seen, stimuli.near_duplicates) == (0, ())
     used = set()
     for table in made.study.tables.values():
-        train, test = (set(table.loc[table["split"] == side, "stimulus"])
-                       for side in ("train", "test"))
-        assert train and test and not train & test
-        used |= train | test
+        folds = table[table["split"] == "cv"].groupby("stimulus")["fold"].nunique()
+        assert len(folds) and (folds == 1).all()
+        used |= set(folds.index)
         counts = table.groupby("stimulus")["repeat"].max() + 1
         assert (counts == table["stimulus"].value_counts()[counts.index]).all()
     assert used <= set(stimuli.merged)

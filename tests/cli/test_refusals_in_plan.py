@@ -35,7 +35,7 @@ PLANNING = {
 """Modules of the analyses that speak before a step starts, beside their plans and options."""
 
 NO_INPUT_ERRORS = {"ValueError", "TypeError", "RuntimeError", "KeyError", "ImportError",
-                   "OSError"}
+                   "OSError", "NotImplementedError"}
 N_SCANS, T_R, SHAPE = 60, 2.0, (4, 4, 7)
 
 

@@ -103,7 +103,7 @@ def test_things_like_design_tests_on_repeated_images():
 
 
 def test_immediate_repetitions_are_no_repeats():
-    runs = [[f"r{r}_{i // 2}" if i < 6 else f"r{r}_{i}" for i in range(20)] for r in range(6)]
+    runs = [[f"r{r}_{i // 2}" if i < 6 else f"r{r}_{i}" for i in range(30)] for r in range(6)]
     split, *_ = choose({"0": table(runs), "1": table(runs)})
     assert split.kind == "heldout-runs"
 
@@ -158,11 +158,11 @@ def test_images_shown_once_hold_out_whole_runs():
 
 
 def test_everything_repeated_everywhere_holds_out_a_share_of_stimuli():
-    names = [f"im{i}" for i in range(50)]
+    names = [f"im{i}" for i in range(100)]
     tables = {"0": table(dealt(3 * names, 6, 0))}
     split, _, findings = choose(tables)
     assert split.kind == "stimuli"
-    assert len(split.test_stimuli) == 10
+    assert len(split.test_stimuli) == 20
     assert not findings
     assert choose(tables)[0] == split
     assert choose_split(tables, "image", TrialRules(), 2)[0] != split
@@ -296,7 +296,8 @@ def test_earlier_exclusions_keep_their_reason():
 
 
 def test_split_survives_json():
-    for tables, kind in ((nsd(), "image"), (haxby(), "category"), (once_each(), "features")):
+    for tables, kind in ((nsd(), "image"), (haxby(), "category"), (once_each(), "features"),
+                         ({"0": table([list("abcdefghijkl")] * 3)}, "features")):
         split, *_ = choose(tables, kind)
         assert Split.from_dict(json.loads(json.dumps(split.to_dict()))) == split
 
@@ -340,6 +341,8 @@ def test_repeats_never_straddle(people, option, seed):
     seen = {role: set(applied.loc[applied["split"] == role, "stimulus"])
             for role in ("train", "test")}
     assert not seen["train"] & seen["test"]
+    folds_of = applied[applied["split"] == "cv"].groupby("stimulus")["fold"].nunique()
+    assert (folds_of == 1).all()
     assert (applied["excluded"] == applied["split"].isna()).all()
     assert (applied["excluded"] == applied["reason"].notna()).all()
 

@@ -33,6 +33,7 @@ class _DecodeInputSpec(ResponsesInputSpec):
     seed = traits.Int(mandatory=True, desc="of the scores of the decoder")
     n_refits = traits.Int(mandatory=True, desc="permutations, under cross-validation")
     permutation_seed = traits.Int(mandatory=True, desc="of the decoder")
+    together = traits.List(traits.List(traits.Str()), desc="stimuli that folds do not separate")
 
 
 class _DecodeOutputSpec(TraitedSpec):
@@ -68,7 +69,8 @@ class DecodeConfounds(SimpleInterface):
                 values, trials, inputs.participant, targets, fold=fold or None,
                 normalise=inputs.normalise,
             )
-            found = control_fold(train, test, targets, inputs.n_refits, inputs.permutation_seed)
+            found = control_fold(train, test, targets, inputs.n_refits, inputs.permutation_seed,
+                                 inputs.together or [])
             folds.append(Tested(train, test, found))
         return score_control(str(values.name), folds, targets, settings, inputs.seed)
 

@@ -40,12 +40,15 @@ class ControlSpec:
         Confounds from which the target is decoded.
     n_refits : int
         Permutations under which all folds are fitted again.
+    together : list of list of str
+        Stimuli that folds do not separate.
     """
 
     person: PersonWork
     folds: tuple[int, ...]
     names: tuple[str, ...]
     n_refits: int
+    together: list[list[str]]
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -74,7 +77,8 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
         names = _names(study, person)
         folds = study.folds(person.label)
         n_refits = study.settings.evaluation.count_refits(N_REFITS) if folds else 0
-        spec = ControlSpec(person, folds, names, n_refits)
+        together = study.split.options.get("together", [])
+        spec = ControlSpec(person, folds, names, n_refits, together)
         stage = study.stage(_key(study, spec))
         found.append(Job(job_name("controls", person), "controls", (stage,), spec))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bids_decoder.analyses.controls.outputs import CONTROLS
-from bids_decoder.evaluation.multiple import headline_of, is_headline
+from bids_decoder.evaluation.multiple import is_headline
 from bids_decoder.reports.blocks import Block, Section, Table, Text
 from bids_decoder.reports.results import Results, numeric, sidecar_of
 from bids_decoder.reports.scores import (
@@ -94,7 +94,7 @@ def _say(row: pd.Series) -> str:
 
 
 def _table(results: Results, table: pd.DataFrame) -> Table:
-    metric = headline_of(target_kind(results))["metric"]
+    metric = str(table["metric"].iloc[0])
     header = ["decoded from", words(metric), "95 % interval", "chance", "p", "p (Holm)"]
     metrics = results.table("metrics")
     rows = []

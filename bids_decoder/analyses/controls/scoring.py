@@ -10,6 +10,7 @@ import pandas as pd
 
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.classification import Heldout, Refitted, score_classification
+from bids_decoder.evaluation.identification import score_identification
 from bids_decoder.evaluation.multiple import holm
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
 from bids_decoder.evaluation.values import HeldoutValues, RefittedValues, score_values
@@ -65,6 +66,8 @@ def score_control(
             _values(folds, targets), settings=settings, rng=rng, model=name,
             refitted=_refitted_values(folds),
         ).metrics
+    if folds[0].found.match is not None:
+        return _score_folds(name, [fold.found for fold in folds])
     (fold,) = folds
     mean = training_mean(fold.train, targets)
     trials = fold.test.trials
@@ -73,6 +76,15 @@ def score_control(
         trials["run_group"].to_numpy(str), targets.vectors - mean, np.array(targets.ids),
     )
     return score_retrieval(embedded, settings, rng, model=name)[0]
+
+
+def _score_folds(name: str, folds: list[ControlFold]) -> pd.DataFrame:
+    """Score one confound in folds of stimuli."""
+    matches = [fold.match for fold in folds if fold.match is not None]
+    nulls = [fold.null_match for fold in folds if fold.null_match is not None]
+    return score_identification(
+        matches, nulls, folds[0].exchange, folds[0].least_p, name
+    ).metrics
 
 
 def _labels(folds: list[Tested], targets: Targets) -> Heldout:

@@ -25,7 +25,7 @@ def build(job: Job, wiring: Wiring) -> None:
             key=job.key.key, participant=label, folds=list(spec.folds), names=list(spec.names),
             normalise=settings.glm.normalise, evaluation=asdict(settings.evaluation),
             seed=derive_seed(settings.random_seed, "score", label),
-            n_refits=spec.n_refits,
+            n_refits=spec.n_refits, together=spec.together,
             permutation_seed=derive_seed(settings.random_seed, "permute", label),
         ),
         f"controls_{person.node_label}", mem_gb=BASE_GB,

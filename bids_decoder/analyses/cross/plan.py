@@ -72,7 +72,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     for person in study.chosen_people:
         rows = tuple(_rows(cross, Trials(person.label, study.usable_trials(person.label))).found)
         tests_own = any(row.tests_own for row in rows)
-        n_refits = count_refits(settings, False) if tests_own else 0
+        n_refits = count_refits(settings, "category", False) if tests_own else 0
         spec = CrossSpec(person, rows, n_refits, _describe(cross))
         found.append(Job(
             job_name("cross", person), "cross", (study.stage(_key(study, spec)),), spec

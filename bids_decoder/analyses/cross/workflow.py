@@ -103,7 +103,7 @@ class _RowBuilder:
                 ),
                 f"refit_{number}_from{first}",
             )
-            for first, count in parts_of(spec.n_refits, is_batched(settings, False))
+            for first, count in parts_of(spec.n_refits, is_batched(settings, "category", False))
         ]
 
     def _gather(self, refits: list[Node], score: Node, number: int) -> None:

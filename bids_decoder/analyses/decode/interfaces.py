@@ -15,10 +15,13 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_decoder.analyses.decode.matches import MatchedFold, read_matches, save_matches
 from bids_decoder.analyses.decode.outputs import DecodingOutputs
-from bids_decoder.analyses.decode.scoring import score_heldout
+from bids_decoder.analyses.decode.scoring import Scored, score_heldout
+from bids_decoder.analyses.decode.scoring_folds import score_stimulus_folds
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.folds import is_crossed
 from bids_decoder.interfaces.fitted import Fit, collect_fitted
 from bids_decoder.interfaces.fitting import (
     ModelOutputSpec,
@@ -106,6 +109,7 @@ class _PredictInputSpec(_SelectedInputSpec):
 
 class _PredictOutputSpec(TraitedSpec):
     heldout_file = File(exists=True, desc="predictions of decoder and baselines")
+    matches_file = File(exists=True, desc="compared with the stimuli of the fold; folds of stimuli")
 
 
 class PredictHeldOut(PersonalInterface):
@@ -127,7 +131,25 @@ class PredictHeldOut(PersonalInterface):
             results |= self._ablations(train, test, targets)
         path = save_heldout(Path(runtime.cwd) / "heldout.npz", test.trials, results)
         self._results["heldout_file"] = str(path)
+        if not targets.over_runs and is_crossed(train.trials):
+            self._save_matches(Path(runtime.cwd), results, (train, test), targets)
         return runtime
+
+    def _save_matches(
+        self, folder: Path, results: dict[str, Predicted], people: tuple[Person, Person],
+        targets: Targets,
+    ) -> None:
+        from bids_decoder.training.refit_stimuli import match_predictions
+
+        matches = {
+            name: match_predictions(
+                found.values, found.gallery,
+                found.values if found.features is None else found.features, *people, targets,
+            )
+            for name, found in results.items()
+        }
+        path = save_matches(folder / "matches.npz", MatchedFold(self.inputs.fold, matches))
+        self._results["matches_file"] = str(path)
 
     def _ablations(self, train: Person, test: Person, targets: Targets) -> dict[str, Predicted]:
         from bids_decoder.training.ablations import fit_ablation, list_ablations
@@ -141,7 +163,8 @@ class PredictHeldOut(PersonalInterface):
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):
     heldout_files = traits.List(File(exists=True), mandatory=True, desc="one per fold")
-    nulls_files = traits.List(File(exists=True), desc="of RefitPermuted, fold by fold")
+    matches_files = traits.List(File(exists=True), desc="of folds of stimuli, one per fold")
+    nulls_files = traits.List(File(exists=True), desc="of refits, fold by fold")
     targets_file = File(exists=True, mandatory=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     seed = traits.Int(mandatory=True)
@@ -161,23 +184,31 @@ class ScoreDecoding(SimpleInterface):
     output_spec = _ScoreOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
-        inputs = self.inputs
-        folds, targets = [read_heldout(f) for f in inputs.heldout_files], read_targets(
-            inputs.targets_file
-        )
-        settings = Evaluation(**inputs.evaluation)
-        nulls = [read_nulls(f) for f in inputs.nulls_files or []]
-        metrics, predictions, chance, gaps = score_heldout(
-            folds, targets, settings, inputs.seed, nulls
-        )
+        metrics, predictions, chance, gaps = self._score()
         folder = Path(runtime.cwd)
-        self._results["nulls_file"] = str(save_nulls(folder / "nulls.tsv", chance, inputs.seed))
+        self._results["nulls_file"] = str(save_nulls(
+            folder / "nulls.tsv", chance, self.inputs.seed
+        ))
         self._results["comparisons_file"] = str(save_table(folder / "comparisons.tsv", gaps))
         self._results["metrics_file"] = str(save_table(folder / "metrics.tsv", metrics))
         self._results["predictions_file"] = str(
             save_table(folder / "predictions.tsv", predictions)
         )
         return runtime
+
+    def _score(self) -> Scored:
+        inputs = self.inputs
+        targets, nulls_files = read_targets(inputs.targets_file), inputs.nulls_files or []
+        heldout = [read_heldout(f) for f in inputs.heldout_files]
+        if inputs.matches_files:
+            return score_stimulus_folds(
+                heldout, [read_matches(f) for f in inputs.matches_files],
+                [read_matches(f) for f in nulls_files], targets,
+            )
+        return score_heldout(
+            heldout, targets, Evaluation(**inputs.evaluation), inputs.seed,
+            [read_nulls(f) for f in nulls_files],
+        )
 
 
 class _WriteInputSpec(WriteInputSpec):

@@ -46,6 +46,7 @@ TEXTS = {
     ),
     "Evaluation": (
         "retrieval",
+        "identification",
         "retrieval-csls",
         "classification",
         "values",
@@ -129,7 +130,9 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
     steps: Steps = {}
     evaluation = results.settings.get("evaluation", {})
     retrieval = [c for c in comparisons if c.direction in ("b2i", "i2b")]
-    if retrieval:
+    if any(c.metric == "two_way" for c in comparisons):
+        steps["identification"] = {}
+    elif retrieval:
         row = retrieval[0].own
         steps["retrieval"] = {
             "pool_size": _number(row["pool_size"]),

@@ -109,7 +109,7 @@ def _seen(study: Study, label: str, model: ModelFile, notes: Notes) -> dict[str,
     card = model.card
     person = label in card["participants"] and card["dataset"] == study.dataset.name
     stimuli = set() if KINDS[study.targets.kind].over_runs else (
-        set(study.split.test_stimuli) & set(card.get("stimuli_seen", []))
+        set(study.split.tested_stimuli) & set(card.get("stimuli_seen", []))
     )
     problems = [f"it was pretrained on sub-{label}"] if person else []
     problems += [f"it saw {len(stimuli)} of the test stimuli"] if stimuli else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,10 @@ class DecodeSpec:
         Added to the model card.
     n_refits : int
         Permutations under which all folds are fitted again.
+    crosses_stimuli : bool
+        Whether folds hold out stimuli, not runs of labels.
+    together : list of list of str
+        Stimuli that folds do not separate.
     """
 
     person: PersonWork
@@ -47,6 +51,8 @@ class DecodeSpec:
     pretrained: Path | None
     card: dict[str, Any]
     n_refits: int
+    crosses_stimuli: bool = False
+    together: list[list[str]] = field(default_factory=list)
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -62,7 +68,7 @@ def check(study: Study, notes: Notes) -> None:
     if not KINDS[study.targets.kind].pretrains:
         notes.findings += _check_alone(settings)
     notes.decisions.append(Decision(
-        "headline score", ", ".join(headline_of(study.targets.kind).values()),
+        "headline score", ", ".join(_headline(study).values()),
         "fixed before anything is fitted; p-values of all other scores are corrected for their "
         "number (p_holm)",
     ))
@@ -85,7 +91,11 @@ def _check_alone(settings: Settings) -> list[Finding]:
 
 def record(study: Study) -> dict[str, Any]:
     """Return the score that the result is judged by."""
-    return {"headline_score": headline_of(study.targets.kind)}
+    return {"headline_score": _headline(study)}
+
+
+def _headline(study: Study) -> dict[str, str]:
+    return headline_of(study.targets.kind, in_folds=study.split.kind == "stimulus-folds")
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
@@ -114,14 +124,18 @@ def _note_tests(study: Study, jobs: Sequence[Job], notes: Notes) -> None:
         label = job.spec.person.label
         table = study.tables[label]
         tests.append((label, table, n_tested(table, settings.evaluation, job.spec.n_refits)))
-    check = partial(check_smallest_p, target_kind=study.targets.kind)
+    check = partial(
+        check_smallest_p, target_kind=study.targets.kind,
+        together=study.split.options.get("together", ()),
+    )
     for found in map_items(check, tests, settings.resources.nprocs):
         notes.findings += found
     if jobs:
         spec = jobs[0].spec
         notes.decisions.append(decide_test(
             study.tables[spec.person.label], settings.evaluation, spec.n_refits,
-            is_batched=is_batched(settings, spec.pretrained is not None),
+            study.targets.kind, together=spec.together,
+            is_batched=is_batched(settings, study.targets.kind, spec.pretrained is not None),
         ))
 
 
@@ -172,8 +186,13 @@ def _described(
         "pretrained_key": None if model is None else model.card.get("stage_key"), **seen,
         "confounds_removed": list(person.removed),
     }
-    n_refits = count_refits(study.settings, model is not None) if folds else 0
-    spec = DecodeSpec(person, folds, None if model is None else model.path, card, n_refits)
+    n_refits = (
+        count_refits(study.settings, study.targets.kind, model is not None) if folds else 0
+    )
+    spec = DecodeSpec(
+        person, folds, None if model is None else model.path, card, n_refits,
+        study.split.kind == "stimulus-folds", study.split.options.get("together", []),
+    )
     return Job(
         job_name("decode", person), "decode", (stage,), spec,
         gives=f"decoder/{person.label}", card=seen,

@@ -1,4 +1,4 @@
-"""Node that repeats all fits on permuted labels."""
+"""Nodes that repeat all fits on permuted labels or stimuli."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
-from bids_decoder.analyses.refits import BASELINES
+from bids_decoder.analyses.decode.matches import MatchedFold, save_matches
+from bids_decoder.analyses.refits import BASELINES, MANY
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec
 from bids_decoder.interfaces.null_predictions import FoldNulls, save_nulls
 from bids_decoder.interfaces.progress import log_progress
@@ -48,4 +49,41 @@ class RefitPermuted(PersonalInterface):
         }
         nulls = FoldNulls(inputs.fold, fold.test_rows, scores, fold.exchange.describe())
         self._results["nulls_file"] = str(save_nulls(Path(runtime.cwd) / "nulls.npz", nulls))
+        return runtime
+
+
+class _RefitStimuliInputSpec(_RefitInputSpec):
+    together = traits.List(traits.List(traits.Str()), desc="stimuli that folds do not separate")
+
+
+class RefitStimuli(PersonalInterface):
+    """Repeat selection, fit and prediction of one fold for some permutations of the stimuli."""
+
+    input_spec = _RefitStimuliInputSpec
+    output_spec = _RefitOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from bids_decoder.training.refit import DECODER
+        from bids_decoder.training.refit_stimuli import (
+            permute_stimuli,
+            refit_decoder,
+            refit_vector_baselines,
+        )
+
+        inputs = self.inputs
+        targets = read_targets(inputs.targets_file)
+        rng = np.random.default_rng(inputs.permutation_seed)
+        fold = permute_stimuli(
+            *self._people(targets), inputs.together or [], inputs.n_permutations, rng
+        ).part(inputs.first, inputs.count)
+        given = self._decoder(), fold, targets, self._pretrained(targets), self._context()
+        progress = log_progress(f"chance in fold {inputs.fold}", unit="permutation")
+        matches = {
+            DECODER: refit_decoder(*given, progress),
+            **refit_vector_baselines(*given, max(0, BASELINES - inputs.first)),
+        }
+        found = MatchedFold(
+            inputs.fold, matches, fold.exchange.describe(), fold.exchange.smallest_p(MANY)
+        )
+        self._results["nulls_file"] = str(save_matches(Path(runtime.cwd) / "nulls.npz", found))
         return runtime

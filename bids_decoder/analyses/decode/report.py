@@ -105,7 +105,8 @@ def lines(results: Results) -> list[str]:
 
 def _main_result(label: str, metrics: pd.DataFrame) -> str:
     own = metrics[metrics["model"] == "decoder"]
-    names = ["balanced_accuracy", "top1", "r"]
+    in_folds = (own["metric"] == "two_way").any()
+    names = ["two_way"] if in_folds else ["balanced_accuracy", "top1", "r"]
     picked = own[own["metric"].isin(names)]
     if "target" in picked:
         picked = picked.head(1)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -53,26 +53,76 @@ class Scored(NamedTuple):
     comparisons: pd.DataFrame
 
 
+class _ModelScores(Protocol):
+    """Tables of one model."""
+
+    @property
+    def metrics(self) -> pd.DataFrame: ...
+
+    @property
+    def nulls(self) -> Nulls: ...
+
+
 @dataclass(frozen=True, eq=False)
-class _Scoring(ABC):
+class Scoring(ABC):
     """Scores of one kind of target; the subclasses know what is compared with what.
 
     Parameters
     ----------
     folds : list of Heldout
     targets : Targets
+    """
+
+    folds: list[Heldout]
+    targets: Targets
+
+    comparison_columns = tuple(COMPARISON_COLUMNS)
+
+    @abstractmethod
+    def score(self, name: str) -> _ModelScores:
+        """Score one model."""
+
+    @abstractmethod
+    def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        """Compare two models."""
+
+    @abstractmethod
+    def predictions(self) -> pd.DataFrame:
+        """Return one row per test trial, of the decoder."""
+
+    def tables(self) -> Scored:
+        """Score all models, and compare the decoder with each baseline."""
+        found = [self.score(name) for name in self.folds[0].models]
+        metrics = merge_random_draws(pd.concat([one.metrics for one in found], ignore_index=True))
+        return Scored(
+            correct_scores(metrics, self.targets.kind), self.predictions(),
+            join_nulls([one.nulls for one in found]), self._comparisons(),
+        )
+
+    def _comparisons(self) -> pd.DataFrame:
+        rows = [
+            {"first": "decoder", "second": name, **found}
+            for name in self.folds[0].models if name != "decoder" and not name.startswith(PREFIX)
+            for found in self.compare("decoder", name)
+        ]
+        table = pd.DataFrame(rows, columns=list(self.comparison_columns))
+        return merge_random_draws(table, "second")
+
+
+@dataclass(frozen=True, eq=False)
+class _Predictions(Scoring):
+    """Scores of predictions, and of those of the same trials with everything fitted again.
+
+    Parameters
+    ----------
     settings : Evaluation
     seed : int
     nulls : sequence of FoldNulls
     """
 
-    folds: list[Heldout]
-    targets: Targets
     settings: Evaluation
     seed: int
     nulls: Sequence[FoldNulls]
-
-    comparison_columns = tuple(COMPARISON_COLUMNS)
 
     @property
     def rng(self) -> np.random.Generator:
@@ -98,20 +148,8 @@ class _Scoring(ABC):
         """Return the predictions of one model, fold by fold."""
         return [fold.models[name] for fold in self.folds]
 
-    @abstractmethod
-    def score(self, name: str) -> LabelScores | RetrievalScores | ValueScores:
-        """Score one model."""
 
-    @abstractmethod
-    def compare(self, first: str, second: str) -> list[dict[str, Any]]:
-        """Compare two models."""
-
-    @abstractmethod
-    def predictions(self) -> pd.DataFrame:
-        """Return one row per test trial, of the decoder."""
-
-
-class _Labels(_Scoring):
+class _Labels(_Predictions):
     def score(self, name: str) -> LabelScores:
         return score_classification(
             self._heldout(name), settings=self.settings, rng=self.rng, model=name,
@@ -137,7 +175,7 @@ class _Labels(_Scoring):
         )
 
 
-class _Stimuli(_Scoring):
+class _Stimuli(_Predictions):
     def score(self, name: str) -> RetrievalScores:
         (fold,) = self.folds
         return score_retrieval(
@@ -151,15 +189,11 @@ class _Stimuli(_Scoring):
         return [compare_retrieval(*models, self.settings, self.rng)]
 
     def predictions(self) -> pd.DataFrame:
-        shown = self.targets.rows_of(np.unique(self.trials["stimulus"].to_numpy(str)))
-        scores = np.concatenate([
-            cosine_similarity(part.values, part.gallery[shown]) for part in self.parts("decoder")
-        ])
-        table = _ranked(self.trials, scores, self.targets, shown)
-        return table.assign(predicted_label=None, correct=table["rank_b2i"] == 1)
+        (fold,) = self.folds
+        return nearest_stimuli(fold, self.targets)
 
 
-class _Values(_Scoring):
+class _Values(_Predictions):
     comparison_columns = tuple(VALUE_COMPARISON_COLUMNS)
 
     def score(self, name: str) -> ValueScores:
@@ -201,7 +235,7 @@ class _Values(_Scoring):
         return RefittedValues(found.true, found.scores, reference, found.exchange)
 
 
-_SCORINGS: dict[str, type[_Scoring]] = {
+_SCORINGS: dict[str, type[_Predictions]] = {
     "category": _Labels, "image": _Stimuli, "features": _Stimuli, "value": _Values,
 }
 
@@ -215,7 +249,7 @@ def score_heldout(
     Parameters
     ----------
     folds : list of Heldout
-        One for a fixed split, several for cross-validation.
+        One for a fixed split, several for cross-validation over runs.
     targets : Targets
     settings : Evaluation
     seed : int
@@ -231,25 +265,23 @@ def score_heldout(
     nulls : Nulls
         Of all models.
     """
-    scoring = _SCORINGS[targets.kind](folds, targets, settings, seed, nulls)
-    found = [scoring.score(name) for name in folds[0].models]
-    metrics = merge_random_draws(pd.concat([one.metrics for one in found], ignore_index=True))
-    return Scored(
-        correct_scores(metrics, targets.kind), scoring.predictions(),
-        join_nulls([one.nulls for one in found]), _compare(scoring),
-    )
+    return _SCORINGS[targets.kind](folds, targets, settings, seed, nulls).tables()
 
 
-def _compare(scoring: _Scoring) -> pd.DataFrame:
-    """Compare the decoder with each baseline."""
-    rows = [
-        {"first": "decoder", "second": name, **found}
-        for name in scoring.folds[0].models if name != "decoder" and not name.startswith(PREFIX)
-        for found in scoring.compare("decoder", name)
-    ]
-    return merge_random_draws(
-        pd.DataFrame(rows, columns=list(scoring.comparison_columns)), "second"
-    )
+def nearest_stimuli(fold: Heldout, targets: Targets) -> pd.DataFrame:
+    """Return one row per test trial of a fold: the nearest of its stimuli, rank of the right one.
+
+    Parameters
+    ----------
+    fold : Heldout
+    targets : Targets
+        Images or features.
+    """
+    shown = targets.rows_of(np.unique(fold.trials["stimulus"].to_numpy(str)))
+    part = fold.models["decoder"]
+    scores = cosine_similarity(part.values, part.gallery[shown])
+    table = _ranked(fold.trials, scores, targets, shown)
+    return table.assign(predicted_label=None, correct=table["rank_b2i"] == 1)
 
 
 def class_scores(result: Predicted) -> np.ndarray:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from bids_decoder.analyses.refits import BASELINES
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import Finding
 from bids_decoder.evaluation.baselines import WHOLE
-from bids_decoder.evaluation.nulls import Exchange, exchange_images, find_exchange
-from bids_decoder.evaluation.retrieval import permutation_blocks
-from bids_decoder.trials import KINDS, VALUE, Decision
+from bids_decoder.evaluation.nulls import (
+    Exchange,
+    exchange_images,
+    exchange_stimuli,
+    find_exchange,
+    permutation_blocks,
+)
+from bids_decoder.trials import KINDS, Decision
 
 LEVEL = 0.05
 """A test with a smallest p-value above this level cannot be significant."""
 
 
 def check_smallest_p(
-    test: tuple[str, pd.DataFrame, int], target_kind: str
+    test: tuple[str, pd.DataFrame, int], target_kind: str,
+    together: Sequence[Sequence[str]] = (),
 ) -> list[Finding]:
     """Warn when too few trials or stimuli are held out for a significant result.
 
@@ -28,6 +36,8 @@ def check_smallest_p(
         :data:`bids_decoder.trials.TRIAL_COLUMNS`), and number of permutations.
     target_kind : str
         One of :data:`bids_decoder.trials.KINDS`.
+    together : sequence of sequence of str
+        Stimuli that folds of stimuli do not separate.
 
     Returns
     -------
@@ -40,7 +50,7 @@ def check_smallest_p(
     held = table if rows.all() else table[rows]
     if held.empty or not n_permutations:
         return []
-    least = _smallest_p(held, target_kind, n_permutations)
+    least = _smallest_p(held, target_kind, together, n_permutations)
     if least <= LEVEL:
         return []
     if least <= 1 / (1 + n_permutations):
@@ -67,7 +77,8 @@ def n_tested(table: pd.DataFrame, settings: Evaluation, n_refits: int) -> int:
 
 
 def decide_test(
-    table: pd.DataFrame, settings: Evaluation, n_refits: int, *, is_batched: bool
+    table: pd.DataFrame, settings: Evaluation, n_refits: int, target_kind: str = "category", *,
+    together: Sequence[Sequence[str]] = (), is_batched: bool,
 ) -> Decision:
     """Return the decision on how p-values are computed.
 
@@ -78,6 +89,9 @@ def decide_test(
     settings : Evaluation
     n_refits : int
         Permutations under which everything is fitted again.
+    target_kind : {"category", "image", "features"}
+    together : sequence of sequence of str
+        Stimuli that folds of stimuli do not separate.
     is_batched : bool
         Whether these fits are computed together.
     """
@@ -87,7 +101,7 @@ def decide_test(
             "permutations", f"{settings.n_permutations}, predictions stay",
             "one test set: no prediction depends on its labels, so that exchanging them is exact",
         )
-    exchange = _exchange(crossed, KINDS["value" if VALUE in table else "category"].column)
+    exchange = _exchange(crossed, target_kind, together)
     cost = (
         "All are fitted together, in closed form" if is_batched else
         "They are fitted one after the other, each as long as the fit itself: --n-permutations 0 "
@@ -96,23 +110,28 @@ def decide_test(
     others = f"; baselines other than {WHOLE} under the first {BASELINES}"
     return Decision(
         "permutations", f"{n_refits} of {exchange.kind}, everything fitted again",
-        "predictions of different folds depend on each other through labels that they share for "
-        "training; against fixed predictions p-values would be too small. "
+        "predictions of different folds depend on each other through labels or stimuli that "
+        "they share for training; against fixed predictions p-values would be too small. "
         f"{cost}{others if n_refits > BASELINES else ''}",
     )
 
 
-def _exchange(held: pd.DataFrame, column: str) -> Exchange:
-    return find_exchange(
-        held[column].to_numpy(dtype=str), held["run_group"].to_numpy(dtype=str),
-        held["fold"].to_numpy(dtype=int),
-    )
+def _exchange(
+    held: pd.DataFrame, target_kind: str, together: Sequence[Sequence[str]]
+) -> Exchange:
+    """Find what is exchanged under cross-validation."""
+    kind, runs = KINDS[target_kind], held["run_group"].to_numpy(dtype=str)
+    targets = held[kind.column].to_numpy(dtype=str)
+    if kind.over_runs:
+        return find_exchange(targets, runs, held["fold"].to_numpy(dtype=int))
+    return exchange_stimuli(targets, runs, together)[0]
 
 
-def _smallest_p(held: pd.DataFrame, target_kind: str, n_permutations: int) -> float:
-    runs = held["run_group"].to_numpy(dtype=str)
-    if KINDS[target_kind].over_runs:
-        return _exchange(held, KINDS[target_kind].column).smallest_p(n_permutations)
+def _smallest_p(
+    held: pd.DataFrame, target_kind: str, together: Sequence[Sequence[str]], n_permutations: int
+) -> float:
+    if KINDS[target_kind].over_runs or (held["split"] == "cv").any():
+        return _exchange(held, target_kind, together).smallest_p(n_permutations)
     image_of = pd.factorize(held["stimulus"], sort=True)[0]
-    blocks = permutation_blocks(image_of, runs)
+    blocks = permutation_blocks(image_of, held["run_group"].to_numpy(dtype=str))
     return exchange_images(blocks).smallest_p(n_permutations)

@@ -16,7 +16,7 @@ from bids_decoder.analyses.decode.interfaces import (
     WriteDecoding,
 )
 from bids_decoder.analyses.decode.plan import DecodeSpec
-from bids_decoder.analyses.decode.refit import RefitPermuted
+from bids_decoder.analyses.decode.refit import RefitPermuted, RefitStimuli
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.refits import is_batched, parts_of
@@ -87,6 +87,9 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
     mark = mark_node(work, key, "mark_decode")
     gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
            score, "heldout_files", write)
+    if decode.crosses_stimuli:
+        gather(workflow, [nodes["predict"] for nodes in folds], "matches_file",
+               score, "matches_files")
     refits = [node for fold in decode.folds for node in builder.add_refits(fold)]
     if refits:
         gather(workflow, refits, "nulls_file", score, "nulls_files")
@@ -170,11 +173,14 @@ class _FoldBuilder:
         """Add the nodes that refit one fold on permuted labels, one for each part of them."""
         settings, decode, nodes = self.work.settings, self.decode, []
         seed = derive_seed(settings.random_seed, "permute", decode.person.label)
-        batched = is_batched(settings, decode.pretrained is not None)
-        for first, count in parts_of(decode.n_refits, batched):
-            interface = RefitPermuted(
-                **self._inputs(fold), n_permutations=decode.n_refits, permutation_seed=seed,
-                first=first, count=count,
+        kind, is_pretrained = self.work.targets.kind, decode.pretrained is not None
+        refit, given = RefitPermuted, self._inputs(fold)
+        if decode.crosses_stimuli:
+            refit, given = RefitStimuli, {**given, "together": decode.together}
+        for first, count in parts_of(decode.n_refits, is_batched(settings, kind, is_pretrained)):
+            interface = refit(
+                **given, n_permutations=decode.n_refits, permutation_seed=seed, first=first,
+                count=count,
             )
             name = f"refit_{_suffix(fold)}_from{first}"
             nodes.append(Node(interface, name, **self._resources()))

@@ -71,6 +71,7 @@ class _TaskInputSpec(ResponsesInputSpec):
     pictures_file = File(exists=True, desc="of GreyPictures")
     encoding = traits.Dict(mandatory=True, desc="fields of config.Encoding")
     seed = traits.Int(mandatory=True)
+    fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split")
 
 
 class _TaskOutputSpec(TraitedSpec):
@@ -91,7 +92,7 @@ class MakeEncodingTask(SimpleInterface):
         targets = _shown_to(Path(inputs.folder), read_targets(inputs.targets_file))
         pictures = _pictures_of(targets, inputs.pictures_file or None)
         train, test = load_person(
-            Path(inputs.folder), inputs.participant, targets, fold=None,
+            Path(inputs.folder), inputs.participant, targets, fold=inputs.fold or None,
             normalise=inputs.normalise,
         )
         task = make_task(train, targets, pictures, Encoding(**inputs.encoding), inputs.seed)

@@ -12,6 +12,7 @@ from bids_decoder import __version__
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey
 from bids_decoder.training.encoders import check_encoder, check_stimuli, load_encoder
@@ -43,12 +44,15 @@ class EncodeSpec:
         Whether one of them reads pictures.
     card : dict
         Added to the model card.
+    fold : int
+        Fold of stimuli that is the test set; 0 for a fixed split.
     """
 
     person: PersonWork
     names: tuple[str, ...]
     needs_pictures: bool
     card: dict[str, Any]
+    fold: int = 0
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -75,13 +79,15 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     names = encoders_of(study.settings.section(Encoding))
     pictures = needs_pictures(names)
     content = _pictures_key(study.targets) if pictures else None
+    study.say_first_fold("encode", notes)
     found = []
     for person in study.chosen_people:
-        why = too_few(study.tables[person.label])
+        fold = study.first_fold(person.label)
+        why = too_few(resolve_fold(study.tables[person.label], fold or None))
         if why is not None:
             notes.skip(f"sub-{person.label}", "encode", why)
             continue
-        spec = EncodeSpec(person, names, pictures, _card(study, person))
+        spec = EncodeSpec(person, names, pictures, _card(study, person), fold)
         stage = study.stage(_key(study, person, content))
         found.append(Job(job_name("encode", person), "encode", (stage,), spec))
     return found

@@ -74,7 +74,7 @@ def init_encode_wf(work: Work, encode: EncodeSpec, key: StageKey, name: str) -> 
     seed = derive_seed(settings.random_seed, "encode", person.label)
     task = Node(
         MakeEncodingTask(**shared, participant=person.label, normalise=settings.glm.normalise,
-                         seed=seed),
+                         seed=seed, fold=encode.fold),
         "task", mem_gb=response_gb(person),
     )
     fits = [_fit_node(work, person, name, {**shared, "seed": seed}) for name in encode.names]

@@ -49,7 +49,7 @@ class GalleryVectors:
 
 class _SearchInputSpec(PersonInputSpec):
     model_file = File(exists=True, mandatory=True, desc="that predicted the trials")
-    heldout_files = traits.List(File(exists=True), mandatory=True, desc="of a fixed split")
+    heldout_files = traits.List(File(exists=True), mandatory=True, desc="the first one is used")
     gallery_file = File(exists=True, mandatory=True, desc="vectors of images that were not shown")
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
 
@@ -75,7 +75,7 @@ class SearchGallery(PersonalInterface):
             self._decoder().gallery(load_model(Path(inputs.model_file)), others),
             others.vectors - training_mean(train, targets),
         )
-        (heldout_file,) = inputs.heldout_files
+        heldout_file = inputs.heldout_files[0]
         metrics, lists, nulls = score_among_gallery(
             read_heldout(heldout_file), gallery, targets, Evaluation(**inputs.evaluation),
             inputs.seed,

@@ -31,11 +31,14 @@ class GallerySpec:
         Images of the gallery.
     card : mapping
         Card entries of the decoder, for sidecars.
+    fold : int
+        Fold of stimuli whose model and stimuli are used; 0 for a fixed split.
     """
 
     person: PersonWork
     images: Mapping[str, Path]
     card: Mapping[str, Any]
+    fold: int = 0
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -59,9 +62,11 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per decoded participant."""
     images = _usable_images(study, notes)
     content = study.pictures_key(images)
+    study.say_first_fold("gallery", notes)
     return [
         job_of_decoder(
-            study, "gallery", person, decode, GallerySpec(person, images, decode.card),
+            study, "gallery", person, decode,
+            GallerySpec(person, images, decode.card, study.first_fold(person.label)),
             images=content, evaluation=asdict(study.settings.evaluation),
         )
         for person, decode in decoded(study, made)
@@ -74,7 +79,7 @@ def _usable_images(study: Study, notes: Notes) -> dict[str, Path]:
     found = list_images(folder)
     pictures = study.trials.pictures
     damaged = pictures.damaged(found)
-    tested = {name: images[name] for name in study.split.test_stimuli if name in images}
+    tested = {name: images[name] for name in study.split.tested_stimuli if name in images}
     shown = {signature.pixels for signature in pictures.of(tested).values()}
     kept = {
         f"{PREFIX}{name}": found[name] for name, signature in pictures.of(found).items()

@@ -27,7 +27,7 @@ def build(job: Job, wiring: Wiring) -> None:
     wiring.add(
         init_gallery_wf(wiring.work, spec, job.key, job.name),
         targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-        gallery_file=vectors, model_file=output_of_decoder(job, wiring, "0/model_file"),
+        gallery_file=vectors, model_file=output_of_decoder(job, wiring, f"{spec.fold}/model_file"),
         heldout_files=output_of_decoder(job, wiring, "heldout_files"),
     )
 
@@ -55,7 +55,7 @@ def init_gallery_wf(work: Work, spec: GallerySpec, key: StageKey, name: str) -> 
     seed = derive_seed(work.settings.random_seed, "score", person.label)
     search = Node(
         SearchGallery(
-            **fit_inputs(work, key, seed), participant=person.label,
+            **fit_inputs(work, key, seed), participant=person.label, fold=spec.fold,
             evaluation=asdict(work.settings.evaluation),
         ),
         "search", mem_gb=response_gb(person), n_procs=n_threads(work),

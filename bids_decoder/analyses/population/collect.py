@@ -24,7 +24,7 @@ KEYS = (
 
 NUMBERS = ("value", "chance", "ci_low", "ci_high", "p", "p_min", "n")
 _SHARE = re.compile(r"top\d+|(balanced_)?accuracy|macro_f1|auc|two_way|share_significant")
-_CORRELATION = re.compile(r"r|(whitened_)?correlation|pixcorr|ssim")
+_CORRELATION = re.compile(r"r|(whitened_|profile_|dimension_)?correlation|pixcorr|ssim")
 
 
 @dataclass(frozen=True)

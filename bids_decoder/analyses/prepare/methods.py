@@ -36,6 +36,7 @@ TEXTS = {
         "split-stimuli",
         "split-runs",
         "split-heldout-runs",
+        "split-stimulus-folds",
         "targets-image",
         "targets-features",
         "targets-category",
@@ -139,7 +140,9 @@ def _split(dataset: Results) -> Steps:
     split = plan.get("split", {})
     steps: Steps = {}
     if split.get("kind"):
-        steps[f"split-{split['kind']}"] = {"n_test_stimuli": len(split.get("test_stimuli", []))}
+        folds = split.get("stimulus_folds", [])
+        n_tested = sum(map(len, [split.get("test_stimuli", []), *folds]))
+        steps[f"split-{split['kind']}"] = {"n_test_stimuli": n_tested, "n_folds": len(folds)}
     if plan.get("target_kind"):
         encoder = dataset.setting("trials", "image_encoder", "not recorded")
         columns = ", ".join(plan.get("value_columns", []))

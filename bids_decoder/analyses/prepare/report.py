@@ -239,10 +239,12 @@ def _fold_table(trials: pd.DataFrame) -> Table:
             [
                 str(fold),
                 ", ".join(sorted(set(part["run_group"]))),
+                str(part["stimulus"].nunique()),
                 str(len(part)),
                 str(len(rest)),
                 str(len(shared)),
             ]
         )
-    header = ["fold", "test runs", "test trials", "training trials", "runs on both sides"]
+    header = ["fold", "test runs", "test stimuli", "test trials", "training trials",
+              "runs on both sides"]
     return Table(header, rows, "Folds of the cross-validation", frozenset({"fold", *header[2:]}))

@@ -115,7 +115,8 @@ def overlap_checks(trials: pd.DataFrame, results: Results) -> list[Text]:
     if len(train) and len(test):
         checks += _sides(train, test, results.plan.get("split", {}))
     if (trials["split"] == "cv").any():
-        checks.append(_cross_validation(trials[trials["split"] == "cv"]))
+        rotating, split = trials[trials["split"] == "cv"], results.plan.get("split", {})
+        checks += _cross_validation(rotating, split.get("kind") == "stimulus-folds")
     predictions = results.table("predictions")
     if predictions is not None and "split" in predictions:
         wrong = int((predictions["split"] == "train").sum())
@@ -164,10 +165,20 @@ def _sides(train: pd.DataFrame, test: pd.DataFrame, split: dict[str, Any]) -> li
     return checks
 
 
-def _cross_validation(trials: pd.DataFrame) -> Text:
-    folds_of = trials.groupby("run_group")["fold"].nunique()
+def _cross_validation(trials: pd.DataFrame, by_stimulus: bool) -> list[Text]:
+    column, unit = ("stimulus", "stimuli") if by_stimulus else ("run_group", "runs")
+    folds_of = trials.groupby(column)["fold"].nunique()
     straddling = int((folds_of != 1).sum())
-    return _check(straddling, "runs in the test set of more or fewer than one fold", len(folds_of))
+    checks = [_check(straddling, f"{unit} in the test set of more or fewer than one fold",
+                     len(folds_of))]
+    shared = int((trials.groupby("run_group")["fold"].nunique() > 1).sum())
+    if by_stimulus and shared:
+        checks.append(Text(
+            f"{shared} runs hold both training and test trials of a fold, of different stimuli: "
+            "what is held out are stimuli. Trials of one run share slow noise, which is the same "
+            "for all stimuli of the run and can move scores a little; --test-runs holds out runs."
+        ))
+    return checks
 
 
 def _check(count: int, what: str, of: int) -> Text:

@@ -77,7 +77,7 @@ def _job(study: Study, without: str | None, sources: list[str]) -> Job:
     card = {
         "stage_key": key.key, "dataset": study.dataset.name, "version": __version__,
         "seed": study.settings.random_seed, "split": study.split.kind,
-        "test_stimuli": list(study.split.test_stimuli),
+        "test_stimuli": list(study.split.tested_stimuli),
         "encoder": targets.encoder.identity if targets.kind == "image" else None,
     }
     path = pretrained_path(study.output_dir, without)

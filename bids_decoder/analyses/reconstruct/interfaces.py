@@ -47,8 +47,9 @@ _SHEET_EDGE = 112
 
 
 class _ReconstructInputSpec(PersonInputSpec):
-    selection_file = File(exists=True, mandatory=True)
-    model_file = File(exists=True, mandatory=True)
+    folds = traits.List(traits.Int, mandatory=True, desc="folds of stimuli; 0 for a fixed split")
+    selection_files = traits.List(File(exists=True), mandatory=True, desc="one for each fold")
+    model_files = traits.List(File(exists=True), mandatory=True, desc="one for each fold")
     images = traits.Dict(traits.Str(), traits.Str(), mandatory=True, desc="stimulus id -> file")
     plan = traits.Dict(mandatory=True, desc="fields of ReconstructionPlan")
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
@@ -67,6 +68,16 @@ class _Responses:
     embedding: np.ndarray  # (n_stimuli + 1, n_latents)
 
 
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Images of the tested stimuli of one fold."""
+
+    stimuli: np.ndarray
+    pictures: dict[str, list[np.ndarray]]
+    nearest: np.ndarray
+    n_training_trials: int
+
+
 class ReconstructImages(PersonalInterface):
     """Reconstruct an image for each tested stimulus from the mean over its repeats."""
 
@@ -74,30 +85,49 @@ class ReconstructImages(PersonalInterface):
     output_spec = _ReconstructOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
-        inputs = self.inputs
-        plan = ReconstructionPlan(**inputs.plan)
-        targets, model = read_targets(inputs.targets_file), load_model(Path(inputs.model_file))
-        train, test = self._people(targets)
-        responses = self._responses(model, train, test)
-        painted = self._painted(plan, train, responses.betas)
-        nearest, made = self._nearest(model, targets, train, responses), painted
-        if plan.method == "unclip":
-            made = self._generated(plan, model, responses.embedding, painted)
+        inputs, folder = self.inputs, Path(runtime.cwd)
+        plan, targets = ReconstructionPlan(**inputs.plan), read_targets(inputs.targets_file)
+        folds = [
+            self._reconstruct(plan, targets, *files) for files in zip(
+                inputs.folds, inputs.selection_files, inputs.model_files, strict=True
+            )
+        ]
+        stimuli = np.concatenate([fold.stimuli for fold in folds])
         pictures = {
-            "reconstruction": list(made[:-1]),
-            "mean-brain": [made[-1]] * len(responses.stimuli),
-            "nearest-training-image": [self._image(name) for name in nearest],
+            name: [picture for fold in folds for picture in fold.pictures[name]]
+            for name in folds[0].pictures
         }
-        seen = [self._image(name) for name in responses.stimuli]
+        seen = [self._image(name) for name in stimuli]
         metrics, each = score_reconstructions(
             seen, pictures, list(self._spaces(plan)), settings=Evaluation(**inputs.evaluation),
             rng=np.random.default_rng(derive_seed(inputs.seed, "reconstruction scores")),
         )
-        each.insert(0, "nearest_training_stimulus", nearest)
-        self._save(Path(runtime.cwd), responses.stimuli, seen, pictures, metrics, each)
-        write_json(Path(runtime.cwd) / "notes.json", self._notes(plan, targets, train))
+        each.insert(
+            0, "nearest_training_stimulus", np.concatenate([fold.nearest for fold in folds])
+        )
+        self._save(folder, stimuli, seen, pictures, metrics, each)
+        n_trials = min(fold.n_training_trials for fold in folds)
+        write_json(folder / "notes.json", self._notes(plan, targets, n_trials))
         self._results["reconstruction_dir"] = runtime.cwd
         return runtime
+
+    def _reconstruct(
+        self, plan: ReconstructionPlan, targets: Targets, fold: int, selection: str,
+        model_file: str,
+    ) -> _Made:
+        """Reconstruct the test stimuli of one fold with the model that has not seen them."""
+        model = load_model(Path(model_file))
+        train, test = self._people(targets, fold)
+        responses = self._responses(model, train, test)
+        painted = self._painted(plan, train, responses.betas, selection)
+        nearest, made = self._nearest(model, targets, train, responses), painted
+        if plan.method == "unclip":
+            made = self._generated(plan, model, responses.embedding, painted)
+        return _Made(responses.stimuli, {
+            "reconstruction": list(made[:-1]),
+            "mean-brain": [made[-1]] * len(responses.stimuli),
+            "nearest-training-image": [self._image(name) for name in nearest],
+        }, nearest, len(train.trials))
 
     def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
         stimuli, seen = np.unique(test.trials["stimulus"].to_numpy(str), return_inverse=True)
@@ -111,10 +141,12 @@ class ReconstructImages(PersonalInterface):
             np.concatenate([embedding, dull]),
         )
 
-    def _painted(self, plan: ReconstructionPlan, train: Person, betas: np.ndarray) -> np.ndarray:
+    def _painted(
+        self, plan: ReconstructionPlan, train: Person, betas: np.ndarray, selection: str
+    ) -> np.ndarray:
         names, rows = np.unique(train.trials["stimulus"].to_numpy(str), return_inverse=True)
         pictures = np.stack([resize(self._image(name), plan.size) for name in names])
-        weights = read_selection(self.inputs.selection_file).weights
+        weights = read_selection(selection).weights
         return paint_pictures(train, weights, pictures, rows, betas)
 
     def _nearest(
@@ -186,11 +218,11 @@ class ReconstructImages(PersonalInterface):
         save_picture(folder / "sheet.png", sheet)
 
     def _notes(
-        self, plan: ReconstructionPlan, targets: Targets, train: Person
+        self, plan: ReconstructionPlan, targets: Targets, n_trials: int
     ) -> dict[str, Any]:
         notes: dict[str, Any] = {
             "Method": plan.method, "Seed": self.inputs.seed, "ImageEncoder": targets.source,
-            "n_training_trials": len(train.trials), "TrainingTrialsOnly": True,
+            "n_training_trials": n_trials, "TrainingTrialsOnly": True,
             "PaintedEdge": plan.size,
         }
         if plan.method == "unclip":

@@ -65,11 +65,14 @@ class ReconstructSpec:
     plan : ReconstructionPlan
     card : mapping
         Card entries of the decoder, for sidecars.
+    folds : tuple of int
+        Folds of stimuli; (0,) for a fixed split.
     """
 
     person: PersonWork
     plan: ReconstructionPlan
     card: Mapping[str, Any]
+    folds: tuple[int, ...]
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -96,7 +99,8 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     plan = _plan_of(study)
     return [
         job_of_decoder(
-            study, "reconstruct", person, decode, ReconstructSpec(person, plan, decode.card),
+            study, "reconstruct", person, decode,
+            ReconstructSpec(person, plan, decode.card, study.folds(person.label) or (0,)),
             reconstruction=plan.content, evaluation=asdict(study.settings.evaluation),
         )
         for person, decode in decoded(study, made)
@@ -106,14 +110,14 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 
 def _n_tested(study: Study, label: str) -> int:
     trials = study.usable_trials(label)
-    return trials.loc[trials["split"] == "test", "stimulus"].nunique()
+    return trials.loc[trials["split"].isin(["test", "cv"]), "stimulus"].nunique()
 
 
 def _why_no_pictures(targets: TargetSpec, split: Split) -> str:
     if targets.kind != "image":
         return f"the target is {targets.kind}, not image"
-    if len(split.test_stimuli) < MIN_TEST_STIMULI:
-        return f"{len(split.test_stimuli)} stimuli are held out; three are needed"
+    if len(split.tested_stimuli) < MIN_TEST_STIMULI:
+        return f"{len(split.tested_stimuli)} stimuli are held out; three are needed"
     return ""
 
 

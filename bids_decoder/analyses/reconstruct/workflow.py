@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from nipype.interfaces.utility import IdentityInterface
+from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.fitting import fit_inputs, n_threads, output_of_decoder
@@ -21,12 +21,18 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the reconstructions of one participant to the workflow of the call."""
     spec: ReconstructSpec = job.spec
+    fitted = {
+        _field(name, fold): output_of_decoder(job, wiring, f"{fold}/{name}_file")
+        for fold in spec.folds for name in ("selection", "model")
+    }
     wiring.add(
         init_reconstruct_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-        selection_file=output_of_decoder(job, wiring, "0/selection_file"),
-        model_file=output_of_decoder(job, wiring, "0/model_file"),
+        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label), **fitted,
     )
+
+
+def _field(name: str, fold: int) -> str:
+    return f"{name}{fold}_file"
 
 
 def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: str) -> Workflow:
@@ -42,16 +48,20 @@ def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: 
     Returns
     -------
     Workflow
-        ``inputnode``: ``targets_file``, ``folder`` (responses), ``selection_file`` and
-        ``model_file`` fitted on all training trials.
+        ``inputnode``: ``targets_file``, ``folder`` (responses), and for each fold
+        ``selection<fold>_file`` and ``model<fold>_file``.
     """
     workflow, person = Workflow(name), spec.person
-    fields = ["targets_file", "folder", "selection_file", "model_file"]
+    shared = ["targets_file", "folder"]
+    fitted = {
+        part: [_field(part, fold) for fold in spec.folds] for part in ("selection", "model")
+    }
+    fields = [*shared, *fitted["selection"], *fitted["model"]]
     inputnode = Node(IdentityInterface(fields), "inputnode")
     seed = derive_seed(work.settings.random_seed, "reconstruct", person.label)
     reconstruct = Node(
         ReconstructImages(
-            **fit_inputs(work, key, seed), participant=person.label, fold=0,
+            **fit_inputs(work, key, seed), participant=person.label, folds=list(spec.folds),
             plan=asdict(spec.plan), evaluation=asdict(work.settings.evaluation),
             images={name: str(path) for name, path in work.targets.images.items()},
         ),
@@ -65,8 +75,13 @@ def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: 
         "write", mem_gb=BASE_GB,
     )
     mark = mark_node(work, key, "mark_reconstruct")
+    for part, names in fitted.items():
+        merge = Node(Merge(len(names)), f"gather_{part}_files", run_without_submitting=True)
+        for number, field in enumerate(names, start=1):
+            workflow.connect(inputnode, field, merge, f"in{number}")
+        workflow.connect(merge, "out", reconstruct, f"{part}_files")
     workflow.connect([
-        (inputnode, reconstruct, [(field, field) for field in fields]),
+        (inputnode, reconstruct, [(field, field) for field in shared]),
         (reconstruct, write, [("reconstruction_dir", "reconstruction_dir")]),
         (write, mark, [("out_files", "out_files")]),
     ])
