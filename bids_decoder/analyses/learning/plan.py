@@ -45,11 +45,17 @@ class CurveSpec:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note values, and a target that a file of settings may hold although no option can say it."""
+    """Note values, folds of stimuli, and a target that only a file of settings can hold."""
     if study.targets.kind == "value":
         notes.findings.append(Finding(
             "--learning-curve", "curves are fitted to scores of labels, images or features, and "
             "this call decodes values", "leave the option out", ExitCode.USAGE,
+        ))
+    if study.split.kind == "stimulus-folds":
+        notes.findings.append(Finding(
+            "--learning-curve", "stimuli are cross-validated, so that training and test share runs",
+            "prescribe a test set (--test-runs, --split-column), or leave the option out",
+            ExitCode.USAGE,
         ))
     target = study.settings.section(LearningCurve).target
     if target is not None and not 0 < target < 1:

@@ -62,11 +62,16 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per participant."""
     del made
     notes.findings += study.region_findings
+    study.say_first_fold("regions", notes)
     found = []
     for person in study.chosen_people:
-        folds = study.folds(person.label)
+        first, folds = study.first_fold(person.label), study.folds(person.label)
+        folds = (first,) if first else folds
         evaluation = study.settings.evaluation
-        n_permutations = evaluation.count_refits(N_REFITS) if folds else evaluation.n_permutations
+        is_crossed = len(folds) > 1
+        n_permutations = (
+            evaluation.count_refits(N_REFITS) if is_crossed else evaluation.n_permutations
+        )
         spec = RegionSpec(person, folds, n_permutations, tuple(study.atlases.place(person)))
         stage = study.stage(_key(study, spec))
         found.append(Job(job_name("regions", person), "regions", (stage,), spec))
