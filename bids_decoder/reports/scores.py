@@ -302,11 +302,8 @@ def main_measures(comparisons: list[Comparison], top: Comparison) -> list[Compar
     plain = [c for c in comparisons if c.own["similarity"] in ("cosine", "csls")]
     chosen = [c for c in plain if c.metric == metric and c.own["pool_size"] == pool]
     return chosen + [
-        c
-        for c in plain
-        if c.metric == "median_rank"
-        and c.own["similarity"] == "cosine"
-        and c.own["unit"] == "single"
+        c for c in plain if c.metric == "median_rank"
+        and c.own["similarity"] == "cosine" and c.own["unit"] == "single"
     ]
 
 
@@ -318,8 +315,7 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
     """Return the result in one or two sentences, with chance, interval and p."""
     row = comparison.own
     metric = comparison.metric
-    things = "images" if comparison.direction else "trials"
-    things = "stimuli" if metric == "two_way" else things
+    things = "stimuli" if metric == "two_way" else "images" if comparison.direction else "trials"
     number = f"{row['n']:.0f} held-out {things}" if np.isfinite(row["n"]) else f"held-out {things}"
     verb, relation = _VERBS.get(target_kind, ("found what was shown", "among"))
     verb = verb.format(row["target"])
