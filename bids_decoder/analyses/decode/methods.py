@@ -89,6 +89,9 @@ _GRADED = {
 }
 """Details of the graded selection: in closed form, and chosen by cross-validation."""
 
+_FITTED = {"value": "values", "image": "stimulus vectors", "features": "stimulus vectors"}
+"""What a decoder in closed form predicts, by kind of target."""
+
 
 def _selection(results: Results) -> Steps:
     masks = results.files("troi_mask")
@@ -110,7 +113,7 @@ def _selection(results: Results) -> Steps:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
     if closed:
         kind = results.card("decoder_model").get("target_kind")
-        steps["closed-form"] = {"targets": "values" if kind == "value" else "labels"}
+        steps["closed-form"] = {"targets": _FITTED.get(str(kind), "labels")}
     elif troi["stage2"] == "none":
         steps["stage2-trunk-frozen"] = {}
     else:
