@@ -110,7 +110,7 @@ def decide_test(
     others = f"; baselines other than {WHOLE} under the first {BASELINES}"
     return Decision(
         "permutations", f"{n_refits} of {exchange.kind}, everything fitted again",
-        "predictions of different folds depend on each other through labels or stimuli that "
+        "predictions of different folds depend on each other through the targets that "
         "they share for training; against fixed predictions p-values would be too small. "
         f"{cost}{others if n_refits > BASELINES else ''}",
     )
