@@ -89,7 +89,8 @@ def decide_test(
     settings : Evaluation
     n_refits : int
         Permutations under which everything is fitted again.
-    target_kind : {"category", "image", "features"}
+    target_kind : str
+        One of :data:`bids_decoder.trials.KINDS`.
     together : sequence of sequence of str
         Stimuli that folds of stimuli do not separate.
     is_batched : bool
