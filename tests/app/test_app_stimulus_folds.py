@@ -1,0 +1,95 @@
+"""Few pictures, end to end: folds of stimuli, identification, reconstruction, gallery, report."""
+
+import json
+
+import numpy as np
+import pytest
+from picture_data import N_PICTURES, N_RUNS, NAMES, write_pictures, write_pictures_dataset
+
+from bids_decoder.bids.writer import read_table
+
+pytestmark = pytest.mark.slow
+N_OTHERS, N_PERMUTATIONS = 5, 9
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    data = write_pictures_dataset(folder / "data")
+    others = np.random.default_rng(1).uniform(0, 255, (N_OTHERS, 3, 3, 3))
+    write_pictures(folder / "others", [f"other{k}.png" for k in range(N_OTHERS)], others)
+    return [
+        data, folder / "out", "participant", "-d", f"betas={data}", "--target", "image",
+        "--stimuli-dir", data / "stimuli", "--image-encoder", "gabor", "--reconstruction", "ridge",
+        "--gallery", folder / "others", "--n-permutations", N_PERMUTATIONS, "--device", "cpu",
+        "--nprocs", 1,
+    ]
+
+
+@pytest.fixture(scope="module")
+def output(call, words):
+    done = call(*words)
+    assert done.code == 0, done.text
+    assert "test set of gallery: the first fold of stimuli" in done.text
+    return words[1]
+
+
+def table_of(output, name):
+    (path,) = (output / "sub-01").glob(f"func/*_desc-{name}.tsv")
+    return read_table(path)
+
+
+@pytest.fixture(scope="module")
+def fold_of(output):
+    split = json.loads((output / "plan.json").read_text())["split"]
+    assert split["kind"] == "stimulus-folds" and split["test_stimuli"] == []
+    return {name: k for k, fold in enumerate(split["stimulus_folds"], 1) for name in fold}
+
+
+def test_each_picture_is_test_once_and_compared_with_those_of_its_fold(output, fold_of):
+    assert sorted(fold_of) == NAMES
+    table = table_of(output, "decoder_predictions")
+    assert len(table) == N_PICTURES * N_RUNS
+    own = table["stimulus"].map(fold_of)
+    assert (own == table["fold"].astype(int)).all() and (own == table["top1"].map(fold_of)).all()
+
+
+def test_pictures_are_identified_in_pairs(output):
+    table = table_of(output, "decoder_metrics")
+    rows = table[table["metric"] == "two_way"].set_index(["model", "unit"])
+    best = rows.loc[("decoder", "averaged")]
+    assert float(best["value"]) > 0.8 and float(best["p"]) <= 0.2
+    assert best["null"] == "refitted" and int(best["n_null"]) == N_PERMUTATIONS
+    assert best["p_holm"] is None and float(best["p_min"]) == pytest.approx(0.1)
+    assert {"ridge-all", "ridge-mask", "ridge-random"} <= set(table["model"])
+    compared = table_of(output, "decoder_comparisons")
+    assert set(compared["metric"]) == {"two_way"} and set(compared["n"]) == {"3"}
+    controls = table_of(output, "controls_metrics")
+    assert "trial_order" in set(controls["model"]) and "two_way" in set(controls["metric"])
+
+
+def test_pictures_are_made_by_the_model_that_has_not_seen_them(output, fold_of):
+    table = table_of(output, "reconstruction_predictions")
+    assert sorted(table["stimulus"]) == NAMES
+    nearest = table["nearest_training_stimulus"]
+    assert (nearest.map(fold_of) != table["stimulus"].map(fold_of)).all()
+
+
+def test_the_gallery_has_the_pictures_of_the_first_fold(output, fold_of):
+    found = table_of(output, "gallery_predictions")
+    first = [name for name, fold in fold_of.items() if fold == 1]
+    assert sorted(found["stimulus"]) == sorted(first)
+    assert set(found["pool_size"]) == {str(len(first) + N_OTHERS)}
+
+
+def test_report_and_methods_say_what_was_held_out(output):
+    page = (output / "sub-01.html").read_text()
+    assert "two-way identification" in page and "what is held out are stimuli" in page
+    methods = (output / "logs" / "CITATION.md").read_text()
+    assert f"{N_PICTURES} stimuli in 3 folds" in methods and "Mitchell" in methods
+    assert "decoder of stimulus vectors" in methods
+
+
+def test_learning_curves_need_a_test_set(call, words, tmp_path):
+    done = call(words[0], tmp_path / "out", *words[2:], "--learning-curve", "--dry-run")
+    assert done.code == 64 and "training and test share runs" in done.text, done.text
