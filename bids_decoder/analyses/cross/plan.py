@@ -57,7 +57,7 @@ def check(study: Study, notes: Notes) -> None:
         notes.findings += found.findings
         notes.findings += check_tests(
             trials, found.found, study.settings.evaluation.n_permutations,
-            count_refits(study.settings, False),
+            count_refits(study.settings, "category", False),
         )
         rows += found.found
     notes.decisions.append(_decide(rows))
