@@ -87,17 +87,10 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
     mark = mark_node(work, key, "mark_decode")
     gather(workflow, [nodes["predict"] for nodes in folds or [final]], "heldout_file",
            score, "heldout_files", write)
-    if decode.crosses_stimuli:
-        gather(workflow, [nodes["predict"] for nodes in folds], "matches_file",
-               score, "matches_files")
+    _gather_folds(workflow, decode, folds, score, write)
     refits = [node for fold in decode.folds for node in builder.add_refits(fold)]
     if refits:
         gather(workflow, refits, "nulls_file", score, "nulls_files")
-    if folds:
-        gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
-               write, "fold_selections")
-        gather(workflow, [nodes["adapt"] for nodes in folds], "model_file",
-               write, "fold_models")
     workflow.connect([
         (inputnode, score, [("targets_file", "targets_file")]),
         (inputnode, write, [("folder", "folder"), ("targets_file", "targets_file")]),
@@ -111,6 +104,20 @@ def init_decode_wf(work: Work, decode: DecodeSpec, key: StageKey, name: str) -> 
         (mark, outputnode, [("marker", "marker")]),
     ])
     return workflow
+
+
+def _gather_folds(
+    workflow: Workflow, decode: DecodeSpec, folds: list[dict[str, Node]], score: Node, write: Node
+) -> None:
+    """Connect what each fold leaves to the nodes that score and write all of them."""
+    if decode.crosses_stimuli:
+        gather(workflow, [nodes["predict"] for nodes in folds], "matches_file",
+               score, "matches_files")
+    if folds:
+        gather(workflow, [nodes["select"] for nodes in folds], "selection_file",
+               write, "fold_selections")
+        gather(workflow, [nodes["adapt"] for nodes in folds], "model_file",
+               write, "fold_models")
 
 
 def _data_inputs(work: Work, decode: DecodeSpec) -> dict[str, Any]:
