@@ -8,7 +8,6 @@ from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.bids.images import read_header
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
 from bids_decoder.training.decoders import DECODERS
@@ -28,7 +27,7 @@ def check_decoder(study: Study, notes: Notes) -> None:
     if entry.needs != "volumes":
         return
     for participant in study.involved:
-        shape = read_header(participant.runs[0].image_file).shape[:3]
+        shape = participant.runs[0].header.shape[:3]
         if sum(size > 1 for size in shape) < 2:
             notes.findings.append(Finding(
                 f"sub-{participant.label}: image grid {shape}",

@@ -21,6 +21,7 @@ from bids_decoder.bids.layouts import (
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import cut_runs
+from bids_decoder.bids.released_runs import collect_released, find_released
 from bids_decoder.bids.run_files import make_run, with_tables
 from bids_decoder.bids.run_names import check_tasks, name_groups, single_echo
 from bids_decoder.bids.run_selection import restrict
@@ -59,8 +60,12 @@ def collect_dataset(settings: Settings) -> Dataset:
         When a sidecar or ``dataset_description.json`` cannot be read.
     UsageError
         When the filter file is wrong.
+    FindingsError
+        When a folder of ``--derivatives`` is not understood.
     """
     execution = settings.execution
+    if (released := find_released(execution)) is not None:
+        return collect_released(settings, *released)
     root = execution.bids_dir.absolute()
     filters = read_filters(execution.bids_filter_file, ("bold", "t1w", "fmap"))
     notes = Notes()
@@ -131,11 +136,6 @@ def _source(
     root: Path, layout: BIDSLayout, execution: Execution, notes: Notes
 ) -> tuple[Source, Path]:
     given = execution.derivatives
-    for name in sorted(set(given) - {"betas", "fmriprep"}):
-        notes.findings.append(Finding(
-            f"--derivatives {name}={given[name]}", "only fmriprep and betas are read",
-            "name it fmriprep= or betas=, or leave it out", ExitCode.USAGE,
-        ))
     if {"betas", "fmriprep"} <= set(given):
         notes.findings.append(Finding(
             "--derivatives fmriprep= and betas=", "both are sources of responses; one is used",

@@ -26,6 +26,8 @@ import numpy as np
 
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 from bids_decoder.bids.images import read_first_volumes
+from bids_decoder.bids.released_checks import first_responses
+from bids_decoder.bids.released_runs import beta_bytes
 from bids_decoder.errors import BidsDecoderError
 from bids_decoder.processes import map_items
 
@@ -132,7 +134,7 @@ def find_copies(
     Copies
         Images that cannot be read are left out; other checks report them.
     """
-    sizes = [_size(run.image_file) for run in dataset.runs]
+    sizes = [_size(run) for run in dataset.runs]
     whole = sum(sizes) <= READ_LIMIT and len(sizes) <= MAX_WHOLE_RUNS
     if whole:
         return _compare(_read_all(dataset.runs, None, n_processes), whole=True)
@@ -173,8 +175,10 @@ def find_equal_images(
     return groups, len(signatures.compared()[0])
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+def _size(run: BoldRun) -> int:
+    if run.released is not None:
+        return beta_bytes(run)
+    return run.image_file.stat().st_size if run.image_file.is_file() else 0
 
 
 @dataclass
@@ -196,10 +200,19 @@ class _Signatures:
 def _read_all(
     runs: Sequence[BoldRun], n_volumes: int | None, n_processes: int
 ) -> _Signatures:
-    read = partial(_read, n_volumes=n_volumes)
-    rows = map_items(read, [run.image_file for run in runs], n_processes)
+    read = partial(_read_run, n_volumes=n_volumes)
+    rows = map_items(read, runs, n_processes)
     pairs = zip(runs, rows, strict=True)
     return _Signatures({(r.subject, r.run_group): s for r, s in pairs if s is not None})
+
+
+def _read_run(run: BoldRun, n_volumes: int | None) -> np.ndarray | None:
+    if run.released is None:
+        return _read(run.image_file, n_volumes)
+    values = first_responses(run, n_volumes)
+    if values is None:
+        return None
+    return volume_signatures(values.T[:: max(1, values.shape[1] // MAX_VOXELS)])
 
 
 def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:

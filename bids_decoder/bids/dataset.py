@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bids_decoder.bids.images import MAX_T_R, ImageHeader
+import numpy as np
+
+from bids_decoder.bids.images import MAX_T_R, ImageHeader, read_header
 from bids_decoder.bids.names import ENTITY_ORDER
 from bids_decoder.errors import Finding
+from bids_decoder.released.base import ReleasedRun
 from bids_decoder.trials import Decision
 
 Source = Literal["raw", "fmriprep", "betas"]
@@ -35,6 +38,8 @@ class BoldRun:
         Entities that ``run_group`` needs beyond session, task and run.
     raw : BoldRun or None
         The run that a derivative was made from, where the dataset has it.
+    released : ReleasedRun or None
+        Released responses of the run with their trials, instead of an image and a table.
     cut_seconds : float
         How much later than in the raw run the first volume was taken.
     """
@@ -55,6 +60,7 @@ class BoldRun:
     trials_file: Path | None = None
     group_by: tuple[str, ...] = ()
     raw: BoldRun | None = None
+    released: ReleasedRun | None = None
     cut_seconds: float = 0.0
 
     @property
@@ -74,11 +80,31 @@ class BoldRun:
 
     @property
     def image_file(self) -> Path:
-        """The 4-D image of the run: BOLD or beta series."""
+        """The 4-D image of the run, BOLD or beta series, or the file of released responses."""
         path = self.betas_file or self.bold_file
+        if self.released is not None:
+            path = self.released.responses.files[0]
         if path is None:
             raise ValueError(f"run without an image: sub-{self.subject} {self.run_group}")
         return path
+
+    @property
+    def header(self) -> ImageHeader:
+        """Header of the image; of released responses, of the image that is made of them.
+
+        Raises
+        ------
+        MissingInputError, InputError
+            See :func:`bids_decoder.bids.images.read_header`.
+        """
+        if self.released is None:
+            return read_header(self.image_file)
+        grid = self.released.responses.grid
+        shape = (*grid.mask.shape, len(self.released.table))
+        return ImageHeader(
+            shape, grid.affine, None, 0.0, grid.affine, grid.affine, np.dtype(np.float32), 0,
+            (1.0, 0.0),
+        )
 
     @property
     def sidecar_t_r(self) -> float | None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bids_decoder.bids.dataset import BoldRun, Dataset
 from bids_decoder.bids.events import TrialBuild
-from bids_decoder.bids.images import ImageHeader, read_header
+from bids_decoder.bids.images import ImageHeader
 from bids_decoder.bids.layouts import natural_key
 from bids_decoder.errors import BidsDecoderError
 
@@ -58,7 +58,7 @@ def fingerprint(dataset: Dataset, build: TrialBuild) -> dict[str, Any]:
 
 def _header(run: BoldRun) -> ImageHeader | None:
     try:
-        return read_header(run.image_file)
+        return run.header
     except BidsDecoderError:
         return None
 

@@ -24,9 +24,15 @@ def input_digests(participant: Participant) -> dict[str, Any]:
     dict
         Serialisable as JSON: digests of images and tables, and the metadata used, by run.
     """
+    # Many runs may be in one file, and such files are large.
+    released = dict.fromkeys(
+        file for run in participant.runs if run.released is not None
+        for file in run.released.responses.files if file.is_file()
+    )
     return {
         "T1w": [file_digest(path) for path in participant.t1w_files if path.is_file()],
         "runs": {run.run_group: _run_digests(run) for run in participant.runs},
+        **({"released": [file_digest(file) for file in released]} if released else {}),
     }
 
 
@@ -40,5 +46,7 @@ def _run_digests(run: BoldRun) -> dict[str, Any]:
         if path is not None and path.is_file()
     }
     digests["metadata"] = {key: run.metadata[key] for key in _METADATA if key in run.metadata}
+    if run.released is not None:
+        digests["released"] = run.released.responses.key()
     digests["space"] = run.entities.get("space")
     return digests

@@ -18,6 +18,8 @@ from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, content_damage, missing_content
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import check_events
+from bids_decoder.bids.released_checks import check_released
+from bids_decoder.bids.released_runs import beta_bytes
 from bids_decoder.bids.trial_checks import check_trials
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
@@ -174,8 +176,15 @@ def _check_participants_table(dataset: Dataset) -> Iterator[Finding]:
 def _images_of(person: Participant) -> list[Path]:
     derived = [p for p in (person.preproc_t1w, person.anat_mask) if p is not None]
     masks = [run.mask_file for run in person.runs if run.mask_file is not None]
+    if (released := _released_files(person)):
+        return released
     needed_t1w = [] if derived else list(person.t1w_files)
     return [*needed_t1w, *derived, *(run.image_file for run in person.runs), *masks]
+
+
+def _released_files(person: Participant) -> list[Path]:
+    found = (r.released.responses.files for r in person.runs if r.released is not None)
+    return list(dict.fromkeys(file for files in found for file in files))
 
 
 def _check_person(person: Participant, settings: Settings, full_read: bool) -> list[Finding]:
@@ -195,6 +204,11 @@ def _check_images(person: Participant, full_read: bool) -> Iterator[Finding]:
             f"datalad get {' '.join(folders)}", ExitCode.MISSING_INPUT, participant=person.label,
         )
     runs = [run for run in person.runs if run.image_file not in absent]
+    if _released_files(person):
+        if not absent:
+            yield from check_released(person, full_read)
+            yield from _check_grids(person, runs)
+        return
     for run in runs:
         yield from check_run(run, _rows_of_betas(run), full_read)
         yield from check_events(run)
@@ -287,7 +301,7 @@ def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
     grids = {}
     for run in runs:
         try:
-            header = read_header(run.image_file)
+            header = run.header
         except BidsDecoderError:
             # Reported by check_run.
             continue
@@ -341,6 +355,8 @@ def _check_space(
 
 def _beta_bytes(person: Participant, build: TrialBuild) -> float:
     table = build.tables.get(person.label)
+    if _released_files(person):
+        return float(sum(beta_bytes(run) for run in person.runs))
     if table is None or any(run.source == "betas" for run in person.runs):
         return 0.0
     for run in person.runs:

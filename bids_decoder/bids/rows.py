@@ -70,6 +70,11 @@ def read_trials(path: Path) -> pd.DataFrame:
     return _with_times(_read_text(path))
 
 
+def with_times(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of text with ``onset`` and ``duration`` as numbers; NaN where absent."""
+    return _with_times({name: table[name].to_numpy(dtype=object) for name in table})
+
+
 def _with_times(columns: dict[str, np.ndarray]) -> pd.DataFrame:
     n_rows = len(next(iter(columns.values())))
     times = {

@@ -11,7 +11,13 @@ import pandas as pd
 
 from bids_decoder.bids.dataset import BoldRun, Dataset
 from bids_decoder.bids.notes import Notes
-from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events, read_trials
+from bids_decoder.bids.rows import (
+    CONDITION_COLUMNS,
+    drop_rows,
+    read_events,
+    read_trials,
+    with_times,
+)
 from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.timing import Recording, read_recording
 from bids_decoder.config import TrialRules
@@ -67,7 +73,7 @@ def read_runs(dataset: Dataset, notes: Notes, n_processes: int) -> list[RunRows]
             notes.findings.append(found)
         elif found is not None:
             # Headers are read in this process, which later ones are forked from, and kept.
-            recording = None if run.trials_file is not None else read_recording(run)
+            recording = None if run.source == "betas" else read_recording(run)
             read.append(RunRows(run, found, recording))
     return read
 
@@ -75,6 +81,8 @@ def read_runs(dataset: Dataset, notes: Notes, n_processes: int) -> list[RunRows]
 def _read_run(run: BoldRun) -> pd.DataFrame | Finding | None:
     """Read the rows of a run; None where it has neither events nor a trial table."""
     try:
+        if run.released is not None:
+            return with_times(run.released.table)
         if run.trials_file is not None:
             return read_trials(run.trials_file)
         if run.events_file is None:

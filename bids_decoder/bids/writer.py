@@ -22,6 +22,8 @@ MAX_TABLE_BYTES = 32 << 20
 MAX_COLUMNS = 10_000
 """Columns above which no table is read."""
 
+_MOST_NIFTI1 = np.iinfo(np.int16).max  # along one axis
+
 _MISSING = frozenset({"n/a", "", "nan", "NaN", "N/A"})
 
 
@@ -34,7 +36,7 @@ def save_nifti(
     Parameters
     ----------
     path : Path
-        Ends in ``.nii.gz`` or ``.nii``.
+        Ends in ``.nii.gz`` or ``.nii``. Images with an axis above 32,767 are NIfTI-2.
     data : ndarray
         Boolean data are stored as uint8, float64 as float32.
     affine : ndarray, shape (4, 4)
@@ -45,7 +47,8 @@ def save_nifti(
         Content of the JSON sidecar.
     """
     dtype = {np.dtype(bool): np.uint8, np.dtype(float): np.float32}.get(data.dtype, data.dtype)
-    image = nib.Nifti1Image(np.asarray(data, dtype=dtype), affine)
+    kind = nib.Nifti2Image if max(data.shape) > _MOST_NIFTI1 else nib.Nifti1Image
+    image = kind(np.asarray(data, dtype=dtype), affine)
     image.header.set_xyzt_units("mm", "sec")
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)

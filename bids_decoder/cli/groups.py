@@ -89,7 +89,8 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         group, "-d", "--derivatives", dest="execution.derivatives", type=read_dataset,
         metavar="[NAME=]PATH",
         help="derivatives to start from: `fmriprep=PATH` skips preprocessing, `betas=PATH` takes "
-        "existing single-trial responses. A bare `PATH` is named after its last folder",
+        "existing single-trial responses; responses in a layout that is [released](released.md) "
+        "are recognised under any name. A bare `PATH` is named after its last folder",
     )
     option(
         group, "--bids-database-dir", dest="execution.bids_database_dir", type=read_path,

@@ -27,7 +27,7 @@ def response_grid(participant: Participant, space: OutputSpace) -> Grid:
     """
     if space.is_template:
         return template_grid(space)
-    bold = read_header(participant.runs[0].image_file)
+    bold = participant.runs[0].header
     if space.name == "T1w":
         t1w = read_header(participant.t1w_files[0])
         return Grid(t1w.shape[:3], t1w.affine).with_voxel_sizes(np.array(bold.voxel_sizes))

@@ -90,6 +90,11 @@ class PersonWork:
         return self.betas.key + self.removal_key
 
     @property
+    def is_released(self) -> bool:
+        """Whether the responses are released ones, which are written as beta series first."""
+        return any(run.released is not None for run in self.participant.runs)
+
+    @property
     def node_label(self) -> str:
         """Label for names of nodes, where ``+`` may not be."""
         return self.label.replace("+", "-")
@@ -135,7 +140,7 @@ def run_path(output_dir: Path, key: str, run: BoldRun) -> Path:
 def betas_paths(output_dir: Path, person: PersonWork) -> tuple[list[Path], list[Path]]:
     """Return beta series and trial tables of a participant, where they are or will be."""
     tables = [run_path(output_dir, "trials", run) for run in person.runs]
-    if person.source == "betas":
+    if person.source == "betas" and not person.is_released:
         return [run.image_file for run in person.runs], tables
     return [run_path(output_dir, "betaseries", run) for run in person.runs], tables
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
-from bids_decoder.bids.images import read_header
 from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError
 from bids_decoder.models.store import check_digest, load_card
@@ -177,7 +176,7 @@ def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Note
 
 def _say_resampled(person: PersonWork, model: ModelFile, notes: Notes) -> None:
     """Note that the maps of a model are resampled to the grid of a participant."""
-    common, header = model.card["common"], read_header(person.participant.runs[0].image_file)
+    common, header = model.card["common"], person.participant.runs[0].header
     if list(header.shape[:3]) != common["shape"]:
         sizes = " x ".join(f"{size:g}" for size in common["voxel_sizes_mm"])
         own = " x ".join(f"{size:g}" for size in header.voxel_sizes)

@@ -12,6 +12,7 @@ TEXTS = {
     "Preprocessing": (
         "inputs-fmriprep",
         "inputs-betas",
+        "inputs-released",
         "anatomical",
         "normalisation",
         "motion",
@@ -75,6 +76,8 @@ def group_steps(results: Results) -> Steps:
 
 def _preprocessing(results: Results) -> Steps:
     given = results.setting("execution", "derivatives", {})
+    if (layout := _layout(results)) is not None:
+        return {"inputs-released": {"layout": layout}}
     if "betas" in given:
         return {"inputs-betas": {}}
     if "fmriprep" in given:
@@ -106,6 +109,7 @@ def _preprocessing(results: Results) -> Steps:
 def _responses(results: Results) -> Steps:
     steps: Steps = {}
     given = "betas" in results.setting("execution", "derivatives", {})
+    given = given or _layout(results) is not None
     own = [] if given else results.files("betaseries")
     glm = results.settings.get("glm", {})
     if own and glm:
@@ -125,6 +129,12 @@ def _responses(results: Results) -> Steps:
     if any("_contrast-" in p.name for p in results.files("statmap", stat="z")):
         steps["contrasts"] = {}
     return steps
+
+
+def _layout(results: Results) -> str | None:
+    """Return the layout of released responses from which beta series were written, if any."""
+    written = results.files("betaseries")
+    return sidecar_of(written[0]).get("Layout") if written else None
 
 
 def _space_in_words(path: Path) -> str:

@@ -8,16 +8,18 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
+from bids_decoder.interfaces.released import WriteBetaSeries
 from bids_decoder.trials import trial_columns
 from bids_decoder.workflows.anat import init_anat_wf
 from bids_decoder.workflows.bold import init_bold_wf
 from bids_decoder.workflows.glm import init_glm_wf
-from bids_decoder.workflows.shared import gather, mark_node
+from bids_decoder.workflows.shared import mark_node
 from bids_decoder.workflows.slice_times import shifted_start
 from bids_decoder.workflows.wiring import Wiring
-from bids_decoder.workflows.work import PersonWork, Work, run_path
+from bids_decoder.workflows.work import PersonWork, Work, betas_paths, run_path
 
 _MASK_GB = 0.5
+_BLOCKS_GB = 2.0  # of released responses: stored, as float32, on the grid, compressed
 
 
 def build(job: Job, wiring: Wiring) -> None:
@@ -131,6 +133,24 @@ def _given_betas(
             ),
             f"sink_trials_{number}", run_without_submitting=True,
         ))
+    made = [(sink, "out_file") for sink in sinks]
+    if person.is_released:
+        made.append((_beta_series(work, person), "out_files"))
     mark = mark_node(work, person.betas, "mark_betas")
-    gather(workflow, sinks, "out_file", mark, "out_files")
+    files = Node(Merge(len(made)), "betas_files", run_without_submitting=True)
+    for number, (node, field) in enumerate(made, start=1):
+        workflow.connect(node, field, files, f"in{number}")
+    workflow.connect(files, "out", mark, "out_files")
     return mark
+
+
+def _beta_series(work: Work, person: PersonWork) -> Node:
+    """Make the node that writes released responses as beta series."""
+    targets, _ = betas_paths(work.output_dir, person)
+    node = Node(WriteBetaSeries(key=person.betas.key), "beta_series", mem_gb=_BLOCKS_GB)
+    node.inputs.runs = [run.released for run in person.runs]
+    node.inputs.targets = [str(path) for path in targets]
+    node.inputs.sources = [
+        "\n".join(file.name for file in run.released.responses.files) for run in person.runs
+    ]
+    return node
