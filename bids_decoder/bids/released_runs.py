@@ -104,6 +104,8 @@ def collect_released(settings: Settings, name: str, layout: Layout) -> Dataset:
     check_tasks(named, execution, notes)
     _describe(name, place, layout, released, named, notes)
     stimuli = settings.trials.stimuli_dir or root / "stimuli"
+    if settings.trials.stimuli_dir is None and released.stimuli is not None:
+        stimuli = stimuli if stimuli.is_dir() else released.stimuli
     description = describe(root)
     return Dataset(
         root=root, name=str(description.get("Name") or place.name), source="betas",

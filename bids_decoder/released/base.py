@@ -131,11 +131,14 @@ class Released:
         Errors of participants, who are then not in *people*, and warnings.
     remarks : tuple of str
         What the plan says about how the folder was read.
+    stimuli : Path or None
+        Folder of the pictures, where the release has one.
     """
 
     people: tuple[ReleasedPerson, ...] = ()
     findings: tuple[Finding, ...] = ()
     remarks: tuple[str, ...] = ()
+    stimuli: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,10 @@ def read_responses(responses: Responses) -> np.ndarray:
         When a file is absent or damaged.
     """
     out = np.empty((len(responses.rows), len(responses.columns)), dtype=np.float32)
+    if len(responses.parts) == 1:
+        places = np.arange(len(responses.columns))
+        _read_part(responses.parts[0], responses.rows, responses.columns, out, places)
+        return out
     start = 0
     for part in responses.parts:
         n_voxels = measure(part).n_voxels
@@ -54,6 +58,8 @@ def _read_part(
         is_image = stored.file.name.endswith(IMAGE_EXTENSIONS)
         if stored.trials_last and not is_image:
             _read_slabs(array, rows, columns, out, places)
+        elif stored.is_reversed and _holds_all_trials(array):
+            _read_planes(array, rows, columns, out, places)
         else:
             _read_trials(array, stored, rows, order, (columns, out, places))
     if stored.scale != 1.0:
@@ -112,6 +118,31 @@ def _read_slabs(
             slab = np.asarray(array[start:stop, ..., low:high]).reshape(-1, high - low)
             chosen = slab[columns[here] - start * per_slice][:, rows - low]
             out[:, places[here]] = chosen.T
+
+
+def _holds_all_trials(array: Any) -> bool:
+    """Return whether chunks of an HDF5 array of volumes hold more trials than a block would."""
+    chunks = getattr(array, "chunks", None)
+    if chunks is None or array.ndim != 4:
+        return False
+    n_bytes = int(np.prod(array.shape[1:])) * array.dtype.itemsize
+    return chunks[0] * n_bytes > BLOCK_BYTES
+
+
+def _read_planes(
+    array: Any, rows: np.ndarray, columns: np.ndarray, out: np.ndarray, places: np.ndarray
+) -> None:
+    """Read planes of an array (trials, z, y, x) with all trials, so that chunks are read once."""
+    low, high = int(rows.min()), int(rows.max()) + 1
+    n_z, n_y, n_x = array.shape[1:]
+    z, y, x = columns % n_z, columns // n_z % n_y, columns // (n_z * n_y)
+    step = max(1, BLOCK_BYTES // (n_y * n_x * (high - low) * array.dtype.itemsize))
+    for start in range(0, n_z, step):
+        here = np.flatnonzero((z >= start) & (z < start + step))
+        if len(here):
+            block = np.asarray(array[low:high, start:min(start + step, n_z)])
+            picked = block[:, z[here] - start, y[here], x[here]]
+            out[:, places[here]] = picked[rows - low]
 
 
 def read_runs(runs: Sequence[ReleasedRun]) -> Iterator[tuple[ReleasedRun, np.ndarray]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bids_decoder.released import plain
+from bids_decoder.released import glmsingle, nsd, plain
 from bids_decoder.released.base import Layout
 
-LAYOUTS: tuple[Layout, ...] = (plain.LAYOUT,)
+LAYOUTS: tuple[Layout, ...] = (nsd.LAYOUT, glmsingle.LAYOUT, plain.LAYOUT)
 
 
 def recognise(folder: Path) -> Layout | None:

@@ -11,14 +11,6 @@ from scipy.io import savemat
 from bids_decoder.errors import FindingsError
 from bids_decoder.interfaces.released import write_beta_series
 
-
-def matlab73(path, name, values):
-    """Write a matrix as MATLAB does since version 7.3: HDF5 behind 512 bytes, axes reversed."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        file[name] = values.T
-        file[name].attrs["MATLAB_class"] = np.bytes_("single")
-
-
 WRITERS = {
     "npy": np.save,
     "npz": lambda path, values: np.savez(path, betas=values, other=np.ones((3, 3))),
@@ -42,7 +34,7 @@ def test_formats(place, check_read, extension):
 def test_matrix_of_matlab_is_turned(place, check_read):
     truth = samples.trials()
     place.folder.mkdir()
-    matlab73(place.folder / "sub-01.mat", "betas", truth.values)
+    samples.matlab73(place.folder / "sub-01.mat", betas=truth.values)
     samples.write_table(place.folder / "sub-01_trials.tsv", samples.table(truth))
     check_read(place.dataset().participants[0], truth)
 
