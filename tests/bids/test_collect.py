@@ -308,8 +308,10 @@ def test_native_space_is_taken_where_grids_agree(fmriprep):
 
 
 def test_unknown_derivatives_are_said(toy, tmp_path):
-    dataset = toy.dataset(execution={"derivatives": {"other": tmp_path}})
-    assert errors(dataset)[0].code == ExitCode.USAGE
+    with pytest.raises(FindingsError) as caught:
+        toy.dataset(execution={"derivatives": {"other": tmp_path}})
+    (finding,) = caught.value.findings
+    assert finding.code == ExitCode.USAGE and "fmriprep=PATH, betas=PATH" in finding.fix
 
 
 def betas_of(toy, folder="../betas"):
