@@ -76,8 +76,8 @@ class _Change:
     @classmethod
     def between(cls, old: _State, new: _State) -> _Change:
         step, slope = new.points - old.points, new.slopes - old.slopes
-        product = _dot(step, slope)
-        curved = product > 1e-10 * _dot(slope, slope)
+        product = np.vecdot(step, slope)
+        curved = product > 1e-10 * np.vecdot(slope, slope)
         # Steps along which the function is not convex are left out.
         return cls(step, slope, np.where(curved, 1 / np.where(curved, product, 1.0), 0.0))
 
@@ -85,24 +85,20 @@ class _Change:
         return _Change(self.step[rows], self.slope[rows], self.inverse[rows])
 
 
-def _dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.einsum("nd,nd->n", left, right)
-
-
 def _direction(slopes: np.ndarray, past: list[_Change]) -> np.ndarray:
     """Apply the approximate inverse Hessian to the negative slopes."""
     direction, shares = -slopes, []
-    scale = 1 / np.maximum(np.sqrt(_dot(slopes, slopes)), 1.0)
+    scale = 1 / np.maximum(np.sqrt(np.vecdot(slopes, slopes)), 1.0)
     for change in reversed(past):
-        share = change.inverse * _dot(change.step, direction)
+        share = change.inverse * np.vecdot(change.step, direction)
         direction = direction - share[:, None] * change.slope
         shares.append(share)
     for change in past:
-        size = _dot(change.slope, change.slope) * change.inverse
+        size = np.vecdot(change.slope, change.slope) * change.inverse
         scale = np.where(size > 0, 1 / np.where(size > 0, size, 1.0), scale)
     direction = scale[:, None] * direction
     for change, share in zip(past, reversed(shares), strict=True):
-        back = share - change.inverse * _dot(change.slope, direction)
+        back = share - change.inverse * np.vecdot(change.slope, direction)
         direction = direction + back[:, None] * change.step
     return direction
 
@@ -110,7 +106,7 @@ def _direction(slopes: np.ndarray, past: list[_Change]) -> np.ndarray:
 def _search(loss: Loss, now: _State, direction: np.ndarray, numbers: np.ndarray) -> _State:
     """Halve the step until the value decreases sufficiently; else stay."""
     points, values, slopes = now.points.copy(), now.values.copy(), now.slopes.copy()
-    fall = _dot(now.slopes, direction)
+    fall = np.vecdot(now.slopes, direction)
     open_rows, size = np.arange(len(points)), 1.0
     for _ in range(_HALVINGS):
         tried = now.points[open_rows] + size * direction[open_rows]

@@ -19,6 +19,7 @@ from scipy.special import expit, logit
 from bids_decoder.training.climb import minimise
 from bids_decoder.training.signal import (
     MIN_TRIALS_TO_SCORE,
+    SIGNAL_SHARES,
     log_evidence,
     mean_shares,
     share_evidence,
@@ -34,6 +35,9 @@ CLIMBING_STEPS = 50
 
 _SURE = 300.0
 """Bound of log odds and log likelihood ratios whose exponentials are computed."""
+
+_SURE_SINGLE = 80.0
+"""The same in single precision."""
 
 _NEGLIGIBLE = 0.01
 """Waves with a smaller amplitude, relative to the strongest, are left out."""
@@ -226,15 +230,20 @@ class _Evidence:
         """
         n_sets, n_shares = len(evidence), evidence.shape[1] - 1
         top = evidence[:, 1:].max(axis=1)
-        likelihood = np.exp(evidence[:, 1:] - top[:, None])
+        # Single precision is enough here, by far the longest part for many sets.
+        likelihood = np.exp((evidence[:, 1:] - top[:, None]).astype(np.float32, copy=False))
+        silent = np.exp(-np.clip(top, -_SURE_SINGLE, _SURE_SINGLE)).astype(np.float32)
         fraction, common = np.full(n_sets, 0.1), np.full((n_sets, n_shares), 1 / n_shares)
         for _ in range(EM_STEPS):
-            total = (common[:, None] @ likelihood)[:, 0]
-            chance = expit(np.log(total) + top + logit(fraction)[:, None])
-            sums = common * (likelihood @ (chance / total)[:, :, None])[:, :, 0]
-            common = np.maximum(sums / np.maximum(chance.sum(axis=1), 1e-12)[:, None], 1e-6)
+            total = (common.astype(np.float32)[:, None] @ likelihood)[:, 0]
+            odds = (fraction / (1 - fraction)).astype(np.float32)[:, None]
+            share = odds / (silent + odds * total)
+            sums = common * (likelihood @ share[:, :, None])[:, :, 0]
+            chance = (share * total).mean(axis=1, dtype=np.float64)
+            common = np.maximum(sums / np.maximum(chance * total.shape[1], 1e-12)[:, None], 1e-6)
             common /= common.sum(axis=1, keepdims=True)
-            fraction = np.clip(chance.mean(axis=1), 1e-3, 0.999)
+            fraction = np.clip(chance, 1e-3, 0.999)
+        common = common.astype(np.float32)
         total = (common[:, None] @ likelihood)[:, 0]
         within = common[:, :, None] * likelihood / total[:, None]
         return cls(fraction, np.log(total) + top, within)
@@ -243,10 +252,10 @@ class _Evidence:
         """Compute the posterior of all voxels with the field as spatial prior."""
         start = np.stack([_prior_odds(f, prior, self.ratio.shape[1]) for f in self.fraction])
         chance = expit(_log_odds(field.trust * self.ratio, start, grid, field.fwhm_mm))
-        return [
-            SignalMap(np.vstack([1 - each, each * within]).astype(np.float32), field)
-            for each, within in zip(chance, self.within, strict=True)
-        ]
+        chances = np.empty((*start.shape[:1], len(SIGNAL_SHARES), start.shape[1]), np.float32)
+        chances[:, 0] = 1 - chance
+        np.multiply(chance[:, None], self.within, out=chances[:, 1:], casting="same_kind")
+        return [SignalMap(each, field) for each in chances]
 
 
 def _prior_odds(fraction: float, prior: np.ndarray | None, n_voxels: int) -> np.ndarray:
@@ -274,7 +283,7 @@ def _log_odds(ratio: np.ndarray, start: np.ndarray, grid: VoxelGrid, fwhm_mm: fl
         chance = odds / (1 + odds)
         gain = chance * more[sets]
         slope = gain / ((1 + gain) * (1 + odds))
-        value = 0.5 * np.einsum("nd,nd->n", amplitudes, amplitudes) - np.log1p(gain).sum(axis=1)
+        value = 0.5 * np.vecdot(amplitudes, amplitudes) - np.log1p(gain).sum(axis=1)
         return value, amplitudes - waves.adjoint(slope)
 
     found = minimise(loss, np.zeros((len(ratio), waves.n_waves)), CLIMBING_STEPS)
@@ -286,30 +295,37 @@ class _Waves:
 
     def __init__(self, grid: VoxelGrid, fwhm_mm: float) -> None:
         low, high = grid.indices.min(axis=0), grid.indices.max(axis=0) + 1
-        self.mask = grid.mask[tuple(map(slice, low, high))]
+        mask = grid.mask[tuple(map(slice, low, high))]
         widths = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
-        self.bases = [_cosines(n, sd) for n, sd in zip(self.mask.shape, widths, strict=True)]
-        self.shape = tuple(basis.shape[1] for basis in self.bases)
-        self.n_waves = int(np.prod(self.shape))
+        self.bases = [_cosines(n, sd) for n, sd in zip(mask.shape, widths, strict=True) if n > 1]
+        self.voxels, self.n_box = np.flatnonzero(mask), mask.size
+        self.n_waves = int(np.prod([basis.shape[1] for basis in self.bases], dtype=int))
 
     def field(self, amplitudes: np.ndarray) -> np.ndarray:
         """Compute fields in the mask, (n, n_waves) to (n, n_voxels).
 
         Under the prior the amplitudes are N(0, 1).
         """
-        volumes = amplitudes.reshape(-1, *self.shape)
-        for basis in self.bases:
-            # Each step contracts the first axis of space and appends the result as the last one.
-            volumes = np.tensordot(volumes, basis, axes=(1, 1))
-        return SPREAD * volumes[:, self.mask]
+        return SPREAD * np.take(_along_axes(amplitudes, self.bases), self.voxels, axis=1)
 
     def adjoint(self, values: np.ndarray) -> np.ndarray:
         """Apply the transpose of :meth:`field`, (n, n_voxels) to (n, n_waves)."""
-        volumes = np.zeros((len(values), *self.mask.shape))
-        volumes[:, self.mask] = values
-        for basis in self.bases:
-            volumes = np.tensordot(volumes, basis, axes=(1, 0))
-        return SPREAD * volumes.reshape(len(values), -1)
+        volumes = np.zeros((len(values), self.n_box))
+        volumes[:, self.voxels] = values
+        return SPREAD * _along_axes(volumes, [basis.T for basis in self.bases])
+
+
+def _along_axes(volumes: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:
+    """Multiply each axis of flat volumes (n, n_values) by its matrix (n_new, n_old)."""
+    n_volumes, after = len(volumes), 1
+    # From the last axis on: the matrices are applied without moving any values.
+    for basis in reversed(bases):
+        if after == 1:
+            volumes = volumes.reshape(-1, basis.shape[1]) @ basis.T
+        else:
+            volumes = basis @ volumes.reshape(-1, basis.shape[1], after)
+        after *= len(basis)
+    return volumes.reshape(n_volumes, -1)
 
 
 def _cosines(length: int, sd: float) -> np.ndarray:

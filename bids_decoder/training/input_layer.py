@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.training.tridiagonal import Tridiagonal
 
 RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
 """Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""
@@ -72,7 +73,7 @@ def fit_input_layer(
         Prior standard deviation of each voxel's weights, up to a factor; zero drops a voxel.
     penalty : float or "evidence", optional
         Relative penalty; chosen by cross-validation over runs by default, or by
-        :func:`likeliest_penalty`.
+        :func:`likeliest_penalties`.
     group_weight : ndarray, shape (n_voxels, n_latents), optional
         Input layer of other participants for the same voxels. Ridge regression is fitted to its
         residuals, and it is scaled so that the sum of both predicts held-out trials best.
@@ -94,7 +95,9 @@ def fit_input_layer(
     centred = centring @ kernel @ centring
     rest = centring @ targets
     if penalty == "evidence":
-        penalty = likeliest_penalty(centred, rest, round(np.trace(centring)))
+        forms = Tridiagonal.of(centred[None], rest[None])
+        size = max(np.trace(centred) / len(centred), 1e-12)
+        penalty = likeliest_penalties(forms, np.array([size]), round(np.trace(centring)))[0]
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
     if group_weight is not None:
         given = centre_runs(betas[:, used] @ group_weight[used], run_groups)
@@ -110,35 +113,35 @@ def fit_input_layer(
     return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas), float(gain))
 
 
-def likeliest_penalty(kernel: np.ndarray, targets: np.ndarray, freedom: int) -> float:
-    """Choose the relative ridge penalty by marginal likelihood (empirical Bayes).
+def likeliest_penalties(forms: Tridiagonal, sizes: np.ndarray, freedom: int) -> np.ndarray:
+    """Choose the relative ridge penalty of each set by marginal likelihood (empirical Bayes).
 
     Parameters
     ----------
-    kernel : ndarray, shape (n_trials, n_trials)
-        Inner products of (weighted) responses, means of runs projected out.
-    targets : ndarray, shape (n_trials, n_latents)
-        Means of runs subtracted.
+    forms : Tridiagonal
+        Inner products of (weighted) responses, means of runs projected out, and the targets
+        without means of runs.
+    sizes : ndarray, shape (n_sets,)
+        Mean eigenvalue of each kernel over all trials.
     freedom : int
         Number of trials minus that of the means.
 
     Returns
     -------
-    float
-        One of :data:`RELATIVE_PENALTIES`.
+    ndarray, shape (n_sets,)
+        Among :data:`RELATIVE_PENALTIES`.
 
     Notes
     -----
     Targets are Gaussian with covariance ``s2 (K + penalty I)``, the evidence of ridge regression
     (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value.
     """
-    values, vectors = np.linalg.eigh(kernel)
-    energies = np.square(vectors.T @ targets).sum(axis=1)
-    penalties = RELATIVE_PENALTIES * max(values.mean(), 1e-12)
-    spread = np.clip(values, 0, None)[:, None] + penalties
-    noise = np.log((energies[:, None] / spread).sum(axis=0) + 1e-300)
-    evidence = -freedom * noise - np.log(spread[-freedom:]).sum(axis=0)
-    return float(RELATIVE_PENALTIES[int(np.argmax(evidence))])
+    penalties = RELATIVE_PENALTIES * sizes[:, None]
+    energies, spread = forms.energies(penalties)
+    # Kernels of all trials have an eigenvalue of zero for each mean.
+    spread -= (forms.diagonal.shape[1] - freedom) * np.log(penalties)
+    evidence = -freedom * np.log(energies + 1e-300) - spread
+    return RELATIVE_PENALTIES[evidence.argmax(axis=1)]
 
 
 def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:

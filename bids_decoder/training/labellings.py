@@ -10,7 +10,7 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.evaluation.similarity import normalise
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space, fit_value_space
-from bids_decoder.training.input_layer import InputFit, fit_input_layer
+from bids_decoder.training.likely_ridge import CentredTrials
 from bids_decoder.training.selectors import (
     SELECT_FROM_MAP,
     SelectionTask,
@@ -22,7 +22,7 @@ from bids_decoder.trials import Person, Targets
 
 MAX_COMPONENTS = 256
 
-_MAX_BATCH, _BATCH_BYTES = 100, 4 << 20
+_MAX_BATCH, _BATCH_BYTES = 100, 8 << 20
 
 
 def fits_in_closed_form(
@@ -120,13 +120,14 @@ def scores_of_labellings(
     is_value = targets.kind == "value"
     width = targets.vectors.shape[1] if is_value else len(targets.ids)
     scores = np.empty((len(train_rows), len(test_betas), width), dtype=np.float32)
+    trials = CentredTrials.of(train.betas, train.run_groups)
     done, alike = 0, _same_values if is_value else _same_labels
     for members in alike(train_rows, len(targets.ids)):
         space = fit_space(targets, [train_rows[members[0]]], network.target_whitening or 0.0)
         vectors = space.transform(targets.vectors)
         for batch in np.array_split(members, -(-len(members) // _batch_size(train))):
             wanted = vectors[train_rows[batch]]
-            fits = _fit_each(train, wanted, troi)
+            fits = trials.fit(wanted, _weights_of_each(train, wanted, troi))
             scores[batch] = [
                 space.inverse_transform(fit.latents(test_betas) * fit.gain) if is_value
                 else fit.latents(test_betas) @ normalise(vectors).T
@@ -159,12 +160,10 @@ def _batch_size(train: Person) -> int:
     return int(np.clip(_BATCH_BYTES // bytes_of_one, 1, _MAX_BATCH))
 
 
-def _fit_each(train: Person, wanted: np.ndarray, troi: Troi) -> Iterator[InputFit]:
-    """Select voxels and fit the input layer for each set of targets."""
+def _weights_of_each(train: Person, wanted: np.ndarray, troi: Troi) -> np.ndarray:
+    """Select voxels for each set of targets; weights of (n_sets, n_voxels)."""
     task = SelectionTask(train, wanted[0], troi, _no_gates, 0, closed_form=True)
-    runs = np.unique(train.run_groups, return_inverse=True)[1]
-    for own, selection in zip(wanted, select_of_each(task, wanted), strict=True):
-        yield fit_input_layer(train.betas, own, runs, selection.weights, "evidence")
+    return np.stack([selection.weights for selection in select_of_each(task, wanted)])
 
 
 def _no_gates(*_: object) -> None:

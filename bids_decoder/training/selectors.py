@@ -155,6 +155,8 @@ def check_selector(name: str) -> None:
 
 def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
     """Mark the *budget* voxels with the highest scores; ties go to the first voxel."""
+    if budget >= len(scores):
+        return np.ones(len(scores), dtype=bool)
     mask = np.zeros(len(scores), dtype=bool)
     mask[np.argsort(-scores, kind="stable")[:budget]] = True
     return mask

@@ -1,0 +1,84 @@
+"""The input layer with the likeliest penalty, for many targets and voxel weights together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bids_decoder.training.input_layer import (
+    InputFit,
+    centre_runs,
+    degrees_of_freedom,
+    likeliest_penalties,
+)
+from bids_decoder.training.tridiagonal import Tridiagonal
+
+
+@dataclass(frozen=True, eq=False)
+class CentredTrials:
+    """Training trials of a participant without the means of their runs.
+
+    Parameters
+    ----------
+    basis : ndarray, shape (n_trials, freedom)
+        Orthonormal basis of what is left of the trials when means of runs are projected out.
+    betas : ndarray of float32, shape (freedom, n_voxels)
+        Responses in this basis.
+    mean : ndarray, shape (n_voxels,)
+        Mean of all trials.
+    """
+
+    basis: np.ndarray
+    betas: np.ndarray
+    mean: np.ndarray
+
+    @classmethod
+    def of(cls, betas: np.ndarray, run_groups: np.ndarray) -> CentredTrials:
+        """Project betas (n_trials, n_voxels) on the basis."""
+        centring = centre_runs(np.eye(len(betas)), run_groups)
+        basis = np.linalg.eigh(centring)[1][:, -degrees_of_freedom(run_groups):]
+        projected = basis.astype(np.float32).T @ np.asarray(betas, dtype=np.float32)
+        return cls(basis, projected, np.asarray(betas, dtype=np.float64).mean(axis=0))
+
+    def fit(self, latents: np.ndarray, voxel_weights: np.ndarray) -> list[InputFit]:
+        """Fit ridge regressions, each with the likeliest penalty.
+
+        Parameters
+        ----------
+        latents : ndarray, shape (n_sets, n_trials, n_latents)
+            Targets.
+        voxel_weights : ndarray, shape (n_sets, n_voxels)
+            Prior standard deviation of each voxel's weights; zero drops a voxel.
+
+        Returns
+        -------
+        list of InputFit
+            As :func:`.input_layer.fit_input_layer` fits each with ``penalty="evidence"``.
+        """
+        used = np.flatnonzero(voxel_weights.any(axis=0))
+        betas = self.betas[:, used]
+        scales = voxel_weights[:, used].astype(np.float32)
+        kernels = np.empty((len(scales), len(betas), len(betas)))
+        for number, own in enumerate(scales):
+            scaled = betas * own
+            kernels[number] = scaled @ scaled.T
+        forms = Tridiagonal.of(kernels, self.basis.T @ latents)
+        sizes = np.maximum(np.trace(kernels, axis1=1, axis2=2) / len(self.basis), 1e-12)
+        chosen = likeliest_penalties(forms, sizes, len(betas))
+        dual = forms.solve(chosen * sizes).astype(np.float32)
+        found = np.square(scales)[:, :, None] * (betas.T @ dual)
+        return [
+            self._fit(used, own, penalty) for own, penalty in zip(found, chosen, strict=True)
+        ]
+
+    def _fit(self, used: np.ndarray, own: np.ndarray, penalty: float) -> InputFit:
+        """Scale the weights of the voxels used, and centre the latents."""
+        gain = max(float(np.linalg.norm(own)), 1e-12) / np.sqrt(own.shape[1])
+        own /= gain
+        bias = -(self.mean[used] @ own)
+        weight = own
+        if len(used) < len(self.mean):
+            weight = np.zeros((len(self.mean), own.shape[1]), dtype=np.float32)
+            weight[used] = own
+        return InputFit(weight, bias.astype(np.float32), float(penalty), len(self.basis), gain)

@@ -1,0 +1,66 @@
+"""Many ridge regressions with the likeliest penalty are those of one fit after the other."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from bids_decoder.training.input_layer import RELATIVE_PENALTIES, fit_input_layer
+from bids_decoder.training.likely_ridge import CentredTrials
+
+
+def draw(per_run=10, n_runs=5, n_voxels=60, n_latents=3):
+    rng = np.random.default_rng(0)
+    betas = rng.standard_normal((per_run * n_runs, n_voxels)).astype(np.float32)
+    noise = np.array([0.1, 3.0, 10.0])[:, None, None]
+    latents = betas[:, :n_latents] + noise * rng.standard_normal((3, len(betas), n_latents))
+    weights = rng.uniform(0, 1, (3, n_voxels)).astype(np.float32)
+    weights[0, 20:] = 0
+    weights[:, :2] *= 10
+    return betas, latents, weights, np.repeat([f"run-{k}" for k in range(n_runs)], per_run)
+
+
+@pytest.mark.parametrize("per_run", [10, 3], ids=["runs", "short runs share one mean"])
+def test_as_one_after_the_other(per_run):
+    betas, latents, weights, runs = draw(per_run)
+    found = CentredTrials.of(betas, runs).fit(latents, weights)
+    for fit, own, scales in zip(found, latents, weights, strict=True):
+        expected = fit_input_layer(betas, own, runs, scales, "evidence")
+        assert fit.penalty == expected.penalty and fit.n_trials == len(betas)
+        assert fit.gain == pytest.approx(expected.gain, rel=1e-4)
+        # Kernels are sums in single precision, in another basis.
+        np.testing.assert_allclose(fit.weight, expected.weight, atol=1e-4)
+        np.testing.assert_allclose(fit.bias, expected.bias, atol=1e-4)
+        assert (fit.weight[scales == 0] == 0).all()
+    assert len({fit.penalty for fit in found}) > 1
+
+
+def test_voxels_that_nobody_uses():
+    betas, latents, weights, runs = draw()
+    weights[:, 30:] = 0
+    trials = CentredTrials.of(betas, runs)
+    fewer = CentredTrials.of(betas[:, :30], runs)
+    for fit, other in zip(
+        trials.fit(latents, weights), fewer.fit(latents, weights[:, :30]), strict=True
+    ):
+        assert fit.weight.shape == (60, 3) and (fit.weight[30:] == 0).all()
+        np.testing.assert_allclose(fit.weight[:30], other.weight, atol=1e-4)
+
+
+def test_the_penalty_is_the_likeliest_one():
+    """The marginal likelihood again, by scipy."""
+    betas, latents, weights, runs = draw()
+    found = CentredTrials.of(betas, runs).fit(latents, weights)
+    centring = np.eye(50) - (runs[:, None] == runs) / 10
+    basis = np.linalg.svd(centring)[0][:, :45]
+    for fit, own, scales in zip(found, latents, weights, strict=True):
+        scaled = basis.T @ (betas * scales)
+        kernel, targets = scaled @ scaled.T, basis.T @ own
+        chances = []
+        for penalty in RELATIVE_PENALTIES * np.trace(kernel) / 50:
+            covariance = kernel + penalty * np.eye(45)
+            size = np.trace(targets.T @ np.linalg.solve(covariance, targets))
+            # The variance of the targets is its maximum likelihood estimate.
+            covariance *= size / 45
+            normal = multivariate_normal(np.zeros(45), covariance)
+            chances.append(-2 * normal.logpdf(np.zeros(45)))
+        assert fit.penalty == RELATIVE_PENALTIES[int(np.argmin(chances))]
