@@ -67,8 +67,8 @@ def picture_arrays(file: Path) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        Arrays of shape (n, height, width) or (n, height, width, 1, 3 or 4), of whole numbers or
-        floats.
+        Arrays of shape (n, height, width), (n, height, width, 1, 3 or 4) or (n, 1, 3 or 4,
+        height, width), of whole numbers or floats.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def read_stack(place: StackRow) -> np.ndarray:
     Returns
     -------
     ndarray, shape (height, width) or (height, width, n_channels)
-        As stored.
+        As stored, with channels last.
 
     Raises
     ------
@@ -126,7 +126,8 @@ def read_stack(place: StackRow) -> np.ndarray:
                 "store smaller pictures",
             )
         try:
-            return np.asarray(array[place.row])
+            pixels = np.asarray(array[place.row])
+            return np.moveaxis(pixels, 0, -1) if _has_channels_first(array) else pixels
         except _DAMAGE as error:
             raise _damaged(place.file, error) from error
 
@@ -143,8 +144,17 @@ def _array_of(stack: h5py.File, place: StackRow) -> h5py.Dataset:
         raise _damaged(place.file, error) from error
 
 
+def _has_channels_first(array: h5py.Dataset) -> bool:
+    """Return whether pictures are (channels, height, width), as PyTorch has them."""
+    return (
+        array.ndim == 4 and array.shape[1] in _CHANNELS and array.shape[-1] not in _CHANNELS
+    )
+
+
 def _holds_pictures(array: h5py.Dataset) -> bool:
-    is_shaped = array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in _CHANNELS)
+    is_shaped = array.ndim == 3 or _has_channels_first(array) or (
+        array.ndim == 4 and array.shape[-1] in _CHANNELS
+    )
     return is_shaped and array.dtype.kind in "uif"
 
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bids_decoder.released import glmsingle, nsd, plain
+from bids_decoder.released import (
+    bdpy_files,
+    bold5000,
+    glmsingle,
+    mindeye,
+    nod,
+    nsd,
+    plain,
+    things,
+)
 from bids_decoder.released.base import Layout
 
-LAYOUTS: tuple[Layout, ...] = (nsd.LAYOUT, glmsingle.LAYOUT, plain.LAYOUT)
+LAYOUTS: tuple[Layout, ...] = (
+    nsd.LAYOUT, mindeye.LAYOUT, glmsingle.LAYOUT, bold5000.LAYOUT, things.LAYOUT, nod.LAYOUT,
+    bdpy_files.LAYOUT, plain.LAYOUT,
+)
 
 
 def recognise(folder: Path) -> Layout | None:

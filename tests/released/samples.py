@@ -1,5 +1,7 @@
 """Tiny samples in the exact layout of releases: a few participants, runs, trials and voxels."""
 
+import io
+import tarfile
 from dataclasses import dataclass
 
 import h5py
@@ -162,3 +164,148 @@ def nsd_design():
     pictures[:, :1000] = shared
     ordering = 1 + rng.permutation(np.tile(np.arange(10_000), 3))
     return {"masterordering": ordering[None], "subjectim": pictures, "sharedix": shared[None]}
+
+
+def _add_member(archive, name, array):
+    content = io.BytesIO()
+    np.save(content, array)
+    member = tarfile.TarInfo(name)
+    member.size = content.tell()
+    archive.addfile(member, io.BytesIO(content.getvalue()))
+
+
+def mindeye(folder, subject=1, n_trials=24, n_voxels=10, sets=("train", "new_test")):
+    """Betas and webdatasets as MindEye2 gives them; every fourth trial is in the second set.
+
+    Returns the betas, and pictures, sessions and runs of the trials.
+    """
+    rng = np.random.default_rng(subject)
+    folder.mkdir(parents=True, exist_ok=True)
+    betas = rng.standard_normal((n_trials, n_voxels)).astype(np.float32)
+    with h5py.File(folder / f"betas_all_subj{subject:02d}_fp32_renorm.hdf5", "w") as file:
+        file.create_dataset("betas", data=betas)
+    order = np.arange(n_trials)
+    rows = np.full((n_trials, 17), -1)
+    rows[:, 0] = rng.choice(73_000, n_trials)
+    rows[:, 1], rows[:, 2], rows[:, 3] = subject, 1 + order // 12, 1 + order // 6 % 2
+    rows[:, 4], rows[:, 5], rows[:, 9] = 1 + order % 6, order, rng.integers(0, 2000, n_trials)
+    rows[:, 16] = order % 4 == 0
+    for name, chosen in zip(sets, (order[order % 4 > 0], order[order % 4 == 0]), strict=True):
+        place = folder / f"wds/subj{subject:02d}/{name}"
+        place.mkdir(parents=True)
+        # Tars are numbered, and samples are shuffled in them.
+        for number, part in enumerate(np.array_split(rng.permutation(chosen), 2)):
+            with tarfile.open(place / f"{number}.tar", "w") as archive:
+                for count, row in enumerate(part):
+                    stem = f"sample{count:09d}"
+                    _add_member(archive, f"{stem}.behav.npy", rows[row][None])
+                    _add_member(archive, f"{stem}.olds_behav.npy", np.full((3, 17), -1))
+    return betas, rows
+
+
+def bdpy(path, truth, mask=None, old_names=False):
+    """File of Generic Object Decoding: design, voxels, positions and regions of a participant."""
+    mask = mask_of(truth.values.shape[1]) if mask is None else mask
+    places = np.argwhere(mask) @ AFFINE[:3, :3] + [-20.0, -90.0, 3.0]
+    numbers = np.array([int(name.removeprefix("picture")) for name in truth.stimuli])
+    design = {
+        "DataType": np.where(np.array(truth.runs) == "4", 2.0, 1.0),
+        "Run": np.array(truth.runs, dtype=float), "Session": np.array(truth.sessions, dtype=float),
+        "Label": np.round(1518878 + (numbers + 42) * 1e-6, 6),
+    }
+    dataset = np.column_stack([*design.values(), truth.values.astype(float)])
+    n_columns, first = dataset.shape[1], len(design)
+    voxels = np.arange(first, n_columns)
+
+    def row(columns, values=1.0):
+        found = np.full(n_columns, np.nan)
+        found[columns] = values
+        return found
+
+    keys = {name: row([number]) for number, name in enumerate(design)} | {
+        "VoxelData": row(voxels), "voxel_x": row(voxels, places[:, 0]),
+        "voxel_y": row(voxels, places[:, 1]), "voxel_z": row(voxels, places[:, 2]),
+        "ROI_V1": row(voxels[:10]), "ROI_VC": row(voxels),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array, metadata = ("dataSet", "metaData") if old_names else ("dataset", "metadata")
+    if path.suffix == ".mat":
+        cells = np.empty((1, len(keys)), dtype=object)
+        cells[0] = list(keys)
+        savemat(path, {array: dataset, metadata: {
+            "key": cells, "description": cells, "value": np.stack(list(keys.values())),
+        }})
+        return places
+    with h5py.File(path, "w") as file:
+        file[array] = dataset
+        file[f"{metadata}/key"] = list(keys)
+        file[f"{metadata}/description"] = ["1 = x"] * len(keys)
+        file[f"{metadata}/value"] = np.stack(list(keys.values()))
+    return places
+
+
+def bold5000(folder, label="CSI1", form="nii.gz", n_sessions=2, n_runs=2):
+    """Sessions, or regions, of a participant of BOLD5000, of 37 trials per run; returns values."""
+    rng = np.random.default_rng(5)
+    mask = mask_of(20)
+    per_session = 37 * n_runs
+    values = rng.standard_normal((n_sessions * per_session, 20)).astype(np.float32)
+    name = f"{label}_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR"
+    folder.mkdir(parents=True, exist_ok=True)
+    if form == "npy":
+        for region, part in (("LHPPA", values[:, :8]), ("RHPPA", values[:, 8:])):
+            np.save(folder / f"{name}_allses_{region}.npy", part)
+    else:
+        save_image(folder / f"{label}_brainmask.nii.gz", mask.astype(np.uint8))
+        for session, own in enumerate(np.split(values, n_sessions), start=1):
+            save_image(folder / f"{name}_ses-{session:02d}.nii.gz", on_grid(own, mask))
+    names = [f"COCO_train2014_{number:012d}.jpg" for number in rng.permutation(len(values))]
+    lists = folder / f"Stimuli_Presentation_Lists/{label}"
+    lists.mkdir(parents=True)
+    (lists / f"{label}_imgnames.txt").write_text("\n".join(names) + "\n")
+    return values, names
+
+
+def things(folder, truth, label="01"):
+    """Table of responses as pandas stores it, and metadata of trials and voxels."""
+    place = folder / "betas_csv"
+    place.mkdir(parents=True, exist_ok=True)
+    mask = mask_of(truth.values.shape[1])
+    with h5py.File(place / f"sub-{label}_ResponseData.h5", "w") as file:
+        group = file.create_group("ResponseData")
+        group["block0_values"] = truth.values.T.astype(float)
+        group["block1_values"] = np.arange(truth.values.shape[1])[:, None]
+        group["axis1"] = np.arange(truth.values.shape[1])
+    write_table(place / f"sub-{label}_StimulusMetadata.csv", pd.DataFrame({
+        "trial_type": ["test" if run == "4" else "train" for run in truth.runs],
+        "session": truth.sessions, "run": truth.runs, "subject_id": 1,
+        "trial_id": range(len(truth.runs)), "stimulus": truth.stimuli,
+        "concept": [name[:-1] for name in truth.stimuli],
+    }))
+    x, y, z = np.argwhere(mask).T
+    write_table(place / f"sub-{label}_VoxelMetadata.csv", pd.DataFrame({
+        "voxel_id": range(len(x)), "subject_id": 1, "voxel_x": x + 7, "voxel_y": y + 5,
+        "voxel_z": z, "nc_singletrial": 3.0, "V1": 1,
+    }))
+    return mask
+
+
+def nod(folder, label="01", n_runs=2, n_trials=5, n_points=12):
+    """CIFTI images of runs with names of stimuli, as ciftify's folder of NOD has them."""
+    rng = np.random.default_rng(9)
+    structure = nib.cifti2.BrainModelAxis.from_surface(
+        np.arange(n_points), 40, name="CortexLeft"
+    )
+    values, names = [], []
+    for run in range(1, n_runs + 1):
+        own = rng.standard_normal((n_trials, n_points)).astype(np.float32)
+        shown = [f"n0{run}{trial}.JPEG" for trial in range(n_trials)]
+        stem = f"ses-imagenet01_task-imagenet_run-{run}"
+        place = folder / f"derivatives/ciftify/sub-{label}/results/{stem}"
+        place.mkdir(parents=True)
+        axes = (nib.cifti2.ScalarAxis(shown), structure)
+        nib.save(nib.Cifti2Image(own, axes), place / f"{stem}_beta.dscalar.nii")
+        (place / f"{stem}_label.txt").write_text("\n".join(shown))
+        values.append(own)
+        names += shown
+    return np.concatenate(values), names

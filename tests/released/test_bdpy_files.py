@@ -1,0 +1,76 @@
+"""Files of bdpy: design, regions, positions, several files, faults."""
+
+import h5py
+import numpy as np
+import pytest
+import samples
+
+
+@pytest.mark.parametrize(("name", "old"), [
+    ("Subject3.h5", False), ("Subject3.h5", True), ("Subject3.mat", True),
+])
+def test_generic_object_decoding(place, check_read, name, old):
+    truth, mask = samples.trials(), samples.mask_of(24)
+    places = samples.bdpy(place.folder / name, truth, mask, old)
+    dataset = place.dataset()
+    (person,) = dataset.participants
+    assert person.label == "3"
+    truth.stimuli = [f"n01518878_{int(name[-1]) + 42}" for name in truth.stimuli]
+    check_read(person, truth)
+    grid = person.runs[0].released.responses.grid
+    np.testing.assert_allclose(grid.coordinates, places)
+    tables = [run.released.table for run in person.runs]
+    assert [set(table["split"]) for table in tables] == [{"train"}] * 3 + [{"test"}]
+    assert any("regions in the files: V1, VC" in d.value for d in dataset.decisions)
+
+
+def test_positions_off_a_grid_are_left_out(place):
+    samples.bdpy(place.folder / "S1.h5", samples.trials())
+    with h5py.File(place.folder / "S1.h5", "a") as file:
+        keys = [key.decode() for key in file["metadata/key"][()]]
+        file["metadata/value"][keys.index("voxel_x"), 7:9] += 0.37
+    dataset = place.dataset()
+    assert not dataset.participants[0].runs[0].released.responses.grid.has_geometry
+    assert any("voxels have no positions" in d.value for d in dataset.decisions)
+
+
+def test_text_of_numbers(place):
+    samples.bdpy(place.folder / "sub-01_Training.h5", samples.trials())
+    with h5py.File(place.folder / "sub-01_Training.h5", "a") as file:
+        keys = [b"stimulus_name" if key == b"Label" else key for key in file["metadata/key"][()]]
+        del file["metadata/key"]
+        file["metadata/key"] = keys
+        labels = np.unique(file["dataset"][:, 3])
+        for label in labels:
+            file[f"vmap/stimulus_name/{label}"] = f"a picture of {label:.6f}"
+    names = place.dataset().participants[0].runs[0].released.table["stimulus"]
+    assert set(names) == {f"a picture of {label:.6f}" for label in labels}
+
+
+def test_several_files_are_tasks(place):
+    samples.bdpy(place.folder / "sub-01_perceptionTraining.h5", samples.trials())
+    samples.bdpy(place.folder / "sub-01_perceptionTest.h5", samples.trials(1))
+    runs = place.dataset().participants[0].runs
+    assert {run.task for run in runs} == {"perceptionTraining", "perceptionTest"}
+    assert any("several tasks" in text for _, text in place.errors())
+    place.set("execution", task_id=("perceptionTraining", "perceptionTest"))
+    assert len(place.plan().study.tables["01"]) == 48
+
+
+def test_faults(place):
+    for subject in (1, 2, 3):
+        samples.bdpy(place.folder / f"Subject{subject}.h5", samples.trials())
+    with h5py.File(place.folder / "Subject1.h5", "a") as file:
+        values = file["metadata/value"][()]
+        del file["metadata/value"]
+        file["metadata/value"] = values[:, :-1]
+    for subject, old, new in ((2, b"VoxelData", b"Voxels"), (3, b"Label", b"Other")):
+        with h5py.File(place.folder / f"Subject{subject}.h5", "a") as file:
+            keys = [new if key == old else key for key in file["metadata/key"][()]]
+            del file["metadata/key"]
+            file["metadata/key"] = keys
+    errors = place.errors()
+    for subject, word in ((1, "28 columns"), (2, "no column is marked VoxelData"),
+                          (3, "no key names the stimulus")):
+        (found,) = [error for error in errors if f"Subject{subject}" in error[1]]
+        assert found[0] == 65 and word in found[1]
