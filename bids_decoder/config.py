@@ -79,6 +79,7 @@ class TrialRules:
     controls: tuple[str, ...] = ()
     kept_columns: tuple[str, ...] = ()
     confound_removal: Literal["none", "regress"] = "none"
+    new_data: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ class Analysis:
         Whether it works on trials; one that does not reads its data itself.
     is_alone : bool
         Whether it takes the place of all other analyses when it is wanted.
+    replaces : tuple of str
+        Stages whose analyses are left out of a call in which it is wanted.
     is_basis : bool
         Whether it is planned wherever trials are read, even if its stage is not part of the call:
         others must know what it has left.
@@ -82,6 +84,7 @@ class Analysis:
     gives: tuple[str, ...] = ()
     reads_trials: bool = True
     is_alone: bool = False
+    replaces: tuple[str, ...] = ()
     is_basis: bool = False
     scores: bool = True
     descriptions: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +93,11 @@ class Analysis:
     def section(self) -> type[Section] | None:
         """Class of its settings, if it has some of its own."""
         return self._find("options", "SECTION")
+
+    def is_asked_for(self, settings: Settings) -> bool:
+        """Return whether it is done only if options ask for it, and they do."""
+        asked = self._find("options", "is_wanted")
+        return asked is not None and asked(settings)
 
     def is_wanted(self, settings: Settings) -> bool:
         """Return whether the call runs this analysis: its level, its stage and its options.

@@ -22,6 +22,7 @@ NAMES = (
     "cross",
     "learning",
     "rsa",
+    "apply",
     "population",
     "subjects",
 )

@@ -25,6 +25,9 @@ REACTION_TIMES = (
 )
 """Columns in which reaction times are looked for, in this order."""
 
+UNLABELLED = "unlabelled"
+"""Stimulus and label of a trial of new data that names none."""
+
 _GENERIC_CONDITIONS = frozenset({
     "exp", "test", "train", "training", "experimental", "trial", "stim", "stimulus", "image",
     "picture", "event", "target", "nontarget", "go", "nogo", "old", "new", "repeat", "task",
@@ -162,6 +165,32 @@ def _confound_columns(
             ))
     times = next((name for name in REACTION_TIMES if name in known), None)
     return tuple(dict.fromkeys([*found, *([times] if times else [])]))
+
+
+def fill_unlabelled(runs: list[RunRows], rules: TrialRules, from_betas: bool) -> None:
+    """Name rows without stimulus or label, so that they stay trials: for new data.
+
+    Parameters
+    ----------
+    runs : list of RunRows
+        Changed in place: cells of the columns that name stimulus and label get
+        :data:`UNLABELLED` where they are missing. Where there are no such columns,
+        ``trial_type`` is added.
+    rules : TrialRules
+    from_betas : bool
+    """
+    order = ("stimulus", *STIMULUS_COLUMNS) if from_betas else STIMULUS_COLUMNS
+    given = [rules.stimulus_column] if rules.stimulus_column else order
+    tables = [item.rows for item in runs]
+    stimulus = next((c for c in given if any(_has_values(t, c) for t in tables)), "trial_type")
+    labels = [rules.label_column] if rules.label_column else ["label", "trial_type"]
+    used = [name for name in labels if any(_has_values(table, name) for table in tables)]
+    for item in runs:
+        for name in dict.fromkeys([stimulus, *used]):
+            cells = item.rows.get(name, pd.Series(None, item.rows.index, dtype=object))
+            item.rows = item.rows.assign(**{name: cells.astype(object).where(
+                cells.notna(), UNLABELLED
+            )})
 
 
 def keep_columns(runs: list[RunRows], names: Sequence[str], notes: Notes) -> None:

@@ -12,6 +12,7 @@ from bids_decoder.bids.dataset import Dataset
 from bids_decoder.bids.event_columns import (
     Columns,
     choose_columns,
+    fill_unlabelled,
     keep_columns,
     question_label,
 )
@@ -143,6 +144,8 @@ def _choose_rows(
         return None
     if not from_betas:
         clean_rows(runs, filters, rules, [old for old, new in names.items() if new], notes)
+    if rules.new_data:
+        fill_unlabelled(runs, rules, from_betas)
     columns = choose_columns(runs, rules, from_betas, notes)
     keep_columns(runs, rules.kept_columns, notes)
     notes.findings += (found := relabel_rows(runs, columns, names, given, notes))

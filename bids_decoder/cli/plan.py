@@ -13,14 +13,14 @@ import pandas as pd
 from bids_decoder import __version__
 from bids_decoder.analyses.base import Analysis
 from bids_decoder.analyses.jobs import Job, Notes, Step
-from bids_decoder.analyses.registry import analyses
+from bids_decoder.analyses.registry import analyses, section_kinds
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.preflight import check_places
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.reading import read_frame, read_study
-from bids_decoder.config import Settings
-from bids_decoder.errors import Finding
+from bids_decoder.config import Settings, default_settings
+from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.files import read_json, write_json
 from bids_decoder.trials import Decision, confounds_of, trial_columns
 from bids_decoder.workflows.checks import check_names
@@ -77,6 +77,7 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     notes = Notes(check_names(settings))
     notes.stop_if_errors()
     wanted = wanted_analyses(settings)
+    notes.findings += _find_replaced(settings)
     for analysis in wanted:
         settings = analysis.resolve(settings, notes)
     notes.findings += check_places(settings)
@@ -96,11 +97,28 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     )
 
 
+def _find_replaced(settings: Settings) -> list[Finding]:
+    """Find analyses that are asked for beside one that takes their place."""
+    usual = default_settings(section_kinds())
+    asked = [a for a in analyses() if a.is_asked_for(settings) and not a.is_asked_for(usual)]
+    return [
+        Finding(
+            f"--{by.name} with options of '{analysis.name}'",
+            f"'{by.name}' takes the place of stage {analysis.stage}", "use two calls",
+            ExitCode.USAGE,
+        )
+        for by in asked for analysis in asked
+        if analysis.stage in by.replaces
+    ]
+
+
 def wanted_analyses(settings: Settings) -> list[Analysis]:
     """Return the analyses of a call, each after those whose results it needs."""
     wanted = [analysis for analysis in analyses() if analysis.is_wanted(settings)]
     alone = [analysis for analysis in wanted if analysis.is_alone]
-    return alone or [a for a in analyses() if a in wanted or a.is_basis]
+    replaced = {stage for analysis in wanted for stage in analysis.replaces}
+    kept = [a for a in wanted if a.stage not in replaced]
+    return alone or [a for a in analyses() if a in kept or a.is_basis]
 
 
 def collect_jobs(wanted: Iterable[Analysis], study: Study, notes: Notes) -> list[Job]:

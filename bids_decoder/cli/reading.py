@@ -16,11 +16,11 @@ from bids_decoder.bids.preflight import check_dataset
 from bids_decoder.bids.pretrained_files import uses_pretraining
 from bids_decoder.bids.validation import validate
 from bids_decoder.cli.device import resolve_device
-from bids_decoder.cli.overlap import PICTURES_FILE, audit_overlap, unite_stimuli
+from bids_decoder.cli.overlap import PICTURES_FILE, Twins, audit_overlap, unite_stimuli
 from bids_decoder.cli.roles import choose_roles
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
-from bids_decoder.evaluation.held_out import apply_split
+from bids_decoder.evaluation.held_out import Split, apply_split
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
@@ -75,12 +75,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
     dataset = with_trials_only(dataset, build)
     build, twins = unite_stimuli(build, settings, pictures)
-    split, decisions, findings = choose_split(
-        build.tables, build.target_kind, settings.trials, settings.random_seed,
-        settings.resources.nprocs,
-        similar=[(pair.first, pair.second) for pair in twins.left],
-        pretrains=uses_pretraining(settings.execution),
-    )
+    split, decisions, findings = _split(build, twins, settings)
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
     tables = apply_split(build.tables, split, settings.resources.nprocs)
     roles = choose_roles(dataset, settings.execution, notes)
@@ -103,6 +98,20 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
             targets.kind, targets.ids, split.test_stimuli, targets.features
         )
     return study
+
+
+def _split(
+    build: TrialBuild, twins: Twins, settings: Settings
+) -> tuple[Split, list[Decision], list[Finding]]:
+    if settings.trials.new_data:
+        split = Split("new", build.target_kind, reason="--apply: nothing is fitted to these trials")
+        return split, [Decision("split", split.kind, split.reason)], []
+    return choose_split(
+        build.tables, build.target_kind, settings.trials, settings.random_seed,
+        settings.resources.nprocs,
+        similar=[(pair.first, pair.second) for pair in twins.left],
+        pretrains=uses_pretraining(settings.execution),
+    )
 
 
 def _check_options(settings: Settings) -> list[Finding]:

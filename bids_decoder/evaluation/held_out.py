@@ -27,8 +27,8 @@ class Split:
 
     Parameters
     ----------
-    kind : {"stimuli", "runs", "heldout-runs", "stimulus-folds"}
-        See :mod:`.splits`.
+    kind : {"stimuli", "runs", "heldout-runs", "stimulus-folds", "new"}
+        See :mod:`.splits`; ``new``: all trials are tested by a decoder that was fitted elsewhere.
     target : str
         A kind of target (:data:`bids_decoder.trials.KINDS`).
     test_stimuli : tuple of str
@@ -43,7 +43,7 @@ class Split:
         Why this kind was chosen, with numbers.
     """
 
-    kind: Literal["stimuli", "runs", "heldout-runs", "stimulus-folds"]
+    kind: Literal["stimuli", "runs", "heldout-runs", "stimulus-folds", "new"]
     target: str
     test_stimuli: tuple[str, ...] = ()
     folds: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
@@ -188,6 +188,8 @@ def assign_roles(table: pd.DataFrame, label: str, split: Split) -> Assigned:
 
 def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
     """Return the fold in which each trial is test, NaN for training trials."""
+    if split.kind == "new":
+        return np.ones(len(table))
     if split.kind == "stimuli":
         test = table["stimulus"].isin(split.test_stimuli)
         if "split_column" in split.options:
@@ -203,7 +205,9 @@ def _fold_numbers(table: pd.DataFrame, label: str, split: Split) -> np.ndarray:
 def _exclusions(
     table: pd.DataFrame, role: np.ndarray, fold: np.ndarray, gone: np.ndarray, split: Split
 ) -> list[tuple[np.ndarray, str]]:
-    found = []
+    found: list[tuple[np.ndarray, str]] = []
+    if split.kind == "new":
+        return found
     if "split_column" in split.options:
         column = split.options["split_column"]
         unmarked = with_role(table)["role"].isna().to_numpy()

@@ -15,6 +15,7 @@ from bids_decoder.evaluation.calibration import (
     cross_fitted,
     expected_calibration_error,
     fit_slope,
+    reliability,
 )
 from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.evaluation.kinds import number_trials
@@ -173,12 +174,14 @@ def _calibration(fit: Fit) -> Calibration | None:
     place = {int(row): number for number, row in enumerate(rows)}
     true = np.array([place[row] for row in fit.targets.rows_of(np.concatenate(ids)).tolist()])
     runs = np.concatenate([fold.trials["run_group"].to_numpy(str) for fold in fit.heldout])
-    error = None
+    error, bins = None, ()
     if len(np.unique(runs)) > 1:
-        error = round(expected_calibration_error(cross_fitted(scores, true, runs), true), 6)
+        chances = cross_fitted(scores, true, runs)
+        error = round(expected_calibration_error(chances, true), 6)
+        bins = tuple(reliability(chances, true).to_dict("records"))
     return Calibration(
         fit_slope(scores, true), len(true), len(rows), error,
-        "cross-validation" if len(parts) > 1 else "test trials",
+        "cross-validation" if len(parts) > 1 else "test trials", bins,
     )
 
 

@@ -83,6 +83,8 @@ class Calibration:
         with one run.
     source : {"cross-validation", "test trials"}
         Where the trials were held out.
+    bins : tuple of dict
+        Rows of :func:`.calibration.reliability` of these probabilities.
     """
 
     slope: float
@@ -90,6 +92,7 @@ class Calibration:
     n_candidates: int
     error: float | None
     source: str
+    bins: tuple[dict[str, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,5 +359,9 @@ def _from_model(model: Model) -> FittedDecoder:
         ),
         Reference(tuple(known["runs"]), tuple(known["measures"]), own["latent_mean"],
                   known["latent_size"]),
-        entry, None if calibration is None else Calibration(**calibration), own.get("boldref"),
+        entry, None if calibration is None else _calibration(calibration), own.get("boldref"),
     )
+
+
+def _calibration(entry: dict[str, Any]) -> Calibration:
+    return Calibration(**{**entry, "bins": tuple(entry["bins"])})

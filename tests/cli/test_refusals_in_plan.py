@@ -420,7 +420,7 @@ WEIGHTS = "known only when a library has built the network and read all of its w
 VOXELS = "depends on the values of all volumes"
 MASKS = "depends on a brain mask that is computed"
 
-ARRAYS = "what a caller from Python gives; no node reaches it"
+ARRAYS = "what a caller from Python gives; the plan of --apply refuses such files itself"
 
 COMPUTING = {
     "SingleTrialGLM._load#1": VOXELS, "_common_mask#1": VOXELS,
@@ -438,6 +438,7 @@ COMPUTING = {
     "GaborPyramid.encode#1": PICTURES,
     "FittedDecoder.scale#1": ARRAYS, "FittedDecoder.scale#2": ARRAYS,
     "FittedDecoder.probabilities#1": ARRAYS, "check_usable#1": ARRAYS, "check_usable#2": ARRAYS,
+    "bring_to_decoder#1": "depends on masks and a registration that are computed",
     "_without_common_voxels#1": "the plan demands a shrinkage that makes every covariance definite",
 }
 """Site -> why the plan cannot know."""

@@ -184,7 +184,7 @@ def _described(
         "dataset": study.dataset.name, "version": __version__,
         "seed": study.settings.random_seed, "split": study.split.kind, "n_folds": len(folds),
         "pretrained_key": None if model is None else model.card.get("stage_key"), **seen,
-        "confounds_removed": list(person.removed),
+        "confounds_removed": list(person.removed), "trial_unit": study.trials.build.trial_unit,
     }
     n_refits = (
         count_refits(study.settings, study.targets.kind, model is not None) if folds else 0

@@ -127,7 +127,8 @@ def _data_inputs(work: Work, decode: DecodeSpec) -> dict[str, Any]:
     found: dict[str, Any] = {"normalise": settings.glm.normalise}
     facts = {
         "participant": person.label, "dataset": decode.card["dataset"], "source": person.source,
-        "glm": asdict(settings.glm), "t_r": None,
+        "glm": asdict(settings.glm), "t_r": None, "trial_unit": decode.card["trial_unit"],
+        "encoder": dict(work.targets.encoder.identity) if work.targets.kind == "image" else {},
     }
     if person.source != "betas":
         facts["t_r"] = run.t_r(read_header(run.bold_file))

@@ -1,0 +1,13 @@
+"""A fitted decoder applied to new data of its participant."""
+
+from bids_decoder.analyses.base import Analysis
+
+ANALYSIS = Analysis(
+    "apply", ("participant",), "apply", needs=("responses",), scores=False,
+    replaces=("pretrain", "decode", "encode", "searchlight", "regions", "cross", "rsa",
+              "population"),
+    descriptions={
+        "applied": "What a decoder that was fitted to other data says of these trials.",
+        "appliednull": "Its scores under permuted labels.",
+    },
+)

@@ -1,0 +1,218 @@
+"""Answers of a fitted decoder to new trials, and their scores where labels are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.bids.event_columns import UNLABELLED
+from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.calibration import expected_calibration_error, reliability
+from bids_decoder.evaluation.classification import Heldout, LabelScores, score_classification
+from bids_decoder.evaluation.multiple import correct_scores
+from bids_decoder.training.fitted import FittedDecoder
+from bids_decoder.trials import KINDS
+
+N_BEST = 5
+MOST_CLASSES = 50
+"""Labels above which only the best ones have columns."""
+
+ANSWER_COLUMNS = {
+    "run_group": "Session, task and run of the trial.",
+    "trial": "Row of the trial in the table of its run.",
+    "onset": "Seconds from the start of the first stored volume.",
+    "duration": "Seconds.",
+    "stimulus": "What was shown, as far as the events tell.",
+    "label": "Label of the trial, as far as the events tell.",
+    "is_known": "Whether the decoder knows this answer, so that the trial is scored.",
+    "correct": "Whether the best answer is right; n/a where no right answer is known.",
+    "probability": "Calibrated probability of the best answer.",
+}
+_BEST = "Answer with rank {} by score."
+_OF_LABEL = {
+    "probability": "Calibrated probability of {}.", "score": "Evidence for {}.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class NewTrials:
+    """New trials of one participant on the voxels of a decoder.
+
+    Parameters
+    ----------
+    betas : ndarray of float32, shape (n_trials, n_voxels)
+        In the units of the beta series.
+    scaled : ndarray of float32, shape (n_trials, n_voxels)
+        Z-scored.
+    trials : DataFrame, n_trials rows
+        Columns of a trial table.
+    """
+
+    betas: np.ndarray
+    scaled: np.ndarray
+    trials: pd.DataFrame
+
+    @property
+    def runs(self) -> np.ndarray:
+        """Run of each trial, shape (n_trials,)."""
+        return self.trials["run_group"].to_numpy(dtype=str)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a decoder says of new trials.
+
+    Parameters
+    ----------
+    table : DataFrame, n_trials rows
+        Columns of :data:`ANSWER_COLUMNS` and those of :func:`describe`.
+    shift : DataFrame
+        New runs against training runs (:func:`~bids_decoder.evaluation.shift.judge`).
+    scores : LabelScores or None
+        Where labels are known.
+    reliability : DataFrame
+        Of held-out training trials, and of new ones whose labels are known.
+    errors : dict of str to float
+        Expected calibration error of both, where it is known.
+    """
+
+    table: pd.DataFrame
+    shift: pd.DataFrame
+    scores: LabelScores | None
+    reliability: pd.DataFrame
+    errors: dict[str, float]
+
+
+def answer(
+    fitted: FittedDecoder, new: NewTrials, settings: Evaluation, seed: int
+) -> Answers:
+    """Decode new trials.
+
+    Parameters
+    ----------
+    fitted : FittedDecoder
+    new : NewTrials
+    settings : Evaluation
+    seed : int
+        For permutations of the labels.
+
+    Returns
+    -------
+    Answers
+    """
+    embedding = fitted.embed(new.scaled)
+    shift = fitted.judge_runs(new.betas, embedding, new.runs)
+    if fitted.targets.kind == "value":
+        return Answers(_values(fitted, new, embedding), shift, None, _reliability(fitted), {})
+    scores = fitted.scores(embedding)
+    table = _ranked(fitted, new, scores)
+    known = table["is_known"].to_numpy()
+    true = fitted.targets.rows_of(_truth(fitted, new)[known])
+    curve, errors = _reliability(fitted), {}
+    if fitted.calibration is not None and fitted.calibration.error is not None:
+        errors["training"] = fitted.calibration.error
+    if known.any() and fitted.calibration is not None:
+        chances = fitted.probabilities(scores[known])
+        errors["new"] = expected_calibration_error(chances, true)
+        own = reliability(chances, true).assign(trials="new")
+        curve = pd.concat([curve, own], ignore_index=True)
+    return Answers(
+        table, shift, _score(fitted, new, scores, known, settings, seed), curve, errors
+    )
+
+
+def describe(table: pd.DataFrame) -> dict[str, str]:
+    """Return descriptions of the columns of :attr:`Answers.table`."""
+    found = {}
+    for name in table.columns.astype(str):
+        part, _, label = name.partition("_")
+        if name in ANSWER_COLUMNS:
+            found[name] = ANSWER_COLUMNS[name]
+        elif part in _OF_LABEL:
+            found[name] = _OF_LABEL[part].format(label)
+        elif part in ("predicted", "low", "high"):
+            found[name] = {
+                "predicted": "Predicted {}.", "low": "Lower end of the 95 % prediction interval "
+                "of {}, from errors in held-out training trials.", "high": "Upper end, of {}.",
+            }[part].format(label)
+        else:
+            found[name] = _BEST.format(name.removeprefix("top"))
+    return found
+
+
+def _truth(fitted: FittedDecoder, new: NewTrials) -> np.ndarray:
+    return new.trials[KINDS[fitted.targets.kind].column].to_numpy(dtype=object)
+
+
+def _trials(new: NewTrials) -> pd.DataFrame:
+    named = [name for name in ANSWER_COLUMNS if name in new.trials]
+    table = new.trials[named].reset_index(drop=True).copy()
+    for name in ("stimulus", "label"):
+        table[name] = table[name].where(table[name] != UNLABELLED, None)
+    return table
+
+
+def _ranked(fitted: FittedDecoder, new: NewTrials, scores: np.ndarray) -> pd.DataFrame:
+    """Return one row for each trial: what it is, the best answers, and their probabilities."""
+    ids = np.array(fitted.targets.ids)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    truth, table = _truth(fitted, new), _trials(new)
+    known = np.isin(truth.astype(str), ids)
+    table["is_known"] = known
+    table["correct"] = np.where(known, ids[order[:, 0]] == truth, None)
+    for place in range(min(N_BEST, len(ids))):
+        table[f"top{place + 1}"] = ids[order[:, place]]
+    columns: dict[str, np.ndarray] = {}
+    if fitted.calibration is not None:
+        chances = fitted.probabilities(scores)
+        table["probability"] = chances.max(axis=1)
+        columns |= {f"probability_{name}": chances[:, k] for k, name in enumerate(ids)}
+    columns |= {f"score_{name}": scores[:, k] for k, name in enumerate(ids)}
+    if len(ids) > MOST_CLASSES:
+        return table
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+
+def _values(fitted: FittedDecoder, new: NewTrials, predicted: np.ndarray) -> pd.DataFrame:
+    table = _trials(new)
+    spread = np.asarray(fitted.facts["residual_sd"]) * 1.96
+    for number, name in enumerate(fitted.targets.columns):
+        table[f"predicted_{name}"] = predicted[:, number]
+        table[f"low_{name}"] = predicted[:, number] - spread[number]
+        table[f"high_{name}"] = predicted[:, number] + spread[number]
+    return table
+
+
+def _reliability(fitted: FittedDecoder) -> pd.DataFrame:
+    bins = () if fitted.calibration is None else fitted.calibration.bins
+    columns = ["bin", "n", "confidence", "accuracy"]
+    return pd.DataFrame(list(bins), columns=columns).assign(trials="training")
+
+
+def _score(
+    fitted: FittedDecoder, new: NewTrials, scores: np.ndarray, known: np.ndarray,
+    settings: Evaluation, seed: int,
+) -> LabelScores | None:
+    """Score known labels; no prediction depends on them, so that exchanging them is exact."""
+    labels = _truth(fitted, new)[known]
+    if fitted.targets.kind != "category" or len(set(labels.tolist())) < 2:
+        return None
+    found = score_classification(
+        Heldout(
+            scores[known], labels.astype(str), fitted.targets.ids, new.runs[known],
+            np.ones(int(known.sum()), dtype=int), trains_on_tested=False,
+        ),
+        settings=settings, rng=np.random.default_rng(seed),
+    )
+    return found._replace(metrics=correct_scores(found.metrics, "category"))
+
+
+def summarise_shift(shift: pd.DataFrame, level: float) -> dict[str, Any]:
+    """Count the runs that lie outside of what the training runs let expect."""
+    judged = shift[shift["p_corrected"].notna()]
+    far = sorted(judged.loc[judged["p_corrected"] < level, "run_group"].unique().tolist())
+    return {"Runs": int(shift["run_group"].nunique()),
+            "Judged": int(judged["run_group"].nunique()), "Far": far}

@@ -1,0 +1,70 @@
+"""Options of applying a fitted decoder."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from bids_decoder.analyses.jobs import Notes
+from bids_decoder.config import Section, Settings
+from bids_decoder.options import choices, option
+from bids_decoder.trials import Decision
+
+
+@dataclass(frozen=True)
+class Apply(Section, table="apply"):
+    """The decoder that is applied, and the scale of new responses.
+
+    Parameters
+    ----------
+    model : Path or None
+        File of a decoder, or folder of results in which there is one.
+    scaling : {"own", "training"}
+        Statistics by which new trials are z-scored.
+    """
+
+    model: Path | None = None
+    scaling: Literal["own", "training"] = "own"
+
+
+SECTION = Apply
+
+
+def is_wanted(settings: Settings) -> bool:
+    """Return whether a decoder is named."""
+    return settings.section(Apply).model is not None or "apply" in settings.execution.stage
+
+
+def resolve(settings: Settings, notes: Notes) -> Settings:
+    """Return settings in which all rows are trials, of the unit that the decoder knows."""
+    from bids_decoder.analyses.apply.models import read_cards, unit_of_trials
+
+    if settings.section(Apply).model is None:
+        return settings
+    trials = replace(settings.trials, new_data=True, target="category", features=None)
+    unit = unit_of_trials(read_cards(settings.section(Apply).model))
+    if trials.trial_unit == "auto" and unit is not None:
+        trials = replace(trials, trial_unit=unit)
+        notes.decisions.append(Decision("trial unit", unit, "that of the decoder"))
+    return replace(settings, trials=trials)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of this analysis."""
+    group = parser.add_argument_group("Specific options for applying a decoder")
+    option(
+        group, "--apply", dest="apply.model", section=Apply, type=Path, metavar="PATH",
+        help="apply a decoder that was fitted before to these data, of the same participant: "
+        "another session, imagery, trials without labels. PATH is its file "
+        "(`*_desc-decoder_model.safetensors`) or the folder of results in which it is. "
+        "Nothing is fitted ([apply.md](apply.md))",
+    )
+    option(
+        group, "--apply-scaling", dest="apply.scaling", section=Apply,
+        choices=choices(Apply, "scaling"),
+        help="how new trials are z-scored: by statistics of their `own` session (or run, as in "
+        "training), or by those of the `training` trials, where conditions occur in other shares "
+        "than in training",
+    )

@@ -1,0 +1,275 @@
+"""Plan of applying a decoder: all in which new data can differ from those it was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bids_decoder.analyses.apply.models import PATTERN
+from bids_decoder.analyses.apply.options import Apply
+from bids_decoder.analyses.jobs import Job, Notes
+from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.bids.event_columns import UNLABELLED
+from bids_decoder.bids.images import read_header
+from bids_decoder.errors import (
+    BidsDecoderError,
+    ExitCode,
+    Finding,
+    InputError,
+    MissingInputError,
+    UsageError,
+    name_some,
+)
+from bids_decoder.interfaces.responses import OWN_SPACES
+from bids_decoder.markers import StageKey
+from bids_decoder.models.store import load_card
+from bids_decoder.preprocessing.transfer import on_grid
+from bids_decoder.training.fitted import ENTRY, check_usable, load_fitted
+from bids_decoder.trials import Decision
+from bids_decoder.workflows.work import PersonWork
+
+
+@dataclass(frozen=True, eq=False)
+class ApplySpec:
+    """The use of a decoder on the data of a participant.
+
+    Parameters
+    ----------
+    person : PersonWork
+    model : Path
+    aligns : bool
+        Whether responses are brought to the grid of the decoder by a registration.
+    card : mapping
+        What is known of the decoder, for sidecars.
+    """
+
+    person: PersonWork
+    model: Path
+    aligns: bool
+    card: Mapping[str, Any]
+
+
+def check(study: Study, notes: Notes) -> None:
+    """Note wrong options; each participant is checked with their job."""
+    if study.settings.section(Apply).model is None:
+        notes.findings.append(Finding(
+            "--stage apply", "no decoder is named", "name one: --apply PATH", ExitCode.USAGE,
+        ))
+
+
+def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
+    """Return one job per participant."""
+    del made
+    place = study.settings.section(Apply).model
+    found: list[Job] = []
+    if place is None:
+        return found
+    for person in study.chosen_people:
+        try:
+            path = find_decoder(place, person.label)
+            card = read_decoder_card(path, person.label)
+            problems = list(_problems(study, person, path, card))
+        except BidsDecoderError as error:
+            notes.findings.append(error.finding)
+            continue
+        notes.findings += problems
+        if not any(finding.severity == "error" for finding in problems):
+            notes.decisions.append(_say_trials(study, person, card))
+            found.append(_job(study, person, path, card))
+    return found
+
+
+def find_decoder(place: Path, label: str) -> Path:
+    """Find the decoder of a participant.
+
+    Parameters
+    ----------
+    place : Path
+        File of a decoder, its folder, or a folder of results.
+    label : str
+        Of the participant.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    MissingInputError
+        If there is none.
+    UsageError
+        If there are several, as of several spaces.
+    """
+    if place.is_file() or place.suffix == ".safetensors":
+        return place
+    folders = (place / f"sub-{label}" / "model", place / "model", place)
+    found = next((files for folder in folders if (files := sorted(folder.glob(PATTERN)))), [])
+    if not found:
+        raise MissingInputError(
+            f"--apply {place}", f"no decoder of sub-{label} is there: no {PATTERN} in "
+            f"{folders[0]}, {folders[1]} or the folder itself",
+            "give the folder of results of a call that decoded this participant",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"--apply {place}", f"holds {len(found)} decoders of sub-{label}: "
+            f"{name_some([path.name for path in found])}", "give the path of one file",
+        )
+    return found[0]
+
+
+def read_decoder_card(path: Path, label: str) -> dict[str, Any]:
+    """Read the card of a decoder that must be of this participant.
+
+    Raises
+    ------
+    BidsDecoderError
+        If the file is absent or no decoder, or of another participant.
+    """
+    card = load_card(path)
+    check_usable(path, card)
+    whose = card[ENTRY].get("participant")
+    if whose != label:
+        raise InputError(
+            f"--apply {path}", f"is the decoder of sub-{whose}, and these data are of sub-{label}: "
+            "voxels of two participants do not correspond",
+            f"choose data with --participant-label {whose}, or decode sub-{label} first",
+        )
+    return card
+
+
+def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) -> Job:
+    settings = study.settings
+    key = StageKey("apply", f"sub-{person.label}", {
+        "model": card["sha256"], "scaling": settings.section(Apply).scaling,
+        "betas": person.responses_key, "evaluation": asdict(settings.evaluation),
+        "seed": settings.random_seed, "device": study.device_kind,
+    })
+    facts = {
+        "Decoder": path.name, "DecoderSHA256": card["sha256"], "DecoderKind": card["decoder"],
+        "TrainingDataset": card[ENTRY]["dataset"], "Scaling": settings.section(Apply).scaling,
+    }
+    return Job(
+        job_name("apply", person), "apply", (study.stage(key),),
+        ApplySpec(person, path, _aligns(person), facts),
+    )
+
+
+def _aligns(person: PersonWork) -> bool:
+    """Return whether the images of a call are on a grid of their own."""
+    return person.source == "raw" and not person.space.is_template
+
+
+def _say_trials(study: Study, person: PersonWork, card: Mapping[str, Any]) -> Decision:
+    trials = study.usable_trials(person.label)
+    kind = card[ENTRY]["targets"]["kind"]
+    names = trials["label" if kind == "category" else "stimulus"].tolist()
+    known = set(card[ENTRY]["targets"]["ids"])
+    unknown = sorted({name for name in names if name not in known} - {UNLABELLED})
+    n_known = sum(name in known for name in names)
+    others = f"; not known to the decoder: {name_some(unknown)}" if unknown else ""
+    return Decision(
+        f"apply to sub-{person.label}", f"{len(names)} trials",
+        f"{n_known} have a label that the decoder knows and are scored{others}; decoder of "
+        f"{card[ENTRY]['dataset']}, fitted to {card['n_trials']} trials",
+    )
+
+
+def _problems(
+    study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Yield everything that prevents the use of a decoder on these data."""
+    where = f"sub-{person.label} with decoder {path.name}"
+    told: Mapping[str, Any] = card[ENTRY]
+    for why, fix in (
+        *_other_responses(study, person, card), *_same_runs(study, person, told),
+        *_other_place(study, person, path, told),
+    ):
+        yield Finding(where, why, fix, ExitCode.BAD_DATA, participant=person.label)
+    if told["source"] != person.source:
+        yield Finding(
+            where, f"it was fitted to {told['source']} data, and these are {person.source} data: "
+            "if they were processed differently, it may not work as well",
+            "compare the runs with those of training in the report", ExitCode.BAD_DATA, "warning",
+            person.label,
+        )
+
+
+def _other_responses(
+    study: Study, person: PersonWork, card: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield differences in how responses are estimated and z-scored."""
+    here, there = asdict(study.settings.glm), dict(card[ENTRY]["glm"])
+    names = ["normalise"] if person.source == "betas" else [n for n in here if n != "contrasts"]
+    other = [name for name in names if here[name] != there.get(name)]
+    if other:
+        yield (
+            "responses are estimated in another way than those it was fitted to: " + "; ".join(
+                f"{name} was {there.get(name)}, here it is {here[name]}" for name in other
+            ), "give the options of the call that fitted it (its logs hold them in settings.toml)",
+        )
+    removed = card.get("confounds_removed")
+    if removed:
+        yield (
+            f"it was fitted to responses from which {name_some(removed)} had been removed, with "
+            "weights that are not part of it", "fit it without --confound-removal regress",
+        )
+
+
+def _same_runs(
+    study: Study, person: PersonWork, told: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield training runs among the new data."""
+    both = sorted({run.run_group for run in person.participant.runs} & set(told["runs"]))
+    if both and told["dataset"] == study.dataset.name:
+        yield (
+            f"{len(both)} of these runs are training runs of it: {name_some(both)}; their scores "
+            "would be too high", "choose other runs, for instance with --run-id or --session-id",
+        )
+
+
+def _other_place(
+    study: Study, person: PersonWork, path: Path, told: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield other spaces and grids, and an output folder that is that of the decoder."""
+    if path.resolve().is_relative_to(study.output_dir.resolve()):
+        yield (
+            "it is in the output folder of this call, whose trial tables would replace those it "
+            "was fitted to", "choose another output folder",
+        )
+    space = person.runs[0].entities.get("space", "")
+    space = "" if space in OWN_SPACES else space
+    if space != told["space"]:
+        names = [name or "the participant's own space" for name in (told["space"], space)]
+        yield (
+            f"it reads voxels of {names[0]}, and these responses are in {names[1]}",
+            "give data in the same space, or --output-spaces",
+        )
+        return
+    fitted = load_fitted(path)
+    if _aligns(person):
+        if fitted.boldref is None:
+            yield (
+                "it has no reference image to which raw data can be aligned: it was fitted to "
+                "responses without one", "give data on its grid, with -d",
+            )
+        return
+    if person.space.is_template:
+        return
+    header = read_header(person.participant.runs[0].image_file)
+    shape = tuple(int(n) for n in header.shape[:3])
+    if not on_grid(fitted.grid, shape, header.affine):
+        yield (
+            f"it reads a grid of {_grid(fitted.grid.mask.shape, fitted.grid.affine)}, and these "
+            f"images have {_grid(shape, header.affine)}",
+            "resample them to the reference image of the training data",
+        )
+
+
+def _grid(shape: tuple[int, ...], affine: np.ndarray) -> str:
+    rows = "; ".join(" ".join(f"{value:g}" for value in row) for row in np.round(affine[:3], 3))
+    return f"{' x '.join(map(str, shape))} voxels with affine [{rows}]"

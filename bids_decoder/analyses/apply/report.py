@@ -1,0 +1,151 @@
+"""Report of a decoder that is applied to new data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bids_decoder.analyses.apply.figures import draw_reliability, draw_shares
+from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY, SHIFT
+from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.reports.figures import picture
+from bids_decoder.reports.figures_decoding import draw_confusion
+from bids_decoder.reports.results import Results, numeric
+from bids_decoder.reports.scores import compare, headline, say_result
+from bids_decoder.reports.tables import metrics_table, rounded
+
+MOST_LABELS = 40
+"""Labels above which their shares are not drawn."""
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the sections on answers, probabilities and distance; none where nothing is applied."""
+    table = results.table(ANSWERS)
+    if table is None:
+        return []
+    return [
+        Section("apply", "Decoder applied to new data", _answers(results, table)),
+        *_calibration_section(results), *_shift_section(results),
+    ]
+
+
+def lines(results: Results) -> list[str]:
+    """Return the number of decoded trials, and the main score where labels are known."""
+    table = results.table(ANSWERS)
+    if table is None:
+        return []
+    found = [f"sub-{results.participant}: {len(table)} new trials decoded"]
+    metrics = results.table(METRICS)
+    if metrics is not None:
+        top = headline(compare(metrics, {}), "category")
+        if top is not None:
+            found.append(f"sub-{results.participant}: {say_result(top, 'category')}")
+    return found
+
+
+def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
+    card = results.card(ANSWERS)
+    blocks: list[Block] = [Text(
+        f"The decoder {card['Decoder']} (fitted to {card['TrainingDataset']}) was applied to "
+        f"{len(table)} trials. Nothing was fitted to them; they were z-scored by "
+        + ("their own sessions or runs." if card["Scaling"] == "own" else "the training trials.")
+    )]
+    blocks += _alignment(card)
+    if "top1" not in table:
+        return blocks
+    if table["top1"].nunique() <= MOST_LABELS:
+        blocks.append(Figure(picture(
+            draw_shares(table), "appliedshares", "How often each answer was the best one.",
+            "Bars: number of trials by best answer.",
+        )))
+    metrics = results.table(METRICS)
+    if metrics is None:
+        blocks.append(Text("No trial, or only one label, is known to the decoder: there is no "
+                           "score."))
+        return blocks
+    found = compare(metrics, {})
+    top = headline(found, "category")
+    if top is not None:
+        blocks.append(Text(say_result(top, "category"), "good" if top.beats_chance else "warn"))
+    known = table[table["is_known"] == "True"]
+    if known["label"].nunique() <= MOST_LABELS:
+        blocks.append(Figure(picture(
+            draw_confusion(known["label"], known["top1"]), "appliedconfusion",
+            f"Labels of the {len(known)} trials whose label the decoder knows. Rows sum to one.",
+            "Confusion matrix.",
+        )))
+    return [*blocks, metrics_table(found)]
+
+
+def _alignment(card: dict[str, Any]) -> list[Block]:
+    covered = card["CoveredShare"]
+    how = "aligned to its reference image" if card["Aligned"] else "on its grid"
+    return [Text(
+        f"The images are {how}; {covered:.0%} of its voxels have responses.",
+        "plain" if covered > 0.9 else "warn",
+    )]
+
+
+def _calibration_section(results: Results) -> list[Section]:
+    table = results.table(RELIABILITY)
+    if table is None:
+        return []
+    card = results.card(RELIABILITY)
+    errors = card["ExpectedCalibrationError"]
+    said = [f"{errors[kind]:.1%} for {name}" for kind, name in (
+        ("training", "held-out training trials, each calibrated on the other runs"),
+        ("new", "new trials whose label is known"),
+    ) if kind in errors]
+    return [Section("calibration", "Probabilities", [
+        Text(
+            f"Probabilities were calibrated on {card['CalibrationTrials']} held-out trials of the "
+            f"training data ({card['CalibrationSource']}). Expected calibration error, the mean "
+            f"distance of probability and share of right answers: {', '.join(said) or 'n/a'}."
+        ),
+        Figure(picture(
+            draw_reliability(numeric(table, "bin", "n", "confidence", "accuracy")),
+            "reliability", "Probability of the best answer, and how often it is right. Below the "
+            "line the decoder is too sure of itself. Area: number of trials.",
+            "Reliability diagram.",
+        )),
+    ])]
+
+
+def _shift_section(results: Results) -> list[Section]:
+    table, card = results.table(SHIFT), results.card(SHIFT)
+    if table is None:
+        return []
+    rows = [
+        [row["run_group"], row["measure"], rounded(row["value"]),
+         f"{rounded(row['low'])} to {rounded(row['high'])}", rounded(row["p_corrected"])]
+        for _, row in table.iterrows()
+    ]
+    header = ["run", "measure", "value", "expected", "p corrected"]
+    return [Section("shift", "Distance from the training data", [
+        Text(*_verdict(card)),
+        Table(header, rows, "Measures of the new runs, and where a further training run would be",
+              frozenset(header[2:]), folded=True),
+        Table(["measure", "meaning"], [[k, v] for k, v in card["Measures"].items()],
+              "What is measured", folded=True),
+    ])]
+
+
+def _verdict(card: dict[str, Any]) -> tuple[str, Any]:
+    """Return a sentence on how many runs are unlike the training runs, and its tone."""
+    n_training = card["TrainingRuns"]
+    if not card["Judged"]:
+        return f"{n_training} training run(s) are too few to judge new runs by.", "plain"
+    rate = card["FalseAlarms"]
+    nominal = f"a further training run would be with probability {card['Level']:g}"
+    measured = "" if rate is None else f"; of the training runs themselves {rate:.0%} are"
+    if not card["Far"]:
+        return (
+            f"None of {card['Judged']} new run(s) is unlike the {n_training} training runs "
+            f"({nominal}{measured})."
+        ), "good"
+    return (
+        f"{len(card['Far'])} of {card['Judged']} new run(s) are unlike the {n_training} training "
+        f"runs ({nominal}{measured}): {', '.join(card['Far'][:3])}. Other data can be decoded less "
+        "well, and probabilities are calibrated for data like those of training."
+    ), "warn"
