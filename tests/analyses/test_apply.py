@@ -156,7 +156,7 @@ def test_training_runs_are_refused(refused, decoded, top):
     assert "4 of these runs are training runs" in found.why
 
 
-def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, tmp_path):
+def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, top, tmp_path):
     write_new(tmp_path / "d")
     (found,) = refused(tmp_path / "d", "--apply", decoded, out=decoded)
     assert "output folder" in found.why
@@ -164,7 +164,7 @@ def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, tmp_pat
     assert "normalise was session, here it is run" in found.why
     (found,) = refused(tmp_path / "d", "--apply", decoded, "--encoder", "ridge")
     assert found.code == 64 and "encode" in found.what
-    (found,) = refused(tmp_path / "d", "--stage", "prepare", "apply")
+    (found,) = refused(top / "data", "--stage", "prepare", "apply")
     assert found.code == 64 and "--apply PATH" in found.fix
 
 
