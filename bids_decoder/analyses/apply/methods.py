@@ -8,18 +8,7 @@ from bids_decoder.reports.results import Results
 
 TEXTS = {"Application": ("split-new", "apply", "apply-aligned", "apply-calibration",
                          "apply-shift")}
-PASSAGES = {
-    "split-new": "All trials were decoded by decoders that had been fitted to other data.",
-    "apply": "The decoder of each participant, fitted to {dataset}, was applied to {n_trials} "
-    "trials of new data. Responses were z-scored by {scaling}, without their labels.",
-    "apply-aligned": "The reference image of the new data was aligned to that of the training data "
-    "by a rigid registration, and responses were interpolated linearly at its voxels.",
-    "apply-calibration": "Scores were turned into probabilities by temperature scaling "
-    "[@temperature], fitted to {n_trials} held-out trials of the training data.",
-    "apply-shift": "New runs were compared with {n_runs} training runs in the spread and mean of "
-    "responses over voxels and in the spread and place of decoded embeddings, by prediction "
-    "intervals with Bonferroni correction.",
-}
+"""Names of methods texts in ``boilerplate``, by heading."""
 _SCALINGS = {"own": "statistics of their own session or run", "training": "those of training"}
 
 
