@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bids_decoder.analyses.jobs import Notes
 from bids_decoder.config import Section, Settings
 from bids_decoder.options import choices, option
-from bids_decoder.trials import Decision
+
+if TYPE_CHECKING:
+    from bids_decoder.analyses.jobs import Notes
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ def is_wanted(settings: Settings) -> bool:
 
 def resolve(settings: Settings, notes: Notes) -> Settings:
     """Return settings in which all rows are trials, of the unit that the decoder knows."""
-    from bids_decoder.analyses.apply.models import read_cards, unit_of_trials
-
     if settings.section(Apply).model is None:
         return settings
+    # The command line reads options without importing what computes.
+    from bids_decoder.analyses.apply.models import read_cards, unit_of_trials
+    from bids_decoder.trials import Decision
+
     trials = replace(settings.trials, new_data=True, target="category", features=None)
     unit = unit_of_trials(read_cards(settings.section(Apply).model))
     if trials.trial_unit == "auto" and unit is not None:
