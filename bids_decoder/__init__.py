@@ -10,6 +10,13 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "DecodingResults": "results",
+    "EpisodicPretrainer": "pretrainer",
+    "LoadedDecoder": "decoding",
+    "Searchlight": "searchlight",
+    "TROIDecoder": "troi",
+    "TROIRegressor": "troi",
+    "TrialEstimator": "trials",
+    "load_decoder": "decoding",
     "load_results": "results",
 }
 """Public name -> module of :mod:`bids_decoder.api`."""

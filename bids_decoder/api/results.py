@@ -13,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import pandas as pd
 
+from bids_decoder.api.decoding import LoadedDecoder, load_decoder
 from bids_decoder.bids.names import OutputName, parse_entities
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import InputError, MissingInputError, UsageError, name_some
@@ -63,7 +64,7 @@ def load_results(output_dir: str | PathLike[str]) -> DecodingResults:
     ...     ["participant", "value", "chance", "p"]]                      # doctest: +SKIP
     >>> image = results.maps("pattern")["01"]                             # doctest: +SKIP
     """
-    folder = Path(output_dir)
+    folder = Path(output_dir).absolute()
     _check_output(folder)
     return DecodingResults(folder)
 
@@ -112,6 +113,18 @@ class DecodingResults:
         """Statistics over participants; empty where the group level was not run."""
         files = self._group.files(OutputName("metrics", ".tsv", "group"))
         return _stack(_read(None, path) for path in files)
+
+    @cached_property
+    def models(self) -> dict[str, LoadedDecoder]:
+        """Fitted decoders by participant, as :func:`~bids_decoder.load_decoder` reads them.
+
+        Participants without a model are left out; one with several raises a ``UsageError``.
+        """
+        found = {
+            label: Results(self.output_dir, label).files("decoder_model")
+            for label in self.participants
+        }
+        return {label: _only_decoder(paths) for label, paths in found.items() if paths}
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -226,6 +239,15 @@ class DecodingResults:
             own = Results(self.output_dir, label)
             for path in own.files(OutputName(suffix, extension, "func")):
                 yield label, path
+
+
+def _only_decoder(paths: list[Path]) -> LoadedDecoder:
+    if len(paths) > 1:
+        raise UsageError(
+            "models of a participant", f"there are {len(paths)}: {_kinds(paths)}",
+            "give the path of one to load_decoder",
+        )
+    return load_decoder(paths[0])
 
 
 def _check_output(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bids_decoder.config import Glm
 from bids_decoder.errors import InputError
-from bids_decoder.glm.base import EstimatorOptions, RunShape
+from bids_decoder.glm.base import EstimatorOptions, Matrix, RunShape, TrialRun
 from bids_decoder.glm.design import (
     Timing,
     check_trials,
@@ -91,6 +91,13 @@ class RunTables:
         """Labels of the trials, None where the table has none."""
         known = "label" in self.trials and self.trials["label"].notna().any()
         return self.text("label") if known else None
+
+    def trial_run(self, bold: Matrix) -> TrialRun:
+        """Return the run with its data, (n_scans, n_voxels) in percent signal change."""
+        return TrialRun(
+            bold, self.timing, self.onsets, self.durations, self.nuisance.to_numpy(),
+            self.train, self.text("stimulus"), self.labels, self.untested & ~self.train,
+        )
 
     @property
     def conditions(self) -> list[str]:

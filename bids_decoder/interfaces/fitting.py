@@ -18,7 +18,6 @@ from nipype.interfaces.base import (
 from bids_decoder.config import Network, Troi, Volumes
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.responses import load_person
-from bids_decoder.interfaces.targets import check_same_targets
 from bids_decoder.models.store import Model, load_model
 from bids_decoder.trials import Person, Targets
 
@@ -98,7 +97,7 @@ class PersonalInterface(FitInterface):
     def _pretrained(self, targets: Targets) -> Model | None:
         if not self.inputs.pretrained_file:
             return None
-        from bids_decoder.training.decoders import DECODERS
+        from bids_decoder.training.decoders import DECODERS, check_same_targets
 
         model = load_model(Path(self.inputs.pretrained_file))
         if not DECODERS[self.inputs.decoder].transfers:

@@ -153,13 +153,6 @@ def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, 
     return bold, good
 
 
-def _trial_run(tables: RunTables, bold: np.ndarray) -> TrialRun:
-    return TrialRun(
-        bold, tables.timing, tables.onsets, tables.durations, tables.nuisance.to_numpy(),
-        tables.train, tables.text("stimulus"), tables.labels, tables.untested & ~tables.train,
-    )
-
-
 class SingleTrialGLM(SimpleInterface):
     """Estimate one response per trial and voxel over all runs of one participant.
 
@@ -207,7 +200,7 @@ class SingleTrialGLM(SimpleInterface):
             target = scratch / f"bold-{number}.npy"
             bold, usable = read_masked(Path(self.inputs.bold_files[number]), grid, target)
             good &= usable
-            runs.append(_trial_run(table, bold))
+            runs.append(table.trial_run(bold))
         if good.mean() < 1 - MAX_LOST_VOXELS:
             raise InputError(
                 "single-trial GLM",

@@ -14,8 +14,6 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.errors import InputError
-from bids_decoder.models.store import Model
 from bids_decoder.stimuli.cache import CachedEncoder
 from bids_decoder.stimuli.encoders import EncoderChoice, ImageEncoder, load_encoder
 from bids_decoder.stimuli.targets import make_targets
@@ -39,32 +37,6 @@ def read_targets(path: Path | str) -> Targets:
         return Targets(
             tuple(content["ids"].tolist()), content["vectors"], str(content["kind"]),
             str(content["source"]), tuple(content["columns"].tolist()),
-        )
-
-
-def describe_targets(targets: Targets) -> dict[str, Any]:
-    """Describe the vectors, so that models of other targets are refused."""
-    ids = list(targets.ids) if targets.kind == "category" else []
-    return {
-        "kind": targets.kind, "n_dims": int(targets.vectors.shape[1]), "labels": ids,
-        "encoder": targets.source,
-    }
-
-
-def check_same_targets(model: Model, targets: Targets) -> None:
-    """Refuse a pretrained model whose targets are of another kind.
-
-    Raises
-    ------
-    InputError
-    """
-    here, there = describe_targets(targets), model.card["targets"]
-    if here != there:
-        changed = [key for key in here if here[key] != there.get(key)]
-        raise InputError(
-            "pretrained model", f"its targets differ from those of this dataset in {changed}: "
-            f"{[there.get(k) for k in changed]} against {[here[k] for k in changed]}",
-            "pretrain with the same labels, feature table or image encoder, or use --from-scratch",
         )
 
 

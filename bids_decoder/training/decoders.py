@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bids_decoder.config import Network, Troi, Volumes
-from bids_decoder.errors import UsageError
+from bids_decoder.errors import InputError, UsageError
 from bids_decoder.models.store import Model
 from bids_decoder.trials import KINDS, Person, Targets
 
@@ -79,6 +79,32 @@ def check_decoder(name: str) -> None:
     if name not in DECODERS:
         raise UsageError(
             f"--decoder {name}", "no such decoder", f"use one of: {', '.join(DECODERS)}"
+        )
+
+
+def describe_targets(targets: Targets) -> dict[str, Any]:
+    """Describe the vectors, so that models of other targets are refused."""
+    ids = list(targets.ids) if targets.kind == "category" else []
+    return {
+        "kind": targets.kind, "n_dims": int(targets.vectors.shape[1]), "labels": ids,
+        "encoder": targets.source,
+    }
+
+
+def check_same_targets(model: Model, targets: Targets) -> None:
+    """Refuse a pretrained model whose targets are of another kind.
+
+    Raises
+    ------
+    InputError
+    """
+    here, there = describe_targets(targets), model.card["targets"]
+    if here != there:
+        changed = [key for key in here if here[key] != there.get(key)]
+        raise InputError(
+            "pretrained model", f"its targets differ from those of this dataset in {changed}: "
+            f"{[there.get(k) for k in changed]} against {[here[k] for k in changed]}",
+            "pretrain with the same labels, feature table or image encoder, or use --from-scratch",
         )
 
 

@@ -88,6 +88,20 @@ def test_group_tables(output):
     assert table[["analysis", "value", "n"]].to_numpy().tolist() == [["group", 0.6, 2]]
 
 
+def test_models_are_decoders(output, trials):
+    X, y, runs = trials
+    decoder = bids_decoder.TROIDecoder(calibration_folds=0, random_state=0).fit(X, y, groups=runs)
+    path = decoder.save(derivative_path(output, "decoder_model", sub="02", task="see"))
+    models = bids_decoder.load_results(output).models
+    assert list(models) == ["02"]
+    assert models["02"].score(X, y) > 0.9
+    decoder.save(derivative_path(output, "decoder_model", sub="02", task="hear"))
+    with pytest.raises(UsageError, match="task-hear"):
+        _ = bids_decoder.load_results(output).models
+    path.unlink()
+    assert list(bids_decoder.load_results(output).models) == ["02"]
+
+
 def test_nothing_of_a_kind_is_an_empty_table(output):
     assert bids_decoder.load_results(output).table("peaks").empty
 

@@ -12,7 +12,7 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.files import write_json
-from bids_decoder.interfaces.fitted import Fit, collect_fitted
+from bids_decoder.interfaces.fitted import collect_fitted, fit_of
 from bids_decoder.interfaces.heldout import read_heldout, save_heldout
 from bids_decoder.interfaces.predicting import predict_test
 from bids_decoder.interfaces.responses import ARRAY, MASK, SPACE, TABLE, load_person
@@ -68,12 +68,12 @@ def decoded(tmp_path_factory):
     model = decoder.fit(everything, targets, None, context)[1]
     boldref = save_nifti(top / "boldref.nii.gz", np.arange(60.0).reshape(SHAPE), AFFINE)
     fitted = collect_fitted(
-        Fit(model, targets, heldout), folder, "session", boldref=boldref,
+        fit_of(model, targets, heldout), folder, "session", boldref=boldref,
         facts={"participant": "01", "dataset": "d", "t_r": 2.0},
     )
     return SimpleNamespace(
         top=top, folder=folder, fitted=fitted, model=model, everything=everything, boldref=boldref,
-        fit=Fit(model, targets, heldout),
+        fit=fit_of(model, targets, heldout),
     )
 
 

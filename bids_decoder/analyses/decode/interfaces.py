@@ -22,7 +22,7 @@ from bids_decoder.analyses.decode.scoring_folds import score_stimulus_folds
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.folds import is_crossed
-from bids_decoder.interfaces.fitted import Fit, collect_fitted
+from bids_decoder.interfaces.fitted import collect_fitted, fit_of
 from bids_decoder.interfaces.fitting import (
     ModelOutputSpec,
     PersonalInterface,
@@ -254,7 +254,7 @@ class WriteDecoding(WriteInterface):
 
     def _fitted(self) -> FittedDecoder:
         inputs = self.inputs
-        fit = Fit(
+        fit = fit_of(
             load_model(Path(inputs.model_file)), read_targets(inputs.targets_file),
             [read_heldout(path) for path in inputs.heldout_files],
         )

@@ -12,8 +12,9 @@ from nipype.interfaces.base import Directory, traits
 from bids_decoder.interfaces.fitting import FitInputSpec, FitInterface, ModelOutputSpec
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import load_person
-from bids_decoder.interfaces.targets import describe_targets, read_targets
+from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import Model, save_model
+from bids_decoder.training.decoders import describe_targets
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any

@@ -16,7 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.analyses.searchlight.outputs import write_search
-from bids_decoder.evaluation.search_maps import Accuracy, Distance, SearchMaps, compute_maps
+from bids_decoder.evaluation.search_maps import SearchMaps
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.person_outputs import (
@@ -28,8 +28,8 @@ from bids_decoder.interfaces.person_outputs import (
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
 from bids_decoder.interfaces.targets import read_targets
-from bids_decoder.training.search_labels import FoldLabels, label_fold
-from bids_decoder.training.searchlight import Fold, estimate_shrinkage, search_spheres
+from bids_decoder.training.search_fold import map_folds, search_fold
+from bids_decoder.training.search_labels import label_fold
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
 
@@ -68,38 +68,17 @@ class SearchFold(SimpleInterface):
             train, test, len(targets.ids), inputs.n_permutations,
             np.random.default_rng(inputs.permutation_seed), is_crossed=inputs.fold > 0,
         )
-        spheres = Spheres(train.grid, settings.radius_mm, settings.n_voxels)
-        fold = Fold(train.betas, test.betas, labels.train, len(targets.ids))
-        facts = self._search(fold, labels, spheres, folder / "values.npy")
-        self._results["values_file"] = str(folder / "values.npy")
+        path = folder / "values.npy"
+        values = new_array(path, (len(labels.test), train.grid.n_voxels))
+        facts = search_fold(
+            (train, test), labels, settings, values, n_folds=inputs.n_folds,
+            rng=np.random.default_rng(inputs.seed),
+            progress=log_progress(f"searchlight, fold {inputs.fold}", unit="sphere"),
+        )
+        values.flush()
+        self._results["values_file"] = str(path)
         self._results["facts_file"] = str(write_json(folder / "facts.json", facts))
         return runtime
-
-    def _search(
-        self, fold: Fold, labels: FoldLabels, spheres: Spheres, path: Path
-    ) -> dict[str, Any]:
-        settings = Searchlight(**self.inputs.searchlight)
-        shrinkage = settings.shrinkage
-        if shrinkage is None:
-            shrinkage = estimate_shrinkage(
-                fold.train, spheres, np.random.default_rng(self.inputs.seed)
-            )
-        measure = Accuracy(labels.test, labels.weights)
-        if settings.estimator == "crossnobis":
-            measure = Distance(labels.test, self.inputs.n_folds)
-        values = new_array(path, (len(labels.test), spheres.grid.n_voxels))
-        progress = log_progress(f"searchlight, fold {self.inputs.fold}", unit="sphere")
-        for centres, found in search_spheres(
-            fold, spheres, settings.estimator, shrinkage, measure, progress
-        ):
-            values[:, centres] = found
-        values.flush()
-        return {
-            "n_test": len(fold.test), "n_tested_labels": labels.n_tested,
-            "shrinkage": None if settings.estimator == "gnb" else shrinkage,
-            "p_min": labels.exchange.smallest_p(len(labels.test) - 1),
-            "exchange": labels.exchange.describe(),
-        }
 
 
 class _MapInputSpec(BaseInterfaceInputSpec):
@@ -122,14 +101,10 @@ class MapSpheres(SimpleInterface):
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         facts = [read_json(Path(path)) for path in self.inputs.facts_files]
-        chance, error = 0.0, None
-        if Searchlight(**self.inputs.searchlight).estimator != "crossnobis":
-            chance, n_trials = 1 / facts[0]["n_tested_labels"], sum(f["n_test"] for f in facts)
-            error = float(np.sqrt(chance * (1 - chance) / n_trials))
-        maps = compute_maps(
-            [np.load(path, mmap_mode="r") for path in self.inputs.values_files],
-            read_grid(Path(self.inputs.folder)), chance=chance, error=error,
-            progress=log_progress("searchlight, cluster enhancement", unit="permutation"),
+        maps = map_folds(
+            [np.load(path, mmap_mode="r") for path in self.inputs.values_files], facts,
+            read_grid(Path(self.inputs.folder)), Searchlight(**self.inputs.searchlight),
+            log_progress("searchlight, cluster enhancement", unit="permutation"),
         )
         path = Path(runtime.cwd) / "maps.npz"
         np.savez(path, **{name: value for name, value in vars(maps).items() if value is not None})

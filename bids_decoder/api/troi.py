@@ -1,0 +1,357 @@
+"""The app's default decoder as estimators of scikit-learn."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from bids_decoder.api.decoding import DecodingMixin
+from bids_decoder.api.images import (
+    ArrayError,
+    Voxels,
+    find_voxels,
+    read_array,
+    voxels_of,
+)
+from bids_decoder.api.people import (
+    label_targets,
+    make_person,
+    rows_in,
+    runs_of,
+    value_targets,
+    vector_targets,
+)
+from bids_decoder.api.pretrainer import EpisodicPretrainer
+from bids_decoder.config import Network, Troi
+from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.models.store import Model, load_model
+from bids_decoder.training.decoders import FitContext, check_same_targets
+from bids_decoder.training.ensemble import load_decoder as decoder_named
+from bids_decoder.training.fitted import FittedDecoder
+from bids_decoder.training.fitted_parts import Fit, HeldoutFold, Responses, complete_fit
+from bids_decoder.trials import Person, Targets
+
+ALL = "none"
+"""Name of the only group within which trials are z-scored."""
+
+
+class _TROI(DecodingMixin, BaseEstimator):
+    """What classifier and regressor share; the docstrings are theirs."""
+
+    __metadata_request__fit = {"groups": True}  # noqa: RUF012
+
+    mask_img: Any
+    selector: str
+    n_voxels: int | None
+    random_state: Any
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the fitted decoder, for :func:`~bids_decoder.load_decoder`.
+
+        Parameters
+        ----------
+        path : path-like
+            Ends in ``.safetensors``; a card (``.json``) is written beside it.
+        """
+        check_is_fitted(self)
+        return self._fitted.save(Path(path))
+
+    def _read(self, X: Any) -> tuple[Any, Voxels | None]:
+        voxels = None if self.mask_img is None else find_voxels(self.mask_img)
+        return read_array(X, voxels), voxels
+
+    def _responses(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, self._read(X)[0], dtype=np.float32, reset=False)
+
+    def _fit_person(
+        self, person: Person, targets: Targets, n_folds: int = 0, pretrained: Model | None = None
+    ) -> None:
+        """Fit the decoder to responses in their own units, and keep what it was fitted on.
+
+        Parameters
+        ----------
+        person : Person
+            Its betas are not z-scored yet.
+        targets : Targets
+        n_folds : int
+            Of the calibration; 0 leaves it out.
+        pretrained : Model, optional
+        """
+        seed = check_random_state(self.random_state).randint(2**31)
+        context = FitContext(
+            Network(), Troi(selector=self.selector, budget_voxels=self.n_voxels), seed, "cpu"
+        )
+        decoder = decoder_named("troi")
+        everything = np.ones(len(person.betas), dtype=bool)
+        train = _scaled(person, everything)
+        selection, model = decoder.fit(train, targets, pretrained, context)
+        folds = []
+        for kept, left in _calibration_folds(person, targets, n_folds):
+            own = _scaled(person, kept)
+            fitted = decoder.fit(own.subset(kept), targets, pretrained, context)[1]
+            folds.append(HeldoutFold(
+                own.trials[left].reset_index(drop=True), decoder.predict(fitted, own.betas[left]),
+                decoder.gallery(fitted, targets),
+            ))
+        groups = np.full(len(person.betas), ALL)
+        self.fitted_: FittedDecoder = complete_fit(
+            Fit(model, targets, folds),
+            Responses(person.betas, person.trials, everything, groups, person.grid), "session",
+            facts={"participant": "", "dataset": "", "space": person.space, "t_r": None},
+        )
+        self.voxels_ = selection.mask
+        self.scores_ = selection.score
+
+    @property
+    def _fitted(self) -> FittedDecoder:
+        check_is_fitted(self)
+        return self.fitted_
+
+
+class TROIDecoder(ClassifierMixin, _TROI):
+    """Decode labels or stimuli with a trainable region of interest.
+
+    The decoder of the app: voxels are weighted by their share of signal, detected with a smooth
+    latent field, and an input layer is fitted on them in closed form; with a pretrained model,
+    through the trunk that participants share. Responses are z-scored with statistics of
+    training trials.
+
+    Parameters
+    ----------
+    mask_img : image, path, or masker of nilearn, optional
+        Where the voxels are. Needed for images; for arrays it tells positions, so that neighbours
+        inform each other.
+    space : str
+        Name of the standard space of the mask; only a pretrained model of the same space is a
+        prior for voxels.
+    pretrained : EpisodicPretrainer, Model, or path, optional
+        Fitted on other participants. A path is that of ``desc-pretrained_model.safetensors``.
+    embeddings : DataFrame or mapping, optional
+        One vector per stimulus. Then stimuli are decoded by their vectors, also those without
+        training trials (zero-shot).
+    selector : str
+        How voxels are chosen (``--troi``).
+    n_voxels : int, optional
+        Number of voxels of the region; estimated by default.
+    calibration_folds : int
+        Runs are left out in so many folds to calibrate probabilities; 0 saves this time, and
+        there is no :meth:`predict_proba`.
+    random_state : int, RandomState, or None
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (n_classes,)
+        Labels, or all stimuli of *embeddings*.
+    voxels_ : ndarray of bool, shape (n_voxels,)
+        Voxels that the decoder reads; :meth:`voxels_image` makes an image of them.
+    scores_ : ndarray of float32, shape (n_voxels,)
+        Map from which they were chosen.
+    fitted_ : FittedDecoder
+        Weights and all that their use needs.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bids_decoder import TROIDecoder
+    >>> rng = np.random.default_rng(0)
+    >>> y, runs = np.tile(["face", "house"], 20), np.repeat([1, 2, 3, 4], 10)
+    >>> X = rng.standard_normal((40, 50))                  # trials by voxels
+    >>> X[y == "face", :5] += 3
+    >>> decoder = TROIDecoder(random_state=0).fit(X[runs < 4], y[runs < 4], groups=runs[runs < 4])
+    >>> decoder.score(X[runs == 4], y[runs == 4])
+    1.0
+    >>> decoder.predict_proba(X[runs == 4]).shape
+    (10, 2)
+    """
+
+    def __init__(
+        self, *, mask_img: Any = None, space: str = "", pretrained: Any = None,
+        embeddings: Any = None, selector: str = "graded", n_voxels: int | None = None,
+        calibration_folds: int = 5, random_state: Any = None,
+    ) -> None:
+        self.mask_img = mask_img
+        self.space = space
+        self.pretrained = pretrained
+        self.embeddings = embeddings
+        self.selector = selector
+        self.n_voxels = n_voxels
+        self.calibration_folds = calibration_folds
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> TROIDecoder:
+        """Fit the decoder to the trials of one participant.
+
+        Parameters
+        ----------
+        X : array (n_trials, n_voxels), or images
+            Single-trial responses, in order of time within runs.
+        y : array, shape (n_trials,)
+            Labels; with *embeddings*, stimuli.
+        groups : array, shape (n_trials,), optional
+            Run of each trial; by default all are of one run. Differences between runs do not enter
+            the fit, and calibration leaves out whole runs.
+
+        Returns
+        -------
+        TROIDecoder
+
+        Raises
+        ------
+        ArrayError
+            If there is one class only, or *y* holds stimuli without vector.
+        InputError
+            If a pretrained model is of other targets.
+        """
+        X, voxels = self._read(X)
+        X, y = validate_data(self, X, y, dtype=np.float32, ensure_min_samples=2)
+        if self.embeddings is None:
+            check_classification_targets(y)
+            self.classes_ = np.unique(y)
+            targets = label_targets(self.classes_)
+        else:
+            self.classes_, targets = vector_targets(self.embeddings)
+        if len(np.unique(y)) < 2:
+            raise ArrayError(
+                "y", "it holds one class only", "give trials of two or more classes"
+            )
+        rows = rows_in(y, np.array(targets.ids), "y:")
+        person = make_person(
+            X, rows, runs_of(groups, len(X)), voxels_of(X.shape[1], voxels).grid, targets=targets,
+            space=self.space,
+        )
+        self._fit_person(
+            person, targets, self.calibration_folds, read_pretrained(self.pretrained, targets)
+        )
+        return self
+
+    def __sklearn_clone__(self) -> TROIDecoder:
+        """Copy without what was fitted, but with what was learned from other participants."""
+        copy = super().__sklearn_clone__()
+        copy.pretrained = self.pretrained
+        return copy
+
+    def voxels_image(self) -> Any:
+        """Return the voxels that the decoder reads as an image on the grid of the mask."""
+        check_is_fitted(self)
+        return Voxels(self.fitted_.grid).to_image(self.voxels_.astype(np.uint8))
+
+
+class TROIRegressor(RegressorMixin, _TROI):
+    """Decode numbers with a trainable region of interest, in closed form.
+
+    Parameters
+    ----------
+    mask_img, selector, n_voxels, random_state
+        See :class:`TROIDecoder`.
+
+    Attributes
+    ----------
+    voxels_, scores_, fitted_, n_features_in_
+        See :class:`TROIDecoder`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bids_decoder import TROIRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.standard_normal(60)
+    >>> X = 0.5 * rng.standard_normal((60, 30))
+    >>> X[:, :5] += y[:, None]
+    >>> TROIRegressor(random_state=0).fit(X[:40], y[:40]).score(X[40:], y[40:]) > 0.8
+    True
+    """
+
+    def __init__(
+        self, *, mask_img: Any = None, selector: str = "graded", n_voxels: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.mask_img = mask_img
+        self.selector = selector
+        self.n_voxels = n_voxels
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> TROIRegressor:
+        """Fit the decoder to the trials of one participant.
+
+        Parameters
+        ----------
+        X : array (n_trials, n_voxels), or images
+        y : array, shape (n_trials,) or (n_trials, n_columns)
+            Numbers.
+        groups : array, shape (n_trials,), optional
+            Run of each trial; by default all are of one run.
+
+        Returns
+        -------
+        TROIRegressor
+        """
+        X, voxels = self._read(X)
+        X, y = validate_data(
+            self, X, y, dtype=np.float32, multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        rows, targets = value_targets(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
+        person = make_person(
+            X, rows, runs_of(groups, len(X)), voxels_of(X.shape[1], voxels).grid, targets=targets
+        )
+        self._fit_person(person, targets)
+        return self
+
+
+def read_pretrained(pretrained: Any, targets: Targets) -> Model | None:
+    """Return a pretrained model, after a check that it is of the same targets.
+
+    Parameters
+    ----------
+    pretrained : EpisodicPretrainer, Model, path, or None
+    targets : Targets
+
+    Raises
+    ------
+    InputError
+        If targets differ.
+    """
+    if pretrained is None:
+        return None
+    if isinstance(pretrained, EpisodicPretrainer):
+        check_is_fitted(pretrained)
+        pretrained = pretrained.model_
+    is_path = isinstance(pretrained, str | PathLike)
+    model = load_model(Path(pretrained)) if is_path else pretrained
+    check_same_targets(model, targets)
+    return model
+
+
+def _scaled(person: Person, train: np.ndarray) -> Person:
+    """Z-score all trials with statistics of those in *train* (boolean)."""
+    betas, _ = zscore_betas(person.betas, np.full(len(train), ALL), train)
+    return Person(
+        person.label, person.grid, betas, person.trials, person.target_rows, person.space
+    )
+
+
+def _calibration_folds(
+    person: Person, targets: Targets, n_folds: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return training and held-out trials (boolean) of each fold; those of two classes at least."""
+    if n_folds < 2:
+        return []
+    found = []
+    for train, test in inner_folds(person.run_groups, n_folds):
+        kept, left = (np.isin(np.arange(len(person.betas)), rows) for rows in (train, test))
+        if not targets.over_runs:
+            # A stimulus is decoded from trials of others only, as in the app.
+            kept &= ~np.isin(person.target_rows, person.target_rows[left])
+        if len(np.unique(person.target_rows[kept])) > 1:
+            found.append((kept, left))
+    return found
