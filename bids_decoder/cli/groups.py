@@ -11,6 +11,7 @@ from bids_decoder.errors import ExitCode, UsageError
 from bids_decoder.options import (
     bad_value,
     choices,
+    one_of,
     option,
     read_dataset,
     read_device,
@@ -364,7 +365,7 @@ def _read_level(text: str) -> str:
     if text not in LEVELS:
         raise UsageError(
             f"analysis level {text!r}", "is unknown",
-            f"give {' or '.join(LEVELS)}, or both, after dataset and output folder: bids_decoder "
+            f"{one_of(text, LEVELS)}, or both, after dataset and output folder: bids_decoder "
             f"BIDS_DIR OUTPUT_DIR {LEVELS[0]}",
             ExitCode.UNKNOWN_LEVEL,
         )

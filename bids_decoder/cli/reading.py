@@ -12,14 +12,15 @@ from bids_decoder.analyses.jobs import Notes
 from bids_decoder.analyses.study import Study, Trials
 from bids_decoder.bids.collect import collect_dataset
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
+from bids_decoder.bids.layouts import describe
 from bids_decoder.bids.preflight import check_dataset
 from bids_decoder.bids.pretrained_files import uses_pretraining
 from bids_decoder.bids.validation import validate
 from bids_decoder.cli.device import resolve_device
 from bids_decoder.cli.overlap import PICTURES_FILE, Twins, audit_overlap, unite_stimuli
 from bids_decoder.cli.roles import choose_roles
-from bids_decoder.config import REGIONS, Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
+from bids_decoder.config import REGIONS, Execution, Settings
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
 from bids_decoder.evaluation.held_out import Split, apply_split
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
@@ -63,10 +64,13 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
 
     Raises
     ------
+    UsageError
+        When dataset and output folder are swapped.
     FindingsError
         When there are no trials at all.
     """
     settings = frame.settings
+    _refuse_swapped(settings.execution)
     dataset = collect_dataset(settings)
     pictures = PictureSignatures(settings.execution.output_dir / PICTURES_FILE)
     build = build_dataset_trials(dataset, settings, pictures.damaged)
@@ -112,6 +116,21 @@ def _split(
         similar=[(pair.first, pair.second) for pair in twins.left],
         pretrains=uses_pretraining(settings.execution),
     )
+
+
+def _refuse_swapped(execution: Execution) -> None:
+    bids_dir, output_dir = execution.bids_dir, execution.output_dir
+    if (bids_dir / "dataset_description.json").is_file():
+        return
+    # The output folder of an earlier call is a dataset, too, but a derivative one.
+    description = describe(output_dir)
+    is_raw = description.get("DatasetType", "raw") == "raw"
+    if description and is_raw and any(output_dir.glob("sub-*/")):
+        raise UsageError(
+            f"dataset {bids_dir}", f"is no dataset, but the output folder {output_dir} is one",
+            f"give the dataset first: bids_decoder {output_dir} {bids_dir} "
+            f"{' '.join(execution.analysis_level)}",
+        )
 
 
 def _check_options(settings: Settings) -> list[Finding]:

@@ -135,7 +135,7 @@ def _participant_findings(
             participant=label, place=who,
         ))
     lost = found.excluded
-    if lost.mean() > MAX_LOST_TRIALS:
+    if lost.sum() > MAX_LOST_TRIALS * len(lost):
         (why, count), *_ = Counter(found.reason[lost].tolist()).most_common(1)
         findings.append(Finding(
             who, f"{lost.sum()} of {len(table)} trials are lost: {why} ({count})",

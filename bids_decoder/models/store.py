@@ -130,13 +130,13 @@ def _bad_card(place: Path, why: str) -> InputError:
 
 
 def _refuse_foreign(path: Path) -> None:
+    _require(path, path)
     if path.suffix != ".safetensors":
         raise InputError(
             f"model {path}",
             "is not a .safetensors file; other formats can run code when they are loaded",
             "convert the weights to safetensors and write their card",
         )
-    _require(path, path)
     why = why_no_safetensors(path)
     if why is not None:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -170,10 +171,14 @@ def _stored(space: OutputSpace, **query: str | None) -> Path:
         'python -c "from templateflow import api; '
         f"api.get('{space.name}', resolution={space.resolution}, suffix=['T1w', 'mask'])\""
     )
-    if space.name not in api.templates():
+    names = api.templates()
+    if space.name not in names:
+        near = difflib.get_close_matches(space.name, names, n=3)
+        near = [name for name in names if name.startswith(space.name)][:3] or near
         raise UsageError(
             f"--output-spaces {space.name}", "is neither func, T1w nor a TemplateFlow template",
-            f"choose a name from https://www.templateflow.org, or {PACKAGED}, which is built in",
+            (f"did you mean {' or '.join(near)}? " if near else "")
+            + f"choose a name from https://www.templateflow.org, or {PACKAGED}, which is built in",
         )
     found = api.ls(
         space.name, resolution=space.resolution, extension=".nii.gz", atlas=None, **query

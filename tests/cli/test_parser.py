@@ -107,7 +107,7 @@ def test_unknown_level_is_code_17():
     finding = usage_error("data", "out", "particpant")
     assert finding.code == ExitCode.UNKNOWN_LEVEL
     assert "particpant" in finding.what
-    assert "participant" in finding.fix
+    assert "did you mean participant?" in finding.fix
 
 
 @pytest.mark.parametrize("words", [

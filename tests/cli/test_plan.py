@@ -16,7 +16,7 @@ from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan, write_plan
-from bids_decoder.errors import FindingsError
+from bids_decoder.errors import FindingsError, MissingInputError, UsageError
 from bids_decoder.files import write_json
 from bids_decoder.markers import write_marker
 from bids_decoder.simulate.betas import write_betas_dataset
@@ -442,3 +442,22 @@ def test_paths_of_models():
     own = pretrained_path(output, "01")
     assert own.name == "label-without01_desc-pretrained_model.safetensors"
     assert own.parent == output / "group"
+
+
+def test_swapped_folders_are_recognised(raw, tmp_path):
+    settings, _ = parse_args([str(tmp_path / "out"), str(raw), "participant"])
+    with pytest.raises(UsageError) as found:
+        make_plan(settings, tmp_path / "work")
+    assert f"bids_decoder {raw} {tmp_path / 'out'} participant" in found.value.finding.fix
+
+
+def test_results_of_an_earlier_call_are_not_taken_for_the_dataset(raw, tmp_path):
+    write_json(raw / "dataset_description.json", {"Name": "x", "DatasetType": "derivative"})
+    settings, _ = parse_args([str(tmp_path / "out"), str(raw), "participant"])
+    with pytest.raises(MissingInputError, match="there is no such folder"):
+        make_plan(settings, tmp_path / "work")
+
+
+def test_nearest_templates_are_named(plan_raw):
+    found = problems(plan_raw, "--output-spaces", "MNI152NLin2009")
+    assert any("did you mean MNI152NLin2009" in finding.fix for finding in found)
