@@ -164,8 +164,10 @@ def read_runs(runs: Sequence[ReleasedRun]) -> Iterator[tuple[ReleasedRun, np.nda
         start = 0
         for run in batch:
             n_rows = len(run.responses.rows)
-            yield run, values[start:start + n_rows]
+            # A copy, so that the batch can be freed before the next one is read.
+            yield run, values[start:start + n_rows].copy()
             start += n_rows
+        del values
 
 
 def _batches(runs: Sequence[ReleasedRun]) -> Iterator[list[ReleasedRun]]:
