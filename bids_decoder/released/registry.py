@@ -8,6 +8,7 @@ from bids_decoder.released import (
     bdpy_files,
     bold5000,
     glmsingle,
+    laion,
     mindeye,
     nod,
     nsd,
@@ -18,7 +19,7 @@ from bids_decoder.released.base import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
     nsd.LAYOUT, mindeye.LAYOUT, glmsingle.LAYOUT, bold5000.LAYOUT, things.LAYOUT, nod.LAYOUT,
-    bdpy_files.LAYOUT, plain.LAYOUT,
+    laion.LAYOUT, bdpy_files.LAYOUT, plain.LAYOUT,
 )
 
 

@@ -309,3 +309,30 @@ def nod(folder, label="01", n_runs=2, n_trials=5, n_points=12):
         values.append(own)
         names += shown
     return np.concatenate(values), names
+
+
+def laion(folder, label="01", sessions=("01", "02"), mask_as="mask"):
+    """Sessions of two runs of LAION-fMRI, with pictures; returns the truth."""
+    truth, mask = trials(3), mask_of(24)
+    place = folder / f"derivatives/glmsingle-tedana/sub-{label}"
+    stem = f"sub-{label}_task-images_space-T1w"
+    if mask_as == "mask":
+        save_image(place / f"{stem}_desc-meanR2gt15mask_mask.nii.gz", mask.astype(np.uint8))
+    else:
+        explained = np.where(mask, 20.0, 14.0).astype(np.float32)
+        save_image(place / f"{stem}_stat-rsquare_desc-R2mean_statmap.nii.gz", explained)
+    truth.stimuli = [f"{name}.jpg" for name in truth.stimuli]
+    truth.runs = [f"{1 + (int(run) - 1) % 2:02d}" for run in truth.runs]
+    truth.sessions = [sessions[int(session) - 1] for session in truth.sessions]
+    for session in sessions:
+        rows = [row for row, own in enumerate(truth.sessions) if own == session]
+        name = f"sub-{label}_ses-{session}_task-images"
+        func = place / f"ses-{session}/func"
+        save_image(func / f"{name}_space-T1w_stat-effect_desc-SingletrialBetas_statmap.nii.gz",
+                   on_grid(truth.values[rows], mask))
+        write_table(func / f"{name}_desc-SingletrialBetas_trials.tsv", pd.DataFrame({
+            "session": f"ses-{session}", "run": [f"run-{truth.runs[row]}" for row in rows],
+            "beta_index": range(len(rows)), "label": [truth.stimuli[row] for row in rows],
+        }))
+    (folder / "stimuli/images").mkdir(parents=True, exist_ok=True)
+    return truth, mask
