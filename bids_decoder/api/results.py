@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import pandas as pd
 
-from bids_decoder.api.decoding import LoadedDecoder, load_decoder
 from bids_decoder.bids.names import OutputName, parse_entities
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import InputError, MissingInputError, UsageError, name_some
 from bids_decoder.files import read_json
 from bids_decoder.reports.results import Results, participants
+
+if TYPE_CHECKING:
+    from bids_decoder.api.decoding import LoadedDecoder
 
 _NULL = "null"
 """End of the ``desc`` entity of null distributions: null (of the decoder), gallerynull, …"""
@@ -247,6 +249,9 @@ def _only_decoder(paths: list[Path]) -> LoadedDecoder:
             "models of a participant", f"there are {len(paths)}: {_kinds(paths)}",
             "give the path of one to load_decoder",
         )
+    # Tables are read without the libraries that decoders need, which take seconds to load.
+    from bids_decoder.api.decoding import load_decoder
+
     return load_decoder(paths[0])
 
 

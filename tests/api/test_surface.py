@@ -82,14 +82,22 @@ def test_unknown_names_are_refused():
     assert not hasattr(bids_decoder, "load_nothing")
 
 
-def test_import_loads_no_library():
-    """What would cost time is loaded at first use; ``benchmarks/import_time.py`` measures it."""
-    code = (
-        "import sys; before = set(sys.modules); import bids_decoder; "
-        "print(*sorted(set(sys.modules) - before))"
-    )
+def modules_after(code):
+    """Modules that are loaded by *code*, in a new process."""
+    program = f"import sys; before = set(sys.modules); {code}; print(*set(sys.modules) - before)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
         cwd=Path(bids_decoder.__file__).parents[1],
     )
-    assert done.stdout.split() == ["bids_decoder"]
+    return set(done.stdout.split())
+
+
+def test_import_loads_no_library():
+    """What would cost time is loaded at first use; ``benchmarks/import_time.py`` measures it."""
+    assert modules_after("import bids_decoder") == {"bids_decoder"}
+
+
+def test_reading_tables_loads_nothing_that_decoders_need():
+    loaded = modules_after("import bids_decoder; bids_decoder.load_results")
+    assert "pandas" in loaded
+    assert not loaded & {"torch", "nilearn", "sklearn", "nipype"}
