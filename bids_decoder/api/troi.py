@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ class TROIDecoder(ClassifierMixin, _TROI):
         Fitted on other participants. A path is that of ``desc-pretrained_model.safetensors``.
     embeddings : DataFrame or mapping, optional
         One vector per stimulus. Then stimuli are decoded by their vectors, also those without
-        training trials (zero-shot).
+        training trials (zero-shot). A pretrained model of images needs vectors of its image
+        encoder.
     selector : str
         How voxels are chosen (``--troi``).
     n_voxels : int, optional
@@ -224,14 +226,15 @@ class TROIDecoder(ClassifierMixin, _TROI):
             raise ArrayError(
                 "y", "it holds one class only", "give trials of two or more classes"
             )
+        pretrained = read_pretrained(self.pretrained)
+        if pretrained is not None:
+            targets = _alike(targets, pretrained)
         rows = rows_in(y, np.array(targets.ids), "y:")
         person = make_person(
             X, rows, runs_of(groups, len(X)), voxels_of(X.shape[1], voxels).grid, targets=targets,
             space=self.space,
         )
-        self._fit_person(
-            person, targets, self.calibration_folds, read_pretrained(self.pretrained, targets)
-        )
+        self._fit_person(person, targets, self.calibration_folds, pretrained)
         return self
 
     def __sklearn_clone__(self) -> TROIDecoder:
@@ -308,28 +311,29 @@ class TROIRegressor(RegressorMixin, _TROI):
         return self
 
 
-def read_pretrained(pretrained: Any, targets: Targets) -> Model | None:
-    """Return a pretrained model, after a check that it is of the same targets.
+def read_pretrained(pretrained: Any) -> Model | None:
+    """Return the model of an EpisodicPretrainer, a Model, or the path of one; None stays."""
+    if isinstance(pretrained, EpisodicPretrainer):
+        check_is_fitted(pretrained)
+        return pretrained.model_
+    if isinstance(pretrained, str | PathLike):
+        return load_model(Path(pretrained))
+    return pretrained
 
-    Parameters
-    ----------
-    pretrained : EpisodicPretrainer, Model, path, or None
-    targets : Targets
+
+def _alike(targets: Targets, pretrained: Model) -> Targets:
+    """Check that a pretrained model is of these targets; vectors may be those of its images.
 
     Raises
     ------
     InputError
         If targets differ.
     """
-    if pretrained is None:
-        return None
-    if isinstance(pretrained, EpisodicPretrainer):
-        check_is_fitted(pretrained)
-        pretrained = pretrained.model_
-    is_path = isinstance(pretrained, str | PathLike)
-    model = load_model(Path(pretrained)) if is_path else pretrained
-    check_same_targets(model, targets)
-    return model
+    told = pretrained.card.get("targets", {})
+    if targets.kind == "features" and told.get("kind") == "image":
+        targets = replace(targets, kind="image", source=told["encoder"])
+    check_same_targets(pretrained, targets)
+    return targets
 
 
 def _scaled(person: Person, train: np.ndarray) -> Person:

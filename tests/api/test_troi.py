@@ -20,6 +20,7 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.errors import BidsDecoderError, InputError, MissingInputError
 from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.models.store import Model
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder as decoder_named
 from bids_decoder.trials import Person, Targets, VoxelGrid
@@ -259,6 +260,20 @@ def test_pretrained_models_are_saved_and_checked(world, tmp_path, split):
     X, y, *_ = split
     with pytest.raises(InputError, match="its targets differ"):
         TROIDecoder(pretrained=path).fit(X, y)
+
+
+def test_vectors_of_images_go_with_models_of_images(world):
+    table, names, runs, people = world
+    pretrainer = EpisodicPretrainer(embeddings=table, epochs=1, random_state=0)
+    model = pretrainer.fit(people[:2], [names] * 2, [runs] * 2).model_
+    told = {**model.card["targets"], "kind": "image", "encoder": "gabor-1"}
+    of_images = Model(model.tensors, {**model.card, "targets": told})
+    decoder = TROIDecoder(
+        embeddings=table, pretrained=of_images, calibration_folds=0, random_state=0
+    ).fit(people[2], names, groups=runs)
+    assert decoder.fitted_.targets.source == "gabor-1"
+    with pytest.raises(InputError, match="n_dims"):
+        clone(decoder).set_params(embeddings=table.iloc[:, :3]).fit(people[2], names)
 
 
 def test_labels_are_pretrained(split):
