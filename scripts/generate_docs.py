@@ -10,7 +10,7 @@ of analyses, and from :class:`~bids_decoder.errors.ExitCode`. Text around the ta
 * ``docs/usage.md``: one table per group of options, between ``<!-- options: TITLE -->`` and
   ``<!-- end -->``, the stages of each level, the defaults of all settings (their comments are
   kept), and the list of contents. A new group gets a chapter before the last group;
-* ``docs/usage.md`` and ``README.md``: the table of exit codes;
+* ``docs/usage.md``: the table of exit codes;
 * ``boilerplate/bids_decoder.boutiques.json``: inputs, groups, command line, version, exit codes;
 * ``brainlife/config.json.example``: all options that brainlife does not set itself.
 """
@@ -207,11 +207,6 @@ def contents(text: str) -> str:
     )
 
 
-def readme(text: str) -> str:
-    """Return ``README.md`` with the table of exit codes."""
-    return between(text, "exit codes", code_table())
-
-
 # ------------------------------------------------------------------------------------- descriptors
 
 
@@ -304,7 +299,6 @@ def brainlife(text: str) -> str:
 
 WRITERS: dict[str, Callable[[str], str]] = {
     "docs/usage.md": usage,
-    "README.md": readme,
     "boilerplate/bids_decoder.boutiques.json": boutiques,
     "brainlife/config.json.example": brainlife,
 }
