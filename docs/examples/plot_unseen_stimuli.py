@@ -17,7 +17,7 @@ vectors = pd.DataFrame(
     rng.standard_normal((n_stimuli, n_dims)), index=[f"picture{k:03}" for k in range(n_stimuli)]
 )
 tuning = rng.standard_normal((n_dims, n_voxels)) * (np.arange(n_voxels) < 120)
-betas = vectors.to_numpy() @ tuning / 3 + 1.5 * rng.standard_normal((n_stimuli, n_voxels))
+betas = vectors.to_numpy() @ tuning / 3 + 3.5 * rng.standard_normal((n_stimuli, n_voxels))
 runs = np.repeat(np.arange(10), 30)
 
 # %%
