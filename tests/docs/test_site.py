@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("howto/*")])
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("howto/*.md")])
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#([^)\s]+))?\)")
 
 
@@ -29,8 +30,8 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_page_is_in_the_contents():
-    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    howto = (ROOT / "docs/howto/index.md").read_text(encoding="utf-8")
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    howto = (DOCS / "howto/index.md").read_text(encoding="utf-8")
     for page in PAGES:
         if page.stem in ("README", "index"):
             continue
@@ -46,7 +47,7 @@ def test_the_site_builds_without_warnings(tmp_path):
     # Examples are run by scripts/docs.sh; here the pages only are built.
     words = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html",
              "-D", "plot_gallery=0", "-d", str(tmp_path / "trees")]
-    done = subprocess.run([*words, str(ROOT / "docs"), str(tmp_path / "html")],
+    done = subprocess.run([*words, str(DOCS), str(tmp_path / "html")],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html/reference.html").is_file()
