@@ -70,6 +70,24 @@ def test_killed_in_pretraining_and_decoding(call, betas, betas_run, tmp_path):
     assert derivatives(output) == derivatives(betas_run.output)
 
 
+def test_killed_between_two_parts_of_the_refits(call, main, category_run, tmp_path):
+    """Parts that were finished are not computed again."""
+    assert category_run.done.code == 0
+    data, output = category_run.data, category_run.copy(tmp_path / "out")
+    words = ("participant", *data.options, "--troi", "encoding", "--n-permutations", 12,
+             "--nprocs", 1)
+    killed(call, output, (data.folder, output, *words), ["refit_fold2_from10"])
+    last = call(data.folder, output, *words)
+    assert last.code == 0, last.text
+    parts = {(fold, count): f"chance in fold {fold}: permutation {count} of {count}" in last.text
+             for fold in (1, 2, 3, 4) for count in (10, 2)}
+    assert not parts[1, 10] and not parts[1, 2] and not parts[2, 10]
+    assert parts[2, 2] and all(parts[fold, count] for fold in (3, 4) for count in (10, 2))
+    whole = category_run.copy(tmp_path / "whole")
+    assert main(data.folder, whole, *words).code == 0
+    assert derivatives(output) == derivatives(whole)
+
+
 def test_leftovers_of_a_killed_write_are_removed(main, betas, betas_run, tmp_path):
     output = betas_run.copy(tmp_path / "out")
     stray = output / "sub-03" / "func" / ".tmp-1-sub-03_task-pictures_stat-troi_statmap.nii.gz"

@@ -27,7 +27,7 @@ def test_corrected_t_is_the_t_test_of_folds_with_more_variance():
     influence = np.repeat((gaps - value) / 6, 10) / 10
     found = corrected_t(value, influence, np.repeat(np.arange(6), 10))
     plain = scipy.stats.ttest_1samp(gaps, 0)
-    t = plain.statistic / np.sqrt(1 + 6 * 0.2)  # one test fold for five of training
+    t = plain.statistic / np.sqrt(1 + 2 * 6 * 0.2)  # one test fold for five of training
     assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), 5))
     assert found.ci_low < value < found.ci_high
 
