@@ -66,7 +66,7 @@ class TrialRules:
     value_column: tuple[str, ...] = ()
     trial_filter: tuple[str, ...] = ()
     relabel: tuple[str, ...] = ()
-    trial_unit: Literal["auto", "event", "block"] = "auto"
+    trial_unit: Literal["auto", "event", "block", "volume"] = "auto"
     features: Path | None = None
     stimuli_dir: Path | None = None
     image_encoder: str = "gabor"

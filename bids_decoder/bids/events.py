@@ -36,7 +36,7 @@ from bids_decoder.bids.values import (
     units_of,
 )
 from bids_decoder.config import Settings, TrialRules
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, UsageError
 from bids_decoder.trials import Decision
 
 
@@ -101,7 +101,16 @@ def build_dataset_trials(
     try:
         filters = parse_rules(rules.trial_filter, "--trial-filter")
         names = parse_relabels(rules.relabel)
-        runs = read_runs(dataset, notes, settings.resources.nprocs)
+        by_volume = rules.trial_unit == "volume"
+        if by_volume and not rules.new_data:
+            raise UsageError(
+                "--trial-unit volume", "volumes are decoded by a decoder that was fitted before",
+                "name it with --apply, or decode single volumes of events: --trial-unit event "
+                "--betas volume",
+            )
+        runs = read_runs(
+            dataset, notes, settings.resources.nprocs, without_events=by_volume
+        )
         if not runs:
             return _without_tables(rules, _why_no_trials(dataset, notes))
         columns = _choose_rows(runs, filters, names, rules, notes)

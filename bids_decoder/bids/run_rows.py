@@ -24,6 +24,8 @@ from bids_decoder.config import TrialRules
 from bids_decoder.errors import BidsDecoderError, Finding, InputError
 from bids_decoder.processes import map_items
 
+_NO_EVENT = pd.DataFrame({"onset": [0.0], "duration": [0.0]})
+
 
 @dataclass
 class RunRows:
@@ -52,7 +54,9 @@ class RunRows:
             self.rows = self.rows[kept].reset_index(drop=True)
 
 
-def read_runs(dataset: Dataset, notes: Notes, n_processes: int) -> list[RunRows]:
+def read_runs(
+    dataset: Dataset, notes: Notes, n_processes: int, *, without_events: bool = False
+) -> list[RunRows]:
     """Read the events file or the trial table of each run.
 
     Parameters
@@ -61,6 +65,8 @@ def read_runs(dataset: Dataset, notes: Notes, n_processes: int) -> list[RunRows]
     notes : Notes
         Receives the findings on files that cannot be read.
     n_processes : int
+    without_events : bool
+        Whether runs without an events file are kept, with one row that names nothing.
 
     Returns
     -------
@@ -71,10 +77,11 @@ def read_runs(dataset: Dataset, notes: Notes, n_processes: int) -> list[RunRows]
     for run, found in zip(runs, map_items(_read_run, runs, n_processes), strict=True):
         if isinstance(found, Finding):
             notes.findings.append(found)
-        elif found is not None:
+        elif found is not None or without_events:
+            rows = _NO_EVENT.copy() if found is None else found
             # Headers are read in this process, which later ones are forked from, and kept.
             recording = None if run.source == "betas" else read_recording(run)
-            read.append(RunRows(run, found, recording))
+            read.append(RunRows(run, rows, recording))
     return read
 
 

@@ -17,6 +17,7 @@ from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.bids.timing import exclude_rows, exclude_unrecorded, judge_timing
 from bids_decoder.bids.values import join_values
+from bids_decoder.bids.volume_rows import expand_to_volumes
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import name_some
 from bids_decoder.trials import FROM_EVENTS, KEPT, TRIAL_COLUMNS, VALUE
@@ -24,7 +25,7 @@ from bids_decoder.trials import FROM_EVENTS, KEPT, TRIAL_COLUMNS, VALUE
 SPLIT_SOURCE = "split_source"
 """Extra column that carries ``--split-column`` to the splitter."""
 
-TrialUnit = Literal["event", "block"]
+TrialUnit = Literal["event", "block", "volume"]
 
 
 def choose_unit(
@@ -42,7 +43,7 @@ def choose_unit(
 
     Returns
     -------
-    unit : {"event", "block"}
+    unit : {"event", "block", "volume"}
     design : BlockDesign or None
         What the timing says; None for beta series.
     """
@@ -91,7 +92,10 @@ def make_tables(
         if dataset.source == "betas":
             trials = _trials_of_betas(item, columns, filters)
         else:
-            trials = _with_run(item.run, _merge_blocks(item, columns, unit, design))
+            rows = _merge_blocks(item, columns, unit, design)
+            if unit == "volume" and item.recording is not None:
+                rows = expand_to_volumes(rows, item.recording)
+            trials = _with_run(item.run, rows)
             if len(trials["onset"]):
                 times.append(exclude_unrecorded(trials, item.run, item.recording))
             together[item.run.subject] += _count_equal(trials["onset"])
@@ -181,7 +185,10 @@ def _merge_blocks(
     stimuli, labels = (
         rows[name].to_numpy(dtype=object) for name in (columns.stimulus, columns.label)
     )
-    if unit == "block":
+    is_block = unit == "block" or (
+        unit == "volume" and design is not None and design.is_block_design
+    )
+    if is_block:
         # A block shows many pictures of one kind: the kind is what was shown.
         stimuli = np.where(pd.isna(labels), stimuli, labels)
     trials = {
@@ -191,7 +198,7 @@ def _merge_blocks(
     if columns.split is not None:
         trials[SPLIT_SOURCE] = rows[columns.split].to_numpy(dtype=object)
     confounds = _further(rows, columns)
-    if unit == "event" or design is None or rows.empty:
+    if not is_block or design is None or rows.empty:
         return {**trials, **_values(rows, columns), **confounds}
     numbers = block_numbers(trials["onset"], labels.astype(str), design.limit)
     ends = pd.Series(trials["onset"] + trials["duration"]).groupby(numbers).max().to_numpy()

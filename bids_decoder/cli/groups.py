@@ -153,7 +153,8 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     option(
         group, "--trial-unit", dest="trials.trial_unit", choices=choices(TrialRules, "trial_unit"),
         help="a trial is one `event`, or one `block` of consecutive events of the same "
-        "condition; `auto` decides from the design",
+        "condition; `auto` decides from the design. With `--apply` also one `volume`: rest, a "
+        "movie, imagery, with or without events",
     )
     _add_stimuli(group)
     _add_split(group)

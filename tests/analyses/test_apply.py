@@ -164,6 +164,10 @@ def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, top, tm
     assert "normalise was session, here it is run" in found.why
     (found,) = refused(tmp_path / "d", "--apply", decoded, "--encoder", "ridge")
     assert found.code == 64 and "encode" in found.what
+    (found,) = refused(tmp_path / "d", "--apply", decoded, "--trial-unit", "volume")
+    assert "holds no volumes" in found.why
+    (found,) = refused(tmp_path / "d", "--trial-unit", "volume")
+    assert found.code == 64 and "--apply" in found.fix
     (found,) = refused(top / "data", "--stage", "prepare", "apply")
     assert found.code == 64 and "--apply PATH" in found.fix
 

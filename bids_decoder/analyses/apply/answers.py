@@ -13,6 +13,7 @@ from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.calibration import expected_calibration_error, reliability
 from bids_decoder.evaluation.classification import Heldout, LabelScores, score_classification
 from bids_decoder.evaluation.multiple import correct_scores
+from bids_decoder.evaluation.shift import judge
 from bids_decoder.training.fitted import FittedDecoder
 from bids_decoder.trials import KINDS
 
@@ -49,11 +50,15 @@ class NewTrials:
         Z-scored.
     trials : DataFrame, n_trials rows
         Columns of a trial table.
+    are_volumes : bool
+        Whether they are single volumes, one after the other. Neighbours depend on each other, so
+        that labels cannot be exchanged; and they are compared with no training run.
     """
 
     betas: np.ndarray
     scaled: np.ndarray
     trials: pd.DataFrame
+    are_volumes: bool = False
 
     @property
     def runs(self) -> np.ndarray:
@@ -104,7 +109,9 @@ def answer(
     Answers
     """
     embedding = fitted.embed(new.scaled)
-    shift = fitted.judge_runs(new.betas, embedding, new.runs)
+    shift = judge({}, ()) if new.are_volumes else fitted.judge_runs(
+        new.betas, embedding, new.runs
+    )
     if fitted.targets.kind == "value":
         return Answers(_values(fitted, new, embedding), shift, None, _reliability(fitted), {})
     scores = fitted.scores(embedding)
@@ -198,7 +205,8 @@ def _score(
 ) -> LabelScores | None:
     """Score known labels; no prediction depends on them, so that exchanging them is exact."""
     labels = _truth(fitted, new)[known]
-    if fitted.targets.kind != "category" or len(set(labels.tolist())) < 2:
+    is_scored = fitted.targets.kind == "category" and not new.are_volumes
+    if not is_scored or len(set(labels.tolist())) < 2:
         return None
     found = score_classification(
         Heldout(

@@ -36,6 +36,7 @@ class _ApplyInputSpec(WriteInputSpec):
     boldref_file = traits.Str(desc="reference image of new data that are aligned to the decoder's")
     scaling = traits.Enum("own", "training", usedefault=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
+    are_volumes = traits.Bool(False, usedefault=True, desc="trials are single volumes")
     seed = traits.Int(mandatory=True)
     n_threads = traits.Int(1, usedefault=True, desc="threads of the numerical libraries")
 
@@ -56,8 +57,9 @@ class ApplyDecoder(WriteInterface):
         trials = read_trials(folder / TABLE)
         scaled = fitted.scale(betas, groups_of(trials, fitted.training.unit), inputs.scaling)
         outputs.card |= facts
+        new = NewTrials(betas, scaled, trials, inputs.are_volumes)
         write_answers(outputs, fitted, answer(
-            fitted, NewTrials(betas, scaled, trials), Evaluation(**inputs.evaluation), inputs.seed
+            fitted, new, Evaluation(**inputs.evaluation), inputs.seed
         ))
 
 

@@ -51,7 +51,10 @@ def resolve(settings: Settings, notes: Notes) -> Settings:
     if trials.trial_unit == "auto" and unit is not None:
         trials = replace(trials, trial_unit=unit)
         notes.decisions.append(Decision("trial unit", unit, "that of the decoder"))
-    return replace(settings, trials=trials)
+    glm = settings.glm
+    if trials.trial_unit == "volume":
+        glm = replace(glm, estimator="volume")
+    return replace(settings, trials=trials, glm=glm)
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -152,6 +152,7 @@ def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) 
     facts = {
         "Decoder": path.name, "DecoderSHA256": card["sha256"], "DecoderKind": card["decoder"],
         "TrainingDataset": card[ENTRY]["dataset"], "Scaling": settings.section(Apply).scaling,
+        "TrialUnit": study.trials.build.trial_unit,
     }
     return Job(
         job_name("apply", person), "apply", (study.stage(key),),
@@ -171,10 +172,11 @@ def _say_trials(study: Study, person: PersonWork, card: Mapping[str, Any]) -> De
     known = set(card[ENTRY]["targets"]["ids"])
     unknown = sorted({name for name in names if name not in known} - {UNLABELLED})
     n_known = sum(name in known for name in names)
+    are_scored = "" if study.settings.trials.trial_unit == "volume" else " and are scored"
     others = f"; not known to the decoder: {name_some(unknown)}" if unknown else ""
     return Decision(
         f"apply to sub-{person.label}", f"{len(names)} trials",
-        f"{n_known} have a label that the decoder knows and are scored{others}; decoder of "
+        f"{n_known} have a label that the decoder knows{are_scored}{others}; decoder of "
         f"{card[ENTRY]['dataset']}, fitted to {card['n_trials']} trials",
     )
 
@@ -205,6 +207,10 @@ def _other_responses(
     """Yield differences in how responses are estimated and z-scored."""
     here, there = asdict(study.settings.glm), dict(card[ENTRY]["glm"])
     names = ["normalise"] if person.source == "betas" else [n for n in here if n != "contrasts"]
+    if study.settings.trials.trial_unit == "volume":
+        names = [name for name in names if name != "estimator"]
+        if person.source == "betas":
+            yield "--trial-unit volume: a beta series holds no volumes", "give BOLD images"
     other = [name for name in names if here[name] != there.get(name)]
     if other:
         yield (

@@ -6,7 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from bids_decoder.analyses.apply.figures import draw_reliability, draw_shares
+from bids_decoder.analyses.apply.figures import (
+    draw_courses,
+    draw_reliability,
+    draw_shares,
+)
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY, SHIFT
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
@@ -15,8 +19,8 @@ from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import compare, headline, say_result
 from bids_decoder.reports.tables import metrics_table, rounded
 
-MOST_LABELS = 40
-"""Labels above which their shares are not drawn."""
+MOST_LABELS, MOST_RUNS = 40, 4
+"""Labels and runs above which figures leave some out."""
 
 
 def sections(results: Results) -> list[Section]:
@@ -60,6 +64,8 @@ def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
             "Bars: number of trials by best answer.",
         )))
     metrics = results.table(METRICS)
+    if card["TrialUnit"] == "volume":
+        return [*blocks, *_courses(table, card["Labels"])]
     if metrics is None:
         blocks.append(Text("No trial, or only one label, is known to the decoder: there is no "
                            "score."))
@@ -76,6 +82,28 @@ def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
             "Confusion matrix.",
         )))
     return [*blocks, metrics_table(found)]
+
+
+def _courses(table: pd.DataFrame, labels: list[str]) -> list[Block]:
+    """Return the time courses of some runs, where labels are few enough to have columns."""
+    names = [f"probability_{label}" for label in labels]
+    note = Text(
+        "Each volume was decoded alone. Times are those of what was shown: the volume at the peak "
+        "of the expected response, some seconds later, was read. Neighbouring volumes depend on "
+        "each other, so that there is no score; probabilities were calibrated for trials."
+    )
+    if not set(names) <= set(table.columns) or len(labels) > MOST_LABELS:
+        return [note]
+    numbers = numeric(table, "onset", *names)
+    runs = {
+        str(run): part for run, part in numbers.groupby("run_group", sort=False)
+    }
+    shown = dict(list(runs.items())[:MOST_RUNS])
+    return [note, Figure(picture(
+        draw_courses(shown, labels), "appliedcourses",
+        f"Probability of each label over time ({len(shown)} of {len(runs)} runs). Orange: what was "
+        "shown, where labels are known.", "Time courses of the probability of labels.",
+    ))]
 
 
 def _alignment(card: dict[str, Any]) -> list[Block]:

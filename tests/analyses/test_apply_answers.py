@@ -1,0 +1,117 @@
+"""Answers of decoders of values and of stimuli, and of single volumes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_decoder.analyses.apply.answers import NewTrials, answer, describe
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.config import Evaluation, Network, Troi
+from bids_decoder.files import write_json
+from bids_decoder.interfaces.fitted import Fit, collect_fitted
+from bids_decoder.interfaces.heldout import read_heldout, save_heldout
+from bids_decoder.interfaces.predicting import predict_test
+from bids_decoder.interfaces.responses import ARRAY, MASK, SPACE, TABLE, load_person
+from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.ensemble import load_decoder
+from bids_decoder.trials import TRIAL_COLUMNS, Targets
+
+SETTINGS = Evaluation(n_permutations=20)
+SHAPE, N_RUNS, PER_RUN = (5, 4, 3), 5, 16
+
+
+def fit(folder, targets, columns, patterns, splits):
+    """A decoder, fitted as decoding does, and what it needs beside its weights."""
+    rng = np.random.default_rng(0)
+    n_trials, n_voxels = N_RUNS * PER_RUN, int(np.prod(SHAPE))
+    betas = patterns + 0.8 * rng.standard_normal((n_trials, n_voxels))
+    np.save(folder / ARRAY, betas.astype(np.float32))
+    table = pd.DataFrame({name: "" for name in TRIAL_COLUMNS}, index=range(n_trials)).assign(
+        trial=np.tile(np.arange(1, PER_RUN + 1), N_RUNS), excluded=False, session=None,
+        run_group=np.repeat([f"run-{n}" for n in range(1, N_RUNS + 1)], PER_RUN), **columns,
+    )
+    save_table(folder / TABLE, table)
+    save_nifti(folder / MASK, np.ones(SHAPE, bool), np.diag([3.0, 3.0, 3.0, 1.0]))
+    write_json(folder / SPACE, {"space": ""})
+    write_json(folder / "removed.json", [])
+    decoder, heldout = load_decoder("troi"), []
+    context = FitContext(Network(), Troi(selector="all"), 1, "cpu")
+    for fold in splits:
+        train, test = load_person(folder, "01", targets, fold=fold, normalise="session")
+        model = decoder.fit(train, targets, None, context)[1]
+        heldout.append(read_heldout(save_heldout(folder / f"{fold}.npz", test.trials, {
+            "decoder": predict_test(decoder, model, train, test, targets)
+        })))
+    train, _ = load_person(folder, "01", targets, fold=None, normalise="session")
+    model = decoder.fit(train, targets, None, context)[1]
+    return collect_fitted(Fit(model, targets, heldout), folder, "session",
+                          facts={"participant": "01"}), betas
+
+
+def new_trials(fitted, betas, **columns):
+    table = pd.DataFrame({
+        "run_group": np.repeat(["run-8", "run-9"], len(betas) // 2), "onset": 0.0, "trial": 1,
+        "duration": 1.0, "stimulus": "unlabelled", "label": "unlabelled", **columns,
+    })
+    groups = np.repeat("none", len(betas))
+    return NewTrials(betas, fitted.scale(betas, groups), table)
+
+
+def test_values_come_with_intervals_that_hold_most_of_them(tmp_path):
+    rng = np.random.default_rng(1)
+    n_trials = N_RUNS * PER_RUN
+    size = rng.normal(50, 10, n_trials).round(3)
+    ids = tuple(dict.fromkeys(str(value) for value in size))
+    targets = Targets(ids, np.array([[float(i)] for i in ids]), "value", columns=("size",))
+    tuning = rng.standard_normal(60) / 10
+    folds = np.repeat(np.arange(1, N_RUNS + 1), PER_RUN)
+    columns = {"value": size.astype(str), "split": "cv", "fold": folds}
+    fitted, _ = fit(tmp_path, targets, columns, np.outer(size, tuning), range(1, N_RUNS + 1))
+    true = rng.normal(50, 10, 40)
+    betas = np.outer(true, tuning) + 0.8 * rng.standard_normal((40, 60))
+    found = answer(fitted, new_trials(fitted, betas.astype(np.float32)), SETTINGS, 0)
+    table = found.table
+    assert np.corrcoef(table["predicted_size"], true)[0, 1] > 0.7
+    inside = (table["low_size"] < true) & (true < table["high_size"])
+    assert inside.mean() >= 0.8
+    assert (table["high_size"] - table["low_size"]).max() < 40
+    assert found.scores is None and set(table) == set(describe(table))
+
+
+@pytest.fixture(scope="module")
+def stimuli(tmp_path_factory):
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((N_RUNS * PER_RUN, 6)).astype(np.float32)
+    ids = tuple(f"s{number:02d}" for number in range(len(vectors)))
+    tuning = rng.standard_normal((6, 60))
+    split = np.where(np.arange(len(vectors)) % 4 == 0, "test", "train")
+    columns = {"stimulus": ids, "split": split, "fold": np.where(split == "test", "1", "")}
+    fitted, _ = fit(
+        tmp_path_factory.mktemp("stimuli"), Targets(ids, vectors, "features"), columns,
+        vectors @ tuning, [None],
+    )
+    return fitted, vectors, tuning
+
+
+def test_stimuli_are_found_among_those_of_training(stimuli):
+    fitted, vectors, tuning = stimuli
+    rng = np.random.default_rng(3)
+    shown = rng.permutation(len(vectors))[:40]
+    betas = (vectors[shown] @ tuning + 0.8 * rng.standard_normal((40, 60))).astype(np.float32)
+    names = np.array(fitted.targets.ids)[shown]
+    found = answer(fitted, new_trials(fitted, betas, stimulus=names), SETTINGS, 0)
+    assert (found.table["top1"] == names).mean() > 0.5
+    assert found.table["is_known"].all() and found.scores is None
+    assert fitted.calibration.source == "test trials"
+    assert found.table["probability"].between(0, 1).all()
+    # Too many answers for a column each.
+    assert not any(name.startswith("score_") for name in found.table)
+
+
+def test_volumes_are_neither_scored_nor_compared_with_training_runs(stimuli):
+    fitted, vectors, tuning = stimuli
+    betas = (vectors[:20] @ tuning).astype(np.float32)
+    new = new_trials(fitted, betas)
+    found = answer(fitted, NewTrials(new.betas, new.scaled, new.trials, True), SETTINGS, 0)
+    assert found.shift.empty and found.scores is None
+    assert len(answer(fitted, new, SETTINGS, 0).shift)
