@@ -101,15 +101,8 @@ def build_dataset_trials(
     try:
         filters = parse_rules(rules.trial_filter, "--trial-filter")
         names = parse_relabels(rules.relabel)
-        by_volume = rules.trial_unit == "volume"
-        if by_volume and not rules.new_data:
-            raise UsageError(
-                "--trial-unit volume", "volumes are decoded by a decoder that was fitted before",
-                "name it with --apply, or decode single volumes of events: --trial-unit event "
-                "--betas volume",
-            )
         runs = read_runs(
-            dataset, notes, settings.resources.nprocs, without_events=by_volume
+            dataset, notes, settings.resources.nprocs, without_events=_takes_volumes(rules)
         )
         if not runs:
             return _without_tables(rules, _why_no_trials(dataset, notes))
@@ -139,6 +132,24 @@ def build_dataset_trials(
         decisions=tuple(notes.decisions),
         findings=tuple(notes.findings), stimulus_files=files.found,
     )
+
+
+def _takes_volumes(rules: TrialRules) -> bool:
+    """Return whether every volume is a trial.
+
+    Raises
+    ------
+    UsageError
+        If no decoder that was fitted before is applied to them.
+    """
+    by_volume = rules.trial_unit == "volume"
+    if by_volume and not rules.new_data:
+        raise UsageError(
+            "--trial-unit volume", "volumes are decoded by a decoder that was fitted before",
+            "name it with --apply, or decode single volumes of events: --trial-unit event "
+            "--betas volume",
+        )
+    return by_volume
 
 
 def _choose_rows(

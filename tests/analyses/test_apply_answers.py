@@ -8,7 +8,7 @@ from bids_decoder.analyses.apply.answers import NewTrials, answer, describe
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.files import write_json
-from bids_decoder.interfaces.fitted import Fit, collect_fitted
+from bids_decoder.interfaces.fitted import collect_fitted, fit_of
 from bids_decoder.interfaces.heldout import read_heldout, save_heldout
 from bids_decoder.interfaces.predicting import predict_test
 from bids_decoder.interfaces.responses import ARRAY, MASK, SPACE, TABLE, load_person
@@ -44,7 +44,7 @@ def fit(folder, targets, columns, patterns, splits):
         })))
     train, _ = load_person(folder, "01", targets, fold=None, normalise="session")
     model = decoder.fit(train, targets, None, context)[1]
-    return collect_fitted(Fit(model, targets, heldout), folder, "session",
+    return collect_fitted(fit_of(model, targets, heldout), folder, "session",
                           facts={"participant": "01"}), betas
 
 

@@ -133,6 +133,11 @@ def read_decoder_card(path: Path, label: str) -> dict[str, Any]:
     card = load_card(path)
     check_usable(path, card)
     whose = card[ENTRY].get("participant")
+    if not whose:
+        raise InputError(
+            f"--apply {path}", "was fitted in Python to arrays, and does not say how responses "
+            "were made of images", "apply it in Python, or decode the participant with the program",
+        )
     if whose != label:
         raise InputError(
             f"--apply {path}", f"is the decoder of sub-{whose}, and these data are of sub-{label}: "
