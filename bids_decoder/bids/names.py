@@ -83,6 +83,10 @@ NAMES: dict[str, OutputName] = {
     "rsa_nulls": _name("func", "metrics", ".tsv", desc="rsanull"),
     "rsa_distances": _name("func", "rdm", ".tsv", desc="rsa"),
     "rsa_model": _name("func", "rdm", ".tsv", desc="rsamodel"),
+    "rsa_comparisons": _name("func", "comparisons", ".tsv", desc="rsa"),
+    "rsa_region_metrics": _name("func", "metrics", ".tsv", desc="rsaregions"),
+    "rsa_region_nulls": _name("func", "metrics", ".tsv", desc="rsaregionsnull"),
+    "rsa_region_distances": _name("func", "rdm", ".tsv", desc="rsaregions"),
     "figure_svg": _name("figures", "figure", ".svg"),
     "figure_png": _name("figures", "figure", ".png"),
     "group_figure_svg": _name("group/figures", "figure", ".svg"),
@@ -98,6 +102,7 @@ NAMES: dict[str, OutputName] = {
     "subjects_mean": _name("group", "statmap", stat="mean"),
     "subjects_model": _name("group", "model", ".safetensors", desc="subjects"),
     "group_metrics": _name("group", "metrics", ".tsv", desc="group"),
+    "group_rsa": _name("group", "metrics", ".tsv", desc="rsa"),
     "group_map": _name("group", "statmap", desc="group"),
 }
 

@@ -152,8 +152,23 @@ def describe(measure: Measure, rng: np.random.Generator) -> list[dict[str, Any]]
     """
     return [
         *_participants(measure), *_means(measure, rng), *_influence(measure),
-        *_bayesian(measure), *_permuted(measure), *_differences(measure, rng),
+        *prevalence(measure), *_differences(measure, rng),
     ]
+
+
+def prevalence(measure: Measure) -> list[dict[str, Any]]:
+    """Estimate how common information is, where participants have tests of their own.
+
+    Parameters
+    ----------
+    measure : Measure
+
+    Returns
+    -------
+    list of dict
+        With some of :data:`RESULT_COLUMNS`.
+    """
+    return [*_bayesian(measure), *_permuted(measure)]
 
 
 def _participants(measure: Measure) -> list[dict[str, Any]]:

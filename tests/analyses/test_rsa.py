@@ -8,7 +8,7 @@ import pytest
 
 from bids_decoder.analyses.rsa.models import apart, labels_of, make_model, read_model
 from bids_decoder.analyses.rsa.options import Rsa, model_name
-from bids_decoder.analyses.rsa.region_outputs import DISTANCES, REGION_NULLS, read_regions_table
+from bids_decoder.analyses.rsa.region_outputs import read_regions_table
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
@@ -244,7 +244,9 @@ def test_the_model_of_the_patterns_is_found(data, animate, halves, tmp_path):
     statistics = results.output_dir / "group" / "desc-group_metrics.tsv"
     assert set(read_table(statistics)["source"]) == {"rsa"}
     group = (out / "group.html").read_text(encoding="utf-8")
-    assert "Noise ceiling over 2 participants" in group
+    assert "Noise ceiling over 2 participants and 6 conditions" in group
+    check_people(results, metrics)
+    assert not results.files("rsa_comparisons") and "6 conditions are too few" in page
     check_regions(results, metrics)
     assert "Representational similarity in regions" in page
     assert list(out.glob("sub-01/figures/*desc-rsaregions_figure.svg"))
@@ -259,10 +261,22 @@ def check_regions(results, whole):
     np.testing.assert_allclose(
         table.xs("animate", level="model")["p_min"], whole.loc["animate", "p_min"]
     )
-    null = read_table(results.files(REGION_NULLS)[0])
+    null = read_table(results.files("rsa_region_nulls")[0])
     assert len(null) == 4 * 99
     largest = null["value"].astype(float).groupby(null["permutation"]).max()
     value = table["value"].max()
     assert table["p_max"].min() == pytest.approx((1 + (largest >= value - 1e-9).sum()) / 100)
-    distances = read_table(results.files(DISTANCES)[0])
+    distances = read_table(results.files("rsa_region_distances")[0])
     assert len(distances) == 15 and list(distances["other"][:5]) == list(NAMES[1:])
+
+
+def check_people(results, whole):
+    table = read_table(results.output_dir / "group" / "desc-rsa_metrics.tsv")
+    for own in (table[table["region"].isna()], table[table["region"] == "1"]):
+        assert (own["statistic"] == "mean").sum() == 2
+    means = table[table["region"].isna() & (table["statistic"] == "mean")].set_index("model")
+    both = [numeric(Results(results.output_dir, label).table("rsa_metrics"), "value")["value"][0]
+            for label in ("01", "02")]
+    assert float(means.loc["animate", "value"]) == pytest.approx(np.mean(both))
+    assert set(means["method"]) == {"these participants and conditions"}
+    assert whole.loc["animate", "value"] == pytest.approx(both[0])

@@ -19,6 +19,7 @@ from nipype.interfaces.base import (
 from bids_decoder.analyses.population.collect import KEYS, Case, read_cases
 from bids_decoder.analyses.population.columns import Column
 from bids_decoder.analyses.population.maps import MapSet, read_maps
+from bids_decoder.analyses.population.rsa import write_comparison
 from bids_decoder.bids.names import derivative_path, sidecar_path
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation.population import (
@@ -95,7 +96,7 @@ class _OutputSpec(TraitedSpec):
 
 
 class SummarisePeople(SimpleInterface):
-    """Compute statistics over participants, and write table and maps."""
+    """Compute statistics over participants, and write tables and maps."""
 
     input_spec = _InputSpec
     output_spec = _OutputSpec
@@ -111,6 +112,7 @@ class SummarisePeople(SimpleInterface):
         written = [
             path for one in maps for path in _write_maps(output_dir, one, inputs.seed)
         ]
+        written += write_comparison(output_dir, people, inputs.seed)
         path = derivative_path(output_dir, "group_metrics")
         card = _card(people, cases, columns, notes, inputs.seed)
         save_table(path, summarise_people(cases, columns, inputs.seed), card)

@@ -16,12 +16,13 @@ from bids_decoder.analyses.population.collect import (
 from bids_decoder.analyses.population.columns import Column, read_columns, wanted_columns
 from bids_decoder.analyses.population.maps import KINDS
 from bids_decoder.analyses.population.options import Population
+from bids_decoder.analyses.population.rsa import REGIONS
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.errors import Finding, name_some
 from bids_decoder.files import content_key
 from bids_decoder.markers import StageKey, difference
 
-STAGES = tuple(dict.fromkeys(one.stage for one in (*SOURCES, *KINDS)))
+STAGES = tuple(dict.fromkeys([*(one.stage for one in (*SOURCES, *KINDS)), REGIONS]))
 """Stages of participants whose results are read."""
 
 _OWN = ("betas", "pretrained", "region", "targets", "folds")

@@ -105,3 +105,27 @@ def draw_region_models(table: pd.DataFrame, regions: Sequence[str]) -> Figure:
     axes.set_xlabel("whitened correlation")
     figure.legend(loc="outside upper center", ncols=min(len(models), 4))
     return figure
+
+
+@styled
+def draw_ceiling(means: pd.DataFrame, low: float, high: float) -> Figure:
+    """Draw the mean of each model over participants below the noise ceiling.
+
+    Parameters
+    ----------
+    means : DataFrame
+        ``model``, ``value``, ``ci_low``, ``ci_high``.
+    low, high : float
+        Limits of the noise ceiling.
+    """
+    figure = new_figure(6.5, 0.45 * len(means) + 1.0)
+    axes = figure.subplots()
+    places = np.arange(len(means))[::-1]
+    axes.axvspan(low, high, color=GREY, alpha=0.35, lw=0)
+    axes.hlines(places, means["ci_low"], means["ci_high"], color=BLUE, lw=2)
+    axes.plot(means["value"], places, "o", color=BLUE)
+    axes.axvline(0, color=GREY, lw=1, ls="--")
+    axes.set_yticks(places, [shorten(str(name), 30) for name in means["model"]])
+    axes.set_ylim(-0.6, len(means) - 0.4)
+    axes.set_xlabel("mean whitened correlation")
+    return figure

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -21,6 +22,7 @@ from bids_decoder.analyses.rsa.conditions import Conditions, load_conditions
 from bids_decoder.analyses.rsa.outputs import write_rsa
 from bids_decoder.analyses.rsa.region_outputs import write_regions
 from bids_decoder.evaluation.dissimilarity import Geometry, measure_geometry, vectorise
+from bids_decoder.evaluation.rdm_inference import LEAST_RESAMPLED, compare_pairs, fit_models
 from bids_decoder.evaluation.rdm_models import compare_models, compare_regions
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
@@ -68,15 +70,28 @@ class CompareModels(SimpleInterface):
         found = compare_models(
             geometry, data.stacked, inputs.n_permutations, np.random.default_rng(inputs.seed)
         )
-        np.savez(folder / "rsa.npz", distances=geometry.distances(), models=data.stacked,
-                 **vars(found))
+        distances = geometry.distances()
+        np.savez(folder / "rsa.npz", distances=distances, models=data.stacked, **vars(found))
         facts = {
             **data.facts, "n_voxels": data.betas.shape[1], "shrinkage": geometry.shrinkage,
             "residuals": geometry.residuals,
+            "comparisons": _comparisons(data, distances, inputs.seed),
         }
         self._results["arrays_file"] = str(folder / "rsa.npz")
         self._results["facts_file"] = str(write_json(folder / "facts.json", facts))
         return runtime
+
+
+def _comparisons(data: Conditions, distances: np.ndarray, seed: int) -> list[dict[str, Any]]:
+    """Compare any two models; none where the conditions are too few to speak for others."""
+    if len(data.names) < LEAST_RESAMPLED or len(data.models) < 2:
+        return []
+    fits = fit_models(distances[None], data.stacked, np.random.default_rng(seed))
+    # JSON has no NaN, which is what models without variance have.
+    return [
+        {name: None if pd.isna(cell) else cell for name, cell in row.items()}
+        for row in compare_pairs(fits, list(data.models))
+    ]
 
 
 class _RegionsInputSpec(ConditionsInputSpec):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.rsa.region_outputs import TABLE
+from bids_decoder.evaluation.rdm_inference import N_BOOTSTRAP
 from bids_decoder.reports.results import Results
 
-TEXTS = {"Representational similarity": ("rsa", "rsa-test", "rsa-regions", "rsa-ceiling")}
+TEXTS = {"Representational similarity": (
+    "rsa", "rsa-test", "rsa-pairs", "rsa-regions", "rsa-ceiling", "rsa-people",
+)}
 """Names of methods texts in ``boilerplate``, by heading."""
 
 
@@ -21,6 +24,8 @@ def steps(results: Results) -> Steps:
     }}
     if card["Permutations"]:
         found["rsa-test"] = {"n_permutations": card["Permutations"]}
+    if results.files("rsa_comparisons"):
+        found["rsa-pairs"] = {"n_bootstrap": N_BOOTSTRAP}
     regions = results.card(TABLE)
     if regions:
         found["rsa-regions"] = {
@@ -30,7 +35,12 @@ def steps(results: Results) -> Steps:
 
 
 def group_steps(results: Results) -> Steps:
-    """Return the methods step of the noise ceiling over participants, if there is one."""
-    from bids_decoder.analyses.rsa.report import shared_distances
-
-    return {"rsa-ceiling": {}} if shared_distances(results) is not None else {}
+    """Return the methods step of the comparison over participants, if there is one."""
+    table = results.table("group_rsa")
+    if table is None:
+        return {}
+    first = table.iloc[0]
+    return {"rsa-ceiling": {}, "rsa-people": {
+        "n_participants": first["n"], "n_conditions": first["n_conditions"],
+        "holds_for": first["method"], "n_bootstrap": N_BOOTSTRAP,
+    }}

@@ -30,6 +30,20 @@ RSA_COLUMNS: dict[str, str] = {
 }
 """Columns of the table of models, with descriptions for its sidecar."""
 
+COMPARISON_COLUMNS: dict[str, str] = {
+    "first": "Model whose correlation comes first.",
+    "second": "Model whose correlation is subtracted.",
+    "metric": RSA_COLUMNS["metric"],
+    "value": "Difference, first less second.",
+    "ci_low": "Lower limit of the 95 % interval, for conditions like these.",
+    "ci_high": "Upper limit.",
+    "p": "Two-sided p-value of no difference for conditions like these: Student's t with the "
+         "variance over resampled conditions.",
+    "p_holm": "The same, corrected for the number of pairs (Holm 1979).",
+    "n": "Number of conditions.",
+}
+"""Columns of the table of comparisons, with descriptions for its sidecar."""
+
 NULLS = {
     **{name: NULL_COLUMNS[name] for name in ("permutation", "metric", "value")},
     "model": RSA_COLUMNS["model"],
@@ -66,6 +80,9 @@ def write_rsa(outputs: PersonOutputs, arrays: dict[str, Any], facts: dict[str, A
     outputs.table("rsa_metrics", metrics, RSA_COLUMNS, card)
     if len(arrays["null"]):
         outputs.table("rsa_nulls", _null_table(arrays["null"], models), NULLS, card)
+    if facts["comparisons"]:
+        pairs = pd.DataFrame(facts["comparisons"]).assign(metric=METRIC, n=len(names))
+        outputs.table("rsa_comparisons", pairs[list(COMPARISON_COLUMNS)], COMPARISON_COLUMNS, card)
     about = "Crossnobis distance, per voxel"
     table, columns = _matrix(arrays["distances"], names, about)
     outputs.table("rsa_distances", table, columns, {**card, "Description": about})

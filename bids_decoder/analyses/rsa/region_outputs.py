@@ -8,15 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.rsa.outputs import METRIC, NULLS, RSA_COLUMNS
-from bids_decoder.bids.names import OutputName
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.preprocessing.labels import Region
 from bids_decoder.reports.results import Results, numeric
 
-TABLE = OutputName("metrics", ".tsv", "func", {"desc": "rsaregions"})
-REGION_NULLS = OutputName("metrics", ".tsv", "func", {"desc": "rsaregionsnull"})
-DISTANCES = OutputName("rdm", ".tsv", "func", {"desc": "rsaregions"})
-
+TABLE = "rsa_region_metrics"
 LEVEL = 0.05
 _OWN = {
     "region": "Name of the region.",
@@ -64,14 +60,14 @@ def write_regions(
     names = [region.name for region in regions]
     if tested:
         nulls = _nulls(arrays["null"], names, facts["models"])
-        outputs.table(REGION_NULLS, nulls, {"region": COLUMNS["region"], **NULLS}, card)
+        outputs.table("rsa_region_nulls", nulls, {"region": COLUMNS["region"], **NULLS}, card)
     first, second = np.triu_indices(len(facts["conditions"]), 1)
     conditions = np.array(facts["conditions"], dtype=object)
     about = "Crossnobis distance of the two conditions in the region {}, per voxel."
     distances = pd.DataFrame(arrays["distances"].T, columns=names)
     distances.insert(0, "condition", conditions[first])
     distances.insert(1, "other", conditions[second])
-    outputs.table(DISTANCES, distances, {
+    outputs.table("rsa_region_distances", distances, {
         "condition": "First condition.", "other": "Second condition.",
         **{name: about.format(name) for name in names},
     }, card)

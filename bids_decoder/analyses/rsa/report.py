@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.rsa.figures import draw_distances, draw_models
-from bids_decoder.analyses.rsa.report_regions import region_sections
-from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS, noise_ceiling
+from bids_decoder.analyses.rsa.report_group import group_blocks
+from bids_decoder.analyses.rsa.report_regions import limits, region_sections
+from bids_decoder.evaluation.rdm_inference import LEAST_RESAMPLED
+from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric, participants
@@ -48,6 +50,7 @@ def _whole_sections(results: Results) -> list[Section]:
             "Models and their correlations.",
         )),
         _table(metrics),
+        *_comparison_blocks(results, card["Conditions"], len(metrics)),
     ]
     return [Section("rsa", "Representational similarity", blocks)]
 
@@ -67,44 +70,28 @@ def lines(results: Results) -> list[str]:
 def group_sections(results: Results) -> list[Section]:
     """Return the models over participants, with the noise ceiling."""
     shared = shared_distances(results)
-    if shared is None:
+    blocks = group_blocks(results)
+    if shared is None or not blocks:
         return []
-    people, common, matrices = shared
-    low, high = noise_ceiling(matrices)
-    tables = [
-        numeric(_of(results, label).table("rsa_metrics"), *_NUMBERS) for label in people
-    ]
-    mean = pd.concat(tables).groupby("model", sort=False)["value"].agg(["mean", "count"])
-    rows = [[str(name), f"{row['mean']:.3f}", f"{row['count']:.0f}"]
-            for name, row in mean.iterrows()]
+    common, matrices = shared
     mean_matrix = pd.DataFrame(matrices.mean(axis=0), index=common, columns=common)
-    return [Section("rsa", "Representational similarity", [
-        Text(
-            f"Noise ceiling over {len(people)} participants and {len(common)} conditions: "
-            f"{low:.3f} to {high:.3f}. A model that reaches the lower limit fits as well as the "
-            "other participants do. Correlations of models are those of each participant with "
-            "all of their conditions."
-        ),
-        Table(["model", "mean whitened correlation", "participants"], rows,
-              "Models over participants", frozenset({"mean whitened correlation",
-                                                     "participants"})),
-        Figure(picture(
-            draw_distances(mean_matrix), "rsadistances", "Mean distances over participants.",
-            "Matrix of distances.",
-        )),
-    ])]
+    return [Section("rsa", "Representational similarity", [*blocks, Figure(picture(
+        draw_distances(mean_matrix), "rsadistances", "Mean distances over participants.",
+        "Matrix of distances.",
+    ))])]
 
 
-def shared_distances(results: Results) -> tuple[list[str], list[str], np.ndarray] | None:
+def shared_distances(results: Results) -> tuple[list[str], np.ndarray] | None:
     """Return the distances of the conditions that all participants have.
 
     Returns
     -------
-    tuple of (participants, conditions, ndarray of (n_people, n_conditions, n_conditions)), or None
+    tuple of (conditions, ndarray of (n_people, n_conditions, n_conditions)), or None
         None where fewer than two participants share too few conditions, or miss distances.
     """
     found = {
-        label: read_distances(_of(results, label)) for label in participants(results.output_dir)
+        label: read_distances(replace(results, participant=label))
+        for label in participants(results.output_dir)
     }
     people = {label: table for label, table in found.items() if table is not None}
     if len(people) < 2:
@@ -113,11 +100,7 @@ def shared_distances(results: Results) -> tuple[list[str], list[str], np.ndarray
     matrices = np.stack([table.loc[common, common].to_numpy() for table in people.values()])
     if len(common) < LEAST_CONDITIONS or not np.isfinite(matrices).all():
         return None
-    return list(people), common, matrices
-
-
-def _of(results: Results, label: str) -> Results:
-    return replace(results, participant=label)
+    return common, matrices
 
 
 def read_distances(results: Results) -> pd.DataFrame | None:
@@ -145,8 +128,29 @@ def _table(metrics: pd.DataFrame) -> Table:
               "smallest possible p"]
     rows = [
         [row["model"], f"{row['value']:.3f}",
-         "n/a" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.3f} – {row['ci_high']:.3f}",
+         limits(row),
          *("n/a" if pd.isna(row[name]) else show_p(row[name]) for name in ("p", "p_max", "p_min"))]
         for _, row in metrics.iterrows()
     ]
     return Table(header, rows, "Models of the distances", frozenset(header[1:]))
+
+
+def _comparison_blocks(results: Results, n_conditions: int, n_models: int) -> list[Block]:
+    """Return the differences of any two models."""
+    if n_models < 2:
+        return []
+    table = results.table("rsa_comparisons")
+    if table is None:
+        return [Text(
+            f"Models are not compared with each other: {n_conditions} conditions are too few to "
+            f"say what holds for others ({LEAST_RESAMPLED} are needed)."
+        )]
+    table = numeric(table, "value", "ci_low", "ci_high", "p", "p_holm", "n")
+    header = ["model", "less", "difference", "95 % interval", "p", "p, all pairs"]
+    rows = [
+        [row["first"], row["second"], f"{row['value']:.3f}", limits(row),
+         *("n/a" if pd.isna(row[name]) else show_p(row[name]) for name in ("p", "p_holm"))]
+        for _, row in table.iterrows()
+    ]
+    caption = "Differences of models; intervals and p-values hold for conditions like these"
+    return [Table(header, rows, caption, frozenset(header[2:]))]

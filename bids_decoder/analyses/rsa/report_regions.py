@@ -88,10 +88,15 @@ def _table(
     part = table.set_index("region").loc[regions].reset_index()
     rows = [
         [str(row["region"]), f"{row['n_voxels']:,.0f}", row["model"], f"{row['value']:.3f}",
-         "n/a" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.3f} – {row['ci_high']:.3f}",
+         limits(row),
          *("n/a" if pd.isna(row[name]) else show_p(row[name]) for name in ("p", "p_max"))]
         for _, row in part.iterrows()
     ]
     strong = frozenset(n for n, p in enumerate(part["p_max"]) if p <= LEVEL)
     return Table(header, rows, caption, frozenset({*header[1:2], *header[3:]}), strong,
                  folded=folded)
+
+
+def limits(row: pd.Series) -> str:
+    """Return the interval of a row."""
+    return "n/a" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.3f} – {row['ci_high']:.3f}"
