@@ -78,7 +78,7 @@ def collect_dataset(settings: Settings) -> Dataset:
     present = {(run.subject, run.session) for run in chosen}
     selection = select_by_tables(root, execution, present, notes)
     chosen = [run for run in chosen if selection.has(run.subject, run.session)]
-    complete = with_tables(chosen, source, layout, derived, execution, notes)
+    complete = with_tables(chosen, source, layout, derived, settings, notes)
     runs = name_groups(single_echo(complete, notes), notes)
     check_tasks(runs, execution, notes)
     runs = _with_cuts(runs, source, settings.preprocessing.discarded_volumes, notes)

@@ -17,7 +17,7 @@ from bids_decoder.bids.raw_runs import RawRuns, with_raw_runs
 from bids_decoder.bids.run_names import identity
 from bids_decoder.bids.run_selection import is_selected
 from bids_decoder.bids.sidecars import Sidecars, read_sidecars
-from bids_decoder.config import Execution
+from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import ExitCode, Finding, name_some
 
 if TYPE_CHECKING:
@@ -40,9 +40,12 @@ def make_run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
 
 def with_tables(
     runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
-    execution: Execution, notes: Notes,
+    settings: Settings, notes: Notes,
 ) -> list[BoldRun]:
-    """Add to each run the files that belong to it; leave out those without events."""
+    """Add to each run the files that belong to it; leave out those without events.
+
+    Where every volume is a trial (``--trial-unit volume``), runs need no events.
+    """
     events = InheritedTables(
         Path(p) for p in layout.get(suffix="events", extension=".tsv", return_type="filename")
     )
@@ -51,7 +54,7 @@ def with_tables(
     raw = None
     if source == "fmriprep":
         raw = RawRuns(_raw_runs(layout, notes))
-        _report_not_derived(raw, derived, execution, notes)
+        _report_not_derived(raw, derived, settings.execution, notes)
         runs = with_raw_runs(_with_derived_files(runs), raw)
     complete, without = [], []
     for run in runs:
@@ -59,7 +62,8 @@ def with_tables(
         if raw is not None:
             entities["sub"] = raw.subject_of(entities["sub"])
         path = events.for_run(entities)
-        (complete if path else without).append(replace(run, events_file=path))
+        is_complete = path is not None or settings.trials.trial_unit == "volume"
+        (complete if is_complete else without).append(replace(run, events_file=path))
     _report_without_events(complete, without, notes)
     return complete
 

@@ -30,7 +30,7 @@ def expand_to_volumes(
         recorded to its end, the last seconds of the run, are left out.
     """
     onsets = np.arange(recording.n_volumes) * recording.t_r
-    onsets = onsets[onsets <= recording.seconds - GOOD_RECORDED]
+    onsets = onsets[onsets + recording.t_r <= recording.seconds - GOOD_RECORDED]
     last = np.searchsorted(trials["onset"], onsets + 1e-6, side="right") - 1
     shown = last >= 0
     if shown.any():
