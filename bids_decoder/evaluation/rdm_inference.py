@@ -29,8 +29,7 @@ LEAST_PEOPLE = 5
 """With fewer participants nothing is said about others."""
 
 LEAST_RESAMPLED = 12
-"""With fewer conditions the variance over conditions is estimated badly, and they are taken as
-fixed."""
+"""With fewer conditions tests over conditions hardly ever reject, and they are taken as fixed."""
 
 _LEAST_DISTINCT = 3
 _KINDS = ("both", "people", "conditions")
