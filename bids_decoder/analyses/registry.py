@@ -21,6 +21,7 @@ NAMES = (
     "regions",
     "cross",
     "learning",
+    "timecourse",
     "rsa",
     "apply",
     "population",

@@ -87,7 +87,8 @@ class _SingleTrialOutputSpec(TraitedSpec):
 def read_run_tables(inputs: Any, glm: Glm) -> list[RunTables]:
     """Read the trial and confounds tables of all runs."""
     n_runs = len(inputs.bold_files)
-    given = inputs.confounds_files if isdefined(inputs.confounds_files) else [None] * n_runs
+    files = inputs.confounds_files if isdefined(inputs.confounds_files) else []
+    given = files or [None] * n_runs
     return [
         run_tables(
             read_table(Path(trials)),

@@ -88,7 +88,7 @@ def _check_participant(
     for run in participant.runs:
         if not _is_sound(run):
             continue
-        found, error = _checked_run(run, table, settings, notes)
+        found, error = checked_run(run, table, settings, notes)
         checked += [found] if found is not None else []
         findings += [error] if error is not None else []
     findings += _check_contrasts(participant, checked, settings)
@@ -184,10 +184,26 @@ def _is_sound(run: BoldRun) -> bool:
     return run.t_r(header) is not None
 
 
-def _checked_run(
+def checked_run(
     run: BoldRun, table: pd.DataFrame, settings: Settings, notes: Counter[str]
 ) -> tuple[RunTables | None, Finding | None]:
-    """Build the design of a run as its GLM step does, to find problems."""
+    """Build the design of a run as its GLM step does, to find problems.
+
+    Parameters
+    ----------
+    run : BoldRun
+    table : DataFrame
+        Trial table of the participant, with the split.
+    settings : Settings
+    notes : Counter
+        Gets corrections of slice times.
+
+    Returns
+    -------
+    tables : RunTables or None
+        Confounds of raw runs do not exist yet. None for a run without trials, or with a problem.
+    finding : Finding or None
+    """
     rows = np.flatnonzero(table["run_group"].to_numpy() == run.run_group)
     if not len(rows):
         return None, None

@@ -66,7 +66,7 @@ def init_glm_wf(
     inputnode.inputs.start_times = [start_time(run) for run in participant.runs]
     outputnode = pe.Node(niu.IdentityInterface(fields=["out_files"]), name="outputnode")
     names = [_entities(run, space) for run in participant.runs]
-    mem_gb = _memory_gb(participant, space)
+    mem_gb = series_gb(participant, space)
     glm = _glm_node(SingleTrialGLM(), participant, settings, names, "single_trial", mem_gb)
     low = settings.resources.low_mem
     glm.inputs.chunk_voxels = LOW_MEMORY_CHUNK_VOXELS if low else CHUNK_VOXELS
@@ -184,7 +184,8 @@ def _sinks(key: str, output_dir: Path, *, name: str) -> pe.MapNode:
     )
 
 
-def _memory_gb(participant: Participant, space: OutputSpace) -> float:
+def series_gb(participant: Participant, space: OutputSpace) -> float:
+    """Estimate the memory of a step that reads one run after the other, in GB."""
     files = [run.bold_file for run in participant.runs if run.bold_file is not None]
     if not files:
         return BASE_GB

@@ -53,8 +53,8 @@ def test_what_is_needed_is_given_by_somebody():
 
 def test_stages_of_levels():
     assert stages_of_level("participant") == (
-        "prepare", "decode", "encode", "searchlight", "regions", "cross", "rsa", "apply",
-        "population",
+        "prepare", "decode", "encode", "searchlight", "regions", "cross", "timecourse", "rsa",
+        "apply", "population",
     )
     assert stages_of_level("group") == ("prepare", "pretrain", "population")
 

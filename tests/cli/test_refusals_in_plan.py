@@ -327,6 +327,7 @@ PLAN = {
         lambda t: t.mask(np.arange(len(t))[:, None] == np.full((1, 6), 5))),
     "_confound_names#2": lambda d: d.derived().confounds(lambda t: t.drop(columns="rot_z")),
     "_as_numbers#1": lambda d: d.derived().confounds(lambda t: t.assign(rot_z="much")),
+    "check_freedom#1": lambda d: d.raw().set("timecourse", window=(-2.0, 60.0)),
     "parse_contrast#1": lambda d: d.raw().set("glm", contrasts=("a - zebra",)),
     "contrast_vectors#1": labels_apart,
     "RunTables.conditions#1": run_without_labels,

@@ -1,0 +1,30 @@
+"""Methods texts of decoding over time."""
+
+from __future__ import annotations
+
+from bids_decoder.analyses.base import Steps
+from bids_decoder.analyses.timecourse.outputs import TIMES
+from bids_decoder.reports.results import Results
+
+TEXTS = {"Decoding over time": ("timecourse", "timecourse-test")}
+"""Names of methods texts in ``boilerplate``, by heading."""
+
+
+def steps(results: Results) -> Steps:
+    """Return the methods steps of decoding over time, if there was any."""
+    card = results.card(TIMES)
+    if not card:
+        return {}
+    found: Steps = {"timecourse": {
+        "first": f"{card['FirstTime']:g}", "last": f"{card['LastTime']:g}",
+        "t_r": f"{card['RepetitionTime']:g}", "n_trials": card["Trials"],
+        "n_left_out": card["TrialsLeftOut"],
+    }}
+    if card["Permutations"]:
+        how = "and everything was fitted again" if card["Null"] == "refitted" else \
+            "in the test set, whose predictions do not depend on them"
+        found["timecourse-test"] = {
+            "n_permutations": card["Permutations"], "exchanged": card["ExchangedUnits"],
+            "how": how,
+        }
+    return found
