@@ -75,6 +75,7 @@ class TrialRules:
     test_runs: tuple[str, ...] = ()
     test_sessions: tuple[str, ...] = ()
     split_column: str | None = None
+    protocol: str | None = None
     test_share: float = 0.2
     controls: tuple[str, ...] = ()
     kept_columns: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from bids_decoder.options import (
     read_memory,
     read_number,
     read_path,
+    read_registered,
     several,
 )
 
@@ -210,6 +211,14 @@ def _add_split(group: argparse._ArgumentGroup) -> None:
         group, "--split-column", dest="trials.split_column", metavar="NAME",
         help="column of the events files that says `train` or `test`; not together with "
         "`--test-runs` or `--test-sessions`",
+    )
+    option(
+        group, "--protocol", dest="trials.protocol", metavar="NAME",
+        type=read_registered("protocols:PROTOCOLS"),
+        help="evaluate as published, with the published scores beside the own ones in the report "
+        "([benchmarks.md](benchmarks.md)): `mindeye2-1h`, `mindeye2-40h`, `troi`. It fixes the "
+        "trials of training and test and the pools; the plan checks that the data are those of "
+        "the protocol, and options that contradict it are refused",
     )
 
 

@@ -23,6 +23,7 @@ from bids_decoder.cli import groups
 from bids_decoder.config import LEVELS, Execution, Settings, default_settings, load_settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
 from bids_decoder.options import FIX_MARK, default_of, one_of, read_path
+from bids_decoder.protocols import follow
 
 _EXAMPLE = "call it as: bids_decoder BIDS_DIR OUTPUT_DIR participant [options]"
 
@@ -96,7 +97,8 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Settings, Actions]:
     problems += _resolve_rivals(tables)
     try:
         base = _base(given.get("config_file"))
-        settings = dataclasses.replace(base.replaced(**tables), **top)
+        settings, against = follow(dataclasses.replace(base.replaced(**tables), **top))
+        problems += against
         problems += _foreign_stages(settings.execution, given="stage" in tables["execution"])
     except BidsDecoderError as error:
         problems.append(error.finding)

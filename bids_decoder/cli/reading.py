@@ -18,6 +18,7 @@ from bids_decoder.bids.pretrained_files import uses_pretraining
 from bids_decoder.bids.validation import validate
 from bids_decoder.cli.device import resolve_device
 from bids_decoder.cli.overlap import PICTURES_FILE, Twins, audit_overlap, unite_stimuli
+from bids_decoder.cli.protocol_trials import check_protocol, limit_trials
 from bids_decoder.cli.roles import choose_roles
 from bids_decoder.config import REGIONS, Execution, Settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
@@ -79,10 +80,12 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
     dataset = with_trials_only(dataset, build)
     build, twins = unite_stimuli(build, settings, pictures)
+    roles = choose_roles(dataset, settings.execution, notes)
+    build = limit_trials(build, roles, settings)
+    notes.findings += check_protocol(build.tables, build.target_kind, roles, settings)
     split, decisions, findings = _split(build, twins, settings)
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
     tables = apply_split(build.tables, split, settings.resources.nprocs)
-    roles = choose_roles(dataset, settings.execution, notes)
     overlap = audit_overlap(
         dataset, roles, tables, twins, settings, notes, common_folds=split.kind == "stimulus-folds"
     )

@@ -185,6 +185,7 @@ def _described(
         "seed": study.settings.random_seed, "split": study.split.kind, "n_folds": len(folds),
         "pretrained_key": None if model is None else model.card.get("stage_key"), **seen,
         "confounds_removed": list(person.removed), "trial_unit": study.trials.build.trial_unit,
+        **_protocol(study.settings),
     }
     n_refits = (
         count_refits(study.settings, study.targets.kind, model is not None) if folds else 0
@@ -206,5 +207,11 @@ def _key(study: Study, person: PersonWork, model: ModelFile | None) -> StageKey:
         "evaluation": asdict(settings.evaluation), "targets": study.target_key,
         "betas": person.responses_key,
         "pretrained": None if model is None else model.card.get("stage_key"),
-        "region": study.region_key,
+        "region": study.region_key, **_protocol(study.settings),
     })
+
+
+def _protocol(settings: Settings) -> dict[str, str]:
+    """Return the protocol that is followed, for the card and the key; empty without one."""
+    name = settings.trials.protocol
+    return {} if name is None else {"protocol": name}

@@ -8,6 +8,10 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.decode.group import headlines, people_section, seen_people, verdicts
+from bids_decoder.analyses.decode.report_published import (
+    group_published_section,
+    published_section,
+)
 from bids_decoder.analyses.decode.report_tests import baseline_blocks, null_blocks
 from bids_decoder.analyses.decode.report_values import value_blocks, values_of
 from bids_decoder.bids.names import sidecar_path
@@ -84,7 +88,10 @@ def summary(results: Results) -> list[Block]:
 
 def sections(results: Results) -> list[Section]:
     """Return the sections on voxels, learning and results."""
-    return [troi_section(results), learning_section(results), decoding_section(results)]
+    return [
+        troi_section(results), learning_section(results), decoding_section(results),
+        *published_section(results),
+    ]
 
 
 def group_summary(results: Results) -> list[Block]:
@@ -95,7 +102,7 @@ def group_summary(results: Results) -> list[Block]:
 
 def group_sections(results: Results) -> list[Section]:
     """Return the comparison of participants."""
-    return people_section(results)
+    return [*people_section(results), *group_published_section(results)]
 
 
 def lines(results: Results) -> list[str]:
