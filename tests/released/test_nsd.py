@@ -110,3 +110,12 @@ def test_positions_of_hdf5_need_an_image(place):
     next(place.folder.rglob("nsdgeneral.nii.gz")).unlink()
     ((code, text),) = place.errors()
     assert code == 66 and "nsdgeneral.nii.gz" in text
+
+
+def test_plan_says_in_what_data_differ_from_a_protocol(place):
+    samples.nsd(place.folder)
+    place.set("trials", protocol="mindeye2-1h", split_column="split")
+    errors = [text for code, text in place.errors() if code == 65 and "mindeye2-1h" in text]
+    assert any("2 sessions instead of 40" in text for text in errors)
+    assert any("test trials instead of 3000" in text for text in errors)
+    assert not any("session(s) that train" in text for text in errors)
