@@ -16,11 +16,24 @@ from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import draw_confusion
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import compare, headline, say_result
+from bids_decoder.reports.scores import Comparison, compare, headline, say_result
 from bids_decoder.reports.tables import metrics_table, rounded
 
 MOST_LABELS, MOST_RUNS = 40, 4
 """Labels and runs above which figures leave some out."""
+
+
+def summary(results: Results) -> list[Block]:
+    """Return what was decoded, the main score, and how far the data are from those of training."""
+    table = results.table(ANSWERS)
+    if table is None:
+        return []
+    said = Text(f"A decoder that was fitted before was applied to {len(table)} new trials.")
+    top = _top(results)
+    verdict = [] if top is None else [_judge(top)]
+    shift = results.table(SHIFT)
+    far = [] if shift is None else [Text(*_verdict(results.card(SHIFT)))]
+    return [said, *verdict, *far]
 
 
 def sections(results: Results) -> list[Section]:
@@ -40,12 +53,19 @@ def lines(results: Results) -> list[str]:
     if table is None:
         return []
     found = [f"sub-{results.participant}: {len(table)} new trials decoded"]
-    metrics = results.table(METRICS)
-    if metrics is not None:
-        top = headline(compare(metrics, {}), "category")
-        if top is not None:
-            found.append(f"sub-{results.participant}: {say_result(top, 'category')}")
+    top = _top(results)
+    if top is not None:
+        found.append(f"sub-{results.participant}: {say_result(top, 'category')}")
     return found
+
+
+def _top(results: Results) -> Comparison | None:
+    metrics = results.table(METRICS)
+    return None if metrics is None else headline(compare(metrics, {}), "category")
+
+
+def _judge(top: Comparison) -> Text:
+    return Text(say_result(top, "category"), "good" if top.beats_chance else "warn")
 
 
 def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
@@ -73,7 +93,7 @@ def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
     found = compare(metrics, {})
     top = headline(found, "category")
     if top is not None:
-        blocks.append(Text(say_result(top, "category"), "good" if top.beats_chance else "warn"))
+        blocks.append(_judge(top))
     known = table[table["is_known"] == "True"]
     if known["label"].nunique() <= MOST_LABELS:
         blocks.append(Figure(picture(

@@ -77,6 +77,8 @@ def summary(results: Results) -> list[Block]:
     """Return the headline result in words, and whether the model saw the participant before."""
     found = comparisons_of(results)
     top = headline(found, target_kind(results))
+    if top is None and _only_applied(results):
+        return []
     if top is None:
         return [Text(_why_no_result(results), "warn"), *seen_notes(results)]
     verdict = " ".join(filter(None, (say_baseline(top), say_count(found))))
@@ -88,6 +90,8 @@ def summary(results: Results) -> list[Block]:
 
 def sections(results: Results) -> list[Section]:
     """Return the sections on voxels, learning and results."""
+    if _only_applied(results):
+        return []
     return [
         troi_section(results), learning_section(results), decoding_section(results),
         *published_section(results),
@@ -143,6 +147,12 @@ def _tone(top: Comparison) -> Tone:
     if top.best_baseline is not None and not top.gain > 0:
         return "warn"
     return "good" if top.clearly_ahead and top.beats_chance else "plain"
+
+
+def _only_applied(results: Results) -> bool:
+    """Return whether the last call fitted nothing, and no earlier one did."""
+    new = results.setting("trials", "new_data", False)
+    return bool(new) and not results.files("decoder_model")
 
 
 def _why_no_result(results: Results) -> str:
