@@ -22,6 +22,7 @@ NAMES = (
     "cross",
     "learning",
     "timecourse",
+    "align",
     "rsa",
     "apply",
     "population",

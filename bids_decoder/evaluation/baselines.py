@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -362,11 +363,28 @@ def _svm(
 ) -> np.ndarray:
     machine = make_pipeline(StandardScaler(), LinearSVC(C=1.0, random_state=seed))
     machine.fit(train.betas[:, voxels], train.target_rows)
-    decision = machine.decision_function(test.betas[:, voxels])
+    return scores_of_classes(machine, test.betas[:, voxels], len(targets.ids))
+
+
+def scores_of_classes(machine: Any, betas: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the score of every class for each trial by a fitted linear classifier.
+
+    Parameters
+    ----------
+    machine : scikit-learn classifier
+        Fitted to class numbers, with ``decision_function``.
+    betas : ndarray, shape (n_trials, n_voxels)
+    n_classes : int
+
+    Returns
+    -------
+    ndarray, shape (n_trials, n_classes)
+        Classes without training trials have the lowest score of all.
+    """
+    decision = machine.decision_function(betas)
     if decision.ndim == 1:
         decision = np.stack([-decision, decision], axis=1)
-    # Classes without training trials have the lowest score of all.
-    scores = np.full((len(decision), len(targets.ids)), decision.min() - 1.0)
+    scores = np.full((len(decision), n_classes), decision.min() - 1.0)
     scores[:, machine.classes_] = decision
     return scores
 
