@@ -135,6 +135,18 @@ def test_values_are_refused(data, tmp_path):
     assert [f.code for f in found if "--alignment" in f.what] == [64]
 
 
+def test_stimuli_that_are_all_tested_in_folds_are_refused(data, tmp_path):
+    names = [f"{label}{run}" for label in dict.fromkeys(LABELS) for run in range(1, 4)]
+    vectors = np.random.default_rng(0).normal(size=(len(names), 3))
+    table = pd.DataFrame(vectors, names, ["a", "b", "c"]).rename_axis("stimulus").reset_index()
+    save_table(tmp_path / "vectors.tsv", table)
+    words = words_for(data, tmp_path / "out", "--alignment", "srm", "--features",
+                      str(tmp_path / "vectors.tsv"), target="features")
+    with pytest.raises(FindingsError) as found:
+        make_plan(parse_args(words)[0], tmp_path / "work")
+    assert any("all stimuli are tested, in folds" in one.why for one in found.value.findings)
+
+
 def test_an_unknown_method_is_refused_with_the_known_ones(data, tmp_path, capsys):
     assert main(words_for(data, tmp_path / "out", "--alignment", "icp")) == 64
     assert "procrustes" in capsys.readouterr().err

@@ -75,6 +75,13 @@ def check(study: Study, notes: Notes) -> None:
             "decodes values", "leave the option out", ExitCode.USAGE,
         ))
         return
+    if study.split.kind == "stimulus-folds":
+        notes.findings.append(Finding(
+            "--alignment", "all stimuli are tested, in folds, and the others would be trained on "
+            "the stimuli of each", "prescribe a test set with --split-column or --test-runs, or "
+            "leave the option out", ExitCode.USAGE,
+        ))
+        return
     found = {p.label: _find_shared(study, p.label) for p in study.roles.chosen}
     notes.findings += _find_problems(study, found)
     if found:
@@ -151,7 +158,7 @@ def _decide(study: Study, found: Mapping[str, _Shared]) -> Decision:
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per decoded participant who shares targets with others."""
-    if study.targets.kind == "value":
+    if study.targets.kind == "value" or study.split.kind == "stimulus-folds":
         return []
     made_here = []
     for person, decode in decoded(study, made):
