@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
@@ -29,8 +29,8 @@ from bids_decoder.released.base import Stored
 ARRAY_EXTENSIONS = (".npy", ".npz", ".mat", ".h5", ".hdf5")
 IMAGE_EXTENSIONS = (".nii", ".nii.gz")
 
-_DAMAGE = (
-    OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError,
+DAMAGE = (
+    OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError,
     AttributeError, ImportError, NotImplementedError, zlib.error, zipfile.BadZipFile,
     pickle.UnpicklingError, MatReadError, nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
@@ -91,15 +91,10 @@ def opened(stored: Stored) -> Iterator[Any]:
     MissingInputError
         When the file or the array is not there, or h5py is not installed.
     InputError
-        When the file is damaged, or is no file of its kind.
+        When the file is damaged, is no file of its kind, or does not fit into memory.
     """
     path = stored.file
-    if not path.is_file():
-        raise MissingInputError(
-            str(path), "there is no such file, or its content is absent",
-            "fetch the file (with DataLad: datalad get), or leave the participant out",
-        )
-    try:
+    with reading(path):
         if path.name.endswith(IMAGE_EXTENSIONS):
             yield nib.load(path, keep_file_open=True).dataobj
         elif path.suffix == ".npy" and not stored.name:
@@ -114,9 +109,33 @@ def opened(stored: Stored) -> Iterator[Any]:
                 yield content[stored.name]
         else:
             yield _matlab(path, stored.name)
-    except BidsDecoderError:
-        raise
-    except _DAMAGE as error:
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what libraries raise while they read a file into errors that say what to do.
+
+    Raises
+    ------
+    MissingInputError
+        When the file is not there.
+    InputError
+        When the file is damaged, is no file of its kind, or does not fit into memory.
+    """
+    if not path.is_file():
+        raise MissingInputError(
+            str(path), "there is no such file, or its content is absent",
+            "fetch the file (with DataLad: datalad get), or leave the participant out",
+        )
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(
+            str(path), f"there is not enough memory to read it: {str(error) or 'MemoryError'}",
+            "use a machine with more memory, or save the array as .npy or .h5, which are read in "
+            "parts",
+        ) from error
+    except DAMAGE as error:
         raise damaged(path, error) from error
 
 
@@ -174,16 +193,11 @@ def read_dictionary(path: Path) -> dict[str, Any]:
     InputError
         When the file holds something else, or objects that are not arrays, numbers or text.
     """
-    try:
-        with path.open("rb") as handle:
-            version = np.lib.format.read_magic(handle)
-            read = getattr(np.lib.format, f"read_array_header_{version[0]}_{version[1]}")
-            shape, _, dtype = read(handle)
-            if dtype.kind != "O" or shape != ():
-                raise ValueError(f"a dictionary was expected, this is an array of {dtype} {shape}")
-            content = _Unpickler(handle).load()
-    except _DAMAGE as error:
-        raise damaged(path, error) from error
+    with reading(path), path.open("rb") as handle:
+        shape, dtype = _header(handle)
+        if dtype.kind != "O" or shape != ():
+            raise ValueError(f"a dictionary was expected, this is an array of {dtype} {shape}")
+        content = _Unpickler(handle).load()
     found = content.item() if isinstance(content, np.ndarray) and content.shape == () else content
     if not isinstance(found, dict):
         raise InputError(
@@ -191,6 +205,13 @@ def read_dictionary(path: Path) -> dict[str, Any]:
             "give the file as the toolbox wrote it",
         )
     return found
+
+
+def _header(handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read shape and type of an array that NumPy wrote; its values follow in *handle*."""
+    major, minor = np.lib.format.read_magic(handle)
+    shape, _, dtype = getattr(np.lib.format, f"read_array_header_{major}_{minor}")(handle)
+    return shape, dtype
 
 
 def array_names(path: Path) -> dict[str, tuple[int, ...]]:
@@ -201,16 +222,24 @@ def array_names(path: Path) -> dict[str, tuple[int, ...]]:
     InputError, MissingInputError
         See :func:`opened`.
     """
-    try:
-        if path.suffix == ".npy":
-            with opened(Stored(path)) as array:
-                return {"": tuple(array.shape)}
+    if path.suffix == ".npy":
+        with opened(Stored(path)) as array:
+            return {"": tuple(array.shape)}
+    with reading(path):
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name].shape for name in archive.files}
+            return _npz_names(path)
         return _hdf5_names(path) if is_hdf5(path) else _matlab_names(path)
-    except _DAMAGE as error:
-        raise damaged(path, error) from error
+
+
+def _npz_names(path: Path) -> dict[str, tuple[int, ...]]:
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                shape, dtype = _header(member)
+            if dtype.kind in "uif":
+                found[name.removesuffix(".npy")] = shape
+    return found
 
 
 def _hdf5_names(path: Path) -> dict[str, tuple[int, ...]]:

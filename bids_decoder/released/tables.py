@@ -136,10 +136,16 @@ def split_runs(
     -------
     tuple of ReleasedRun
         In the order in which runs begin. Rows of a run may be anywhere in the table.
+
+    Raises
+    ------
+    InputError
+        When several names of sessions, tasks or runs have the same label.
     """
     names = [name for name in ("session", "task", "run") if name in table]
+    _check_labels(table[names], str(responses.parts[0]))
     keys = [
-        tuple(None if cell is None else bids_label(cell) for cell in cells)
+        tuple(None if cell is None else bids_label(_whole(cell)) for cell in cells)
         for cells in zip(*(table[name].tolist() for name in names), strict=True)
     ] if names else [()] * len(table)
     rows_of: dict[tuple[str | None, ...], list[int]] = {}
@@ -156,6 +162,30 @@ def split_runs(
             table.iloc[rows].drop(columns=names).reset_index(drop=True), own, layout,
         ))
     return tuple(runs)
+
+
+def _check_labels(table: pd.DataFrame, source: str) -> None:
+    """Refuse sessions, tasks and runs that are told apart by more than letters and digits."""
+    same = []
+    for column in table:
+        by_label: dict[str, dict[str, None]] = {}
+        for cell in table[column].dropna():
+            by_label.setdefault(bids_label(_whole(cell)), {})[_whole(cell)] = None
+        same += [
+            f"{column} {' and '.join(cells)} would be {column} {label}"
+            for label, cells in by_label.items() if len(cells) > 1
+        ]
+    if same:
+        raise InputError(
+            source, "labels hold letters and digits only, and different names in the table of "
+            f"trials have the same label: {'; '.join(same)}",
+            "rename them so that they differ in letters or digits",
+        )
+
+
+def _whole(cell: str) -> str:
+    """Return a whole number without its decimals, other text as it is."""
+    return re.sub(r"^(\d+)\.0*$", r"\1", cell)
 
 
 def find_label(path: Path, patterns: Sequence[str], root: Path) -> str | None:

@@ -8,8 +8,10 @@ import pytest
 import samples
 from scipy.io import savemat
 
-from bids_decoder.errors import FindingsError
+from bids_decoder.errors import FindingsError, InputError
 from bids_decoder.interfaces.released import write_beta_series
+from bids_decoder.released.base import Stored
+from bids_decoder.released.files import measure
 
 WRITERS = {
     "npy": np.save,
@@ -208,3 +210,46 @@ def test_unknown_folder_lists_what_is_understood(place):
 def test_absent_folder(place):
     ((code, text),) = place.errors()
     assert code == 66 and "there is no such folder" in text
+
+
+def test_arrays_of_text_and_objects_beside_the_matrix(place, check_read):
+    truth = samples.trials()
+    place.folder.mkdir()
+    objects = np.array([{"a": 1}, None], dtype=object)
+    np.savez(place.folder / "sub-01.npz", matrix=truth.values, data=np.full((24, 2), "a"),
+             labels=objects)
+    samples.write_table(place.folder / "trials.csv", samples.table(truth))
+    check_read(place.dataset().participants[0], truth)
+
+
+def test_lack_of_memory_is_no_damage(tmp_path, monkeypatch):
+    np.savez(tmp_path / "sub-01.npz", betas=np.ones((2, 3)))
+
+    def fail(*args, **kwargs):
+        raise MemoryError("Unable to allocate 40 GiB")
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(InputError, match="not enough memory to read it: Unable") as caught:
+        measure(Stored(tmp_path / "sub-01.npz", "betas"))
+    assert "damaged" not in str(caught.value)
+
+
+def test_names_with_the_same_label_are_refused(place):
+    samples.plain(place.folder, ("01",))
+    table = samples.table(samples.trials())
+    table["session"] = table["session"].map({"1": "a_b", "2": "ab"})
+    table["run"] = table["run"].map({"1": "1-1", "2": "11", "3": "3", "4": "4"})
+    samples.write_table(place.folder / "sub-01_trials.tsv", table)
+    ((code, text),) = place.errors()
+    assert code == 65
+    assert "session a_b and ab would be session ab" in text
+    assert "run 1-1 and 11 would be run 11" in text
+
+
+def test_whole_numbers_with_decimals(place):
+    samples.plain(place.folder, ("01",))
+    table = samples.table(samples.trials())
+    table["run"] = table["run"].map({"1": "1.0", "2": "10", "3": "3.0", "4": "4"})
+    samples.write_table(place.folder / "sub-01_trials.tsv", table)
+    runs = place.dataset().participants[0].runs
+    assert sorted(run.run for run in runs) == ["1", "10", "3", "4"]
