@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from bids_decoder.errors import Finding, InputError
 from bids_decoder.released.base import (
@@ -42,7 +42,16 @@ from bids_decoder.released.base import (
     Responses,
     Stored,
 )
-from bids_decoder.released.files import Shape, collect, damaged, h5, is_hdf5, measure, opened
+from bids_decoder.released.files import (
+    DAMAGE,
+    Shape,
+    collect,
+    h5,
+    is_hdf5,
+    measure,
+    opened,
+    reading,
+)
 from bids_decoder.released.grids import of_coordinates, without_positions
 from bids_decoder.released.tables import PEOPLE, as_text, bids_label, find_label, split_runs
 
@@ -109,9 +118,9 @@ def _array_in(path: Path) -> tuple[str, str] | None:
             with h5(path).File(path, "r") as content:
                 there = set(content)
         else:
-            there = set(loadmat(path, variable_names=[n for pair in _NAMES for n in pair]))
-    # h5py and SciPy raise many kinds of exceptions for other files.
-    except Exception:
+            there = {name for name, *_ in whosmat(path)}
+    # Only names are read: memory runs out where a damaged file states an absurd size.
+    except (*DAMAGE, MemoryError):
         return None
     return next((pair for pair in _NAMES if set(pair) <= there), None)
 
@@ -135,7 +144,7 @@ def _person(
 
 def _metadata(path: Path) -> _Metadata:
     array, name = _array_in(path)
-    try:
+    with reading(path):
         if is_hdf5(path):
             with h5(path).File(path, "r") as content:
                 keys = [_text(key) for key in np.ravel(content[name]["key"][()])]
@@ -148,8 +157,6 @@ def _metadata(path: Path) -> _Metadata:
             content = loadmat(path, variable_names=[name])[name]
             keys = [str(key[0]).strip() for key in np.asarray(content["key"][0, 0])[0]]
             values, texts = np.asarray(content["value"][0, 0], dtype=float), {}
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise damaged(path, error) from error
     n_columns = measure(Stored(path, array)).n_voxels
     if values.shape != (len(keys), n_columns):
         raise InputError(
@@ -209,7 +216,7 @@ def _table(stored: Stored, metadata: _Metadata) -> pd.DataFrame:
     }, dtype=object)
     table["stimulus"] = table[stimulus.lower()]
     if "DataType" in cells:
-        table["split"] = [_SPLIT.get(int(kind)) for kind in cells["DataType"]]
+        table["split"] = [_SPLIT.get(kind) for kind in cells["DataType"].tolist()]
     return as_text(table)
 
 

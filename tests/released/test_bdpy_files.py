@@ -1,9 +1,14 @@
 """Files of bdpy: design, regions, positions, several files, faults."""
 
+import sys
+
 import h5py
 import numpy as np
 import pytest
 import samples
+
+from bids_decoder.errors import MissingInputError
+from bids_decoder.released import bdpy_files
 
 
 @pytest.mark.parametrize(("name", "old"), [
@@ -74,3 +79,26 @@ def test_faults(place):
                           (3, "no key names the stimulus")):
         (found,) = [error for error in errors if f"Subject{subject}" in error[1]]
         assert found[0] == 65 and word in found[1]
+
+
+def test_trials_without_a_type_are_of_no_split(place):
+    samples.bdpy(place.folder / "S1.h5", samples.trials())
+    with h5py.File(place.folder / "S1.h5", "a") as file:
+        file["dataset"][:3, 0] = np.nan
+    runs = place.dataset().participants[0].runs
+    split = [side for run in runs for side in run.released.table["split"]]
+    assert split == [None] * 3 + ["train"] * 15 + ["test"] * 6
+
+
+def test_absence_of_h5py_is_named(place, monkeypatch):
+    samples.bdpy(place.folder / "S1.h5", samples.trials())
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingInputError, match="h5py, which is not installed"):
+        bdpy_files.recognise(place.folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n" + b"0" * 100, bytes(200)])
+@pytest.mark.parametrize("extension", ["h5", "mat"])
+def test_other_files_are_not_recognised(tmp_path, content, extension):
+    (tmp_path / f"S1.{extension}").write_bytes(content)
+    assert not bdpy_files.recognise(tmp_path)
