@@ -37,6 +37,8 @@ TASK = "nsdcore"
 PICTURE, SESSION, RUN, ROW, REACTION_TIME = 0, 2, 3, 5, 9
 """Columns of the arrays of behaviour."""
 
+_NEEDED = {"picture": PICTURE, "session": SESSION, "run": RUN, "row of the betas": ROW}
+
 _BETAS = re.compile(r"betas_all_subj0?(\d+)(_\w+)?\.hdf5$")
 _ENDINGS = ("_fp32_renorm", "_fp32", "")
 _TEST = ("new_test", "test")
@@ -136,15 +138,28 @@ def _behaviour(side: Path) -> list[np.ndarray]:
                     if member.name.split(".", 1)[-1] == "behav.npy":
                         content = archive.extractfile(member).read()
                         array = np.load(io.BytesIO(content), allow_pickle=False)
-                        rows.append(array.reshape(-1, array.shape[-1])[-1])
+                        rows.append(_last_row(array, f"{path}/{member.name}"))
         except (OSError, EOFError, ValueError, AttributeError, tarfile.TarError) as error:
             raise damaged(path, error) from error
-        if rows and len(rows[-1]) <= REACTION_TIME:
-            raise InputError(
-                str(path), f"behav.npy has {len(rows[-1])} columns; expected 17",
-                "fetch the file again",
-            )
     return rows
+
+
+def _last_row(array: np.ndarray, source: str) -> np.ndarray:
+    """Return the last row of an array of behaviour, checked to name a trial."""
+    if array.dtype.kind not in "uif" or not array.size or (
+            array.ndim == 0 or array.shape[-1] <= REACTION_TIME):
+        raise InputError(
+            source, f"behav.npy holds {array.dtype} of shape {array.shape}; expected numbers in "
+            "17 columns", "fetch the file again",
+        )
+    row = array.reshape(-1, array.shape[-1])[-1]
+    absent = [name for name, column in _NEEDED.items() if not np.isfinite(row[column])]
+    if absent:
+        raise InputError(
+            source, f"behav.npy has no finite number for {', '.join(absent)} of the trial",
+            "fetch the file again",
+        )
+    return row
 
 
 LAYOUT = Layout(

@@ -166,7 +166,8 @@ def nsd_design():
     return {"masterordering": ordering[None], "subjectim": pictures, "sharedix": shared[None]}
 
 
-def _add_member(archive, name, array):
+def add_member(archive, name, array):
+    """Add an array to a tar."""
     content = io.BytesIO()
     np.save(content, array)
     member = tarfile.TarInfo(name)
@@ -198,8 +199,8 @@ def mindeye(folder, subject=1, n_trials=24, n_voxels=10, sets=("train", "new_tes
             with tarfile.open(place / f"{number}.tar", "w") as archive:
                 for count, row in enumerate(part):
                     stem = f"sample{count:09d}"
-                    _add_member(archive, f"{stem}.behav.npy", rows[row][None])
-                    _add_member(archive, f"{stem}.olds_behav.npy", np.full((3, 17), -1))
+                    add_member(archive, f"{stem}.behav.npy", rows[row][None])
+                    add_member(archive, f"{stem}.olds_behav.npy", np.full((3, 17), -1))
     return betas, rows
 
 

@@ -1,5 +1,7 @@
 """Files of MindEye2: betas, indices of trials in tars, pictures, faults."""
 
+import tarfile
+
 import h5py
 import numpy as np
 import pytest
@@ -84,3 +86,16 @@ def test_indices_are_needed(place):
     (place.folder / "wds").rename(place.folder / "other")
     ((code, text),) = place.errors()
     assert code == 66 and "indices of trials" in text
+
+
+@pytest.mark.parametrize(("array", "word"), [
+    (np.array(3.0), "shape ()"), (np.ones((0, 17)), "shape (0, 17)"), (np.ones((1, 9)), "(1, 9)"),
+    (np.full((1, 17), "a"), "expected numbers"),
+    (np.where(np.arange(17) == 5, np.nan, 1.0)[None], "no finite number for row of the betas"),
+])
+def test_faults_of_behaviour(place, array, word):
+    samples.mindeye(place.folder)
+    with tarfile.open(place.folder / "wds/subj01/train/0.tar", "a") as archive:
+        samples.add_member(archive, "sample9.behav.npy", array)
+    ((code, text),) = place.errors()
+    assert code == 65 and word in text and "0.tar/sample9.behav.npy" in text
