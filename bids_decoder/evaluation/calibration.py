@@ -3,7 +3,8 @@
 Scores are multiplied by one number and passed through a softmax: temperature scaling [1]_. The
 number maximises the likelihood of the right answers in trials that were held out of the fit of the
 decoder. The right answers count a little less than certain, as in Platt's method [2]_, so that it
-is finite where all of them have the highest score.
+is finite where all of them have the highest score; how much less depends on the number of trials
+only, so that many candidates do not make all answers improbable.
 
 References
 ----------
@@ -47,14 +48,14 @@ def fit_slope(scores: np.ndarray, true: np.ndarray) -> float:
     """
     size = float(scores.std()) or 1.0
     n_trials, n_candidates = scores.shape
-    rest = 1 / (n_trials + n_candidates)
+    doubt = 1 / (n_trials + 2)
     trials = np.arange(n_trials)
 
     def loss(log_slope: float) -> float:
         log_p = log_softmax(np.exp(log_slope) / size * scores, axis=1)
         right = log_p[trials, true]
         others = log_p.sum(axis=1) - right
-        return -float(np.mean((1 - (n_candidates - 1) * rest) * right + rest * others))
+        return -float(np.mean((1 - doubt) * right + doubt / max(n_candidates - 1, 1) * others))
 
     return float(np.exp(minimize_scalar(loss, bounds=_LIMITS, method="bounded").x) / size)
 

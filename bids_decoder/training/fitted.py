@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.calibration import probabilities
@@ -263,8 +264,19 @@ class FittedDecoder:
             }
         return found
 
-    def judge_runs(self, betas: np.ndarray, embedding: np.ndarray, runs: np.ndarray) -> Any:
-        """Compare runs with the training runs: the table of :func:`.shift.judge`."""
+    def judge_runs(self, betas: np.ndarray, groups: np.ndarray, runs: np.ndarray) -> pd.DataFrame:
+        """Compare runs with the training runs: the table of :func:`.shift.judge`.
+
+        Trials are z-scored by those of training here: a run that is z-scored by itself has a
+        mean of zero in any case.
+
+        Parameters
+        ----------
+        betas, groups : ndarray
+            As for :meth:`scale`.
+        runs : ndarray of str, shape (n_trials,)
+        """
+        embedding = self.embed(self.scale(betas, groups, "training"))
         return judge(self.measure_runs(betas, embedding, runs), self.reference.measures)
 
     def save(self, path: Path) -> Path:

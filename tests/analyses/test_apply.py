@@ -3,20 +3,27 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 from corner_betas import AFFINE, LABELS, SHAPE, SIGNAL, write_dataset
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node
 
+from bids_decoder.analyses.apply import workflow
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, NULLS, RELIABILITY, SHIFT
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
+from bids_decoder.config import Settings, TrialRules
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import read_json, write_json
+from bids_decoder.markers import StageKey
 from bids_decoder.reports.results import Results
 
 N_NEW = 3
@@ -175,3 +182,18 @@ def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, top, tm
 def test_labels_that_nobody_gave_have_a_name_that_is_not_written(unlabelled):
     results, _ = unlabelled
     assert UNLABELLED not in results.files(ANSWERS)[0].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("unit", "expected"), [("volume", True), ("event", False)])
+def test_node_knows_whether_trials_are_volumes(tmp_path, unit, expected):
+    settings = replace(Settings(), trials=replace(TrialRules(), trial_unit=unit))
+    work = SimpleNamespace(settings=settings, output_dir=tmp_path, n_threads=1)
+    person = SimpleNamespace(label="01")
+    (tmp_path / "m.safetensors").touch()
+    spec = SimpleNamespace(person=person, card={}, model=tmp_path / "m.safetensors", aligns=False)
+    with patch.multiple(
+        workflow, person_entities=lambda _: {}, response_gb=lambda _: 1, n_threads=lambda _: 1,
+        mark_node=lambda *_: Node(IdentityInterface(["out_files"]), "mark"),
+    ):
+        made = workflow.init_apply_wf(work, spec, StageKey("apply", "sub-01", {}), "apply_wf")
+    assert made.get_node("decode").inputs.are_volumes is expected

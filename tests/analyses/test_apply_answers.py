@@ -1,5 +1,7 @@
 """Answers of decoders of values and of stimuli, and of single volumes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,7 +56,7 @@ def new_trials(fitted, betas, **columns):
         "duration": 1.0, "stimulus": "unlabelled", "label": "unlabelled", **columns,
     })
     groups = np.repeat("none", len(betas))
-    return NewTrials(betas, fitted.scale(betas, groups), table)
+    return NewTrials(betas, fitted.scale(betas, groups), groups, table)
 
 
 def test_values_come_with_intervals_that_hold_most_of_them(tmp_path):
@@ -112,6 +114,6 @@ def test_volumes_are_neither_scored_nor_compared_with_training_runs(stimuli):
     fitted, vectors, tuning = stimuli
     betas = (vectors[:20] @ tuning).astype(np.float32)
     new = new_trials(fitted, betas)
-    found = answer(fitted, NewTrials(new.betas, new.scaled, new.trials, True), SETTINGS, 0)
+    found = answer(fitted, replace(new, are_volumes=True), SETTINGS, 0)
     assert found.shift.empty and found.scores is None
     assert len(answer(fitted, new, SETTINGS, 0).shift)

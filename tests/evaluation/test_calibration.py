@@ -28,6 +28,14 @@ def test_slope_is_found_in_any_unit(slope):
     assert fit_slope(scores * 1e4, true) == pytest.approx(slope / 1e4, rel=0.1)
 
 
+@pytest.mark.parametrize("n_candidates", [8, 200])
+def test_probabilities_of_new_trials_hold_with_as_many_candidates_as_trials(n_candidates):
+    scores, true, _ = drawn(4.0, n_trials=1200, n_classes=n_candidates, seed=2)
+    slope = fit_slope(scores[:200], true[:200])
+    chances = probabilities(scores[200:], slope)
+    assert expected_calibration_error(chances, true[200:]) < 0.1
+
+
 def test_slope_is_small_without_information_and_finite_without_error():
     rng = np.random.default_rng(1)
     scores, true = rng.standard_normal((300, 4)), rng.integers(0, 4, 300)

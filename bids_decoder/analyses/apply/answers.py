@@ -48,6 +48,8 @@ class NewTrials:
         In the units of the beta series.
     scaled : ndarray of float32, shape (n_trials, n_voxels)
         Z-scored.
+    groups : ndarray of str, shape (n_trials,)
+        Session or run of each trial, within which it was z-scored.
     trials : DataFrame, n_trials rows
         Columns of a trial table.
     are_volumes : bool
@@ -57,6 +59,7 @@ class NewTrials:
 
     betas: np.ndarray
     scaled: np.ndarray
+    groups: np.ndarray
     trials: pd.DataFrame
     are_volumes: bool = False
 
@@ -110,7 +113,7 @@ def answer(
     """
     embedding = fitted.embed(new.scaled)
     shift = judge({}, ()) if new.are_volumes else fitted.judge_runs(
-        new.betas, embedding, new.runs
+        new.betas, new.groups, new.runs
     )
     if fitted.targets.kind == "value":
         return Answers(_values(fitted, new, embedding), shift, None, _reliability(fitted), {})

@@ -53,11 +53,14 @@ class ApplyDecoder(WriteInterface):
         torch.set_num_threads(inputs.n_threads)
         fitted, folder = load_fitted(Path(inputs.model_file)), Path(inputs.folder)
         boldref = Path(inputs.boldref_file) if inputs.boldref_file else None
-        betas, facts = bring_to_decoder(fitted, folder, boldref)
+        betas, covered, facts = bring_to_decoder(fitted, folder, boldref)
         trials = read_trials(folder / TABLE)
-        scaled = fitted.scale(betas, groups_of(trials, fitted.training.unit), inputs.scaling)
+        groups = groups_of(trials, fitted.training.unit)
+        scaled = fitted.scale(betas, groups, inputs.scaling)
+        # By statistics of one session the mean of all training trials is not zero.
+        scaled[:, ~covered] = 0
         outputs.card |= facts
-        new = NewTrials(betas, scaled, trials, inputs.are_volumes)
+        new = NewTrials(betas, scaled, groups, trials, inputs.are_volumes)
         write_answers(outputs, fitted, answer(
             fitted, new, Evaluation(**inputs.evaluation), inputs.seed
         ))
@@ -65,7 +68,7 @@ class ApplyDecoder(WriteInterface):
 
 def bring_to_decoder(
     fitted: FittedDecoder, folder: Path, boldref: Path | None
-) -> tuple[np.ndarray, dict[str, Any]]:
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Return new responses at the voxels of a decoder.
 
     Parameters
@@ -79,7 +82,9 @@ def bring_to_decoder(
     Returns
     -------
     betas : ndarray of float32, shape (n_trials, n_voxels)
-        Voxels without responses have the mean of training, so that they say nothing.
+        Voxels without responses have the mean of training.
+    covered : ndarray of bool, shape (n_voxels,)
+        Voxels with responses.
     facts : dict
         For sidecars: how they were aligned, and the share of voxels that have responses.
 
@@ -102,7 +107,7 @@ def bring_to_decoder(
     facts: dict[str, Any] = {"CoveredShare": round(share, 4), "Aligned": matrix is not None}
     if matrix is not None:
         facts["TransformToNewData"] = np.round(matrix, 6).tolist()
-    return values, facts
+    return values, covered, facts
 
 
 def _align(fitted: FittedDecoder, source: VoxelGrid, boldref: Path) -> np.ndarray:

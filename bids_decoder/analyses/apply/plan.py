@@ -156,7 +156,8 @@ def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) 
     })
     facts = {
         "Decoder": path.name, "DecoderSHA256": card["sha256"], "DecoderKind": card["decoder"],
-        "TrainingDataset": card[ENTRY]["dataset"], "Scaling": settings.section(Apply).scaling,
+        "TrainingDataset": card[ENTRY]["dataset"],
+        "Target": card[ENTRY]["targets"]["kind"], "Scaling": settings.section(Apply).scaling,
         "TrialUnit": study.trials.build.trial_unit,
     }
     return Job(
@@ -177,7 +178,10 @@ def _say_trials(study: Study, person: PersonWork, card: Mapping[str, Any]) -> De
     known = set(card[ENTRY]["targets"]["ids"])
     unknown = sorted({name for name in names if name not in known} - {UNLABELLED})
     n_known = sum(name in known for name in names)
-    are_scored = "" if study.settings.trials.trial_unit == "volume" else " and are scored"
+    are_scored = " and are scored" if (
+        kind == "category" and study.settings.trials.trial_unit != "volume"
+        and len({name for name in names if name in known}) > 1
+    ) else ""
     others = f"; not known to the decoder: {name_some(unknown)}" if unknown else ""
     return Decision(
         f"apply to sub-{person.label}", f"{len(names)} trials",
@@ -222,6 +226,12 @@ def _other_responses(
             "responses are estimated in another way than those it was fitted to: " + "; ".join(
                 f"{name} was {there.get(name)}, here it is {here[name]}" for name in other
             ), "give the options of the call that fitted it (its logs hold them in settings.toml)",
+        )
+    unit, own = card.get("trial_unit"), study.trials.build.trial_unit
+    if unit is not None and own not in (unit, "volume"):
+        yield (
+            f"it was fitted to trials that are one {unit} each, and here they are one {own}",
+            f"use --trial-unit {unit}, or leave the option out",
         )
     removed = card.get("confounds_removed")
     if removed:

@@ -87,8 +87,12 @@ def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
     if card["TrialUnit"] == "volume":
         return [*blocks, *_courses(table, card["Labels"])]
     if metrics is None:
-        blocks.append(Text("No trial, or only one label, is known to the decoder: there is no "
-                           "score."))
+        blocks.append(Text(
+            "No trial, or only one label, is known to the decoder: there is no score."
+            if card["Target"] == "category" else
+            "Answers of decoders of stimuli are not scored; the table of predictions says which "
+            "are right."
+        ))
         return blocks
     found = compare(metrics, {})
     top = headline(found, "category")

@@ -49,6 +49,7 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
         ApplyDecoder(
             key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
             card=dict(spec.card), model_file=str(spec.model),
+            are_volumes=settings.trials.trial_unit == "volume",
             scaling=settings.section(Apply).scaling, evaluation=asdict(settings.evaluation),
             seed=derive_seed(settings.random_seed, "apply", person.label),
             n_threads=n_threads(work),
