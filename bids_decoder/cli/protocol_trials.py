@@ -115,7 +115,8 @@ def _differences(
         return [f"the protocol decodes participants {those}"]
     wanted = protocol.sources_of(number)
     sessions = _sessions(table)
-    test = table[with_role(table)["role"] == "test"]
+    is_used = ~table["excluded"].astype(bool)
+    test = table[(with_role(table)["role"] == "test") & is_used]
     first = table[table["session"].isin(sessions[:protocol.n_training_sessions])]
     counts = {
         "sessions": (len(sessions), protocol.n_sessions),

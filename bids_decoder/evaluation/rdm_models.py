@@ -15,7 +15,6 @@ import numpy as np
 
 from bids_decoder.evaluation.dissimilarity import (
     Geometry,
-    unweight,
     vectorise,
     whitened_correlation,
 )
@@ -176,38 +175,3 @@ def _jackknife(
     half = t(n_runs - 1).ppf(0.975) * error
     centre = np.arctanh(np.clip(values, -1 + _SAME, 1 - _SAME))
     return np.tanh(centre - half), np.tanh(centre + half)
-
-
-def noise_ceiling(distances: np.ndarray) -> tuple[float, float]:
-    """Bound the fit of the true model by how well participants agree [1]_.
-
-    Parameters
-    ----------
-    distances : ndarray, shape (n_people, n_conditions, n_conditions)
-        At least two participants.
-
-    Returns
-    -------
-    lower, upper : float
-        Mean whitened correlation of each participant with the mean of the others, and with the
-        mean of all.
-
-    References
-    ----------
-    .. [1] Nili et al. (2014), A toolbox for representational similarity analysis, PLoS Comput
-       Biol 10:e1003553.
-    """
-    n_conditions = distances.shape[1]
-    # Each participant's distances are centred and scaled, so that all weigh the same.
-    vectors = vectorise(distances)
-    vectors = vectors - vectors.mean(axis=1, keepdims=True)
-    size = np.sqrt(np.einsum("nd,nd->n", unweight(vectors, n_conditions), vectors))
-    vectors = vectors / np.maximum(size, 1e-12)[:, None]
-    total = vectors.sum(axis=0)
-    pairs = [
-        [whitened_correlation(own[None], mean[None], n_conditions)[0, 0]
-         for mean in (total - own, total)]
-        for own in vectors
-    ]
-    lower, upper = np.mean(pairs, axis=0)
-    return float(lower), float(upper)

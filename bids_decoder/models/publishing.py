@@ -16,7 +16,14 @@ from typing import Any
 
 import yaml
 
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, UsageError, name_some
+from bids_decoder.errors import (
+    BidsDecoderError,
+    ExitCode,
+    Finding,
+    InputError,
+    UsageError,
+    name_some,
+)
 from bids_decoder.files import write_bytes, write_text
 from bids_decoder.models.store import load_card, load_model
 
@@ -29,7 +36,7 @@ _NEEDED = ("decoder", "dataset", "participants", "targets", "stimuli_seen", "sta
 _SECTIONS = ("Use", "Training data", "Consent", "Limits", "Files")
 _ALLOWED = {".safetensors", ".json", ".md"}
 # A path of the computer on which the model was fitted may name a person or an institution.
-_PATH = re.compile(r"^(/|~|[A-Za-z]:\\|file:)\S*[/\\]\S")
+_PATH = re.compile(r"""(?:^|[\s"'=(])(?:/|~/|[A-Za-z]:[\\/]|\\\\|file:)\S*[/\\]\S""")
 
 
 @dataclass(frozen=True)
@@ -74,16 +81,29 @@ def publish(models: Sequence[Path], folder: Path, about: About) -> Path:
     Raises
     ------
     UsageError
-        If the folder holds something, or the licence or the note on consent is missing.
+        If the folder holds something, the licence or the note on consent is missing, or the models
+        are not of one kind.
     InputError, MissingInputError
-        If a model is damaged or its card is missing.
+        If a model is damaged, its card is missing, or it is the decoder of one participant.
     """
     _check_about(about)
     if not models:
         raise UsageError("models to publish", "none was named", "name a *_model.safetensors")
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"folder {folder}", "is not empty", "name a new folder")
-    cards = {path.name: load_model(path).card for path in models}
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"folder {folder}", "is not an empty folder", "name a new folder")
+    cards = {path.name: _shareable(path) for path in models}
+    if len(cards) < len(models):
+        raise UsageError(
+            "models to publish", "several have the same file name",
+            "publish each into a folder of its own",
+        )
+    kinds = {(card["decoder"], str(card["targets"].get("kind"))) for card in cards.values()}
+    if len(kinds) > 1:
+        raise UsageError(
+            "models to publish", "they differ in decoder or target: "
+            + "; ".join(", ".join(kind) for kind in sorted(kinds)),
+            "publish each kind into a folder of its own",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for path in models:
         for part in (path, path.with_suffix(".json")):
@@ -149,6 +169,9 @@ def check_folder(folder: Path) -> list[Finding]:
     list of Finding
         Empty when the folder can be shared as it is.
     """
+    if not folder.is_dir():
+        return [Finding(f"folder {folder}", "there is no such folder", "publish a model into it",
+                        ExitCode.MISSING_INPUT)]
     models = sorted(folder.glob("*_model.safetensors"))
     found = [] if models else [Finding(
         f"folder {folder}", "holds no *_model.safetensors", "publish a model into it",
@@ -158,6 +181,18 @@ def check_folder(folder: Path) -> list[Finding]:
         *_check_readme(folder / README), *_check_names(folder),
         *(problem for path in models for problem in _check_model(path)),
     ]
+
+
+def _shareable(path: Path) -> dict[str, Any]:
+    """Return the card of a pretrained model; refuse decoders of single participants."""
+    card = load_model(path).card
+    absent = [name for name in _NEEDED if name not in card]
+    if absent:
+        raise InputError(
+            f"model {path}", f"is no pretrained model: its card does not say {', '.join(absent)}",
+            "name a model of the group level; decoders of single participants are personal data",
+        )
+    return card
 
 
 def _check_about(about: About) -> None:
@@ -222,7 +257,7 @@ def _check_model(path: Path) -> Iterator[Finding]:
     if absent:
         yield Finding(f"card of model {path}", f"does not say: {', '.join(absent)}",
                       "use a model that the group level of bids_decoder pretrained")
-    paths = sorted({text for text in _texts(card) if _PATH.match(text)})
+    paths = sorted({text for text in _texts(card) if _PATH.search(text)})
     if paths:
         yield Finding(
             f"card of model {path}", f"names paths of a computer: {name_some(paths)}",
@@ -231,11 +266,12 @@ def _check_model(path: Path) -> Iterator[Finding]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Return all texts within the values of a card."""
+    """Return all texts within a card, names of entries among them."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for part in value.values():
+        for name, part in value.items():
+            yield name
             yield from _texts(part)
     elif isinstance(value, list):
         for part in value:

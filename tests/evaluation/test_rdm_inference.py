@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from bids_decoder.evaluation.dissimilarity import vectorise, whitened_correlation
+from bids_decoder.evaluation.dissimilarity import unweight, vectorise, whitened_correlation
 from bids_decoder.evaluation.rdm_inference import (
     LEAST_PEOPLE,
     LEAST_RESAMPLED,
     fit_models,
     resampled_correlations,
 )
-from bids_decoder.evaluation.rdm_models import noise_ceiling
 
 N_CONDITIONS, N_PEOPLE = 14, 6
 
@@ -28,6 +27,24 @@ def draw(seed, n_people=N_PEOPLE, n_conditions=N_CONDITIONS, noise=2.0):
     own = square_distances(rng.normal(size=(n_people, n_conditions, 3)))
     blur = rng.normal(0, noise, size=(n_people, n_conditions, n_conditions))
     return models.sum(axis=0) + own + blur + blur.transpose(0, 2, 1), models
+
+
+def noise_ceiling(distances: np.ndarray) -> tuple[float, float]:
+    """Mean whitened correlation with the mean of the others, and of all (Nili et al. 2014)."""
+    n_conditions = distances.shape[1]
+    # Each participant's distances are centred and scaled, so that all weigh the same.
+    vectors = vectorise(distances)
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    size = np.sqrt(np.einsum("nd,nd->n", unweight(vectors, n_conditions), vectors))
+    vectors = vectors / np.maximum(size, 1e-12)[:, None]
+    total = vectors.sum(axis=0)
+    pairs = [
+        [whitened_correlation(own[None], mean[None], n_conditions)[0, 0]
+         for mean in (total - own, total)]
+        for own in vectors
+    ]
+    lower, upper = np.mean(pairs, axis=0)
+    return float(lower), float(upper)
 
 
 def test_resampling_nothing_is_the_whitened_correlation():

@@ -5,7 +5,7 @@ import pytest
 from rdm_data import CONDITIONS, N_CONDITIONS, N_VOXELS, RUNS, draw, random_models
 
 from bids_decoder.evaluation.dissimilarity import measure_geometry
-from bids_decoder.evaluation.rdm_models import compare_models, compare_regions, noise_ceiling
+from bids_decoder.evaluation.rdm_models import compare_models, compare_regions
 
 
 def test_models_without_a_value_are_not_tested():
@@ -53,20 +53,6 @@ def test_p_values_without_relation_are_not_small():
         for seed in range(80)
     ])
     assert (found <= 0.1).mean() < 0.25
-
-
-def test_ceiling_is_high_where_participants_agree():
-    patterns = np.random.default_rng(7).normal(size=(N_CONDITIONS, N_VOXELS))
-    same = np.stack([
-        measure_geometry(draw(seed, patterns=patterns), CONDITIONS, RUNS).distances()
-        for seed in range(4)
-    ])
-    other = np.stack([
-        measure_geometry(draw(seed, 0), CONDITIONS, RUNS).distances() for seed in range(4)
-    ])
-    low, high = noise_ceiling(same)
-    assert 0.8 < low < high <= 1
-    assert noise_ceiling(other)[0] < 0.5
 
 
 def test_regions_share_permutations_and_are_corrected_together():

@@ -68,8 +68,38 @@ def test_licence_and_consent_are_needed(model, tmp_path, change, said):
 
 
 def test_nothing_is_overwritten(folder, model):
-    with pytest.raises(UsageError, match="is not empty"):
+    with pytest.raises(UsageError, match="is not an empty folder"):
         publish([model], folder, ABOUT)
+
+
+def test_decoders_of_participants_are_not_published(tmp_path):
+    card = {name: value for name, value in CARD.items() if name != "participants"}
+    path = save_model(tmp_path / "sub-01_desc-decoder_model.safetensors",
+                      Model({"a": np.ones(2)}, card))
+    with pytest.raises(InputError, match="no pretrained model.*participants"):
+        publish([path], tmp_path / "hub", ABOUT)
+    assert not (tmp_path / "hub").exists()
+
+
+def test_models_of_one_name_or_of_two_kinds_are_refused(model, tmp_path):
+    second = save_model(tmp_path / "b" / model.name, Model({"a": np.ones(2)}, CARD))
+    with pytest.raises(UsageError, match="same file name"):
+        publish([model, second], tmp_path / "hub", ABOUT)
+    third = save_model(tmp_path / "b" / "label-x_desc-pretrained_model.safetensors",
+                       Model({"a": np.ones(2)}, {**CARD, "decoder": "deeplight"}))
+    with pytest.raises(UsageError, match="deeplight"):
+        publish([model, third], tmp_path / "hub", ABOUT)
+    assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.parametrize("text", [
+    "/data/x/y", "C:/Users/me/x", r"\\srv\share\x", "weights in /home/x/y", "~/models/w",
+])
+def test_paths_are_found_wherever_they_are(folder, text):
+    card = folder / "desc-pretrained_model.json"
+    content = json.loads(card.read_text(encoding="utf-8"))
+    card.write_text(json.dumps({**content, "note": {text: 1}}), encoding="utf-8")
+    assert "names paths of a computer" in problems(folder)
 
 
 def test_a_damaged_model_is_not_published(model, tmp_path):
@@ -96,6 +126,7 @@ def test_all_faults_of_a_folder_are_told_at_once(folder):
 
 
 def test_a_folder_without_model_or_readme_is_incomplete(tmp_path):
+    assert "no such folder" in problems(tmp_path / "absent")
     found = problems(tmp_path)
     assert "holds no *_model.safetensors" in found
     assert "README.md" in found
