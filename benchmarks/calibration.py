@@ -4,6 +4,8 @@
     python benchmarks/calibration.py --datasets 100 --with-signal 100     minutes, not hours
     python benchmarks/calibration.py --rows labels retrieval  some of the rows
 
+Permutations have seeds of their own: from the seed of the data they would follow its noise.
+
 Each dataset goes through the program's own split of trials into folds, exchange of labels, fit and
 scores. Runs drift, noise is autocorrelated, classes are of unequal size. Columns: number of
 datasets without signal, share of them with p <= .05 and p <= .01; number of datasets with signal,

@@ -57,7 +57,7 @@ def stimulus_folds(
     matches, nulls, least = [], [], 0.0
     for known, test, _ in folds_of(person):
         train = replace(known, trials=known.trials.assign(split="train"))
-        fold = permute_stimuli(train, test, (), n_permutations, np.random.default_rng(seed))
+        fold = permute_stimuli(train, test, (), n_permutations, np.random.default_rng([seed, 1]))
         own = replace(
             fold, train_rows=train.target_rows[None], test_rows=test.target_rows[None]
         )

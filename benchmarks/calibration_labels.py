@@ -137,7 +137,7 @@ def labels_by_ridge(design: Design, seed: int) -> Outcome:
     scores = np.empty((*shape[1:], len(targets.ids)))
     true, null = np.empty(shape, int), np.empty((*shape, len(targets.ids)))
     for train, test, rows in folds_of(person):
-        fold = permute_fold(train, test, n_permutations, np.random.default_rng(seed))
+        fold = permute_fold(train, test, n_permutations, np.random.default_rng([seed, 1]))
         together = np.concatenate([train.target_rows[None], fold.train_rows])
         found = ridge_of_labellings(train, test, targets, together)
         scores[rows], null[:, rows], true[:, rows] = found[0], found[1:], fold.test_rows
@@ -155,7 +155,7 @@ def labels_by_decoder(design: Design, seed: int) -> Outcome:
     scores, true = np.empty((n_trials, n_classes)), np.empty((n_permutations, n_trials), int)
     null = np.empty((n_permutations, n_trials, n_classes))
     for train, test, rows in folds_of(person):
-        fold = permute_fold(train, test, n_permutations, np.random.default_rng(seed))
+        fold = permute_fold(train, test, n_permutations, np.random.default_rng([seed, 1]))
         own = replace(fold, train_rows=train.target_rows[None], test_rows=fold.test_rows[:1])
         scores[rows] = refit_fold(decoder, own, targets, None, context)[0]
         null[:, rows] = refit_fold(decoder, fold, targets, None, context)
@@ -168,7 +168,7 @@ def labels_outcome(
 ) -> Outcome:
     """Score with refitted nulls and, to show the difference, with fixed predictions."""
     folds = person.trials["fold"].to_numpy()
-    settings, rng = Evaluation(n_permutations=N_PERMUTATIONS), np.random.default_rng(seed)
+    settings, rng = Evaluation(n_permutations=N_PERMUTATIONS), np.random.default_rng([seed, 2])
     crossed = heldout(person, targets, scores, folds)
     metrics = score_classification(crossed, settings=settings, rng=rng, refitted=refitted).metrics
     row = metrics.set_index("metric").loc["balanced_accuracy"]
