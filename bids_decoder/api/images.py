@@ -10,7 +10,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nilearn.image import check_niimg
-from nilearn.masking import apply_mask
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -44,7 +43,7 @@ class Voxels:
         return nib.Nifti1Image(self.grid.mask.astype(np.uint8), self.grid.affine)
 
     def read(self, images: Any) -> np.ndarray:
-        """Read images within the mask, shape (n_images, n_voxels).
+        """Read images within the mask, shape (n_images, n_voxels); NaN stays without a masker.
 
         Raises
         ------
@@ -64,7 +63,7 @@ class Voxels:
                 f"affines {series.affine.tolist()} and {self.grid.affine.tolist()}",
                 "resample them, for instance with nilearn.image.resample_to_img",
             )
-        return apply_mask(series, self.mask_img)
+        return series.get_fdata(dtype=np.float32)[self.grid.mask].T
 
     def to_image(self, values: np.ndarray) -> nib.Nifti1Image:
         """Put values (n_voxels,) or (n_maps, n_voxels) into an image."""

@@ -46,7 +46,8 @@ class Searchlight(BaseEstimator):
     shrinkage : float or None
         Of the covariance, 0.001 to 1; None estimates it from training trials, without labels.
     cv : int, splitter, or iterable, optional
-        Folds; each trial is tested at most once. By default each run is left out once.
+        Folds; each trial is tested at most once, and trains wherever it is not tested. By
+        default each run is left out once.
     n_permutations : int
         Labels are permuted, within runs where possible, and everything is fitted again.
     random_state : int, RandomState, or None
@@ -112,7 +113,8 @@ class Searchlight(BaseEstimator):
         Raises
         ------
         ArrayError
-            If arrays, images and mask do not fit, parameters are out of range, or folds overlap.
+            If arrays, images and mask do not fit, parameters are out of range, there is one class
+            only, folds overlap, or a fold does not train on all trials that it does not test.
         """
         settings = self._settings()
         voxels = find_voxels(self.mask_img)
@@ -120,6 +122,10 @@ class Searchlight(BaseEstimator):
         check_classification_targets(y)
         voxels = voxels_of(X.shape[1], voxels)
         self.classes_, rows = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ArrayError(
+                "y", "it holds one class only", "give trials of two or more classes"
+            )
         runs = runs_of(groups, len(X))
         targets = label_targets(self.classes_)
         person = make_person(X, rows, runs, voxels.grid, targets=targets)
@@ -154,7 +160,18 @@ class Searchlight(BaseEstimator):
         """Return the test trials of each fold."""
         has_runs = self.cv is None and groups is not None
         splitter = LeaveOneGroupOut() if has_runs else check_cv(self.cv, y, classifier=True)
-        folds = [test for _, test in splitter.split(X, y, groups)]
+        folds = []
+        for train, test in splitter.split(X, y, groups):
+            trained, tested = _as_mask(train, len(y)), _as_mask(test, len(y))
+            if not np.array_equal(trained, ~tested):
+                raise ArrayError(
+                    f"fold {len(folds) + 1} of the searchlight",
+                    f"it trains on {trained.sum()} and tests {tested.sum()} of {len(y)} trials, "
+                    "but each fold trains on all trials that it does not test",
+                    "give a cv whose training trials are the others, as LeaveOneGroupOut, "
+                    "GroupKFold or PredefinedSplit, and leave out unused trials before",
+                )
+            folds.append(np.flatnonzero(tested))
         tested = np.concatenate(folds)
         if len(np.unique(tested)) < len(tested):
             raise ArrayError(
@@ -192,6 +209,13 @@ class Searchlight(BaseEstimator):
         self.p_values_, self.p_values_max_ = maps.p, maps.p_max
         self.p_values_tfce_ = maps.p_tfce
         self.scores_img_ = to_image(maps.values.astype(np.float32))
+
+
+def _as_mask(chosen: Any, n_trials: int) -> np.ndarray:
+    """Return indices or a boolean mask of trials as a mask (n_trials,)."""
+    mask = np.zeros(n_trials, dtype=bool)
+    mask[np.asarray(chosen)] = True
+    return mask
 
 
 def _sides(person: Person, is_test: np.ndarray) -> tuple[Person, Person]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulated import SHAPE, make_mask, make_trials, to_images
 from sklearn.base import clone
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import LeaveOneGroupOut, ShuffleSplit
 
 from bids_decoder import Searchlight
 from bids_decoder.errors import BidsDecoderError
@@ -41,7 +41,7 @@ def test_images_give_the_same_map(trials, fitted):
 
 def test_scores_are_those_of_scikit_learn(trials):
     """Naive Bayes in one sphere of all voxels is scikit-learn's."""
-    from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+    from sklearn.model_selection import cross_val_predict
     from sklearn.naive_bayes import GaussianNB
 
     X, y, runs = trials
@@ -71,9 +71,33 @@ def test_without_runs_folds_are_stratified():
     ({"estimator": "svm"}, "estimator 'svm'"),
     ({"shrinkage": 2.0}, "shrinkage 2.0"),
     ({"cv": ShuffleSplit(3, random_state=0)}, "tested in several"),
+    ({"cv": [(np.arange(20), np.arange(30, 60))]}, "trains on 20 and tests 30 of 60"),
 ])
 def test_refusals(trials, parameters, why):
     X, y, runs = trials
     with pytest.raises(ValueError, match=why) as refused:
         Searchlight(**{"mask_img": make_mask(), **parameters}).fit(X, y, groups=runs)
     assert isinstance(refused.value, BidsDecoderError)
+
+
+def test_one_class_is_refused(trials):
+    X, y, runs = trials
+    with pytest.raises(ValueError, match="one class only"):
+        Searchlight(make_mask(), radius=3.5).fit(X, np.full_like(y, "face"), groups=runs)
+
+
+def test_folds_may_be_masks(trials):
+    X, y, runs = trials
+    given = list(LeaveOneGroupOut().split(X, y, runs))
+    masks = [(np.isin(np.arange(len(y)), train), np.isin(np.arange(len(y)), test))
+             for train, test in given]
+    one, other = (Searchlight(make_mask(), radius=3.5, cv=cv).fit(X, y) for cv in (given, masks))
+    assert np.array_equal(one.scores_, other.scores_)
+
+
+def test_images_that_are_not_finite_are_refused(trials):
+    X, y, runs = trials
+    X = X.copy()
+    X[3, 5] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        Searchlight(make_mask(), radius=3.5).fit(to_images(X), y, groups=runs)
