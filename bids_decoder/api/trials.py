@@ -19,6 +19,7 @@ from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.run_tables import RunTables, run_tables
 
 LOST = "no response within the run"
+LEAST_MEAN = 0.01  # of the SD over time; raw BOLD has means far above its SD
 
 
 class TrialResponses(NamedTuple):
@@ -129,7 +130,8 @@ class TrialEstimator(BaseEstimator):
         Raises
         ------
         ArrayError
-            If numbers of runs, volumes or voxels do not fit.
+            If numbers of runs, volumes or voxels do not fit, BOLD is demeaned, or BOLD or confounds
+            are not finite.
         InputError, UsageError
             For events that cannot be used, too few volumes, unknown estimators.
         """
@@ -166,6 +168,7 @@ class TrialEstimator(BaseEstimator):
         found, described = [], []
         for number, (one, table, own) in enumerate(zip(series, tables, extra, strict=True), 1):
             data = np.array(read_array(one, voxels), dtype=np.float32, ndmin=2)
+            _check_bold(data, number)
             percent_signal_change(data)
             found.append(self._tables(table, number, len(data), own).trial_run(data))
             described.append(table.reset_index(drop=True).assign(run=number))
@@ -193,7 +196,33 @@ class TrialEstimator(BaseEstimator):
                 f"confounds of run {number}", f"{len(confounds)} rows for {n_scans} volumes",
                 "give one row per volume",
             )
+        bad = confounds.columns[~np.isfinite(confounds.to_numpy(dtype=float)).all(axis=0)]
+        if len(bad):
+            raise ArrayError(
+                f"confounds of run {number}",
+                f"{len(bad)} columns are not finite: {', '.join(map(str, bad[:3]))}; the first "
+                "rows of derivatives are n/a in tables of fMRIPrep",
+                "fill them, for instance with 0 or the mean, or drop these columns",
+            )
         return replace(tables, nuisance=nuisance_matrix(timing, self.high_pass, confounds))
+
+
+def _check_bold(data: np.ndarray, number: int) -> None:
+    """Refuse BOLD (n_scans, n_voxels) that is not finite, or has no mean to be a percentage of."""
+    broken = ~np.isfinite(data).all(axis=0)
+    if broken.any():
+        raise ArrayError(
+            f"BOLD of run {number}", f"{broken.sum()} of {len(broken)} voxels have volumes that "
+            "are not finite", "leave these voxels out of the mask, or mend the volumes",
+        )
+    spread = data.std(axis=0, dtype=np.float64)
+    is_flat = np.abs(data.mean(axis=0, dtype=np.float64)) < LEAST_MEAN * spread
+    if is_flat.sum() > np.count_nonzero(spread) / 2:
+        raise ArrayError(
+            f"BOLD of run {number}", f"the mean of {is_flat.sum()} of {len(spread)} voxels is "
+            "about zero, so that there is no percent signal change",
+            "give BOLD that is neither demeaned nor z-scored",
+        )
 
 
 def _is_one_run(bold: Any) -> bool:

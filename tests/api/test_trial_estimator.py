@@ -117,6 +117,11 @@ def test_labels_do_not_change_responses(runs):
     (lambda b, e: (b, e.drop(columns="onset"), None), InputError, "not usable"),
     (lambda b, e: (to_images(b), e, None), ValueError, "which voxels to read"),
     (lambda b, e: ([b, b[:, :5]], [e, e], None), InputError, "differ between inputs"),
+    (lambda b, e: (b - b.mean(axis=0), e, None), ValueError, "59 of 59 voxels is about zero"),
+    (lambda b, e: (np.where(np.arange(N_VOXELS) == 3, np.nan, b), e, None), ValueError,
+     "1 of 59 voxels have volumes that are not finite"),
+    (lambda b, e: (b, e, pd.DataFrame({"fd": [np.nan] + [0.1] * 99})), ValueError,
+     "1 columns are not finite: fd"),
 ])
 def test_refusals(runs, change, error, why):
     bold, events, confounds = change(*runs[0][:2])
