@@ -197,11 +197,22 @@ class LoadedDecoder(DecodingMixin, BaseEstimator):
         self.fitted = fitted
         self.scaling = scaling
         self.mask_img = mask_img
-        self._fitted = fitted
-        self._scaling = scaling
-        if _has_answers(self):
-            self.classes_ = np.array(fitted.targets.ids)
         self._check()
+
+    @property
+    def _fitted(self) -> FittedDecoder:  # type: ignore[override]
+        return self.fitted
+
+    @property
+    def _scaling(self) -> Scaling:  # type: ignore[override]
+        return self.scaling
+
+    @property
+    def classes_(self) -> np.ndarray:  # type: ignore[override]
+        """Labels or stimuli among which it chooses, as text."""
+        if not _has_answers(self):
+            raise AttributeError("this decoder predicts numbers and has no classes_")
+        return np.array(self.fitted.targets.ids)
 
     def _check(self) -> None:
         """Check the parameters against the decoder."""
@@ -209,11 +220,15 @@ class LoadedDecoder(DecodingMixin, BaseEstimator):
             raise ArrayError(
                 f"scaling {self.scaling!r}", "no such scaling", f"use {' or '.join(SCALINGS)}"
             )
-        if self.mask_img is not None and not np.array_equal(
-            self._voxels.grid.mask, self.fitted.grid.mask
+        if self.mask_img is None:
+            return
+        given, own = self._voxels.grid, self.fitted.grid
+        if not (
+            np.array_equal(given.mask, own.mask)
+            and np.allclose(given.affine, own.affine, atol=1e-3)
         ):
             raise ArrayError(
-                "mask_img", "its voxels are not those of the decoder",
+                "mask_img", "its voxels are not those of the decoder, in shape, affine or mask",
                 "give a masker with the decoder's mask_image()",
             )
 
@@ -266,4 +281,5 @@ class LoadedDecoder(DecodingMixin, BaseEstimator):
         return Voxels(self.fitted.grid) if self.mask_img is None else find_voxels(self.mask_img)
 
     def _responses(self, X: Any) -> np.ndarray:
+        self._check()
         return check_array(read_array(X, self._voxels), dtype=np.float32)

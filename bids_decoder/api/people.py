@@ -72,8 +72,8 @@ def runs_of(groups: Any, n_trials: int) -> np.ndarray:
 
 
 def label_targets(classes: np.ndarray) -> Targets:
-    """Return *classes* (n_classes,) as targets, in the order of their text, as in the app."""
-    names = tuple(sorted(str(name) for name in classes.tolist()))
+    """Return *classes* (n_classes,) as targets in their order, which a saved decoder keeps."""
+    names = tuple(str(name) for name in classes.tolist())
     return Targets(names, np.eye(len(names), dtype=np.float32), "category")
 
 

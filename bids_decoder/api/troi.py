@@ -324,6 +324,8 @@ def read_pretrained(pretrained: Any) -> Model | None:
 def _alike(targets: Targets, pretrained: Model) -> Targets:
     """Check that a pretrained model is of these targets; vectors may be those of its images.
 
+    The same labels in another order (the app sorts them as text) take the order of the model.
+
     Raises
     ------
     InputError
@@ -332,6 +334,9 @@ def _alike(targets: Targets, pretrained: Model) -> Targets:
     told = pretrained.card.get("targets", {})
     if targets.kind == "features" and told.get("kind") == "image":
         targets = replace(targets, kind="image", source=told["encoder"])
+    labels = told.get("labels", [])
+    if targets.kind == "category" and sorted(targets.ids) == sorted(labels):
+        targets = replace(targets, ids=tuple(labels))
     check_same_targets(pretrained, targets)
     return targets
 

@@ -350,3 +350,48 @@ def test_images_on_another_grid_are_refused(fitted, split):
 def test_unknown_scalings_are_refused(saved):
     with pytest.raises(ValueError, match="no such scaling"):
         load_decoder(saved, scaling="other")
+
+
+def test_scaling_of_a_loaded_decoder_can_be_set(saved, split):
+    loaded = load_decoder(saved)
+    wanted = load_decoder(saved, scaling="training").decision_function(3 * split[3])
+    before = loaded.decision_function(3 * split[3])
+    after = loaded.set_params(scaling="training").decision_function(3 * split[3])
+    assert np.array_equal(after, wanted)
+    assert not np.allclose(before, after)
+    with pytest.raises(ValueError, match="no such scaling"):
+        loaded.set_params(scaling="other").predict(split[3])
+
+
+def test_shifted_maskers_are_refused(saved):
+    mask, shifted = make_mask(), AFFINE.copy()
+    shifted[0, 3] += 3
+    moved = nib.Nifti1Image(np.asarray(mask.dataobj), shifted)
+    with pytest.raises(ValueError, match="shape, affine or mask"):
+        load_decoder(saved, mask_img=NiftiMasker(mask_img=moved, standardize=None))
+
+
+def test_saving_keeps_the_order_of_classes(split, tmp_path):
+    X, y, runs, new, _ = split
+    few = y != "shoe"
+    numbers = np.where(y[few] == "face", 2, 10)
+    decoder = TROIDecoder(calibration_folds=2, random_state=0)
+    decoder.fit(X[few], numbers, groups=runs[few])
+    loaded = load_decoder(decoder.save(tmp_path / "m.safetensors"), scaling="training")
+    assert decoder.classes_.tolist() == [2, 10]
+    assert loaded.classes_.tolist() == ["2", "10"]
+    assert loaded.decision_function(new) == pytest.approx(decoder.decision_function(new), abs=1e-5)
+    assert loaded.predict_proba(new) == pytest.approx(decoder.predict_proba(new), abs=1e-5)
+
+
+def test_pretrained_labels_may_be_in_the_order_of_their_text(split):
+    """The app sorts labels as text, scikit-learn numbers as numbers."""
+    X, y, runs, new, truth = split
+    as_text = {"face": "10", "house": "2", "shoe": "3"}
+    texts = np.array([as_text[name] for name in y])
+    pretrainer = EpisodicPretrainer(epochs=1, random_state=0)
+    pretrainer.fit([X, X], [texts, texts], groups=[runs, runs])
+    decoder = TROIDecoder(pretrained=pretrainer, calibration_folds=0, random_state=0)
+    decoder.fit(X, texts.astype(int), groups=runs)
+    assert decoder.classes_.tolist() == [2, 3, 10]
+    assert decoder.score(new, [int(as_text[name]) for name in truth]) > 0.8
