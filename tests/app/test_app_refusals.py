@@ -43,14 +43,14 @@ def on_betas(main, betas, tmp_path):
      "use one of: 01, 02, 03"),
     (["group", "--holdout-label", "77"], 18, "77", "use one of"),
     (["group", "--holdout-label", "01", "02", "03"], 18, "group", "hold out fewer participants"),
-    (["analysis"], 17, "analysis level 'analysis'", "participant or group"),
+    (["analysis"], 17, "analysis level 'analysis'", "give one of: participant, group"),
     (["participant", "--particpant-label", "01"], 64, "--particpant-label",
      "did you mean --participant-label?"),
     (["participant", "--nprocs", "none"], 64, "--nprocs", "whole number"),
     (["participant", "--stage", "pretrain"], 64, "--stage pretrain", "level group"),
     (["participant", "--from-scratch", "--pretrained", "x"], 64, "--pretrained", "only one"),
     (["participant", "--pretrained", "/nowhere/m.safetensors"], 66, "m.safetensors", "model"),
-    (["participant", "--pretrained", "/nowhere/m.pkl"], 65, "m.pkl", "safetensors"),
+    (["participant", "--pretrained", "/nowhere/m.pkl"], 66, "m.pkl", "safetensors"),
     (["participant", "--task-id", "rest"], 18, "the dataset has task: pictures", ""),
 ])
 def test_wrong_options(on_betas, tmp_path, words, code, what, fix):

@@ -36,7 +36,7 @@ def make_person(rng, signal=0.6, n_trials=N_RUNS * TRIALS_PER_RUN, label="01"):
     runs = np.repeat([f"run-{i}" for i in range(N_RUNS)], TRIALS_PER_RUN)[:n_trials]
     trials = pd.DataFrame({
         "trial": np.arange(1, n_trials + 1), "run_group": runs,
-        "stimulus": [f"s{i}" for i in range(n_trials)], "split": "train",
+        "stimulus": [f"s{i}" for i in range(n_trials)], "split": "train", "fold": None,
     })
     grid = VoxelGrid(np.ones(SHAPE, bool), np.diag([2.0, 2.0, 2.0, 1.0]))
     scaled = ((betas - betas.mean(0)) / betas.std(0)).astype(np.float32)
