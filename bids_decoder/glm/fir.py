@@ -25,6 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 
 from bids_decoder.errors import InputError
 from bids_decoder.glm.base import Matrix, chunks, nuisance_basis
@@ -155,9 +156,7 @@ class FirRun:
             others = common - self._design(np.array([row]))
             others /= np.maximum(np.linalg.norm(others, axis=0), 1.0)
             design = np.hstack([nuisance, others])
-            found[:, place, outside] = -design[own] @ np.linalg.pinv(
-                design[outside], rcond=_LEAST_SHARE
-            )
+            found[:, place, outside] = -_predict(design[own], design[outside])
             found[np.arange(n_times), place, own] = 1.0
         return found
 
@@ -190,6 +189,16 @@ class FirRun:
         trials, times = np.nonzero(own != OUTSIDE)
         np.add.at(design, (own[trials, times], times), 1.0)
         return design
+
+
+def _predict(own: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Compute the matrix that maps volumes outside of a window to what they predict in it."""
+    # The constant is known from all volumes, and no part of it may stay: the sum of the mean
+    # response to neighbours is nearly constant, and would be truncated together with it.
+    mean = outside.mean(axis=0)
+    # Regressors have a length of 1; a constant alone leaves nothing but rounding here.
+    inverse = scipy.linalg.pinv(outside - mean, atol=_LEAST_SHARE, rtol=0.0)
+    return 1 / len(outside) + (own - mean) @ inverse
 
 
 def expected_peak(hrf: Hrf, duration: float) -> float:

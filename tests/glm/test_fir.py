@@ -85,6 +85,25 @@ def test_neighbours_and_drifts_are_removed():
     assert found[1].std() < 0.15
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_equal_responses_without_noise_are_found_beside_motion_and_a_baseline(seed):
+    """Neither the baseline nor neighbours 6 to 12 s away may stay in the response of a trial."""
+    rng = np.random.default_rng(seed)
+    onsets = 6.0 + np.cumsum(rng.choice([6.0, 8.0, 10.0, 12.0], size=24))
+    bold, volumes = respond(onsets, np.ones((24, 1)))
+    motion = np.cumsum(rng.normal(size=(TIMING.n_scans, 6)), axis=0)
+    nuisance = np.hstack([nuisance_matrix(TIMING, 0.01).to_numpy(), motion])
+    rows = np.flatnonzero((volumes != OUTSIDE).all(axis=1))
+    found = estimate(bold + 3.0, volumes, rows, nuisance)
+    assert np.abs(found[:, :, 0] - SHAPE[:, None]).max() < 0.05
+
+
+def test_one_trial_beside_a_constant_is_compared_with_the_mean_of_the_other_volumes():
+    bold, volumes = respond(np.array([100.0]), np.full((1, 2), 2.0))
+    found = estimate(bold + 3.0, volumes, [0], np.ones((TIMING.n_scans, 1)))
+    assert found == pytest.approx(np.broadcast_to(2 * SHAPE[:, None, None], found.shape), abs=1e-5)
+
+
 def test_removing_drifts_puts_no_response_before_the_onset():
     """The response of a trial must not be in its own baseline, with the opposite sign or not."""
     nuisance = nuisance_matrix(TIMING, 0.01).to_numpy()
