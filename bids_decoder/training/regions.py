@@ -88,7 +88,9 @@ def _decode_region(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     train, test = (np.asarray(side[:, voxels], np.float64) for side in (fold.train, fold.test))
     mean = train.mean(axis=0)
-    train, test = train - mean, test - mean
+    # In place: these are copies, and may be large.
+    train -= mean
+    test -= mean
     n_train, n_voxels = train.shape
     kernel = train @ train.T
     shrinkage = max(LEAST_SHRINKAGE, ledoit_wolf(kernel, n_voxels))

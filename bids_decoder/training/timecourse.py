@@ -75,8 +75,8 @@ def decode_times(
     LeakageError
         When a trial that is fitted is not a training trial.
     """
-    tests = [sides(time)[1] for time in range(n_times)]
-    n_test, everywhere = len(tests[0].trials), np.concatenate([test.betas for test in tests])
+    test, everywhere = _join_tests(sides, n_times)
+    n_test = len(test.trials)
     measure = AccuracyAtTimes(Accuracy(labels.test, labels.weights), n_times)
     voxels = [np.arange(everywhere.shape[1])]
     values, predicted, shrinkage = [], [], []
@@ -91,6 +91,17 @@ def decode_times(
         if progress is not None:
             progress(time + 1, n_times)
     return TimeFold(
-        np.stack(values, axis=1), np.stack(predicted), tests[0].target_rows,
-        tests[0].run_groups, np.array(shrinkage),
+        np.stack(values, axis=1), np.stack(predicted), test.target_rows, test.run_groups,
+        np.array(shrinkage),
     )
+
+
+def _join_tests(sides: Sides, n_times: int) -> tuple[Person, np.ndarray]:
+    """Return the test trials, and their responses at all times, (n_times * n_test, n_voxels)."""
+    first = sides(0)[1]
+    # Filled time by time: a list of all times beside the joined array takes twice the memory.
+    joined = np.empty((n_times, *first.betas.shape), dtype=first.betas.dtype)
+    joined[0] = first.betas
+    for time in range(1, n_times):
+        joined[time] = sides(time)[1].betas
+    return first, joined.reshape(-1, first.betas.shape[1])

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bids_decoder.analyses.timecourse import methods, report, workflow
+from bids_decoder.analyses.timecourse.outputs import CLUSTERS
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
@@ -98,6 +100,8 @@ def test_a_window_turns_it_on(plan):
     assert job_of(made).spec.folds == (1, 2, 3, 4) and job_of(made).spec.n_permutations == 100
     assert decision_of(made).value == "-2 to 6 s in steps of 2 s"
     assert "0 of 40 trials left out" in decision_of(made).reason
+    assert "exchanged as for the decoder, 100 times" in decision_of(made).reason
+    assert job_of(made).spec.test_share == pytest.approx(1 / 4)
     assert not warnings_of(made)
 
 
@@ -113,6 +117,10 @@ def test_trials_without_all_times_are_counted_and_warned_of(plan):
 def test_neighbours_at_a_constant_interval_within_the_window_are_warned_of(plan, tmp_path):
     (warning,) = [f for f in warnings_of(plan("--fir-window", -2, 20)) if "neighbour" in f.why]
     assert warning.severity == "warning" and "16 s" in warning.why and "14 s" in warning.fix
+    close = write_dataset(tmp_path / "close", 28.0 + T_R * np.arange(40))
+    made = plan("--fir-window", 0, 6, folder=close)
+    (warning,) = [f for f in warnings_of(made) if "neighbour" in f.why]
+    assert "no window can tell them apart" in warning.fix
     jittered = 28 + np.cumsum(np.random.default_rng(0).choice([10.0, 14.0, 20.0], 10))
     made = plan("--fir-window", -2, 20, folder=write_dataset(tmp_path / "jitter", jittered))
     assert not [f for f in warnings_of(made) if "neighbour" in f.why]
@@ -185,6 +193,71 @@ def run(data, tmp_path_factory):
     )
     assert main(words) == 0
     return words, folder / "out"
+
+
+class Written:
+    """Results of one participant with two times, as a report reads them."""
+
+    participant = "01"
+
+    def __init__(self, p_cluster=0.5, **card):
+        self.values = card
+        self.tables = {
+            "times": pd.DataFrame({
+                "time": [2.0, 4.0], "metric": "balanced_accuracy", "value": [0.5, 0.7],
+                **dict.fromkeys(("chance", "ci_low", "ci_high", "p", "cluster", "p_cluster",
+                                 "p_min", "n_null", "n"), 0.5), "p_max": [0.9, 0.06],
+            }),
+            "clusters": pd.DataFrame({
+                "map": ["diagonal"], "cluster": 1, "train_first": 2.0, "train_last": 4.0,
+                "test_first": 2.0, "test_last": 4.0, "n_cells": 2, "mass": 3.0,
+                "p_cluster": p_cluster,
+            }),
+        }
+
+    def table(self, name):
+        return self.tables["clusters" if name == CLUSTERS else "times"]
+
+    def card(self, name):
+        del name
+        return {"Metric": "balanced_accuracy", "FirstTime": 2, "LastTime": 4, "RepetitionTime": 2,
+                "Trials": 9, "TrialsLeftOut": 0, "Permutations": 100, "SmallestP": 0.01,
+                "Null": "refitted", "ExchangedUnits": "labels", "PeakTime": None,
+                "PeakLow": None, **self.values}
+
+
+@pytest.mark.parametrize(("written", "part"), [
+    (Written(Permutations=0, SmallestP=None), "not tested"),
+    (Written(Permutations=9, SmallestP=0.1), "nothing can be significant"),
+    (Written(p_cluster=0.02), "from 2 to 4 s after the onset, p = "),
+    (Written(PeakTime=4.0), "best 4 s after the onset"),
+    (Written(), "no time is above chance"),
+])
+def test_the_line_of_the_report_says_no_more_than_was_tested(written, part):
+    (line,) = report.lines(written)
+    assert part in line and ("no time is" in line) == (part == "no time is above chance")
+
+
+@pytest.mark.parametrize(("card", "more"), [
+    ({"Permutations": 0}, set()),
+    ({"Permutations": 18}, {"timecourse-test"}),
+    ({"Permutations": 19}, {"timecourse-test", "timecourse-clusters"}),
+    ({"PeakLow": 2.0}, {"timecourse-test", "timecourse-clusters", "timecourse-peak"}),
+])
+def test_methods_tell_of_clusters_and_intervals_only_where_there_are_any(card, more):
+    assert set(methods.steps(Written(**card))) == {"timecourse", *more}
+
+
+def test_memory_of_decoding_grows_with_the_times(plan, monkeypatch):
+    monkeypatch.setattr(workflow, "response_gb", lambda person: 2.0)
+
+    def gigabytes(*window):
+        return workflow._decode_gb(job_of(plan("--fir-window", *window)).spec)
+
+    # A quarter of the trials is held out at 5 and at 21 times.
+    assert gigabytes(-2, 6) == pytest.approx(2.0 * 1.5 * 5 / 4)
+    assert gigabytes(-20, 20) == pytest.approx(2.0 * 1.5 * 21 / 4)
+    assert gigabytes(0, 2) == 2.0
 
 
 def table_of(out, kind, suffix="metrics"):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.timecourse.outputs import TIMES
+from bids_decoder.evaluation.time_clusters import LEAST_MAPS
 from bids_decoder.reports.results import Results
 
-TEXTS = {"Decoding over time": ("timecourse", "timecourse-test")}
+TEXTS = {"Decoding over time": (
+    "timecourse", "timecourse-test", "timecourse-clusters", "timecourse-peak",
+)}
 """Names of methods texts in ``boilerplate``, by heading."""
 
 
@@ -27,4 +30,8 @@ def steps(results: Results) -> Steps:
             "n_permutations": card["Permutations"], "exchanged": card["ExchangedUnits"],
             "how": how,
         }
+        if 1 + card["Permutations"] >= LEAST_MAPS:
+            found["timecourse-clusters"] = {}
+    if card.get("PeakLow") is not None:
+        found["timecourse-peak"] = {}
     return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
@@ -41,12 +42,15 @@ class TimeSpec:
     folds : tuple of int
         Folds of cross-validation; empty for a fixed split.
     n_permutations : int
+    test_share : float
+        Largest share of the trials that are held out at once.
     """
 
     person: PersonWork
     window: tuple[float, float]
     folds: tuple[int, ...]
     n_permutations: int
+    test_share: float
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -66,7 +70,7 @@ def check(study: Study, notes: Notes) -> None:
     notes.findings += _note_lost([one for one in windows if one.n_lost])
     notes.findings += _note_constant([one for one in windows if one.interval is not None])
     if windows:
-        notes.decisions.append(_decide(windows))
+        notes.decisions.append(_decide(windows, _count_permutations(study, windows[0].label)))
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
@@ -77,12 +81,23 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     found = []
     for person in study.chosen_people:
         folds = study.folds(person.label)
-        evaluation = study.settings.evaluation
-        n_permutations = evaluation.count_refits(N_REFITS) if folds else evaluation.n_permutations
-        spec = TimeSpec(person, (first, last), folds, n_permutations)
+        n_permutations = _count_permutations(study, person.label)
+        spec = TimeSpec(
+            person, (first, last), folds, n_permutations, _test_share(study.tables[person.label])
+        )
         stage = study.stage(_key(study, spec))
         found.append(Job(job_name("timecourse", person), "timecourse", (stage,), spec))
     return found
+
+
+def _count_permutations(study: Study, label: str) -> int:
+    evaluation = study.settings.evaluation
+    return evaluation.count_refits(N_REFITS) if study.folds(label) else evaluation.n_permutations
+
+
+def _test_share(table: pd.DataFrame) -> float:
+    held_out = [*table["fold"].value_counts(), (table["split"] == "test").sum()]
+    return float(max(held_out)) / max(1, len(table))
 
 
 def _key(study: Study, spec: TimeSpec) -> StageKey:
@@ -169,17 +184,22 @@ def _note_constant(windows: list[Window]) -> list[Finding]:
     if not windows:
         return []
     shown = [f"sub-{one.label} {one.interval:g} s" for one in windows]
-    first = windows[0]
     return [Finding(
         f"--fir-window in {len(windows)} participant(s)", "nearly all trials follow each other "
         f"after the same time, and within the window, so that responses to neighbours cannot be "
-        f"told apart: {name_some(shown)}",
-        f"give a window shorter than that: at most {first.interval - first.t_rs[0]:g} s from its "
-        "first to its last time", severity="warning",
+        f"told apart: {name_some(shown)}", _advise_shorter(windows[0]), severity="warning",
     )]
 
 
-def _decide(windows: list[Window]) -> Decision:
+def _advise_shorter(window: Window) -> str:
+    longest = window.interval - window.t_rs[0]
+    if longest < (LEAST_TIMES - 1) * window.t_rs[0]:
+        return "no window can tell them apart: take each score as that of a trial and its " \
+               "neighbours together, or leave the option out"
+    return f"give a window shorter than that: at most {longest:g} s from its first to its last time"
+
+
+def _decide(windows: list[Window], n_permutations: int) -> Decision:
     first = windows[0]
     lost = sum(one.n_lost for one in windows)
     shown = [f"sub-{one.label} {one.n_lost}" for one in windows if one.n_lost]
@@ -190,6 +210,6 @@ def _decide(windows: list[Window]) -> Decision:
         f"{times[0]:g} to {times[-1]:g} s in steps of {first.t_rs[0]:g} s" if len(times) else
         "none",
         f"volumes nearest to onset plus time; {lost} of {sum(one.n_trials for one in windows)} "
-        f"trials left out, whose window reaches beyond their run{left}; folds, z-scores and "
-        "permutations of the decoder",
+        f"trials left out, whose window reaches beyond their run{left}; folds and z-scores of "
+        f"the decoder; labels exchanged as for the decoder, {n_permutations} times",
     )

@@ -68,16 +68,37 @@ def sections(results: Results) -> list[Section]:
 
 
 def lines(results: Results) -> list[str]:
-    """Return the peak in one line."""
+    """Return the peak, or the best cluster of times, in one line."""
     table, card = read_times(results), results.card(TIMES)
     if table is None:
         return []
+    return [f"sub-{results.participant}: {_say_best(table, read_clusters(results), card)}"]
+
+
+def _say_best(table: pd.DataFrame, clusters: pd.DataFrame, card: dict[str, Any]) -> str:
     best = table.loc[table["value"].idxmax()]
-    said = "no time is above chance" if card.get("PeakTime") is None else (
-        f"labels are decoded best {best['time']:g} s after the onset, "
-        f"{show(best['value'], card['Metric'])}, p = {show_p(best['p_max'])} corrected"
-    )
-    return [f"sub-{results.participant}: {said}"]
+    highest = f"labels are decoded best {best['time']:g} s after the onset, " \
+              f"{show(best['value'], card['Metric'])}"
+    if not card["Permutations"]:
+        return f"{highest}, not tested"
+    if _lacks_permutations(card):
+        return f"{highest}; nothing can be significant with so few permutations or runs"
+    if card.get("PeakTime") is not None:
+        return f"{highest}, p = {show_p(best['p_max'])} corrected"
+    good = _good_clusters(clusters)
+    if good.empty:
+        return "no time is above chance"
+    first = good.loc[good["p_cluster"].idxmin()]
+    return f"labels are decoded from {first['test_first']:g} to {first['test_last']:g} s after " \
+           f"the onset, p = {show_p(first['p_cluster'])} corrected (cluster)"
+
+
+def _lacks_permutations(card: dict[str, Any]) -> bool:
+    return (card.get("SmallestP") or 0) > LEVEL
+
+
+def _good_clusters(clusters: pd.DataFrame) -> pd.DataFrame:
+    return clusters[(clusters["p_cluster"] <= LEVEL) & (clusters["map"] == "diagonal")]
 
 
 def _headline(table: pd.DataFrame, card: dict[str, Any]) -> Headline:
@@ -98,13 +119,13 @@ def _headline(table: pd.DataFrame, card: dict[str, Any]) -> Headline:
 def _verdict(table: pd.DataFrame, clusters: pd.DataFrame, card: dict[str, Any]) -> list[Text]:
     if not card["Permutations"]:
         return [Text("Not tested: no permutations were asked for.", "warn")]
-    if (card.get("SmallestP") or 0) > LEVEL:
+    if _lacks_permutations(card):
         return [Text(
             f"Nothing can be significant: the smallest possible p-value is "
             f"{card['SmallestP']:.2g}. Ask for more permutations (--n-permutations), or decode "
             "more runs.", "warn",
         )]
-    good = clusters[(clusters["p_cluster"] <= LEVEL) & (clusters["map"] == "diagonal")]
+    good = _good_clusters(clusters)
     if good.empty:
         return [Text("No cluster of times is above chance after correction.", "warn")]
     shown = ", ".join(

@@ -11,6 +11,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.timecourse.interfaces import DecodeTimes, EstimateTimes, WriteTimes
 from bids_decoder.analyses.timecourse.plan import TimeSpec
+from bids_decoder.glm.fir import lag_steps
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.glm import (
@@ -24,6 +25,9 @@ from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_g
 from bids_decoder.workflows.slice_times import shifted_start
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import PersonWork, Work, person_entities, run_path
+
+COPIES_OF_TEST = 1.5
+"""Memory of the test trials at each time, as a multiple of what one time takes."""
 
 
 def build(job: Job, wiring: Wiring) -> None:
@@ -94,7 +98,14 @@ def _fold_node(work: Work, spec: TimeSpec, key: StageKey, fold: int) -> Node:
         # The permutations of the decoder.
         permutation_seed=derive_seed(settings.random_seed, "permute", person.label),
     )
-    return Node(node, f"decode_{fold}", mem_gb=response_gb(person))
+    return Node(node, f"decode_{fold}", mem_gb=_decode_gb(spec))
+
+
+def _decode_gb(spec: TimeSpec) -> float:
+    """Estimate the memory of one fold in GB: test trials are in memory at all times together."""
+    t_r = repetition_time(spec.person.participant.runs[0])
+    n_times = len(lag_steps(spec.window, t_r))
+    return response_gb(spec.person) * max(1.0, COPIES_OF_TEST * n_times * spec.test_share)
 
 
 def _run_inputs(work: Work, person: PersonWork) -> dict[str, list[Any]]:
