@@ -9,7 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nilearn.image import check_niimg
+from nilearn.image import check_niimg, new_img_like, resample_to_img
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -43,7 +43,7 @@ class Voxels:
         return nib.Nifti1Image(self.grid.mask.astype(np.uint8), self.grid.affine)
 
     def read(self, images: Any) -> np.ndarray:
-        """Read images within the mask, shape (n_images, n_voxels); NaN stays without a masker.
+        """Read images within the mask, shape (n_images, n_voxels); what is not finite is NaN.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class Voxels:
             If they are on another grid than the mask.
         """
         if self.masker is not None:
-            return np.atleast_2d(self.masker.transform(images))
+            return self._read_with_masker(images)
         series = check_niimg(images, atleast_4d=True)
         same = series.shape[:3] == self.grid.mask.shape and np.allclose(
             series.affine, self.grid.affine, atol=1e-3
@@ -64,6 +64,22 @@ class Voxels:
                 "resample them, for instance with nilearn.image.resample_to_img",
             )
         return series.get_fdata(dtype=np.float32)[self.grid.mask].T
+
+    def _read_with_masker(self, images: Any) -> np.ndarray:
+        """Read with nilearn's masker, which puts zeros in the place of values that are not finite.
+
+        These values are searched before, at the nearest voxel where the masker resamples.
+        """
+        values = np.atleast_2d(self.masker.transform(images))
+        series = check_niimg(images, atleast_4d=True)
+        broken = ~np.isfinite(series.get_fdata(dtype=np.float32))
+        if broken.any():
+            marks = resample_to_img(
+                new_img_like(series, broken.astype(np.uint8)), self.mask_img,
+                interpolation="nearest", force_resample=True, copy_header=True,
+            )
+            values = np.where(np.asarray(marks.dataobj)[self.grid.mask].T > 0, np.nan, values)
+        return values
 
     def to_image(self, values: np.ndarray) -> nib.Nifti1Image:
         """Put values (n_voxels,) or (n_maps, n_voxels) into an image."""

@@ -175,6 +175,32 @@ def find_equal_images(
     return groups, len(signatures.compared()[0])
 
 
+def run_signatures(runs: Iterable[BoldRun]) -> dict[str, list[list[float]]]:
+    """Return that by which runs are recognised in other datasets, under any name.
+
+    Parameters
+    ----------
+    runs : iterable of BoldRun
+
+    Returns
+    -------
+    dict of str to list
+        By run group: the signatures (:func:`volume_signatures`) of the first :data:`SAMPLED`
+        volumes that have enough distinct values. Images that cannot be read are left out.
+    """
+    found = {run.run_group: _read_run(run, SAMPLED) for run in runs}
+    return {
+        name: np.round(rows[np.isfinite(rows[:, 0])], 6).tolist()
+        for name, rows in found.items() if rows is not None
+    }
+
+
+def are_copies(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> bool:
+    """Return whether two runs have the same :func:`run_signatures`; not where there are none."""
+    one, other = np.asarray(first), np.asarray(second)
+    return one.size > 0 and one.shape == other.shape and bool(np.abs(one - other).max() < CELL)
+
+
 def _size(run: BoldRun) -> int:
     if run.released is not None:
         return beta_bytes(run)

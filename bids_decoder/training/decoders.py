@@ -280,10 +280,13 @@ class Decoder(ABC):
 
         Raises
         ------
-        NotImplementedError
+        UsageError
             For decoders of labels only.
         """
-        raise NotImplementedError(f"{self.name} decodes no images and no features")
+        raise UsageError(
+            f"--decoder {self.name}", "predicts no vectors of images or features",
+            "use --decoder troi",
+        )
 
     @abstractmethod
     def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:

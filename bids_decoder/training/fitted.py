@@ -136,7 +136,8 @@ class FittedDecoder:
         Reference image on the grid, to which new images are aligned.
     facts : dict
         JSON-able: ``participant``, ``dataset``, ``space``, ``t_r`` (seconds or None), ``runs`` (run
-        group -> numbers of training trials), ``residual_sd`` (of values).
+        group -> numbers of training trials), ``signatures`` (by which runs are recognised),
+        ``seen`` (ids of stimuli in training trials), ``residual_sd`` (of values).
     """
 
     model: Model
@@ -238,32 +239,6 @@ class FittedDecoder:
             )
         return probabilities(scores, self.calibration.slope)
 
-    def measure_runs(
-        self, betas: np.ndarray, embedding: np.ndarray, runs: np.ndarray
-    ) -> dict[str, dict[str, float]]:
-        """Measure runs, to be compared with :attr:`reference` by :func:`.shift.judge`.
-
-        Parameters
-        ----------
-        betas : ndarray, shape (n_trials, n_voxels)
-            In the units of the beta series.
-        embedding : ndarray, shape (n_trials, n_dims)
-        runs : ndarray of str, shape (n_trials,)
-
-        Returns
-        -------
-        dict of str to dict
-            Measures of each run.
-        """
-        known, found = self.reference, {}
-        for run in np.unique(runs):
-            rows = runs == run
-            found[str(run)] = {
-                **voxel_measures(betas[rows], self.training.means[0], self.training.spreads[0]),
-                **latent_measures(embedding[rows], known.latent_mean, known.latent_size),
-            }
-        return found
-
     def judge_runs(self, betas: np.ndarray, groups: np.ndarray, runs: np.ndarray) -> pd.DataFrame:
         """Compare runs with the training runs: the table of :func:`.shift.judge`.
 
@@ -277,7 +252,14 @@ class FittedDecoder:
         runs : ndarray of str, shape (n_trials,)
         """
         embedding = self.embed(self.scale(betas, groups, "training"))
-        return judge(self.measure_runs(betas, embedding, runs), self.reference.measures)
+        known, found = self.reference, {}
+        for run in np.unique(runs):
+            rows = runs == run
+            found[str(run)] = {
+                **voxel_measures(betas[rows], self.training.means[0], self.training.spreads[0]),
+                **latent_measures(embedding[rows], known.latent_mean, known.latent_size),
+            }
+        return judge(found, known.measures)
 
     def save(self, path: Path) -> Path:
         """Write the decoder as one file of tensors and its card; see :func:`load_fitted`."""

@@ -103,14 +103,25 @@ def complete_fit(
     boldref : ndarray, shape (i, j, k), optional
         Reference image on the grid of the responses.
     facts : dict, optional
-        See :class:`~bids_decoder.training.fitted.FittedDecoder`; ``runs`` is added.
+        See :class:`~bids_decoder.training.fitted.FittedDecoder`; ``runs``, ``seen`` and
+        ``residual_sd`` are added.
     """
-    runs = number_trials(responses.trials, responses.train)
+    known = {
+        "runs": number_trials(responses.trials, responses.train), **_seen(fit, responses),
+        **_residuals(fit), **(facts or {}),
+    }
     return FittedDecoder(
         fit.model, fit.targets, responses.grid, _statistics(responses, unit),
-        _reference(responses, fit), {"runs": runs, **_residuals(fit), **(facts or {})},
-        _calibration(fit), boldref,
+        _reference(responses, fit), known, _calibration(fit), boldref,
     )
+
+
+def _seen(fit: Fit, responses: Responses) -> dict[str, list[str]]:
+    """Return the stimuli of the training trials, where stimuli are decoded."""
+    if KINDS[fit.targets.kind].over_runs:
+        return {}
+    names = responses.trials.loc[responses.train, KINDS[fit.targets.kind].column]
+    return {"seen": sorted(set(names.astype(str)))}
 
 
 def _statistics(responses: Responses, unit: str) -> TrainingStatistics:

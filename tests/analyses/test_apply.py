@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -161,6 +162,18 @@ def test_decoders_of_other_people_and_absent_ones_are_refused(refused, decoded, 
 def test_training_runs_are_refused(refused, decoded, top):
     (found,) = refused(top / "data", "--apply", decoded)
     assert "4 of these runs are training runs" in found.why
+
+
+def test_copies_of_training_runs_under_other_names_are_refused(refused, decoded, top, tmp_path):
+    write_new(tmp_path / "d")
+    (source,) = (top / "data").rglob("*run-2*_betaseries.nii.gz")
+    (target,) = (tmp_path / "d").rglob("*run-3*_betaseries.nii.gz")
+    image = nib.load(source)
+    # Other compression, header and data type than the training run.
+    nib.save(nib.Nifti1Image(image.get_fdata(), image.affine), target)
+    (found,) = refused(tmp_path / "d", "--apply", decoded)
+    assert "1 of these runs are training runs of it: task-dream_run-3 (a copy of " in found.why
+    assert "run-2)" in found.why
 
 
 def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, top, tmp_path):

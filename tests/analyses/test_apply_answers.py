@@ -103,11 +103,34 @@ def test_stimuli_are_found_among_those_of_training(stimuli):
     names = np.array(fitted.targets.ids)[shown]
     found = answer(fitted, new_trials(fitted, betas, stimulus=names), SETTINGS, 0)
     assert (found.table["top1"] == names).mean() > 0.5
-    assert found.table["is_known"].all() and found.scores is None
+    assert found.table["is_known"].all()
     assert fitted.calibration.source == "test trials"
     assert found.table["probability"].between(0, 1).all()
     # Too many answers for a column each.
     assert not any(name.startswith("score_") for name in found.table)
+
+
+def test_known_stimuli_are_scored_among_those_that_were_shown(stimuli):
+    fitted, vectors, tuning = stimuli
+    rng = np.random.default_rng(4)
+    shown = np.repeat(rng.permutation(len(vectors))[:20], 2)
+    noise = 0.8 * rng.standard_normal((40, 60))
+    names = np.array(fitted.targets.ids)[shown]
+    betas = (vectors[shown] @ tuning + noise).astype(np.float32)
+    found = answer(fitted, new_trials(fitted, betas, stimulus=names), SETTINGS, 0)
+    metrics = found.scores.metrics
+    single = metrics.query("metric == 'top1' and direction == 'b2i' and unit == 'single' "
+                           "and similarity == 'cosine'").iloc[0]
+    assert single["pool_size"] == 20 and single["value"] > 0.5 and np.isnan(single["p_holm"])
+    assert single["p"] == single["p_min"] == pytest.approx(1 / 21)
+    assert set(metrics["unit"]) == {"single", "averaged"}
+    trained = shown % 4 > 0
+    assert found.table["was_trained"].tolist() == trained.tolist()
+    noise_only = answer(fitted, new_trials(fitted, noise.astype(np.float32), stimulus=names),
+                        SETTINGS, 0)
+    assert noise_only.scores.metrics["p"].min() > 1 / 21
+    other = new_trials(fitted, betas, stimulus="elsewhere")
+    assert answer(fitted, other, SETTINGS, 0).scores is None
 
 
 def test_volumes_are_neither_scored_nor_compared_with_training_runs(stimuli):

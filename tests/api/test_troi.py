@@ -158,6 +158,23 @@ def test_images_and_maskers_are_read_as_arrays_are(split, fitted, tmp_path):
     assert other.voxels_image().shape == SHAPE
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_maskers_do_not_hide_values_that_are_not_finite(saved, split, step):
+    """nilearn's maskers put zeros there; also where they resample."""
+    images = to_images(split[3])
+    data = images.get_fdata()
+    data[0, 0, 0] = np.nan  # outside the mask
+    repeated = data.repeat(step, 0).repeat(step, 1).repeat(step, 2)
+    affine = images.affine @ np.diag([1 / step, 1 / step, 1 / step, 1])
+    masker = NiftiMasker(mask_img=make_mask(), standardize=None, target_affine=AFFINE,
+                         target_shape=SHAPE)
+    loaded = load_decoder(saved, mask_img=masker, scaling="training")
+    assert len(loaded.predict(nib.Nifti1Image(repeated, affine))) == len(split[3])
+    repeated[step * 2, step * 2, step * 2, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        loaded.predict(nib.Nifti1Image(repeated, affine))
+
+
 def test_clones_and_pickles(fitted, split):
     assert clone(fitted).get_params()["random_state"] == 0
     again = pickle.loads(pickle.dumps(fitted))

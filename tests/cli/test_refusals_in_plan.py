@@ -410,6 +410,8 @@ EARLIER = {
                                 "have no picture"),
     "Decoder.picture_vectors#1": (lambda d: d.pictures().set("network", decoder="cnn3d"),
                                   "cannot decode image"),
+    "Decoder.feature_vectors#1": (lambda d: d.features().set("network", decoder="cnn3d"),
+                                  "cannot decode features"),
     "common_frame#1": (lambda d: d.betas(shape=(40, 1, 1)).set("network", decoder="cnn3d"),
                        "no positions in a volume"),
 }

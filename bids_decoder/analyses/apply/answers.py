@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_decoder.analyses.apply.scoring import KnownTrials, score_known
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.calibration import expected_calibration_error, reliability
-from bids_decoder.evaluation.classification import Heldout, LabelScores, score_classification
-from bids_decoder.evaluation.multiple import correct_scores
+from bids_decoder.evaluation.classification import LabelScores
+from bids_decoder.evaluation.retrieval import RetrievalScores
 from bids_decoder.evaluation.shift import judge
 from bids_decoder.training.fitted import FittedDecoder
 from bids_decoder.trials import KINDS
@@ -29,6 +30,7 @@ ANSWER_COLUMNS = {
     "stimulus": "What was shown, as far as the events tell.",
     "label": "Label of the trial, as far as the events tell.",
     "is_known": "Whether the decoder knows this answer, so that the trial is scored.",
+    "was_trained": "Whether the stimulus was shown in training trials of the decoder.",
     "correct": "Whether the best answer is right; n/a where no right answer is known.",
     "probability": "Calibrated probability of the best answer.",
 }
@@ -79,8 +81,8 @@ class Answers:
         Columns of :data:`ANSWER_COLUMNS` and those of :func:`describe`.
     shift : DataFrame
         New runs against training runs (:func:`~bids_decoder.evaluation.shift.judge`).
-    scores : LabelScores or None
-        Where labels are known.
+    scores : LabelScores, RetrievalScores or None
+        Where labels, or what was shown, are known.
     reliability : DataFrame
         Of held-out training trials, and of new ones whose labels are known.
     errors : dict of str to float
@@ -89,7 +91,7 @@ class Answers:
 
     table: pd.DataFrame
     shift: pd.DataFrame
-    scores: LabelScores | None
+    scores: LabelScores | RetrievalScores | None
     reliability: pd.DataFrame
     errors: dict[str, float]
 
@@ -129,9 +131,11 @@ def answer(
         errors["new"] = expected_calibration_error(chances, true)
         own = reliability(chances, true).assign(trials="new")
         curve = pd.concat([curve, own], ignore_index=True)
-    return Answers(
-        table, shift, _score(fitted, new, scores, known, settings, seed), curve, errors
-    )
+    found = None if new.are_volumes else score_known(KnownTrials(
+        embedding[known], scores[known], _truth(fitted, new)[known].astype(str), new.runs[known],
+        fitted.targets, fitted.gallery,
+    ), settings, seed)
+    return Answers(table, shift, found, curve, errors)
 
 
 def describe(table: pd.DataFrame) -> dict[str, str]:
@@ -172,6 +176,9 @@ def _ranked(fitted: FittedDecoder, new: NewTrials, scores: np.ndarray) -> pd.Dat
     truth, table = _truth(fitted, new), _trials(new)
     known = np.isin(truth.astype(str), ids)
     table["is_known"] = known
+    if "seen" in fitted.facts:
+        seen = np.isin(truth.astype(str), fitted.facts["seen"])
+        table["was_trained"] = np.where(known, seen, None)
     table["correct"] = np.where(known, ids[order[:, 0]] == truth, None)
     for place in range(min(N_BEST, len(ids))):
         table[f"top{place + 1}"] = ids[order[:, place]]
@@ -200,25 +207,6 @@ def _reliability(fitted: FittedDecoder) -> pd.DataFrame:
     bins = () if fitted.calibration is None else fitted.calibration.bins
     columns = ["bin", "n", "confidence", "accuracy"]
     return pd.DataFrame(list(bins), columns=columns).assign(trials="training")
-
-
-def _score(
-    fitted: FittedDecoder, new: NewTrials, scores: np.ndarray, known: np.ndarray,
-    settings: Evaluation, seed: int,
-) -> LabelScores | None:
-    """Score known labels; no prediction depends on them, so that exchanging them is exact."""
-    labels = _truth(fitted, new)[known]
-    is_scored = fitted.targets.kind == "category" and not new.are_volumes
-    if not is_scored or len(set(labels.tolist())) < 2:
-        return None
-    found = score_classification(
-        Heldout(
-            scores[known], labels.astype(str), fitted.targets.ids, new.runs[known],
-            np.ones(int(known.sum()), dtype=int), trains_on_tested=False,
-        ),
-        settings=settings, rng=np.random.default_rng(seed),
-    )
-    return found._replace(metrics=correct_scores(found.metrics, "category"))
 
 
 def summarise_shift(shift: pd.DataFrame, level: float) -> dict[str, Any]:

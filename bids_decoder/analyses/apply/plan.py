@@ -13,6 +13,7 @@ from bids_decoder.analyses.apply.models import PATTERN
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.bids.copies import are_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
 from bids_decoder.errors import (
@@ -29,7 +30,7 @@ from bids_decoder.markers import StageKey
 from bids_decoder.models.store import load_card
 from bids_decoder.preprocessing.transfer import on_grid
 from bids_decoder.training.fitted import ENTRY, check_usable, load_fitted
-from bids_decoder.trials import Decision
+from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.work import PersonWork
 
 
@@ -174,19 +175,19 @@ def _aligns(person: PersonWork) -> bool:
 def _say_trials(study: Study, person: PersonWork, card: Mapping[str, Any]) -> Decision:
     trials = study.usable_trials(person.label)
     kind = card[ENTRY]["targets"]["kind"]
-    names = trials["label" if kind == "category" else "stimulus"].tolist()
+    names = trials[KINDS[kind].column if kind != "value" else "label"].tolist()
     known = set(card[ENTRY]["targets"]["ids"])
     unknown = sorted({name for name in names if name not in known} - {UNLABELLED})
     n_known = sum(name in known for name in names)
     are_scored = " and are scored" if (
-        kind == "category" and study.settings.trials.trial_unit != "volume"
+        kind != "value" and study.settings.trials.trial_unit != "volume"
         and len({name for name in names if name in known}) > 1
     ) else ""
     others = f"; not known to the decoder: {name_some(unknown)}" if unknown else ""
     return Decision(
         f"apply to sub-{person.label}", f"{len(names)} trials",
-        f"{n_known} have a label that the decoder knows{are_scored}{others}; decoder of "
-        f"{card[ENTRY]['dataset']}, fitted to {card['n_trials']} trials",
+        f"{n_known} have a {KINDS[kind].column} that the decoder knows{are_scored}{others}; "
+        f"decoder of {card[ENTRY]['dataset']}, fitted to {card['n_trials']} trials",
     )
 
 
@@ -244,12 +245,23 @@ def _other_responses(
 def _same_runs(
     study: Study, person: PersonWork, told: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """Yield training runs among the new data."""
-    both = sorted({run.run_group for run in person.participant.runs} & set(told["runs"]))
-    if both and told["dataset"] == study.dataset.name:
+    """Yield training runs among the new data, recognised by their names or their content."""
+    new = run_signatures(person.runs)
+    known = {name: rows for name, rows in told.get("signatures", {}).items()
+             if name in told["runs"]}
+    both = {
+        own: next((name for name, rows in known.items() if are_copies(rows, new.get(own, ()))), "")
+        for own in (run.run_group for run in person.participant.runs)
+    }
+    if told["dataset"] == study.dataset.name:
+        both |= {own: own for own in both if own in told["runs"]}
+    same = [own if own == name else f"{own} (a copy of {name})" for own, name in both.items()
+            if name]
+    if same:
         yield (
-            f"{len(both)} of these runs are training runs of it: {name_some(both)}; their scores "
-            "would be too high", "choose other runs, for instance with --run-id or --session-id",
+            f"{len(same)} of these runs are training runs of it: {name_some(sorted(same))}; their "
+            "scores would be too high",
+            "choose other runs, for instance with --run-id or --session-id",
         )
 
 

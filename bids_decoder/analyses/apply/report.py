@@ -18,6 +18,7 @@ from bids_decoder.reports.figures_decoding import draw_confusion
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import Comparison, compare, headline, say_result
 from bids_decoder.reports.tables import metrics_table, rounded
+from bids_decoder.trials import KINDS
 
 MOST_LABELS, MOST_RUNS = 40, 4
 """Labels and runs above which figures leave some out."""
@@ -30,7 +31,7 @@ def summary(results: Results) -> list[Block]:
         return []
     said = Text(f"A decoder that was fitted before was applied to {len(table)} new trials.")
     top = _top(results)
-    verdict = [] if top is None else [_judge(top)]
+    verdict = [] if top is None else [_judge(top, results.card(ANSWERS)["Target"])]
     shift = results.table(SHIFT)
     far = [] if shift is None else [Text(*_verdict(results.card(SHIFT)))]
     return [said, *verdict, *far]
@@ -55,17 +56,32 @@ def lines(results: Results) -> list[str]:
     found = [f"sub-{results.participant}: {len(table)} new trials decoded"]
     top = _top(results)
     if top is not None:
-        found.append(f"sub-{results.participant}: {say_result(top, 'category')}")
+        said = say_result(top, results.card(ANSWERS)["Target"])
+        found.append(f"sub-{results.participant}: {said}")
     return found
 
 
 def _top(results: Results) -> Comparison | None:
     metrics = results.table(METRICS)
-    return None if metrics is None else headline(compare(metrics, {}), "category")
+    kind = results.card(ANSWERS)["Target"]
+    return None if metrics is None else headline(compare(metrics, {}), kind)
 
 
-def _judge(top: Comparison) -> Text:
-    return Text(say_result(top, "category"), "good" if top.beats_chance else "warn")
+def _judge(top: Comparison, kind: str) -> Text:
+    return Text(say_result(top, kind), "good" if top.beats_chance else "warn")
+
+
+def _trained(known: pd.DataFrame) -> list[Block]:
+    """Return how many of the stimuli that are scored were shown in training trials."""
+    if "was_trained" not in known:
+        return []
+    shown = known.drop_duplicates("stimulus")
+    n_trained = int((shown["was_trained"] == "True").sum())
+    return [Text(
+        f"{n_trained} of {len(shown)} stimuli that are scored were shown in training trials of the "
+        "decoder. Such stimuli are found more easily than new ones."
+        if n_trained else "None of the stimuli that are scored was shown in training trials."
+    )]
 
 
 def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
@@ -88,18 +104,17 @@ def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
         return [*blocks, *_courses(table, card["Labels"])]
     if metrics is None:
         blocks.append(Text(
-            "No trial, or only one label, is known to the decoder: there is no score."
-            if card["Target"] == "category" else
-            "Answers of decoders of stimuli are not scored; the table of predictions says which "
-            "are right."
+            f"No trial, or only one {KINDS[card['Target']].column}, is known to the decoder: there "
+            "is no score."
         ))
         return blocks
     found = compare(metrics, {})
-    top = headline(found, "category")
+    top = headline(found, card["Target"])
     if top is not None:
-        blocks.append(_judge(top))
+        blocks.append(_judge(top, card["Target"]))
     known = table[table["is_known"] == "True"]
-    if known["label"].nunique() <= MOST_LABELS:
+    blocks += _trained(known)
+    if card["Target"] == "category" and known["label"].nunique() <= MOST_LABELS:
         blocks.append(Figure(picture(
             draw_confusion(known["label"], known["top1"]), "appliedconfusion",
             f"Labels of the {len(known)} trials whose label the decoder knows. Rows sum to one.",

@@ -20,6 +20,7 @@ from bids_decoder.analyses.decode.refit import RefitPermuted, RefitStimuli
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.refits import is_batched, parts_of
+from bids_decoder.bids.copies import run_signatures
 from bids_decoder.bids.images import read_header
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
@@ -129,6 +130,7 @@ def _data_inputs(work: Work, decode: DecodeSpec) -> dict[str, Any]:
         "participant": person.label, "dataset": decode.card["dataset"], "source": person.source,
         "glm": asdict(settings.glm), "t_r": None, "trial_unit": decode.card["trial_unit"],
         "encoder": dict(work.targets.encoder.identity) if work.targets.kind == "image" else {},
+        "signatures": run_signatures(person.runs),
     }
     if person.source != "betas":
         facts["t_r"] = run.t_r(read_header(run.bold_file))
