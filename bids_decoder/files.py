@@ -159,15 +159,19 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     Parameters
     ----------
     path : path
-        An existing file.
+        An existing file, or a folder that is one array (a Zarr store).
 
     Returns
     -------
     str
-        SHA256 as hexadecimal text. For ``.gz`` files only the size and both ends are read:
-        the trailer of a gzip file holds the CRC32 of all that was compressed.
+        SHA256 as hexadecimal text; of a folder, of the names and digests of its files. For
+        ``.gz`` files only the size and both ends are read: the trailer of a gzip file holds the
+        CRC32 of all that was compressed.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        return content_key([[str(file.relative_to(path)), file_digest(file)] for file in inside])
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         size = os.fstat(handle.fileno()).st_size

@@ -7,6 +7,7 @@ from typing import Any
 
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.files import file_digest
+from bids_decoder.released.files import is_there
 
 _METADATA = ("RepetitionTime", "SliceTiming", "SliceEncodingDirection", "StartTime",
              "SliceTimingCorrected", "SliceTimingReference")
@@ -27,7 +28,7 @@ def input_digests(participant: Participant) -> dict[str, Any]:
     # Many runs may be in one file, and such files are large.
     released = dict.fromkeys(
         file for run in participant.runs if run.released is not None
-        for file in run.released.responses.files if file.is_file()
+        for file in run.released.responses.files if is_there(file)
     )
     return {
         "T1w": [file_digest(path) for path in participant.t1w_files if path.is_file()],

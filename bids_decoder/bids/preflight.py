@@ -138,13 +138,21 @@ def _scoped(finding: Finding, chosen: set[str]) -> Finding:
 
 
 def _check_folders(dataset: Dataset) -> Iterator[Finding]:
-    for folder in sorted(dataset.root.glob("sub-*")):
-        label = folder.name.removeprefix("sub-")
-        if folder.is_dir() and not re.fullmatch(r"[0-9A-Za-z+]+", label):
+    for label in sorted(_folders(dataset)):
+        if not re.fullmatch(r"[0-9A-Za-z+]+", label):
             yield Finding(
-                f"folder '{folder.name}'", "a label may hold letters, digits and + only",
+                f"folder 'sub-{label}'", "a label may hold letters, digits and + only",
                 "rename the folder and the files in it, or move it to sourcedata/",
             )
+
+
+def _folders(dataset: Dataset) -> set[str]:
+    """Return the labels of the folders of participants."""
+    return {
+        folder.name.removeprefix("sub-") for folder in dataset.root.glob("sub-*")
+        # A Zarr store is an array, not the folder of a participant.
+        if folder.is_dir() and folder.suffix != ".zarr"
+    }
 
 
 def _check_participants_table(dataset: Dataset) -> Iterator[Finding]:
@@ -162,7 +170,7 @@ def _check_participants_table(dataset: Dataset) -> Iterator[Finding]:
         )
         return
     listed = {str(name).removeprefix("sub-") for name in table["participant_id"].dropna()}
-    folders = {f.name.removeprefix("sub-") for f in dataset.root.glob("sub-*") if f.is_dir()}
+    folders = _folders(dataset)
     for labels, why in (
         (listed - folders, "listed but without a folder"), (folders - listed, "not listed"),
     ):

@@ -1,9 +1,10 @@
 """Arrays in files of several formats, opened without reading them where the format allows it.
 
-``.npy`` and HDF5 files (``.h5``, ``.hdf5``, and ``.mat`` of MATLAB since version 7.3) and NIfTI and
-CIFTI images are read in parts. ``.npz``, older ``.mat`` files and dictionaries saved by
-``numpy.save`` are read whole. Dictionaries are pickles, which may run any code: only arrays,
-numbers and text are rebuilt from them, and anything else is refused.
+``.npy`` and HDF5 files (``.h5``, ``.hdf5``, and ``.mat`` of MATLAB since version 7.3), Zarr stores
+(folders ``.zarr`` of version 2 or 3) and NIfTI and CIFTI images are read in parts. ``.npz``, older
+``.mat`` files and dictionaries saved by ``numpy.save`` are read whole. Dictionaries are pickles,
+which may run any code: only arrays, numbers and text are rebuilt from them, and anything else is
+refused.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from scipy.io.matlab import MatReadError
 from bids_decoder.errors import BidsDecoderError, InputError, MissingInputError
 from bids_decoder.released.base import Stored
 
-ARRAY_EXTENSIONS = (".npy", ".npz", ".mat", ".h5", ".hdf5")
+ARRAY_EXTENSIONS = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".zarr")
 IMAGE_EXTENSIONS = (".nii", ".nii.gz")
 
 DAMAGE = (
@@ -75,10 +76,21 @@ def is_hdf5(path: Path) -> bool:
     return start[:8] == _HDF5 or start[512:520] == _HDF5
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a file, or the folder of a Zarr store, is there."""
+    return path.is_file() or _is_zarr(path)
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.suffix == ".zarr" and path.is_dir()
+
+
 def reads_single_trials(stored: Stored) -> bool:
     """Return whether one trial can be read without most of the others."""
     if stored.file.name.endswith(".nii.gz") or stored.trials_last:
         return False
+    if _is_zarr(stored.file):
+        return True
     return (stored.file.suffix == ".npy" and not stored.name) or is_hdf5(stored.file)
 
 
@@ -104,6 +116,8 @@ def opened(stored: Stored) -> Iterator[Any]:
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 yield archive[stored.name]
+        elif path.suffix == ".zarr":
+            yield _complete(path, _zarr_arrays(path)[stored.name])
         elif is_hdf5(path):
             with h5(path).File(path, "r") as content:
                 yield content[stored.name]
@@ -122,7 +136,7 @@ def reading(path: Path) -> Iterator[None]:
     InputError
         When the file is damaged, is no file of its kind, or does not fit into memory.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise MissingInputError(
             str(path), "there is no such file, or its content is absent",
             "fetch the file (with DataLad: datalad get), or leave the participant out",
@@ -145,6 +159,35 @@ def _checked_npy(path: Path) -> np.ndarray:
 
 def _matlab(path: Path, name: str) -> np.ndarray:
     return loadmat(path, variable_names=[name])[name]
+
+
+def _zarr_arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of a Zarr store by name; a nameless one where the store is an array."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise MissingInputError(
+            str(path), "reading it needs the package zarr, which is not installed",
+            "pip install 'bids_decoder[zarr]', or save the array as .npy or .h5",
+        ) from error
+    store = zarr.open(path, mode="r")
+    if isinstance(store, zarr.Array):
+        return {"": store}
+    members = store.members(max_depth=None)
+    return {name: node for name, node in members if isinstance(node, zarr.Array)}
+
+
+def _complete(path: Path, array: Any) -> Any:
+    """Return an array of a Zarr store; refuse one with chunks that would be read as zeros."""
+    there, expected = array.nchunks_initialized, array.nchunks
+    if there < expected:
+        raise InputError(
+            str(path), f"{expected - there} of {expected} chunks are not there, and would be read "
+            f"as {array.fill_value}",
+            "copy the folder again; if the chunks were left out because they hold nothing else, "
+            "save the array again with write_empty_chunks, or without these voxels",
+        )
+    return array
 
 
 def h5(path: Path) -> Any:
@@ -228,6 +271,11 @@ def array_names(path: Path) -> dict[str, tuple[int, ...]]:
     with reading(path):
         if path.suffix == ".npz":
             return _npz_names(path)
+        if path.suffix == ".zarr":
+            return {
+                name: tuple(array.shape) for name, array in _zarr_arrays(path).items()
+                if array.dtype.kind in "uif" and array.shape
+            }
         return _hdf5_names(path) if is_hdf5(path) else _matlab_names(path)
 
 

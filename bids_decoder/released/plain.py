@@ -1,11 +1,11 @@
 """Plain arrays: one matrix of trials × voxels per participant, and a table of trials.
 
 The folder holds, for each participant, ``sub-<label>[_ses-<label>][_<word>].npy`` (or ``.npz``,
-``.mat``, ``.h5``, ``.hdf5``), also in a folder ``sub-<label>``, and ``sub-<label>_trials.tsv`` (or
-``.csv``) or one ``trials.tsv`` for all. ``sub-<label>_mask.nii.gz`` or ``mask.nii.gz`` says where
-the voxels are (those above 0, in the order in which NumPy and nilearn index a mask), or
-``sub-<label>_coordinates.tsv``, ``.csv`` or ``.npy`` with x, y and z of each voxel. Matrices of
-MATLAB are trials × voxels in MATLAB: HDF5 stores their axes in reversed order.
+``.mat``, ``.h5``, ``.hdf5``, or a folder ``.zarr``), also in a folder ``sub-<label>``, and
+``sub-<label>_trials.tsv`` (or ``.csv``) or one ``trials.tsv`` for all. ``sub-<label>_mask.nii.gz``
+or ``mask.nii.gz`` says where the voxels are (those above 0, in the order in which NumPy and nilearn
+index a mask), or ``sub-<label>_coordinates.tsv``, ``.csv`` or ``.npy`` with x, y and z of each
+voxel. Matrices of MATLAB are trials × voxels in MATLAB: HDF5 stores their axes in reversed order.
 """
 
 from __future__ import annotations
@@ -71,8 +71,14 @@ def read(folder: Path, events: Events) -> Released:
 
 
 def _files(folder: Path) -> list[Path]:
-    below = [path for sub in sorted(folder.glob("sub-*")) if sub.is_dir() for path in sub.iterdir()]
-    return sorted(path for path in (*folder.iterdir(), *below) if not path.is_dir())
+    below = [
+        path for sub in sorted(folder.glob("sub-*")) if sub.is_dir() and sub.suffix != ".zarr"
+        for path in sub.iterdir()
+    ]
+    return sorted(
+        path for path in (*folder.iterdir(), *below)
+        if not path.is_dir() or path.suffix == ".zarr"
+    )
 
 
 def _arrays(folder: Path) -> list[Path]:
@@ -174,6 +180,7 @@ def _coordinates(path: Path) -> np.ndarray:
 
 
 LAYOUT = Layout(
-    "arrays", TITLE, "sub-<label>.npy (.npz, .mat, .h5) with sub-<label>_trials.tsv or trials.tsv",
+    "arrays", TITLE, "sub-<label>.npy (.npz, .mat, .h5, .zarr) with sub-<label>_trials.tsv or "
+    "trials.tsv",
     recognise, read,
 )

@@ -1,14 +1,18 @@
 """Plain arrays: every format, positions of voxels, and faults that the plan names."""
 
+import sys
+
 import h5py
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import samples
+import zarr
 from scipy.io import savemat
 
 from bids_decoder.errors import FindingsError, InputError
+from bids_decoder.files import file_digest
 from bids_decoder.interfaces.released import write_beta_series
 from bids_decoder.released.base import Stored
 from bids_decoder.released.files import measure
@@ -19,6 +23,7 @@ WRITERS = {
     "mat": lambda path, values: savemat(path, {"responses": values}),
     "h5": lambda path, values: h5py.File(path, "w").create_dataset("a/b", data=values).file.close(),
     "hdf5": lambda path, values: h5py.File(path, "w").create_dataset("X", data=values).file.close(),
+    "zarr": lambda path, values: zarr.create_array(path, data=values, chunks=(5, 10)),
 }
 
 
@@ -31,6 +36,54 @@ def test_formats(place, check_read, extension):
     (person,) = place.dataset().participants
     assert person.label == "01" and len(person.runs) == 4
     check_read(person, truth)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_group_of_a_zarr_store(place, check_read, version):
+    truth = samples.trials()
+    group = zarr.open_group(place.folder / "sub-01.zarr", mode="w", zarr_format=version)
+    group.create_array("betas", data=truth.values, chunks=(7, 24))
+    group.create_array("r2", data=np.ones((3, 3)))
+    samples.write_table(place.folder / "trials.tsv", samples.table(truth))
+    check_read(place.dataset().participants[0], truth)
+    assert place.plan().record["overlap"]["images"]["n_volumes"] == 24
+
+
+def test_zarr_store_with_shards(place, check_read):
+    truth = samples.trials()
+    place.folder.mkdir()
+    zarr.create_array(
+        place.folder / "sub-01.zarr", data=truth.values, chunks=(5, 6), shards=(10, 12)
+    )
+    samples.write_table(place.folder / "trials.tsv", samples.table(truth))
+    check_read(place.dataset().participants[0], truth)
+
+
+def test_change_of_a_zarr_store_is_noticed(tmp_path):
+    store = zarr.create_array(tmp_path / "a.zarr", data=np.ones((6, 4)), chunks=(2, 4))
+    before = file_digest(tmp_path / "a.zarr")
+    assert file_digest(tmp_path / "a.zarr") == before
+    store[5, 3] = 2.0
+    assert file_digest(tmp_path / "a.zarr") != before
+
+
+def test_chunks_that_are_not_there_are_no_zeros(place):
+    place.folder.mkdir()
+    truth = samples.trials()
+    zarr.create_array(place.folder / "sub-01.zarr", data=truth.values, chunks=(8, 24))
+    samples.write_table(place.folder / "trials.tsv", samples.table(truth))
+    (place.folder / "sub-01.zarr/c/1/0").unlink()
+    ((code, text),) = place.errors()
+    assert code == 65 and "1 of 3 chunks are not there" in text
+
+
+def test_zarr_that_is_not_installed(place, monkeypatch):
+    place.folder.mkdir()
+    WRITERS["zarr"](place.folder / "sub-01.zarr", np.ones((4, 3)))
+    samples.write_table(place.folder / "trials.tsv", pd.DataFrame({"stimulus": list("abcd")}))
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    ((code, text),) = place.errors()
+    assert code == 66 and "package zarr" in text
 
 
 def test_matrix_of_matlab_is_turned(place, check_read):
@@ -173,6 +226,9 @@ def test_faults_of_positions(place, change, word):
     (lambda path: path.with_suffix(".h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"0" * 100), 65,
      "damaged or truncated"),
     (lambda path: path.with_suffix(".mat").write_bytes(b"text"), 65, "damaged or truncated"),
+    (lambda path: path.with_suffix(".zarr").mkdir(), 65, "damaged or truncated"),
+    (lambda path: zarr.create_array(path.with_suffix(".zarr"), data=np.ones((2, 3), complex)), 65,
+     "no array of numbers"),
 ])
 def test_faults_of_arrays(place, write, code, word):
     place.folder.mkdir()
