@@ -12,6 +12,7 @@ options    ``SECTION`` (a :class:`~bids_decoder.config.Section`), ``is_wanted(se
 plan       ``read(study, notes)``, ``check(study, notes)``, ``jobs(study, notes, made)``,
            ``record(study)``
 workflow   ``build(job, wiring)``
+verdict    ``answer(results)``, ``worries(results)``
 report     ``summary(results)``, ``sections(results)``, ``group_summary(results)``,
            ``group_sections(results)``, ``lines(results)``
 methods    ``TEXTS``, ``PASSAGES``, ``steps(results)``, ``group_steps(results)``
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from bids_decoder.analyses.jobs import Job, Notes
     from bids_decoder.analyses.study import Study
-    from bids_decoder.reports.blocks import Block
+    from bids_decoder.reports.blocks import Answer, Block, Worry
     from bids_decoder.reports.blocks import Section as ReportSection
     from bids_decoder.reports.results import Results
     from bids_decoder.workflows.wiring import Wiring
@@ -139,6 +140,14 @@ class Analysis:
     def build(self, job: Job, wiring: Wiring) -> None:
         """Add the nodes of one of its jobs to the workflow."""
         self._call("workflow", "build", job, wiring)
+
+    def answer(self, results: Results) -> Answer | None:
+        """Return its answer for the box at the top of a participant's report, if it has one."""
+        return self._call("verdict", "answer", results)
+
+    def worries(self, results: Results) -> list[Worry]:
+        """Return what it found that speaks against believing the answers."""
+        return self._call("verdict", "worries", results) or []
 
     def summary(self, results: Results) -> list[Block]:
         """Return its part of the summary of a participant's report."""

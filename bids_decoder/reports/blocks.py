@@ -84,7 +84,59 @@ class Links:
     kind: str = field(default="links", init=False)
 
 
-Block = Text | Headline | Table | Figure | Pre | Html | Links
+State = Literal["yes", "no", "undecided", "invalid"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was asked, the answer, and how sure it is.
+
+    Parameters
+    ----------
+    question : str
+    state : {"yes", "no", "undecided", "invalid"}
+    text : str
+        The result in a sentence.
+    certainty : sequence of str
+        What the test and the interval say, a sentence each.
+    """
+
+    question: str
+    state: State
+    text: str
+    certainty: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Worry:
+    """Something that a reader should know before believing a result.
+
+    Parameters
+    ----------
+    text : str
+    section : str
+        Key of the section that shows more.
+    tone : {"warn", "bad"}
+    invalidates : bool
+        Whether scores are not valid because of it.
+    """
+
+    text: str
+    section: str
+    tone: Tone = "warn"
+    invalidates: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Answers in words, and all that speaks against believing them."""
+
+    answers: Sequence[Answer]
+    worries: Sequence[Worry]
+    kind: str = field(default="verdict", init=False)
+
+
+Block = Text | Headline | Table | Figure | Pre | Html | Links | Verdict
 
 
 @dataclass(frozen=True)
@@ -102,6 +154,11 @@ class Section:
     key: str
     title: str
     blocks: Sequence[Block]
+
+    @property
+    def anchor(self) -> tuple[str, str]:
+        """Return the address on the page and the title."""
+        return self.key, self.title
 
     @property
     def pictures(self) -> list[Picture]:

@@ -15,6 +15,7 @@ PARTS = {
     "options": {"is_wanted": 1, "add_options": 1, "resolve": 2},
     "plan": {"read": 2, "check": 2, "jobs": 3, "record": 1},
     "workflow": {"build": 2},
+    "verdict": {"answer": 1, "worries": 1},
     "report": {"summary": 1, "sections": 1, "group_summary": 1, "group_sections": 1, "lines": 1},
     "methods": {"steps": 1, "group_steps": 1},
 }

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from bids_decoder.analyses.controls.outputs import CONTROLS
-from bids_decoder.analyses.controls.report import sections, summary
+from bids_decoder.analyses.controls.report import sections
+from bids_decoder.analyses.controls.verdict import worries
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
@@ -171,7 +172,7 @@ def test_the_report_says_what_confounds_decode(runs):
     assert table.rows[0][0] == "responses: the decoder"
     assert len(table.rows) == 4
     # With two permutations no p-value is small.
-    assert summary(runs["removed"]) == []
+    assert worries(runs["removed"]) == []
 
 
 def test_other_scores_carry_corrected_p_values(runs):

@@ -71,6 +71,10 @@ class Page(HTMLParser):
         self.text += data
 
 
+def verdict(tree, label="01"):
+    return summary_section(Results(tree.out, label)).blocks[0]
+
+
 def texts(section, tone=None) -> str:
     return " ".join(
         b.text for b in section.blocks if b.kind == "text" and (tone is None or b.tone == tone)
@@ -173,7 +177,7 @@ def test_summary_says_when_a_baseline_wins(make_tree):
 
 
 def test_summary_gives_value_chance_interval_and_p(tree):
-    said = texts(summary_section(Results(tree.out, "01"))).replace("\N{NO-BREAK SPACE}", " ")
+    said = verdict(tree).answers[0].text.replace("\N{NO-BREAK SPACE}", " ")
     assert "45.0 %, brain → image" in said and "chance 12.5 %" in said
     assert "39.0 % to 51.0 %" in said and "p = 0.001" in said
 
@@ -181,7 +185,8 @@ def test_summary_gives_value_chance_interval_and_p(tree):
 def test_model_that_saw_the_participant_is_marked(tree):
     card = tree.path("decoder_model", sub="01").with_suffix(".json")
     write_json(card, {**read_json(card), "pretrained_on": ["01", "03"]})
-    assert "Seen in pretraining" in texts(summary_section(Results(tree.out, "01")), "bad")
+    (seen,) = (w for w in verdict(tree).worries if "Seen in pretraining" in w.text)
+    assert seen.tone == "bad" and verdict(tree).answers[0].state == "yes"
     page = Page(build_group_report(tree.out))
     assert "sub-01 (seen in pretraining)" in page.text and "sub-02 (seen" not in page.text
 
@@ -203,7 +208,9 @@ def test_split_reports_a_leaked_stimulus(tree):
     save_table(path, table)
     results = Results(tree.out, "01")
     assert "1 stimuli in both training and test" in texts(overlap_section(results), "bad")
-    assert "not valid" in texts(summary_section(results), "bad")
+    box = verdict(tree)
+    assert box.answers[0].state == "invalid"
+    assert any(w.invalidates and w.section == "overlap" for w in box.worries)
 
 
 def test_split_reports_a_test_stimulus_seen_in_pretraining(tree):

@@ -33,25 +33,15 @@ _LIMITS = (
 )
 
 
-def summary(results: Results) -> list[Block]:
-    """Return a warning if a confound alone decodes above chance."""
-    table = _headlines(results)
-    telling = table[table["p"] <= LEVEL]
-    if telling.empty:
-        return []
-    said = "; ".join(_say(row) for _, row in telling.iterrows())
-    return [Text(f"What could explain the result instead: {said}.", "warn")]
-
-
 def sections(results: Results) -> list[Section]:
     """Return the section on confounds; none where there is no table."""
-    table = _headlines(results)
+    table = headlines(results)
     if table.empty:
         return []
     removed = sidecar_of(results.files(CONTROLS)[0]).get("Removed", [])
     blocks: list[Block] = [
         Text(f"{said[0].upper()}{said[1:]}.", "warn" if row["p"] <= LEVEL else "plain")
-        for _, row in table.iterrows() if (said := _say(row))
+        for _, row in table.iterrows() if (said := say_confound(row))
     ]
     blocks.append(_table(results, table))
     if removed:
@@ -64,7 +54,7 @@ def sections(results: Results) -> list[Section]:
     return [Section("controls", "What could explain it instead", blocks)]
 
 
-def _headlines(results: Results) -> pd.DataFrame:
+def headlines(results: Results) -> pd.DataFrame:
     """Return the headline score of each confound, the one that tells most first."""
     table = results.table(CONTROLS)
     if table is None or table.empty:
@@ -78,12 +68,13 @@ def _name(column: str) -> str:
     return _NAMES.get(column, f"“{column}”")
 
 
-def _say(row: pd.Series) -> str:
+def say_confound(row: pd.Series) -> str:
     r"""Say what one confound alone decodes.
 
     Examples
     --------
-    >>> _say(pd.Series({"model": "rt", "metric": "top1", "value": 0.31, "chance": 0.25, "p": 0.2}))
+    >>> row = pd.Series({"model": "rt", "metric": "top1", "value": 0.31, "chance": 0.25, "p": 0.2})
+    >>> say_confound(row)
     '“rt” alone decodes 31.0\xa0% (chance 25.0\xa0%, p = 0.2)'
     """
     value, chance = (show(row[name], row["metric"]) for name in ("value", "chance"))

@@ -41,7 +41,6 @@ from bids_decoder.reports.scores import (
     main_measures,
     say_baseline,
     say_count,
-    say_result,
     seen_participants,
     show,
     show_difference,
@@ -74,17 +73,17 @@ def comparisons_of(results: Results) -> list[Comparison]:
 
 
 def summary(results: Results) -> list[Block]:
-    """Return the headline result in words, and whether the model saw the participant before."""
+    """Return the headline result beside its baselines, and what was pretrained on."""
     found = comparisons_of(results)
     top = headline(found, target_kind(results))
     if top is None and _only_applied(results):
         return []
     if top is None:
         return [Text(_why_no_result(results), "warn"), *seen_notes(results)]
-    verdict = " ".join(filter(None, (say_baseline(top), say_count(found))))
+    beside = " ".join(filter(None, (say_baseline(top), say_count(found))))
     return [
-        _headline(top), Text(say_result(top, target_kind(results))),
-        Text(verdict, _tone(top)), *baseline_blocks(results), *seen_notes(results),
+        _headline(top), Text(beside, _tone(top)), *baseline_blocks(results),
+        *seen_notes(results),
     ]
 
 
@@ -179,20 +178,13 @@ def _headline(top: Comparison) -> Headline:
 
 
 def seen_notes(results: Results) -> list[Text]:
-    """Note whether the model saw this participant in pretraining, or which others it saw."""
+    """Note which other participants the model saw in pretraining."""
     card = results.card("decoder_model")
     if not card:
         return []
     seen = seen_participants(card)
     if results.participant in seen:
-        return [
-            Text(
-                "Seen in pretraining: this participant's data were among those that the model was "
-                "pretrained on. "
-                "This is not a result for a new participant.",
-                "bad",
-            )
-        ]
+        return []
     if seen:
         return [
             Text(

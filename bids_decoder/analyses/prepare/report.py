@@ -33,12 +33,6 @@ _QUALITY = {
 }
 
 
-def summary(results: Results) -> list[Block]:
-    """Return a warning where training and test share data."""
-    found = overlap_section(results).blocks
-    return [block for block in found if isinstance(block, Text) and block.tone == "bad"]
-
-
 def sections(results: Results) -> list[Section]:
     """Return the sections on inputs, preprocessing, responses, split and overlap."""
     return [
@@ -120,10 +114,10 @@ def _motion(results: Results) -> list[Block]:
             "not finish)."
         )
         return [absent("Head motion", why)]
-    limit = float(results.setting("preprocessing", "fd_threshold", 0.5))
+    limit = displacement_limit(results)
     rows = []
     for name, table in tables.items():
-        fd = numeric(table, "framewise_displacement")["framewise_displacement"]
+        fd = displacement(table)
         moved = int((fd > limit).sum())
         if fd.notna().any():
             rows.append(
@@ -145,6 +139,16 @@ def _motion(results: Results) -> list[Block]:
         Table(header, rows, "Framewise displacement (FD) per run", frozenset(header[1:])),
         Figure(pic),
     ]
+
+
+def displacement_limit(results: Results) -> float:
+    """Return the framewise displacement in mm above which a volume counts as moved."""
+    return float(results.setting("preprocessing", "fd_threshold", 0.5))
+
+
+def displacement(confounds: pd.DataFrame) -> pd.Series:
+    """Return the framewise displacement in mm of each volume of a run."""
+    return numeric(confounds, "framewise_displacement")["framewise_displacement"]
 
 
 def _alignment(results: Results) -> list[Block]:

@@ -1,0 +1,111 @@
+"""The answer of a result in words: yes, no, or not decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bids_decoder.reports.blocks import Answer, State, Verdict, Worry
+from bids_decoder.reports.scores import Comparison, is_share, say_result, show, show_p
+
+LEVEL = 0.05
+SMALL = 0.1
+"""Share of the distance from chance to a perfect score below which an effect counts as none."""
+
+_QUESTIONS = {
+    "category": "Can the label of a held-out trial be told from the brain responses of this "
+                "participant?",
+    "value": "Can “{target}” of a held-out trial be predicted from the brain responses of this "
+             "participant?",
+}
+_OTHER = "Can what was shown be identified from the brain responses of this participant?"
+
+
+def judge(top: Comparison, target_kind: str) -> Answer:
+    """Turn the headline score into an answer.
+
+    Parameters
+    ----------
+    top : Comparison
+        The headline measure, which was fixed before anything was fitted.
+    target_kind : str
+        One of :data:`bids_decoder.trials.KINDS`.
+
+    Returns
+    -------
+    Answer
+        ``"yes"`` at p < .05, or without a p-value where the interval excludes chance. ``"no"``
+        where neither holds and the interval excludes all scores that are more than :data:`SMALL`
+        of the distance from chance to a perfect score above chance. Otherwise ``"undecided"``:
+        that a test is not significant does not show that there is no information.
+    """
+    question = _QUESTIONS.get(target_kind, _OTHER).format(target=top.own.get("target", ""))
+    return Answer(question, _state(top), say_result(top, target_kind), _certainty(top))
+
+
+def with_worries(answers: Sequence[Answer], worries: Sequence[Worry]) -> Verdict:
+    """Join answers and worries; no answer is valid where a worry invalidates the scores."""
+    if any(worry.invalidates for worry in worries):
+        answers = [replace(answer, state="invalid") for answer in answers]
+    return Verdict(answers, worries)
+
+
+def _state(top: Comparison) -> State:
+    if top.beats_chance:
+        return "yes"
+    if _cannot_reach(top) or not _reach(top) <= SMALL:
+        return "undecided"
+    return "no"
+
+
+def _cannot_reach(top: Comparison) -> bool:
+    """Return whether no result could have been significant."""
+    least = top.own.get("p_min", np.nan)
+    return bool(np.isfinite(least) and least >= LEVEL)
+
+
+def _reach(top: Comparison) -> float:
+    """Return how far from chance to a perfect score the interval reaches; NaN if unknown."""
+    if not (is_share(top.metric) or top.metric == "r"):
+        return float("nan")
+    return float((top.own["ci_high"] - top.chance) / (1.0 - top.chance))
+
+
+def _certainty(top: Comparison) -> list[str]:
+    row, metric = top.own, top.metric
+    said = []
+    if np.isfinite(row["p"]):
+        said.append(
+            "If responses held no information, a score at least this good would come up with a "
+            f"probability of {show_p(row['p'])}."
+        )
+    else:
+        said.append("No p-value was computed (--n-permutations); the interval has to do.")
+    if _cannot_reach(top):
+        said.append(
+            f"The test could not have decided: its smallest possible p-value is "
+            f"{show_p(row['p_min'])}. More permutations or more runs are needed."
+        )
+    if np.isfinite([row["ci_low"], row["ci_high"]]).all():
+        said.append(
+            f"For new trials of this participant the score is expected between "
+            f"{show(row['ci_low'], metric)} and {show(row['ci_high'], metric)} (95 % interval); "
+            f"chance is {show(row['chance'], metric)}."
+        )
+        said += _say_open(top)
+    return said
+
+
+def _say_open(top: Comparison) -> list[str]:
+    """Say what a result that is not above chance leaves open."""
+    bound = show(top.own["ci_high"], top.metric)
+    state = _state(top)
+    if state == "no":
+        return [f"Scores above {bound} are unlikely on these data: if there is information, it is "
+                "little."]
+    if state == "undecided" and not _cannot_reach(top) and np.isfinite(_reach(top)):
+        return [f"That is no proof of absence: scores up to {bound} remain possible. More "
+                "trials would narrow it."]
+    return []
