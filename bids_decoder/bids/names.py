@@ -87,6 +87,8 @@ NAMES: dict[str, OutputName] = {
     "rsa_region_metrics": _name("func", "metrics", ".tsv", desc="rsaregions"),
     "rsa_region_nulls": _name("func", "metrics", ".tsv", desc="rsaregionsnull"),
     "rsa_region_distances": _name("func", "rdm", ".tsv", desc="rsaregions"),
+    "rsa_search_map": _name("func", "statmap", desc="rsasearch"),
+    "rsa_search_peaks": _name("func", "peaks", ".tsv", desc="rsasearch"),
     "figure_svg": _name("figures", "figure", ".svg"),
     "figure_png": _name("figures", "figure", ".png"),
     "group_figure_svg": _name("group/figures", "figure", ".svg"),

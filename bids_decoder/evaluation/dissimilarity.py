@@ -57,19 +57,16 @@ class Geometry:
             NaN where two conditions are not together in two runs.
         """
         chosen = np.arange(len(self.products)) if runs is None else runs
-        total = np.zeros(2 * (self.products.shape[1],))
-        count = np.zeros_like(total)
-        for one in chosen:
-            for other in chosen:
-                if one == other:
-                    continue
-                part = self.products[one, :, other]
-                own = np.diagonal(part)
-                value = own[:, None] + own[None, :] - part - part.T
-                known = np.isfinite(value)
-                total[known] += value[known]
-                count += known
-        with np.errstate(invalid="ignore"):
+        products = self.products[chosen][:, :, chosen]
+        known = np.isfinite(np.einsum("rara->ra", products)).astype(np.float64)
+        products = np.nan_to_num(products) * (1 - np.eye(len(chosen)))[:, None, :, None]
+        # Sums over all pairs of different runs in which both conditions occur.
+        size = np.einsum("rasa,rb,sb->ab", products, known, known)
+        cross = np.einsum("rasb,rb,sa->ab", products, known, known)
+        n_both = known.T @ known
+        count = n_both * (n_both - 1)
+        total = size + size.T - cross - cross.T
+        with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(count > 0, total / count, np.nan)
 
 
@@ -94,49 +91,101 @@ def measure_geometry(betas: np.ndarray, conditions: np.ndarray, runs: np.ndarray
     computed: with fewer trials than voxels, Woodbury's identity gives its inverse from products
     of trials, which are summed over chunks of voxels.
     """
-    n_runs, n_conditions = int(runs.max()) + 1, int(conditions.max()) + 1
-    cells, member = np.unique(runs * n_conditions + conditions, return_inverse=True)
-    design = _Design(member, cells % n_conditions)
-    products = _Products.empty(len(cells), design.n_rows)
+    design = Design(conditions, runs)
+    products = _Products.empty(len(design.cells), design.n_rows)
     for start in range(0, betas.shape[1], _CHUNK):
         part = np.asarray(betas[:, start:start + _CHUNK], dtype=np.float64)
         products.add(*design.whiten(part))
-    shrinkage = products.shrinkage(design.freedom)
-    found = np.full(2 * (n_runs * n_conditions,), np.nan)
-    found[np.ix_(cells, cells)] = products.whitened(shrinkage, design.freedom) / betas.shape[1]
-    shape = (n_runs, n_conditions, n_runs, n_conditions)
-    return Geometry(found.reshape(shape), shrinkage, design.residuals)
+    shrinkage = products.shrinkage(design)
+    whitened = products.whitened(shrinkage, design.freedom)
+    return design.geometry(whitened / betas.shape[1], shrinkage)
 
 
-class _Design:
+class Design:
     """Which trials are averaged, and what varies without the conditions.
 
     Residuals are those of single trials, or of mean responses between runs, whichever have more
     degrees of freedom: with few repetitions within runs, the former say nothing.
+
+    Parameters
+    ----------
+    conditions : ndarray of int, shape (n_trials,)
+    runs : ndarray of int, shape (n_trials,)
+
+    Attributes
+    ----------
+    cells : ndarray of int, shape (n_cells,)
+        Numbers of the pairs of run and condition that have trials.
+    freedom : int
+        Degrees of freedom of the residuals.
+    n_rows : int
+        Number of residuals of each voxel.
     """
 
-    def __init__(self, member: np.ndarray, condition_of_cell: np.ndarray) -> None:
-        self.member, self.condition = member, np.unique(condition_of_cell, return_inverse=True)[1]
-        n_cells = len(condition_of_cell)
-        within, between = len(member) - n_cells, n_cells - int(self.condition.max()) - 1
-        self.is_within = within >= between
+    def __init__(self, conditions: np.ndarray, runs: np.ndarray) -> None:
+        self._shape = int(runs.max()) + 1, int(conditions.max()) + 1
+        self.cells, self._member = np.unique(
+            runs * self._shape[1] + conditions, return_inverse=True
+        )
+        self._condition = np.unique(self.cells % self._shape[1], return_inverse=True)[1]
+        n_cells = len(self.cells)
+        within, between = len(runs) - n_cells, n_cells - int(self._condition.max()) - 1
+        self._is_within = within >= between
         self.freedom = max(within, between)
-        self.n_rows = len(member) if self.is_within else n_cells
+        self.n_rows = len(runs) if self._is_within else n_cells
 
     @property
     def residuals(self) -> str:
         """Of what, in words."""
-        return "single trials within runs" if self.is_within else "mean responses between runs"
+        return "single trials within runs" if self._is_within else "mean responses between runs"
 
     def whiten(self, responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return means of cells and residuals, both over the standard deviation of residuals."""
-        means = _mean_over(responses, self.member)
-        if self.is_within:
-            left = responses - means[self.member]
+        """Return means of cells and residuals, both over the standard deviation of residuals.
+
+        Parameters
+        ----------
+        responses : ndarray, shape (n_trials, n_voxels)
+
+        Returns
+        -------
+        means : ndarray, shape (n_cells, n_voxels)
+        residuals : ndarray, shape (n_rows, n_voxels)
+        """
+        means = _mean_over(responses, self._member)
+        if self._is_within:
+            left = responses - means[self._member]
         else:
-            left = means - _mean_over(means, self.condition)[self.condition]
+            left = means - _mean_over(means, self._condition)[self._condition]
         spread = np.sqrt(np.maximum((left**2).sum(axis=0) / self.freedom, 1e-12))
         return means / spread, left / spread
+
+    def geometry(self, products: np.ndarray, shrinkage: float) -> Geometry:
+        """Return the geometry of inner products of cells, (n_cells, n_cells), per voxel."""
+        n_runs, n_conditions = self._shape
+        found = np.full(2 * (n_runs * n_conditions,), np.nan)
+        found[np.ix_(self.cells, self.cells)] = products
+        shape = (n_runs, n_conditions, n_runs, n_conditions)
+        return Geometry(found.reshape(shape), shrinkage, self.residuals)
+
+    def shrinkage(self, pairs: np.ndarray, fourth: np.ndarray) -> np.ndarray:
+        """Estimate how much of the correlations of residuals is noise.
+
+        Parameters
+        ----------
+        pairs : ndarray
+            Sums over all pairs of two voxels of the squared product of their residuals.
+        fourth : ndarray
+            Sums over the same pairs of the product of their squared residuals.
+
+        Returns
+        -------
+        ndarray
+            Weights of the diagonal (Schäfer and Strimmer 2005).
+        """
+        size = pairs / (self.n_rows - 1) ** 2
+        spread = fourth / (self.n_rows - 1) - size
+        error = self.n_rows / self.freedom**2 * spread
+        return np.clip(error / np.maximum(size, 1e-12), LEAST_SHRINKAGE, 1.0)
 
 
 @dataclass(eq=False)
@@ -165,13 +214,10 @@ class _Products:
         self.of_voxels += float((squares.sum(axis=0) ** 2).sum())
         self.fourth += float((squares**2).sum())
 
-    def shrinkage(self, freedom: int) -> float:
+    def shrinkage(self, design: Design) -> float:
         """Estimate how much of the correlations of residuals is noise."""
-        n_rows = len(self.inner)
-        size = ((self.inner**2).sum() - self.of_voxels) / (n_rows - 1) ** 2
-        spread = ((self.energy**2).sum() - self.fourth) / (n_rows - 1) - size
-        error = n_rows / freedom**2 * spread
-        return float(np.clip(error / max(size, 1e-12), LEAST_SHRINKAGE, 1.0))
+        pairs = (self.inner**2).sum() - self.of_voxels
+        return float(design.shrinkage(pairs, (self.energy**2).sum() - self.fourth))
 
     def whitened(self, shrinkage: float, freedom: int) -> np.ndarray:
         """Return inner products of means under the inverse of the shrunk covariance."""

@@ -103,7 +103,7 @@ def compare_regions(
     Comparison
         Arrays with an axis for the sets of voxels.
     """
-    orders = [rng.permutation(models.shape[-1]) for _ in range(n_permutations)]
+    orders = draw_orders(models.shape[-1], n_permutations, rng)
     fits = [_fit(geometry, models, orders) for geometry in geometries]
     values, low, high = (np.stack([fit[n] for fit in fits]) for n in range(3))
     null = np.stack([fit[3] for fit in fits], axis=1)
@@ -114,24 +114,55 @@ def compare_regions(
     largest = np.where(np.isnan(null), -np.inf, null).max(axis=(1, 2))
     return Comparison(
         values, low, high, _p_values(values, null), _p_values(values, largest[:, None, None]),
-        _smallest_p(models, orders), null,
+        smallest_p(models, orders), null,
     )
+
+
+def draw_orders(
+    n_conditions: int, n_permutations: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Draw orders of the conditions, each of shape (n_conditions,)."""
+    return [rng.permutation(n_conditions) for _ in range(n_permutations)]
 
 
 def _fit(
     geometry: Geometry, models: np.ndarray, orders: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return values, limits, and values with the conditions in other orders."""
-    n_conditions = models.shape[-1]
-    vectors, measured = vectorise(models), geometry.distances()
-    values = whitened_correlation(vectors, vectorise(measured)[None], n_conditions)[:, 0]
-    null = np.concatenate([np.empty((0, len(models))), *(
-        whitened_correlation(vectorise(np.stack([
-            measured[np.ix_(order, order)] for order in orders[start:start + _BATCH]
-        ])), vectors, n_conditions)
-        for start in range(0, len(orders), _BATCH)
-    )])
-    return values, *_jackknife(geometry, vectors, values), null
+    measured = vectorise(geometry.distances())
+    found = correlate_orders(models, measured[None], orders)[..., 0]
+    return found[0], *_jackknife(geometry, vectorise(models), found[0]), found[1:]
+
+
+def correlate_orders(
+    models: np.ndarray, measured: np.ndarray, orders: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Correlate models with distances, as they are and with the conditions in other orders.
+
+    Parameters
+    ----------
+    models : ndarray, shape (n_models, n_conditions, n_conditions)
+    measured : ndarray, shape (n_sets, n_distances)
+        Distances in several sets of voxels.
+    orders : sequence of ndarray of int, each of shape (n_conditions,)
+        Of the conditions of the distances.
+
+    Returns
+    -------
+    ndarray, shape (1 + n_orders, n_models, n_sets)
+        Whitened correlations.
+    """
+    n_models, n_conditions = models.shape[:2]
+    # The correlation is the same if the model is brought to the order of the distances.
+    places = np.argsort(np.stack([np.arange(n_conditions), *orders]), axis=1)
+    found = np.empty((len(places), n_models, len(measured)))
+    for start in range(0, len(places), _BATCH):
+        rows = places[start:start + _BATCH]
+        arranged = vectorise(models[:, rows[:, :, None], rows[:, None]])
+        found[start:start + _BATCH] = whitened_correlation(
+            arranged.reshape(-1, measured.shape[1]), measured, n_conditions
+        ).reshape(n_models, len(rows), -1).transpose(1, 0, 2)
+    return found
 
 
 def _p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -143,8 +174,20 @@ def _p_values(values: np.ndarray, null: np.ndarray) -> np.ndarray:
     return found
 
 
-def _smallest_p(models: np.ndarray, orders: Sequence[np.ndarray]) -> np.ndarray:
-    """Count the permutations that leave a model as it is, which is what a perfect fit reaches."""
+def smallest_p(models: np.ndarray, orders: Sequence[np.ndarray]) -> np.ndarray:
+    """Compute the p-value of a perfect fit of each model, which is the smallest possible one.
+
+    Orders that leave a model as it is count.
+
+    Parameters
+    ----------
+    models : ndarray, shape (n_models, n_conditions, n_conditions)
+    orders : sequence of ndarray of int, each of shape (n_conditions,)
+
+    Returns
+    -------
+    ndarray, shape (n_models,)
+    """
     kept = np.array([
         [np.allclose(model[np.ix_(order, order)], model) for model in models] for order in orders
     ])

@@ -1,4 +1,4 @@
-"""Maps of searchlights: accuracy or distance, p-values of single spheres, and of whole maps.
+"""Maps of searchlights: values of spheres, p-values of single spheres, and of whole maps.
 
 Many spheres are tested at once. The family-wise error is controlled by the null distribution of
 the largest value of the map [1]_, as it is or after threshold-free cluster
@@ -13,7 +13,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,17 @@ from scipy.spatial import cKDTree
 from bids_decoder.evaluation.tfce import enhance_clusters
 from bids_decoder.trials import VoxelGrid
 
+LEVEL = 0.05
+"""Corrected p-values up to it count as significant."""
+
 N_PEAKS = 20
 PEAK_COLUMNS = {
     "x": "Position of the centre in millimetres, to the right.",
     "y": "Position in millimetres, to the front.",
     "z": "Position in millimetres, upwards.",
     "n_voxels": "Number of voxels of the sphere.",
-    "value": "Of the map: balanced accuracy of held-out trials, or mean crossnobis distance.",
+    "value": "Of the map: balanced accuracy of held-out trials, mean crossnobis distance, or "
+             "whitened correlation of the model with the distances.",
     "p": "Permutation p-value of this sphere alone, not corrected.",
     "p_max": "p-value corrected for all spheres, by the largest value of permuted maps.",
     "p_tfce": "p-value corrected for all spheres, after cluster enhancement.",
@@ -44,13 +48,16 @@ class SearchMaps:
     Parameters
     ----------
     values : ndarray, shape (n_voxels,)
-        Balanced accuracy, or mean crossnobis distance.
+        Balanced accuracy, mean crossnobis distance, or correlation of a model with distances.
     chance : float
     tfce, p, p_max, p_tfce : ndarray or None, each of shape (n_voxels,)
         Enhanced distance from chance, and p-values (:data:`PEAK_COLUMNS`); None without
         permutations.
-    null_max : ndarray, shape (n_permutations,)
-        Largest value of each permuted map.
+    null_max, null_tfce : ndarray, shape (n_permutations,)
+        Largest value, and largest enhanced one, of each permuted map, or of several maps that are
+        corrected together.
+    error : float
+        By which distances from chance are divided for cluster enhancement.
     """
 
     values: np.ndarray
@@ -60,6 +67,8 @@ class SearchMaps:
     p_max: np.ndarray | None
     p_tfce: np.ndarray | None
     null_max: np.ndarray
+    null_tfce: np.ndarray
+    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +186,7 @@ def compute_maps(
     """
     values, n_permutations = _sum(parts, 0), len(parts[0]) - 1
     if not n_permutations:
-        return SearchMaps(values, chance, None, None, None, None, np.zeros(0))
+        return SearchMaps(values, chance, None, None, None, None, np.zeros(0), np.zeros(0), 0.0)
     error = _null_spread(parts, chance) if error is None else error
     enhanced = enhance_clusters((values - chance) / error, grid)
     reached, largest = np.zeros(grid.n_voxels), np.zeros((n_permutations, 2))
@@ -190,8 +199,35 @@ def compute_maps(
     return SearchMaps(
         values, chance, enhanced, (1 + reached) / (1 + n_permutations),
         corrected_p(values, largest[:, 0], _SLACK * error),
-        corrected_p(enhanced, largest[:, 1], _SLACK), largest[:, 0],
+        corrected_p(enhanced, largest[:, 1], _SLACK), largest[:, 0], largest[:, 1], error,
     )
+
+
+def correct_together(maps: Sequence[SearchMaps]) -> list[SearchMaps]:
+    """Correct several maps of the same permutations for all of them.
+
+    Parameters
+    ----------
+    maps : sequence of SearchMaps
+
+    Returns
+    -------
+    list of SearchMaps
+        With ``p_max`` and ``p_tfce`` from the largest values of any of the maps.
+    """
+    if maps[0].p is None:
+        return list(maps)
+    null_max, null_tfce = (
+        np.max([getattr(each, name) for each in maps], axis=0) for name in ("null_max", "null_tfce")
+    )
+    return [
+        replace(
+            each, p_max=corrected_p(each.values, null_max, _SLACK * each.error),
+            p_tfce=corrected_p(each.tfce, null_tfce, _SLACK), null_max=null_max,
+            null_tfce=null_tfce,
+        )
+        for each in maps
+    ]
 
 
 def _sum(parts: Sequence[np.ndarray], row: int) -> np.ndarray:

@@ -10,7 +10,9 @@ from bids_decoder.config import Section
 LEAST_SHRINKAGE = 1e-3
 """Below it, the covariance of more voxels than trials is singular in single precision."""
 
-Estimator = Literal["lda", "ridge", "gnb", "crossnobis"]
+LEAST_VOXELS = 2
+
+Estimator = Literal["lda", "ridge", "gnb", "crossnobis", "rsa"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Searchlight(Section, table="searchlight"):
         Voxels at most this far from the centre, in millimetres.
     n_voxels : int or None
         Instead of a radius: so many voxels that are nearest to the centre.
-    estimator : {"lda", "ridge", "gnb", "crossnobis"}
-        The last one measures distances of patterns instead of accuracy.
+    estimator : {"lda", "ridge", "gnb", "crossnobis", "rsa"}
+        ``crossnobis`` measures distances of patterns instead of accuracy; ``rsa`` compares models
+        with distances.
     shrinkage : float or None
-        Weight of the identity in the covariance, 0.001 to 1; naive Bayes has none. None
-        estimates it from the training trials of each fold, without labels.
+        Weight of the identity in the covariance, 0.001 to 1; naive Bayes has none, and ``rsa``
+        estimates its own in each sphere. None estimates it from the training trials of each
+        fold, without labels.
     """
 
     radius_mm: float | None = None
@@ -41,9 +45,21 @@ class Searchlight(Section, table="searchlight"):
         return self.radius_mm is not None or self.n_voxels is not None
 
     @property
+    def maps_models(self) -> bool:
+        """Whether models of distances are mapped in place of labels."""
+        return self.estimator == "rsa"
+
+    @property
     def measure(self) -> str:
-        """What a map shows: balanced accuracy, or crossnobis distance."""
-        return "crossnobis distance" if self.estimator == "crossnobis" else "balanced accuracy"
+        """What a map shows."""
+        return {
+            "crossnobis": "crossnobis distance", "rsa": "whitened correlation",
+        }.get(self.estimator, "balanced accuracy")
+
+    @property
+    def word(self) -> str:
+        """Size of a sphere as it is given to the option."""
+        return f"{self.n_voxels}vox" if self.radius_mm is None else f"{self.radius_mm:g}mm"
 
     @property
     def size(self) -> str:

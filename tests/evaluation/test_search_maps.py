@@ -9,6 +9,7 @@ from bids_decoder.evaluation.search_maps import (
     Accuracy,
     class_weights,
     compute_maps,
+    correct_together,
     corrected_p,
     find_peaks,
     weighted_hits,
@@ -123,3 +124,19 @@ def test_peaks_are_apart_and_above_chance(grid):
     hits[:] = 0.5
     nothing = compute_maps([hits], grid, chance=0.5, error=0.1)
     assert find_peaks(nothing, grid, sizes, 4.0).empty
+
+
+def test_maps_are_corrected_together_by_the_largest_value_of_any(grid):
+    rng = np.random.default_rng(4)
+    parts = [rng.normal(size=(40, grid.n_voxels)) for _ in range(2)]
+    parts[0][0, 7] = 4.2
+    alone = [compute_maps([part], grid, chance=0.0) for part in parts]
+    both = correct_together(alone)
+    largest = np.max([part[1:].max(axis=1) for part in parts], axis=0)
+    for one, each in zip(alone, both, strict=True):
+        expected = [(1 + (largest >= value - 1e-3).sum()) / 40 for value in each.values]
+        np.testing.assert_allclose(each.p_max, expected)
+        assert (each.p_tfce >= one.p_tfce).all() and (each.p_tfce > one.p_tfce).any()
+        np.testing.assert_array_equal(each.p, one.p)
+    untested = [compute_maps([part[:1]], grid, chance=0.0) for part in parts]
+    assert correct_together(untested)[0].p_max is None

@@ -54,6 +54,8 @@ KINDS = (
             "Accuracy of the searchlight above chance", False),
     MapKind("searchlight", "search_map", "crossnobis",
             "Crossnobis distance of the searchlight", False),
+    MapKind("rsasearch", "rsa_search_map", "whitenedcorrelation",
+            "Whitened correlation of a model with the distances of the searchlight", False),
 )
 
 

@@ -10,5 +10,6 @@ ANALYSIS = Analysis(
         "rsanull": "Null distributions of the models of crossnobis distances.",
         "rsaregions": "Models of crossnobis distances in single regions of an atlas.",
         "rsaregionsnull": "Null distributions of the models in single regions.",
+        "rsasearch": "Models of crossnobis distances in the voxels around every voxel.",
     },
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.rsa.region_outputs import TABLE
+from bids_decoder.analyses.rsa.report_search import model_maps
 from bids_decoder.evaluation.rdm_inference import N_BOOTSTRAP
 from bids_decoder.reports.results import Results
 
 TEXTS = {"Representational similarity": (
-    "rsa", "rsa-test", "rsa-pairs", "rsa-regions", "rsa-ceiling", "rsa-people",
+    "rsa", "rsa-test", "rsa-pairs", "rsa-regions", "rsa-search", "rsa-search-test",
+    "rsa-ceiling", "rsa-people",
 )}
 """Names of methods texts in ``boilerplate``, by heading."""
 
@@ -31,6 +33,20 @@ def steps(results: Results) -> Steps:
         found["rsa-regions"] = {
             "n_regions": regions["Regions"], "atlases": ", ".join(regions["Atlases"]),
         }
+    return found | _search_steps(results)
+
+
+def _search_steps(results: Results) -> Steps:
+    maps = model_maps(results)
+    if not maps:
+        return {}
+    card = maps[0][1]
+    size = f"its {card['VoxelsPerSphere']} nearest voxels"
+    if "Radius" in card:
+        size = f"all voxels within {card['Radius']:g} mm of it (median {card['VoxelsPerSphere']})"
+    found: Steps = {"rsa-search": {"n_spheres": card["Spheres"], "size": size}}
+    if card["Permutations"]:
+        found["rsa-search-test"] = {"n_permutations": card["Permutations"]}
     return found
 
 

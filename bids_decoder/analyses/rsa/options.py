@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bids_decoder.config import Section, Settings
 from bids_decoder.options import bad_value, several
+from bids_decoder.training.searchlight_settings import Searchlight
 
 LABEL, FEATURES = "label", "features"
 SUFFIXES = {".tsv": "\t", ".csv": ","}
@@ -25,8 +26,9 @@ SECTION = Rsa
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Return whether a model is named, or missing when only this stage is requested."""
-    return bool(settings.section(Rsa).models) or "rsa" in settings.execution.stage
+    """Return whether a model is named, or missing where it is needed."""
+    needs_model = "rsa" in settings.execution.stage or settings.section(Searchlight).maps_models
+    return bool(settings.section(Rsa).models) or needs_model
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
@@ -19,7 +19,9 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS
 from bids_decoder.interfaces.regions import PlacedLabels
 from bids_decoder.markers import StageKey
+from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.trials import Decision
+from bids_decoder.workflows.sphere_checks import N_MAPS, check_grid, check_settings
 from bids_decoder.workflows.work import PersonWork
 
 MAX_CONDITIONS = 300
@@ -40,6 +42,8 @@ class RsaSpec:
     n_permutations : int
     placed : tuple of PlacedLabels
         Label files of the regions in which models are compared; empty for all voxels together.
+    searchlight : Searchlight or None
+        Spheres in which models are compared.
     """
 
     person: PersonWork
@@ -47,14 +51,16 @@ class RsaSpec:
     models: dict[str, str]
     n_permutations: int
     placed: tuple[PlacedLabels, ...] = ()
+    searchlight: Searchlight | None = None
 
 
 def check(study: Study, notes: Notes) -> None:
     """Note models that cannot be read, and trials that have no distances."""
-    words = study.settings.section(Rsa).models
+    words, searchlight = study.settings.section(Rsa).models, _searchlight(study)
     if not words:
         notes.findings.append(Finding(
-            "--stage rsa", "no model is named", "name one: --rsa FILE", ExitCode.USAGE,
+            "--searchlight-estimator rsa" if searchlight else "--stage rsa", "no model is named",
+            "name one: --rsa FILE", ExitCode.USAGE,
         ))
         return
     notes.findings += _check_words(study, words)
@@ -62,11 +68,13 @@ def check(study: Study, notes: Notes) -> None:
         notes.findings += _check_person(study, participant.label, words)
     if study.atlases.words:
         notes.findings += study.atlas_check.findings
+    if searchlight:
+        notes.findings += _check_search(study, searchlight)
     notes.decisions.append(_decide(study, words))
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
-    """Return one job per participant, and another one where regions are given."""
+    """Return one job per participant, and more where regions or spheres are given."""
     del made
     notes.findings += study.region_findings
     models = {model_name(word): word for word in study.settings.section(Rsa).models}
@@ -79,7 +87,36 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             placed = tuple(study.atlases.place(person))
             labels = study.atlases.describe(person, study.digest)
             found.append(_job(study, "rsaregions", replace(spec, placed=placed), labels=labels))
+        searchlight = _searchlight(study)
+        if searchlight is not None:
+            n_maps = study.settings.evaluation.count_refits(N_MAPS)
+            own = replace(spec, searchlight=searchlight, n_permutations=n_maps)
+            found.append(_job(study, "rsasearch", own, searchlight=asdict(searchlight)))
     return found
+
+
+def _searchlight(study: Study) -> Searchlight | None:
+    """Return the spheres in which models are mapped; None where that was not asked for."""
+    settings = study.settings.section(Searchlight)
+    return settings if settings.maps_models else None
+
+
+def _check_search(study: Study, settings: Searchlight) -> list[Finding]:
+    """Check the size of the spheres, and what has no meaning for models."""
+    if not settings.is_wanted:
+        return [Finding(
+            "--searchlight-estimator rsa", "no size of the spheres is given",
+            "give one: --searchlight 8mm", ExitCode.USAGE,
+        )]
+    findings = check_settings(settings)
+    if settings.shrinkage is not None:
+        findings.append(Finding(
+            "[searchlight] shrinkage", "the estimator rsa estimates it in each sphere",
+            "leave it out", ExitCode.USAGE,
+        ))
+    for participant in study.roles.chosen:
+        findings += check_grid(participant, study.space, settings)
+    return findings
 
 
 def _job(study: Study, stage: str, spec: RsaSpec, **more: Any) -> Job:
@@ -103,6 +140,9 @@ def _decide(study: Study, words: tuple[str, ...]) -> Decision:
     regions = ""
     if study.atlases.words:
         regions = f"; also in each region ({study.atlas_check.words}), corrected for all"
+    searchlight = _searchlight(study)
+    if searchlight is not None:
+        regions += f"; also in spheres of {searchlight.size}, corrected for all"
     return Decision(
         "representational similarity", name_some([model_name(word) for word in words], 8),
         f"crossnobis distances of {what} between runs; whitened correlation; names of conditions "

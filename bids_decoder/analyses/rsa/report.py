@@ -10,6 +10,7 @@ import pandas as pd
 from bids_decoder.analyses.rsa.figures import draw_distances, draw_models
 from bids_decoder.analyses.rsa.report_group import group_blocks
 from bids_decoder.analyses.rsa.report_regions import limits, region_sections
+from bids_decoder.analyses.rsa.report_search import search_lines, search_sections
 from bids_decoder.evaluation.rdm_inference import LEAST_RESAMPLED
 from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
@@ -23,7 +24,9 @@ _NUMBERS = ("value", "ci_low", "ci_high", "p", "p_max", "p_min", "n")
 
 def sections(results: Results) -> list[Section]:
     """Return the sections on models of the distances; none where there are no models."""
-    return [*_whole_sections(results), *region_sections(results)]
+    return [
+        *_whole_sections(results), *region_sections(results), *search_sections(results),
+    ]
 
 
 def _whole_sections(results: Results) -> list[Section]:
@@ -64,7 +67,7 @@ def lines(results: Results) -> list[str]:
     best = metrics.iloc[0]
     tested = "" if pd.isna(best["p_max"]) else f", p = {show_p(best['p_max'])} corrected"
     return [f"sub-{results.participant}: model {best['model']} fits distances best, r = "
-            f"{best['value']:.2f}{tested}"]
+            f"{best['value']:.2f}{tested}", *search_lines(results)]
 
 
 def group_sections(results: Results) -> list[Section]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
@@ -15,6 +16,7 @@ from bids_decoder.analyses.rsa.interfaces import (
     WriteRsaRegions,
 )
 from bids_decoder.analyses.rsa.plan import RsaSpec
+from bids_decoder.analyses.rsa.search import MapModels, SearchModels, WriteRsaSearch
 from bids_decoder.interfaces.regions import FindRegions
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
@@ -27,6 +29,8 @@ def build(job: Job, wiring: Wiring) -> None:
     """Add the analysis of one participant to the workflow of the call."""
     spec: RsaSpec = job.spec
     init = init_rsa_regions_wf if spec.placed else init_rsa_wf
+    if spec.searchlight is not None:
+        init = init_rsa_search_wf
     wiring.add(
         init(wiring.work, spec, job.key, job.name),
         targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
@@ -85,6 +89,42 @@ def init_rsa_regions_wf(work: Work, spec: RsaSpec, key: StageKey, name: str) -> 
         (workflow.get_node("inputnode"), find, [("folder", "folder")]),
         (find, compare, [("regions_file", "regions_file")]),
         (find, write, [("regions_file", "regions_file"), ("left_out", "left_out")]),
+    ])
+    return workflow
+
+
+def init_rsa_search_wf(work: Work, spec: RsaSpec, key: StageKey, name: str) -> Workflow:
+    """Wire the distances in spheres, maps of models and outputs.
+
+    Parameters
+    ----------
+    work : Work
+    spec : RsaSpec
+    key : StageKey
+    name : str
+
+    Returns
+    -------
+    Workflow
+        ``inputnode``: ``targets_file``, ``folder`` (responses).
+    """
+    workflow, searchlight = Workflow(name), {"searchlight": asdict(spec.searchlight)}
+    search = Node(
+        SearchModels(**_inputs(work, spec, key), **searchlight), "search",
+        mem_gb=response_gb(spec.person),
+    )
+    maps = Node(MapModels(key=key.key), "maps", mem_gb=BASE_GB)
+    write = Node(WriteRsaSearch(**_outputs(work, spec, key), **searchlight), "write",
+                 mem_gb=BASE_GB)
+    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+    workflow.connect([
+        (inputnode, search, [("targets_file", "targets_file"), ("folder", "folder")]),
+        (inputnode, maps, [("folder", "folder")]),
+        (inputnode, write, [("folder", "folder")]),
+        (search, maps, [("values_file", "values_file")]),
+        (search, write, [("facts_file", "facts_file")]),
+        (maps, write, [("maps_files", "maps_files")]),
+        (write, mark_node(work, key, "mark_rsasearch"), [("out_files", "out_files")]),
     ])
     return workflow
 

@@ -16,7 +16,6 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.analyses.searchlight.outputs import write_search
-from bids_decoder.evaluation.search_maps import SearchMaps
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.person_outputs import (
@@ -27,6 +26,7 @@ from bids_decoder.interfaces.person_outputs import (
 )
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
+from bids_decoder.interfaces.sphere_maps import read_maps, save_maps
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.training.search_fold import map_folds, search_fold
 from bids_decoder.training.search_labels import label_fold
@@ -106,9 +106,7 @@ class MapSpheres(SimpleInterface):
             read_grid(Path(self.inputs.folder)), Searchlight(**self.inputs.searchlight),
             log_progress("searchlight, cluster enhancement", unit="permutation"),
         )
-        path = Path(runtime.cwd) / "maps.npz"
-        np.savez(path, **{name: value for name, value in vars(maps).items() if value is not None})
-        self._results["maps_file"] = str(path)
+        self._results["maps_file"] = str(save_maps(Path(runtime.cwd) / "maps.npz", maps))
         return runtime
 
 
@@ -126,12 +124,7 @@ class WriteSearch(WriteInterface):
 
     def _write(self, outputs: PersonOutputs) -> None:
         settings = Searchlight(**self.inputs.searchlight)
-        with np.load(self.inputs.maps_file, allow_pickle=False) as content:
-            found = dict(content)
-        maps = SearchMaps(**{
-            name: found.get(name) for name in SearchMaps.__dataclass_fields__
-        })
         grid = read_grid(Path(self.inputs.folder))
         facts = [read_json(Path(path)) for path in self.inputs.facts_files]
         spheres = Spheres(grid, settings.radius_mm, settings.n_voxels)
-        write_search(outputs, maps, spheres, facts, settings)
+        write_search(outputs, read_maps(Path(self.inputs.maps_file)), spheres, facts, settings)

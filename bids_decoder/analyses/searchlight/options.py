@@ -8,18 +8,17 @@ from typing import Any
 
 from bids_decoder.config import Settings
 from bids_decoder.options import bad_value, choices, option
-from bids_decoder.training.searchlight_settings import Searchlight
+from bids_decoder.training.searchlight_settings import LEAST_VOXELS, Searchlight
 
 SECTION = Searchlight
-LEAST_VOXELS = 2
 
 _SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*(mm|vox)")
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Return whether a size is given, or missing when only this stage is requested."""
-    wanted = settings.section(Searchlight).is_wanted
-    return wanted or "searchlight" in settings.execution.stage
+    """Return whether labels are searched, or a size is missing when this stage is requested."""
+    own = settings.section(Searchlight)
+    return (own.is_wanted and not own.maps_models) or "searchlight" in settings.execution.stage
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -36,7 +35,8 @@ def add_options(parser: ArgumentParser) -> None:
         choices=choices(Searchlight, "estimator"), default="`lda`",
         help="what decodes in each sphere: `lda` (discriminant analysis with shrinkage), `ridge` "
         "(ridge regression), `gnb` (Gaussian naive Bayes); `crossnobis` maps the mean "
-        "cross-validated Mahalanobis distance of labels instead of accuracy",
+        "cross-validated Mahalanobis distance of labels instead of accuracy; `rsa` maps how well "
+        "the models of `--rsa` fit these distances",
     )
 
 

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import pi
 
-import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.jobs import Job, Notes
-from bids_decoder.analyses.searchlight.options import LEAST_VOXELS
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
-from bids_decoder.training.searchlight_settings import LEAST_SHRINKAGE, Searchlight
-from bids_decoder.trials import Decision, VoxelGrid
-from bids_decoder.workflows.spaces import response_grid
+from bids_decoder.training.searchlight_settings import Searchlight
+from bids_decoder.trials import Decision
+from bids_decoder.workflows.sphere_checks import N_MAPS, check_grid, check_settings
 from bids_decoder.workflows.work import PersonWork
-
-MOST_VOXELS = 5000
-"""Largest sphere: time grows with the square of its voxels, and a larger one is no place."""
-
-N_REFITS = 100
-"""Permutations under cross-validation, where --n-permutations does not say how many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +43,13 @@ class SearchSpec:
 def check(study: Study, notes: Notes) -> None:
     """Note settings and data that allow no searchlight."""
     settings = study.settings.section(Searchlight)
+    if settings.maps_models:
+        notes.findings.append(Finding(
+            "--stage searchlight --searchlight-estimator rsa",
+            "maps of models are made by another stage", "ask for it: --stage prepare rsa",
+            ExitCode.USAGE,
+        ))
+        return
     if not settings.is_wanted:
         notes.findings.append(Finding(
             "--stage searchlight", "no size of the spheres is given",
@@ -60,14 +58,14 @@ def check(study: Study, notes: Notes) -> None:
         return
     if study.targets.kind != "category":
         notes.findings.append(Finding(
-            f"--searchlight {_shown(settings)}",
+            f"--searchlight {settings.word}",
             f"spheres tell labels apart, and this call decodes {study.targets.kind}",
             "decode labels (--target category); maps of how well images or features predict "
             "single voxels come from --encoder ridge", ExitCode.USAGE,
         ))
-    notes.findings += _check_settings(settings)
+    notes.findings += check_settings(settings)
     for participant in study.roles.chosen:
-        notes.findings += _check_grid(study, participant, settings)
+        notes.findings += check_grid(participant, study.space, settings)
         notes.findings += _check_labels(study, participant, settings)
     notes.decisions.append(_decide(study, settings))
 
@@ -87,7 +85,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 
 def _n_permutations(study: Study, folds: tuple[int, ...]) -> int:
     evaluation = study.settings.evaluation
-    return evaluation.count_refits(N_REFITS) if folds else evaluation.n_permutations
+    return evaluation.count_refits(N_MAPS) if folds else evaluation.n_permutations
 
 
 def _key(study: Study, spec: SearchSpec) -> StageKey:
@@ -98,86 +96,6 @@ def _key(study: Study, spec: SearchSpec) -> StageKey:
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
     })
-
-
-def _shown(settings: Searchlight) -> str:
-    if settings.radius_mm is not None:
-        return f"{settings.radius_mm:g}mm"
-    return f"{settings.n_voxels}vox"
-
-
-def _check_settings(settings: Searchlight) -> list[Finding]:
-    """Check what a file of settings may hold although no option can say it."""
-    shrinkage = settings.shrinkage
-    problems = {
-        "radius_mm": (settings.radius_mm is not None and not 0 < settings.radius_mm < np.inf,
-                      "a radius above 0"),
-        "n_voxels": (settings.n_voxels is not None and settings.n_voxels < LEAST_VOXELS,
-                     f"a number of at least {LEAST_VOXELS}"),
-        "shrinkage": (shrinkage is not None and not LEAST_SHRINKAGE <= shrinkage <= 1,
-                      f"a number from {LEAST_SHRINKAGE:g} to 1"),
-    }
-    found = [
-        Finding(f"[searchlight] {name}", f"is {getattr(settings, name)}", f"give {wanted}",
-                ExitCode.USAGE)
-        for name, (is_wrong, wanted) in problems.items() if is_wrong
-    ]
-    if settings.radius_mm is not None and settings.n_voxels is not None:
-        found.append(Finding(
-            "[searchlight]", f"has a radius ({settings.radius_mm:g} mm) and a number of voxels "
-            f"({settings.n_voxels})", "give radius_mm or n_voxels", ExitCode.USAGE,
-        ))
-    return found
-
-
-def _check_grid(study: Study, participant: Participant, settings: Searchlight) -> list[Finding]:
-    """Check the size of the spheres against the voxels of a participant."""
-    grid = response_grid(participant, study.space)
-    what = f"sub-{participant.label}: --searchlight {_shown(settings)}"
-    voxels = VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine)
-    if not voxels.has_geometry:
-        return [Finding(
-            what, f"the voxels have no positions in a volume (image grid {voxels.mask.shape}), so "
-            "that there are no voxels around a voxel",
-            "leave the option out, or give images on the grid of the brain",
-            participant=participant.label,
-        )]
-    sizes = voxels.voxel_sizes
-    if settings.radius_mm is None:
-        why = _wrong_number(settings.n_voxels or 0, voxels.n_voxels)
-    else:
-        why = _wrong_radius(settings.radius_mm, sizes)
-    if why is None:
-        return []
-    least, most = _useful_radii(sizes)
-    return [Finding(
-        what, why, f"give a radius from {least:.3g}mm to {most:.3g}mm, or from {LEAST_VOXELS}vox "
-        f"to {min(MOST_VOXELS, voxels.n_voxels)}vox", ExitCode.USAGE,
-        participant=participant.label,
-    )]
-
-
-def _useful_radii(sizes: np.ndarray) -> tuple[float, float]:
-    """Return the radii of the smallest and the largest sphere that is searched."""
-    return float(sizes.min()), float((MOST_VOXELS * sizes.prod() * 0.75 / pi) ** (1 / 3))
-
-
-def _wrong_radius(radius_mm: float, sizes: np.ndarray) -> str | None:
-    least, most = _useful_radii(sizes)
-    shown = " × ".join(f"{size:.3g}" for size in sizes)
-    if radius_mm < least - 1e-4:
-        return f"no other voxel is within this radius: voxels measure {shown} mm"
-    if radius_mm > most:
-        return f"more than {MOST_VOXELS} voxels of {shown} mm are within this radius"
-    return None
-
-
-def _wrong_number(wanted: int, present: int) -> str | None:
-    if wanted > present:
-        return f"the images have {present} voxels only"
-    if wanted > MOST_VOXELS:
-        return f"a sphere may have {MOST_VOXELS} voxels"
-    return None
 
 
 def _check_labels(study: Study, participant: Participant, settings: Searchlight) -> list[Finding]:

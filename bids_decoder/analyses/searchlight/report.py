@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from bids_decoder.analyses.searchlight.figures import search_pictures
-from bids_decoder.analyses.searchlight.outputs import LEVEL, main_map
+from bids_decoder.analyses.searchlight.outputs import main_map
+from bids_decoder.evaluation.search_maps import LEVEL
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
 from bids_decoder.reports.cards import card_table
-from bids_decoder.reports.results import Results, numeric, sidecar_of
-from bids_decoder.reports.scores import show_p
+from bids_decoder.reports.figures import Picture
+from bids_decoder.reports.results import Results, sidecar_of
+from bids_decoder.reports.search_maps import peak_table, search_pictures
 
 _SHOWN = ("Measure", "Estimator", "Radius", "VoxelsPerSphere", "Spheres", "Shrinkage", "Chance",
           "Labels", "Folds", "Trials", "Permutations", "ExchangedUnits", "NumberOfUnits", "Null",
@@ -29,7 +30,7 @@ def sections(results: Results) -> list[Section]:
     if not card:
         return []
     blocks: list[Block] = [_headline(card), *_verdict(card)]
-    blocks += [Figure(pic) for pic in search_pictures(results)]
+    blocks += [Figure(pic) for pic in _pictures(results, card)]
     blocks.append(_peaks(results, card))
     blocks.append(card_table(
         {name: card[name] for name in _SHOWN if name in card}, "How the map was made"
@@ -79,19 +80,17 @@ def _verdict(card: dict[str, Any]) -> list[Text]:
     return []
 
 
+def _pictures(results: Results, card: dict[str, Any]) -> list[Picture]:
+    path = main_map(results)
+    if path is None:
+        return []
+    clusters = results.files("search_map", stat="logptfce") if card["Permutations"] else []
+    return search_pictures(results, path, clusters, "searchlight", card["Measure"].capitalize())
+
+
 def _peaks(results: Results, card: dict[str, Any]) -> Table:
     peaks = results.table("search_peaks")
-    peaks = numeric(peaks if peaks is not None else pd.DataFrame(), "x", "y", "z", "n_voxels",
-                    "value", "p", "p_max", "p_tfce")
-    header = ["x, y, z (mm)", "voxels", card["Measure"], "p", "p, largest value",
-              "p, cluster enhancement"]
-    rows = [
-        [f"{row['x']:.0f}, {row['y']:.0f}, {row['z']:.0f}", f"{row['n_voxels']:.0f}",
-         f"{row['value']:.3f}", *(_p(row[name]) for name in ("p", "p_max", "p_tfce"))]
-        for _, row in peaks.iterrows()
-    ]
-    return Table(header, rows, "Peaks, the largest value first", frozenset(header[1:]))
-
-
-def _p(value: float) -> str:
-    return "n/a" if pd.isna(value) else show_p(value)
+    return peak_table(
+        peaks if peaks is not None else pd.DataFrame(), card["Measure"],
+        "Peaks, the largest value first",
+    )

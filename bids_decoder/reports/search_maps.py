@@ -1,0 +1,77 @@
+"""Pictures and peaks of searchlights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_decoder.evaluation.search_maps import LEVEL
+from bids_decoder.reports.blocks import Table
+from bids_decoder.reports.figures import Picture
+from bids_decoder.reports.figures_maps import part_picture
+from bids_decoder.reports.geometry import load
+from bids_decoder.reports.results import Results, numeric, sidecar_of
+from bids_decoder.reports.scores import show_p
+
+
+def search_pictures(
+    results: Results, path: Path, clusters: list[Path], name: str, title: str,
+    tests: str = "spheres",
+) -> list[Picture]:
+    """Draw what is above chance in all spheres, then in significant ones alone.
+
+    Parameters
+    ----------
+    results : Results
+    path : Path
+        The map.
+    clusters : list of Path
+        Its corrected p-values after cluster enhancement; empty where it was not tested.
+    name : str
+        Of the first picture; ``significant`` is added for the second one.
+    title : str
+        What the map shows.
+    tests : str
+        What p-values are corrected for, in words.
+    """
+    card, image = sidecar_of(path), load(path)
+    above = np.asanyarray(image.dataobj, dtype=np.float32) - card["Chance"]
+    if card["Chance"]:
+        title += f" less chance ({card['Chance']:.3f})"
+    pictures = part_picture(path, results, name, f"{title}, where above 0", (above, above > 0))
+    for found in clusters:
+        significant = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
+        pictures += part_picture(
+            path, results, f"{name}significant",
+            f"{title}, where p < {LEVEL:g} corrected for all {tests} (cluster enhancement)",
+            (above, significant & (above > 0)),
+        )
+    return pictures
+
+
+def peak_table(peaks: pd.DataFrame, measure: str, caption: str) -> Table:
+    """Return the peaks of a map as a table.
+
+    Parameters
+    ----------
+    peaks : DataFrame
+        See :data:`~bids_decoder.evaluation.search_maps.PEAK_COLUMNS`.
+    measure : str
+        What their values are.
+    caption : str
+    """
+    peaks = numeric(peaks, "x", "y", "z", "n_voxels", "value", "p", "p_max", "p_tfce")
+    header = ["x, y, z (mm)", "voxels", measure, "p", "p, largest value",
+              "p, cluster enhancement"]
+    rows = [
+        [f"{row['x']:.0f}, {row['y']:.0f}, {row['z']:.0f}", f"{row['n_voxels']:.0f}",
+         f"{row['value']:.3f}", *(_p(row[name]) for name in ("p", "p_max", "p_tfce"))]
+        for _, row in peaks.iterrows()
+    ]
+    return Table(header, rows, caption, frozenset(header[1:]))
+
+
+def _p(value: float) -> str:
+    return "n/a" if pd.isna(value) else show_p(value)
