@@ -1,18 +1,13 @@
 """Functional alignment: decoders trained on others' trials, brought to a participant's voxels.
 
 Two participants who saw the same stimuli, or stimuli with the same labels, share mean responses to
-them. From these an orthogonal transformation between their voxels is estimated (Procrustes [1]_),
-or a space that all share (deterministic shared response model, SRM [2]_). It is then applied to the
-single trials of the others. Only training trials of the new participant enter.
+them. From these a transformation between their voxels, or a space that all share, is estimated
+(:mod:`.transformations`) and applied to the single trials of the others. Only training trials of
+the new participant enter.
 
-Both transformations are zero outside the span of the mean responses, so that everything is computed
-in a basis of it: no matrix of voxels by voxels is made, whatever the size of the region.
-
-References
-----------
-.. [1] Haxby et al. (2011), A common, high-dimensional model of the representational space in human
-   ventral temporal cortex, Neuron 72:404.
-.. [2] Chen et al. (2015), A reduced-dimension fMRI shared response model, NeurIPS 28.
+Procrustes and SRM are zero outside the span of the mean responses, so that they are computed in a
+basis of it, without a matrix of voxels by voxels. A transport plan is such a matrix: it is for
+regions of at most :data:`MOST_VOXELS` voxels.
 """
 
 from __future__ import annotations
@@ -25,6 +20,7 @@ import numpy as np
 import scipy.linalg
 from sklearn.svm import LinearSVC
 
+from bids_decoder.errors import InputError
 from bids_decoder.evaluation.baselines import (
     assert_sides,
     coordinates,
@@ -32,17 +28,21 @@ from bids_decoder.evaluation.baselines import (
     scores_of_classes,
 )
 from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test
+from bids_decoder.training.transformations import (
+    N_FEATURES,
+    fit_procrustes,
+    fit_srm,
+    fit_transport,
+    fit_weights,
+)
 from bids_decoder.trials import Person, Targets
 
 LEAST_SHARED = {True: 2, False: 10}
 """Targets that two participants must share: where the same ones are trained on and tested (labels),
 and where each is a stimulus."""
 
-N_FEATURES, N_ITERATIONS = 50, 10
-"""Largest number of dimensions of the shared space, and updates of it; those of BrainIAK."""
-
-TOLERANCE = 1e-6
-"""Singular values below this share of the largest are noise of the arithmetic."""
+MOST_VOXELS = 5000
+"""Voxels of a region between which a transport plan is computed."""
 
 _ROWS = 1000
 
@@ -61,11 +61,14 @@ class Trials:
         Row of the target of each trial in the :class:`~bids_decoder.trials.Targets`.
     runs : ndarray of str, shape (n_trials,)
         Runs, with different names in different participants.
+    voxels : ndarray, shape (n_trials, n_voxels), optional
+        The same trials in all voxels, for optimal transport.
     """
 
     betas: np.ndarray
     rows: np.ndarray
     runs: np.ndarray
+    voxels: np.ndarray | None = None
 
     def means(self, shared: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Return mean responses to targets, less their mean, (n_shared, n_dims).
@@ -77,8 +80,17 @@ class Trials:
         rows : ndarray of int, shape (n_trials,), optional
             Permuted targets of the trials.
         """
-        means = mean_responses(self.betas, self.rows if rows is None else rows, shared)
-        return means - means.mean(axis=0)
+        return _centred(self.betas, self.rows if rows is None else rows, shared)
+
+    def voxel_means(self, shared: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the same in all voxels, (n_shared, n_voxels)."""
+        assert self.voxels is not None, "trials are in all voxels where transport is asked for"
+        return _centred(self.voxels, self.rows if rows is None else rows, shared)
+
+
+def _centred(betas: np.ndarray, rows: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    means = mean_responses(betas, rows, shared)
+    return means - means.mean(axis=0)
 
 
 def mean_responses(betas: np.ndarray, rows: np.ndarray, shared: np.ndarray) -> np.ndarray:
@@ -94,7 +106,7 @@ def mean_responses(betas: np.ndarray, rows: np.ndarray, shared: np.ndarray) -> n
     return np.stack([np.mean(betas[rows == row], axis=0, dtype=np.float64) for row in shared])
 
 
-def reduce_source(person: Person, targets: Targets) -> Trials:
+def reduce_source(person: Person, targets: Targets, names: Sequence[str]) -> Trials:
     """Return training trials of a source participant in the span of their mean responses.
 
     Parameters
@@ -102,17 +114,37 @@ def reduce_source(person: Person, targets: Targets) -> Trials:
     person : Person
         Training trials.
     targets : Targets
+    names : sequence of str
+        Some of :data:`METHODS`; optimal transport needs the trials in all voxels, too.
 
     Raises
     ------
     LeakageError
         When a trial is no training trial.
+    InputError
+        When there are too many voxels for optimal transport.
     """
     assert_no_test(person.trials, np.arange(len(person.trials)))
     means = mean_responses(person.betas, person.target_rows, np.unique(person.target_rows))
     basis = scipy.linalg.qr(means.T, mode="economic")[0]
     runs = np.char.add(f"{person.label}/", person.run_groups)
-    return Trials(_project(person.betas, basis), person.target_rows, runs)
+    return Trials(
+        _project(person.betas, basis), person.target_rows, runs, _voxels(person, names)
+    )
+
+
+def _voxels(person: Person, names: Sequence[str]) -> np.ndarray | None:
+    """Return trials in all voxels where optimal transport needs them."""
+    if "ot" not in names:
+        return None
+    n_voxels = person.betas.shape[1]
+    if n_voxels > MOST_VOXELS:
+        raise InputError(
+            f"sub-{person.label}: --alignment ot", f"its responses have {n_voxels} voxels, and a "
+            f"transport plan is computed between at most {MOST_VOXELS}",
+            "give a mask of a smaller region (--region), or use procrustes or srm",
+        )
+    return person.betas
 
 
 def _project(betas: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -123,84 +155,12 @@ def _project(betas: np.ndarray, basis: np.ndarray) -> np.ndarray:
     ])
 
 
-class Procrustes(NamedTuple):
-    """An orthogonal transformation with a scale.
-
-    Parameters
-    ----------
-    rotation : ndarray, shape (n_source_dims, n_target_dims)
-        Zero outside the span of the responses it was estimated from.
-    scale : float
-    """
-
-    rotation: np.ndarray
-    scale: float
-
-    def apply(self, betas: np.ndarray) -> np.ndarray:
-        """Bring trials (n_trials, n_source_dims) to the dimensions of the target."""
-        return self.scale * betas @ self.rotation
-
-
-def fit_procrustes(source: np.ndarray, target: np.ndarray) -> Procrustes:
-    """Estimate the orthogonal transformation and the scale that bring *source* to *target*.
-
-    Parameters
-    ----------
-    source : ndarray, shape (n_shared, n_source_dims)
-    target : ndarray, shape (n_shared, n_target_dims)
-        Responses to the same targets.
-
-    Returns
-    -------
-    Procrustes
-        Minimises ``||scale * source @ rotation - target||``.
-    """
-    left, values, right = np.linalg.svd(source.T @ target, full_matrices=False)
-    kept = values > TOLERANCE * values.max(initial=0.0)
-    power = np.square(source).sum()
-    scale = float(values[kept].sum() / power) if power > 0 else 0.0
-    return Procrustes(left[:, kept] @ right[kept], scale)
-
-
-def fit_srm(
-    responses: Sequence[np.ndarray], n_features: int
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Fit the deterministic shared response model.
-
-    Parameters
-    ----------
-    responses : sequence of ndarray, shape (n_shared, n_dims)
-        Of the participants, to the same targets.
-    n_features : int
-        Dimensions of the shared space.
-
-    Returns
-    -------
-    weights : list of ndarray, shape (n_dims, n_features)
-        Orthonormal columns, by participant.
-    shared : ndarray, shape (n_shared, n_features)
-        Shared responses; they start as the principal components of all participants' responses, so
-        that no random start is needed.
-    """
-    left, values, _ = np.linalg.svd(np.hstack(responses), full_matrices=False)
-    shared = left[:, :n_features] * values[:n_features]
-    weights: list[np.ndarray] = []
-    for _ in range(N_ITERATIONS):
-        weights = [fit_weights(one, shared) for one in responses]
-        shared = np.mean([one @ w for one, w in zip(responses, weights, strict=True)], axis=0)
-    return weights, shared
-
-
-def fit_weights(responses: np.ndarray, shared: np.ndarray) -> np.ndarray:
-    """Return the orthonormal weights of a participant in a shared space, (n_dims, n_features).
-
-    Parameters
-    ----------
-    responses : ndarray, shape (n_shared, n_dims)
-    shared : ndarray, shape (n_shared, n_features)
-    """
-    left, _, right = np.linalg.svd(responses.T @ shared, full_matrices=False)
-    return left @ right
+def _span(betas: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis of trials, (n_voxels, n_dims); all voxels with many trials."""
+    n_trials, n_voxels = betas.shape
+    if n_trials >= n_voxels:
+        return np.eye(n_voxels)
+    return scipy.linalg.qr(np.asarray(betas.T, dtype=np.float64), mode="economic")[0]
 
 
 class Decoded(NamedTuple):
@@ -257,13 +217,17 @@ class Newcomer:
     test: Trials
 
 
-def reduce_newcomer(train: Person, test: Person, targets: Targets) -> Newcomer:
+def reduce_newcomer(
+    train: Person, test: Person, targets: Targets, names: Sequence[str]
+) -> Newcomer:
     """Return the trials of a fold in the span of its training trials.
 
     Parameters
     ----------
     train, test : Person
     targets : Targets
+    names : sequence of str
+        Some of :data:`METHODS`, as in :func:`reduce_source`.
 
     Returns
     -------
@@ -275,15 +239,14 @@ def reduce_newcomer(train: Person, test: Person, targets: Targets) -> Newcomer:
     ------
     LeakageError
         When training and test share a trial, or a stimulus where stimuli are decoded.
+    InputError
+        When there are too many voxels for optimal transport.
     """
     assert_sides(train, test, targets)
-    n_trials, n_voxels = train.betas.shape
-    basis = np.eye(n_voxels)
-    if n_trials < n_voxels:
-        basis = scipy.linalg.qr(np.asarray(train.betas.T, dtype=np.float64), mode="economic")[0]
+    basis = _span(train.betas)
     own, held_out = (
         Trials(_project(side.betas, basis), side.target_rows,
-               np.char.add(f"{side.label}/", side.run_groups))
+               np.char.add(f"{side.label}/", side.run_groups), _voxels(side, names))
         for side in (train, test)
     )
     return Newcomer(own, held_out)
@@ -345,7 +308,9 @@ def decode_aligned(
 
 def _classify(train: Trials, test: np.ndarray, targets: Targets) -> np.ndarray:
     # Dimensions are not scaled: those of a basis have no unit of their own, as voxels have.
-    machine = LinearSVC(C=1.0, random_state=0).fit(train.betas, train.rows)
+    # There are hardly more dimensions than trials: the primal problem converges where the dual
+    # one does not.
+    machine = LinearSVC(C=1.0, dual=False, random_state=0).fit(train.betas, train.rows)
     return scores_of_classes(machine, test, len(targets.ids))
 
 
@@ -375,7 +340,21 @@ def _srm(group: Group, newcomer: Newcomer, rows: np.ndarray) -> Features:
     return others, newcomer.train.betas @ own, newcomer.test.betas @ own
 
 
+def _transport(group: Group, newcomer: Newcomer, rows: np.ndarray) -> Features:
+    """Bring each source to the voxels of the newcomer, by the targets that both share."""
+    aligned = []
+    for source in group.sources:
+        shared = np.intersect1d(source.rows, rows)
+        plan = fit_transport(source.voxel_means(shared), newcomer.train.voxel_means(shared, rows))
+        aligned.append(source.voxels @ plan)
+    own, test = newcomer.train.voxels, newcomer.test.voxels
+    assert own is not None and test is not None, "as those of the sources"
+    # In their span linear decoders predict the same, and are fitted in fewer dimensions.
+    basis = _span(np.concatenate([*aligned, own]))
+    return [_project(one, basis) for one in aligned], _project(own, basis), _project(test, basis)
+
+
 METHODS: Mapping[str, Callable[[Group, Newcomer, np.ndarray], Features]] = {
-    "procrustes": _procrustes, "srm": _srm,
+    "procrustes": _procrustes, "srm": _srm, "ot": _transport,
 }
 """Methods of alignment by name."""

@@ -165,6 +165,17 @@ def test_participants_with_other_labels_are_left_out(tmp_path):
     assert not step.todo
 
 
+def test_transport_between_whole_brains_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("bids_decoder.analyses.align.plan.MOST_VOXELS", 10)
+    (finding,) = errors(data, tmp_path, "--alignment", "ot")
+    assert finding.code == 64 and "3 participant(s): 01, 02, 03" in finding.what
+    assert "--region" in finding.fix
+    assert specs(plan(data, tmp_path, "--alignment", "srm"))
+    mask = tmp_path / "mask.nii.gz"
+    save_nifti(mask, np.ones((N_VOXELS, 1, 1), np.uint8), np.eye(4))
+    assert specs(plan(data, tmp_path, "--alignment", "ot", "--region", str(mask)))
+
+
 def test_nobody_who_shares_labels_is_an_error(tmp_path):
     folder = write_dataset(tmp_path / "apart", {"01": LABELS, "02": ("car", "hat", "pen") * 3})
     (finding,) = errors(folder, tmp_path, "--alignment", "srm")
@@ -209,6 +220,7 @@ def test_stimuli_are_compared_with_the_decoder_and_own_data():
 
 
 def test_names_in_words():
+    assert name_of("ot-both") == "optimal transport, others' and own trials"
     assert name_of("srm-others") == "shared response model, others' trials"
 
 
@@ -218,17 +230,18 @@ def test_names_in_words():
 def test_whole_run_with_permutations(tmp_path, data):
     out = tmp_path / "out"
     words = words_for(
-        data, out, "--alignment", "procrustes", "srm", "--n-permutations", "19", "-w",
+        data, out, "--alignment", "procrustes", "srm", "ot", "--n-permutations", "19", "-w",
         str(tmp_path / "work"), "--participant-label", "01", "02",
     )
     assert main(words) == 0
     table = read_table(next(out.glob("sub-01/func/*_desc-alignment_metrics.tsv")))
     own = table[table["metric"] == "balanced_accuracy"].set_index("model")
-    assert list(own.index) == ["procrustes-others", "procrustes-both", "srm-others", "srm-both"]
+    assert list(own.index) == ["procrustes-others", "procrustes-both", "srm-others", "srm-both",
+                               "ot-others", "ot-both"]
     assert (own["value"].astype(float) > 0.6).all()
     assert (own["null"] == "refitted").all() and (own["p"].astype(float) <= 0.05).all()
     card = read_json(next(out.glob("sub-01/func/*_desc-alignment_metrics.json")))
-    assert card["SourceParticipants"] == ["02"] and card["Methods"] == ["procrustes", "srm"]
+    assert card["SourceParticipants"] == ["02"] and card["Methods"] == ["procrustes", "srm", "ot"]
     nulls = read_table(next(out.glob("sub-01/func/*_desc-alignmentnull_metrics.tsv")))
     counts = nulls[nulls["metric"] == "accuracy"].groupby("model").size()
     assert dict(counts) == dict.fromkeys(own.index, 19)
@@ -238,5 +251,6 @@ def test_whole_run_with_permutations(tmp_path, data):
     }
     page = (out / "sub-01.html").read_text(encoding="utf-8")
     assert 'id="alignment"' in page and "Chen" in page and "own data alone" in page
+    assert "optimal transport, others" in page and "Flamary" in page
     settings, _ = parse_args(words)
     assert not any(step.todo for step in make_plan(settings, tmp_path / "work").steps)

@@ -1,21 +1,17 @@
-"""Functional alignment: against fmralign and plain formulas, and with known truth."""
+"""Decoders on aligned trials: against plain formulas, and with known truth."""
 
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.linalg
 from sklearn.svm import LinearSVC
 
-from bids_decoder.errors import LeakageError
+from bids_decoder.errors import InputError, LeakageError
 from bids_decoder.training.alignment import (
-    METHODS,
+    MOST_VOXELS,
     Group,
     decode_aligned,
-    fit_procrustes,
-    fit_srm,
-    fit_weights,
     mean_responses,
     reduce_newcomer,
     reduce_source,
@@ -59,81 +55,17 @@ def labelled(**changes):
     return sources, train, test
 
 
-def decode(sources, train, test, targets=LABELS, names=tuple(METHODS), **more):
-    group = Group([reduce_source(source, targets) for source in sources])
-    return decode_aligned(names, group, reduce_newcomer(train, test, targets), targets, **more)
+ROTATIONS = ("procrustes", "srm")
+
+
+def decode(sources, train, test, targets=LABELS, names=ROTATIONS, **more):
+    group = Group([reduce_source(source, targets, names) for source in sources])
+    newcomer = reduce_newcomer(train, test, targets, names)
+    return decode_aligned(names, group, newcomer, targets, **more)
 
 
 def accuracy(found, test):
     return (found.values.argmax(axis=1) == test.target_rows).mean()
-
-
-@pytest.mark.parametrize(("n_shared", "n_source", "n_target"), [(5, 30, 20), (40, 8, 8)])
-def test_procrustes_is_that_of_fmralign(n_shared, n_source, n_target):
-    methods = pytest.importorskip("fmralign.methods")
-    rng = np.random.default_rng(0)
-    source, target = (rng.standard_normal((n_shared, n)) for n in (n_source, n_target))
-    theirs = methods.Procrustes(scaling=True).fit(source, target)
-    ours = fit_procrustes(source, target)
-    np.testing.assert_allclose(ours.rotation, theirs.R, atol=1e-10)
-    assert ours.scale == pytest.approx(theirs.scale, rel=1e-10)
-    new = rng.standard_normal((3, n_source))
-    np.testing.assert_allclose(ours.apply(new), theirs.transform(new), atol=1e-9)
-
-
-def test_procrustes_is_that_of_scipy():
-    rng = np.random.default_rng(0)
-    source, target = rng.standard_normal((2, 12, 7))
-    rotation, trace = scipy.linalg.orthogonal_procrustes(source, target)
-    ours = fit_procrustes(source, target)
-    np.testing.assert_allclose(ours.rotation, rotation, atol=1e-12)
-    assert ours.scale == pytest.approx(trace / np.square(source).sum())
-
-
-def test_procrustes_recovers_a_rotation_with_a_scale():
-    rng = np.random.default_rng(0)
-    source = rng.standard_normal((20, 6))
-    rotation = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    found = fit_procrustes(source, 2.5 * source @ rotation)
-    np.testing.assert_allclose(found.rotation, rotation, atol=1e-10)
-    assert found.scale == pytest.approx(2.5)
-
-
-def test_procrustes_is_zero_outside_the_shared_responses():
-    rng = np.random.default_rng(0)
-    source, target = rng.standard_normal((2, 4, 9))
-    source, target = (one - one.mean(axis=0) for one in (source, target))
-    found = fit_procrustes(source, target)
-    assert np.linalg.matrix_rank(found.rotation) == 3
-    outside = scipy.linalg.null_space(source)
-    np.testing.assert_allclose(found.apply(outside.T), 0, atol=1e-12)
-    nothing = fit_procrustes(np.zeros((4, 9)), target)
-    assert nothing.scale == 0 and np.isfinite(nothing.rotation).all()
-
-
-def test_weights_of_the_shared_response_model_are_those_of_fmralign():
-    methods = pytest.importorskip("fmralign.methods")
-    rng = np.random.default_rng(0)
-    responses = [rng.standard_normal((12, n)) for n in (30, 25, 40)]
-    _, shared = fit_srm(responses, 5)
-    for one in responses:
-        theirs = methods.DetSRM(n_components=5).fit(one, shared)
-        np.testing.assert_allclose(fit_weights(one, shared), theirs.Wt, atol=1e-10)
-
-
-def test_shared_response_model_recovers_what_is_shared():
-    rng = np.random.default_rng(0)
-    truth = rng.standard_normal((40, 4)) * [4, 3, 2, 1]
-    responses = []
-    for n in (30, 25, 40):
-        weights = np.linalg.qr(rng.standard_normal((n, 4)))[0]
-        responses.append(truth @ weights.T + 0.05 * rng.standard_normal((40, n)))
-    weights, shared = fit_srm(responses, 4)
-    for one in weights:
-        np.testing.assert_allclose(one.T @ one, np.eye(4), atol=1e-10)
-    assert scipy.linalg.subspace_angles(truth, shared).max() < 0.05
-    for one, w in zip(responses, weights, strict=True):
-        assert np.linalg.norm(one - shared @ w.T) < 0.12 * np.linalg.norm(one)
 
 
 def test_a_basis_changes_nothing():
@@ -175,7 +107,8 @@ def test_without_signal_nothing_is_decoded():
         train, test = (
             replace(one, betas=rng.standard_normal(one.betas.shape)) for one in (train, test)
         )
-        accuracies.append([accuracy(one, test) for one in decode(sources, train, test).values()])
+        found = decode(sources, train, test, names=(*ROTATIONS, "ot"))
+        accuracies.append([accuracy(one, test) for one in found.values()])
     assert (np.mean(accuracies, axis=0) < 0.4).all()
 
 
@@ -206,6 +139,40 @@ def test_a_test_trial_is_predicted_without_the_others():
         np.testing.assert_allclose(first[name].values, found.values[:3], rtol=1e-5, atol=1e-6)
 
 
+def shuffled(person, n_voxels, seed):
+    """Give a person the voxels of person 1, in an order of their own and some of them twice."""
+    codes = np.random.default_rng(100).normal(0, 1.5, (len(LABELS.ids), 50))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(np.arange(n_voxels) % 50)
+    betas = codes[person.target_rows][:, order] + rng.normal(size=(len(person.trials), n_voxels))
+    grid = VoxelGrid(np.ones((n_voxels, 1, 1), bool), np.eye(4))
+    return replace(person, betas=betas.astype(np.float32), grid=grid), order
+
+
+def test_transport_finds_the_voxels_of_others():
+    sources, train, test = labelled()
+    sources = [shuffled(one, n, 1 + k)[0] for k, (one, n) in enumerate(zip(sources, (50, 70),
+                                                                           strict=True))]
+    both = [shuffled(one, 60, 9)[0] for one in (train, test)]
+    found = decode(sources, *both, names=("ot",))
+    assert list(found) == ["ot-others", "ot-both"]
+    assert all(accuracy(one, test) > 0.85 for one in found.values())
+    rolled = decode(sources, *both, names=("ot",), train_rows=(train.target_rows + 1) % 4)
+    assert (rolled["ot-others"].values.argmax(axis=1) == (test.target_rows + 1) % 4).mean() > 0.85
+    first = decode(sources, both[0], both[1].subset(np.arange(3)), names=("ot",))
+    for name, one in found.items():
+        np.testing.assert_allclose(first[name].values, one.values[:3], rtol=1e-5, atol=1e-6)
+
+
+def test_transport_between_too_many_voxels_is_refused():
+    _, train, test = labelled()
+    large = replace(train, betas=np.zeros((len(train.trials), MOST_VOXELS + 1), np.float32))
+    with pytest.raises(InputError, match="5001 voxels"):
+        reduce_source(large, LABELS, ("ot",))
+    assert reduce_source(large, LABELS, ("srm",)).voxels is None
+    assert reduce_newcomer(train, test, LABELS, ("ot",)).test.voxels is test.betas
+
+
 def stimuli():
     """Sources saw more than the training stimuli of the new one; the rest is tested."""
     sources = [
@@ -230,6 +197,8 @@ def test_test_trials_of_sources_and_tested_stimuli_are_refused():
     with pytest.raises(LeakageError, match="5 id"):
         decode([sources[0], seen], train, test, STIMULI)
     with pytest.raises(LeakageError, match="not training"):
-        reduce_source(test, STIMULI)
+        reduce_source(test, STIMULI, ())
     with pytest.raises(LeakageError):
-        reduce_newcomer(train, make_person("3", np.arange(29, 50), STIMULI, split="test"), STIMULI)
+        reduce_newcomer(
+            train, make_person("3", np.arange(29, 50), STIMULI, split="test"), STIMULI, ()
+        )

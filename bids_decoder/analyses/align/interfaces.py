@@ -74,13 +74,13 @@ class AlignFold(SimpleInterface):
         inputs, folder = self.inputs, Path(runtime.cwd)
         targets = read_targets(inputs.targets_file)
         train, test = self._load(inputs.folder, inputs.participant, targets, inputs.fold or None)
-        newcomer = reduce_newcomer(train, test, targets)
+        newcomer = reduce_newcomer(train, test, targets, inputs.methods)
         group = Group([
-            reduce_source(self._load(path, label, targets, None)[0], targets)
+            reduce_source(self._load(path, label, targets, None)[0], targets, inputs.methods)
             for path, label in zip(inputs.source_folders, inputs.sources, strict=True)
         ])
         found = decode_aligned(inputs.methods, group, newcomer, targets)
-        models = {name: _predicted(one, targets) for name, one in found.items()}
+        models = {name: predicted_of(one, targets) for name, one in found.items()}
         path = save_heldout(folder / "heldout.npz", test.trials, models)
         self._results["heldout_file"] = str(path)
         if inputs.n_refits:
@@ -115,8 +115,14 @@ class AlignFold(SimpleInterface):
         return FoldNulls(inputs.fold, drawn.test_rows, scores, drawn.exchange.describe())
 
 
-def _predicted(found: Decoded, targets: Targets) -> Predicted:
-    """Return predictions in the shape of baselines; stimuli relative to their mean."""
+def predicted_of(found: Decoded, targets: Targets) -> Predicted:
+    """Return predictions in the shape of baselines; stimuli relative to their mean.
+
+    Parameters
+    ----------
+    found : Decoded
+    targets : Targets
+    """
     if targets.over_runs:
         return Predicted(found.values, targets.vectors, None)
     mean = targets.vectors[np.unique(found.train_rows)].mean(axis=0)

@@ -8,6 +8,7 @@ from bids_decoder.reports.results import Results, sidecar_of
 
 TEXTS = {"Evaluation": (
     "alignment-labels", "alignment-stimuli", "alignment-procrustes", "alignment-srm",
+    "alignment-ot",
 )}
 """Names of methods texts in ``boilerplate``, by heading."""
 

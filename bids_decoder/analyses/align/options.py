@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from bids_decoder.config import Section, Settings
 from bids_decoder.options import several
 
-Method = Literal["procrustes", "srm"]
+Method = Literal["procrustes", "srm", "ot"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="also decode each participant with trials of the others, after aligning their "
         "responses to shared labels or stimuli ([alignment.md](alignment.md)): `procrustes`, an "
         "orthogonal transformation to the voxels of the participant; `srm`, a shared response "
-        "model. The others are the participants that are pretrained on, or, at the participant "
-        "level alone, all others of the call",
+        "model; `ot`, optimal transport between the voxels of a region (at most 5000). The others "
+        "are the participants that are pretrained on, or, at the participant level alone, all "
+        "others of the call",
     )

@@ -10,9 +10,12 @@ from bids_decoder.analyses.align.options import Alignment
 from bids_decoder.analyses.fitting import decoded, job_of_decoder
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
+from bids_decoder.config import REGIONS
 from bids_decoder.errors import ExitCode, Finding, name_some
-from bids_decoder.training.alignment import LEAST_SHARED
+from bids_decoder.training.alignment import LEAST_SHARED, MOST_VOXELS
 from bids_decoder.trials import KINDS, Decision
+from bids_decoder.workflows.shared import BRAIN_SHARE
+from bids_decoder.workflows.spaces import n_grid_voxels
 from bids_decoder.workflows.work import PersonWork
 
 N_REFITS = 100
@@ -83,7 +86,7 @@ def check(study: Study, notes: Notes) -> None:
         ))
         return
     found = {p.label: _find_shared(study, p.label) for p in study.roles.chosen}
-    notes.findings += _find_problems(study, found)
+    notes.findings += [*_find_problems(study, found), *_find_large(study)]
     if found:
         notes.decisions.append(_decide(study, found))
 
@@ -142,6 +145,24 @@ def _find_problems(study: Study, found: Mapping[str, _Shared]) -> list[Finding]:
         )
         for why, (labels, fix, severity) in problems.items() if labels
     ]
+
+
+def _find_large(study: Study) -> list[Finding]:
+    """Find responses of whole brains, which optimal transport has no room for."""
+    wanted = "ot" in study.settings.section(Alignment).methods
+    if not wanted or study.settings.troi.region not in REGIONS:
+        # How many voxels a mask has on the grid of the responses is counted when they are read.
+        return []
+    large = [
+        person.label for person in study.roles.chosen
+        if BRAIN_SHARE * n_grid_voxels(person, study.space) > MOST_VOXELS
+    ]
+    return [Finding(
+        f"--alignment ot of {len(large)} participant(s): {name_some(large)}",
+        f"their responses have more voxels than the {MOST_VOXELS} between which a transport plan "
+        "is computed", "give a mask of a smaller region (--region), or use procrustes or srm",
+        ExitCode.USAGE,
+    )] if large else []
 
 
 def _decide(study: Study, found: Mapping[str, _Shared]) -> Decision:

@@ -25,13 +25,15 @@ from bids_decoder.reports.scores import (
 from bids_decoder.reports.tables import interval
 from bids_decoder.training.refit import DECODER
 
-_METHODS = {"procrustes": "Procrustes", "srm": "shared response model"}
+_METHODS = {"procrustes": "Procrustes", "srm": "shared response model",
+            "ot": "optimal transport"}
 _SIDES = {"others": "others' trials", "both": "others' and own trials"}
 _LIMITS = (
     "Aligned decoders are tested on the trials, folds and permutations of the decoder. The "
-    "transformation is estimated from mean responses in training trials, so that it has at most as "
-    "many dimensions as there are shared labels (less one) or stimuli: with few of them, what "
-    "distinguishes trials in other dimensions is lost. More targets than those decoded, as the "
+    "transformation is estimated from mean responses in training trials. That of Procrustes and of "
+    "the shared response model has at most as many dimensions as there are shared labels (less "
+    "one) or stimuli: with few of them, what distinguishes trials in other dimensions is lost; "
+    "optimal transport then hardly tells voxels apart. More targets than those decoded, as the "
     "frames of a film, would align people better. P-values of aligned decoders are not corrected "
     "for their number: they are baselines."
 )

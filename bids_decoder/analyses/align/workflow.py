@@ -17,6 +17,9 @@ from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_g
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
 
+PLAN_GB = 1.0
+"""Of optimal transport: cost, kernel, plan and two copies, between the most voxels."""
+
 
 def build(job: Job, wiring: Wiring) -> None:
     """Add the alignment to one participant to the workflow of the call."""
@@ -96,5 +99,6 @@ def _fold_node(work: Work, spec: AlignSpec, key: StageKey, fold: int) -> Node:
             permutation_seed=derive_seed(settings.random_seed, "permute", label),
         ),
         f"fold_{fold}", n_procs=n_threads(work),
-        mem_gb=max(response_gb(one) for one in (spec.person, *spec.sources)),
+        mem_gb=max(response_gb(one) for one in (spec.person, *spec.sources))
+        + PLAN_GB * ("ot" in spec.methods),
     )
