@@ -321,3 +321,60 @@ def test_whole_run_for_two_participants(tmp_path):
     assert 'id="learning-curve"' in (out / "group.html").read_text(encoding="utf-8")
     settings, _ = parse_args(words)
     assert not any(step.todo for step in make_plan(settings, tmp_path / "work").steps)
+
+
+def write_features(folder, people=("01", "02"), n_runs=5, per_run=10):
+    """Beta series that are a mixture of the features of stimuli; each stimulus is shown once."""
+    rng = np.random.default_rng(0)
+    write_json(folder / "dataset_description.json", {
+        "Name": "features", "BIDSVersion": "1.9.0", "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "test"}],
+    })
+    names = [f"s{k:02d}" for k in range(n_runs * per_run)]
+    vectors = rng.normal(size=(len(names), 4))
+    for person in people:
+        mixture = rng.normal(size=(4, np.prod(SHAPE)))
+        for run in range(n_runs):
+            name = f"sub-{person}_task-see_run-{run + 1}_desc-singletrial"
+            stem = folder / f"sub-{person}" / "func" / name
+            rows = run * per_run + rng.permutation(per_run)
+            betas = vectors[rows] @ mixture + 2 * rng.normal(size=(per_run, np.prod(SHAPE)))
+            save_nifti(Path(f"{stem}_betaseries.nii.gz"),
+                       betas.T.reshape(*SHAPE, -1).astype(np.float32), AFFINE)
+            save_table(Path(f"{stem}_trials.tsv"), pd.DataFrame({
+                "onset": np.arange(per_run) * 12.0, "duration": 12.0,
+                "stimulus": [names[k] for k in rows],
+            }))
+    table = pd.DataFrame(vectors, names, list("abcd")).rename_axis("stimulus").reset_index()
+    save_table(folder.parent / "features.tsv", table)
+    return folder
+
+
+def test_whole_run_on_stimuli_with_and_without_pretraining(tmp_path):
+    folder, out = write_features(tmp_path / "data"), tmp_path / "out"
+    words = [
+        str(folder), str(out), "group", "participant", "--holdout-label", "02", "--target",
+        "features", "--features", str(tmp_path / "features.tsv"), "--test-runs", "5",
+        "--learning-curve", "--skip-bids-validation", "--device", "cpu", "--nprocs", "1",
+        "--n-permutations", "0", "-d", f"betas={folder}", "-w", str(tmp_path / "work"),
+    ]
+    assert main(words) == 0
+    curve = read_table(next(out.glob("sub-02/func/*_desc-learningcurve_metrics.tsv")))
+    assert set(curve["model"]) == {"decoder", "without-pretraining", "ridge-mask", "ridge-all"}
+    by_size = curve[curve["metric"] == "two_way"].set_index(["model", "n_runs"])
+    assert list(dict.fromkeys(curve["n_runs"])) == ["1", "2", "3", "4"]
+    assert set(curve["n"]) == {"10"} and set(curve["pool_size"]) == {"10", None}
+    value = by_size["value"].astype(float)
+    assert value["ridge-all", "4"] > max(0.8, value["ridge-all", "1"])
+    assert value["decoder", "4"] > 0.7
+    chance = dict(zip(curve["metric"], curve["chance"].astype(float), strict=True))
+    assert chance == {"top1": pytest.approx(0.1), "two_way": 0.5}
+    # All runs: the decoder that is reported, on the same trials.
+    metrics = read_table(next(out.glob("sub-02/func/*_desc-decoder_metrics.tsv")))
+    own = metrics[(metrics["model"] == "decoder") & (metrics["metric"] == "top1")
+                  & (metrics["direction"] == "b2i") & (metrics["unit"] == "single")
+                  & (metrics["similarity"] == "cosine")]
+    last = curve[(curve["model"] == "decoder") & (curve["metric"] == "top1")].iloc[-1]
+    assert float(last["value"]) == pytest.approx(float(own["value"].iloc[0]))
+    page = (out / "sub-02.html").read_text(encoding="utf-8")
+    assert 'id="learning-curve"' in page and "without pretraining" in page
