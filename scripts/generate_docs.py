@@ -47,8 +47,8 @@ NO_INPUTS = ("--help", "--version", "--demo")
 
 NOT_OF_BRAINLIFE = (
     "--derivatives", "--betas", "--work-dir", "--clean-workdir", "--bids-database-dir", "--notrack",
-    "--verbose", "--write-graph", "--dry-run", "--reports-only", "--boilerplate-only",
-    "--config-file", "--use-plugin", "--nprocs", "--mem",
+    "--verbose", "--log-format", "--write-graph", "--dry-run", "--reports-only",
+    "--boilerplate-only", "--config-file", "--use-plugin", "--nprocs", "--mem",
 )
 """Options that the App sets itself, or that make no sense in it.
 

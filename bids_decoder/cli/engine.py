@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ from bids_decoder.files import DISK_ERRORS
 
 if TYPE_CHECKING:
     from bids_decoder.analyses.jobs import Job
+    from bids_decoder.workflows.progress import Step, Tally
     from bids_decoder.workflows.work import Work
 
 LOGGER = logging.getLogger("bids_decoder")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -28,10 +30,13 @@ class Outcome:
     ----------
     timings : list of dict
         One per node.
+    steps : mapping of (stage, participant) to Tally
+        What each step took.
     failures : tuple of Failure
     """
 
     timings: list[dict[str, Any]]
+    steps: Mapping[Step, Tally]
     failures: tuple[Failure, ...] = ()
 
 
@@ -78,17 +83,19 @@ def run_workflow(work: Work, jobs: Sequence[Job], log_dir: Path) -> Outcome:
         When a worker process was killed.
     """
     from bids_decoder.analyses.build import init_bids_decoder_wf
-    from bids_decoder.workflows.plugin import NodeLog
+    from bids_decoder.cli.monitor import watched
+    from bids_decoder.workflows.progress import NodeLog, node_names
 
     settings = work.settings
     _configure_nipype(log_dir, settings)
     workflow = init_bids_decoder_wf(work, jobs)
     if settings.execution.write_graph:
         _write_graph(workflow, log_dir)
-    node_log = NodeLog(len(workflow.list_node_names()))
+    node_log = NodeLog(node_names(workflow))
     plugin = _plugin(settings.resources, node_log)
     try:
-        workflow.run(plugin=plugin)
+        with watched(node_log):
+            workflow.run(plugin=plugin)
     except BidsDecoderError:
         raise
     except Exception as error:
@@ -97,9 +104,9 @@ def run_workflow(work: Work, jobs: Sequence[Job], log_dir: Path) -> Outcome:
         if not failures:
             raise
         LOGGER.debug("workflow ended with: %s", error)
-        return Outcome(node_log.timings, failures)
+        return Outcome(node_log.timings, node_log.steps, failures)
     _raise_if_killed(plugin)
-    return Outcome(node_log.timings, _failures(log_dir, node_log.failed))
+    return Outcome(node_log.timings, node_log.steps, _failures(log_dir, node_log.failed))
 
 
 def _raise_if_killed(plugin: Any) -> None:

@@ -6,6 +6,7 @@ import argparse
 
 from bids_decoder import __version__
 from bids_decoder.analyses.registry import analyses
+from bids_decoder.cli.logs import FORMATS
 from bids_decoder.config import LEVELS, Settings, TrialRules
 from bids_decoder.errors import ExitCode, UsageError
 from bids_decoder.options import (
@@ -363,6 +364,11 @@ def add_other(parser: argparse.ArgumentParser) -> None:
     option(
         group, "-v", "--verbose", dest="actions.verbosity", action="count",
         help="log more, and list every problem instead of one of each kind; `-vv` for debugging",
+    )
+    option(
+        group, "--log-format", dest="actions.log_format", choices=FORMATS, default="`text`",
+        help="`json`: one object per line, on the screen and in the log file. See "
+        "[progress](#progress)",
     )
     option(group, "-h", "--help", dest="help", action="help", help="show all options")
     option(

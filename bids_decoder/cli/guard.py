@@ -9,11 +9,11 @@ import signal
 import sys
 from collections.abc import Callable
 
+from bids_decoder.cli.logs import asked_format, tell
 from bids_decoder.cli.run import main
+from bids_decoder.cli.stopping import SIGNALS
 from bids_decoder.errors import BidsDecoderError, ExitCode
 from bids_decoder.workflows.worker import end_when_closed
-
-_FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 def start(run: Callable[[], int] = main) -> int:
@@ -46,7 +46,7 @@ def start(run: Callable[[], int] = main) -> int:
         return code
     error = _explain(-code)
     _give_back_locks(pid)
-    print(f"bids_decoder: {error}", file=sys.stderr)  # noqa: T201
+    tell(str(error), asked_format(sys.argv[1:]))
     return int(error.code)
 
 
@@ -55,7 +55,7 @@ def _forward_signals(pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    for number in _FORWARDED:
+    for number in SIGNALS:
         signal.signal(number, forward)
 
 
@@ -64,7 +64,7 @@ def _explain(number: int) -> BidsDecoderError:
 
     again = "then run the same command again, it goes on where it stopped"
     name = signal.Signals(number).name
-    if number in _FORWARDED:
+    if number in SIGNALS:
         return BidsDecoderError(
             f"stopped ({name})", "the signal came before anything was computed",
             "run the same command again", ExitCode.TRY_AGAIN,

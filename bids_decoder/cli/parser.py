@@ -52,6 +52,8 @@ class Actions:
         Write the methods text and stop.
     verbosity : int
         How often ``-v`` was given.
+    log_format : {"text", "json"}
+        Of messages on the screen and in the log file.
     demo : Path or None
         Folder of the demo: the dataset goes to ``demo/data``, results to
         ``demo/derivatives``.
@@ -61,6 +63,7 @@ class Actions:
     reports_only: bool = False
     boilerplate_only: bool = False
     verbosity: int = 0
+    log_format: str = "text"
     demo: Path | None = None
 
 

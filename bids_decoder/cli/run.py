@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
-import multiprocessing
 import os
-import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_decoder import __version__
+from bids_decoder.cli.logs import (
+    asked_format,
+    log_file,
+    quiet_libraries,
+    quiet_nipype,
+    set_up_logging,
+    tell,
+)
 from bids_decoder.cli.parser import Actions, parse_args
+from bids_decoder.cli.stopping import Stopping
 from bids_decoder.config import Settings
 from bids_decoder.errors import (
     BidsDecoderError,
@@ -49,42 +55,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         See :class:`~bids_decoder.errors.ExitCode`.
     """
-    actions = Actions()
+    words = list(sys.argv[1:] if argv is None else argv)
+    actions = Actions(log_format=asked_format(words))
     try:
-        settings, actions = parse_args(argv)
-        _set_up_logging(actions.verbosity)
-        with ExitStack() as cleanup, _signals_stop(cleanup):
-            code = _run(settings, actions, list(sys.argv[1:] if argv is None else argv), cleanup)
+        settings, actions = parse_args(words)
+        set_up_logging(actions.verbosity, actions.log_format)
+        with ExitStack() as cleanup:
+            stopping = Stopping(words, actions.log_format, cleanup)
+            with stopping.on_signals():
+                code = _run(settings, actions, stopping)
     except FindingsError as error:
-        _tell(error.render(full=actions.verbosity > 0))
+        tell(error.render(full=actions.verbosity > 0), actions.log_format)
         code = error.code
     except BidsDecoderError as error:
-        _tell(str(error))
+        tell(str(error), actions.log_format)
         code = error.code
     except Exception as error:
         cause = error if isinstance(error, OSError) else disk_error(error)
         if cause is None:
             raise
         LOGGER.debug("details", exc_info=True)
-        _tell(_explain_os_error(cause))
+        tell(_explain_os_error(cause), actions.log_format)
         code = ExitCode.IO_ERROR
     return int(code)
 
 
-def _tell(text: str) -> None:
-    """Print a message; do not fail when the terminal or file cannot take it."""
-    with contextlib.suppress(OSError):
-        print(f"bids_decoder: {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _run(
-    settings: Settings, actions: Actions, command: list[str], cleanup: ExitStack
-) -> ExitCode:
-    """Run the call; *cleanup* removes temporary files however it ends."""
+def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
+    """Run the call; ``stopping.cleanup`` removes temporary files however it ends."""
     from bids_decoder.cli.environment import make_home, prepare_environment
     from bids_decoder.cli.resources import with_resources
     from bids_decoder.cli.scratch import existing_parent, remove_folder, work_dir_of
 
+    cleanup = stopping.cleanup
     settings = with_resources(settings)
     work_dir = work_dir_of(settings)
     prepare_environment(work_dir / "home", settings.resources.omp_nthreads)
@@ -109,8 +111,9 @@ def _run(
         _start(plan, locks)
         # From here on the work folder holds results that a later call can reuse.
         unused.pop_all()
-        _quiet_nipype(actions.verbosity)
-        log_dir, record = _open_log(plan, command, cleanup)
+        stopping.plan = plan
+        quiet_nipype(actions.verbosity)
+        log_dir, record = _open_log(plan, stopping)
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
         reports = _write_reports(plan)
@@ -138,7 +141,7 @@ def _plan(settings: Settings, work_dir: Path, actions: Actions) -> Plan:
     with collector_paused():
         from bids_decoder.cli.plan import make_plan
 
-        _quiet_libraries(actions.verbosity)
+        quiet_libraries(actions.verbosity)
         plan = make_plan(settings, work_dir)
     _print_plan(plan, time.monotonic() - started, actions)
     return plan
@@ -172,15 +175,13 @@ def _start(plan: Plan, locks: ExitStack) -> None:
         remove_unfinished(output_dir / unit)
 
 
-def _open_log(
-    plan: Plan, command: list[str], cleanup: ExitStack
-) -> tuple[Path, dict[str, Any]]:
+def _open_log(plan: Plan, stopping: Stopping) -> tuple[Path, dict[str, Any]]:
     """Make the folder of this call below ``logs``; settings and command go there."""
     log_dir = plan.study.output_dir / "logs" / _run_name()
     log_dir.mkdir(parents=True)
-    cleanup.enter_context(_log_file(log_dir / "bids_decoder.log"))
+    stopping.cleanup.enter_context(log_file(log_dir / "bids_decoder.log", stopping.log_format))
     plan.study.settings.to_toml(log_dir / "settings.toml")
-    record = {"command": ["bids_decoder", *command], "version": __version__,
+    record = {"command": ["bids_decoder", *stopping.command], "version": __version__,
               "started": datetime.now(UTC).isoformat(timespec="seconds")}
     write_json(log_dir / "run.json", {**record, "timings": []})
     return log_dir, record
@@ -188,15 +189,18 @@ def _open_log(
 
 def _compute(plan: Plan, log_dir: Path) -> Outcome:
     from bids_decoder.cli.engine import Outcome, run_workflow
+    from bids_decoder.cli.monitor import summary_lines
     from bids_decoder.cli.plan import write_plan
 
     write_plan(plan)
     if plan.is_empty:
         LOGGER.info("nothing to compute: everything requested is done")
-        return Outcome([])
+        return Outcome([], {})
     started = time.monotonic()
     outcome = run_workflow(plan.study.work, plan.jobs, log_dir)
     busy = sum(timing["seconds"] for timing in outcome.timings)
+    for line in summary_lines(outcome.steps):
+        LOGGER.info("%s", line, extra={"event": "summary"})
     LOGGER.info("computed for %.0f s; the nodes took %.0f s of work",
                 time.monotonic() - started, busy)
     return outcome
@@ -305,67 +309,6 @@ def _print_plan(plan: Plan, seconds: float, actions: Actions) -> None:
 
 def _run_name() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{uuid.uuid4()}"
-
-
-def _set_up_logging(verbosity: int) -> None:
-    """Show messages of the program; with -v also those of Nipype, with -vv debug messages."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logging.getLogger().handlers[:] = [handler]
-    # On a full disk each line for the log file would otherwise print a traceback.
-    logging.raiseExceptions = False
-    LOGGER.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
-
-
-def _quiet_nipype(verbosity: int) -> None:
-    """Import Nipype, and undo its own log handler and levels."""
-    import nipype  # noqa: F401
-
-    _quiet_libraries(verbosity)
-
-
-def _quiet_libraries(verbosity: int) -> None:
-    from bids_decoder.workflows.worker import configure_logging
-
-    configure_logging(LOGGER.level, logging.INFO if verbosity else logging.CRITICAL)
-
-
-@contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
-
-
-@contextlib.contextmanager
-def _signals_stop(cleanup: ExitStack) -> Iterator[None]:
-    """End the process at once when the system or the user asks for it.
-
-    No exception is raised: Nipype would treat it as the failure of a node and continue.
-    """
-    def stop(number: int, _frame: Any) -> None:
-        for child in multiprocessing.active_children():
-            child.kill()
-        cleanup.close()
-        print(  # noqa: T201
-            f"bids_decoder: stopped ({signal.Signals(number).name}); what is finished is kept, run "
-            "the same command again to go on", file=sys.stderr,
-        )
-        sys.stderr.flush()
-        os._exit(int(ExitCode.TRY_AGAIN))
-
-    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _explain_os_error(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""Progress of long trainings: log lines with an estimate of the time left."""
+"""Progress of long computations in nodes, as log records that a display can read."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from collections.abc import Callable
 
 LOGGER = logging.getLogger("bids_decoder")
 
-
-_SECONDS_BETWEEN = 20.0
+_SECONDS_BETWEEN = 1.0
 
 
 def log_progress(what: str, unit: str = "epoch") -> Callable[..., None]:
-    """Make a callback (done, total, loss or None) that logs at most every 20 seconds."""
-    start = time.monotonic()
-    last = start
+    """Make a callback (done, total, loss or None) that logs at most once a second.
+
+    Its records carry ``event="work"`` and ``fraction``. The process of the call takes them for
+    its display, so that none of them is a line of its own on the screen or in the log.
+
+    Parameters
+    ----------
+    what : str
+        What is computed, for instance ``"searchlight, fold 1"``.
+    unit : str
+        What is counted.
+    """
+    last = float("-inf")
 
     def report(done: int, total: int, loss: float | None = None) -> None:
         nonlocal last
@@ -23,9 +32,8 @@ def log_progress(what: str, unit: str = "epoch") -> Callable[..., None]:
         if now - last < _SECONDS_BETWEEN and done < total:
             return
         last = now
-        left = (now - start) / done * (total - done)
         with_loss = "" if loss is None else f", loss {loss:.4f}"
-        LOGGER.info("%s: %s %d of %d%s, about %.0f s left",
-                    what, unit, done, total, with_loss, left)
+        LOGGER.info("%s: %s %d of %d%s", what, unit, done, total, with_loss,
+                    extra={"event": "work", "fraction": done / total})
 
     return report

@@ -1,29 +1,29 @@
-"""Nipype's process pool that notices killed workers, and a log of the time of nodes."""
+"""Nipype's process pool that notices killed workers, and hears what they log."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import multiprocessing
-import time
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from nipype.pipeline.plugins.multiproc import MultiProcPlugin
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from bids_decoder.errors import BidsDecoderError, ExitCode
 from bids_decoder.workflows.worker import start_worker
 
 LOGGER = logging.getLogger("bids_decoder")
-SECONDS_BETWEEN_LINES = 30.0
+
+_FLUSH_SECONDS = 5.0
 
 
 class WorkerPoolPlugin(MultiProcPlugin):
     """MultiProc that stops with a message when the system kills a worker.
 
-    Nipype's own plugin would wait for the dead worker for ever.
+    Nipype's own plugin would wait for the dead worker for ever. What workers log is handled in
+    this process, so that screen and log file have one writer.
     """
 
     _broken: BaseException | None = None
@@ -33,10 +33,15 @@ class WorkerPoolPlugin(MultiProcPlugin):
         self.pool.shutdown(wait=False)
         levels = (LOGGER.level, logging.getLogger("nipype").level)
         # Spawned, not forked: a forked child inherits locks of threads that it lacks.
+        spawned = multiprocessing.get_context("spawn")
+        self._records: Any = spawned.SimpleQueue()
+        self._flushed = threading.Event()
         self.pool = ProcessPoolExecutor(
             max_workers=self.processors, initializer=start_worker,
-            initargs=(self._cwd, *levels), mp_context=multiprocessing.get_context("spawn"),
+            initargs=(self._cwd, *levels, self._records), mp_context=spawned,
         )
+        # It reads as long as the program runs: a worker waits when nobody reads what it logs.
+        threading.Thread(target=self._forward, daemon=True).start()
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Run the nodes of *graph*."""
@@ -46,6 +51,25 @@ class WorkerPoolPlugin(MultiProcPlugin):
             super().run(graph, config, updatehash=updatehash)
         finally:
             gc.unfreeze()
+            self._records.put(None)
+            self._flushed.wait(_FLUSH_SECONDS)
+
+    def _forward(self) -> None:
+        """Handle the log records of workers; None asks to say that all before it are handled."""
+        while True:
+            record = self._records.get()
+            if record is None:
+                self._flushed.set()
+            else:
+                logging.getLogger(record.name).handle(record)
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        """Submit a node; as Nipype does, but the worker says when it starts."""
+        self._taskid += 1
+        future = self.pool.submit(run_announced, node, updatehash, self._taskid)
+        future.add_done_callback(self._async_callback)
+        self._task_obj[self._taskid] = future
+        return int(self._taskid)
 
     def _async_callback(self, args: Future[Any]) -> None:
         error = args.exception()
@@ -81,76 +105,7 @@ class WorkerPoolPlugin(MultiProcPlugin):
         ) from self._broken
 
 
-def _now() -> str:
-    """Return the time in Nipype's format."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat()
-
-
-@dataclass
-class NodeLog:
-    """Status callback for a plugin: start, end and failure of every node."""
-
-    n_nodes: int
-    timings: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    _n_done: int = 0
-    _began_at: str = field(default_factory=_now)
-    _began: float = field(default_factory=time.monotonic)
-    _last_line: float = field(default_factory=time.monotonic)
-
-    def __call__(self, node: Any, status: str) -> None:
-        """Record one change of status."""
-        name = node.fullname
-        if status == "exception":
-            self.failed.append(name)
-            LOGGER.error("failed: %s; what does not need it goes on", name)
-        elif status == "end" and not name.rsplit(".", 1)[-1].startswith("_"):
-            # Others are parts of a MapNode, which reports on all of them when it ends.
-            try:
-                runtime = getattr(node.result, "runtime", None)
-            except FileNotFoundError:
-                return  # the serial plugin also "ends" the nodes that it leaves out
-            self._n_done += 1
-            timing = self._timing(runtime, name)
-            if timing is not None:
-                self.timings.append(timing)
-            self._tell(name)
-
-    def _tell(self, name: str) -> None:
-        """Log that a stage is done, or from time to time how many steps are."""
-        now, done = time.monotonic(), self._n_done
-        _, person = _stage_and_person(name)
-        leaf = name.rsplit(".", 1)[-1]
-        if leaf.startswith("mark_"):
-            unit = f"sub-{person}" if person else "group"
-            LOGGER.info("%s: %s done", unit, leaf.removeprefix("mark_"))
-        elif now - self._last_line > SECONDS_BETWEEN_LINES:
-            left = (now - self._began) / done * (self.n_nodes - done)
-            LOGGER.info("%d of %d steps done, about %.0f s left", done, self.n_nodes, left)
-            self._last_line = now
-
-    def _timing(self, runtime: Any, name: str) -> dict[str, Any] | None:
-        """Return the timing of a node; None when its result is from an earlier call."""
-        runtimes = runtime if isinstance(runtime, list) else [runtime]
-        if any(str(getattr(r, "startTime", "") or "9") < self._began_at for r in runtimes):
-            return None
-        seconds = sum(float(getattr(r, "duration", 0) or 0) for r in runtimes)
-        peak = max((getattr(r, "mem_peak_gb", 0) or 0 for r in runtimes), default=0)
-        stage, person = _stage_and_person(name)
-        timing = {"stage": stage, "participant": person, "node": name.split(".", 1)[-1],
-                  "seconds": round(seconds, 2)}
-        return timing | ({"peak_mb": round(1024 * peak)} if peak else {})
-
-
-def _stage_and_person(name: str) -> tuple[str, str | None]:
-    """Read stage and participant from the name of a node."""
-    parts = name.split(".")
-    head = parts[1] if len(parts) > 1 else parts[0]
-    words = head.removesuffix("_wf").split("_")
-    person = None
-    if len(words) > 1 and words[0] != "pretrain":
-        person = words[1].replace("-", "+")
-    if words[0] == "prepare" and len(parts) > 2:
-        preprocesses = parts[2] in ("anat_wf", "bold_wf", "preprocess_files", "mark_preprocess")
-        return "preprocess" if preprocesses else "betas", person
-    return words[0], person
+def run_announced(node: Any, updatehash: bool, taskid: int) -> Any:
+    """Run a node in a worker, after saying that this process runs it."""
+    LOGGER.info("%s starts", node.fullname, extra={"event": "start", "node": node.fullname})
+    return run_node(node, updatehash, taskid)

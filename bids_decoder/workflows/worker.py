@@ -8,24 +8,32 @@ import multiprocessing.connection
 import os
 import signal
 import socket
-import sys
 import threading
+from logging.handlers import QueueHandler
+from typing import Any
 
 LOGGER = logging.getLogger("bids_decoder")
 
 
-def configure_logging(level: int, nipype_level: int) -> None:
-    """Send log lines of this process to standard error.
+class RecordSender(QueueHandler):
+    """Sends log records to the process that started this one, before anything else happens."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Write a record to the pipe."""
+        self.queue.put(record)
+
+
+def configure_logging(handler: logging.Handler, level: int, nipype_level: int) -> None:
+    """Send all log records of this process to one handler.
 
     Parameters
     ----------
+    handler : logging.Handler
     level : int
         For the program itself.
     nipype_level : int
         For Nipype and for warnings of libraries.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -60,8 +68,18 @@ def end_when_closed(sentinel: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def start_worker(folder: str, level: int, nipype_level: int) -> None:
-    """Set up a worker process, before it gets its first task and imports anything else."""
+def start_worker(folder: str, level: int, nipype_level: int, records: Any) -> None:
+    """Set up a worker process, before it gets its first task and imports anything else.
+
+    Parameters
+    ----------
+    folder : str
+        Working folder.
+    level, nipype_level : int
+        See :func:`configure_logging`.
+    records : multiprocessing.SimpleQueue
+        Takes what this process logs.
+    """
     # The terminal sends Ctrl-C to all processes; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -72,4 +90,4 @@ def start_worker(folder: str, level: int, nipype_level: int) -> None:
     # Undo the log handler and levels that Nipype sets on import.
     import nipype  # noqa: F401
 
-    configure_logging(level, nipype_level)
+    configure_logging(RecordSender(records), level, nipype_level)

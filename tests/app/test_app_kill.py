@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from app_calls import derivatives, end_group, members, wait_for
 
+from bids_decoder.files import read_json
+
 HELD = ("--holdout-label", "03")
 
 pytestmark = pytest.mark.slow
@@ -79,10 +81,12 @@ def test_killed_between_two_parts_of_the_refits(call, main, category_run, tmp_pa
     killed(call, output, (data.folder, output, *words), ["refit_fold2_from10"])
     last = call(data.folder, output, *words)
     assert last.code == 0, last.text
-    parts = {(fold, count): f"chance in fold {fold}: permutation {count} of {count}" in last.text
-             for fold in (1, 2, 3, 4) for count in (10, 2)}
-    assert not parts[1, 10] and not parts[1, 2] and not parts[2, 10]
-    assert parts[2, 2] and all(parts[fold, count] for fold in (3, 4) for count in (10, 2))
+    record = max((output / "logs").glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+    ran = {timing["node"].rsplit(".", 1)[-1] for timing in read_json(record)["timings"]}
+    parts = {(fold, first): f"refit_fold{fold}_from{first}" in ran
+             for fold in (1, 2, 3, 4) for first in (0, 10)}
+    assert not parts[1, 0] and not parts[1, 10] and not parts[2, 0]
+    assert parts[2, 10] and all(parts[fold, first] for fold in (3, 4) for first in (0, 10))
     whole = category_run.copy(tmp_path / "whole")
     assert main(data.folder, whole, *words).code == 0
     assert derivatives(output) == derivatives(whole)
@@ -112,7 +116,8 @@ def test_stopped_by_a_signal(call, betas, tmp_path, nprocs, number):
         _, text = process.communicate(timeout=60)
         assert process.returncode == 75
         assert f"stopped ({number.name})" in text
-        assert "run the same command again" in text
+        assert f"kept in {output}, " in text and "sub-01 betas" in text
+        assert f"run the same command again: bids_decoder {betas.folder} {output}" in text
         assert "Traceback" not in text
         assert list((output / "logs" / "locks").iterdir()) == []
         time.sleep(1)

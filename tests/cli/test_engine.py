@@ -19,7 +19,7 @@ from bids_decoder.cli.scratch import (
 from bids_decoder.cli.summary import headline
 from bids_decoder.config import Resources, Settings
 from bids_decoder.errors import BidsDecoderError, UsageError
-from bids_decoder.workflows.plugin import NodeLog, WorkerPoolPlugin, _stage_and_person
+from bids_decoder.workflows.plugin import WorkerPoolPlugin
 
 CRASH = """Node: wf.decode_01_wf.select_final
 Working directory: /w
@@ -63,9 +63,11 @@ def test_end_of_a_worker_is_explained(error, code, what):
 
 
 @pytest.mark.parametrize("start", [
-    "from bids_decoder.cli.run import _quiet_nipype\n_quiet_nipype(0)\n",
+    "from bids_decoder.cli.logs import quiet_nipype, set_up_logging\n"
+    "set_up_logging(0, 'text')\nquiet_nipype(0)\n",
+    "from multiprocessing import SimpleQueue\n"
     "from bids_decoder.workflows.worker import start_worker\n"
-    "start_worker('.', logging.INFO, logging.CRITICAL)\nimport nipype\n",
+    "start_worker('.', logging.INFO, logging.CRITICAL, SimpleQueue())\nimport nipype\n",
 ])
 def test_nipype_writes_nothing_of_its_own(start):
     code = (
@@ -188,63 +190,6 @@ def test_plugin_file_gets_its_arguments(tmp_path, monkeypatch):
     path.write_text("plugin: Nothing")
     with pytest.raises(UsageError, match="names no Nipype plugin"):
         _plugin(Resources(plugin_file=path), print)
-
-
-@pytest.mark.parametrize(("name", "expected"), [
-    ("wf.prepare_01_wf.bold_wf.motion_0", ("preprocess", "01")),
-    ("wf.prepare_01_wf.anat_wf.bias", ("preprocess", "01")),
-    ("wf.prepare_01_wf.mark_preprocess", ("preprocess", "01")),
-    ("wf.prepare_01_wf.glm_wf.single_trial", ("betas", "01")),
-    ("wf.prepare_01_wf.sink_trials_1", ("betas", "01")),
-    ("wf.prepare_a-1_wf.mark_betas", ("betas", "a+1")),
-    ("wf.decode_03_wf.score", ("decode", "03")),
-    ("wf.responses_03", ("responses", "03")),
-    ("wf.searchlight_03_wf.search_1", ("searchlight", "03")),
-    ("wf.pretrain_label_without03_wf.pretrain", ("pretrain", None)),
-    ("wf.targets", ("targets", None)),
-])
-def test_stage_and_person_of_a_node(name, expected):
-    assert _stage_and_person(name) == expected
-
-
-class FakeNode:
-    def __init__(self, started):
-        runtime = type("Runtime", (), {"duration": 2.0, "startTime": started})()
-        self.result = type("Result", (), {"runtime": runtime})()
-        self.fullname = "wf.decode_01_wf.score"
-
-
-def test_reused_nodes_take_no_time():
-    log = NodeLog(3)
-    log(FakeNode("2001-01-01T00:00:00"), "end")
-    log(FakeNode("9001-01-01T00:00:00"), "end")
-    log(FakeNode("9001-01-01T00:00:00"), "exception")
-    assert [timing["seconds"] for timing in log.timings] == [2.0]
-    assert log.failed == ["wf.decode_01_wf.score"]
-
-
-def test_parts_of_a_node_are_not_steps_of_their_own():
-    log = NodeLog(1)
-    part = FakeNode("9001-01-01T00:00:00")
-    part.fullname = "_sink_betaseries0"
-    log(part, "end")
-    assert (log.timings, log._n_done) == ([], 0)
-    log(part, "exception")
-    assert log.failed == ["_sink_betaseries0"]
-
-
-def test_nodes_left_out_after_a_failure_are_not_done():
-    class LeftOut:
-        fullname = "wf.decode_01_wf.mark_decode"
-
-        @property
-        def result(self):
-            raise FileNotFoundError("result_mark_decode.pklz")
-
-    log = NodeLog(1)
-    log(LeftOut(), "end")
-    assert log.timings == []
-    assert log._n_done == 0
 
 
 def test_error_of_a_crash_file_is_that_of_the_node():

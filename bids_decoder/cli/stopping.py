@@ -1,0 +1,89 @@
+"""What happens when the user or the system stops the program."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bids_decoder.cli.logs import tell
+from bids_decoder.errors import BidsDecoderError, ExitCode, name_some
+from bids_decoder.markers import why_not_done
+
+if TYPE_CHECKING:
+    from bids_decoder.cli.plan import Plan
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+@dataclass
+class Stopping:
+    """What to do and say when one of :data:`SIGNALS` comes.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The command line, for the message.
+    log_format : str
+    cleanup : ExitStack
+        Closed before the program ends.
+    plan : Plan or None
+        Known once it is computed.
+    """
+
+    command: Sequence[str]
+    log_format: str
+    cleanup: ExitStack
+    plan: Plan | None = None
+
+    def message(self, number: int) -> str:
+        """Return what was stopped, what is kept, and how to go on."""
+        again = f"run the same command again: bids_decoder {shlex.join(self.command)}"
+        name = signal.Signals(number).name
+        return str(BidsDecoderError(f"stopped ({name})", self._kept(), again, ExitCode.TRY_AGAIN))
+
+    def _kept(self) -> str:
+        if self.plan is None:
+            return "nothing was computed yet"
+        output_dir = self.plan.study.output_dir
+        due = [s for job in self.plan.jobs for s in job.stages if s.is_due]
+        done = [f"{s.key.unit} {s.key.stage}" for s in due
+                if why_not_done(output_dir, s.key) is None]
+        names = f": {name_some(done)}" if done else ""
+        return (
+            f"what is finished is kept in {output_dir}, {len(done)} of {len(due)} steps{names}; "
+            f"of the others, the parts that were finished are kept in {self.plan.study.work_dir}"
+        )
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """End the process at once when a signal comes during the block.
+
+        No exception is raised: Nipype would treat it as the failure of a node and continue.
+        """
+        before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, _frame: Any) -> None:
+        # The terminal and the process around this one may both send the signal.
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
+        for child in multiprocessing.active_children():
+            child.kill()
+        self.cleanup.close()
+        if os.isatty(2) and self.log_format == "text":
+            # Leave the live lines, and show the cursor that they hid.
+            os.write(2, b"\n\x1b[?25h")
+        tell(self.message(number), self.log_format, "stopped", sys.__stderr__)
+        os._exit(int(ExitCode.TRY_AGAIN))

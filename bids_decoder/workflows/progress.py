@@ -1,0 +1,285 @@
+"""Progress of a workflow: which steps run, how far they are, what they need."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+LOGGER = logging.getLogger("bids_decoder")
+
+Step = tuple[str, str | None]
+"""Stage, and participant or None for the group."""
+
+
+@dataclass
+class Tally:
+    """What is known of one step: one stage of one participant, or of the group.
+
+    Parameters
+    ----------
+    n_nodes, n_done, n_failed : int
+    seconds : float
+        Work of its nodes together.
+    peak_mb : int
+        Largest memory of a process that ran one of them; 0 where it is not known.
+    began : float or None
+        Monotonic time of its first node.
+    """
+
+    n_nodes: int = 0
+    n_done: int = 0
+    n_failed: int = 0
+    seconds: float = 0.0
+    peak_mb: int = 0
+    began: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """Progress of one running step, or of all together.
+
+    Parameters
+    ----------
+    stage : str
+        ``all`` for all together.
+    participant : str or None
+    percent : float
+        Of the nodes; one that runs counts by the part of it that is done.
+    seconds_left : float or None
+        If the rest goes as fast; None as long as nothing is done.
+    memory_mb : int
+        What its processes hold now.
+    text : str
+        What its node reports, or the name of the node.
+    """
+
+    stage: str
+    participant: str | None
+    percent: float
+    seconds_left: float | None
+    memory_mb: int
+    text: str
+
+
+@dataclass
+class _Running:
+    """A node that runs."""
+
+    pid: int
+    fraction: float = 0.0
+    text: str = ""
+    memory_mb: int = 0
+    peak_mb: int = 0
+
+    def measure(self) -> None:
+        self.memory_mb = resident_mb(self.pid)
+        self.peak_mb = max(self.peak_mb, self.memory_mb)
+
+
+def resident_mb(pid: int) -> int:
+    """Return the memory that a process holds, in MiB; 0 where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+def _now() -> str:
+    """Return the time in Nipype's format."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat()
+
+
+class NodeLog:
+    """Status callback for a plugin, and reader of what nodes report while they run.
+
+    Nothing in it waits for a lock: a signal may stop the program anywhere.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Full names of all nodes.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.timings: list[dict[str, Any]] = []
+        self.failed: list[str] = []
+        self.steps: dict[Step, Tally] = {}
+        for name in names:
+            self._tally(name).n_nodes += 1
+        self._running: dict[str, _Running] = {}
+        self._began_at, self._began = _now(), time.monotonic()
+
+    def __call__(self, node: Any, status: str) -> None:
+        """Record that a node starts, ends or fails."""
+        name = node.fullname
+        if status == "exception":
+            self.failed.append(name)
+            self._running.pop(name, None)
+            if not _is_part(name):
+                self._tally(name).n_failed += 1
+            LOGGER.error("failed: %s; what does not need it goes on", name,
+                         extra={"event": "failed", "step": stage_and_person(name)})
+        elif _is_part(name):
+            return  # of a MapNode, which reports on all of them when it ends
+        elif status == "start":
+            self._start(name, os.getpid())
+        elif status == "end":
+            self._end(node, name)
+
+    def take(self, record: logging.LogRecord) -> bool:
+        """Read what a node reports; a filter of the logger, which drops these records."""
+        event = getattr(record, "event", None)
+        if event == "start":
+            self._start(record.node, record.process or 0)  # type: ignore[attr-defined]
+        elif event == "work":
+            for running in list(self._running.values()):
+                if running.pid == record.process:
+                    running.fraction = record.fraction  # type: ignore[attr-defined]
+                    running.text = record.getMessage()
+        return event not in ("start", "work")
+
+    def measure(self) -> None:
+        """Measure the memory of all processes that run a node."""
+        for running in list(self._running.values()):
+            running.measure()
+
+    def lines(self) -> list[Line]:
+        """Return the progress of all steps together, then of those that run now."""
+        running: dict[Step, list[tuple[str, _Running]]] = {}
+        for name, node in list(self._running.items()):
+            running.setdefault(stage_and_person(name), []).append((name, node))
+        fractions = {
+            step: sum(node.fraction for _, node in nodes) for step, nodes in running.items()
+        }
+        memory = {node.pid: node.memory_mb for nodes in running.values() for _, node in nodes}
+        n_nodes, n_done = (
+            sum(getattr(tally, what) for tally in self.steps.values())
+            for what in ("n_nodes", "n_done")
+        )
+        done = n_done + sum(fractions.values())
+        first = Line(
+            "all", None, *_share(done, n_nodes, self._began), sum(memory.values()),
+            f"{n_done} of {n_nodes} nodes done",
+        )
+        return [first, *(
+            self._line(step, nodes, fractions[step]) for step, nodes in running.items()
+        )]
+
+    def _line(
+        self, step: Step, nodes: list[tuple[str, _Running]], fraction: float
+    ) -> Line:
+        tally = self.steps[step]
+        memory = {node.pid: node.memory_mb for _, node in nodes}
+        name, last = nodes[-1]
+        percent, left = _share(tally.n_done + fraction, tally.n_nodes, tally.began)
+        return Line(*step, percent, left, sum(memory.values()), last.text or _leaf(name))
+
+    def _tally(self, name: str) -> Tally:
+        return self.steps.setdefault(stage_and_person(name), Tally())
+
+    def _start(self, name: str, pid: int) -> None:
+        if _is_part(name):
+            return
+        tally = self._tally(name)
+        tally.began = time.monotonic() if tally.began is None else tally.began
+        running = _Running(pid)
+        running.measure()
+        self._running[name] = running
+
+    def _end(self, node: Any, name: str) -> None:
+        ended = self._running.pop(name, None)
+        try:
+            runtime = getattr(node.result, "runtime", None)
+        except FileNotFoundError:
+            return  # the serial plugin also "ends" the nodes that it leaves out
+        if ended is not None:
+            ended.measure()
+        tally = self._tally(name)
+        tally.n_done += 1
+        timing = self._timing(runtime, name, 0 if ended is None else ended.peak_mb)
+        if timing is not None:
+            self.timings.append(timing)
+            tally.seconds += timing["seconds"]
+            tally.peak_mb = max(tally.peak_mb, timing.get("peak_mb", 0))
+        leaf, (stage, person) = _leaf(name), stage_and_person(name)
+        if leaf.startswith("mark_"):
+            unit = f"sub-{person}" if person else "group"
+            LOGGER.info("%s: %s done", unit, leaf.removeprefix("mark_"),
+                        extra={"event": "done", "step": (stage, person)})
+
+    def _timing(self, runtime: Any, name: str, peak_mb: int) -> dict[str, Any] | None:
+        """Return the timing of a node; None when its result is from an earlier call."""
+        runtimes = runtime if isinstance(runtime, list) else [runtime]
+        if any(str(getattr(r, "startTime", "") or "9") < self._began_at for r in runtimes):
+            return None
+        seconds = sum(float(getattr(r, "duration", 0) or 0) for r in runtimes)
+        stage, person = stage_and_person(name)
+        timing = {"stage": stage, "participant": person, "node": name.split(".", 1)[-1],
+                  "seconds": round(seconds, 2)}
+        return timing | ({"peak_mb": peak_mb} if peak_mb else {})
+
+
+def node_names(workflow: Any, above: str = "") -> Iterator[str]:
+    """Yield the full names that the nodes have when Nipype runs them.
+
+    Parameters
+    ----------
+    workflow : nipype.pipeline.engine.Workflow
+    above : str
+        Name of the workflow that holds it, with a dot.
+
+    Notes
+    -----
+    Nodes that only pass values on are taken out before a workflow runs.
+    """
+    from nipype.interfaces.utility import IdentityInterface
+    from nipype.pipeline.engine import Workflow
+
+    for node in workflow._graph:
+        if isinstance(node, Workflow):
+            yield from node_names(node, f"{above}{workflow.name}.")
+        elif not isinstance(node.interface, IdentityInterface):
+            yield f"{above}{workflow.name}.{node.name}"
+
+
+def _share(done: float, n_nodes: int, began: float | None) -> tuple[float, float | None]:
+    """Return percent and seconds left."""
+    share = min(1.0, done / max(n_nodes, 1))
+    passed = 0.0 if began is None else time.monotonic() - began
+    return 100 * share, passed * (1 - share) / share if share else None
+
+
+def _leaf(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
+
+
+def _is_part(name: str) -> bool:
+    """Return whether a node is one of those that a MapNode consists of."""
+    return _leaf(name).startswith("_")
+
+
+def stage_and_person(name: str) -> Step:
+    """Read stage and participant from the name of a node.
+
+    Examples
+    --------
+    >>> stage_and_person("wf.prepare_01_wf.glm_wf.single_trial")
+    ('betas', '01')
+    """
+    parts = name.split(".")
+    head = parts[1] if len(parts) > 1 else parts[0]
+    words = head.removesuffix("_wf").split("_")
+    person = None
+    if len(words) > 1 and words[0] != "pretrain":
+        person = words[1].replace("-", "+")
+    if words[0] == "prepare" and len(parts) > 2:
+        preprocesses = parts[2] in ("anat_wf", "bold_wf", "preprocess_files", "mark_preprocess")
+        return "preprocess" if preprocesses else "betas", person
+    return words[0], person
