@@ -9,11 +9,11 @@ of one Gram matrix and one Cholesky factorisation per sphere, and the result is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.blas import strsm
-from scipy.linalg.lapack import spotrf
+from scipy.linalg.lapack import spotrf, spotrs
 
 from bids_decoder.training.spheres import Block
 
@@ -23,13 +23,13 @@ _FEW = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Forms:
-    """Forms with the inverse of the covariance, of one sphere, or of several (first axis).
+    """Forms with the inverse of the covariance of every sphere.
 
     Parameters
     ----------
-    cross : ndarray of float32, shape ([n_spheres], n_labellings, n_test, n_classes)
+    cross : ndarray of float32, shape (n_spheres, n_labellings, n_test, n_classes)
         ``test' inverse means``.
-    own : ndarray of float32, shape ([n_spheres], n_labellings, n_classes, n_classes)
+    own : ndarray of float32, shape (n_spheres, n_labellings, n_classes, n_classes)
         ``means' inverse means``.
     """
 
@@ -39,12 +39,17 @@ class Forms:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Spheres of a block with what is left to eliminate, and the forms so far."""
+    """Spheres of a block with what is left to eliminate, and the forms so far.
+
+    The columns of *system* are voxels, test trials and means; *cross* has the shape (n_test,
+    n_labellings * n_classes).
+    """
 
     spheres: np.ndarray
     members: np.ndarray
     system: np.ndarray
-    forms: Forms
+    cross: np.ndarray
+    own: np.ndarray
 
 
 def sphere_forms(
@@ -71,62 +76,93 @@ def sphere_forms(
         If the covariance is singular in single precision.
     """
     n_used, n_labellings, n_classes = means.shape
+    n_test, n_spheres = test.shape[1], len(block.centres)
+    cross = np.empty((n_spheres, n_test, n_labellings * n_classes), dtype=np.float32)
+    own = np.empty((n_spheres, n_labellings, n_classes, n_classes), dtype=np.float32)
     system = np.concatenate([covariance, test, means.reshape(n_used, -1)], axis=1)
-    start = Forms(
-        np.zeros((n_labellings, test.shape[1], n_classes), dtype=np.float32),
-        np.zeros((n_labellings, n_classes, n_classes), dtype=np.float32),
-    )
-    n_spheres = len(block.centres)
-    found: list[Forms] = [start] * n_spheres
-    pending = [_Group(np.arange(n_spheres), block.members, system, start)]
+    pending = [_Group(
+        np.arange(n_spheres), block.members, system, np.zeros_like(cross[0]), np.zeros_like(own[0])
+    )]
     while pending:
-        group = _without_common_voxels(pending.pop())
+        group = pending.pop()
         if len(group.spheres) == 1:
-            found[group.spheres[0]] = group.forms
+            cross[group.spheres[0]], own[group.spheres[0]] = _forms_of_last(group)
         else:
-            pending += _parts(group, block.places[group.spheres])
-    return Forms(np.stack([f.cross for f in found]), np.stack([f.own for f in found]))
+            pending += _parts(_without_common_voxels(group), block.places)
+    shape = (n_spheres, n_test, n_labellings, n_classes)
+    return Forms(cross.reshape(shape).transpose(0, 2, 1, 3), own)
+
+
+def _forms_of_last(group: _Group) -> tuple[np.ndarray, np.ndarray]:
+    """Return the forms of a group of one sphere."""
+    inside = np.flatnonzero(group.members[0])
+    if not len(inside):
+        return group.cross, group.own
+    rows, n_voxels, n_test = group.system.take(inside, axis=0), len(group.system), len(group.cross)
+    factor = _factorise(rows.take(inside, axis=1))
+    right = rows[:, n_voxels:]
+    if right.shape[1] > 2 * n_test:
+        solved = _solve_forwards(factor, right)
+        return _with_part(group, solved, solved[:, n_test:])
+    # Few means: solving for them alone takes less than half of the operations.
+    return _with_part(group, right, spotrs(factor, right[:, n_test:], lower=1)[0])
 
 
 def _without_common_voxels(group: _Group) -> _Group:
     """Eliminate the voxels that all spheres of a group share, if many, and forget those of none."""
-    common = group.members.all(axis=0)
-    if len(group.spheres) > 1 and common.sum() < _FEW * group.members.any(axis=0).sum():
+    is_common, is_used = group.members.all(axis=0), group.members.any(axis=0)
+    common, others = np.flatnonzero(is_common), np.flatnonzero(is_used & ~is_common)
+    n_common, n_others = len(common), len(others)
+    if n_common < _FEW * (n_common + n_others):
         return group
-    others = np.flatnonzero(group.members.any(axis=0) & ~common)
-    common = np.flatnonzero(common)
-    n_common = len(common)
     n_voxels, width = group.system.shape
     order = np.concatenate([common, others])
     columns = np.concatenate([order, np.arange(n_voxels, width)])
     system = group.system.take(order, axis=0).take(columns, axis=1)
-    members = group.members[:, others]
-    if not n_common:
-        return replace(group, members=members, system=system)
+    factor = _factorise(system[:n_common, :n_common])
+    solved = _solve_forwards(factor, system[:n_common, n_common:])
+    rest = system[n_common:, n_common:] - solved[:, :n_others].T @ solved
+    right = solved[:, n_others:]
+    forms = _with_part(group, right, right[:, len(group.cross):])
+    return _Group(group.spheres, group.members[:, others], rest, *forms)
+
+
+def _factorise(covariance: np.ndarray) -> np.ndarray:
+    """Return the Cholesky factor, column-major."""
     # Row-major arrays are the transposes of what LAPACK and BLAS work on in place.
-    factor, failed = spotrf(system[:n_common, :n_common].T.copy(order="F"), lower=1, clean=0)
+    factor, failed = spotrf(covariance.T.copy(order="F"), lower=1, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError("the covariance of a sphere is not positive definite")
-    right = system[:n_common, n_common:].T.copy(order="F")
-    solved = strsm(1.0, factor, right, side=1, lower=1, trans_a=1, overwrite_b=1).T
-    forms = _with_part(group.forms, solved[:, len(others):])
-    rest = system[n_common:, n_common:] - solved[:, :len(others)].T @ solved
-    return replace(group, members=members, system=rest, forms=forms)
+    return factor
 
 
-def _with_part(forms: Forms, solved: np.ndarray) -> Forms:
-    """Add what eliminated voxels contribute, from their forward-substituted right-hand sides."""
-    n_labellings, n_test, n_classes = forms.cross.shape
-    means = solved[:, n_test:].reshape(len(solved), n_labellings, n_classes).transpose(1, 0, 2)
-    cross = forms.cross + np.matmul(solved[:, :n_test].T, means)
-    return Forms(cross, forms.own + np.matmul(means.transpose(0, 2, 1), means))
+def _solve_forwards(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve the lower triangular system, (n_voxels, n)."""
+    return strsm(1.0, factor, right.T.copy(order="F"), side=1, lower=1, trans_a=1, overwrite_b=1).T
+
+
+def _with_part(
+    group: _Group, right: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add what voxels contribute to the forms of a group.
+
+    *right* holds test trials and means, and *weights* what the means are multiplied with: either
+    all forward-substituted, or the former as they are and the latter solved.
+    """
+    n_labellings, n_classes = group.own.shape[:2]
+    n_test, shape = len(group.cross), (len(right), n_labellings, n_classes)
+    means = right[:, n_test:].reshape(shape).transpose(1, 2, 0)
+    own = np.matmul(means, weights.reshape(shape).transpose(1, 0, 2))
+    return group.cross + right[:, :n_test].T @ weights, group.own + own
 
 
 def _parts(group: _Group, places: np.ndarray) -> list[_Group]:
     """Split a group in the middle of every axis."""
-    middle = (places.min(axis=0) + places.max(axis=0)) // 2
-    octant = (places > middle) @ (1, 2, 4)
+    own = places[group.spheres]
+    middle = (own.min(axis=0) + own.max(axis=0)) // 2
+    octant = (own > middle) @ (1, 2, 4)
     parts = (np.flatnonzero(octant == number) for number in np.unique(octant))
     return [
-        replace(group, spheres=group.spheres[rows], members=group.members[rows]) for rows in parts
+        _Group(group.spheres[rows], group.members[rows], group.system, group.cross, group.own)
+        for rows in parts
     ]

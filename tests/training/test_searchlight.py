@@ -182,6 +182,20 @@ def test_spheres_hold_all_voxels_within_the_radius(grid):
     assert (spheres.sizes() == [len(s) for s in spheres.of(np.arange(grid.n_voxels))]).all()
 
 
+@pytest.mark.parametrize("radius", [3.3, 7.0, 60.0])
+def test_spheres_are_round_in_millimetres_on_an_oblique_grid(grid, radius):
+    turn = np.linalg.qr(np.random.default_rng(9).standard_normal((3, 3)))[0]
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([2.0, 2.5, 4.0])
+    oblique = VoxelGrid(grid.mask, affine)
+    spheres = Spheres(oblique, radius)
+    around = spheres.of(np.arange(grid.n_voxels))
+    for centre in range(0, grid.n_voxels, 11):
+        away = np.linalg.norm(oblique.coordinates - oblique.coordinates[centre], axis=1)
+        np.testing.assert_array_equal(around[centre], np.flatnonzero(away <= radius))
+    np.testing.assert_array_equal(spheres.sizes(), [len(voxels) for voxels in around])
+
+
 def test_number_of_voxels_counts_the_nearest_and_no_more_than_there_are(grid):
     (voxels,) = Spheres(grid, n_voxels=9).of(np.array([40]))
     away = np.linalg.norm(grid.coordinates - grid.coordinates[40], axis=1)
