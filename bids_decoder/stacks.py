@@ -1,7 +1,8 @@
 """Pictures inside HDF5 files, as large datasets distribute them: rows of one array of pixels.
 
 A picture in a stack has a path like a file: ``stimuli/nsd_stimuli.hdf5/imgBrick/42`` is row 42,
-counted from 0, of the array ``imgBrick``.
+counted from 0, of the array ``imgBrick``. Tables ``data_<kind>_run<number>_label.csv`` of Miyawaki
+et al. 2008 are stacks, too: :mod:`bids_decoder.pixels`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.pixels import PIXELS, is_pixel_table, read_pixel_trials
 
 if TYPE_CHECKING:
     import h5py
 
-STACK_EXTENSIONS = frozenset({".hdf5", ".h5"})
+_EXTENSIONS = frozenset({".hdf5", ".h5"})
 
 MAX_VALUES = 200_000_000
 """Number of values above which a picture in a stack is taken to be a mistake, and not read."""
@@ -47,10 +49,16 @@ class StackRow:
     row: int
 
 
+def is_stack(path: Path) -> bool:
+    """Return whether a path is that of a file that holds pictures as rows, by its name."""
+    is_named = path.suffix.lower() in _EXTENSIONS or is_pixel_table(path)
+    return is_named and path.is_file()
+
+
 def stack_row(path: Path) -> StackRow | None:
     """Return the location that *path* names in a stack; None for ordinary files."""
     for parent in path.parents:
-        if parent.suffix.lower() in STACK_EXTENSIONS and parent.is_file():
+        if is_stack(parent):
             inner = path.relative_to(parent)
             if inner.name.isdecimal() and len(inner.parts) > 1:
                 return StackRow(parent, inner.parent.as_posix(), int(inner.name))
@@ -73,10 +81,12 @@ def picture_arrays(file: Path) -> dict[str, int]:
     Raises
     ------
     InputError
-        When the file cannot be read as HDF5.
+        When the file cannot be read.
     MissingInputError
         When h5py is not installed.
     """
+    if is_pixel_table(file):
+        return {PIXELS: len(read_pixel_trials(file).pictures)}
     h5py = _h5py(file)
     found: dict[str, int] = {}
 
@@ -111,6 +121,8 @@ def read_stack(place: StackRow) -> np.ndarray:
     MissingInputError
         When the array is not there, or h5py is not installed.
     """
+    if is_pixel_table(place.file):
+        return read_pixel_trials(place.file).pictures[place.row]
     with _opened(place.file) as stack:
         array = _array_of(stack, place)
         if place.row >= len(array):

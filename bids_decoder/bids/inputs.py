@@ -28,7 +28,8 @@ def input_digests(participant: Participant) -> dict[str, Any]:
     # Many runs may be in one file, and such files are large.
     released = dict.fromkeys(
         file for run in participant.runs if run.released is not None
-        for file in run.released.responses.files if is_there(file)
+        for file in (*run.released.responses.files, run.released.ncsnr)
+        if file is not None and is_there(file)
     )
     return {
         "T1w": [file_digest(path) for path in participant.t1w_files if path.is_file()],

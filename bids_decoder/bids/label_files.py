@@ -14,6 +14,7 @@ from bids_decoder.bids.images import read_header
 from bids_decoder.bids.names import parse_entities, suffix_of
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.released.bdpy_files import read_region, region_place
 
 FUNC = "func"
 """Space of the BOLD reference."""
@@ -44,6 +45,12 @@ class LabelFile:
     space: str | None
     atlas: str
     table: Path | None
+
+    @property
+    def stored_in(self) -> Path:
+        """The file on disk: the image, or the file of bdpy that holds the region."""
+        place = region_place(self.path)
+        return self.path if place is None else place[0]
 
 
 def describe_file(path: Path) -> LabelFile:
@@ -84,11 +91,12 @@ def stem_of(path: Path) -> str:
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image of labels or a mask.
+    """Read an image of labels or a mask, or a region of a file of bdpy.
 
     Parameters
     ----------
     path : Path
+        Regions of bdpy are ``FILE/ROI_NAME``.
 
     Returns
     -------
@@ -102,6 +110,10 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     InputError
         When it cannot be read, or is not one volume of whole numbers.
     """
+    if (place := region_place(path)) is not None:
+        labels, affine = read_region(*place)
+        _check_values(path, labels)
+        return labels, affine
     if not path.is_file() and not path.is_symlink():
         raise MissingInputError(str(path), "there is no such file", "check the path")
     header = read_header(path)

@@ -11,7 +11,6 @@ from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.image_checks import MAX_NONFINITE_SHARE, content_damage
 from bids_decoder.bids.images import read_header
 from bids_decoder.errors import BidsDecoderError, Finding
-from bids_decoder.released.base import Responses
 from bids_decoder.released.blocks import read_responses
 from bids_decoder.released.files import IMAGE_EXTENSIONS, reads_single_trials
 
@@ -89,12 +88,10 @@ def first_responses(run: BoldRun, n_trials: int | None) -> np.ndarray | None:
         None where single trials cannot be read without most others of their file, or not at all.
     """
     own = run.released.responses
-    if not all(reads_single_trials(part) for part in own.parts):
+    if own.n_volumes is not None or not all(reads_single_trials(part) for part in own.parts):
         return None
     try:
-        return read_responses(
-            Responses(own.parts, own.rows[:n_trials], own.columns, own.grid)
-        )
+        return read_responses(replace(own, rows=own.rows[:n_trials]))
     except BidsDecoderError:
         # Reported where the shapes of the arrays are read.
         return None

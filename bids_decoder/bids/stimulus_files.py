@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from bids_decoder.errors import BidsDecoderError
-from bids_decoder.stacks import STACK_EXTENSIONS, picture_arrays
+from bids_decoder.stacks import is_stack, picture_arrays
 
 IMAGE_EXTENSIONS = frozenset({
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm",
@@ -117,7 +117,7 @@ def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     for place, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(place, name)
-            if path.suffix.lower() in STACK_EXTENSIONS and path.is_file():
+            if is_stack(path):
                 stacks.append(path)
             if path.suffix.lower() in IMAGE_EXTENSIONS:
                 keys = {path.relative_to(folder).as_posix(), name, path.stem}

@@ -59,12 +59,16 @@ class Responses:
         x, y, z, in which z changes fastest.
     grid : VoxelGrid
         A container of shape (n_voxels, 1, 1) where positions are not known.
+    n_volumes : ndarray of int, shape (n_trials,), or None
+        Where the arrays are time series: each response is the mean of so many volumes from its
+        row on, after the linear trend of each voxel over all volumes is removed.
     """
 
     parts: tuple[Stored, ...]
     rows: np.ndarray
     columns: np.ndarray
     grid: VoxelGrid
+    n_volumes: np.ndarray | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -78,6 +82,8 @@ class Responses:
         for array in (self.rows, self.columns):
             digest.update(np.ascontiguousarray(array, dtype=np.int64))
         digest.update(np.packbits(self.grid.mask))
+        if self.n_volumes is not None:
+            digest.update(np.ascontiguousarray(self.n_volumes, dtype=np.int64))
         grid = [self.grid.mask.shape, self.grid.affine.tolist()]
         return content_key([parts, grid, digest.hexdigest()])
 
@@ -95,6 +101,9 @@ class ReleasedRun:
     responses : Responses
     layout : str
         Title of the layout.
+    ncsnr : Path or None
+        Image with the noise ceiling signal-to-noise ratio of each voxel of the participant, on the
+        grid of the responses, where the release has one.
     """
 
     session: str | None
@@ -103,6 +112,7 @@ class ReleasedRun:
     table: pd.DataFrame
     responses: Responses
     layout: str = ""
+    ncsnr: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ STIMULI = ("stimulus_name", "stimulus_id", "Label", "label", "image_index")
 
 _NAMES = (("dataset", "metadata"), ("dataSet", "metaData"))
 _SPLIT = {1: "train", 2: "test"}
+_REGION = "ROI_"
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,55 @@ def read(folder: Path, events: Events) -> Released:
             regions |= found[1]
             remarks |= found[2]
     if regions:
-        remarks.add(f"all voxels are read; regions in the files: {', '.join(sorted(regions))}")
+        remarks.add(
+            f"all voxels are read; regions in the files: {', '.join(sorted(regions))} "
+            "(--regions FILE/ROI_NAME)"
+        )
     return Released(tuple(people), tuple(findings), tuple(sorted(remarks)))
+
+
+def region_place(path: Path) -> tuple[Path, str] | None:
+    """Return file and key that a path like ``Subject1.h5/ROI_V1`` names; None for other paths."""
+    file = path.parent
+    is_region = path.name.startswith(_REGION) and file.suffix in (".h5", ".mat") and file.is_file()
+    return (file, path.name) if is_region else None
+
+
+def read_region(file: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the voxels of a region on the grid of all voxels of a file.
+
+    Parameters
+    ----------
+    file : Path
+    key : str
+        ``ROI_<name>``.
+
+    Returns
+    -------
+    labels : ndarray of int64, shape (i, j, k)
+        1 in the region, 0 elsewhere.
+    affine : ndarray, shape (4, 4)
+
+    Raises
+    ------
+    InputError
+        When the file is none of bdpy, or has no such region.
+    """
+    if _array_in(file) is None:
+        raise InputError(
+            str(file), "holds no dataset and metadata as files of bdpy do",
+            "give an image of labels, or a file of bdpy",
+        )
+    metadata = _metadata(file)
+    if key not in metadata.keys:
+        there = ", ".join(name for name in metadata.keys if name.startswith(_REGION))
+        raise InputError(
+            f"{file}/{key}", f"there is no such region; regions: {there or 'none'}",
+            "name one of them",
+        )
+    responses, _ = _responses(Stored(file, metadata.array), metadata)
+    inside = metadata.of(key)[responses.columns] == 1
+    return responses.grid.to_volume(inside.astype(np.int64)), responses.grid.affine
 
 
 def _files(folder: Path) -> list[Path]:
@@ -137,7 +185,7 @@ def _person(
         responses, remark = _responses(stored, metadata)
         table = _table(stored, metadata)
         runs += split_runs(table, responses, task, TITLE)
-        regions |= {key.removeprefix("ROI_") for key in metadata.keys if key.startswith("ROI_")}
+        regions |= {key.removeprefix(_REGION) for key in metadata.keys if key.startswith(_REGION)}
         remarks |= {remark} if remark else set()
     return ReleasedPerson(label, tuple(runs)), regions, remarks
 
@@ -198,7 +246,7 @@ def _table(stored: Stored, metadata: _Metadata) -> pd.DataFrame:
     """Return the quantities of the design that have one column, as text."""
     names = [
         key for key in metadata.keys
-        if len(metadata.columns(key)) == 1 and not key.startswith(("ROI_", "voxel_"))
+        if len(metadata.columns(key)) == 1 and not key.startswith((_REGION, "voxel_"))
     ]
     with opened(stored) as array:
         cells = {

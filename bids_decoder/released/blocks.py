@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.signal import detrend
 
 from bids_decoder.released.base import ReleasedRun, Responses, Stored
 from bids_decoder.released.files import IMAGE_EXTENSIONS, measure, opened
@@ -34,6 +36,8 @@ def read_responses(responses: Responses) -> np.ndarray:
     MissingInputError, InputError
         When a file is absent or damaged.
     """
+    if responses.n_volumes is not None:
+        return _averaged(responses)
     out = np.empty((len(responses.rows), len(responses.columns)), dtype=np.float32)
     if len(responses.parts) == 1:
         places = np.arange(len(responses.columns))
@@ -47,6 +51,18 @@ def read_responses(responses: Responses) -> np.ndarray:
         _read_part(part, responses.rows, responses.columns[places] - start, out, places)
         start += n_voxels
     return out
+
+
+def _averaged(responses: Responses) -> np.ndarray:
+    """Average the volumes of each trial in a time series without its linear trend."""
+    n_all = measure(responses.parts[0]).n_trials
+    series = read_responses(replace(responses, rows=np.arange(n_all), n_volumes=None))
+    series = detrend(series, axis=0, overwrite_data=True)
+    starts = responses.rows.tolist()
+    return np.stack([
+        series[start:start + count].mean(axis=0)
+        for start, count in zip(starts, responses.n_volumes.tolist(), strict=True)
+    ]).astype(np.float32)
 
 
 def _read_part(
@@ -160,7 +176,7 @@ def read_runs(runs: Sequence[ReleasedRun]) -> Iterator[tuple[ReleasedRun, np.nda
     for batch in _batches(runs):
         first = batch[0].responses
         rows = np.concatenate([run.responses.rows for run in batch])
-        values = read_responses(Responses(first.parts, rows, first.columns, first.grid))
+        values = read_responses(replace(first, rows=rows))
         start = 0
         for run in batch:
             n_rows = len(run.responses.rows)
@@ -177,8 +193,8 @@ def _batches(runs: Sequence[ReleasedRun]) -> Iterator[list[ReleasedRun]]:
     for run in runs:
         own = run.responses
         n_bytes = 4 * len(own.rows) * len(own.columns)
-        is_same = bool(batch) and batch[0].responses.parts == own.parts and (
-            batch[0].responses.columns is own.columns
+        is_same = bool(batch) and own.n_volumes is None and (
+            batch[0].responses.parts == own.parts and batch[0].responses.columns is own.columns
         )
         if batch and (not is_same or size + n_bytes > BATCH_BYTES):
             yield batch

@@ -16,14 +16,13 @@ Chang et al. 2019, Sci Data 6:49.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from bids_decoder.errors import Finding, InputError, MissingInputError
+from bids_decoder.errors import InputError, MissingInputError
 from bids_decoder.released.base import (
     Events,
     Layout,
@@ -33,13 +32,21 @@ from bids_decoder.released.base import (
     Responses,
     Stored,
 )
-from bids_decoder.released.files import Shape, collect, measure
-from bids_decoder.released.grids import of_volumes, read_mask, without_positions
+from bids_decoder.released.files import Shape, measure
+from bids_decoder.released.grids import read_mask, without_positions
+from bids_decoder.released.people import (
+    Mask,
+    collect_people,
+    find_files,
+    on_one_grid,
+    whole_volume,
+)
 from bids_decoder.released.tables import as_text
 
 TITLE = "BOLD5000"
 RUN_LENGTH = 37
 TASK = "5000scenes"
+_DEPTH = 3
 
 _BETAS = re.compile(r"CSI(\d)_GLMbetas-TYP([A-Z]+)-[A-Z-]+_(?:ses-(\d+)\.nii(?:\.gz)?"
                     r"|allses_(\w+)\.npy)$")
@@ -53,23 +60,18 @@ def recognise(folder: Path) -> bool:
 def read(folder: Path, events: Events) -> Released:
     """Read the names of pictures and the shapes of the betas."""
     del events
-    findings: list[Finding] = []
-    people = []
-    by_person: dict[str, list[Path]] = defaultdict(list)
-    for path in _betas(folder):
-        by_person[f"CSI{_BETAS.match(path.name)[1]}"].append(path)
-    for label, paths in sorted(by_person.items()):
-        person = collect(partial(_person, label, paths, folder), findings, label)
-        people += [person] if person is not None else []
-    return Released(tuple(people), tuple(findings))
+    return collect_people(
+        _betas(folder), lambda path: f"CSI{_BETAS.match(path.name)[1]}",
+        partial(_person, folder=folder),
+    )
 
 
 def _betas(folder: Path) -> list[Path]:
-    found = [p for depth in range(4) for p in folder.glob("*/" * depth + "CSI*_GLMbetas-*")]
-    return sorted(path for path in found if _BETAS.match(path.name))
+    found = find_files(folder, "CSI*_GLMbetas-*", _DEPTH)
+    return [path for path in found if _BETAS.match(path.name)]
 
 
-def _person(label: str, paths: list[Path], folder: Path) -> ReleasedPerson:
+def _person(label: str, paths: list[Path], folder: Path) -> tuple[ReleasedPerson, str]:
     images = [path for path in paths if not path.name.endswith(".npy")]
     chosen = images or paths
     best = max(_BETAS.match(path.name)[2] for path in chosen)
@@ -91,12 +93,12 @@ def _person(label: str, paths: list[Path], folder: Path) -> ReleasedPerson:
         shown = names[start:start + len(responses.rows)]
         runs += _runs(session, shown, responses)
         start += len(shown)
-    return ReleasedPerson(label, tuple(runs))
+    return ReleasedPerson(label, tuple(runs)), ""
 
 
 def _names(label: str, folder: Path) -> list[str]:
     name = f"{label}_imgnames.txt"
-    files = [path for depth in range(5) for path in folder.glob("*/" * depth + name)]
+    files = find_files(folder, name, _DEPTH + 1)
     if not files:
         raise MissingInputError(
             f"{folder}/**/{name}", "which picture was shown in a trial is not known without",
@@ -106,25 +108,14 @@ def _names(label: str, folder: Path) -> list[str]:
 
 
 def _sessions(label: str, paths: list[Path], folder: Path) -> list[tuple[str, Responses]]:
-    masks = [p for depth in range(4) for p in folder.glob("*/" * depth + f"{label}_brainmask.nii*")]
-    found = []
-    first: Responses | None = None
-    for path in paths:
-        stored = Stored(path, trials_last=True)
-        shape = measure(stored)
-        if first is None:
-            mask, affine = read_mask(masks[0]) if masks else _whole(path, shape)
-            first = of_volumes(stored, shape, mask, affine, masks[0].name if masks else "it")
-        own = of_volumes(stored, shape, first.grid.mask, first.grid.affine, "the first session")
-        session = _BETAS.match(path.name)[3]
-        found.append((session, Responses((stored,), own.rows, first.columns, first.grid)))
-    return found
+    masks = find_files(folder, f"{label}_brainmask.nii*", _DEPTH)
 
+    def mask_of(path: Path, shape: Shape) -> Mask:
+        return (*read_mask(masks[0]), masks[0].name) if masks else whole_volume(path, shape)
 
-def _whole(path: Path, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel as nib
-
-    return np.ones(shape.space, dtype=bool), np.asarray(nib.load(path).affine)
+    responses, _ = on_one_grid([Stored(path, trials_last=True) for path in paths], mask_of)
+    sessions = [_BETAS.match(path.name)[3] for path in paths]
+    return list(zip(sessions, responses, strict=True))
 
 
 def _regions(label: str, paths: list[Path]) -> Responses:
@@ -144,7 +135,7 @@ def _runs(session: str | None, shown: list[str], responses: Responses) -> list[R
     for number, start in enumerate(range(0, len(shown), RUN_LENGTH), start=1):
         rows = responses.rows[start:start + RUN_LENGTH]
         table = as_text(pd.DataFrame({"stimulus": shown[start:start + RUN_LENGTH]}))
-        own = Responses(responses.parts, rows, responses.columns, responses.grid)
+        own = replace(responses, rows=rows)
         runs.append(ReleasedRun(session, TASK, f"{number:02d}", table, own, TITLE))
     return runs
 

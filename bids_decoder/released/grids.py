@@ -50,18 +50,28 @@ def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     if not path.is_file():
         raise MissingInputError(str(path), "there is no such file", "fetch or copy it")
-    try:
-        image = nib.load(path)
-        mask, affine = np.asarray(image.dataobj) > 0, np.asarray(image.affine)
-    # nibabel passes on whatever zlib, the file system and its own checks raise.
-    except Exception as error:
-        raise damaged(path, error) from error
+    mask, affine = read_map(path) > 0, np.asarray(nib.load(path).affine)
     if mask.ndim != 3 or not mask.any():
         raise InputError(
             str(path), f"shape {mask.shape}, {int(mask.sum())} voxels above 0",
             "give a 3-D mask that is not empty",
         )
     return mask, affine
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Read the values of an image.
+
+    Raises
+    ------
+    InputError
+        When it is damaged.
+    """
+    try:
+        return np.asarray(nib.load(path).dataobj)
+    # nibabel passes on whatever zlib, the file system and its own checks raise.
+    except Exception as error:
+        raise damaged(path, error) from error
 
 
 def of_volumes(

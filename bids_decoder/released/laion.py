@@ -16,25 +16,31 @@ https://github.com/ViCCo-Group/LAION-fMRI.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.errors import Finding, InputError
+from bids_decoder.errors import InputError
 from bids_decoder.released.base import (
     Events,
     Layout,
     Released,
     ReleasedPerson,
     ReleasedRun,
-    Responses,
     Stored,
 )
-from bids_decoder.released.files import Shape, collect, damaged, measure
-from bids_decoder.released.grids import of_volumes, read_mask
+from bids_decoder.released.files import Shape, damaged, measure
+from bids_decoder.released.grids import read_mask
+from bids_decoder.released.people import (
+    Mask,
+    collect_people,
+    find_files,
+    on_one_grid,
+    whole_volume,
+)
 from bids_decoder.released.tables import check_length, read_table, split_runs
 
 TITLE = "LAION-fMRI"
@@ -56,38 +62,23 @@ def recognise(folder: Path) -> bool:
 def read(folder: Path, events: Events) -> Released:
     """Read the tables of trials and the shapes of the betas."""
     del events
-    findings: list[Finding] = []
-    people, remarks = [], set()
-    by_person: dict[str, list[Path]] = defaultdict(list)
-    for path in _betas(folder):
-        by_person[_BETAS.match(path.name)[1]].append(path)
-    for label, paths in sorted(by_person.items()):
-        found = collect(partial(_person, label, paths), findings, label)
-        if found is not None:
-            people.append(found[0])
-            remarks.add(found[1])
-    pictures = folder / "stimuli"
-    return Released(
-        tuple(people), tuple(findings), tuple(sorted(remarks)),
-        pictures if pictures.is_dir() else None,
+    released = collect_people(
+        _betas(folder), lambda path: _BETAS.match(path.name)[1], _person
     )
+    pictures = folder / "stimuli"
+    return replace(released, stimuli=pictures if pictures.is_dir() else None)
 
 
 def _betas(folder: Path) -> list[Path]:
-    found = [
-        path for depth in range(_DEPTH + 1)
-        for path in folder.glob("*/" * depth + f"sub-*{_ENDING}")
-    ]
-    return sorted(path for path in found if _BETAS.match(path.name))
+    found = find_files(folder, f"sub-*{_ENDING}", _DEPTH)
+    return [path for path in found if _BETAS.match(path.name)]
 
 
 def _person(label: str, paths: list[Path]) -> tuple[ReleasedPerson, str]:
     runs: list[ReleasedRun] = []
-    first: Responses | None = None
-    name = ""
-    for path in paths:
-        stored = Stored(path, trials_last=True)
-        shape = measure(stored)
+    parts = [Stored(path, trials_last=True) for path in paths]
+    found, name = on_one_grid(parts, partial(_mask, label))
+    for path, responses in zip(paths, found, strict=True):
         table_file = path.with_name(
             path.name.replace(_ENDING, "_desc-SingletrialBetas_trials.tsv")
         )
@@ -98,22 +89,18 @@ def _person(label: str, paths: list[Path]) -> tuple[ReleasedPerson, str]:
                 str(table_file), f"has no column {', '.join(sorted(lacking))}; columns: "
                 f"{', '.join(table)}", "fetch the file again",
             )
-        check_length(table, shape, str(table_file), str(stored))
-        if first is None:
-            mask, affine, name = _mask(path, label, shape)
-            first = of_volumes(stored, shape, mask, affine, name)
-        own = of_volumes(stored, shape, first.grid.mask, first.grid.affine, name)
+        stored = responses.parts[0]
+        check_length(table, measure(stored), str(table_file), str(stored))
         # The label is the picture, not a category; runs are written as run-01.
         named = table.rename(columns={"label": "stimulus"}).assign(
             session=_BETAS.match(path.name)[2],
             run=[None if cell is None else cell.removeprefix("run-") for cell in table["run"]],
         )
-        responses = Responses((stored,), own.rows, first.columns, first.grid)
         runs += split_runs(named, responses, TASK, TITLE)
     return ReleasedPerson(label, tuple(runs)), f"voxels of {name.replace(f'sub-{label}_', '')}"
 
 
-def _mask(path: Path, label: str, shape: Shape) -> tuple[np.ndarray, np.ndarray, str]:
+def _mask(label: str, path: Path, shape: Shape) -> Mask:
     """Return the mask of a participant and its name."""
     place = path.parents[2]
     stem = f"sub-{label}_task-images_space-T1w"
@@ -125,7 +112,7 @@ def _mask(path: Path, label: str, shape: Shape) -> tuple[np.ndarray, np.ndarray,
         if explained.exists():
             image = nib.load(explained)
             return np.asarray(image.dataobj) > LEAST_R2, image.affine, explained.name
-        return np.ones(shape.space, dtype=bool), nib.load(path).affine, "the whole volume"
+        return whole_volume(path, shape)
     # nibabel passes on whatever zlib, the file system and its own checks raise.
     except Exception as error:
         raise damaged(explained, error) from error

@@ -14,13 +14,13 @@ Gong et al. 2023, Sci Data 10:559.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from bids_decoder.errors import Finding, InputError, MissingInputError
+from bids_decoder.errors import InputError, MissingInputError
 from bids_decoder.released.base import (
     Events,
     Layout,
@@ -30,8 +30,9 @@ from bids_decoder.released.base import (
     Responses,
     Stored,
 )
-from bids_decoder.released.files import collect, measure
+from bids_decoder.released.files import measure
 from bids_decoder.released.grids import without_positions
+from bids_decoder.released.people import collect_people, find_files
 from bids_decoder.released.tables import as_text, check_length, find_label
 
 TITLE = "Natural Object Dataset"
@@ -48,26 +49,16 @@ def recognise(folder: Path) -> bool:
 def read(folder: Path, events: Events) -> Released:
     """Read the names of stimuli and the shapes of the responses."""
     del events
-    findings: list[Finding] = []
-    people = []
-    by_person: dict[str, list[Path]] = defaultdict(list)
-    for path in _betas(folder):
-        by_person[find_label(path, _PERSON, folder) or "none"].append(path)
-    for label, paths in sorted(by_person.items()):
-        person = collect(partial(_person, label, paths), findings, label)
-        people += [person] if person is not None else []
-    return Released(tuple(people), tuple(findings), ("grayordinates have no positions",))
+    label_of = partial(find_label, patterns=_PERSON, root=folder)
+    return collect_people(_betas(folder), label_of, _person)
 
 
 def _betas(folder: Path) -> list[Path]:
-    found = [
-        path for depth in range(_DEPTH + 1)
-        for path in folder.glob("*/" * depth + "ses-*_beta.dscalar.nii")
-    ]
-    return sorted(path for path in found if _RUN.match(path.name))
+    found = find_files(folder, "ses-*_beta.dscalar.nii", _DEPTH)
+    return [path for path in found if _RUN.match(path.name)]
 
 
-def _person(label: str, paths: list[Path]) -> ReleasedPerson:
+def _person(label: str, paths: list[Path]) -> tuple[ReleasedPerson, str]:
     runs: list[ReleasedRun] = []
     first: Responses | None = None
     for path in paths:
@@ -89,9 +80,9 @@ def _person(label: str, paths: list[Path]) -> ReleasedPerson:
             )
         first = first or own
         session, task, run = _RUN.match(path.name).groups()
-        responses = Responses((stored,), own.rows, first.columns, first.grid)
+        responses = replace(own, columns=first.columns, grid=first.grid)
         runs.append(ReleasedRun(session, task, run, table, responses, TITLE))
-    return ReleasedPerson(label, tuple(runs))
+    return ReleasedPerson(label, tuple(runs)), "grayordinates have no positions"
 
 
 LAYOUT = Layout(

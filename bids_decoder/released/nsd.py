@@ -11,6 +11,10 @@ cent signal change times 300. Where a participant has several preparations, 1.8 
 to see are marked as test in the column ``split`` (``--split-column split``). A session has 12 runs,
 of 63 trials (odd ones) and 62 (even ones). ``nsd_stim_info_merged.csv`` adds ``cocoId``.
 
+``ncsnr.nii.gz`` beside the betas is the ratio of the standard deviations of signal and noise of
+each voxel, estimated from all trials, those of test pictures included. It is written as a map of
+the noise ceiling of single trials, and is used for nothing else.
+
 Voxels are those above 0 in ``nsdgeneral.nii.gz`` of the participant, or else in
 ``brainmask.nii.gz``, or else all.
 
@@ -24,7 +28,7 @@ Allen et al. 2022, Nat Neurosci 25:116.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -42,8 +46,15 @@ from bids_decoder.released.base import (
     Responses,
     Stored,
 )
-from bids_decoder.released.files import collect, damaged, measure
-from bids_decoder.released.grids import of_volumes, read_mask
+from bids_decoder.released.files import Shape, damaged, measure
+from bids_decoder.released.grids import read_map, read_mask
+from bids_decoder.released.people import (
+    Mask,
+    collect_people,
+    find_files,
+    on_one_grid,
+    whole_volume,
+)
 from bids_decoder.released.tables import find_label, read_table
 
 TITLE = "Natural Scenes Dataset"
@@ -62,6 +73,7 @@ _VERSIONS = ("betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf")
 _SPACES = ("func1pt8mm", "func1mm", "MNI")
 _FORMATS = ("nii.gz", "nii", "hdf5")
 _DEPTH = 6
+_SESSION = "nsd"
 
 
 def recognise(folder: Path) -> bool:
@@ -72,36 +84,19 @@ def recognise(folder: Path) -> bool:
 def read(folder: Path, events: Events) -> Released:
     """Read the design and the shapes of the betas."""
     del events
-    findings: list[Finding] = []
-    people, remarks = [], set()
-    by_person: dict[str, list[Path]] = defaultdict(list)
-    for path in _betas(folder):
-        by_person[find_label(path, _PERSON, folder) or "none"].append(path)
-    for label, paths in sorted(by_person.items()):
-        chosen = _one_preparation(paths)
-        found = collect(partial(_person, label, chosen, folder), findings, label)
-        if found is not None:
-            people.append(found[0])
-            remarks.add(found[1])
-            findings += _gaps(label, chosen)
-    pictures = next(iter(_find(folder, "nsd_stimuli.hdf5")), None)
-    return Released(
-        tuple(people), tuple(findings), tuple(sorted(remarks)),
-        None if pictures is None else pictures.parent,
+    label_of = partial(find_label, patterns=_PERSON, root=folder)
+    released = collect_people(_betas(folder), label_of, partial(_person, folder=folder))
+    gaps = [finding for person in released.people for finding in _gaps(person)]
+    pictures = next(iter(find_files(folder, "nsd_stimuli.hdf5", _DEPTH)), None)
+    return replace(
+        released, findings=(*released.findings, *gaps),
+        stimuli=None if pictures is None else pictures.parent,
     )
 
 
 def _betas(folder: Path) -> list[Path]:
-    return _find(folder, "betas_session*")
-
-
-def _find(folder: Path, name: str) -> list[Path]:
-    """Return files of a name, down to some depth, in order."""
-    found = [
-        path for depth in range(_DEPTH + 1) for path in folder.glob("*/" * depth + name)
-        if not name.startswith("betas") or _BETAS.match(path.name)
-    ]
-    return sorted(found)
+    found = find_files(folder, "betas_session*", _DEPTH)
+    return [path for path in found if _BETAS.match(path.name)]
 
 
 def _one_preparation(paths: list[Path]) -> dict[int, Path]:
@@ -120,34 +115,27 @@ def _rank(place: Path, names: tuple[str, ...]) -> int:
     return next((n for n, name in enumerate(names) if name in place.parts), len(names))
 
 
-def _gaps(label: str, sessions: dict[int, Path]) -> list[Finding]:
-    absent = sorted(set(range(1, max(sessions) + 1)) - set(sessions))
+def _gaps(person: ReleasedPerson) -> list[Finding]:
+    there = {int(run.session.removeprefix(_SESSION)) for run in person.runs}
+    absent = sorted(set(range(1, max(there) + 1)) - there)
     return [Finding(
-        f"sub-{label}: sessions", f"betas of sessions {', '.join(map(str, absent))} are not there",
-        "they are left out; fetch them if they are wanted", severity="warning", participant=label,
+        f"sub-{person.label}: sessions",
+        f"betas of sessions {', '.join(map(str, absent))} are not there",
+        "they are left out; fetch them if they are wanted", severity="warning",
+        participant=person.label,
     )] if absent else []
 
 
-def _person(label: str, sessions: dict[int, Path], folder: Path) -> tuple[ReleasedPerson, str]:
+def _person(label: str, paths: list[Path], folder: Path) -> tuple[ReleasedPerson, str]:
     pictures = _pictures_of(int(label), folder)
     shared = _design(folder)[2]
     coco = _coco_ids(folder)
+    sessions = _one_preparation(paths)
+    parts = [_stored(path) for path in sessions.values()]
+    found, name = on_one_grid(parts, partial(_mask, label, folder))
+    ncsnr = _ncsnr(next(iter(sessions.values())).parent, found[0])
     runs: list[ReleasedRun] = []
-    first: Responses | None = None
-    name = ""
-    for session, path in sessions.items():
-        stored = _stored(path)
-        shape = measure(stored)
-        if shape.n_trials != TRIALS or len(shape.space) != 3:
-            raise InputError(
-                str(stored), f"{shape.space} voxels × {shape.n_trials} trials; a session has "
-                f"{TRIALS} trials of volumes", "fetch the file again as it is released",
-            )
-        if first is None:
-            mask, affine, name = _mask(path, label, folder)
-            first = of_volumes(stored, shape, mask, affine, name)
-        else:
-            of_volumes(stored, shape, first.grid.mask, first.grid.affine, name)
+    for (session, path), responses in zip(sessions.items(), found, strict=True):
         shown = pictures[(session - 1) * TRIALS:session * TRIALS]
         if len(shown) < TRIALS:
             raise InputError(
@@ -155,7 +143,7 @@ def _person(label: str, sessions: dict[int, Path], folder: Path) -> tuple[Releas
                 "them", "fetch nsd_expdesign.mat again",
             )
         table = _table(shown, shared, coco)
-        runs += _runs(session, table, stored, first)
+        runs += _runs(session, table, responses, ncsnr)
     place = next(iter(sessions.values())).parent.name
     return ReleasedPerson(label, tuple(runs)), f"{place}, voxels of {Path(name).name}"
 
@@ -165,21 +153,44 @@ def _stored(path: Path) -> Stored:
         stored = Stored(path, "betas", is_reversed=True)
     else:
         stored = Stored(path, trials_last=True)
-    whole = measure(stored).dtype.kind in "ui"
-    return Stored(
-        stored.file, stored.name, stored.trials_last, stored.is_reversed, SCALE if whole else 1.0
-    )
+    shape = measure(stored)
+    if shape.n_trials != TRIALS or len(shape.space) != 3:
+        raise InputError(
+            str(stored), f"{shape.space} voxels × {shape.n_trials} trials; a session has "
+            f"{TRIALS} trials of volumes", "fetch the file again as it is released",
+        )
+    return replace(stored, scale=SCALE if shape.dtype.kind in "ui" else 1.0)
+
+
+def _ncsnr(place: Path, responses: Responses) -> Path | None:
+    """Return the map of the noise ceiling signal-to-noise ratio beside the betas, if it is there.
+
+    Raises
+    ------
+    InputError
+        When it is damaged or on another grid.
+    """
+    path = place / "ncsnr.nii.gz"
+    if not path.is_file():
+        return None
+    shape = read_map(path).shape
+    if shape != responses.grid.mask.shape:
+        raise InputError(
+            str(path), f"{shape} voxels, the betas beside it {responses.grid.mask.shape}",
+            "fetch the file again, or take it out of the folder",
+        )
+    return path
 
 
 def _runs(
-    session: int, table: pd.DataFrame, stored: Stored, first: Responses
+    session: int, table: pd.DataFrame, responses: Responses, ncsnr: Path | None
 ) -> list[ReleasedRun]:
     stops = np.cumsum(RUN_LENGTHS)
     return [
         ReleasedRun(
-            f"nsd{session:02d}", TASK, f"{number:02d}",
+            f"{_SESSION}{session:02d}", TASK, f"{number:02d}",
             table.iloc[stop - length:stop].reset_index(drop=True),
-            Responses((stored,), np.arange(stop - length, stop), first.columns, first.grid), TITLE,
+            replace(responses, rows=np.arange(stop - length, stop)), TITLE, ncsnr,
         )
         for number, (stop, length) in enumerate(zip(stops, RUN_LENGTHS, strict=True), start=1)
     ]
@@ -207,7 +218,7 @@ def _pictures_of(subject: int, folder: Path) -> np.ndarray:
 
 def _design(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return order of pictures, pictures of each participant, and shared ones, all from 0."""
-    files = _find(folder, "nsd_expdesign.mat")
+    files = find_files(folder, "nsd_expdesign.mat", _DEPTH)
     if not files:
         raise MissingInputError(
             f"{folder}/**/nsd_expdesign.mat", "what was shown in the trials is not known without",
@@ -235,7 +246,7 @@ def _read_design(path: Path, _changed: int) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _coco_ids(folder: Path) -> dict[str, str]:
-    files = _find(folder, "nsd_stim_info_merged.csv")
+    files = find_files(folder, "nsd_stim_info_merged.csv", _DEPTH)
     if not files:
         return {}
     table = read_table(files[0])
@@ -253,11 +264,11 @@ def _coco_ids(folder: Path) -> dict[str, str]:
     return found
 
 
-def _mask(path: Path, label: str, folder: Path) -> tuple[np.ndarray, np.ndarray, str]:
+def _mask(label: str, folder: Path, path: Path, shape: Shape) -> Mask:
     """Return the mask of a participant in the space of the betas, and its name."""
     space = next((name for name in _SPACES if name in path.parts), None)
     for name in ("nsdgeneral.nii.gz", "brainmask.nii.gz"):
-        for mask_file in _find(folder, name):
+        for mask_file in find_files(folder, name, _DEPTH):
             own = find_label(mask_file, _PERSON, folder) == label
             other = {part for part in mask_file.parts if part in _SPACES} - {space}
             if own and not other:
@@ -268,15 +279,7 @@ def _mask(path: Path, label: str, folder: Path) -> tuple[np.ndarray, np.ndarray,
             "there, one of which gives the positions of its voxels",
             f"fetch nsddata/ppdata/subj{label}/func1pt8mm/roi/nsdgeneral.nii.gz",
         )
-    mask, affine = _whole_grid(path)
-    return mask, affine, "the whole volume"
-
-
-def _whole_grid(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel as nib
-
-    image = nib.load(path)
-    return np.ones(image.shape[:3], dtype=bool), np.asarray(image.affine)
+    return whole_volume(path, shape)
 
 
 LAYOUT = Layout(

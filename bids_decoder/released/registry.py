@@ -10,6 +10,7 @@ from bids_decoder.released import (
     glmsingle,
     laion,
     mindeye,
+    miyawaki,
     nod,
     nsd,
     plain,
@@ -19,7 +20,7 @@ from bids_decoder.released.base import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
     nsd.LAYOUT, mindeye.LAYOUT, glmsingle.LAYOUT, bold5000.LAYOUT, things.LAYOUT, nod.LAYOUT,
-    laion.LAYOUT, bdpy_files.LAYOUT, plain.LAYOUT,
+    laion.LAYOUT, miyawaki.LAYOUT, bdpy_files.LAYOUT, plain.LAYOUT,
 )
 
 

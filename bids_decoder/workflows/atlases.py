@@ -340,7 +340,7 @@ def _check_grid(person: PersonWork, space: OutputSpace) -> Finding | None:
 def _content(placed: PlacedLabels, digest: Callable[[Path], str], source: str) -> dict[str, Any]:
     file = placed.file
     return {
-        "atlas": file.atlas, "image": digest(file.path),
+        "atlas": file.atlas, "image": digest(file.stored_in),
         "table": None if file.table is None else digest(file.table),
         # Preprocessing makes the same transforms from the same inputs, which are in other keys.
         "pulls": [

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from scipy.io import savemat
+from scipy.signal import detrend
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 
@@ -337,3 +338,37 @@ def laion(folder, label="01", sessions=("01", "02"), mask_as="mask"):
         }))
     (folder / "stimuli/images").mkdir(parents=True, exist_ok=True)
     return truth, mask
+
+
+def miyawaki(folder, n_random=2, n_figure=2):
+    """Time series, pixels and mask of nilearn's copy; returns the mask and responses by run.
+
+    A picture is shown for 3 or 6 volumes between rests of 3; runs begin with rest. The time series
+    is a trend, and two volumes after the pictures the response.
+    """
+    rng = np.random.default_rng(7)
+    mask = mask_of(24)
+    figures = rng.integers(0, 2, (2, 100))
+    save_image(folder / "mask/mask.nii.gz", mask.astype(np.uint8))
+    (folder / "label").mkdir()
+    found = {}
+    for kind, n_runs, length in (("figure", n_figure, 6), ("random", n_random, 3)):
+        for run in range(1, n_runs + 1):
+            pictures = figures[::-1] if kind == "figure" else rng.integers(0, 2, (4, 100))
+            rest = np.full((3, 100), -1)
+            rows = np.concatenate([rest] + [
+                part for picture in pictures for part in (np.tile(picture, (length, 1)), rest)
+            ])
+            responses = rng.standard_normal((len(pictures), 24))
+            series = np.zeros((len(rows), 24))
+            for number, response in enumerate(responses):
+                start = 3 + number * (length + 3) + 2
+                series[start:start + length] = response
+            # The response itself has no trend.
+            found[kind, run] = detrend(series, axis=0), responses, pictures
+            trend = 100 + np.outer(np.arange(len(rows)), rng.standard_normal(24))
+            name = f"data_{kind}_run{run:02d}"
+            save_image(folder / f"func/{name}.nii.gz",
+                       on_grid((series + trend).astype(np.float32), mask))
+            np.savetxt(folder / f"label/{name}_label.csv", rows, "%d", ",")
+    return mask, found

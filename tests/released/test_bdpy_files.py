@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import samples
 
-from bids_decoder.errors import MissingInputError
+from bids_decoder.bids.label_files import describe_file
+from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.interfaces.regions import PlacedLabels, collect_regions
 from bids_decoder.released import bdpy_files
 
 
@@ -27,6 +29,25 @@ def test_generic_object_decoding(place, check_read, name, old):
     tables = [run.released.table for run in person.runs]
     assert [set(table["split"]) for table in tables] == [{"train"}] * 3 + [{"test"}]
     assert any("regions in the files: V1, VC" in d.value for d in dataset.decisions)
+
+
+@pytest.mark.parametrize("name", ["Subject3.h5", "Subject3.mat"])
+def test_regions_of_a_file_are_label_files(place, name):
+    truth = samples.trials()
+    places = samples.bdpy(place.folder / name, truth, old_names=name.endswith("mat"))
+    grid = place.dataset().participants[0].runs[0].released.responses.grid
+    file = describe_file(place.folder / name / "ROI_V1")
+    (region,) = collect_regions([PlacedLabels(file)], grid)
+    assert (region.name, file.stored_in) == ("ROI_V1", place.folder / name)
+    np.testing.assert_allclose(grid.coordinates[region.voxels], places[:10])
+    with pytest.raises(InputError, match="no such region; regions: ROI_V1, ROI_VC"):
+        collect_regions([PlacedLabels(describe_file(place.folder / name / "ROI_V9"))], grid)
+
+
+def test_region_of_another_file_is_refused(tmp_path):
+    h5py.File(tmp_path / "other.h5", "w").create_dataset("x", data=[1.0]).file.close()
+    with pytest.raises(InputError, match="holds no dataset and metadata"):
+        bdpy_files.read_region(tmp_path / "other.h5", "ROI_V1")
 
 
 def test_positions_off_a_grid_are_left_out(place):

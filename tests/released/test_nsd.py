@@ -1,10 +1,13 @@
 """Natural Scenes Dataset: betas in both formats, design, regions, pictures, faults."""
 
 import h5py
+import nibabel as nib
 import numpy as np
 import pytest
 import samples
 
+from bids_decoder.bids.inputs import input_digests
+from bids_decoder.interfaces.released import write_noise_ceiling
 from bids_decoder.released import blocks
 from bids_decoder.released.blocks import read_runs
 
@@ -76,6 +79,34 @@ def test_preparations_and_formats_that_are_preferred(place):
     assert {run.image_file.suffix for run in dataset.runs} == {".gz"}
     assert any(d.value == "betas_fithrf_GLMdenoise_RR, voxels of nsdgeneral.nii.gz"
                for d in dataset.decisions)
+
+
+def test_ncsnr_becomes_a_map_of_the_noise_ceiling(place, tmp_path):
+    _, mask = samples.nsd(place.folder)
+    folder = next(place.folder.rglob("betas_session01.nii.gz")).parent
+    ratios = np.full(mask.shape, np.nan, dtype=np.float32)
+    ratios[mask] = np.linspace(0, 2, mask.sum())
+    samples.save_image(folder / "ncsnr.nii.gz", ratios)
+    person = place.dataset().participants[0]
+    run = person.runs[0].released
+    assert run.ncsnr == folder / "ncsnr.nii.gz"
+    target = tmp_path / "sub-01_stat-noiseceiling_statmap.nii.gz"
+    write_noise_ceiling(run.ncsnr, run.responses.grid, target)
+    values = nib.load(target).get_fdata()
+    squared = np.linspace(0, 2, mask.sum()) ** 2
+    np.testing.assert_allclose(values[mask], 100 * squared / (squared + 1), rtol=1e-5)
+    assert not values[~mask].any()
+    before = input_digests(person)
+    samples.save_image(folder / "ncsnr.nii.gz", 2 * ratios)
+    assert input_digests(person) != before
+
+
+def test_ncsnr_on_another_grid_is_refused(place):
+    samples.nsd(place.folder)
+    folder = next(place.folder.rglob("betas_session01.nii.gz")).parent
+    samples.save_image(folder / "ncsnr.nii.gz", np.ones((4, 5, 7), np.float32))
+    assert any(code == 65 and "ncsnr.nii.gz: (4, 5, 7) voxels" in text
+               for code, text in place.errors())
 
 
 def test_faults(place):

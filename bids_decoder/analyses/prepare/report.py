@@ -24,7 +24,7 @@ from bids_decoder.reports.figures_maps import (
     registration_picture,
 )
 from bids_decoder.reports.geometry import load
-from bids_decoder.reports.results import Results, numeric
+from bids_decoder.reports.results import Results, numeric, sidecar_of
 
 _QUALITY = {
     "rsquare": "R² of the GLM",
@@ -179,7 +179,7 @@ def responses_section(results: Results) -> Section:
             "need repeated stimuli.",
             "Histograms of " + ", ".join(values) + ".",
         )
-        blocks.append(Figure(pic))
+        blocks += [Figure(pic), *_released_ceiling(results)]
     else:
         blocks.append(
             absent("Voxel-wise quality", "no R², reliability or noise ceiling map is on disk.")
@@ -192,6 +192,18 @@ def responses_section(results: Results) -> Section:
             why = "the image grid has no geometry, or the maps are empty."
         blocks.append(absent("A contrast map", why))
     return Section("responses", "Single-trial responses", blocks)
+
+
+def _released_ceiling(results: Results) -> list[Block]:
+    """Return what a noise ceiling that was not estimated here is based on."""
+    released = [
+        sidecar_of(path) for path in results.files("statmap", stat="noiseceiling")
+        if "Sources" in sidecar_of(path)
+    ]
+    return [
+        Text(f"Noise ceiling from {', '.join(sidecar['Sources'])}. {sidecar['Description']}")
+        for sidecar in released
+    ]
 
 
 def _quality_values(results: Results) -> dict[str, np.ndarray]:

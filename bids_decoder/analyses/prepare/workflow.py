@@ -6,6 +6,7 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.jobs import Job
+from bids_decoder.bids.names import derivative_path
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
 from bids_decoder.interfaces.released import WriteBetaSeries
@@ -16,7 +17,13 @@ from bids_decoder.workflows.glm import init_glm_wf
 from bids_decoder.workflows.shared import mark_node
 from bids_decoder.workflows.slice_times import shifted_start
 from bids_decoder.workflows.wiring import Wiring
-from bids_decoder.workflows.work import PersonWork, Work, betas_paths, run_path
+from bids_decoder.workflows.work import (
+    PersonWork,
+    Work,
+    betas_paths,
+    person_entities,
+    run_path,
+)
 
 _MASK_GB = 0.5
 _BLOCKS_GB = 2.0  # of released responses: stored, as float32, on the grid, compressed
@@ -153,4 +160,8 @@ def _beta_series(work: Work, person: PersonWork) -> Node:
     node.inputs.sources = [
         "\n".join(file.name for file in run.released.responses.files) for run in person.runs
     ]
+    if (ncsnr := person.runs[0].released.ncsnr) is not None:
+        node.inputs.ncsnr_file = str(ncsnr)
+        entities = person_entities(person) | {"stat": "noiseceiling"}
+        node.inputs.ceiling_file = str(derivative_path(work.output_dir, "statmap", **entities))
     return node
