@@ -7,6 +7,10 @@ References
 ----------
 MindEye2: Scotti et al. 2024, ICML, arXiv 2403.11207 (version 2: appendix A.2, Tables 8 and 10), and
 ``final_evaluations`` of its code. TROI: Wang et al. 2025, ICASSP, arXiv 2502.00412 (Table 1).
+BrainCoDec: arXiv 2604.08537; participants, kinds of pictures and their number are the defaults of
+``finetuning.py`` in https://github.com/ezacngm/brainCodec. Generic Object Decoding: Horikawa and
+Kamitani 2017, Nat Commun 8:15037; numbers of trials from the README of OpenNeuro ds001246. Miyawaki
+et al. 2008, Neuron 60:915; runs from ``fetch_miyawaki2008`` of nilearn.
 """
 
 from __future__ import annotations
@@ -32,6 +36,23 @@ _FIXED: dict[str, Any] = {
     "execution.allow_seen": False,
 }
 """Settings that the protocols on NSD fix: all trials are read, and 30 pools of 300 drawn."""
+
+_ALL_TRIALS = {
+    name: value for name, value in _FIXED.items()
+    if name not in ("evaluation.pool_size", "evaluation.n_draws", "execution.leave_one_out",
+                    "execution.from_scratch")
+}
+"""Settings that protocols fix where every participant may be decoded, with pretraining or not."""
+
+_POOLS = (
+    "Top-1 among 300 images, mean of 30 pools, repeats averaged, cosine. i2b ranks the responses "
+    "for each image, b2i the images for each response. "
+)
+_PRINTED = (
+    "The papers print i2b as image retrieval and b2i as brain retrieval: their evaluation code, "
+    "which this table follows, ranks in these directions. For TROI, which published no code, the "
+    "same is assumed."
+)
 
 
 @dataclass(frozen=True)
@@ -69,27 +90,42 @@ class Protocol:
         Who is decoded.
     sources : tuple of int or None
         Who is pretrained on, but for the one who is decoded; None where the paper leaves it open.
-    n_training_sessions : int
-        First sessions of the participant who is decoded whose trials train.
-    n_sessions : int
-        All sessions of that participant; the trials of test stimuli in all of them are test.
-    n_session_trials, n_test_stimuli, n_test_trials : int
+    n_training_sessions : int or None
+        First sessions of the participant who is decoded whose trials train; None for all.
     published : tuple of Published
+    n_sessions : int or None
+        All sessions of that participant; the trials of test stimuli in all of them are test. None,
+        here and below, where the number is not prescribed.
+    n_session_trials, n_test_stimuli, n_test_trials : int or None
+    n_training_stimuli : int or None
+        The first stimuli that the participant saw, whose trials train; None for all.
+    n_training_trials : int or None
+        Trials that train, where it is no matter in which sessions.
     fixed : mapping of str to object
         Settings, named as ``group.field``.
+    scoring : str
+        What the scores in the report are.
     """
 
     title: str
     source: str
     participants: Participants
     sources: Participants | None
-    n_training_sessions: int
+    n_training_sessions: int | None
     published: tuple[Published, ...] = ()
-    n_sessions: int = 40
-    n_session_trials: int = 750
-    n_test_stimuli: int = 1000
-    n_test_trials: int = 3000
+    n_sessions: int | None = 40
+    n_session_trials: int | None = 750
+    n_test_stimuli: int | None = 1000
+    n_test_trials: int | None = 3000
+    n_training_stimuli: int | None = None
+    n_training_trials: int | None = None
     fixed: Mapping[str, Any] = field(default_factory=lambda: _FIXED)
+    scoring: str = _POOLS + _PRINTED
+
+    @property
+    def limits_training(self) -> bool:
+        """Whether fewer trials of who is decoded train than of who is pretrained on."""
+        return self.n_training_sessions is not None or self.n_training_stimuli is not None
 
     def sources_of(self, participant: int) -> Participants | None:
         """Return who is pretrained on where *participant* is decoded."""
@@ -126,6 +162,28 @@ PROTOCOLS: dict[str, Protocol] = {
         }) + _rows("MindEye2, pretrained on 2, 5, 7", "arXiv 2403.11207, Table 10", {
             1: (92.7, 80.8),
         }),
+    ),
+    "braincodec-200": Protocol(
+        "BrainCoDec, 200 pictures", "arXiv 2604.08537", (7,), (1, 2, 5), None,
+        n_training_stimuli=200, scoring=_POOLS,
+    ),
+    "god": Protocol(
+        "Generic Object Decoding", "Horikawa and Kamitani 2017 (Nat Commun 8:15037)",
+        (1, 2, 3, 4, 5), None, None, n_sessions=None, n_session_trials=None, n_test_stimuli=50,
+        n_test_trials=1750, n_training_trials=1200,
+        fixed=_ALL_TRIALS,
+        scoring="Top-1 among the 50 test pictures, repeats averaged, cosine. i2b ranks the "
+        "responses for each image, b2i the images for each response. The paper identifies "
+        "categories, two at a time, by features that are averaged over pictures of a category: "
+        "another score.",
+    ),
+    "miyawaki": Protocol(
+        "Visual image reconstruction", "Miyawaki et al. 2008 (Neuron 60:915)", (1,), None, None,
+        n_sessions=None, n_session_trials=None, n_test_stimuli=None, n_test_trials=None,
+        n_training_trials=440, fixed=_ALL_TRIALS,
+        scoring="Top-1 among the figures that were shown, repeats averaged, cosine. i2b ranks the "
+        "responses for each image, b2i the images for each response. The paper reconstructs "
+        "pixels, and identifies pictures by them: another score.",
     ),
 }
 """Protocols by the value of ``--protocol``."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bids_decoder.analyses.decode.published import PUBLISHED_COLUMNS, beside_published
 from bids_decoder.analyses.decode.report_published import group_published_section, published_section
 from bids_decoder.analyses.study import Roles
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.events import TrialBuild
-from bids_decoder.bids.writer import save_table
+from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.protocol_trials import check_protocol, limit_trials
 from bids_decoder.config import Settings, TrialRules
@@ -105,25 +106,106 @@ def test_other_data_are_refused_with_what_differs(small, who, n_sessions, said):
     assert {finding.code for finding in findings} == {ExitCode.BAD_DATA}
 
 
+def test_first_stimuli_train_with_all_their_repeats(monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "braincodec-200", replace(
+        PROTOCOLS["braincodec-200"], n_training_stimuli=5, n_sessions=3, n_session_trials=6,
+        n_test_stimuli=2, n_test_trials=6,
+    ))
+    settings = follow(Settings(trials=TrialRules(protocol="braincodec-200")))[0]
+    table = trials()
+    # Session 1 comes first, whatever the order of rows; a later repeat of its stimulus trains, too.
+    table.loc[0, ["stimulus", "split_source"]] = "own1_3", "train"
+    table.loc[1, "split_source"] = "test"
+    people = roles("07", ("01", "02", "05"))
+    build = TrialBuild(
+        {"07": table, **{label: trials() for label in ("01", "02", "05")}}, "image"
+    )
+    tables = limit_trials(build, people, settings).tables
+    used = tables["07"][~tables["07"]["excluded"]]
+    training = used[used["split_source"] == "train"]
+    assert sorted(training["stimulus"]) == [
+        "own1_3", "own1_3", "own1_4", "own1_5", "own1_6", "own2_3"
+    ]
+    assert not tables["01"]["excluded"].any()
+    found = [finding.why for finding in check_protocol(tables, "image", people, settings)]
+    assert found == ["5 test trials instead of 6"]
+    fewer = tables | {"07": tables["07"][tables["07"]["stimulus"] != "own1_4"]}
+    found = [finding.why for finding in check_protocol(fewer, "image", people, settings)]
+    assert "4 training stimuli instead of 5" in found
+
+
+def test_number_of_training_trials_of_other_data():
+    settings = follow(Settings(trials=TrialRules(protocol="miyawaki")))[0]
+    table = trials(1).assign(session="random")
+    people = Roles((), (Participant("S1", (), ()),))
+    (finding,) = check_protocol({"S1": table}, "image", people, settings)
+    assert finding.why == "4 training trials instead of 440"
+    many = pd.concat([table.iloc[2:]] * 110 + [table.iloc[:2]], ignore_index=True)
+    assert check_protocol({"S1": many}, "image", people, settings) == []
+
+
+@pytest.mark.parametrize("name", ["god", "miyawaki"])
+def test_pretraining_is_free_where_no_trials_are_left_out(name):
+    words = ["/data", "/out", "participant", "--protocol", name, "--from-scratch"]
+    assert parse_args(words)[0].execution.from_scratch
+
+
 def test_labels_are_refused(small):
     (finding,) = check_protocol({"01": trials()}, "category", roles(), small)
     assert "decodes images" in finding.why
 
 
-def decoded(folder: Path, label: str, pretrained_on: list[str]) -> None:
+def decoded(
+    folder: Path, label: str, pretrained_on: list[str], protocol: str = "troi",
+    pool_size: int = 300,
+) -> None:
     own = folder / f"sub-{label}"
     model = own / "model" / f"sub-{label}_desc-decoder_model"
-    write_json(model.with_suffix(".json"), {"protocol": "troi", "pretrained_on": pretrained_on})
+    write_json(model.with_suffix(".json"), {
+        "protocol": protocol, "pretrained_on": pretrained_on,
+    })
     model.with_suffix(".safetensors").touch()
     rows = [
         {"model": "decoder", "metric": "top1", "unit": unit, "similarity": similarity,
-         "direction": direction, "value": value, "pool_size": 300, "n_draws": 30}
+         "direction": direction, "value": value, "pool_size": pool_size, "n_draws": 30}
         for unit, similarity, direction, value in (
             ("averaged", "cosine", "i2b", 0.4321), ("averaged", "cosine", "b2i", 0.1234),
             ("averaged", "csls", "b2i", 0.9), ("single", "cosine", "b2i", 0.05),
         )
     ]
     save_table(own / "func" / f"sub-{label}_desc-decoder_metrics.tsv", pd.DataFrame(rows))
+
+
+def test_table_beside_the_report(tmp_path):
+    decoded(tmp_path, "02", ["01", "05", "07"])
+    metrics = read_table(tmp_path / "sub-02/func/sub-02_desc-decoder_metrics.tsv")
+    card = {"protocol": "troi", "pretrained_on": ["01", "05", "07"]}
+    table = beside_published("02", card, metrics)
+    assert list(table) == list(PUBLISHED_COLUMNS)
+    assert table["i2b"].tolist() == pytest.approx([0.4321, 0.913])
+    assert table["b2i"].tolist() == pytest.approx([0.1234, 0.743])
+    assert beside_published("02", {**card, "pretrained_on": ["01"]}, metrics) is None
+    assert beside_published("02", {}, metrics) is None
+
+
+def test_protocol_without_published_scores_says_so(tmp_path):
+    from bids_decoder.reports.results import Results
+
+    decoded(tmp_path, "3", [], protocol="god", pool_size=50)
+    (section,) = published_section(Results(tmp_path, "3"))
+    assert len(shown([section])) == 1
+    assert "none that is computed in this way is known" in str(section.blocks[-1])
+
+
+def test_methods_name_protocol_and_source(tmp_path):
+    from bids_decoder.analyses.decode.methods import steps
+    from bids_decoder.reports.results import Results
+
+    decoded(tmp_path, "02", ["01", "05", "07"])
+    found = steps(Results(tmp_path, "02"))
+    assert found["protocol"] == {
+        "title": "TROI, one hour", "source": "Wang et al. 2025 (arXiv 2502.00412)"
+    }
 
 
 def shown(sections) -> list[list[str]]:

@@ -217,9 +217,10 @@ def _add_split(group: argparse._ArgumentGroup) -> None:
         group, "--protocol", dest="trials.protocol", metavar="NAME",
         type=read_registered("protocols:PROTOCOLS"),
         help="evaluate as published, with the published scores beside the own ones in the report "
-        "([benchmarks.md](benchmarks.md)): `mindeye2-1h`, `mindeye2-40h`, `troi`. It fixes the "
-        "trials of training and test and the pools; the plan checks that the data are those of "
-        "the protocol, and options that contradict it are refused",
+        "([benchmarks.md](benchmarks.md)): `mindeye2-1h`, `mindeye2-40h`, `troi`, "
+        "`braincodec-200`, `god`, `miyawaki`. It fixes the trials of training and test and the "
+        "pools; the plan checks that the data are those of the protocol, and options that "
+        "contradict it are refused",
     )
 
 

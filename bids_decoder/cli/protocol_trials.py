@@ -36,21 +36,38 @@ def limit_trials(build: TrialBuild, roles: Roles, settings: Settings) -> TrialBu
         return build
     decoded = {person.label for person in roles.chosen}
     tables = {
-        label: _first_sessions(table, PROTOCOLS[name], name) if label in decoded else table
+        label: _first_trials(table, PROTOCOLS[name], name) if label in decoded else table
         for label, table in build.tables.items()
     }
     return replace(build, tables=tables)
 
 
-def _first_sessions(table: pd.DataFrame, protocol: Protocol, name: str) -> pd.DataFrame:
-    first = set(_sessions(table)[:protocol.n_training_sessions])
-    later = ~table["session"].isin(first) & (with_role(table)["role"] != "test")
-    later &= ~table["excluded"].astype(bool)
-    reason = f"only the first {protocol.n_training_sessions} session(s) train in --protocol {name}"
+def _first_trials(table: pd.DataFrame, protocol: Protocol, name: str) -> pd.DataFrame:
+    if not protocol.limits_training:
+        return table
+    used = (with_role(table)["role"] != "test") & ~table["excluded"].astype(bool)
+    if protocol.n_training_stimuli is not None:
+        first = _first_stimuli(table[used], protocol.n_training_stimuli)
+        later = used & ~table["stimulus"].isin(first)
+        reason = f"only the first {protocol.n_training_stimuli} stimuli train in --protocol {name}"
+    else:
+        sessions = _sessions(table)[:protocol.n_training_sessions]
+        later = used & ~table["session"].isin(sessions)
+        reason = f"only the first {protocol.n_training_sessions} session(s) train in "
+        reason += f"--protocol {name}"
     return table.assign(
         excluded=table["excluded"].astype(bool) | later,
         reason=table["reason"].astype(object).where(~later, reason),
     )
+
+
+def _first_stimuli(trials: pd.DataFrame, count: int) -> list[str]:
+    """Return the stimuli that were seen first, in order of sessions, runs and trials."""
+    order = {session: number for number, session in enumerate(_sessions(trials))}
+    ordered = trials.assign(
+        session=trials["session"].map(order), trial=trials["trial"].astype(int)
+    ).sort_values(["session", "run", "trial"], kind="stable")
+    return list(dict.fromkeys(ordered["stimulus"].dropna()))[:count]
 
 
 def _sessions(table: pd.DataFrame) -> list[str]:
@@ -87,7 +104,7 @@ def check_protocol(
             f"--protocol {name}", f"decodes images; the targets of these data are {target_kind}",
             "supply the pictures (--stimuli-dir) or feature vectors (--features)",
         ))
-    if roles.leaves_one_out:
+    if roles.leaves_one_out and protocol.limits_training:
         findings.append(Finding(
             f"--protocol {name}", "the same participants would be pretrained on, with all their "
             "sessions, and decoded, with the first ones", "name who is decoded: --holdout-label",
@@ -116,19 +133,19 @@ def _differences(
     wanted = protocol.sources_of(number)
     sessions = _sessions(table)
     is_used = ~table["excluded"].astype(bool)
-    test = table[(with_role(table)["role"] == "test") & is_used]
-    first = table[table["session"].isin(sessions[:protocol.n_training_sessions])]
+    role = with_role(table)["role"]
+    test, training = table[(role == "test") & is_used], table[(role == "train") & is_used]
     counts = {
         "sessions": (len(sessions), protocol.n_sessions),
-        "trials in the session(s) that train": (
-            len(first), protocol.n_training_sessions * protocol.n_session_trials,
-        ),
+        "trials in the session(s) that train": _session_trials(table, sessions, protocol),
+        "training stimuli": (training["stimulus"].nunique(), protocol.n_training_stimuli),
+        "training trials": (len(training), protocol.n_training_trials),
         "test stimuli": (test["stimulus"].nunique(), protocol.n_test_stimuli),
         "test trials": (len(test), protocol.n_test_trials),
     }
     found = [
         f"{there} {what} instead of {expected}"
-        for what, (there, expected) in counts.items() if there != expected
+        for what, (there, expected) in counts.items() if expected not in (None, there)
     ]
     if sources and wanted is not None and tuple(sources) != wanted:
         found.append(
@@ -136,3 +153,15 @@ def _differences(
             f"{', '.join(map(str, wanted))}"
         )
     return found
+
+
+def _session_trials(
+    table: pd.DataFrame, sessions: Sequence[str], protocol: Protocol
+) -> tuple[int, int | None]:
+    """Return how many trials the sessions that train have, and how many they should have."""
+    training = sessions[:protocol.n_training_sessions]
+    n_sessions = protocol.n_training_sessions or protocol.n_sessions
+    expected = None if protocol.n_session_trials is None or n_sessions is None else (
+        n_sessions * protocol.n_session_trials
+    )
+    return int(table["session"].isin(training).sum()), expected

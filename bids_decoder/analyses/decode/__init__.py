@@ -7,5 +7,6 @@ ANALYSIS = Analysis(
     descriptions={
         "decoder": "Model of one participant, what it predicted, and how well.",
         "null": "Scores under permuted labels.",
+        "published": "Scores beside the published ones of a protocol.",
     },
 )

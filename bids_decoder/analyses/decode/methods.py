@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.base import Steps
+from bids_decoder.analyses.decode.published import protocol_of
 from bids_decoder.reports.results import Results, sidecar_of
 from bids_decoder.reports.scores import compare, seen_participants
 from bids_decoder.training.ablations import PREFIX
@@ -45,6 +46,7 @@ TEXTS = {
         "patterns",
     ),
     "Evaluation": (
+        "protocol",
         "retrieval",
         "identification",
         "retrieval-csls",
@@ -130,7 +132,10 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
     comparisons = compare(metrics, card)
     if metrics is None or not comparisons:
         return {}
-    steps: Steps = {}
+    protocol = protocol_of(card)
+    steps: Steps = {} if protocol is None else {
+        "protocol": {"title": protocol.title, "source": protocol.source}
+    }
     evaluation = results.settings.get("evaluation", {})
     retrieval = [c for c in comparisons if c.direction in ("b2i", "i2b")]
     if any(c.metric == "two_way" for c in comparisons):

@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_decoder.analyses.decode.published import (
+    PUBLISHED,
+    PUBLISHED_COLUMNS,
+    beside_published,
+)
 from bids_decoder.bids.writer import read_table
 from bids_decoder.evaluation.comparison import VALUE_COMPARISON_COLUMNS
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
@@ -140,6 +145,9 @@ class DecodingOutputs:
         notes = {"Units": {name: self.units.get(name, "n/a") for name in values}}
         self.files.table("metrics", scores, _descriptions(scores, VALUE_COLUMNS)
                          if values else METRIC_COLUMNS, notes if values else None)
+        published = beside_published(self.files.entities["sub"], self.files.card, scores)
+        if published is not None:
+            self.files.table(PUBLISHED, published, PUBLISHED_COLUMNS)
         described = _described_values(values, self.units)
         self.files.table("predictions", trials, PREDICTION_COLUMNS if not values else {
             name: VALUE_PREDICTION_COLUMNS[name] for name in trials if name not in described
