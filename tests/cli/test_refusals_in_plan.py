@@ -443,7 +443,7 @@ COMPUTING = {
     "FittedDecoder.scale#1": ARRAYS, "FittedDecoder.scale#2": ARRAYS,
     "FittedDecoder.probabilities#1": ARRAYS, "check_usable#1": ARRAYS, "check_usable#2": ARRAYS,
     "bring_to_decoder#1": "depends on masks and a registration that are computed",
-    "_without_common_voxels#1": "the plan demands a shrinkage that makes every covariance definite",
+    "_factorise#1": "the plan demands a shrinkage that makes every covariance definite",
 }
 """Site -> why the plan cannot know."""
 
