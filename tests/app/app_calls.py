@@ -1,15 +1,23 @@
-"""Calls of the whole program in processes of their own, which may open no socket."""
+"""Calls of the whole program, in this process or in one of its own; none may open a socket."""
 
 import hashlib
+import io
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from threadpoolctl import threadpool_limits
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+SHORT = Path(__file__).with_name("short.toml")
 PROGRAM = [sys.executable, "-m", "bids_decoder"]
 
 # Refuses network sockets in the process and, through PYTHONPATH, in all processes it starts.
@@ -50,6 +58,55 @@ class Done:
         """Steps of the plan that were not to do."""
         rows = [line.split(maxsplit=4) for line in self.text.splitlines()]
         return {(row[1], row[2]) for row in rows if len(row) == 5 and row[3] == "skip"}
+
+
+def betas_options(folder):
+    """Options of calls on a dataset of responses; all have them, so that results are the same."""
+    return ["-d", f"betas={folder}", "--features", folder / "features.tsv", "--config-file", SHORT]
+
+
+@contextmanager
+def put_back():
+    """Put everything back that a call in this process changes."""
+    environ, cwd, has_ipv6 = dict(os.environ), Path.cwd(), socket.has_ipv6
+    handlers = list(logging.getLogger().handlers)
+    try:
+        yield
+    finally:
+        logging.getLogger().handlers[:] = handlers
+        os.environ.clear()
+        os.environ.update(environ)
+        os.chdir(cwd)
+        socket.has_ipv6 = has_ipv6
+
+
+def call_here(*argv):
+    """Call the program in this process.
+
+    Figures are made but not drawn, which takes a third of a small call: calls in processes of
+    their own and the tests of reports draw all of them.
+    """
+    from bids_decoder.cli.run import main
+    from bids_decoder.reports import figures
+
+    def refuse(*args, **options):
+        attempts.append(args)
+        raise OSError("no network in this test")
+
+    attempts, out, err = [], io.StringIO(), io.StringIO()
+    with ExitStack() as stack:
+        for context in (
+            put_back(), redirect_stdout(out), redirect_stderr(err),
+            # A process of its own sets this before numpy is imported; here that was long ago.
+            threadpool_limits(1),
+            mock.patch.object(figures, "render", lambda figure, kind="svg": b"not drawn"),
+            mock.patch.object(socket.socket, "connect", refuse),
+            mock.patch.object(socket, "getaddrinfo", refuse),
+        ):
+            stack.enter_context(context)
+        code = main([str(word) for word in argv])
+    assert attempts == []
+    return Done(code, err.getvalue(), out.getvalue())
 
 
 class Caller:

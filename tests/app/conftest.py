@@ -1,18 +1,14 @@
 """Datasets and finished runs that the whole-app tests share."""
 
 import json
-import logging
 import os
 import shutil
-import socket
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import pytest
-from app_calls import Caller, Done, tree
+from app_calls import Caller, Done, betas_options, call_here, tree
 from filelock import FileLock
-from threadpoolctl import threadpool_limits
 
 from bids_decoder.simulate.betas import write_betas_dataset
 from bids_decoder.simulate.dataset import write_category_dataset, write_demo_dataset
@@ -40,34 +36,10 @@ def call(common, tmp_path_factory):
     return Caller(tmp_path_factory.mktemp("calls"), common / "sockets.log")
 
 
-@pytest.fixture
-def main(capfd, monkeypatch):
-    """The program in this process, with everything put back that it changes.
-
-    Figures are made but not drawn, which takes a third of a small call: calls in processes of
-    their own and the tests of reports draw all of them.
-    """
-    from bids_decoder.cli.run import main
-    from bids_decoder.reports import figures
-
-    monkeypatch.setattr(figures, "render", lambda figure, kind="svg": b"not drawn")
-    environ, cwd, has_ipv6 = dict(os.environ), Path.cwd(), socket.has_ipv6
-    handlers = list(logging.getLogger().handlers)
-
-    def run(*argv):
-        capfd.readouterr()
-        # A process of its own sets this before numpy is imported; here it was imported long ago.
-        with threadpool_limits(1):
-            code = main([str(word) for word in argv])
-        captured = capfd.readouterr()
-        return Done(code, captured.err, captured.out)
-
-    yield run
-    logging.getLogger().handlers[:] = handlers
-    os.environ.clear()
-    os.environ.update(environ)
-    os.chdir(cwd)
-    socket.has_ipv6 = has_ipv6
+@pytest.fixture(scope="session")
+def main():
+    """The program in this process, which saves what a new one imports, and drawing."""
+    return call_here
 
 
 class Input:
@@ -87,7 +59,7 @@ class Input:
 def betas(common):
     folder = common / "betas-data"
     write = partial(write_betas_dataset, design=PictureDesign(n_train=48))
-    return Input(folder, write, "-d", f"betas={folder}", "--features", folder / "features.tsv")
+    return Input(folder, write, *betas_options(folder))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from app_calls import derivatives
+from app_calls import betas_options, derivatives
 from scipy.stats import binom
 
 from bids_decoder.bids.writer import read_table, save_table
@@ -48,9 +48,9 @@ def permuted_copy(data, folder, column, seed):
 
 
 def test_permuted_labels_of_raw_data(category_run, main, tmp_path):
-    """Three permutations together: 72 blocks of three categories."""
+    """Two permutations together: 48 blocks of three categories."""
     data, n_right, n = category_run.data, 0, 0
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         copy = permuted_copy(data.folder, tmp_path / f"data{seed}", "trial_type", seed)
         output = category_run.copy(tmp_path / f"out{seed}")
         done = main(copy, output, "participant", *data.options, "--nprocs", 1)
@@ -61,7 +61,7 @@ def test_permuted_labels_of_raw_data(category_run, main, tmp_path):
         (row,) = decoder_rows(output, "01", "balanced_accuracy").to_dict("records")
         n_right += round(float(row["value"]) * int(row["n"]))
         n += int(row["n"])
-    assert n >= 60
+    assert n >= 40
     assert within_chance(n_right, n, 1 / 3)
     assert derivatives(output) != derivatives(category_run.output)
 
@@ -92,9 +92,9 @@ def test_permuted_responses(main, tmp_path):
             tmp_path / f"data{seed}", PictureDesign(seed=seed, n_train=48, permute_labels=True)
         )
         output = tmp_path / f"out{seed}"
-        done = main(data, output, "group", "participant", "-d", f"betas={data}", "--features",
-                    data / "features.tsv", "--holdout-label", "03", "--device", "cpu",
-                    "--nprocs", 1, "--n-permutations", 19)
+        done = main(data, output, "group", "participant", *betas_options(data),
+                    "--holdout-label", "03", "--device", "cpu", "--nprocs", 1,
+                    "--n-permutations", 19)
         assert done.code == 0, done.text
         rows = decoder_rows(output, "03", "top1")
         chosen = rows[(rows["direction"] == "b2i") & (rows["unit"] == "averaged")

@@ -58,7 +58,7 @@ def test_killed_in_every_stage_of_raw_data(call, category_run, tmp_path):
     assert not (output / "work").exists()
 
 
-def test_killed_in_pretraining_and_decoding(call, betas, betas_run, tmp_path):
+def test_killed_in_pretraining_and_decoding(call, main, betas, betas_run, tmp_path):
     assert betas_run.done.code == 0
     output = tmp_path / "out"
     argv = (betas.folder, output, "group", "participant", *betas.options, *HELD, "--nprocs", 1)
@@ -66,7 +66,7 @@ def test_killed_in_pretraining_and_decoding(call, betas, betas_run, tmp_path):
     assert markers(output) == {f"sub-0{n}_betas" for n in (1, 2, 3)}
     killed(call, output, argv, ["select_final"])
     assert "group_pretrain" in markers(output)
-    last = call(*argv)
+    last = main(*argv)
     assert last.code == 0, last.text
     assert set(last.todo()) - {("sub-03", "controls")} == {("sub-03", "decode")}
     assert derivatives(output) == derivatives(betas_run.output)
@@ -79,7 +79,7 @@ def test_killed_between_two_parts_of_the_refits(call, main, category_run, tmp_pa
     words = ("participant", *data.options, "--troi", "encoding", "--n-permutations", 12,
              "--nprocs", 1)
     killed(call, output, (data.folder, output, *words), ["refit_fold2_from10"])
-    last = call(data.folder, output, *words)
+    last = main(data.folder, output, *words)
     assert last.code == 0, last.text
     record = max((output / "logs").glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     ran = {timing["node"].rsplit(".", 1)[-1] for timing in read_json(record)["timings"]}
@@ -103,8 +103,7 @@ def test_leftovers_of_a_killed_write_are_removed(main, betas, betas_run, tmp_pat
     assert derivatives(output) == derivatives(betas_run.output)
 
 
-@pytest.mark.parametrize("nprocs", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("nprocs", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
 def test_stopped_by_a_signal(call, betas, tmp_path, nprocs, number):
     output = tmp_path / "out"
     process = call.start(betas.folder, output, "group", "participant", *betas.options, *HELD,
@@ -160,17 +159,17 @@ def test_killed_worker_is_reported(call, betas, tmp_path):
         end_group(process)
 
 
-def test_same_participant_twice_at_once(call, betas, betas_run, tmp_path):
+def test_same_participant_twice_at_once(call, main, betas, betas_run, tmp_path):
     output = betas_run.copy(tmp_path / "out")
     argv = (betas.folder, output, "participant", *betas.options, "--participant-label", "03",
             "--budget", "60vox", "--nprocs", 1)
     first = call.start(*argv)
     try:
         assert wait_for(first, (output / "logs" / "locks" / "03").exists)
-        second = call(*argv)
+        second = main(*argv)
         assert second.code == 75
         assert "participant 03 is being processed by another run" in second.text
-        dry = call(*argv, "--dry-run")
+        dry = main(*argv, "--dry-run")
         assert dry.code == 0
         _, text = first.communicate(timeout=300)
         assert first.returncode == 0, text

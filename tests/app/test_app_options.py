@@ -10,7 +10,7 @@ import tomllib
 
 import pandas as pd
 import pytest
-from app_calls import PACKAGE_ROOT, derivatives, times, tree
+from app_calls import PACKAGE_ROOT, betas_options, derivatives, times, tree
 
 HEAVY = ("torch", "nipype", "bids", "numpy", "nibabel", "pandas", "scipy", "lightning")
 HELD = ("--holdout-label", "03")
@@ -31,8 +31,7 @@ def test_light_calls_import_nothing_heavy(words):
 @pytest.fixture
 def on_betas(main, betas, tmp_path):
     def run(*words, output=tmp_path / "out", data=betas.folder):
-        return main(data, output, *words, "-d", f"betas={data}", "--features",
-                    data / "features.tsv", "--device", "cpu", "--nprocs", 1)
+        return main(data, output, *words, *betas_options(data), "--device", "cpu", "--nprocs", 1)
 
     return run
 
@@ -275,9 +274,9 @@ def test_spaces_and_foreign_letters_in_paths(betas, betas_run, call, tmp_path):
     """In a C locale, with a home folder that cannot be written."""
     data = shutil.copytree(betas.folder, tmp_path / "my data é ß" / "täsk set")
     output = tmp_path / "out put ü" / "dérivés"
-    done = call(data, output, "group", "participant", "-d", f"betas={data}", "--features",
-                data / "features.tsv", *HELD, "--device", "cpu", "--nprocs", 2,
-                "-w", tmp_path / "work ö", LANG="C", LC_ALL="C", HOME="/proc/none")
+    done = call(data, output, "group", "participant", *betas_options(data), *HELD, "--device",
+                "cpu", "--nprocs", 2, "-w", tmp_path / "work ö", LANG="C", LC_ALL="C",
+                HOME="/proc/none")
     assert done.code == 0, done.text
     assert derivatives(output) == derivatives(betas_run.output)
 

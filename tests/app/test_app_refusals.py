@@ -8,7 +8,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
-from app_calls import derivatives, tree
+from app_calls import betas_options, derivatives, tree
 
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 
@@ -31,9 +31,7 @@ def well_shaped(text, *, several=True):
 @pytest.fixture
 def on_betas(main, betas, tmp_path):
     def run(*words, output=tmp_path / "out", data=betas.folder):
-        options = ["-d", f"betas={data}", "--features", betas.folder / "features.tsv",
-                   "--device", "cpu", "--nprocs", 1]
-        return main(data, output, *words, *options)
+        return main(data, output, *words, *betas_options(data), "--device", "cpu", "--nprocs", 1)
 
     return run
 
@@ -250,8 +248,8 @@ def test_one_participant_that_fails_does_not_stop_the_others(betas, main, tmp_pa
         if "run-1" in path.name:
             values = values[::-1]
         save_nifti(path, values, image.affine)
-    words = [data, tmp_path / "out", "participant", "-d", f"betas={data}", "--features",
-             data / "features.tsv", "--device", "cpu", "--nprocs", 1, "--from-scratch"]
+    words = [data, tmp_path / "out", "participant", *betas_options(data), "--device",
+             "cpu", "--nprocs", 1, "--from-scratch"]
     done = main(*words)
     assert done.code == 1, done.text
     assert "no voxel is finite and varies over trials" in done.text
@@ -284,9 +282,8 @@ def test_stop_on_first_crash(betas, main, tmp_path):
         if "run-1" in path.name:
             values = values[::-1]
         save_nifti(path, values, image.affine)
-    done = main(data, tmp_path / "out", "participant", "-d", f"betas={data}", "--features",
-                data / "features.tsv", "--device", "cpu", "--nprocs", 1, "--from-scratch",
-                "--stop-on-first-crash")
+    done = main(data, tmp_path / "out", "participant", *betas_options(data), "--device", "cpu",
+                "--nprocs", 1, "--from-scratch", "--stop-on-first-crash")
     assert done.code == 1
     assert "no voxel is finite and varies over trials" in done.text
     assert not list((tmp_path / "out").rglob("*desc-decoder_metrics.tsv"))

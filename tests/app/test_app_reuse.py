@@ -6,7 +6,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
-from app_calls import derivatives, times, tree
+from app_calls import betas_options, derivatives, times, tree
 
 from bids_decoder.bids.writer import save_nifti
 
@@ -33,8 +33,7 @@ def done(betas_run, tmp_path):
 @pytest.fixture
 def again(main, betas):
     def run(output, *options, data=betas.folder, levels=("group", "participant")):
-        given = ["-d", f"betas={data}", "--features", data / "features.tsv", "--device", "cpu",
-                 "--nprocs", 1, *HELD]
+        given = [*betas_options(data), "--device", "cpu", "--nprocs", 1, *HELD]
         return main(data, output, *levels, *given, *options)
 
     return run
@@ -141,7 +140,9 @@ def test_a_cut_output_is_made_again_with_its_work_folder_kept(done, again, betas
 def test_kept_work_folder_never_gives_old_results(betas, again, betas_run, tmp_path):
     """Nodes that read a folder must notice when other responses lie in it."""
     data = shutil.copytree(betas.folder, tmp_path / "data")
-    output, work = tmp_path / "out", tmp_path / "work"
+    output, work = betas_run.copy(tmp_path / "out"), tmp_path / "work"
+    for stage in ("betas", "decode", "controls"):
+        (output / "logs" / "done" / f"sub-03_{stage}.json").unlink()
     assert again(output, "-w", work, data=data).code == 0
     assert derivatives(output) == derivatives(betas_run.output)
     change(next(data.glob("sub-03/func/*run-1*_betaseries.nii.gz")))

@@ -27,8 +27,8 @@ def words(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def output(call, words):
-    done = call(*words)
+def output(main, words):
+    done = main(*words)
     assert done.code == 0, done.text
     assert "test set of gallery: the first fold of stimuli" in done.text
     return words[1]
@@ -90,6 +90,6 @@ def test_report_and_methods_say_what_was_held_out(output):
     assert "decoder of stimulus vectors" in methods
 
 
-def test_learning_curves_need_a_test_set(call, words, tmp_path):
-    done = call(words[0], tmp_path / "out", *words[2:], "--learning-curve", "--dry-run")
+def test_learning_curves_need_a_test_set(main, words, tmp_path):
+    done = main(words[0], tmp_path / "out", *words[2:], "--learning-curve", "--dry-run")
     assert done.code == 64 and "training and test share runs" in done.text, done.text

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def output(call, tmp_path_factory):
+def output(main, tmp_path_factory):
     folder = tmp_path_factory.mktemp("values")
     data = write_values_dataset(folder / "data")
-    done = call(
+    done = main(
         data, folder / "out", "participant", "-d", f"betas={data}", "--value-column", "rating",
         "response_time", "--n-permutations", "19", "--device", "cpu", "--nprocs", 1,
     )
@@ -72,9 +72,9 @@ def test_the_report_and_the_methods_say_it(output):
     assert "decoder of values" in methods and "Poldrack" in methods
 
 
-def test_wrong_options_are_refused_together(call, output, tmp_path):
+def test_wrong_options_are_refused_together(main, output, tmp_path):
     data = output.parent / "data"
-    done = call(
+    done = main(
         data, tmp_path / "out", "group", "participant", "-d", f"betas={data}", "--value-column",
         "rating", "--troi", "troi-budget", "--searchlight", "8mm", "--device", "cpu", "--dry-run",
     )

@@ -1,10 +1,6 @@
 """The whole program on seen images: weights from disk, a gallery, a generator, no network."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +11,6 @@ from bids_decoder.simulate.betas import write_betas_dataset
 from bids_decoder.simulate.images import write_scene
 from bids_decoder.simulate.layout import PictureDesign
 
-ROOT = Path(__file__).parents[2]
 N_TEST = 15
 
 
@@ -33,15 +28,16 @@ def dataset(tmp_path_factory):
     return folder
 
 
-def call(dataset, out, *options):
-    words = [dataset, out, "participant", "-d", f"betas={dataset}", "--from-scratch",
-             "--stimuli-dir", dataset / "stimuli", "--device", "cpu", "--nprocs", 1,
-             "--budget", "200vox", *options]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "bids_decoder", *map(str, words)], capture_output=True, text=True,
-        check=False, env=environ, timeout=900,
-    )
+@pytest.fixture
+def decode(main, dataset, tmp_path):
+    def run(*options):
+        return main(
+            dataset, tmp_path / "out", "participant", "-d", f"betas={dataset}", "--from-scratch",
+            "--stimuli-dir", dataset / "stimuli", "--device", "cpu", "--nprocs", 1,
+            "--budget", "200vox", "--n-permutations", 19, *options,
+        )
+
+    return run
 
 
 def read(out, name):
@@ -50,18 +46,18 @@ def read(out, name):
 
 
 @pytest.mark.slow
-def test_unclip_from_local_weights_with_a_gallery(dataset, tmp_path):
+def test_unclip_from_local_weights_with_a_gallery(decode, dataset, tmp_path):
     tiny = pytest.importorskip("tiny_models")
     clip = tiny.save_clip(tmp_path / "clip", tiny.WIDTH)
     pipeline = tiny.save_unclip(tmp_path / "unclip")
-    done = call(
-        dataset, tmp_path / "out", "--gallery", dataset.parent / "gallery",
-        "--image-encoder", "clip", "--encoder-weights", clip, "--reconstruction", "unclip",
-        "--reconstruction-weights", pipeline, "--prior", "diffusion",
+    done = decode(
+        "--gallery", dataset.parent / "gallery", "--image-encoder", "clip",
+        "--encoder-weights", clip, "--reconstruction", "unclip", "--reconstruction-weights",
+        pipeline, "--prior", "diffusion",
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "8 images" in done.stderr, done.stderr
-    assert "1 that cannot be read, 1 that are test stimuli" in done.stderr
+    assert done.code == 0, done.text
+    assert "8 images" in done.text, done.text
+    assert "1 that cannot be read, 1 that are test stimuli" in done.text
     out = tmp_path / "out"
     pictures = sorted((out / "sub-01" / "reconstruction").glob("*.png"))
     assert len(pictures) == N_TEST and Image.open(pictures[0]).size == (16, 16)
@@ -86,12 +82,12 @@ def test_unclip_from_local_weights_with_a_gallery(dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_problems_of_weights_and_gallery_come_before_any_computing(dataset, tmp_path):
-    done = call(
-        dataset, tmp_path / "out", "--gallery", tmp_path / "nowhere", "--image-encoder", "clip",
+def test_problems_of_weights_and_gallery_come_before_any_computing(decode, tmp_path):
+    done = decode(
+        "--gallery", tmp_path / "nowhere", "--image-encoder", "clip",
         "--reconstruction", "unclip", "--metric-weights", tmp_path,
     )
-    assert done.returncode == 66
+    assert done.code == 66
     for words in ("no such folder", "CLIP-ViT-bigG-14", "--reconstruction-weights"):
-        assert words in done.stderr
+        assert words in done.text
     assert not (tmp_path / "out" / "sub-01").exists()
