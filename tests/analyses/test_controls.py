@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from app_calls import call_here
 
 from bids_decoder.analyses.controls.outputs import CONTROLS
 from bids_decoder.analyses.controls.report import sections
@@ -12,7 +13,6 @@ from bids_decoder.analyses.controls.verdict import worries
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
-from bids_decoder.cli.run import main
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import read_json, write_json
 from bids_decoder.reports.results import Results
@@ -133,7 +133,7 @@ def runs(data, tmp_path_factory):
     for name, more in {"kept": (), "removed": ("--confound-removal", "regress")}.items():
         out = tmp_path_factory.mktemp(name) / "out"
         words = ("--control", "response_time", "--troi", "all", *more)
-        assert main(words_for(data, out, *words)) == 0
+        assert call_here(*words_for(data, out, *words)).code == 0
         found[name] = Results(out, "01")
     return found
 

@@ -10,6 +10,7 @@ from PIL import Image
 from bids_decoder.simulate.betas import write_betas_dataset
 from bids_decoder.simulate.images import write_scene
 from bids_decoder.simulate.layout import PictureDesign
+from bids_decoder.training import prior
 
 N_TEST = 15
 
@@ -46,8 +47,10 @@ def read(out, name):
 
 
 @pytest.mark.slow
-def test_unclip_from_local_weights_with_a_gallery(decode, dataset, tmp_path):
+def test_unclip_from_local_weights_with_a_gallery(decode, dataset, tmp_path, monkeypatch):
     tiny = pytest.importorskip("tiny_models")
+    # How well the prior is fitted is seen in the tests of training; here 1500 steps take a minute.
+    monkeypatch.setattr(prior, "N_STEPS", 40)
     clip = tiny.save_clip(tmp_path / "clip", tiny.WIDTH)
     pipeline = tiny.save_unclip(tmp_path / "unclip")
     done = decode(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from report_tree import Tree
 
+from bids_decoder.reports import figures
+
 
 @pytest.fixture
 def make_tree(tmp_path):
@@ -19,3 +21,9 @@ def make_tree(tmp_path):
 @pytest.fixture
 def tree(make_tree) -> Tree:
     return make_tree()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made but not drawn, for tests of what a page says."""
+    monkeypatch.setattr(figures, "render", lambda figure, kind="svg": b"not drawn")

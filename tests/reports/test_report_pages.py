@@ -114,6 +114,7 @@ def test_names_from_the_dataset_are_escaped(page_and_tree):
     assert EVIL in page.text and "<b>badly</b>" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_ids_are_escaped_where_no_images_are_given(make_tree):
     tree = make_tree(images=False)
     page = Page(build_participant_report(tree.out, "01"))
@@ -169,6 +170,7 @@ def test_matplotlib_state_is_left_alone(tree):
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_summary_says_when_a_baseline_wins(make_tree):
     tree = make_tree()
     tree.write_metrics("01", decoder=0.30, best=0.41)
@@ -182,6 +184,7 @@ def test_summary_gives_value_chance_interval_and_p(tree):
     assert "39.0 % to 51.0 %" in said and "p = 0.001" in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_model_that_saw_the_participant_is_marked(tree):
     card = tree.path("decoder_model", sub="01").with_suffix(".json")
     write_json(card, {**read_json(card), "pretrained_on": ["01", "03"]})
@@ -231,6 +234,7 @@ def test_split_reports_a_run_in_two_folds(make_tree):
     assert "more or fewer than one fold" in texts(overlap_section(Results(tree.out, "01")), "bad")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_labels_bring_a_confusion_matrix_and_no_retrieval(make_tree):
     tree = make_tree(kind="category", images=False)
     section = decoding_section(Results(tree.out, "01", tree.stimuli))
@@ -261,6 +265,7 @@ def test_thin_slab_is_drawn(tree):
     assert troi_section(Results(tree.out, "01")).pictures[0].name == "troimask1"
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("kept", ["nothing", "trials", "betas only"])
 def test_every_section_says_why_it_is_empty(make_tree, kept):
     tree = make_tree()
@@ -281,12 +286,14 @@ def test_absent_participant_is_an_error(tree):
         build_participant_report(tree.out, "99")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_crashes_of_others_are_not_shown(tree):
     tree.write_log("20250302-090000_bb", crash="Node of sub-02 failed")
     assert Results(tree.out, "01").crashes() == []
     assert len(Results(tree.out, "02").crashes()) == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_group_page(tree):
     for label in tree.people:
         (tree.out / f"sub-{label}.html").write_text("made before", encoding="utf-8")
@@ -296,6 +303,7 @@ def test_group_page(tree):
     assert all(v.startswith("data:image/") for v in page.loads) and len(page.loads) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_group_page_reports_a_held_out_participant_in_pretraining(tree):
     card = tree.path("pretrained_model").with_suffix(".json")
     write_json(card, {**read_json(card), "participants": ["01", "03"]})

@@ -45,6 +45,7 @@ def write_pictures(tree, method="ridge"):
     Image.new("RGB", (30, 20), "blue").save(tree.path("gallery_sheet", **entities))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_on_disk_means_no_section(tree):
     results = Results(tree.out, "01")
     assert sections(results) == [] and gallery_sections(results) == []
