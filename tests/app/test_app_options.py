@@ -287,8 +287,8 @@ def test_labels_with_plus_signs(betas, main, tmp_path):
     for path in sorted(data.glob("sub-01/func/*")):
         path.rename(path.with_name(path.name.replace("sub-01", "sub-a+1")))
     (data / "sub-01").rename(data / "sub-a+1")
-    done = main(data, tmp_path / "out", "participant", "--participant-label", "a+1", "-d",
-                f"betas={data}", "--features", data / "features.tsv", "--nprocs", 1)
+    done = main(data, tmp_path / "out", "participant", "--participant-label", "a+1",
+                *betas_options(data), "--nprocs", 1)
     assert done.code == 0, done.text
     assert (tmp_path / "out" / "logs" / "done" / "sub-a+1_betas.json").is_file()
     (record,) = (tmp_path / "out").glob("logs/*/run.json")
