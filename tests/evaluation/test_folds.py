@@ -3,7 +3,14 @@ import pandas as pd
 import pytest
 
 from bids_decoder.errors import InputError, LeakageError
-from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import (
+    assert_disjoint,
+    assert_no_test,
+    fold_list,
+    inner_folds,
+    is_crossed,
+    resolve_fold,
+)
 
 
 def test_guard_fires():
@@ -16,6 +23,19 @@ def test_guard_fires():
     assert_disjoint(["a"], ["b"])
     with pytest.raises(LeakageError, match=r"1 id(.|\n)*why: b\n"):
         assert_disjoint(["a", "b"], ["b"])
+
+
+def test_a_fold_tests_its_own_trials_and_trains_on_the_others():
+    trials = pd.DataFrame({
+        "split": pd.array(["cv", "cv", "cv", None, "train"], dtype=object),
+        "fold": pd.array([2, 1, 2, None, None], dtype="Int64"),
+    })
+    assert fold_list(trials) == [1, 2] and not is_crossed(trials)
+    roles = [resolve_fold(trials, fold)["split"].fillna("left out").tolist() for fold in (2, None)]
+    assert roles[0] == ["test", "train", "test", "left out", "train"]
+    assert roles[1] == ["train", "train", "train", "left out", "train"]
+    assert trials["split"].tolist()[0] == "cv"
+    assert is_crossed(trials.assign(split="train"))
 
 
 def test_inner_folds():

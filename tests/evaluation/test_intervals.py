@@ -127,6 +127,14 @@ def test_all_or_nothing_is_not_a_point(value):
     assert (low, high) == pytest.approx((exact.low, exact.high))
 
 
+def test_two_runs_that_contradict_each_other_count_as_about_one_trial():
+    low, high = accuracy_interval(np.repeat([[1.0], [0.0]], 9, axis=1))
+    quantile = scipy.stats.t.ppf(0.975, 1)
+    # 18 / 17: the variance of the binomial interval is that of n, not of n - 1.
+    half = 0.5 * quantile / np.sqrt(18 / 17 + quantile**2)
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
+
+
 def test_one_cluster_has_no_interval():
     assert np.isnan(accuracy_interval(np.eye(1, 9))).all()
 
