@@ -172,7 +172,8 @@ def test_graph_is_drawn(on_betas, tmp_path, monkeypatch):
                    'esac; done\n')
     dot.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    assert on_betas("participant", "--participant-label", "01", "--write-graph").code == 0
+    words = ("participant", "--participant-label", "01", "--stage", "prepare", "--write-graph")
+    assert on_betas(*words).code == 0
     (graph,) = (tmp_path / "out").glob("logs/*/graph.dot")
     assert "prepare_01_wf" in graph.read_text()
 
