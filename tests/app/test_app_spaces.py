@@ -22,24 +22,24 @@ HELD = ("--holdout-label", "02", "--device", "cpu", "--region", "occipital",
 class Person:
     """A dataset of two people, and the results that calls on it leave."""
 
-    def __init__(self, main, folder):
-        self.main, self.folder = main, folder
+    def __init__(self, call, folder):
+        self.call, self.folder = call, folder
         write_category_dataset(folder / "data", n_runs=3, n_blocks=1, anatomical=True)
 
     def words(self, *options):
         return (self.folder / "data", self.folder / "out", *options, *HELD,
-                "--nprocs", 1, "--work-dir", self.folder / "work")
+                "--nprocs", 2, "--work-dir", self.folder / "work")
 
     def __call__(self, *options) -> Done:
-        return self.main(*self.words(*options))
+        return self.call(*self.words(*options))
 
     def files(self, pattern):
         return sorted((self.folder / "out").glob(pattern))
 
 
 @pytest.fixture(scope="module")
-def people(main, tmp_path_factory):
-    return Person(main, tmp_path_factory.mktemp("spaces"))
+def people(call, tmp_path_factory):
+    return Person(call, tmp_path_factory.mktemp("spaces"))
 
 
 @pytest.fixture(scope="module")
@@ -102,18 +102,18 @@ def test_report_and_methods_say_where(people, in_template):
     assert "estimated in the space MNI152NLin2009aSym, TemplateFlow resolution 5" in methods
 
 
-def test_only_the_first_space_decides_about_responses(people, in_template):
+def test_only_the_first_space_decides_about_responses(people, main, in_template):
     def todo(*spaces):
         words = people.words("group", "participant", "--output-spaces", *spaces, "--dry-run")
-        return {stage for _, stage in people.main(*words).todo()}
+        return {stage for _, stage in main(*words).todo()}
 
     assert todo(COARSE, "func") == set()
     assert todo(COARSE, "T1w") == {"preprocess"}
     assert todo("func", COARSE) == {"preprocess", "betas", "pretrain", "decode", "controls"}
 
 
-def test_templates_that_are_not_there_are_missed_in_the_plan(people):
-    done = people.main(*people.words("group", "--output-spaces", "func", "Atlantis", "--dry-run"))
+def test_templates_that_are_not_there_are_missed_in_the_plan(people, main):
+    done = main(*people.words("group", "--output-spaces", "func", "Atlantis", "--dry-run"))
     assert done.code == 64
     assert "--output-spaces Atlantis" in done.text
 

@@ -33,7 +33,7 @@ def short(tmp_path):
 def test_trials_are_decoded_and_explained(category_run, main, tmp_path, short, name):
     data, output = category_run.data, category_run.copy(tmp_path / "out")
     done = main(data.folder, output, "participant", *data.options, "--decoder", name,
-                "--config-file", short, "--nprocs", 1, "--n-permutations", 1)
+                "--config-file", short, "--nprocs", 1, "--n-permutations", 2)
     assert done.code == 0, done.text
     func = output / "sub-01" / "func"
     maps = sorted(func.glob("*_contrast-*_stat-relevance_statmap.nii.gz"))
