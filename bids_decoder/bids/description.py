@@ -19,7 +19,7 @@ from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.files import read_json, write_text
 
 APP_NAME = "bids_decoder"
-BIDS_VERSION = "1.10.0"
+BIDS_VERSION = "1.11.0"
 
 DESCRIPTIONS: dict[str, str] = {
     "preproc": "Data after preprocessing.",
@@ -31,7 +31,7 @@ DESCRIPTIONS: dict[str, str] = {
 """Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
 
 IGNORED = (
-    "*.html", "plan.json", "logs", "group", "model", "figures", "work",
+    "*.html", "plan.json", "logs", "prov", "group", "model", "figures", "work",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_peaks.*", "*_predictions.*", "*_metrics.*",
     "*_rdm.*", "*_curve.*", "*_needs.*", "*_learning.*", "*_comparisons.*", "*_sheet.*",
     "*_xfm.*", "*_boldref.*", "*_timeseries.*",
@@ -58,6 +58,7 @@ Made by bids_decoder from the dataset "{source}". The layout follows BIDS deriva
 * `group/`: the model trained across participants. It holds information on the participants it was
   trained on; share it only with their consent.
 * `logs/CITATION.md`: what was done and what to cite; `logs/done/`: what is finished, with keys.
+* `prov/`: which call made which file, from what, with which versions.
 
 `desc-` labels are explained in `descriptions.tsv`.
 """
@@ -76,7 +77,8 @@ def write_dataset_files(
         The input; its licence and DOI are passed on.
     environ : mapping
         ``BIDS_DECODER_DOCKER_TAG`` and ``APPTAINER_NAME`` or ``SINGULARITY_NAME`` name the
-        container.
+        container; ``BIDS_DECODER_IMAGE`` is its reference with digest, which an image does not
+        know of itself.
     descriptions : mapping of str to str
         Labels of the ``desc`` entity that are not among :data:`DESCRIPTIONS`.
 
@@ -155,13 +157,31 @@ def _generated_by(environ: Mapping[str, str]) -> dict[str, Any]:
     url = importlib.metadata.metadata(APP_NAME).get("Home-page")
     if url:
         entry["CodeURL"] = url
+    container = container_of(environ)
+    if container:
+        entry["Container"] = container
+    return entry
+
+
+def container_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the ``Container`` of ``GeneratedBy``; empty where the program runs in none.
+
+    Parameters
+    ----------
+    environ : mapping
+        See :func:`write_dataset_files`.
+    """
     image = environ.get("APPTAINER_NAME") or environ.get("SINGULARITY_NAME")
     tag = environ.get("BIDS_DECODER_DOCKER_TAG")
-    if image:
-        entry["Container"] = {"Type": "apptainer", "Tag": image}
-    elif tag:
-        entry["Container"] = {"Type": "docker", "Tag": tag}
-    return entry
+    reference = environ.get("BIDS_DECODER_IMAGE")
+    if not (image or tag or reference):
+        return {}
+    found = {"Type": "apptainer" if image else "docker"}
+    if image or tag:
+        found["Tag"] = str(image or tag)
+    if reference:
+        found["URI"] = reference if "://" in reference else f"docker://{reference}"
+    return found
 
 
 def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bool]:

@@ -116,6 +116,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
         log_dir, record = _open_log(plan, stopping)
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
+        _write_provenance(plan, stopping.command, record["started"], log_dir.name)
         reports = _write_reports(plan)
     return _conclude(plan, outcome, reports, log_dir)
 
@@ -204,6 +205,21 @@ def _compute(plan: Plan, log_dir: Path) -> Outcome:
     LOGGER.info("computed for %.0f s; the nodes took %.0f s of work",
                 time.monotonic() - started, busy)
     return outcome
+
+
+def _write_provenance(
+    plan: Plan, command: Sequence[str], started: str, run_name: str
+) -> None:
+    """Write which files this call made, from what and how."""
+    from bids_decoder.bids.provenance import Call, write_provenance
+
+    due = [stage.key for job in plan.jobs for stage in job.stages if stage.is_due]
+    name = "".join(character for character in run_name if character.isalnum())
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    sources = ("raw", *plan.study.dataset.derivatives)
+    write_provenance(
+        plan.study.output_dir, Call(name, command, started, ended, sources), due, os.environ
+    )
 
 
 def _write_reports(plan: Plan) -> tuple[list[Path], int]:

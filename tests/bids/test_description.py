@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bidsschematools.schema import load_schema
 
 from bids_decoder import __version__
 from bids_decoder.analyses.registry import all_descriptions
@@ -49,10 +50,22 @@ def test_description_says_where_all_comes_from(toy, tmp_path):
     found = json.loads((tmp_path / "out/dataset_description.json").read_text())
     assert found["GeneratedBy"][0]["Version"] == __version__
     assert found["GeneratedBy"][0]["Container"] == {"Type": "docker", "Tag": "lab/x:1"}
+    assert found["BIDSVersion"].split(".")[:2] == load_schema().bids_version.split(".")[:2]
     assert found["License"] == "CC0" and found["SourceDatasets"] == [{"DOI": "https://doi.org/10.1/x"}]
     assert found["DatasetLinks"] == {
         "raw": "doi:10.1/x", "fmriprep": (tmp_path / "fp").as_uri(),
     }
+
+
+def test_container_has_its_digest():
+    digest = "lab/x@sha256:ab"
+    assert description.container_of({}) == {}
+    assert description.container_of({"APPTAINER_NAME": "x.sif", "BIDS_DECODER_IMAGE": digest}) == {
+        "Type": "apptainer", "Tag": "x.sif", "URI": f"docker://{digest}",
+    }
+    assert description.container_of({
+        "BIDS_DECODER_DOCKER_TAG": "x:1", "BIDS_DECODER_IMAGE": "oras://lab/x",
+    }) == {"Type": "docker", "Tag": "x:1", "URI": "oras://lab/x"}
 
 
 def test_nested_output_links_are_relative(toy):
@@ -128,7 +141,8 @@ def write_one_of_each(out):
         else:
             write_text(path, "x")
             write_json(sidecar_path(path), {})
-    for name in ("sub-01.html", "group.html", "plan.json", "logs/CITATION.md", "logs/done/a.json",
+    for name in ("sub-01.html", "group.html", "plan.json", "prov/prov-1_act.json",
+                 "logs/CITATION.md", "logs/done/a.json",
                  "sub-01/figures/sub-01_task-see.svg",
                  "sub-01/func/sub-01_task-see_desc-reconstruction/1.png"):
         write_text(out / name, "{}")
