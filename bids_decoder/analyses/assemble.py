@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from bids_decoder.analyses.facts import collect_facts
@@ -16,6 +14,7 @@ from bids_decoder.errors import MissingInputError
 from bids_decoder.files import write_bytes, write_text
 from bids_decoder.reports.blocks import Block, Html, Links, Section, Text, Worry
 from bids_decoder.reports.boilerplate import methods_html
+from bids_decoder.reports.page import render_page
 from bids_decoder.reports.results import Results, participants
 from bids_decoder.reports.sections_run import (
     about_section,
@@ -140,14 +139,5 @@ def _write_figures(results: Results, sections: Sequence[Section]) -> None:
 
 
 def _write_page(results: Results, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
-    folder = resources.files("bids_decoder") / "data" / "report"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
-    css = (folder / "report.css").read_text(encoding="utf-8")
-    page = template.render(
-        title=f"{title} · bids_decoder", subtitle=subtitle, css=Markup(css), sections=sections,
-    )
-    return write_text(report_path(results.output_dir, results.participant), page)
+    path = report_path(results.output_dir, results.participant)
+    return write_text(path, render_page(title, subtitle, sections))

@@ -38,7 +38,8 @@ class Table:
     """A table; cells are shown as text, columns in *numeric* are aligned to the right.
 
     Rows numbered in *strong* are bold; rows numbered in *groups* hold one cell, the title of
-    the rows below.
+    the rows below. Cells of class ``Markup`` are not escaped. Tables without *groups* can be
+    sorted and filtered; *quick* is the title of a button and the filter that it applies.
     """
 
     header: Sequence[str]
@@ -48,14 +49,26 @@ class Table:
     strong: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
     folded: bool = False
+    key: str = ""
+    quick: tuple[str, str] | None = None
     kind: str = field(default="table", init=False)
+
+    @property
+    def is_sortable(self) -> bool:
+        """Return whether rows can change places."""
+        return len(self.rows) > 1 and not self.groups
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with its caption."""
+    """A picture with its caption.
+
+    *drawing* is shown in its place where there is one: the same content as an inline SVG whose
+    marks can be pointed at.
+    """
 
     picture: Picture
+    drawing: Markup | None = None
     kind: str = field(default="figure", init=False)
 
 

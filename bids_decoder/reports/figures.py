@@ -13,6 +13,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 INK, SOFT, GRID = "#1d2733", "#5d6b7a", "#e3e8ee"
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
@@ -87,9 +88,21 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """Return the picture as a ``data:`` URI, so that the page needs no other file."""
-        mime = {"svg": "image/svg+xml", "png": "image/png"}[self.kind]
-        return f"data:{mime};base64,{base64.b64encode(self.content).decode('ascii')}"
+        """Return the picture as a ``data:`` URI, so that the page needs no other file.
+
+        PNG is embedded as WebP, which is several times smaller; the file keeps its pixels.
+        """
+        if self.kind == "svg":
+            return data_uri("image/svg+xml", self.content)
+        buffer = io.BytesIO()
+        with Image.open(io.BytesIO(self.content)) as image:
+            image.convert("RGB").save(buffer, "WEBP", quality=88)
+        return data_uri("image/webp", buffer.getvalue())
+
+
+def data_uri(mime: str, content: bytes) -> str:
+    """Return bytes as a ``data:`` URI."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -117,24 +117,23 @@ def draw_budget(scores: Mapping[str, float], chosen: int) -> Figure:
 
 
 @styled
-def draw_confusion(shown: pd.Series, decoded: pd.Series) -> Figure:
+def draw_confusion(counts: pd.DataFrame) -> Figure:
     """Draw the confusion matrix of labels, with rows summing to one.
 
     Parameters
     ----------
-    shown, decoded : Series of text, the same length
+    counts : DataFrame of int
+        By shown (rows) and decoded label (columns), the same labels in both.
     """
-    counts = pd.crosstab(shown, decoded)
-    labels = sorted(set(counts.index) | set(counts.columns))
-    shares = counts.reindex(index=labels, columns=labels, fill_value=0).astype(float)
-    shares = shares.div(shares.sum(axis=1).replace(0, np.nan), axis=0)
+    labels = list(counts.index)
+    shares = shares_of(counts)
     size = min(3.4 + 0.28 * len(labels), 10)
     figure = new_figure(size + 0.8, size)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    names = [shorten(name, 18) for name in labels]
+    names = [shorten(str(name), 18) for name in labels]
     font = 8 if len(labels) <= 25 else 5.5
     axes.set_xticks(
         range(len(labels)), names, rotation=90 if len(labels) > 6 else 30, fontsize=font,
@@ -148,6 +147,11 @@ def draw_confusion(shown: pd.Series, decoded: pd.Series) -> Figure:
     bar.outline.set_visible(False)
     bar.ax.grid(visible=False)
     return figure
+
+
+def shares_of(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return counts as shares of their row; NaN for rows without any."""
+    return counts.astype(float).div(counts.sum(axis=1).replace(0, np.nan), axis=0)
 
 
 def _annotate(axes: Axes, shares: np.ndarray) -> None:

@@ -14,6 +14,11 @@ LEVEL = 0.05
 SMALL = 0.1
 """Share of the distance from chance to a perfect score below which an effect counts as none."""
 
+ANSWERS: dict[State, str] = {
+    "yes": "yes", "no": "no", "undecided": "not decided", "invalid": "no valid answer",
+}
+"""Answers as words."""
+
 _QUESTIONS = {
     "category": "Can the label of a held-out trial be told from the brain responses of this "
                 "participant?",

@@ -228,7 +228,7 @@ def test_the_curve_of_the_budget_marks_what_was_taken():
 
 def test_confusion_rows_sum_to_one():
     shown = pd.Series(["a", "a", "b", "b", "b"])
-    figure = draw_confusion(shown, pd.Series(["a", "b", "b", "b", "a"]))
+    figure = draw_confusion(pd.crosstab(shown, pd.Series(["a", "b", "b", "b", "a"])))
     shares = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shares, [[0.5, 0.5], [1 / 3, 2 / 3]])
 

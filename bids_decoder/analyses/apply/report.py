@@ -13,8 +13,8 @@ from bids_decoder.analyses.apply.figures import (
 )
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY, SHIFT
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.reports.drawings import confusion_figure
 from bids_decoder.reports.figures import picture
-from bids_decoder.reports.figures_decoding import draw_confusion
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import Comparison, compare, headline, say_result
 from bids_decoder.reports.tables import metrics_table, rounded
@@ -115,11 +115,11 @@ def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
     known = table[table["is_known"] == "True"]
     blocks += _trained(known)
     if card["Target"] == "category" and known["label"].nunique() <= MOST_LABELS:
-        blocks.append(Figure(picture(
-            draw_confusion(known["label"], known["top1"]), "appliedconfusion",
-            f"Labels of the {len(known)} trials whose label the decoder knows. Rows sum to one.",
+        blocks.append(confusion_figure(
+            known["label"], known["top1"], "appliedconfusion",
+            f"Labels of the {len(known)} trials whose label the decoder knows.",
             "Confusion matrix.",
-        )))
+        ))
     return [*blocks, metrics_table(found)]
 
 

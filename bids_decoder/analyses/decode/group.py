@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import Picture, picture
@@ -19,6 +20,8 @@ from bids_decoder.reports.scores import (
     show_p_with_least,
     target_kind,
 )
+from bids_decoder.reports.sections_run import report_path
+from bids_decoder.reports.verdict import ANSWERS, judge
 
 
 def verdicts(heads: dict[str, Comparison]) -> list[Block]:
@@ -82,7 +85,8 @@ def people_section(results: Results) -> list[Section]:
         row, metric = top.own, top.metric
         rows.append(
             [
-                f"sub-{label}" + (" (seen in pretraining)" if seen else ""),
+                _linked(results, label) + (" (seen in pretraining)" if seen else ""),
+                ANSWERS[judge(top, target_kind(results)).state],
                 top.title,
                 show(row["value"], metric),
                 f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
@@ -91,12 +95,20 @@ def people_section(results: Results) -> list[Section]:
                 "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
             ]
         )
-    header = ["participant", "measure", "value", "95 % interval", "chance", "p", "best baseline"]
+    header = ["participant", "above chance", "measure", "value", "95 % interval", "chance", "p",
+              "best baseline"]
     blocks: list[Block] = [
-        Table(header, rows, "The headline measure of each participant", frozenset(header[2:6]))
+        Table(header, rows, "The headline measure of each participant", frozenset(header[3:7]))
     ]
     blocks += [Figure(_plot(heads))]
     return [Section("people", "Participants", blocks)]
+
+
+def _linked(results: Results, label: str) -> Markup:
+    """Return the name of a participant, with a link to the page where there is one."""
+    page = report_path(results.output_dir, label)
+    name = Markup("sub-{}").format(label)
+    return Markup('<a href="{}">{}</a>').format(page.name, name) if page.exists() else name
 
 
 def _plot(heads: dict[str, Comparison]) -> Picture:

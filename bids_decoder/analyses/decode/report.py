@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,7 @@ from bids_decoder.analyses.decode.report_published import (
     published_section,
 )
 from bids_decoder.analyses.decode.report_tests import baseline_blocks, null_blocks
-from bids_decoder.analyses.decode.report_values import value_blocks, values_of
+from bids_decoder.analyses.decode.report_trials import prediction_blocks
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import name_some
@@ -22,14 +21,9 @@ from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table,
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import (
-    Example,
     draw_budget,
-    draw_confusion,
-    draw_examples,
     draw_learning,
     draw_metrics,
-    find_image,
-    pick_examples,
 )
 from bids_decoder.reports.figures_maps import pattern_pictures, troi_pictures, why_no_map
 from bids_decoder.reports.results import Results
@@ -304,7 +298,7 @@ def decoding_section(results: Results) -> Section:
     blocks += null_blocks(results)
     blocks.append(metrics_table(found))
     blocks += _ablations(top)
-    blocks += _predictions(results)
+    blocks += prediction_blocks(results)
     blocks += [Text("How to read these numbers: " + " ".join(_CAVEATS))]
     return Section("decoding", "Decoding", blocks)
 
@@ -337,46 +331,3 @@ def _ablations(top: Comparison) -> list[Block]:
         change = show_difference(float(row["value"]) - whole, top.metric)
         content.append([name, show(row["value"], top.metric), change, interval(row, top.metric)])
     return [Table(header, content, f"Without its parts: {top.title}", frozenset(header[1:]))]
-
-
-def _predictions(results: Results) -> list[Block]:
-    table = results.table("predictions")
-    if table is None:
-        return [absent("The list of single-trial predictions", "no predictions table is on disk.")]
-    if values_of(table):
-        return value_blocks(table, results)
-    blocks: list[Block] = []
-    decoded = table.get("predicted_label", pd.Series(None, table.index, dtype=object))
-    known = table["label"].notna() & decoded.notna() if "label" in table else decoded.notna()
-    if known.any():
-        pic = picture(
-            draw_confusion(table.loc[known, "label"], decoded[known]),
-            "confusion",
-            "Confusion matrix: share of trials of each shown label (row) decoded as each label "
-            "(column).",
-            f"Confusion matrix of {table.loc[known, 'label'].nunique()} labels.",
-        )
-        blocks.append(Figure(pic))
-    examples = [] if known.any() else pick_examples(table)
-    if examples:
-        blocks.append(_examples(examples, results.stimuli_dir))
-    return blocks
-
-
-def _examples(examples: list[Example], stimuli_dir: Path | None) -> Block:
-    chosen = "Trials spread evenly from the best to the worst rank, not picked by eye."
-    has_images = stimuli_dir is not None and any(
-        find_image(stimuli_dir, e.stimulus) for e in examples
-    )
-    if stimuli_dir is None or not has_images:
-        header = ["shown", "rank", *(f"top {i}" for i in range(1, 6))]
-        rows = [
-            [e.stimulus, f"{e.rank:.0f}", *e.found, *[""] * (5 - len(e.found))] for e in examples
-        ]
-        return Table(header, rows, f"Retrieval examples. {chosen}", frozenset({"rank"}))
-    pic = picture(
-        draw_examples(examples, stimuli_dir), "retrieval",
-        f"Retrieval examples: the shown image and the five nearest; green: the right one. {chosen}",
-        "; ".join(f"{e.stimulus} at rank {e.rank:.0f}" for e in examples) + ".", "png",
-    )
-    return Figure(pic)

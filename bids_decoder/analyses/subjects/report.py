@@ -11,8 +11,8 @@ from bids_decoder.bids.names import sidecar_path
 from bids_decoder.evaluation.multiple import holm
 from bids_decoder.files import read_json
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.reports.drawings import confusion_figure
 from bids_decoder.reports.figures import image_only, new_figure, picture, styled
-from bids_decoder.reports.figures_decoding import draw_confusion
 from bids_decoder.reports.figures_maps import describe
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric
@@ -45,11 +45,11 @@ def group_summary(results: Results) -> list[Block]:
             draw_curves(results.table("subjects_roc")), "roc",
             "Each label against the rest, mean probability over rounds.", "ROC curves.",
         )),
-        Figure(picture(
-            draw_confusion(inner["label"], inner["predicted_label"]), "subjectsconfusion",
-            "Share of participants of each label (row) decoded as each label (column).",
+        confusion_figure(
+            inner["label"], inner["predicted_label"], "subjectsconfusion",
+            "Participants of each label (row) decoded as each label (column).",
             "Confusion matrix.",
-        )),
+        ),
     ]
 
 

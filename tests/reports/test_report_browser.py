@@ -1,0 +1,191 @@
+"""Pages in a real browser: no error, no overflow, accessible, and usable by keyboard."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bids_decoder.analyses.decode.report_trials import trial_blocks
+from bids_decoder.reports.blocks import (
+    Answer,
+    Figure,
+    Headline,
+    Links,
+    Section,
+    Table,
+    Text,
+    Worry,
+)
+from bids_decoder.reports.drawings import confusion_figure, timeline_drawing
+from bids_decoder.reports.figures import new_figure, picture
+from bids_decoder.reports.page import render_page
+from bids_decoder.reports.verdict import with_worries
+
+sync_api = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+LABELS = ["cat", "dog", "house"]
+
+
+def predictions():
+    shown = np.array(LABELS * 8)
+    decoded = shown.copy()
+    decoded[[0, 3, 6, 9]] = "dog"
+    decoded[[1, 4]] = "cat"
+    return pd.DataFrame({
+        "run_group": "run-1", "trial": np.arange(24).astype(str), "stimulus": shown,
+        "label": shown, "predicted_label": decoded, "correct": shown == decoded,
+        "displacement": np.linspace(0.05, 0.9, 24), "run": "run-1",
+        "onset": 4.0 * np.arange(24), "said": [f"trial {n}" for n in range(24)],
+    })
+
+
+def sections(stimuli):
+    table = predictions()
+    axes = (plain := new_figure(5, 2)).subplots()
+    axes.plot([0, 1], [0, 1])
+    timeline = timeline_drawing({"run-1": np.full(50, 0.1)}, table, 2.0, 0.5)
+    answer = Answer("Can it be decoded?", "yes", "91.7 % (chance 33.3 %).", ["p = 0.001."])
+    return [
+        Section("summary", "Summary", [
+            with_worries([answer], [Worry("Few trials.", "decoding")]),
+            Headline("91.7 %", "balanced accuracy", [("chance", "33.3 %")]),
+            Text("Good.", "good"), Text("Careful.", "warn"), Text("Broken.", "bad"),
+        ]),
+        Section("decoding", "Decoding", [
+            Table(["model", "value"], [["a", "9.5 %"], ["b", "n/a"], ["c", "1,200 %"]], "Models",
+                  frozenset({"value"})),
+            confusion_figure(table["label"], table["predicted_label"], "confusion", "Labels.",
+                             "Confusion matrix."),
+            *trial_blocks(table, stimuli),
+            Figure(picture(plain, "plain", "A line.", "A rising line.")),
+            Figure(picture(plain, "motion", "Motion.", "Motion."), timeline),
+            Table([f"a rather long column {n}" for n in range(12)], [["1"] * 12], "Wide"),
+            Links([("group.html", "All participants")]),
+        ]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    for name in LABELS:
+        Image.new("RGB", (64, 64), (200, 80, 30)).save(folder / f"{name}.png")
+    path = folder / "page.html"
+    path.write_text(render_page("sub-01", "Made up", sections(folder)), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as play:
+        started = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    pages, problems = [], []
+
+    def start(width=1200, scheme="light"):
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page.set_default_timeout(120_000)
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.append(request.url)
+                if not request.url.startswith(("file:", "data:", "blob:")) else None)
+        page.goto(address)
+        pages.append(page)
+        return page
+
+    yield start
+    for page in pages:
+        page.close()
+    assert problems == []
+
+
+def column(page, number):
+    rows = page.locator("#trials-table tbody tr:visible")
+    return [text.strip() for text in rows.locator(f":nth-child({number})").all_inner_texts()]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (360, "dark")])
+def test_page_is_accessible_and_fits(open_page, width, scheme):
+    page = open_page(width, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page).response["violations"]
+    assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == []
+
+
+def test_tables_sort_by_number_and_say_so(open_page):
+    page = open_page()
+    table = page.locator("table[data-name=Models]")
+    button = table.locator("button.sort", has_text="value")
+    cells = table.locator("tbody td")
+    for order, expected in (("ascending", ["9.5 %", "1,200 %", "n/a"]),
+                            ("descending", ["1,200 %", "9.5 %", "n/a"])):
+        button.focus()
+        page.keyboard.press("Enter")
+        assert table.locator("th", has_text="value").get_attribute("aria-sort") == order
+        assert cells.all_inner_texts() == expected
+
+
+def test_trials_are_filtered_to_wrong_ones_and_to_a_cell_of_the_matrix(open_page):
+    page = open_page()
+    assert page.locator("#trials-table tbody tr:visible").count() == 24
+    page.get_by_role("button", name="Wrong only").click()
+    assert page.locator("#trials-table tbody tr:visible").count() == 6
+    page.locator("[data-filter='shown=cat; decoded=dog']").click()
+    assert page.locator("#trials-table tbody tr:visible").count() == 4
+    assert page.locator(".count").first.inner_text() == "4 of 24 rows"
+
+
+def test_matrix_tells_counts_by_arrow_keys(open_page):
+    page = open_page()
+    page.locator("svg.marks").first.focus()
+    page.keyboard.press("ArrowRight")
+    first = page.locator(".said").first.inner_text()
+    page.keyboard.press("ArrowDown")
+    second = page.locator(".said").first.inner_text()
+    assert first.startswith("Shown ") and second.startswith("Shown ") and first != second
+
+
+def test_figures_and_tables_can_be_downloaded(open_page):
+    page = open_page()
+    for label, name, start in (
+        ("Download as PNG: confusion", "confusion.png", b"\x89PNG"),
+        ("Download as SVG: confusion", "confusion.svg", b"<svg"),
+        ("Download as PNG: plain", "plain.png", b"\x89PNG"),
+        ("Download as TSV: Models", "Models.tsv", b"model\tvalue\na\t9.5 %\n"),
+    ):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label).click()
+        assert download.value.suggested_filename == name
+        assert download.value.path().read_bytes().startswith(start)
+
+
+def test_theme_button_turns_light_into_dark(open_page):
+    page = open_page()
+    colour = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(colour)
+    page.get_by_role("button", name="Dark or light").click()
+    assert page.evaluate(colour) != before
+
+
+def test_page_can_be_read_without_scripts(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    assert page.locator("#trials-table tbody tr:visible").count() == 24
+    assert page.locator("svg.marks rect").count() == 9
+    assert page.locator("button").count() == 0
+    context.close()
