@@ -25,8 +25,8 @@ import pandas as pd
 
 from bids_decoder.evaluation.splits import deal_runs
 
-LEAST_TRIALS = 2
-"""Training trials of each label that every fit needs."""
+LEAST_TRIALS, LEAST_STIMULI = 2, 10
+"""Training trials of each label, or training stimuli, that every fit needs."""
 
 TrialNumbers = Mapping[str, Sequence[int]]
 """Run group -> numbers of trials in it."""
@@ -58,12 +58,16 @@ class Row:
         Labels; trials of a kind have no other ones.
     trials : mapping of str to mapping
         By name of the kind: the numbers of its trials in each run.
+    by_stimulus : bool
+        Whether stimuli are decoded rather than labels: tested stimuli are then held out of
+        training, and runs are not, as where a test set of stimuli is held out.
     """
 
     train: str
     tests: Sequence[str]
     classes: Sequence[str]
     trials: Mapping[str, TrialNumbers]
+    by_stimulus: bool = False
 
     @property
     def tests_own(self) -> bool:
@@ -92,10 +96,13 @@ class Row:
         Returns
         -------
         list of Sides
-            No fit is trained on a trial of a run that it tests.
+            No fit is trained on a trial of a run that it tests, nor, where stimuli are decoded, on
+            a trial of a stimulus that it tests.
         """
         train = self.members(table, self.train)
         test = np.logical_or.reduce([self.members(table, kind) for kind in self.tests])
+        if self.by_stimulus:
+            return [Sides(train & ~shown_in(table, test), test)]
         return separate_runs(table, train, test)
 
 
@@ -106,6 +113,18 @@ def number_trials(table: pd.DataFrame, rows: np.ndarray) -> dict[str, list[int]]
         str(run): [int(number) for number in numbers]
         for run, numbers in chosen.groupby("run_group", sort=False)["trial"]
     }
+
+
+def shown_in(table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """Return which trials show a stimulus that is shown in some trials, (n_trials,).
+
+    Parameters
+    ----------
+    table : DataFrame, n_trials rows
+    rows : ndarray of bool, shape (n_trials,)
+    """
+    stimuli = table["stimulus"].to_numpy(dtype=str)
+    return np.isin(stimuli, stimuli[rows])
 
 
 def find_trials(table: pd.DataFrame, numbers: TrialNumbers) -> np.ndarray:

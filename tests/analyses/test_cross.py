@@ -15,6 +15,7 @@ from bids_decoder.cli.run import main
 from bids_decoder.errors import FindingsError
 from bids_decoder.files import write_json
 from bids_decoder.reports.results import Results, sidecar_of
+from bids_decoder.trials import rule_columns
 
 SHAPE, N_RUNS, SENSES, LABELS = (5, 4, 3), 4, ("felt", "heard", "seen"), ("cat", "dog")
 
@@ -170,15 +171,6 @@ def test_all_problems_are_found_at_once(plan):
     assert "sense" in found[0].fix
 
 
-def test_pictures_are_refused_with_what_is_possible(plan, tmp_path):
-    names = sorted({f"{label}{k}" for label in LABELS for k in range(18)})
-    table = pd.DataFrame(np.random.default_rng(0).normal(size=(len(names), 3)), columns=list("xyz"))
-    save_table(tmp_path / "features.tsv", table.assign(id=names)[["id", *"xyz"]])
-    found = refused(plan, *SIDES, "--target", "features", "--features",
-                    str(tmp_path / "features.tsv"), "--test-runs", "4")
-    assert any("--target category" in finding.fix for finding in found)
-
-
 def test_holm_counts_the_cells_of_each_measure():
     table = pd.DataFrame({
         "model": "decoder", "metric": ["a", "a", "b"], "p": ["0.01", "0.04", "0.04"],
@@ -229,3 +221,114 @@ def test_tables_nulls_report_and_second_call(run):
     before = results.files(CROSS)[0].stat().st_mtime_ns
     assert main(words) == 0
     assert results.files(CROSS)[0].stat().st_mtime_ns == before
+
+
+# ---------------------------------------------------------------------------------------- stimuli
+
+N_SEEN, N_IMAGINED = 24, 8
+
+
+def write_pictures(folder):
+    """Features of stimuli that are seen and imagined with one code; what is heard has another."""
+    rng = np.random.default_rng(0)
+    write_json(folder / "dataset_description.json", {
+        "Name": "pictures", "BIDSVersion": "1.9.0", "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "test"}],
+    })
+    names = [f"p{k:02d}" for k in range(N_SEEN)]
+    vectors = rng.normal(size=(N_SEEN, 3))
+    seen, heard = rng.normal(size=(2, 3, np.prod(SHAPE)))
+    codes = {"seen": seen, "imagined": seen, "heard": heard}
+    shown = [("seen", k) for k in range(N_SEEN)]
+    shown += [(sense, k) for sense in ("imagined", "heard") for k in range(N_IMAGINED)]
+    for run in range(1, N_RUNS + 1):
+        stem = folder / "sub-01" / "func" / f"sub-01_task-see_run-{run}_desc-singletrial"
+        trials = [shown[k] for k in rng.permutation(len(shown))]
+        betas = np.stack([vectors[k] @ codes[sense] for sense, k in trials], axis=1)
+        betas = (betas + rng.normal(size=betas.shape)).reshape(*SHAPE, -1)
+        save_nifti(Path(f"{stem}_betaseries.nii.gz"), betas.astype(np.float32), np.eye(4) * 3)
+        save_table(Path(f"{stem}_trials.tsv"), pd.DataFrame({
+            "stimulus": [names[k] for _, k in trials], "sense": [sense for sense, _ in trials],
+            "role": ["test" if k >= N_SEEN - 4 else "train" for _, k in trials],
+        }))
+    table = pd.DataFrame(vectors, names, list("xyz")).rename_axis("stimulus").reset_index()
+    save_table(folder.parent / "features.tsv", table)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return write_pictures(tmp_path_factory.mktemp("pictures") / "data")
+
+
+def stimulus_words(folder, out, *words):
+    return [*words_for(folder, out), "--target", "features", "--features",
+            str(folder.parent / "features.tsv"), "--split-column", "role", *words]
+
+
+IMAGERY = ("--train-filter", "sense=seen", "--test-filter", "sense=imagined")
+
+
+def test_tested_stimuli_are_held_out_of_training(pictures, tmp_path):
+    words = stimulus_words(pictures, tmp_path / "out", *IMAGERY)
+    made = make_plan(parse_args(words)[0], tmp_path / "work")
+    (row,) = rows_of(made).values()
+    assert row.by_stimulus and not row.classes
+    table = made.study.usable_trials("01")
+    (sides,) = row.fits(table)
+    sense = rule_columns(table)["sense"]
+    assert set(sense[sides.train]) == {"seen"} and set(sense[sides.test]) == {"imagined"}
+    tested = {f"p{k:02d}" for k in range(N_IMAGINED)}
+    assert set(table["stimulus"][sides.test]) == tested
+    assert set(table["stimulus"][sides.train]) == {f"p{k:02d}" for k in range(N_SEEN)} - tested
+    (job,) = [job for job in made.jobs if job.analysis == "cross"]
+    assert job.spec.needs_vectors and job.spec.n_refits == 0
+
+
+@pytest.mark.parametrize(("words", "part", "code"), [
+    ((*IMAGERY, "--both-directions"), "0 of its 8 stimuli are not tested", 65),
+    (("--train-filter", "sense=seen", "--test-filter", "sense=imagined", "stimulus=p01"),
+     "1 stimulus is tested", 65),
+    (("--generalise-over", "sense"), "compares labels", 64),
+])
+def test_stimuli_that_cannot_be_held_out_are_refused(pictures, tmp_path, words, part, code):
+    words = stimulus_words(pictures, tmp_path / "out", *words)
+    with pytest.raises(FindingsError) as caught:
+        make_plan(parse_args(words)[0], tmp_path / "work")
+    found = [f for f in caught.value.findings if f.severity == "error"]
+    assert any(part in f.why and f.code == code for f in found), found
+
+
+@pytest.mark.slow
+def test_imagined_stimuli_are_found_by_the_code_of_seen_ones(pictures, tmp_path):
+    def scores(kind):
+        out = tmp_path / kind
+        words = stimulus_words(
+            pictures, out, "-w", str(tmp_path / "work"), "--train-filter", "sense=seen",
+            "--test-filter", f"sense={kind}", "--stage", "prepare", "cross",
+            "--n-permutations", "99",
+        )
+        assert main(words) == 0
+        table = Results(out, "01").table(CROSS)
+        chosen = table[(table["model"] == "decoder") & (table["metric"] == "top1")
+                       & (table["direction"] == "b2i") & (table["unit"] == "single")
+                       & (table["similarity"] == "cosine")]
+        assert len(chosen) == 1
+        return chosen.iloc[0], Results(out, "01")
+
+    own, results = scores("imagined")
+    other, _ = scores("heard")
+    assert float(own["value"]) > 0.5 and float(own["p"]) <= 0.02
+    assert float(other["value"]) < 0.4 and float(own["chance"]) == pytest.approx(1 / N_IMAGINED)
+    assert own["null"] == "fixed" and own["n"] == str(N_IMAGINED) and own["n_seen"] == "0"
+    assert float(own["n_train"]) == N_RUNS * (N_SEEN - N_IMAGINED)
+    predictions, nulls = results.table(PREDICTIONS), results.table(NULLS)
+    assert len(predictions) == N_RUNS * N_IMAGINED and len(nulls) == 99
+    assert set(predictions["pool_size"]) == {str(N_IMAGINED)}
+    (section,) = sections(results)
+    assert section.pictures and "generalise" in summary(results)[0].text
+    assert "cross-decoding generalises in 1 of 1" in lines(results)[0]
+    page = (results.output_dir / "sub-01.html").read_text(encoding="utf-8")
+    assert "none was shown in training" in page
+    methods = (results.output_dir / "logs" / "CITATION.md").read_text(encoding="utf-8")
+    assert "Stimuli of tested trials were held out of training" in methods

@@ -15,6 +15,7 @@ from nipype.interfaces.base import (
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
@@ -23,15 +24,20 @@ from bids_decoder.analyses.cross.scoring import score_row
 from bids_decoder.analyses.refits import BASELINES
 from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.config import Evaluation
+from bids_decoder.evaluation.baselines import assert_sides
 from bids_decoder.evaluation.kinds import Row
 from bids_decoder.interfaces.fitting import DecoderInputSpec, FitInterface
 from bids_decoder.interfaces.heldout import Predicted, read_heldout, save_heldout
 from bids_decoder.interfaces.null_predictions import FoldNulls, read_nulls, save_nulls
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
+from bids_decoder.interfaces.predicting import predict_baselines, predict_test
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import TABLE, load_sides, read_trials
+from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.seeds import derive_seed
 from bids_decoder.stimuli.targets import make_targets
+from bids_decoder.training.decoders import Decoder
+from bids_decoder.training.refit import DECODER
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
@@ -41,6 +47,7 @@ class _RowInputSpec(DecoderInputSpec):
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     participant = traits.Str(mandatory=True)
     row = traits.Dict(mandatory=True, desc="fields of Row")
+    targets_file = File(exists=True, desc="vectors of stimuli; labels are those of the row")
 
 
 class _Fit(NamedTuple):
@@ -56,7 +63,7 @@ class _RowInterface(FitInterface):
     """Base class of the nodes that fit decoders to one kind of trials."""
 
     def _targets(self) -> Targets:
-        return make_targets("category", self.inputs.row["classes"])
+        return _targets_of(self.inputs)
 
     def _fits(self, tests: list[str]) -> Iterator[_Fit]:
         """Yield the fits that test trials of some kinds, with these test trials only."""
@@ -93,28 +100,49 @@ class CrossDecode(_RowInterface):
     output_spec = _CrossOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
-        from bids_decoder.training.crossing import score_models
-
         row, decoder, targets = Row(**self.inputs.row), self._decoder(), self._targets()
         progress = log_progress(f"cross-decoding from {row.train}", unit="fit")
-        tables, scores = [], []
+        tables, parts = [], []
         for fit in self._fits(list(row.tests)):
-            scores.append(
-                score_models(decoder, fit.train, fit.test, targets, self._context_of(fit))
-            )
+            parts.append(self._predict(decoder, fit, targets))
             learnt = set(fit.train.trials["stimulus"])
             tables.append(fit.test.trials.assign(
                 n_train=len(fit.train.trials), seen=fit.test.trials["stimulus"].isin(learnt),
             ))
             progress(fit.number, fit.n_fits)
-        classes = np.eye(len(targets.ids))
-        models = {
-            name: Predicted(np.concatenate([part[name] for part in scores]), classes, None)
-            for name in scores[0]
-        }
+        models = {name: _joined([part[name] for part in parts]) for name in parts[0]}
         path = save_heldout(Path(runtime.cwd) / "heldout.npz", pd.concat(tables), models)
         self._results["heldout_file"] = str(path)
         return runtime
+
+    def _predict(self, decoder: Decoder, fit: _Fit, targets: Targets) -> dict[str, Predicted]:
+        """Fit the decoder and all baselines, and predict class scores or vectors of stimuli."""
+        from bids_decoder.training.crossing import score_models
+
+        context = self._context_of(fit)
+        if targets.over_runs:
+            scores = score_models(decoder, fit.train, fit.test, targets, context)
+            classes = np.eye(len(targets.ids))
+            return {name: Predicted(values, classes, None) for name, values in scores.items()}
+        assert_sides(fit.train, fit.test, targets)
+        selection, model = decoder.fit(fit.train, targets, None, context)
+        return {
+            DECODER: predict_test(decoder, model, fit.train, fit.test, targets),
+            **predict_baselines(fit.train, fit.test, targets, selection.mask, context.seed),
+        }
+
+
+def _targets_of(inputs: Any) -> Targets:
+    """Return the labels of a row, or the stimuli of a file."""
+    if isdefined(inputs.targets_file):
+        return read_targets(inputs.targets_file)
+    return make_targets("category", inputs.row["classes"])
+
+
+def _joined(parts: list[Predicted]) -> Predicted:
+    """Join the predictions of all fits; where stimuli are decoded there is one."""
+    first = parts[0]
+    return replace(first, values=np.concatenate([part.values for part in parts]))
 
 
 class _RefitInputSpec(_RowInputSpec):
@@ -135,7 +163,7 @@ class RefitWithin(_RowInterface):
     output_spec = _RefitOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
-        from bids_decoder.training.refit import DECODER, permute_fold, refit_baselines, refit_fold
+        from bids_decoder.training.refit import permute_fold, refit_baselines, refit_fold
 
         inputs, files = self.inputs, []
         for fit in self._fits([inputs.row["train"]]):
@@ -158,6 +186,7 @@ class RefitWithin(_RowInterface):
 
 class _ScoreInputSpec(BaseInterfaceInputSpec):
     row = traits.Dict(mandatory=True, desc="fields of Row")
+    targets_file = File(exists=True, desc="vectors of stimuli; labels are those of the row")
     heldout_file = File(exists=True, mandatory=True)
     nulls_files = traits.List(File(exists=True), desc="of RefitWithin")
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
@@ -180,7 +209,7 @@ class ScoreCross(SimpleInterface):
         inputs = self.inputs
         nulls = [read_nulls(path) for path in inputs.nulls_files or []]
         scored = score_row(
-            Row(**inputs.row), read_heldout(inputs.heldout_file),
+            Row(**inputs.row), _targets_of(inputs), read_heldout(inputs.heldout_file),
             sorted(nulls, key=lambda part: part.fold), Evaluation(**inputs.evaluation), inputs.seed,
         )
         folder = Path(runtime.cwd)

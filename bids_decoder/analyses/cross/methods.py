@@ -7,8 +7,11 @@ import pandas as pd
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.cross.outputs import CROSS
 from bids_decoder.reports.results import Results
+from bids_decoder.reports.scores import target_kind
 
-TEXTS = {"Cross-decoding": ("cross", "cross-test", "cross-within")}
+TEXTS = {"Cross-decoding": (
+    "cross", "cross-test", "cross-within", "cross-stimuli", "cross-stimuli-test",
+)}
 """Names of methods texts in ``boilerplate``, by heading."""
 
 
@@ -21,9 +24,10 @@ def steps(results: Results) -> Steps:
     cells = own.drop_duplicates(["train", "test"])
     kinds = list(dict.fromkeys([*cells["train"], *cells["test"]]))
     within = own[own["train"] == own["test"]]
-    found: Steps = {"cross": {"n_cells": len(cells), "kinds": ", ".join(kinds)}}
+    name = "cross" if target_kind(results) == "category" else "cross-stimuli"
+    found: Steps = {name: {"n_cells": len(cells), "kinds": ", ".join(kinds)}}
     if (pd.to_numeric(own["n_null"]) > 0).any():
-        found["cross-test"] = {}
+        found[f"{name}-test"] = {}
     n_refits = pd.to_numeric(within["n_null"]).max()
     if n_refits > 0:
         found["cross-within"] = {"n_refits": int(n_refits)}

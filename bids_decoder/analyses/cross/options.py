@@ -79,12 +79,14 @@ def add_options(parser: ArgumentParser) -> None:
         help="also train decoders on the trials that satisfy every one of these [rules](#rules), "
         "and test them on those of `--test-filter`. Rules name `task`, `session`, `run`, `label`, "
         "`stimulus`, or any column of the events files, whose values are those before "
-        "`--relabel`. Runs with trials of both kinds are tested by decoders fitted without them",
+        "`--relabel`. Runs with trials of both kinds are tested by decoders fitted without them; "
+        "where images or features are decoded, tested stimuli are held out of training instead",
     )
     several(
         group, "--test-filter", dest="cross.test_filter", section=Cross, metavar="RULE",
         help="the trials that these decoders are tested on. Both sides need the same labels, and "
-        "may have no trial in common",
+        "may have no trial in common; of images or features, ten that are not tested are needed "
+        "for training",
     )
     option(
         group, "--both-directions", dest="cross.both_directions", section=Cross,
@@ -95,5 +97,5 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--generalise-over", dest="cross.generalise_over", section=Cross, metavar="NAME",
         help="train on the trials with each value of `task`, `session` or another column that "
         "rules may name, and test on those with each other value; on the diagonal of this matrix "
-        "is cross-validation over runs within each value",
+        "is cross-validation over runs within each value. Labels only",
     )

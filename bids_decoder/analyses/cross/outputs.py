@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bids_decoder.bids.names import OutputName
-from bids_decoder.evaluation.multiple import headline_of, holm
+from bids_decoder.evaluation.multiple import holm
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 
@@ -13,14 +13,13 @@ CROSS = OutputName("metrics", ".tsv", "func", {"desc": "cross"})
 NULLS = OutputName("metrics", ".tsv", "func", {"desc": "crossnull"})
 PREDICTIONS = OutputName("predictions", ".tsv", "func", {"desc": "cross"})
 
-HEADLINE = headline_of("category")["metric"]
-
 CELL = {
     "train": "Kind of trials that the decoders were trained on.",
     "test": "Kind of trials that they were tested on; the same kind: cross-validation over runs.",
 }
 
 METRICS = CELL | METRIC_COLUMNS | {
+    "metric": "What is measured: labels, or stimuli among those tested (top1, top5, ranks).",
     "split": "cv where runs have trials of the training kind, which are held out in folds; test: "
              "one decoder, trained on other runs.",
     "p_holm": "p-value of Holm (1979), corrected for the number of cells, within each measure of "
@@ -28,7 +27,7 @@ METRICS = CELL | METRIC_COLUMNS | {
     "null": "fixed: labels are exchanged against fixed predictions, which is exact because none "
             "depends on a tested label; refitted: everything is fitted again on permuted labels "
             "(cross-validation within a kind); none: no permutations were made.",
-    "n": "Number of trials tested.",
+    "n": "Number of trials (labels) or stimuli tested.",
     "exchanged": "Whose labels are exchanged under the null hypothesis.",
     "n_train": "Number of training trials, the mean over tested trials.",
     "n_fits": "Number of fits that predict the tested trials.",
@@ -45,6 +44,18 @@ PREDICTED = CELL | {
     "correct": "Whether both are the same.",
     "fit": "Number of the fit within all that are trained on this kind.",
 }
+
+PREDICTED_STIMULI = CELL | {
+    name: PREDICTED[name] for name in ("run_group", "trial", "stimulus")
+} | {
+    "rank_b2i": "Rank of the right stimulus among those tested, from 1; ties count half.",
+    "top1": "Stimulus whose vector is most similar to the prediction.",
+    "pool_size": "Number of tested stimuli.",
+}
+"""Columns of predictions where stimuli are decoded."""
+
+MEASURE = ("model", "metric", "direction", "unit", "similarity")
+"""Columns that name a measure of a model."""
 
 NULL_DISTRIBUTIONS = CELL | {
     name: NULL_COLUMNS[name] for name in ("model", "permutation", "metric", "value")
@@ -64,11 +75,12 @@ def write_tables(
     """
     notes = dict(outputs.card)
     outputs.table(CROSS, correct_cells(metrics), METRICS, notes)
-    outputs.table(PREDICTIONS, predictions, PREDICTED, notes)
+    columns = PREDICTED if "predicted_label" in predictions else PREDICTED_STIMULI
+    outputs.table(PREDICTIONS, predictions, columns, notes)
     if len(nulls):
         notes["Note"] = (
-            f"The {HEADLINE} of the decoder; other models and measures were tested with the same "
-            "permutations."
+            f"The {nulls['metric'].iloc[0]} of the decoder; other models and measures were tested "
+            "with the same permutations."
         )
         outputs.table(NULLS, nulls, NULL_DISTRIBUTIONS, notes)
 
@@ -76,7 +88,6 @@ def write_tables(
 def correct_cells(metrics: pd.DataFrame) -> pd.DataFrame:
     """Add ``p_holm``, corrected for the number of cells within each measure of a model."""
     p_values = pd.to_numeric(metrics["p"])
-    corrected = p_values.groupby([metrics["model"], metrics["metric"]]).transform(
-        lambda p: holm(p.to_numpy())
-    )
+    measure = [metrics[name] for name in MEASURE if name in metrics]
+    corrected = p_values.groupby(measure, dropna=False).transform(lambda p: holm(p.to_numpy()))
     return metrics.assign(p_holm=corrected)

@@ -18,7 +18,7 @@ from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.evaluation.kinds import Row
 from bids_decoder.files import content_key
 from bids_decoder.markers import StageKey
-from bids_decoder.trials import Decision, rule_columns
+from bids_decoder.trials import KINDS, Decision, rule_columns
 from bids_decoder.workflows.work import PersonWork
 
 
@@ -41,6 +41,11 @@ class CrossSpec:
     n_refits: int
     options: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether stimuli are decoded, whose vectors are in a file."""
+        return any(row.by_stimulus for row in self.rows)
+
 
 def check(study: Study, notes: Notes) -> None:
     """Note rules and data that allow no cross-decoding."""
@@ -52,7 +57,7 @@ def check(study: Study, notes: Notes) -> None:
     check_decoder(study, notes)
     rows: list[Row] = []
     for participant in study.roles.chosen:
-        trials = Trials(participant.label, study.usable_trials(participant.label))
+        trials = _trials(study, participant.label)
         found = _rows(cross, trials)
         notes.findings += found.findings
         notes.findings += check_tests(
@@ -60,7 +65,7 @@ def check(study: Study, notes: Notes) -> None:
             count_refits(study.settings, "category", False),
         )
         rows += found.found
-    notes.decisions.append(_decide(rows))
+    notes.decisions.append(_decide(rows, KINDS[study.targets.kind].over_runs))
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
@@ -70,7 +75,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     found, settings = [], study.settings
     cross = settings.section(Cross)
     for person in study.chosen_people:
-        rows = tuple(_rows(cross, Trials(person.label, study.usable_trials(person.label))).found)
+        rows = tuple(_rows(cross, _trials(study, person.label)).found)
         tests_own = any(row.tests_own for row in rows)
         n_refits = count_refits(settings, "category", False) if tests_own else 0
         spec = CrossSpec(person, rows, n_refits, _describe(cross))
@@ -78,6 +83,10 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             job_name("cross", person), "cross", (study.stage(_key(study, spec)),), spec
         ))
     return found
+
+
+def _trials(study: Study, label: str) -> Trials:
+    return Trials(label, study.usable_trials(label), not KINDS[study.targets.kind].over_runs)
 
 
 def _rows(cross: Cross, trials: Trials) -> Rows:
@@ -114,10 +123,17 @@ def _check_options(study: Study, cross: Cross) -> list[Finding]:
             "--stage cross", "no kinds of trials are given",
             "give --train-filter and --test-filter, or --generalise-over", ExitCode.USAGE,
         ))
-    if study.targets.kind != "category":
+    kind = study.targets.kind
+    if kind == "value":
         findings.append(Finding(
-            "cross-decoding", f"compares labels, and this call decodes {study.targets.kind}",
+            "cross-decoding", "compares labels or stimuli, and this call decodes values",
             "decode labels: --target category", ExitCode.USAGE,
+        ))
+    elif kind != "category" and cross.generalise_over is not None:
+        findings.append(Finding(
+            "--generalise-over", f"compares labels, and this call decodes {kind}",
+            "describe both sides by --train-filter and --test-filter, or decode labels: --target "
+            "category", ExitCode.USAGE,
         ))
     return findings
 
@@ -143,15 +159,20 @@ def _views(study: Study) -> list[pd.DataFrame]:
     return [rule_columns(study.tables[p.label]) for p in study.roles.chosen]
 
 
-def _decide(rows: list[Row]) -> Decision:
+def _decide(rows: list[Row], over_runs: bool) -> Decision:
+    held_out = (
+        "a run with trials of both kinds is tested by decoders fitted without any of its trials. "
+        "Between kinds no prediction depends on a tested label, so that labels are exchanged "
+        "against fixed predictions; within a kind everything is fitted again"
+    ) if over_runs else (
+        "stimuli that are tested are held out of training, and searched among each other; "
+        "pairings of stimuli and responses are exchanged against fixed predictions"
+    )
     cells = list(dict.fromkeys(f"{row.train} to {kind}" for row in rows for kind in row.tests))
     return Decision(
         "cross-decoding", name_some(cells, 6),
         "the decoder and its baselines, fitted to one kind of trials without a pretrained model, "
-        "which may have learned from both kinds; a run with trials of both kinds is tested by "
-        "decoders fitted without any of its trials. Between kinds no prediction depends on a "
-        "tested label, so that labels are exchanged against fixed predictions; within a kind "
-        "everything is fitted again",
+        f"which may have learned from both kinds; {held_out}",
     )
 
 
@@ -170,4 +191,5 @@ def _key(study: Study, spec: CrossSpec) -> StageKey:
         "evaluation": asdict(settings.evaluation), "n_refits": spec.n_refits,
         "kinds": spec.options, "rows": content_key([asdict(row) for row in spec.rows]),
         "betas": person.responses_key, "region": study.region_key,
+        "targets": None if KINDS[study.targets.kind].over_runs else study.target_key,
     })

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from bids_decoder.analyses.cross.figures import LEVEL, draw_matrix
-from bids_decoder.analyses.cross.outputs import CROSS, HEADLINE
+from bids_decoder.analyses.cross.outputs import CROSS
+from bids_decoder.evaluation.multiple import is_headline
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import NUMBERS, show, show_p, words
+from bids_decoder.reports.scores import NUMBERS, show, show_p, target_kind, words
 from bids_decoder.reports.tables import interval
 
 _DECODER = "decoder"
@@ -25,6 +26,14 @@ _LIMITS = (
     "tested ones; other cells on all trials of the training kind. Cells of one row share their "
     "training trials, and those of one column their tested trials: they depend on each other, and "
     "their differences are not tested."
+)
+
+_LIMITS_OF_STIMULI = (
+    "Retrieval above chance from one kind of trials to another suggests that responses to stimuli, "
+    "of which none was shown in training, share part of their code. P-values are for these trained "
+    "decoders: pairings of stimuli and responses are exchanged against fixed predictions. Chance "
+    "level across kinds does not show that codes differ: responses may differ in strength, noise "
+    "or number of trials. Runs may hold trials of both sides; what is held out are stimuli."
 )
 
 
@@ -49,8 +58,10 @@ def sections(results: Results) -> list[Section]:
     if cells.empty:
         return []
     blocks: list[Block] = [*_means(cells), _matrix(cells), _table(results, cells)]
-    blocks += _notes(cells)
-    blocks.append(Text(_LIMITS))
+    if target_kind(results) == "category":
+        blocks += [*_notes(cells), Text(_LIMITS)]
+    else:
+        blocks.append(Text(_LIMITS_OF_STIMULI))
     return [Section("cross", "Cross-decoding", blocks)]
 
 
@@ -61,9 +72,10 @@ def lines(results: Results) -> list[str]:
     if across.empty:
         return []
     best = across.sort_values("value", ascending=False, kind="stable").iloc[0]
+    metric = best["metric"]
     said = (
-        f"best {best['train']} to {best['test']}: {show(best['value'], HEADLINE)} "
-        f"(chance {show(best['chance'], HEADLINE)}"
+        f"best {best['train']} to {best['test']}: {show(best['value'], metric)} "
+        f"(chance {show(best['chance'], metric)}"
     )
     if across["p_holm"].isna().all():
         return [f"sub-{results.participant}: cross-decoding, not tested; {said})"]
@@ -82,11 +94,15 @@ def _cells(results: Results) -> pd.DataFrame:
 
 def _headlines(results: Results) -> pd.DataFrame:
     table = results.table(CROSS)
-    names = ["train", "test", "model", "null", *NUMBERS, "n_train", "n_fits", "n_seen"]
+    names = ["train", "test", "model", "metric", "null", *NUMBERS, "n_train", "n_fits", "n_seen"]
     if table is None or table.empty:
         return pd.DataFrame(columns=names)
-    table = table[table["metric"] == HEADLINE]
-    return numeric(table, *NUMBERS, "n_train", "n_fits", "n_seen")
+    table = numeric(table, *NUMBERS, "n_train", "n_fits", "n_seen")
+    # Cells may differ in the number of tested stimuli.
+    return pd.concat([
+        cell[is_headline(cell, target_kind(results))]
+        for _, cell in table.groupby(["train", "test"], sort=False)
+    ])
 
 
 def _means(cells: pd.DataFrame) -> list[Block]:
@@ -95,18 +111,23 @@ def _means(cells: pd.DataFrame) -> list[Block]:
     if not own.any():
         return []
     within, across = cells.loc[own, "value"].mean(), cells.loc[~own, "value"].mean()
+    metric = _metric(cells)
     return [Text(
-        f"Mean {words(HEADLINE)}: {show(within, HEADLINE)} within kinds of trials, "
-        f"{show(across, HEADLINE)} across them (chance {show(cells['chance'].mean(), HEADLINE)})."
+        f"Mean {words(metric)}: {show(within, metric)} within kinds of trials, "
+        f"{show(across, metric)} across them (chance {show(cells['chance'].mean(), metric)})."
     )]
+
+
+def _metric(cells: pd.DataFrame) -> str:
+    return str(cells["metric"].iloc[0])
 
 
 def _matrix(cells: pd.DataFrame) -> Figure:
     return Figure(picture(
         draw_matrix(cells), "cross",
-        f"{words(HEADLINE).capitalize()} in percent of decoders trained on the trials of a row and "
-        f"tested on those of a column. White: chance. Framed: cross-validation over runs within a "
-        f"kind. Star: p < {LEVEL:g}, corrected for all cells.",
+        f"{words(_metric(cells)).capitalize()} in percent of decoders trained on the trials of a "
+        f"row and tested on those of a column. White: chance. Framed: cross-validation over runs "
+        f"within a kind. Star: p < {LEVEL:g}, corrected for all cells.",
         f"Matrix of {len(cells)} cells.",
     ))
 
@@ -115,16 +136,18 @@ def _table(results: Results, cells: pd.DataFrame) -> Table:
     others = _headlines(results)
     others = others[others["model"] != _DECODER].sort_values("value", ascending=False)
     best = others.drop_duplicates(["train", "test"]).set_index(["train", "test"])
-    header = ["trained on", "tested on", words(HEADLINE), "95 % interval", "chance", "p",
-              "p (Holm)", "trials", "training trials", "best baseline"]
+    metric = _metric(cells)
+    unit = "trials" if target_kind(results) == "category" else "stimuli"
+    header = ["trained on", "tested on", words(metric), "95 % interval", "chance", "p",
+              "p (Holm)", unit, "training trials", "best baseline"]
     rows = []
     for _, row in cells.iterrows():
         base = best.loc[(row["train"], row["test"])]
         rows.append([
-            row["train"], row["test"], show(row["value"], HEADLINE), interval(row, HEADLINE),
-            show(row["chance"], HEADLINE), show_p(row["p"]), show_p(row["p_holm"]),
+            row["train"], row["test"], show(row["value"], metric), interval(row, metric),
+            show(row["chance"], metric), show_p(row["p"]), show_p(row["p_holm"]),
             f"{row['n']:.0f}", f"{row['n_train']:.0f}",
-            f"{base['model']}: {show(base['value'], HEADLINE)}",
+            f"{base['model']}: {show(base['value'], metric)}",
         ])
     strong = frozenset(
         number for number, (_, row) in enumerate(cells.iterrows()) if row["p_holm"] < LEVEL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import factorial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,13 @@ import pandas as pd
 from bids_decoder.bids.layouts import natural_key
 from bids_decoder.bids.rules import Rule, satisfy_all
 from bids_decoder.errors import ExitCode, Finding, name_some
-from bids_decoder.evaluation.kinds import LEAST_TRIALS, Row, lacking_labels, number_trials
+from bids_decoder.evaluation.kinds import (
+    LEAST_STIMULI,
+    LEAST_TRIALS,
+    Row,
+    lacking_labels,
+    number_trials,
+)
 from bids_decoder.evaluation.nulls import find_exchange
 from bids_decoder.trials import rule_columns
 
@@ -38,14 +45,21 @@ class Trials:
     participant : str
     table : DataFrame
         Planned trial table without excluded trials.
+    by_stimulus : bool
+        Whether stimuli are decoded rather than labels.
     """
 
     participant: str
     table: pd.DataFrame
+    by_stimulus: bool = False
 
     def labels(self, rows: np.ndarray) -> set[str]:
         """Return the labels of some trials (boolean)."""
         return set(self.table["label"].to_numpy(dtype=object)[rows].tolist())
+
+    def n_stimuli(self, rows: np.ndarray) -> int:
+        """Count the stimuli of some trials (boolean)."""
+        return int(self.table["stimulus"][rows].nunique())
 
     def find(
         self, what: str, why: str, fix: str, code: ExitCode = ExitCode.BAD_DATA,
@@ -79,12 +93,16 @@ def rows_between(
     ]
     if findings:
         return Rows(findings=findings)
+    names = list(kinds)
+    pairs = [(names[0], names[1]), *([(names[1], names[0])] if both_directions else [])]
+    if trials.by_stimulus:
+        return _with_stimuli(
+            trials, [_row(trials, kinds, one, [other], []) for one, other in pairs]
+        )
     labels = [trials.labels(rows) for rows in kinds.values()]
     differing = labels[0] ^ labels[1]
     if differing or len(labels[0]) < 2:
         return Rows(findings=[_labels_differ(trials, wanted, labels, differing)])
-    names = list(kinds)
-    pairs = [(names[0], names[1]), *([(names[1], names[0])] if both_directions else [])]
     rows = [_row(trials, kinds, one, [other], sorted(labels[0])) for one, other in pairs]
     return _checked(trials, rows, [])
 
@@ -163,7 +181,29 @@ def _row(
     classes: list[str],
 ) -> Row:
     numbers = {name: number_trials(trials.table, kinds[name]) for name in {train, *tests}}
-    return Row(train, tests, classes, numbers)
+    return Row(train, tests, classes, numbers, trials.by_stimulus)
+
+
+def _with_stimuli(trials: Trials, rows: list[Row]) -> Rows:
+    """Add findings on rows with too few stimuli to train on, or to tell apart."""
+    findings = []
+    for row in rows:
+        (sides,) = row.fits(trials.table)
+        what = f"cross-decoding from {row.train}"
+        n_left, n_tested = trials.n_stimuli(sides.train), trials.n_stimuli(sides.test)
+        n_all = trials.n_stimuli(row.members(trials.table, row.train))
+        if n_left < LEAST_STIMULI:
+            findings.append(trials.find(
+                what, f"{n_left} of its {n_all} stimuli are not tested, and tested ones are held "
+                f"out of training; {LEAST_STIMULI} are needed", "train on more stimuli, test on "
+                "fewer (--test-filter), or decode labels (--target category)",
+            ))
+        if n_tested < 2:
+            findings.append(trials.find(
+                what, f"{n_tested} stimulus is tested, and there is no other one to tell it from",
+                "test on more stimuli",
+            ))
+    return Rows(rows, findings)
 
 
 def _checked(trials: Trials, rows: list[Row], findings: list[Finding]) -> Rows:
@@ -217,6 +257,8 @@ def _smallest_p(table: pd.DataFrame, row: Row, kind: str, n_permutations: int) -
     for number, sides in enumerate(row.fits(table)):
         fold_of[sides.test] = number
     tested = row.members(table, kind)
+    if row.by_stimulus:
+        return max(1 / (1 + n_permutations), 1 / factorial(table["stimulus"][tested].nunique()))
     exchange = find_exchange(
         table["label"].to_numpy(dtype=str)[tested],
         table["run_group"].to_numpy(dtype=str)[tested], fold_of[tested],

@@ -9,14 +9,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bids_decoder.analyses.cross.outputs import HEADLINE, METRICS, NULL_DISTRIBUTIONS, PREDICTED
+from bids_decoder.analyses.cross.outputs import (
+    METRICS,
+    NULL_DISTRIBUTIONS,
+    PREDICTED,
+    PREDICTED_STIMULI,
+)
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.baselines import merge_random_draws
 from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
 from bids_decoder.evaluation.classification import LabelScores, score_classification
 from bids_decoder.evaluation.kinds import Row
+from bids_decoder.evaluation.multiple import is_headline
+from bids_decoder.evaluation.retrieval import RetrievalScores, score_retrieval
 from bids_decoder.interfaces.heldout import Heldout
 from bids_decoder.interfaces.null_predictions import FoldNulls, join_folds
+from bids_decoder.trials import Targets
 
 DECODER = "decoder"
 
@@ -35,6 +43,7 @@ class _Cell:
 
     row: Row
     kind: str
+    targets: Targets
     heldout: Heldout
     nulls: Sequence[FoldNulls]
 
@@ -43,8 +52,21 @@ class _Cell:
         """Whether the tested kind is the training kind."""
         return self.kind == self.row.train
 
-    def score(self, model: str, settings: Evaluation, seed: int) -> LabelScores:
+    def score(
+        self, model: str, settings: Evaluation, seed: int
+    ) -> LabelScores | RetrievalScores:
         """Score one model, with the permutations that all models share."""
+        score = self._score_labels if self.targets.over_runs else self._score_stimuli
+        return score(model, settings, seed)
+
+    def _score_stimuli(self, model: str, settings: Evaluation, seed: int) -> RetrievalScores:
+        # There is one fit, and all its tested trials are of one kind.
+        return score_retrieval(
+            self.heldout.embedded(model, self.targets.ids), settings, np.random.default_rng(seed),
+            training_mean=self.heldout.models[model].training_mean, model=model,
+        )
+
+    def _score_labels(self, model: str, settings: Evaluation, seed: int) -> LabelScores:
         chosen = (self.heldout.trials["kind"] == self.kind).to_numpy()
         trials = self.heldout.trials[chosen]
         labels = HeldoutLabels(
@@ -68,15 +90,18 @@ class _Cell:
 
 
 def score_row(
-    row: Row, heldout: Heldout, nulls: Sequence[FoldNulls], settings: Evaluation, seed: int
+    row: Row, targets: Targets, heldout: Heldout, nulls: Sequence[FoldNulls],
+    settings: Evaluation, seed: int,
 ) -> ScoredRow:
     """Score decoder and baselines on each tested kind.
 
     Parameters
     ----------
     row : Row
+    targets : Targets
+        Labels of the row, or stimuli.
     heldout : Heldout
-        Class scores of all tested trials, fit by fit; trials have their ``kind``.
+        Class scores (vectors) of all tested trials, fit by fit; trials have their ``kind``.
     nulls : sequence of FoldNulls
         Of the training kind, where it is tested, in the order of folds.
     settings : Evaluation
@@ -89,7 +114,7 @@ def score_row(
     """
     metrics, predictions, chance = [], [], []
     for kind in row.tests:
-        cell = _Cell(row, kind, heldout, nulls)
+        cell = _Cell(row, kind, targets, heldout, nulls)
         scores = {name: cell.score(name, settings, seed) for name in heldout.models}
         first = scores[DECODER]
         table = merge_random_draws(pd.concat(
@@ -100,16 +125,21 @@ def score_row(
         ))
         predictions.append(_predictions(cell, first))
         drawn = first.nulls.table
-        chance.append(drawn[drawn["metric"] == HEADLINE].assign(train=row.train, test=kind))
+        chance.append(drawn[is_headline(drawn, targets.kind)].assign(train=row.train, test=kind))
     return ScoredRow(
         pd.concat(metrics, ignore_index=True).reindex(columns=list(METRICS)),
-        pd.concat(predictions, ignore_index=True).reindex(columns=list(PREDICTED)),
+        pd.concat(predictions, ignore_index=True).reindex(
+            columns=list(PREDICTED if targets.over_runs else PREDICTED_STIMULI)
+        ),
         pd.concat(chance, ignore_index=True).reindex(columns=list(NULL_DISTRIBUTIONS)),
     )
 
 
-def _predictions(cell: _Cell, scores: LabelScores) -> pd.DataFrame:
+def _predictions(cell: _Cell, scores: LabelScores | RetrievalScores) -> pd.DataFrame:
     trials = cell.heldout.trials[cell.heldout.trials["kind"] == cell.kind]
+    if not cell.targets.over_runs:
+        found = scores.predictions[["rank_b2i", "top1", "pool_size"]].set_index(trials.index)
+        return trials.join(found).assign(train=cell.row.train, test=cell.kind)
     guessed = scores.predictions["predicted_label"].to_numpy()
     return trials.assign(
         train=cell.row.train, test=cell.kind, predicted_label=guessed, fit=trials["fold"],

@@ -24,10 +24,10 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the cross-decoding of one participant to the workflow of the call."""
     spec: CrossSpec = job.spec
-    wiring.add(
-        init_cross_wf(wiring.work, spec, job.key, job.name),
-        folder=wiring.responses(spec.person.label),
-    )
+    given = {"folder": wiring.responses(spec.person.label)}
+    if spec.needs_vectors:
+        given["targets_file"] = wiring.targets()
+    wiring.add(init_cross_wf(wiring.work, spec, job.key, job.name), **given)
 
 
 def init_cross_wf(work: Work, spec: CrossSpec, key: StageKey, name: str) -> Workflow:
@@ -43,10 +43,11 @@ def init_cross_wf(work: Work, spec: CrossSpec, key: StageKey, name: str) -> Work
     Returns
     -------
     Workflow
-        ``inputnode``: ``folder`` (responses).
+        ``inputnode``: ``folder`` (responses), ``targets_file`` (where stimuli are decoded).
     """
     workflow = Workflow(name)
-    inputnode = Node(IdentityInterface(["folder"]), "inputnode")
+    fields = ["folder"] + ["targets_file"] * spec.needs_vectors
+    inputnode = Node(IdentityInterface(fields), "inputnode")
     builder = _RowBuilder(workflow, work, spec, key, inputnode)
     scores = [builder.add(number, row) for number, row in enumerate(spec.rows, start=1)]
     write = Node(
@@ -86,6 +87,9 @@ class _RowBuilder:
             f"score_{number}", mem_gb=BASE_GB,
         )
         self.workflow.connect(fit, "heldout_file", score, "heldout_file")
+        if self.spec.needs_vectors:
+            for node in (fit, score):
+                self.workflow.connect(self.inputnode, "targets_file", node, "targets_file")
         refits = self._refits(number, row) if row.tests_own else []
         if refits:
             self._gather(refits, score, number)
