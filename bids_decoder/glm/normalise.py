@@ -16,6 +16,7 @@ from bids_decoder.errors import InputError
 MIN_TRIALS = 4
 FLAT = 1e-7
 PRIOR_TRIALS = 10
+_BLOCK = 1024  # trials or voxels of which temporary arrays are made at a time
 
 
 def zscore_betas(
@@ -49,13 +50,15 @@ def zscore_betas(
     """
     groups, train = np.asarray(groups, dtype=str), np.asarray(train, dtype=bool)
     _check(betas, groups, train)
-    pooled = voxel_statistics(betas[train])
+    pooled: tuple[np.ndarray, np.ndarray] | None = None
     zscored = np.empty(betas.shape, dtype=np.float32)
     used: dict[str, list[str]] = {}
     for group in np.unique(groups):
         members = groups == group
         rows, how = _rows_for(members, train)
-        statistics = pooled if rows is None else voxel_statistics(betas[rows])
+        if rows is None:
+            pooled = pooled or _statistics(betas, train)
+        statistics = pooled if rows is None else _statistics(betas, rows)
         zscored[members] = scale_voxels(betas[members], *statistics)
         used.setdefault(how, []).append(str(group))
     return zscored, tuple(f"{how}: {', '.join(names)}" for how, names in used.items())
@@ -63,7 +66,7 @@ def zscore_betas(
 
 def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray) -> None:
     fits = betas.ndim == 2 and len(groups) == len(train) == len(betas)
-    if not fits or not train.any() or not np.isfinite(betas).all():
+    if not fits or not train.any() or not _is_finite(betas):
         raise InputError(
             "z-scoring of betas",
             f"betas {betas.shape}, {len(groups)} groups, {int(train.sum())} training trials of "
@@ -71,6 +74,28 @@ def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray) -> None:
             "give one group and one flag per trial, at least one training trial, and leave out "
             "excluded trials",
         )
+
+
+def _is_finite(betas: np.ndarray) -> bool:
+    """Return whether all values are finite, without flags for all of them at a time."""
+    return all(
+        np.isfinite(betas[start:start + _BLOCK]).all() for start in range(0, len(betas), _BLOCK)
+    )
+
+
+def _statistics(betas: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute :func:`voxel_statistics` of some trials, without a copy of all of them."""
+    used = np.flatnonzero(rows)
+    parts = [
+        _moments(betas[used, start:start + _BLOCK])
+        for start in range(0, betas.shape[1], _BLOCK)
+    ]
+    mean, variance = (np.concatenate(moments) for moments in zip(*parts, strict=True))
+    return shrink_variance(mean, variance, len(used))
+
+
+def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return rows.mean(axis=0, dtype=np.float64), rows.var(axis=0, dtype=np.float64)
 
 
 def _rows_for(members: np.ndarray, train: np.ndarray) -> tuple[np.ndarray | None, str]:
@@ -95,9 +120,7 @@ def voxel_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, spread : ndarray of float64, shape (n_voxels,)
         The spread is the shrunk standard deviation; zero for constant voxels.
     """
-    return shrink_variance(
-        rows.mean(axis=0, dtype=np.float64), rows.var(axis=0, dtype=np.float64), len(rows)
-    )
+    return shrink_variance(*_moments(rows), len(rows))
 
 
 def shrink_variance(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from bids_decoder.errors import InputError
+from bids_decoder.glm import normalise
 from bids_decoder.glm.normalise import zscore_betas
 
 
@@ -34,6 +35,17 @@ def test_each_kind_of_group_gets_its_statistics(data):
     assert any("own training" in note and note.endswith(": a") for note in notes)
     assert any("fewer than 4" in note and note.endswith(": b") for note in notes)
     assert any("no training" in note and note.endswith(": c") for note in notes)
+
+
+@pytest.mark.parametrize("block", [1, 3, 7])
+def test_blocks_change_nothing(data, monkeypatch, block):
+    betas, groups, train = data
+    whole, _ = zscore_betas(betas, groups, train)
+    monkeypatch.setattr(normalise, "_BLOCK", block)
+    np.testing.assert_array_equal(zscore_betas(betas, groups, train)[0], whole)
+    betas[-1, -1] = np.nan
+    with pytest.raises(InputError):
+        zscore_betas(betas, groups, train)
 
 
 def test_many_trials_give_plain_z_scores():
