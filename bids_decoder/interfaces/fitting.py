@@ -18,8 +18,10 @@ from nipype.interfaces.base import (
 from bids_decoder.config import Network, Troi, Volumes
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.responses import load_person
-from bids_decoder.models.store import Model, load_model
+from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.trials import Person, Targets
+
+_OWN = "own.safetensors"
 
 
 class DeviceInputSpec(BaseInterfaceInputSpec):
@@ -106,7 +108,7 @@ class PersonalInterface(FitInterface):
 
 
 def save_selection(path: Path, selection: Any) -> Path:
-    """Write a selection: arrays as npz, notes and history as JSON beside it."""
+    """Write a selection: arrays as npz; beside it notes as JSON, what was learned as a model."""
     arrays = {"mask": selection.mask, "weights": selection.weights, "score": selection.score}
     for name in ("start_weight", "seed_agreement"):
         if (values := getattr(selection, name)) is not None:
@@ -114,6 +116,8 @@ def save_selection(path: Path, selection: Any) -> Path:
     np.savez(path, **arrays)
     write_json(path.with_suffix(".json"),
                {"notes": selection.notes, "history": selection.history})
+    if selection.own is not None:
+        save_model(path.with_name(_OWN), selection.own)
     return path
 
 
@@ -123,4 +127,8 @@ def read_selection(path: Path | str) -> Any:
 
     with np.load(path, allow_pickle=False) as content:
         arrays = dict(content)
-    return Selection(**arrays, **read_json(Path(path).with_suffix(".json")))
+    own = Path(path).with_name(_OWN)
+    return Selection(
+        **arrays, **read_json(Path(path).with_suffix(".json")),
+        own=load_model(own) if own.exists() else None,
+    )

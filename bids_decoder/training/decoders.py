@@ -224,7 +224,7 @@ class Decoder(ABC):
     def fit(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> tuple[Selection, Model]:
-        """Choose voxels and adapt in one go, with the result of :meth:`select`, :meth:`adapt`."""
+        """Select voxels and adapt."""
         selection = self.select(person, targets, pretrained, context)
         return selection, self.adapt(person, targets, selection, pretrained, context)
 

@@ -77,20 +77,12 @@ class SeedEnsemble(Decoder):
         context: FitContext,
     ) -> Model:
         """Adapt with each seed on the common selection; see :class:`Decoder`."""
-        return join_models([
-            self.decoder.adapt(person, targets, selection, member, each)
-            for member, each in _pairs(pretrained, context)
-        ])
-
-    def fit(
-        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
-    ) -> tuple[Selection, Model]:
-        """Select and adapt; members learn what both need twice only where there are several."""
         pairs = _pairs(pretrained, context)
-        if len(pairs) > 1:
-            return super().fit(person, targets, pretrained, context)
-        member, own = pairs[0]
-        return self.decoder.fit(person, targets, member, own)
+        own = [None] * len(pairs) if selection.own is None else split_model(selection.own)
+        return join_models([
+            self.decoder.adapt(person, targets, replace(selection, own=learned), member, each)
+            for (member, each), learned in zip(pairs, own, strict=True)
+        ])
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
         """Average the predictions of the members; see :class:`Decoder`."""
@@ -133,7 +125,7 @@ def agree(selections: Sequence[Selection]) -> Selection:
     Selection
         The voxels that most members selected, as many as the median member; ties are resolved
         by the mean score. Weights, scores and starting weights are means; the history is that
-        of the first member.
+        of the first member; what was learned besides is joined as models are.
     """
     first = selections[0]
     if len(selections) == 1:
@@ -151,8 +143,13 @@ def agree(selections: Sequence[Selection]) -> Selection:
         mask, _mean([selection.weights for selection in selections]) * mask, score,
         {**first.notes, "budget": int(mask.sum()), "n_seeds": len(masks),
          "seed_stability": None if np.isnan(alike) else round(alike, 4)},
-        first.history, start, chosen_by.astype(np.float32),
+        first.history, start, chosen_by.astype(np.float32), _join_own(selections),
     )
+
+
+def _join_own(selections: Sequence[Selection]) -> Model | None:
+    own = [selection.own for selection in selections if selection.own is not None]
+    return join_models(own) if own else None
 
 
 def join_models(members: Sequence[Model]) -> Model:

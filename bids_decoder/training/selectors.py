@@ -16,6 +16,7 @@ import numpy as np
 from bids_decoder.config import Troi
 from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.models.store import Model
 from bids_decoder.training.common_space import VoxelPrior
 from bids_decoder.training.field import (
     DEFAULT_FIELD,
@@ -122,6 +123,9 @@ class Selection:
         Input layer at the end of learning, for stage 2 modes that continue from it.
     seed_agreement : ndarray or None, shape (n_voxels,)
         Share of the seeds with which the voxel was selected, if there are several.
+    own : Model or None
+        What decoder and selection share and was learned from the participant's own trials, so
+        that the decoder does not learn it again.
     """
 
     mask: np.ndarray
@@ -131,6 +135,7 @@ class Selection:
     history: list[dict[str, float]] = field(default_factory=list)
     start_weight: np.ndarray | None = None
     seed_agreement: np.ndarray | None = None
+    own: Model | None = None
 
 
 def select_voxels(task: SelectionTask) -> Selection:

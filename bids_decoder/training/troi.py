@@ -95,29 +95,25 @@ class TroiDecoder(Decoder):
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> Selection:
         """Select voxels with the selector of the settings; see :class:`Decoder`."""
-        return _select(person, _shared(person, targets, pretrained, context)[1], context)
+        space, shared = _shared(person, targets, pretrained, context)
+        selection = _select(person, shared, context)
+        if pretrained is not None or shared.closed_form:
+            return selection
+        own = Model(
+            _shared_tensors(shared.trunk.cpu(), space),
+            _shared_card(shared.trunk, shared.scale, context.network),
+        )
+        return replace(selection, own=own)
 
     def adapt(
         self, person: Person, targets: Targets, selection: Selection, pretrained: Model | None,
         context: FitContext,
     ) -> Model:
         """Fit the input layer on the selection; see :class:`Decoder`."""
-        learned = _shared(person, targets, pretrained, context)
-        return self._adapt(person, targets, selection, pretrained, context, learned)
-
-    def fit(
-        self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
-    ) -> tuple[Selection, Model]:
-        """Select and adapt, with a trunk of the person's own trained once; see :class:`Decoder`."""
-        learned = _shared(person, targets, pretrained, context)
-        selection = _select(person, learned[1], context)
-        return selection, self._adapt(person, targets, selection, pretrained, context, learned)
-
-    def _adapt(
-        self, person: Person, targets: Targets, selection: Selection, pretrained: Model | None,
-        context: FitContext, learned: tuple[TargetSpace, SharedModel],
-    ) -> Model:
-        space, shared = learned
+        if selection.own is None:
+            space, shared = _shared(person, targets, pretrained, context)
+        else:
+            space, shared = _restore(selection.own, targets)
         adaptation = _adaptation(person, shared, context)
         made = fit_weights(adaptation, selection.weights, selection.start_weight, context.troi)
         fit, shared = made.fit, replace(shared, trunk=made.trunk)
@@ -241,8 +237,7 @@ def _shared(
     assert_no_test(person.trials, np.arange(len(person.trials)))
     is_category = targets.kind == "category"
     if pretrained is not None:
-        space = _restore_space(pretrained)
-        shared = _restore_shared(pretrained, space.transform(targets.vectors), is_category)
+        space, shared = _restore(pretrained, targets)
         common = _restore_common(pretrained) if context.network.group_prior else None
         return space, replace(shared, common=common)
     rows, weighting = [person.target_rows], WEIGHTINGS[context.network.source_voxels]
@@ -341,6 +336,12 @@ def _shared_card(trunk: Trunk, scale: LatentScale, network: Network) -> dict[str
 def _restore_space(model: Model) -> TargetSpace:
     part = model.part("space")
     return TargetSpace(*(part[name] for name in ("mean", "components", "explained", "scale")))
+
+
+def _restore(model: Model, targets: Targets) -> tuple[TargetSpace, SharedModel]:
+    space = _restore_space(model)
+    vectors = space.transform(targets.vectors)
+    return space, _restore_shared(model, vectors, targets.kind == "category")
 
 
 def _restore_common(model: Model) -> CommonMaps | None:

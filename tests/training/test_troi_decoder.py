@@ -8,8 +8,10 @@ import torch
 
 from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
-from bids_decoder.training import loop
+from bids_decoder.interfaces.fitting import read_selection, save_selection
+from bids_decoder.training import loop, troi
 from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.ensemble import SeedEnsemble
 from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
 from bids_decoder.training.troi import WHITENING, TroiDecoder, choose_whitening
 from bids_decoder.training.weightings import signal_weights
@@ -162,3 +164,30 @@ def test_categories_and_few_runs_have_no_whitening_to_choose(person_from):
     short = person.subset(np.arange(60))
     targets = Targets(labels.ids, vectors, "features")
     assert choose_whitening([short], targets, rows, signal_weights, Network()) == 0.25
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_without_pretraining_the_trunk_is_trained_once_for_voxels_and_decoder(
+    person_from, context, n_seeds, monkeypatch, tmp_path
+):
+    (person,), targets = people(person_from, "1")
+    context = replace(context, network=replace(
+        context.network, n_seeds=n_seeds, trunk="residual", target_whitening=0.0,
+    ))
+    decoder, trained = SeedEnsemble(TroiDecoder()), []
+
+    def count(*given, **options):
+        trained.append(options["seed"])
+        return pretrain_trunk(*given, **options)
+
+    monkeypatch.setattr(troi, "pretrain_trunk", count)
+    selection = decoder.select(person, targets, None, context)
+    again = read_selection(save_selection(tmp_path / "selection.npz", selection))
+    model = decoder.adapt(person, targets, again, None, context)
+    assert len(set(trained)) == len(trained) == n_seeds
+    anew = decoder.adapt(person, targets, replace(selection, own=None), None, context)
+    assert len(trained) == 2 * n_seeds
+    assert model.tensors.keys() == anew.tensors.keys()
+    for name, value in anew.tensors.items():
+        np.testing.assert_array_equal(model.tensors[name], value, err_msg=name)
+    assert model.card == anew.card
