@@ -12,7 +12,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from bids_decoder.errors import BidsDecoderError, ExitCode
-from bids_decoder.workflows.worker import start_worker
+from bids_decoder.workflows.worker import release_memory, start_worker
 
 LOGGER = logging.getLogger("bids_decoder")
 
@@ -106,6 +106,9 @@ class WorkerPoolPlugin(MultiProcPlugin):
 
 
 def run_announced(node: Any, updatehash: bool, taskid: int) -> Any:
-    """Run a node in a worker, after saying that this process runs it."""
+    """Run a node in a worker: say that it starts, and keep no memory when it has ended."""
     LOGGER.info("%s starts", node.fullname, extra={"event": "start", "node": node.fullname})
-    return run_node(node, updatehash, taskid)
+    try:
+        return run_node(node, updatehash, taskid)
+    finally:
+        release_memory()
