@@ -59,6 +59,7 @@ from bids_decoder.training.encoders import (
 )
 from bids_decoder.training.encoding_settings import Encoding
 from bids_decoder.trials import Person, Targets, VoxelGrid
+from bids_decoder.workflows.worker import keep_memory
 
 SIZE, CHANNELS = 24, 16
 N_TEST, N_REPEATS, N_RUNS = 60, 3, 10
@@ -241,8 +242,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--no-kept-memory", dest="keep", action="store_false",
+        help="large arrays take new pages, as they do outside of the program",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.keep:
+        keep_memory()
     {"gain": gain, "speed": speed}[arguments.what](arguments)
 
 
