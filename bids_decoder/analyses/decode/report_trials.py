@@ -176,7 +176,9 @@ def _columns(
         if "rank_b2i" in table:
             columns["rank"] = text("rank_b2i")
         columns["nearest, best first"] = [
-            Markup(" ").join(pictures.picture(name) or name for name in map(str, row) if name)
+            Markup('<span class="nearest">{}</span>').format(Markup(" ").join(
+                pictures.picture(name) or name for name in map(str, row) if name
+            ))
             for row in table[tops].fillna("").to_numpy()
         ]
     columns["correct"] = ["yes" if right else "no" for right in table["correct"]]
