@@ -25,6 +25,13 @@ def uses_pretraining(execution: Execution) -> bool:
     return execution.pretrained is not None or any(own.parent.glob(f"*{own.name}"))
 
 
+def holds_pretrained(place: Path) -> bool:
+    """Return whether a folder, or its ``group/``, holds a pretrained model."""
+    name = pretrained_path(place, None).name
+    return any(any(folder.glob(f"*{name}"))
+               for folder in (place, place / NAMES["pretrained_model"].folder))
+
+
 def find_pretrained(place: Path, label: str) -> Path:
     """Return the path of the pretrained model for a participant.
 

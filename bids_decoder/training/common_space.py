@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,9 @@ MISTRUST = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 
 KNOWN_SHARE = 0.5
 """Smallest share of a voxel inside the maps of others for which they are used."""
+
+MOST_LEFT_OUT = 300
+"""Trials of each source participant that are decoded by the maps of the others."""
 
 UNKNOWN_SPREAD = (6.0, 0.7)
 """Filter and mistrust for a single source participant, with whom they cannot be chosen."""
@@ -53,6 +56,22 @@ class VoxelPrior:
 
 
 @dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Trials of a source participant, decoded by the maps of the other ones.
+
+    Parameters
+    ----------
+    label : str
+    latents : ndarray of float32, shape (n_trials, n_latents)
+    target_rows : ndarray of int, shape (n_trials,)
+    """
+
+    label: str
+    latents: np.ndarray
+    target_rows: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class CommonMaps:
     """Mean maps of source participants on one grid of a standard space.
 
@@ -65,6 +84,8 @@ class CommonMaps:
     chances : ndarray of float32, shape (n_shares, n_voxels)
     fwhm_mm, mistrust : float
         Filter on the probabilities, and weight of their mean over the whole brain.
+    left_out : sequence of LeftOut
+        Source participants decoded by the maps of the others; not stored.
     """
 
     space: str
@@ -73,6 +94,27 @@ class CommonMaps:
     chances: np.ndarray
     fwhm_mm: float
     mistrust: float
+    left_out: Sequence[LeftOut] = ()
+
+    def layer_of(self, person: VoxelGrid) -> np.ndarray:
+        """Return weights for the voxels of a participant without labelled trials.
+
+        They are the mean input layer at the same places, in a scale that depends neither on the
+        number of source participants nor on the size of voxels.
+
+        Parameters
+        ----------
+        person : VoxelGrid
+            In the standard space of the maps.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_voxels, n_latents)
+            Zero for voxels beyond the maps.
+        """
+        nearby, _ = self._near(person)
+        weight = (nearby @ self.weight) * (person.voxel_volume / self.grid.voxel_volume)
+        return (weight / _size(self.weight)).astype(np.float32)
 
     def prior_of(self, person: Person) -> VoxelPrior | None:
         """Return the prior for the voxels of a participant; None outside the common space.
@@ -82,17 +124,21 @@ class CommonMaps:
         """
         if not self.space or person.space != self.space or not person.grid.has_geometry:
             return None
-        frame = Frame(person.grid.mask.shape, person.grid.affine)
-        nearby = sampling(self.grid, frame)[person.grid.mask.ravel()]
-        share = np.asarray(nearby.sum(axis=1)).ravel()
-        known = share > KNOWN_SHARE
-        nearby = scipy.sparse.diags(known / np.maximum(share, KNOWN_SHARE)) @ nearby
+        nearby, known = self._near(person.grid)
         unknown = np.outer(self.chances.mean(axis=1), ~known)
         chances = (nearby @ self.chances.T).T + unknown
         return VoxelPrior(
             (nearby @ self.weight).astype(np.float32), chances.astype(np.float32),
             resampled=not _share_grid(self.space, self.grid, person),
         )
+
+    def _near(self, person: VoxelGrid) -> tuple[scipy.sparse.spmatrix, np.ndarray]:
+        """Return the interpolation to the voxels of a participant, and which are in the maps."""
+        frame = Frame(person.mask.shape, person.affine)
+        nearby = sampling(self.grid, frame)[person.mask.ravel()]
+        share = np.asarray(nearby.sum(axis=1)).ravel()
+        known = share > KNOWN_SHARE
+        return scipy.sparse.diags(known / np.maximum(share, KNOWN_SHARE)) @ nearby, known
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays to store in a model, in half precision."""
@@ -140,28 +186,55 @@ def gather_common(people: Iterable[Person], vectors: np.ndarray) -> CommonMaps |
         if not _share_grid(sums.space, sums.grid, person):
             return None
         sums.add(person, vectors[person.target_rows])
-    return None if sums is None else sums.maps(*_choose_spread(sums, people, vectors))
+    return None if sums is None else sums.maps(*_leave_one_out(sums, people, vectors))
 
 
-def _choose_spread(
+def _leave_one_out(
     sums: _Sums, people: Iterable[Person], vectors: np.ndarray
-) -> tuple[float, float]:
-    """Choose filter and mistrust by how well others predict each source participant's voxels."""
+) -> tuple[float, float, list[LeftOut]]:
+    """Predict each source participant from the others.
+
+    Filter and mistrust are chosen by how well the others predict the shares of signal of their
+    voxels; and their trials are decoded by the mean input layer of the others.
+    """
     if sums.n_people < 2:
-        return UNKNOWN_SPREAD
-    scores = np.zeros((len(CHANCES_FWHM_MM), len(MISTRUST)))
+        return *UNKNOWN_SPREAD, []
+    scores, decoded = np.zeros((len(CHANCES_FWHM_MM), len(MISTRUST))), []
     for person in people:
-        own = person_chances(person, vectors[person.target_rows])
+        own = _fit_person(person, vectors[person.target_rows])
         rest = sums.without(person.grid, own)
-        rows, known = _rows(sums.grid, person.grid)
-        for number, fwhm_mm in enumerate(CHANCES_FWHM_MM):
-            mean = rest.mean_chances(fwhm_mm)
-            for level, mistrust in enumerate(MISTRUST):
-                prior = _mistrusted(mean, mistrust)[:, rows]
-                agreement = np.einsum("sv,sv->v", prior, own[:, known])
-                scores[number, level] += np.log(np.maximum(agreement, 1e-30)).sum()
+        scores += _agreement(rest, person.grid, own.chances)
+        decoded.append(rest.decode(person))
     best = np.unravel_index(scores.argmax(), scores.shape)
-    return CHANCES_FWHM_MM[best[0]], MISTRUST[best[1]]
+    return CHANCES_FWHM_MM[best[0]], MISTRUST[best[1]], decoded
+
+
+def _agreement(rest: _Sums, grid: VoxelGrid, own: np.ndarray) -> np.ndarray:
+    """Return the log probability of a participant's shares by others, (n_filters, n_mistrusts)."""
+    scores = np.zeros((len(CHANCES_FWHM_MM), len(MISTRUST)))
+    rows, known = _rows(rest.grid, grid)
+    for number, fwhm_mm in enumerate(CHANCES_FWHM_MM):
+        mean = rest.mean_chances(fwhm_mm)
+        for level, mistrust in enumerate(MISTRUST):
+            prior = _mistrusted(mean, mistrust)[:, rows]
+            agreement = np.einsum("sv,sv->v", prior, own[:, known])
+            scores[number, level] = np.log(np.maximum(agreement, 1e-30)).sum()
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class _Own:
+    """Input layer (n_voxels, n_latents) and shares (n_shares, n_voxels) of one participant."""
+
+    weight: np.ndarray
+    chances: np.ndarray
+
+
+def _fit_person(person: Person, wanted: np.ndarray) -> _Own:
+    """Fit the input layer to the target of each trial, *wanted* (n_trials, n_latents)."""
+    chances = person_chances(person, wanted)
+    fit = fit_input_layer(person.betas, wanted, person.run_groups, mean_shares(chances))
+    return _Own(fit.weight, chances)
 
 
 def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
@@ -185,22 +258,34 @@ class _Sums:
 
     def add(self, person: Person, wanted: np.ndarray) -> None:
         """Add a participant; *wanted* (n_trials, n_latents) holds the target of each trial."""
-        chances = person_chances(person, wanted)
-        fit = fit_input_layer(person.betas, wanted, person.run_groups, mean_shares(chances))
+        own = _fit_person(person, wanted)
         rows, known = _rows(self.grid, person.grid)
-        self.weight[rows] += fit.weight[known]
-        self.chances[:, rows] += chances[:, known]
+        self.weight[rows] += own.weight[known]
+        self.chances[:, rows] += own.chances[:, known]
         self.counts[rows] += 1
         self.n_people += 1
 
-    def without(self, grid: VoxelGrid, chances: np.ndarray) -> _Sums:
-        """Return the sums without the probabilities of one participant, with all weights."""
+    def without(self, grid: VoxelGrid, own: _Own) -> _Sums:
+        """Return the sums without one participant."""
         rows, known = _rows(self.grid, grid)
         rest = copy(self)
-        rest.chances, rest.counts = self.chances.copy(), self.counts.copy()
-        rest.chances[:, rows] -= chances[:, known]
+        rest.weight, rest.chances = self.weight.copy(), self.chances.copy()
+        rest.counts = self.counts.copy()
+        rest.weight[rows] -= own.weight[known]
+        rest.chances[:, rows] -= own.chances[:, known]
         rest.counts[rows] -= 1
+        rest.n_people -= 1
         return rest
+
+    def decode(self, person: Person) -> LeftOut:
+        """Decode trials of a participant who is not in the sums, whose weights are smoothed."""
+        rows, known = _rows(self.grid, person.grid)
+        chosen = _spread_over(len(person.betas), MOST_LEFT_OUT)
+        for latent in self.weight.T:
+            latent[:] = smooth_within(latent, self.grid, WEIGHT_FWHM_MM)
+        weight = self.weight[rows] / _size(self.weight)
+        latents = np.asarray(person.betas[chosen][:, known], dtype=np.float32) @ weight
+        return LeftOut(person.label, latents, person.target_rows[chosen])
 
     def mean_chances(self, fwhm_mm: float) -> np.ndarray:
         """Compute the mean probabilities, smoothed over the voxels in at least one mask."""
@@ -211,14 +296,27 @@ class _Sums:
         )
         return total / np.maximum(count, 1e-6)
 
-    def maps(self, fwhm_mm: float, mistrust: float) -> CommonMaps:
+    def maps(
+        self, fwhm_mm: float, mistrust: float, left_out: Sequence[LeftOut]
+    ) -> CommonMaps:
         """Compute the mean maps, smoothed within the mask."""
         for latent in self.weight.T:
             latent[:] = smooth_within(latent, self.grid, WEIGHT_FWHM_MM)
         chances = _mistrusted(self.mean_chances(fwhm_mm), mistrust)
         return CommonMaps(
-            self.space, self.grid, self.weight, chances.astype(np.float32), fwhm_mm, mistrust
+            self.space, self.grid, self.weight, chances.astype(np.float32), fwhm_mm, mistrust,
+            left_out,
         )
+
+
+def _size(weight: np.ndarray) -> float:
+    """Return the norm of a mean input layer (n_voxels, n_latents), per root of a latent."""
+    return max(float(np.linalg.norm(weight)), 1e-12) / float(np.sqrt(weight.shape[1]))
+
+
+def _spread_over(n_trials: int, most: int) -> np.ndarray:
+    """Return the numbers of at most *most* trials, evenly over all."""
+    return np.unique(np.linspace(0, n_trials - 1, min(n_trials, most)).astype(int))
 
 
 def _share_grid(space: str, grid: VoxelGrid, person: Person) -> bool:

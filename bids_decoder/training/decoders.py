@@ -19,7 +19,7 @@ import numpy as np
 from bids_decoder.config import Network, Troi, Volumes
 from bids_decoder.errors import InputError, UsageError
 from bids_decoder.models.store import Model
-from bids_decoder.trials import KINDS, Person, Targets
+from bids_decoder.trials import KINDS, Person, Targets, VoxelGrid
 
 if TYPE_CHECKING:
     from bids_decoder.training.loop import Progress
@@ -227,6 +227,30 @@ class Decoder(ABC):
         """Select voxels and adapt."""
         selection = self.select(person, targets, pretrained, context)
         return selection, self.adapt(person, targets, selection, pretrained, context)
+
+    def without_trials(self, pretrained: Model, grid: VoxelGrid) -> Model:
+        """Return a decoder of a participant of whom no trial is labelled (zero-shot).
+
+        Parameters
+        ----------
+        pretrained : Model
+        grid : VoxelGrid
+            In the standard space of the source participants.
+
+        Returns
+        -------
+        Model
+            As :meth:`adapt` returns it.
+
+        Raises
+        ------
+        UsageError
+            For decoders without maps in a standard space.
+        """
+        raise UsageError(
+            f"--decoder {self.name}", "keeps no maps of voxels that new participants could share",
+            "pretrain with --decoder troi, or decode the participant with labelled trials",
+        )
 
     @abstractmethod
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:

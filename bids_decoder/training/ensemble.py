@@ -21,7 +21,7 @@ from bids_decoder.training.decoders import (
     join_relevance,
 )
 from bids_decoder.training.selectors import Selection, top_mask
-from bids_decoder.trials import Person, Targets
+from bids_decoder.trials import Person, Targets, VoxelGrid
 
 if TYPE_CHECKING:
     from bids_decoder.training.loop import Progress
@@ -83,6 +83,10 @@ class SeedEnsemble(Decoder):
             self.decoder.adapt(person, targets, replace(selection, own=learned), member, each)
             for (member, each), learned in zip(pairs, own, strict=True)
         ])
+
+    def without_trials(self, pretrained: Model, grid: VoxelGrid) -> Model:
+        """Use the maps, which all members share; see :class:`Decoder`."""
+        return self.decoder.without_trials(split_model(pretrained)[0], grid)
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
         """Average the predictions of the members; see :class:`Decoder`."""

@@ -43,13 +43,18 @@ class TrainingStatistics:
         Names of the sessions or runs; ``none`` where there are no sessions.
     means, spreads : ndarray of float32, shape (1 + n_groups, n_voxels)
         Of :func:`~bids_decoder.glm.normalise.voxel_statistics`: of all training trials first, then
-        of each group.
+        of each group; without rows where the participant has no training trials (zero-shot).
     """
 
     unit: str
     groups: tuple[str, ...]
     means: np.ndarray
     spreads: np.ndarray
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the participant has training trials."""
+        return len(self.means) > 0
 
     def scale(self, betas: np.ndarray, groups: np.ndarray, scaling: Scaling) -> np.ndarray:
         """Z-score new trials; see :meth:`FittedDecoder.scale`."""
@@ -82,8 +87,9 @@ class Calibration:
     error : float or None
         Expected calibration error of these trials, each with the factor of the other runs; None
         with one run.
-    source : {"cross-validation", "test trials"}
-        Where the trials were held out.
+    source : {"cross-validation", "test trials", "other participants"}
+        Where the trials were held out. The last one is for decoders without trials of the
+        participant: trials of each source participant, decoded by the maps of the others.
     bins : tuple of dict
         Rows of :func:`.calibration.reliability` of these probabilities.
     """
@@ -184,7 +190,8 @@ class FittedDecoder:
         Raises
         ------
         InputError
-            For another number of voxels, or values that are not finite.
+            For another number of voxels, values that are not finite, or statistics of training
+            trials of a participant who has none.
         """
         betas, groups = np.asarray(betas), np.asarray(groups, dtype=str)
         if betas.ndim != 2 or betas.shape[1] != self.grid.n_voxels:
@@ -197,6 +204,13 @@ class FittedDecoder:
             raise InputError(
                 "new responses", f"{len(betas)} trials, {len(groups)} groups, or values that are "
                 "not finite", "name the session or run of each trial; leave out trials with NaN",
+            )
+        fewest = np.unique(groups, return_counts=True)[1].min(initial=MIN_TRIALS)
+        if not self.training.are_known and (scaling == "training" or fewest < MIN_TRIALS):
+            raise InputError(
+                "new responses", "the participant has no training trials by whose statistics they "
+                "could be z-scored", f"give {MIN_TRIALS} or more trials of each session, which are "
+                "z-scored by their own statistics",
             )
         return self.training.scale(betas, groups, scaling)
 
@@ -250,7 +264,14 @@ class FittedDecoder:
         betas, groups : ndarray
             As for :meth:`scale`.
         runs : ndarray of str, shape (n_trials,)
+
+        Returns
+        -------
+        DataFrame
+            Without rows where the participant has no training trials.
         """
+        if not self.training.are_known:
+            return judge({}, ())
         embedding = self.embed(self.scale(betas, groups, "training"))
         known, found = self.reference, {}
         for run in np.unique(runs):
@@ -353,9 +374,11 @@ def _from_model(model: Model) -> FittedDecoder:
         ),
         Reference(tuple(known["runs"]), tuple(known["measures"]), own["latent_mean"],
                   known["latent_size"]),
-        entry, None if calibration is None else _calibration(calibration), own.get("boldref"),
+        entry, None if calibration is None else restore_calibration(calibration),
+        own.get("boldref"),
     )
 
 
-def _calibration(entry: dict[str, Any]) -> Calibration:
+def restore_calibration(entry: dict[str, Any]) -> Calibration:
+    """Return a calibration that was stored as a dictionary."""
     return Calibration(**{**entry, "bins": tuple(entry["bins"])})

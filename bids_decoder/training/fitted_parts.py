@@ -112,7 +112,7 @@ def complete_fit(
     }
     return FittedDecoder(
         fit.model, fit.targets, responses.grid, _statistics(responses, unit),
-        _reference(responses, fit), known, _calibration(fit), boldref,
+        _reference(responses, fit), known, calibrate(fit.targets, fit.heldout), boldref,
     )
 
 
@@ -140,7 +140,8 @@ def _reference(responses: Responses, fit: Fit) -> Reference:
     """Measure every run against all others: voxels of training trials, latents of held-out ones."""
     found = list(_measure_voxels(responses.betas, responses.trials, responses.train))
     mean, size = np.zeros(1), 0.0
-    if fit.heldout:
+    # Folds of stimuli have target spaces of their own, which the fitted decoder does not share.
+    if fit.heldout and (fit.targets.over_runs or len(fit.heldout) == 1):
         values = np.concatenate([fold.embedding for fold in fit.heldout])
         runs = np.concatenate([fold.trials["run_group"].to_numpy(str) for fold in fit.heldout])
         found += _measure_latents(values, runs)
@@ -186,22 +187,33 @@ def _measure_latents(
             yield name, latent_measures(own, mean, latent_size(others, mean))
 
 
-def _calibration(fit: Fit) -> Calibration | None:
-    """Calibrate probabilities on held-out trials; None for values, and without such trials."""
-    kind = fit.targets.kind
-    if kind == "value" or not fit.heldout:
+def calibrate(targets: Targets, heldout: Sequence[HeldoutFold]) -> Calibration | None:
+    """Calibrate probabilities on held-out trials.
+
+    Parameters
+    ----------
+    targets : Targets
+    heldout : sequence of HeldoutFold
+
+    Returns
+    -------
+    Calibration or None
+        None for values, and without such trials.
+    """
+    kind = targets.kind
+    if kind == "value" or not heldout:
         return None
-    ids = [fold.trials[KINDS[kind].column].to_numpy(str) for fold in fit.heldout]
+    ids = [fold.trials[KINDS[kind].column].to_numpy(str) for fold in heldout]
     # Stimuli are told apart from the other tested ones, labels from all labels.
-    rows = np.arange(len(fit.targets.ids)) if kind == "category" else fit.targets.rows_of(
+    rows = np.arange(len(targets.ids)) if kind == "category" else targets.rows_of(
         np.unique(np.concatenate(ids))
     )
     scores = np.concatenate([
-        score_targets(kind, fold.embedding, fold.gallery[rows]) for fold in fit.heldout
+        score_targets(kind, fold.embedding, fold.gallery[rows]) for fold in heldout
     ])
     place = {int(row): number for number, row in enumerate(rows)}
-    true = np.array([place[row] for row in fit.targets.rows_of(np.concatenate(ids)).tolist()])
-    runs = np.concatenate([fold.trials["run_group"].to_numpy(str) for fold in fit.heldout])
+    true = np.array([place[row] for row in targets.rows_of(np.concatenate(ids)).tolist()])
+    runs = np.concatenate([fold.trials["run_group"].to_numpy(str) for fold in heldout])
     error, bins = None, ()
     if len(np.unique(runs)) > 1:
         chances = cross_fitted(scores, true, runs)
@@ -209,7 +221,7 @@ def _calibration(fit: Fit) -> Calibration | None:
         bins = tuple(reliability(chances, true).to_dict("records"))
     return Calibration(
         fit_slope(scores, true), len(true), len(rows), error,
-        "cross-validation" if len(fit.heldout) > 1 else "test trials", bins,
+        "cross-validation" if len(heldout) > 1 else "test trials", bins,
     )
 
 

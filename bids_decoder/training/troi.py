@@ -46,13 +46,17 @@ from bids_decoder.training.prior import (
 from bids_decoder.training.seen import SeenPeople
 from bids_decoder.training.selectors import Selection, SelectionTask, select_voxels
 from bids_decoder.training.weightings import WEIGHTINGS
-from bids_decoder.trials import Person, Targets
+from bids_decoder.training.zero_shot import describe_zero_shot
+from bids_decoder.trials import Person, Targets, VoxelGrid
 
 WHITENING = (0.0, 0.25, 0.5)
 """Candidate exponents for the whitening of the components of the targets."""
 
 DEFAULT_WHITENING = 0.25
 """Used when there are too few runs to choose."""
+
+IDENTITY = LatentScale(1.0, 0.0, 0.5)
+"""Scale with which an untrained trunk returns latents as they are."""
 
 MIN_RUNS_FOR_OWN_TRUNK = 6
 """Without pretraining, fewer training runs mean an untrained trunk, as labels do."""
@@ -88,7 +92,9 @@ class TroiDecoder(Decoder):
         }
         maps = {} if common is None else common.tensors()
         if common is not None:
-            card["common"] = common.card()
+            card |= {"common": common.card(), "zero_shot": describe_zero_shot(
+                common.left_out, targets, vectors
+            )}
         return Model({**_shared_tensors(trunk, space), **prior, **maps}, card)
 
     def select(
@@ -145,6 +151,27 @@ class TroiDecoder(Decoder):
         return Model(
             {**tensors, **prior, "input.weight": fit.weight, "input.bias": fit.bias}, card
         )
+
+    def without_trials(self, pretrained: Model, grid: VoxelGrid) -> Model:
+        """Read the voxels by the mean input layer of the source participants at their places.
+
+        Latents are not passed through the trunk, so that source participants can be decoded in the
+        same way without themselves, for the calibration; see :class:`Decoder`.
+        """
+        common = _restore_common(pretrained)
+        if common is None:
+            return super().without_trials(pretrained, grid)
+        weight, network = common.layer_of(grid), Network(**pretrained.card["network"])
+        n_latents = weight.shape[1]
+        card = {
+            "decoder": self.name, "n_trials": 1, "zero_shot": True,
+            "target_kind": pretrained.card["target_kind"],
+            "pretrained_on": pretrained.card["participants"],
+            **_shared_card(build_trunk(n_latents, network, 0), IDENTITY, network),
+        }
+        tensors = _shared_tensors(build_trunk(n_latents, network, 0), _restore_space(pretrained))
+        bias = np.zeros(n_latents, dtype=np.float32)
+        return Model({**tensors, "input.weight": weight, "input.bias": bias}, card)
 
     def predict(self, model: Model, betas: np.ndarray) -> np.ndarray:
         """Predict embeddings from betas, or values in their units; see :class:`Decoder`."""

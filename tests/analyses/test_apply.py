@@ -13,8 +13,11 @@ import pytest
 from corner_betas import AFFINE, LABELS, SHAPE, SIGNAL, write_dataset
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node
+from PIL import Image
 
-from bids_decoder.analyses.apply import workflow
+from bids_decoder import load_decoder
+from bids_decoder.analyses.apply import plan, workflow
+from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, NULLS, RELIABILITY, SHIFT
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.writer import save_nifti, save_table
@@ -26,6 +29,7 @@ from bids_decoder.errors import FindingsError
 from bids_decoder.files import read_json, write_json
 from bids_decoder.markers import StageKey
 from bids_decoder.reports.results import Results
+from bids_decoder.stimuli.encoders import choose_encoder
 
 N_NEW = 3
 
@@ -94,6 +98,17 @@ def test_trials_without_labels_are_decoded(unlabelled):
     described = read_json(results.files(ANSWERS)[0].with_suffix(".json"))
     assert set(table.columns) <= set(described)
     assert described["CoveredShare"] == 1 and not described["Aligned"]
+
+
+def test_python_says_the_same(unlabelled, top):
+    results, _ = unlabelled
+    decoder = load_decoder(top / "copied" / "model")
+    chances = decoder.predict_proba(sorted((top / "new").rglob("*betaseries.nii.gz")))
+    table = results.table(ANSWERS)
+    written = table[[f"probability_{name}" for name in decoder.classes_]].astype(float)
+    # Tables hold six digits.
+    np.testing.assert_allclose(written, chances, rtol=1e-4, atol=1e-6)
+    assert decoder.classes_[chances.argmax(axis=1)].tolist() == table["top1"].tolist()
 
 
 def test_without_labels_there_is_no_score_but_calibration_and_distance(unlabelled):
@@ -188,8 +203,22 @@ def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, top, tm
     assert "holds no volumes" in found.why
     (found,) = refused(tmp_path / "d", "--trial-unit", "volume")
     assert found.code == 64 and "--apply" in found.fix
+    (found,) = refused(tmp_path / "d", "--apply", decoded, "--apply-gallery", tmp_path / "none")
+    assert "it decodes category, not images" in found.why
     (found,) = refused(top / "data", "--stage", "prepare", "apply")
     assert found.code == 64 and "--apply PATH" in found.fix
+
+
+def test_galleries_are_checked(tmp_path):
+    settings = replace(Settings(), trials=replace(TrialRules(), image_encoder="gabor"))
+    settings = replace(settings, sections={"apply": Apply(gallery=tmp_path)})
+    study = SimpleNamespace(settings=settings)
+    told = {"targets": {"kind": "image"}, "encoder": {"name": "clip", "version": "x"}}
+    empty, other = (why for why, _ in plan._no_gallery(study, told))
+    assert "no image in it" in empty and "'clip'" in other and "gabor" in other
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    told["encoder"] = dict(choose_encoder("gabor").identity)
+    assert list(plan._no_gallery(study, told)) == []
 
 
 def test_labels_that_nobody_gave_have_a_name_that_is_not_written(unlabelled):
@@ -203,7 +232,9 @@ def test_node_knows_whether_trials_are_volumes(tmp_path, unit, expected):
     work = SimpleNamespace(settings=settings, output_dir=tmp_path, n_threads=1)
     person = SimpleNamespace(label="01")
     (tmp_path / "m.safetensors").touch()
-    spec = SimpleNamespace(person=person, card={}, model=tmp_path / "m.safetensors", aligns=False)
+    spec = SimpleNamespace(
+        person=person, card={}, model=tmp_path / "m.safetensors", aligns=False, encoder=None,
+    )
     with patch.multiple(
         workflow, person_entities=lambda _: {}, response_gb=lambda _: 1, n_threads=lambda _: 1,
         mark_node=lambda *_: Node(IdentityInterface(["out_files"]), "mark"),

@@ -5,17 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bids_decoder.analyses.apply.answers import NewTrials, answer, describe
+from bids_decoder.analyses.apply.gallery import search, write_searched
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Evaluation, Network, Troi
-from bids_decoder.files import write_json
+from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.fitted import collect_fitted, fit_of
 from bids_decoder.interfaces.heldout import read_heldout, save_heldout
+from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.interfaces.predicting import predict_test
 from bids_decoder.interfaces.responses import ARRAY, MASK, SPACE, TABLE, load_person
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
+from bids_decoder.training.fitted_parts import Fit, HeldoutFold, Responses, complete_fit
 from bids_decoder.trials import TRIAL_COLUMNS, Targets
 
 SETTINGS = Evaluation(n_permutations=20)
@@ -131,6 +135,61 @@ def test_known_stimuli_are_scored_among_those_that_were_shown(stimuli):
     assert noise_only.scores.metrics["p"].min() > 1 / 21
     other = new_trials(fitted, betas, stimulus="elsewhere")
     assert answer(fitted, other, SETTINGS, 0).scores is None
+
+
+def test_folds_of_stimuli_give_no_place_of_embeddings(stimuli):
+    """Their target spaces differ from each other and from that of the decoder."""
+    fitted, vectors, tuning = stimuli
+    rng = np.random.default_rng(8)
+    n_trials = N_RUNS * PER_RUN
+    runs = np.repeat([f"run-{n}" for n in range(1, N_RUNS + 1)], PER_RUN)
+    trials = pd.DataFrame({"run_group": runs, "trial": np.tile(np.arange(PER_RUN), N_RUNS),
+                           "stimulus": fitted.targets.ids})
+    half = np.arange(n_trials) % 2 == 0
+    folds = [
+        HeldoutFold(trials[rows], rng.standard_normal((len(trials[rows]), n_dims)),
+                    rng.standard_normal((n_trials, n_dims)))
+        for rows, n_dims in ((half, 3), (~half, 2))
+    ]
+    betas = (vectors @ tuning + rng.standard_normal((n_trials, 60))).astype(np.float32)
+    responses = Responses(
+        betas, trials, np.ones(n_trials, bool), np.repeat("none", n_trials), fitted.grid
+    )
+    found = complete_fit(Fit(fitted.model, fitted.targets, folds), responses, "session")
+    assert {name for run in found.reference.measures for name in run} == {
+        "spread", "spread_pattern", "mean_pattern",
+    }
+    judged = found.judge_runs(betas, responses.groups, runs)
+    assert set(judged["measure"]) == {"spread", "spread_pattern", "mean_pattern"}
+    assert found.calibration.n_trials == n_trials
+
+
+def test_galleries_are_searched_without_counting_copies(stimuli, tmp_path):
+    fitted, vectors, tuning = stimuli
+    rng = np.random.default_rng(6)
+    shown = rng.permutation(len(vectors))[:20]
+    betas = (vectors[shown] @ tuning + 0.8 * rng.standard_normal((20, 60))).astype(np.float32)
+    new = new_trials(fitted, betas, stimulus=np.array(fitted.targets.ids)[shown])
+    others = rng.standard_normal((30, 6)).astype(np.float32)
+    names = tuple(f"g{number:02d}.png" for number in range(40))
+    gallery = Targets(names, np.concatenate([others, vectors[shown[:10]]]), "features")
+    found = search(fitted, new, gallery, SETTINGS, 0)
+    assert (found.lists["top1"][:10] == list(names[30:])).mean() > 0.5
+    assert set(found.metrics["pool_size"]) == {20 + 30}
+    top1 = found.metrics.query("metric == 'top1' and similarity == 'cosine'").iloc[0]
+    assert top1["value"] > 0.5 and top1["p"] == pytest.approx(1 / 21)
+    unknown = search(fitted, new_trials(fitted, betas), gallery, SETTINGS, 0)
+    assert unknown.metrics is None and len(unknown.lists) == 20
+    images = {name: tmp_path / name for name in names}
+    for path in images.values():
+        Image.new("RGB", (8, 8)).save(path)
+    outputs = PersonOutputs(tmp_path / "out", {"sub": "01"}, {})
+    write_searched(outputs, found, images)
+    (sheet,) = (path for path in outputs.written if path.suffix == ".png")
+    with Image.open(sheet) as drawn:
+        assert drawn.size[0] > 96 * 5
+    (listed,) = (path for path in outputs.written if path.name.endswith("predictions.tsv"))
+    assert set(found.lists.columns) <= set(read_json(listed.with_suffix(".json")))
 
 
 def test_volumes_are_neither_scored_nor_compared_with_training_runs(stimuli):

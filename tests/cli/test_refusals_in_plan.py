@@ -30,7 +30,9 @@ from bids_decoder.stimuli.features import MAX_COLUMNS
 PACKAGE = Path(bids_decoder.__file__).parent
 FOLDERS = ("interfaces", "preprocessing", "glm", "stimuli", "training", "analyses")
 PLANNING = {
-    f"analyses/{name}.py" for name in ("assemble", "base", "jobs", "rsa/models", "subjects/collect")
+    f"analyses/{name}.py" for name in (
+        "apply/finding", "assemble", "base", "jobs", "rsa/models", "subjects/collect",
+    )
 }
 """Modules of the analyses that speak before a step starts, beside their plans and options."""
 
@@ -441,6 +443,8 @@ COMPUTING = {
     "stacked#1": PICTURES, "load_grey#1": PICTURES,
     "GaborPyramid.encode#1": PICTURES,
     "FittedDecoder.scale#1": ARRAYS, "FittedDecoder.scale#2": ARRAYS,
+    "FittedDecoder.scale#3": ARRAYS, "Decoder.without_trials#1": ARRAYS,
+    "decoder_without_trials#1": "depends on the voxels that vary in all runs",
     "FittedDecoder.probabilities#1": ARRAYS, "check_usable#1": ARRAYS, "check_usable#2": ARRAYS,
     "bring_to_decoder#1": "depends on masks and a registration that are computed",
     "_factorise#1": "the plan demands a shrinkage that makes every covariance definite",

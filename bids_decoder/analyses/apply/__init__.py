@@ -9,5 +9,8 @@ ANALYSIS = Analysis(
     descriptions={
         "applied": "What a decoder that was fitted to other data says of these trials.",
         "appliednull": "Its scores under permuted labels.",
+        "appliedgallery": "Images of a gallery that are nearest to what was decoded from new "
+                          "trials.",
+        "appliedgallerynull": "Scores among that gallery under permuted images.",
     },
 )

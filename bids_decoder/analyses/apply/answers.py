@@ -122,7 +122,7 @@ def answer(
     scores = fitted.scores(embedding)
     table = _ranked(fitted, new, scores)
     known = table["is_known"].to_numpy()
-    true = fitted.targets.rows_of(_truth(fitted, new)[known])
+    true = fitted.targets.rows_of(truth_of(fitted, new)[known])
     curve, errors = _reliability(fitted), {}
     if fitted.calibration is not None and fitted.calibration.error is not None:
         errors["training"] = fitted.calibration.error
@@ -132,7 +132,7 @@ def answer(
         own = reliability(chances, true).assign(trials="new")
         curve = pd.concat([curve, own], ignore_index=True)
     found = None if new.are_volumes else score_known(KnownTrials(
-        embedding[known], scores[known], _truth(fitted, new)[known].astype(str), new.runs[known],
+        embedding[known], scores[known], truth_of(fitted, new)[known].astype(str), new.runs[known],
         fitted.targets, fitted.gallery,
     ), settings, seed)
     return Answers(table, shift, found, curve, errors)
@@ -157,11 +157,13 @@ def describe(table: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def _truth(fitted: FittedDecoder, new: NewTrials) -> np.ndarray:
+def truth_of(fitted: FittedDecoder, new: NewTrials) -> np.ndarray:
+    """Return the label or the stimulus of each trial, as far as it is known, shape (n_trials,)."""
     return new.trials[KINDS[fitted.targets.kind].column].to_numpy(dtype=object)
 
 
-def _trials(new: NewTrials) -> pd.DataFrame:
+def name_trials(new: NewTrials) -> pd.DataFrame:
+    """Return what is known of each trial, n_trials rows; see :data:`ANSWER_COLUMNS`."""
     named = [name for name in ANSWER_COLUMNS if name in new.trials]
     table = new.trials[named].reset_index(drop=True).copy()
     for name in ("stimulus", "label"):
@@ -173,7 +175,7 @@ def _ranked(fitted: FittedDecoder, new: NewTrials, scores: np.ndarray) -> pd.Dat
     """Return one row for each trial: what it is, the best answers, and their probabilities."""
     ids = np.array(fitted.targets.ids)
     order = np.argsort(-scores, axis=1, kind="stable")
-    truth, table = _truth(fitted, new), _trials(new)
+    truth, table = truth_of(fitted, new), name_trials(new)
     known = np.isin(truth.astype(str), ids)
     table["is_known"] = known
     if "seen" in fitted.facts:
@@ -194,7 +196,7 @@ def _ranked(fitted: FittedDecoder, new: NewTrials, scores: np.ndarray) -> pd.Dat
 
 
 def _values(fitted: FittedDecoder, new: NewTrials, predicted: np.ndarray) -> pd.DataFrame:
-    table = _trials(new)
+    table = name_trials(new)
     spread = np.asarray(fitted.facts["residual_sd"]) * 1.96
     for number, name in enumerate(fitted.targets.columns):
         table[f"predicted_{name}"] = predicted[:, number]

@@ -10,6 +10,7 @@ import numpy as np
 from nipype.interfaces.base import Directory, File, traits
 
 from bids_decoder.analyses.apply.answers import NewTrials, answer
+from bids_decoder.analyses.apply.gallery import search, write_searched
 from bids_decoder.analyses.apply.outputs import write_answers
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
@@ -20,10 +21,13 @@ from bids_decoder.interfaces.person_outputs import (
     read_grid,
 )
 from bids_decoder.interfaces.responses import ARRAY, TABLE, groups_of, read_trials
+from bids_decoder.interfaces.targets import read_targets
+from bids_decoder.models.store import load_card, load_model
 from bids_decoder.preprocessing.registration import Picture, align_runs
 from bids_decoder.preprocessing.transfer import transfer_responses
-from bids_decoder.training.fitted import FittedDecoder, load_fitted
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.training.fitted import ENTRY, FittedDecoder, load_fitted
+from bids_decoder.training.zero_shot import decoder_without_trials
+from bids_decoder.trials import Targets, VoxelGrid
 
 LEAST_COVERED = 0.5
 """Share of the voxels of the decoder without which it is not applied."""
@@ -36,6 +40,9 @@ class _ApplyInputSpec(WriteInputSpec):
     boldref_file = traits.Str(desc="reference image of new data that are aligned to the decoder's")
     scaling = traits.Enum("own", "training", usedefault=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
+    gallery_file = File(exists=True, desc="vectors of images that are searched")
+    images = traits.Dict(traits.Str(), traits.Str(), desc="image file of each of them")
+    facts = traits.Dict(mandatory=True, desc="participant, dataset, normalise: for zero-shot")
     are_volumes = traits.Bool(False, usedefault=True, desc="trials are single volumes")
     seed = traits.Int(mandatory=True)
     n_threads = traits.Int(1, usedefault=True, desc="threads of the numerical libraries")
@@ -51,7 +58,8 @@ class ApplyDecoder(WriteInterface):
 
         inputs = self.inputs
         torch.set_num_threads(inputs.n_threads)
-        fitted, folder = load_fitted(Path(inputs.model_file)), Path(inputs.folder)
+        folder = Path(inputs.folder)
+        fitted = read_decoder(Path(inputs.model_file), folder, dict(inputs.facts))
         boldref = Path(inputs.boldref_file) if inputs.boldref_file else None
         betas, covered, facts = bring_to_decoder(fitted, folder, boldref)
         trials = read_trials(folder / TABLE)
@@ -61,9 +69,32 @@ class ApplyDecoder(WriteInterface):
         scaled[:, ~covered] = 0
         outputs.card |= facts
         new = NewTrials(betas, scaled, groups, trials, inputs.are_volumes)
-        write_answers(outputs, fitted, answer(
-            fitted, new, Evaluation(**inputs.evaluation), inputs.seed
-        ))
+        settings = Evaluation(**inputs.evaluation)
+        write_answers(outputs, fitted, answer(fitted, new, settings, inputs.seed))
+        if inputs.gallery_file:
+            gallery = read_targets(inputs.gallery_file)
+            images = {name: Path(path) for name, path in inputs.images.items()}
+            write_searched(outputs, search(fitted, new, gallery, settings, inputs.seed), images)
+
+
+def read_decoder(path: Path, folder: Path, facts: dict[str, Any]) -> FittedDecoder:
+    """Read the decoder of a participant, or make one of a model of other participants.
+
+    Parameters
+    ----------
+    path : Path
+        Of either.
+    folder : Path
+        Of ``CollectResponses``, of the new data.
+    facts : dict
+        See :func:`~bids_decoder.training.zero_shot.decoder_without_trials`.
+    """
+    if ENTRY in load_card(path):
+        return load_fitted(path)
+    model = load_model(path)
+    labels = tuple(model.card["targets"]["labels"])
+    targets = Targets(labels, np.eye(len(labels), dtype=np.float32), "category")
+    return decoder_without_trials(model, read_grid(folder), targets, facts)
 
 
 def bring_to_decoder(
@@ -84,7 +115,7 @@ def bring_to_decoder(
     betas : ndarray of float32, shape (n_trials, n_voxels)
         Voxels without responses have the mean of training.
     covered : ndarray of bool, shape (n_voxels,)
-        Voxels with responses.
+        Voxels with responses; without training trials, those where the maps of others are.
     facts : dict
         For sidecars: how they were aligned, and the share of voxels that have responses.
 
@@ -94,6 +125,10 @@ def bring_to_decoder(
         When fewer than :data:`LEAST_COVERED` of the voxels have responses.
     """
     source, betas = read_grid(folder), np.load(folder / ARRAY, mmap_mode="r")
+    if not fitted.training.are_known:
+        covered = fitted.model.part("input")["weight"].any(axis=1)
+        values = np.asarray(betas, dtype=np.float32)
+        return values, covered, {"CoveredShare": round(float(covered.mean()), 4), "Aligned": False}
     matrix = None if boldref is None else _align(fitted, source, boldref)
     values, covered = transfer_responses(betas, source, fitted.grid, matrix)
     share = float(covered.mean())

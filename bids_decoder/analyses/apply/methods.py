@@ -6,8 +6,9 @@ from bids_decoder.analyses.apply.outputs import ANSWERS, RELIABILITY, SHIFT
 from bids_decoder.analyses.base import Steps
 from bids_decoder.reports.results import Results
 
-TEXTS = {"Application": ("split-new", "apply", "apply-aligned", "apply-calibration",
-                         "apply-shift")}
+TEXTS = {"Application": (
+    "split-new", "apply", "apply-zero-shot", "apply-aligned", "apply-calibration", "apply-shift",
+)}
 """Names of methods texts in ``boilerplate``, by heading."""
 _SCALINGS = {"own": "statistics of their own session or run", "training": "those of training"}
 
@@ -17,10 +18,11 @@ def steps(results: Results) -> Steps:
     table, card = results.table(ANSWERS), results.card(ANSWERS)
     if table is None:
         return {}
-    found: Steps = {"apply": {
-        "dataset": card["TrainingDataset"], "n_trials": len(table),
-        "scaling": _SCALINGS[card["Scaling"]],
-    }}
+    said = {"dataset": card["TrainingDataset"], "n_trials": len(table)}
+    if card["ZeroShot"]:
+        found: Steps = {"apply-zero-shot": {**said, "n_people": card["SourceParticipants"]}}
+    else:
+        found = {"apply": {**said, "scaling": _SCALINGS[card["Scaling"]]}}
     if card["Aligned"]:
         found["apply-aligned"] = {}
     calibration, shift = results.card(RELIABILITY), results.card(SHIFT)

@@ -13,12 +13,17 @@ PATTERN = "*_desc-decoder_model.safetensors"
 """Names of files of decoders."""
 
 
+PRETRAINED = "*desc-pretrained_model.safetensors"
+"""Names of files of pretrained models."""
+
+
 def read_cards(place: Path) -> list[dict[str, Any]]:
     """Read the cards of all decoders below a path that can be read; others are found later."""
     files: Iterable[Path] = [place]
     if place.is_dir():
         files = sorted({*place.glob(PATTERN), *place.glob(f"*/{PATTERN}"),
-                        *place.glob(f"sub-*/model/{PATTERN}")})
+                        *place.glob(f"sub-*/model/{PATTERN}"), *place.glob(PRETRAINED),
+                        *place.glob(f"group/{PRETRAINED}")})
     cards = []
     for path in files:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bids_decoder.config import Section, Settings
-from bids_decoder.options import choices, option
+from bids_decoder.options import choices, option, read_path
 
 if TYPE_CHECKING:
     from bids_decoder.analyses.jobs import Notes
@@ -21,13 +21,16 @@ class Apply(Section, table="apply"):
     Parameters
     ----------
     model : Path or None
-        File of a decoder, or folder of results in which there is one.
+        File of a decoder or of a pretrained model, or folder of results in which there is one.
     scaling : {"own", "training"}
         Statistics by which new trials are z-scored.
+    gallery : Path or None
+        Folder of images among which decoders of images look for what was shown.
     """
 
     model: Path | None = None
     scaling: Literal["own", "training"] = "own"
+    gallery: Path | None = None
 
 
 SECTION = Apply
@@ -64,8 +67,9 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--apply", dest="apply.model", section=Apply, type=Path, metavar="PATH",
         help="apply a decoder that was fitted before to these data, of the same participant: "
         "another session, imagery, trials without labels. PATH is its file "
-        "(`*_desc-decoder_model.safetensors`) or the folder of results in which it is. "
-        "Nothing is fitted ([apply.md](apply.md))",
+        "(`*_desc-decoder_model.safetensors`) or the folder of results in which it is. A model "
+        "that was pretrained on others decodes a new participant without labelled trials, where "
+        "all are in one standard space. Nothing is fitted ([apply.md](apply.md))",
     )
     option(
         group, "--apply-scaling", dest="apply.scaling", section=Apply,
@@ -73,4 +77,11 @@ def add_options(parser: ArgumentParser) -> None:
         help="how new trials are z-scored: by statistics of their `own` session (or run, as in "
         "training), or by those of the `training` trials, where conditions occur in other shares "
         "than in training",
+    )
+    option(
+        group, "--apply-gallery", dest="apply.gallery", section=Apply, type=read_path,
+        metavar="FOLDER",
+        help="folder of images (files or HDF5 stacks), for decoders of images: those nearest to "
+        "each new trial are listed and shown. With the same `--image-encoder` and "
+        "`--encoder-weights` as in training",
     )

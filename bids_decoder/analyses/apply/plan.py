@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from bids_decoder.analyses.apply.models import PATTERN
+from bids_decoder.analyses.apply.finding import (
+    find_decoder,
+    is_zero_shot,
+    read_decoder_card,
+)
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.copies import are_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
-from bids_decoder.errors import (
-    BidsDecoderError,
-    ExitCode,
-    Finding,
-    InputError,
-    MissingInputError,
-    UsageError,
-    name_some,
-)
-from bids_decoder.interfaces.responses import OWN_SPACES
+from bids_decoder.bids.stimulus_files import list_images
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
+from bids_decoder.glm.normalise import MIN_TRIALS
+from bids_decoder.interfaces.responses import OWN_SPACES, groups_of
 from bids_decoder.markers import StageKey
-from bids_decoder.models.store import load_card
 from bids_decoder.preprocessing.transfer import on_grid
-from bids_decoder.training.fitted import ENTRY, check_usable, load_fitted
-from bids_decoder.trials import KINDS, Decision
+from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
+from bids_decoder.training.fitted import ENTRY, load_fitted
+from bids_decoder.training.zero_shot import why_not
+from bids_decoder.trials import KINDS, Decision, VoxelGrid
 from bids_decoder.workflows.work import PersonWork
 
 
@@ -46,12 +46,18 @@ class ApplySpec:
         Whether responses are brought to the grid of the decoder by a registration.
     card : mapping
         What is known of the decoder, for sidecars.
+    gallery : mapping of str to Path
+        Images that are searched.
+    encoder : EncoderChoice or None
+        Of the images, the one of the decoder.
     """
 
     person: PersonWork
     model: Path
     aligns: bool
     card: Mapping[str, Any]
+    gallery: Mapping[str, Path] = field(default_factory=dict)
+    encoder: EncoderChoice | None = None
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -72,7 +78,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     for person in study.chosen_people:
         try:
             path = find_decoder(place, person.label)
-            card = read_decoder_card(path, person.label)
+            card = read_decoder_card(path, person.label, study.dataset.name)
             problems = list(_problems(study, person, path, card))
         except BidsDecoderError as error:
             notes.findings.append(error.finding)
@@ -84,86 +90,27 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     return found
 
 
-def find_decoder(place: Path, label: str) -> Path:
-    """Find the decoder of a participant.
-
-    Parameters
-    ----------
-    place : Path
-        File of a decoder, its folder, or a folder of results.
-    label : str
-        Of the participant.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    MissingInputError
-        If there is none.
-    UsageError
-        If there are several, as of several spaces.
-    """
-    if place.is_file() or place.suffix == ".safetensors":
-        return place
-    folders = (place / f"sub-{label}" / "model", place / "model", place)
-    found = next((files for folder in folders if (files := sorted(folder.glob(PATTERN)))), [])
-    if not found:
-        raise MissingInputError(
-            f"--apply {place}", f"no decoder of sub-{label} is there: no {PATTERN} in "
-            f"{folders[0]}, {folders[1]} or the folder itself",
-            "give the folder of results of a call that decoded this participant",
-        )
-    if len(found) > 1:
-        raise UsageError(
-            f"--apply {place}", f"holds {len(found)} decoders of sub-{label}: "
-            f"{name_some([path.name for path in found])}", "give the path of one file",
-        )
-    return found[0]
-
-
-def read_decoder_card(path: Path, label: str) -> dict[str, Any]:
-    """Read the card of a decoder that must be of this participant.
-
-    Raises
-    ------
-    BidsDecoderError
-        If the file is absent or no decoder, or of another participant.
-    """
-    card = load_card(path)
-    check_usable(path, card)
-    whose = card[ENTRY].get("participant")
-    if not whose:
-        raise InputError(
-            f"--apply {path}", "was fitted in Python to arrays, and does not say how responses "
-            "were made of images", "apply it in Python, or decode the participant with the program",
-        )
-    if whose != label:
-        raise InputError(
-            f"--apply {path}", f"is the decoder of sub-{whose}, and these data are of sub-{label}: "
-            "voxels of two participants do not correspond",
-            f"choose data with --participant-label {whose}, or decode sub-{label} first",
-        )
-    return card
-
-
 def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) -> Job:
     settings = study.settings
+    images, encoder = _gallery(study, card)
     key = StageKey("apply", f"sub-{person.label}", {
         "model": card["sha256"], "scaling": settings.section(Apply).scaling,
         "betas": person.responses_key, "evaluation": asdict(settings.evaluation),
+        **({"gallery": study.pictures_key(images)} if images else {}),
         "seed": settings.random_seed, "device": study.device_kind,
     })
     facts = {
         "Decoder": path.name, "DecoderSHA256": card["sha256"], "DecoderKind": card["decoder"],
         "TrainingDataset": card[ENTRY]["dataset"],
         "Target": card[ENTRY]["targets"]["kind"], "Scaling": settings.section(Apply).scaling,
-        "TrialUnit": study.trials.build.trial_unit,
+        "TrialUnit": study.trials.build.trial_unit, "ZeroShot": is_zero_shot(card),
+        **({"SourceParticipants": len(card["participants"])} if is_zero_shot(card) else {}),
     }
     return Job(
         job_name("apply", person), "apply", (study.stage(key),),
-        ApplySpec(person, path, _aligns(person), facts),
+        ApplySpec(
+            person, path, _aligns(person) and not is_zero_shot(card), facts, images, encoder
+        ),
     )
 
 
@@ -177,6 +124,10 @@ def _say_trials(study: Study, person: PersonWork, card: Mapping[str, Any]) -> De
     kind = card[ENTRY]["targets"]["kind"]
     names = trials[KINDS[kind].column if kind != "value" else "label"].tolist()
     known = set(card[ENTRY]["targets"]["ids"])
+    fitted = (
+        f"{len(card['participants'])} other participants (zero-shot)" if is_zero_shot(card)
+        else f"{card['n_trials']} trials"
+    )
     unknown = sorted({name for name in names if name not in known} - {UNLABELLED})
     n_known = sum(name in known for name in names)
     are_scored = " and are scored" if (
@@ -187,7 +138,7 @@ def _say_trials(study: Study, person: PersonWork, card: Mapping[str, Any]) -> De
     return Decision(
         f"apply to sub-{person.label}", f"{len(names)} trials",
         f"{n_known} have a {KINDS[kind].column} that the decoder knows{are_scored}{others}; "
-        f"decoder of {card[ENTRY]['dataset']}, fitted to {card['n_trials']} trials",
+        f"decoder of {card[ENTRY]['dataset']}, fitted to {fitted}",
     )
 
 
@@ -199,7 +150,9 @@ def _problems(
     told: Mapping[str, Any] = card[ENTRY]
     for why, fix in (
         *_other_responses(study, person, card), *_same_runs(study, person, told),
-        *_other_place(study, person, path, told),
+        *_same_output(study, path), *_no_gallery(study, told),
+        *(_not_zero_shot(study, person, card) if is_zero_shot(card)
+          else _other_place(person, path, told)),
     ):
         yield Finding(where, why, fix, ExitCode.BAD_DATA, participant=person.label)
     if told["source"] != person.source:
@@ -265,17 +218,91 @@ def _same_runs(
         )
 
 
-def _other_place(
-    study: Study, person: PersonWork, path: Path, told: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """Yield other spaces and grids, and an output folder that is that of the decoder."""
+def _gallery(
+    study: Study, card: Mapping[str, Any]
+) -> tuple[dict[str, Path], EncoderChoice | None]:
+    """Return the images that are searched, those that can be read, and their encoder."""
+    folder, rules = study.settings.section(Apply).gallery, study.settings.trials
+    if folder is None or card[ENTRY]["targets"]["kind"] != "image":
+        return {}, None
+    images = list_images(folder)
+    damaged = study.trials.pictures.damaged(images)
+    kept = {name: path for name, path in images.items() if name not in damaged}
+    return kept, choose_encoder(rules.image_encoder, rules.encoder_weights)
+
+
+def _no_gallery(study: Study, told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what prevents the search of a gallery."""
+    folder, rules = study.settings.section(Apply).gallery, study.settings.trials
+    if folder is None:
+        return
+    kind = told["targets"]["kind"]
+    if kind != "image":
+        yield f"--apply-gallery {folder}: it decodes {kind}, not images", "leave the option out"
+        return
+    if not folder.is_dir() or not list_images(folder):
+        yield (
+            f"--apply-gallery {folder}: there is no image in it",
+            "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files",
+        )
+    here = dict(choose_encoder(rules.image_encoder, rules.encoder_weights).identity)
+    if here != told.get("encoder"):
+        yield (
+            f"--apply-gallery {folder}: it decodes vectors of the encoder {told.get('encoder')}, "
+            f"and this call has {here}", "give the --image-encoder and --encoder-weights of the "
+            "call that fitted it",
+        )
+
+
+def _same_output(study: Study, path: Path) -> Iterator[tuple[str, str]]:
+    """Yield an output folder that is that of the decoder."""
     if path.resolve().is_relative_to(study.output_dir.resolve()):
         yield (
             "it is in the output folder of this call, whose trial tables would replace those it "
             "was fitted to", "choose another output folder",
         )
+
+
+def _not_zero_shot(
+    study: Study, person: PersonWork, card: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield what prevents that a model of other participants decodes without labelled trials."""
+    header = person.participant.runs[0].header
+    if VoxelGrid(np.ones(header.shape[:3], dtype=bool), header.affine).has_geometry:
+        why = why_not(card, _space_of(person))
+    else:
+        why = (
+            "these voxels have no positions, by which those of other participants could be found",
+            "decode the participant with labelled trials: --pretrained",
+        )
+    if why is not None:
+        yield why
+    if study.settings.section(Apply).scaling == "training":
+        yield (
+            "--apply-scaling training: the participant has no training trials", "leave it out",
+        )
+    sizes = pd.Series(groups_of(
+        study.usable_trials(person.label), study.settings.glm.normalise
+    )).value_counts()
+    few = sorted(sizes.index[sizes < MIN_TRIALS])
+    if few:
+        yield (
+            f"{name_some(few)}: fewer than {MIN_TRIALS} trials, by whose statistics they could be "
+            "z-scored", "leave these sessions or runs out",
+        )
+
+
+def _space_of(person: PersonWork) -> str:
+    """Return the standard space of the responses; empty for the participant's own space."""
     space = person.runs[0].entities.get("space", "")
-    space = "" if space in OWN_SPACES else space
+    return "" if space in OWN_SPACES else space
+
+
+def _other_place(
+    person: PersonWork, path: Path, told: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield other spaces and grids."""
+    space = _space_of(person)
     if space != told["space"]:
         names = [name or "the participant's own space" for name in (told["space"], space)]
         yield (

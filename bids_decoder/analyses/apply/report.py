@@ -11,10 +11,12 @@ from bids_decoder.analyses.apply.figures import (
     draw_reliability,
     draw_shares,
 )
+from bids_decoder.analyses.apply.gallery import LISTS, SHEET
+from bids_decoder.analyses.apply.gallery import METRICS as GALLERY_METRICS
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY, SHIFT
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.drawings import confusion_figure
-from bids_decoder.reports.figures import picture
+from bids_decoder.reports.figures import Picture, picture
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import Comparison, compare, headline, say_result
 from bids_decoder.reports.tables import metrics_table, rounded
@@ -44,7 +46,7 @@ def sections(results: Results) -> list[Section]:
         return []
     return [
         Section("apply", "Decoder applied to new data", _answers(results, table)),
-        *_calibration_section(results), *_shift_section(results),
+        *_gallery_section(results), *_calibration_section(results), *_shift_section(results),
     ]
 
 
@@ -86,7 +88,7 @@ def _trained(known: pd.DataFrame) -> list[Block]:
 
 def _answers(results: Results, table: pd.DataFrame) -> list[Block]:
     card = results.card(ANSWERS)
-    blocks: list[Block] = [Text(
+    blocks: list[Block] = [_zero_shot(card, len(table)) if card["ZeroShot"] else Text(
         f"The decoder {card['Decoder']} (fitted to {card['TrainingDataset']}) was applied to "
         f"{len(table)} trials. Nothing was fitted to them; they were z-scored by "
         + ("their own sessions or runs." if card["Scaling"] == "own" else "the training trials.")
@@ -145,13 +147,48 @@ def _courses(table: pd.DataFrame, labels: list[str]) -> list[Block]:
     ))]
 
 
+def _zero_shot(card: dict[str, Any], n_trials: int) -> Text:
+    """Return how trials are decoded without any of the participant for training."""
+    return Text(
+        f"The pretrained model {card['Decoder']} was applied to {n_trials} trials of a participant "
+        f"of whom no trial was used for fitting (zero-shot): input layers of "
+        f"{card['SourceParticipants']} participants of {card['TrainingDataset']} were averaged at "
+        "the same places of the standard space. Expect less than from a decoder of the "
+        "participant's own; trials were z-scored by their own sessions or runs."
+    )
+
+
 def _alignment(card: dict[str, Any]) -> list[Block]:
     covered = card["CoveredShare"]
+    if card["ZeroShot"]:
+        return [Text(
+            f"{covered:.0%} of the voxels are where the maps of the pretrained model are.",
+            "plain" if covered > 0.9 else "warn",
+        )]
     how = "aligned to its reference image" if card["Aligned"] else "on its grid"
     return [Text(
         f"The images are {how}; {covered:.0%} of its voxels have responses.",
         "plain" if covered > 0.9 else "warn",
     )]
+
+
+def _gallery_section(results: Results) -> list[Section]:
+    sheets = results.files(SHEET)
+    if not sheets:
+        return []
+    size = results.card(LISTS)["GallerySize"]
+    blocks: list[Block] = [Figure(Picture(
+        "appliedgallery", sheets[0].read_bytes(), "png",
+        f"Of {size} images, those nearest to what was decoded, with their cosine. Trials are "
+        "evenly spread over all, not picked by eye.", "Nearest images of some trials.",
+    ))]
+    metrics = results.table(GALLERY_METRICS)
+    if metrics is not None:
+        found = compare(metrics, {})
+        top = headline(found, "image")
+        blocks += [] if top is None else [_judge(top, "image")]
+        blocks.append(metrics_table(found))
+    return [Section("appliedgallery", "Nearest images", blocks)]
 
 
 def _calibration_section(results: Results) -> list[Section]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
@@ -14,7 +14,7 @@ from bids_decoder.analyses.fitting import n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
-from bids_decoder.workflows.shared import mark_node, response_gb
+from bids_decoder.workflows.shared import image_vectors_node, mark_node, response_gb
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities, run_path
 
@@ -22,9 +22,16 @@ from bids_decoder.workflows.work import Work, person_entities, run_path
 def build(job: Job, wiring: Wiring) -> None:
     """Add the decoder of one participant to the workflow of the call."""
     spec: ApplySpec = job.spec
+    gallery = None
+    if spec.encoder is not None:
+        targets = replace(wiring.work.targets, encoder=spec.encoder)
+        work = replace(wiring.work, targets=targets)
+        gallery = wiring.once("appliedgallery", "targets_file", lambda: image_vectors_node(
+            work, spec.gallery, "appliedgallery", tuple(spec.gallery)
+        ))
     wiring.add(
         init_apply_wf(wiring.work, spec, job.key, job.name),
-        folder=wiring.responses(spec.person.label),
+        folder=wiring.responses(spec.person.label), gallery_file=gallery,
     )
 
 
@@ -41,16 +48,18 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
     Returns
     -------
     Workflow
-        ``inputnode``: ``folder`` (responses).
+        ``inputnode``: ``folder`` (responses), ``gallery_file`` (vectors, where one is searched).
     """
     workflow, settings, person = Workflow(name), work.settings, spec.person
-    inputnode = Node(IdentityInterface(["folder"]), "inputnode")
+    inputnode = Node(IdentityInterface(["folder", "gallery_file"]), "inputnode")
     decode = Node(
         ApplyDecoder(
             key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
             card=dict(spec.card), model_file=str(spec.model),
             are_volumes=settings.trials.trial_unit == "volume",
             scaling=settings.section(Apply).scaling, evaluation=asdict(settings.evaluation),
+            facts={"participant": person.label, "dataset": spec.card.get("TrainingDataset", ""),
+                   "normalise": settings.glm.normalise},
             seed=derive_seed(settings.random_seed, "apply", person.label),
             n_threads=n_threads(work),
         ),
@@ -58,6 +67,9 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
     )
     if spec.aligns:
         decode.inputs.boldref_file = str(run_path(work.output_dir, "boldref", person.runs[0]))
+    if spec.encoder is not None:
+        decode.inputs.images = {name: str(path) for name, path in spec.gallery.items()}
+        workflow.connect(inputnode, "gallery_file", decode, "gallery_file")
     mark = mark_node(work, key, "mark_apply")
     workflow.connect([
         (inputnode, decode, [("folder", "folder")]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,8 @@ def _job(study: Study, without: str | None, sources: list[str]) -> Job:
         "seed": study.settings.random_seed, "split": study.split.kind,
         "test_stimuli": list(study.split.tested_stimuli),
         "encoder": targets.encoder.identity if targets.kind == "image" else None,
+        "source": study.dataset.source, "glm": asdict(study.settings.glm),
+        "trial_unit": study.trials.build.trial_unit,
     }
     path = pretrained_path(study.output_dir, without)
     name = "pretrain_wf" if without is None else f"pretrain_without{_plain(without)}_wf"

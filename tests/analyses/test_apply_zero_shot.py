@@ -1,0 +1,143 @@
+"""A model of other participants applied to a new one without labelled trials, as a call."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_decoder.analyses.apply.finding import find_decoder, read_decoder_card
+from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.cli.parser import parse_args
+from bids_decoder.cli.plan import make_plan
+from bids_decoder.cli.run import main
+from bids_decoder.errors import FindingsError, InputError
+from bids_decoder.files import write_json
+from bids_decoder.interfaces.responses import ARRAY, TABLE, read_trials
+from bids_decoder.models.store import load_model
+from bids_decoder.reports.results import Results
+from bids_decoder.training.common_space import CommonMaps
+
+SPACE, LABELS, SHAPE = "MNI152NLin6Asym", ("cat", "dog", "fox"), (7, 6, 5)
+AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
+N_RUNS, PER_RUN = 4, 12
+
+
+def write_people(folder, people, labels_of=lambda label: label, space=SPACE, shape=SHAPE):
+    """Beta series in which people prefer the same labels at the same places; the true labels."""
+    write_json(folder / "dataset_description.json", {
+        "Name": "shared", "BIDSVersion": "1.9.0", "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "test"}],
+    })
+    patterns = np.random.default_rng(0).normal(size=(len(LABELS), *shape))
+    true = []
+    for person in people:
+        rng = np.random.default_rng(int(person))
+        for run in range(1, N_RUNS + 1):
+            rows = rng.permutation(PER_RUN) % len(LABELS)
+            betas = rng.normal(size=(*shape, PER_RUN))
+            betas += 0.4 * np.moveaxis(patterns[rows], 0, -1)
+            place = f"_space-{space}" if space else ""
+            stem = f"{folder}/sub-{person}/func/sub-{person}_task-see_run-{run}{place}"
+            save_nifti(Path(f"{stem}_desc-singletrial_betaseries.nii.gz"),
+                       betas.astype(np.float32), AFFINE)
+            names = np.array(LABELS)[rows]
+            table = pd.DataFrame({"onset": np.arange(PER_RUN) * 5.0, "duration": 1.0})
+            given = [labels_of(name) for name in names]
+            if any(given):
+                table["label"] = given
+                table["stimulus"] = given
+            save_table(Path(f"{stem}_desc-singletrial_trials.tsv"), table)
+            true += names.tolist()
+    return np.array(true)
+
+
+def words_for(data, out, level, *words):
+    return [str(data), str(out), level, "--skip-bids-validation", "--device", "cpu",
+            "--nprocs", "1", "-d", f"betas={data}", *map(str, words)]
+
+
+@pytest.fixture(scope="module")
+def top(tmp_path_factory):
+    return tmp_path_factory.mktemp("zero-shot")
+
+
+@pytest.fixture(scope="module")
+def group(top):
+    write_people(top / "data", ["01", "02", "03"])
+    assert main(words_for(top / "data", top / "group", "group", "--target", "category")) == 0
+    return top / "group"
+
+
+def test_a_new_person_is_decoded_without_labels(top, group):
+    true = write_people(top / "new", ["04"], lambda label: None)
+    assert main(words_for(top / "new", top / "out", "participant", "--apply", group,
+                          "-w", top / "work")) == 0
+    results = Results(top / "out", "04")
+    table = results.table(ANSWERS)
+    assert len(table) == len(true) and (table["top1"] == true).mean() > 0.7
+    assert results.table(METRICS) is None
+    assert results.card(RELIABILITY)["CalibrationSource"] == "other participants"
+    assert results.card(ANSWERS)["SourceParticipants"] == 3
+    page = (top / "out" / "sub-04.html").read_text(encoding="utf-8")
+    assert "zero-shot" in page and "Distance from the training" not in page
+    methods = (top / "out" / "logs" / "CITATION.md").read_text(encoding="utf-8")
+    assert "input layers of 3 participants" in methods
+    _same_as_in_python(top, group, table)
+
+
+def _same_as_in_python(top, group, table):
+    """The evidence in the table is what the maps say of z-scored responses."""
+    (folder,) = {path.parent for path in (top / "work").rglob(ARRAY)}
+    betas, trials = np.load(folder / ARRAY), read_trials(folder / TABLE)
+    assert len(betas) == len(trials) == len(table)
+    model = load_model(next((group / "group").glob("*desc-pretrained_model.safetensors")))
+    maps = CommonMaps.restore(model.card["common"], model.part("common"))
+    scaled = (betas - betas.mean(axis=0)) / betas.std(axis=0)
+    space = model.part("space")
+    gallery = (np.eye(3) - space["mean"]) @ space["components"].T * space["scale"]
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    expected = scaled @ maps.layer_of(maps.grid) @ gallery.T
+    found = table[[f"score_{name}" for name in LABELS]].astype(float).to_numpy()
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+@pytest.fixture
+def refused(tmp_path, group):
+    def plan(*words, **how):
+        write_people(tmp_path / "d", ["05"], **how)
+        settings, _ = parse_args(words_for(tmp_path / "d", tmp_path / "out", "participant",
+                                           "--apply", group, *words))
+        with pytest.raises(FindingsError) as caught:
+            make_plan(settings, tmp_path / "work")
+        (found,) = [f for f in caught.value.findings if f.severity == "error"]
+        return found.why
+
+    return plan
+
+
+def test_only_shared_places_can_be_decoded(refused):
+    assert "these responses are in no standard space" in refused(space="")
+
+
+def test_containers_have_no_places(refused):
+    assert "these voxels have no positions" in refused(shape=(210, 1, 1))
+
+
+def test_there_are_no_statistics_of_training(refused):
+    assert "has no training trials" in refused("--apply-scaling", "training")
+
+
+def test_people_of_the_model_are_refused(top, group, tmp_path):
+    settings, _ = parse_args(words_for(top / "data", tmp_path / "out", "participant", "--apply",
+                                       group, "--participant-label", "02"))
+    with pytest.raises(FindingsError) as caught:
+        make_plan(settings, tmp_path / "work")
+    (found,) = [f for f in caught.value.findings if f.severity == "error"]
+    assert "it was pretrained on sub-02" in found.why and "--holdout-label 02" in found.fix
+    path = find_decoder(group, "02")
+    with pytest.raises(InputError, match="pretrained on sub-02"):
+        read_decoder_card(path, "02", "shared")
+    # Somebody else, of another dataset.
+    assert read_decoder_card(path, "02", "another")["use"]["participant"] == "02"

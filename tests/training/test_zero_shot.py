@@ -1,0 +1,141 @@
+"""Decoding of people of whom no trial is labelled, by maps of others in a standard space."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from zero_shot_people import GRID, LABELS, SPACE, TARGETS, make_person
+
+from bids_decoder.config import Network, Troi
+from bids_decoder.errors import InputError, UsageError
+from bids_decoder.evaluation.similarity import label_scores
+from bids_decoder.models.store import load_model, save_model
+from bids_decoder.training.common_space import gather_common
+from bids_decoder.training.decoders import FitContext, describe_targets
+from bids_decoder.training.ensemble import load_decoder
+from bids_decoder.training.fitted import load_fitted
+from bids_decoder.training.zero_shot import decoder_without_trials, why_not
+from bids_decoder.trials import VoxelGrid
+
+FACTS = {"participant": "9", "dataset": "d", "normalise": "session", "space": SPACE}
+N_PEOPLE = 4
+
+
+def pretrain(people, n_seeds=1):
+    context = FitContext(Network(pretrain_epochs=1, n_seeds=n_seeds), Troi(), 1, "cpu")
+    model = load_decoder("troi").pretrain(people, TARGETS, context)
+    return replace(model, card={**model.card, "targets": describe_targets(TARGETS)})
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return [make_person(str(number)) for number in range(1, N_PEOPLE + 1)]
+
+
+@pytest.fixture(scope="module")
+def model(sources, tmp_path_factory):
+    path = tmp_path_factory.mktemp("group") / "m.safetensors"
+    return load_model(save_model(path, pretrain(sources)))
+
+
+def share_right(fitted, person, betas=None):
+    scores = fitted.scores(fitted.embed(person.betas if betas is None else betas))
+    return float((scores.argmax(axis=1) == person.target_rows).mean())
+
+
+def test_a_new_person_is_decoded_where_maps_are_shared_and_not_elsewhere(model):
+    fitted = decoder_without_trials(model, GRID, TARGETS, FACTS)
+    # Of 96 trials 24 would be right by chance; 2.5 % of guesses have more than 33 or fewer than 16.
+    assert share_right(fitted, make_person("9")) > 0.6
+    strange = [share_right(fitted, make_person(str(k), shared=False)) for k in range(20, 30)]
+    assert 0.15 < np.mean(strange) < 0.35
+
+
+def test_people_who_share_nothing_are_decoded_at_chance():
+    people = [make_person(str(number), shared=False) for number in range(1, N_PEOPLE + 1)]
+    model = pretrain(people)
+    fitted = decoder_without_trials(model, GRID, TARGETS, FACTS)
+    found = [share_right(fitted, make_person(str(k), shared=False)) for k in range(20, 30)]
+    assert 0.15 < np.mean(found) < 0.35
+    # The calibration knows it: probabilities stay near those of guessing.
+    chances = fitted.probabilities(fitted.scores(fitted.embed(make_person("9").betas)))
+    assert chances.max(axis=1).mean() < 0.5
+
+
+def test_probabilities_are_calibrated_on_people_left_out(sources, model):
+    calibration = model.card["zero_shot"]["calibration"]
+    assert calibration["source"] == "other participants"
+    assert calibration["n_trials"] == sum(len(p.betas) for p in sources)
+    # Each source participant without themselves: the maps of the other three.
+    left = gather_common(sources, np.eye(len(LABELS))).left_out[1]
+    others = gather_common([p for p in sources if p.label != "2"], np.eye(len(LABELS)))
+    expected = sources[1].betas @ others.layer_of(GRID)
+    np.testing.assert_allclose(left.latents, expected, rtol=1e-3, atol=1e-4)
+    right = [row["accuracy"] * row["n"] for row in calibration["bins"]]
+    new = make_person("9")
+    fitted = decoder_without_trials(model, GRID, TARGETS, FACTS)
+    share = share_right(fitted, new)
+    assert sum(right) / calibration["n_trials"] == pytest.approx(share, abs=0.15)
+    chances = fitted.probabilities(fitted.scores(fitted.embed(new.betas))).max(axis=1)
+    assert chances.mean() == pytest.approx(share, abs=0.15)
+
+
+def test_other_voxel_sizes_keep_the_scale_of_scores(model):
+    new = make_person("9")
+    mask = GRID.mask.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    affine = GRID.affine @ np.diag([0.5, 0.5, 0.5, 1])
+    affine[:3, 3] -= 0.75
+    volumes = GRID.to_volume(new.betas).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    finer = decoder_without_trials(model, VoxelGrid(mask, affine), TARGETS, FACTS)
+    plain = decoder_without_trials(model, GRID, TARGETS, FACTS)
+    found, wanted = finer.embed(volumes[mask].T), plain.embed(new.betas)
+    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.95
+    assert found.std() == pytest.approx(wanted.std(), rel=0.2)
+
+
+def test_new_trials_are_scaled_by_themselves_alone(model, tmp_path):
+    fitted = decoder_without_trials(model, GRID, TARGETS, FACTS)
+    betas, groups = 3 * make_person("9").betas + 7, np.repeat(["a", "b"], 48)
+    scaled = fitted.scale(betas, groups)
+    assert np.abs(scaled[groups == "a"].mean(axis=0)).max() < 1e-5
+    again = load_fitted(fitted.save(tmp_path / "sub-9_desc-decoder_model.safetensors"))
+    np.testing.assert_array_equal(again.embed(scaled), fitted.embed(scaled))
+    assert again.judge_runs(betas, groups, groups).empty
+    for bad in ((betas, groups, "training"), (betas[:3], groups[:3], "own")):
+        with pytest.raises(InputError, match="no training trials"):
+            fitted.scale(*bad)
+
+
+def test_seeds_share_the_maps(sources, model):
+    several = decoder_without_trials(pretrain(sources, n_seeds=2), GRID, TARGETS, FACTS)
+    one = decoder_without_trials(model, GRID, TARGETS, FACTS)
+    betas = make_person("9").betas
+    np.testing.assert_allclose(several.embed(betas), one.embed(betas), rtol=0.02, atol=0.02)
+
+
+def test_latents_are_not_changed_by_a_trunk(model):
+    fitted = decoder_without_trials(model, GRID, TARGETS, FACTS)
+    betas = make_person("9").betas
+    latents = betas @ fitted.model.part("input")["weight"]
+    np.testing.assert_allclose(fitted.embed(betas), latents, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        fitted.scores(latents), label_scores(latents, fitted.gallery), rtol=1e-6
+    )
+
+
+def test_refusals_name_what_is_needed(model):
+    assert why_not(model.card, SPACE) is None
+    assert "no standard space" in why_not(model.card, "")[0]
+    assert "share no standard space" in why_not({"participants": ["1"]}, SPACE)[0]
+    old = {name: value for name, value in model.card.items() if name != "zero_shot"}
+    assert "earlier version" in why_not(old, SPACE)[0]
+    away = VoxelGrid(GRID.mask, GRID.affine + 1000 * np.eye(4, k=3))
+    with pytest.raises(InputError, match="none of 567 voxels"):
+        decoder_without_trials(model, away, TARGETS, FACTS)
+    with pytest.raises(UsageError, match="keeps no maps"):
+        load_decoder("cnn3d").without_trials(model, GRID)
+    bare = replace(model, tensors={
+        name: value for name, value in model.tensors.items() if not name.startswith("common.")
+    })
+    with pytest.raises(UsageError, match="keeps no maps"):
+        load_decoder("troi").without_trials(bare, GRID)
