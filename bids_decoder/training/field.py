@@ -239,10 +239,10 @@ class _Evidence:
             odds = (fraction / (1 - fraction)).astype(np.float32)[:, None]
             share = odds / (silent + odds * total)
             sums = common * (likelihood @ share[:, :, None])[:, :, 0]
-            chance = (share * total).mean(axis=1, dtype=np.float64)
-            common = np.maximum(sums / np.maximum(chance * total.shape[1], 1e-12)[:, None], 1e-6)
+            found = sums.sum(axis=1)
+            common = np.maximum(sums / np.maximum(found, 1e-12)[:, None], 1e-6)
             common /= common.sum(axis=1, keepdims=True)
-            fraction = np.clip(chance, 1e-3, 0.999)
+            fraction = np.clip(found / total.shape[1], 1e-3, 0.999)
         common = common.astype(np.float32)
         total = (common[:, None] @ likelihood)[:, 0]
         within = common[:, :, None] * likelihood / total[:, None]

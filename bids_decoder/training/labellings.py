@@ -125,12 +125,13 @@ def scores_of_labellings(
     for members in alike(train_rows, len(targets.ids)):
         space = fit_space(targets, [train_rows[members[0]]], network.target_whitening or 0.0)
         vectors = space.transform(targets.vectors)
+        gallery = None if is_value else normalise(vectors).T
         for batch in np.array_split(members, -(-len(members) // _batch_size(train))):
             wanted = vectors[train_rows[batch]]
             fits = trials.fit(wanted, _weights_of_each(train, wanted, troi))
             scores[batch] = [
                 space.inverse_transform(fit.latents(test_betas) * fit.gain) if is_value
-                else fit.latents(test_betas) @ normalise(vectors).T
+                else fit.latents(test_betas) @ gallery
                 for fit in fits
             ]
             done += len(batch)

@@ -68,17 +68,21 @@ class CentredTrials:
         chosen = likeliest_penalties(forms, sizes, len(betas))
         dual = forms.solve(chosen * sizes).astype(np.float32)
         found = np.square(scales)[:, :, None] * (betas.T @ dual)
-        return [
-            self._fit(used, own, penalty) for own, penalty in zip(found, chosen, strict=True)
-        ]
+        return self._scale(used, found, chosen)
 
-    def _fit(self, used: np.ndarray, own: np.ndarray, penalty: float) -> InputFit:
+    def _scale(
+        self, used: np.ndarray, found: np.ndarray, penalties: np.ndarray
+    ) -> list[InputFit]:
         """Scale the weights of the voxels used, and centre the latents."""
-        gain = max(float(np.linalg.norm(own)), 1e-12) / np.sqrt(own.shape[1])
-        own /= gain
-        bias = -(self.mean[used] @ own)
-        weight = own
+        sizes = np.sqrt(np.einsum("svl,svl->s", found, found))
+        gains = np.maximum(sizes, 1e-12).astype(np.float64) / np.sqrt(found.shape[2])
+        found /= gains[:, None, None].astype(np.float32)
+        biases = -(self.mean[used] @ found).astype(np.float32)
+        weights = found
         if len(used) < len(self.mean):
-            weight = np.zeros((len(self.mean), own.shape[1]), dtype=np.float32)
-            weight[used] = own
-        return InputFit(weight, bias.astype(np.float32), float(penalty), len(self.basis), gain)
+            weights = np.zeros((len(found), len(self.mean), found.shape[2]), dtype=np.float32)
+            weights[:, used] = found
+        return [
+            InputFit(weight, bias, float(penalty), len(self.basis), float(gain))
+            for weight, bias, penalty, gain in zip(weights, biases, penalties, gains, strict=True)
+        ]

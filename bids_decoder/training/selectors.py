@@ -315,10 +315,7 @@ def select_of_each(task: SelectionTask, wanted: np.ndarray) -> list[Selection]:
     task = task.with_field()
     select = SELECT_FROM_MAP[task.settings.selector]
     maps = map_signals(task.person, wanted, task._chances, task.field)
-    return [
-        select(replace(task, wanted=own), found)
-        for own, found in zip(wanted, maps, strict=True)
-    ]
+    return [select(task, found) for found in maps]
 
 
 def _field_notes(task: SelectionTask) -> dict[str, float]:

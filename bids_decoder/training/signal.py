@@ -124,7 +124,9 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
     explained = np.minimum(energies / total, 1.0).astype(np.float32)
     spread = 1 + (SIGNAL_SHARES / (1 - SIGNAL_SHARES))[:, None] * strengths[..., None, :]
     evidence = (1 / spread - 1).astype(np.float32) @ explained
-    np.log1p(np.maximum(evidence, _LEAST_REST - 1, out=evidence), out=evidence)
+    # Near 0 log1p has more correct digits, of values that do not matter, and takes 4 times as long.
+    evidence += 1
+    np.log(np.maximum(evidence, _LEAST_REST, out=evidence), out=evidence)
     evidence *= -0.5 * degrees_of_freedom(run_groups)
     evidence -= 0.5 * np.log(spread).sum(axis=-1, keepdims=True).astype(np.float32)
     return evidence
