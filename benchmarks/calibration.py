@@ -50,6 +50,7 @@ from calibration_others import (
     prevalence,
     retrieval,
 )
+from calibration_volumes import labels_by_network, searchlight
 
 Study = Callable[[float, int], Outcome]
 
@@ -91,6 +92,8 @@ ROWS: dict[str, tuple[Study, float]] = {
     "stimuli in folds, 12": (partial(stimulus_folds, n_stimuli=12), 0.25),
     "stimuli in folds, 20": (stimulus_folds, 0.2),
     "stimuli in folds, decoder": (partial(stimulus_folds, n_stimuli=12, decoder=True), 0.25),
+    "searchlight, largest value": (searchlight, 0.5),
+    "searchlight, cluster enhancement": (partial(searchlight, corrected="p_tfce"), 0.5),
     "labels, 4 runs": (labels(4), 0.25),
     "labels, 8 runs": (labels(8), 0.15),
     "labels in blocks": (labels(8, order="blocks"), 0.2),
@@ -99,6 +102,8 @@ ROWS: dict[str, tuple[Study, float]] = {
     "runs of one label, 8 runs": (labels(8, 4, order="runs", n_classes=2), 0.3),
     "labels, 30 runs": (labels(30, 4, n_voxels=30, n_classes=2), 0.12),
     "decoder, 4 runs": (lambda s, k: labels_by_decoder(Design(4, signal=s), k), 0.35),
+    "cnn3d, 3 runs": (partial(labels_by_network, name="cnn3d"), 1.0),
+    "deeplight, 3 runs": (partial(labels_by_network, name="deeplight"), 1.0),
 }
 """Name -> study of (signal, seed), and the signal for power and coverage. The quickest first."""
 

@@ -146,11 +146,18 @@ def labels_by_ridge(design: Design, seed: int) -> Outcome:
 
 def labels_by_decoder(design: Design, seed: int) -> Outcome:
     """Cross-validate the default decoder in closed form, selection of voxels and all."""
-    rng = np.random.default_rng(seed)
-    person, targets = draw_person(design, rng)
+    person, targets = draw_person(design, np.random.default_rng(seed))
     context = FitContext(Network(), Troi(budget_voxels=15, stage2="none"), 1, "cpu")
-    decoder = load_decoder("troi")
     n_permutations = FEW if design.signal else N_PERMUTATIONS
+    return decode_labels(person, targets, "troi", context, n_permutations, seed)
+
+
+def decode_labels(
+    person: Person, targets: Targets, name: str, context: FitContext, n_permutations: int,
+    seed: int,
+) -> Outcome:
+    """Cross-validate the decoder of this name over runs; fit it again on permuted labels."""
+    decoder = load_decoder(name)
     n_trials, n_classes = len(person.target_rows), len(targets.ids)
     scores, true = np.empty((n_trials, n_classes)), np.empty((n_permutations, n_trials), int)
     null = np.empty((n_permutations, n_trials, n_classes))
