@@ -165,6 +165,27 @@ def test_equal_values_still_have_an_interval():
     assert 0.7 < low < high == 1.0
 
 
+def test_equal_values_may_have_missed_what_none_of_n_may_miss():
+    missed = 1 - 0.025 ** (1 / 20)
+    expected = (0.3 - 0.3 * missed, 0.3 + 0.7 * missed)
+    assert mean_interval(np.full(20, 0.3), (0.0, 1.0)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("inflation", [1.0, 1.5])
+def test_bounded_scores_have_wilsons_limits_with_their_own_variance(inflation):
+    influence = 0.02 * np.array([3.0, -1, -2, 1, 4, -5, 2, -2, 1, -1])
+    variance = inflation * np.square(influence).sum() * 10 / 9
+    quantile = scipy.stats.t.ppf(0.975, 9)
+    size = 0.7 * 0.3 / variance
+    weight = 1 + quantile**2 / size
+    centre = (0.7 + quantile**2 / (2 * size)) / weight
+    half = quantile / weight * np.sqrt(variance + quantile**2 / (4 * size**2))
+    found = bounded_interval(0.7, influence, inflation)
+    assert found == pytest.approx((centre - half, centre + half))
+    # At the bound the influences say nothing.
+    assert bounded_interval(1.0, influence) == bounded_interval(1.0, np.zeros(10))
+
+
 def test_influences_are_derivatives():
     rng = np.random.default_rng(2)
     true, first = rng.integers(3, size=(2, 40))
