@@ -108,7 +108,8 @@ def refit_fold(
         :func:`.labellings.fits_in_batches` says so, and one after the other elsewhere.
     """
     network, troi = replace(context.network, prior="none"), context.troi
-    if pretrained is None and fits_in_batches(targets.kind, network, troi):
+    is_batched = decoder.name == network.decoder and fits_in_batches(targets.kind, network, troi)
+    if pretrained is None and is_batched:
         return scores_of_labellings(
             fold.train, fold.test.betas, targets, fold.train_rows, network, troi, progress
         )

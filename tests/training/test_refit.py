@@ -14,6 +14,7 @@ from bids_decoder.training.refit import (
     refit_baselines,
     refit_fold,
 )
+from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_RUNS, PER_RUN, N_CLASSES = 4, 9, 3
@@ -84,3 +85,18 @@ def test_refits_know_nothing_of_the_true_labels():
     found = refit_fold(load_decoder("troi"), fold, TARGETS, None, CONTEXT)
     hits = (found.argmax(axis=2) == fold.test_rows).mean()
     assert abs(hits - 1 / 3) < 0.2
+
+
+def test_the_decoder_that_is_given_is_refitted_whatever_the_settings_name():
+    class Other(TroiDecoder):
+        name = "other"
+        n_fits = 0
+
+        def fit(self, *given):
+            self.n_fits += 1
+            return super().fit(*given)
+
+    decoder = Other()
+    fold = permute_fold(*fold_of(make_person(), 1), 2, np.random.default_rng(0))
+    refit_fold(decoder, fold, TARGETS, None, CONTEXT)
+    assert decoder.n_fits == 2
