@@ -13,7 +13,7 @@ N_PICTURES, N_RUNS, SHAPE = 12, 4, (7, 7, 4)
 NAMES = [f"picture{number:02d}.png" for number in range(1, N_PICTURES + 1)]
 
 
-def write_pictures_dataset(folder, seed=0):
+def write_pictures_dataset(folder, seed=0, runs=range(1, N_RUNS + 1)):
     """Write beta series that a region's voxels owe to the colours of nine squares."""
     rng = np.random.default_rng(seed)
     colours = rng.uniform(0, 255, (N_PICTURES, 3, 3, 3))
@@ -26,9 +26,11 @@ def write_pictures_dataset(folder, seed=0):
     tuning[:, :4, :4, :3] = rng.normal(size=(27, 4, 4, 3)) / 4
     patterns = np.tensordot((colours.reshape(N_PICTURES, -1) - 127) / 74, tuning, 1)
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
-    for run in range(1, N_RUNS + 1):
+    for run in range(1, max(runs) + 1):
         entities, order = {"sub": "01", "task": "see", "run": str(run)}, rng.permutation(N_PICTURES)
         betas = np.moveaxis(patterns[order], 0, -1) + 0.7 * rng.normal(size=(*SHAPE, N_PICTURES))
+        if run not in runs:
+            continue
         save_nifti(derivative_path(folder, "betaseries", **entities), betas.astype(np.float32),
                    affine, metadata={"TaskName": "see"})
         save_nifti(derivative_path(folder, "glm_mask", **entities), np.ones(SHAPE, dtype=bool),

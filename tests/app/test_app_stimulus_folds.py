@@ -1,6 +1,7 @@
 """Few pictures, end to end: folds of stimuli, identification, reconstruction, gallery, report."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -93,3 +94,46 @@ def test_report_and_methods_say_what_was_held_out(output):
 def test_learning_curves_need_a_test_set(main, words, tmp_path):
     done = main(words[0], tmp_path / "out", *words[2:], "--learning-curve", "--dry-run")
     assert done.code == 64 and "training and test share runs" in done.text, done.text
+
+
+# ------------------------------------------------------------------------------------- new runs
+
+
+@pytest.fixture(scope="module")
+def applied(call, output, words, tmp_path_factory):
+    """The decoder applied to two further runs, with a gallery of the pictures and of others."""
+    folder = tmp_path_factory.mktemp("later")
+    data = write_pictures_dataset(folder / "data", runs=range(N_RUNS + 1, N_RUNS + 3))
+    shutil.copytree(words[0].parent / "others", folder / "gallery")
+    for name in NAMES:
+        shutil.copy(data / "stimuli" / name, folder / "gallery" / name)
+    done = call(
+        data, folder / "out", "participant", "-d", f"betas={data}", "--image-encoder", "gabor",
+        "--apply", output, "--apply-gallery", folder / "gallery", "--device", "cpu",
+        "--nprocs", 1, "--n-permutations", 99,
+    )
+    assert done.code == 0, done.text
+    return folder / "out"
+
+
+def test_new_runs_are_decoded_and_scored(applied):
+    table = table_of(applied, "applied_predictions")
+    assert len(table) == 2 * N_PICTURES and (table["was_trained"] == "True").all()
+    assert (table["top1"] == table["stimulus"]).mean() > 0.5
+    metrics = table_of(applied, "applied_metrics")
+    row = metrics.query("metric == 'top1' and direction == 'b2i' and unit == 'single' "
+                        "and similarity == 'cosine'").iloc[0]
+    assert float(row["value"]) > 0.5 and float(row["p"]) <= 0.05
+    page = (applied / "sub-01.html").read_text(encoding="utf-8")
+    assert "12 of 12 stimuli that are scored were shown in training trials" in page
+
+
+def test_new_runs_find_their_pictures_in_a_gallery(applied):
+    table = table_of(applied, "appliedgallery_predictions")
+    assert (table["top1"] == table["stimulus"]).mean() > 0.5
+    metrics = table_of(applied, "appliedgallery_metrics")
+    # The copies of what was shown are no further images.
+    assert set(metrics["pool_size"].astype(int)) == {N_PICTURES + N_OTHERS}
+    assert len(table_of(applied, "appliedgallerynull_metrics"))
+    assert list((applied / "sub-01").glob("func/*_desc-appliedgallery_sheet.png"))
+    assert "Nearest images" in (applied / "sub-01.html").read_text(encoding="utf-8")
