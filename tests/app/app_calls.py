@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,15 @@ def put_back():
         socket.has_ipv6 = has_ipv6
 
 
+def draw_nothing(figure, kind="svg"):
+    """Return an empty file of the kind, instead of the figure."""
+    if kind == "svg":
+        return b"<svg/>"
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, kind)
+    return file.getvalue()
+
+
 def call_here(*argv):
     """Call the program in this process.
 
@@ -99,7 +109,7 @@ def call_here(*argv):
             put_back(), redirect_stdout(out), redirect_stderr(err),
             # A process of its own sets this before numpy is imported; here that was long ago.
             threadpool_limits(1),
-            mock.patch.object(figures, "render", lambda figure, kind="svg": b"not drawn"),
+            mock.patch.object(figures, "render", draw_nothing),
             mock.patch.object(socket.socket, "connect", refuse),
             mock.patch.object(socket, "getaddrinfo", refuse),
         ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from app_calls import draw_nothing
 from report_tree import Tree
 
 from bids_decoder.reports import figures
@@ -26,4 +27,4 @@ def tree(make_tree) -> Tree:
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are made but not drawn, for tests of what a page says."""
-    monkeypatch.setattr(figures, "render", lambda figure, kind="svg": b"not drawn")
+    monkeypatch.setattr(figures, "render", draw_nothing)
