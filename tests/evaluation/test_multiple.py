@@ -1,10 +1,11 @@
 """Corrected p-values."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from bids_decoder.evaluation.multiple import holm
+from bids_decoder.evaluation.multiple import headline_of, holm, is_headline
 
 
 @pytest.mark.parametrize("n", [1, 2, 40])
@@ -20,3 +21,20 @@ def test_tests_that_were_not_made_do_not_count():
     np.testing.assert_allclose(holm([0.04, np.nan, 0.01, 0.6]), [0.08, np.nan, 0.03, 0.6])
     assert np.isnan(holm([np.nan])).all()
     assert holm([]).shape == (0,)
+
+
+def test_headline_is_the_smallest_pool_of_each_model_and_the_first_target():
+    rows = [
+        {"model": model, "pool_size": pool, "target": target, **headline_of("image"),
+         **({"metric": "other"} if changed else {})}
+        for model in ("decoder", "ridge") for pool in (50.0, 10.0) for target in ("x", "y")
+        for changed in (False, True)
+    ]
+    metrics = pd.DataFrame(rows)
+    chosen = metrics[is_headline(metrics, "image")]
+    assert chosen["model"].tolist() == ["decoder", "ridge"]
+    assert (chosen["pool_size"] == 10).all()
+    assert (chosen["target"] == "x").all()
+    assert (chosen["metric"] == headline_of("image")["metric"]).all()
+    without = is_headline(metrics.assign(pool_size=np.nan), "image")
+    assert without.sum() == 4

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bids_decoder.evaluation.nulls import find_exchange, tail_p
+from bids_decoder.evaluation.nulls import (
+    _expected_changes,
+    exchange_stimuli,
+    find_exchange,
+    p_values,
+    permutation_blocks,
+    tail_p,
+)
 
 
 def exchange(text):
@@ -73,3 +80,42 @@ def test_tail_is_left_alone_where_counts_will_do():
     assert np.isnan(tail_p(1.0, null))
     assert np.isnan(tail_p(9.0, null[:50]))
     assert np.isnan(tail_p(9.0, np.round(null)))
+
+
+def test_expected_changes_are_those_of_random_order_within_runs():
+    labels = np.array(list("aaabbc" "aabbb" "c"))
+    run_of = np.repeat([0, 1, 2], [6, 5, 1])
+    rng, counted = np.random.default_rng(0), []
+    for _ in range(4000):
+        mixed = np.concatenate([rng.permutation(labels[run_of == run]) for run in range(3)])
+        counted.append(((mixed[1:] != mixed[:-1]) & (np.diff(run_of) == 0)).sum())
+    assert _expected_changes(labels, run_of) == pytest.approx(np.mean(counted), abs=0.1)
+
+
+@pytest.mark.parametrize(("runs", "expected"), [
+    ("xxyyyy", [0, 0, 1]),  # each image in one run, which has others
+    ("xyxyyy", [0, 0, 0]),  # one image in two runs
+    ("xxyyzz", [0, 0, 0]),  # runs of one image: within them nothing could be exchanged
+])
+def test_images_are_exchanged_within_runs_where_each_was_shown_in_one(runs, expected):
+    image_of = np.array([0, 1, 2, 2, 2, 2]) if runs == "xxyyyy" else np.array([0, 0, 1, 1, 2, 2])
+    assert permutation_blocks(image_of, np.array(list(runs))).tolist() == expected
+
+
+def test_stimuli_that_belong_together_change_places_with_groups_of_their_size():
+    stimuli, runs = np.array(list("abcdef")), np.repeat("x", 6)
+    found, members = exchange_stimuli(stimuli, runs, [["a", "d"], ["c", "b"], ["z"]])
+    assert found.kind == "stimuli"
+    assert members.tolist() == [[0, 3], [1, 2], [4, -1], [5, -1]]
+    drawn = found.draw(200, np.random.default_rng(0))
+    assert (drawn[:, 0] == drawn[:, 3]).all()
+    assert {tuple(row) for row in drawn[:, [0, 1]].tolist()} == {(0, 1), (1, 0)}
+    assert {tuple(row) for row in drawn[:, [4, 5]].tolist()} == {(2, 3), (3, 2)}
+
+
+def test_smaller_errors_are_better_in_the_lower_tail():
+    null = np.arange(1.0, 100.0)
+    assert p_values(0.5, null, "less")["p"] == pytest.approx(0.01)
+    assert p_values(0.5, null)["p"] == 1.0
+    assert np.isnan(p_values(0.5, null[:0])["p"])
+    assert p_values(0.5, null)["n_null"] == 99
