@@ -13,7 +13,7 @@ from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.cli.parser import parse_args
-from bids_decoder.cli.protocol_trials import check_protocol, limit_trials
+from bids_decoder.cli.protocol_trials import _first_stimuli, check_protocol, limit_trials
 from bids_decoder.config import Settings, TrialRules
 from bids_decoder.errors import BidsDecoderError, ExitCode
 from bids_decoder.evaluation.splits import choose_split
@@ -132,6 +132,13 @@ def test_first_stimuli_train_with_all_their_repeats(monkeypatch):
     fewer = tables | {"07": tables["07"][tables["07"]["stimulus"] != "own1_4"]}
     found = [finding.why for finding in check_protocol(fewer, "image", people, settings)]
     assert "4 training stimuli instead of 5" in found
+
+
+def test_first_stimuli_are_those_of_run_2_before_run_10():
+    table = pd.DataFrame({
+        "session": None, "run": ["10", "2", "1"], "trial": [1, 1, 1], "stimulus": list("cba"),
+    })
+    assert _first_stimuli(table, 2) == ["a", "b"]
 
 
 def test_number_of_training_trials_of_other_data():

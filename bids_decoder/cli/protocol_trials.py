@@ -9,6 +9,7 @@ import pandas as pd
 
 from bids_decoder.analyses.study import Roles
 from bids_decoder.bids.events import TrialBuild
+from bids_decoder.bids.layouts import natural_key
 from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.evaluation.held_out import Tables, with_role
@@ -64,8 +65,10 @@ def _first_trials(table: pd.DataFrame, protocol: Protocol, name: str) -> pd.Data
 def _first_stimuli(trials: pd.DataFrame, count: int) -> list[str]:
     """Return the stimuli that were seen first, in order of sessions, runs and trials."""
     order = {session: number for number, session in enumerate(_sessions(trials))}
+    run = trials["run"].fillna("").astype(str)
+    runs = {label: number for number, label in enumerate(sorted(set(run), key=natural_key))}
     ordered = trials.assign(
-        session=trials["session"].map(order), trial=trials["trial"].astype(int)
+        session=trials["session"].map(order), run=run.map(runs), trial=trials["trial"].astype(int),
     ).sort_values(["session", "run", "trial"], kind="stable")
     return list(dict.fromkeys(ordered["stimulus"].dropna()))[:count]
 

@@ -64,7 +64,8 @@ def write_noise_ceiling(ncsnr_file: Path, grid: VoxelGrid, target: Path) -> None
     -----
     100 r² / (r² + 1) per cent for a ratio r: Allen et al. 2022, Nature Neuroscience 25:116.
     """
-    squared = np.nan_to_num(read_map(ncsnr_file)[grid.mask].astype(np.float32)) ** 2
+    ratio = read_map(ncsnr_file)[grid.mask].astype(np.float32)
+    squared = np.nan_to_num(ratio, posinf=0.0, neginf=0.0) ** 2
     values = 100 * squared / (squared + 1)
     save_nifti(target, grid.to_volume(values), grid.affine, metadata={
         "Description": "Percent of the variance of single trials that the best model can explain, "

@@ -134,4 +134,5 @@ def fit_transport(source: np.ndarray, target: np.ndarray) -> np.ndarray:
         np.full(len(cost), 1 / len(cost)), np.full(cost.shape[1], 1 / cost.shape[1]), cost,
         REGULARISATION, numItermax=N_UPDATES, stopThr=STOP, warn=False,
     )
-    return plan * cost.shape[1]
+    # Exactly, also where the number of updates ended before convergence.
+    return plan / plan.sum(axis=0)

@@ -1,18 +1,23 @@
 """Cross-decoding: what the plan refuses, and a whole run on senses with and without shared code."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bids_decoder.analyses.cross.interfaces import number_folds
 from bids_decoder.analyses.cross.outputs import CROSS, NULLS, PREDICTIONS, correct_cells
 from bids_decoder.analyses.cross.report import lines, sections, summary
+from bids_decoder.analyses.cross.rows import _smallest_p
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
 from bids_decoder.errors import FindingsError
+from bids_decoder.evaluation.folds import is_crossed
+from bids_decoder.evaluation.kinds import Sides
 from bids_decoder.files import write_json
 from bids_decoder.reports.results import Results, sidecar_of
 from bids_decoder.trials import rule_columns
@@ -175,7 +180,41 @@ def test_holm_counts_the_cells_of_each_measure():
     table = pd.DataFrame({
         "model": "decoder", "metric": ["a", "a", "b"], "p": ["0.01", "0.04", "0.04"],
     })
+    table = table.assign(train="x", test=["y", "z", "y"])
     assert correct_cells(table)["p_holm"].tolist() == [0.02, 0.04, 0.04]
+
+
+def test_holm_does_not_count_the_pools_of_a_cell():
+    """Pools of 300 and of all tested stimuli, of which the cells have different numbers."""
+    table = pd.DataFrame({
+        "train": "x", "test": ["y", "y", "z", "z"], "model": "decoder", "metric": "top1",
+        "pool_size": [300, 412, 300, 350], "p": [0.01, 0.02, 0.04, 0.03],
+    })
+    assert correct_cells(table)["p_holm"].tolist() == [0.02, 0.04, 0.04, 0.04]
+
+
+def test_trials_that_no_fit_tests_have_no_fold():
+    test = np.array([False, True, False, True])
+    (first, second) = Sides(~test, test), Sides(test, np.array([True, False, False, False]))
+    trials = pd.DataFrame({"fold": number_folds([first], 4), "split": "train"})
+    assert trials["fold"].fillna(0).tolist() == [0, 1, 0, 1]
+    assert not is_crossed(trials[first.train])
+    assert number_folds([first, second], 4).fillna(0).tolist() == [2, 1, 0, 1]
+
+
+def test_smallest_p_of_stimuli_counts_what_is_exchanged():
+    """Six stimuli, two in each run: pairs change places, 2 ** 3 arrangements."""
+    table = pd.DataFrame({
+        "stimulus": list("abcdef"), "run_group": list("xxyyzz"), "kind": "seen",
+    })
+    row = SimpleNamespace(
+        by_stimulus=True, fits=lambda table: [Sides(np.zeros(6, bool), np.ones(6, bool))],
+        members=lambda table, kind: np.ones(6, bool),
+    )
+    assert _smallest_p(table, row, "seen", 999) == pytest.approx(1 / 8)
+    mixed = table.assign(run_group="x")
+    assert _smallest_p(mixed, row, "seen", 99) == pytest.approx(1 / 100)
+    assert _smallest_p(mixed, row, "seen", 9999) == pytest.approx(1 / 720)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from things_betas import ANIMATE, NAMES, SHAPE, words_for, write_dataset, write_model
 
-from bids_decoder.analyses.rsa.models import apart, labels_of, make_model, read_model
+from bids_decoder.analyses.rsa.models import (
+    apart,
+    labels_of,
+    make_model,
+    model_of_vectors,
+    read_model,
+)
 from bids_decoder.analyses.rsa.options import Rsa, model_name
 from bids_decoder.analyses.rsa.region_outputs import read_regions_table
 from bids_decoder.bids.writer import read_table, save_nifti
@@ -236,3 +242,11 @@ def check_people(results, whole):
     assert float(means.loc["animate", "value"]) == pytest.approx(np.mean(both))
     assert set(means["method"]) == {"these participants and conditions"}
     assert whole.loc["animate", "value"] == pytest.approx(both[0])
+
+
+@pytest.mark.parametrize("vectors", [
+    np.ones((4, 1)), np.vstack([np.eye(3), np.zeros((1, 3))]), np.tile(np.arange(3.0), (4, 1)),
+])
+def test_vectors_without_a_model_are_refused(vectors):
+    with pytest.raises(InputError, match="no correlation"):
+        model_of_vectors(vectors)

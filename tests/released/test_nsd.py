@@ -86,6 +86,8 @@ def test_ncsnr_becomes_a_map_of_the_noise_ceiling(place, tmp_path):
     folder = next(place.folder.rglob("betas_session01.nii.gz")).parent
     ratios = np.full(mask.shape, np.nan, dtype=np.float32)
     ratios[mask] = np.linspace(0, 2, mask.sum())
+    inside = tuple(np.argwhere(mask)[0])
+    ratios[inside] = np.inf  # as where the estimate of the noise is 0
     samples.save_image(folder / "ncsnr.nii.gz", ratios)
     person = place.dataset().participants[0]
     run = person.runs[0].released
@@ -95,6 +97,7 @@ def test_ncsnr_becomes_a_map_of_the_noise_ceiling(place, tmp_path):
     values = nib.load(target).get_fdata()
     squared = np.linspace(0, 2, mask.sum()) ** 2
     np.testing.assert_allclose(values[mask], 100 * squared / (squared + 1), rtol=1e-5)
+    assert values[inside] == 0
     assert not values[~mask].any()
     before = input_digests(person)
     samples.save_image(folder / "ncsnr.nii.gz", 2 * ratios)

@@ -153,8 +153,9 @@ def _find_large(study: Study) -> list[Finding]:
     if not wanted or study.settings.troi.region not in REGIONS:
         # How many voxels a mask has on the grid of the responses is counted when they are read.
         return []
+    involved = {person.label: person for person in (*study.roles.chosen, *study.roles.sources)}
     large = [
-        person.label for person in study.roles.chosen
+        label for label, person in involved.items()
         if BRAIN_SHARE * n_grid_voxels(person, study.space) > MOST_VOXELS
     ]
     return [Finding(

@@ -94,7 +94,8 @@ def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) 
     settings = study.settings
     images, encoder = _gallery(study, card)
     key = StageKey("apply", f"sub-{person.label}", {
-        "model": card["sha256"], "scaling": settings.section(Apply).scaling,
+        # Tensors are hashed, what the card says of labels and probabilities is not.
+        "model": card["sha256"], "decoder": card[ENTRY], "scaling": settings.section(Apply).scaling,
         "betas": person.responses_key, "evaluation": asdict(settings.evaluation),
         **({"gallery": study.pictures_key(images)} if images else {}),
         "seed": settings.random_seed, "device": study.device_kind,

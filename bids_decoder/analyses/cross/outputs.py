@@ -86,8 +86,15 @@ def write_tables(
 
 
 def correct_cells(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Add ``p_holm``, corrected for the number of cells within each measure of a model."""
+    """Add ``p_holm``, corrected for the number of cells within each measure of a model.
+
+    A measure in pools of two sizes is two measures; the sizes may differ between cells.
+    """
     p_values = pd.to_numeric(metrics["p"])
     measure = [metrics[name] for name in MEASURE if name in metrics]
+    if "pool_size" in metrics:
+        size = pd.to_numeric(metrics["pool_size"])
+        of_cell = [metrics[name] for name in CELL]
+        measure.append(size.groupby([*of_cell, *measure], dropna=False).rank("dense"))
     corrected = p_values.groupby(measure, dropna=False).transform(lambda p: holm(p.to_numpy()))
     return metrics.assign(p_holm=corrected)

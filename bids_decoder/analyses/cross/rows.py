@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import factorial
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from bids_decoder.evaluation.kinds import (
     lacking_labels,
     number_trials,
 )
-from bids_decoder.evaluation.nulls import find_exchange
+from bids_decoder.evaluation.nulls import exchange_images, find_exchange, permutation_blocks
 from bids_decoder.trials import rule_columns
 
 MOST_LEVELS = 12
@@ -258,7 +257,9 @@ def _smallest_p(table: pd.DataFrame, row: Row, kind: str, n_permutations: int) -
         fold_of[sides.test] = number
     tested = row.members(table, kind)
     if row.by_stimulus:
-        return max(1 / (1 + n_permutations), 1 / factorial(table["stimulus"][tested].nunique()))
+        image_of = pd.factorize(table["stimulus"][tested])[0]
+        blocks = permutation_blocks(image_of, table["run_group"].to_numpy(dtype=str)[tested])
+        return exchange_images(blocks).smallest_p(n_permutations)
     exchange = find_exchange(
         table["label"].to_numpy(dtype=str)[tested],
         table["run_group"].to_numpy(dtype=str)[tested], fold_of[tested],

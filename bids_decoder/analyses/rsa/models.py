@@ -155,8 +155,22 @@ def model_of_labels(labels: Sequence[str]) -> np.ndarray:
 
 
 def model_of_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Return one minus the correlation of the vectors of two conditions, (n, n)."""
-    return 1 - np.corrcoef(vectors)
+    """Return one minus the correlation of the vectors of two conditions, (n, n).
+
+    Raises
+    ------
+    InputError
+        If a vector has one dimension or equal values, or all vectors correlate alike.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        model = 1 - np.atleast_2d(np.corrcoef(vectors))
+    others = model[~np.eye(len(model), dtype=bool)]
+    if vectors.shape[1] < 2 or not np.isfinite(others).all() or np.allclose(others, others[0]):
+        raise InputError(
+            "--rsa features", "the vectors of some conditions have no correlation, or all have the "
+            "same one", "give features of two columns or more that differ within each stimulus",
+        )
+    return model
 
 
 def conditions_of(trials: pd.DataFrame, kind: str) -> list[str]:
