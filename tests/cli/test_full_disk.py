@@ -36,7 +36,9 @@ def test_cause_is_found_behind_other_errors():
     (FULL, ExitCode.IO_ERROR), (OSError(errno.EDQUOT, "quota"), ExitCode.IO_ERROR),
     (OSError(errno.EFBIG, "File too large"), ExitCode.IO_ERROR),
 ])
-@pytest.mark.parametrize("stage", ["_plan", "_start", "_open_log", "_compute", "_write_reports"])
+@pytest.mark.parametrize("stage", [
+    "_plan", "_start", "_open_log", "_compute", "_write_provenance", "_write_reports",
+])
 def test_every_part_of_a_call_ends_with_74(monkeypatch, tmp_path, capsys, stage, error, code):
     class Quiet:
         def __getattr__(self, name):
@@ -53,9 +55,10 @@ def test_every_part_of_a_call_ends_with_74(monkeypatch, tmp_path, capsys, stage,
             raise RuntimeError("while writing") from cause
 
     (tmp_path / "in").mkdir()
-    logs = (tmp_path, {})
+    logs = (tmp_path, {"started": "2026-01-01T00:00:00"})
     for name, result in (("_plan", Quiet()), ("_start", None), ("_open_log", logs),
-                         ("_compute", Quiet()), ("_write_reports", ([], 0))):
+                         ("_compute", Quiet()), ("_write_provenance", None),
+                         ("_write_reports", ([], 0))):
         monkeypatch.setattr(run, name, lambda *_a, result=result, **_k: result)
     monkeypatch.setattr(run, "write_json", lambda *_a: None)
     monkeypatch.setattr(run, stage, fail)
