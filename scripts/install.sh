@@ -4,7 +4,7 @@
 #   scripts/install.sh [LOCK...]      more lock files to install, as requirements-test.lock
 #
 # VENV         the environment                  (default: .venv in this checkout)
-# PYTHON       Python 3.11 or newer to make it  (default: the first that is found)
+# PYTHON       Python 3.11 to 3.13 to make it  (default: the first that is found)
 # TORCH_SPEC   what pip installs for PyTorch    (default: the version in requirements.lock)
 # TORCH_INDEX  where pip looks for it           (default: where it looks for everything), for
 #              instance https://download.pytorch.org/whl/cpu for the small build without CUDA
@@ -22,13 +22,13 @@ stop() {
 
 find_python() {
     local name
-    for name in ${PYTHON:-python3.11 python3.12 python3}; do
-        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    for name in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
             command -v "$name"
             return
         fi
     done
-    stop "no Python found" "Python 3.11 or newer is needed (looked for ${PYTHON:-python3})" \
+    stop "no Python found" "Python 3.11, 3.12 or 3.13 is needed (looked for ${PYTHON:-python3})" \
         "install it, or name it: PYTHON=/path/to/python3.11"
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import shlex
@@ -120,7 +121,10 @@ def _software() -> list[dict[str, str]]:
     required = [Requirement(line) for line in importlib.metadata.requires(APP_NAME) or ()]
     names = sorted({r.name for r in required if r.marker is None}, key=str.lower)
     versions = {APP_NAME: __version__, "Python": platform.python_version()}
-    versions |= {name: importlib.metadata.version(name) for name in names}
+    for name in names:
+        # Some builds of a library come without metadata.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return [
         {"Id": f"bids::prov#{name}-{version}", "Label": name, "Version": version}
         for name, version in versions.items()

@@ -150,10 +150,12 @@ def _rows_by_stage(steps: Mapping[Step, Tally]) -> list[tuple[str, ...]]:
 
 def _state(tallies: Sequence[Tally]) -> str:
     n_failed = sum(tally.n_failed > 0 for tally in tallies)
-    n_partly = sum(tally.n_done < tally.n_nodes for tally in tallies) - n_failed
+    n_partly = sum(not t.n_failed and t.n_done < t.n_nodes for t in tallies)
     if len(tallies) == 1:
         return "failed" if n_failed else "not finished" if n_partly > 0 else "done"
-    return "done" if not n_failed else f"{n_failed:,} failed"
+    said = [f"{n_failed:,} failed"] * (n_failed > 0)
+    said += [f"{n_partly:,} not finished"] * (n_partly > 0)
+    return ", ".join(said) or "done"
 
 
 def _unit(participant: str | None) -> str:

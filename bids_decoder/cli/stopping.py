@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
+_SECONDS_TO_TELL = 2
+
 
 @dataclass
 class Stopping:
@@ -85,5 +87,12 @@ class Stopping:
         if os.isatty(2) and self.log_format == "text":
             # Leave the live lines, and show the cursor that they hid.
             os.write(2, b"\n\x1b[?25h")
+        # Writing waits for ever where nobody reads the other end of a pipe.
+        signal.signal(signal.SIGALRM, _end)
+        signal.alarm(_SECONDS_TO_TELL)
         tell(self.message(number), self.log_format, "stopped", sys.__stderr__)
-        os._exit(int(ExitCode.TRY_AGAIN))
+        _end()
+
+
+def _end(*_: Any) -> None:
+    os._exit(int(ExitCode.TRY_AGAIN))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from bids_decoder.reports.figures import data_uri
@@ -36,7 +36,12 @@ class Thumbnails:
 
     def cell(self, name: str) -> Markup:
         """Return the picture of a stimulus beside its name; the name where it has none."""
-        return Markup("{}{}").format(self.picture(name), name)
+        if name not in self.places:
+            return escape(name)
+        return Markup(
+            '<svg class="thumb" width="{0}" height="{0}" aria-hidden="true">'
+            '<use href="#stimulus-{1}"/></svg>{2}'
+        ).format(SIDE, self.places[name], name)
 
     def picture(self, name: str) -> Markup:
         """Return the picture of a stimulus; nothing where it has none."""

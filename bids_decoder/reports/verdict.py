@@ -19,6 +19,9 @@ ANSWERS: dict[State, str] = {
 }
 """Answers as words."""
 
+MANY_TIMES = 1.5
+"""Multiple of chance up to which an effect can count as none: 2 % is much where chance is .3 %."""
+
 _QUESTIONS = {
     "category": "Can the label of a held-out trial be told from the brain responses of this "
                 "participant?",
@@ -42,8 +45,9 @@ def judge(top: Comparison, target_kind: str) -> Answer:
     -------
     Answer
         ``"yes"`` at p < .05, or without a p-value where the interval excludes chance. ``"no"``
-        where neither holds and the interval excludes all scores that are more than :data:`SMALL`
-        of the distance from chance to a perfect score above chance. Otherwise ``"undecided"``:
+        where neither holds and the interval contains chance but no score that is more than
+        :data:`SMALL` of the distance from chance to a perfect score above chance, nor, among many
+        candidates, more than :data:`MANY_TIMES` chance. Otherwise ``"undecided"``:
         that a test is not significant does not show that there is no information.
     """
     question = _QUESTIONS.get(target_kind, _OTHER).format(target=top.own.get("target", ""))
@@ -60,9 +64,10 @@ def with_worries(answers: Sequence[Answer], worries: Sequence[Worry]) -> Verdict
 def _state(top: Comparison) -> State:
     if top.beats_chance:
         return "yes"
-    if _cannot_reach(top) or not _reach(top) <= SMALL:
+    if _cannot_reach(top) or not _reach(top) <= SMALL or not top.own["ci_low"] <= top.chance:
         return "undecided"
-    return "no"
+    many = is_share(top.metric) and top.own["ci_high"] > MANY_TIMES * top.chance
+    return "undecided" if many else "no"
 
 
 def _cannot_reach(top: Comparison) -> bool:
@@ -95,7 +100,7 @@ def _certainty(top: Comparison) -> list[str]:
         )
     if np.isfinite([row["ci_low"], row["ci_high"]]).all():
         said.append(
-            f"For new trials of this participant the score is expected between "
+            f"The score that many new trials of this participant would give lies between "
             f"{show(row['ci_low'], metric)} and {show(row['ci_high'], metric)} (95 % interval); "
             f"chance is {show(row['chance'], metric)}."
         )

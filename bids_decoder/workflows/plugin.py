@@ -51,7 +51,8 @@ class WorkerPoolPlugin(MultiProcPlugin):
             super().run(graph, config, updatehash=updatehash)
         finally:
             gc.unfreeze()
-            self._records.put(None)
+            # A worker that was killed while it held the lock of the queue never gives it back.
+            threading.Thread(target=self._records.put, args=(None,), daemon=True).start()
             self._flushed.wait(_FLUSH_SECONDS)
 
     def _forward(self) -> None:

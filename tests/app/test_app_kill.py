@@ -103,7 +103,7 @@ def test_leftovers_of_a_killed_write_are_removed(main, betas, betas_run, tmp_pat
     assert derivatives(output) == derivatives(betas_run.output)
 
 
-@pytest.mark.parametrize(("nprocs", "number"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+@pytest.mark.parametrize(("nprocs", "number"), [(1, signal.SIGTERM), (2, signal.SIGINT)])
 def test_stopped_by_a_signal(call, betas, tmp_path, nprocs, number):
     output = tmp_path / "out"
     process = call.start(betas.folder, output, "group", "participant", *betas.options, *HELD,

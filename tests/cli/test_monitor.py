@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from bids_decoder.cli.logs import JsonFormatter, asked_format, tell
-from bids_decoder.cli.monitor import plain, summary_lines
+from bids_decoder.cli.monitor import _state, plain, summary_lines
 from bids_decoder.cli.stopping import Stopping
 from bids_decoder.markers import StageKey, write_marker
 from bids_decoder.workflows.progress import Line, Tally
@@ -191,3 +191,10 @@ def test_summary_lists_steps():
 def test_summary_of_many_participants_is_by_stage():
     _, _, *rows = (line.split() for line in summary_lines(tallies(41)))
     assert rows == [["betas", "41", "units", "21", "min", "4,100", "MB", "done"]]
+
+
+def test_state_of_many_says_what_failed_and_what_is_not_finished():
+    done, partly, failed = Tally(2, 2), Tally(2, 1), Tally(2, 0, 1)
+    assert _state([done, done]) == "done"
+    assert _state([done, partly, partly]) == "2 not finished"
+    assert _state([done, partly, failed]) == "1 failed, 1 not finished"

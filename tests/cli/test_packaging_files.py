@@ -124,5 +124,5 @@ def test_messages_that_babs_looks_for_are_in_the_program():
     texts = "".join(path.read_text(encoding="utf-8")
                     for path in (ROOT / "bids_decoder").rglob("*.py"))
     config = yaml.safe_load(text_of("packaging/babs.yaml"))
-    for message in config["alert_log_messages"]["stdout"]:
+    for message in config["alert_log_messages"]["stderr"]:
         assert message in texts

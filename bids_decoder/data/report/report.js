@@ -61,8 +61,9 @@
     });
   };
   const matches = (row, names, term) => {
-    const [name, value] = term.split("=", 2);
-    const column = value === undefined ? -1 : names.indexOf(name.trim());
+    const at = term.indexOf("=");
+    const [name, value] = [term.slice(0, Math.max(at, 0)), term.slice(at + 1)];
+    const column = at < 0 ? -1 : names.indexOf(name.trim());
     if (column >= 0) return textOf(row.cells[column]).toLowerCase() === value.trim();
     return textOf(row).toLowerCase().includes(term.trim());
   };
