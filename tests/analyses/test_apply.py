@@ -205,6 +205,8 @@ def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, top, tm
     assert found.code == 64 and "--apply" in found.fix
     (found,) = refused(tmp_path / "d", "--apply", decoded, "--apply-gallery", tmp_path / "none")
     assert "it decodes category, not images" in found.why
+    (found,) = refused(top / "data", "--apply-gallery", tmp_path)
+    assert found.code == 64 and "--apply-gallery" in found.what and "--apply PATH" in found.fix
     (found,) = refused(top / "data", "--stage", "prepare", "apply")
     assert found.code == 64 and "--apply PATH" in found.fix
 

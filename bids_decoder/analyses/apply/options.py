@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bids_decoder.config import Section, Settings
-from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.options import choices, option, read_path
 
 if TYPE_CHECKING:
@@ -38,18 +37,15 @@ SECTION = Apply
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Return whether a decoder is named."""
-    return settings.section(Apply).model is not None or "apply" in settings.execution.stage
+    """Return whether a decoder is named, or should be."""
+    given = settings.section(Apply)
+    is_given = given.model is not None or given.gallery is not None
+    return is_given or "apply" in settings.execution.stage
 
 
 def resolve(settings: Settings, notes: Notes) -> Settings:
     """Return settings in which all rows are trials, of the unit that the decoder knows."""
     if settings.section(Apply).model is None:
-        if settings.section(Apply).gallery is not None:
-            notes.findings.append(Finding(
-                "--apply-gallery", "no decoder is applied that could look for images in it",
-                "name the decoder: --apply OUT", ExitCode.USAGE,
-            ))
         return settings
     # The command line reads options without importing what computes.
     from bids_decoder.analyses.apply.models import read_cards, unit_of_trials

@@ -64,7 +64,8 @@ def check(study: Study, notes: Notes) -> None:
     """Note wrong options; each participant is checked with their job."""
     if study.settings.section(Apply).model is None:
         notes.findings.append(Finding(
-            "--stage apply", "no decoder is named", "name one: --apply PATH", ExitCode.USAGE,
+            "--stage apply or --apply-gallery", "no decoder is named", "name one: --apply PATH",
+            ExitCode.USAGE,
         ))
 
 
