@@ -44,6 +44,26 @@ class Sides(NamedTuple):
     test: np.ndarray
 
 
+def number_folds(fits: Sequence[Sides], n_trials: int) -> pd.api.extensions.ExtensionArray:
+    """Return the number of the fit that tests each trial, from 1; no number if none does.
+
+    With one fit, training trials have no number: they are those of a fixed split.
+
+    Parameters
+    ----------
+    fits : sequence of Sides
+    n_trials : int
+
+    Returns
+    -------
+    array of Int64, shape (n_trials,)
+    """
+    folds = pd.array([pd.NA] * n_trials, dtype="Int64")
+    for number, sides in enumerate(fits, start=1):
+        folds[sides.test] = number
+    return folds
+
+
 @dataclass(frozen=True, eq=False)
 class Row:
     """A kind of trials to train on and the kinds to test on: one row of a generalisation matrix.

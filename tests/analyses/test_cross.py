@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.analyses.cross.interfaces import number_folds
 from bids_decoder.analyses.cross.outputs import CROSS, NULLS, PREDICTIONS, correct_cells
 from bids_decoder.analyses.cross.report import lines, sections, summary
 from bids_decoder.analyses.cross.rows import _smallest_p
@@ -17,7 +16,7 @@ from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
 from bids_decoder.errors import FindingsError
 from bids_decoder.evaluation.folds import is_crossed
-from bids_decoder.evaluation.kinds import Sides
+from bids_decoder.evaluation.kinds import Sides, number_folds
 from bids_decoder.files import write_json
 from bids_decoder.reports.results import Results, sidecar_of
 from bids_decoder.trials import rule_columns

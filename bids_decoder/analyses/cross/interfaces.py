@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from bids_decoder.analyses.refits import BASELINES
 from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.baselines import assert_sides
-from bids_decoder.evaluation.kinds import Row, Sides
+from bids_decoder.evaluation.kinds import Row, number_folds
 from bids_decoder.interfaces.fitting import DecoderInputSpec, FitInterface
 from bids_decoder.interfaces.heldout import Predicted, read_heldout, save_heldout
 from bids_decoder.interfaces.null_predictions import FoldNulls, read_nulls, save_nulls
@@ -57,17 +57,6 @@ class _Fit(NamedTuple):
     n_fits: int
     train: Person
     test: Person
-
-
-def number_folds(fits: Sequence[Sides], n_trials: int) -> Any:
-    """Return the number of the fit that tests each trial, from 1; no number if none does.
-
-    With one fit, training trials have no number: they are those of a fixed split.
-    """
-    folds = pd.array([pd.NA] * n_trials, dtype="Int64")
-    for number, sides in enumerate(fits, start=1):
-        folds[sides.test] = number
-    return folds
 
 
 class _RowInterface(FitInterface):

@@ -16,6 +16,7 @@ from bids_decoder.evaluation.kinds import (
     LEAST_TRIALS,
     Row,
     lacking_labels,
+    number_folds,
     number_trials,
 )
 from bids_decoder.evaluation.nulls import exchange_images, find_exchange, permutation_blocks
@@ -252,14 +253,12 @@ def check_tests(
 
 
 def _smallest_p(table: pd.DataFrame, row: Row, kind: str, n_permutations: int) -> float:
-    fold_of = np.zeros(len(table), dtype=int)
-    for number, sides in enumerate(row.fits(table)):
-        fold_of[sides.test] = number
     tested = row.members(table, kind)
     if row.by_stimulus:
         image_of = pd.factorize(table["stimulus"][tested])[0]
         blocks = permutation_blocks(image_of, table["run_group"].to_numpy(dtype=str)[tested])
         return exchange_images(blocks).smallest_p(n_permutations)
+    fold_of = number_folds(row.fits(table), len(table)).to_numpy(dtype=int, na_value=0)
     exchange = find_exchange(
         table["label"].to_numpy(dtype=str)[tested],
         table["run_group"].to_numpy(dtype=str)[tested], fold_of[tested],
