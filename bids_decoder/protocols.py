@@ -39,10 +39,13 @@ _FIXED: dict[str, Any] = {
 
 _ALL_TRIALS = {
     name: value for name, value in _FIXED.items()
-    if name not in ("evaluation.pool_size", "evaluation.n_draws", "execution.leave_one_out",
-                    "execution.from_scratch")
+    if name not in ("evaluation.n_draws", "execution.leave_one_out", "execution.from_scratch")
 }
-"""Settings that protocols fix where every participant may be decoded, with pretraining or not."""
+"""Settings that protocols fix where every participant may be decoded, with pretraining or not.
+
+Pools are larger than the tested pictures are many, so that each is searched among all of them. The
+papers fix no pools: they compare two candidates, or more of them than were shown.
+"""
 
 _POOLS = (
     "Top-1 among 300 images, mean of 30 pools, repeats averaged, cosine. i2b ranks the responses "

@@ -60,6 +60,15 @@ def test_protocol_reads_the_released_split_and_fixes_the_pools():
     assert (settings.evaluation.pool_size, settings.evaluation.n_draws) == (300, 30)
 
 
+@pytest.mark.parametrize("name", ["god", "miyawaki"])
+def test_other_protocols_search_among_all_tested_pictures(name):
+    settings = Settings(trials=TrialRules(protocol=name))
+    kept, findings = follow(settings)
+    assert kept.evaluation.pool_size == 300 and findings == []
+    (found,) = follow(settings.replaced(evaluation={"pool_size": 10}))[1]
+    assert "pool_size is '10', which the protocol fixes to 300" in found.why and found.code == 64
+
+
 @pytest.mark.parametrize("words", [
     ["--test-runs", "01"], ["--session-id", "nsd01"], ["--from-scratch"], ["--leave-one-out"],
     ["--target", "category"], ["--allow-seen"],

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.jobs import Notes, Stage
@@ -220,7 +221,12 @@ class Study:
     @cached_property
     def n_feature_dims(self) -> int:
         """Return the length of the feature vectors."""
-        return read_features(self.targets.features)[1].shape[1]
+        return self.feature_table[1].shape[1]
+
+    @cached_property
+    def feature_table(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Return the ids and vectors (n_ids, n_dims) of ``--features``."""
+        return read_features(self.targets.features)
 
     @cached_property
     def region_key(self) -> str:

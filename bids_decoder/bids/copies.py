@@ -201,6 +201,51 @@ def are_copies(first: Sequence[Sequence[float]], second: Sequence[Sequence[float
     return one.size > 0 and one.shape == other.shape and bool(np.abs(one - other).max() < CELL)
 
 
+def match_copies(
+    new: Mapping[str, Sequence[Sequence[float]]], known: Mapping[str, Sequence[Sequence[float]]]
+) -> dict[str, str]:
+    """Find runs that are copies of known ones, whatever their names.
+
+    Parameters
+    ----------
+    new, known : mapping of str to list
+        :func:`run_signatures` by name.
+
+    Returns
+    -------
+    dict of str to str
+        Name of a new run -> name of the first known run of which it is a copy.
+    """
+    names = [name for name, rows in known.items() if len(rows)]
+    starts = np.array([known[name][0] for name in names])
+    found = {}
+    for own, rows in new.items():
+        if not len(rows) or not names:
+            continue
+        # Only runs whose first volumes agree are compared in full.
+        near = np.flatnonzero(np.abs(starts - np.asarray(rows[0])).max(axis=1) < CELL)
+        same = next((names[k] for k in near if are_copies(rows, known[names[k]])), None)
+        if same is not None:
+            found[own] = same
+    return found
+
+
+def source_signatures(
+    people: Mapping[str, Iterable[BoldRun]]
+) -> dict[str, list[list[float]]]:
+    """Return the signatures of all runs of several participants, by participant and run.
+
+    Parameters
+    ----------
+    people : mapping of str to iterable of BoldRun
+        By label.
+    """
+    return {
+        f"sub-{label} {run}": rows
+        for label, runs in people.items() for run, rows in run_signatures(runs).items()
+    }
+
+
 def _size(run: BoldRun) -> int:
     if run.released is not None:
         return beta_bytes(run)

@@ -30,6 +30,7 @@ from bids_decoder.files import read_json, write_json
 from bids_decoder.markers import StageKey
 from bids_decoder.reports.results import Results
 from bids_decoder.stimuli.encoders import choose_encoder
+from bids_decoder.stimuli.signatures import PictureSignatures
 
 N_NEW = 3
 
@@ -221,6 +222,16 @@ def test_galleries_are_checked(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     told["encoder"] = dict(choose_encoder("gabor").identity)
     assert list(plan._no_gallery(study, told)) == []
+    study.trials = SimpleNamespace(pictures=PictureSignatures())
+    assert list(plan._damaged_images(study, told)) == []
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (found,) = plan._damaged_images(study, told)
+    assert found.severity == "warning" and found.participant is None
+    assert "1 of its 2 images cannot be read and are left out: b.png (" in found.why
+    assert list(plan._damaged_images(study, {"targets": {"kind": "category"}})) == []
+    (tmp_path / "a.png").unlink()
+    (found,) = plan._damaged_images(study, told)
+    assert found.severity == "error" and found.code == 65
 
 
 def test_labels_that_nobody_gave_have_a_name_that_is_not_written(unlabelled):

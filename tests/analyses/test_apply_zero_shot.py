@@ -1,5 +1,6 @@
 """A model of other participants applied to a new one without labelled trials, as a call."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,23 @@ def test_people_of_the_model_are_refused(top, group, tmp_path):
         read_decoder_card(path, "02", "shared")
     # Somebody else, of another dataset.
     assert read_decoder_card(path, "02", "another")["use"]["participant"] == "02"
+
+
+def test_people_of_the_model_are_recognised_under_other_names(top, group, tmp_path):
+    for path in (top / "data" / "sub-02").rglob("*"):
+        name = str(path.relative_to(top / "data")).replace("sub-02", "sub-55")
+        if path.is_file():
+            target = tmp_path / "d" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    write_json(tmp_path / "d" / "dataset_description.json", {
+        "Name": "renamed", "BIDSVersion": "1.9.0", "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "test"}],
+    })
+    settings, _ = parse_args(words_for(tmp_path / "d", tmp_path / "out", "participant", "--apply",
+                                       group))
+    with pytest.raises(FindingsError) as caught:
+        make_plan(settings, tmp_path / "work")
+    (found,) = [f for f in caught.value.findings if f.severity == "error"]
+    assert f"{N_RUNS} of these runs are training runs of it" in found.why
+    assert "a copy of sub-02 task-see_run-1" in found.why and found.code == 65

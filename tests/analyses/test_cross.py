@@ -19,6 +19,7 @@ from bids_decoder.evaluation.folds import is_crossed
 from bids_decoder.evaluation.kinds import Sides, number_folds
 from bids_decoder.files import write_json
 from bids_decoder.reports.results import Results, sidecar_of
+from bids_decoder.stimuli.duplicates import NearPair
 from bids_decoder.trials import rule_columns
 
 SHAPE, N_RUNS, SENSES, LABELS = (5, 4, 3), 4, ("felt", "heard", "seen"), ("cat", "dog")
@@ -335,6 +336,24 @@ def test_stimuli_that_cannot_be_held_out_are_refused(pictures, tmp_path, words, 
         make_plan(parse_args(words)[0], tmp_path / "work")
     found = [f for f in caught.value.findings if f.severity == "error"]
     assert any(part in f.why and f.code == code for f in found), found
+
+
+@pytest.mark.parametrize(("policy", "severity"), [("report", "warning"), ("stop", "error")])
+def test_stimuli_nearly_the_same_on_both_sides_are_found(
+    pictures, tmp_path, monkeypatch, policy, severity
+):
+    # One pair across the sides, one within the trained ones; the split has both on one side.
+    pairs = [NearPair("p01", "p12", 0.9995), NearPair("p10", "p11", 0.9995)]
+    monkeypatch.setattr("bids_decoder.cli.overlap.near_vectors", lambda *_: pairs)
+    words = stimulus_words(pictures, tmp_path / "out", *IMAGERY, "--near-duplicates", policy)
+    settings = parse_args(words)[0]
+    try:
+        findings = make_plan(settings, tmp_path / "work").findings
+    except FindingsError as error:
+        findings = error.findings
+    (found,) = [f for f in findings if "nearly the same" in f.what]
+    assert "both sides of cross-decoding" in found.what and found.severity == severity
+    assert found.why.startswith("1 pair(s)") and "p01 ~ p12 (0.9995)" in found.why
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from bids_decoder.analyses.rsa.models import (
 )
 from bids_decoder.analyses.rsa.options import Rsa, model_name
 from bids_decoder.analyses.rsa.region_outputs import read_regions_table
-from bids_decoder.bids.writer import read_table, save_nifti
+from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
@@ -250,3 +250,12 @@ def check_people(results, whole):
 def test_vectors_without_a_model_are_refused(vectors):
     with pytest.raises(InputError, match="no correlation"):
         model_of_vectors(vectors)
+
+
+def test_vectors_without_a_model_are_refused_in_the_plan(refused, tmp_path):
+    table = pd.DataFrame({"size": np.arange(len(NAMES))}, NAMES).rename_axis("stimulus")
+    save_table(tmp_path / "features.tsv", table.reset_index())
+    words = ("--target", "features", "--features", tmp_path / "features.tsv", "--rsa", "features")
+    found = {finding.what: finding for finding in refused(*words)}
+    assert "have no correlation" in found["--rsa features"].why
+    assert found["--rsa features"].code == 65

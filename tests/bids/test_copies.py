@@ -10,6 +10,9 @@ from bids_decoder.bids.copies import (
     Volume,
     find_copies,
     find_equal_images,
+    match_copies,
+    run_signatures,
+    source_signatures,
     volume_signatures,
 )
 
@@ -210,3 +213,19 @@ def test_participants_with_the_same_image_are_found_whatever_its_header(tmp_path
     groups, n_compared = find_equal_images(images, n_processes=1)
     # Images of zeros are not compared.
     assert groups == (("a", "g"),) and n_compared == 5
+
+
+def test_runs_of_other_datasets_are_recognised_by_their_content(people):
+    one, two = people.dataset().participants
+    known = source_signatures({"a": one.runs, "b": two.runs})
+    assert len(known) == 6 and "sub-a task-see_run-1" in known
+    assert match_copies(run_signatures(two.runs), known) == {
+        f"task-see_run-{k}": f"sub-b task-see_run-{k}" for k in "123"
+    }
+    put(people, "02", "2", bold(99))
+    changed = run_signatures(people.dataset().participants[1].runs)
+    assert sorted(match_copies(changed, known)) == ["task-see_run-1", "task-see_run-3"]
+    # The first volume alone does not make a copy, and runs without signatures are none.
+    rows = known["sub-a task-see_run-1"]
+    other = {"half": [rows[0], [value + 0.1 for value in rows[1]]], "none": []}
+    assert match_copies(other, known) == {} and match_copies(changed, {"none": []}) == {}

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from bids_decoder.bids.copies import source_signatures
 from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
@@ -224,6 +225,19 @@ def test_model_of_another_dataset_saw_other_people(plan, tmp_path):
     card(pretrained_path(tmp_path / "out", None), dataset="Another")
     made = plan("participant", "--participant-label", "01")
     assert next(iter(decoded(made).values())).card["seen_in_pretraining"] is False
+
+
+def test_model_that_saw_the_person_under_another_name(plan, data, tmp_path):
+    runs = plan("participant", "--from-scratch").study.people["01"].participant.runs
+    card(pretrained_path(tmp_path / "out", None), dataset="Another",
+         signatures=source_signatures({"77": runs}))
+    (found,) = problems(plan, "participant")
+    assert found.participant == "01" and found.code == 65
+    assert f"pretrained on {len(runs)} of these runs under other names" in found.why
+    assert f"{runs[0].run_group} is a copy of sub-77 {runs[0].run_group}" in found.why
+    made = plan("participant", "--allow-seen")
+    seen = {label: spec.card["seen_in_pretraining"] for label, spec in decoded(made).items()}
+    assert seen == {"01": True, "02": False, "03": False}
 
 
 def test_model_that_saw_test_stimuli(plan, tmp_path):

@@ -122,7 +122,7 @@ def _as_decoder(
             "decode the participant with labelled trials: --pretrained",
         )
     return {**card, ENTRY: {
-        "participant": label, "runs": {}, "signatures": {},
+        "participant": label, "runs": {}, "signatures": card.get("signatures", {}),
         "targets": {"kind": "category", "ids": card["targets"]["labels"]},
         **{name: card[name] for name in ("dataset", "source", "glm")},
     }}

@@ -18,7 +18,7 @@ from bids_decoder.analyses.apply.finding import (
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.bids.copies import are_copies, run_signatures
+from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.stimulus_files import list_images
@@ -151,12 +151,13 @@ def _problems(
     where = f"sub-{person.label} with decoder {path.name}"
     told: Mapping[str, Any] = card[ENTRY]
     for why, fix in (
-        *_other_responses(study, person, card), *_same_runs(study, person, told),
+        *_other_responses(study, person, card), *_same_runs(study, person, card),
         *_same_output(study, path), *_no_gallery(study, told),
         *(_not_zero_shot(study, person, card) if is_zero_shot(card)
           else _other_place(person, path, told)),
     ):
         yield Finding(where, why, fix, ExitCode.BAD_DATA, participant=person.label)
+    yield from _damaged_images(study, told)
     if told["source"] != person.source:
         yield Finding(
             where, f"it was fitted to {told['source']} data, and these are {person.source} data: "
@@ -198,20 +199,17 @@ def _other_responses(
 
 
 def _same_runs(
-    study: Study, person: PersonWork, told: Mapping[str, Any]
+    study: Study, person: PersonWork, card: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Yield training runs among the new data, recognised by their names or their content."""
-    new = run_signatures(person.runs)
+    told, is_other = card[ENTRY], is_zero_shot(card)
     known = {name: rows for name, rows in told.get("signatures", {}).items()
-             if name in told["runs"]}
-    both = {
-        own: next((name for name, rows in known.items() if are_copies(rows, new.get(own, ()))), "")
-        for own in (run.run_group for run in person.participant.runs)
-    }
+             if is_other or name in told["runs"]}
+    both = match_copies(run_signatures(person.runs), known)
     if told["dataset"] == study.dataset.name:
-        both |= {own: own for own in both if own in told["runs"]}
-    same = [own if own == name else f"{own} (a copy of {name})" for own, name in both.items()
-            if name]
+        both |= {run.run_group: run.run_group for run in person.participant.runs
+                 if run.run_group in told["runs"]}
+    same = [own if own == name else f"{own} (a copy of {name})" for own, name in both.items()]
     if same:
         yield (
             f"{len(same)} of these runs are training runs of it: {name_some(sorted(same))}; their "
@@ -253,6 +251,23 @@ def _no_gallery(study: Study, told: Mapping[str, Any]) -> Iterator[tuple[str, st
             f"--apply-gallery {folder}: it decodes vectors of the encoder {told.get('encoder')}, "
             f"and this call has {here}", "give the --image-encoder and --encoder-weights of the "
             "call that fitted it",
+        )
+
+
+def _damaged_images(study: Study, told: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield one finding on images of the gallery that cannot be read, whoever is decoded."""
+    folder = study.settings.section(Apply).gallery
+    if folder is None or told["targets"]["kind"] != "image" or not folder.is_dir():
+        return
+    images = list_images(folder)
+    damaged = study.trials.pictures.damaged(images)
+    if damaged:
+        is_empty = len(damaged) == len(images)
+        yield Finding(
+            f"--apply-gallery {folder}", f"{len(damaged)} of its {len(images)} images cannot be "
+            f"read{'' if is_empty else ' and are left out'}: "
+            f"{name_some([f'{name} ({why})' for name, why in damaged.items()])}",
+            "replace or remove them", ExitCode.BAD_DATA, "error" if is_empty else "warning",
         )
 
 

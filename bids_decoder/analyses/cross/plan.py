@@ -8,7 +8,14 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from bids_decoder.analyses.cross.options import Cross, read_filters
-from bids_decoder.analyses.cross.rows import Rows, Trials, check_tests, rows_between, rows_over
+from bids_decoder.analyses.cross.rows import (
+    Rows,
+    Trials,
+    check_tests,
+    near_across,
+    rows_between,
+    rows_over,
+)
 from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.refits import count_refits
@@ -16,6 +23,7 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.rules import check_rules
 from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.evaluation.kinds import Row
+from bids_decoder.evaluation.overlap import NearDuplicate
 from bids_decoder.files import content_key
 from bids_decoder.markers import StageKey
 from bids_decoder.trials import KINDS, Decision, rule_columns
@@ -56,15 +64,18 @@ def check(study: Study, notes: Notes) -> None:
         return
     check_decoder(study, notes)
     rows: list[Row] = []
+    near: set[NearDuplicate] = set()
     for participant in study.roles.chosen:
         trials = _trials(study, participant.label)
         found = _rows(cross, trials)
+        near |= near_across(trials, found.found, study.trials.overlap.stimuli.near_duplicates)
         notes.findings += found.findings
         notes.findings += check_tests(
             trials, found.found, study.settings.evaluation.n_permutations,
             count_refits(study.settings, "category", False),
         )
         rows += found.found
+    notes.findings += _say_near(near, study.settings.trials.near_duplicates)
     notes.decisions.append(_decide(rows, KINDS[study.targets.kind].over_runs))
 
 
@@ -83,6 +94,19 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             job_name("cross", person), "cross", (study.stage(_key(study, spec)),), spec
         ))
     return found
+
+
+def _say_near(near: set[NearDuplicate], policy: str) -> list[Finding]:
+    if not near:
+        return []
+    pairs = sorted(f"{pair.first} ~ {pair.second} ({pair.cosine})" for pair in near)
+    return [Finding(
+        "stimuli nearly the same on both sides of cross-decoding",
+        f"{len(pairs)} pair(s), with the cosine of their vectors: {name_some(pairs)}",
+        "make them one stimulus with --near-duplicates merge, or accept it with "
+        "--near-duplicates report; all pairs are under 'overlap' in plan.json",
+        severity="error" if policy == "stop" else "warning",
+    )]
 
 
 def _trials(study: Study, label: str) -> Trials:

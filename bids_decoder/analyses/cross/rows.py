@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from bids_decoder.evaluation.kinds import (
     number_trials,
 )
 from bids_decoder.evaluation.nulls import exchange_images, find_exchange, permutation_blocks
+from bids_decoder.evaluation.overlap import NearDuplicate
 from bids_decoder.trials import rule_columns
 
 MOST_LEVELS = 12
@@ -216,6 +217,35 @@ def _checked(trials: Trials, rows: list[Row], findings: list[Finding]) -> Rows:
                 "of the tested runs", "give more runs or trials, or choose other kinds",
             ))
     return Rows(rows, findings)
+
+
+def near_across(
+    trials: Trials, rows: Iterable[Row], near: Iterable[NearDuplicate]
+) -> set[NearDuplicate]:
+    """Return the pairs of which a fit to stimuli is trained on one and tested on the other.
+
+    Parameters
+    ----------
+    trials : Trials
+    rows : iterable of Row
+    near : iterable of NearDuplicate
+        Pairs among all stimuli.
+
+    Returns
+    -------
+    set of NearDuplicate
+        Empty where labels are decoded, whose stimuli recur on both sides.
+    """
+    found: set[NearDuplicate] = set()
+    names = trials.table["stimulus"].to_numpy(dtype=object)
+    for sides in (fit for row in rows if row.by_stimulus for fit in row.fits(trials.table)):
+        trained, tested = (set(names[side].tolist()) for side in sides)
+        found |= {
+            pair for pair in near
+            if (pair.first in trained and pair.second in tested)
+            or (pair.second in trained and pair.first in tested)
+        }
+    return found
 
 
 def check_tests(

@@ -9,8 +9,9 @@ from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
+from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError, name_some
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import KINDS, Decision
@@ -85,7 +86,7 @@ def check_model(
     """
     _check_fits(study, person.label, model, notes)
     _check_space(study, person, model, notes)
-    seen = _seen(study, person.label, model, notes)
+    seen = _seen(study, person, model, notes)
     if is_due and "sha256" in model.card:
         _check_whole(study, model, notes)
     return seen
@@ -103,23 +104,37 @@ def _read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def _seen(study: Study, label: str, model: ModelFile, notes: Notes) -> dict[str, Any]:
+def _seen(study: Study, person: PersonWork, model: ModelFile, notes: Notes) -> dict[str, Any]:
     """Return the decoded data that a model saw; refuse the model unless that is allowed."""
-    card = model.card
-    person = label in card["participants"] and card["dataset"] == study.dataset.name
+    card, label = model.card, person.label
+    named = label in card["participants"] and card["dataset"] == study.dataset.name
+    copies = {} if named else _copied_runs(person, card)
     stimuli = set() if KINDS[study.targets.kind].over_runs else (
         set(study.split.tested_stimuli) & set(card.get("stimuli_seen", []))
     )
-    problems = [f"it was pretrained on sub-{label}"] if person else []
+    problems = [f"it was pretrained on sub-{label}"] if named else []
+    problems += [_say_copies(copies)] if copies else []
     problems += [f"it saw {len(stimuli)} of the test stimuli"] if stimuli else []
     if problems:
+        without = label if named else "LABEL"
         notes.findings.append(Finding(
             f"sub-{label} with model {model.path.name}", " and ".join(problems),
-            f"pretrain with 'group --holdout-label {label}' or --leave-one-out, or accept "
+            f"pretrain with 'group --holdout-label {without}' or --leave-one-out, or accept "
             "marked results with --allow-seen", ExitCode.BAD_DATA,
             "warning" if study.settings.execution.allow_seen else "error", label,
         ))
-    return {"seen_in_pretraining": person, "test_stimuli_seen": len(stimuli)}
+    return {"seen_in_pretraining": named or bool(copies), "test_stimuli_seen": len(stimuli)}
+
+
+def _copied_runs(person: PersonWork, card: Mapping[str, Any]) -> dict[str, str]:
+    """Return runs of which a model saw copies under other names."""
+    known = card.get("signatures")
+    return match_copies(run_signatures(person.runs), known) if known else {}
+
+
+def _say_copies(copies: Mapping[str, str]) -> str:
+    pairs = [f"{own} is a copy of {name}" for own, name in copies.items()]
+    return f"it was pretrained on {len(copies)} of these runs under other names: {name_some(pairs)}"
 
 
 def _check_whole(study: Study, model: ModelFile, notes: Notes) -> None:

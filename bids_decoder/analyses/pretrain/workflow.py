@@ -9,6 +9,7 @@ from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.pretrain.interfaces import Pretrain
 from bids_decoder.analyses.pretrain.plan import PretrainSpec
+from bids_decoder.bids.copies import source_signatures
 from bids_decoder.interfaces.outputs import ModelSink
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
@@ -55,10 +56,12 @@ def init_pretrain_wf(work: Work, pretrain: PretrainSpec, key: StageKey, name: st
     inputnode = Node(IdentityInterface(["targets_file", "folders"]), "inputnode")
     outputnode = Node(IdentityInterface(["model_file", "marker"]), "outputnode")
     seed = derive_seed(work.settings.random_seed, "pretrain", *pretrain.sources)
+    signatures = source_signatures({label: work.people[label].runs for label in pretrain.sources})
     fit = Node(
         Pretrain(
             **fit_inputs(work, key, seed), participants=list(pretrain.sources),
-            card=pretrain.card, checkpoint_dir=str(work.work_dir / "checkpoints"),
+            card={**pretrain.card, "signatures": signatures},
+            checkpoint_dir=str(work.work_dir / "checkpoints"),
         ),
         "pretrain", n_procs=n_threads(work),
         mem_gb=max(response_gb(work.people[label]) for label in pretrain.sources),

@@ -162,10 +162,12 @@ def model_of_vectors(vectors: np.ndarray) -> np.ndarray:
     InputError
         If a vector has one dimension or equal values, or all vectors correlate alike.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        model = 1 - np.atleast_2d(np.corrcoef(vectors))
+    model = np.full((len(vectors), len(vectors)), np.nan)
+    if vectors.shape[1] > 1:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            model = 1 - np.atleast_2d(np.corrcoef(vectors))
     others = model[~np.eye(len(model), dtype=bool)]
-    if vectors.shape[1] < 2 or not np.isfinite(others).all() or np.allclose(others, others[0]):
+    if not np.isfinite(others).all() or np.allclose(others, others[0]):
         raise InputError(
             "--rsa features", "the vectors of some conditions have no correlation, or all have the "
             "same one", "give features of two columns or more that differ within each stimulus",

@@ -12,6 +12,7 @@ from bids_decoder.analyses.rsa.models import (
     conditions_of,
     labels_of,
     make_model,
+    model_of_vectors,
 )
 from bids_decoder.analyses.rsa.options import FEATURES, LABEL, Rsa, model_name, split_word
 from bids_decoder.analyses.study import Study, job_name
@@ -19,6 +20,7 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS
 from bids_decoder.interfaces.regions import PlacedLabels
 from bids_decoder.markers import StageKey
+from bids_decoder.stimuli.features import select_features
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.sphere_checks import N_MAPS, check_grid, check_settings
@@ -203,6 +205,8 @@ def _check_person(study: Study, label: str, words: tuple[str, ...]) -> list[Find
         try:
             if word == LABEL and kind != "category":
                 labels_of(trials, names)
+            elif word == FEATURES and kind == "features":
+                model_of_vectors(select_features(*study.feature_table, names))
             elif word not in (LABEL, FEATURES):
                 make_model(word, names)
         except BidsDecoderError as error:
