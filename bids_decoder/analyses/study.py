@@ -13,6 +13,7 @@ import pandas as pd
 
 from bids_decoder.analyses.jobs import Notes, Stage
 from bids_decoder.bids.dataset import Dataset, Participant
+from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.inputs import input_digests
 from bids_decoder.config import REGIONS, Settings
@@ -273,7 +274,9 @@ class Study:
         preprocess, upstream = None, inputs
         if source == "raw":
             spaces = settings.preprocessing.output_spaces
-            preprocess = self._preprocess_key(unit, inputs, spaces)
+            preprocess = self._preprocess_key(
+                unit, inputs | self._echo_settings(participant), spaces
+            )
             # Responses depend on their own space, not on the other output spaces.
             upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
@@ -301,6 +304,12 @@ class Study:
         return StageKey("preprocess", unit, {
             "settings": asdict(settings), "seed": self.settings.random_seed, "inputs": inputs,
         })
+
+    def _echo_settings(self, participant: Participant) -> dict[str, Any]:
+        """Return what the outputs of multi-echo runs depend on, beyond those of others."""
+        if not any(run.echoes for run in participant.runs):
+            return {}
+        return {"multiecho": asdict(self.settings.section(MultiEcho))}
 
     def _planned_trials(self, participant: Participant, key: str) -> dict[str, Path]:
         """Return the paths of the planned tables, which name the content, for the node cache."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bids_decoder.bids.absent_images import explain_no_images
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant, Source
+from bids_decoder.bids.echo_settings import MultiEcho
+from bids_decoder.bids.echoes import join_echoes
 from bids_decoder.bids.layouts import (
     NIFTI,
     describe,
@@ -23,7 +25,7 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import cut_runs
 from bids_decoder.bids.released_runs import collect_released, find_released
 from bids_decoder.bids.run_files import make_run, with_tables
-from bids_decoder.bids.run_names import check_tasks, name_groups, single_echo
+from bids_decoder.bids.run_names import check_tasks, name_groups
 from bids_decoder.bids.run_selection import restrict
 from bids_decoder.bids.selection import select_by_tables
 from bids_decoder.bids.sidecars import read_sidecars, select_by_metadata, split_query
@@ -78,8 +80,9 @@ def collect_dataset(settings: Settings) -> Dataset:
     present = {(run.subject, run.session) for run in chosen}
     selection = select_by_tables(root, execution, present, notes)
     chosen = [run for run in chosen if selection.has(run.subject, run.session)]
-    complete = with_tables(chosen, source, layout, derived, settings, notes)
-    runs = name_groups(single_echo(complete, notes), notes)
+    whole = join_echoes(chosen, settings.section(MultiEcho), source, notes)
+    complete = with_tables(whole, source, layout, derived, settings, notes)
+    runs = name_groups(complete, notes)
     check_tasks(runs, execution, notes)
     runs = _with_cuts(runs, source, settings.preprocessing.discarded_volumes, notes)
     stimuli = settings.trials.stimuli_dir or root / "stimuli"
@@ -176,8 +179,7 @@ def _find_runs(
     query, by_metadata = split_query(layout, filters.get("bold", {}))
     sidecars = read_sidecars(layout)
     if source == "raw":
-        paths = find_files(layout, "bold", query, datatype="func")
-        paths = [p for p in paths if parse_entities(p).get("part", "mag") == "mag"]
+        paths = _magnitude(find_files(layout, "bold", query, datatype="func"), notes)
         runs = [make_run(path, source, sidecars) for path in paths]
         notes.findings += sidecars.findings
         return select_by_metadata(runs, by_metadata)
@@ -190,6 +192,17 @@ def _find_runs(
     if not find_files(layout, kind[0], {}, desc=kind[1]):
         notes.findings.append(explain_no_images(Path(str(layout.root)), source))
     return one_space(runs, settings.preprocessing.output_spaces, notes)
+
+
+def _magnitude(paths: list[Path], notes: Notes) -> list[Path]:
+    """Leave out phase, real and imaginary images."""
+    kept = [path for path in paths if parse_entities(path).get("part", "mag") == "mag"]
+    if len(kept) < len(paths):
+        notes.decide(
+            "complex data", f"{len(kept)} magnitude image(s) are used",
+            f"{len(paths) - len(kept)} image(s) of phase or other parts are left out",
+        )
+    return kept
 
 
 def _with_cuts(

@@ -18,6 +18,21 @@ Source = Literal["raw", "fmriprep", "betas"]
 
 
 @dataclass(frozen=True)
+class Echo:
+    """One echo of a multi-echo run.
+
+    Parameters
+    ----------
+    file : Path
+    time : float
+        Echo time in seconds.
+    """
+
+    file: Path
+    time: float
+
+
+@dataclass(frozen=True)
 class BoldRun:
     """One functional run of one participant.
 
@@ -42,6 +57,9 @@ class BoldRun:
         Released responses of the run with their trials, instead of an image and a table.
     cut_seconds : float
         How much later than in the raw run the first volume was taken.
+    echoes : tuple of Echo
+        All echoes of a raw multi-echo run in order, if they are combined; ``bold_file`` is the
+        image of the first one.
     """
 
     subject: str
@@ -62,6 +80,7 @@ class BoldRun:
     raw: BoldRun | None = None
     released: ReleasedRun | None = None
     cut_seconds: float = 0.0
+    echoes: tuple[Echo, ...] = ()
 
     @property
     def run_group(self) -> str:
@@ -87,6 +106,11 @@ class BoldRun:
         if path is None:
             raise ValueError(f"run without an image: sub-{self.subject} {self.run_group}")
         return path
+
+    @property
+    def image_files(self) -> tuple[Path, ...]:
+        """The 4-D images of the run: all of its echoes, or one image."""
+        return tuple(echo.file for echo in self.echoes) or (self.image_file,)
 
     @property
     def header(self) -> ImageHeader:

@@ -24,6 +24,7 @@ BIDS_VERSION = "1.11.0"
 DESCRIPTIONS: dict[str, str] = {
     "preproc": "Data after preprocessing.",
     "brain": "Mask of the brain.",
+    "echoes": "Weights of the echoes in their combination, one volume per echo.",
     "confounds": "Regressors of no interest, one row per volume.",
     "singletrial": "One response per trial: volume i of the beta series is row i of the table.",
     "group": "Results of all participants together.",
@@ -34,7 +35,7 @@ IGNORED = (
     "*.html", "plan.json", "logs", "prov", "group", "model", "figures", "work",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_peaks.*", "*_predictions.*", "*_metrics.*",
     "*_rdm.*", "*_curve.*", "*_needs.*", "*_learning.*", "*_comparisons.*", "*_sheet.*",
-    "*_xfm.*", "*_boldref.*", "*_timeseries.*",
+    "*_xfm.*", "*_boldref.*", "*_timeseries.*", "*_weights.*",
     "reconstruction", "*_desc-reconstruction*",
 )
 """Outputs for which the BIDS schema has no name yet; folders without a slash, which the validator

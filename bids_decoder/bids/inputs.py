@@ -48,6 +48,10 @@ def _run_digests(run: BoldRun) -> dict[str, Any]:
         if path is not None and path.is_file()
     }
     digests["metadata"] = {key: run.metadata[key] for key in _METADATA if key in run.metadata}
+    if run.echoes:
+        digests["echoes"] = [
+            (echo.time, file_digest(echo.file)) for echo in run.echoes if echo.file.is_file()
+        ]
     if run.released is not None:
         digests["released"] = run.released.responses.key()
     digests["space"] = run.entities.get("space")

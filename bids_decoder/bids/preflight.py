@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bids_decoder.agreement import check_one_grid
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
+from bids_decoder.bids.echoes import check_echoes
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, content_damage, missing_content
 from bids_decoder.bids.images import read_header
@@ -187,7 +188,8 @@ def _images_of(person: Participant) -> list[Path]:
     if (released := _released_files(person)):
         return released
     needed_t1w = [] if derived else list(person.t1w_files)
-    return [*needed_t1w, *derived, *(run.image_file for run in person.runs), *masks]
+    images = [path for run in person.runs for path in run.image_files]
+    return [*needed_t1w, *derived, *images, *masks]
 
 
 def _released_files(person: Participant) -> list[Path]:
@@ -211,7 +213,7 @@ def _check_images(person: Participant, full_read: bool) -> Iterator[Finding]:
             f"{len(absent)} git-annex pointers or dead links, for instance {absent[0]}",
             f"datalad get {' '.join(folders)}", ExitCode.MISSING_INPUT, participant=person.label,
         )
-    runs = [run for run in person.runs if run.image_file not in absent]
+    runs = [run for run in person.runs if not set(run.image_files) & set(absent)]
     if _released_files(person):
         if not absent:
             yield from check_released(person, full_read)
@@ -219,6 +221,7 @@ def _check_images(person: Participant, full_read: bool) -> Iterator[Finding]:
         return
     for run in runs:
         yield from check_run(run, _rows_of_betas(run), full_read)
+        yield from check_echoes(run, full_read)
         yield from check_events(run)
     yield from _check_anatomy(person, absent, full_read)
     yield from _check_grids(person, runs)

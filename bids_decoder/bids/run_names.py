@@ -20,27 +20,6 @@ def identity(run: BoldRun) -> str:
     return f"sub-{run.subject}_{replace(run, group_by=()).run_group}{extra}"
 
 
-def single_echo(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
-    """Keep one of several echoes, and report runs that have them."""
-    groups: dict[str, list[BoldRun]] = defaultdict(list)
-    for run in runs:
-        single = {key: value for key, value in run.entities.items() if key != "echo"}
-        groups[identity(replace(run, entities=single))].append(run)
-    several = {name: members for name, members in groups.items() if len(members) > 1
-               and all("echo" in run.entities for run in members)}
-    if several:
-        name, members = next(iter(several.items()))
-        echoes = " ".join(sorted(run.entities["echo"] for run in members))
-        notes.findings.append(Finding(
-            f"{len(several)} multi-echo run(s), for instance {name}",
-            f"echoes {echoes}; they are not combined by this program",
-            "choose one with --bids-filter-file ({\"bold\": {\"echo\": \"2\"}}), or give fMRIPrep "
-            "derivatives, in which they are combined, with -d fmriprep=PATH",
-        ))
-    return [run for name, members in groups.items()
-            for run in (members[:1] if name in several else members)]
-
-
 def name_groups(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
     """Make ``run_group`` unique within each participant."""
     by_person: dict[str, list[BoldRun]] = defaultdict(list)

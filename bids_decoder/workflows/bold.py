@@ -10,6 +10,7 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.bids.dataset import BoldRun, Participant
+from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.images import ImageHeader, read_header
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
@@ -22,6 +23,7 @@ from bids_decoder.interfaces.preprocessing import (
     RegisterRuns,
     RegisterToT1w,
     ResampleBold,
+    ResampleRun,
     RunReference,
 )
 from bids_decoder.interfaces.preprocessing_anat import T1wGrid, TemplateGrid
@@ -36,6 +38,12 @@ from bids_decoder.preprocessing.templates import (
 )
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.anat import source_uris
+from bids_decoder.workflows.echoes import (
+    echo_metadata,
+    keep_echoes,
+    resample_interface,
+    timed_echoes,
+)
 from bids_decoder.workflows.shared import gather
 from bids_decoder.workflows.slice_times import slice_times_of
 from bids_decoder.workflows.spaces import n_grid_voxels
@@ -204,20 +212,23 @@ class _Builder:
         texts = self.settings.preprocessing.output_spaces
         return tuple(dict.fromkeys(parse_space(text) for text in texts))
 
-    def _slice_timing(self, run: _Run) -> Node | None:
+    def _slice_timing(self, run: _Run) -> tuple[Node, str] | None:
         if not run.slice_times:
             return None
-        node = self._node(
-            CorrectSliceTiming(
-                slice_times=list(run.slice_times), t_r=run.t_r,
-                slice_time_ref=self.settings.preprocessing.slice_time_ref,
-                direction=run.bold.metadata.get("SliceEncodingDirection", "k"),
-            ),
-            f"slice_timing_{run.number}", run.mem_gb,
-        )
-        node.inputs.in_file = str(run.bold.bold_file)
-        self.workflow.connect(self.reference[run.number], "n_dummy", node, "n_skip")
-        return node
+
+        def correct(path: Path, label: str) -> Node:
+            node = self._node(
+                CorrectSliceTiming(
+                    in_file=str(path), slice_times=list(run.slice_times), t_r=run.t_r,
+                    slice_time_ref=self.settings.preprocessing.slice_time_ref,
+                    direction=run.bold.metadata.get("SliceEncodingDirection", "k"),
+                ),
+                f"slice_timing_{label}", run.mem_gb,
+            )
+            self.workflow.connect(self.reference[run.number], "n_dummy", node, "n_skip")
+            return node
+
+        return timed_echoes(self.workflow, run.bold, correct, str(run.number))
 
     def _to_person(self, run: _Run) -> Node | None:
         if run.number == 0:
@@ -240,13 +251,17 @@ class _Builder:
             n_voxels = n_grid_voxels(self.participant, space)
             mem_gb += 4 * n_voxels * run.header.n_volumes * 4 / 1e9
         node = self._node(
-            ResampleBold(t_r=run.t_r, metadata=self._bold_metadata(run, space)),
-            f"resample_{label}", mem_gb,
+            self._resampling(run, t_r=run.t_r, metadata=self._bold_metadata(run, space)),
+            f"resample_{label}", mem_gb * max(len(run.bold.echoes), 1),
         )
+        in_field = "in_files" if run.bold.echoes else "in_file"
         if sources["timing"] is None:
-            node.inputs.in_file = str(run.bold.bold_file)
+            files = list(map(str, run.bold.image_files))
+            setattr(node.inputs, in_field, files if run.bold.echoes else files[0])
         else:
-            self.workflow.connect(sources["timing"], "out_file", node, "in_file")
+            self.workflow.connect(*sources["timing"], node, in_field)
+        if run.bold.echoes:
+            self.workflow.connect(self.reference[run.number], "n_dummy", node, "n_dummy")
         if sources["to_person"] is not None:
             self.workflow.connect(sources["to_person"], "forward_file", node, "run_file")
         self.workflow.connect([
@@ -258,6 +273,12 @@ class _Builder:
         self._connect_grid(node, space, label)
         self._keep_series(run, node, space, label)
         return node
+
+    def _resampling(self, run: _Run, **inputs: Any) -> ResampleRun:
+        if not run.bold.echoes:
+            return ResampleBold(**inputs)
+        rules = self.settings.section(MultiEcho)
+        return resample_interface(run.bold, rules.output == "echoes", **inputs)
 
     def _connect_grid(self, node: Node, space: OutputSpace, label: str) -> None:
         if space == FUNC:
@@ -279,7 +300,7 @@ class _Builder:
 
     def _keep_series(self, run: _Run, node: Node, space: OutputSpace, label: str) -> None:
         entities = {**run.bold.name_entities, **space.entities}
-        sources = source_uris((run.bold.bold_file,), self.settings)
+        sources = source_uris(run.bold.image_files, self.settings)
         series = self._sink("preproc_bold", entities, label)
         mask = self._sink("bold_mask", entities, label, {"Type": "Brain", "Sources": sources})
         boldref = self._sink(
@@ -290,6 +311,14 @@ class _Builder:
             (node, mask, [("mask_file", "in_file")]),
             (node, boldref, [("boldref_file", "in_file")]),
         ])
+        if run.bold.echoes:
+            def sink(key: str, more: dict[str, Any], metadata: dict[str, Any]) -> Node:
+                name = "_".join([label, *more.values()])
+                return self._sink(key, entities | more, name, metadata)
+
+            keep_echoes(
+                self.workflow, node, run.bold, self._bold_metadata(run, space), sink
+            )
 
     def _confounds(self, run: _Run, motion: Node, func: Node) -> Node:
         rules = self.settings.preprocessing
@@ -319,7 +348,8 @@ class _Builder:
             "SkullStripped": False,
             "SliceTimingCorrected": bool(run.slice_times),
             "TaskName": run.bold.metadata.get("TaskName", run.bold.task),
-            "Sources": source_uris((run.bold.bold_file,), self.settings),
+            "Sources": source_uris(run.bold.image_files, self.settings),
+            **echo_metadata(run.bold),
         }
         if run.slice_times:
             fraction = self.settings.preprocessing.slice_time_ref

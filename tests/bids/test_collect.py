@@ -163,18 +163,6 @@ def test_several_tasks_need_a_choice(toy):
     assert not errors(toy.dataset(execution={"task_id": ("see", "hear")}))
 
 
-def test_multi_echo_needs_a_choice(bare, tmp_path):
-    for echo in "123":
-        bare.image(f"sub-01/func/sub-01_task-see_echo-{echo}_bold.nii.gz")
-    bare.events("sub-01/func/sub-01_task-see_events.tsv")
-    (finding,) = errors(bare.dataset())
-    assert "echo" in finding.why and "fMRIPrep" in finding.fix
-    path = tmp_path / "filter.json"
-    path.write_text('{"bold": {"echo": "2"}}')
-    dataset = bare.dataset(execution={"bids_filter_file": path})
-    assert not errors(dataset) and dataset.runs[0].entities == {"echo": "2"}
-
-
 def test_dead_links_do_not_stop_the_reader(toy):
     for name in ("_bold.nii.gz", "_bold.json"):
         link = toy.root / f"sub-01/func/sub-01_task-see_run-4{name}"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.config import Glm
 from bids_decoder.errors import BidsDecoderError
 from bids_decoder.options import bad_value, choices, option, read_number, read_registered, several
 
+SECTION = MultiEcho
+
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of this analysis."""
+    _add_multi_echo(parser)
     group = parser.add_argument_group("Specific options for the single-trial GLM")
     option(
         group, "--betas", dest="glm.estimator", metavar="NAME",
@@ -40,6 +44,23 @@ def add_options(parser: ArgumentParser) -> None:
     several(
         group, "--contrasts", dest="glm.contrasts", metavar="EXPRESSION",
         help="contrasts of conditions to map, as `'face - house' 'face - 0.5*house - 0.5*chair'`",
+    )
+
+
+def _add_multi_echo(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("Specific options for multi-echo data")
+    option(
+        group, "--echo", dest="multiecho.echo", section=MultiEcho, type=read_number(int, 1),
+        metavar="N", default="all are combined",
+        help="use this echo of multi-echo runs only, by the number in its name. Otherwise the "
+        "echoes of raw runs are combined, weighted by T2*; this needs the package `tedana` (`pip "
+        "install 'bids_decoder[multiecho]'`), echo times and at least three echoes",
+    )
+    option(
+        group, "--me-output", dest="multiecho.output", section=MultiEcho,
+        choices=choices(MultiEcho, "output"),
+        help="`combined`: write the combination of the echoes, with maps of T2*, S0 and weights; "
+        "`echoes`: also write each preprocessed echo",
     )
 
 
