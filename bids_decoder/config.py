@@ -69,7 +69,7 @@ class TrialRules:
     trial_unit: Literal["auto", "event", "block", "volume"] = "auto"
     features: Path | None = None
     stimuli_dir: Path | None = None
-    image_encoder: str = "gabor"
+    image_encoder: str = "auto"
     encoder_weights: Path | None = None
     near_duplicates: Literal["report", "merge", "stop"] = "report"
     test_runs: tuple[str, ...] = ()

@@ -23,9 +23,11 @@ def demo_settings(settings: Settings) -> Settings:
     Returns
     -------
     Settings
-        The same settings, with one participant held out of pretraining.
+        The same settings, with one participant held out of pretraining and, unless another one
+        is set, the image encoder ``gabor``.
     """
     from bids_decoder.simulate.dataset import DEMO, write_demo_dataset
+    from bids_decoder.stimuli.encoders import AUTO
 
     data = settings.execution.bids_dir
     if not (data / "dataset_description.json").is_file():
@@ -35,4 +37,10 @@ def demo_settings(settings: Settings) -> Settings:
         shutil.rmtree(unfinished, ignore_errors=True)
         write_demo_dataset(unfinished, replace(DEMO, seed=settings.random_seed))
         unfinished.rename(data)
-    return replace(settings, execution=replace(settings.execution, holdout_label=(NEW_PERSON,)))
+    settings = replace(settings, execution=replace(
+        settings.execution, holdout_label=(NEW_PERSON,)
+    ))
+    if settings.trials.image_encoder != AUTO:
+        return settings
+    # The simulated voxels respond to these features, whatever is installed.
+    return replace(settings, trials=replace(settings.trials, image_encoder="gabor"))

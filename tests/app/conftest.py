@@ -72,7 +72,8 @@ def categories(common):
 def images(common):
     design = PictureDesign(n_participants=2, n_runs=2, n_train=36)
     write = partial(write_demo_dataset, design=design, signal_sd=8.0)
-    return Input(common / "images-data", write, "--holdout-label", "02", "--budget", "400vox")
+    return Input(common / "images-data", write, "--holdout-label", "02", "--budget", "400vox",
+                 "--image-encoder", "gabor")
 
 
 class Run:

@@ -35,7 +35,7 @@ def decode(main, dataset, tmp_path):
         return main(
             dataset, tmp_path / "out", "participant", "-d", f"betas={dataset}", "--from-scratch",
             "--stimuli-dir", dataset / "stimuli", "--device", "cpu", "--nprocs", 1,
-            "--budget", "200vox", "--n-permutations", 19, *options,
+            "--budget", "200vox", "--n-permutations", 19, "--image-encoder", "gabor", *options,
         )
 
     return run

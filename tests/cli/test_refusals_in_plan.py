@@ -9,6 +9,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from bids_decoder.errors import BidsDecoderError, FindingsError, UsageError
 from bids_decoder.files import write_json
 from bids_decoder.glm.design import MOTION
 from bids_decoder.preprocessing import templates
+from bids_decoder.stimuli import weights
 from bids_decoder.stimuli.features import MAX_COLUMNS
 
 PACKAGE = Path(bids_decoder.__file__).parent
@@ -233,6 +235,12 @@ def network(data, **trials):
     return installed(data.pictures(image_encoder="torchvision:resnet18", **trials), "encoders")
 
 
+def damaged_package(data):
+    place = SimpleNamespace(origin=str(data.root / "__init__.py"))
+    data.patch.setattr(weights, "find_spec", lambda name: place)
+    return data.pictures(image_encoder="efficientnet-lite0")
+
+
 def no_safetensors(data):
     path = data.root.parent / "x.safetensors"
     path.write_bytes(b"PK")
@@ -383,6 +391,9 @@ PLAN = {
         **CONFIG, **SAFE, SHA256SUMS=f"{'0' * 64}  model.safetensors\n"),
     "find_networks#1": lambda d: d.pictures(test_share=0.5).set(
         "reconstruction", metric_weights=d.root),
+    "find_packaged#1": lambda d: installed(
+        d.pictures(image_encoder="efficientnet-lite0"), "weights", weights.PACKAGE),
+    "find_packaged#2": damaged_package,
     "find_pipeline#1": lambda d: installed(unclip(d), "unclip", "diffusers"),
     "find_pipeline#2": lambda d: unclip(d, index='{"_class_name": "Other"}'),
     "find_pipeline#3": lambda d: unclip(d).set(

@@ -25,7 +25,7 @@ def test_random_backbone_depends_on_the_seed_alone():
     pytest.importorskip("transformers")
     volumes = np.random.default_rng(0).random((2, 8, 8, 4)).astype(np.float32)
     first, again, other = (
-        backbone_features(load_backbone(RANDOM, seed), volumes, "cpu") for seed in (0, 0, 1)
+        backbone_features(load_backbone(RANDOM, seed, "cpu"), volumes, "cpu") for seed in (0, 0, 1)
     )
     assert first.shape == (2, 2048)
     assert np.array_equal(first, again)
@@ -34,4 +34,4 @@ def test_random_backbone_depends_on_the_seed_alone():
 
 def test_missing_backbone_is_named(tmp_path):
     with pytest.raises(MissingInputError, match="--backbone"):
-        load_backbone(str(tmp_path), 0)
+        load_backbone(str(tmp_path), 0, "cpu")

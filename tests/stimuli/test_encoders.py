@@ -172,7 +172,7 @@ def test_unknown_encoders(name, message):
 
 
 def test_gabor_takes_no_weights(tmp_path):
-    with pytest.raises(UsageError, match="has no weights"):
+    with pytest.raises(UsageError, match="takes no weights"):
         choose_encoder("gabor", tmp_path)
 
 

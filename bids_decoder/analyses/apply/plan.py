@@ -22,12 +22,13 @@ from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.stimulus_files import list_images
+from bids_decoder.config import TrialRules
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import OWN_SPACES, groups_of
 from bids_decoder.markers import StageKey
 from bids_decoder.preprocessing.transfer import on_grid
-from bids_decoder.stimuli.encoders import EncoderChoice, choose_encoder
+from bids_decoder.stimuli.encoders import AUTO, EncoderChoice, choose_encoder
 from bids_decoder.training.fitted import ENTRY, load_fitted
 from bids_decoder.training.zero_shot import why_not
 from bids_decoder.trials import KINDS, Decision, VoxelGrid
@@ -228,7 +229,15 @@ def _gallery(
     images = list_images(folder)
     damaged = study.trials.pictures.damaged(images)
     kept = {name: path for name, path in images.items() if name not in damaged}
-    return kept, choose_encoder(rules.image_encoder, rules.encoder_weights)
+    return kept, _encoder(rules, card[ENTRY])
+
+
+def _encoder(rules: TrialRules, told: Mapping[str, Any]) -> EncoderChoice:
+    """Choose the encoder of this call: that of the decoder, unless the call names another one."""
+    name = rules.image_encoder
+    if name == AUTO:
+        name = (told.get("encoder") or {}).get("name", AUTO)
+    return choose_encoder(name, rules.encoder_weights)
 
 
 def _no_gallery(study: Study, told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -245,7 +254,7 @@ def _no_gallery(study: Study, told: Mapping[str, Any]) -> Iterator[tuple[str, st
             f"--apply-gallery {folder}: there is no image in it",
             "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files",
         )
-    here = dict(choose_encoder(rules.image_encoder, rules.encoder_weights).identity)
+    here = dict(_encoder(rules, told).identity)
     if here != told.get("encoder"):
         yield (
             f"--apply-gallery {folder}: it decodes vectors of the encoder {told.get('encoder')}, "

@@ -167,7 +167,8 @@ def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> Non
         notes.findings.append(Finding(
             f"sub-{label} with model {model.path.name}", "; ".join(
                 f"its {key} is '{there[key]}', here it is '{here[key]}'" for key in other
-            ), "pretrain with the options of this call, or use --from-scratch",
+            ), "pretrain with the options of this call, or give those of pretraining here (for "
+            "instance --image-encoder), or use --from-scratch",
             participant=label,
         ))
 

@@ -109,7 +109,7 @@ def _card(study: Study, person: PersonWork) -> dict[str, Any]:
     return {
         "participant": person.label, "version": __version__, "seed": settings.random_seed,
         "split": study.split.kind, "target_kind": kind,
-        "features": settings.trials.image_encoder if kind == "image" else "table",
+        "features": study.targets.encoder.name if kind == "image" else "table",
     }
 
 

@@ -154,7 +154,7 @@ def _split(dataset: Results) -> Steps:
         n_tested = sum(map(len, [split.get("test_stimuli", []), *folds]))
         steps[f"split-{split['kind']}"] = {"n_test_stimuli": n_tested, "n_folds": len(folds)}
     if plan.get("target_kind") and split.get("kind") != "new":
-        encoder = dataset.setting("trials", "image_encoder", "not recorded")
+        encoder = plan.get("image_encoder", "not recorded")
         columns = ", ".join(plan.get("value_columns", []))
         steps[f"targets-{plan['target_kind']}"] = {"encoder": encoder, "columns": columns}
     return steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 from bids_decoder.analyses.fitting import decoded, job_of_decoder
@@ -15,6 +16,7 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.evaluation.held_out import Split
 from bids_decoder.stimuli.encoders import EncoderChoice
 from bids_decoder.stimuli.unclip import find_pipeline
+from bids_decoder.stimuli.weights import PACKAGE
 from bids_decoder.workflows.work import PersonWork, TargetSpec
 
 MIN_TEST_STIMULI = 3
@@ -139,7 +141,7 @@ def _make_plan(wanted: Reconstruction, encoder: EncoderChoice) -> Reconstruction
     if method == "unclip":
         pipeline = find_pipeline(wanted.weights, encoder)
         given |= {"pipeline": str(pipeline.path), "pipeline_sha256": pipeline.sha256}
-    if wanted.metric_weights is not None:
+    if wanted.metric_weights is not None or find_spec(PACKAGE) is not None:
         from bids_decoder.stimuli.perceptual import find_networks
 
         networks = find_networks(wanted.metric_weights)

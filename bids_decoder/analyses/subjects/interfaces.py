@@ -29,6 +29,7 @@ from bids_decoder.interfaces.fitting import DeviceInputSpec
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.preprocessing.standardise import standardise_volume
 from bids_decoder.seeds import derive_seed
+from bids_decoder.stimuli.weights import PACKAGED, find_packaged
 
 VOLUMES, COHORT = "volumes.npy", "cohort.json"
 NETWORK, VOXELS, CONFOUND = "cnn3d", "linear-voxels", "confound-"
@@ -133,11 +134,16 @@ class _Fit(SimpleInterface):
     def _features(self, cohort: Any) -> np.ndarray:
         """Return what a comparator's layer sees, (n_people, n_features)."""
         from bids_decoder.models.backbones import backbone_features, load_backbone
+        from bids_decoder.stimuli.efficientnet import load_pooled
 
-        if not self.inputs.backbone:
+        inputs = self.inputs
+        if not inputs.backbone:
             return cohort.volumes.reshape(len(cohort.volumes), -1)
-        model = load_backbone(self.inputs.backbone, self.inputs.seed)
-        return backbone_features(model, cohort.volumes, self.inputs.device)
+        if inputs.backbone == PACKAGED:
+            extract = load_pooled(find_packaged("--backbone"), inputs.device)
+        else:
+            extract = load_backbone(inputs.backbone, inputs.seed, inputs.device)
+        return backbone_features(extract, cohort.volumes, inputs.device)
 
 
 class _RepeatInputSpec(_FitInputSpec):

@@ -57,5 +57,6 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--backbone", dest="subjects.backbones", section=Subjects, metavar="FOLDER",
         type=str,
         help="folders of vision models (transformers format) to compare with: frozen, on the "
-        "mosaic of slices. `random-resnet50` is a stand-in with random weights",
+        "mosaic of slices. `efficientnet-lite0` is a network trained on ImageNet that comes with "
+        "the extra `vision`, `random-resnet50` a stand-in with random weights",
     )

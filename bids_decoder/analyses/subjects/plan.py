@@ -15,11 +15,12 @@ from bids_decoder.analyses.study import Study
 from bids_decoder.analyses.subjects.collect import SubjectImages, collect_subjects
 from bids_decoder.analyses.subjects.options import Subjects
 from bids_decoder.config import Settings
-from bids_decoder.errors import ExitCode, Finding, name_some
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.evaluation.subjects import SiteConfound, site_confound
 from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
+from bids_decoder.stimuli.weights import PACKAGED, find_packaged
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.confound_checks import check_removal
 
@@ -119,6 +120,11 @@ def _check_options(settings: Settings) -> list[Finding]:
             "--subject-label", "labels of participants are learnt at the group level",
             "give the level group, alone", ExitCode.USAGE,
         ))
+    if PACKAGED in settings.section(Subjects).backbones:
+        try:
+            find_packaged(f"--backbone {PACKAGED}")
+        except BidsDecoderError as error:
+            findings.append(error.finding)
     return findings + check_removal(settings.trials, "participants.tsv: --control age")
 
 
