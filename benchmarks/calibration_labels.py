@@ -10,11 +10,12 @@ from scipy.signal import lfilter
 
 from bids_decoder.analyses.controls.scoring import Tested, score_control
 from bids_decoder.config import Evaluation, Network, TrialRules, Troi
-from bids_decoder.evaluation.baselines import ridge_of_labellings, ridge_predict
+from bids_decoder.evaluation.baselines import ridge_of_labellings
 from bids_decoder.evaluation.classification import Heldout, Refitted, score_classification
 from bids_decoder.evaluation.comparison import compare_labels
 from bids_decoder.evaluation.held_out import apply_split
 from bids_decoder.evaluation.kinds import separate_runs
+from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.interfaces.responses import confound_as_responses

@@ -7,9 +7,9 @@ from calibration_labels import FEW, N_PERMUTATIONS, Outcome
 
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.association import associate
-from bids_decoder.evaluation.baselines import ridge_predict
 from bids_decoder.evaluation.prevalence import group_effect, permutation_prevalence
 from bids_decoder.evaluation.retrieval import Embedded, compare_retrieval, score_retrieval
+from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.evaluation.subjects import (
     PermutedRounds,
     permute_people,

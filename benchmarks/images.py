@@ -50,7 +50,7 @@ from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_pictu
 from bids_decoder.stimuli.targets import fit_target_space
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.input_layer import row_cosines
-from bids_decoder.training.painter import paint_pictures
+from bids_decoder.training.painter import fit_painter
 from bids_decoder.training.pretrain import LatentScale
 from bids_decoder.training.prior import restore_prior, sample_prior
 from bids_decoder.training.troi import TroiDecoder
@@ -237,9 +237,8 @@ def paint(case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]], list[np.
     pixels = {name: case.album.pixels[name].astype(np.float32) / 255
               for name in (*names, *shown)}
     small = np.stack([resize(pixels[name], 64) for name in shown])
-    made = paint_pictures(
-        case.train, case.voxel_weights, small, np.arange(len(shown)), np.stack(betas)
-    )
+    painter = fit_painter(case.train, case.voxel_weights, small, np.arange(len(shown)))
+    made = painter.paint(np.stack(betas))
     decoder = TroiDecoder()
     decoded = average_repeats(decoder.predict(case.model, case.test.betas), seen)
     known = decoder.gallery(case.model, case.targets)[case.train.target_rows]

@@ -36,8 +36,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from bids_decoder.config import Evaluation, Settings, settings_from_dict
-from bids_decoder.evaluation.baselines import coordinates, ridge_predict
+from bids_decoder.evaluation.baselines import coordinates
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
+from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.evaluation.statistics import dice
 from bids_decoder.files import content_key, read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas

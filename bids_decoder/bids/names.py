@@ -71,6 +71,7 @@ NAMES: dict[str, OutputName] = {
     "reconstruction_pictures": _name("func", "predictions", ".tsv", desc="reconstruction"),
     "reconstruction_metrics": _name("func", "metrics", ".tsv", desc="reconstruction"),
     "decoder_model": _name("model", "model", ".safetensors", desc="decoder"),
+    "painter_model": _name("model", "model", ".safetensors", desc="painter"),
     "encoder_metrics": _name("func", "metrics", ".tsv", desc="encoder"),
     "encoder_nulls": _name("func", "metrics", ".tsv", desc="encodernull"),
     "encoder_comparisons": _name("func", "comparisons", ".tsv", desc="encoder"),

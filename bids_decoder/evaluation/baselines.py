@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from himalaya.backend import get_backend, set_backend
-from himalaya.kernel_ridge import KernelRidgeCV
-from himalaya.ridge import RidgeCV
 from sklearn.feature_selection import f_classif
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,18 +15,13 @@ from sklearn.svm import LinearSVC
 
 from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
-from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test, inner_folds
+from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test
+from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import Person, Targets
 
-ALPHAS = np.logspace(1, 7, 13)
-"""Ridge penalties for z-scored voxels."""
-
 MAX_COMPONENTS = 256
-N_INNER_FOLDS = 5
 N_RANDOM_DRAWS = 5
-
-_CHUNK = 4096
 
 Voxels = np.ndarray | slice
 Fit = Callable[[Person, Person, Targets, Voxels, int], np.ndarray]
@@ -298,64 +289,6 @@ def _mean(
 ) -> np.ndarray:
     mean = coordinates(train.target_rows, targets).mean
     return np.repeat(mean[None], len(test.betas), axis=0)
-
-
-def ridge_predict(
-    train_betas: np.ndarray, train_targets: np.ndarray, test_betas: np.ndarray, runs: np.ndarray
-) -> np.ndarray:
-    """Predict with ridge regression whose penalty is chosen per target, run-wise.
-
-    Fitted with himalaya [1]_: kernel ridge with a linear kernel when there are fewer trials
-    than voxels, ridge otherwise; both make the same predictions.
-
-    Parameters
-    ----------
-    train_betas : ndarray, shape (n_train, n_voxels)
-    train_targets : ndarray, shape (n_train, n_targets)
-    test_betas : ndarray, shape (n_test, n_voxels)
-    runs : ndarray of str, shape (n_train,)
-
-    Returns
-    -------
-    ndarray of float64, shape (n_test, n_targets)
-
-    References
-    ----------
-    .. [1] Dupré la Tour et al. (2022), Feature-space selection with banded ridge regression,
-       NeuroImage 264.
-    """
-    common = {"alphas": ALPHAS, "fit_intercept": True, "cv": inner_folds(runs, N_INNER_FOLDS)}
-    with numpy_backend():
-        if train_betas.shape[0] >= train_betas.shape[1]:
-            model = RidgeCV(**common).fit(_doubles(train_betas), train_targets)
-            return np.asarray(model.predict(_doubles(test_betas)))
-        kernel = _linear_kernel(train_betas, train_betas)
-        model = KernelRidgeCV(kernel="precomputed", **common).fit(kernel, train_targets)
-        return np.asarray(model.predict(_linear_kernel(test_betas, train_betas)))
-
-
-def _doubles(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values, dtype=np.float64)
-
-
-def _linear_kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Compute scalar products of rows in double precision, a part of the voxels at a time."""
-    kernel = np.zeros((len(left), len(right)))
-    for start in range(0, left.shape[1], _CHUNK):
-        part = slice(start, start + _CHUNK)
-        kernel += _doubles(left[:, part]) @ _doubles(right[:, part]).T
-    return kernel
-
-
-@contextmanager
-def numpy_backend() -> Iterator[None]:
-    """Use himalaya on numpy; restore its backend, which is global, afterwards."""
-    before = get_backend().name
-    set_backend("numpy")
-    try:
-        yield
-    finally:
-        set_backend(before)
 
 
 def _svm(

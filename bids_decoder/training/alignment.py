@@ -24,10 +24,10 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.baselines import (
     assert_sides,
     coordinates,
-    ridge_predict,
     scores_of_classes,
 )
 from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test
+from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.training.transformations import (
     N_FEATURES,
     fit_procrustes,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from himalaya.kernel_ridge import KernelRidgeCV
 
-from bids_decoder.evaluation.baselines import numpy_backend
 from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.evaluation.ridge import numpy_backend
 from bids_decoder.evaluation.voxelwise import voxel_correlations
 from bids_decoder.models.store import Model
 from bids_decoder.training.encoders import Choice, EncodeContext, Encoder, EncodingTask, Stimuli

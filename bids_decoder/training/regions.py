@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bids_decoder.evaluation.baselines import coordinates, ridge_predict
+from bids_decoder.evaluation.baselines import coordinates
 from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test
+from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.training.region_settings import Estimator
 from bids_decoder.training.searchlight import Fold, LinearScore, Measure, score_block
 from bids_decoder.training.searchlight_settings import LEAST_SHRINKAGE

@@ -9,17 +9,21 @@ from PIL import Image
 
 from bids_decoder.analyses.apply.answers import NewTrials, answer, describe
 from bids_decoder.analyses.apply.gallery import search, write_searched
+from bids_decoder.analyses.apply.reconstruction import Request, reconstruct, write_reconstructed
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.fitted import collect_fitted, fit_of
 from bids_decoder.interfaces.heldout import read_heldout, save_heldout
 from bids_decoder.interfaces.person_outputs import PersonOutputs
+from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.interfaces.predicting import predict_test
 from bids_decoder.interfaces.responses import ARRAY, MASK, SPACE, TABLE, load_person
+from bids_decoder.stimuli.sheets import save_picture, to_picture
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.fitted_parts import Fit, HeldoutFold, Responses, complete_fit
+from bids_decoder.training.painter import Painter
 from bids_decoder.trials import TRIAL_COLUMNS, Targets
 
 SETTINGS = Evaluation(n_permutations=20)
@@ -199,3 +203,68 @@ def test_volumes_are_neither_scored_nor_compared_with_training_runs(stimuli):
     found = answer(fitted, replace(new, are_volumes=True), SETTINGS, 0)
     assert found.shift.empty and found.scores is None
     assert len(answer(fitted, new, SETTINGS, 0).shift)
+
+
+def painted_world(fitted, vectors, tuning, folder):
+    """Images that are linear in the vectors, their files, and a painter that knows the way."""
+    rng = np.random.default_rng(11)
+    size, components = 8, rng.standard_normal((6, 8 * 8 * 3)).astype(np.float32) / 20
+    pictures = (0.5 + vectors @ components).clip(0, 1).reshape(-1, size, size, 3)
+    files = {}
+    for name, picture in zip(fitted.targets.ids, pictures, strict=True):
+        files[name] = save_picture(folder / f"{name}.png", to_picture(picture))
+    weight = np.linalg.pinv(tuning / fitted.training.spreads[0]).astype(np.float32)
+    nothing = np.zeros(6, np.float32)
+    mean = np.full((size, size, 3), 0.5, np.float32)
+    return files, Painter(np.arange(60), weight, nothing, components, mean)
+
+
+def test_new_trials_are_reconstructed_by_name_or_one_by_one(stimuli, tmp_path):
+    fitted, vectors, tuning = stimuli
+    files, painter = painted_world(fitted, vectors, tuning, tmp_path)
+    shown = np.repeat([3, 8, 20, 41, 60], 2)
+    noise = 0.3 * np.random.default_rng(12).standard_normal((12, 60))
+    seen = vectors[np.r_[shown, 70, 71]] @ tuning
+    names = [*np.array(fitted.targets.ids)[shown], "unlabelled", "unlabelled"]
+    new = new_trials(fitted, (seen + noise).astype(np.float32), stimulus=names,
+                     trial=np.r_[1:7, 1:7])
+    request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, SETTINGS, "cpu", 0)
+    found = reconstruct(fitted, painter, new, request)
+    assert found.pictures.shape == (7, 8, 8, 3)
+    assert found.table["n_trials"].tolist() == [2] * 5 + [1, 1]
+    assert found.table["stimulus"].tolist()[:5] == [fitted.targets.ids[k] for k in shown[::2]]
+    last = found.table.iloc[-1]
+    assert last["stimulus"] is None and (last["run_group"], last["trial"]) == ("run-9", 6)
+    assert found.table["two_way_pixels"].notna().tolist() == [True] * 5 + [False] * 2
+    two_way = found.metrics.query("metric == 'two_way' and features == 'pixels'")
+    two_way = two_way.set_index("model")["value"]
+    assert two_way["reconstruction"] > 0.9 and set(two_way.index) == {
+        "reconstruction", "shuffled-brains", "mean-brain",
+    }
+    _check_files(found, files, tmp_path)
+    few = replace(request, shown={name: files[name] for name in names[:4]})
+    found = reconstruct(fitted, painter, new, few)
+    assert found.metrics is None and "two_way_pixels" not in found.table
+
+
+def _check_files(found, files, folder):
+    outputs = PersonOutputs(folder / "out", {"sub": "01"}, {"Decoder": "d"})
+    write_reconstructed(outputs, found, files, {"Method": "ridge"})
+    pictures = [path for path in outputs.written if path.name.endswith("_image.png")]
+    assert len(pictures) == len(found.table) and all(path.is_file() for path in pictures)
+    (listed,) = (path for path in outputs.written if path.name.endswith("predictions.tsv"))
+    about = read_json(listed.with_suffix(".json"))
+    assert set(found.table.columns) | {"picture"} <= set(about) and about["Method"] == "ridge"
+
+
+def test_noise_and_shuffled_names_paint_other_images(stimuli, tmp_path):
+    fitted, vectors, tuning = stimuli
+    files, painter = painted_world(fitted, vectors, tuning, tmp_path)
+    rng = np.random.default_rng(13)
+    names = np.array(fitted.targets.ids)
+    new = new_trials(fitted, rng.standard_normal((80, 60)).astype(np.float32), stimulus=names)
+    request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, SETTINGS, "cpu", 0)
+    own = reconstruct(fitted, painter, new, request).metrics.query("model == 'reconstruction'")
+    row = own.query("metric == 'two_way' and features == 'pixels'").iloc[0]
+    # Of 80 images that say nothing, the mean lies within .11 of a half in 95 % of cases.
+    assert abs(row["value"] - 0.5) < 0.15

@@ -137,3 +137,18 @@ def test_new_runs_find_their_pictures_in_a_gallery(applied):
     assert len(table_of(applied, "appliedgallerynull_metrics"))
     assert list((applied / "sub-01").glob("func/*_desc-appliedgallery_sheet.png"))
     assert "Nearest images" in (applied / "sub-01.html").read_text(encoding="utf-8")
+
+
+def test_new_runs_are_reconstructed_and_scored(output, applied):
+    (painter,) = (output / "sub-01" / "model").glob("*_desc-painter_model.json")
+    assert json.loads(painter.read_text())["n_training_trials"] == N_RUNS * N_PICTURES
+    table = table_of(applied, "appliedreconstruction_predictions")
+    assert sorted(table["stimulus"]) == NAMES and set(table["n_trials"]) == {"2"}
+    assert all((applied / "sub-01" / name).is_file() for name in table["picture"])
+    metrics = table_of(applied, "appliedreconstruction_metrics")
+    row = metrics.query("model == 'reconstruction' and metric == 'two_way'").iloc[0]
+    assert float(row["value"]) > 0.7
+    page = (applied / "sub-01.html").read_text(encoding="utf-8")
+    assert "Reconstruction of new trials" in page and "ahead of all two controls" in page
+    methods = (applied / "logs" / "CITATION.md").read_text(encoding="utf-8")
+    assert f"{N_PICTURES} images were reconstructed" in methods

@@ -456,6 +456,7 @@ COMPUTING = {
     "FittedDecoder.scale#1": ARRAYS, "FittedDecoder.scale#2": ARRAYS,
     "FittedDecoder.scale#3": ARRAYS, "Decoder.without_trials#1": ARRAYS,
     "decoder_without_trials#1": "depends on the voxels that vary in all runs",
+    "Painter.restore#1": "the plan of --apply finds the painter by its name beside the decoder",
     "FittedDecoder.probabilities#1": ARRAYS, "check_usable#1": ARRAYS, "check_usable#2": ARRAYS,
     "bring_to_decoder#1": "depends on masks and a registration that are computed",
     "_factorise#1": "the plan demands a shrinkage that makes every covariance definite",

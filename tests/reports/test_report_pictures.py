@@ -8,11 +8,12 @@ from PIL import Image
 from bids_decoder.analyses.assemble import build_participant_report
 from bids_decoder.analyses.facts import collect_facts, collect_headings
 from bids_decoder.analyses.gallery.report import sections as gallery_sections
-from bids_decoder.analyses.reconstruct.report import sections, verdict
+from bids_decoder.analyses.reconstruct.report import sections
 from bids_decoder.bids.writer import save_table
 from bids_decoder.evaluation.reconstruction import CONTROLS, METRIC_COLUMNS
 from bids_decoder.files import write_json
 from bids_decoder.reports.boilerplate import render_methods
+from bids_decoder.reports.reconstructions import verdict
 from bids_decoder.reports.results import Results
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.errors import LeakageError
-from bids_decoder.training.painter import paint_pictures
+from bids_decoder.errors import InputError, LeakageError
+from bids_decoder.models.store import Model, load_model, save_model
+from bids_decoder.training.painter import Painter, fit_painter
 from bids_decoder.trials import Person, VoxelGrid
 
 SIZE = 6
@@ -32,7 +33,7 @@ def make_case(noise, n_train=160, n_test=20, n_voxels=80, seed=0):
 
 def paint(train, pictures, betas, weights=None):
     weights = np.ones(betas.shape[1]) if weights is None else weights
-    return paint_pictures(train, weights, pictures, np.arange(len(pictures)), betas)
+    return fit_painter(train, weights, pictures, np.arange(len(pictures))).paint(betas)
 
 
 def agreement(painted, truth, mean):
@@ -67,7 +68,7 @@ def test_permuted_trials_paint_nothing():
     train, pictures, truth, betas = make_case(noise=0.05)
     rows = np.random.default_rng(0).permutation(len(pictures))
     weights = np.ones(betas.shape[1])
-    painted = paint_pictures(train, weights, pictures, rows, betas)
+    painted = fit_painter(train, weights, pictures, rows).paint(betas)
     assert abs(agreement(painted, truth, pictures.mean(axis=0))) < 0.25
 
 
@@ -78,3 +79,15 @@ def test_equal_pictures_and_test_trials():
     train.trials.loc[3, "split"] = "test"
     with pytest.raises(LeakageError):
         paint(train, pictures, betas)
+
+
+def test_a_stored_painter_paints_the_same(tmp_path):
+    train, pictures, _, betas = make_case(noise=0.3)
+    weights = np.linspace(0, 1, betas.shape[1])
+    painter = fit_painter(train, weights, pictures, np.arange(len(pictures)))
+    path = save_model(tmp_path / "m.safetensors", painter.to_model({"decoder_key": "k"}))
+    model = load_model(path)
+    assert model.card["decoder_key"] == "k" and model.card["painter"]["size"] == SIZE
+    assert np.array_equal(Painter.restore(model).paint(betas), painter.paint(betas))
+    with pytest.raises(InputError, match="another kind of model"):
+        Painter.restore(Model({}, {}))

@@ -11,6 +11,7 @@ ANALYSIS = Analysis(
         "appliednull": "Its scores under permuted labels.",
         "appliedgallery": "Images of a gallery that are nearest to what was decoded from new "
                           "trials.",
+        "appliedreconstruction": "Images reconstructed from new trials.",
         "appliedgallerynull": "Scores among that gallery under permuted images.",
     },
 )

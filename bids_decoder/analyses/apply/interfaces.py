@@ -12,6 +12,7 @@ from nipype.interfaces.base import Directory, File, traits
 from bids_decoder.analyses.apply.answers import NewTrials, answer
 from bids_decoder.analyses.apply.gallery import search, write_searched
 from bids_decoder.analyses.apply.outputs import write_answers
+from bids_decoder.analyses.apply.reconstruction import Request, reconstruct, write_reconstructed
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.interfaces.person_outputs import (
@@ -20,12 +21,14 @@ from bids_decoder.interfaces.person_outputs import (
     WriteInterface,
     read_grid,
 )
+from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.interfaces.responses import ARRAY, TABLE, groups_of, read_trials
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import load_card, load_model
 from bids_decoder.preprocessing.registration import Picture, align_runs
 from bids_decoder.preprocessing.transfer import transfer_responses
 from bids_decoder.training.fitted import ENTRY, FittedDecoder, load_fitted
+from bids_decoder.training.painter import Painter
 from bids_decoder.training.zero_shot import decoder_without_trials
 from bids_decoder.trials import Targets, VoxelGrid
 
@@ -42,6 +45,11 @@ class _ApplyInputSpec(WriteInputSpec):
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     gallery_file = File(exists=True, desc="vectors of images that are searched")
     images = traits.Dict(traits.Str(), traits.Str(), desc="image file of each of them")
+    painter_file = File(exists=True, desc="what reconstructs images from these voxels")
+    reconstruction = traits.Dict(desc="fields of ReconstructionPlan")
+    shown = traits.Dict(traits.Str(), traits.Str(), desc="image file of each stimulus")
+    device = traits.Str("cpu", usedefault=True)
+    use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
     facts = traits.Dict(mandatory=True, desc="participant, dataset, normalise: for zero-shot")
     are_volumes = traits.Bool(False, usedefault=True, desc="trials are single volumes")
     seed = traits.Int(mandatory=True)
@@ -75,6 +83,23 @@ class ApplyDecoder(WriteInterface):
             gallery = read_targets(inputs.gallery_file)
             images = {name: Path(path) for name, path in inputs.images.items()}
             write_searched(outputs, search(fitted, new, gallery, settings, inputs.seed), images)
+        if inputs.painter_file:
+            self._reconstruct(outputs, fitted, new, settings)
+
+    def _reconstruct(
+        self, outputs: PersonOutputs, fitted: FittedDecoder, new: NewTrials, settings: Evaluation
+    ) -> None:
+        inputs = self.inputs
+        model = load_model(Path(inputs.painter_file))
+        plan = ReconstructionPlan(**inputs.reconstruction)
+        shown = {name: Path(path) for name, path in inputs.shown.items()}
+        request = Request(plan, shown, settings, inputs.device, inputs.seed)
+        found = reconstruct(fitted, Painter.restore(model), new, request)
+        write_reconstructed(outputs, found, shown, {
+            "Method": plan.method, "PainterSHA256": model.card["sha256"],
+            "n_training_trials": model.card["n_training_trials"],
+            **({"PipelineSHA256": plan.pipeline_sha256} if plan.method == "unclip" else {}),
+        })
 
 
 def read_decoder(path: Path, folder: Path, facts: dict[str, Any]) -> FittedDecoder:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bids_decoder.analyses.apply.outputs import ANSWERS, RELIABILITY, SHIFT
+from bids_decoder.analyses.apply.reconstruction import METRICS as RECONSTRUCTION_METRICS
+from bids_decoder.analyses.apply.reconstruction import PICTURES
 from bids_decoder.analyses.base import Steps
 from bids_decoder.reports.results import Results
 
 TEXTS = {"Application": (
     "split-new", "apply", "apply-zero-shot", "apply-aligned", "apply-calibration", "apply-shift",
+    "apply-painted", "apply-generated", "apply-reconstruction-scores",
 )}
 """Names of methods texts in ``boilerplate``, by heading."""
 _SCALINGS = {"own": "statistics of their own session or run", "training": "those of training"}
@@ -30,4 +33,10 @@ def steps(results: Results) -> Steps:
         found["apply-calibration"] = {"n_trials": calibration["CalibrationTrials"]}
     if shift and shift["Judged"]:
         found["apply-shift"] = {"n_runs": shift["TrainingRuns"]}
+    made, scores = results.card(PICTURES), results.table(RECONSTRUCTION_METRICS)
+    if made:
+        how = "apply-generated" if made["Method"] == "unclip" else "apply-painted"
+        found[how] = {"n_images": len(results.table(PICTURES))}
+    if scores is not None:
+        found["apply-reconstruction-scores"] = {"n": int(float(scores["n"].iloc[0]))}
     return found

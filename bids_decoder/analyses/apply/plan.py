@@ -16,6 +16,13 @@ from bids_decoder.analyses.apply.finding import (
     read_decoder_card,
 )
 from bids_decoder.analyses.apply.options import Apply
+from bids_decoder.analyses.apply.painting import (
+    Painting,
+    check_painting,
+    find_painting,
+    say_painting,
+    why_no_painting,
+)
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.copies import match_copies, run_signatures
@@ -51,6 +58,8 @@ class ApplySpec:
         Images that are searched.
     encoder : EncoderChoice or None
         Of the images, the one of the decoder.
+    painting : Painting or None
+        How trials are reconstructed.
     """
 
     person: PersonWork
@@ -59,6 +68,7 @@ class ApplySpec:
     card: Mapping[str, Any]
     gallery: Mapping[str, Path] = field(default_factory=dict)
     encoder: EncoderChoice | None = None
+    painting: Painting | None = None
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -87,12 +97,20 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             continue
         notes.findings += problems
         if not any(finding.severity == "error" for finding in problems):
-            notes.decisions.append(_say_trials(study, person, card))
-            found.append(_job(study, person, path, card))
+            why = why_no_painting(study, path, card)
+            painting = find_painting(study, path) if why is None else None
+            notes.decisions += [
+                _say_trials(study, person, card),
+                say_painting(person.label, painting, why[0] if why else ""),
+            ]
+            found.append(_job(study, person, path, card, painting))
     return found
 
 
-def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) -> Job:
+def _job(
+    study: Study, person: PersonWork, path: Path, card: Mapping[str, Any],
+    painting: Painting | None,
+) -> Job:
     settings = study.settings
     images, encoder = _gallery(study, card)
     key = StageKey("apply", f"sub-{person.label}", {
@@ -100,6 +118,7 @@ def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) 
         "model": card["sha256"], "decoder": card[ENTRY], "scaling": settings.section(Apply).scaling,
         "betas": person.responses_key, "evaluation": asdict(settings.evaluation),
         **({"gallery": study.pictures_key(images)} if images else {}),
+        **({} if painting is None else {"reconstruction": painting.key(study)}),
         "seed": settings.random_seed, "device": study.device_kind,
     })
     facts = {
@@ -112,7 +131,8 @@ def _job(study: Study, person: PersonWork, path: Path, card: Mapping[str, Any]) 
     return Job(
         job_name("apply", person), "apply", (study.stage(key),),
         ApplySpec(
-            person, path, _aligns(person) and not is_zero_shot(card), facts, images, encoder
+            person, path, _aligns(person) and not is_zero_shot(card), facts, images, encoder,
+            painting,
         ),
     )
 
@@ -159,6 +179,7 @@ def _problems(
     ):
         yield Finding(where, why, fix, ExitCode.BAD_DATA, participant=person.label)
     yield from _damaged_images(study, told)
+    yield from check_painting(study, path, card)
     if told["source"] != person.source:
         yield Finding(
             where, f"it was fitted to {told['source']} data, and these are {person.source} data: "

@@ -14,9 +14,13 @@ from bids_decoder.analyses.apply.figures import (
 from bids_decoder.analyses.apply.gallery import LISTS, SHEET
 from bids_decoder.analyses.apply.gallery import METRICS as GALLERY_METRICS
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY, SHIFT
+from bids_decoder.analyses.apply.reconstruction import METRICS as RECONSTRUCTION_METRICS
+from bids_decoder.analyses.apply.reconstruction import PICTURES
+from bids_decoder.analyses.apply.reconstruction import SHEET as RECONSTRUCTIONS
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.drawings import confusion_figure
 from bids_decoder.reports.figures import Picture, picture
+from bids_decoder.reports.reconstructions import describe_scores, how_made, score_blocks
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import Comparison, compare, headline, say_result
 from bids_decoder.reports.tables import metrics_table, rounded
@@ -46,7 +50,8 @@ def sections(results: Results) -> list[Section]:
         return []
     return [
         Section("apply", "Decoder applied to new data", _answers(results, table)),
-        *_gallery_section(results), *_calibration_section(results), *_shift_section(results),
+        *_gallery_section(results), *_reconstruction_section(results),
+        *_calibration_section(results), *_shift_section(results),
     ]
 
 
@@ -189,6 +194,30 @@ def _gallery_section(results: Results) -> list[Section]:
         blocks += [] if top is None else [_judge(top, "image")]
         blocks.append(metrics_table(found))
     return [Section("appliedgallery", "Nearest images", blocks)]
+
+
+def _reconstruction_section(results: Results) -> list[Section]:
+    sheets = results.files(RECONSTRUCTIONS)
+    if not sheets:
+        return []
+    table, metrics = results.table(PICTURES), results.table(RECONSTRUCTION_METRICS)
+    how = how_made(str(results.card(PICTURES)["Method"]))
+    said = "Their scores are not known." if metrics is None else describe_scores(metrics)
+    blocks: list[Block] = [
+        Text(
+            f"{len(table)} images, one for each stimulus that the events name (from the mean over "
+            f"its repeats) and one for each trial without a name: {how}."
+        ),
+        Figure(Picture(
+            "appliedreconstructions", sheets[0].read_bytes(), "png",
+            "Reconstructions, beside what was seen where its image is known. Images are evenly "
+            "spread over all, not picked by eye.", said,
+        )),
+    ]
+    blocks += [Text(
+        "The images of fewer than three stimuli are known: there is no score."
+    )] if metrics is None else score_blocks(metrics)
+    return [Section("appliedreconstruction", "Reconstruction of new trials", blocks)]
 
 
 def _calibration_section(results: Results) -> list[Section]:

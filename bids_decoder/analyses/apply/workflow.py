@@ -70,6 +70,12 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
     if spec.encoder is not None:
         decode.inputs.images = {name: str(path) for name, path in spec.gallery.items()}
         workflow.connect(inputnode, "gallery_file", decode, "gallery_file")
+    if spec.painting is not None:
+        decode.inputs.trait_set(
+            painter_file=str(spec.painting.painter), reconstruction=asdict(spec.painting.plan),
+            shown={name: str(path) for name, path in spec.painting.shown.items()},
+            device=work.device, use_gpu=work.device != "cpu",
+        )
     mark = mark_node(work, key, "mark_apply")
     workflow.connect([
         (inputnode, decode, [("folder", "folder")]),

@@ -181,7 +181,7 @@ def _described(
 ) -> Job:
     folds = study.folds(person.label)
     card = {
-        "dataset": study.dataset.name, "version": __version__,
+        "stage_key": stage.key.key, "dataset": study.dataset.name, "version": __version__,
         "seed": study.settings.random_seed, "split": study.split.kind, "n_folds": len(folds),
         "pretrained_key": None if model is None else model.card.get("stage_key"), **seen,
         "confounds_removed": list(person.removed), "trial_unit": study.trials.build.trial_unit,

@@ -6,5 +6,6 @@ ANALYSIS = Analysis(
     "reconstruct", ("participant",), "decode", needs=("decoder",),
     descriptions={
         "reconstruction": "Images reconstructed from held-out trials.",
+        "painter": "What paints coarse images from the voxels of a decoder, for new trials.",
     },
 )

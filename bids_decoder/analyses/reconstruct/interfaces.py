@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,36 +10,25 @@ import numpy as np
 import pandas as pd
 from nipype.interfaces.base import Directory, File, TraitedSpec, traits
 
-from bids_decoder.analyses.reconstruct.outputs import write_reconstruction
-from bids_decoder.analyses.reconstruct.plan import ReconstructionPlan
+from bids_decoder.analyses.reconstruct.outputs import PAINTER_FILE, write_reconstruction
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Evaluation
-from bids_decoder.evaluation.reconstruction import (
-    EDGE,
-    FeatureSpace,
-    resize,
-    score_reconstructions,
-)
+from bids_decoder.evaluation.reconstruction import EDGE, resize, score_reconstructions
 from bids_decoder.evaluation.retrieval import average_repeats
 from bids_decoder.evaluation.similarity import cosine_similarity
 from bids_decoder.files import write_json
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec, read_selection
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
+from bids_decoder.interfaces.pictures import ReconstructionPlan, feature_spaces, generate
 from bids_decoder.interfaces.targets import read_targets
-from bids_decoder.models.store import Model, load_model
+from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.stimuli.images import load_image
-from bids_decoder.stimuli.pyramid import SIZE as PYRAMID_SIZE
-from bids_decoder.stimuli.pyramid import GaborPyramid
 from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_picture
-from bids_decoder.stimuli.weights import Weights
-from bids_decoder.training.painter import paint_pictures
+from bids_decoder.training.painter import Painter, fit_painter
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
-
-COARSE = 32
-"""Edge length of images whose raw pixels are compared by two-way identification."""
 
 MAX_ROWS = 12
 _SHEET_EDGE = 112
@@ -50,6 +38,8 @@ class _ReconstructInputSpec(PersonInputSpec):
     folds = traits.List(traits.Int, mandatory=True, desc="folds of stimuli; 0 for a fixed split")
     selection_files = traits.List(File(exists=True), mandatory=True, desc="one for each fold")
     model_files = traits.List(File(exists=True), mandatory=True, desc="one for each fold")
+    whole_file = File(exists=True, mandatory=True, desc="selection on all training trials")
+    decoder_key = traits.Str(mandatory=True, desc="of the stage that fits the decoder")
     images = traits.Dict(traits.Str(), traits.Str(), mandatory=True, desc="stimulus id -> file")
     plan = traits.Dict(mandatory=True, desc="fields of ReconstructionPlan")
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
@@ -76,6 +66,7 @@ class _Made:
     pictures: dict[str, list[np.ndarray]]
     nearest: np.ndarray
     n_training_trials: int
+    painter: Painter
 
 
 class ReconstructImages(PersonalInterface):
@@ -99,13 +90,15 @@ class ReconstructImages(PersonalInterface):
         }
         seen = [self._image(name) for name in stimuli]
         metrics, each = score_reconstructions(
-            seen, pictures, list(self._spaces(plan)), settings=Evaluation(**inputs.evaluation),
+            seen, pictures, list(feature_spaces(plan.networks, inputs.device)),
+            settings=Evaluation(**inputs.evaluation),
             rng=np.random.default_rng(derive_seed(inputs.seed, "reconstruction scores")),
         )
         each.insert(
             0, "nearest_training_stimulus", np.concatenate([fold.nearest for fold in folds])
         )
         self._save(folder, stimuli, seen, pictures, metrics, each)
+        self._save_painter(folder, plan, targets, folds)
         n_trials = min(fold.n_training_trials for fold in folds)
         write_json(folder / "notes.json", self._notes(plan, targets, n_trials))
         self._results["reconstruction_dir"] = runtime.cwd
@@ -119,15 +112,19 @@ class ReconstructImages(PersonalInterface):
         model = load_model(Path(model_file))
         train, test = self._people(targets, fold)
         responses = self._responses(model, train, test)
-        painted = self._painted(plan, train, responses.betas, selection)
+        painter = self._painter(plan, train, selection)
+        painted = painter.paint(responses.betas)
         nearest, made = self._nearest(model, targets, train, responses), painted
         if plan.method == "unclip":
-            made = self._generated(plan, model, responses.embedding, painted)
+            vectors = self._decoder().picture_vectors(
+                model, responses.embedding, derive_seed(self.inputs.seed, "prior")
+            )
+            made = generate(plan, vectors, painted, self.inputs.device, self.inputs.seed)
         return _Made(responses.stimuli, {
             "reconstruction": list(made[:-1]),
             "mean-brain": [made[-1]] * len(responses.stimuli),
             "nearest-training-image": [self._image(name) for name in nearest],
-        }, nearest, len(train.trials))
+        }, nearest, len(train.trials), painter)
 
     def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
         stimuli, seen = np.unique(test.trials["stimulus"].to_numpy(str), return_inverse=True)
@@ -141,13 +138,23 @@ class ReconstructImages(PersonalInterface):
             np.concatenate([embedding, dull]),
         )
 
-    def _painted(
-        self, plan: ReconstructionPlan, train: Person, betas: np.ndarray, selection: str
-    ) -> np.ndarray:
+    def _painter(self, plan: ReconstructionPlan, train: Person, selection: str) -> Painter:
         names, rows = np.unique(train.trials["stimulus"].to_numpy(str), return_inverse=True)
         pictures = np.stack([resize(self._image(name), plan.size) for name in names])
-        weights = read_selection(selection).weights
-        return paint_pictures(train, weights, pictures, rows, betas)
+        return fit_painter(train, read_selection(selection).weights, pictures, rows)
+
+    def _save_painter(
+        self, folder: Path, plan: ReconstructionPlan, targets: Targets, folds: list[_Made]
+    ) -> None:
+        """Write the painter of all training trials, for new trials."""
+        if self.inputs.folds == [0]:
+            painter, n_trials = folds[0].painter, folds[0].n_training_trials
+        else:
+            train, _ = self._people(targets, 0)
+            n_trials = len(train.trials)
+            painter = self._painter(plan, train, self.inputs.whole_file)
+        card = {"decoder_key": self.inputs.decoder_key, "n_training_trials": n_trials}
+        save_model(folder / PAINTER_FILE, painter.to_model(card))
 
     def _nearest(
         self, model: Model, targets: Targets, train: Person, responses: _Responses
@@ -157,38 +164,6 @@ class ReconstructImages(PersonalInterface):
         known = self._decoder().gallery(model, targets)[rows]
         best = cosine_similarity(responses.embedding[:-1], known).argmax(axis=1)
         return np.array(targets.ids)[rows[best]]
-
-    def _generated(
-        self, plan: ReconstructionPlan, model: Model, embedding: np.ndarray, painted: np.ndarray
-    ) -> np.ndarray:
-        from bids_decoder.stimuli.unclip import UnclipGenerator
-
-        vectors = self._decoder().picture_vectors(
-            model, embedding, derive_seed(self.inputs.seed, "prior")
-        )
-        generator = UnclipGenerator(
-            Weights(Path(plan.pipeline), plan.pipeline_sha256, verified=True), self.inputs.device
-        )
-        made = generator.generate(
-            vectors, n_steps=plan.n_steps, seed=derive_seed(self.inputs.seed, "unclip")
-        )
-        coarse = np.stack([resize(picture, made.shape[1]) for picture in painted])
-        return (1 - plan.low_level) * made + plan.low_level * coarse
-
-    def _spaces(self, plan: ReconstructionPlan) -> Iterator[FeatureSpace]:
-        yield FeatureSpace("pixels", _coarse_pixels)
-        yield FeatureSpace("gabor", _gabor, distance=True)
-        if plan.networks:
-            from bids_decoder.stimuli.perceptual import load_features
-
-            networks = {
-                name: Weights(Path(path), digest, verified=True)
-                for name, (path, digest) in plan.networks.items()
-            }
-            for space in load_features(networks, self.inputs.device):
-                yield FeatureSpace(
-                    space.name, space.extract, space.distance, two_way=not space.distance
-                )
 
     def _image(self, stimulus: str) -> np.ndarray:
         return load_image(Path(self.inputs.images[stimulus]), EDGE)
@@ -244,12 +219,3 @@ class WriteReconstruction(WriteInterface):
 
     def _write(self, outputs: PersonOutputs) -> None:
         write_reconstruction(outputs, Path(self.inputs.reconstruction_dir))
-
-
-def _coarse_pixels(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    return np.stack([resize(picture, COARSE).ravel() for picture in pictures])
-
-
-def _gabor(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    pyramid = GaborPyramid()
-    return np.stack([pyramid.encode_array(resize(p, PYRAMID_SIZE)) for p in pictures])

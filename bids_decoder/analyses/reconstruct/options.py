@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from bids_decoder.config import Network, Section, Settings
+from bids_decoder.config import Network, Settings
 from bids_decoder.options import choices, option, read_path
+from bids_decoder.training.reconstruction_settings import Reconstruction
 
 if TYPE_CHECKING:
     from bids_decoder.analyses.jobs import Notes
-
-
-@dataclass(frozen=True)
-class Reconstruction(Section, table="reconstruction"):
-    """Settings of reconstruction from held-out trials."""
-
-    method: Literal["auto", "ridge", "unclip", "none"] = "auto"
-    weights: Path | None = None
-    metric_weights: Path | None = None
-    size: int = 64
-    n_steps: int = 20
-    low_level: float = 0.0
 
 
 SECTION = Reconstruction

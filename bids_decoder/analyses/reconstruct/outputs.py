@@ -8,6 +8,10 @@ from bids_decoder.bids.writer import read_table
 from bids_decoder.evaluation.reconstruction import METRIC_COLUMNS
 from bids_decoder.files import read_json, write_bytes, write_json
 from bids_decoder.interfaces.person_outputs import PersonOutputs
+from bids_decoder.models.store import Model, load_model, save_model
+
+PAINTER_FILE = "painter.safetensors"
+"""Name of the painter in the folder of a node."""
 
 PICTURE_COLUMNS = {
     "stimulus": "What was shown.",
@@ -40,3 +44,7 @@ def write_reconstruction(outputs: PersonOutputs, folder: Path) -> None:
                 {**PICTURE_COLUMNS, **scores}, notes)
     outputs.table("reconstruction_metrics", read_table(folder / "metrics.tsv"),
                 METRIC_COLUMNS, notes)
+    path = outputs.path("painter_model")
+    painter = load_model(folder / PAINTER_FILE)
+    save_model(path, Model(painter.tensors, {**painter.card, **outputs.marks}))
+    outputs.add(path)

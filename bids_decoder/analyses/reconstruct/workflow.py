@@ -27,7 +27,8 @@ def build(job: Job, wiring: Wiring) -> None:
     }
     wiring.add(
         init_reconstruct_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label), **fitted,
+        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
+        whole_file=output_of_decoder(job, wiring, "0/selection_file"), **fitted,
     )
 
 
@@ -48,11 +49,11 @@ def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: 
     Returns
     -------
     Workflow
-        ``inputnode``: ``targets_file``, ``folder`` (responses), and for each fold
-        ``selection<fold>_file`` and ``model<fold>_file``.
+        ``inputnode``: ``targets_file``, ``folder`` (responses), ``whole_file`` (selection on all
+        training trials), and for each fold ``selection<fold>_file`` and ``model<fold>_file``.
     """
     workflow, person = Workflow(name), spec.person
-    shared = ["targets_file", "folder"]
+    shared = ["targets_file", "folder", "whole_file"]
     fitted = {
         part: [_field(part, fold) for fold in spec.folds] for part in ("selection", "model")
     }
@@ -64,6 +65,7 @@ def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: 
             **fit_inputs(work, key, seed), participant=person.label, folds=list(spec.folds),
             plan=asdict(spec.plan), evaluation=asdict(work.settings.evaluation),
             images={name: str(path) for name, path in work.targets.images.items()},
+            decoder_key=spec.decoder_key,
         ),
         "reconstruct", mem_gb=response_gb(person), n_procs=n_threads(work),
     )

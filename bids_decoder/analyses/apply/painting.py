@@ -1,0 +1,157 @@
+"""Plan of reconstructing new trials: the painter beside the decoder, and the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_decoder.analyses.apply.finding import is_zero_shot
+from bids_decoder.analyses.study import Study
+from bids_decoder.bids.event_columns import UNLABELLED
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.interfaces.pictures import ReconstructionPlan
+from bids_decoder.models.store import check_digest, load_card
+from bids_decoder.stimuli.encoders import choose_encoder
+from bids_decoder.training.fitted import ENTRY
+from bids_decoder.training.painter import CARD
+from bids_decoder.training.reconstruction_settings import Reconstruction
+from bids_decoder.trials import Decision
+from bids_decoder.workflows.reconstruction import plan_reconstruction
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """How new trials are reconstructed.
+
+    Parameters
+    ----------
+    painter : Path
+        File of the painter of the decoder.
+    sha256 : str
+        Of its tensors.
+    plan : ReconstructionPlan
+    shown : mapping of str to Path
+        Images of the stimuli that were shown, as far as they are known.
+    """
+
+    painter: Path
+    sha256: str
+    plan: ReconstructionPlan
+    shown: Mapping[str, Path]
+
+    def key(self, study: Study) -> dict[str, Any]:
+        """Return what the reconstructions depend on."""
+        return {"painter": self.sha256, "plan": self.plan.content,
+                "shown": study.pictures_key(self.shown)}
+
+
+def painter_of(decoder: Path) -> Path:
+    """Return the path of the painter of a decoder, whether it is there or not."""
+    return decoder.with_name(decoder.name.replace("_desc-decoder_", "_desc-painter_"))
+
+
+def why_no_painting(study: Study, path: Path, card: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return why new trials are not reconstructed.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+        Of the decoder.
+    card : mapping
+        Of the decoder.
+
+    Returns
+    -------
+    why, fix : str
+        None where they are.
+    """
+    kind = card[ENTRY]["targets"]["kind"]
+    if study.settings.section(Reconstruction).method == "none":
+        return "--reconstruction none", "leave the option out"
+    if kind != "image":
+        return f"it decodes {kind}, not images", "apply a decoder of images"
+    if is_zero_shot(card):
+        return "a model of other participants reconstructs nothing", "apply a decoder of their own"
+    if study.settings.trials.trial_unit == "volume":
+        return "single volumes are not reconstructed", "decode events or blocks"
+    return _why_no_painter(path, card)
+
+
+def _why_no_painter(path: Path, card: Mapping[str, Any]) -> tuple[str, str] | None:
+    painter = painter_of(path)
+    refit = "decode the participant again with this version, and keep both files together"
+    if not painter.is_file():
+        return f"there is no {painter.name} beside it", refit
+    about = load_card(painter)
+    if CARD not in about or about.get("decoder_key") != card.get("stage_key"):
+        return f"{painter.name} was fitted with another decoder", refit
+    return None
+
+
+def check_painting(study: Study, path: Path, card: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what prevents reconstructions that were asked for, or damages of their files."""
+    wanted, where = study.settings.section(Reconstruction), f"--reconstruction with {path.name}"
+    try:
+        why = why_no_painting(study, path, card)
+        if why is None:
+            painting = find_painting(study, path)
+            check_digest(
+                painting.painter, load_card(painting.painter), study.digest(painting.painter)
+            )
+            yield from _check_encoder(study, where, painting.plan, card)
+        elif wanted.method not in ("auto", "none"):
+            yield Finding(where, *why, ExitCode.BAD_DATA)
+    except BidsDecoderError as error:
+        yield error.finding
+
+
+def _check_encoder(
+    study: Study, where: str, plan: ReconstructionPlan, card: Mapping[str, Any]
+) -> Iterator[Finding]:
+    if plan.method != "unclip":
+        return
+    rules, told = study.settings.trials, card[ENTRY].get("encoder")
+    here = dict(choose_encoder(rules.image_encoder, rules.encoder_weights).identity)
+    if here != told:
+        yield Finding(
+            where, f"the decoder was fitted to vectors of the encoder {told}, and this call has "
+            f"{here}", "give the --image-encoder and --encoder-weights of the call that fitted it",
+            ExitCode.BAD_DATA,
+        )
+
+
+def find_painting(study: Study, path: Path) -> Painting:
+    """Return how new trials are reconstructed, where nothing prevents it.
+
+    Raises
+    ------
+    BidsDecoderError
+        When the weights of the generator or of the metrics are missing or damaged.
+    """
+    wanted, rules, painter = (
+        study.settings.section(Reconstruction), study.settings.trials, painter_of(path)
+    )
+    # Painting needs no encoder, so that its weights need not be there.
+    encoder = (
+        choose_encoder(rules.image_encoder, rules.encoder_weights) if wanted.method == "unclip"
+        else choose_encoder("gabor")
+    )
+    plan = plan_reconstruction(wanted, encoder)
+    files = {k: v for k, v in study.trials.build.stimulus_files.items() if k != UNLABELLED}
+    damaged = study.trials.pictures.damaged(files)
+    shown = {name: file for name, file in files.items() if name not in damaged}
+    return Painting(painter, load_card(painter)["sha256"], plan, shown)
+
+
+def say_painting(label: str, painting: Painting | None, why: str) -> Decision:
+    """Return the decision on how new trials of a participant are reconstructed."""
+    if painting is None:
+        return Decision(f"reconstruction of sub-{label}", "none", why)
+    return Decision(
+        f"reconstruction of sub-{label}", painting.plan.method,
+        f"from {painting.painter.name}, which belongs to the decoder; images of "
+        f"{len(painting.shown)} stimuli are known",
+    )
