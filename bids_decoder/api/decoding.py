@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,29 +15,42 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.metaestimators import available_if
 
 from bids_decoder.api.images import ArrayError, Voxels, find_voxels, read_array
+from bids_decoder.api.people import vector_targets
 from bids_decoder.errors import InputError
-from bids_decoder.training.fitted import FittedDecoder, Scaling, load_fitted
+from bids_decoder.models.store import load_card, load_model
+from bids_decoder.training.fitted import ENTRY, FittedDecoder, Scaling, load_fitted
+from bids_decoder.training.zero_shot import candidates_of, decoder_without_trials, why_not
+from bids_decoder.trials import VoxelGrid
 
 SCALINGS = ("own", "training")
 
 
 def load_decoder(
-    path: str | PathLike[str], *, scaling: Scaling = "own", mask_img: Any = None
+    path: str | PathLike[str], *, scaling: Scaling = "own", mask_img: Any = None,
+    embeddings: Any = None,
 ) -> LoadedDecoder:
-    """Load the decoder of a participant for use on new data.
+    """Load the decoder of a participant, or a model of other participants, for use on new data.
 
     Parameters
     ----------
     path : path-like
         ``*_desc-decoder_model.safetensors`` of the app, the folder ``sub-<label>/model`` that
-        holds it, or a file that :meth:`TROIDecoder.save` wrote.
+        holds it, or a file that :meth:`TROIDecoder.save` wrote. Or a pretrained model
+        (``desc-pretrained_model.safetensors``, the folder ``group``, or a file that
+        :meth:`EpisodicPretrainer.save` wrote): then participants without labelled trials are
+        decoded by maps of the source participants in a standard space (zero-shot).
     scaling : {"own", "training"}
         How new trials are z-scored. ``own``: by the trials of the call, without their labels, as
         sessions differ in gain and offset: give the trials of one session at a time. Fewer than
         four trials are z-scored by the training trials. ``training``: always by the training
         trials, so that each trial is decoded alone.
     mask_img : masker of nilearn, optional
-        Reads images instead of the decoder's own mask, which it must agree with.
+        Reads images instead of the decoder's own mask, which it must agree with. For a pretrained
+        model an image, path or masker of any voxels in its standard space; by default the voxels
+        of its maps.
+    embeddings : DataFrame or mapping, optional
+        For a pretrained model of stimuli: vectors of the stimuli to choose among, by the encoder
+        of pretraining.
 
     Returns
     -------
@@ -47,7 +61,8 @@ def load_decoder(
     MissingInputError
         If there is no such file.
     InputError
-        If it holds no decoder, or a folder holds several.
+        If it holds no decoder, or a folder holds several; if a pretrained model has no maps in a
+        standard space, or stimuli to choose among are not given.
 
     Examples
     --------
@@ -56,16 +71,60 @@ def load_decoder(
     >>> labels = decoder.predict("sub-01_ses-2_betaseries.nii.gz")            # doctest: +SKIP
     >>> chances = decoder.predict_proba("sub-01_ses-2_betaseries.nii.gz")     # doctest: +SKIP
     """
-    place = Path(path)
-    if place.is_dir():
-        found = sorted(place.glob("*desc-decoder_model.safetensors"))
-        if len(found) != 1:
-            raise InputError(
-                f"decoder in {place}", f"{len(found)} files *desc-decoder_model.safetensors",
-                "give the path of one file",
-            )
-        place = found[0]
+    place = _find_file(Path(path))
+    card = load_card(place)
+    if ENTRY not in card and "participants" in card:
+        fitted = _zero_shot(place, scaling, mask_img, embeddings)
+        return LoadedDecoder(fitted, scaling, mask_img if hasattr(mask_img, "transform") else None)
+    if embeddings is not None:
+        raise InputError(
+            f"model {place}", "is the decoder of a participant, which chooses among the stimuli "
+            "that it was fitted to", "leave embeddings out",
+        )
     return LoadedDecoder(load_fitted(place), scaling, mask_img)
+
+
+def _find_file(place: Path) -> Path:
+    """Return the file of a model; of a folder, that of its only decoder or pretrained model."""
+    if not place.is_dir():
+        return place
+    names = ("*desc-decoder_model.safetensors", "*desc-pretrained_model.safetensors")
+    found = next((files for name in names if (files := sorted(place.glob(name)))), [])
+    if len(found) != 1:
+        raise InputError(
+            f"decoder in {place}", f"{len(found)} files {' or '.join(names)}",
+            "give the path of one file",
+        )
+    return found[0]
+
+
+def _zero_shot(place: Path, scaling: Scaling, mask_img: Any, embeddings: Any) -> FittedDecoder:
+    """Return a pretrained model as the decoder of a participant without labelled trials."""
+    model = load_model(place)
+    common = model.card.get("common") or {}
+    why = why_not(model.card, common.get("space", ""))
+    if why is not None or scaling == "training":
+        raise InputError(
+            f"model {place}", why[0] if why else "the participant has no training trials, by whose "
+            "statistics scaling='training' would z-score",
+            "fit a decoder of the participant on labelled trials: "
+            f"TROIDecoder(pretrained={str(place)!r}).fit(X, y, groups)" if why
+            else "use scaling='own', with the trials of one session at a time",
+        )
+    if embeddings is None:
+        targets = candidates_of(model)
+    else:
+        targets = replace(vector_targets(embeddings)[1], kind=model.card["targets"]["kind"])
+    if embeddings is not None and targets.kind == "category":
+        raise InputError(f"model {place}", "it decodes labels", "leave embeddings out")
+    part = model.part("common")
+    grid = VoxelGrid(part["mask"] > 0, part["affine"]) if mask_img is None else (
+        find_voxels(mask_img).grid
+    )
+    return decoder_without_trials(model, grid, targets, {
+        "participant": "", "dataset": model.card.get("dataset", ""), "space": common["space"],
+        "normalise": model.card.get("glm", {}).get("normalise", "session"),
+    })
 
 
 def _has_calibration(estimator: DecodingMixin) -> bool:

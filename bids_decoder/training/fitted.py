@@ -327,7 +327,8 @@ def check_usable(path: Path, card: dict[str, Any]) -> None:
     if "participants" in card:
         raise InputError(
             f"model {path}", "is a model that participants share, not the decoder of one of them",
-            "decode a participant with it first; the decoder is in sub-<label>/model",
+            "decode a participant with it first (the decoder is in sub-<label>/model); zero-shot, "
+            "apply it with --apply or load_decoder",
         )
     raise InputError(
         f"model {path}", "does not hold what new data need: it is another kind of model, or an "

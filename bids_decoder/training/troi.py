@@ -93,8 +93,7 @@ class TroiDecoder(Decoder):
         maps = {} if common is None else common.tensors()
         if common is not None:
             card["common"] = common.card()
-            if targets.kind == "category":
-                card["zero_shot"] = describe_zero_shot(common.left_out, targets, vectors)
+            card["zero_shot"] = describe_zero_shot(common.left_out, targets, vectors)
         return Model({**_shared_tensors(trunk, space), **prior, **maps}, card)
 
     def select(

@@ -1,4 +1,4 @@
-"""Decoders of participants of whom no trial is labelled, from maps of other participants.
+"""Decoders of participants without labelled trials, from maps of other participants.
 
 Where voxels have places in a standard space, the input layers of the source participants, averaged
 at the same places, are an input layer for a new participant (anatomical alignment). Each source
@@ -98,6 +98,23 @@ def why_not(card: Mapping[str, Any], space: str) -> tuple[str, str] | None:
     return None
 
 
+def candidates_of(model: Model) -> Targets:
+    """Return the labels among which a pretrained model chooses, as candidates.
+
+    Raises
+    ------
+    InputError
+        If it decodes stimuli: their vectors are not part of it.
+    """
+    kind, labels = model.card["targets"]["kind"], tuple(model.card["targets"]["labels"])
+    if kind != "category":
+        raise InputError(
+            "zero-shot decoding", f"the pretrained model decodes {kind}, and holds no stimuli to "
+            "choose among", "give the vectors of the candidates, by the encoder of pretraining",
+        )
+    return Targets(labels, np.eye(len(labels), dtype=np.float32), kind)
+
+
 def decoder_without_trials(
     model: Model, grid: VoxelGrid, targets: Targets, facts: dict[str, Any]
 ) -> FittedDecoder:
@@ -123,8 +140,17 @@ def decoder_without_trials(
     Raises
     ------
     InputError
-        If the voxels are not where the maps are.
+        If the voxels are not where the maps are, or vectors have another length.
     """
+    wanted = model.card["targets"]["n_dims"]
+    if targets.vectors.shape[1] != wanted:
+        raise InputError(
+            "zero-shot decoding", f"vectors of candidates have {targets.vectors.shape[1]} numbers, "
+            f"and the model was pretrained on vectors of {wanted}",
+            "give vectors of the encoder of pretraining",
+        )
+    if targets.kind != "category":
+        facts = {"seen": list(model.card.get("stimuli_seen", [])), **facts}
     fitted = load_decoder(model.card["decoder"]).without_trials(model, grid)
     weight = fitted.part("input")["weight"]
     if not weight.any():

@@ -16,7 +16,7 @@ from nipype.pipeline.engine import Node
 from PIL import Image
 
 from bids_decoder import load_decoder
-from bids_decoder.analyses.apply import plan, workflow
+from bids_decoder.analyses.apply import galleries, workflow
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, NULLS, RELIABILITY, SHIFT
 from bids_decoder.bids.event_columns import UNLABELLED
@@ -217,20 +217,20 @@ def test_galleries_are_checked(tmp_path):
     settings = replace(settings, sections={"apply": Apply(gallery=tmp_path)})
     study = SimpleNamespace(settings=settings)
     told = {"targets": {"kind": "image"}, "encoder": {"name": "clip", "version": "x"}}
-    empty, other = (why for why, _ in plan._no_gallery(study, told))
+    empty, other = (why for why, _ in galleries.why_no_gallery(study, told))
     assert "no image in it" in empty and "'clip'" in other and "gabor" in other
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     told["encoder"] = dict(choose_encoder("gabor").identity)
-    assert list(plan._no_gallery(study, told)) == []
+    assert list(galleries.why_no_gallery(study, told)) == []
     study.trials = SimpleNamespace(pictures=PictureSignatures())
-    assert list(plan._damaged_images(study, told)) == []
+    assert list(galleries.damaged_images(study, told)) == []
     (tmp_path / "b.png").write_bytes(b"no image")
-    (found,) = plan._damaged_images(study, told)
+    (found,) = galleries.damaged_images(study, told)
     assert found.severity == "warning" and found.participant is None
     assert "1 of its 2 images cannot be read and are left out: b.png (" in found.why
-    assert list(plan._damaged_images(study, {"targets": {"kind": "category"}})) == []
+    assert list(galleries.damaged_images(study, {"targets": {"kind": "category"}})) == []
     (tmp_path / "a.png").unlink()
-    (found,) = plan._damaged_images(study, told)
+    (found,) = galleries.damaged_images(study, told)
     assert found.severity == "error" and found.code == 65
 
 
@@ -246,7 +246,8 @@ def test_node_knows_whether_trials_are_volumes(tmp_path, unit, expected):
     person = SimpleNamespace(label="01")
     (tmp_path / "m.safetensors").touch()
     spec = SimpleNamespace(
-        person=person, card={}, model=tmp_path / "m.safetensors", aligns=False, encoder=None,
+        person=person, card={}, model=tmp_path / "m.safetensors", aligns=False, painting=None,
+        pictures=galleries.Pictures(),
     )
     with patch.multiple(
         workflow, person_entities=lambda _: {}, response_gb=lambda _: 1, n_threads=lambda _: 1,

@@ -43,7 +43,7 @@ def decoder(tmp_path):
 def test_the_painter_beside_the_decoder_is_used(decoder):
     assert why_no_painting(study(), decoder, card()) is None
     assert list(check_painting(study(), decoder, card())) == []
-    found = find_painting(study(), decoder)
+    found = find_painting(study(), decoder, card())
     assert found.plan.method == "ridge" and found.painter.name.endswith("painter_model.safetensors")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bids_decoder.analyses.apply.finding import find_decoder, read_decoder_card
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY
@@ -162,3 +163,71 @@ def test_people_of_the_model_are_recognised_under_other_names(top, group, tmp_pa
     (found,) = [f for f in caught.value.findings if f.severity == "error"]
     assert f"{N_RUNS} of these runs are training runs of it" in found.why
     assert "a copy of sub-02 task-see_run-1" in found.why and found.code == 65
+
+
+N_PICTURES = 16
+
+
+def write_viewers(folder, people, numbers, name="viewers"):
+    """Beta series of people with one code of pictures of nine squares, and the pictures."""
+    write_json(folder / "dataset_description.json", {
+        "Name": name, "BIDSVersion": "1.9.0", "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "test"}],
+    })
+    colours = np.random.default_rng(3).uniform(0, 255, (2 * N_PICTURES, 3, 3, 3))[numbers]
+    names = [f"p{number:02d}.png" for number in numbers]
+    (folder / "stimuli").mkdir(parents=True)
+    for file, squares in zip(names, colours, strict=True):
+        picture = Image.fromarray(squares.astype(np.uint8))
+        picture.resize((48, 48), Image.Resampling.NEAREST).save(folder / "stimuli" / file)
+    tuning = np.random.default_rng(4).normal(size=(27, *SHAPE)) / 8
+    patterns = np.tensordot((colours.reshape(len(names), -1) - 127) / 74, tuning, 1)
+    for person in people:
+        rng = np.random.default_rng(int(person))
+        for run in range(1, N_RUNS + 1):
+            order = rng.permutation(len(names))
+            betas = np.moveaxis(patterns[order], 0, -1) + rng.normal(size=(*SHAPE, len(names)))
+            stem = f"{folder}/sub-{person}/func/sub-{person}_task-see_run-{run}_space-{SPACE}"
+            save_nifti(Path(f"{stem}_desc-singletrial_betaseries.nii.gz"),
+                       betas.astype(np.float32), AFFINE)
+            save_table(Path(f"{stem}_desc-singletrial_trials.tsv"), pd.DataFrame({
+                "onset": np.arange(len(names)) * 5.0, "duration": 1.0,
+                "stimulus": np.array(names)[order],
+            }))
+    return folder
+
+
+def test_pictures_of_a_new_person_are_found_without_training(top):
+    seen = np.arange(N_PICTURES)
+    data = write_viewers(top / "viewed", ["01", "02", "03"], seen)
+    out, encoder = top / "viewed-group", ("--image-encoder", "gabor")
+    assert main([*words_for(data, out, "group", "--target", "image"), *encoder,
+                 "--stimuli-dir", str(data / "stimuli")]) == 0
+    new = write_viewers(top / "viewed-new", ["09"], seen + N_PICTURES, "others")
+    applied = top / "viewed-out"
+    words = [*words_for(new, applied, "participant", "--apply", out), *encoder,
+             "--stimuli-dir", str(new / "stimuli"), "--n-permutations", "99"]
+    assert main(words) == 0
+    results = Results(applied, "09")
+    table, metrics = results.table(ANSWERS), results.table(METRICS)
+    assert len(table) == N_RUNS * N_PICTURES and set(table["was_trained"]) == {"False"}
+    assert (table["top1"] == table["stimulus"]).mean() > 3 / N_PICTURES
+    row = metrics.query("metric == 'top1' and direction == 'b2i' and unit == 'averaged' "
+                        "and similarity == 'cosine'").iloc[0]
+    assert float(row["p"]) < 0.05 and int(row["pool_size"]) == N_PICTURES
+    assert results.card(ANSWERS)["ZeroShot"] and results.card(ANSWERS)["Target"] == "image"
+    _check_candidates(top, out, new, encoder)
+
+
+def _check_candidates(top, out, new, encoder):
+    """Without images of the stimuli, those of a gallery are the candidates; one is needed."""
+    bare = words_for(new, top / "viewed-bare", "participant", "--apply", out, *encoder)
+    shutil.move(new / "stimuli", top / "elsewhere")
+    with pytest.raises(FindingsError) as caught:
+        make_plan(parse_args(bare)[0], top / "work2")
+    (found,) = [f for f in caught.value.findings if f.severity == "error"]
+    assert "no images are there to choose among" in found.why
+    made = make_plan(parse_args([*bare, "--apply-gallery", str(top / "elsewhere")])[0],
+                     top / "work2")
+    (spec,) = [job.spec for job in made.jobs if job.analysis == "apply"]
+    assert not spec.pictures.stimuli and len(spec.pictures.gallery) == N_PICTURES

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from zero_shot_people import GRID, LABELS, SPACE, TARGETS, make_person
+from zero_shot_people import (
+    GRID,
+    LABELS,
+    N_NEW,
+    N_TRAINED,
+    SPACE,
+    STIMULI,
+    TARGETS,
+    make_person,
+    make_viewer,
+)
 
 from bids_decoder.config import Network, Troi
 from bids_decoder.errors import InputError, UsageError
@@ -14,17 +24,17 @@ from bids_decoder.training.common_space import gather_common
 from bids_decoder.training.decoders import FitContext, describe_targets
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.fitted import load_fitted
-from bids_decoder.training.zero_shot import decoder_without_trials, why_not
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.training.zero_shot import candidates_of, decoder_without_trials, why_not
+from bids_decoder.trials import Targets, VoxelGrid
 
 FACTS = {"participant": "9", "dataset": "d", "normalise": "session", "space": SPACE}
 N_PEOPLE = 4
 
 
-def pretrain(people, n_seeds=1):
+def pretrain(people, n_seeds=1, targets=TARGETS):
     context = FitContext(Network(pretrain_epochs=1, n_seeds=n_seeds), Troi(), 1, "cpu")
-    model = load_decoder("troi").pretrain(people, TARGETS, context)
-    return replace(model, card={**model.card, "targets": describe_targets(TARGETS)})
+    model = load_decoder("troi").pretrain(people, targets, context)
+    return replace(model, card={**model.card, "targets": describe_targets(targets)})
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +149,53 @@ def test_refusals_name_what_is_needed(model):
     })
     with pytest.raises(UsageError, match="keeps no maps"):
         load_decoder("troi").without_trials(bare, GRID)
+
+
+TRAINED, NEW = np.arange(N_TRAINED), np.arange(N_TRAINED, N_TRAINED + N_NEW)
+CANDIDATES = Targets(STIMULI.ids[N_TRAINED:], STIMULI.vectors[N_TRAINED:], "features")
+
+
+def viewers(shared):
+    people = [make_viewer(str(k), TRAINED, shared) for k in range(1, N_PEOPLE + 1)]
+    return pretrain(people, targets=STIMULI)
+
+
+@pytest.fixture(scope="module")
+def viewed():
+    return viewers(shared=True)
+
+
+def identified(model, shared):
+    """Shares of trials of ten new people whose stimulus is found among sixteen new ones."""
+    fitted = decoder_without_trials(model, GRID, CANDIDATES, FACTS)
+    people = [make_viewer(str(k), NEW, shared) for k in range(40, 50)]
+    found = [fitted.scores(fitted.embed(one.betas)).argmax(axis=1) + N_TRAINED for one in people]
+    return [float((own == one.target_rows).mean()) for own, one in zip(found, people, strict=True)]
+
+
+def test_new_stimuli_of_new_people_are_found_where_maps_are_shared(viewed):
+    # Chance is 1 / 16; over ten people with 32 trials each, .09 is two standard errors above it.
+    assert np.mean(identified(viewed, shared=True)) > 0.4
+    assert np.mean(identified(viewed, shared=False)) < 0.12
+
+
+def test_stimuli_of_people_who_share_nothing_are_found_at_chance():
+    assert 0.02 < np.mean(identified(viewers(shared=False), shared=False)) < 0.12
+
+
+def test_decoders_of_stimuli_say_what_was_seen_and_need_candidates(viewed):
+    calibration = viewed.card["zero_shot"]["calibration"]
+    assert calibration["n_candidates"] == N_TRAINED
+    fitted = decoder_without_trials(viewed, GRID, CANDIDATES, FACTS)
+    assert set(fitted.facts["seen"]) == set(STIMULI.ids[:N_TRAINED])
+    chances = fitted.probabilities(fitted.scores(fitted.embed(make_viewer("9", NEW).betas)))
+    np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(InputError, match="holds no stimuli to choose among"):
+        candidates_of(viewed)
+    other = Targets(("a", "b"), np.eye(2, dtype=np.float32), "features")
+    with pytest.raises(InputError, match="vectors of candidates have 2 numbers"):
+        decoder_without_trials(viewed, GRID, other, FACTS)
+
+
+def test_the_candidates_of_labels_are_in_the_model(model):
+    assert candidates_of(model).ids == LABELS

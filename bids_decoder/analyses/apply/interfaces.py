@@ -29,8 +29,8 @@ from bids_decoder.preprocessing.registration import Picture, align_runs
 from bids_decoder.preprocessing.transfer import transfer_responses
 from bids_decoder.training.fitted import ENTRY, FittedDecoder, load_fitted
 from bids_decoder.training.painter import Painter
-from bids_decoder.training.zero_shot import decoder_without_trials
-from bids_decoder.trials import Targets, VoxelGrid
+from bids_decoder.training.zero_shot import candidates_of, decoder_without_trials
+from bids_decoder.trials import VoxelGrid
 
 LEAST_COVERED = 0.5
 """Share of the voxels of the decoder without which it is not applied."""
@@ -44,6 +44,7 @@ class _ApplyInputSpec(WriteInputSpec):
     scaling = traits.Enum("own", "training", usedefault=True)
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     gallery_file = File(exists=True, desc="vectors of images that are searched")
+    stimuli_file = File(exists=True, desc="vectors of stimuli to choose among, without training")
     images = traits.Dict(traits.Str(), traits.Str(), desc="image file of each of them")
     painter_file = File(exists=True, desc="what reconstructs images from these voxels")
     reconstruction = traits.Dict(desc="fields of ReconstructionPlan")
@@ -67,7 +68,10 @@ class ApplyDecoder(WriteInterface):
         inputs = self.inputs
         torch.set_num_threads(inputs.n_threads)
         folder = Path(inputs.folder)
-        fitted = read_decoder(Path(inputs.model_file), folder, dict(inputs.facts))
+        among = inputs.stimuli_file or inputs.gallery_file
+        fitted = read_decoder(
+            Path(inputs.model_file), folder, dict(inputs.facts), Path(among) if among else None
+        )
         boldref = Path(inputs.boldref_file) if inputs.boldref_file else None
         betas, covered, facts = bring_to_decoder(fitted, folder, boldref)
         trials = read_trials(folder / TABLE)
@@ -102,7 +106,9 @@ class ApplyDecoder(WriteInterface):
         })
 
 
-def read_decoder(path: Path, folder: Path, facts: dict[str, Any]) -> FittedDecoder:
+def read_decoder(
+    path: Path, folder: Path, facts: dict[str, Any], among: Path | None = None
+) -> FittedDecoder:
     """Read the decoder of a participant, or make one of a model of other participants.
 
     Parameters
@@ -113,12 +119,14 @@ def read_decoder(path: Path, folder: Path, facts: dict[str, Any]) -> FittedDecod
         Of ``CollectResponses``, of the new data.
     facts : dict
         See :func:`~bids_decoder.training.zero_shot.decoder_without_trials`.
+    among : Path, optional
+        Vectors of the stimuli among which a model of other participants chooses.
     """
     if ENTRY in load_card(path):
         return load_fitted(path)
     model = load_model(path)
-    labels = tuple(model.card["targets"]["labels"])
-    targets = Targets(labels, np.eye(len(labels), dtype=np.float32), "category")
+    is_category = model.card["targets"]["kind"] == "category"
+    targets = candidates_of(model) if is_category or among is None else read_targets(among)
     return decoder_without_trials(model, read_grid(folder), targets, facts)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder.analyses.apply.finding import is_zero_shot
+from bids_decoder.analyses.apply.galleries import encoder_of, other_encoder, shown_pictures
 from bids_decoder.analyses.study import Study
-from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.models.store import check_digest, load_card
@@ -97,33 +97,20 @@ def check_painting(study: Study, path: Path, card: Mapping[str, Any]) -> Iterato
     try:
         why = why_no_painting(study, path, card)
         if why is None:
-            painting = find_painting(study, path)
+            painting = find_painting(study, path, card)
             check_digest(
                 painting.painter, load_card(painting.painter), study.digest(painting.painter)
             )
-            yield from _check_encoder(study, where, painting.plan, card)
+            if painting.plan.method == "unclip":
+                for why_not, fix in other_encoder(study, card[ENTRY], ""):
+                    yield Finding(where, why_not, fix, ExitCode.BAD_DATA)
         elif wanted.method not in ("auto", "none"):
             yield Finding(where, *why, ExitCode.BAD_DATA)
     except BidsDecoderError as error:
         yield error.finding
 
 
-def _check_encoder(
-    study: Study, where: str, plan: ReconstructionPlan, card: Mapping[str, Any]
-) -> Iterator[Finding]:
-    if plan.method != "unclip":
-        return
-    rules, told = study.settings.trials, card[ENTRY].get("encoder")
-    here = dict(choose_encoder(rules.image_encoder, rules.encoder_weights).identity)
-    if here != told:
-        yield Finding(
-            where, f"the decoder was fitted to vectors of the encoder {told}, and this call has "
-            f"{here}", "give the --image-encoder and --encoder-weights of the call that fitted it",
-            ExitCode.BAD_DATA,
-        )
-
-
-def find_painting(study: Study, path: Path) -> Painting:
+def find_painting(study: Study, path: Path, card: Mapping[str, Any]) -> Painting:
     """Return how new trials are reconstructed, where nothing prevents it.
 
     Raises
@@ -131,19 +118,14 @@ def find_painting(study: Study, path: Path) -> Painting:
     BidsDecoderError
         When the weights of the generator or of the metrics are missing or damaged.
     """
-    wanted, rules, painter = (
-        study.settings.section(Reconstruction), study.settings.trials, painter_of(path)
-    )
+    wanted, painter = study.settings.section(Reconstruction), painter_of(path)
     # Painting needs no encoder, so that its weights need not be there.
     encoder = (
-        choose_encoder(rules.image_encoder, rules.encoder_weights) if wanted.method == "unclip"
+        encoder_of(study.settings.trials, card[ENTRY]) if wanted.method == "unclip"
         else choose_encoder("gabor")
     )
     plan = plan_reconstruction(wanted, encoder)
-    files = {k: v for k, v in study.trials.build.stimulus_files.items() if k != UNLABELLED}
-    damaged = study.trials.pictures.damaged(files)
-    shown = {name: file for name, file in files.items() if name not in damaged}
-    return Painting(painter, load_card(painter)["sha256"], plan, shown)
+    return Painting(painter, load_card(painter)["sha256"], plan, shown_pictures(study))
 
 
 def say_painting(label: str, painting: Painting | None, why: str) -> Decision:

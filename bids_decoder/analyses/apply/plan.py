@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,15 @@ from bids_decoder.analyses.apply.finding import (
     find_decoder,
     is_zero_shot,
     read_decoder_card,
+)
+from bids_decoder.analyses.apply.galleries import (
+    NO_PICTURES,
+    Pictures,
+    damaged_images,
+    find_pictures,
+    why_no_candidates,
+    why_no_gallery,
+    with_candidates,
 )
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.apply.painting import (
@@ -28,14 +37,11 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
-from bids_decoder.bids.stimulus_files import list_images
-from bids_decoder.config import TrialRules
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import OWN_SPACES, groups_of
 from bids_decoder.markers import StageKey
 from bids_decoder.preprocessing.transfer import on_grid
-from bids_decoder.stimuli.encoders import AUTO, EncoderChoice, choose_encoder
 from bids_decoder.training.fitted import ENTRY, load_fitted
 from bids_decoder.training.zero_shot import why_not
 from bids_decoder.trials import KINDS, Decision, VoxelGrid
@@ -54,10 +60,8 @@ class ApplySpec:
         Whether responses are brought to the grid of the decoder by a registration.
     card : mapping
         What is known of the decoder, for sidecars.
-    gallery : mapping of str to Path
+    pictures : Pictures
         Images that are searched.
-    encoder : EncoderChoice or None
-        Of the images, the one of the decoder.
     painting : Painting or None
         How trials are reconstructed.
     """
@@ -66,8 +70,7 @@ class ApplySpec:
     model: Path
     aligns: bool
     card: Mapping[str, Any]
-    gallery: Mapping[str, Path] = field(default_factory=dict)
-    encoder: EncoderChoice | None = None
+    pictures: Pictures = NO_PICTURES
     painting: Painting | None = None
 
 
@@ -90,7 +93,9 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     for person in study.chosen_people:
         try:
             path = find_decoder(place, person.label)
-            card = read_decoder_card(path, person.label, study.dataset.name)
+            card = with_candidates(
+                study, read_decoder_card(path, person.label, study.dataset.name)
+            )
             problems = list(_problems(study, person, path, card))
         except BidsDecoderError as error:
             notes.findings.append(error.finding)
@@ -98,7 +103,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
         notes.findings += problems
         if not any(finding.severity == "error" for finding in problems):
             why = why_no_painting(study, path, card)
-            painting = find_painting(study, path) if why is None else None
+            painting = find_painting(study, path, card) if why is None else None
             notes.decisions += [
                 _say_trials(study, person, card),
                 say_painting(person.label, painting, why[0] if why else ""),
@@ -112,12 +117,12 @@ def _job(
     painting: Painting | None,
 ) -> Job:
     settings = study.settings
-    images, encoder = _gallery(study, card)
+    pictures = find_pictures(study, card)
     key = StageKey("apply", f"sub-{person.label}", {
         # Tensors are hashed, what the card says of labels and probabilities is not.
         "model": card["sha256"], "decoder": card[ENTRY], "scaling": settings.section(Apply).scaling,
         "betas": person.responses_key, "evaluation": asdict(settings.evaluation),
-        **({"gallery": study.pictures_key(images)} if images else {}),
+        **pictures.key(study),
         **({} if painting is None else {"reconstruction": painting.key(study)}),
         "seed": settings.random_seed, "device": study.device_kind,
     })
@@ -131,8 +136,7 @@ def _job(
     return Job(
         job_name("apply", person), "apply", (study.stage(key),),
         ApplySpec(
-            person, path, _aligns(person) and not is_zero_shot(card), facts, images, encoder,
-            painting,
+            person, path, _aligns(person) and not is_zero_shot(card), facts, pictures, painting
         ),
     )
 
@@ -173,12 +177,12 @@ def _problems(
     told: Mapping[str, Any] = card[ENTRY]
     for why, fix in (
         *_other_responses(study, person, card), *_same_runs(study, person, card),
-        *_same_output(study, path), *_no_gallery(study, told),
+        *_same_output(study, path), *why_no_gallery(study, told), *why_no_candidates(study, card),
         *(_not_zero_shot(study, person, card) if is_zero_shot(card)
           else _other_place(person, path, told)),
     ):
         yield Finding(where, why, fix, ExitCode.BAD_DATA, participant=person.label)
-    yield from _damaged_images(study, told)
+    yield from damaged_images(study, told)
     yield from check_painting(study, path, card)
     if told["source"] != person.source:
         yield Finding(
@@ -237,67 +241,6 @@ def _same_runs(
             f"{len(same)} of these runs are training runs of it: {name_some(sorted(same))}; their "
             "scores would be too high",
             "choose other runs, for instance with --run-id or --session-id",
-        )
-
-
-def _gallery(
-    study: Study, card: Mapping[str, Any]
-) -> tuple[dict[str, Path], EncoderChoice | None]:
-    """Return the images that are searched, those that can be read, and their encoder."""
-    folder, rules = study.settings.section(Apply).gallery, study.settings.trials
-    if folder is None or card[ENTRY]["targets"]["kind"] != "image":
-        return {}, None
-    images = list_images(folder)
-    damaged = study.trials.pictures.damaged(images)
-    kept = {name: path for name, path in images.items() if name not in damaged}
-    return kept, _encoder(rules, card[ENTRY])
-
-
-def _encoder(rules: TrialRules, told: Mapping[str, Any]) -> EncoderChoice:
-    """Choose the encoder of this call: that of the decoder, unless the call names another one."""
-    name = rules.image_encoder
-    if name == AUTO:
-        name = (told.get("encoder") or {}).get("name", AUTO)
-    return choose_encoder(name, rules.encoder_weights)
-
-
-def _no_gallery(study: Study, told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what prevents the search of a gallery."""
-    folder, rules = study.settings.section(Apply).gallery, study.settings.trials
-    if folder is None:
-        return
-    kind = told["targets"]["kind"]
-    if kind != "image":
-        yield f"--apply-gallery {folder}: it decodes {kind}, not images", "leave the option out"
-        return
-    if not folder.is_dir() or not list_images(folder):
-        yield (
-            f"--apply-gallery {folder}: there is no image in it",
-            "give a folder with PNG, JPEG, TIFF, BMP, GIF, WebP or HDF5 files",
-        )
-    here = dict(_encoder(rules, told).identity)
-    if here != told.get("encoder"):
-        yield (
-            f"--apply-gallery {folder}: it decodes vectors of the encoder {told.get('encoder')}, "
-            f"and this call has {here}", "give the --image-encoder and --encoder-weights of the "
-            "call that fitted it",
-        )
-
-
-def _damaged_images(study: Study, told: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield one finding on images of the gallery that cannot be read, whoever is decoded."""
-    folder = study.settings.section(Apply).gallery
-    if folder is None or told["targets"]["kind"] != "image" or not folder.is_dir():
-        return
-    images = list_images(folder)
-    damaged = study.trials.pictures.damaged(images)
-    if damaged:
-        is_empty = len(damaged) == len(images)
-        yield Finding(
-            f"--apply-gallery {folder}", f"{len(damaged)} of its {len(images)} images cannot be "
-            f"read{'' if is_empty else ' and are left out'}: "
-            f"{name_some([f'{name} ({why})' for name, why in damaged.items()])}",
-            "replace or remove them", ExitCode.BAD_DATA, "error" if is_empty else "warning",
         )
 
 

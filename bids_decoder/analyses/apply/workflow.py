@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
@@ -15,24 +17,31 @@ from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.shared import image_vectors_node, mark_node, response_gb
-from bids_decoder.workflows.wiring import Wiring
+from bids_decoder.workflows.wiring import Output, Wiring
 from bids_decoder.workflows.work import Work, person_entities, run_path
 
 
 def build(job: Job, wiring: Wiring) -> None:
     """Add the decoder of one participant to the workflow of the call."""
     spec: ApplySpec = job.spec
-    gallery = None
-    if spec.encoder is not None:
-        targets = replace(wiring.work.targets, encoder=spec.encoder)
-        work = replace(wiring.work, targets=targets)
-        gallery = wiring.once("appliedgallery", "targets_file", lambda: image_vectors_node(
-            work, spec.gallery, "appliedgallery", tuple(spec.gallery)
-        ))
+    vectors = {
+        f"{name}_file": _vectors(wiring, spec, name)
+        for name in ("gallery", "stimuli") if getattr(spec.pictures, name)
+    }
     wiring.add(
         init_apply_wf(wiring.work, spec, job.key, job.name),
-        folder=wiring.responses(spec.person.label), gallery_file=gallery,
+        folder=wiring.responses(spec.person.label), **vectors,
     )
+
+
+def _vectors(wiring: Wiring, spec: ApplySpec, name: str) -> Output:
+    """Return the vectors of images, which the jobs of all participants share."""
+    images: Mapping[str, Path] = getattr(spec.pictures, name)
+    targets = replace(wiring.work.targets, encoder=spec.pictures.encoder)
+    work, node = replace(wiring.work, targets=targets), f"applied{name}"
+    return wiring.once(node, "targets_file", lambda: image_vectors_node(
+        work, images, node, tuple(images)
+    ))
 
 
 def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Workflow:
@@ -48,10 +57,12 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
     Returns
     -------
     Workflow
-        ``inputnode``: ``folder`` (responses), ``gallery_file`` (vectors, where one is searched).
+        ``inputnode``: ``folder`` (responses), ``gallery_file`` and ``stimuli_file`` (vectors,
+        where they are searched).
     """
     workflow, settings, person = Workflow(name), work.settings, spec.person
-    inputnode = Node(IdentityInterface(["folder", "gallery_file"]), "inputnode")
+    files = [f"{name}_file" for name in ("gallery", "stimuli") if getattr(spec.pictures, name)]
+    inputnode = Node(IdentityInterface(["folder", *files]), "inputnode")
     decode = Node(
         ApplyDecoder(
             key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
@@ -67,9 +78,7 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
     )
     if spec.aligns:
         decode.inputs.boldref_file = str(run_path(work.output_dir, "boldref", person.runs[0]))
-    if spec.encoder is not None:
-        decode.inputs.images = {name: str(path) for name, path in spec.gallery.items()}
-        workflow.connect(inputnode, "gallery_file", decode, "gallery_file")
+    decode.inputs.images = {name: str(path) for name, path in spec.pictures.gallery.items()}
     if spec.painting is not None:
         decode.inputs.trait_set(
             painter_file=str(spec.painting.painter), reconstruction=asdict(spec.painting.plan),
@@ -78,7 +87,7 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
         )
     mark = mark_node(work, key, "mark_apply")
     workflow.connect([
-        (inputnode, decode, [("folder", "folder")]),
+        (inputnode, decode, [(name, name) for name in ("folder", *files)]),
         (decode, mark, [("out_files", "out_files")]),
     ])
     return workflow
