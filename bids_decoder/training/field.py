@@ -274,7 +274,8 @@ def _log_odds(ratio: np.ndarray, start: np.ndarray, grid: VoxelGrid, fwhm_mm: fl
     if fwhm_mm <= 0 or not grid.has_geometry:
         return start + ratio
     waves = _Waves(grid, fwhm_mm)
-    more = np.expm1(np.clip(ratio, -_SURE, _SURE))
+    # In double precision: the exponentials of strong signals have none in single precision.
+    more = np.expm1(np.clip(ratio.astype(np.float64), -_SURE, _SURE))
 
     def loss(amplitudes: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         odds = np.exp(np.clip(start[sets] + waves.field(amplitudes), -_SURE, _SURE))

@@ -55,6 +55,10 @@ WHITENING = (0.0, 0.25, 0.5)
 DEFAULT_WHITENING = 0.25
 """Used when there are too few runs to choose."""
 
+MOST_TRIALS_TO_CHOOSE = 3000
+"""Trials of a participant, in whole runs, by which the whitening is chosen: the time grows with
+the cube of their number."""
+
 IDENTITY = LatentScale(1.0, 0.0, 0.5)
 """Scale with which an untrained trunk returns latents as they are."""
 
@@ -326,7 +330,7 @@ def choose_whitening(
         fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
     ]
     hits = np.zeros(len(WHITENING))
-    for person in people:
+    for person in (_some_runs(whole, MOST_TRIALS_TO_CHOOSE) for whole in people):
         if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
             continue
         for train, test in inner_folds(person.run_groups, 3):
@@ -339,6 +343,17 @@ def choose_whitening(
                 predicted = fit.latents(person.betas[test])
                 hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
     return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING
+
+
+def _some_runs(person: Person, most: int) -> Person:
+    """Return a participant with runs spread evenly over all, of *most* trials together."""
+    groups = person.run_groups
+    names = np.unique(groups)
+    n_kept = max(MIN_RUNS_TO_CHOOSE, int(len(names) * most / len(groups)))
+    if n_kept >= len(names):
+        return person
+    kept = names[np.linspace(0, len(names) - 1, n_kept).round().astype(int)]
+    return person.subset(np.isin(groups, kept))
 
 
 def _n_identified(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:

@@ -130,3 +130,14 @@ def test_the_field_follows_the_region():
     assert choose_field(shuffled, wanted, None, fields).fwhm_mm == 0
     one_run = person.run_groups == "run-0"
     assert choose_field(person.subset(one_run), wanted[one_run]) == field.DEFAULT_FIELD
+
+
+def test_strong_signals_do_not_overflow():
+    """Evidence is in single precision, in which the exponential of 300 is infinite."""
+    grid = VoxelGrid(np.ones((5, 5, 5), bool), np.diag([2.0, 2.0, 2.0, 1.0]))
+    strong = np.arange(125) < 60
+    ratio = np.where(strong, 400, -5).astype(np.float32)[None]
+    with np.errstate(over="raise", invalid="raise"):
+        odds = field._log_odds(ratio, np.zeros((1, 125)), grid, 8.0)
+    assert np.isfinite(odds).all() and (odds[0, strong] > 300).all()
+    assert odds[0, ~strong].mean() < 0

@@ -12,6 +12,7 @@ from bids_decoder.interfaces.fitting import read_selection, save_selection
 from bids_decoder.training import loop, troi
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import SeedEnsemble
+from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
 from bids_decoder.training.troi import WHITENING, TroiDecoder, choose_whitening
 from bids_decoder.training.weightings import signal_weights
@@ -154,6 +155,23 @@ def test_whitening_follows_what_the_brain_carries(person_from, strong_only, expe
     fixed = choose_whitening([person], targets, rows, signal_weights,
                              Network(target_whitening=0.3))
     assert fixed == 0.3
+
+
+def test_whitening_of_many_trials_is_chosen_by_runs_spread_over_all(person_from, monkeypatch):
+    person, vectors = person_from(np.random.default_rng(4))
+    targets = Targets(tuple(map(str, range(len(vectors)))), vectors, "features")
+    runs, fitted = np.unique(person.run_groups), []
+
+    def record(betas, latents, run_groups, weights):
+        fitted.append(set(run_groups.tolist()))
+        return fit_input_layer(betas, latents, run_groups, weights)
+
+    monkeypatch.setattr(troi, "fit_input_layer", record)
+    monkeypatch.setattr(troi, "MOST_TRIALS_TO_CHOOSE", len(person.betas) // 2)
+    found = choose_whitening([person], targets, [person.target_rows], signal_weights, Network())
+    used = set.union(*fitted)
+    assert found in WHITENING and len(used) == len(runs) // 2
+    assert {runs[0], runs[-1]} <= used
 
 
 def test_categories_and_few_runs_have_no_whitening_to_choose(person_from):
