@@ -8,7 +8,7 @@ from pathlib import Path
 
 ENTITY_ORDER = (
     "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo", "part", "from", "to", "mode",
-    "space", "res", "label", "contrast", "stat", "desc",
+    "space", "cohort", "res", "label", "contrast", "stat", "desc",
 )
 
 

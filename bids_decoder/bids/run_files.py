@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from bids import BIDSLayout
 
 _OWN_FIELDS = ("sub", "ses", "task", "run", "desc")
+_OF_SPACE = ("space-", "cohort-", "res-", "den-")  # entities that tables of a run do not have
+_REFERENCES = ("", "_desc-coreg", "_space-run", "_desc-hmc")
+"""Between the name of a run and its reference: fMRIPrep up to 22, from 23.2, from 26; the last is
+that of head motion."""
 
 
 def make_run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
@@ -133,13 +137,13 @@ def _with_derived_files(runs: list[BoldRun]) -> list[BoldRun]:
     for run in runs:
         beside = run.image_file.parent
         stem = run.image_file.name.split("_desc-preproc_bold")[0]
-        native = "_".join(p for p in stem.split("_") if not p.startswith(("space-", "res-")))
+        native = "_".join(part for part in stem.split("_") if not part.startswith(_OF_SPACE))
         complete.append(replace(
             run,
             mask_file=_first(beside, [f"{stem}_desc-brain_mask{e}" for e in NIFTI]),
             boldref_file=_first(beside, [
                 f"{stem}{desc}_boldref{extension}"
-                for desc in ("", "_desc-coreg", "_desc-hmc") for extension in NIFTI
+                for desc in _REFERENCES for extension in NIFTI
             ]),
             confounds_file=find_confounds(beside, native),
         ))

@@ -42,8 +42,9 @@ def _choose_space(
         name = next((s for s in spaces if _is_space(s, wanted)), None)
         if name is not None and (name != "func" or _native_grids_agree(spaces["func"])):
             return name, f"first of --output-spaces that exists, one grid per participant; {there}"
-    if "T1w" in spaces:
-        return "T1w", f"one grid per participant; {there}"
+    own = next((space for space in ("T1w", "T2w", "anat") if space in spaces), None)
+    if own is not None:
+        return own, f"one grid per participant; {there}"
     if "func" in spaces and _native_grids_agree(spaces["func"]):
         return "func", f"all runs of a participant share one grid; {there}"
     standard = [space for space in spaces if space != "func"]
@@ -53,14 +54,15 @@ def _choose_space(
 
 
 def _space_of(run: BoldRun) -> str:
-    space, res = run.entities.get("space", "func"), run.entities.get("res")
-    return f"{space}:res-{res}" if res else space
+    parts = [f"{key}-{run.entities[key]}" for key in ("cohort", "res") if key in run.entities]
+    return ":".join([run.entities.get("space", "func"), *parts])
 
 
 def _is_space(found: str, wanted: str) -> bool:
     aliases = {"anat": "T1w", "bold": "func", "run": "func", "boldref": "func"}
     wanted = aliases.get(wanted, wanted)
-    return found == wanted or (":" not in wanted and found.partition(":")[0] == wanted)
+    (name, *details), (wanted_name, *wanted_details) = found.split(":"), wanted.split(":")
+    return name == wanted_name and set(wanted_details) <= set(details)
 
 
 def _native_grids_agree(runs: list[BoldRun]) -> bool:

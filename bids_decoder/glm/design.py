@@ -183,7 +183,8 @@ def select_confounds(
     if table is None:
         raise InputError(
             "confounds table", "there is none",
-            f"copy it from the derivatives to where the BOLD is, or use {_NONE}",
+            "copy it from the derivatives to where the BOLD is, run fMRIPrep again with --level "
+            f"full if it ran with another one, or use {_NONE}",
         )
     names = _confound_names(table, kind)
     if len(table) != n_scans and names:

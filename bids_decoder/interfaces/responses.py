@@ -111,8 +111,11 @@ def collect_responses(
 
 def _shared_space(path: Path) -> str:
     """Return the standard space of a file; empty for the participant's own space."""
-    space = parse_entities(path).get("space", "")
-    return "" if space in OWN_SPACES else space
+    entities = parse_entities(path)
+    space = entities.get("space", "")
+    # Templates of different cohorts are different spaces under one name.
+    cohort = f":cohort-{entities['cohort']}" if "cohort" in entities else ""
+    return "" if space in OWN_SPACES else f"{space}{cohort}"
 
 
 def _volumes(image: nib.Nifti1Image) -> np.ndarray:

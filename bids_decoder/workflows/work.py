@@ -150,7 +150,7 @@ def person_entities(person: PersonWork) -> dict[str, str]:
     entities = [
         {k: v for k, v in run.name_entities.items() if v is not None} for run in person.runs
     ]
-    names = ("sub", "task", "space", "res")
+    names = ("sub", "task", "space", "cohort", "res")
     return {
         name: entities[0][name] for name in names
         if name in entities[0] and all(e.get(name) == entities[0][name] for e in entities)

@@ -124,11 +124,12 @@ def read_maps(output_dir: Path, people: Sequence[str]) -> tuple[list[MapSet], li
 
 
 def _shared_names(path: Path) -> tuple[tuple[str, str], ...] | None:
-    """Return space, res and label of a map; None where it is in a participant's own space."""
+    """Return space, cohort, res and label of a map; None in a participant's own space."""
     entities = parse_entities(path)
     if not OutputSpace(entities.get("space", "func")).is_template:
         return None
-    return tuple((name, entities[name]) for name in ("space", "res", "label") if name in entities)
+    names = ("space", "cohort", "res", "label")
+    return tuple((name, entities[name]) for name in names if name in entities)
 
 
 def _read_set(
