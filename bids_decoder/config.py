@@ -103,7 +103,7 @@ class Glm:
     estimator: str = "ridge"
     hrf: str = "spm"
     high_pass: float = 1 / 128
-    confounds: Literal["motion", "motion24", "acompcor", "none"] = "motion"
+    confounds: tuple[str, ...] = ("motion",)
     noise_model: Literal["ols", "ar1"] = "ols"
     contrasts: tuple[str, ...] = ()
     normalise: Literal["session", "run"] = "session"

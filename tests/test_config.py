@@ -62,7 +62,7 @@ def test_labels_stay_text(tmp_path):
     ({"troi": {"epochs": True}}, "epochs"),
     ({"troi": {"epochs": 2.5}}, "epochs"),
     ({"troi": 3}, "troi"),
-    ({"glm": {"confounds": "all"}}, "confounds"),
+    ({"glm": {"confounds": "motion"}}, "confounds"),
     ({"glm": {"high_pass": "low"}}, "high_pass"),
     ({"trials": {"trial_filter": "a=b"}}, "trial_filter"),
     ({"execution": {"derivatives": ["x"]}}, "derivatives"),

@@ -25,6 +25,7 @@ from bids_decoder.files import content_key, file_digest
 from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.processes import map_items
+from bids_decoder.regressors import split_wanted
 from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.training.region_settings import Regions
@@ -280,6 +281,8 @@ class Study:
             # Responses depend on their own space, not on the other output spaces.
             upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
+        # Own tables are among the inputs, wherever they are.
+        glm["confounds"] = split_wanted(settings.glm.confounds)[0]
         betas = StageKey("betas", unit, {
             "settings": {} if source == "betas" else glm, "upstream": upstream,
             "trials": trials_key, "seed": settings.random_seed,

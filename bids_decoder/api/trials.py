@@ -180,7 +180,7 @@ class TrialEstimator(BaseEstimator):
         """Check the events of a run as those of the app's trial tables."""
         timing = Timing(n_scans, self.t_r, self.slice_time_ref * self.t_r)
         glm = Glm(
-            self.estimator, self.hrf, self.high_pass, "none", self.noise_model  # type: ignore[arg-type]
+            self.estimator, self.hrf, self.high_pass, ("none",), self.noise_model  # type: ignore[arg-type]
         )
         named = [name for name in ("stimulus", "trial_type") if name in events]
         trials = events.reset_index(drop=True).assign(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from bids_decoder.bids.dataset import BoldRun
+from bids_decoder.bids.layouts import MAX_SIDECAR_BYTES, same_label
+from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.writer import read_table
-from bids_decoder.errors import InputError
+from bids_decoder.errors import ExitCode, Finding, InputError, name_some
+from bids_decoder.files import read_json
+from bids_decoder.regressors import OWN, split_wanted
 
 _TRANS, _ROT = ("trans_x", "trans_y", "trans_z"), ("rot_x", "rot_y", "rot_z")
 
@@ -34,9 +41,8 @@ _AFNI = {
     "ds": "trans_z", "dl": "trans_x", "dp": "trans_y",
 }
 _NUMBERED = {"acompcor": "a_comp_cor_", "nonsteadystateoutlier": "non_steady_state_outlier"}
-_USED = re.compile(
-    r"(trans|rot)_[xyz](_derivative1)?(_power2)?|a_comp_cor_\d+|non_steady_state_outlier\d+"
-)
+_MASKS = {"CSF": "c_comp_cor_", "WM": "w_comp_cor_"}
+"""Names of components of one tissue since fMRIPrep 21, by the mask in the sidecar."""
 
 
 def find_confounds(folder: Path, stem: str) -> Path | None:
@@ -62,7 +68,7 @@ def find_confounds(folder: Path, stem: str) -> Path | None:
 
 
 def read_confounds(path: Path) -> pd.DataFrame:
-    """Read the columns of a table that the GLM may use.
+    """Read a table of confounds.
 
     Parameters
     ----------
@@ -72,13 +78,13 @@ def read_confounds(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Text or numbers under the names of fMRIPrep since 1.2: ``trans_x`` to ``rot_z``, their
-        derivatives and squares, ``a_comp_cor_NN``, ``non_steady_state_outlierNN``.
+        Text or numbers under the names of fMRIPrep since 21: ``trans_x`` to ``rot_z``,
+        ``a_comp_cor_NN`` of all tissues together, ``c_comp_cor_NN`` of CSF, …
 
     Raises
     ------
     InputError
-        When the file is not a table.
+        When the file is not a table, or its sidecar is no JSON.
     """
     try:
         table = read_table(path) if path.suffix == ".tsv" else _read_plain(path)
@@ -88,7 +94,137 @@ def read_confounds(path: Path) -> pd.DataFrame:
             "correct the file, or use --confounds none",
         ) from error
     table = table.rename(columns=standard_names(list(table.columns)))
-    return table[[name for name in table.columns if _USED.fullmatch(name)]]
+    return table.rename(columns=_tissue_names(path, list(table.columns)))
+
+
+def _tissue_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
+    """Return the names since fMRIPrep 21 of components that a sidecar says are of one tissue."""
+    sidecar = path.with_suffix(".json")
+    if path.suffix != ".tsv" or not sidecar.is_file():
+        return {}
+    try:
+        content = read_json(sidecar, MAX_SIDECAR_BYTES)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            str(sidecar), f"cannot be read as JSON: {error}", "correct or delete the file",
+        ) from error
+    found = {}
+    for name in (name for name in columns if name.startswith("a_comp_cor_")):
+        entry = content.get(name) if isinstance(content, dict) else None
+        prefix = _MASKS.get(str(entry.get("Mask"))) if isinstance(entry, dict) else None
+        if prefix is not None:
+            found[name] = name.replace("a_comp_cor_", prefix)
+    return found
+
+
+def read_regressors(
+    confounds: Sequence[str], path: Path | str | None, own: Path | str | None
+) -> pd.DataFrame | None:
+    """Read the tables that ``--confounds`` asks for, side by side.
+
+    Parameters
+    ----------
+    confounds : sequence of str
+        See :func:`bids_decoder.regressors.split_wanted`.
+    path : Path or str or None
+        Table of confounds of the run.
+    own : Path or str or None
+        Own table of regressors of the run; its columns get :data:`.regressors.OWN` in front.
+
+    Returns
+    -------
+    DataFrame, n_scans rows, or None
+        None where nothing is asked for, or there is no table.
+
+    Raises
+    ------
+    InputError
+        When a file is not a table, or the two differ in the number of rows.
+    """
+    wanted = split_wanted(confounds)[0]
+    tables = [read_confounds(Path(path))] if wanted and path is not None else []
+    if own is not None:
+        tables.append(_read_own(Path(own)))
+    if len(tables) == 2 and len(tables[0]) != len(tables[1]):
+        raise InputError(
+            f"regressors in {own}", f"{len(tables[1])} rows, but {path} has {len(tables[0])}",
+            "give one row per volume",
+        )
+    if wanted and path is None:
+        return None
+    return pd.concat(tables, axis=1) if tables else None
+
+
+def _read_own(path: Path) -> pd.DataFrame:
+    try:
+        return read_table(path).add_prefix(OWN)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            str(path), f"is not readable as a table of regressors: {str(error).strip()}",
+            "give tab-separated text with names in the first row and one row per volume",
+        ) from error
+
+
+def with_regressors(
+    runs: Sequence[BoldRun], confounds: Sequence[str], notes: Notes
+) -> list[BoldRun]:
+    """Add to each run its own table of regressors, where ``--confounds`` names a folder.
+
+    Parameters
+    ----------
+    runs : sequence of BoldRun
+    confounds : sequence of str
+    notes : Notes
+        Gets an error for several folders, and for runs with none or several tables.
+    """
+    folders = split_wanted(confounds)[1]
+    if len(folders) != 1:
+        if folders:
+            notes.findings.append(Finding(
+                f"--confounds {' '.join(folders)}", "there is more than one folder of own tables",
+                "put the columns of each run into one table", ExitCode.USAGE,
+            ))
+        return list(runs)
+    tables = OwnTables(Path(folders[0]))
+    found = [tables.for_run(parse_entities(run.image_file)) for run in runs]
+    bad = [run for run, paths in zip(runs, found, strict=True) if len(paths) != 1]
+    if bad:
+        shown = name_some([f"sub-{run.subject} {run.run_group}" for run in bad])
+        notes.findings.append(Finding(
+            f"--confounds {folders[0]}", f"{len(bad)} run(s) have no table there, or several: "
+            f"{shown}", "give one table for each run, named as "
+            "sub-01_task-see_run-1_desc-physio_timeseries.tsv", ExitCode.MISSING_INPUT,
+        ))
+    return [
+        replace(run, regressors_file=paths[0] if len(paths) == 1 else None)
+        for run, paths in zip(runs, found, strict=True)
+    ]
+
+
+class OwnTables:
+    """Own tables of regressors, found for runs by their names.
+
+    Parameters
+    ----------
+    folder : Path
+        Tables ``*.tsv`` below it have names of BIDS, as
+        ``sub-01_task-see_run-1_desc-physio_timeseries.tsv``; each of their entities but ``desc``
+        and ``recording`` must be that of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = ((parse_entities(path), path) for path in sorted(folder.rglob("*.tsv")))
+        self._tables = [
+            ({k: v for k, v in entities.items() if k not in ("desc", "recording")}, path)
+            for entities, path in found if "sub" in entities
+        ]
+
+    def for_run(self, entities: dict[str, str]) -> list[Path]:
+        """Return the tables that belong to a run; more than one is ambiguous."""
+        return [
+            path for own, path in self._tables
+            if all(same_label(entities.get(key, ""), value) for key, value in own.items())
+        ]
 
 
 def _read_plain(path: Path) -> pd.DataFrame:

@@ -47,6 +47,8 @@ class BoldRun:
     metadata : dict
         Sidecars merged by the inheritance principle.
     bold_file, events_file, mask_file, boldref_file, confounds_file : Path or None
+    regressors_file : Path or None
+        Own table of regressors (``--confounds FOLDER``).
     betas_file, trials_file : Path or None
         Only where ``source`` is ``"betas"``: volume *i* belongs to row *i*.
     group_by : tuple of str
@@ -74,6 +76,7 @@ class BoldRun:
     mask_file: Path | None = None
     boldref_file: Path | None = None
     confounds_file: Path | None = None
+    regressors_file: Path | None = None
     betas_file: Path | None = None
     trials_file: Path | None = None
     group_by: tuple[str, ...] = ()

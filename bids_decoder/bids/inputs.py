@@ -41,7 +41,7 @@ def input_digests(participant: Participant) -> dict[str, Any]:
 def _run_digests(run: BoldRun) -> dict[str, Any]:
     files: dict[str, Path | None] = {
         "bold": run.bold_file, "mask": run.mask_file, "confounds": run.confounds_file,
-        "betas": run.betas_file,
+        "betas": run.betas_file, "regressors": run.regressors_file,
     }
     digests: dict[str, Any] = {
         name: file_digest(path) for name, path in files.items()

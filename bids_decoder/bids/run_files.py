@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_decoder.bids.confounds_files import find_confounds
+from bids_decoder.bids.confounds_files import find_confounds, with_regressors
 from bids_decoder.bids.dataset import BoldRun, Source
 from bids_decoder.bids.layouts import NIFTI, InheritedTables, find_files, natural_key
 from bids_decoder.bids.names import parse_entities
@@ -69,7 +69,7 @@ def with_tables(
         is_complete = path is not None or settings.trials.trial_unit == "volume"
         (complete if is_complete else without).append(replace(run, events_file=path))
     _report_without_events(complete, without, notes)
-    return complete
+    return with_regressors(complete, settings.glm.confounds, notes)
 
 
 def _raw_runs(layout: BIDSLayout, notes: Notes) -> list[BoldRun]:

@@ -14,13 +14,9 @@ from nilearn.glm.first_level import make_first_level_design_matrix
 from bids_decoder.errors import InputError, UsageError
 from bids_decoder.glm.hrf import Hrf
 
-MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
-N_ACOMPCOR = 5
-OUTLIER_PREFIX = "non_steady_state_outlier"
 TAIL_SECONDS = 8.0
 REACHED_SHARE = 0.1
 LOST_SHARE = 0.2
-_NONE = "--confounds none"
 
 
 @dataclass(frozen=True)
@@ -148,102 +144,6 @@ def check_trials(
             "their responses are cut short and noisy"
         )
     return notes
-
-
-def select_confounds(
-    table: pd.DataFrame | None, kind: str, n_scans: int
-) -> tuple[pd.DataFrame, list[str]]:
-    """Select nuisance columns from a confounds table of fMRIPrep.
-
-    Parameters
-    ----------
-    table : DataFrame, n_scans rows, or None
-        Numbers or text; missing cells are None or not-a-number.
-    kind : {"motion", "motion24", "acompcor", "none"}
-        Six parameters; those with derivatives, squares and squared derivatives
-        (Friston et al. 1996); six parameters and the first five aCompCor components; nothing.
-        All but ``none`` also take the non-steady-state outliers.
-    n_scans : int
-        Number of volumes of the run.
-
-    Returns
-    -------
-    confounds : DataFrame of float64, n_scans rows
-        Empty and constant columns are left out. A missing first row, as derivatives have it,
-        becomes zero.
-    notes : list of str
-
-    Raises
-    ------
-    InputError
-        Without a table; when rows or columns are missing, or cells after the first row.
-    UsageError
-        For an unknown *kind*.
-    """
-    if table is None:
-        raise InputError(
-            "confounds table", "there is none",
-            "copy it from the derivatives to where the BOLD is, run fMRIPrep again with --level "
-            f"full if it ran with another one, or use {_NONE}",
-        )
-    names = _confound_names(table, kind)
-    if len(table) != n_scans and names:
-        raise InputError(
-            "confounds table", f"{len(table)} rows for {n_scans} volumes",
-            "which row belongs to which volume is unknown: preprocess this run again, correct the "
-            f"table, or use {_NONE}",
-        )
-    chosen = _as_numbers(table, names)
-    empty = [name for name in names if chosen[name].isna().all()]
-    chosen = chosen.drop(columns=empty)
-    if n_scans and len(chosen.columns):
-        chosen.iloc[0] = chosen.iloc[0].fillna(0.0)
-    broken = [name for name in chosen.columns if not np.isfinite(chosen[name]).all()]
-    if broken:
-        raise InputError(
-            f"confounds {', '.join(broken)}", "missing or infinite values after the first row",
-            f"repair the table, choose other confounds, or use {_NONE}",
-        )
-    constant = [name for name in chosen.columns if np.ptp(chosen[name].to_numpy()) == 0]
-    dropped = empty + constant
-    notes = [f"confounds left out, empty or constant: {', '.join(dropped)}"] if dropped else []
-    return chosen.drop(columns=constant), notes
-
-
-def _confound_names(table: pd.DataFrame, kind: str) -> list[str]:
-    squares = [f"{name}_power2" for name in MOTION]
-    derivatives = [f"{name}_derivative1" for name in MOTION]
-    components = sorted(c for c in table.columns if re.fullmatch(r"a_comp_cor_\d+", c))
-    sets: dict[str, list[str]] = {
-        "none": [],
-        "motion": [*MOTION],
-        "motion24": [*MOTION, *derivatives, *squares, *(f"{d}_power2" for d in derivatives)],
-        "acompcor": [*MOTION, *(components[:N_ACOMPCOR] or ["a_comp_cor_00"])],
-    }
-    if kind not in sets:
-        raise UsageError(
-            f"confounds {kind!r}", "no such set of confounds", f"use one of {', '.join(sets)}"
-        )
-    missing = [name for name in sets[kind] if name not in table.columns]
-    if missing:
-        raise InputError(
-            "confounds table", f"columns missing for {kind}: {', '.join(missing)}",
-            "choose other confounds, give the table that belongs to the BOLD run, or use "
-            f"{_NONE}",
-        )
-    outliers = [c for c in table.columns if c.startswith(OUTLIER_PREFIX)]
-    return sets[kind] + (outliers if kind != "none" else [])
-
-
-def _as_numbers(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    try:
-        columns = {name: pd.to_numeric(table[name]).astype(float) for name in names}
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            "confounds table", f"cells are no numbers: {error}",
-            f"repair the table, or use {_NONE}",
-        ) from error
-    return pd.DataFrame(columns, index=table.index)
 
 
 def nuisance_matrix(

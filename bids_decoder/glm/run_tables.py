@@ -11,15 +11,23 @@ import pandas as pd
 from bids_decoder.config import Glm
 from bids_decoder.errors import InputError
 from bids_decoder.glm.base import EstimatorOptions, Matrix, RunShape, TrialRun
+from bids_decoder.glm.confounds import (
+    EARLY,
+    MOVED,
+    SCRUBBED,
+    censored_volumes,
+    select_confounds,
+)
 from bids_decoder.glm.design import (
+    TAIL_SECONDS,
     Timing,
     check_trials,
     nuisance_matrix,
-    select_confounds,
     trials_within,
 )
 from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
+from bids_decoder.regressors import split_wanted
 
 NEEDED_COLUMNS = ("onset", "duration", "stimulus", "split", "excluded", "reason", "run_group")
 
@@ -59,6 +67,22 @@ class RunTables:
     def shape(self) -> RunShape:
         """Numbers of volumes, trials and nuisance regressors."""
         return RunShape(self.timing.n_scans, len(self.trials), self.nuisance.shape[1])
+
+    @property
+    def censored(self) -> dict[str, int]:
+        """Numbers of censored volumes by reason, and of trials with one in their response.
+
+        The response to a trial is taken to end 8 s after the trial.
+        """
+        before = censored_volumes(self.nuisance, EARLY)
+        times = self.timing.frame_times[censored_volumes(self.nuisance)]
+        ends = self.onsets + np.nan_to_num(self.durations) + TAIL_SECONDS
+        inside = (times >= self.onsets[:, None]) & (times < ends[:, None])
+        moved = censored_volumes(self.nuisance, MOVED, SCRUBBED)
+        return {
+            "Volumes": self.timing.n_scans, "BeforeSteadyState": int(before.sum()),
+            "Motion": int((moved & ~before).sum()), "Trials": int(inside.any(axis=1).sum()),
+        }
 
     @property
     def excluded(self) -> np.ndarray:
@@ -143,8 +167,9 @@ def run_tables(
     onsets, durations = event_times(trials)
     notes: list[str] = []
     chosen = None
-    if glm.confounds != "none":
-        chosen, notes = select_confounds(confounds, glm.confounds, timing.n_scans)
+    wanted, own = split_wanted(glm.confounds)
+    if wanted or own:
+        chosen, notes = select_confounds(confounds, wanted, timing.n_scans)
     within = trials_within(onsets, durations, timing, get_hrf(glm.hrf))
     name = str(trials["run_group"].iloc[0])
     notes = [f"{name}: {note}" for note in notes]

@@ -23,7 +23,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.agreement import check_mask, check_same_grid, check_series
-from bids_decoder.bids.confounds_files import read_confounds
+from bids_decoder.bids.confounds_files import read_regressors
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.config import Glm
 from bids_decoder.errors import InputError
@@ -60,6 +60,7 @@ class GlmInputSpec(BaseInterfaceInputSpec):
     bold_files = InputMultiObject(File(exists=True), mandatory=True, desc="BOLD, one per run")
     mask_file = File(exists=True, mandatory=True, desc="brain mask on the grid of the BOLD")
     confounds_files = InputMultiObject(File(exists=True), desc="confounds tables, one per run")
+    regressors_files = InputMultiObject(File(exists=True), desc="own tables, one per run")
     trials_files = InputMultiObject(File(exists=True), mandatory=True, desc="trial tables")
     t_r = traits.List(traits.Float, mandatory=True, desc="repetition times in seconds")
     start_time = traits.List(
@@ -86,17 +87,19 @@ class _SingleTrialOutputSpec(TraitedSpec):
 
 def read_run_tables(inputs: Any, glm: Glm) -> list[RunTables]:
     """Read the trial and confounds tables of all runs."""
-    n_runs = len(inputs.bold_files)
-    files = inputs.confounds_files if isdefined(inputs.confounds_files) else []
-    given = files or [None] * n_runs
+    none = [None] * len(inputs.bold_files)
+    given, own = (
+        (files if isdefined(files) else []) or none
+        for files in (inputs.confounds_files, inputs.regressors_files)
+    )
     return [
         run_tables(
             read_table(Path(trials)),
             Timing(check_series(Path(bold), nib.load(bold).shape), t_r, start),
-            None if path is None or glm.confounds == "none" else read_confounds(Path(path)), glm,
+            read_regressors(glm.confounds, path, extra), glm,
         )
-        for bold, trials, t_r, start, path in zip(
-            inputs.bold_files, inputs.trials_files, inputs.t_r, inputs.start_time, given,
+        for bold, trials, t_r, start, path, extra in zip(
+            inputs.bold_files, inputs.trials_files, inputs.t_r, inputs.start_time, given, own,
             strict=True,
         )
     ]
@@ -226,7 +229,7 @@ class SingleTrialGLM(SimpleInterface):
             )
             trials = save_table(
                 stem.with_name(f"{stem.name}_trials.tsv"),
-                mark_lost(table.trials, estimates.estimable[number]),
+                mark_lost(table, estimates.estimable[number]),
             )
             self._results["betaseries"].append(str(image))
             self._results["trials"].append(str(trials))
@@ -264,25 +267,28 @@ MAP_DESCRIPTIONS = {
 }
 
 
-def mark_lost(trials: pd.DataFrame, estimable: np.ndarray) -> pd.DataFrame:
+def mark_lost(table: RunTables, estimable: np.ndarray) -> pd.DataFrame:
     """Exclude the trials that have no response, with the reason.
 
     Parameters
     ----------
-    trials : DataFrame, n_trials rows
-        Of the run; excluded rows keep their reason.
+    table : RunTables
+        Excluded trials keep their reason.
     estimable : ndarray of bool, shape (n_trials,)
 
     Returns
     -------
-    DataFrame
+    DataFrame, n_trials rows
     """
+    trials = table.trials
     marked = trials.copy()
     lost = ~estimable & ~is_true(trials["excluded"])
     unknown = trials["onset"].isna().to_numpy()
     marked.loc[lost, "excluded"] = "True"
     marked.loc[lost & unknown, "reason"] = "no onset"
     marked.loc[lost & ~unknown, "reason"] = "no response within the run"
+    # The response is within the run, but nothing of it is left beside the confounds.
+    marked.loc[lost & table.within, "reason"] = "volumes of the response are censored"
     return marked
 
 
@@ -296,6 +302,7 @@ def _run_metadata(table: RunTables, glm: Glm, notes: list[str]) -> dict[str, Any
         "NoiseModel": glm.noise_model,
         "HighPassCutoffHz": glm.high_pass,
         "Confounds": list(table.nuisance.columns),
+        "Censored": table.censored,
         "RepetitionTime": table.timing.t_r,
         "StartTime": table.timing.start_time,
         "Notes": notes,

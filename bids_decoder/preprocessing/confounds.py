@@ -20,26 +20,26 @@ _HIGH_PASS_HZ = 1 / 128
 _MIN_VOXELS = 30
 
 
-def expand_motion(parameters: pd.DataFrame) -> pd.DataFrame:
-    """Add derivatives and squares, giving the 24 regressors of Satterthwaite et al. (2013).
+def expand(courses: pd.DataFrame) -> pd.DataFrame:
+    """Add derivatives and squares: the 24 regressors of Satterthwaite et al. (2013) of six.
 
     Parameters
     ----------
-    parameters : DataFrame, n_volumes rows
-        Columns ``trans_x`` ... ``rot_z``.
+    courses : DataFrame, n_volumes rows
+        Motion parameters, or signals of tissues.
 
     Returns
     -------
-    DataFrame, 24 columns
+    DataFrame, four columns for each
         Each followed by ``_derivative1``, ``_power2`` and ``_derivative1_power2``; derivatives
         are missing in the first row.
     """
     columns: dict[str, pd.Series] = {}
-    for name in MOTION_COLUMNS:
-        slope = parameters[name].diff()
-        columns[name] = parameters[name]
+    for name in courses.columns:
+        slope = courses[name].diff()
+        columns[name] = courses[name]
         columns[f"{name}_derivative1"] = slope
-        columns[f"{name}_power2"] = parameters[name] ** 2
+        columns[f"{name}_power2"] = courses[name] ** 2
         columns[f"{name}_derivative1_power2"] = slope**2
     return pd.DataFrame(columns)
 
@@ -238,10 +238,10 @@ def confounds_table(
     early = np.arange(len(voxels)) < n_dummy
     moved = ((displacement > fd_threshold) | (standard > dvars_threshold)) & ~early
     parts = [
-        pd.DataFrame(signals),
+        expand(pd.DataFrame(signals)),
         pd.DataFrame({"dvars": change, "std_dvars": standard,
                       "framewise_displacement": displacement}),
-        expand_motion(parameters),
+        expand(parameters[list(MOTION_COLUMNS)]),
     ]
     metadata = _descriptions(fd_threshold, dvars_threshold)
     if tissues:
@@ -252,6 +252,28 @@ def confounds_table(
               outlier_columns(moved, "motion_outlier")]
     table = pd.concat(parts, axis=1)
     return table, {key: text for key, text in metadata.items() if key in table}
+
+
+def expected_columns(*, tissues: bool) -> list[str]:
+    """Return the columns that tables of confounds have at any rate.
+
+    Parameters
+    ----------
+    tissues : bool
+        Whether there is a segmentation, from which masks of tissues are made.
+
+    Returns
+    -------
+    list of str
+        Numbered columns are there from 00 on, in a number that depends on the run.
+    """
+    signals = ["global_signal", *(["csf", "white_matter"] if tissues else [])]
+    expanded = expand(pd.DataFrame(0.0, index=[0], columns=[*signals, *MOTION_COLUMNS]))
+    numbered = [f"a_comp_cor_{number:02d}" for number in range(_N_COMPONENTS)] if tissues else []
+    return [
+        *expanded.columns, "dvars", "std_dvars", "framewise_displacement", *numbered,
+        *(f"{name}00" for name in ("cosine", "non_steady_state_outlier", "motion_outlier")),
+    ]
 
 
 def _tissue_components(

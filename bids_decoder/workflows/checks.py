@@ -14,17 +14,20 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.agreement import check_series
-from bids_decoder.bids.confounds_files import read_confounds
+from bids_decoder.bids.confounds_files import read_regressors
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import Settings
-from bids_decoder.errors import BidsDecoderError, Finding, FindingsError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
+from bids_decoder.glm.confounds import choose_columns
 from bids_decoder.glm.design import Timing, parse_contrast
 from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.run_tables import RunTables, contrast_vectors, run_tables
+from bids_decoder.preprocessing.confounds import expected_columns
 from bids_decoder.preprocessing.masks import common_mask
 from bids_decoder.processes import map_items
+from bids_decoder.regressors import split_wanted
 from bids_decoder.stimuli.features import read_features, select_features
 from bids_decoder.stimuli.targets import check_ids, check_vectors
 from bids_decoder.training.decoders import check_decoder
@@ -91,6 +94,7 @@ def _check_participant(
         found, error = checked_run(run, table, settings, notes)
         checked += [found] if found is not None else []
         findings += [error] if error is not None else []
+    findings += _check_columns(participant, settings)
     findings += _check_contrasts(participant, checked, settings)
     findings += _check_masks(participant)
     return notes, findings
@@ -117,6 +121,11 @@ def check_names(settings: Settings) -> list[Finding]:
             check(name)
         except BidsDecoderError as error:
             findings.append(error.finding)
+    if "none" in (given := settings.glm.confounds) and len(given) > 1:
+        findings.append(Finding(
+            f"--confounds {' '.join(given)}", "none is not to be joined with others",
+            "leave none or the others out", ExitCode.USAGE,
+        ))
     return findings
 
 
@@ -215,15 +224,14 @@ def checked_run(
         if run.source == "raw":
             _, note = slice_times_of(run, settings)
             notes.update([note] if note else [])
-            start, glm = shifted_start(run, settings), replace(settings.glm, confounds="none")
+            own = split_wanted(settings.glm.confounds)[1]
+            start, glm = shifted_start(run, settings), replace(settings.glm, confounds=own)
         else:
             start, glm = start_time(run), settings.glm
         timing = Timing(
             read_header(run.image_file).n_volumes, repetition_time(run), start
         )
-        confounds = None
-        if glm.confounds != "none" and run.confounds_file is not None:
-            confounds = read_confounds(run.confounds_file)
+        confounds = read_regressors(glm.confounds, run.confounds_file, run.regressors_file)
         return run_tables(trials, timing, confounds, glm), None
     except BidsDecoderError as error:
         return None, _of_run(run, error.finding)
@@ -233,6 +241,14 @@ def _of_run(run: BoldRun, finding: Finding) -> Finding:
     place = f"sub-{run.subject} {run.run_group}"
     what = finding.what.replace(f" of {run.run_group}", "")
     return replace(finding, what=f"{place}: {what}", participant=run.subject, place=place)
+
+
+def _check_columns(participant: Participant, settings: Settings) -> Iterator[Finding]:
+    """Find columns that the tables of confounds of raw runs will not have."""
+    wanted = split_wanted(settings.glm.confounds)[0]
+    if wanted and any(run.source == "raw" for run in participant.runs):
+        columns = expected_columns(tissues=bool(participant.t1w_files))
+        yield from _found(choose_columns, columns, wanted, participant=participant.label)
 
 
 def _check_contrasts(

@@ -64,6 +64,7 @@ def init_glm_wf(
     fields = ["bold_files", "bold_mask", "confounds_files", "trials_files", "start_times"]
     inputnode = pe.Node(niu.IdentityInterface(fields=fields), name="inputnode")
     inputnode.inputs.start_times = [start_time(run) for run in participant.runs]
+    own = [str(run.regressors_file) for run in participant.runs if run.regressors_file]
     outputnode = pe.Node(niu.IdentityInterface(fields=["out_files"]), name="outputnode")
     names = [_entities(run, space) for run in participant.runs]
     mem_gb = series_gb(participant, space)
@@ -82,6 +83,8 @@ def init_glm_wf(
         models.append(contrast)
         sinks.append(maps)
     workflow.connect([(inputnode, model, _GLM_INPUTS) for model in models])
+    for model in models if own else ():
+        model.inputs.regressors_files = own
     gather(workflow, sinks, "out_file", outputnode, "out_files")
     return workflow
 

@@ -4,10 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.bids.confounds_files import find_confounds, read_confounds, standard_names
+from bids_decoder.bids.confounds_files import (
+    find_confounds,
+    read_confounds,
+    read_regressors,
+    standard_names,
+)
 from bids_decoder.bids.writer import save_table
 from bids_decoder.errors import InputError
-from bids_decoder.glm.design import MOTION, select_confounds
+from bids_decoder.glm.confounds import MOTION, select_confounds
 
 STEM = "sub-01_task-see_run-1"
 VALUES = np.random.default_rng(0).normal(size=(12, 6))
@@ -20,8 +25,8 @@ def test_names_before_fmriprep_1_2(tmp_path):
     path = save_table(tmp_path / f"{STEM}_bold_confounds.tsv", table)
     assert find_confounds(tmp_path, STEM) == path
     found = read_confounds(path)
-    assert list(found) == [*MOTION, "a_comp_cor_00", "non_steady_state_outlier00"]
-    chosen, _ = select_confounds(found, "motion", 12)
+    assert list(found)[:8] == [*MOTION, "a_comp_cor_00", "non_steady_state_outlier00"]
+    chosen, _ = select_confounds(found, ("motion",), 12)
     np.testing.assert_allclose(chosen.to_numpy(), VALUES, rtol=1e-6)
 
 
@@ -29,7 +34,7 @@ def test_new_names_stay(tmp_path):
     columns = [*MOTION, "X", "trans_x_derivative1_power2", "csf"]
     table = pd.DataFrame(np.ones((3, len(columns))), columns=columns)
     path = save_table(tmp_path / f"{STEM}_desc-confounds_timeseries.tsv", table)
-    assert list(read_confounds(path)) == [*MOTION, "trans_x_derivative1_power2"]
+    assert list(read_confounds(path)) == columns
 
 
 @pytest.mark.parametrize(("name", "order", "scale"), [
@@ -65,4 +70,56 @@ def test_plain_file_of_another_kind(tmp_path, content):
     path = tmp_path / f"{STEM}_bold_mcf.par"
     path.write_text(content)
     with pytest.raises(InputError, match="--confounds none"):
+        read_confounds(path)
+
+
+def own_tables(toy, name="sub-{sub}_task-see_run-0{run}_desc-physio_timeseries.tsv"):
+    for sub in ("01", "02"):
+        for run in "123":
+            rows = "heart\tbreath\n" + "0.1\t0.2\n" * 40
+            toy.text("../physio/" + name.format(sub=sub, run=run), rows)
+    return toy.root.parent / "physio"
+
+
+def test_own_tables_are_found_by_their_names(toy):
+    folder = own_tables(toy)
+    dataset = toy.dataset(glm={"confounds": ("motion", str(folder))})
+    assert not dataset.findings
+    assert [run.regressors_file.name for run in dataset.participants[1].runs] == [
+        f"sub-02_task-see_run-0{run}_desc-physio_timeseries.tsv" for run in "123"
+    ]
+    found = read_regressors(("/physio",), None, dataset.runs[0].regressors_file)
+    assert list(found) == ["own_heart", "own_breath"] and len(found) == 40
+
+
+@pytest.mark.parametrize("change", [
+    lambda folder: next(iter(folder.iterdir())).unlink(),
+    lambda folder: (folder / "sub-01_task-see_run-1_recording-x_physio.tsv").write_text("a\n1\n"),
+])
+def test_runs_without_one_own_table_are_named_at_once(toy, change):
+    folder = own_tables(toy)
+    change(folder)
+    (found,) = toy.dataset(glm={"confounds": (str(folder),)}).findings
+    assert found.why.startswith("1 run(s) have no table there, or several: sub-0")
+    assert "desc-physio_timeseries.tsv" in found.fix
+
+
+def test_tables_of_different_length_are_refused(tmp_path):
+    path = save_table(tmp_path / "sub-01_desc-confounds_timeseries.tsv",
+                      pd.DataFrame(VALUES, columns=list(MOTION)))
+    own = save_table(tmp_path / "own.tsv", pd.DataFrame({"heart": [1.0, 2.0]}))
+    with pytest.raises(InputError, match="2 rows, but .* has 12"):
+        read_regressors(("motion", "/x"), path, own)
+
+
+def test_components_of_one_tissue_have_names_of_their_own(tmp_path):
+    """As in fMRIPrep 20.2, where only the sidecar tells them from those of both tissues."""
+    table = pd.DataFrame(np.ones((3, 3)), columns=[f"a_comp_cor_0{k}" for k in range(3)])
+    path = save_table(tmp_path / f"{STEM}_desc-confounds_timeseries.tsv", table, {
+        "a_comp_cor_00": {"Mask": "combined"}, "a_comp_cor_01": {"Mask": "CSF"},
+        "a_comp_cor_02": {"Mask": "WM"},
+    })
+    assert list(read_confounds(path)) == ["a_comp_cor_00", "c_comp_cor_01", "w_comp_cor_02"]
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(InputError, match="JSON"):
         read_confounds(path)

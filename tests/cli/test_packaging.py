@@ -49,6 +49,7 @@ def test_every_file_gives_the_same_version(name, pattern):
 def test_messages_name_options_that_exist():
     of_others = {
         "--user", "--memory", "--gpus", "--nv", "--mem", "--index-url", "--format", "--level",
+        "--use-aroma", "--cifti-output",
     }
     known = {word for action in build_parser()._actions for word in action.option_strings}
     named = {

@@ -24,7 +24,7 @@ from bids_decoder.cli.plan import make_plan
 from bids_decoder.config import default_settings, settings_from_dict
 from bids_decoder.errors import BidsDecoderError, FindingsError, UsageError
 from bids_decoder.files import write_json
-from bids_decoder.glm.design import MOTION
+from bids_decoder.glm.confounds import MOTION
 from bids_decoder.preprocessing import templates
 from bids_decoder.stimuli import weights
 from bids_decoder.stimuli.features import MAX_COLUMNS
@@ -335,7 +335,7 @@ PLAN = {
     "select_confounds#2": lambda d: d.derived().confounds(lambda t: t.iloc[1:]),
     "select_confounds#3": lambda d: d.derived().confounds(
         lambda t: t.mask(np.arange(len(t))[:, None] == np.full((1, 6), 5))),
-    "_confound_names#2": lambda d: d.derived().confounds(lambda t: t.drop(columns="rot_z")),
+    "choose_columns#1": lambda d: d.derived().confounds(lambda t: t.drop(columns="rot_z")),
     "_as_numbers#1": lambda d: d.derived().confounds(lambda t: t.assign(rot_z="much")),
     "check_freedom#1": lambda d: d.raw().set("timecourse", window=(-2.0, 60.0)),
     "parse_contrast#1": lambda d: d.raw().set("glm", contrasts=("a - zebra",)),
@@ -465,7 +465,7 @@ COMPUTING = {
 """Site -> why the plan cannot know."""
 
 SETTINGS = {
-    "_confound_names#1": ("glm", "confounds"), "LeastSquares.estimate#1": ("glm", "noise_model"),
+    "LeastSquares.estimate#1": ("glm", "noise_model"),
 }
 """Site -> the setting whose type admits no such value."""
 

@@ -5,15 +5,14 @@ from nilearn.glm.first_level import make_first_level_design_matrix
 from nilearn.glm.first_level.hemodynamic_models import compute_regressor
 
 from bids_decoder.errors import InputError, UsageError
+from bids_decoder.glm.confounds import MOTION
 from bids_decoder.glm.design import (
-    MOTION,
     Timing,
     check_trials,
     condition_design,
     contrast_entity,
     nuisance_matrix,
     parse_contrast,
-    select_confounds,
     trial_regressors,
     trials_within,
 )
@@ -78,67 +77,10 @@ def test_impossible_timing_is_refused(values):
         Timing(*values)
 
 
-def confounds_table(n=50, seed=0):
-    rng = np.random.default_rng(seed)
-    names = [*MOTION, "a_comp_cor_00", "a_comp_cor_01", "csf", "motion_outlier00"]
-    table = pd.DataFrame({name: rng.standard_normal(n) for name in names})
-    for name in MOTION:
-        table[f"{name}_derivative1"] = table[name].diff()
-        table[f"{name}_power2"] = table[name] ** 2
-        table[f"{name}_derivative1_power2"] = table[name].diff() ** 2
-    table["non_steady_state_outlier00"] = (np.arange(n) == 0).astype(float)
-    return table
-
-
-@pytest.mark.parametrize(
-    ("kind", "count"), [("none", 0), ("motion", 7), ("motion24", 25), ("acompcor", 9)]
-)
-def test_confound_sets(kind, count):
-    chosen, notes = select_confounds(confounds_table(), kind, 50)
-    assert chosen.shape == (50, count)
-    assert ("non_steady_state_outlier00" in chosen) == (kind != "none")
-    assert np.isfinite(chosen.to_numpy()).all()
-    assert not notes
-
-
-def test_first_row_empty_and_constant_columns():
-    table = confounds_table()
-    table["trans_x"] = 3.0
-    table["rot_z_power2"] = None
-    chosen, notes = select_confounds(table.astype(object), "motion24", 50)
-    assert chosen.loc[0, "trans_y_derivative1"] == 0
-    assert "trans_x" not in chosen and "rot_z_power2" not in chosen
-    assert "trans_x" in notes[0] and "rot_z_power2" in notes[0]
-
-
-def test_confounds_read_as_text():
-    table = confounds_table().astype(str).replace("nan", None)
-    chosen, _ = select_confounds(table, "motion24", 50)
-    assert np.allclose(chosen["rot_x"], confounds_table()["rot_x"])
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda t: t.drop(columns="rot_x"), "columns missing.*rot_x"),
-        (lambda t: t.iloc[:40], "40 rows for 50"),
-        (lambda t: t.assign(rot_x=[1.0, 2.0, np.nan] + [1.0] * 47), "missing or infinite"),
-        (lambda t: t.assign(rot_x="much"), "no numbers"),
-    ],
-)
-def test_broken_confounds_are_refused(damage, message):
-    with pytest.raises(InputError, match=message):
-        select_confounds(damage(confounds_table()), "motion", 50)
-
-
-def test_unknown_confounds_are_refused():
-    with pytest.raises(UsageError, match="acompcor"):
-        select_confounds(confounds_table(), "everything", 50)
-
-
 def test_nuisance_matrix_is_nilearns():
     timing = Timing(150, 2.0, 1.0)
-    confounds, _ = select_confounds(confounds_table(150), "motion", 150)
+    rng = np.random.default_rng(0)
+    confounds = pd.DataFrame(rng.standard_normal((150, 6)), columns=list(MOTION))
     mine = nuisance_matrix(timing, 0.01, confounds)
     theirs = make_first_level_design_matrix(
         timing.frame_times, drift_model="cosine", high_pass=0.01,

@@ -148,6 +148,42 @@ def test_excluded_trials_keep_their_row_and_lost_ones_are_zero(person, tmp_path)
         "no answer", None, "no onset", "no response within the run", "scanner stopped"]
 
 
+def test_censored_volumes_and_their_trials_are_counted_and_lost_ones_are_excluded(person, tmp_path):
+    """The second run moves from 79 to 101 s: of the trial at 80 s no volume is left."""
+    inputs, _, _ = person
+    paths = []
+    for number, path in enumerate(inputs["confounds_files"]):
+        table = read_table(Path(path)).astype(float)
+        table["non_steady_state_outlier00"] = (np.arange(len(table)) == 0).astype(float)
+        moved = [20] if number == 0 else range(78, 126)
+        for k, row in enumerate(moved):
+            table[f"motion_outlier{k:02d}"] = (np.arange(len(table)) == row).astype(float)
+        paths.append(str(save_table(tmp_path / f"{number}.tsv", table)))
+    found = run_node(SingleTrialGLM, {**inputs, "confounds_files": paths}, tmp_path / "node",
+                     confounds=("motion", "motion_outlier*"))
+    counts = [m["Censored"] for m in found.betaseries_metadata]
+    # The volume at 40 s is within 8 s after the end of the trial at 35 s only.
+    assert counts[0] == {"Volumes": 120, "BeforeSteadyState": 1, "Motion": 1, "Trials": 1}
+    assert counts[1]["Motion"] == 48 and counts[1]["Trials"] > 4
+    first, second = (read_table(Path(path)) for path in found.trials)
+    assert set(first["excluded"]) == {"False"}
+    lost = second[second["reason"] == "volumes of the response are censored"]
+    assert set(lost["onset"].astype(float)) == {80.0, 89.0} and set(lost["excluded"]) == {"True"}
+    assert (second["excluded"] == "True").sum() == len(lost)
+
+
+def test_own_regressors_are_in_the_model(person, tmp_path):
+    inputs, _, _ = person
+    own = []
+    for number, path in enumerate(inputs["confounds_files"]):
+        heart = np.sin(np.arange(len(read_table(Path(path)))))
+        own.append(str(save_table(tmp_path / f"{number}.tsv", pd.DataFrame({"heart": heart}))))
+    given = {key: value for key, value in inputs.items() if key != "confounds_files"}
+    found = run_node(SingleTrialGLM, {**given, "regressors_files": own}, tmp_path / "node",
+                     confounds=("/physio",))
+    assert all("own_heart" in m["Confounds"] for m in found.betaseries_metadata)
+
+
 def test_cross_validation_tunes_without_labels_and_says_so(person, tmp_path):
     inputs = edited(person[0], tmp_path, lambda table: table.assign(split="cv"))
     got = run_node(SingleTrialGLM, inputs, tmp_path / "node", estimator="glmsingle")
@@ -269,7 +305,7 @@ def test_real_localizer_agrees_with_nilearn_alone(tmp_path):
         "bold_files": [bold], "trials_files": [str(tmp_path / "trials.tsv")], "t_r": [2.0],
         "start_time": [0.0], "mask_file": str(tmp_path / "mask.nii.gz"),
     }
-    got = run_node(ConditionContrast, inputs, tmp_path / "node", confounds="none",
+    got = run_node(ConditionContrast, inputs, tmp_path / "node", confounds=["none"],
                    contrasts=("face - house",))
     z = nib.load(got.statmaps[0]).get_fdata()
     model = FirstLevelModel(t_r=2.0, mask_img=mask, hrf_model="spm", high_pass=1 / 128,

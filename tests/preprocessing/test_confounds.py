@@ -56,7 +56,7 @@ def test_dvars_without_change_is_missing():
 
 
 def test_motion_is_expanded_to_24(parameters):
-    table = confounds.expand_motion(parameters)
+    table = confounds.expand(parameters)
     assert table.shape == (40, 24)
     slope = np.diff(parameters["rot_y"])
     assert np.isnan(table["rot_y_derivative1"][0])

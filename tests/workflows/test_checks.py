@@ -10,7 +10,7 @@ from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode
-from bids_decoder.glm.design import MOTION
+from bids_decoder.glm.confounds import MOTION
 from bids_decoder.workflows.checks import check_steps
 from bids_decoder.workflows.slice_times import shifted_start
 
@@ -94,7 +94,7 @@ def test_one_row_of_confounds_too_many(derived):
     assert finding.code == ExitCode.BAD_DATA
     assert finding.what == "sub-01 task-see_run-1: confounds table"
     assert finding.why == "61 rows for 60 volumes" and "--confounds none" in finding.fix
-    assert derived.check(glm={"confounds": "none"}) == []
+    assert derived.check(glm={"confounds": ("none",)}) == []
 
 
 def test_no_confounds_table(derived):
@@ -103,13 +103,13 @@ def test_no_confounds_table(derived):
     assert len(findings) == 2
     assert {f.code for f in findings} == {ExitCode.BAD_DATA}
     assert all("--confounds none" in f.fix for f in findings)
-    assert derived.check(glm={"confounds": "none"}) == []
+    assert derived.check(glm={"confounds": ("none",)}) == []
 
 
 def test_confounds_under_old_names_are_known(derived):
     derived.confounds(table_of(N, ["X", "Y", "Z", "RotX", "RotY", "RotZ"]))
     assert derived.check() == []
-    finding = only(derived.check(glm={"confounds": "motion24"})[:1])
+    finding = only(derived.check(glm={"confounds": ("motion24",)})[:1])
     assert "columns missing for motion24" in finding.why and "--confounds none" in finding.fix
 
 

@@ -42,7 +42,7 @@ def person(tmp_path):
 
 def test_everything_lands_in_the_derivatives(person):
     participant, files, folder = person
-    settings = Settings().replaced(glm={"confounds": "none", "contrasts": ("x - y",)})
+    settings = Settings().replaced(glm={"confounds": ("none",), "contrasts": ("x - y",)})
     out = folder / "out"
     workflow = init_glm_wf(participant, settings, output_dir=out)
     workflow.base_dir = str(folder / "work")

@@ -197,7 +197,10 @@ def _other_responses(
     study: Study, person: PersonWork, card: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Yield differences in how responses are estimated and z-scored."""
-    here, there = asdict(study.settings.glm), dict(card[ENTRY]["glm"])
+    # Cards are JSON, which knows lists only.
+    here = {name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(study.settings.glm).items()}
+    there = dict(card[ENTRY]["glm"])
     names = ["normalise"] if person.source == "betas" else [n for n in here if n != "contrasts"]
     if study.settings.trials.trial_unit == "volume":
         names = [name for name in names if name != "estimator"]

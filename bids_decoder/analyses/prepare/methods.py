@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bids_decoder.analyses.base import Steps
 from bids_decoder.bids.names import parse_entities
+from bids_decoder.regressors import split_wanted
 from bids_decoder.reports.results import Results, participants, sidecar_of
 
 TEXTS = {
@@ -49,7 +50,14 @@ _NOISE_MODELS = {"ols": "ordinary least squares", "ar1": "first-order autoregres
 _CONFOUNDS = {
     "motion": "six motion parameters",
     "motion24": "24 motion parameters",
-    "acompcor": "anatomical CompCor",
+    "acompcor": "six motion parameters and five components of anatomical CompCor",
+    "simple": "24 motion parameters and the mean signals of CSF and white matter",
+    "scrubbing": "24 motion parameters, the mean signals of CSF and white matter with their "
+    "derivatives and squares, and one regressor for each volume with motion and each in a segment "
+    "of fewer than five volumes between them",
+    "compcor": "24 motion parameters and all retained components of anatomical CompCor",
+    "ica_aroma": "the mean signals of CSF and white matter and the components of ICA-AROMA that "
+    "are motion",
     "none": "none",
 }
 _SPACES = {
@@ -118,7 +126,7 @@ def _responses(results: Results) -> Steps:
         steps["glm-model"] = {
             "hrf": glm["hrf"],
             "high_pass_s": f"{1 / glm['high_pass']:.0f}",
-            "confounds": _CONFOUNDS[glm["confounds"]],
+            "confounds": _confounds_in_words(glm["confounds"]),
             "noise_model": _NOISE_MODELS[glm["noise_model"]],
         }
     if (results.files("decoder_model") or results.files("encoder_model")) and glm:
@@ -129,6 +137,14 @@ def _responses(results: Results) -> Steps:
     if any("_contrast-" in p.name for p in results.files("statmap", stat="z")):
         steps["contrasts"] = {}
     return steps
+
+
+def _confounds_in_words(confounds: list[str]) -> str:
+    """Name the noise regressors; patterns of columns are quoted."""
+    columns, folders = split_wanted(confounds)
+    words = [_CONFOUNDS.get(name, f"columns “{name}” of the table of confounds")
+             for name in columns]
+    return "; ".join([*words, *(["own regressors"] if folders else [])]) or "none"
 
 
 def _layout(results: Results) -> str | None:

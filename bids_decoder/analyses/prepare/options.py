@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from pathlib import Path
 
 from bids_decoder.bids.echo_settings import MultiEcho
-from bids_decoder.config import Glm
 from bids_decoder.errors import BidsDecoderError
 from bids_decoder.options import bad_value, choices, option, read_number, read_registered, several
 
@@ -35,11 +35,15 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--high-pass", dest="glm.high_pass", type=read_number(float, 0.0), metavar="HZ",
         help="cut-off of the drift model in Hz; `0`: no drift model",
     )
-    option(
-        group, "--confounds", dest="glm.confounds", choices=choices(Glm, "confounds"),
-        help="nuisance regressors: `motion` (6), `motion24`, `acompcor`, or `none`. In "
+    several(
+        group, "--confounds", dest="glm.confounds", metavar="NAME", type=_read_confounds,
+        default="`motion`",
+        help="nuisance regressors: `motion` (6), `motion24`, `acompcor` (motion and five "
+        "components), nilearn's strategies `simple`, `scrubbing`, `compcor` and `ica_aroma`, "
+        "patterns of columns (`'w_comp_cor_0[0-4]'`), folders of own tables "
+        "(`/data/physio`, with a slash), or `none`; several are joined. In "
         "derivatives they are read from fMRIPrep's table, or else from motion parameters "
-        "beside the BOLD; see [confounds of derivatives](#confounds-of-derivatives)",
+        "beside the BOLD; see [confounds](#nuisance-regressors)",
     )
     several(
         group, "--contrasts", dest="glm.contrasts", metavar="EXPRESSION",
@@ -62,6 +66,18 @@ def _add_multi_echo(parser: ArgumentParser) -> None:
         help="`combined`: write the combination of the echoes, with maps of T2*, S0 and weights; "
         "`echoes`: also write each preprocessed echo",
     )
+
+
+def _read_confounds(text: str) -> str:
+    """Read a name, a pattern, or a folder; an absolute path tells a folder from a name."""
+    path = Path(text).expanduser()
+    if "/" not in text and not path.is_dir():
+        return text
+    if not path.is_dir():
+        raise bad_value(
+            f"{text!r} is no folder", "give a folder of tables *.tsv, or names of confounds",
+        )
+    return str(path.absolute())
 
 
 def _read_hrf(text: str) -> str:

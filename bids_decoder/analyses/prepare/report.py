@@ -24,12 +24,18 @@ from bids_decoder.reports.figures_maps import (
     registration_picture,
 )
 from bids_decoder.reports.geometry import load
-from bids_decoder.reports.results import Results, numeric, sidecar_of
+from bids_decoder.reports.results import Results, numeric, run_name, sidecar_of
 
 _QUALITY = {
     "rsquare": "R² of the GLM",
     "reliability": "Split-half reliability (r)",
     "noiseceiling": "Noise ceiling (% variance)",
+}
+
+
+_CENSORED = {
+    "Volumes": "volumes", "BeforeSteadyState": "before the steady state",
+    "Motion": "motion (scrubbing)", "Trials": "trials with a censored volume",
 }
 
 
@@ -184,6 +190,7 @@ def responses_section(results: Results) -> Section:
         blocks.append(
             absent("Voxel-wise quality", "no R², reliability or noise ceiling map is on disk.")
         )
+    blocks += _censored(results)
     drawn = contrast_pictures(results)
     blocks += [Figure(p) for p in drawn]
     if not drawn:
@@ -192,6 +199,21 @@ def responses_section(results: Results) -> Section:
             why = "the image grid has no geometry, or the maps are empty."
         blocks.append(absent("A contrast map", why))
     return Section("responses", "Single-trial responses", blocks)
+
+
+def _censored(results: Results) -> list[Block]:
+    """Return the numbers of censored volumes and of trials with one in their response."""
+    found = [
+        (run_name(path), sidecar_of(path).get("Censored")) for path in results.files("betaseries")
+    ]
+    rows = [
+        [name, *(str(counts[key]) for key in _CENSORED)] for name, counts in found if counts
+    ]
+    if not any(counts["BeforeSteadyState"] + counts["Motion"] for _, counts in found if counts):
+        return [Text("No volume is censored.")] if rows else []
+    header = ["run", *_CENSORED.values()]
+    return [Table(header, rows, "Censored volumes, which have a regressor of their own, and trials "
+                  "with one between their onset and 8 s after their end", frozenset(header[1:]))]
 
 
 def _released_ceiling(results: Results) -> list[Block]:

@@ -10,6 +10,7 @@ from bids_decoder.bids.names import derivative_path
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
 from bids_decoder.interfaces.released import WriteBetaSeries
+from bids_decoder.regressors import split_wanted
 from bids_decoder.trials import trial_columns
 from bids_decoder.workflows.anat import init_anat_wf
 from bids_decoder.workflows.bold import init_bold_wf
@@ -114,7 +115,7 @@ def _single_trial_glm(
             setattr(inputs, field, [str(run_path(output_dir, key, run)) for run in runs])
     else:
         given.bold_files = [str(run.bold_file) for run in participant.runs]
-        if work.settings.glm.confounds != "none":
+        if split_wanted(work.settings.glm.confounds)[0]:
             given.confounds_files = [str(run.confounds_file) for run in participant.runs]
         mask.inputs.in_files = [str(run.mask_file) for run in participant.runs]
     if person.source == "raw":

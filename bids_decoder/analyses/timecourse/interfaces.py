@@ -68,6 +68,7 @@ class _EstimateInputSpec(BaseInterfaceInputSpec):
     # Paths as text: the files may be made by the same call, before this node runs.
     bold_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
     confounds_files = traits.List(traits.Str(), mandatory=True, desc="one per run, or none")
+    regressors_files = traits.List(traits.Str(), mandatory=True, desc="own, one per run, or none")
     trials_files = traits.List(traits.Str(), mandatory=True, desc="planned tables, one per run")
     t_r = traits.List(traits.Float, mandatory=True, desc="repetition times in seconds")
     start_time = traits.List(traits.Float, mandatory=True, desc="reference times of volumes")

@@ -13,6 +13,7 @@ from bids_decoder.analyses.timecourse.interfaces import DecodeTimes, EstimateTim
 from bids_decoder.analyses.timecourse.plan import TimeSpec
 from bids_decoder.glm.fir import lag_steps
 from bids_decoder.markers import StageKey
+from bids_decoder.regressors import split_wanted
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.glm import (
     CHUNK_VOXELS,
@@ -113,7 +114,7 @@ def _run_inputs(work: Work, person: PersonWork) -> dict[str, list[Any]]:
     runs, top, is_raw = person.participant.runs, work.output_dir, person.source == "raw"
     bold = [run_path(top, "preproc_bold", run) for run in person.runs] if is_raw else \
         [run.bold_file for run in runs]
-    confounds = [] if work.settings.glm.confounds == "none" else [
+    confounds = [] if not split_wanted(work.settings.glm.confounds)[0] else [
         # Confounds are valid in every space.
         run_path(top, "confounds", run) if is_raw else run.confounds_file for run in runs
     ]
@@ -121,6 +122,7 @@ def _run_inputs(work: Work, person: PersonWork) -> dict[str, list[Any]]:
     return {
         "bold_files": [str(path) for path in bold],
         "confounds_files": [str(path) for path in confounds],
+        "regressors_files": [str(run.regressors_file) for run in runs if run.regressors_file],
         "trials_files": [str(person.trials[run.run_group]) for run in runs],
         "t_r": [repetition_time(run) for run in runs], "start_time": starts,
     }
