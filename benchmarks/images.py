@@ -4,10 +4,13 @@
     python benchmarks/images.py --sheet sheet.png     and the pictures of the first seed
     python benchmarks/images.py --prior               and the diffusion prior beside regression
     python benchmarks/images.py throughput            images per second of the built-in encoder
+    python benchmarks/images.py --encoder efficientnet-lite0 --voxels both
+                                                      another encoder, and what voxels respond to
 
 Photographs that scikit-image, scikit-learn and matplotlib ship are cut into crops, and painted
 scenes are added. Photographs whose crops are tested are in no training set. Voxels respond to the
-principal components of Gabor and colour features of the pictures. The model is pretrained on two
+principal components of features of the pictures: Gabor and colour (``gabor``), those of a network
+(``efficientnet-lite0``), or both in equal parts (``both``). The model is pretrained on two
 participants, and a third one is decoded.
 """
 
@@ -45,9 +48,12 @@ from bids_decoder.simulate.responses import (
     make_world,
     simulate_viewer,
 )
+from bids_decoder.stimuli.encoders import choose_encoder, load_encoder
+from bids_decoder.stimuli.perceptual import find_networks, load_features
 from bids_decoder.stimuli.pyramid import GaborPyramid
 from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_picture
 from bids_decoder.stimuli.targets import fit_target_space
+from bids_decoder.stimuli.weights import PACKAGED
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.input_layer import row_cosines
 from bids_decoder.training.painter import fit_painter
@@ -69,6 +75,7 @@ PHOTOGRAPHS = (
     "grace_hopper.jpg",
 )
 N_TEST_PHOTOGRAPHS = 6
+ENCODERS = ("gabor", PACKAGED)
 
 
 def photographs() -> dict[str, Image.Image]:
@@ -147,26 +154,42 @@ class Case:
     voxel_weights: np.ndarray
 
 
-def encode(album: Album) -> dict[str, np.ndarray]:
-    """Describe every picture by the built-in encoder."""
+def encode(album: Album, encoder: str) -> dict[str, np.ndarray]:
+    """Describe every picture by an encoder, or by both with the same variance."""
+    if encoder == "both":
+        parts = [encode(album, name) for name in ENCODERS]
+        spreads = [np.stack(list(part.values())).std(axis=0) for part in parts]
+        scales = [1 / np.sqrt((spread**2).sum()) for spread in spreads]
+        return {
+            name: np.concatenate([p[name] * s for p, s in zip(parts, scales, strict=True)])
+            for name in album.pixels
+        }
+    names = list(album.pixels)
+    if encoder == PACKAGED:
+        network = load_encoder(choose_encoder(PACKAGED))
+        pictures = [Image.fromarray(album.pixels[name]) for name in names]
+        vectors = np.concatenate([
+            network.encode_pictures(pictures[start : start + 32])
+            for start in range(0, len(pictures), 32)
+        ])
+        return dict(zip(names, vectors, strict=True))
     pyramid = GaborPyramid()
     return {
-        name: pyramid.encode_array(pixels.astype(np.float32) / 255)
-        for name, pixels in album.pixels.items()
+        name: pyramid.encode_array(album.pixels[name].astype(np.float32) / 255) for name in names
     }
 
 
 def make_case(seed: int, options: argparse.Namespace) -> Case:
     """Simulate three participants, pretrain on two, fit the decoder of the third."""
     album = make_album(seed, 3, options.trials, options.tests)
-    vectors = encode(album)
+    vectors, tuning = encode(album, options.encoder), encode(album, options.voxels)
     shown = [name for names in album.train for name in names]
-    space = fit_target_space(np.stack([vectors[n] for n in shown]), RESPONSES.n_features)
-    spread = space.transform(np.stack([vectors[n] for n in shown])).std(axis=0)
+    space = fit_target_space(np.stack([tuning[n] for n in shown]), RESPONSES.n_features)
+    spread = space.transform(np.stack([tuning[n] for n in shown])).std(axis=0)
     world = make_world(RESPONSES, seed)
 
     def pictures(names: list[str]) -> Pictures:
-        latents = space.transform(np.stack([vectors[n] for n in names])) / spread
+        latents = space.transform(np.stack([tuning[n] for n in names])) / spread
         return Pictures(np.array(names), latents, latents)
 
     ids = tuple(sorted(vectors))
@@ -256,6 +279,7 @@ def reconstruction_rows(seed: int, case: Case, sheet: Path | None) -> list[tuple
     spaces = [
         FeatureSpace("pixels", lambda p: np.stack([resize(x, 32).ravel() for x in p])),
         FeatureSpace("gabor", _gabor, distance=True),
+        *(FeatureSpace(s.name, s.extract) for s in load_features(find_networks(None), "cpu")),
     ]
     metrics, _ = score_reconstructions(
         seen, painted, spaces, settings=SCORES, rng=np.random.default_rng(seed)
@@ -342,6 +366,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=400, help="training trials of each person")
     parser.add_argument("--tests", type=int, default=60, help="test pictures")
+    parser.add_argument("--encoder", choices=ENCODERS, default="gabor")
+    parser.add_argument("--voxels", choices=(*ENCODERS, "both"), default="gabor")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--prior", action="store_const", const="diffusion", default="none")
     options = parser.parse_args()
