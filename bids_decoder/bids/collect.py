@@ -27,6 +27,7 @@ from bids_decoder.bids.released_runs import collect_released, find_released
 from bids_decoder.bids.run_files import make_run, with_tables
 from bids_decoder.bids.run_names import check_tasks, name_groups
 from bids_decoder.bids.run_selection import restrict
+from bids_decoder.bids.sbrefs import with_sbrefs
 from bids_decoder.bids.selection import select_by_tables
 from bids_decoder.bids.sidecars import read_sidecars, select_by_metadata, split_query
 from bids_decoder.bids.spaces import one_space
@@ -82,6 +83,8 @@ def collect_dataset(settings: Settings) -> Dataset:
     chosen = [run for run in chosen if selection.has(run.subject, run.session)]
     whole = join_echoes(chosen, settings.section(MultiEcho), source, notes)
     complete = with_tables(whole, source, layout, derived, settings, notes)
+    if source == "raw" and "sbref" not in settings.preprocessing.ignore:
+        complete = with_sbrefs(complete, notes)
     runs = name_groups(complete, notes)
     check_tasks(runs, execution, notes)
     runs = _with_cuts(runs, source, settings.preprocessing.discarded_volumes, notes)

@@ -62,6 +62,8 @@ class BoldRun:
     echoes : tuple of Echo
         All echoes of a raw multi-echo run in order, if they are combined; ``bold_file`` is the
         image of the first one.
+    sbref_file : Path or None
+        Single-band reference of a raw run, on the grid of ``bold_file``.
     """
 
     subject: str
@@ -84,6 +86,7 @@ class BoldRun:
     released: ReleasedRun | None = None
     cut_seconds: float = 0.0
     echoes: tuple[Echo, ...] = ()
+    sbref_file: Path | None = None
 
     @property
     def run_group(self) -> str:

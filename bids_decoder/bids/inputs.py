@@ -48,6 +48,8 @@ def _run_digests(run: BoldRun) -> dict[str, Any]:
         if path is not None and path.is_file()
     }
     digests["metadata"] = {key: run.metadata[key] for key in _METADATA if key in run.metadata}
+    if run.sbref_file is not None and run.sbref_file.is_file():
+        digests["sbref"] = file_digest(run.sbref_file)
     if run.echoes:
         digests["echoes"] = [
             (echo.time, file_digest(echo.file)) for echo in run.echoes if echo.file.is_file()

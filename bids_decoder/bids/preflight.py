@@ -21,6 +21,7 @@ from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.released_checks import check_released
 from bids_decoder.bids.released_runs import beta_bytes
+from bids_decoder.bids.sbrefs import check_sbref
 from bids_decoder.bids.trial_checks import check_trials
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
@@ -189,6 +190,7 @@ def _images_of(person: Participant) -> list[Path]:
         return released
     needed_t1w = [] if derived else list(person.t1w_files)
     images = [path for run in person.runs for path in run.image_files]
+    images += [run.sbref_file for run in person.runs if run.sbref_file is not None]
     return [*needed_t1w, *derived, *images, *masks]
 
 
@@ -222,6 +224,7 @@ def _check_images(person: Participant, full_read: bool) -> Iterator[Finding]:
     for run in runs:
         yield from check_run(run, _rows_of_betas(run), full_read)
         yield from check_echoes(run, full_read)
+        yield from check_sbref(run, full_read)
         yield from check_events(run)
     yield from _check_anatomy(person, absent, full_read)
     yield from _check_grids(person, runs)

@@ -298,12 +298,12 @@ def add_workflow(parser: argparse.ArgumentParser) -> None:
         "[spaces](#spaces)",
     )
     several(
-        group, "--ignore", dest="preprocessing.ignore", choices=("slicetiming", "fieldmaps"),
-        metavar="STEP",
+        group, "--ignore", dest="preprocessing.ignore", metavar="STEP",
+        choices=("slicetiming", "fieldmaps", "sbref"),
         help="what to disregard. `slicetiming`: leave this correction out (the plan reports "
         "impossible values of `SliceTiming`, for instance in milliseconds; times that start "
-        "before the volume are shifted, if they fit into one repetition). `fieldmaps`: do "
-        "not warn that they are not used",
+        "before the volume are shifted, if they fit into one repetition). `fieldmaps`: do not "
+        "warn that they are not used. `sbref`: take the median of the volumes as reference",
     )
     option(
         group, "--dummy-scans", dest="preprocessing.dummy_scans", type=read_number(int, 0),

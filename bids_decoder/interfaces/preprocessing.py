@@ -36,7 +36,7 @@ from bids_decoder.interfaces.preprocessing_base import (
 from bids_decoder.preprocessing import confounds as confounds_
 from bids_decoder.preprocessing import masks, motion, region, registration, slice_timing
 from bids_decoder.preprocessing.bias import correct_bias
-from bids_decoder.preprocessing.reference import robust_reference
+from bids_decoder.preprocessing.reference import given_reference, robust_reference
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_series, resample_volume
 from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_template
@@ -60,6 +60,7 @@ class EpiBrainMask(Step):
 
 class _ReferenceIn(BaseInterfaceInputSpec):
     in_file = File(exists=True, mandatory=True, desc="raw BOLD")
+    sbref_file = File(exists=True, desc="single-band reference, if there is one")
     n_dummy = traits.Int(desc="volumes before the steady state; found if absent")
 
 
@@ -78,7 +79,11 @@ class RunReference(Step):
     def _compute(self, inputs: Any) -> dict[str, Any]:
         series, affine, notes = read_image(inputs.in_file)
         n_dummy = inputs.n_dummy if isdefined(inputs.n_dummy) else None
-        found = robust_reference(series, affine, n_dummy=n_dummy)
+        if isdefined(inputs.sbref_file):
+            sbref, _, _ = read_image(inputs.sbref_file)
+            found = given_reference(sbref, series, affine, n_dummy=n_dummy)
+        else:
+            found = robust_reference(series, affine, n_dummy=n_dummy)
         path = save_nifti(self.folder / "boldref.nii.gz", found.image, affine)
         return {"out_file": path, "n_dummy": found.n_dummy, "notes": list(notes)}
 

@@ -25,13 +25,13 @@ class RunReference:
         Median of aligned volumes.
     n_dummy : int
         Number of volumes before the steady state.
-    anchor : int
-        Index of the volume to which the others were aligned.
+    anchor : int or None
+        Index of the volume to which the others were aligned; None where the image is another one.
     """
 
     image: np.ndarray
     n_dummy: int
-    anchor: int
+    anchor: int | None
 
 
 def count_non_steady_state(series: np.ndarray) -> int:
@@ -88,3 +88,30 @@ def robust_reference(
     aligned, _ = resample_series(volumes, affine, grid, motion.matrices)
     image = np.median(aligned, axis=3).astype(np.float32)
     return RunReference(image, n_dummy, anchor)
+
+
+def given_reference(
+    sbref: np.ndarray, series: np.ndarray, affine: np.ndarray, *, n_dummy: int | None = None
+) -> RunReference:
+    """Take a single-band reference image as the reference of a run.
+
+    Parameters
+    ----------
+    sbref : ndarray, shape (i, j, k) or (i, j, k, n)
+        Several volumes are aligned and their median is taken.
+    series : ndarray, shape (i, j, k, n_volumes)
+    affine : ndarray, shape (4, 4)
+        Of both.
+    n_dummy : int or None
+        Number of volumes of *series* before the steady state; None detects them.
+
+    Returns
+    -------
+    RunReference
+    """
+    if n_dummy is None:
+        n_dummy = count_non_steady_state(series)
+    several = sbref.ndim > 3 and sbref.shape[3] > 1
+    image = robust_reference(sbref, affine, n_dummy=0).image if several else sbref
+    image = image.reshape(series.shape[:3]).astype(np.float32)
+    return RunReference(image, min(n_dummy, series.shape[3] - 1), None)

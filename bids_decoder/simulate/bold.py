@@ -11,6 +11,7 @@ from nilearn.glm.first_level import spm_hrf
 from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
 
 from bids_decoder.preprocessing.geometry import grid_points
+from bids_decoder.simulate.decay import REFERENCE_TIME, change_at, signal_at
 from bids_decoder.simulate.fields import Smoother, smooth_field
 from bids_decoder.simulate.heads import (
     Head,
@@ -43,6 +44,8 @@ class Scanner:
         Noise of each volume, in signal units (grey matter: 250).
     physiology_sd : float
         Smooth autocorrelated fluctuations, in percent of the signal.
+    echo_times : tuple of float
+        Seconds; see :mod:`~bids_decoder.simulate.decay`.
     """
 
     shape: tuple[int, int, int] = (40, 48, 18)
@@ -51,6 +54,7 @@ class Scanner:
     t_r: float = 2.0
     thermal_sd: float = 2.5
     physiology_sd: float = 0.5
+    echo_times: tuple[float, ...] = (REFERENCE_TIME,)
 
     @property
     def affine(self) -> np.ndarray:
@@ -96,13 +100,17 @@ class Scene:
         return self.head.phantom.sample(smooth, self.template_points).reshape(self.scanner.shape)
 
     @cached_property
-    def read_static(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Read the T2*-weighted head, blurred to the voxel size, at scanner millimetres."""
+    def read_echoes(self) -> tuple[Callable[[np.ndarray], np.ndarray], ...]:
+        """Read the head at each echo time, blurred to the voxel size, at scanner millimetres."""
+        return tuple(map(self._reader, self.scanner.echo_times))
+
+    def _reader(self, echo_time: float) -> Callable[[np.ndarray], np.ndarray]:
         step = self.scanner.voxel_size / 2
         shape = tuple(2 * size + 8 for size in self.scanner.shape)
         affine = centred_affine(shape, step, np.asarray(self.scanner.centre))
         points = self._template(grid_points(shape, affine))
-        values = self.head.phantom.sample(self.head.phantom.t2star, points).reshape(shape)
+        signal = signal_at(self.head.phantom, echo_time)
+        values = self.head.phantom.sample(signal, points).reshape(shape)
         return cubic_sampler(gaussian_filter(values, self._blur(step)), affine)
 
     def _template(self, points: np.ndarray) -> np.ndarray:
@@ -172,7 +180,7 @@ def draw_motion(
 def simulate_run(
     scene: Scene, events: list[tuple[float, float]], betas: np.ndarray, responsive: np.ndarray,
     motion: np.ndarray, rng: np.random.Generator,
-) -> np.ndarray:
+) -> list[np.ndarray]:
     """Simulate one run.
 
     Parameters
@@ -189,27 +197,31 @@ def simulate_run(
 
     Returns
     -------
-    ndarray of int16, shape (*shape, n_volumes)
+    list of ndarray of int16, shape (*shape, n_volumes)
+        One for each echo time, with the same movement.
     """
     scanner = scene.scanner
-    change = _fluctuations(scene, len(motion), rng)
-    _add_responses(change, scanner, events, betas, responsive)
+    fluctuations = _fluctuations(scene, len(motion), rng)
+    responses = np.zeros_like(fluctuations)
+    _add_responses(responses, scanner, events, betas, responsive)
+    changes = [change_at(fluctuations, responses, time) for time in scanner.echo_times]
     # Far from the head there is noise only, wherever the head moves.
     near = binary_dilation(scene.tissue(scene.head.phantom.t2star) > 5, iterations=2)
     points = grid_points(scanner.shape, scanner.affine)[near.ravel()]
     to_voxels = np.linalg.inv(scanner.affine)
-    run = np.empty((*scanner.shape, len(motion)), dtype=np.int16)
+    echoes = [np.empty((*scanner.shape, len(motion)), dtype=np.int16) for _ in changes]
     for volume, parameters in enumerate(motion):
         back = np.linalg.inv(rigid_matrix(parameters, np.asarray(scanner.centre)))
         origin = moved(points, back)
-        static = np.maximum(scene.read_static(origin), 0)
-        dynamic = map_coordinates(
-            change[volume], moved(origin, to_voxels).T, order=1, mode="nearest"
-        )
-        signal = np.zeros(scanner.shape, dtype=np.float32)
-        signal[near] = static * scene.coil[near] * (1 + dynamic / 100)
-        run[..., volume] = np.rint(magnitude(signal, scanner.thermal_sd, rng))
-    return run
+        for read, change, run in zip(scene.read_echoes, changes, echoes, strict=True):
+            static = np.maximum(read(origin), 0)
+            dynamic = map_coordinates(
+                change[volume], moved(origin, to_voxels).T, order=1, mode="nearest"
+            )
+            signal = np.zeros(scanner.shape, dtype=np.float32)
+            signal[near] = static * scene.coil[near] * (1 + dynamic / 100)
+            run[..., volume] = np.rint(magnitude(signal, scanner.thermal_sd, rng))
+    return echoes
 
 
 def _add_responses(

@@ -3,63 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.writer import save_nifti, save_table
-from bids_decoder.files import atomic_path, write_json, write_text
+from bids_decoder.bids.writer import save_table
+from bids_decoder.files import write_text
 from bids_decoder.preprocessing.geometry import grid_points
-from bids_decoder.seeds import derive_seed
 from bids_decoder.simulate.bold import Scanner, Scene, draw_motion, simulate_run
-from bids_decoder.simulate.cortex import Cortex, draw_cortex
+from bids_decoder.simulate.cortex import draw_cortex
 from bids_decoder.simulate.heads import (
-    Phantom,
-    centred_affine,
     draw_head,
-    magnitude,
     make_phantom,
-    moved,
     rigid_matrix,
     smooth_bias,
 )
 from bids_decoder.simulate.images import write_scene
 from bids_decoder.simulate.layout import SEED, PictureDesign, describe, make_folder
+from bids_decoder.simulate.writing import (
+    Study,
+    write_region,
+    write_run,
+    write_run_truth,
+    write_t1w,
+    write_t2star,
+)
 from bids_decoder.stimuli.pyramid import GaborPyramid
 from bids_decoder.stimuli.targets import fit_target_space
 
 DEMO = PictureDesign(n_participants=4, n_train=108, n_test=24)
 """Design of the demo dataset."""
 
-_T1W_SHAPE = (72, 92, 80)
-_T1W_VOXEL_SIZE = 2.5
 _LEAD_IN = 4.0
 _LEAD_OUT = 12.0
-_MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
-
-
-@dataclass(frozen=True, eq=False)
-class _Study:
-    """What the participants of one dataset have in common."""
-
-    folder: Path
-    task: str
-    seed: int
-    scanner: Scanner
-    phantom: Phantom
-    n_voxels: int
-    signal_sd: float
-    anatomical: bool
-    permute_labels: bool
-
-    @property
-    def truth(self) -> Path:
-        return self.folder / "derivatives" / "truth"
-
-    def rng(self, *keys: object) -> np.random.Generator:
-        return np.random.default_rng(derive_seed(self.seed, *keys))
 
 
 def write_demo_dataset(
@@ -91,7 +69,7 @@ def write_demo_dataset(
     UsageError
         If *folder* is not empty.
     """
-    study = _Study(
+    study = Study(
         make_folder(folder), "pictures", design.seed, Scanner(), make_phantom(2), n_voxels=500,
         signal_sd=signal_sd, anatomical=True, permute_labels=design.permute_labels,
     )
@@ -121,6 +99,43 @@ def write_demo_dataset(
 
 def _labels(n_participants: int) -> list[str]:
     return [f"{number:02d}" for number in range(1, n_participants + 1)]
+
+
+COARSE = Scanner(shape=(27, 32, 10), voxel_size=6.3, thermal_sd=2.0)
+"""Acquisition of the dataset with categories."""
+
+ECHOES = replace(COARSE, echo_times=(0.012, 0.028, 0.044))
+"""The same with three echoes."""
+
+
+def write_echo_dataset(
+    folder: Path, *, seed: int = SEED, n_runs: int = 4, scanner: Scanner = ECHOES
+) -> Path:
+    """Write a raw multi-echo dataset of one participant with blocks of three categories.
+
+    Besides the responses, T2* on the grid of the first volume is in ``derivatives/truth``.
+
+    Parameters
+    ----------
+    folder : Path
+        Missing or empty.
+    seed : int
+    n_runs : int
+    scanner : Scanner
+
+    Returns
+    -------
+    Path
+        *folder*.
+
+    Raises
+    ------
+    UsageError
+        If *folder* is not empty.
+    """
+    return _write_categories(
+        folder, ("face", "house", "tool"), (1, n_runs, 2), seed=seed, scanner=scanner
+    )
 
 
 def write_category_dataset(
@@ -158,11 +173,21 @@ def write_category_dataset(
     UsageError
         When *folder* holds something already.
     """
-    coarse = Scanner(shape=(27, 32, 10), voxel_size=6.3, thermal_sd=2.0)
-    study = _Study(
-        make_folder(folder), "categories", seed, coarse, make_phantom(4), n_voxels=120,
+    return _write_categories(
+        folder, categories, (n_participants, n_runs, n_blocks), seed=seed,
+        anatomical=anatomical, permute_labels=permute_labels,
+    )
+
+
+def _write_categories(
+    folder: Path, categories: Sequence[str], numbers: tuple[int, int, int], *, seed: int,
+    scanner: Scanner = COARSE, anatomical: bool = False, permute_labels: bool = False,
+) -> Path:
+    study = Study(
+        make_folder(folder), "categories", seed, scanner, make_phantom(4), n_voxels=120,
         signal_sd=0.6, anatomical=anatomical, permute_labels=permute_labels,
     )
+    n_participants, n_runs, n_blocks = numbers
     labels = _labels(n_participants)
     latents = dict(zip(categories, np.eye(len(categories)), strict=True))
     _write_top(study, labels, "people who look at blocks of pictures of one category")
@@ -173,7 +198,7 @@ def write_category_dataset(
     return study.folder
 
 
-def _write_top(study: _Study, labels: list[str], who: str) -> None:
+def _write_top(study: Study, labels: list[str], who: str) -> None:
     name = f"Simulated fMRI of {who}"
     describe(study.folder, name, "raw")
     describe(study.truth, f"{name}: the truth", "derivative")
@@ -226,16 +251,18 @@ def _block_run(categories: list[str], rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _write_participant(
-    study: _Study, label: str, runs: list[pd.DataFrame], latents: dict[str, np.ndarray]
+    study: Study, label: str, runs: list[pd.DataFrame], latents: dict[str, np.ndarray]
 ) -> None:
     scene = _draw_scene(study, label)
     if study.anatomical:
-        _write_t1w(study, scene, label)
+        write_t1w(study, scene, label)
     cortex = draw_cortex(
         scene, n_features=len(next(iter(latents.values()))), n_voxels=study.n_voxels,
         signal_sd=study.signal_sd, seed=study.seed, person=label,
     )
-    _write_region(study, cortex, label)
+    write_region(study, cortex, label)
+    if len(study.scanner.echo_times) > 1:
+        write_t2star(study, scene, label)
     rng = study.rng(label, "scan")
     position = {name: row for row, name in enumerate(latents)}
     trials = [_trials_of(run) for run in runs]
@@ -253,9 +280,9 @@ def _write_participant(
         n_volumes = int(np.ceil((last + _LEAD_OUT) / study.scanner.t_r))
         motion = draw_motion(n_volumes, start, rng)
         timing = list(zip(table["onset"], table["duration"], strict=True))
-        bold = simulate_run(scene, timing, part, cortex.mask, motion, rng)
-        _write_run(study, label, number, bold, events)
-        _write_run_truth(study, label, number, motion, table.assign(betas=list(part)))
+        echoes = simulate_run(scene, timing, part, cortex.mask, motion, rng)
+        write_run(study, label, number, echoes, events)
+        write_run_truth(study, label, number, motion, table.assign(betas=list(part)))
         start = motion[-1] + rng.normal(0, 1, 6) * [0.1, 0.1, 0.2, 0.002, 0.001, 0.001]
 
 
@@ -269,95 +296,10 @@ def _trials_of(events: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _draw_scene(study: _Study, label: str) -> Scene:
+def _draw_scene(study: Study, label: str) -> Scene:
     rng = study.rng(label, "anatomy")
     head = draw_head(study.phantom, rng)
     lying = rng.normal(0, 1, 6) * [2, 2, 2, 0.06, 0.03, 0.05]
     points = grid_points(study.scanner.shape, study.scanner.affine)
     coil = smooth_bias(points, 0.25, rng).reshape(study.scanner.shape)
     return Scene(head, study.scanner, rigid_matrix(lying, np.zeros(3)), coil.astype(np.float32))
-
-
-def _write_t1w(study: _Study, scene: Scene, label: str) -> None:
-    """Write the T1w image, the head a little elsewhere than during the first BOLD volume."""
-    rng = study.rng(label, "T1w")
-    shift = rigid_matrix(rng.normal(0, 1, 6) * [1, 1, 2, 0.02, 0.01, 0.01], np.zeros(3))
-    affine = centred_affine(_T1W_SHAPE, _T1W_VOXEL_SIZE, np.array([0.0, -16.0, 2.0]))
-    points = grid_points(_T1W_SHAPE, affine)
-    in_head = moved(points, np.linalg.inv(shift @ scene.pose))
-    phantom = study.phantom
-    signal = phantom.sample(phantom.t1w, scene.head.to_template(in_head))
-    signal *= smooth_bias(points, 0.2, rng)
-    values = np.rint(magnitude(signal.astype(np.float32), 12.0, rng)).astype(np.int16)
-    save_nifti(
-        study.folder / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz",
-        values.reshape(_T1W_SHAPE), affine,
-        metadata={"MagneticFieldStrength": 3, "EchoTime": 0.003, "FlipAngle": 9},
-    )
-    write_json(study.truth / f"sub-{label}" / f"sub-{label}_from-T1w_to-boldref_xfm.json", {
-        "Description": "Maps scanner millimetres of the T1w image to those of the same tissue "
-        "in the first volume of the first run.",
-        "Matrix": np.linalg.inv(shift).tolist(),
-    })
-
-
-def _write_region(study: _Study, cortex: Cortex, label: str) -> None:
-    stem = study.truth / f"sub-{label}" / "func" / f"sub-{label}_task-{study.task}"
-    affine = study.scanner.affine
-    save_nifti(
-        stem.with_name(f"{stem.name}_label-responsive_mask.nii.gz"), cortex.mask, affine,
-        metadata={"Description": "Voxels that respond, on the first volume of the first run"},
-    )
-    ncsnr = np.zeros(cortex.mask.shape, dtype=np.float32)
-    ncsnr[cortex.mask] = cortex.ncsnr
-    save_nifti(
-        stem.with_name(f"{stem.name}_stat-ncsnr_statmap.nii.gz"), ncsnr, affine,
-        metadata={"Description": (
-            "Standard deviation of the responses over stimuli, divided by that over trials of "
-            "one stimulus, without noise of the measurement"
-        )},
-    )
-
-
-def _write_run(
-    study: _Study, label: str, number: int, bold: np.ndarray, events: pd.DataFrame
-) -> None:
-    scanner = study.scanner
-    func = study.folder / f"sub-{label}" / "func"
-    stem = f"sub-{label}_task-{study.task}_run-{number}"
-    save_nifti(
-        func / f"{stem}_bold.nii.gz", bold, scanner.affine, t_r=scanner.t_r,
-        metadata={
-            "TaskName": study.task,
-            "RepetitionTime": scanner.t_r,
-            "SliceTiming": [round(float(time), 6) for time in scanner.slice_times],
-            "EchoTime": 0.03,
-            "FlipAngle": 77,
-            "MagneticFieldStrength": 3,
-            "PulseSequenceType": "Simulated gradient echo EPI",
-        },
-    )
-    description = {"trial_type": {"Description": "What is seen"}}
-    if "stim_file" in events:
-        description["stim_file"] = {"Description": "Picture, relative to stimuli/"}
-    save_table(func / f"{stem}_events.tsv", events.drop(columns="shown"), description)
-
-
-def _write_run_truth(
-    study: _Study, label: str, number: int, motion: np.ndarray, trials: pd.DataFrame
-) -> None:
-    func = study.truth / f"sub-{label}" / "func"
-    stem = f"sub-{label}_task-{study.task}_run-{number}"
-    save_table(
-        func / f"{stem}_desc-motion_timeseries.tsv",
-        pd.DataFrame(motion, columns=list(_MOTION_COLUMNS)),
-        {"Description": (
-            "Where the head is in each volume, relative to the first volume of the first run: "
-            "rotation about x, then y, then z around Centre, then translation"
-        ), "Centre": list(study.scanner.centre), "Units": ["mm"] * 3 + ["rad"] * 3},
-    )
-    with atomic_path(func / f"{stem}_desc-truth_betas.npz") as temporary:
-        np.savez_compressed(
-            temporary, betas=np.stack(trials["betas"].to_list()),
-            onset=trials["onset"].to_numpy(), stimulus=trials["shown"].to_numpy(dtype=str),
-        )

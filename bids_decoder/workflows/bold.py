@@ -159,6 +159,8 @@ class _Builder:
         for run in runs:
             reference = self._node(RunReference(), f"reference_{run.number}", run.mem_gb)
             reference.inputs.in_file = str(run.bold.bold_file)
+            if run.bold.sbref_file is not None:
+                reference.inputs.sbref_file = str(run.bold.sbref_file)
             if dummy is not None:
                 reference.inputs.n_dummy = dummy
             mask = self._node(EpiBrainMask(seed=self.seed), f"epi_mask_{run.number}", 0.5)
@@ -303,9 +305,11 @@ class _Builder:
         sources = source_uris(run.bold.image_files, self.settings)
         series = self._sink("preproc_bold", entities, label)
         mask = self._sink("bold_mask", entities, label, {"Type": "Brain", "Sources": sources})
-        boldref = self._sink(
-            "boldref", entities, label, {"SkullStripped": False, "Sources": sources}
-        )
+        # That of multi-echo runs comes from the first echo.
+        seen = (run.bold.sbref_file or run.bold.bold_file,)
+        boldref = self._sink("boldref", entities, label, {
+            "SkullStripped": False, "Sources": source_uris(seen, self.settings),
+        })
         self.workflow.connect([
             (node, series, [("out_file", "in_file"), ("metadata", "metadata")]),
             (node, mask, [("mask_file", "in_file")]),

@@ -94,7 +94,7 @@ def prepared(small_head, tmp_path_factory):
     """A moving head with three echoes, preprocessed; folder and true motion."""
     config.set("execution", "poll_sleep_duration", "0.05")
     folder = tmp_path_factory.mktemp("multiecho")
-    parameters = random_motion(np.random.default_rng(3), 8, 2.0, 1.5)
+    parameters = random_motion(np.random.default_rng(3), 5, 2.0, 1.5)
     echoes = []
     for number, time in enumerate(TIMES, start=1):
         levels = tuple(s * np.exp(-time / t) for s, t in zip(S0, T2STAR, strict=True))
@@ -105,10 +105,15 @@ def prepared(small_head, tmp_path_factory):
         path = folder / f"sub-01/func/sub-01_task-see_run-1_echo-{number}_bold.nii.gz"
         save_nifti(path, series.astype(np.int16), SMALL_AFFINE, t_r=2.0)
         echoes.append(Echo(path, time))
+    still, _ = moving_series(
+        small_head, np.zeros((1, 6)), SMALL_SHAPE, SMALL_AFFINE, noise=0.01, seed=9, bias=False
+    )
+    sbref = echoes[0].file.with_name("sub-01_task-see_run-1_echo-1_sbref.nii.gz")
+    save_nifti(sbref, still[..., 0], SMALL_AFFINE)
     timing = [round(k * 2.0 / SMALL_SHAPE[2], 4) for k in range(SMALL_SHAPE[2])]
     run = BoldRun(
         "01", None, "see", "1", "raw", {}, {"RepetitionTime": 2.0, "SliceTiming": timing},
-        echoes[0].file, echoes=tuple(echoes),
+        echoes[0].file, echoes=tuple(echoes), sbref_file=sbref,
     )
     settings = Settings(sections={"multiecho": MultiEcho(output="echoes")}).replaced(
         execution={"bids_dir": folder}
@@ -151,7 +156,16 @@ def test_all_echoes_are_moved_as_the_first(prepared):
     text = (func / "sub-01_task-see_run-1_desc-confounds_timeseries.tsv").read_text()
     names, *rows = [line.split("\t") for line in text.splitlines()]
     found = np.array([float(row[names.index("trans_y")]) for row in rows])
-    np.testing.assert_allclose(np.diff(found), np.diff(parameters[:, 1]), atol=0.25)
+    np.testing.assert_allclose(found, parameters[:, 1], atol=0.25)
+
+
+def test_single_band_image_is_the_reference(prepared):
+    func, _ = prepared
+    brain = values(func, "desc-brain_mask") > 0
+    given = nib.load(
+        func.parents[2] / "sub-01/func/sub-01_task-see_run-1_echo-1_sbref.nii.gz"
+    ).get_fdata()
+    np.testing.assert_allclose(values(func, "boldref")[brain], given[brain], rtol=1e-3)
 
 
 def test_sidecars_of_echoes(prepared):

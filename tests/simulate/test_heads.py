@@ -80,9 +80,10 @@ def test_responses_are_where_and_when_they_should_be(scene):
     responsive = np.zeros(SMALL.shape, bool)
     responsive[12:15, 5:8, 3:5] = True
     betas = np.full((1, int(responsive.sum())), 30.0)
-    run = simulate_run(
+    (run,) = simulate_run(
         scene, [(10.0, 4.0)], betas, responsive, still(30), np.random.default_rng(0)
-    ).astype(float)
+    )
+    run = run.astype(float)
     courses = run[responsive]
     change = 100 * (courses / courses[:, :5].mean(axis=1, keepdims=True) - 1)
     slices = np.argwhere(responsive)[:, 2]
@@ -102,7 +103,7 @@ def test_the_head_moves_the_way_the_parameters_say(scene):
     shift = np.zeros((2, 6))
     shift[1, 0] = SMALL.voxel_size  # one voxel to the right
     none = np.zeros(SMALL.shape, bool)
-    run = simulate_run(scene, [], np.zeros((0, 0)), none, shift, np.random.default_rng(0))
+    (run,) = simulate_run(scene, [], np.zeros((0, 0)), none, shift, np.random.default_rng(0))
     before, after = run[..., 0].astype(float), run[..., 1].astype(float)
     with_sign = np.corrcoef(before[3:-4].ravel(), after[4:-3].ravel())[0, 1]
     against = np.corrcoef(before[4:-3].ravel(), after[3:-4].ravel())[0, 1]

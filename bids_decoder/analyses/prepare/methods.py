@@ -20,6 +20,7 @@ TEXTS = {
         "slice-timing",
         "coregistration",
         "resampling",
+        "echoes",
         "confounds",
     ),
     "Single-trial responses": (
@@ -73,7 +74,7 @@ _MAPS = {
 
 def steps(results: Results) -> Steps:
     """Return the methods steps of preparing the data of a participant."""
-    return _preprocessing(results) | _responses(results)
+    return _preprocessing(results) | _echoes(results) | _responses(results)
 
 
 def group_steps(results: Results) -> Steps:
@@ -102,7 +103,7 @@ def _preprocessing(results: Results) -> Steps:
         steps["normalisation"] = {"space": ", ".join(sorted(spaces))}
     runs = results.files("preproc_bold")
     if runs:
-        steps |= {"motion": {}, "resampling": {}}
+        steps |= {"motion": {"reference": _reference(results)}, "resampling": {}}
     if any(sidecar_of(p).get("SliceTimingCorrected") for p in runs):
         steps["slice-timing"] = {
             "slice_time_ref": results.setting("preprocessing", "slice_time_ref", 0.5)
@@ -112,6 +113,25 @@ def _preprocessing(results: Results) -> Steps:
     if results.files("confounds"):
         steps["confounds"] = {"fd_threshold": results.setting("preprocessing", "fd_threshold", 0.5)}
     return steps
+
+
+def _echoes(results: Results) -> Steps:
+    maps = results.files("t2star")
+    if not maps:
+        return {}
+    times = sidecar_of(maps[0])["EchoTimes"]
+    in_ms = ", ".join(f"{1000 * time:g}" for time in times)
+    return {"echoes": {"n_echoes": len(times), "echo_times": in_ms}}
+
+
+def _reference(results: Results) -> str:
+    """Return what the reference of each BOLD run was, as text."""
+    sources = [sidecar_of(path).get("Sources", []) for path in results.files("boldref")]
+    given = [any("_sbref." in name for name in own) for own in sources]
+    median = "the median of aligned volumes"
+    if not any(given):
+        return median
+    return "the single-band reference image" + ("" if all(given) else f", or else {median},")
 
 
 def _responses(results: Results) -> Steps:
