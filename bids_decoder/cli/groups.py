@@ -391,10 +391,10 @@ def _read_level(text: str) -> str:
 
 def _read_encoder(text: str) -> str:
     from bids_decoder.errors import BidsDecoderError
-    from bids_decoder.stimuli.encoders import AUTO, default_encoder, parse_encoder
+    from bids_decoder.stimuli.encoders import encoder_name, parse_encoder
 
     try:
-        parse_encoder(default_encoder()[0] if text == AUTO else text)
+        parse_encoder(encoder_name(text))
     except BidsDecoderError as error:
         raise bad_value(f"{text!r} {error.finding.why}", error.finding.fix) from error
     return text

@@ -22,6 +22,7 @@ from bids_decoder.cli.reading import read_frame, read_study
 from bids_decoder.config import Settings, default_settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.files import read_json, write_json
+from bids_decoder.stimuli.encoders import encoder_name
 from bids_decoder.trials import Decision, confounds_of, trial_columns
 from bids_decoder.workflows.checks import check_names
 
@@ -190,7 +191,8 @@ def _record(
             "overlap": study.trials.overlap.to_dict(),
         }
         if build.target_kind == "image":
-            content["image_encoder"] = study.targets.encoder.name
+            # Also of a call that does not get as far as encoding: reports are written again.
+            content["image_encoder"] = encoder_name(study.settings.trials.image_encoder)
     for analysis in wanted:
         content |= analysis.record(study)
     warnings = [f.record() for f in findings if f.severity == "warning"]

@@ -194,6 +194,11 @@ def default_encoder() -> tuple[str, str]:
     return PACKAGED, f"the package {PACKAGE} is installed"
 
 
+def encoder_name(name: str) -> str:
+    """Return the name of an encoder, with what :data:`AUTO` stands for."""
+    return default_encoder()[0] if name == AUTO else name
+
+
 def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
     """Check an encoder and its weights without loading them.
 
@@ -216,8 +221,7 @@ def choose_encoder(name: str, weights: Path | None = None) -> EncoderChoice:
     InputError
         When the weights are damaged or of another kind.
     """
-    if name == AUTO:
-        name, _ = default_encoder()
+    name = encoder_name(name)
     entry, _ = parse_encoder(name)
     if entry.needs in (None, "package"):
         if weights is not None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bids_decoder.analyses.jobs import Notes
-from bids_decoder.cli import reading
+from bids_decoder.cli import plan, reading
 from bids_decoder.cli.demo import demo_settings
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.config import Settings
@@ -36,6 +36,19 @@ def test_what_auto_stands_for_is_decided_and_said(
     found = decided(tmp_path, "auto")
     assert found.value == expected and why in found.reason
     assert decided(tmp_path, "gabor").value == "gabor"
+
+
+def test_the_plan_names_the_encoder_also_where_nothing_is_encoded(monkeypatch):
+    monkeypatch.setattr(encoders, "find_spec", lambda name: name)
+    monkeypatch.setattr(plan, "fingerprint", lambda *_: {})
+    build = SimpleNamespace(target_kind="image", stimulus_column="s", label_column=None,
+                            value_columns=(), units={}, trial_unit="event")
+    trials = SimpleNamespace(build=build, overlap=SimpleNamespace(to_dict=dict))
+    study = SimpleNamespace(
+        trials=trials, settings=Settings(), split=SimpleNamespace(to_dict=dict),
+        dataset=SimpleNamespace(name="d", source="raw"),
+    )
+    assert plan._record([], study, [], [])["image_encoder"] == PACKAGED
 
 
 def test_the_demo_decodes_with_the_features_that_it_simulates(tmp_path):
