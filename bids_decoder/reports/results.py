@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from bids_decoder.files import read_json
 
 _PARTICIPANT = re.compile(r"sub-([0-9A-Za-z+]+)")
 _MADE_FROM_RESPONSES = ("func", "model", "reconstruction")
+T = TypeVar("T")
 _IN_ALL_SPACES = ("preproc_bold", "bold_mask", "boldref", "confounds", "bold_xfm")
 
 
@@ -133,6 +135,16 @@ class Results:
             if fits and path.exists() and name.entities.items() <= parse_entities(path).items():
                 return read_json(path)
         return {}
+
+    @cached_property
+    def _derived(self) -> dict[Callable[[Results], Any], Any]:
+        return {}
+
+    def once(self, make: Callable[[Results], T]) -> T:
+        """Return what *make* returns for these results, computed in the first call only."""
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        return self._derived[make]
 
     @cached_property
     def plan(self) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.evaluation.tables import LOWER_IS_BETTER
+from bids_decoder.reports.measures import PairedTests, measures
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.training.ablations import PREFIX
 
 NUMBERS = (
     "value", "chance", "ci_low", "ci_high", "p", "p_min", "p_holm", "n", "pool_size", "n_draws",
     "null_low", "null_high",
 )
-_KEYS = ("target", "metric", "direction", "unit", "similarity", "split", "pool_size")
 _TESTED = (
     "second", "target", "metric", "direction", "unit", "similarity", "value", "ci_low", "ci_high",
     "p",
@@ -225,41 +224,21 @@ def compare(
     model = next(
         (m for m in ("decoder", card.get("decoder")) if m in present), table["model"].iloc[0]
     )
-    groups = [
-        _comparison(part, model, tested)
-        for _, part in table.groupby(list(_KEYS), sort=False, dropna=False)
+    found = PairedTests(tested)
+    return [
+        _comparison(rows, ablations, found) for rows, ablations in measures(table, str(model))
     ]
-    return [group for group in groups if group is not None]
 
 
-def _comparison(part: pd.DataFrame, model: str, tested: pd.DataFrame) -> Comparison | None:
-    own = part[part["model"] == model].head(1)
-    if own.empty or not np.isfinite(own["value"].iloc[0]):
-        return None
-    first = own.iloc[0]
-    metric = str(first["metric"])
-    others = part[(part["model"] != model) & part["value"].notna()]
-    lacks_part = others["model"].astype(str).str.startswith(PREFIX)
-    ablations, others = others[lacks_part], others[~lacks_part]
-    others = others.sort_values("value", ascending=metric in LOWER_IS_BETTER, kind="stable")
-    rows = pd.concat([own, others], ignore_index=True)
+def _comparison(rows: pd.DataFrame, ablations: pd.DataFrame, tests: PairedTests) -> Comparison:
+    first = rows.iloc[0]
     pool = f"pool of {first['pool_size']:.0f}" if first["direction"] else ""
     circumstances = ", ".join(filter(None, (_words_of(first, "unit", "similarity"), pool)))
     name = ", ".join(filter(None, (_words_of(first, "metric", "direction"), first["target"])))
-    own_tests = tested[tested["second"].isin(rows["model"]) & _same_measure(tested, first)]
     return Comparison(
-        model, metric, first["direction"], name, circumstances, rows, ablations, own_tests
+        str(first["model"]), str(first["metric"]), first["direction"], name, circumstances, rows,
+        ablations, tests.of(rows),
     )
-
-
-def _same_measure(tested: pd.DataFrame, row: pd.Series) -> pd.Series:
-    """Mark the tests of the measure in a row of metrics; only stimuli have a similarity."""
-    names = ("direction", "unit", "similarity") if row["similarity"] else ()
-    names += ("target",) if row["target"] else ()
-    same = [tested[name].fillna("") == row[name] for name in ("metric", *names)]
-    # Values have no pool.
-    same.append(tested["pool_size"].fillna(0) == np.nan_to_num(row["pool_size"]))
-    return pd.Series(np.logical_and.reduce(same), tested.index, dtype=bool)
 
 
 def _words_of(row: pd.Series, *names: str) -> str:

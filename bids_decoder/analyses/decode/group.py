@@ -59,6 +59,10 @@ def seen_people(results: Results, heads: dict[str, Comparison]) -> list[Block]:
 
 def headlines(results: Results) -> dict[str, Comparison]:
     """Return the headline measure of each decoded participant."""
+    return results.once(_read_headlines)
+
+
+def _read_headlines(results: Results) -> dict[str, Comparison]:
     found = {}
     for label in participants(results.output_dir):
         own = Results(results.output_dir, label)

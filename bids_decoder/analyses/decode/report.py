@@ -60,7 +60,11 @@ _CAVEATS = (
 
 
 def comparisons_of(results: Results) -> list[Comparison]:
-    """Read a participant's metrics, grouped by measure."""
+    """Read a participant's metrics, grouped by measure; most parts of a page need them."""
+    return results.once(_read_comparisons)
+
+
+def _read_comparisons(results: Results) -> list[Comparison]:
     return compare(
         results.table("metrics"), results.card("decoder_model"), results.table("comparisons")
     )
