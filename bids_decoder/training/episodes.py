@@ -91,6 +91,11 @@ def calibration_sets(
                 yield _capped(chosen, MAX_CALIBRATION_TRIALS)
 
 
+def can_be_calibrated(run_groups: np.ndarray) -> bool:
+    """Return whether a calibration set can be drawn from trials of these runs."""
+    return next(calibration_sets(run_groups, np.random.default_rng(0)), None) is not None
+
+
 def run_blocks(run_groups: np.ndarray) -> np.ndarray:
     """Return the blocks to hold out: runs, or eight blocks of time if there is a single run."""
     if len(np.unique(run_groups)) > 1:

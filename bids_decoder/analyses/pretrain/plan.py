@@ -12,8 +12,10 @@ from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.pretrained_files import pretrained_path
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import ExitCode, Finding, name_some
+from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.markers import StageKey
+from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, can_be_calibrated
 from bids_decoder.trials import KINDS
 
 
@@ -37,7 +39,10 @@ class PretrainSpec:
 
 
 def check(study: Study, notes: Notes) -> None:
-    """Note a decoder that does not suit the data, and a group without source participants."""
+    """Note a decoder that does not suit the data, and a group without source participants.
+
+    Source participants whose trials are too few to hold some out are noted, too.
+    """
     check_decoder(study, notes)
     if not KINDS[study.targets.kind].pretrains:
         notes.findings.append(Finding(
@@ -52,6 +57,24 @@ def check(study: Study, notes: Notes) -> None:
             "hold out fewer participants, or name more with --participant-label",
             ExitCode.NOTHING_SELECTED,
         ))
+    if study.settings.network.decoder == "troi":
+        notes.findings += _too_few_trials(study)
+
+
+def _too_few_trials(study: Study) -> list[Finding]:
+    few = []
+    for person in study.roles.sources:
+        trials = resolve_fold(study.tables[person.label], None)
+        runs = trials.loc[trials["split"] == "train", "run_group"].to_numpy(str)
+        if not can_be_calibrated(runs):
+            few.append(person.label)
+    if not few:
+        return []
+    return [Finding(
+        f"pretraining on {len(few)} participant(s): {name_some(few)}",
+        f"with a run held out, fewer than {MIN_CALIBRATION_TRIALS} training trials are left",
+        "add runs, give a finer --trial-unit, or leave them out with --participant-label",
+    )]
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
