@@ -9,7 +9,7 @@ of one Gram matrix and one Cholesky factorisation per sphere, and the result is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg.blas import strsm
@@ -41,13 +41,14 @@ class Forms:
 class _Group:
     """Spheres of a block with what is left to eliminate, and the forms so far.
 
-    The columns of *system* are voxels, test trials and means; *cross* has the shape (n_test,
+    The columns of *right* are test trials and means; *cross* has the shape (n_test,
     n_labellings * n_classes).
     """
 
     spheres: np.ndarray
     members: np.ndarray
-    system: np.ndarray
+    covariance: np.ndarray
+    right: np.ndarray
     cross: np.ndarray
     own: np.ndarray
 
@@ -79,9 +80,10 @@ def sphere_forms(
     n_test, n_spheres = test.shape[1], len(block.centres)
     cross = np.empty((n_spheres, n_test, n_labellings * n_classes), dtype=np.float32)
     own = np.empty((n_spheres, n_labellings, n_classes, n_classes), dtype=np.float32)
-    system = np.concatenate([covariance, test, means.reshape(n_used, -1)], axis=1)
+    right = np.concatenate([test, means.reshape(n_used, -1)], axis=1)
     pending = [_Group(
-        np.arange(n_spheres), block.members, system, np.zeros_like(cross[0]), np.zeros_like(own[0])
+        np.arange(n_spheres), block.members, covariance, right, np.zeros_like(cross[0]),
+        np.zeros_like(own[0]),
     )]
     while pending:
         group = pending.pop()
@@ -95,12 +97,11 @@ def sphere_forms(
 
 def _forms_of_last(group: _Group) -> tuple[np.ndarray, np.ndarray]:
     """Return the forms of a group of one sphere."""
-    inside = np.flatnonzero(group.members[0])
+    inside, n_test = np.flatnonzero(group.members[0]), len(group.cross)
     if not len(inside):
         return group.cross, group.own
-    rows, n_voxels, n_test = group.system.take(inside, axis=0), len(group.system), len(group.cross)
-    factor = _factorise(rows.take(inside, axis=1))
-    right = rows[:, n_voxels:]
+    factor = _factorise(group.covariance.take(inside, axis=0).take(inside, axis=1))
+    right = group.right.take(inside, axis=0)
     if right.shape[1] > 2 * n_test:
         solved = _solve_forwards(factor, right)
         return _with_part(group, solved, solved[:, n_test:])
@@ -112,33 +113,32 @@ def _without_common_voxels(group: _Group) -> _Group:
     """Eliminate the voxels that all spheres of a group share, if many, and forget those of none."""
     is_common, is_used = group.members.all(axis=0), group.members.any(axis=0)
     common, others = np.flatnonzero(is_common), np.flatnonzero(is_used & ~is_common)
-    n_common, n_others = len(common), len(others)
-    if n_common < _FEW * (n_common + n_others):
+    if len(common) < _FEW * (len(common) + len(others)):
         return group
-    n_voxels, width = group.system.shape
-    order = np.concatenate([common, others])
-    columns = np.concatenate([order, np.arange(n_voxels, width)])
-    system = group.system.take(order, axis=0).take(columns, axis=1)
-    factor = _factorise(system[:n_common, :n_common])
-    solved = _solve_forwards(factor, system[:n_common, n_common:])
-    rest = system[n_common:, n_common:] - solved[:, :n_others].T @ solved
-    right = solved[:, n_others:]
+    rows = group.covariance.take(common, axis=0)
+    factor = _factorise(rows.take(common, axis=1))
+    beside = _solve_forwards(factor, rows.take(others, axis=1))
+    right = _solve_forwards(factor, group.right.take(common, axis=0))
     forms = _with_part(group, right, right[:, len(group.cross):])
-    return _Group(group.spheres, group.members[:, others], rest, *forms)
+    left = group.covariance.take(others, axis=0).take(others, axis=1)
+    left -= beside.T @ beside
+    rest = group.right.take(others, axis=0)
+    rest -= beside.T @ right
+    return _Group(group.spheres, group.members[:, others], left, rest, *forms)
 
 
 def _factorise(covariance: np.ndarray) -> np.ndarray:
-    """Return the Cholesky factor, column-major."""
+    """Return the Cholesky factor, column-major; overwrites the covariance."""
     # Row-major arrays are the transposes of what LAPACK and BLAS work on in place.
-    factor, failed = spotrf(covariance.T.copy(order="F"), lower=1, clean=0, overwrite_a=1)
+    factor, failed = spotrf(covariance.T, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError("the covariance of a sphere is not positive definite")
     return factor
 
 
 def _solve_forwards(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve the lower triangular system, (n_voxels, n)."""
-    return strsm(1.0, factor, right.T.copy(order="F"), side=1, lower=1, trans_a=1, overwrite_b=1).T
+    """Solve the lower triangular system, (n_voxels, n); overwrites the right side."""
+    return strsm(1.0, factor, right.T, side=1, lower=1, trans_a=1, overwrite_b=1).T
 
 
 def _with_part(
@@ -163,6 +163,5 @@ def _parts(group: _Group, places: np.ndarray) -> list[_Group]:
     octant = (own > middle) @ (1, 2, 4)
     parts = (np.flatnonzero(octant == number) for number in np.unique(octant))
     return [
-        _Group(group.spheres[rows], group.members[rows], group.system, group.cross, group.own)
-        for rows in parts
+        replace(group, spheres=group.spheres[rows], members=group.members[rows]) for rows in parts
     ]

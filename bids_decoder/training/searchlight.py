@@ -69,8 +69,19 @@ class Fold:
 
     @cached_property
     def by_voxel(self) -> tuple[np.ndarray, np.ndarray]:
-        """Training and test responses, (n_voxels, n_trials): those of a block lie together."""
-        return np.ascontiguousarray(self.train.T), np.ascontiguousarray(self.test.T)
+        """Training and test responses without the mean of training trials, (n_voxels, n_trials).
+
+        Those of the voxels of a block lie together.
+        """
+        mean = self.train.mean(axis=0)
+        train, test = (np.subtract(side, mean).T for side in (self.train, self.test))
+        return np.ascontiguousarray(train), np.ascontiguousarray(test)
+
+    @cached_property
+    def variance(self) -> float:
+        """Mean variance of the training responses of a voxel."""
+        train = self.by_voxel[0]
+        return float(np.vecdot(train, train).mean(dtype=np.float64)) / train.shape[1]
 
     def indicators(self, rows: slice) -> np.ndarray:
         """Code labellings as 0 and 1, (n_train, n_labellings, n_classes)."""
@@ -135,7 +146,7 @@ def search_spheres(
     values : ndarray, shape (n_values of all labellings, n_spheres)
     """
     score: Score = _naive_bayes if estimator == "gnb" else LinearScore(
-        estimator, shrinkage, float(fold.train.var(axis=0).mean())
+        estimator, shrinkage, fold.variance
     )
     done = 0
     for block in spheres.blocks():
@@ -190,16 +201,15 @@ class LinearScore:
 
     def __call__(self, block: Block, fold: Fold, labels: np.ndarray) -> np.ndarray:
         """Score the test trials of a fold in every sphere of a block; see :func:`score_block`."""
-        train, test = (side[block.voxels].T for side in fold.by_voxel)
-        mean, n_train = train.mean(axis=0), len(train)
-        train, test = train - mean, test - mean
-        covariance = train.T @ train
+        train, test = (side[block.voxels] for side in fold.by_voxel)
+        n_train = train.shape[1]
+        covariance = train @ train.T
         covariance *= (1 - self.shrinkage) / n_train
         covariance.flat[::len(covariance) + 1] += self.shrinkage * self.variance
         shares = labels.mean(axis=0)
-        sums = train.T @ labels.reshape(n_train, -1)
+        sums = train @ labels.reshape(n_train, -1)
         means = sums.reshape(-1, *shares.shape) / np.maximum(n_train * shares, 1)
-        forms = sphere_forms(block, covariance, test.T, means)
+        forms = sphere_forms(block, covariance, test, means)
         scores = self._scores(forms, shares[:, None])
         if self.estimator == "crossnobis":
             scores /= block.members.sum(axis=1)[:, None, None, None]
