@@ -15,6 +15,7 @@ from bids_decoder.markers import StageKey
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.sphere_checks import N_MAPS, check_grid, check_settings
+from bids_decoder.workflows.sphere_costs import check_time, label_work
 from bids_decoder.workflows.work import PersonWork
 
 
@@ -65,8 +66,7 @@ def check(study: Study, notes: Notes) -> None:
         ))
     notes.findings += check_settings(settings)
     for participant in study.roles.chosen:
-        notes.findings += check_grid(participant, study.space, settings)
-        notes.findings += _check_labels(study, participant, settings)
+        notes.findings += _check_participant(study, participant, settings)
     notes.decisions.append(_decide(study, settings))
 
 
@@ -81,6 +81,20 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
         stage = study.stage(_key(study, spec))
         found.append(Job(job_name("searchlight", person), "searchlight", (stage,), spec))
     return found
+
+
+def _check_participant(
+    study: Study, participant: Participant, settings: Searchlight
+) -> list[Finding]:
+    wrong = check_grid(participant, study.space, settings)
+    wrong += _check_labels(study, participant, settings)
+    if wrong or study.targets.kind != "category":
+        return wrong
+    work = label_work(
+        study.usable_trials(participant.label), settings,
+        study.settings.evaluation.count_refits(N_MAPS),
+    )
+    return check_time(participant, study.space, study.settings, work)
 
 
 def _n_permutations(study: Study, folds: tuple[int, ...]) -> int:
