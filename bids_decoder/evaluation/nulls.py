@@ -33,6 +33,9 @@ from bids_decoder.evaluation.tables import Nulls, make_nulls
 BLOCKED = 0.5
 """Labels are in blocks when they change less often than this share of changes in random order."""
 
+LENGTH_TOLERANCE = 0.25
+"""By which part of a block several blocks of a label in a row may be longer or shorter."""
+
 MIN_EXCEEDANCES = 10
 """With this many null values above the observed one, their count is a good p-value."""
 
@@ -112,7 +115,9 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
         folds are balanced over labels, and labels exchanged between folds would not be. Blocks of
         equal labels within runs, when labels change less than half as often as in random order:
         neighbouring trials share noise, which exchanging single trials of a block design would
-        break up. Otherwise single trials within runs.
+        break up. Consecutive blocks of one label count as blocks of their own, where the length
+        shows them: as one long block they would go to rarer labels, too, and permuted labels
+        would not be balanced as the true ones are. Otherwise single trials within runs.
     """
     labels = np.asarray(labels)
     run_of = pd.factorize(np.asarray(runs))[0]
@@ -128,12 +133,38 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
     same_run = np.diff(run_of[by_run]) == 0
     changes = labels[by_run][1:] != labels[by_run][:-1]
     if (changes & same_run).sum() < BLOCKED * _expected_changes(labels, run_of):
-        starts = np.concatenate([[True], changes | ~same_run])
+        starts = _block_starts(np.concatenate([[True], changes | ~same_run]), labels[by_run])
         unit_of = np.empty(len(labels), dtype=int)
         unit_of[by_run] = np.cumsum(starts) - 1
         first = by_run[starts]
         return Exchange("blocks within runs", unit_of, labels[first], run_of[first])
     return Exchange("trials within runs", np.arange(len(labels)), labels, run_of)
+
+
+def _block_starts(starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Divide blocks that last about twice, three times, … as long as is usual for their label.
+
+    Parameters
+    ----------
+    starts : ndarray of bool, shape (n_trials,)
+        Where another label, or another run, begins.
+    labels : ndarray, shape (n_trials,)
+
+    Returns
+    -------
+    ndarray of bool, shape (n_trials,)
+    """
+    first = np.flatnonzero(starts)
+    lengths = np.diff([*first, len(starts)])
+    divided = starts.copy()
+    for label in np.unique(labels[first]):
+        own = labels[first] == label
+        usual = np.quantile(lengths[own], 0.5, method="lower")
+        for place, length in zip(first[own], lengths[own], strict=True):
+            n_blocks = round(length / usual)
+            if abs(length - n_blocks * usual) <= LENGTH_TOLERANCE * usual:
+                divided[place + np.arange(n_blocks) * length // max(n_blocks, 1)] = True
+    return divided
 
 
 def exchange_images(blocks: np.ndarray) -> Exchange:

@@ -38,6 +38,23 @@ def test_blocks_move_as_wholes():
     }
 
 
+@pytest.mark.parametrize(("text", "expected"), [
+    ("aaaaaabbbccc bbbaaacccaaa", "aaa aaa bbb ccc bbb aaa ccc aaa"),  # two blocks of a in a row
+    ("aaaabbcc aaaaccbb", "aaaa bb cc aaaa cc bb"),  # blocks of a last longer
+    ("aaaaaaabbbb aaaabbb bbbbaaaa", "aaa aaaa bbbb aaaa bbb bbbb aaaa"),  # a trial is missing
+    ("aaaaaabbbb aaaabbbb bbbbaaaa", "aaaaaa bbbb aaaa bbbb bbbb aaaa"),  # not twice as long
+])
+def test_consecutive_blocks_of_a_label_count_one_by_one(text, expected):
+    found, _ = exchange(text)
+    assert found.kind == "blocks within runs"
+    letters = "".join(text.split())
+    starts = np.flatnonzero(np.diff(found.unit_of, prepend=-1))
+    assert [letters[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True)] == (
+        expected.split()
+    )
+    assert "".join(found.labels) == "".join(unit[0] for unit in expected.split())
+
+
 def test_runs_of_one_label_change_places():
     found, _ = exchange("aaa bbb aaa bbb")
     assert found.kind == "whole runs"
