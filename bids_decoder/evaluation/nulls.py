@@ -142,7 +142,7 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
 
 
 def _block_starts(starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Divide blocks that last about twice, three times, … as long as is usual for their label.
+    """Divide blocks that last about twice, three times, … as long as is common.
 
     Parameters
     ----------
@@ -156,10 +156,13 @@ def _block_starts(starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     first = np.flatnonzero(starts)
     lengths = np.diff([*first, len(starts)])
+    common = np.quantile(lengths, 0.5, method="lower")
     divided = starts.copy()
     for label in np.unique(labels[first]):
         own = labels[first] == label
-        usual = np.quantile(lengths[own], 0.5, method="lower")
+        # A label none of whose blocks is of the common length has longer ones by design.
+        alike = np.abs(lengths[own] - common) <= LENGTH_TOLERANCE * common
+        usual = common if alike.any() else lengths[own].min()
         for place, length in zip(first[own], lengths[own], strict=True):
             n_blocks = round(length / usual)
             if abs(length - n_blocks * usual) <= LENGTH_TOLERANCE * usual:
