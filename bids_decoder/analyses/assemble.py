@@ -9,10 +9,11 @@ from markupsafe import Markup
 
 from bids_decoder.analyses.facts import collect_facts
 from bids_decoder.analyses.registry import analyses
+from bids_decoder.analyses.verdicts import verdict_of
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import write_bytes, write_text
-from bids_decoder.reports.blocks import Block, Html, Links, Section, Text, Worry
+from bids_decoder.reports.blocks import Block, Html, Links, Section, Text
 from bids_decoder.reports.boilerplate import methods_html
 from bids_decoder.reports.page import render_page
 from bids_decoder.reports.results import Results, participants
@@ -23,7 +24,6 @@ from bids_decoder.reports.sections_run import (
     report_path,
     timings_section,
 )
-from bids_decoder.reports.verdict import with_worries
 
 
 def build_participant_report(
@@ -92,12 +92,8 @@ def build_group_report(output_dir: Path) -> Path:
 
 def summary_section(results: Results) -> Section:
     """Return the section with the headline results of a participant and their limits."""
-    answers = [answer for analysis in analyses() if (answer := analysis.answer(results))]
-    worries = [worry for analysis in analyses() for worry in analysis.worries(results)]
-    recent = [name for log, name, _ in results.crashes() if log.uuid == results.runs[-1].uuid]
-    if recent:
-        worries.append(Worry(f"The last call left {len(recent)} crash file(s).", "errors", "bad"))
-    box = [with_worries(answers, worries)] if answers or worries else []
+    found = verdict_of(results)
+    box = [found] if found.answers or found.worries else []
     blocks = [block for analysis in analyses() for block in analysis.summary(results)]
     return Section("summary", "Summary", [*box, *blocks])
 

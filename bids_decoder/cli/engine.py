@@ -91,7 +91,9 @@ def run_workflow(work: Work, jobs: Sequence[Job], log_dir: Path) -> Outcome:
     workflow = init_bids_decoder_wf(work, jobs)
     if settings.execution.write_graph:
         _write_graph(workflow, log_dir)
-    node_log = NodeLog(node_names(workflow))
+    node_log = NodeLog(
+        node_names(workflow), are_here=settings.resources.plugin_file is None
+    )
     plugin = _plugin(settings.resources, node_log)
     try:
         with watched(node_log):

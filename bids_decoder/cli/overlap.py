@@ -197,7 +197,8 @@ def audit_overlap(
         ImageOverlap(
             copies.n_runs, copies.n_volumes, copies.n_skipped, copies.whole,
             tuple(tuple(map(_run_name, group)) for group in copies.runs),
-            tuple(tuple(map(str, group)) for group in copies.volumes), len(across),
+            tuple(tuple(map(str, group)) for group in copies.volumes),
+            tuple(tuple(map(str, group)) for group in across),
         ),
         StimulusOverlap(
             twins.n_pictures, twins.n_vectors, twins.merged, near,

@@ -26,8 +26,8 @@ class ImageOverlap:
         False where only the first volumes of each run were compared.
     identical_runs, identical_volumes : tuple of tuple of str
         Groups, as text.
-    n_across : int
-        Groups of volumes of beta series that are in both training and test.
+    across : tuple of tuple of str
+        The groups of volumes of beta series that are in both training and test.
     """
 
     n_runs: int = 0
@@ -36,7 +36,12 @@ class ImageOverlap:
     whole: bool = True
     identical_runs: tuple[tuple[str, ...], ...] = ()
     identical_volumes: tuple[tuple[str, ...], ...] = ()
-    n_across: int = 0
+    across: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def n_across(self) -> int:
+        """Number of groups of volumes that are in both training and test."""
+        return len(self.across)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class Overlap:
         content["images"] |= {
             "n_identical_runs": sum(map(len, self.images.identical_runs)),
             "n_identical_volumes": sum(map(len, self.images.identical_volumes)),
+            "n_across": self.images.n_across,
         }
         content["stimuli"] |= {
             "n_merged": self.stimuli.n_merged,

@@ -120,9 +120,14 @@ def _confusion_cell(
         'height="{}" fill="{}" stroke="#fff"/><text x="{}" y="{}" text-anchor="middle" '
         'font-size="12" fill="{}">{}</text></g>'
     ).format(
-        said, f"shown={labels[row]}; decoded={labels[column]}", said, x, y, _CELL, _CELL, colour,
-        x + _CELL / 2, y + 22, "#fff" if share > 0.5 else INK, count or "",
+        said, f"shown={_quoted(labels[row])}; decoded={_quoted(labels[column])}", said, x, y,
+        _CELL, _CELL, colour, x + _CELL / 2, y + 22, "#fff" if share > 0.5 else INK, count or "",
     )
+
+
+def _quoted(label: str) -> str:
+    """Return a label as the filter of tables reads it."""
+    return f'"{label}"' if ";" in str(label) else str(label)
 
 
 def timeline_drawing(

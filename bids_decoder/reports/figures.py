@@ -7,6 +7,7 @@ import functools
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
@@ -14,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from bids_decoder.reports.volumes import MapVolume
 
 INK, SOFT, GRID = "#1d2733", "#5d6b7a", "#e3e8ee"
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
@@ -78,6 +81,8 @@ class Picture:
         Content of the figure, and how to read it.
     alt : str
         The content in words for those who cannot see it.
+    volume : MapVolume or None
+        The map of the figure, for the slice viewer.
     """
 
     name: str
@@ -85,8 +90,9 @@ class Picture:
     kind: str
     caption: str
     alt: str
+    volume: MapVolume | None = None
 
-    @property
+    @cached_property
     def uri(self) -> str:
         """Return the picture as a ``data:`` URI, so that the page needs no other file.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -26,6 +27,7 @@ from bids_decoder.reports.geometry import (
     underlay_for,
 )
 from bids_decoder.reports.results import Results, run_name
+from bids_decoder.reports.volumes import Look, map_volume
 
 _FAINT = 0.02
 """Fraction of the largest value below which an unsigned map is not drawn."""
@@ -59,15 +61,15 @@ def troi_pictures(results: Results) -> list[Picture]:
             continue
         under = underlay_for(path, results)
         slices = cut(image, choose_slices(mask, 2 * COLUMNS), under)
-        pictures.append(
-            picture(
-                draw_mask(slices),
-                f"troimask{number}",
-                f"TROI: the {mask.sum():,} voxels that the decoder reads, on {_under(under)}.",
-                f"Slices through the brain with {mask.sum()} selected voxels coloured.",
-                "png",
-            )
+        drawn = picture(
+            draw_mask(slices),
+            f"troimask{number}",
+            f"TROI: the {mask.sum():,} voxels that the decoder reads, on {_under(under)}.",
+            f"Slices through the brain with {mask.sum()} selected voxels coloured.",
+            "png",
         )
+        look = Look("Voxels that the decoder reads", "mask")
+        pictures.append(replace(drawn, volume=map_volume(path, results, image, under, look)))
     for number, path in enumerate(results.files("troi_map"), start=1):
         pictures += map_picture(
             path,
@@ -299,17 +301,16 @@ def map_picture(
     clean = nib.Nifti1Image(np.where(shown, data, np.nan).astype(np.float32), image.affine)
     slices = cut(clean, choose_slices(where, 2 * COLUMNS), under)
     limit = float(np.percentile(np.abs(data[where]), 99.5))
-    figure = draw_map(slices, limit, signed=signed)
     none = "" if shown.any() else " No voxel passes."
-    return [
-        picture(
-            figure,
-            name,
-            f"{title}, on {_under(under)}.{none}{_veil(signed)}",
-            f"{title}: {int(shown.sum())} voxels coloured on slices.",
-            "png",
-        )
-    ]
+    drawn = picture(
+        draw_map(slices, limit, signed=signed),
+        name,
+        f"{title}, on {_under(under)}.{none}{_veil(signed)}",
+        f"{title}: {int(shown.sum())} voxels coloured on slices.",
+        "png",
+    )
+    look = Look(title, "signed" if signed else "positive", limit, max(threshold, faint))
+    return [replace(drawn, volume=map_volume(path, results, image, under, look))]
 
 
 def part_picture(
@@ -339,11 +340,13 @@ def part_picture(
     visible = np.where(shown, values, np.nan).astype(np.float32)
     image = nib.Nifti1Image(visible, load(path).affine)
     slices = cut(image, choose_slices(shown, 2 * COLUMNS), under)
-    return [picture(
-        draw_map(slices, float(values[shown].max()), signed=False), name,
-        f"{title}, on {_under(under)}.",
+    limit = float(values[shown].max())
+    drawn = picture(
+        draw_map(slices, limit, signed=False), name, f"{title}, on {_under(under)}.",
         f"{title}: {int(shown.sum())} voxels coloured on slices.", "png",
-    )]
+    )
+    look = Look(title, "positive", limit)
+    return [replace(drawn, volume=map_volume(path, results, image, under, look))]
 
 
 def _veil(signed: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +11,9 @@ import numpy as np
 from scipy import ndimage
 
 from bids_decoder.bids.names import parse_entities
+from bids_decoder.errors import BidsDecoderError
 from bids_decoder.preprocessing.registration import read_matrix
+from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_template
 from bids_decoder.reports.results import Results
 from bids_decoder.trials import VoxelGrid
 
@@ -37,6 +40,44 @@ class Underlay:
     image: nib.spatialimages.SpatialImage
     to_image: np.ndarray
     label: str
+
+    @cached_property
+    def brightness(self) -> np.ndarray:
+        """Return the voxels from 0 (dark) to 1 (bright)."""
+        data = np.nan_to_num(np.asanyarray(self.image.dataobj, dtype=np.float32))
+        positive = data[data > 0]
+        low, high = np.percentile(positive, [1, 99.5]) if positive.size else (0.0, 1.0)
+        low = low if low < high else 0.0  # A mask has one value.
+        return np.clip((data - low) / max(high - low, 1e-9), 0, 1)
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Return the brightness at points of the map, by linear interpolation.
+
+        Parameters
+        ----------
+        points : ndarray, shape (..., 3)
+            Millimetres of the map.
+
+        Returns
+        -------
+        ndarray, shape (...)
+            0 outside of the image.
+        """
+        to_voxels = np.linalg.inv(self.image.affine) @ self.to_image
+        places = np.moveaxis(nib.affines.apply_affine(to_voxels, points), -1, 0)
+        # Not "constant": that is black for a first slice at -1e-16 by rounding.
+        return ndimage.map_coordinates(self.brightness, places, order=1, mode="grid-constant")
+
+    def sample(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the brightness on a grid.
+
+        Parameters
+        ----------
+        affine : ndarray, shape (4, 4)
+            Voxels of the grid to millimetres of the map.
+        shape : tuple of int
+        """
+        return self.at(nib.affines.apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +152,8 @@ def underlay_for(path: Path, results: Results) -> Underlay | None:
     -------
     Underlay or None
         The T1w image where it is on disk in the space of the map, or the map is registered to
-        it; else the BOLD reference of the same space, else None.
+        it; else the BOLD reference of the same space; else the template of that space, or another
+        one of the MNI152 family; else None.
     """
     space = parse_entities(path).get("space")
     native = space in NATIVE
@@ -121,7 +163,24 @@ def underlay_for(path: Path, results: Results) -> Underlay | None:
         where = "" if native or space == "T1w" else f" in {space} space"
         return Underlay(load(anatomy), matrix, f"the T1w image{where}")
     references = boldrefs(results, NATIVE if space in NATIVE else (space,))
-    return Underlay(load(references[0]), np.eye(4), "the BOLD reference") if references else None
+    if references:
+        return Underlay(load(references[0]), np.eye(4), "the BOLD reference")
+    return _template(space, parse_entities(path).get("res"))
+
+
+def _template(space: str | None, resolution: str | None) -> Underlay | None:
+    """Return the brain of a template as an underlay; None where there is no such template."""
+    if space in (*NATIVE, "T1w") or space is None:
+        return None
+    for name in (space, *([PACKAGED] if space.startswith("MNI152") else [])):
+        numbered = int(resolution) if name == space and str(resolution).isdigit() else None
+        try:
+            brain = load_template(OutputSpace(name, numbered or 2))
+        except BidsDecoderError:
+            continue  # It is not installed: maps are drawn without it as well.
+        image = nib.Nifti1Image(brain.volume * brain.mask, brain.affine)
+        return Underlay(nib.as_closest_canonical(image), np.eye(4), f"the template {name}")
+    return None
 
 
 def t1w_in(results: Results, space: str = "T1w") -> Path | None:
@@ -189,12 +248,11 @@ def cut(
     across, up = (a for a in range(3) if a != axis)
     sizes = np.sqrt((image.affine[:3, :3] ** 2).sum(axis=0))
     field = (float(data.shape[across] * sizes[across]), float(data.shape[up] * sizes[up]))
-    ground = None if underlay is None else _Sampler(underlay)
     slices = []
     for number in numbers:
         under = np.zeros((1, 1), np.float32)
-        if ground is not None:
-            under = ground.plane(image, (across, up, axis), int(number), sizes)
+        if underlay is not None:
+            under = _plane(underlay, image, (across, up, axis), int(number), sizes)
         middle = (np.array(data.shape[:3]) - 1) / 2
         middle[axis] = number
         world = nib.affines.apply_affine(image.affine, middle)
@@ -207,32 +265,19 @@ def cut(
     return slices
 
 
-class _Sampler:
-    """Sampler of an underlay on planes of another image, with one brightness for all planes."""
-
-    def __init__(self, underlay: Underlay) -> None:
-        data = np.nan_to_num(np.asanyarray(underlay.image.dataobj, dtype=np.float32))
-        positive = data[data > 0]
-        low, high = np.percentile(positive, [1, 99.5]) if positive.size else (0.0, 1.0)
-        low = low if low < high else 0.0  # A mask has one value.
-        self._data = np.clip((data - low) / max(high - low, 1e-9), 0, 1)
-        self._to_voxels = np.linalg.inv(underlay.image.affine) @ underlay.to_image
-
-    def plane(
-        self, image: nib.spatialimages.SpatialImage, axes: tuple[int, int, int], number: int,
-        sizes: np.ndarray,
-    ) -> np.ndarray:
-        across, up, axis = axes
-        n_fine = [max(1, round(image.shape[a] * sizes[a] / _FINE_MM)) for a in (across, up)]
-        # Centres of fine pixels in voxels of the map, whose edges are at -0.5 and n - 0.5.
-        columns, rows = (
-            (np.arange(n) + 0.5) * image.shape[a] / n - 0.5
-            for n, a in zip(n_fine, (across, up), strict=True)
-        )
-        points = np.empty((len(rows), len(columns), 3))
-        points[..., across], points[..., up] = columns[None, :], rows[:, None]
-        points[..., axis] = number
-        voxels = nib.affines.apply_affine(self._to_voxels @ image.affine, points)
-        places = np.moveaxis(voxels, -1, 0)
-        # Not "constant": that is black for a first slice at -1e-16 by rounding.
-        return ndimage.map_coordinates(self._data, places, order=1, mode="grid-constant")
+def _plane(
+    underlay: Underlay, image: nib.spatialimages.SpatialImage, axes: tuple[int, int, int],
+    number: int, sizes: np.ndarray,
+) -> np.ndarray:
+    """Sample an underlay on a plane of another image."""
+    across, up, axis = axes
+    n_fine = [max(1, round(image.shape[a] * sizes[a] / _FINE_MM)) for a in (across, up)]
+    # Centres of fine pixels in voxels of the map, whose edges are at -0.5 and n - 0.5.
+    columns, rows = (
+        (np.arange(n) + 0.5) * image.shape[a] / n - 0.5
+        for n, a in zip(n_fine, (across, up), strict=True)
+    )
+    points = np.empty((len(rows), len(columns), 3))
+    points[..., across], points[..., up] = columns[None, :], rows[:, None]
+    points[..., axis] = number
+    return underlay.at(nib.affines.apply_affine(image.affine, points))

@@ -16,6 +16,11 @@ LOGGER = logging.getLogger("bids_decoder")
 Step = tuple[str, str | None]
 """Stage, and participant or None for the group."""
 
+_HELPERS = ("mark", "folders")
+"""First words of nodes beside the workflow of a stage; the stage is the next word."""
+_OF_GROUP = ("pretrain", "population", "subjects")
+"""Stages whose further words are no participant."""
+
 
 @dataclass
 class Tally:
@@ -105,15 +110,20 @@ class NodeLog:
     ----------
     names : iterable of str
         Full names of all nodes.
+    are_here : bool
+        False where nodes run on other machines or as jobs of a cluster; their memory is then
+        not known, and left out.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], *, are_here: bool = True) -> None:
+        self._are_here = are_here
         self.timings: list[dict[str, Any]] = []
         self.failed: list[str] = []
         self.steps: dict[Step, Tally] = {}
         for name in names:
             self._tally(name).n_nodes += 1
         self._running: dict[str, _Running] = {}
+        self._ended: set[str] = set()
         self._began_at, self._began = _now(), time.monotonic()
 
     def __call__(self, node: Any, status: str) -> None:
@@ -121,6 +131,7 @@ class NodeLog:
         name = node.fullname
         if status == "exception":
             self.failed.append(name)
+            self._ended.add(name)
             self._running.pop(name, None)
             if not _is_part(name):
                 self._tally(name).n_failed += 1
@@ -147,7 +158,7 @@ class NodeLog:
 
     def measure(self) -> None:
         """Measure the memory of all processes that run a node."""
-        for running in list(self._running.values()):
+        for running in list(self._running.values()) if self._are_here else ():
             running.measure()
 
     def lines(self) -> list[Line]:
@@ -185,21 +196,22 @@ class NodeLog:
         return self.steps.setdefault(stage_and_person(name), Tally())
 
     def _start(self, name: str, pid: int) -> None:
-        if _is_part(name):
+        # A worker's record can come after the node has ended.
+        if _is_part(name) or name in self._ended:
             return
         tally = self._tally(name)
         tally.began = time.monotonic() if tally.began is None else tally.began
-        running = _Running(pid)
-        running.measure()
-        self._running[name] = running
+        self._running[name] = _Running(pid)
+        self.measure()
 
     def _end(self, node: Any, name: str) -> None:
         ended = self._running.pop(name, None)
+        self._ended.add(name)
         try:
             runtime = getattr(node.result, "runtime", None)
         except FileNotFoundError:
             return  # the serial plugin also "ends" the nodes that it leaves out
-        if ended is not None:
+        if ended is not None and self._are_here:
             ended.measure()
         tally = self._tally(name)
         tally.n_done += 1
@@ -276,8 +288,10 @@ def stage_and_person(name: str) -> Step:
     parts = name.split(".")
     head = parts[1] if len(parts) > 1 else parts[0]
     words = head.removesuffix("_wf").split("_")
+    if words[0] in _HELPERS and len(words) > 1:
+        words = words[1:]
     person = None
-    if len(words) > 1 and words[0] != "pretrain":
+    if len(words) > 1 and words[0] not in _OF_GROUP:
         person = words[1].replace("-", "+")
     if words[0] == "prepare" and len(parts) > 2:
         preprocesses = parts[2] in ("anat_wf", "bold_wf", "preprocess_files", "mark_preprocess")

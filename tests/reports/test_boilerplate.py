@@ -172,5 +172,7 @@ def test_wheel_carries_texts_and_template(tmp_path):
         "bids_decoder/boilerplate/references.bib",
         "bids_decoder/data/report/report.html.j2",
         "bids_decoder/data/report/report.css",
+        "bids_decoder/data/report/report.js",
+        "bids_decoder/data/report/slices.js",
     }
     assert wanted <= names

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from bids_decoder.analyses.decode.report_trials import trial_blocks
+from bids_decoder.bids.names import derivative_path
+from bids_decoder.bids.writer import save_nifti
 from bids_decoder.reports.blocks import (
     Answer,
     Figure,
@@ -22,7 +24,9 @@ from bids_decoder.reports.blocks import (
 )
 from bids_decoder.reports.drawings import confusion_figure, timeline_drawing
 from bids_decoder.reports.figures import new_figure, picture
+from bids_decoder.reports.figures_maps import map_picture, troi_pictures
 from bids_decoder.reports.page import render_page
+from bids_decoder.reports.results import Results
 from bids_decoder.reports.verdict import with_worries
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -30,7 +34,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-LABELS = ["cat", "dog", "house"]
+LABELS = ["cat", "dog", "house; old"]
+PEAK = (9, 4, 7)
 
 
 def predictions():
@@ -44,6 +49,27 @@ def predictions():
         "displacement": np.linspace(0.05, 0.9, 24), "run": "run-1",
         "onset": 4.0 * np.arange(24), "said": [f"trial {n}" for n in range(24)],
     })
+
+
+def maps(folder):
+    """Return two maps on one background and a mask, all in an output folder of their own."""
+    shape, affine = (16, 18, 12), np.diag([4.0, 4.0, 4.0, 1.0])
+    affine[:3, 3] = [-30, -34, -22]
+    at = {"sub": "01", "task": "see"}
+    brain = np.zeros(shape)
+    brain[2:-2, 2:-2, 2:-2] = 1
+    save_nifti(derivative_path(folder, "boldref", **at), 100 * brain, affine)
+    signed = 0.1 * brain
+    signed[PEAK], signed[5, 5, 5] = 3.0, -2.0
+    drawn = []
+    for stat, values, is_signed in (("t", signed, True), ("troi", np.abs(signed), False)):
+        path = derivative_path(folder, "statmap", **at, stat=stat)
+        save_nifti(path, values, affine)
+        drawn += map_picture(path, Results(folder, "01"), f"map{stat}", f"Map of {stat}",
+                             signed=is_signed)
+    save_nifti(derivative_path(folder, "troi_mask", **at), np.abs(signed) > 1, affine)
+    drawn += troi_pictures(Results(folder, "01"))[:1]
+    return Section("maps", "Maps", [Figure(picture) for picture in drawn])
 
 
 def sections(stimuli):
@@ -69,6 +95,7 @@ def sections(stimuli):
             Table([f"a rather long column {n}" for n in range(12)], [["1"] * 12], "Wide"),
             Links([("group.html", "All participants")]),
         ]),
+        maps(stimuli / "out"),
     ]
 
 
@@ -147,6 +174,8 @@ def test_trials_are_filtered_to_wrong_ones_and_to_a_cell_of_the_matrix(open_page
     page.locator("[data-filter='shown=cat; decoded=dog']").click()
     assert page.locator("#trials-table tbody tr:visible").count() == 4
     assert page.locator(".count").first.inner_text() == "4 of 24 rows"
+    page.locator("[data-filter='shown=\"house; old\"; decoded=\"house; old\"']").click()
+    assert page.locator("#trials-table tbody tr:visible").count() == 8
 
 
 def test_matrix_tells_counts_by_arrow_keys(open_page):
@@ -181,11 +210,70 @@ def test_theme_button_turns_light_into_dark(open_page):
     assert page.evaluate(colour) != before
 
 
+def viewer(page):
+    page.locator(".slices .said", has_text="mm:").wait_for()
+    return page.locator(".slices")
+
+
+def said(page):
+    return viewer(page).locator(".said").inner_text()
+
+
+def test_slices_start_at_the_peak_and_move_by_keys_and_mouse(open_page):
+    page = open_page()
+    assert said(page) == "x = 6, y = \u221218, z = 6 mm: 3"
+    axial = page.get_by_role("application", name="Axial slice")
+    axial.press("ArrowLeft")
+    assert said(page).startswith("x = 2, y = \u221218, z = 6 mm: ")
+    axial.press("PageDown")
+    assert said(page).startswith("x = 2, y = \u221218, z = 2 mm: ")
+    page.get_by_role("button", name="Largest value").click()
+    assert said(page) == "x = 6, y = \u221218, z = 6 mm: 3"
+    axial.scroll_into_view_if_needed()
+    box = axial.bounding_box()
+    # Left edge in the middle: the first column of voxels, which is outside of the map.
+    page.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
+    assert said(page).startswith("x = \u221230, ") and said(page).endswith("mm: no value")
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 2, steps=3)
+    page.mouse.up()
+    assert said(page).startswith("x = 30, y = 34, ")
+
+
+def test_the_threshold_hides_and_the_choice_changes_the_map(open_page):
+    page = open_page()
+    viewer(page)
+    pixels = """() => [...document.querySelectorAll(".planes canvas")].map((canvas) =>
+        [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]
+        .filter((value, at, all) => at % 4 === 0 && Math.abs(value - all[at + 2]) > 20).length)"""
+    coloured = sum(page.evaluate(pixels))
+    page.get_by_label("Threshold").fill("1")
+    assert page.locator(".slices output").inner_text() != "0"
+    assert 0 < sum(page.evaluate(pixels)) < coloured
+    page.get_by_label("Map", exact=True).select_option("Voxels that the decoder reads")
+    page.locator(".said", has_text="mm: selected").wait_for()
+    assert not page.get_by_label("Threshold").is_visible()
+    assert "TROI: the 2 voxels" in page.locator(".slices figcaption").inner_text()
+
+
+def test_figures_of_maps_are_one_button_away_and_printed(open_page):
+    page = open_page()
+    viewer(page)
+    figure = page.locator("figure[data-name=mapt]")
+    assert not figure.is_visible()
+    page.get_by_role("button", name="As figures").click()
+    assert figure.is_visible()
+    page.get_by_role("button", name="As figures").click()
+    page.emulate_media(media="print")
+    assert figure.is_visible() and not page.locator(".slices").is_visible()
+
+
 def test_page_can_be_read_without_scripts(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address)
     assert page.locator("#trials-table tbody tr:visible").count() == 24
     assert page.locator("svg.marks rect").count() == 9
+    assert page.locator("figure[data-name=mapt] img").is_visible()
     assert page.locator("button").count() == 0
     context.close()

@@ -21,6 +21,7 @@ from bids_decoder.analyses.prepare.report_overlap import overlap_section
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import MissingInputError
+from bids_decoder.evaluation.overlap import ImageOverlap, Overlap
 from bids_decoder.files import read_json, write_json
 from bids_decoder.reports.results import Results
 
@@ -227,6 +228,33 @@ def test_split_reports_a_test_stimulus_seen_in_pretraining(tree):
     assert "1 test stimuli seen in pretraining" in texts(
         overlap_section(Results(tree.out, "01")), "bad"
     )
+
+
+def write_copies(tree, *names):
+    """Say in the plan that two runs are the same."""
+    plan = read_json(tree.out / "plan.json")
+    found = Overlap(ImageOverlap(n_runs=8, identical_runs=(names,)))
+    write_json(tree.out / "plan.json", {**plan, "overlap": found.to_dict()})
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_copies_make_the_scores_of_their_participants_invalid_only(tree):
+    write_copies(tree, "sub-02 task-see_run-1", "sub-02 task-see_run-2")
+    assert verdict(tree, "02").answers[0].state == "invalid"
+    assert verdict(tree, "01").answers[0].state == "yes"
+    said = texts(overlap_section(Results(tree.out, "01")), "warn")
+    assert "1 groups of copies are in the data of other participants only" in said
+    group = Page(build_group_report(tree.out)).text
+    assert "2 participant(s) decoded; 1 above chance" in group
+    assert "not valid and do not count as above chance: sub-02" in group
+    assert "no valid answer" in group
+
+
+def test_copies_between_participants_concern_both(tree):
+    write_copies(tree, "sub-01 task-see_run-1", "sub-02 task-see_run-1")
+    assert [verdict(tree, label).answers[0].state for label in ("01", "02")] == ["invalid"] * 2
+    write_copies(tree, "sub-011 task-see_run-1", "sub-02 task-see_run-1")
+    assert verdict(tree).answers[0].state == "yes"
 
 
 def test_split_reports_a_run_in_two_folds(make_tree):

@@ -28,6 +28,12 @@ SCORE = "wf.decode_01_wf.score"
     ("wf.searchlight_03_wf.search_1", ("searchlight", "03")),
     ("wf.pretrain_label_without03_wf.pretrain", ("pretrain", None)),
     ("wf.targets", ("targets", None)),
+    ("wf.population", ("population", None)),
+    ("wf.population_results", ("population", None)),
+    ("wf.mark_population", ("population", None)),
+    ("wf.folders_pretrain_label_without03", ("pretrain", None)),
+    ("wf.folders_align_03", ("align", "03")),
+    ("wf.mark_position_03", ("position", "03")),
 ])
 def test_stage_and_person_of_a_node(name, expected):
     assert stage_and_person(name) == expected
@@ -48,6 +54,23 @@ def test_reused_nodes_take_no_time():
     assert [timing["seconds"] for timing in log.timings] == [2.0]
     assert log.failed == [SCORE]
     assert log.steps["decode", "01"].n_failed == 1
+
+
+def test_memory_of_nodes_that_run_elsewhere_is_left_out():
+    log = NodeLog([SCORE], are_here=False)
+    log(FakeNode("9001-01-01T00:00:00"), "start")
+    log.measure()
+    assert [line.memory_mb for line in log.lines()] == [0, 0]
+    log(FakeNode("9001-01-01T00:00:00"), "end")
+    assert "peak_mb" not in log.timings[0] and log.steps["decode", "01"].peak_mb == 0
+
+
+def test_a_record_that_comes_after_the_end_starts_nothing():
+    log = NodeLog([SCORE])
+    log(FakeNode("9001-01-01T00:00:00"), "start")
+    log(FakeNode("9001-01-01T00:00:00"), "end")
+    log.take(logging.makeLogRecord({"event": "start", "node": SCORE, "process": 1}))
+    assert [line.stage for line in log.lines()] == ["all"]
 
 
 def test_parts_of_a_node_are_not_steps_of_their_own():

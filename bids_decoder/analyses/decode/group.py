@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.analyses.verdicts import verdict_of
+from bids_decoder.errors import name_some
+from bids_decoder.reports.blocks import Block, Figure, Section, State, Table, Text
 from bids_decoder.reports.figures import Picture, picture
 from bids_decoder.reports.figures_decoding import draw_people
 from bids_decoder.reports.results import Results, participants
@@ -21,12 +23,13 @@ from bids_decoder.reports.scores import (
     target_kind,
 )
 from bids_decoder.reports.sections_run import report_path
-from bids_decoder.reports.verdict import ANSWERS, judge
+from bids_decoder.reports.verdict import ANSWERS, judge, with_worries
 
 
-def verdicts(heads: dict[str, Comparison]) -> list[Block]:
+def verdicts(results: Results, heads: dict[str, Comparison]) -> list[Block]:
     """Return for how many participants the model is above chance and ahead of its baselines."""
-    above = sum(c.beats_chance for c in heads.values())
+    found = states(results, heads)
+    above = sum(state == "yes" for state in found.values())
     first = next(iter(heads.values()))
     said: list[Block] = [
         Text(
@@ -34,6 +37,12 @@ def verdicts(heads: dict[str, Comparison]) -> list[Block]:
             "tested alone. Every participant is shown."
         )
     ]
+    invalid = [f"sub-{label}" for label, state in found.items() if state == "invalid"]
+    if invalid:
+        said.append(Text(
+            f"The scores of {len(invalid)} participant(s) are not valid and do not count as above "
+            f"chance: {name_some(invalid)}. Their reports say why.", "bad",
+        ))
     judged = [c for c in heads.values() if c.best_baseline is not None]
     if judged:
         ahead, apart = sum(c.gain > 0 for c in judged), sum(c.clearly_ahead for c in judged)
@@ -55,6 +64,16 @@ def seen_people(results: Results, heads: dict[str, Comparison]) -> list[Block]:
     names = ", ".join(f"sub-{p}" for p in seen)
     text = f"Seen in pretraining: {names}. These are not results for new participants."
     return [Text(text, "bad")]
+
+
+def states(results: Results, heads: dict[str, Comparison]) -> dict[str, State]:
+    """Return the answer of each decoded participant, as the report of the participant has it."""
+    kind = target_kind(results)
+    found: dict[str, State] = {}
+    for label, top in heads.items():
+        worries = verdict_of(Results(results.output_dir, label)).worries
+        found[label] = with_worries([judge(top, kind)], worries).answers[0].state
+    return found
 
 
 def headlines(results: Results) -> dict[str, Comparison]:
@@ -83,6 +102,7 @@ def people_section(results: Results) -> list[Section]:
     if not heads:
         return []
     rows = []
+    found = states(results, heads)
     for label, top in heads.items():
         seen = label in seen_participants(_card(results, label))
         best = top.best_baseline
@@ -90,7 +110,7 @@ def people_section(results: Results) -> list[Section]:
         rows.append(
             [
                 _linked(results, label) + (" (seen in pretraining)" if seen else ""),
-                ANSWERS[judge(top, target_kind(results)).state],
+                ANSWERS[found[label]],
                 top.title,
                 show(row["value"], metric),
                 f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",

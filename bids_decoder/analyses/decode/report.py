@@ -98,7 +98,7 @@ def sections(results: Results) -> list[Section]:
 def group_summary(results: Results) -> list[Block]:
     """Return the number of participants that were decoded above chance."""
     heads = headlines(results)
-    return [*verdicts(heads), *seen_people(results, heads)] if heads else []
+    return [*verdicts(results, heads), *seen_people(results, heads)] if heads else []
 
 
 def group_sections(results: Results) -> list[Section]:

@@ -150,19 +150,24 @@ class _Predictions(Scoring):
 
 
 class _Labels(_Predictions):
+    """Scores of decoded labels."""
+
     def score(self, name: str) -> LabelScores:
+        """Score one model as a classifier."""
         return score_classification(
             self._heldout(name), settings=self.settings, rng=self.rng, model=name,
             refitted=join_folds(list(self.nulls), name),
         )
 
     def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        """Compare which trials two models label correctly."""
         return [compare_labels(
             self._heldout(first), self._heldout(second),
             n_permutations=self.settings.n_permutations, rng=self.rng,
         )]
 
     def predictions(self) -> pd.DataFrame:
+        """Return one row per test trial, with the label that the decoder chooses."""
         names = np.arange(len(self.targets.ids))
         scores = np.concatenate([class_scores(part) for part in self.parts("decoder")])
         table = _ranked(self.trials, scores, self.targets, names)
@@ -176,7 +181,10 @@ class _Labels(_Predictions):
 
 
 class _Stimuli(_Predictions):
+    """Scores of stimuli that are retrieved from a fixed set of test stimuli."""
+
     def score(self, name: str) -> RetrievalScores:
+        """Score retrieval by one model, in both directions."""
         (fold,) = self.folds
         return score_retrieval(
             fold.embedded(name, self.targets.ids), self.settings, self.rng,
@@ -184,31 +192,38 @@ class _Stimuli(_Predictions):
         )
 
     def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        """Compare the ranks that two models assign to the right stimuli."""
         (fold,) = self.folds
         models = (fold.embedded(model, self.targets.ids) for model in (first, second))
         return [compare_retrieval(*models, self.settings, self.rng)]
 
     def predictions(self) -> pd.DataFrame:
+        """Return one row per test trial: the nearest stimuli, and the rank of the right one."""
         (fold,) = self.folds
         return nearest_stimuli(fold, self.targets)
 
 
 class _Values(_Predictions):
+    """Scores of predicted values; the reference is the mean of the training trials."""
+
     comparison_columns = tuple(VALUE_COMPARISON_COLUMNS)
 
     def score(self, name: str) -> ValueScores:
+        """Score the values that one model predicts, column by column."""
         return score_values(
             self._heldout(name), settings=self.settings, rng=self.rng, model=name,
             refitted=self._refitted(name),
         )
 
     def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        """Compare the errors of two models, column by column."""
         return compare_values(
             self._heldout(first), self._heldout(second),
             n_permutations=self.settings.n_permutations, rng=self.rng,
         )
 
     def predictions(self) -> pd.DataFrame:
+        """Return one row per test trial: true and predicted values, and the training mean."""
         found, table = self._heldout("decoder"), self.trials[_TRIAL].copy()
         for number, name in enumerate(self.targets.columns):
             table[f"true_{name}"] = found.true[:, number]

@@ -34,15 +34,18 @@ class _StimulusFolds(Scoring):
     nulls: Sequence[MatchedFold]
 
     def score(self, name: str) -> IdentificationScores:
+        """Score identification by one model among the stimuli of each fold."""
         null = null_folds(self.nulls, name)
         least = max(self.nulls[0].least_p, 1 / (1 + len(null[0].averaged))) if null else np.nan
         scheme = self.nulls[0].exchange if self.nulls else {}
         return score_identification(self._matched(name), null, scheme, least, name)
 
     def compare(self, first: str, second: str) -> list[dict[str, Any]]:
+        """Compare how well two models identify stimuli."""
         return [compare_identification(self._matched(first), self._matched(second))]
 
     def predictions(self) -> pd.DataFrame:
+        """Return one row per test trial of all folds: the nearest stimuli of its fold."""
         tables = [nearest_stimuli(fold, self.targets) for fold in self.folds]
         return pd.concat(tables, ignore_index=True)
 

@@ -33,20 +33,34 @@ def overlap_section(results: Results) -> Section:
         blocks.append(absent("The search for copies", "plan.json does not hold it."))
         return Section("overlap", _TITLE, blocks)
     images, stimuli = found["images"], found["stimuli"]
-    blocks += [_verdict(images, stimuli), _numbers(images, stimuli), *_lists(images, stimuli)]
+    blocks += _verdict(images, stimuli, results.participant)
+    blocks += [_numbers(images, stimuli), *_lists(images, stimuli)]
     return Section("overlap", _TITLE, blocks)
 
 
-def _verdict(images: dict[str, Any], stimuli: dict[str, Any]) -> Text:
+def _verdict(
+    images: dict[str, Any], stimuli: dict[str, Any], participant: str | None
+) -> list[Text]:
+    """Say what copies mean for the scores of a participant; copies of others' data mean less."""
+    groups = [*images["identical_runs"], *images["across"]]
+    own = [group for group in groups if any(n.split()[0] == f"sub-{participant}" for n in group)]
     across = stimuli["n_near_duplicates_across"]
-    if images["identical_runs"] or images["n_across"]:
-        return Text("The same images are in training and test. The scores are not valid.", "bad")
+    said = []
+    if own:
+        said.append(Text(
+            "The same images are in training and test. The scores are not valid.", "bad"
+        ))
+    if len(own) < len(groups):
+        said.append(Text(
+            f"{len(groups) - len(own)} groups of copies are in the data of other participants "
+            "only. They do not make the scores of this participant invalid.", "warn",
+        ))
     if across:
-        return Text(
+        said.append(Text(
             f"{across} pairs of stimuli are nearly the same, and one of each is trained on where "
             "the other one is tested. Scores may be too good.", "warn",
-        )
-    return Text("There are no copies across training and test.", "good")
+        ))
+    return said or [Text("There are no copies across training and test.", "good")]
 
 
 def _numbers(images: dict[str, Any], stimuli: dict[str, Any]) -> Table:

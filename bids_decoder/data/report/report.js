@@ -60,16 +60,19 @@
       head.append(button);
     });
   };
+  /* Values in double quotes may hold semicolons. */
+  const termsOf = (text) => (text.match(/(?:[^;"]|"[^"]*"?)+/g) || []).filter((term) => term.trim());
+  const bare = (text) => text.trim().replace(/^"(.*)"$/, "$1");
   const matches = (row, names, term) => {
     const at = term.indexOf("=");
     const [name, value] = [term.slice(0, Math.max(at, 0)), term.slice(at + 1)];
     const column = at < 0 ? -1 : names.indexOf(name.trim());
-    if (column >= 0) return textOf(row.cells[column]).toLowerCase() === value.trim();
-    return textOf(row).toLowerCase().includes(term.trim());
+    if (column >= 0) return textOf(row.cells[column]).toLowerCase() === bare(value);
+    return textOf(row).toLowerCase().includes(bare(term));
   };
   const applyFilter = (table, input, count) => {
     const names = [...table.tHead.rows[0].cells].map((head) => textOf(head).toLowerCase());
-    const terms = input.value.toLowerCase().split(";").filter((term) => term.trim());
+    const terms = termsOf(input.value.toLowerCase());
     const rows = [...table.tBodies[0].rows];
     for (const row of rows) row.hidden = !terms.every((term) => matches(row, names, term));
     count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;

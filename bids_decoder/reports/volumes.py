@@ -1,0 +1,240 @@
+"""Maps as volumes in a page, which the slice viewer cuts where the reader points."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import nibabel as nib
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from bids_decoder.bids.names import parse_entities
+from bids_decoder.reports.geometry import Underlay, load
+from bids_decoder.reports.results import Results
+
+Kind = Literal["signed", "positive", "mask"]
+
+MOST_BYTES = 300_000
+"""Characters of one packed volume; a map and its background have twice as many."""
+_COLOURS = {
+    "signed": [to_hex(colormaps["coolwarm"](t)) for t in np.linspace(0, 1, 17)],
+    "positive": [to_hex(colormaps["inferno"](t)) for t in np.linspace(0, 1, 17)],
+    "mask": ["#d55e00"],
+}
+"""The colours of the figures; all of them can be told apart by colour-blind readers."""
+_GROUND_MM = (2.0, 2.5, 3.0, 4.0, 6.0)
+_MARGIN = 2
+"""Voxels around the brain."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A volume of bytes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    text : str
+        Base64 of the voxels, first axis fastest, compressed by gzip.
+    """
+
+    shape: tuple[int, int, int]
+    text: str
+
+    @property
+    def key(self) -> str:
+        """Return a name that equal volumes share."""
+        return hashlib.sha256(f"{self.shape}{self.text}".encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a map is shown.
+
+    Parameters
+    ----------
+    title : str
+    kind : {"signed", "positive", "mask"}
+    limit : float
+        Largest value of the colour scale.
+    threshold : float
+        Smaller absolute values are hidden at first.
+    """
+
+    title: str
+    kind: Kind
+    limit: float = 1.0
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class MapVolume:
+    """A map and its background, cropped to the brain.
+
+    Parameters
+    ----------
+    look : Look
+    voxels : Packed
+        0 where there is no value; 1 to 255 are values from *span*'s first to its last.
+    span : tuple of float
+    affine : tuple of tuple of float
+        Voxels to millimetres.
+    space : str
+        What the millimetres are of, in words.
+    ground : Packed or None
+        Brightness over the same field, on voxels of its own.
+    step : int
+        Every *step*-th voxel of the map is kept in each direction.
+    """
+
+    look: Look
+    voxels: Packed
+    span: tuple[float, float]
+    affine: tuple[tuple[float, ...], ...]
+    space: str
+    ground: Packed | None
+    step: int
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Return all that the viewer has to know beside the voxels."""
+        return {
+            "title": self.look.title, "kind": self.look.kind, "limit": self.look.limit,
+            "threshold": self.look.threshold, "colours": _COLOURS[self.look.kind],
+            "shape": self.voxels.shape, "span": self.span, "affine": self.affine,
+            "space": self.space, "ground": None if self.ground is None else self.ground.key,
+            "groundShape": None if self.ground is None else self.ground.shape,
+            "step": self.step,
+        }
+
+
+def map_volume(
+    path: Path, results: Results, image: nib.Nifti1Image, under: Underlay | None, look: Look
+) -> MapVolume:
+    """Pack a map and its background.
+
+    Parameters
+    ----------
+    path : Path
+        The map, for the space in its name.
+    results : Results
+        Of the participant whose brain mask tells where to crop.
+    image : Nifti1Image, 3-D
+        In RAS order (:func:`~.geometry.load`); voxels that are 0 or not finite have no value.
+    under : Underlay or None
+    look : Look
+    """
+    data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32), posinf=0.0, neginf=0.0)
+    box = _box(_brain(image, results) | (data != 0))
+    inside, start = data[box], np.array([side.start for side in box])
+    span = _span(inside, look.kind)
+    for step in range(1, max(inside.shape) + 1):
+        voxels = _pack(_quantise(inside[::step, ::step, ::step], span))
+        if len(voxels.text) <= MOST_BYTES:
+            break
+    # Each voxel that is kept stands for the block that starts with it.
+    affine = image.affine @ _blocks(start, step)
+    space = parse_entities(path).get("space") or "the BOLD reference"
+    ground = None if under is None else _ground(under, affine, np.array(voxels.shape))
+    return MapVolume(
+        look, voxels, span, tuple(tuple(round(float(x), 5) for x in row) for row in affine[:3]),
+        space, ground, step,
+    )
+
+
+def fitting(
+    volumes: dict[str, MapVolume], most: int
+) -> tuple[dict[str, MapVolume], list[Packed], list[str]]:
+    """Choose the volumes that a page has room for, first come, first served.
+
+    Parameters
+    ----------
+    volumes : dict of str to MapVolume
+        By the name of the figure.
+    most : int
+        Characters that are left.
+
+    Returns
+    -------
+    kept : dict of str to MapVolume
+    grounds : list of Packed
+        Backgrounds of those that are kept, each once.
+    left_out : list of str
+    """
+    kept: dict[str, MapVolume] = {}
+    grounds: dict[str, Packed] = {}
+    for name, volume in volumes.items():
+        new = {} if volume.ground is None else {volume.ground.key: volume.ground}
+        size = len(volume.voxels.text) + sum(
+            len(ground.text) for key, ground in new.items() if key not in grounds
+        )
+        if size <= most:
+            most -= size
+            kept[name] = volume
+            grounds |= new
+    return kept, list(grounds.values()), [name for name in volumes if name not in kept]
+
+
+def _brain(image: nib.Nifti1Image, results: Results) -> np.ndarray:
+    """Return the brain mask on the grid of a map; nothing where no mask has this grid."""
+    for path in (*results.files("bold_mask"), *results.files("glm_mask")):
+        mask = load(path)
+        if mask.shape == image.shape and np.allclose(mask.affine, image.affine, atol=1e-3):
+            return np.asanyarray(mask.dataobj) > 0
+    return np.zeros(image.shape, bool)
+
+
+def _box(where: np.ndarray) -> tuple[slice, ...]:
+    sides = []
+    for axis, size in enumerate(where.shape):
+        others = tuple(a for a in range(3) if a != axis)
+        touched = np.flatnonzero(where.any(axis=others))
+        first, last = (touched[0], touched[-1]) if len(touched) else (0, size - 1)
+        sides.append(slice(int(max(0, first - _MARGIN)), int(min(size, last + _MARGIN + 1))))
+    return tuple(sides)
+
+
+def _span(data: np.ndarray, kind: Kind) -> tuple[float, float]:
+    if kind == "mask":
+        return 0.0, 1.0
+    largest = float(np.abs(data).max()) or 1.0
+    return (-largest if kind == "signed" or data.min() < 0 else 0.0), largest
+
+
+def _quantise(data: np.ndarray, span: tuple[float, float]) -> np.ndarray:
+    low, high = span
+    steps = 1 + np.rint(254 * (data - low) / (high - low))
+    return np.where(data == 0, 0, np.clip(steps, 1, 255)).astype(np.uint8)
+
+
+def _pack(voxels: np.ndarray) -> Packed:
+    content = gzip.compress(voxels.tobytes(order="F"), 6, mtime=0)
+    return Packed(voxels.shape, base64.b64encode(content).decode("ascii"))
+
+
+def _blocks(start: Sequence[int] | np.ndarray, step: int) -> np.ndarray:
+    affine = np.diag([step, step, step, 1.0])
+    affine[:3, 3] = start
+    return affine
+
+
+def _ground(under: Underlay, affine: np.ndarray, shape: np.ndarray) -> Packed:
+    """Sample the underlay over the field of a map, as finely as there is room for."""
+    field = shape * np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    for size in _GROUND_MM:
+        n_fine = np.maximum(1, np.rint(field / size)).astype(int)
+        fine = np.diag([*(shape / n_fine), 1.0])
+        fine[:3, 3] = (shape / n_fine - 1) / 2
+        values = under.sample(affine @ fine, tuple(n_fine))
+        # 64 grey values need three quarters of the room of 256 and look the same.
+        packed = _pack((np.rint(63 * np.clip(values, 0, 1)) * 4).astype(np.uint8))
+        if len(packed.text) <= MOST_BYTES:
+            break
+    return packed
