@@ -12,9 +12,10 @@ from bids_decoder.analyses.registry import analyses
 from bids_decoder.analyses.verdicts import verdict_of
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.errors import MissingInputError
-from bids_decoder.files import write_bytes, write_text
+from bids_decoder.files import write_bytes, write_json, write_text
 from bids_decoder.reports.blocks import Block, Html, Links, Section, Text
 from bids_decoder.reports.boilerplate import methods_html
+from bids_decoder.reports.numbers import files_section, report_numbers
 from bids_decoder.reports.page import render_page
 from bids_decoder.reports.results import Results, participants
 from bids_decoder.reports.sections_run import (
@@ -43,7 +44,8 @@ def build_participant_report(
     Returns
     -------
     Path
-        ``OUT/sub-<label>.html``; figures are also in ``OUT/sub-<label>/figures``.
+        ``OUT/sub-<label>.html``; figures are also in ``OUT/sub-<label>/figures``, and numbers in
+        ``OUT/sub-<label>_report.json``.
 
     Raises
     ------
@@ -78,7 +80,8 @@ def build_group_report(output_dir: Path) -> Path:
     Returns
     -------
     Path
-        ``OUT/group.html``; figures are also in ``OUT/group/figures``.
+        ``OUT/group.html``; figures are also in ``OUT/group/figures``, and numbers in
+        ``OUT/group_report.json``.
     """
     results = Results(output_dir)
     sections = [
@@ -136,4 +139,7 @@ def _write_figures(results: Results, sections: Sequence[Section]) -> None:
 
 def _write_page(results: Results, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
     path = report_path(results.output_dir, results.participant)
+    numbers = path.with_name(f"{path.stem}_report.json")
+    sections = [*sections, files_section(results, numbers)]
+    write_json(numbers, report_numbers(title, results, sections))
     return write_text(path, render_page(title, subtitle, sections))

@@ -32,7 +32,7 @@ DESCRIPTIONS: dict[str, str] = {
 """Labels of the ``desc`` entity and what they mean, for ``descriptions.tsv``."""
 
 IGNORED = (
-    "*.html", "plan.json", "logs", "prov", "group", "model", "figures", "work",
+    "*.html", "*_report.json", "plan.json", "logs", "prov", "group", "model", "figures", "work",
     "*_betaseries.*", "*_trials.*", "*_statmap.*", "*_peaks.*", "*_predictions.*", "*_metrics.*",
     "*_rdm.*", "*_curve.*", "*_needs.*", "*_learning.*", "*_comparisons.*", "*_sheet.*",
     "*_xfm.*", "*_boldref.*", "*_timeseries.*", "*_weights.*",
@@ -45,7 +45,7 @@ _README = """# {name}
 
 Made by bids_decoder from the dataset "{source}". The layout follows BIDS derivatives.
 
-* `sub-<label>.html`, `group.html`: reports; start here.
+* `sub-<label>.html`, `group.html`: reports; start here. `…_report.json`: their numbers.
 * `plan.json`: what kind of dataset this is, which trials are train and test, and why.
 * `sub-<label>/…_desc-singletrial_betaseries.nii.gz`: one response per trial; volume i belongs to
   row i of `…_desc-singletrial_trials.tsv`.

@@ -103,7 +103,7 @@ def confusion_drawing(counts: pd.DataFrame) -> Markup | None:
     ]
     hint = ("Point at a cell, or use the arrow keys; click or Enter lists its trials. Rows: shown; "
             "columns: decoded.")
-    return _frame((size, size), "Confusion matrix with counts", hint, [*names, *cells],
+    return frame((size, size), "Confusion matrix with counts", hint, [*names, *cells],
                   len(labels))
 
 
@@ -168,7 +168,7 @@ def timeline_drawing(
                   for _, trial in own.iterrows()]
     hint = ("Point at a trial, or use the arrow keys. Circles: decoded correctly; crosses: not. "
             f"Line: framewise displacement; dashed: {limit:g} mm.")
-    return _frame((_WIDTH, ROW * len(runs) + 4), "Head motion and decoding errors", hint, parts, 0)
+    return frame((_WIDTH, ROW * len(runs) + 4), "Head motion and decoding errors", hint, parts, 0)
 
 
 def _trial_mark(trial: pd.Series, x: float, y: float) -> Markup:
@@ -181,11 +181,27 @@ def _trial_mark(trial: pd.Series, x: float, y: float) -> Markup:
     return Markup('<g data-said="{0}"><title>{0}</title>{1}</g>').format(trial["said"], shape)
 
 
-def _frame(
-    size: tuple[float, float], label: str, hint: str, parts: Sequence[Markup], columns: int
+def frame(
+    size: tuple[float, float], label: str, hint: str, parts: Sequence[Markup], columns: int,
+    table: str = "trials",
 ) -> Markup:
+    """Return the parts of a drawing as an SVG whose marks can be pointed at.
+
+    Parameters
+    ----------
+    size : tuple of float
+        Width and height.
+    label, hint : str
+        Name of the drawing, and the line below it before a mark is chosen.
+    parts : sequence of Markup
+        Marks have ``data-said``, and ``data-filter`` where a click filters a table.
+    columns : int
+        Marks of a row, for arrow keys; 0 for one row.
+    table : str
+        Key of the table that is filtered.
+    """
     return Markup(
         '<svg class="marks" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0:.0f} {1:.0f}" '
         'width="{0:.0f}" role="application" tabindex="0" aria-label="{2}" data-hint="{3}" '
-        'data-columns="{4}" fill="{5}" style="{6}">{7}</svg>'
-    ).format(*size, label, hint, columns, INK, _FONT, Markup("").join(parts))
+        'data-columns="{4}" data-table="{8}" fill="{5}" style="{6}">{7}</svg>'
+    ).format(*size, label, hint, columns, INK, _FONT, Markup("").join(parts), table)

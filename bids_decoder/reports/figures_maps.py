@@ -27,6 +27,7 @@ from bids_decoder.reports.geometry import (
     underlay_for,
 )
 from bids_decoder.reports.results import Results, run_name
+from bids_decoder.reports.template_surfaces import with_surface
 from bids_decoder.reports.volumes import Look, map_volume
 
 _FAINT = 0.02
@@ -95,7 +96,7 @@ def pattern_pictures(results: Results) -> list[Picture]:
                 path, results, f"{name}label{volume + 1}", f"Activation pattern of {label}",
                 signed=True, volume=volume,
             )
-    return pictures + of_labels
+    return [*with_surface(pictures), *of_labels] if pictures else with_surface(of_labels)
 
 
 def encoder_pictures(results: Results) -> list[Picture]:
@@ -110,7 +111,7 @@ def encoder_pictures(results: Results) -> list[Picture]:
         pictures += map_picture(
             path, results, f"encodermap{number}", describe(path), signed=signed
         )
-    return pictures
+    return with_surface(pictures)
 
 
 def relevance_pictures(results: Results) -> list[Picture]:
@@ -125,7 +126,7 @@ def relevance_pictures(results: Results) -> list[Picture]:
             f"{describe(path)}; the 5 % of voxels with the largest values",
             signed=True, threshold=threshold,
         )
-    return pictures
+    return with_surface(pictures)
 
 
 def describe(path: Path) -> str:
@@ -148,7 +149,7 @@ def contrast_pictures(results: Results) -> list[Picture]:
             signed=True,
             threshold=_Z,
         )
-    return pictures
+    return with_surface(pictures)
 
 
 def contrast_maps(results: Results) -> list[Path]:

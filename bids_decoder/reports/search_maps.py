@@ -14,6 +14,7 @@ from bids_decoder.reports.figures_maps import part_picture
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric, sidecar_of
 from bids_decoder.reports.scores import show_p
+from bids_decoder.reports.template_surfaces import with_surface
 
 
 def search_pictures(
@@ -48,7 +49,7 @@ def search_pictures(
             f"{title}, where p < {LEVEL:g} corrected for all {tests} (cluster enhancement)",
             (above, significant & (above > 0)),
         )
-    return pictures
+    return with_surface(pictures, which=-1)
 
 
 def peak_table(peaks: pd.DataFrame, measure: str, caption: str) -> Table:

@@ -114,6 +114,15 @@ class MapVolume:
             "step": self.step,
         }
 
+    def image(self) -> nib.Nifti1Image:
+        """Return the map as it is shown, with the 254 steps of its values; 0 where it has none."""
+        content = gzip.decompress(base64.b64decode(self.voxels.text))
+        voxels = np.frombuffer(content, np.uint8).reshape(self.voxels.shape, order="F")
+        low, high = self.span
+        values = low + (voxels.astype(np.float32) - 1) / 254 * (high - low)
+        affine = np.vstack([self.affine, [0, 0, 0, 1]])
+        return nib.Nifti1Image(np.where(voxels == 0, 0, values).astype(np.float32), affine)
+
 
 def map_volume(
     path: Path, results: Results, image: nib.Nifti1Image, under: Underlay | None, look: Look

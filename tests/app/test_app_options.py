@@ -113,7 +113,7 @@ def test_reports_only(on_betas, betas_run, tmp_path):
     after = times(output)
     changed = {name for name, stamp in after.items() if before.get(name) != stamp}
     assert {"sub-01.html", "sub-02.html", "sub-03.html", "group.html"} <= changed
-    assert all(name.endswith(".html") or "figures" in name for name in changed)
+    assert all(name.endswith((".html", "_report.json")) or "figures" in name for name in changed)
     assert derivatives(output) == derivatives(betas_run.output)
     assert not (output / "work").exists()
 

@@ -23,6 +23,7 @@ from bids_decoder.reports.blocks import (
     Worry,
 )
 from bids_decoder.reports.drawings import confusion_figure, timeline_drawing
+from bids_decoder.reports.drawings_people import people_drawing
 from bids_decoder.reports.figures import new_figure, picture
 from bids_decoder.reports.figures_maps import map_picture, troi_pictures
 from bids_decoder.reports.page import render_page
@@ -36,6 +37,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 LABELS = ["cat", "dog", "house; old"]
 PEAK = (9, 4, 7)
+PEOPLE = pd.DataFrame({"participant": ["03", "04"], "value": [0.4, 0.5], "ci_low": [0.3, np.nan],
+                       "ci_high": [0.5, np.nan]})
 
 
 def predictions():
@@ -92,6 +95,10 @@ def sections(stimuli):
             *trial_blocks(table, stimuli),
             Figure(picture(plain, "plain", "A line.", "A rising line.")),
             Figure(picture(plain, "motion", "Motion.", "Motion."), timeline),
+            Table(["participant", "value"], [[f"sub-{n:02}", str(n)] for n in range(14)],
+                  "People", key="people"),
+            Figure(picture(plain, "people", "People.", "People."),
+                   people_drawing({"decoder": PEOPLE, "ridge": PEOPLE}, "Top 1", "top1", 0.1)),
             Table([f"a rather long column {n}" for n in range(12)], [["1"] * 12], "Wide"),
             Links([("group.html", "All participants")]),
         ]),
@@ -178,6 +185,16 @@ def test_trials_are_filtered_to_wrong_ones_and_to_a_cell_of_the_matrix(open_page
     assert page.locator("#trials-table tbody tr:visible").count() == 8
 
 
+def test_a_participant_of_the_figure_filters_the_table(open_page):
+    page = open_page()
+    mark = page.locator("[data-said^='sub-03, ridge']")
+    assert "40.0" in mark.get_attribute("data-said")
+    assert "95 % interval 30.0" in mark.get_attribute("data-said")
+    assert "interval" not in page.locator("[data-said^='sub-04, ridge']").get_attribute("data-said")
+    mark.click()
+    assert page.locator("#people-table tbody tr:visible").count() == 1
+
+
 def test_matrix_tells_counts_by_arrow_keys(open_page):
     page = open_page()
     page.locator("svg.marks").first.focus()
@@ -243,9 +260,14 @@ def test_slices_start_at_the_peak_and_move_by_keys_and_mouse(open_page):
 def test_the_threshold_hides_and_the_choice_changes_the_map(open_page):
     page = open_page()
     viewer(page)
-    pixels = """() => [...document.querySelectorAll(".planes canvas")].map((canvas) =>
-        [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data]
-        .filter((value, at, all) => at % 4 === 0 && Math.abs(value - all[at + 2]) > 20).length)"""
+    pixels = """() => [...document.querySelectorAll(".planes canvas")].map((canvas) => {
+        const { width, height } = canvas;
+        const copy = Object.assign(document.createElement("canvas"), { width, height });
+        const context = copy.getContext("2d", { willReadFrequently: true });
+        context.drawImage(canvas, 0, 0);
+        const all = context.getImageData(0, 0, width, height).data;
+        return all.filter((red, at) => at % 4 === 0 && Math.abs(red - all[at + 2]) > 20).length;
+    })"""
     coloured = sum(page.evaluate(pixels))
     page.get_by_label("Threshold").fill("1")
     assert page.locator(".slices output").inner_text() != "0"

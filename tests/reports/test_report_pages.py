@@ -40,6 +40,7 @@ SECTIONS = [
     "timings",
     "about",
     "errors",
+    "files",
 ]
 
 
@@ -106,7 +107,8 @@ def test_page_loads_nothing_from_elsewhere(page_and_tree):
     page, tree = page_and_tree
     source = (tree.out / "sub-01.html").read_text(encoding="utf-8")
     assert page.loads and all(v.startswith("data:image/") for v in page.loads)
-    assert all(link.startswith(("#", "data:")) for link in page.links)
+    outside = [link for link in page.links if not link.startswith(("#", "data:"))]
+    assert outside and all((tree.out / link).is_file() for link in outside)
     style = re.search(r"<style>(.*?)</style>", source, re.DOTALL)[1]
     assert "url(" not in style and "@import" not in style
     assert page.tags.count("script") == 1
@@ -146,6 +148,24 @@ def test_figures_are_written_beside_the_page(page_and_tree):
     }
     for path in (tree.out / "sub-01/figures").glob("*.svg"):
         assert "<dc:date>" not in path.read_text(encoding="utf-8")
+
+
+def test_numbers_are_beside_the_page(page_and_tree):
+    page, tree = page_and_tree
+    found = read_json(tree.out / "sub-01_report.json")
+    assert "sub-01_report.json" in page.links
+    assert found["verdict"]["answers"][0]["state"] == "yes"
+    sections = {section["key"]: section for section in found["sections"]}
+    assert list(sections) == SECTIONS
+    (headline,) = sections["summary"]["headlines"]
+    assert (headline["value"], headline["against"]["chance"]) == (0.45, 0.125)
+    table = next(t for t in sections["decoding"]["tables"] if "best baseline" in t["columns"])
+    first = dict(zip(table["columns"], table["rows"][0], strict=True))
+    assert first["decoder"] == 0.45 and first["best baseline"].startswith("ridge")
+    assert {p.name for p in (tree.out / "sub-01").rglob("*.tsv")} == {
+        path.rsplit("/", 1)[-1] for path in found["tables"]
+    }
+    assert all((tree.out / path).is_file() for path in found["tables"])
 
 
 def test_what_the_run_recorded_is_shown(page_and_tree):
@@ -333,7 +353,8 @@ def test_group_page(tree):
     page = Page(build_group_report(tree.out))
     assert {"sub-01.html", "sub-02.html"} <= set(page.links)
     assert "None of 2 held-out participants is among the 3" in page.text
-    assert all(v.startswith("data:image/") for v in page.loads) and len(page.loads) == 2
+    assert all(v.startswith("data:image/") for v in page.loads) and len(page.loads) == 1
+    assert "sub-02, ridge: 38.0" in page.text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -30,9 +30,7 @@ def unpacked(packed):
 
 
 def values_of(volume):
-    voxels = unpacked(volume.voxels).astype(float)
-    low, high = volume.span
-    return np.where(voxels == 0, 0.0, low + (voxels - 1) / 254 * (high - low))
+    return volume.image().get_fdata()
 
 
 def packed_map(data, tmp_path, look):

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from bids_decoder.analyses.verdicts import verdict_of
 from bids_decoder.errors import name_some
 from bids_decoder.reports.blocks import Block, Figure, Section, State, Table, Text
-from bids_decoder.reports.figures import Picture, picture
+from bids_decoder.reports.drawings_people import people_drawing
+from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import draw_people
 from bids_decoder.reports.results import Results, participants
 from bids_decoder.reports.scores import (
@@ -122,9 +123,10 @@ def people_section(results: Results) -> list[Section]:
     header = ["participant", "above chance", "measure", "value", "95 % interval", "chance", "p",
               "best baseline"]
     blocks: list[Block] = [
-        Table(header, rows, "The headline measure of each participant", frozenset(header[3:7]))
+        Table(header, rows, "The headline measure of each participant", frozenset(header[3:7]),
+              key="people"),
+        _plot(heads),
     ]
-    blocks += [Figure(_plot(heads))]
     return [Section("people", "Participants", blocks)]
 
 
@@ -135,7 +137,7 @@ def _linked(results: Results, label: str) -> Markup:
     return Markup('<a href="{}">{}</a>').format(page.name, name) if page.exists() else name
 
 
-def _plot(heads: dict[str, Comparison]) -> Picture:
+def _plot(heads: dict[str, Comparison]) -> Figure:
     first = next(iter(heads.values()))
     tables: dict[str, list[dict]] = {}
     for label, top in heads.items():
@@ -144,16 +146,14 @@ def _plot(heads: dict[str, Comparison]) -> Picture:
         for _, row in top.rows.iterrows():
             item = {"participant": label, **row[["value", "ci_low", "ci_high"]].to_dict()}
             tables.setdefault(str(row["model"]), []).append(item)
-    figure = draw_people(
-        {model: pd.DataFrame(rows) for model, rows in tables.items()},
-        first.title,
-        first.metric,
+    shown = (
+        {model: pd.DataFrame(rows) for model, rows in tables.items()}, first.title, first.metric,
         first.chance,
     )
-    return picture(
-        figure,
-        "people",
+    drawn = picture(
+        draw_people(*shown), "people",
         f"{first.title}: each participant with 95 % interval; baselines beside it. Dashed red: "
         "chance.",
         f"{first.title} of {len(heads)} participants.",
     )
+    return Figure(drawn, people_drawing(*shown))

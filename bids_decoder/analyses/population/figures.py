@@ -22,6 +22,7 @@ from bids_decoder.reports.figures import (
 from bids_decoder.reports.figures_maps import describe, map_picture
 from bids_decoder.reports.results import Results, sidecar_of
 from bids_decoder.reports.scores import is_share
+from bids_decoder.reports.template_surfaces import with_surface
 
 
 @styled
@@ -79,4 +80,4 @@ def map_pictures(results: Results) -> list[Picture]:
         first = Results(results.output_dir, people[0].removeprefix("sub-"))
         signed = parse_entities(path)["stat"].endswith(("mean", "t"))
         pictures += map_picture(path, first, f"groupmap{number}", describe(path), signed=signed)
-    return pictures
+    return with_surface(pictures)

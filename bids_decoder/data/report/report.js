@@ -168,7 +168,7 @@
     const step = Number(drawing.dataset.columns) || marks.length;
     const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: step, ArrowUp: -step };
     const filter = (mark) => {
-      const table = document.getElementById("trials-table");
+      const table = document.getElementById(`${drawing.dataset.table}-table`);
       if (!table || !mark.dataset.filter) return;
       table.dispatchEvent(new CustomEvent("filter", { detail: mark.dataset.filter }));
       table.closest(".scroll").scrollIntoView({ block: "nearest" });
