@@ -203,7 +203,7 @@ def derivatives(folder):
     return {
         name: value for name, value in tree(folder).items()
         if name.startswith(("sub-", "group")) and "/figures/" not in name
-        and not name.endswith(".html") and not name.startswith("work/")
+        and not name.endswith((".html", "_report.json")) and not name.startswith("work/")
     }
 
 

@@ -174,7 +174,7 @@ def test_missing_report_is_written_again(done, again):
     assert (done / "sub-03.html").is_file()
     now = times(done)
     changed = {name for name, stamp in now.items() if before.get(name) != stamp}
-    assert all(name.endswith(".html") or "figures" in name for name in changed)
+    assert all(name.endswith((".html", "_report.json")) or "figures" in name for name in changed)
 
 
 @pytest.mark.slow
