@@ -18,8 +18,7 @@ LEVELS = ("participant", "group")
 REGIONS = ("brain", "occipital")
 """Values of ``Troi.region`` that are no path of a mask file."""
 
-_MAX_BYTES = 4 << 20
-"""Size of a settings file above which it is not read."""
+_MAX_BYTES = 4 << 20  # of a settings file that is read
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from bids_decoder.bids.absent_images import explain_no_images
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant, Source
 from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.echoes import join_echoes
+from bids_decoder.bids.fieldmaps import collect_fieldmaps
 from bids_decoder.bids.layouts import (
-    NIFTI,
     describe,
     find_files,
     natural_key,
@@ -234,17 +234,15 @@ def _people(
     # Anatomy is often recorded in a session of its own, so sessions do not restrict it.
     raw_t1w = find_files(layout, "T1w", filters.get("t1w", {}), datatype="anat")
     t1w = _by_subject([p for p in raw_t1w if parse_entities(p).get("desc") != "preproc"])
-    fmap_query = {k: v for k, v in filters.get("fmap", {}).items() if k != "suffix"}
-    fieldmaps = {
-        parse_entities(p).get("sub") for p in layout.get(
-            **{"datatype": "fmap", "extension": list(NIFTI), **fmap_query}, return_type="filename",
-        )
-    }
+    fieldmaps = {} if source != "raw" else collect_fieldmaps(
+        layout, filters.get("fmap", {}), read_sidecars(layout)
+    )
     preproc, masks = _derived_anatomy(source, derived)
     return tuple(
         Participant(
             label=label, t1w_files=tuple(t1w.get(label, ())), runs=tuple(by_person[label]),
-            fieldmaps=label in fieldmaps, preproc_t1w=next(iter(preproc.get(label, ())), None),
+            fieldmaps=fieldmaps.get(label, ()),
+            preproc_t1w=next(iter(preproc.get(label, ())), None),
             anat_mask=next(iter(masks.get(label, ())), None),
         )
         for label in sorted(by_person, key=natural_key)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bids_decoder.bids.fieldmaps import FieldmapImage
 from bids_decoder.bids.images import MAX_T_R, ImageHeader, read_header
 from bids_decoder.bids.names import ENTITY_ORDER
 from bids_decoder.errors import Finding
@@ -160,8 +161,8 @@ class Participant:
         Raw T1w images of all sessions.
     runs : tuple of BoldRun
         In natural order of session, task and run.
-    fieldmaps : bool
-        True when there are images in ``fmap/``.
+    fieldmaps : tuple of FieldmapImage
+        Images in ``fmap/``, and others that say that a field can be estimated from them.
     preproc_t1w, anat_mask : Path or None
         From derivatives, in the participant's own space.
     """
@@ -169,7 +170,7 @@ class Participant:
     label: str
     t1w_files: tuple[Path, ...]
     runs: tuple[BoldRun, ...]
-    fieldmaps: bool = False
+    fieldmaps: tuple[FieldmapImage, ...] = ()
     preproc_t1w: Path | None = None
     anat_mask: Path | None = None
 

@@ -48,7 +48,7 @@ def fingerprint(dataset: Dataset, build: TrialBuild) -> dict[str, Any]:
             person.label: bool(person.t1w_files or person.preproc_t1w)
             for person in dataset.participants
         },
-        "has_fieldmaps": {person.label: person.fieldmaps for person in dataset.participants},
+        "has_fieldmaps": {person.label: bool(person.fieldmaps) for person in dataset.participants},
         "has_slice_timing": bool(dataset.runs) and all(
             "SliceTiming" in run.metadata for run in dataset.runs
         ),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _KINDS = {
     ".nii": "image_file", ".nii.gz": "image_file", ".tsv": "data_file", ".json": "json_file",
 }
-_SIDECARS = re.compile(r"(^|_)(bold|betaseries)\.json$")
+_SIDECARS = re.compile(
+    r"(^|_)(bold|betaseries|sbref|epi|fieldmap|phase(diff|1|2)|magnitude[12]?)\.json$"
+)
 _SKIPPED = frozenset({"figures", "tmp_dcm2bids"})
 _MAX_DEPTH = 8
 _CHUNK = 5000
@@ -25,9 +27,9 @@ _CHUNK = 5000
 class DatasetIndexer:
     """Fill the database of a :class:`bids.BIDSLayout`; pass it as its ``indexer``.
 
-    Only what is read later is indexed: images, tables and the sidecars of functional images, at
-    the top of the dataset and in ``sub-<label>`` folders. Sidecars are not opened; see
-    :class:`bids_decoder.bids.sidecars.Sidecars`.
+    Only what is read later is indexed: images, tables and the sidecars of functional images and of
+    field maps, at the top of the dataset and in ``sub-<label>`` folders. Sidecars are not opened;
+    see :class:`bids_decoder.bids.sidecars.Sidecars`.
 
     Links to files are kept wherever they lead, since annexed datasets consist of them. A link to
     a folder is followed only within the dataset, and no folder is entered twice by links.

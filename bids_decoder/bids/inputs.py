@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder.bids.dataset import BoldRun, Participant
+from bids_decoder.bids.fieldmaps import FieldmapImage
 from bids_decoder.files import file_digest
 from bids_decoder.released.files import is_there
 
 _METADATA = ("RepetitionTime", "SliceTiming", "SliceEncodingDirection", "StartTime",
-             "SliceTimingCorrected", "SliceTimingReference")
+             "SliceTimingCorrected", "SliceTimingReference", "B0FieldSource")
+_FIELD_METADATA = ("PhaseEncodingDirection", "TotalReadoutTime", "EffectiveEchoSpacing",
+                   "EstimatedTotalReadoutTime", "EstimatedEffectiveEchoSpacing", "IntendedFor",
+                   "B0FieldIdentifier", "EchoTime", "EchoTime1", "EchoTime2", "Units")
 
 
 def input_digests(participant: Participant) -> dict[str, Any]:
@@ -34,8 +38,16 @@ def input_digests(participant: Participant) -> dict[str, Any]:
     return {
         "T1w": [file_digest(path) for path in participant.t1w_files if path.is_file()],
         "runs": {run.run_group: _run_digests(run) for run in participant.runs},
+        **({"fieldmaps": [_fieldmap_digests(image) for image in participant.fieldmaps]}
+           if participant.fieldmaps else {}),
         **({"released": [file_digest(file) for file in released]} if released else {}),
     }
+
+
+def _fieldmap_digests(image: FieldmapImage) -> dict[str, Any]:
+    known = {key: image.metadata[key] for key in _FIELD_METADATA if key in image.metadata}
+    content = file_digest(image.path) if image.path.is_file() else None
+    return {"name": image.path.name, "content": content, "metadata": known}
 
 
 def _run_digests(run: BoldRun) -> dict[str, Any]:
@@ -54,6 +66,10 @@ def _run_digests(run: BoldRun) -> dict[str, Any]:
         digests["echoes"] = [
             (echo.time, file_digest(echo.file)) for echo in run.echoes if echo.file.is_file()
         ]
+    if run.source == "raw":
+        digests["phase_encoding"] = {
+            key: run.metadata[key] for key in _FIELD_METADATA if key in run.metadata
+        }
     if run.released is not None:
         digests["released"] = run.released.responses.key()
     digests["space"] = run.entities.get("space")

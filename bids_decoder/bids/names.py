@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ENTITY_ORDER = (
-    "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "echo", "part", "from", "to", "mode",
-    "space", "cohort", "res", "label", "contrast", "stat", "desc",
+    "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "fmapid", "echo", "part", "from", "to",
+    "mode", "space", "cohort", "res", "label", "contrast", "stat", "desc",
 )
 
 
@@ -49,6 +49,11 @@ NAMES: dict[str, OutputName] = {
     "echo_weights": _name("func", "weights", desc="echoes"),
     "confounds": _name("func", "timeseries", ".tsv", desc="confounds"),
     "bold_xfm": _name("func", "xfm", ".txt", mode="image"),
+    "fieldmap": _name("fmap", "fieldmap", desc="preproc"),
+    "fieldmap_reference": _name("fmap", "fieldmap", desc="magnitude"),
+    "shiftmap": _name("fmap", "shiftmap"),
+    "distorted_boldref": _name("fmap", "boldref", desc="distorted"),
+    "distortion_metrics": _name("fmap", "metrics", ".tsv", desc="distortion"),
     "betaseries": _name("func", "betaseries", desc="singletrial"),
     "trials": _name("func", "trials", ".tsv", desc="singletrial"),
     "glm_mask": _name("func", "mask", desc="singletrial"),

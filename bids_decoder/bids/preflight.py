@@ -68,7 +68,6 @@ def check_dataset(
     check = partial(_check_person, settings=settings, full_read=full_read)
     for found in map_items(check, participants, settings.resources.nprocs):
         findings += found
-    findings += _check_fieldmaps(dataset, participants, settings)
     findings += check_trials(build, participants, settings)
     findings += _check_space(build, participants, settings)
     unique = list(dict.fromkeys(findings))
@@ -326,19 +325,6 @@ def _check_grids(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
         check_one_grid(f"sub-{person.label}", list(grids), list(grids.values()))
     except BidsDecoderError as error:
         yield replace(error.finding, participant=person.label)
-
-
-def _check_fieldmaps(
-    dataset: Dataset, participants: Sequence[Participant], settings: Settings
-) -> Iterator[Finding]:
-    people = [person.label for person in participants if person.fieldmaps]
-    if people and dataset.source == "raw" and "fieldmaps" not in settings.preprocessing.ignore:
-        yield Finding(
-            f"fieldmaps of {len(people)} participant(s)",
-            "they are not used: distortion is not corrected",
-            "run fMRIPrep and pass its derivatives with -d fmriprep=PATH, or use --ignore "
-            "fieldmaps", severity="warning",
-        )
 
 
 def _check_space(

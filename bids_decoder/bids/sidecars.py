@@ -16,7 +16,10 @@ from bids_decoder.files import read_json
 if TYPE_CHECKING:
     from bids import BIDSLayout
 
-_SUFFIXES = ("bold", "betaseries")
+FIELDMAP_SUFFIXES = ("epi", "fieldmap", "phasediff", "phase1", "phase2", "magnitude1", "magnitude",
+                     "magnitude2")
+"""Of images in ``fmap/``."""
+_SUFFIXES = ("bold", "betaseries", "sbref", *FIELDMAP_SUFFIXES)
 
 
 class _HasMetadata(Protocol):
@@ -108,7 +111,7 @@ def _agrees(entities: dict[str, str], key: str, value: str) -> bool:
 
 
 def read_sidecars(layout: BIDSLayout) -> Sidecars:
-    """Return the sidecars of the functional images in an index."""
+    """Return the sidecars of the functional images and field maps in an index."""
     found = layout.get(suffix=list(_SUFFIXES), extension=".json", return_type="filename")
     return Sidecars(Path(layout.root), map(Path, found))
 

@@ -303,7 +303,7 @@ def add_workflow(parser: argparse.ArgumentParser) -> None:
         help="what to disregard. `slicetiming`: leave this correction out (the plan reports "
         "impossible values of `SliceTiming`, for instance in milliseconds; times that start "
         "before the volume are shifted, if they fit into one repetition). `fieldmaps`: do not "
-        "warn that they are not used. `sbref`: take the median of the volumes as reference",
+        "correct [distortion](#distortion). `sbref`: take the median of the volumes as reference",
     )
     option(
         group, "--dummy-scans", dest="preprocessing.dummy_scans", type=read_number(int, 0),

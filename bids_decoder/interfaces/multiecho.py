@@ -9,13 +9,13 @@ import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, traits
 
 from bids_decoder.bids.writer import save_nifti
-from bids_decoder.interfaces.preprocessing import (
+from bids_decoder.interfaces.preprocessing_base import read_image
+from bids_decoder.interfaces.resampling import (
     ResampleIn,
     ResampleOut,
     ResampleRun,
     Resampling,
 )
-from bids_decoder.interfaces.preprocessing_base import read_image
 from bids_decoder.preprocessing.multiecho import combine_echoes, fit_echoes
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import apply_affine
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -38,7 +35,7 @@ from bids_decoder.preprocessing import masks, motion, region, registration, slic
 from bids_decoder.preprocessing.bias import correct_bias
 from bids_decoder.preprocessing.reference import given_reference, robust_reference
 from bids_decoder.preprocessing.registration import Picture
-from bids_decoder.preprocessing.resampling import Grid, resample_series, resample_volume
+from bids_decoder.preprocessing.resampling import Grid, resample_volume
 from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_template
 
 
@@ -177,117 +174,6 @@ class RegisterToT1w(_RigidStep):
         even = correct_bias(np.clip(bold.volume, 0, None), bold.affine, inputs.seed)
         t1w = read_picture(inputs.target_file, inputs.target_mask_file)
         return self._write(registration.register_rigid(Picture(even, bold.affine, bold.mask), t1w))
-
-
-class ResampleIn(BaseInterfaceInputSpec):
-    """Inputs of nodes that resample a run."""
-
-    matrices_file = File(exists=True, mandatory=True, desc="motion")
-    boldref_file = File(exists=True, mandatory=True, desc="reference of the run")
-    grid_file = File(exists=True, mandatory=True, desc="image on the grid of the output")
-    mask_file = File(exists=True, mandatory=True, desc="brain mask of the participant")
-    run_file = File(exists=True, desc="transform participant to run; none for the first run")
-    space_files = InputMultiObject(
-        File(exists=True), desc="transforms from the output grid to the participant, in this order"
-    )
-    t_r = traits.Float(mandatory=True, desc="seconds between volumes")
-    metadata = traits.Dict(desc="sidecar known beforehand")
-    notes = traits.List(traits.Str, desc="added to the sidecar")
-
-
-class ResampleOut(TraitedSpec):
-    """Outputs of nodes that resample a run."""
-
-    out_file = File(exists=True, desc="preprocessed series")
-    boldref_file = File(exists=True, desc="reference on the output grid")
-    mask_file = File(exists=True, desc="brain inside the field of view of all volumes")
-    metadata = traits.Dict(desc="sidecar of the series")
-
-
-@dataclass(frozen=True, eq=False)
-class Resampling:
-    """The output grid of a run, and the way of its points to each volume.
-
-    Parameters
-    ----------
-    grid : Grid
-    matrices : ndarray, shape (n_volumes, 4, 4)
-    points : ndarray, shape (n_voxels, 3), or None
-        See :func:`~bids_decoder.preprocessing.resampling.resample_series`.
-    """
-
-    grid: Grid
-    matrices: np.ndarray
-    points: np.ndarray | None
-
-    def series(self, series: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Resample all volumes; return them, and the voxels that all of them cover."""
-        return resample_series(series, affine, self.grid, self.matrices, self.points)
-
-
-class ResampleRun(Step):
-    """Resample a run to an output grid with all its transforms at once."""
-
-    input_spec = ResampleIn
-    output_spec = ResampleOut
-
-    def _compute(self, inputs: Any) -> dict[str, Any]:
-        grid = read_grid(inputs.grid_file)
-        points = self._person_points(inputs, grid)
-        to_run = np.eye(4)
-        if isdefined(inputs.run_file):
-            to_run = registration.read_matrix(Path(inputs.run_file))
-        matrices = np.load(inputs.matrices_file, allow_pickle=False) @ to_run
-        brain, brain_affine = read_mask(inputs.mask_file), read_grid(inputs.mask_file).affine
-        mask = resample_volume(brain.astype(np.uint8), brain_affine, grid, points=points, order=0)
-        bold, mask, more = self._series(inputs, Resampling(grid, matrices, points), mask > 0)
-        boldref, boldref_affine, _ = read_image(inputs.boldref_file)
-        reference = resample_volume(boldref, boldref_affine, grid, to_run, points=points)
-        mask = mask & (bold.max(axis=3) > bold.min(axis=3))
-        metadata = dict(inputs.metadata) if isdefined(inputs.metadata) else {}
-        if isdefined(inputs.notes) and inputs.notes:
-            metadata["Notes"] = list(dict.fromkeys(inputs.notes))
-        return more | {
-            "out_file": save_nifti(
-                self.folder / "bold.nii.gz", bold, grid.affine, t_r=inputs.t_r
-            ),
-            "boldref_file": save_nifti(self.folder / "boldref.nii.gz", reference, grid.affine),
-            "mask_file": save_nifti(self.folder / "mask.nii.gz", mask, grid.affine),
-            "metadata": metadata,
-        }
-
-    @abstractmethod
-    def _series(
-        self, inputs: Any, place: Resampling, brain: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-        """Return the resampled series, the part of the brain in it, and further outputs."""
-
-    @staticmethod
-    def _person_points(inputs: Any, grid: Grid) -> np.ndarray | None:
-        if not isdefined(inputs.space_files) or not inputs.space_files:
-            return None
-        first, *further = inputs.space_files
-        points = registration.warped_points(Path(first), grid)
-        for path in further:
-            points = apply_affine(registration.read_matrix(Path(path)), points)
-        return points
-
-
-class _BoldIn(ResampleIn):
-    in_file = File(exists=True, mandatory=True, desc="raw or slice-time corrected BOLD")
-
-
-class ResampleBold(ResampleRun):
-    """Resample a run of one echo."""
-
-    input_spec = _BoldIn
-
-    def _series(
-        self, inputs: Any, place: Resampling, brain: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-        series, affine, _ = read_image(inputs.in_file)
-        bold, covered = place.series(series, affine)
-        return bold, brain & covered, {}
 
 
 class _CommonMaskIn(BaseInterfaceInputSpec):

@@ -38,9 +38,38 @@ class Grid:
         return Grid(tuple(int(n) for n in shape), affine)
 
 
+@dataclass(frozen=True, eq=False)
+class AxisShift:
+    """Displacement of points along one axis of an image, as susceptibility distortion makes it.
+
+    Parameters
+    ----------
+    axis : int
+        Of the image that is resampled.
+    voxels : ndarray, shape (n_points,)
+        Added to the position in this image, after all other transforms.
+    scale : ndarray, shape (n_points,)
+        Factor of the values: where signal was piled up, it is spread again.
+    """
+
+    axis: int
+    voxels: np.ndarray
+    scale: np.ndarray
+
+    def rows(self, rows: slice) -> AxisShift:
+        """Return the displacement of some of the points."""
+        return AxisShift(self.axis, self.voxels[rows], self.scale[rows])
+
+    def move(self, voxels: np.ndarray) -> np.ndarray:
+        """Displace voxel positions, shape (3, n_points)."""
+        moved = voxels.copy()
+        moved[self.axis] += self.voxels
+        return moved
+
+
 def resample_series(
     series: np.ndarray, affine: np.ndarray, grid: Grid, matrices: np.ndarray,
-    points: np.ndarray | None = None,
+    points: np.ndarray | None = None, shift: AxisShift | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample all volumes of a run to another grid, each with its own transform.
 
@@ -55,6 +84,8 @@ def resample_series(
         From *points* (mm) to each volume (mm): all rigid transforms multiplied.
     points : ndarray, shape (n_voxels, 3), or None
         Positions of the voxels of *grid* before *matrices*, for warps; None is *grid* itself.
+    shift : AxisShift or None
+        Distortion of each point, which moves with the head.
 
     Returns
     -------
@@ -70,7 +101,11 @@ def resample_series(
     covered = np.ones(len(points), dtype=bool)
     for t, matrix in enumerate(matrices):
         voxels = apply_affine(to_voxels @ matrix, points).T
+        if shift is not None:
+            voxels = shift.move(voxels)
         values, inside = interpolate(spline_coefficients(series[..., t]), voxels)
+        if shift is not None:
+            values *= shift.scale
         resampled[..., t] = values.reshape(grid.shape)
         covered &= inside
     return resampled, covered.reshape(grid.shape)
@@ -78,7 +113,7 @@ def resample_series(
 
 def resample_volume(
     volume: np.ndarray, affine: np.ndarray, grid: Grid, matrix: np.ndarray | None = None, *,
-    points: np.ndarray | None = None, order: int = 3,
+    points: np.ndarray | None = None, order: int = 3, shift: AxisShift | None = None,
 ) -> np.ndarray:
     """Resample one volume to another grid.
 
@@ -93,6 +128,8 @@ def resample_volume(
         As in :func:`resample_series`.
     order : int
         0 for masks and labels, 1 for shares, 3 for images.
+    shift : AxisShift or None
+        As in :func:`resample_series`.
 
     Returns
     -------
@@ -107,7 +144,12 @@ def resample_volume(
     for i in range(grid.shape[0]):
         rows = slice(i * plane, (i + 1) * plane)
         here = _plane_points(grid, i) if points is None else points[rows]
-        values, _ = interpolate(coefficients, apply_affine(chain, here).T, order)
+        voxels = apply_affine(chain, here).T
+        if shift is not None:
+            voxels = shift.rows(rows).move(voxels)
+        values, _ = interpolate(coefficients, voxels, order)
+        if shift is not None:
+            values *= shift.scale[rows]
         result[i] = values.reshape(grid.shape[1:])
     return result
 

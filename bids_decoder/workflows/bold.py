@@ -22,14 +22,11 @@ from bids_decoder.interfaces.preprocessing import (
     HeadMotion,
     RegisterRuns,
     RegisterToT1w,
-    ResampleBold,
-    ResampleRun,
     RunReference,
 )
 from bids_decoder.interfaces.preprocessing_anat import T1wGrid, TemplateGrid
-from bids_decoder.preprocessing.slice_timing import (
-    reference_time,
-)
+from bids_decoder.interfaces.resampling import ResampleBold, ResampleRun
+from bids_decoder.preprocessing.slice_timing import reference_time
 from bids_decoder.preprocessing.templates import (
     FUNC,
     OutputSpace,
@@ -38,6 +35,7 @@ from bids_decoder.preprocessing.templates import (
 )
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.anat import source_uris
+from bids_decoder.workflows.distortion import DistortionNodes
 from bids_decoder.workflows.echoes import (
     echo_metadata,
     keep_echoes,
@@ -150,6 +148,10 @@ class _Builder:
         self.reference: list[Node] = []
         self.mask: list[Node] = []
         self.sinks: list[Node] = []
+        self.distortion = DistortionNodes(
+            workflow, participant, settings, output_dir, seed, self.sinks, inputnode
+        )
+        self.straight: list[tuple[Node, Node]] = []
         self.to_t1w: Node | None = None
         self.t1w_grid: Node | None = None
 
@@ -167,17 +169,19 @@ class _Builder:
             self.workflow.connect(reference, "out_file", mask, "in_file")
             self.reference.append(reference)
             self.mask.append(mask)
+            self.straight.append(self.distortion.correct(run.number, run.bold, reference, mask))
 
     def t1w_alignment(self, first: _Run) -> None:
         """Wire the alignment of the boldref to the T1w image, and the sinks of both transforms."""
         self.to_t1w = self._node(RegisterToT1w(seed=self.seed), "bold_to_t1w", 1.5)
         self.workflow.connect([
-            (self.reference[0], self.to_t1w, [("out_file", "in_file")]),
-            (self.mask[0], self.to_t1w, [("mask_file", "mask_file")]),
+            (self.straight[0][0], self.to_t1w, [("out_file", "in_file")]),
+            (self.straight[0][1], self.to_t1w, [("mask_file", "mask_file")]),
             (self.inputnode, self.to_t1w, [
                 ("t1w_brain", "target_file"), ("t1w_mask", "target_mask_file")]),
         ])
         self._keep_both_ways(self.to_t1w, {"sub": self.participant.label}, "boldref", "T1w", "t1w")
+        self.distortion.measure(first.bold, self.reference[0], self.mask[0], self.to_t1w)
         if OutputSpace("T1w") in self._spaces():
             self.t1w_grid = self._node(T1wGrid(), "t1w_grid", 1.5)
             self.workflow.connect([
@@ -237,10 +241,10 @@ class _Builder:
             return None
         node = self._node(RegisterRuns(seed=self.seed), f"to_person_{run.number}", 1.0)
         self.workflow.connect([
-            (self.reference[run.number], node, [("out_file", "in_file")]),
-            (self.mask[run.number], node, [("mask_file", "mask_file")]),
-            (self.reference[0], node, [("out_file", "target_file")]),
-            (self.mask[0], node, [("mask_file", "target_mask_file")]),
+            (self.straight[run.number][0], node, [("out_file", "in_file")]),
+            (self.straight[run.number][1], node, [("mask_file", "mask_file")]),
+            (self.straight[0][0], node, [("out_file", "target_file")]),
+            (self.straight[0][1], node, [("mask_file", "target_mask_file")]),
         ])
         entities = run.bold.name_entities
         self._keep_both_ways(node, entities, "run", "boldref", f"run_{run.number}")
@@ -270,8 +274,9 @@ class _Builder:
             (sources["motion"], node, [("matrices_file", "matrices_file")]),
             (sources["notes"], node, [("out", "notes")]),
             (self.reference[run.number], node, [("out_file", "boldref_file")]),
-            (self.mask[0], node, [("mask_file", "mask_file")]),
+            (self.straight[0][1], node, [("mask_file", "mask_file")]),
         ])
+        self.distortion.pass_shifts(run.bold, node)
         self._connect_grid(node, space, label)
         self._keep_series(run, node, space, label)
         return node
@@ -320,9 +325,7 @@ class _Builder:
                 name = "_".join([label, *more.values()])
                 return self._sink(key, entities | more, name, metadata)
 
-            keep_echoes(
-                self.workflow, node, run.bold, self._bold_metadata(run, space), sink
-            )
+            keep_echoes(self.workflow, node, run.bold, self._bold_metadata(run, space), sink)
 
     def _confounds(self, run: _Run, motion: Node, func: Node) -> Node:
         rules = self.settings.preprocessing

@@ -33,6 +33,7 @@ from bids_decoder.stimuli.targets import check_ids, check_vectors
 from bids_decoder.training.decoders import check_decoder
 from bids_decoder.training.selectors import check_selector
 from bids_decoder.trials import Decision
+from bids_decoder.workflows.fieldmaps import plan_fieldmaps
 from bids_decoder.workflows.glm import repetition_time, start_time
 from bids_decoder.workflows.region import check_region
 from bids_decoder.workflows.slice_times import shifted_start, slice_times_of
@@ -42,9 +43,9 @@ from bids_decoder.workflows.work import PersonWork
 def check_steps(
     participants: Sequence[Participant], tables: Mapping[str, pd.DataFrame], settings: Settings
 ) -> tuple[list[Decision], list[Finding]]:
-    """Run the checks of slice timing correction, GLM and contrasts on headers and tables.
+    """Run the checks of slice timing and distortion correction, GLM and contrasts.
 
-    Confounds of raw runs do not exist yet; everything else does.
+    They need headers and tables. Confounds of raw runs do not exist yet; everything else does.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def check_steps(
     Returns
     -------
     decisions : list of Decision
-        Corrections of slice times.
+        Corrections of slice times, and which field map is used for which runs.
     findings : list of Finding
         Without those of images that cannot be read, which :func:`.bids.preflight.check_dataset`
         reports.
@@ -77,6 +78,10 @@ def check_steps(
     decisions = [Decision("slice timing", f"{note} in {count} run(s)", "times before the start "
                           "of the volume fit into one repetition")
                  for note, count in sorted(notes.items())]
+    for participant in participants:
+        fieldmaps = plan_fieldmaps(participant, settings)
+        decisions += fieldmaps.decisions
+        findings += fieldmaps.findings
     return decisions, list(dict.fromkeys(findings))
 
 

@@ -298,12 +298,6 @@ def test_participants_table_differs(toy):
     none(toy.check())
 
 
-def test_fieldmaps_are_not_used(toy):
-    toy.image("sub-01/fmap/sub-01_dir-AP_epi.nii.gz", (4, 4, 3))
-    assert "fMRIPrep" in only(toy.check(), "warning").fix
-    assert toy.check(preprocessing={"ignore": ("fieldmaps",)}) == []
-
-
 def test_one_run_is_no_cross_validation(toy):
     one = {"run_id": ("1",)}
     assert "two or more" in only(toy.check(["01"], execution=one)).why

@@ -248,12 +248,11 @@ def test_dummy_scans_are_found_and_left_out(prepared):
     assert not [name for name in others if name.startswith("non_steady_state_outlier")]
 
 
-def test_fieldmaps_are_named_in_the_plan(prepared):
+def test_fieldmaps_without_a_purpose_are_named_in_the_plan(prepared):
     plan, _ = prepared
-    warning = next(f for f in plan.findings if f.what.startswith("fieldmaps"))
-    assert warning.severity == "warning"
-    assert "not used" in warning.why
-    assert "fMRIPrep" in warning.fix
+    warning = next(f for f in plan.findings if "distortion is not corrected" in f.what)
+    assert warning.severity == "warning" and "sub-sessions" in warning.what
+    assert "IntendedFor" in warning.why and "IntendedFor" in warning.fix
 
 
 def test_anatomical_space_without_a_t1w_is_refused(raw, tmp_path):

@@ -5,4 +5,10 @@ from bids_decoder.analyses.base import Analysis
 ANALYSIS = Analysis(
     "prepare", ("participant", "group"), "prepare", gives=("responses",), is_basis=True,
     scores=False,
+    descriptions={
+        "distorted": "BOLD reference before the correction of susceptibility distortion",
+        "distortion": "agreement of the BOLD reference with the grey-white boundary of the T1w "
+        "image, before and after the correction of distortion",
+        "magnitude": "image of the head on the grid of a field map, without distortion",
+    },
 )

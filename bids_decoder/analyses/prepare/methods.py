@@ -8,6 +8,7 @@ from bids_decoder.analyses.base import Steps
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.regressors import split_wanted
 from bids_decoder.reports.results import Results, participants, sidecar_of
+from bids_decoder.workflows.fieldmap_choice import IN_WORDS
 
 TEXTS = {
     "Preprocessing": (
@@ -18,6 +19,10 @@ TEXTS = {
         "normalisation",
         "motion",
         "slice-timing",
+        "distortion-pair",
+        "distortion-phases",
+        "distortion-direct",
+        "distortion-use",
         "coregistration",
         "resampling",
         "echoes",
@@ -65,6 +70,10 @@ _SPACES = {
     "func": "the functional space of each participant",
     "T1w": "the space of each participant's T1-weighted image",
 }
+_DISTORTION = {
+    IN_WORDS["pair"]: "distortion-pair", IN_WORDS["phasediff"]: "distortion-phases",
+    IN_WORDS["phases"]: "distortion-phases", IN_WORDS["direct"]: "distortion-direct",
+}
 _MAPS = {
     "rsquare": "explained variance",
     "reliability": "split-half reliability",
@@ -108,6 +117,7 @@ def _preprocessing(results: Results) -> Steps:
         steps["slice-timing"] = {
             "slice_time_ref": results.setting("preprocessing", "slice_time_ref", 0.5)
         }
+    steps |= _distortion(results)
     if any(parse_entities(p).get("to") == "T1w" for p in results.files("bold_xfm")):
         steps["coregistration"] = {}
     if results.files("confounds"):
@@ -132,6 +142,12 @@ def _reference(results: Results) -> str:
     if not any(given):
         return median
     return "the single-band reference image" + ("" if all(given) else f", or else {median},")
+
+
+def _distortion(results: Results) -> Steps:
+    methods = {sidecar_of(path).get("Method") for path in results.files("shiftmap")}
+    steps: Steps = {text: {} for method, text in _DISTORTION.items() if method in methods}
+    return steps | {"distortion-use": {}} if steps else steps
 
 
 def _responses(results: Results) -> Steps:

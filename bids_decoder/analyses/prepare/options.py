@@ -1,4 +1,4 @@
-"""Options of preparation: the single-trial GLM."""
+"""Options of preparation: multi-echo data and the single-trial GLM."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from bids_decoder.analyses.prepare.figures import (
     draw_timeline,
     trial_use,
 )
+from bids_decoder.analyses.prepare.report_distortion import distortion_blocks
 from bids_decoder.analyses.prepare.report_echoes import echo_blocks
 from bids_decoder.analyses.prepare.report_overlap import overlap_section
 from bids_decoder.errors import Finding, summarise
@@ -107,8 +108,9 @@ def _warnings(results: Results) -> list[Block]:
 
 
 def preprocessing_section(results: Results) -> Section:
-    """Return the section on motion, echoes, alignment of BOLD and T1w, and normalisation."""
-    blocks = [*_motion(results), *echo_blocks(results), *_alignment(results)]
+    """Return the section on motion, echoes, distortion, alignment, and normalisation."""
+    blocks = [*_motion(results), *echo_blocks(results), *distortion_blocks(results)]
+    blocks += _alignment(results)
     blocks += [Figure(drawn) for drawn in normalisation_pictures(results)]
     return Section("preprocessing", "Preprocessing and motion", blocks)
 

@@ -1,0 +1,256 @@
+"""Fields of a participant: from which images each can be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bids_decoder.bids.dataset import BoldRun, Participant
+from bids_decoder.bids.fieldmaps import FieldmapImage, as_texts, magnitude_of, partner_of
+from bids_decoder.bids.images import read_header
+from bids_decoder.bids.names import unique_names
+from bids_decoder.preprocessing.distortion import PhaseEncoding, read_phase_encoding
+from bids_decoder.preprocessing.fieldmaps import HZ_PER_UNIT
+from bids_decoder.preprocessing.opposite_phases import are_opposite
+
+Kind = Literal["pair", "direct", "phasediff", "phases"]
+
+IN_WORDS: dict[Kind, str] = {
+    "pair": "two images with opposite phase encoding", "direct": "a measured field map",
+    "phasediff": "a phase-difference image", "phases": "two phase images",
+}
+_READOUT = "TotalReadoutTime (or EffectiveEchoSpacing)"
+
+
+@dataclass(frozen=True)
+class Fieldmap:
+    """A field of a participant, and the images from which it is computed.
+
+    Parameters
+    ----------
+    name : str
+        Letters and digits, for ``fmapid-``.
+    kind : {"pair", "direct", "phasediff", "phases"}
+    session : str or None
+    files : tuple of Path
+        Two images with opposite phase encoding, a field map, a phase difference, or two phases.
+    magnitude : Path or None
+        For all kinds but pairs.
+    encodings : tuple of PhaseEncoding
+        Of a pair.
+    echo_gap : float
+        Seconds between the echoes of phase images.
+    units : str
+        Of a field map.
+    """
+
+    name: str
+    kind: Kind
+    session: str | None
+    files: tuple[Path, ...]
+    magnitude: Path | None = None
+    encodings: tuple[PhaseEncoding, ...] = ()
+    echo_gap: float = 0.0
+    units: str = ""
+
+
+class UnusableError(Exception):
+    """What prevents the use of images, and how to fix it."""
+
+
+class Chooser:
+    """Fields of one participant, each built once."""
+
+    def __init__(self, participant: Participant) -> None:
+        self.participant = participant
+        self.images = participant.fieldmaps
+        self.reasons: dict[str, str] = {}
+        self._names: dict[tuple[Path, ...], str] = {}
+        texts = sorted({text for image in self.images for text in image.identifiers})
+        self._identifiers = unique_names(texts)
+
+    def choose(self, run: BoldRun) -> tuple[Fieldmap, PhaseEncoding]:
+        """Return the field of a run, and how the run was encoded."""
+        images, reason, name = self._candidates(run)
+        encoding = _encoding(run.metadata, run.image_file)
+        problems: list[tuple[str, str]] = []
+        for build in (self._pair, self._direct, self._phasediff, self._phases):
+            try:
+                found = build(images, run, encoding)
+            except UnusableError as problem:
+                problems.append(problem.args)
+                continue
+            if found is not None:
+                return self._named(found, name, reason), encoding
+        raise UnusableError(*(problems[0] if problems else (
+            "none of the images for it is one from which a field can be computed: "
+            + ", ".join(sorted({image.suffix for image in images})),
+            "add the images that are missing",
+        )))
+
+    def _candidates(self, run: BoldRun) -> tuple[list[FieldmapImage], str, str]:
+        for source in as_texts(run.metadata.get("B0FieldSource")):
+            found = [image for image in self.images if source in image.identifiers]
+            if found:
+                return found, f"B0FieldSource of the run is {source}", self._identifiers[source]
+        found = [image for image in self.images if image.is_intended_for(run.image_file)]
+        if not found:
+            raise UnusableError(
+                "no image in fmap/ is meant for this run: none names it in IntendedFor, and the "
+                "run has no B0FieldSource that one of them has as B0FieldIdentifier",
+                "add B0FieldIdentifier and B0FieldSource, or IntendedFor, to the sidecars",
+            )
+        return found, "IntendedFor names the run", ""
+
+    def _named(self, found: Fieldmap, name: str, reason: str) -> Fieldmap:
+        if found.files not in self._names:
+            taken = set(self._names.values())
+            free = (f"auto{number:05d}" for number in range(len(taken) + 1))
+            self._names[found.files] = name if name and name not in taken else next(
+                text for text in free if text not in taken
+            )
+        own = self._names[found.files]
+        self.reasons.setdefault(own, reason)
+        return Fieldmap(
+            own, found.kind, found.session, found.files, found.magnitude, found.encodings,
+            found.echo_gap, found.units,
+        )
+
+    def _pair(
+        self, images: Sequence[FieldmapImage], run: BoldRun, encoding: PhaseEncoding
+    ) -> Fieldmap | None:
+        epis = [image for image in images if image.suffix in ("epi", "sbref")]
+        if not epis:
+            return None
+        known = [(epi.path, _encoding(epi.metadata, epi.path)) for epi in epis]
+        partner = self._partner(run, encoding)
+        for first, second in (
+            *((a, b) for a in known for b in known if _agree(a[1], encoding)),
+            *((partner, b) for b in known), *((a, b) for a in known for b in known),
+        ):
+            if _is_pair(first, second):
+                return Fieldmap(
+                    "", "pair", epis[0].entities.get("ses"), (first[0], second[0]),
+                    encodings=(first[1], second[1]),
+                )
+        names = ", ".join(path.name for path, _ in known)
+        raise UnusableError(
+            f"no two of these images have opposite phase encoding, nor has one of them the "
+            f"opposite of the run's ({encoding.direction}): {names}",
+            "correct PhaseEncodingDirection, or add the image with the other direction",
+        )
+
+    def _partner(self, run: BoldRun, encoding: PhaseEncoding) -> tuple[Path, PhaseEncoding]:
+        """Return the run that stands for the missing direction: the first of its session."""
+        for other in self.participant.runs:
+            if other.session == run.session and other.source == "raw" and all(
+                image.is_intended_for(other.image_file)
+                for image in self.images if image.is_intended_for(run.image_file)
+            ):
+                own = read_phase_encoding(other.metadata, read_header(other.image_file).shape)
+                if own is not None and _agree(own, encoding):
+                    return other.image_file, own
+        return run.image_file, encoding
+
+    def _direct(
+        self, images: Sequence[FieldmapImage], run: BoldRun, encoding: PhaseEncoding
+    ) -> Fieldmap | None:
+        del run, encoding
+        image = next((image for image in images if image.suffix == "fieldmap"), None)
+        if image is None:
+            return None
+        units = image.metadata.get("Units")
+        if units not in HZ_PER_UNIT:
+            raise UnusableError(
+                f"{image.path.name} has {'no Units' if units is None else f'Units {units!r}'}",
+                f"write Units into its sidecar: {', '.join(HZ_PER_UNIT)}",
+            )
+        return Fieldmap(
+            "", "direct", image.entities.get("ses"), (image.path,), self._magnitude(image),
+            units=str(units),
+        )
+
+    def _phasediff(
+        self, images: Sequence[FieldmapImage], run: BoldRun, encoding: PhaseEncoding
+    ) -> Fieldmap | None:
+        del run, encoding
+        image = next((image for image in images if image.suffix == "phasediff"), None)
+        if image is None:
+            return None
+        times = image.metadata.get("EchoTime1"), image.metadata.get("EchoTime2")
+        # Converters write the phase of the later echo less that of the earlier one.
+        gap = abs(_echo_gap(times, image.path, "EchoTime1 and EchoTime2"))
+        return Fieldmap(
+            "", "phasediff", image.entities.get("ses"), (image.path,), self._magnitude(image),
+            echo_gap=gap,
+        )
+
+    def _phases(
+        self, images: Sequence[FieldmapImage], run: BoldRun, encoding: PhaseEncoding
+    ) -> Fieldmap | None:
+        del run, encoding
+        first = next((image for image in images if image.suffix == "phase1"), None)
+        if first is None:
+            return None
+        second = partner_of(first, self.images)
+        if second is None:
+            raise UnusableError(f"{first.path.name} has no phase2 image", "add it")
+        times = first.metadata.get("EchoTime"), second.metadata.get("EchoTime")
+        gap = _echo_gap(times, first.path, "EchoTime (of phase1 and phase2)")
+        return Fieldmap(
+            "", "phases", first.entities.get("ses"), (first.path, second.path),
+            self._magnitude(first), echo_gap=gap,
+        )
+
+    def _magnitude(self, image: FieldmapImage) -> Path:
+        found = magnitude_of(image, self.images)
+        if found is None:
+            raise UnusableError(
+                f"{image.path.name} has no magnitude image with the same entities",
+                "add it: the head in it places the field",
+            )
+        return found
+
+
+def _encoding(metadata: dict[str, object], path: Path) -> PhaseEncoding:
+    found = read_phase_encoding(metadata, read_header(path).shape)
+    if found is None:
+        absent = [
+            name for name, key in (
+                ("PhaseEncodingDirection", "PhaseEncodingDirection"),
+                (_READOUT, "TotalReadoutTime"),
+            ) if key not in metadata
+        ]
+        raise UnusableError(
+            f"{path.name} lacks {' and '.join(absent)}" if absent else
+            f"{path.name} has PhaseEncodingDirection {metadata['PhaseEncodingDirection']!r} and "
+            f"TotalReadoutTime {metadata['TotalReadoutTime']!r}, of which one is not possible",
+            "write PhaseEncodingDirection (i, j, k, i-, j-, k-) and the readout time in seconds "
+            "into its sidecar",
+        )
+    return found
+
+
+def _echo_gap(times: tuple[object, object], path: Path, keys: str) -> float:
+    if not all(isinstance(t, int | float) and 0 < t < 1 for t in times) or times[0] == times[1]:
+        raise UnusableError(
+            f"{path.name} lacks {keys}, or they are equal or not in seconds",
+            "write both echo times in seconds into the sidecar",
+        )
+    first, second = (float(str(t)) for t in times)
+    return second - first
+
+
+def _agree(first: PhaseEncoding, second: PhaseEncoding) -> bool:
+    return (first.axis, first.sign) == (second.axis, second.sign)
+
+
+def _is_pair(first: tuple[Path, PhaseEncoding], second: tuple[Path, PhaseEncoding]) -> bool:
+    if first[0] == second[0]:
+        return False
+    affines: list[np.ndarray] = [read_header(path).affine for path, _ in (first, second)]
+    return are_opposite(affines[0], first[1], affines[1], second[1])
