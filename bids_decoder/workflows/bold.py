@@ -257,7 +257,7 @@ class _Builder:
             n_voxels = n_grid_voxels(self.participant, space)
             mem_gb += 4 * n_voxels * run.header.n_volumes * 4 / 1e9
         node = self._node(
-            self._resampling(run, t_r=run.t_r, metadata=self._bold_metadata(run, space)),
+            self._resampling(run, t_r=run.t_r, metadata=_bold_metadata(run, space, self.settings)),
             f"resample_{label}", mem_gb * max(len(run.bold.echoes), 1),
         )
         in_field = "in_files" if run.bold.echoes else "in_file"
@@ -325,7 +325,8 @@ class _Builder:
                 name = "_".join([label, *more.values()])
                 return self._sink(key, entities | more, name, metadata)
 
-            keep_echoes(self.workflow, node, run.bold, self._bold_metadata(run, space), sink)
+            metadata = _bold_metadata(run, space, self.settings)
+            keep_echoes(self.workflow, node, run.bold, metadata, sink)
 
     def _confounds(self, run: _Run, motion: Node, func: Node) -> Node:
         rules = self.settings.preprocessing
@@ -348,20 +349,6 @@ class _Builder:
             [(node, sink, [("out_file", "in_file"), ("metadata", "metadata")])]
         )
         return node
-
-    def _bold_metadata(self, run: _Run, space: OutputSpace) -> dict[str, Any]:
-        metadata: dict[str, Any] = {
-            "RepetitionTime": run.t_r,
-            "SkullStripped": False,
-            "SliceTimingCorrected": bool(run.slice_times),
-            "TaskName": run.bold.metadata.get("TaskName", run.bold.task),
-            "Sources": source_uris(run.bold.image_files, self.settings),
-            **echo_metadata(run.bold),
-        }
-        if run.slice_times:
-            fraction = self.settings.preprocessing.slice_time_ref
-            metadata["StartTime"] = reference_time(run.slice_times, fraction)
-        return metadata | space.metadata
 
     def _keep_both_ways(
         self, node: Node, entities: dict[str, Any], start: str, end: str, label: str
@@ -387,6 +374,21 @@ class _Builder:
     @staticmethod
     def _node(interface: Any, name: str, mem_gb: float) -> Node:
         return Node(interface, name, mem_gb=round(mem_gb, 3), n_procs=1)
+
+
+def _bold_metadata(run: _Run, space: OutputSpace, settings: Settings) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "RepetitionTime": run.t_r,
+        "SkullStripped": False,
+        "SliceTimingCorrected": bool(run.slice_times),
+        "TaskName": run.bold.metadata.get("TaskName", run.bold.task),
+        "Sources": source_uris(run.bold.image_files, settings),
+        **echo_metadata(run.bold),
+    }
+    if run.slice_times:
+        fraction = settings.preprocessing.slice_time_ref
+        metadata["StartTime"] = reference_time(run.slice_times, fraction)
+    return metadata | space.metadata
 
 
 def pick_file(files: list[str], number: int) -> str:
