@@ -1,0 +1,90 @@
+"""A whole call on a small multi-echo dataset: maps against the truth, report, methods text."""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_decoder.simulate.dataset import write_echo_dataset
+
+pytest.importorskip("tedana")
+
+
+@pytest.fixture(scope="module")
+def run(main, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("echoes")
+    data = write_echo_dataset(folder / "data", n_runs=3)
+    first = data / "sub-01/func/sub-01_task-categories_run-1_echo-1_bold.nii.gz"
+    image = nib.load(first)
+    nib.save(image.slicer[..., 5], str(first).replace("_bold", "_sbref"))
+    done = main(
+        data, folder / "out", "participant", "--from-scratch", "--n-permutations", 0,
+        "--device", "cpu",
+    )
+    return data, folder / "out", done
+
+
+def values(folder, name):
+    path = f"sub-01/func/sub-01_task-categories_{name}.nii.gz"
+    return nib.load(folder / path).get_fdata()
+
+
+def test_echoes_are_combined_and_decoded(run):
+    _, out, done = run
+    assert done.code == 0, done.text
+    assert "3 run(s) with echo times of 12, 28, 44 ms" in done.text
+    func = out / "sub-01/func"
+    assert len(list(func.glob("*_run-*_desc-preproc_bold.nii.gz"))) == 3
+    assert list(func.glob("*_desc-singletrial_betaseries.nii.gz"))
+    assert list(func.glob("*_desc-decoder_metrics.tsv"))
+
+
+def test_t2star_is_the_truth(run):
+    data, out, _ = run
+    truth = values(data / "derivatives/truth", "T2starmap")
+    brain = values(out, "run-1_desc-brain_mask") > 0
+    found = values(out, "run-1_T2starmap")[brain]
+    assert np.corrcoef(found, truth[brain])[0, 1] > 0.8
+    assert np.median(np.abs(found / truth[brain] - 1)) < 0.1
+
+
+def test_report_and_methods_name_the_echoes(run):
+    _, out, _ = run
+    page = (out / "sub-01.html").read_text(encoding="utf-8")
+    assert "median T2* (ms)" in page and "12, 28, 44" in page
+    assert "Weight of the echo of task-categories run-1 at 28 ms" in page
+    text = (out / "logs/CITATION.md").read_text(encoding="utf-8")
+    assert "3 echoes (echo times 12, 28, 44 ms)" in text and "tedana" in text
+    assert "the single-band reference image, or else the median" in text
+
+
+def test_sbref_is_the_reference_where_there_is_one(run):
+    _, out, _ = run
+    func = out / "sub-01/func"
+    first, second = (
+        json.loads((func / f"sub-01_task-categories_run-{n}_boldref.json").read_text())["Sources"]
+        for n in "12"
+    )
+    stem = "bids:raw:sub-01/func/sub-01_task-categories_run-"
+    assert first == [f"{stem}1_echo-1_sbref.nii.gz"]
+    assert second == [f"{stem}2_echo-1_bold.nii.gz"]
+
+
+def test_writing_echoes_recomputes_no_responses(run, main, tmp_path):
+    data, out, _ = run
+    again = shutil.copytree(out, tmp_path / "out", copy_function=shutil.copy2)
+    done = main(
+        data, again, "participant", "--from-scratch", "--n-permutations", 0, "--device", "cpu",
+        "--me-output", "echoes", "--dry-run",
+    )
+    assert set(done.todo()) == {("sub-01", "preprocess")}
+
+
+def test_without_the_library_the_plan_refuses(run, main, monkeypatch, tmp_path):
+    from bids_decoder.bids import echoes
+
+    monkeypatch.setattr(echoes, "find_spec", lambda name: None)
+    done = main(run[0], tmp_path / "out", "participant", "--from-scratch", "--dry-run")
+    assert done.code == 66 and "bids_decoder[multiecho]" in done.text
