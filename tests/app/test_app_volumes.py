@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bids_decoder.bids.writer import read_table, save_table
+from bids_decoder.models import relevance
 from bids_decoder.simulate.pet import simulate_pet, write_pet_dataset
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,9 @@ def short(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["deeplight", "cnn3d"])
-def test_trials_are_decoded_and_explained(category_run, main, tmp_path, short, name):
+def test_trials_are_decoded_and_explained(category_run, main, tmp_path, short, name, monkeypatch):
+    # How finely volumes are occluded is seen in the tests of models; here it is most of the time.
+    monkeypatch.setattr(relevance, "_MAX_WINDOWS", 40)
     data, output = category_run.data, category_run.copy(tmp_path / "out")
     done = main(data.folder, output, "participant", *data.options, "--decoder", name,
                 "--config-file", short, "--nprocs", 1, "--n-permutations", 2)
