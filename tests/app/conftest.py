@@ -79,9 +79,11 @@ def images(common):
 class Run:
     """A finished call."""
 
-    def __init__(self, call, output, data, *words):
+    def __init__(self, call, output, data, *words, n_processes=2):
         def make(output):
-            return asdict(call(data.folder, output, *words, *data.options, "--nprocs", 2))
+            return asdict(call(
+                data.folder, output, *words, *data.options, "--nprocs", n_processes
+            ))
 
         self.done = Done(**once(output, make))
         self.output, self.data = output, data
@@ -102,5 +104,5 @@ def category_run(call, categories, common):
 
 
 @pytest.fixture(scope="session")
-def image_run(call, images, common):
-    return Run(call, common / "images-out", images, "group", "participant")
+def image_run(main, images, common):
+    return Run(main, common / "images-out", images, "group", "participant", n_processes=1)

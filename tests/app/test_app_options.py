@@ -272,9 +272,14 @@ def test_stages_one_by_one(on_betas, betas_run, tmp_path):
 
 @pytest.mark.slow
 def test_spaces_and_foreign_letters_in_paths(betas, betas_run, call, tmp_path):
-    """In a C locale, with a home folder that cannot be written."""
+    """In a C locale, with a home folder that cannot be written; the group's model is there."""
     data = shutil.copytree(betas.folder, tmp_path / "my data é ß" / "täsk set")
-    output = tmp_path / "out put ü" / "dérivés"
+    (tmp_path / "out put ü").mkdir()
+    output = betas_run.copy(tmp_path / "out put ü" / "dérivés")
+    for stage in ("sub-01_betas", "sub-03_decode", "sub-03_controls"):
+        (output / "logs" / "done" / f"{stage}.json").unlink()
+    for name in ("sub-01", "sub-03"):
+        shutil.rmtree(output / name)
     done = call(data, output, "group", "participant", *betas_options(data), *HELD, "--device",
                 "cpu", "--nprocs", 2, "-w", tmp_path / "work ö", LANG="C", LC_ALL="C",
                 HOME="/proc/none")

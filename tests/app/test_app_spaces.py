@@ -22,24 +22,24 @@ HELD = ("--holdout-label", "02", "--device", "cpu", "--region", "occipital",
 class Person:
     """A dataset of two people, and the results that calls on it leave."""
 
-    def __init__(self, call, folder):
-        self.call, self.folder = call, folder
+    def __init__(self, main, folder):
+        self.main, self.folder = main, folder
         write_category_dataset(folder / "data", n_runs=3, n_blocks=1, anatomical=True)
 
     def words(self, *options):
         return (self.folder / "data", self.folder / "out", *options, *HELD,
-                "--nprocs", 2, "--work-dir", self.folder / "work")
+                "--nprocs", 1, "--work-dir", self.folder / "work")
 
     def __call__(self, *options) -> Done:
-        return self.call(*self.words(*options))
+        return self.main(*self.words(*options))
 
     def files(self, pattern):
         return sorted((self.folder / "out").glob(pattern))
 
 
 @pytest.fixture(scope="module")
-def people(call, tmp_path_factory):
-    return Person(call, tmp_path_factory.mktemp("spaces"))
+def people(main, tmp_path_factory):
+    return Person(main, tmp_path_factory.mktemp("spaces"))
 
 
 @pytest.fixture(scope="module")
