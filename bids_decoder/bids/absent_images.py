@@ -67,8 +67,9 @@ def _kind_of(name: str) -> str | None:
 def _fix_fmriprep(found: Counter[str]) -> str:
     names = set(found)
     if any(name.startswith(("surface", "CIFTI")) for name in names):
-        return ("volumes are decoded: run fMRIPrep again with a volumetric space besides the "
-                "surfaces, as --output-spaces T1w MNI152NLin2009cAsym (with --level full)")
+        return ("volumes and GIFTI series of both hemispheres are decoded: run fMRIPrep again with "
+                "--output-spaces T1w, a volumetric space, or fsaverage5 besides --cifti-output "
+                "(with --level full)")
     if names & {"boldref images", "transforms"}:
         return ("this is the output of --level minimal: run fMRIPrep again with --level full and "
                 "--output-spaces T1w or MNI152NLin2009cAsym; it goes on from these files with "

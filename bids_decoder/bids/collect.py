@@ -24,7 +24,7 @@ from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import cut_runs
 from bids_decoder.bids.released_runs import collect_released, find_released
-from bids_decoder.bids.run_files import make_run, with_tables
+from bids_decoder.bids.run_files import find_surface_series, make_run, meshes_of, with_tables
 from bids_decoder.bids.run_names import check_tasks, name_groups
 from bids_decoder.bids.run_selection import restrict
 from bids_decoder.bids.sbrefs import with_sbrefs
@@ -189,10 +189,11 @@ def _find_runs(
     query = {k: v for k, v in query.items() if k not in ("suffix", "datatype", "desc", "extension")}
     kind = ("bold", "preproc") if source == "fmriprep" else ("betaseries", "singletrial")
     paths = find_files(layout, kind[0], query, desc=kind[1])
-    runs = [make_run(path, source, sidecars) for path in paths]
+    surfaces = find_surface_series(layout, query) if source == "fmriprep" else []
+    runs = [make_run(path, source, sidecars) for path in (*paths, *surfaces)]
     notes.findings += sidecars.findings
     runs = select_by_metadata(runs, by_metadata)
-    if not find_files(layout, kind[0], {}, desc=kind[1]):
+    if not surfaces and not find_files(layout, kind[0], {}, desc=kind[1]):
         notes.findings.append(explain_no_images(Path(str(layout.root)), source))
     return one_space(runs, settings.preprocessing.output_spaces, notes)
 
@@ -238,12 +239,14 @@ def _people(
         layout, filters.get("fmap", {}), read_sidecars(layout)
     )
     preproc, masks = _derived_anatomy(source, derived)
+    place = Path(str(derived.root))
     return tuple(
         Participant(
             label=label, t1w_files=tuple(t1w.get(label, ())), runs=tuple(by_person[label]),
             fieldmaps=fieldmaps.get(label, ()),
             preproc_t1w=next(iter(preproc.get(label, ())), None),
             anat_mask=next(iter(masks.get(label, ())), None),
+            meshes=meshes_of(place, by_person[label]),
         )
         for label in sorted(by_person, key=natural_key)
     )

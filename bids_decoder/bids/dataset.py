@@ -11,6 +11,7 @@ import numpy as np
 from bids_decoder.bids.fieldmaps import FieldmapImage
 from bids_decoder.bids.images import MAX_T_R, ImageHeader, read_header
 from bids_decoder.bids.names import ENTITY_ORDER
+from bids_decoder.bids.surfaces import hemispheres, is_surface
 from bids_decoder.errors import Finding
 from bids_decoder.released.base import ReleasedRun
 from bids_decoder.trials import Decision
@@ -116,8 +117,11 @@ class BoldRun:
 
     @property
     def image_files(self) -> tuple[Path, ...]:
-        """The 4-D images of the run: all of its echoes, or one image."""
-        return tuple(echo.file for echo in self.echoes) or (self.image_file,)
+        """The 4-D images of the run: all of its echoes, both hemispheres, or one image."""
+        if self.echoes:
+            return tuple(echo.file for echo in self.echoes)
+        path = self.image_file
+        return hemispheres(path) if is_surface(path) else (path,)
 
     @property
     def header(self) -> ImageHeader:
@@ -165,6 +169,8 @@ class Participant:
         Images in ``fmap/``, and others that say that a field can be estimated from them.
     preproc_t1w, anat_mask : Path or None
         From derivatives, in the participant's own space.
+    meshes : tuple of Path
+        Of the surfaces that the runs are on; see :func:`bids_decoder.bids.surfaces.find_meshes`.
     """
 
     label: str
@@ -173,6 +179,7 @@ class Participant:
     fieldmaps: tuple[FieldmapImage, ...] = ()
     preproc_t1w: Path | None = None
     anat_mask: Path | None = None
+    meshes: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from bids_decoder.bids.images import (
     read_first_volumes,
     read_header,
 )
+from bids_decoder.bids.surfaces import is_surface
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 
 T_R_TOLERANCE = 1e-3
@@ -57,6 +58,11 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
         header = read_header(path)
     except BidsDecoderError as error:
         yield _error_of(run, error)
+        return
+    if is_surface(path):
+        yield from _check_volumes(run, header, n_trials)
+        if run.source != "betas":
+            yield from _check_t_r(run, header)
         return
     damage = content_damage(path, header, full_read)
     if damage is not None:

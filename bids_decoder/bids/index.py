@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bids import BIDSLayout
 
 _KINDS = {
-    ".nii": "image_file", ".nii.gz": "image_file", ".tsv": "data_file", ".json": "json_file",
+    ".nii.gz": "image_file", ".nii": "image_file", ".func.gii": "image_file",
+    ".tsv": "data_file", ".json": "json_file",
 }
 _SIDECARS = re.compile(
     r"(^|_)(bold|betaseries|sbref|epi|fieldmap|phase(diff|1|2)|magnitude[12]?)\.json$"
@@ -165,7 +166,7 @@ def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _extension(name: str) -> str:
-    return next((kind for kind in (".nii.gz", ".nii", ".tsv", ".json") if name.endswith(kind)), "")
+    return next((kind for kind in _KINDS if name.endswith(kind)), "")
 
 
 def _is_wanted_file(name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.fieldmaps import FieldmapImage
+from bids_decoder.bids.surfaces import hemispheres, is_surface
 from bids_decoder.files import file_digest
 from bids_decoder.released.files import is_there
 
@@ -40,6 +41,7 @@ def input_digests(participant: Participant) -> dict[str, Any]:
         "runs": {run.run_group: _run_digests(run) for run in participant.runs},
         **({"fieldmaps": [_fieldmap_digests(image) for image in participant.fieldmaps]}
            if participant.fieldmaps else {}),
+        **({"meshes": [file_digest(f) for f in participant.meshes]} if participant.meshes else {}),
         **({"released": [file_digest(file) for file in released]} if released else {}),
     }
 
@@ -50,9 +52,15 @@ def _fieldmap_digests(image: FieldmapImage) -> dict[str, Any]:
     return {"name": image.path.name, "content": content, "metadata": known}
 
 
+def _right_of(run: BoldRun) -> Path | None:
+    path = run.bold_file
+    return hemispheres(path)[1] if path is not None and is_surface(path) else None
+
+
 def _run_digests(run: BoldRun) -> dict[str, Any]:
     files: dict[str, Path | None] = {
-        "bold": run.bold_file, "mask": run.mask_file, "confounds": run.confounds_file,
+        "bold": run.bold_file, "right": _right_of(run), "mask": run.mask_file,
+        "confounds": run.confounds_file,
         "betas": run.betas_file, "regressors": run.regressors_file,
     }
     digests: dict[str, Any] = {

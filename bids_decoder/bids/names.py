@@ -8,7 +8,7 @@ from pathlib import Path
 
 ENTITY_ORDER = (
     "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "fmapid", "echo", "part", "from", "to",
-    "mode", "space", "cohort", "res", "label", "contrast", "stat", "desc",
+    "mode", "hemi", "space", "cohort", "res", "label", "contrast", "stat", "desc",
 )
 
 
@@ -41,6 +41,7 @@ NAMES: dict[str, OutputName] = {
     "dseg": _name("anat", "dseg"),
     "probseg": _name("anat", "probseg"),
     "anat_xfm": _name("anat", "xfm", ".h5", mode="image"),
+    "midthickness": _name("anat", "midthickness", ".surf.gii"),
     "preproc_bold": _name("func", "bold", desc="preproc"),
     "bold_mask": _name("func", "mask", desc="brain"),
     "boldref": _name("func", "boldref"),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bids_decoder.bids.confounds_files import find_confounds, with_regressors
 from bids_decoder.bids.dataset import BoldRun, Source
@@ -17,17 +17,30 @@ from bids_decoder.bids.raw_runs import RawRuns, with_raw_runs
 from bids_decoder.bids.run_names import identity
 from bids_decoder.bids.run_selection import is_selected
 from bids_decoder.bids.sidecars import Sidecars, read_sidecars
+from bids_decoder.bids.surfaces import find_meshes, is_surface
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import ExitCode, Finding, name_some
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
 
-_OWN_FIELDS = ("sub", "ses", "task", "run", "desc")
-_OF_SPACE = ("space-", "cohort-", "res-", "den-")  # entities that tables of a run do not have
+_OWN_FIELDS = ("sub", "ses", "task", "run", "desc", "hemi")
+_OF_SPACE = ("space-", "cohort-", "res-", "den-", "hemi-")  # tables of a run lack them
 _REFERENCES = ("", "_desc-coreg", "_space-run", "_desc-hmc")
 """Between the name of a run and its reference: fMRIPrep up to 22, from 23.2, from 26; the last is
 that of head motion."""
+
+
+def find_surface_series(layout: BIDSLayout, query: dict[str, Any]) -> list[Path]:
+    """Find the BOLD series on surfaces, each by the file of its left hemisphere."""
+    paths = find_files(layout, "bold", query, extension=".func.gii")
+    return [path for path in paths if parse_entities(path).get("hemi") == "L"]
+
+
+def meshes_of(place: Path, runs: list[BoldRun]) -> tuple[Path, ...]:
+    """Return the meshes of the surfaces of a participant; empty for volumes."""
+    path = runs[0].bold_file
+    return find_meshes(place, path) if path is not None and is_surface(path) else ()
 
 
 def make_run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
@@ -86,7 +99,9 @@ def _report_not_derived(
     """Name the runs of the raw dataset that were never preprocessed."""
     there = {
         raw.key_of(parse_entities(path))
-        for path in find_files(derived, "bold", {}, desc="preproc")
+        for path in (
+            *find_files(derived, "bold", {}, desc="preproc"), *find_surface_series(derived, {}),
+        )
     }
     lacking = [
         identity(run) for run in raw.runs
@@ -136,7 +151,7 @@ def _with_derived_files(runs: list[BoldRun]) -> list[BoldRun]:
     complete = []
     for run in runs:
         beside = run.image_file.parent
-        stem = run.image_file.name.split("_desc-preproc_bold")[0]
+        stem = run.image_file.name.split(".")[0].removesuffix("_bold").removesuffix("_desc-preproc")
         native = "_".join(part for part in stem.split("_") if not part.startswith(_OF_SPACE))
         complete.append(replace(
             run,

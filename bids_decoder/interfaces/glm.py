@@ -24,6 +24,8 @@ from nipype.interfaces.base import (
 
 from bids_decoder.agreement import check_mask, check_same_grid, check_series
 from bids_decoder.bids.confounds_files import read_regressors
+from bids_decoder.bids.images import read_header
+from bids_decoder.bids.surfaces import load_series
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.config import Glm
 from bids_decoder.errors import InputError
@@ -95,7 +97,7 @@ def read_run_tables(inputs: Any, glm: Glm) -> list[RunTables]:
     return [
         run_tables(
             read_table(Path(trials)),
-            Timing(check_series(Path(bold), nib.load(bold).shape), t_r, start),
+            Timing(check_series(Path(bold), read_header(Path(bold)).shape), t_r, start),
             read_regressors(glm.confounds, path, extra), glm,
         )
         for bold, trials, t_r, start, path, extra in zip(
@@ -141,7 +143,7 @@ def read_masked(path: Path, grid: VoxelGrid, target: Path) -> tuple[np.ndarray, 
     InputError
         When image and mask are on different grids.
     """
-    image = nib.load(path)
+    image = load_series(path)
     check_same_grid(path, (image.shape[:3], image.affine), (grid.mask.shape, grid.affine))
     data = image.get_fdata(dtype=np.float32, caching="unchanged")
     shape = (image.shape[3], grid.n_voxels)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from nipype.interfaces.base import (
@@ -20,11 +19,11 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.bids.names import OutputName, derivative_path, sidecar_path
+from bids_decoder.bids.surfaces import save_hemispheres, save_surfaces
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation.tables import VALUE_NULL_COLUMNS, Nulls
 from bids_decoder.files import read_json, write_bytes, write_json
-from bids_decoder.interfaces.responses import MASK
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.trials import Mesh, VoxelGrid
 
 _MARKS = ("seen_in_pretraining", "test_stimuli_seen")
 
@@ -72,10 +71,25 @@ class PersonOutputs:
         self, key: str | OutputName, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any],
         **entities: str,
     ) -> None:
-        """Write a volume with its sidecar."""
+        """Write a volume with its sidecar; of vertices, a GIFTI file of each hemisphere, too."""
         path = self.path(key, **entities)
-        save_nifti(path, data, grid.affine, metadata={**metadata, **self.marks})
+        described = {**metadata, **self.marks}
+        save_nifti(path, data, grid.affine, metadata=described)
         self.add(path)
+        if grid.mesh is not None:
+            for side in save_hemispheres(path, data, grid.mesh.n_left):
+                write_json(sidecar_path(side), described)
+                self.add(side)
+            self._surfaces(grid.mesh)
+
+    def _surfaces(self, mesh: Mesh) -> None:
+        """Write the surfaces that maps are on, once."""
+        own = {k: v for k, v in self.entities.items() if k in ("sub", "space", "cohort")}
+        left, right = (
+            derivative_path(self.output_dir, "midthickness", hemi=side, **own) for side in "LR"
+        )
+        if left not in self.written:
+            self.written += save_surfaces((left, right), mesh.points, mesh.triangles, mesh.n_left)
 
     def table(
         self, key: str | OutputName, table: pd.DataFrame, columns: dict[str, str],
@@ -116,12 +130,6 @@ def copy_nulls(
     described = {name: {"Description": columns[name]} for name in header}
     write_json(sidecar_path(target), {**described, **scheme, **notes})
     return True
-
-
-def read_grid(folder: Path) -> VoxelGrid:
-    """Return the voxels of joined responses (of ``CollectResponses``)."""
-    image = nib.load(folder / MASK)
-    return VoxelGrid(np.asarray(image.dataobj) > 0, image.affine)
 
 
 class WriteInputSpec(BaseInterfaceInputSpec):

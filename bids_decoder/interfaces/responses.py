@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nipype.interfaces.base import (
 
 from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check_same_grid
 from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.surfaces import read_meshes
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import resolve_fold
@@ -31,15 +33,18 @@ from bids_decoder.trials import (
     KINDS,
     MEAN_SIGNAL,
     TRIAL_ORDER,
+    Mesh,
     Person,
     Targets,
     VoxelGrid,
 )
 
 ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
+MESH = "mesh.npz"
 CONFOUNDS, REMOVED = "confounds.tsv", "removed.json"
 
-OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner")
+OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner",
+              "fsnative")
 """Values of the space entity with coordinates of the participant's own brain."""
 
 
@@ -153,6 +158,36 @@ def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
     return mask
 
 
+def save_mesh(folder: Path, files: Sequence[Path]) -> None:
+    """Put the surface of the responses into the folder with them, where there is one.
+
+    Raises
+    ------
+    InputError
+        When it has another number of vertices than the responses.
+    """
+    if not files:
+        return
+    points, triangles, n_left = read_meshes(tuple(files))
+    shape = nib.load(folder / MASK).shape
+    if shape != (len(points), 1, 1):
+        raise InputError(
+            f"surface {files[0]}", f"{len(points)} vertices in both hemispheres, but the responses "
+            f"have {shape[0]}", "give the meshes on which the BOLD was sampled",
+        )
+    np.savez(folder / MESH, points=points, triangles=triangles, n_left=n_left)
+
+
+def read_grid(folder: Path) -> VoxelGrid:
+    """Return the voxels of joined responses, with their surface where there is one."""
+    image = nib.load(folder / MASK)
+    mesh = None
+    if (folder / MESH).is_file():
+        with np.load(folder / MESH) as stored:
+            mesh = Mesh(stored["points"], stored["triangles"], int(stored["n_left"]))
+    return VoxelGrid(np.asarray(image.dataobj) > 0, image.affine, mesh)
+
+
 def load_person(
     folder: Path, label: str, targets: Targets, *, fold: int | None, normalise: str
 ) -> tuple[Person, Person]:
@@ -201,8 +236,7 @@ def load_sides(
     """
     used = trials["split"].isin(["train", "test"]).to_numpy()
     trials = trials[used].reset_index(drop=True)
-    mask_image = nib.load(folder / MASK)
-    grid = VoxelGrid(np.asarray(mask_image.dataobj) > 0, mask_image.affine)
+    grid = read_grid(folder)
     scaled = scale_responses(folder, trials, normalise, used)
     space = read_json(folder / SPACE)["space"]
     return _sides(Person(label, grid, scaled, trials, _rows(trials, targets), space))
@@ -319,6 +353,7 @@ class _CollectInputSpec(BaseInterfaceInputSpec):
     betas_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
     trials_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
     mask_files = traits.List(File(exists=True), desc="voxels must be in all of them")
+    mesh_files = traits.List(File(exists=True), desc="surfaces: left, then right; may be empty")
     events_confounds = traits.Str(desc="planned table of confounds in events files")
     motion_files = traits.List(traits.Str(), desc="confounds tables, one per run; may be empty")
     t_r = traits.List(traits.Float, desc="repetition times of the runs in motion_files")
@@ -343,6 +378,7 @@ class CollectResponses(SimpleInterface):
             [Path(f) for f in self.inputs.mask_files or []], Path(runtime.cwd),
             self._confounds(),
         )
+        save_mesh(Path(runtime.cwd), [Path(f) for f in self.inputs.mesh_files or []])
         self._results["folder"] = runtime.cwd
         return runtime
 

@@ -29,6 +29,7 @@ from bids_decoder.reports.geometry import (
 from bids_decoder.reports.results import Results, run_name
 from bids_decoder.reports.template_surfaces import with_surface
 from bids_decoder.reports.volumes import Look, map_volume
+from bids_decoder.reports.surfaces import surface_pictures
 
 _FAINT = 0.02
 """Fraction of the largest value below which an unsigned map is not drawn."""
@@ -58,6 +59,11 @@ def troi_pictures(results: Results) -> list[Picture]:
     for number, path in enumerate(results.files("troi_mask"), start=1):
         image = load(path)
         mask = np.asanyarray(image.dataobj) > 0
+        if not has_geometry(image):
+            pictures += surface_pictures(
+                path, f"troimask{number}",
+                f"TROI: the {mask.sum():,} vertices that the decoder reads", signed=False,
+            )
         if not has_geometry(image) or not mask.any():
             continue
         under = underlay_for(path, results)
@@ -295,7 +301,11 @@ def map_picture(
     # Values near zero over the whole brain would hide the anatomy.
     faint = 0.0 if signed else _FAINT * float(data.max(initial=0))
     shown = np.abs(data) > max(threshold, faint)
-    if not has_geometry(image) or not np.any(data):
+    if not has_geometry(image):
+        return surface_pictures(
+            path, name, title, signed=signed, threshold=max(threshold, faint), volume=volume
+        )
+    if not np.any(data):
         return []
     where = shown if shown.any() else data != 0
     under = underlay_for(path, results)

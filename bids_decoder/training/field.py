@@ -17,6 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from bids_decoder.training.climb import minimise
+from bids_decoder.training.diffusion import Diffusion
 from bids_decoder.training.signal import (
     MIN_TRIALS_TO_SCORE,
     SIGNAL_SHARES,
@@ -180,7 +181,7 @@ def choose_field(
         log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)
     ])
     known = _Evidence.of(halves)
-    if not person.grid.has_geometry:
+    if not person.grid.has_neighbours:
         candidates = [field for field in candidates if field.fwhm_mm == 0]
     candidates = list(candidates)
     scores = [
@@ -271,9 +272,9 @@ def _log_odds(ratio: np.ndarray, start: np.ndarray, grid: VoxelGrid, fwhm_mm: fl
 
     All have shape (n_sets, n_voxels).
     """
-    if fwhm_mm <= 0 or not grid.has_geometry:
+    if fwhm_mm <= 0 or not grid.has_neighbours:
         return start + ratio
-    waves = _Waves(grid, fwhm_mm)
+    waves = _Waves(grid, fwhm_mm) if grid.mesh is None else _MeshField(grid, fwhm_mm)
     # In double precision: the exponentials of strong signals have none in single precision.
     more = np.expm1(np.clip(ratio.astype(np.float64), -_SURE, _SURE))
 
@@ -314,6 +315,22 @@ class _Waves:
         volumes = np.zeros((len(values), self.n_box))
         volumes[:, self.voxels] = values
         return SPREAD * _along_axes(volumes, [basis.T for basis in self.bases])
+
+
+class _MeshField:
+    """A Gaussian random field on a mesh: white noise that diffused along it."""
+
+    def __init__(self, grid: VoxelGrid, fwhm_mm: float) -> None:
+        self.diffusion, self.n_waves = Diffusion(grid, fwhm_mm), grid.n_voxels
+        self.gain = SPREAD / self.diffusion.spread()
+
+    def field(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Compute fields at the vertices from N(0, 1) amplitudes, (n, n_voxels)."""
+        return self.gain * self.diffusion.smooth(amplitudes)
+
+    def adjoint(self, values: np.ndarray) -> np.ndarray:
+        """Apply the transpose of :meth:`field`."""
+        return self.diffusion.adjoint(self.gain * values)
 
 
 def _along_axes(volumes: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:

@@ -197,7 +197,7 @@ def find_budget(task: SelectionTask, n_likely: int | None = None) -> tuple[int, 
     n_runs = len(np.unique(task.person.run_groups))
     if n_runs >= MIN_RUNS_TO_CHOOSE:
         return _budget_by_cross_validation(task, n_likely or 0)
-    likely = n_likely if n_likely and grid.has_geometry else None
+    likely = n_likely if n_likely and grid.has_neighbours else None
     rule = f"{n_runs} training run(s), too few to choose: all" if likely is None else LIKELY_RULE
     return likely or grid.n_voxels, {"budget_rule": rule}
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from bids_decoder.training.diffusion import FWHM_PER_SD, Diffusion
 from bids_decoder.trials import VoxelGrid
-
-FWHM_PER_SD = 2.3548200450309493
 
 LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
 """Default full width at half maximum of the low-pass filter, in voxels (sigma of 0.7 voxel)."""
 
 
 def default_fwhm_mm(grid: VoxelGrid) -> float:
-    """Return the default full width at half maximum of the low-pass filter for a grid."""
+    """Return the default full width at half maximum of the low-pass filter, in mm.
+
+    On a mesh, the length of edges is what a voxel is elsewhere.
+    """
+    if grid.mesh is not None:
+        steps = np.diff(grid.coordinates[grid.edges], axis=1)[:, 0]
+        return LOWPASS_VOXELS * float(np.linalg.norm(steps, axis=1).mean() if len(steps) else 1.0)
     return LOWPASS_VOXELS * float(grid.voxel_sizes.min())
 
 
@@ -35,8 +40,13 @@ def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.n
     ndarray, shape (n_voxels,)
         Near the edge of the mask, weights are normalised as for a full neighbourhood.
     """
-    if fwhm_mm <= 0 or not grid.has_geometry:
+    if fwhm_mm <= 0 or not grid.has_neighbours:
         return np.asarray(values)
+    if grid.mesh is not None:
+        # What the kernel, which sums to one, gives to the vertex itself: a kernel of half the
+        # variance, applied twice.
+        own = Diffusion(grid, fwhm_mm / np.sqrt(2)).spread() ** 2
+        return smooth_within(values, grid, fwhm_mm) / own
     steps = np.arange(-4, 5)
     sigma = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
     weights = np.exp(-0.5 * (steps[:, None] / sigma) ** 2).sum(axis=0)
@@ -58,8 +68,10 @@ def smooth_within(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.nda
     -------
     ndarray, shape (n_voxels,)
     """
-    if fwhm_mm <= 0 or not grid.has_geometry:
+    if fwhm_mm <= 0 or not grid.has_neighbours:
         return np.asarray(values)
+    if grid.mesh is not None:
+        return Diffusion(grid, fwhm_mm).smooth(np.asarray(values, float)[None])[0]
     sigma = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
     smooth = gaussian_filter(grid.to_volume(np.asarray(values, float)), sigma, truncate=3)
     reach = gaussian_filter(grid.mask.astype(float), sigma, truncate=3)

@@ -92,6 +92,7 @@ def responses_node(work: Work, person: PersonWork) -> Node:
     if work.settings.troi.region not in REGIONS:
         node.inputs.mask_files = [work.settings.troi.region]
     node.inputs.removed = list(person.removed)
+    node.inputs.mesh_files = [str(path) for path in person.participant.meshes]
     if person.confounds is not None:
         node.inputs.events_confounds = str(person.confounds)
     if person.source != "betas":

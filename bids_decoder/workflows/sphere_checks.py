@@ -59,7 +59,8 @@ def check_grid(
         return [Finding(
             what, f"the voxels have no positions in a volume (image grid {voxels.mask.shape}), so "
             "that there are no voxels around a voxel",
-            "leave the option out, or give images on the grid of the brain",
+            "leave the option out, or give images on the grid of the brain (of derivatives on "
+            "surfaces: a space of volumes, as --output-spaces T1w)",
             participant=participant.label,
         )]
     sizes = voxels.voxel_sizes

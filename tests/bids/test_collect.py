@@ -396,7 +396,7 @@ def test_padding_makes_no_other_run(fmriprep, old, new):
 @pytest.mark.parametrize(("keep", "extra", "why", "fix"), [
     ("*_boldref.nii.gz", "from-boldref_to-T1w_mode-image_xfm.txt", "boldref images, 1 transforms",
      "--level full"),
-    ("", "hemi-L_space-fsaverage_bold.func.gii", "surface series", "volumetric space"),
+    ("", "hemi-R_space-fsaverage_bold.func.gii", "surface series", "volumetric space"),
     ("", "space-fsLR_den-91k_bold.dtseries.nii", "1 CIFTI series", "volumetric space"),
     ("", "desc-confounds_timeseries.tsv", "no functional file", "output folder of fMRIPrep"),
 ])

@@ -442,6 +442,7 @@ COMPUTING = {
     "SingleTrialGLM._load#1": VOXELS, "_common_mask#1": VOXELS,
     "FindRegions._run_interface#1": VOXELS,
     "_voxels#1": "how many voxels a mask has on the grid of the responses is counted on reading",
+    "save_mesh#1": "how many vertices a mesh has is counted on reading",
     "head_mask#1": "the reference image is a mean over volumes that are chosen by their values",
     "t1w_brain_mask#1": MASKS, "t1w_brain_mask#2": MASKS, "estimate_motion#1": MASKS,
     "to_template#1": "depends on a registration",

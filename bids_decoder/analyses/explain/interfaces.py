@@ -10,12 +10,8 @@ from nipype.interfaces.base import Directory, File, TraitedSpec, traits
 from bids_decoder.analyses.explain.relevance import read_relevance, save_relevance
 from bids_decoder.bids.names import unique_names
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec
-from bids_decoder.interfaces.person_outputs import (
-    PersonOutputs,
-    WriteInputSpec,
-    WriteInterface,
-    read_grid,
-)
+from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
+from bids_decoder.interfaces.responses import read_grid
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import load_model
 from bids_decoder.training.decoders import Relevance, join_relevance

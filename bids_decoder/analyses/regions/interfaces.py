@@ -21,15 +21,10 @@ from bids_decoder.evaluation.search_maps import Accuracy
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.reliability import enough_repeats, noise_ceiling
 from bids_decoder.interfaces.heldout import training_mean
-from bids_decoder.interfaces.person_outputs import (
-    PersonOutputs,
-    WriteInputSpec,
-    WriteInterface,
-    read_grid,
-)
+from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.regions import read_regions
-from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
+from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person, read_grid
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.preprocessing.labels import Region
 from bids_decoder.training.regions import decode_labels, predict_vectors

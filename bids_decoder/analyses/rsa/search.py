@@ -22,13 +22,9 @@ from bids_decoder.evaluation.rdm_models import draw_orders, smallest_p
 from bids_decoder.evaluation.search_maps import compute_maps, correct_together
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
-from bids_decoder.interfaces.person_outputs import (
-    PersonOutputs,
-    WriteInputSpec,
-    WriteInterface,
-    read_grid,
-)
+from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
+from bids_decoder.interfaces.responses import read_grid
 from bids_decoder.interfaces.sphere_maps import read_maps, save_maps
 from bids_decoder.training.search_rdm import search_models
 from bids_decoder.training.searchlight_settings import Searchlight

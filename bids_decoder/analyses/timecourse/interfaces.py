@@ -36,12 +36,7 @@ from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.run_tables import RunTables
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.glm import read_masked, read_run_tables
-from bids_decoder.interfaces.person_outputs import (
-    PersonOutputs,
-    WriteInputSpec,
-    WriteInterface,
-    read_grid,
-)
+from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import (
     ARRAY,
@@ -52,6 +47,7 @@ from bids_decoder.interfaces.responses import (
     TABLE,
     ResponsesInputSpec,
     load_person,
+    read_grid,
     read_trials,
 )
 from bids_decoder.interfaces.targets import read_targets

@@ -1,0 +1,59 @@
+"""Derivatives on surfaces, end to end: labels are decoded from vertices, maps are GIFTI."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import surface_derivatives as surface
+
+from bids_decoder.bids.writer import read_table
+from bids_decoder.cli.run import main
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("surfaces")
+    patch = surface.write_surface_dataset(folder)
+    out = folder / "out"
+    code = main([
+        str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
+        "--output-spaces", "fsnative", "--n-permutations", "20", "--nprocs", "1",
+        "-w", str(folder / "work"),
+    ])
+    assert code == 0
+    return out, patch
+
+
+def test_labels_are_decoded_from_vertices(output):
+    out, _ = output
+    metrics = read_table(next(out.rglob("*desc-decoder_metrics.tsv")))
+    own = metrics[metrics["metric"] == "balanced_accuracy"]
+    assert own["value"].astype(float).max() > 0.75
+    betas = nib.load(next(out.rglob("*run-1*_space-fsnative_*betaseries.nii.gz")))
+    assert betas.shape == (324, 1, 1, 20)
+
+
+def test_maps_are_files_of_hemispheres_beside_their_surface(output):
+    out, patch = output
+    left, right = (
+        nib.load(next(out.rglob(f"*_hemi-{side}_space-fsnative_label-TROI_mask.func.gii")))
+        for side in "LR"
+    )
+    chosen = np.concatenate([left.darrays[0].data, right.darrays[0].data]) > 0
+    assert len(left.darrays[0].data) == len(right.darrays[0].data) == 162
+    # Most of the patch is found, and most of what is found is near it.
+    assert chosen[patch].mean() > 0.6 and patch[chosen].mean() > 0.3
+    sidecar = next(out.rglob("*_hemi-R_space-fsnative_label-TROI_mask.json"))
+    assert json.loads(sidecar.read_text())
+    for side in "LR":
+        name = f"sub-01_hemi-{side}_space-fsnative_midthickness.surf.gii"
+        mesh = nib.load(out / "sub-01" / "anat" / name)
+        points, triangles = mesh.agg_data(("pointset", "triangle"))
+        assert points.shape == (162, 3) and triangles.shape == (320, 3)
+
+
+def test_report_draws_the_selection_on_surfaces(output):
+    page = (output[0] / "sub-01.html").read_text()
+    assert "vertices that the decoder reads, on the surfaces" in page
+    assert "only a container" not in page
