@@ -27,9 +27,9 @@ from bids_decoder.reports.geometry import (
     underlay_for,
 )
 from bids_decoder.reports.results import Results, run_name
+from bids_decoder.reports.surfaces import surface_pictures
 from bids_decoder.reports.template_surfaces import with_surface
 from bids_decoder.reports.volumes import Look, map_volume
-from bids_decoder.reports.surfaces import surface_pictures
 
 _FAINT = 0.02
 """Fraction of the largest value below which an unsigned map is not drawn."""

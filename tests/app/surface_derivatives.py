@@ -65,7 +65,7 @@ def save_series(path, values):
     nib.save(nib.GiftiImage(darrays=arrays), path)
 
 
-def patch_of(points, degrees=40):
+def patch_of(points, degrees=70):
     """Vertices around the top of a hemisphere."""
     return points[:, 2] > RADIUS * np.cos(np.radians(degrees))
 
