@@ -124,7 +124,8 @@ def test_all_desc_labels_are_described():
 def write_one_of_each(out):
     special = {"anat_xfm": {"from_": "T1w", "to": "MNI152NLin2009cAsym"},
                "bold_xfm": {"from_": "boldref", "to": "T1w"}, "probseg": {"label": "GM"},
-               "statmap": {"stat": "reliability"}}
+               "statmap": {"stat": "reliability"}, "midthickness": {"hemi": "L"},
+               "fieldmap": {"fmapid": "pair"}, "fieldmap_reference": {"fmapid": "pair"}}
     for key, name in NAMES.items():
         entities = dict(special.get(key, {}))
         if name.folder != "group":

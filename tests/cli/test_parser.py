@@ -118,7 +118,7 @@ def test_unknown_level_is_code_17():
     [*CALL, "--high-pass", "-1"], [*CALL, "--high-pass", "nan"], [*CALL, "--high-pass", "inf"],
     [*CALL, "--device", "gpu"], [*CALL, "--device", "cuda:"],
     [*CALL, "--budget", "3000"], [*CALL, "--budget", "0vox"], [*CALL, "--budget", "2.5vox"],
-    [*CALL, "--target", "words"], [*CALL, "--betas", "ols"], [*CALL, "--ignore", "sbref"],
+    [*CALL, "--target", "words"], [*CALL, "--betas", "ols"], [*CALL, "--ignore", "motion"],
     [*CALL, "--participant-label"], [*CALL, "--participant-label", "sub-"],
     [*CALL, "--participant-label", "01_02"],
     [*CALL, "--work-dir", ""], [*CALL, "--random-seed", "-1"], [*CALL, "--dummy-scans", "-1"],
