@@ -144,6 +144,7 @@ def write_one_of_each(out):
             write_json(sidecar_path(path), {})
     for name in ("sub-01.html", "group.html", "plan.json", "prov/prov-1_act.json",
                  "logs/CITATION.md", "logs/done/a.json",
+                 "sub-01/func/sub-01_task-see_hemi-L_space-fsnative_label-TROI_mask.func.gii",
                  "sub-01/figures/sub-01_task-see.svg",
                  "sub-01/func/sub-01_task-see_desc-reconstruction/1.png"):
         write_text(out / name, "{}")
