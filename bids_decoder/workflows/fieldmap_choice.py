@@ -95,6 +95,17 @@ class Chooser:
     def _candidates(self, run: BoldRun) -> tuple[list[FieldmapImage], str, str]:
         for source in as_texts(run.metadata.get("B0FieldSource")):
             found = [image for image in self.images if source in image.identifiers]
+            # An identifier should be unique, but sidecars of all sessions may share it.
+            own = [image for image in found if image.entities.get("ses") == run.session]
+            meant = [image for image in found if image.is_intended_for(run.image_file)]
+            sessions = {image.entities.get("ses") for image in found}
+            if len(sessions) > 1 and not (own or meant):
+                raise UnusableError(
+                    f"images of several sessions have the B0FieldIdentifier {source}, and none is "
+                    "of the session of the run",
+                    "give the images of each session an identifier of their own",
+                )
+            found = (meant or own) if len(sessions) > 1 else found
             if found:
                 return found, f"B0FieldSource of the run is {source}", self._identifiers[source]
         found = [image for image in self.images if image.is_intended_for(run.image_file)]
@@ -146,8 +157,10 @@ class Chooser:
 
     def _partner(self, run: BoldRun, encoding: PhaseEncoding) -> tuple[Path, PhaseEncoding]:
         """Return the run that stands for the missing direction: the first of its session."""
+        sources = as_texts(run.metadata.get("B0FieldSource"))
         for other in self.participant.runs:
-            if other.session == run.session and other.source == "raw" and all(
+            alike = as_texts(other.metadata.get("B0FieldSource")) == sources
+            if alike and other.session == run.session and other.source == "raw" and all(
                 image.is_intended_for(other.image_file)
                 for image in self.images if image.is_intended_for(run.image_file)
             ):

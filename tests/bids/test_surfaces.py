@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import surface_derivatives as surface
 
+from bids_decoder.bids.copies import _read
 from bids_decoder.bids.images import read_first_volumes, read_header
 from bids_decoder.bids.surfaces import (
     find_meshes,
@@ -146,3 +147,10 @@ def test_surfaces_survive_writing(tmp_path):
     np.testing.assert_allclose(points, both[0], atol=1e-4)
     np.testing.assert_array_equal(triangles, both[1])
     assert n_left == N
+
+
+@pytest.mark.parametrize("n_volumes", [None, 40])
+def test_copies_of_runs_are_recognised(derived, n_volumes):
+    path = next(derived.rglob("*run-1*hemi-L_space-fsnative_bold.func.gii"))
+    signatures = _read(path, n_volumes)
+    assert signatures.shape[0] == 40 and np.isfinite(signatures).all()

@@ -1,5 +1,7 @@
 """Which field corrects which run, and what the plan says where none does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,28 @@ def test_identifiers_come_before_intended_for(tmp_path):
     person.add("dir-AP_epi", AP | {"B0FieldIdentifier": ["pe-1", "other"]})
     found = only(person.plan())
     assert wanted in found.files and found.name == "pe1"
+
+
+def test_an_identifier_of_several_sessions_means_the_own_one(tmp_path):
+    person = Person(tmp_path, AP | {"B0FieldSource": "pepolar"})
+    identified = {"B0FieldIdentifier": "pepolar"}
+    for session in ("1", "2"):
+        person.add(f"ses-{session}_dir-PA_epi", PA | identified)
+        person.add(f"ses-{session}_dir-AP_epi", AP | identified)
+    assert "several sessions" in problem(person.plan())
+    person.runs = [replace(run, session="2") for run in person.runs]
+    (found,) = person.plan().fields.values()
+    assert found.session == "2" and all("ses-2" in path.name for path in found.files)
+
+
+def test_the_partner_of_an_image_has_its_source(tmp_path):
+    person = Person(tmp_path, AP)
+    for number, run in enumerate(person.runs):
+        source = {"B0FieldSource": f"pe-{number}"}
+        person.runs[number] = replace(run, metadata=AP | source)
+        person.add(f"acq-{number}_dir-PA_epi", PA | {"B0FieldIdentifier": f"pe-{number}"})
+    fields = person.plan().fields.values()
+    assert {found.files[0] for found in fields} == {run.bold_file for run in person.runs}
 
 
 def test_measured_maps(person):
