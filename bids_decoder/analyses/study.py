@@ -15,7 +15,7 @@ from bids_decoder.analyses.jobs import Notes, Stage
 from bids_decoder.bids.dataset import Dataset, Participant
 from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.events import TrialBuild
-from bids_decoder.bids.inputs import input_digests
+from bids_decoder.bids.inputs import input_digests, regressor_digests
 from bids_decoder.config import REGIONS, Settings
 from bids_decoder.errors import Finding
 from bids_decoder.evaluation.folds import fold_list
@@ -151,11 +151,16 @@ class Study:
     @cached_property
     def people(self) -> dict[str, PersonWork]:
         """Return data and stages of preparation of all participants; their files are read."""
-        pairs = [(person, self.tables[person.label]) for person in self.involved]
+        ignored: dict[str, Any] = (
+            {"fieldmaps": ()} if "fieldmaps" in self.settings.preprocessing.ignore else {}
+        )
+        pairs = [
+            (replace(person, **ignored), self.tables[person.label]) for person in self.involved
+        ]
         contents = map_items(_contents, pairs, self.settings.resources.nprocs)
         return {
             person.label: self._person(person, *found)
-            for (person, _), found in zip(pairs, contents, strict=True)
+            for person, found in zip(self.involved, contents, strict=True)
         }
 
     @cached_property
@@ -268,7 +273,8 @@ class Study:
         }
 
     def _person(
-        self, participant: Participant, inputs: dict[str, Any], trials_key: str
+        self, participant: Participant, inputs: dict[str, Any], regressors: dict[str, str],
+        trials_key: str,
     ) -> PersonWork:
         settings, unit = self.settings, f"sub-{participant.label}"
         source = self.dataset.source
@@ -281,11 +287,12 @@ class Study:
             # Responses depend on their own space, not on the other output spaces.
             upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
-        # Own tables are among the inputs, wherever they are.
+        # Own tables are in the key by their content, wherever they are.
         glm["confounds"] = split_wanted(settings.glm.confounds)[0]
         betas = StageKey("betas", unit, {
             "settings": {} if source == "betas" else glm, "upstream": upstream,
             "trials": trials_key, "seed": settings.random_seed,
+            **({"regressors": regressors} if regressors else {}),
         })
         trials = self._planned_trials(participant, trials_key)
         rules = settings.trials
@@ -324,10 +331,12 @@ class Study:
         return folder / "confounds.tsv"
 
 
-def _contents(pair: tuple[Participant, pd.DataFrame]) -> tuple[dict[str, Any], str]:
+def _contents(
+    pair: tuple[Participant, pd.DataFrame],
+) -> tuple[dict[str, Any], dict[str, str], str]:
     """Return digests of the files of a participant, and the key of the trial table."""
     participant, table = pair
-    return input_digests(participant), table_key(table)
+    return input_digests(participant), regressor_digests(participant), table_key(table)
 
 
 def job_name(analysis: str, person: PersonWork) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_decoder.bids.dataset import BoldRun, Participant
-from bids_decoder.bids.fieldmaps import FieldmapImage
+from bids_decoder.bids.fieldmaps import FieldmapImage, as_texts
 from bids_decoder.bids.surfaces import hemispheres, is_surface
 from bids_decoder.files import file_digest
 from bids_decoder.released.files import is_there
@@ -28,7 +28,8 @@ def input_digests(participant: Participant) -> dict[str, Any]:
     Returns
     -------
     dict
-        Serialisable as JSON: digests of images and tables, and the metadata used, by run.
+        Serialisable as JSON: digests of images and tables, and the metadata used, by run. Own
+        tables of confounds are in :func:`regressor_digests`.
     """
     # Many runs may be in one file, and such files are large.
     released = dict.fromkeys(
@@ -36,14 +37,50 @@ def input_digests(participant: Participant) -> dict[str, Any]:
         for file in (*run.released.responses.files, run.released.ncsnr)
         if file is not None and is_there(file)
     )
+    fieldmaps = _useful_fieldmaps(participant)
     return {
         "T1w": [file_digest(path) for path in participant.t1w_files if path.is_file()],
         "runs": {run.run_group: _run_digests(run) for run in participant.runs},
-        **({"fieldmaps": [_fieldmap_digests(image) for image in participant.fieldmaps]}
-           if participant.fieldmaps else {}),
+        **({"fieldmaps": [_fieldmap_digests(image) for image in fieldmaps]} if fieldmaps else {}),
         **({"meshes": [file_digest(f) for f in participant.meshes]} if participant.meshes else {}),
         **({"released": [file_digest(file) for file in released]} if released else {}),
     }
+
+
+def regressor_digests(participant: Participant) -> dict[str, str]:
+    """Compute digests of own tables of confounds, on which preprocessing does not depend.
+
+    Parameters
+    ----------
+    participant : Participant
+
+    Returns
+    -------
+    dict of str to str
+        By run group; without runs that have no own table.
+    """
+    return {
+        run.run_group: file_digest(run.regressors_file) for run in participant.runs
+        if run.regressors_file is not None and run.regressors_file.is_file()
+    }
+
+
+def _useful_fieldmaps(participant: Participant) -> list[FieldmapImage]:
+    """Return the images that are meant for one of the runs, and those that belong to them."""
+    sources = {
+        text for run in participant.runs for text in as_texts(run.metadata.get("B0FieldSource"))
+    }
+    meant = [
+        image.entities for image in participant.fieldmaps
+        if sources.intersection(image.identifiers)
+        or any(image.is_intended_for(run.image_file) for run in participant.runs)
+    ]
+    # Magnitude and phase images of a field often have no entry of their own.
+    return [image for image in participant.fieldmaps if image.entities in meant]
+
+
+def _sidecar_of(table: Path | None) -> Path | None:
+    return table.with_suffix(".json") if table is not None and table.suffix == ".tsv" else None
 
 
 def _fieldmap_digests(image: FieldmapImage) -> dict[str, Any]:
@@ -60,8 +97,8 @@ def _right_of(run: BoldRun) -> Path | None:
 def _run_digests(run: BoldRun) -> dict[str, Any]:
     files: dict[str, Path | None] = {
         "bold": run.bold_file, "right": _right_of(run), "mask": run.mask_file,
-        "confounds": run.confounds_file,
-        "betas": run.betas_file, "regressors": run.regressors_file,
+        "confounds": run.confounds_file, "confounds_sidecar": _sidecar_of(run.confounds_file),
+        "betas": run.betas_file,
     }
     digests: dict[str, Any] = {
         name: file_digest(path) for name, path in files.items()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.fieldmaps import FieldmapImage, magnitude_of, partner_of
 from bids_decoder.bids.inputs import input_digests
 
@@ -68,6 +69,9 @@ def test_filter_file(toy):
 
 def test_digests_change_with_content_and_metadata(toy):
     path = toy.image("sub-01/fmap/sub-01_dir-AP_epi.nii.gz", (4, 4, 3))
+    toy.json(str(path.relative_to(toy.root)).replace(".nii.gz", ".json"), {
+        "IntendedFor": "func/sub-01_task-see_run-1_bold.nii.gz",
+    })
     seen = [input_digests(toy.dataset().participants[0])]
     toy.image(str(path.relative_to(toy.root)), (4, 4, 3))
     seen.append(input_digests(toy.dataset().participants[0]))
@@ -76,3 +80,19 @@ def test_digests_change_with_content_and_metadata(toy):
     toy.json("task-see_bold.json", {"RepetitionTime": 2.0, "PhaseEncodingDirection": "j"})
     seen.append(input_digests(toy.dataset().participants[0]))
     assert all(a != b for a, b in pairwise(seen))
+
+
+def test_digests_hold_only_images_that_are_meant_for_a_run(tmp_path):
+    def digests(metadata, entry):
+        run = BoldRun("01", "a", "see", "1", "raw", {}, metadata, RUN)
+        images = [FieldmapImage(tmp_path / f"sub-01_ses-a_{name}.nii.gz", own) for name, own in (
+            ("acq-x_phasediff", entry), ("acq-x_magnitude1", {}), ("acq-y_magnitude1", {}),
+            ("dir-AP_epi", {"B0FieldIdentifier": "other", "IntendedFor": "func/other.nii.gz"}),
+        )]
+        found = input_digests(Participant("01", (), (run,), fieldmaps=tuple(images)))
+        return [image["name"] for image in found.get("fieldmaps", [])]
+
+    both = ["sub-01_ses-a_acq-x_phasediff.nii.gz", "sub-01_ses-a_acq-x_magnitude1.nii.gz"]
+    assert digests({}, {"IntendedFor": f"ses-a/func/{RUN.name}"}) == both
+    assert digests({"B0FieldSource": ["pe"]}, {"B0FieldIdentifier": "pe"}) == both
+    assert digests({"B0FieldSource": "pe"}, {}) == []

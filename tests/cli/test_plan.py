@@ -450,6 +450,23 @@ def test_run_without_trials_is_not_planned(plan_raw, raw):
     assert list(person.trials) == [f"task-see_run-{run}" for run in "134"]
 
 
+def test_own_tables_of_confounds_leave_preprocessing_as_it_is(plan_raw, raw, tmp_path):
+    def keys():
+        (person,) = plan_raw("--confounds", f"{tmp_path}/own").study.people.values()
+        return person.preprocess.key, person.betas.key
+
+    tables = []
+    for image in sorted(raw.rglob("*_bold.nii.gz")):
+        tables.append(tmp_path / "own" / image.name.replace("_bold.nii.gz", "_regressors.tsv"))
+        values = np.random.default_rng(len(tables)).normal(size=nib.load(image).shape[3])
+        tables[-1].parent.mkdir(exist_ok=True)
+        pd.DataFrame({"breath": values}).to_csv(tables[-1], sep="\t", index=False)
+    before = keys()
+    pd.read_csv(tables[0], sep="\t").mul(2).to_csv(tables[0], sep="\t", index=False)
+    after = keys()
+    assert after[0] == before[0] and after[1] != before[1]
+
+
 def test_paths_of_models():
     output = Path("out")
     assert pretrained_path(output, None).name == "desc-pretrained_model.safetensors"
