@@ -297,7 +297,8 @@ def map_picture(
         One, or none where the map is empty or its voxels have no known positions.
     """
     image = load(path, volume)
-    data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32))
+    data = np.asanyarray(image.dataobj, dtype=np.float32)
+    data = np.nan_to_num(data, posinf=0.0, neginf=0.0)
     # Values near zero over the whole brain would hide the anatomy.
     faint = 0.0 if signed else _FAINT * float(data.max(initial=0))
     shown = np.abs(data) > max(threshold, faint)

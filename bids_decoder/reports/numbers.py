@@ -93,7 +93,7 @@ def plain_value(cell: str) -> str | float | None:
     text = cell.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-").strip()
     if text in ("n/a", ""):
         return None
-    found = _NUMBER.fullmatch(text.replace(",", ""))
+    found = _NUMBER.fullmatch(re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))
     if found is None:
         return text
     return round(float(found[1]) / 100, 10) if found[2] else float(found[1])

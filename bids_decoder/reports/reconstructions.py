@@ -68,7 +68,8 @@ def _title(row: pd.Series) -> str:
 def verdict(table: pd.DataFrame) -> Text:
     """Return on how many measures the reconstruction is ahead of all controls, as text."""
     rivals = table[table["model"] != "reconstruction"]
-    controls = _COUNTS[rivals["model"].nunique()]
+    n_controls = rivals["model"].nunique()
+    controls = _COUNTS.get(n_controls, str(n_controls))
     ahead = rivals.assign(sure=rivals["ahead_low"] > 0).groupby(["metric", "features"])["sure"]
     sure, total = int(ahead.all().sum()), int(ahead.ngroups)
     text = (f"On {sure} of {total} measures the reconstructions are ahead of all {controls} "

@@ -45,7 +45,10 @@ def surface_pictures(
     meshes = [_mesh_of(path, side) for side, _ in _SIDES]
     if not all(file.is_file() for file in (*sides, *meshes)):
         return []
-    values = [np.nan_to_num(nib.load(side).darrays[volume].data) for side in sides]
+    values = [
+        np.nan_to_num(nib.load(side).darrays[volume].data, posinf=0.0, neginf=0.0)
+        for side in sides
+    ]
     shown = [np.where(np.abs(part) > threshold, part, 0.0) for part in values]
     if not any(part.any() for part in shown):
         return []

@@ -15,12 +15,12 @@ from bids_decoder.reports.volumes import Look
 
 _SIDES = ("left", "right")
 _VIEWS = ("lateral", "medial")
-_FAMILY = "MNI"
+_FAMILY = "MNI152"
 _INCHES = 2.5
 
 
 def with_surface(pictures: list[Picture], which: int = 0) -> list[Picture]:
-    """Add one of several maps on fsaverage5, where it is in an MNI space.
+    """Add one of several maps on fsaverage5, where it is in a space of the MNI152 family.
 
     Parameters
     ----------

@@ -198,9 +198,9 @@ def _gallery_section(results: Results) -> list[Section]:
 
 def _reconstruction_section(results: Results) -> list[Section]:
     sheets = results.files(RECONSTRUCTIONS)
-    if not sheets:
-        return []
     table, metrics = results.table(PICTURES), results.table(RECONSTRUCTION_METRICS)
+    if not sheets or table is None:
+        return []
     how = how_made(str(results.card(PICTURES)["Method"]))
     said = "Their scores are not known." if metrics is None else describe_scores(metrics)
     blocks: list[Block] = [

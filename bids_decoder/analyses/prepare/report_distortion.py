@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -107,12 +108,18 @@ def _bright(image: nib.Nifti1Image) -> np.ndarray:
     return (data > _FALLBACK * np.percentile(data, 98)).astype(np.float32)
 
 
+def _number(cell: Any, scale: float, digits: int) -> str:
+    # No point of the boundary is inside the field of view of a slab, for instance.
+    value = float("nan") if cell is None else scale * float(cell)
+    return f"{value:.{digits}f}" if np.isfinite(value) else "n/a"
+
+
 def _boundary(results: Results) -> list[Block]:
     table = results.table("distortion_metrics")
     if table is None:
         return []
     rows = [
-        [str(row["image"]), f"{float(row['contrast']):.2f}", f"{100 * float(row['share']):.1f}",
+        [str(row["image"]), _number(row["contrast"], 1.0, 2), _number(row["share"], 100.0, 1),
          str(row["n_points"])]
         for _, row in table.iterrows()
     ]

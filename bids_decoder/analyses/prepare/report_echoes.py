@@ -14,7 +14,7 @@ from bids_decoder.reports.results import Results, run_name, sidecar_of
 
 def echo_blocks(results: Results) -> list[Block]:
     """Return T2* and weights of all multi-echo runs, with maps of the first one; or nothing."""
-    pairs = list(zip(results.files("t2star"), results.files("echo_weights"), strict=True))
+    pairs = list(zip(results.files("t2star"), results.files("echo_weights"), strict=False))
     if not pairs:
         return []
     header = ["run", "echo times (ms)", "median T2* (ms)", "median weights", "all echoes used"]

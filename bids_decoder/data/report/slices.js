@@ -173,7 +173,7 @@
     return select;
   };
 
-  const addViewer = (own) => {
+  const addViewer = async (own) => {
     const viewer = { map: null, at: [0, 0, 0], threshold: 0, table: [] };
     const line = make("p", { className: "said" });
     line.setAttribute("role", "status");
@@ -194,20 +194,24 @@
     const scale = make("span", { className: "scale" }, make("span"), make("i"), make("span"));
     const peak = make("button", { type: "button", textContent: "Largest value" });
     peak.addEventListener("click", () => { viewer.at = peakOf(viewer.map); update(); });
+    let latest = 0;
     const choose = async (figure) => {
+      const turn = ++latest;
       const before = viewer.map;
       const map = await load(figure);
+      if (turn !== latest) { return; }
       viewer.map = map;
       /* The cross-hair stays where it is when maps share a grid. */
       if (String(before && [before.shape, before.affine]) !== String([map.shape, map.affine])) {
         viewer.at = peakOf(map);
       }
       planes.forEach(({ plane, canvas }) => fitCanvas(canvas, plane, map));
+      slider.max = Math.max(1, map.threshold / map.limit);
       slider.value = map.threshold / map.limit;
       label.hidden = peak.hidden = map.kind === "mask";
       setThreshold(map.threshold);
       showScale(scale, viewer);
-      const thinned = map.step > 1 ? ` Every ${map.step}. voxel of the map is shown.` : "";
+      const thinned = map.step > 1 ? ` One voxel in ${map.step} is shown in each direction.` : "";
       caption.textContent = `${map.caption}${thinned} Click, drag or use the arrow keys; millimetres are those of ${map.space}.`;
       update();
     };
@@ -220,12 +224,15 @@
     });
     const tools = make("div", { className: "tools" },
       ...(own.length > 1 ? [chooser(own, choose)] : []), label, scale, peak, figuresButton);
+    /* The figures stay until the first map is unpacked. */
+    await choose(own[0]);
     own[0].before(make("figure", { className: "slices" }, tools,
       make("div", { className: "planes" }, ...planes.map(({ canvas }) => canvas)), line, caption));
     own.forEach((figure) => figure.classList.add("explored"));
-    return choose(own[0]);
   };
   for (const section of new Set(figures.map((figure) => figure.closest("section")))) {
-    addViewer(figures.filter((figure) => section.contains(figure)));
+    addViewer(figures.filter((figure) => section.contains(figure))).catch((error) => {
+      window.console.warn("The figures stay:", error);
+    });
   }
 })();
