@@ -36,6 +36,9 @@ BLOCKED = 0.5
 LENGTH_TOLERANCE = 0.25
 """By which part of a block several blocks of a label in a row may be longer or shorter."""
 
+LEAST_ALIKE = 0.25
+"""Least share of a label's blocks that have the common length, for it to be the label's, too."""
+
 MIN_EXCEEDANCES = 10
 """With this many null values above the observed one, their count is a good p-value."""
 
@@ -160,9 +163,13 @@ def _block_starts(starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
     divided = starts.copy()
     for label in np.unique(labels[first]):
         own = labels[first] == label
-        # A label none of whose blocks is of the common length has longer ones by design.
+        # A label few of whose blocks are of the common length has longer ones by design.
         alike = np.abs(lengths[own] - common) <= LENGTH_TOLERANCE * common
-        usual = common if alike.any() else lengths[own].min()
+        usual = common if alike.mean() >= LEAST_ALIKE else (
+            np.quantile(lengths[own], 0.5, method="lower")
+        )
+        if usual < 2:  # single trials of a label that also has blocks
+            continue
         for place, length in zip(first[own], lengths[own], strict=True):
             n_blocks = round(length / usual)
             if abs(length - n_blocks * usual) <= LENGTH_TOLERANCE * usual:

@@ -62,11 +62,15 @@ def fit_echoes(
 
     times = 1000 * np.asarray(echo_times, dtype=float)
     steady = echoes[..., min(n_dummy, echoes.shape[2] - 1):]
+    # A blank volume, as of a scan that was stopped, would make all echoes bad.
+    steady = steady[..., (steady != 0).any(axis=(0, 1))]
     t2star, s0 = np.zeros((2, len(echoes)), dtype=np.float32)
     weights = np.zeros((len(echoes), len(times)), dtype=np.float32)
     if not (steady[:, 0] > 0).any():
         return EchoFit(t2star, s0, weights)
     has_signal, n_good = utils.make_adaptive_mask(steady)
+    if has_signal.sum() < 2:
+        return EchoFit(t2star, s0, weights)
     with np.errstate(divide="ignore", over="ignore"):
         fits = [
             decay.fit_decay(steady[rows], times, n_good[rows], "loglin", report=False)[:2]
@@ -100,7 +104,9 @@ def combine_echoes(echoes: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _blocks(rows: np.ndarray, n_values: int) -> Iterator[np.ndarray]:
-    """Split voxels so that float64 copies of their series stay small."""
-    step = max(_BLOCK // n_values, 1)
-    for start in range(0, len(rows), step):
-        yield rows[start:start + step]
+    """Split voxels so that float64 copies of their series stay small.
+
+    No block has one voxel, from which ``tedana`` would drop its axis.
+    """
+    step = max(_BLOCK // n_values, 2)
+    yield from np.array_split(rows, max(1, len(rows) // step))

@@ -42,6 +42,7 @@ def test_blocks_move_as_wholes():
     ("aaaaaabbbccc bbbaaacccaaa", "aaa aaa bbb ccc bbb aaa ccc aaa"),  # two blocks of a in a row
     ("aaaabbcc aaaaccbb", "aaaa bb cc aaaa cc bb"),  # blocks of a last longer
     ("aaaaaaabbbb aaaabbb bbbbaaaa", "aaa aaaa bbbb aaaa bbb bbbb aaaa"),  # a trial is missing
+    ("xaaaaaaxbbbbbbx xbbbbbbxaaaaaaxa", "x aaaaaa x bbbbbb x x bbbbbb x aaaaaa x a"),  # cues
     ("aaaaaabbbb aaaabbbb bbbbaaaa", "aaaaaa bbbb aaaa bbbb bbbb aaaa"),  # not twice as long
 ])
 def test_consecutive_blocks_of_a_label_count_one_by_one(text, expected):

@@ -13,6 +13,7 @@ from bids_decoder.bids.dataset import BoldRun, Echo, Participant
 from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Settings
+from bids_decoder.preprocessing import multiecho
 from bids_decoder.preprocessing.multiecho import combine_echoes, fit_echoes
 from bids_decoder.workflows.bold import init_bold_wf
 
@@ -203,3 +204,15 @@ def test_echoes_are_written_only_if_asked_for(tmp_path):
     )
     keys = [node.inputs.key for node in workflow._graph if node.name.startswith("sink_")]
     assert "t2star" not in keys
+
+
+def test_blank_volumes_and_blocks_of_one_voxel(monkeypatch):
+    times = [0.012, 0.028, 0.044]
+    rng = np.random.default_rng(4)
+    decay = 1000 * np.exp(-np.array(times) / 0.03)
+    echoes = (decay[None, :, None] * rng.uniform(0.95, 1.05, (7, 1, 10))).astype(np.float32)
+    whole = fit_echoes(echoes, times)
+    monkeypatch.setattr(multiecho, "_BLOCK", 3 * 30)
+    np.testing.assert_allclose(fit_echoes(echoes, times).t2star, whole.t2star, rtol=1e-5)
+    with_blank = np.concatenate([echoes, np.zeros((7, 3, 1), np.float32)], axis=2)
+    np.testing.assert_allclose(fit_echoes(with_blank, times).weights, whole.weights, rtol=1e-5)
