@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_decoder.bids.absent_images import explain_no_images
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant, Source
 from bids_decoder.bids.echo_settings import MultiEcho
-from bids_decoder.bids.echoes import join_echoes
+from bids_decoder.bids.echoes import join_echoes, without_combined_echoes
 from bids_decoder.bids.fieldmaps import collect_fieldmaps
 from bids_decoder.bids.layouts import (
     describe,
@@ -89,9 +90,10 @@ def collect_dataset(settings: Settings) -> Dataset:
     check_tasks(runs, execution, notes)
     runs = _with_cuts(runs, source, settings.preprocessing.discarded_volumes, notes)
     stimuli = settings.trials.stimuli_dir or root / "stimuli"
+    people = _people(runs, source, layout, derived, filters, settings, notes)
     return Dataset(
         root=root, name=str(description.get("Name") or root.name), source=source,
-        description=description, participants=_people(runs, source, layout, derived, filters),
+        description=description, participants=people,
         stimuli_dir=stimuli.absolute() if stimuli.is_dir() else None,
         derivatives={name: path.absolute() for name, path in execution.derivatives.items()},
         decisions=tuple(notes.decisions), findings=tuple(notes.findings),
@@ -195,6 +197,8 @@ def _find_runs(
     runs = select_by_metadata(runs, by_metadata)
     if not surfaces and not find_files(layout, kind[0], {}, desc=kind[1]):
         notes.findings.append(explain_no_images(Path(str(layout.root)), source))
+    if settings.section(MultiEcho).echo is None:
+        runs = without_combined_echoes(runs)
     return one_space(runs, settings.preprocessing.output_spaces, notes)
 
 
@@ -227,7 +231,7 @@ def _with_cuts(
 
 def _people(
     runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
-    filters: dict[str, dict[str, Any]],
+    filters: dict[str, dict[str, Any]], settings: Settings, notes: Notes,
 ) -> tuple[Participant, ...]:
     by_person: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
@@ -235,9 +239,15 @@ def _people(
     # Anatomy is often recorded in a session of its own, so sessions do not restrict it.
     raw_t1w = find_files(layout, "T1w", filters.get("t1w", {}), datatype="anat")
     t1w = _by_subject([p for p in raw_t1w if parse_entities(p).get("desc") != "preproc"])
+    sidecars = read_sidecars(layout)
     fieldmaps = {} if source != "raw" else collect_fieldmaps(
-        layout, filters.get("fmap", {}), read_sidecars(layout)
+        layout, filters.get("fmap", {}), sidecars
     )
+    is_ignored = "fieldmaps" in settings.preprocessing.ignore
+    notes.findings += [
+        replace(finding, severity="warning") if is_ignored else finding
+        for finding in sidecars.findings
+    ]
     preproc, masks = _derived_anatomy(source, derived)
     place = Path(str(derived.root))
     return tuple(

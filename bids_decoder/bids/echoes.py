@@ -67,6 +67,21 @@ def join_echoes(
     ]
 
 
+def without_combined_echoes(runs: Sequence[BoldRun]) -> list[BoldRun]:
+    """Leave out the single echoes of runs that have an image of all echoes, in any space.
+
+    Parameters
+    ----------
+    runs : sequence of BoldRun
+        One for each image of derivatives.
+    """
+    combined = {identity(run) for run in runs if "echo" not in run.entities}
+    return [
+        run for run in runs
+        if "echo" not in run.entities or identity(_without_echo(run)) not in combined
+    ]
+
+
 def _without_echo(run: BoldRun) -> BoldRun:
     entities = {key: value for key, value in run.entities.items() if key != "echo"}
     return replace(run, entities=entities)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from bids import BIDSLayout
 
 _OWN_FIELDS = ("sub", "ses", "task", "run", "desc", "hemi")
-_OF_SPACE = ("space-", "cohort-", "res-", "den-", "hemi-")  # tables of a run lack them
+_OF_SPACE = ("space-", "cohort-", "res-", "den-", "hemi-", "echo-")
+"""Entities that tables of a run lack."""
+
 _REFERENCES = ("", "_desc-coreg", "_space-run", "_desc-hmc")
 """Between the name of a run and its reference: fMRIPrep up to 22, from 23.2, from 26; the last is
 that of head motion."""
@@ -152,17 +154,25 @@ def _with_derived_files(runs: list[BoldRun]) -> list[BoldRun]:
     for run in runs:
         beside = run.image_file.parent
         stem = run.image_file.name.split(".")[0].removesuffix("_bold").removesuffix("_desc-preproc")
-        native = "_".join(part for part in stem.split("_") if not part.startswith(_OF_SPACE))
+        native = _without(stem, _OF_SPACE)
+        # fMRIPrep writes one mask and one reference for all echoes of a run.
+        stems = dict.fromkeys((stem, _without(stem, ("echo-",))))
         complete.append(replace(
             run,
-            mask_file=_first(beside, [f"{stem}_desc-brain_mask{e}" for e in NIFTI]),
+            mask_file=_first(beside, [
+                f"{name}_desc-brain_mask{extension}" for name in stems for extension in NIFTI
+            ]),
             boldref_file=_first(beside, [
-                f"{stem}{desc}_boldref{extension}"
-                for desc in _REFERENCES for extension in NIFTI
+                f"{name}{desc}_boldref{extension}"
+                for name in stems for desc in _REFERENCES for extension in NIFTI
             ]),
             confounds_file=find_confounds(beside, native),
         ))
     return complete
+
+
+def _without(stem: str, entities: tuple[str, ...]) -> str:
+    return "_".join(part for part in stem.split("_") if not part.startswith(entities))
 
 
 def _first(folder: Path, names: Iterable[str]) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +110,18 @@ def collect_responses(
     save_table(folder / CONFOUNDS, values.assign(**{MEAN_SIGNAL: array.mean(axis=1)}))
     write_json(folder / REMOVED, list(confounds.removed))
     save_nifti(folder / MASK, mask, images[0].affine)
-    write_json(folder / SPACE, {"space": _shared_space(betas_files[0])})
+    write_json(folder / SPACE, {"space": shared_space(parse_entities(betas_files[0]))})
     return folder
 
 
-def _shared_space(path: Path) -> str:
-    """Return the standard space of a file; empty for the participant's own space."""
-    entities = parse_entities(path)
+def shared_space(entities: Mapping[str, str]) -> str:
+    """Return the standard space of a file; empty for the participant's own space.
+
+    Parameters
+    ----------
+    entities : mapping of str to str
+        Of its name.
+    """
     space = entities.get("space", "")
     # Templates of different cohorts are different spaces under one name.
     cohort = f":cohort-{entities['cohort']}" if "cohort" in entities else ""

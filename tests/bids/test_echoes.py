@@ -133,6 +133,38 @@ def test_derivatives_of_echoes_are_left_out_beside_the_combined_one(multi):
     assert [run.entities for run in dataset.runs] == [{}]
 
 
+def derive_in_template(skeleton):
+    """Write what fMRIPrep writes for ``--me-output-echos --output-spaces MNI…``."""
+    execution = derive(
+        skeleton, "_space-MNI152NLin2009cAsym", *(f"_echo-{number}" for number in "123")
+    )
+    func = skeleton.root / "derivatives/fmriprep/sub-01/func"
+    for mask in func.glob("*_echo-*_mask.nii.gz"):
+        mask.unlink()
+    stem = "derivatives/fmriprep/sub-01/func/sub-01_task-see_run-1_desc-"
+    skeleton.image(f"{stem}brain_mask.nii.gz", (4, 4, 3))
+    skeleton.image(f"{stem}coreg_boldref.nii.gz", (4, 4, 3))
+    skeleton.text(f"{stem}confounds_timeseries.tsv", "rot_x\n0\n")
+    return execution
+
+
+def test_combined_derivatives_in_a_template_are_used_instead_of_native_echoes(multi):
+    dataset = multi.dataset(execution=derive_in_template(multi))
+    assert not errors(dataset)
+    assert [run.entities for run in dataset.runs] == [{"space": "MNI152NLin2009cAsym"}]
+    assert not [f for f in dataset.findings if "without an image in space" in f.what]
+
+
+def test_an_echo_of_derivatives_has_the_files_of_its_run(multi):
+    dataset = multi.dataset(execution=derive_in_template(multi), multiecho={"echo": 2})
+    (run,) = dataset.runs
+    assert run.entities == {"echo": "2"}
+    names = [path.name for path in (run.mask_file, run.boldref_file, run.confounds_file)]
+    assert names == [f"sub-01_task-see_run-1_desc-{name}" for name in (
+        "brain_mask.nii.gz", "coreg_boldref.nii.gz", "confounds_timeseries.tsv",
+    )]
+
+
 def test_derivatives_of_echoes_alone_need_a_choice(multi):
     execution = derive(multi, "_echo-1", "_echo-2", "_echo-3")
     (finding,) = errors(multi.dataset(execution=execution))

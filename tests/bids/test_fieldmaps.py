@@ -96,3 +96,12 @@ def test_digests_hold_only_images_that_are_meant_for_a_run(tmp_path):
     assert digests({}, {"IntendedFor": f"ses-a/func/{RUN.name}"}) == both
     assert digests({"B0FieldSource": ["pe"]}, {"B0FieldIdentifier": "pe"}) == both
     assert digests({"B0FieldSource": "pe"}, {}) == []
+
+
+@pytest.mark.parametrize(("ignore", "severity"), [((), "error"), (("fieldmaps",), "warning")])
+def test_an_unreadable_sidecar_of_a_field_map_is_reported(toy, ignore, severity):
+    toy.image("sub-01/fmap/sub-01_dir-AP_epi.nii.gz", (4, 4, 3))
+    toy.text("sub-01/fmap/sub-01_dir-AP_epi.json", "{")
+    found = toy.dataset(preprocessing={"ignore": ignore}).findings
+    (finding,) = [f for f in found if f.place and f.place.endswith("dir-AP_epi.json")]
+    assert finding.severity == severity

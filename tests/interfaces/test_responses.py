@@ -7,7 +7,7 @@ import pytest
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.errors import InputError
 from bids_decoder.files import read_json
-from bids_decoder.interfaces.responses import collect_responses
+from bids_decoder.interfaces.responses import collect_responses, shared_space
 from bids_decoder.trials import TRIAL_COLUMNS
 
 AFFINE = np.diag([2.0, 2, 2, 1])
@@ -44,3 +44,11 @@ def test_mask_bounds_the_voxels_and_the_space_is_kept(run, tmp_path):
 def test_mask_on_another_grid_is_refused(run, tmp_path, options):
     with pytest.raises(InputError, match="(shape|affine) .* against .* of the data"):
         collect_responses(*run, [mask_file(tmp_path, **options)], tmp_path)
+
+
+@pytest.mark.parametrize(("entities", "space"), [
+    ({}, ""), ({"space": "T1w"}, ""), ({"space": "MNI152NLin6Asym", "res": "2"}, "MNI152NLin6Asym"),
+    ({"space": "MNIInfant", "cohort": "1"}, "MNIInfant:cohort-1"),
+])
+def test_a_space_includes_its_cohort(entities, space):
+    assert shared_space(entities) == space

@@ -39,7 +39,7 @@ from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.glm.normalise import MIN_TRIALS
-from bids_decoder.interfaces.responses import OWN_SPACES, groups_of
+from bids_decoder.interfaces.responses import groups_of, shared_space
 from bids_decoder.markers import StageKey
 from bids_decoder.preprocessing.transfer import on_grid
 from bids_decoder.training.fitted import ENTRY, load_fitted
@@ -262,7 +262,7 @@ def _not_zero_shot(
     """Yield what prevents that a model of other participants decodes without labelled trials."""
     header = person.participant.runs[0].header
     if VoxelGrid(np.ones(header.shape[:3], dtype=bool), header.affine).has_geometry:
-        why = why_not(card, _space_of(person))
+        why = why_not(card, shared_space(person.runs[0].entities))
     else:
         why = (
             "these voxels have no positions, by which those of other participants could be found",
@@ -285,17 +285,11 @@ def _not_zero_shot(
         )
 
 
-def _space_of(person: PersonWork) -> str:
-    """Return the standard space of the responses; empty for the participant's own space."""
-    space = person.runs[0].entities.get("space", "")
-    return "" if space in OWN_SPACES else space
-
-
 def _other_place(
     person: PersonWork, path: Path, told: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Yield other spaces and grids."""
-    space = _space_of(person)
+    space = shared_space(person.runs[0].entities)
     if space != told["space"]:
         names = [name or "the participant's own space" for name in (told["space"], space)]
         yield (

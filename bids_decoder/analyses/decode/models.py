@@ -12,6 +12,7 @@ from bids_decoder.analyses.study import Study
 from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError, name_some
+from bids_decoder.interfaces.responses import shared_space
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import KINDS, Decision
@@ -177,7 +178,7 @@ def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Note
     """Note responses in another space than the maps of a pretrained model."""
     common = model.card.get("common") or {}
     there = common.get("space")
-    here = person.runs[0].entities.get("space", "func")
+    here = shared_space(person.runs[0].entities) or "func"
     if there not in (None, here) and study.settings.network.group_prior:
         notes.findings.append(Finding(
             f"sub-{person.label} with model {model.path.name}",
