@@ -207,7 +207,7 @@ def test_table_beside_the_report(tmp_path):
 def test_protocol_without_published_scores_says_so(tmp_path):
     from bids_decoder.reports.results import Results
 
-    decoded(tmp_path, "3", [], protocol="god", pool_size=50)
+    decoded(tmp_path, "3", [], protocol="god", pool_size=300)
     (section,) = published_section(Results(tmp_path, "3"))
     assert len(shown([section])) == 1
     assert "none that is computed in this way is known" in str(section.blocks[-1])
