@@ -19,6 +19,7 @@ from bids_decoder.reports.geometry import (
     Underlay,
     bold_to_t1w,
     boldrefs,
+    bright_voxels,
     choose_slices,
     cut,
     has_geometry,
@@ -194,7 +195,7 @@ def registration_picture(results: Results) -> Picture | None:
         return None
     t1w = Underlay(load(anatomy), matrix, "the T1w image")
     outline, what = _outline_source(results, bold)
-    numbers = choose_slices(_bright(bold) > 0, COLUMNS)
+    numbers = choose_slices(bright_voxels(bold) > 0, COLUMNS)
     rows = [
         cut(bold, numbers, Underlay(bold, np.eye(4), "the BOLD reference")),
         cut(bold, numbers, t1w),
@@ -256,13 +257,8 @@ def _outline_source(results: Results, bold: nib.Nifti1Image) -> tuple[Underlay, 
     masks = results.files("bold_mask") + results.files("glm_mask")
     if masks:
         return Underlay(load(masks[0]), np.eye(4), ""), "the brain mask of the BOLD run"
-    bright = nib.Nifti1Image(_bright(bold), bold.affine)
+    bright = nib.Nifti1Image(bright_voxels(bold), bold.affine)
     return Underlay(bright, np.eye(4), ""), "the bright part of the BOLD reference"
-
-
-def _bright(bold: nib.Nifti1Image) -> np.ndarray:
-    data = np.asanyarray(bold.dataobj, dtype=np.float32)
-    return (data > 0.3 * np.percentile(data, 98)).astype(np.float32)
 
 
 def map_picture(

@@ -21,6 +21,7 @@ NATIVE = (None, "func", "boldref")
 """Values of ``space`` that mean the grid of the BOLD runs."""
 
 _FINE_MM = 1.2
+_BRIGHT = 0.3
 _SLIVER = 0.05
 
 
@@ -204,6 +205,22 @@ def slice_axis(shape: tuple[int, ...]) -> int:
     """
     thinnest = int(np.argmin(shape[:3]))
     return thinnest if shape[thinnest] <= 4 else 2
+
+
+def bright_voxels(bold: nib.Nifti1Image) -> np.ndarray:
+    """Mark the bright part of a BOLD reference, which stands for the brain where no mask is known.
+
+    Parameters
+    ----------
+    bold : Nifti1Image
+
+    Returns
+    -------
+    ndarray of float32, shape (i, j, k)
+        1 above :data:`_BRIGHT` times the 98th percentile, else 0.
+    """
+    data = np.asanyarray(bold.dataobj, dtype=np.float32)
+    return (data > _BRIGHT * np.percentile(data, 98)).astype(np.float32)
 
 
 def choose_slices(mask: np.ndarray, n_slices: int) -> np.ndarray:

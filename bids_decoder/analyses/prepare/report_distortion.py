@@ -12,11 +12,17 @@ from bids_decoder.bids.names import parse_entities
 from bids_decoder.reports.blocks import Block, Figure, Table, absent
 from bids_decoder.reports.drawing import COLUMNS, draw_contours, draw_map
 from bids_decoder.reports.figures import Picture, picture
-from bids_decoder.reports.geometry import Underlay, bold_to_t1w, choose_slices, cut, load
+from bids_decoder.reports.geometry import (
+    Underlay,
+    bold_to_t1w,
+    bright_voxels,
+    choose_slices,
+    cut,
+    load,
+)
 from bids_decoder.reports.results import Results, run_name, sidecar_of
 
 _MOST_RUNS = 2
-_FALLBACK = 0.3
 
 
 def distortion_blocks(results: Results) -> list[Block]:
@@ -62,7 +68,7 @@ def _pictures(results: Results, path: Path, number: int) -> list[Picture]:
     if before is None or after is None:
         return []
     corrected, shifts = load(after), load(path)
-    bright = _bright(corrected)
+    bright = bright_voxels(corrected)
     under = Underlay(corrected, np.eye(4), "the corrected BOLD reference")
     numbers = choose_slices(bright > 0, COLUMNS)
     outline = _outline(results, corrected, bright)
@@ -101,11 +107,6 @@ def _outline(results: Results, corrected: nib.Nifti1Image, bright: np.ndarray) -
     if masks and matrix is not None:
         return Underlay(load(masks[0]), matrix, "")
     return Underlay(nib.Nifti1Image(bright, corrected.affine), np.eye(4), "")
-
-
-def _bright(image: nib.Nifti1Image) -> np.ndarray:
-    data = np.asanyarray(image.dataobj, dtype=np.float32)
-    return (data > _FALLBACK * np.percentile(data, 98)).astype(np.float32)
 
 
 def _number(cell: Any, scale: float, digits: int) -> str:
