@@ -41,6 +41,12 @@ _AFNI = {
     "ds": "trans_z", "dl": "trans_x", "dp": "trans_y",
 }
 _NUMBERED = {"acompcor": "a_comp_cor_", "nonsteadystateoutlier": "non_steady_state_outlier"}
+_OF_FILES = {"echo", "space", "cohort", "res", "den", "desc"}
+"""Entities in which files of one run differ."""
+
+_OTHER_TABLES = ("_events", "_channels", "_trials")
+"""Suffixes of tables of a run that hold no regressors."""
+
 _MASKS = {"CSF": "c_comp_cor_", "WM": "w_comp_cor_"}
 """Names of components of one tissue since fMRIPrep 21, by the mask in the sidecar."""
 
@@ -61,10 +67,17 @@ def find_confounds(folder: Path, stem: str) -> Path | None:
         if path.exists():
             return path
     for pattern in PLAIN_FILES:
-        found = sorted(folder.glob(pattern.format(stem=stem)))
+        found = sorted(
+            path for path in folder.glob(pattern.format(stem=stem)) if _is_of_run(path, stem)
+        )
         if len(found) == 1:
             return found[0]
     return None
+
+
+def _is_of_run(path: Path, stem: str) -> bool:
+    """Return whether a file name that holds the entities of a run adds none of another run."""
+    return parse_entities(path.name.partition(stem)[2]).keys() <= _OF_FILES
 
 
 def read_confounds(path: Path) -> pd.DataFrame:
@@ -209,14 +222,15 @@ class OwnTables:
     folder : Path
         Tables ``*.tsv`` below it have names of BIDS, as
         ``sub-01_task-see_run-1_desc-physio_timeseries.tsv``; each of their entities but ``desc``
-        and ``recording`` must be that of the run.
+        and ``recording`` must be that of the run. Events, channels and trials are left out.
     """
 
     def __init__(self, folder: Path) -> None:
         found = ((parse_entities(path), path) for path in sorted(folder.rglob("*.tsv")))
         self._tables = [
             ({k: v for k, v in entities.items() if k not in ("desc", "recording")}, path)
-            for entities, path in found if "sub" in entities
+            for entities, path in found
+            if "sub" in entities and not path.stem.endswith(_OTHER_TABLES)
         ]
 
     def for_run(self, entities: dict[str, str]) -> list[Path]:

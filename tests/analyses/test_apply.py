@@ -1,7 +1,7 @@
 """A decoder applied to new data: what the plan refuses, and trials with and without labels."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -19,6 +19,7 @@ from bids_decoder import load_decoder
 from bids_decoder.analyses.apply import galleries, workflow
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, NULLS, RELIABILITY, SHIFT
+from bids_decoder.analyses.apply.plan import _other_responses
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
@@ -31,6 +32,7 @@ from bids_decoder.markers import StageKey
 from bids_decoder.reports.results import Results
 from bids_decoder.stimuli.encoders import choose_encoder
 from bids_decoder.stimuli.signatures import PictureSignatures
+from bids_decoder.training.fitted import ENTRY
 
 N_NEW = 3
 
@@ -210,6 +212,25 @@ def test_wrong_folders_scales_and_analyses_are_refused(refused, decoded, top, tm
     assert found.code == 64 and "--apply-gallery" in found.what and "--apply PATH" in found.fix
     (found,) = refused(top / "data", "--stage", "prepare", "apply")
     assert found.code == 64 and "--apply PATH" in found.fix
+
+
+@pytest.mark.parametrize(("stored", "here", "differ"), [
+    (["motion", "/a/physioA"], ("motion", "/b/physioB"), False), ("motion", ("motion",), False),
+    (["motion", "/a/physioA"], ("motion",), True), (["motion"], ("acompcor",), True),
+    ("none", ("none",), False), (None, ("none",), True),
+])
+def test_own_tables_may_be_elsewhere_for_new_data(stored, here, differ):
+    settings = Settings()
+    settings = replace(settings, glm=replace(settings.glm, confounds=here))
+    study = SimpleNamespace(
+        settings=settings,
+        trials=SimpleNamespace(build=SimpleNamespace(trial_unit=settings.trials.trial_unit)),
+    )
+    glm = {name: list(value) if isinstance(value, tuple) else value
+           for name, value in asdict(settings.glm).items()}
+    card = {ENTRY: {"glm": {**glm, "confounds": stored}}}
+    found = [why for why, _ in _other_responses(study, SimpleNamespace(source="raw"), card)]
+    assert len(found) == differ and all("confounds was" in why for why in found)
 
 
 def test_galleries_are_checked(tmp_path):

@@ -37,6 +37,18 @@ def test_new_names_stay(tmp_path):
     assert list(read_confounds(path)) == columns
 
 
+@pytest.mark.parametrize("name", [
+    "rp_a{}_bold.txt", "{}_desc-preproc_bold_mcf.par", "{}_bold_volreg.1D",
+])
+def test_motion_parameters_of_another_run_are_not_taken(tmp_path, name):
+    stem = "sub-01_task-see"
+    (tmp_path / name.format(f"{stem}_acq-fast")).touch()
+    assert find_confounds(tmp_path, stem) is None
+    own = tmp_path / name.format(stem)
+    own.touch()
+    assert find_confounds(tmp_path, stem) == own
+
+
 @pytest.mark.parametrize(("name", "order", "scale"), [
     (f"rp_{STEM}_bold.txt", [0, 1, 2, 3, 4, 5], 1.0),
     (f"{STEM}_bold_mcf.par", [3, 4, 5, 0, 1, 2], 1.0),
@@ -90,6 +102,15 @@ def test_own_tables_are_found_by_their_names(toy):
     ]
     found = read_regressors(("/physio",), None, dataset.runs[0].regressors_file)
     assert list(found) == ["own_heart", "own_breath"] and len(found) == 40
+
+
+def test_other_tables_beside_own_ones_are_left_out(toy):
+    folder = own_tables(toy)
+    for suffix in ("events", "channels", "desc-singletrial_trials"):
+        (folder / f"sub-01_task-see_run-01_{suffix}.tsv").write_text("onset\n1\n")
+    dataset = toy.dataset(glm={"confounds": (str(folder),)})
+    assert not dataset.findings
+    assert {run.regressors_file.name.split("_")[-1] for run in dataset.runs} == {"timeseries.tsv"}
 
 
 @pytest.mark.parametrize("change", [

@@ -42,6 +42,7 @@ from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import groups_of, shared_space
 from bids_decoder.markers import StageKey
 from bids_decoder.preprocessing.transfer import on_grid
+from bids_decoder.regressors import split_wanted
 from bids_decoder.training.fitted import ENTRY, load_fitted
 from bids_decoder.training.zero_shot import why_not
 from bids_decoder.trials import KINDS, Decision, VoxelGrid
@@ -206,7 +207,8 @@ def _other_responses(
         names = [name for name in names if name != "estimator"]
         if person.source == "betas":
             yield "--trial-unit volume: a beta series holds no volumes", "give BOLD images"
-    other = [name for name in names if here[name] != there.get(name)]
+    other = [name for name in names
+             if _comparable(name, here[name]) != _comparable(name, there.get(name))]
     if other:
         yield (
             "responses are estimated in another way than those it was fitted to: " + "; ".join(
@@ -225,6 +227,18 @@ def _other_responses(
             f"it was fitted to responses from which {name_some(removed)} had been removed, with "
             "weights that are not part of it", "fit it without --confound-removal regress",
         )
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """Return that in which two values of a setting must agree.
+
+    Own tables of regressors are elsewhere for new data, so that only their use must agree.
+    """
+    if name != "confounds" or value is None:
+        return value
+    # Cards of former versions hold one name, not a list.
+    columns, folders = split_wanted([value] if isinstance(value, str) else value)
+    return columns, bool(folders)
 
 
 def _same_runs(

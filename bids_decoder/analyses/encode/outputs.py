@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.names import derivative_path, sidecar_path
-from bids_decoder.bids.writer import read_table, save_nifti, save_table
+from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.evaluation.tables import ENCODING_COLUMNS, ENCODING_NULL_COLUMNS
 from bids_decoder.evaluation.voxelwise import COMPARISON_COLUMNS
-from bids_decoder.interfaces.person_outputs import copy_nulls
-from bids_decoder.interfaces.responses import MASK
+from bids_decoder.interfaces.person_outputs import PersonOutputs, copy_nulls
+from bids_decoder.interfaces.responses import read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.trials import VoxelGrid
 
@@ -94,8 +93,7 @@ class EncodingOutputs:
 
     def write_maps(self) -> None:
         """Write the mask of selected voxels and all maps."""
-        image = nib.load(self.folder / MASK)
-        grid = VoxelGrid(np.asarray(image.dataobj) > 0, image.affine)
+        grid = read_grid(self.folder)
         name, model = self._chosen
         shared = {"SkullStripped": True, **self._space()}
         selected = self.maps["selected"]
@@ -132,9 +130,8 @@ class EncodingOutputs:
     ) -> None:
         everywhere = np.zeros(grid.n_voxels, dtype=values.dtype)
         everywhere[self._chosen[1].tensors["voxels"]] = values
-        path = self._path(key, **entities)
-        save_nifti(path, grid.to_volume(everywhere), grid.affine, metadata=metadata)
-        self._add(path)
+        files = PersonOutputs(self.output_dir, self.entities, {}, self.written)
+        files.image(key, grid.to_volume(everywhere), grid, metadata, **entities)
 
     def _space(self) -> dict[str, str]:
         return {"Space": self.entities["space"]} if "space" in self.entities else {}
