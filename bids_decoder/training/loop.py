@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -100,7 +100,7 @@ class Setup:
     Parameters
     ----------
     seed : int
-    fabric : lightning.fabric.Fabric
+    fabric : lightning_fabric.Fabric
     checkpoint : Path, optional
         File for the state, so that an interrupted training can resume with the same result. A
         checkpoint of other settings must not be there: use a path that names the settings.

@@ -15,8 +15,8 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 _PATIENCE = timedelta(days=14)
@@ -100,7 +100,7 @@ def forward_together(
     ----------
     module : torch.nn.Module
         The same in all processes.
-    fabric : lightning.fabric.Fabric
+    fabric : lightning_fabric.Fabric
     *inputs : Tensor, shape (n, ...)
         The whole batch, the same in all processes.
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from app_calls import PACKAGE_ROOT, betas_options, derivatives, times, tree
 
-HEAVY = ("torch", "nipype", "bids", "numpy", "nibabel", "pandas", "scipy", "lightning")
+HEAVY = ("torch", "nipype", "bids", "numpy", "nibabel", "pandas", "scipy", "lightning_fabric")
 HELD = ("--holdout-label", "03")
 
 

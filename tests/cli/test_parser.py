@@ -435,7 +435,9 @@ def test_settings_come_back_from_their_file(tmp_path):
 
 # --------------------------------------------------------------------------------- light and fast
 
-HEAVY = ("torch", "nipype", "bids", "numpy", "pandas", "scipy", "nibabel", "sklearn", "lightning")
+HEAVY = (
+    "torch", "nipype", "bids", "numpy", "pandas", "scipy", "nibabel", "sklearn", "lightning_fabric",
+)
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
