@@ -210,7 +210,8 @@ class Targets:
         Finite; unit length is not required. Values are double precision.
     kind : {"image", "features", "category", "value"}
     source : str
-        Identity of the image encoder; empty where none was used.
+        Identity of the image encoder, or of the text encoder of features; empty where none was
+        used.
     columns : tuple of str
         Names of the dimensions of values; empty for other kinds.
     """

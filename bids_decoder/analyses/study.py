@@ -26,8 +26,8 @@ from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.processes import map_items
 from bids_decoder.regressors import split_wanted
-from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
+from bids_decoder.stimuli.words import feature_source, load_features
 from bids_decoder.training.region_settings import Regions
 from bids_decoder.trials import Decision, confounds_of, table_key
 from bids_decoder.workflows.atlases import AtlasCheck, AtlasPlan
@@ -216,7 +216,8 @@ class Study:
             # The values of a participant are in the key of their trials.
             return {"kind": spec.kind, "columns": list(spec.columns)}
         if spec.kind == "features":
-            return {"kind": spec.kind, "file": file_digest(spec.features)}
+            words = feature_source(spec.features)
+            return {"kind": spec.kind, "file": words or file_digest(spec.features)}
         return {"kind": spec.kind, "encoder": spec.encoder.identity,
                 "images": self.pictures_key(spec.images)}
 
@@ -233,7 +234,7 @@ class Study:
     @cached_property
     def feature_table(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return the ids and vectors (n_ids, n_dims) of ``--features``."""
-        return read_features(self.targets.features)
+        return load_features(self.targets.features, self.targets.ids)
 
     @cached_property
     def region_key(self) -> str:

@@ -125,11 +125,14 @@ def choose_columns(
     """
     order = ("stimulus", *STIMULUS_COLUMNS) if from_betas else STIMULUS_COLUMNS
     stimulus = choose_stimulus_column([item.rows for item in runs], rules.stimulus_column, order)
+    how = "--stimulus-column" if rules.stimulus_column else f"first present of {', '.join(order)}"
+    if rules.stimulus_column is None and rules.features and rules.features.is_dir():
+        stimulus = _label_column(runs, stimulus, rules, from_betas)[0]
+        how = "the label column, because --features is a text encoder"
     if not from_betas:
         _drop_without_stimulus(runs, stimulus, notes)
     label, reason = _label_column(runs, stimulus, rules, from_betas)
     values = pd.concat([item.rows[stimulus] for item in runs]).dropna()
-    how = "--stimulus-column" if rules.stimulus_column else f"first present of {', '.join(order)}"
     notes.decide(
         "stimulus column", stimulus,
         f"{how}; {values.nunique()} distinct values in {len(values)} rows",

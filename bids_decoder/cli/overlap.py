@@ -35,8 +35,8 @@ from bids_decoder.stimuli.duplicates import (
     near_pictures,
     near_vectors,
 )
-from bids_decoder.stimuli.features import read_features
 from bids_decoder.stimuli.signatures import PictureSignatures
+from bids_decoder.stimuli.words import load_features
 from bids_decoder.trials import Decision
 
 PICTURES_FILE = Path("logs", "pictures.npz")
@@ -131,7 +131,7 @@ def _compare_pictures(
 
 def _compare_vectors(twins: Twins, file: Path, used: set[str]) -> None:
     try:
-        ids, vectors = read_features(file)
+        ids, vectors = load_features(file, sorted(used))
     except BidsDecoderError:
         return  # Reported by the check of the targets.
     rows = [row for row, name in enumerate(ids) if name in used]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
+    Directory,
     File,
     SimpleInterface,
     TraitedSpec,
@@ -44,7 +45,9 @@ class _TargetsInputSpec(BaseInterfaceInputSpec):
     kind = traits.Enum(*KINDS, mandatory=True)
     ids = traits.List(traits.Str(), mandatory=True, desc="labels, values or stimulus ids")
     columns = traits.List(traits.Str(), desc="names of values")
-    features = File(exists=True, desc="feature table")
+    features = traits.Either(
+        File(exists=True), Directory(exists=True), desc="feature table or text encoder"
+    )
     images = traits.Dict(traits.Str(), traits.Str(), desc="stimulus id -> image file")
     encoder = traits.Str("gabor", usedefault=True, desc="name of the image encoder")
     weights = traits.Str(desc="file or folder of its weights")

@@ -19,7 +19,7 @@ try:
     import transformers
 except ImportError as error:
     raise MissingInputError(
-        "--image-encoder", f"transformers cannot be imported: {error}",
+        "transformers", f"it cannot be imported: {error}",
         "pip install 'bids_decoder[clip]'",
     ) from error
 
@@ -39,7 +39,7 @@ class VisionModel(NetworkEncoder):
 
     def __init__(self, weights: Weights, variant: str, device: str) -> None:
         super().__init__(weights, variant, device)
-        self.processor = _loaded(
+        self.processor = load_with(
             # Always the same backend: that of torchvision resamples slightly differently.
             weights, lambda: transformers.AutoImageProcessor.from_pretrained(
                 weights.path, local_files_only=True, backend="pil"
@@ -48,7 +48,7 @@ class VisionModel(NetworkEncoder):
         self.model = self._load(weights).eval().requires_grad_(False).to(self.device)
 
     def _load(self, weights: Weights) -> Any:
-        return load_model(transformers.AutoModel, weights, _config(weights))
+        return load_model(transformers.AutoModel, weights, load_config(weights))
 
     def prepare(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Resize, crop and scale as in the preprocessor file of the weights."""
@@ -94,7 +94,7 @@ class ClipVision(VisionModel):
 
 def load_clip_tower(weights: Weights) -> Any:
     """Load the vision tower of a CLIP checkpoint with its projection; see :func:`load_model`."""
-    config = _config(weights)
+    config = load_config(weights)
     if hasattr(config, "vision_config"):
         # The tower's own entry may lack the width that the whole model projects to.
         config.vision_config.projection_dim = config.projection_dim
@@ -102,7 +102,9 @@ def load_clip_tower(weights: Weights) -> Any:
     return load_model(transformers.CLIPVisionModelWithProjection, weights, config)
 
 
-def load_model(kind: Any, weights: Weights, config: Any) -> Any:
+def load_model(
+    kind: Any, weights: Weights, config: Any, option: str = "--encoder-weights"
+) -> Any:
     """Load a model in 32 bit; raise for weights that leave a part of it random.
 
     Parameters
@@ -111,40 +113,52 @@ def load_model(kind: Any, weights: Weights, config: Any) -> Any:
         With ``from_pretrained``.
     weights : Weights
     config : PretrainedConfig
+    option : str
+        Named in errors.
 
     Raises
     ------
     InputError
         When tensors are missing, or the files cannot be read.
     """
-    model, report = _loaded(weights, lambda: kind.from_pretrained(
+    model, report = load_with(weights, lambda: kind.from_pretrained(
         weights.path, config=config, local_files_only=True, use_safetensors=True,
         dtype=torch.float32, output_loading_info=True,
-    ))
+    ), option)
     lacking = sorted(report["missing_keys"]) + sorted(map(str, report.get("mismatched_keys", ())))
     # A vision tower from a larger checkpoint leaves the text tower unused, which is fine.
     if lacking:
         raise InputError(
-            f"--encoder-weights {weights.path}",
+            f"{option} {weights.path}",
             f"{len(lacking)} tensor(s) of the model are missing or of another shape, for "
             f"instance {lacking[0]}", "use weights of the model that config.json describes",
         )
     return model
 
 
-def _config(weights: Weights) -> Any:
-    return _loaded(weights, lambda: transformers.AutoConfig.from_pretrained(
+def load_config(weights: Weights, option: str = "--encoder-weights") -> Any:
+    """Load the configuration of a model; see :func:`load_with`."""
+    return load_with(weights, lambda: transformers.AutoConfig.from_pretrained(
         weights.path, local_files_only=True
-    ))
+    ), option)
 
 
-def _loaded(weights: Weights, load: Callable[[], Any]) -> Any:
+def load_with(
+    weights: Weights, load: Callable[[], Any], option: str = "--encoder-weights"
+) -> Any:
+    """Call a function that loads from the folder of *weights* with transformers.
+
+    Raises
+    ------
+    InputError
+        When transformers cannot load it; names *option*.
+    """
     try:
         with quiet(transformers):
             return load()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"--encoder-weights {weights.path}", f"transformers cannot load it: {error}",
+            f"{option} {weights.path}", f"transformers cannot load it: {error}",
             "pass a folder as save_pretrained of transformers writes it",
         ) from error
 

@@ -28,8 +28,9 @@ from bids_decoder.preprocessing.confounds import expected_columns
 from bids_decoder.preprocessing.masks import common_mask
 from bids_decoder.processes import map_items
 from bids_decoder.regressors import split_wanted
-from bids_decoder.stimuli.features import read_features, select_features
+from bids_decoder.stimuli.features import select_features
 from bids_decoder.stimuli.targets import check_ids, check_vectors
+from bids_decoder.stimuli.words import load_features
 from bids_decoder.training.decoders import check_decoder
 from bids_decoder.training.selectors import check_selector
 from bids_decoder.trials import Decision
@@ -147,7 +148,7 @@ def check_targets(
     test : sequence of str
         Stimuli that no model is fitted on.
     features : Path or None
-        Feature table, where vectors are read from one.
+        Feature table or text encoder, where vectors are from one.
 
     Returns
     -------
@@ -157,7 +158,7 @@ def check_targets(
         check_ids(kind, ids)
         if kind == "features" and features is not None:
             source = f"--features {features}"
-            known, vectors = read_features(features)
+            known, vectors = load_features(features, ids)
             select_features(known, vectors, ids, source)
             training = [name for name in ids if name not in set(test)]
             check_vectors(select_features(known, vectors, training, source))

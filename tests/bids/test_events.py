@@ -90,6 +90,16 @@ def test_order_of_stimulus_columns():
         choose_stimulus_column([full, full.drop(columns="stim_file")])
 
 
+def test_words_are_those_of_the_labels_unless_a_column_is_named(bare, tmp_path):
+    rows = steady([("face", "1.jpg"), ("house", "2.jpg")] * 4)
+    build = one_run(bare, rows, STIM, trials={"features": tmp_path})
+    assert build.stimulus_column == build.label_column == "trial_type"
+    assert build.target_kind == "features"
+    assert set(build.tables["01"]["stimulus"]) == {"face", "house"}
+    named = bare.build(trials={"features": tmp_path, "stimulus_column": "stim_file"})
+    assert named.stimulus_column == "stim_file"
+
+
 def test_no_stimulus_column_is_an_error_with_the_columns(bare):
     build = one_run(bare, steady([("x",)]), ("onset", "duration", "picture"))
     (finding,) = errors(build)

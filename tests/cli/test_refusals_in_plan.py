@@ -202,6 +202,14 @@ class Data:
         self.pictures(image_encoder=encoder, encoder_weights=folder)
         return self.set("reconstruction", method="none")
 
+    def words(self, config):
+        """A folder that is given in place of a feature table."""
+        folder = self.betas().root.parent / "text"
+        folder.mkdir()
+        (folder / "config.json").write_text(config)
+        save_file({"x": np.zeros(2, np.float32)}, folder / "model.safetensors")
+        return self.set("trials", features=folder, stimulus_column="stimulus")
+
     def card(self, content):
         """A pretrained model with any card."""
         self.features().pretrained()
@@ -229,6 +237,12 @@ def installed(data, module, *absent):
     data.patch.setattr(sys.modules[f"bids_decoder.stimuli.{module}"], "find_spec",
                        lambda name: None if name in absent else name)
     return data
+
+
+def strange_words(data):
+    save_text_encoder = pytest.importorskip("tiny_text").save_text_encoder
+    folder = save_text_encoder(data.root.parent / "text")
+    return data.betas().set("trials", features=folder, stimulus_column="stimulus")
 
 
 def network(data, **trials):
@@ -353,6 +367,9 @@ PLAN = {
     "read_features#2": lambda d: d.file("features.csv", b"id,x\n"),
     "read_features#3": lambda d: (d.betas(), d.features(names=["s00"] * 12)),
     "select_features#1": lambda d: (d.betas(), d.features(names=[f"t{i}" for i in range(12)])),
+    "choose_text_encoder#1": lambda d: installed(d.words("{}"), "words", "transformers"),
+    "choose_text_encoder#2": lambda d: d.words('{"model_type": "t5", "is_encoder_decoder": true}'),
+    "_check_known#1": strange_words,
     "_read_tsv#1": lambda d: d.file("f.tsv", b"\t" * MAX_COLUMNS + b"\n"),
     "_read_tsv#2": lambda d: d.file("f.tsv", b"id\tx\na\t1\t2\n"),
     "_read_tsv#3": lambda d: d.file("f.tsv", b"id\na\n"),
@@ -448,7 +465,7 @@ COMPUTING = {
     "to_template#1": "depends on a registration",
     "_checked_share#1": "depends on the voxels that vary in all runs",
     "_Backbone.__init__#1": WEIGHTS, "load_weights#1": WEIGHTS, "load_model#1": WEIGHTS,
-    "_loaded#1": WEIGHTS, "_load#1": WEIGHTS, "_load#2": WEIGHTS,
+    "load_with#1": WEIGHTS, "_load#1": WEIGHTS, "_load#2": WEIGHTS,
     "import_library#1": "an installed package that cannot be imported is known on import only",
     "vision_models#1": "an installed package that cannot be imported is known on import only",
     "check_runs#1": MADE, "_check#1": MADE, "event_times#1": MADE, "common_frame#2": MADE,
