@@ -8,7 +8,7 @@ from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.markers import StageKey
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.workflows.wiring import Output, Wiring
@@ -24,6 +24,7 @@ def check_decoder(study: Study, notes: Notes) -> None:
             f"--decoder {name}", f"cannot decode {study.targets.kind}",
             f"decode something else: --target {' or '.join(entry.kinds)}", ExitCode.USAGE,
         ))
+    _check_budget(study, notes)
     if entry.needs != "volumes":
         return
     for participant in study.involved:
@@ -34,6 +35,22 @@ def check_decoder(study: Study, notes: Notes) -> None:
                 f"its voxels have no positions in a volume, which --decoder {name} reads",
                 "use --decoder troi", participant=participant.label,
             ))
+
+
+def _check_budget(study: Study, notes: Notes) -> None:
+    """Note a volume of the region where voxels, or vertices, have none."""
+    volume = study.settings.troi.budget_mm3
+    flat = [
+        f"sub-{participant.label}" for participant in study.involved
+        if sum(size > 1 for size in participant.runs[0].header.shape[:3]) < 2
+    ]
+    if volume is not None and flat:
+        notes.findings.append(Finding(
+            f"--budget {volume:g}mm3", "vertices of surfaces, and voxels without positions, have "
+            f"no volume ({len(flat)} participant(s): {name_some(flat)})",
+            "give the number of vertices or voxels, as 3000vox, or leave the option out: the "
+            "number is then estimated", ExitCode.USAGE,
+        ))
 
 
 def decoded(study: Study, made: Mapping[str, Job]) -> Iterator[tuple[PersonWork, Job]]:

@@ -166,8 +166,7 @@ def _add_stimuli(group: argparse._ArgumentGroup) -> None:
     option(
         group, "--features", dest="trials.features", type=read_path, metavar="FILE",
         help="TSV, npz or safetensors file with one vector for each stimulus, named by its "
-        "identifier; or the folder of a text encoder, whose vectors are those of the words in the "
-        "labels ([words](howto/features.md#vectors-of-words))",
+        "identifier, or folder of a text encoder ([words](howto/features.md#vectors-of-words))",
     )
     option(
         group, "--stimuli-dir", dest="trials.stimuli_dir", type=read_path, metavar="FOLDER",

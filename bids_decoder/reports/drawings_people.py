@@ -104,6 +104,6 @@ def _mark(row: pd.Series, metric: str, places: list[float], y: float) -> Markup:
         line = Markup('<line x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}" stroke="{}"/>').format(
             low, high, y, y, colour)
     return Markup(
-        '<g data-said="{0}" data-filter="sub-{1}"><title>{0}</title>{2}'
+        '<g data-said="{0}" data-filter="participant=sub-{1}"><title>{0}</title>{2}'
         '<circle cx="{3:.1f}" cy="{4}" r="{5}" fill="{6}"/></g>'
     ).format(said, row["participant"], line, middle, y, 5 if row["number"] == 0 else 4, colour)

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.bids.names import parse_entities, sidecar_path
+from bids_decoder.bids.surfaces import hemisphere_names
 from bids_decoder.errors import BidsDecoderError
 from bids_decoder.files import read_json
 from bids_decoder.preprocessing.templates import OutputSpace, load_template
@@ -367,13 +368,17 @@ def why_no_map(results: Results) -> str:
     if not paths:
         return "No TROI mask was written for this participant."
     image = load(paths[0])
-    if not has_geometry(image):
+    if not np.any(image.dataobj):
+        return "The TROI mask is empty."
+    if all(side.is_file() for side in hemisphere_names(paths[0])):
         return (
-            f"The image grid ({' × '.join(map(str, image.shape[:3]))}) is only a container: the "
-            "positions "
-            "of the voxels are not known, so the mask cannot be drawn on a brain."
+            "The surfaces of the hemispheres (midthickness) are not among the outputs of this "
+            "participant, so the mask cannot be drawn on them."
         )
-    return "The TROI mask is empty."
+    return (
+        f"The image grid ({' × '.join(map(str, image.shape[:3]))}) is only a container: the "
+        "positions of the voxels are not known, so the mask cannot be drawn on a brain."
+    )
 
 
 def _under(underlay: Underlay | None) -> str:

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from bids_decoder.bids.names import derivative_path, parse_entities
 from bids_decoder.bids.surfaces import hemisphere_names
-from bids_decoder.reports.figures import Picture, picture
+from bids_decoder.reports.figures import Picture, new_figure, picture, styled
+from bids_decoder.reports.volumes import Look
 
-_SIDES = (("L", "left"), ("R", "right"))
+SIDES = {"left": "L", "right": "R"}
+"""Hemispheres, in the order of the panels, with the value of ``hemi-``."""
 _VIEWS = ("lateral", "medial")
-_INCHES = 2.4
+_INCHES = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class Hemisphere:
+    """A hemisphere with a map.
+
+    Parameters
+    ----------
+    mesh : path, or (points, triangles)
+        As nilearn takes it.
+    values : ndarray, shape (n_vertices,)
+    ground : path or None
+        Values of the vertices that are drawn in grey, as the depth of sulci.
+    """
+
+    mesh: Any
+    values: np.ndarray
+    ground: Any = None
 
 
 def surface_pictures(
@@ -41,29 +65,28 @@ def surface_pictures(
     list of Picture
         One, or none where the map is empty or has no surfaces.
     """
-    sides = hemisphere_names(path)
-    meshes = [_mesh_of(path, side) for side, _ in _SIDES]
-    if not all(file.is_file() for file in (*sides, *meshes)):
+    files = hemisphere_names(path)
+    meshes = [_mesh_of(path, side) for side in SIDES.values()]
+    if not all(file.is_file() for file in (*files, *meshes)):
         return []
     values = [
-        np.nan_to_num(nib.load(side).darrays[volume].data, posinf=0.0, neginf=0.0)
-        for side in sides
+        np.nan_to_num(nib.load(file).darrays[volume].data, posinf=0.0, neginf=0.0)
+        for file in files
     ]
-    shown = [np.where(np.abs(part) > threshold, part, 0.0) for part in values]
-    if not any(part.any() for part in shown):
+    sizes = np.abs(np.concatenate(values))
+    sizes = sizes[sizes > threshold]
+    if not len(sizes):
         return []
-    limit = float(np.percentile(np.abs(np.concatenate(shown)[np.concatenate(shown) != 0]), 99.5))
-    figure = Figure(figsize=(2 * len(_VIEWS) * _INCHES, _INCHES))
-    for row, (part, mesh) in enumerate(zip(shown, meshes, strict=True)):
-        for column, view in enumerate(_VIEWS):
-            axes = figure.add_subplot(
-                1, 4, 1 + 2 * row + column, projection="3d"
-            )
-            _draw(axes, mesh, part, (_SIDES[row][1], view), limit, signed=signed)
-    count = sum(int((part != 0).sum()) for part in shown)
+    limit = float(np.percentile(sizes, 99.5))
+    look = Look(title, "signed" if signed else "positive", limit, threshold)
+    hemispheres = [
+        Hemisphere(list(nib.load(mesh).agg_data(("pointset", "triangle"))), part)
+        for mesh, part in zip(meshes, values, strict=True)
+    ]
     return [picture(
-        figure, name, f"{title}, on the surfaces of the left and the right hemisphere, from the "
-        "side and from the middle.", f"{title}: {count} vertices coloured on surfaces.", "png",
+        draw_surfaces(hemispheres, look), name,
+        f"{title}, on the surfaces of the left and the right hemisphere, from the side and from "
+        "the middle.", f"{title}: {len(sizes)} vertices coloured on surfaces.", "png",
     )]
 
 
@@ -73,17 +96,34 @@ def _mesh_of(path: Path, side: str) -> Path:
     return derivative_path(path.parents[2], "midthickness", hemi=side, **entities)
 
 
-def _draw(
-    axes: Axes, mesh: Path, values: np.ndarray, seen: tuple[str, str], limit: float, *,
-    signed: bool,
-) -> None:
+@styled
+def draw_surfaces(hemispheres: Sequence[Hemisphere], look: Look) -> Figure:
+    """Draw a map on both hemispheres, each from the side and from the middle.
+
+    Parameters
+    ----------
+    hemispheres : sequence of Hemisphere
+        Left and right.
+    look : Look
+        Values whose size is not above its threshold are not drawn.
+    """
     from nilearn.plotting import plot_surf_stat_map
 
-    hemisphere, view = seen
-    points, triangles = nib.load(mesh).agg_data(("pointset", "triangle"))
-    plot_surf_stat_map(
-        [points, triangles], values, hemi=hemisphere, view=view, engine="matplotlib",
-        cmap="RdBu_r" if signed else "viridis", vmin=-limit if signed else 0.0, vmax=limit,
-        threshold=np.finfo(np.float32).tiny, colorbar=False, axes=axes, figure=axes.figure,
-    )
-    axes.set_title(f"{hemisphere}, {view}", fontsize=8)
+    low, colours = (-look.limit, "coolwarm") if look.kind == "signed" else (0.0, "inferno")
+    figure = new_figure(4 * _INCHES + 0.6, _INCHES)
+    panels = figure.subplots(1, 4, subplot_kw={"projection": "3d"})
+    seen = [(side, half, view) for side, half in zip(SIDES, hemispheres, strict=True)
+            for view in _VIEWS]
+    for axes, (side, half, view) in zip(panels, seen, strict=True):
+        shown = np.where(np.abs(half.values) > look.threshold, half.values, 0.0)
+        plot_surf_stat_map(
+            half.mesh, shown, bg_map=half.ground, hemi=side, view=view, engine="matplotlib",
+            cmap=colours, vmin=low, vmax=look.limit, threshold=np.finfo(np.float32).tiny,
+            colorbar=False, bg_on_data=False, axes=axes, figure=figure,
+        )
+        axes.set_title(f"{side}, {view}", fontsize=8, fontweight="normal")
+    scale = ScalarMappable(Normalize(low, look.limit), colours)
+    bar = figure.colorbar(scale, ax=list(panels), aspect=20, fraction=0.02, pad=0.01, shrink=0.8)
+    bar.outline.set_visible(False)
+    bar.ax.grid(visible=False)
+    return figure

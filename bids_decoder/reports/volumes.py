@@ -30,6 +30,8 @@ _COLOURS = {
 }
 """The colours of the figures; all of them can be told apart by colour-blind readers."""
 _GROUND_MM = (2.0, 2.5, 3.0, 4.0, 6.0)
+_OUTLYING = 2.0
+"""Larger values, in limits of the colour scale, are stored as this one."""
 _MARGIN = 2
 """Voxels around the brain."""
 
@@ -82,7 +84,8 @@ class MapVolume:
     ----------
     look : Look
     voxels : Packed
-        0 where there is no value; 1 to 255 are values from *span*'s first to its last.
+        0 where there is no value; 1 to 255 are values from *span*'s first to its last, which are
+        at most twice the limit of the colour scale.
     span : tuple of float
     affine : tuple of tuple of float
         Voxels to millimetres.
@@ -143,7 +146,7 @@ def map_volume(
     data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32), posinf=0.0, neginf=0.0)
     box = _box(_brain(image, results) | (data != 0))
     inside, start = data[box], np.array([side.start for side in box])
-    span = _span(inside, look.kind)
+    span = _span(inside, look)
     for step in range(1, max(inside.shape) + 1):
         voxels = _pack(_quantise(inside[::step, ::step, ::step], span))
         if len(voxels.text) <= MOST_BYTES:
@@ -210,11 +213,12 @@ def _box(where: np.ndarray) -> tuple[slice, ...]:
     return tuple(sides)
 
 
-def _span(data: np.ndarray, kind: Kind) -> tuple[float, float]:
-    if kind == "mask":
+def _span(data: np.ndarray, look: Look) -> tuple[float, float]:
+    """Return the values of the first and last step; outliers would leave few steps to others."""
+    if look.kind == "mask":
         return 0.0, 1.0
-    largest = float(np.abs(data).max()) or 1.0
-    return (-largest if kind == "signed" or data.min() < 0 else 0.0), largest
+    largest = min(float(np.abs(data).max()), _OUTLYING * look.limit) or 1.0
+    return (-largest if look.kind == "signed" or data.min() < 0 else 0.0), largest
 
 
 def _quantise(data: np.ndarray, span: tuple[float, float]) -> np.ndarray:

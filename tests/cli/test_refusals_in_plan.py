@@ -530,6 +530,15 @@ def test_the_plan_reaches_the_refusal(data, raised, name):
     assert any(file == site.file and site.first <= line <= site.last for file, line in raised)
 
 
+def test_a_region_has_no_volume_where_voxels_have_no_positions(data):
+    data.betas(shape=(40, 1, 1)).set("troi", budget_mm3=300.0)
+    with pytest.raises(BidsDecoderError, match="no volume") as caught:
+        data.plan()
+    assert caught.value.code == 64
+    data.set("troi", budget_mm3=None, budget_voxels=30)
+    data.plan()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EARLIER)
 def test_the_plan_refuses_before(data, name):

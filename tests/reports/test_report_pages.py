@@ -16,6 +16,7 @@ from bids_decoder.analyses.assemble import (
     build_participant_report,
     summary_section,
 )
+from bids_decoder.analyses.decode.group import people_section
 from bids_decoder.analyses.decode.report import decoding_section, troi_section
 from bids_decoder.analyses.prepare.report_overlap import overlap_section
 from bids_decoder.bids.names import sidecar_path
@@ -216,8 +217,13 @@ def test_model_that_saw_the_participant_is_marked(tree):
     write_json(card, {**read_json(card), "pretrained_on": ["01", "03"]})
     (seen,) = (w for w in verdict(tree).worries if "Seen in pretraining" in w.text)
     assert seen.tone == "bad" and verdict(tree).answers[0].state == "yes"
-    page = Page(build_group_report(tree.out))
-    assert "sub-01 (seen in pretraining)" in page.text and "sub-02 (seen" not in page.text
+    page = build_group_report(tree.out).read_text(encoding="utf-8")
+    assert 'data-filter="participant=sub-01"' in page
+    people = people_section(Results(tree.out))[0].blocks[0]
+    assert people.header[-1] == "seen in pretraining"
+    assert [(row[0].striptags(), row[-1]) for row in people.rows] == [
+        ("sub-01", "yes"), ("sub-02", "no"),
+    ]
 
 
 def test_split_holds_in_a_sound_dataset(tree):

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import surface_derivatives as surface
 
+from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.surfaces import hemisphere_names, save_hemispheres, save_surfaces
+from bids_decoder.bids.writer import save_nifti
+from bids_decoder.reports.figures_maps import why_no_map
+from bids_decoder.reports.results import Results
 from bids_decoder.reports.surfaces import surface_pictures
 
 POINTS, TRIANGLES = surface.sphere(1)
@@ -38,3 +42,17 @@ def test_nothing_is_drawn_without_values_or_surfaces(path):
     assert surface_pictures(path, "map", "Importance", signed=False, threshold=99.0) == []
     hemisphere_names(path)[1].unlink()
     assert surface_pictures(path, "map", "Importance", signed=False) == []
+
+
+def test_a_mask_without_its_surfaces_says_that_they_are_absent(tmp_path):
+    path = derivative_path(tmp_path, "troi_mask", sub="01", task="see", space="fsnative")
+    values = np.zeros((2 * N, 1, 1), np.uint8)
+    save_nifti(path, values, np.eye(4))
+    save_hemispheres(path, values, N)
+    assert "empty" in why_no_map(Results(tmp_path, "01"))
+    values[3] = 1
+    save_nifti(path, values, np.eye(4))
+    assert "midthickness" in why_no_map(Results(tmp_path, "01"))
+    for side in hemisphere_names(path):
+        side.unlink()
+    assert "only a container" in why_no_map(Results(tmp_path, "01"))

@@ -11,7 +11,8 @@ import pytest
 from bids_decoder.reports import template_surfaces
 from bids_decoder.reports.figures import new_figure, picture
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.template_surfaces import draw_surfaces, with_surface
+from bids_decoder.reports.surfaces import Hemisphere, draw_surfaces
+from bids_decoder.reports.template_surfaces import _meshes, with_surface
 from bids_decoder.reports.volumes import Look, map_volume
 
 AFFINE = np.array([[4.0, 0, 0, -92], [0, 4, 0, -128], [0, 0, 4, -72], [0, 0, 0, 1]])
@@ -39,7 +40,7 @@ def test_values_come_to_the_hemisphere_that_has_them(tmp_path, monkeypatch):
     first, surface = with_surface([drawn(tmp_path, "space-MNI152NLin2009cAsym_")])
     assert (first.name, surface.name) == ("m", "msurface")
     assert "onto fsaverage5" in surface.caption and "MNI152NLin2009cAsym" in surface.caption
-    left, right = seen
+    left, right = (half.values for half in seen)
     assert left.shape == right.shape == (10242,)
     assert left.max() == pytest.approx(2.0, abs=0.02) and 20 < (left > 1).sum() < 2000
     assert not right.any()
@@ -55,10 +56,17 @@ def test_masks_and_maps_of_other_spaces_have_no_surfaces(tmp_path, space, kind):
 
 def test_vertices_above_the_threshold_are_coloured():
     values = [np.zeros(10242, np.float32), np.zeros(10242, np.float32)]
-    pixels = []
+    pixels, files = [], _meshes()
     for size in (0.4, 1.0):
         values[0][:3000] = size
-        figure = draw_surfaces(values, Look("A map", "signed", 1.0, 0.5))
+        halves = [
+            Hemisphere(files[f"infl_{side}"], part, files[f"sulc_{side}"])
+            for side, part in zip(("left", "right"), values, strict=True)
+        ]
+        figure = draw_surfaces(halves, Look("A map", "signed", 1.0, 0.5))
+        figure.canvas.draw()
+        assert figure.axes[-1].get_ylim() == (-1, 1)
+        figure.axes[-1].remove()
         figure.canvas.draw()
         red, _, blue = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int).T
         pixels.append(int((red - blue > 40).sum()))

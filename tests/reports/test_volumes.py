@@ -46,7 +46,7 @@ def test_values_and_millimetres_are_kept(tmp_path, kind):
     inner = rng.normal(size=(8, 8, 6))
     data[4:12, 8:16, 2:8] = inner if kind == "signed" else np.abs(inner)
     data[PLACE] = 7.5
-    volume = packed_map(data, tmp_path, Look("A map", kind))
+    volume = packed_map(data, tmp_path, Look("A map", kind, 7.5))
     values = values_of(volume)
     peak = np.unravel_index(values.argmax(), values.shape)
     assert values[peak] == pytest.approx(7.5)
@@ -57,6 +57,17 @@ def test_values_and_millimetres_are_kept(tmp_path, kind):
     inside = tuple(slice(2, 2 + n) for n in (8, 8, 6))
     largest = volume.span[1] - volume.span[0]
     np.testing.assert_allclose(values[inside], data[4:12, 8:16, 2:8], atol=largest / 254 / 2 + 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["signed", "positive"])
+def test_an_outlier_does_not_coarsen_the_other_values(tmp_path, kind):
+    data = np.zeros(SHAPE)
+    data[4:12, 8, 2] = np.linspace(0.3, 1, 8)
+    data[PLACE] = 1000.0
+    values = values_of(packed_map(data, tmp_path, Look("A map", kind, 1.0)))
+    assert values.max() == pytest.approx(2.0)
+    found = np.sort(values[values != 0])[:-1]
+    np.testing.assert_allclose(found, np.linspace(0.3, 1, 8), atol=0.01)
 
 
 def test_values_that_are_not_finite_have_no_value(tmp_path):

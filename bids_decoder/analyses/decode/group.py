@@ -29,7 +29,7 @@ from bids_decoder.reports.verdict import ANSWERS, judge, with_worries
 
 def verdicts(results: Results, heads: dict[str, Comparison]) -> list[Block]:
     """Return for how many participants the model is above chance and ahead of its baselines."""
-    found = states(results, heads)
+    found = results.once(_read_states)
     above = sum(state == "yes" for state in found.values())
     first = next(iter(heads.values()))
     said: list[Block] = [
@@ -67,11 +67,11 @@ def seen_people(results: Results, heads: dict[str, Comparison]) -> list[Block]:
     return [Text(text, "bad")]
 
 
-def states(results: Results, heads: dict[str, Comparison]) -> dict[str, State]:
+def _read_states(results: Results) -> dict[str, State]:
     """Return the answer of each decoded participant, as the report of the participant has it."""
     kind = target_kind(results)
     found: dict[str, State] = {}
-    for label, top in heads.items():
+    for label, top in headlines(results).items():
         worries = verdict_of(Results(results.output_dir, label)).worries
         found[label] = with_worries([judge(top, kind)], worries).answers[0].state
     return found
@@ -103,14 +103,14 @@ def people_section(results: Results) -> list[Section]:
     if not heads:
         return []
     rows = []
-    found = states(results, heads)
+    found = results.once(_read_states)
     for label, top in heads.items():
         seen = label in seen_participants(_card(results, label))
         best = top.best_baseline
         row, metric = top.own, top.metric
         rows.append(
             [
-                _linked(results, label) + (" (seen in pretraining)" if seen else ""),
+                _linked(results, label),
                 ANSWERS[found[label]],
                 top.title,
                 show(row["value"], metric),
@@ -118,10 +118,11 @@ def people_section(results: Results) -> list[Section]:
                 show(row["chance"], metric),
                 show_p_with_least(row),
                 "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
+                "yes" if seen else "no",
             ]
         )
     header = ["participant", "above chance", "measure", "value", "95 % interval", "chance", "p",
-              "best baseline"]
+              "best baseline", "seen in pretraining"]
     blocks: list[Block] = [
         Table(header, rows, "The headline measure of each participant", frozenset(header[3:7]),
               key="people"),

@@ -38,15 +38,21 @@
     return map;
   };
   const peakOf = (map) => {
-    let best = 0;
+    const [nx, ny] = map.shape;
+    let best = [];
     let largest = -1;
     map.voxels.forEach((byte, index) => {
       const size = byte ? Math.abs(valueOf(map, byte)) : -1;
-      if (size > largest) [best, largest] = [index, size];
+      if (size > largest) [best, largest] = [[], size];
+      if (byte && size === largest) best.push(index);
     });
-    if (largest < 0) return map.shape.map((size) => Math.floor(size / 2));
-    const [nx, ny] = map.shape;
-    return [best % nx, Math.floor(best / nx) % ny, Math.floor(best / nx / ny)];
+    if (!best.length) return map.shape.map((size) => Math.floor(size / 2));
+    /* Of several largest values, as in a mask, the one nearest to their middle. */
+    const places = best.map((at) => [at % nx, Math.floor(at / nx) % ny, Math.floor(at / nx / ny)]);
+    const middle = [0, 1, 2].map((axis) =>
+      places.reduce((sum, place) => sum + place[axis], 0) / places.length);
+    const far = (place) => Math.hypot(...place.map((at, axis) => at - middle[axis]));
+    return places.reduce((near, place) => (far(place) < far(near) ? place : near));
   };
 
   /* Colours. */
