@@ -26,7 +26,7 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from bids_decoder.preprocessing.distortion import PhaseEncoding, fill_field
-from bids_decoder.preprocessing.fieldmaps import field_of_phase, phase_to_radians
+from bids_decoder.preprocessing.fieldmaps import field_of_phase, find_phase_scale
 from bids_decoder.preprocessing.itk import start_ants
 from bids_decoder.preprocessing.opposite_phases import Epi, field_of_pair
 from bids_decoder.simulate.distortion import distort, susceptibility_field
@@ -133,7 +133,9 @@ def of_phase(scan: Scan) -> np.ndarray:
     noise = scan.rng.normal(0, 0.05, scan.shape)
     phase = np.angle(np.exp(1j * (2 * np.pi * ECHO_GAP * (scan.field + 30) + noise)))
     stored = np.rint(phase / np.pi * 4096).clip(-4096, 4094)
-    found = field_of_phase(phase_to_radians(stored), scan.brain, ECHO_GAP, scan.affine)
+    found = field_of_phase(
+        find_phase_scale(stored).to_radians(stored), scan.brain, ECHO_GAP, scan.affine
+    )
     return found - 30
 
 

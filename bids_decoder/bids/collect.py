@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -240,14 +239,11 @@ def _people(
     raw_t1w = find_files(layout, "T1w", filters.get("t1w", {}), datatype="anat")
     t1w = _by_subject([p for p in raw_t1w if parse_entities(p).get("desc") != "preproc"])
     sidecars = read_sidecars(layout)
-    fieldmaps = {} if source != "raw" else collect_fieldmaps(
+    has_fields = source == "raw" and "fieldmaps" not in settings.preprocessing.ignore
+    fieldmaps = {} if not has_fields else collect_fieldmaps(
         layout, filters.get("fmap", {}), sidecars
     )
-    is_ignored = "fieldmaps" in settings.preprocessing.ignore
-    notes.findings += [
-        replace(finding, severity="warning") if is_ignored else finding
-        for finding in sidecars.findings
-    ]
+    notes.findings += sidecars.findings
     preproc, masks = _derived_anatomy(source, derived)
     place = Path(str(derived.root))
     return tuple(

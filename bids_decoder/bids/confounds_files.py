@@ -47,6 +47,9 @@ _OF_FILES = {"echo", "space", "cohort", "res", "den", "desc"}
 _OTHER_TABLES = ("_events", "_channels", "_trials")
 """Suffixes of tables of a run that hold no regressors."""
 
+_N_UNMIXED = 6
+"""Components in tables of fMRIPrep before 1.4, all of both tissues together."""
+
 _MASKS = {"CSF": "c_comp_cor_", "WM": "w_comp_cor_"}
 """Names of components of one tissue since fMRIPrep 21, by the mask in the sidecar."""
 
@@ -130,6 +133,19 @@ def _tissue_names(path: Path, columns: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _check_tissues(path: Path, columns: Sequence[str]) -> None:
+    """Refuse components of unknown tissue: fMRIPrep 1.4 to 20 gave all of them one name."""
+    n_components = sum(name.startswith("a_comp_cor_") for name in columns)
+    is_told = any(name.startswith(tuple(_MASKS.values())) for name in columns)
+    if n_components > _N_UNMIXED and not is_told and not path.with_suffix(".json").is_file():
+        raise InputError(
+            f"confounds table {path.name}", f"it has {n_components} components a_comp_cor_* and no "
+            f"sidecar {path.with_suffix('.json').name}, which tells those of CSF, of white matter "
+            "and of both together", "copy the sidecar beside the table, or choose columns, as "
+            "'a_comp_cor_0[0-4]'",
+        )
+
+
 def read_regressors(
     confounds: Sequence[str], path: Path | str | None, own: Path | str | None
 ) -> pd.DataFrame | None:
@@ -152,10 +168,13 @@ def read_regressors(
     Raises
     ------
     InputError
-        When a file is not a table, or the two differ in the number of rows.
+        When a file is not a table, or the two differ in the number of rows; for ``compcor``, when
+        nothing tells the tissues of components apart.
     """
     wanted = split_wanted(confounds)[0]
     tables = [read_confounds(Path(path))] if wanted and path is not None else []
+    if tables and "compcor" in wanted:
+        _check_tissues(Path(path), list(tables[0].columns))
     if own is not None:
         tables.append(_read_own(Path(own)))
     if len(tables) == 2 and len(tables[0]) != len(tables[1]):

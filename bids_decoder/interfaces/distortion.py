@@ -25,8 +25,10 @@ from bids_decoder.interfaces.preprocessing_base import (
     read_mask,
     read_picture,
 )
+from bids_decoder.interfaces.progress import LOGGER
 from bids_decoder.preprocessing import fieldmaps, masks, registration
 from bids_decoder.preprocessing.boundary import boundary_contrast, boundary_points
+from bids_decoder.preprocessing.coregistration import align_to_t1w
 from bids_decoder.preprocessing.distortion import (
     PhaseEncoding,
     ShiftMap,
@@ -37,13 +39,14 @@ from bids_decoder.preprocessing.opposite_phases import Epi, field_of_pair
 from bids_decoder.preprocessing.reference import N_REFERENCE, robust_reference
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
+from bids_decoder.preprocessing.series import usable_values
 
 
 class _FieldOut(TraitedSpec):
     field_file = File(exists=True, desc="field in Hz, defined everywhere")
     reference_file = File(exists=True, desc="head on the same grid, without distortion")
     mask_file = File(exists=True, desc="its brain mask")
-    metadata = traits.Dict(desc="sidecar of the field")
+    metadata = traits.Dict(desc="for the sidecar of the field")
 
 
 class _PairIn(SeededSpec):
@@ -64,7 +67,7 @@ class _FieldStep(Step):
             "field_file": save_nifti(self.folder / "field.nii.gz", field, affine),
             "reference_file": save_nifti(self.folder / "reference.nii.gz", reference, affine),
             "mask_file": save_nifti(self.folder / "mask.nii.gz", mask, affine),
-            "metadata": {"Units": "Hz", **metadata},
+            "metadata": metadata,
         }
 
 
@@ -92,8 +95,8 @@ def _read_reference(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Read an image, or the reference of the first volumes of a series."""
     image = nib.load(path)
     affine = np.asarray(image.affine, dtype=float)
-    values = np.asarray(image.dataobj if image.ndim < 4 else image.dataobj[..., :N_REFERENCE])
-    values = np.nan_to_num(values.astype(np.float32))
+    stored = image.dataobj if image.ndim < 4 else image.dataobj[..., :N_REFERENCE]
+    values, _ = usable_values(np.asanyarray(stored))
     if values.ndim < 4 or values.shape[3] == 1:
         return values.reshape(values.shape[:3]), affine
     return robust_reference(values, affine).image, affine
@@ -123,20 +126,24 @@ class FieldOfGradientEchoes(_FieldStep):
         mask = masks.epi_brain_mask(head, affine, inputs.seed)
         if isdefined(inputs.units):
             hertz = values * np.float32(fieldmaps.HZ_PER_UNIT[inputs.units])
-            field = fill_field(hertz, mask, affine)
-        else:
-            field = fieldmaps.field_of_phase(
-                self._difference(inputs, values), mask, inputs.echo_gap, affine
-            )
-        return self._write(field, head, mask, affine, {})
+            return self._write(fill_field(hertz, mask, affine), head, mask, affine, {})
+        difference, metadata = self._difference(inputs, values)
+        field = fieldmaps.field_of_phase(difference, mask, inputs.echo_gap, affine)
+        return self._write(field, head, mask, affine, metadata)
 
     @staticmethod
-    def _difference(inputs: Any, first: np.ndarray) -> np.ndarray:
-        phase = fieldmaps.phase_to_radians(first)
-        if len(inputs.in_files) == 1:
-            return phase
-        second = fieldmaps.phase_to_radians(_first_volume(read_image(inputs.in_files[1])[0]))
-        return fieldmaps.phase_difference(phase, second)
+    def _difference(inputs: Any, first: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        images = [first, *(_first_volume(read_image(path)[0]) for path in inputs.in_files[1:])]
+        scale = fieldmaps.find_phase_scale(*images)
+        if not scale.is_certain:
+            LOGGER.warning(
+                "%s: values span %.0f %% of a turn, if they are %s with zero phase at %g, which "
+                "is assumed; check the field map in the report", Path(inputs.in_files[0]).name,
+                100 * scale.filled, scale.units, scale.zero,
+            )
+        phases = [scale.to_radians(image) for image in images]
+        difference = phases[0] if len(phases) == 1 else fieldmaps.phase_difference(*phases)
+        return difference, {"PhaseUnits": scale.units, "PhaseZero": scale.zero}
 
 
 def _first_volume(values: np.ndarray) -> np.ndarray:
@@ -227,7 +234,8 @@ class _BoundaryOut(TraitedSpec):
 class BoundaryAgreement(Step):
     """Measure the contrast across the grey-white boundary of the T1w, before and after.
 
-    The distorted image has its own rigid alignment, so that only distortion is compared.
+    The distorted image has its own rigid alignment, made as that of the corrected one, so that
+    only distortion is compared.
     """
 
     input_spec = _BoundaryIn
@@ -238,7 +246,7 @@ class BoundaryAgreement(Step):
         t1w = read_picture(inputs.t1w_file, inputs.t1w_mask_file)
         labels = np.asarray(nib.load(inputs.dseg_file).dataobj)
         points = boundary_points(labels, read_grid(inputs.dseg_file).affine)
-        own = np.linalg.inv(registration.register_rigid(distorted, t1w))
+        own = np.linalg.inv(align_to_t1w(distorted, t1w, inputs.seed))
         corrected, affine, _ = read_image(inputs.corrected_file)
         shared = registration.read_matrix(Path(inputs.to_t1w_file))
         rows = []

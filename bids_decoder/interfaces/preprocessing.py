@@ -32,9 +32,8 @@ from bids_decoder.interfaces.preprocessing_base import (
 )
 from bids_decoder.preprocessing import confounds as confounds_
 from bids_decoder.preprocessing import masks, motion, region, registration, slice_timing
-from bids_decoder.preprocessing.bias import correct_bias
+from bids_decoder.preprocessing.coregistration import align_to_t1w
 from bids_decoder.preprocessing.reference import given_reference, robust_reference
-from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
 from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_template
 
@@ -171,9 +170,8 @@ class RegisterToT1w(_RigidStep):
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
         bold = read_picture(inputs.in_file, inputs.mask_file)
-        even = correct_bias(np.clip(bold.volume, 0, None), bold.affine, inputs.seed)
         t1w = read_picture(inputs.target_file, inputs.target_mask_file)
-        return self._write(registration.register_rigid(Picture(even, bold.affine, bold.mask), t1w))
+        return self._write(align_to_t1w(bold, t1w, inputs.seed))
 
 
 class _CommonMaskIn(BaseInterfaceInputSpec):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,34 +14,75 @@ GYROMAGNETIC_HZ = 42.577478518e6
 HZ_PER_UNIT = {"Hz": 1.0, "rad/s": 1 / (2 * np.pi), "T": GYROMAGNETIC_HZ}
 """Units of field maps that BIDS allows."""
 
-_MILLIRADIANS = (3080.0, 3200.0)
+_RADIANS = 2 * np.pi + 0.05
+_ANGLES = {360.0: "degrees", 2000 * np.pi: "thousandths of a radian"}
+_COUNTS = tuple(2.0**power for power in range(8, 17))
+_TOLERANCE = 0.01
+_LEAST_NEGATIVE = 0.25
+_LEAST_FILLED = 0.9
 
 
-def phase_to_radians(values: np.ndarray) -> np.ndarray:
-    """Scale stored phases to radians.
+@dataclass(frozen=True)
+class PhaseScale:
+    """What stored values of a phase image stand for.
 
     Parameters
     ----------
-    values : ndarray
-        Radians; thousandths of them; or integers that span a full turn: -4096 to 4094 or 0 to
-        4095, as Siemens stores them, or any other power of two.
+    units : str
+        In words.
+    turn : float
+        Stored values that make a full turn.
+    zero : float
+        Stored value of zero phase.
+    filled : float
+        Share of a turn that the values span.
+    """
+
+    units: str
+    turn: float
+    zero: float
+    filled: float
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the values span nearly a whole turn, as noise around the head makes them."""
+        return self.filled >= _LEAST_FILLED
+
+    def to_radians(self, values: np.ndarray) -> np.ndarray:
+        """Scale stored values to radians; returns float32."""
+        shifted = np.asarray(values, dtype=np.float32) - np.float32(self.zero)
+        return shifted * np.float32(2 * np.pi / self.turn)
+
+
+def find_phase_scale(*images: np.ndarray) -> PhaseScale:
+    """Find out from their span what the values of phase images stand for.
+
+    Parameters
+    ----------
+    *images : ndarray
+        Of one acquisition.
 
     Returns
     -------
-    ndarray of float32
-        In a range of one turn. The middle of the stored range is zero phase.
+    PhaseScale
+        Values of at most 2 pi are radians. Others have the smallest known full turn that holds
+        their span: 360 (degrees), 2000 pi (thousandths of a radian), or a power of two from 256
+        to 65536, as scanners store them (-4096 to 4094, 0 to 4095); without one, the span is the
+        turn. Values are signed where the lowest is below a quarter of the highest, negative. Zero
+        phase is zero, or, for unsigned powers of two, the middle of the turn.
     """
-    values = np.asarray(values, dtype=np.float32)
-    low, high = float(values.min()), float(values.max())
+    low = float(min(np.min(image) for image in images))
+    high = float(max(np.max(image) for image in images))
     largest = max(abs(low), abs(high))
-    if largest <= 2 * np.pi + 0.05:
-        return values
-    if low < 0 and _MILLIRADIANS[0] <= largest <= _MILLIRADIANS[1]:
-        return values / np.float32(1000)
-    turn = 2.0 ** np.ceil(np.log2(largest))
-    if low < 0:
-        return values * np.float32(np.pi / turn)
-    return values * np.float32(2 * np.pi / turn) - np.float32(np.pi)
+    is_signed = low < -_LEAST_NEGATIVE * high
+    span = 2 * largest if is_signed else high
+    if largest <= _RADIANS:
+        return PhaseScale("radians", 2 * np.pi, 0.0, min(span / (2 * np.pi), 1.0))
+    turns = sorted((*_ANGLES, *_COUNTS))
+    turn = next((known for known in turns if known >= (1 - _TOLERANCE) * span), span)
+    units = _ANGLES.get(turn, f"{turn:g} steps per turn")
+    zero = 0.0 if is_signed or turn in _ANGLES else turn / 2
+    return PhaseScale(units, turn, zero, min(span / turn, 1.0))
 
 
 def phase_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:

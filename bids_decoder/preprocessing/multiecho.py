@@ -61,9 +61,7 @@ def fit_echoes(
     from tedana import combine, decay, utils
 
     times = 1000 * np.asarray(echo_times, dtype=float)
-    steady = echoes[..., min(n_dummy, echoes.shape[2] - 1):]
-    # A blank volume, as of a scan that was stopped, would make all echoes bad.
-    steady = steady[..., (steady != 0).any(axis=(0, 1))]
+    steady = _usable(echoes[..., min(n_dummy, echoes.shape[2] - 1):])
     t2star, s0 = np.zeros((2, len(echoes)), dtype=np.float32)
     weights = np.zeros((len(echoes), len(times)), dtype=np.float32)
     if not (steady[:, 0] > 0).any():
@@ -86,6 +84,24 @@ def fit_echoes(
         weights[has_signal] = combine.make_optcom(impulses, times, used, t2s=found)
     t2star[has_signal], s0[has_signal] = found / 1000, level
     return EchoFit(t2star, s0, weights)
+
+
+def _usable(echoes: np.ndarray) -> np.ndarray:
+    """Leave out blank volumes, and replace single values that are no signal.
+
+    ``tedana`` takes an echo with one value of zero or less for bad, and with the first echo the
+    whole voxel. Such values are replaced by the median of the series of their echo; where that is
+    not positive, they stay.
+    """
+    kept = echoes[..., (echoes != 0).any(axis=(0, 1))]
+    rows = (kept <= 0).any(axis=(1, 2))
+    if not rows.any():
+        return kept
+    found = kept[rows]
+    level = np.median(found, axis=2, keepdims=True)
+    kept = kept.copy()
+    kept[rows] = np.where((found <= 0) & (level > 0), level, found)
+    return kept
 
 
 def combine_echoes(echoes: np.ndarray, weights: np.ndarray) -> np.ndarray:

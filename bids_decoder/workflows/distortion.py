@@ -50,7 +50,7 @@ class DistortionNodes:
         self.seed = seed
         self.sinks = sinks
         self.anat = anat
-        self.plan = plan_fieldmaps(participant, settings)
+        self.plan = plan_fieldmaps(participant)
         self.fields: dict[str, Node] = {}
         self.corrected: dict[str, Node] = {}
 
@@ -165,9 +165,10 @@ class DistortionNodes:
         sources = source_uris(
             (*found.files, *([found.magnitude] if found.magnitude else [])), self.settings
         )
-        self._sink("fieldmap", entities, f"field_{found.name}", node, "field_file", {
+        sink = self._sink("fieldmap", entities, f"field_{found.name}", node, "field_file")
+        self.workflow.connect(node, ("metadata", join_metadata, {
             "Units": "Hz", "Method": IN_WORDS[found.kind], "Sources": sources,
-        })
+        }), sink, "metadata")
         self._sink("fieldmap_reference", entities, f"magnitude_{found.name}", node,
                    "reference_file", {"Sources": sources})
         self.fields[found.name] = node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.fieldmaps import FieldmapImage, as_texts, magnitude_of, partner_of
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.names import unique_names
+from bids_decoder.errors import BidsDecoderError, Finding
 from bids_decoder.preprocessing.distortion import PhaseEncoding, read_phase_encoding
 from bids_decoder.preprocessing.fieldmaps import HZ_PER_UNIT
 from bids_decoder.preprocessing.opposite_phases import are_opposite
@@ -63,59 +64,102 @@ class UnusableError(Exception):
 
 
 class Chooser:
-    """Fields of one participant, each built once."""
+    """Fields of one participant, each built once.
+
+    Attributes
+    ----------
+    reasons : dict of str to str
+        Why the first run with a field has it, by the name of the field.
+    findings : list of Finding
+        Warnings on images that are left out, and on fields of other sessions.
+    """
 
     def __init__(self, participant: Participant) -> None:
         self.participant = participant
         self.images = participant.fieldmaps
         self.reasons: dict[str, str] = {}
+        self.findings: list[Finding] = []
         self._names: dict[tuple[Path, ...], str] = {}
         texts = sorted({text for image in self.images for text in image.identifiers})
         self._identifiers = unique_names(texts)
 
     def choose(self, run: BoldRun) -> tuple[Fieldmap, PhaseEncoding]:
-        """Return the field of a run, and how the run was encoded."""
-        images, reason, name = self._candidates(run)
+        """Return the field of a run, and how the run was encoded.
+
+        Raises
+        ------
+        UnusableError
+            With the first problem, when no field can be computed.
+        BidsDecoderError
+            When the run, or the only image for it, cannot be read.
+        """
         encoding = _encoding(run.metadata, run.image_file)
         problems: list[tuple[str, str]] = []
-        for build in (self._pair, self._direct, self._phasediff, self._phases):
-            try:
-                found = build(images, run, encoding)
-            except UnusableError as problem:
-                problems.append(problem.args)
-                continue
-            if found is not None:
-                return self._named(found, name, reason), encoding
-        raise UnusableError(*(problems[0] if problems else (
-            "none of the images for it is one from which a field can be computed: "
-            + ", ".join(sorted({image.suffix for image in images})),
-            "add the images that are missing",
-        )))
+        for images, reason, name in self._candidates(run, problems):
+            for build in (self._pair, self._direct, self._phasediff, self._phases):
+                try:
+                    found = build(images, run, encoding)
+                except UnusableError as problem:
+                    problems.append(problem.args)
+                    continue
+                if found is not None:
+                    self._note_session(run, images, reason)
+                    return self._named(found, name, reason), encoding
+            problems.append((
+                "none of the images for it is one from which a field can be computed: "
+                + ", ".join(sorted({image.suffix for image in images})),
+                "add the images that are missing",
+            ))
+        raise UnusableError(*problems[0])
 
-    def _candidates(self, run: BoldRun) -> tuple[list[FieldmapImage], str, str]:
+    def _candidates(
+        self, run: BoldRun, problems: list[tuple[str, str]]
+    ) -> Iterator[tuple[list[FieldmapImage], str, str]]:
+        """Find the images of each field that a run names, else those that name the run."""
+        named = False
         for source in as_texts(run.metadata.get("B0FieldSource")):
             found = [image for image in self.images if source in image.identifiers]
+            named = named or bool(found)
             # An identifier should be unique, but sidecars of all sessions may share it.
             own = [image for image in found if image.entities.get("ses") == run.session]
             meant = [image for image in found if image.is_intended_for(run.image_file)]
             sessions = {image.entities.get("ses") for image in found}
             if len(sessions) > 1 and not (own or meant):
-                raise UnusableError(
+                problems.append((
                     f"images of several sessions have the B0FieldIdentifier {source}, and none is "
                     "of the session of the run",
                     "give the images of each session an identifier of their own",
-                )
+                ))
+                continue
             found = (meant or own) if len(sessions) > 1 else found
             if found:
-                return found, f"B0FieldSource of the run is {source}", self._identifiers[source]
+                yield found, f"B0FieldSource of the run is {source}", self._identifiers[source]
+        if named:
+            return
         found = [image for image in self.images if image.is_intended_for(run.image_file)]
-        if not found:
-            raise UnusableError(
+        if found:
+            yield found, "IntendedFor names the run", ""
+        else:
+            problems.append((
                 "no image in fmap/ is meant for this run: none names it in IntendedFor, and the "
                 "run has no B0FieldSource that one of them has as B0FieldIdentifier",
                 "add B0FieldIdentifier and B0FieldSource, or IntendedFor, to the sidecars",
-            )
-        return found, "IntendedFor names the run", ""
+            ))
+
+    def _note_session(self, run: BoldRun, images: list[FieldmapImage], reason: str) -> None:
+        """Warn where all images of a field are of another session than the run."""
+        sessions = {image.entities.get("ses") for image in images}
+        if None in sessions or run.session in sessions or any(
+            image.is_intended_for(run.image_file) for image in images
+        ):
+            return
+        where = f"sub-{run.subject} {run.run_group}"
+        self.findings.append(Finding(
+            f"{where}: the field map is of another session",
+            f"{reason}, and all images of it are of ses-{' ses-'.join(sorted(map(str, sessions)))}",
+            "correct the sidecars if the head was placed anew in between, or use "
+            "--ignore fieldmaps", severity="warning", participant=run.subject, place=where,
+        ))
 
     def _named(self, found: Fieldmap, name: str, reason: str) -> Fieldmap:
         if found.files not in self._names:
@@ -137,23 +181,53 @@ class Chooser:
         epis = [image for image in images if image.suffix in ("epi", "sbref")]
         if not epis:
             return None
-        known = [(epi.path, _encoding(epi.metadata, epi.path)) for epi in epis]
+        known, unknown = self._encodings(epis)
         partner = self._partner(run, encoding)
         for first, second in (
             *((a, b) for a in known for b in known if _agree(a[1], encoding)),
             *((partner, b) for b in known), *((a, b) for a in known for b in known),
         ):
             if _is_pair(first, second):
+                self._note_left_out(unknown)
                 return Fieldmap(
                     "", "pair", epis[0].entities.get("ses"), (first[0], second[0]),
                     encodings=(first[1], second[1]),
                 )
+        if unknown:
+            raise next(iter(unknown.values()))
         names = ", ".join(path.name for path, _ in known)
         raise UnusableError(
             f"no two of these images have opposite phase encoding, nor has one of them the "
             f"opposite of the run's ({encoding.direction}): {names}",
             "correct PhaseEncodingDirection, or add the image with the other direction",
         )
+
+    @staticmethod
+    def _encodings(
+        epis: Sequence[FieldmapImage]
+    ) -> tuple[list[tuple[Path, PhaseEncoding]], dict[Path, UnusableError | BidsDecoderError]]:
+        """Return how images were encoded, and what is wrong with the others."""
+        known: list[tuple[Path, PhaseEncoding]] = []
+        unknown: dict[Path, UnusableError | BidsDecoderError] = {}
+        for epi in epis:
+            try:
+                known.append((epi.path, _encoding(epi.metadata, epi.path)))
+            except (UnusableError, BidsDecoderError) as problem:
+                unknown[epi.path] = problem
+        return known, unknown
+
+    def _note_left_out(self, unknown: dict[Path, UnusableError | BidsDecoderError]) -> None:
+        for path, problem in unknown.items():
+            why, fix = (
+                problem.args if isinstance(problem, UnusableError)
+                else (problem.finding.why, problem.finding.fix)
+            )
+            finding = Finding(
+                str(path), f"left out of the images for the field: {why}", fix,
+                severity="warning", participant=self.participant.label, place=str(path),
+            )
+            if finding not in self.findings:
+                self.findings.append(finding)
 
     def _partner(self, run: BoldRun, encoding: PhaseEncoding) -> tuple[Path, PhaseEncoding]:
         """Return the run that stands for the missing direction: the first of its session."""

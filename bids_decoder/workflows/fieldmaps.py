@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.image_checks import content_damage
 from bids_decoder.bids.images import read_header
-from bids_decoder.config import Settings
 from bids_decoder.errors import BidsDecoderError, Finding
 from bids_decoder.preprocessing.distortion import PhaseEncoding
 from bids_decoder.trials import Decision
@@ -38,24 +37,25 @@ class FieldmapPlan:
     findings: list[Finding] = field(default_factory=list)
 
 
-def plan_fieldmaps(participant: Participant, settings: Settings) -> FieldmapPlan:
+def plan_fieldmaps(participant: Participant) -> FieldmapPlan:
     """Choose the field of each run of a participant.
 
     Parameters
     ----------
     participant : Participant
-    settings : Settings
+        Without field maps for ``--ignore fieldmaps``.
 
     Returns
     -------
     FieldmapPlan
         A run has the field that its ``B0FieldSource`` names, or else one whose images name the
         run in ``IntendedFor``: of several the first of a pair, a measured map, a phase
-        difference, two phases. Runs without one are reported as a warning.
+        difference, two phases. Runs without one are reported as a warning. Of several sources
+        that a run names, the first from which a field can be computed is used.
     """
     plan = FieldmapPlan()
     runs = [run for run in participant.runs if run.source == "raw" and _is_readable(run)]
-    if "fieldmaps" not in settings.preprocessing.ignore and participant.fieldmaps:
+    if participant.fieldmaps:
         _choose_fields(participant, runs, plan)
     return plan
 
@@ -85,7 +85,7 @@ def _choose_fields(
             continue
         plan.fields[found.name] = found
         plan.by_run[run.run_group] = found.name, encoding
-    plan.findings += _check_content(participant, plan)
+    plan.findings += [*chooser.findings, *_check_content(participant, plan)]
     for name, found in plan.fields.items():
         n_runs = sum(used == name for used, _ in plan.by_run.values())
         plan.decisions.append(Decision(

@@ -144,3 +144,21 @@ def test_components_of_one_tissue_have_names_of_their_own(tmp_path):
     path.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match="JSON"):
         read_confounds(path)
+
+
+def test_components_of_unknown_tissue_are_refused(tmp_path):
+    path = tmp_path / "sub-01_task-a_desc-confounds_timeseries.tsv"
+    names = [f"a_comp_cor_{k:02d}" for k in range(7)]
+    table = pd.DataFrame(np.ones((3, 7)), columns=names)
+    save_table(path, table)
+    path.with_suffix(".json").unlink(missing_ok=True)
+    assert len(read_regressors(["acompcor"], path, None).columns) == 7
+    with pytest.raises(InputError, match=r"7 components.*no sidecar"):
+        read_regressors(["compcor"], path, None)
+    save_table(path, table[names[:6]])
+    path.with_suffix(".json").unlink(missing_ok=True)
+    read_regressors(["compcor"], path, None)
+    masks = ["combined"] * 3 + ["CSF"] * 4
+    save_table(path, table, {n: {"Mask": m} for n, m in zip(names, masks, strict=True)})
+    found = read_regressors(["compcor"], path, None)
+    assert sum(name.startswith("a_comp") for name in found) == 3

@@ -98,10 +98,18 @@ def test_digests_hold_only_images_that_are_meant_for_a_run(tmp_path):
     assert digests({"B0FieldSource": "pe"}, {}) == []
 
 
-@pytest.mark.parametrize(("ignore", "severity"), [((), "error"), (("fieldmaps",), "warning")])
-def test_an_unreadable_sidecar_of_a_field_map_is_reported(toy, ignore, severity):
+def test_an_unreadable_sidecar_of_a_field_map_is_an_error(toy):
     toy.image("sub-01/fmap/sub-01_dir-AP_epi.nii.gz", (4, 4, 3))
+    path = toy.text("sub-01/fmap/sub-01_dir-AP_epi.json", "{")
+    (finding,) = [f for f in toy.dataset().findings if f.place == str(path)]
+    assert finding.severity == "error"
+
+
+def test_ignored_field_maps_are_not_read(toy):
+    toy.image("sub-01/fmap/sub-01_dir-AP_epi.nii.gz", (4, 4, 3))
+    toy.image("sub-01/func/sub-01_task-see_run-1_sbref.nii.gz", (4, 4, 3))
     toy.text("sub-01/fmap/sub-01_dir-AP_epi.json", "{")
-    found = toy.dataset(preprocessing={"ignore": ignore}).findings
-    (finding,) = [f for f in found if f.place and f.place.endswith("dir-AP_epi.json")]
-    assert finding.severity == severity
+    toy.text("sub-01/func/sub-01_task-see_run-1_sbref.json", "{")
+    dataset = toy.dataset(preprocessing={"ignore": ("fieldmaps",)})
+    assert not [f for f in dataset.findings if f.place and f.place.endswith(".json")]
+    assert not dataset.participants[0].fieldmaps

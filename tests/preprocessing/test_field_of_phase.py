@@ -7,8 +7,8 @@ from epi_phantom import SMALL_AFFINE, SMALL_SHAPE, brain_mask
 from bids_decoder.preprocessing.fieldmaps import (
     HZ_PER_UNIT,
     field_of_phase,
+    find_phase_scale,
     phase_difference,
-    phase_to_radians,
 )
 from bids_decoder.simulate.distortion import field_on_grid
 
@@ -29,13 +29,41 @@ def wrapped(phase):
     return np.angle(np.exp(1j * phase))
 
 
-@pytest.mark.parametrize(("low", "high"), [(-4096, 4094), (0, 4095), (-np.pi, np.pi),
-                                           (-3142, 3142), (-2048, 2047)])
+def scaled(stored):
+    return find_phase_scale(stored).to_radians(stored)
+
+
+@pytest.mark.parametrize(("low", "high"), [
+    (-4096, 4094), (0, 4095), (-np.pi, np.pi), (-3142, 3142), (-2048, 2047), (-180, 180),
+    (0, 65535), (-3.0, 4095), (-32768, 32767),
+])
 def test_scaling_of_stored_phases(low, high):
     phase = np.linspace(-np.pi, np.pi, 1001)
     stored = low + (phase + np.pi) / (2 * np.pi) * (high - low)
-    stored = stored if high < 4 else np.rint(stored)
-    np.testing.assert_allclose(phase_to_radians(stored), phase, atol=5e-3)
+    stored = stored if high < 4 or low == -3 else np.rint(stored)
+    scale = find_phase_scale(stored)
+    assert scale.is_certain
+    np.testing.assert_allclose(scale.to_radians(stored), phase, atol=1e-2)
+
+
+@pytest.mark.parametrize(("high", "radians"), [(2 * np.pi, 1.0), (6283, 1e-3), (360, np.pi / 180)])
+def test_zero_of_unsigned_angles_is_zero(high, radians):
+    stored = np.array([0.0, 0.25, 0.5, 1.0]) * high
+    np.testing.assert_allclose(scaled(stored), stored * radians, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("low", "high", "turn"), [
+    (0, 3700, 4096), (-2500, 2600, 2000 * np.pi), (-150, 140, 360), (-2.0, 2.5, 2 * np.pi),
+])
+def test_a_part_of_a_turn_is_uncertain(low, high, turn):
+    scale = find_phase_scale(np.array([low, high]))
+    assert scale.turn == pytest.approx(turn)
+    assert scale.is_certain == (high == 3700)
+
+
+def test_two_phases_have_one_scale():
+    first, second = np.array([0, 1000]), np.array([500, 4095])
+    assert find_phase_scale(first, second) == find_phase_scale(np.r_[first, second])
 
 
 def test_field_from_a_phase_difference(truth, inside):
@@ -43,10 +71,10 @@ def test_field_from_a_phase_difference(truth, inside):
     noise = np.random.default_rng(0).normal(0, 0.03, truth.shape)
     phase = wrapped(2 * np.pi * GAP * truth + noise)
     stored = np.rint(phase / np.pi * 4096).clip(-4096, 4094)
-    found = field_of_phase(phase_to_radians(stored), inside, GAP, SMALL_AFFINE)
+    found = field_of_phase(scaled(stored), inside, GAP, SMALL_AFFINE)
     # At 60 ms, a tenth of a voxel are 1.7 Hz.
     assert np.median(np.abs(found - truth)[inside]) < 3.0
-    swapped = field_of_phase(-phase_to_radians(stored), inside, GAP, SMALL_AFFINE)
+    swapped = field_of_phase(-scaled(stored), inside, GAP, SMALL_AFFINE)
     assert np.median(np.abs(swapped - truth)[inside]) > 50
 
 

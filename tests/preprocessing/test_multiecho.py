@@ -216,3 +216,13 @@ def test_blank_volumes_and_blocks_of_one_voxel(monkeypatch):
     np.testing.assert_allclose(fit_echoes(echoes, times).t2star, whole.t2star, rtol=1e-5)
     with_blank = np.concatenate([echoes, np.zeros((7, 3, 1), np.float32)], axis=2)
     np.testing.assert_allclose(fit_echoes(with_blank, times).weights, whole.weights, rtol=1e-5)
+
+
+def test_single_values_without_signal_lose_no_voxel(voxels):
+    echoes = voxels[0][50:90].copy()
+    whole = fit_echoes(echoes, TIMES)
+    echoes[3, 0, 5], echoes[4, 1, 7], echoes[5, 2, :2] = 0.0, -3.0, -1.0
+    echoes[6, 0] = -1.0
+    fit = fit_echoes(echoes, TIMES)
+    np.testing.assert_allclose(fit.t2star[3:6], whole.t2star[3:6], rtol=0.02)
+    assert (fit.weights[3:6] > 0).all() and not fit.weights[6].any()

@@ -8,7 +8,6 @@ import pytest
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.fieldmaps import FieldmapImage
 from bids_decoder.bids.writer import save_nifti
-from bids_decoder.config import Settings
 from bids_decoder.workflows.fieldmaps import plan_fieldmaps
 
 SHAPE = (8, 10, 6)
@@ -36,12 +35,9 @@ class Person:
         self.images.append(FieldmapImage(path, metadata or {}))
         return path
 
-    def plan(self, **preprocessing):
-        settings = Settings().replaced(
-            execution={"bids_dir": self.folder}, preprocessing=preprocessing
-        )
+    def plan(self):
         person = Participant("01", (), tuple(self.runs), fieldmaps=tuple(self.images))
-        return plan_fieldmaps(person, settings)
+        return plan_fieldmaps(person)
 
 
 @pytest.fixture
@@ -192,10 +188,47 @@ def test_the_direction_in_the_scanner_counts(person):
     assert "opposite" in problem(person.plan())
 
 
-def test_nothing_is_planned_on_request_or_without_images(person):
+def test_nothing_is_planned_without_images(person):
     assert not person.plan().findings
-    person.add("dir-PA_epi", PA)
-    assert not person.plan(ignore=("fieldmaps",)).findings
+
+
+def test_an_unreadable_image_does_not_cost_a_good_pair(person):
+    bad = person.add("acq-0_dir-PA_epi", PA | INTENDED)
+    lacking = person.add("acq-1_dir-PA_epi", INTENDED)
+    good = [person.add("dir-AP_epi", AP | INTENDED), person.add("dir-PA_epi", PA | INTENDED)]
+    bad.write_bytes(b"no image")
+    plan = person.plan()
+    (found,) = plan.fields.values()
+    assert list(found.files) == good and len(plan.by_run) == 2
+    assert [(f.severity, f.place) for f in plan.findings] == [
+        ("warning", str(bad)), ("warning", str(lacking)),
+    ]
+
+
+def test_an_unreadable_image_without_a_pair_is_an_error(person):
+    path = person.add("dir-PA_epi", PA | INTENDED)
+    path.write_bytes(b"no image")
+    assert {f.severity for f in person.plan().findings} == {"error"}
+
+
+def test_the_first_usable_source_counts(tmp_path):
+    person = Person(tmp_path, AP | {"B0FieldSource": ["bad", "absent", "good"]})
+    person.add("phasediff", {"B0FieldIdentifier": "bad"})
+    person.add("dir-PA_epi", PA | {"B0FieldIdentifier": "good"})
+    assert only(person.plan()).name == "good"
+    person.images = person.images[:1]
+    assert "EchoTime1" in problem(person.plan())
+
+
+def test_a_field_of_another_session_is_used_with_a_warning(tmp_path):
+    person = Person(tmp_path, AP | {"B0FieldSource": "pe"})
+    person.runs = [replace(run, session="2") for run in person.runs]
+    person.add("ses-1_dir-PA_epi", PA | {"B0FieldIdentifier": "pe"})
+    plan = person.plan()
+    assert len(plan.by_run) == 2
+    assert {(f.severity, "ses-1" in f.why) for f in plan.findings} == {("warning", True)}
+    person.runs = [replace(run, session="1") for run in person.runs]
+    assert not person.plan().findings
 
 
 def test_damaged_images_stop_the_call(person):
