@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -143,8 +144,8 @@ def load_template(space: OutputSpace) -> Picture:
     """
     if space.name == PACKAGED:
         return _packaged(space.resolution or _DEFAULT_RESOLUTION)
-    t1w_file = _stored(space, suffix="T1w", desc=None)
-    mask_file = _stored(space, suffix="mask", desc="brain")
+    t1w_file = _stored(space, "T1w")
+    mask_file = _stored(space, "desc-brain_mask")
     t1w, mask = nib.load(t1w_file), nib.load(mask_file)
     if t1w.shape != mask.shape:
         raise InputError(
@@ -164,14 +165,15 @@ def _packaged(resolution: int) -> Picture:
     )
 
 
-def _stored(space: OutputSpace, **query: str | None) -> Path:
-    from templateflow import api
+def _stored(space: OutputSpace, ending: str) -> Path:
+    """Return a file of a template, found by its name: TemplateFlow's index takes many seconds."""
+    from templateflow import conf
 
     fetch = (
         'python -c "from templateflow import api; '
         f"api.get('{space.name}', resolution={space.resolution}, suffix=['T1w', 'mask'])\""
     )
-    names = api.templates()
+    names = sorted(path.name.removeprefix("tpl-") for path in Path(conf.TF_HOME).glob("tpl-*"))
     if space.name not in names:
         near = difflib.get_close_matches(space.name, names, n=3)
         near = [name for name in names if name.startswith(space.name)][:3] or near
@@ -180,14 +182,15 @@ def _stored(space: OutputSpace, **query: str | None) -> Path:
             (f"did you mean {' or '.join(near)}? " if near else "")
             + f"choose a name from https://www.templateflow.org, or {PACKAGED}, which is built in",
         )
-    found = api.ls(
-        space.name, resolution=space.resolution, extension=".nii.gz", atlas=None, **query
-    )
-    paths = [Path(path) for path in found]
-    stored = [path for path in paths if path.is_file() and path.stat().st_size > 0]
+    wanted = re.compile(rf"tpl-{space.name}(_cohort-\d+)?_res-0*{space.resolution}_{ending}.nii.gz")
+    paths = sorted(Path(conf.TF_HOME, f"tpl-{space.name}").rglob(f"*_{ending}.nii.gz"))
+    stored = [
+        path for path in paths
+        if wanted.fullmatch(path.name) and path.is_file() and path.stat().st_size > 0
+    ]
     if not stored:
         raise MissingInputError(
-            f"template {space.name}, resolution {space.resolution}, {query['suffix']}",
+            f"template {space.name}, resolution {space.resolution}, {ending}",
             "is not in the TemplateFlow folder of this machine (TEMPLATEFLOW_HOME)",
             f"where there is a network, run: {fetch}; or use {PACKAGED}, which is built in",
         )

@@ -1,3 +1,4 @@
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -20,26 +21,55 @@ def test_packaged_template_is_a_brain():
     assert template.volume[template.mask].mean() > 5 * abs(template.volume[~template.mask]).mean()
 
 
-def test_missing_template_says_how_to_fetch_it(monkeypatch):
-    from templateflow import api
+@pytest.fixture
+def flow(monkeypatch, tmp_path):
+    """A TemplateFlow folder with one template, whose files are empty until they are fetched."""
+    from templateflow import conf
 
-    asked = api.ls("MNI152NLin2009cAsym", resolution=1, suffix="T1w", desc=None, atlas=None,
-                   extension=".nii.gz")
-    assert [path.name for path in asked] == ["tpl-MNI152NLin2009cAsym_res-01_T1w.nii.gz"]
-    monkeypatch.setattr(api, "ls", lambda *args, **kwargs: [])
+    monkeypatch.setattr(conf, "TF_HOME", tmp_path, raising=False)
+    folder = tmp_path / "tpl-MNI152NLin2009cAsym"
+    folder.mkdir()
+    for res in ("01", "02"):
+        for ending in ("T1w", "desc-brain_T1w", "desc-brain_mask", "atlas-A_desc-brain_mask"):
+            (folder / f"{folder.name}_res-{res}_{ending}.nii.gz").touch()
+    return folder
+
+
+def test_missing_template_says_how_to_fetch_it(flow):
+    for path in flow.iterdir():
+        path.unlink()
     with pytest.raises(MissingInputError) as caught:
         load_template(OutputSpace("MNI152NLin2009cAsym", 1))
     assert "api.get('MNI152NLin2009cAsym', resolution=1" in str(caught.value)
 
 
-def test_empty_skeleton_files_count_as_missing(monkeypatch, tmp_path):
-    from templateflow import api
-
-    skeleton = tmp_path / "tpl_T1w.nii.gz"
-    skeleton.touch()
-    monkeypatch.setattr(api, "ls", lambda *args, **kwargs: [skeleton])
+def test_empty_skeleton_files_count_as_missing(flow):
     with pytest.raises(MissingInputError):
         load_template(OutputSpace("MNI152NLin2009cAsym", 2))
+
+
+def test_files_of_the_resolution_are_read(flow):
+    """The whole head and the mask of the brain: not the brain alone, nor masks of atlases."""
+    for size, path in enumerate(sorted(flow.iterdir()), 2):
+        nib.save(nib.Nifti1Image(np.full((3, 3, 3), size, np.uint8), np.eye(4)), path)
+    names = [path.name for path in sorted(flow.iterdir())]
+    template = load_template(OutputSpace("MNI152NLin2009cAsym", 2))
+    expected = 2 + names.index("tpl-MNI152NLin2009cAsym_res-02_T1w.nii.gz")
+    assert (template.volume == expected).all() and template.mask.all()
+    (flow / "tpl-MNI152NLin2009cAsym_res-02_desc-brain_mask.nii.gz").unlink()
+    with pytest.raises(MissingInputError, match="desc-brain_mask"):
+        load_template(OutputSpace("MNI152NLin2009cAsym", 2))
+
+
+def test_names_are_those_of_templateflow():
+    from templateflow import api
+
+    (found,) = api.ls("MNI152NLin2009cAsym", resolution=1, suffix="mask", desc="brain",
+                      extension=".nii.gz", atlas=None)
+    assert found.name == "tpl-MNI152NLin2009cAsym_res-01_desc-brain_mask.nii.gz"
+    (found,) = api.ls("MNI152NLin2009cAsym", resolution=1, suffix="T1w", desc=None,
+                      extension=".nii.gz", atlas=None)
+    assert found.name == "tpl-MNI152NLin2009cAsym_res-01_T1w.nii.gz"
 
 
 @pytest.mark.parametrize("text", ["T1w:res-2", "MNI152NLin2009cAsym:cohort-1", "func:x"])
