@@ -69,6 +69,11 @@ def feature_source(source: Path) -> str:
     return f"words-{choose_text_encoder(source).sha256[:16]}"
 
 
+def describe_text_encoder(source: Path) -> dict[str, str]:
+    """Return name and digest of a text encoder, for the record of a call."""
+    return {"name": source.name, "sha256": choose_text_encoder(source).sha256}
+
+
 def split_words(name: str) -> str:
     """Return the words in a name, in lower case.
 
@@ -95,15 +100,10 @@ def choose_text_encoder(folder: Path) -> Weights:
     Raises
     ------
     MissingInputError
-        When transformers is not installed, or files are absent.
+        When files are absent.
     InputError
         When weights are damaged, or belong to another kind of model.
     """
-    if find_spec("transformers") is None:
-        raise MissingInputError(
-            f"{_OPTION} {folder}", "the package transformers is not installed",
-            "pip install 'bids_decoder[clip]', or pass a table of vectors",
-        )
     weights = find_folder(folder, ("config.json",), _OPTION, _FETCH)
     config = read_config(weights.path / "config.json", _OPTION)
     if "vision_config" in config or "image_size" in config or config.get("is_encoder_decoder"):
@@ -132,11 +132,18 @@ def encode_words(weights: Weights, names: Sequence[str]) -> np.ndarray:
 
     Raises
     ------
+    MissingInputError
+        When transformers is not installed.
     FindingsError
         For names without a word that the encoder knows.
     InputError
         When the weights do not fit the architecture.
     """
+    if find_spec("transformers") is None:
+        raise MissingInputError(
+            f"{_OPTION} {weights.path}", "the package transformers is not installed",
+            "pip install 'bids_decoder[clip]', or pass a table of vectors",
+        )
     from bids_decoder.stimuli.vision_models import load_config, load_model, load_with, transformers
 
     tokenizer = load_with(weights, lambda: transformers.AutoTokenizer.from_pretrained(

@@ -176,3 +176,12 @@ def test_wheel_carries_texts_and_template(tmp_path):
         "bids_decoder/data/report/slices.js",
     }
     assert wanted <= names
+
+
+def test_a_text_encoder_is_named_in_place_of_a_table(tree):
+    plan = read_json(tree.out / "plan.json")
+    words = {"name": "MiniLM", "sha256": "0123456789abcdef" * 4}
+    write_json(tree.out / "plan.json", {**plan, "target_kind": "features", "text_encoder": words})
+    facts = collect_facts(tree.out)
+    assert "targets-words" in facts["steps"] and "targets-features" not in facts["steps"]
+    assert "“MiniLM” (SHA256 0123456789abcdef)" in render_methods(facts)

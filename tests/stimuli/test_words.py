@@ -79,4 +79,4 @@ def test_other_models_are_refused(folder, tmp_path, monkeypatch):
         choose_text_encoder(other)
     monkeypatch.setattr(words, "find_spec", lambda name: None)
     with pytest.raises(MissingInputError, match="transformers is not installed"):
-        choose_text_encoder(folder)
+        load_features(folder, NAMES)

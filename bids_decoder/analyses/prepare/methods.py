@@ -47,6 +47,7 @@ TEXTS = {
         "split-stimulus-folds",
         "targets-image",
         "targets-features",
+        "targets-words",
         "targets-category",
         "targets-value",
     ),
@@ -206,6 +207,11 @@ def _split(dataset: Results) -> Steps:
         n_tested = sum(map(len, [split.get("test_stimuli", []), *folds]))
         steps[f"split-{split['kind']}"] = {"n_test_stimuli": n_tested, "n_folds": len(folds)}
     if plan.get("target_kind") and split.get("kind") != "new":
+        words = plan.get("text_encoder")
+        if words:
+            return {**steps, "targets-words": {
+                "text_encoder": words["name"], "digest": words["sha256"][:16],
+            }}
         encoder = plan.get("image_encoder", "not recorded")
         columns = ", ".join(plan.get("value_columns", []))
         steps[f"targets-{plan['target_kind']}"] = {"encoder": encoder, "columns": columns}
