@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bids_decoder.analyses.facts import collect_facts, collect_headings
-from bids_decoder.files import write_json
+from bids_decoder.files import read_json, write_json
 from bids_decoder.reports.boilerplate import (
     load_references,
     methods_html,
