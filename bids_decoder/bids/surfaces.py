@@ -14,7 +14,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.names import derivative_path, parse_entities
 from bids_decoder.errors import InputError, MissingInputError
 from bids_decoder.files import atomic_path
 
@@ -165,6 +165,16 @@ def hemisphere_names(path: Path) -> tuple[Path, Path]:
         path.with_name("_".join([*entities[:at], f"hemi-{side}", *entities[at:]]) + ".func.gii")
         for side in "LR"
     )
+    return left, right
+
+
+def surface_names(path: Path) -> tuple[Path, Path]:
+    """Return the files of the surfaces that a map of a participant is on, left and right."""
+    entities = parse_entities(path)
+    # The map is in <top>/sub-<label>/[ses-<label>/]func.
+    top = path.parents[3 if "ses" in entities else 2]
+    own = {k: v for k, v in entities.items() if k in ("sub", "space", "cohort")}
+    left, right = (derivative_path(top, "midthickness", hemi=side, **own) for side in "LR")
     return left, right
 
 

@@ -19,6 +19,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_decoder.bids.surfaces import load_series
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Glm
 from bids_decoder.glm.design import (
@@ -58,6 +59,7 @@ class ConditionContrast(SimpleInterface):
         glm = Glm(**self.inputs.settings)
         tables = read_run_tables(self.inputs, glm)
         designs = [_contrast_design(table, glm) for table in tables]
+        images = [load_series(Path(path)) for path in self.inputs.bold_files]
         labels = sorted({name for _, names in designs for name in names})
         weights = {text: parse_contrast(text, labels) for text in glm.contrasts}
         model = FirstLevelModel(
@@ -69,7 +71,7 @@ class ConditionContrast(SimpleInterface):
             # conditions has a contrast of zeros.
             warnings.filterwarnings("ignore", message="Contrast for run")
             warnings.filterwarnings("ignore", message=".*Generation of a mask")
-            model.fit(list(self.inputs.bold_files), design_matrices=[d for d, _ in designs])
+            model.fit(images, design_matrices=[d for d, _ in designs])
             self._results.update(statmaps=[], statmaps_entities=[], statmaps_metadata=[])
             for text in glm.contrasts:
                 self._write(Path(runtime.cwd), model, text, _vectors(designs, text, weights[text]))

@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.bids.names import OutputName, derivative_path, sidecar_path
-from bids_decoder.bids.surfaces import save_hemispheres, save_surfaces
+from bids_decoder.bids.surfaces import save_hemispheres, save_surfaces, surface_names
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation.tables import VALUE_NULL_COLUMNS, Nulls
 from bids_decoder.files import read_json, write_bytes, write_json
@@ -80,16 +80,12 @@ class PersonOutputs:
             for side in save_hemispheres(path, data, grid.mesh.n_left):
                 write_json(sidecar_path(side), described)
                 self.add(side)
-            self._surfaces(grid.mesh)
+            self._surfaces(surface_names(path), grid.mesh)
 
-    def _surfaces(self, mesh: Mesh) -> None:
+    def _surfaces(self, targets: tuple[Path, Path], mesh: Mesh) -> None:
         """Write the surfaces that maps are on, once."""
-        own = {k: v for k, v in self.entities.items() if k in ("sub", "space", "cohort")}
-        left, right = (
-            derivative_path(self.output_dir, "midthickness", hemi=side, **own) for side in "LR"
-        )
-        if left not in self.written:
-            self.written += save_surfaces((left, right), mesh.points, mesh.triangles, mesh.n_left)
+        if targets[0] not in self.written:
+            self.written += save_surfaces(targets, mesh.points, mesh.triangles, mesh.n_left)
 
     def table(
         self, key: str | OutputName, table: pd.DataFrame, columns: dict[str, str],

@@ -5,11 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, File, InputMultiObject
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+)
 
-from bids_decoder.bids.surfaces import load_series
+from bids_decoder.bids.names import sidecar_path
+from bids_decoder.bids.surfaces import (
+    load_series,
+    read_meshes,
+    save_hemispheres,
+    save_surfaces,
+    surface_names,
+)
 from bids_decoder.bids.writer import save_nifti
+from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.preprocessing_base import ImageOutput, Step
 from bids_decoder.preprocessing.masks import common_mask
 
@@ -33,3 +49,34 @@ class VertexMask(Step):
             vary.append(np.isfinite(values).all(axis=-1) & (np.ptp(values, axis=-1) > 0))
         mask = common_mask(vary)
         return {"out_file": save_nifti(self.folder / "mask.nii.gz", mask, np.eye(4))}
+
+
+class _HemisphereMapsIn(BaseInterfaceInputSpec):
+    in_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="maps in the derivatives, with sidecars"
+    )
+    mesh_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="surfaces; see bids.surfaces.find_meshes"
+    )
+
+
+class _HemisphereMapsOut(TraitedSpec):
+    out_file = OutputMultiObject(File(exists=True), desc="GIFTI files and their sidecars")
+
+
+class HemisphereMaps(SimpleInterface):
+    """Write maps of vertices as GIFTI files beside their images, and the surfaces they are on."""
+
+    input_spec = _HemisphereMapsIn
+    output_spec = _HemisphereMapsOut
+    _always_run = True
+
+    def _run_interface(self, runtime: Any) -> Any:
+        points, triangles, n_left = read_meshes(tuple(map(Path, self.inputs.mesh_files)))
+        maps = [Path(path) for path in self.inputs.in_files]
+        written = save_surfaces(surface_names(maps[0]), points, triangles, n_left)
+        for path in maps:
+            for side in save_hemispheres(path, np.asarray(nib.load(path).dataobj), n_left):
+                written += [write_json(sidecar_path(side), read_json(sidecar_path(path))), side]
+        self._results["out_file"] = list(map(str, written))
+        return runtime

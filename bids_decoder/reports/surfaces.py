@@ -13,13 +13,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from bids_decoder.bids.names import derivative_path, parse_entities
-from bids_decoder.bids.surfaces import hemisphere_names
+from bids_decoder.bids.surfaces import hemisphere_names, surface_names
 from bids_decoder.reports.figures import Picture, new_figure, picture, styled
 from bids_decoder.reports.volumes import Look
 
-SIDES = {"left": "L", "right": "R"}
-"""Hemispheres, in the order of the panels, with the value of ``hemi-``."""
+SIDES = ("left", "right")
+"""Hemispheres, in the order of the panels."""
 _VIEWS = ("lateral", "medial")
 _INCHES = 2.5
 
@@ -66,7 +65,7 @@ def surface_pictures(
         One, or none where the map is empty or has no surfaces.
     """
     files = hemisphere_names(path)
-    meshes = [_mesh_of(path, side) for side in SIDES.values()]
+    meshes = surface_names(path)
     if not all(file.is_file() for file in (*files, *meshes)):
         return []
     values = [
@@ -88,12 +87,6 @@ def surface_pictures(
         f"{title}, on the surfaces of the left and the right hemisphere, from the side and from "
         "the middle.", f"{title}: {len(sizes)} vertices coloured on surfaces.", "png",
     )]
-
-
-def _mesh_of(path: Path, side: str) -> Path:
-    entities = {k: v for k, v in parse_entities(path).items() if k in ("sub", "space", "cohort")}
-    # The map is in <top>/sub-<label>/func.
-    return derivative_path(path.parents[2], "midthickness", hemi=side, **entities)
 
 
 @styled

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import surface_derivatives as surface
 
+from bids_decoder.bids.names import sidecar_path
+from bids_decoder.bids.surfaces import hemisphere_names
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.run import main
 
@@ -19,7 +21,7 @@ def output(tmp_path_factory):
     code = main([
         str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
         "--output-spaces", "fsnative", "--n-permutations", "20", "--nprocs", "1",
-        "-w", str(folder / "work"),
+        "-w", str(folder / "work"), "--contrasts", "face - house",
     ])
     assert code == 0
     return out, patch
@@ -53,7 +55,23 @@ def test_maps_are_files_of_hemispheres_beside_their_surface(output):
         assert points.shape == (162, 3) and triangles.shape == (320, 3)
 
 
+def test_maps_of_the_glm_are_files_of_hemispheres_too(output):
+    out, patch = output
+    images = sorted(out.rglob("*_space-fsnative_*stat-*_statmap.nii.gz"))
+    images = [path for path in images if "label-TROI" not in path.name]
+    contrasts = [path for path in images if "_contrast-" in path.name]
+    assert len(contrasts) == 2 and len(images) > 2
+    for image in images:
+        sides = hemisphere_names(image)
+        values = np.concatenate([nib.load(side).darrays[0].data for side in sides])
+        np.testing.assert_allclose(values, nib.load(image).get_fdata().ravel(), rtol=1e-6)
+        assert json.loads(sidecar_path(sides[1]).read_text())["Description"]
+        if image in contrasts:
+            assert np.abs(values)[patch].mean() > 2 * np.abs(values)[~patch].mean()
+
+
 def test_report_draws_the_selection_on_surfaces(output):
     page = (output[0] / "sub-01.html").read_text()
     assert "vertices that the decoder reads, on the surfaces" in page
+    assert "(uncorrected), on the surfaces" in page
     assert "only a container" not in page
