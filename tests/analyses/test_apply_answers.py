@@ -261,10 +261,10 @@ def test_noise_and_shuffled_names_paint_other_images(stimuli, tmp_path):
     fitted, vectors, tuning = stimuli
     files, painter = painted_world(fitted, vectors, tuning, tmp_path)
     rng = np.random.default_rng(13)
-    names = np.array(fitted.targets.ids)
-    new = new_trials(fitted, rng.standard_normal((80, 60)).astype(np.float32), stimulus=names)
+    names = np.array(fitted.targets.ids)[:40]
+    new = new_trials(fitted, rng.standard_normal((40, 60)).astype(np.float32), stimulus=names)
     request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, SETTINGS, "cpu", 0)
     own = reconstruct(fitted, painter, new, request).metrics.query("model == 'reconstruction'")
     row = own.query("metric == 'two_way' and features == 'pixels'").iloc[0]
-    # Of 80 images that say nothing, the mean lies within .11 of a half in 95 % of cases.
-    assert abs(row["value"] - 0.5) < 0.15
+    # Of 40 images that say nothing, the mean lies within .16 of a half in 95 % of cases.
+    assert abs(row["value"] - 0.5) < 0.2

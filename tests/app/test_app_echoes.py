@@ -21,7 +21,7 @@ def run(main, tmp_path_factory):
     nib.save(image.slicer[..., 5], str(first).replace("_bold", "_sbref"))
     done = main(
         data, folder / "out", "participant", "--from-scratch", "--n-permutations", 0,
-        "--device", "cpu",
+        "--device", "cpu", "--nprocs", 1,
     )
     return data, folder / "out", done
 
