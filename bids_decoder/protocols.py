@@ -130,6 +130,11 @@ class Protocol:
         """Whether fewer trials of who is decoded train than of who is pretrained on."""
         return self.n_training_sessions is not None or self.n_training_stimuli is not None
 
+    @property
+    def searches_all(self) -> bool:
+        """Whether fewer pictures are tested than a pool may hold, so that all are searched."""
+        return (self.n_test_stimuli or 0) < self.fixed["evaluation.pool_size"]
+
     def sources_of(self, participant: int) -> Participants | None:
         """Return who is pretrained on where *participant* is decoded."""
         if self.sources is None:

@@ -204,13 +204,23 @@ def test_table_beside_the_report(tmp_path):
     assert beside_published("02", {}, metrics) is None
 
 
-def test_protocol_without_published_scores_says_so(tmp_path):
+@pytest.mark.parametrize(("name", "n_tested"), [("god", 50), ("miyawaki", 120)])
+def test_protocol_without_published_scores_says_so(tmp_path, name, n_tested):
     from bids_decoder.reports.results import Results
 
-    decoded(tmp_path, "3", [], protocol="god", pool_size=300)
+    decoded(tmp_path, "3", [], protocol=name, pool_size=n_tested)
     (section,) = published_section(Results(tmp_path, "3"))
     assert len(shown([section])) == 1
     assert "none that is computed in this way is known" in str(section.blocks[-1])
+
+
+def test_smaller_pools_than_the_protocol_draws_are_not_compared(tmp_path):
+    from bids_decoder.reports.results import Results
+
+    decoded(tmp_path, "02", ["01", "05", "07"], pool_size=50)
+    (section,) = published_section(Results(tmp_path, "02"))
+    assert shown([section]) == []
+    assert "no scores of averaged repeats in pools of 300" in str(section.blocks[1])
 
 
 def test_methods_name_protocol_and_source(tmp_path):

@@ -59,11 +59,13 @@ def own_scores(
         (found["model"] == "decoder") & (found["metric"] == "top1")
         & (found["unit"] == "averaged") & (found["similarity"] == "cosine")
     ]
-    size = protocol.fixed.get("evaluation.pool_size", found["pool_size"].max())
+    size = protocol.fixed["evaluation.pool_size"]
+    if protocol.searches_all and not found.empty:
+        size = found["pool_size"].max()
     found = found[found["pool_size"] == size]
     values = dict(zip(found["direction"].tolist(), found["value"].tolist(), strict=True))
     if set(values) != {"i2b", "b2i"}:
-        return None, "the metrics table has no scores of averaged repeats in pools of this size"
+        return None, f"the metrics table has no scores of averaged repeats in pools of {size:g}"
     return (values["i2b"], values["b2i"]), ""
 
 
