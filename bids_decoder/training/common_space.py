@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +164,9 @@ class CommonMaps:
         return cls(card["space"], grid, weight, chances, card["fwhm_mm"], card["mistrust"])
 
 
-def gather_common(people: Iterable[Person], vectors: np.ndarray) -> CommonMaps | None:
+def gather_common(
+    people: Iterable[Person], vectors: np.ndarray, leaves_out: bool = True
+) -> CommonMaps | None:
     """Average input layers and signal shares over the source participants.
 
     Parameters
@@ -173,6 +175,8 @@ def gather_common(people: Iterable[Person], vectors: np.ndarray) -> CommonMaps |
         Training trials only; iterated twice, one participant in memory at a time.
     vectors : ndarray, shape (n_ids, n_latents)
         Targets in the target space.
+    leaves_out : bool
+        Whether trials of each participant are decoded by the maps of the others.
 
     Returns
     -------
@@ -186,11 +190,53 @@ def gather_common(people: Iterable[Person], vectors: np.ndarray) -> CommonMaps |
         if not _share_grid(sums.space, sums.grid, person):
             return None
         sums.add(person, vectors[person.target_rows])
-    return None if sums is None else sums.maps(*_leave_one_out(sums, people, vectors))
+    if sums is None:
+        return None
+    return sums.maps(*_leave_one_out(sums, people, vectors, leaves_out))
+
+
+def decode_new_stimuli(
+    people: Iterable[Person], vectors: np.ndarray, held_out: np.ndarray
+) -> list[LeftOut]:
+    """Decode source participants by maps of the others, who did not see these stimuli either.
+
+    Parameters
+    ----------
+    people : iterable of Person
+        Training trials only, on one grid; iterated twice, one participant in memory at a time.
+    vectors : ndarray, shape (n_ids, n_latents)
+        Targets in a target space of the other stimuli.
+    held_out : ndarray of int
+        Rows of the stimuli that no map is fitted on, and whose trials are decoded.
+
+    Returns
+    -------
+    list of LeftOut
+        Of participants with trials of both kinds; empty with fewer than two of them.
+    """
+    sums: _Sums | None = None
+    for kept, _ in _apart(people, held_out):
+        sums = _Sums(kept, vectors.shape[1]) if sums is None else sums
+        sums.add(kept, vectors[kept.target_rows])
+    if sums is None or sums.n_people < 2:
+        return []
+    found = []
+    for kept, tested in _apart(people, held_out):
+        own = _fit_person(kept, vectors[kept.target_rows])
+        found.append(sums.without(kept.grid, own).decode(tested))
+    return found
+
+
+def _apart(people: Iterable[Person], held_out: np.ndarray) -> Iterator[tuple[Person, Person]]:
+    """Yield the trials of each participant with other stimuli, and those with these."""
+    for person in people:
+        tested = np.isin(person.target_rows, held_out)
+        if 0 < tested.sum() < len(tested):
+            yield person.subset(~tested), person.subset(tested)
 
 
 def _leave_one_out(
-    sums: _Sums, people: Iterable[Person], vectors: np.ndarray
+    sums: _Sums, people: Iterable[Person], vectors: np.ndarray, leaves_out: bool
 ) -> tuple[float, float, list[LeftOut]]:
     """Predict each source participant from the others.
 
@@ -204,7 +250,8 @@ def _leave_one_out(
         own = _fit_person(person, vectors[person.target_rows])
         rest = sums.without(person.grid, own)
         scores += _agreement(rest, person.grid, own.chances)
-        decoded.append(rest.decode(person))
+        if leaves_out:
+            decoded.append(rest.decode(person))
     best = np.unravel_index(scores.argmax(), scores.shape)
     return CHANCES_FWHM_MM[best[0]], MISTRUST[best[1]], decoded
 

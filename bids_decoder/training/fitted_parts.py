@@ -214,15 +214,31 @@ def calibrate(targets: Targets, heldout: Sequence[HeldoutFold]) -> Calibration |
     place = {int(row): number for number, row in enumerate(rows)}
     true = np.array([place[row] for row in targets.rows_of(np.concatenate(ids)).tolist()])
     runs = np.concatenate([fold.trials["run_group"].to_numpy(str) for fold in heldout])
+    source = "cross-validation" if len(heldout) > 1 else "test trials"
+    return calibrate_scores(scores, true, runs, source)
+
+
+def calibrate_scores(
+    scores: np.ndarray, true: np.ndarray, groups: np.ndarray, source: str
+) -> Calibration:
+    """Calibrate probabilities on scores of held-out trials.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_trials, n_candidates)
+    true : ndarray of int, shape (n_trials,)
+        Column of the right answer.
+    groups : ndarray of str, shape (n_trials,)
+        Run, or participant, of each trial.
+    source : str
+        See :class:`.fitted.Calibration`.
+    """
     error, bins = None, ()
-    if len(np.unique(runs)) > 1:
-        chances = cross_fitted(scores, true, runs)
+    if len(np.unique(groups)) > 1:
+        chances = cross_fitted(scores, true, groups)
         error = round(expected_calibration_error(chances, true), 6)
         bins = tuple(reliability(chances, true).to_dict("records"))
-    return Calibration(
-        fit_slope(scores, true), len(true), len(rows), error,
-        "cross-validation" if len(heldout) > 1 else "test trials", bins,
-    )
+    return Calibration(fit_slope(scores, true), len(true), scores.shape[1], error, source, bins)
 
 
 def _residuals(fit: Fit) -> dict[str, list[float]]:

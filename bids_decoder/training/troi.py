@@ -73,31 +73,33 @@ class TroiDecoder(Decoder):
 
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
         """Learn target space and trunk from the source participants; see :class:`Decoder`."""
-        seen = SeenPeople()
+        seen, network = SeenPeople(), context.network
         rows = [person.target_rows for person in seen.watch(people)]
-        weighting = WEIGHTINGS[context.network.source_voxels]
-        whitening = choose_whitening(people, targets, rows, weighting, context.network)
-        space = fit_space(targets, rows, whitening)
+        weighting = WEIGHTINGS[network.source_voxels]
+        whitening = choose_whitening(people, targets, rows, weighting, network)
+        space_of = partial(fit_space, targets, whitening=whitening)
+        space = space_of(rows)
         vectors = space.transform(targets.vectors)
-        common = gather_common(people, vectors) if context.network.group_prior else None
+        common = gather_common(people, vectors, targets.over_runs) if network.group_prior else None
         latents = collect_latents(people, vectors, weighting, context.seed, len(rows))
         trunk, scale, losses = pretrain_trunk(
-            latents, vectors, targets.kind == "category", context.network,
-            seed=context.seed, device=context.device, checkpoint=context.checkpoint,
-            progress=context.progress,
+            latents, vectors, targets.kind == "category", network, seed=context.seed,
+            device=context.device, checkpoint=context.checkpoint, progress=context.progress,
         )
         prior, prior_notes = _prior(latents, trunk, scale, vectors, context)
         card = {
             "decoder": self.name, "participants": seen.labels, "n_trials": seen.n_trials,
             "n_episode_trials": len(latents.values), "target_whitening": whitening,
-            "stimuli_seen": seen.stimuli(targets),
-            "target_kind": targets.kind, "loss": [round(v, 6) for v in losses],
-            **_shared_card(trunk, scale, context.network), **prior_notes,
+            "stimuli_seen": seen.stimuli(targets), "target_kind": targets.kind,
+            "loss": [round(v, 6) for v in losses], **_shared_card(trunk, scale, network),
+            **prior_notes,
         }
         maps = {} if common is None else common.tensors()
         if common is not None:
             card["common"] = common.card()
-            card["zero_shot"] = describe_zero_shot(common.left_out, targets, vectors)
+            card["zero_shot"] = describe_zero_shot(
+                people, targets, common.left_out, rows, space_of, context.seed
+            )
         return Model({**_shared_tensors(trunk, space), **prior, **maps}, card)
 
     def select(

@@ -2,64 +2,118 @@
 
 Where voxels have places in a standard space, the input layers of the source participants, averaged
 at the same places, are an input layer for a new participant (anatomical alignment). Each source
-participant is decoded in the same way by the others, which calibrates probabilities.
+participant is decoded in the same way by the others, which calibrates probabilities. Where stimuli
+are decoded, those of these trials are held out of the maps of the others and of the target space:
+a new participant sees other stimuli than the source participants, and those are found less easily.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from bids_decoder.errors import InputError
 from bids_decoder.models.store import Model
-from bids_decoder.training.common_space import LeftOut
+from bids_decoder.seeds import derive_seed
+from bids_decoder.stimuli.targets import TargetSpace
+from bids_decoder.training.common_space import LeftOut, decode_new_stimuli
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.fitted import (
     FittedDecoder,
     Reference,
     TrainingStatistics,
     restore_calibration,
+    score_targets,
 )
-from bids_decoder.training.fitted_parts import HeldoutFold, calibrate
-from bids_decoder.trials import KINDS, Targets, VoxelGrid
+from bids_decoder.training.fitted_parts import calibrate_scores
+from bids_decoder.trials import Person, Targets, VoxelGrid
 
-CARD = "zero_shot"
-"""Entry of the card of a pretrained model."""
+CARD, CALIBRATION = "zero_shot", "calibration"
+"""Entry of the card of a pretrained model, and what it holds."""
+
+N_PARTS = 4
+"""Parts of the stimuli; each is decoded by maps that were learned from the other parts."""
+
+MOST_CANDIDATES = 300
+"""Stimuli of a part."""
+
+ENOUGH_STIMULI = 100
+"""Held-out stimuli from which no further part is decoded, for which all participants are fitted
+again. Fewer of them vary too much in how easily they are told apart."""
+
+LEAST_STIMULI = 8
+"""Stimuli below which parts are too small: a model of fewer has no calibration."""
+
+Scored = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Scores (n_trials, n_candidates), column of the right answer, and participant, of each trial."""
 
 
 def describe_zero_shot(
-    left_out: Iterable[LeftOut], targets: Targets, vectors: np.ndarray
+    people: Iterable[Person], targets: Targets, left_out: Sequence[LeftOut],
+    rows: Sequence[np.ndarray], space_of: Callable[[list[np.ndarray]], TargetSpace], seed: int,
 ) -> dict[str, Any]:
     """Describe how well source participants are decoded by the maps of the others.
 
     Parameters
     ----------
-    left_out : iterable of LeftOut
+    people : iterable of Person
+        Source participants, training trials only.
     targets : Targets
-    vectors : ndarray, shape (n_ids, n_latents)
-        Targets in the target space.
+    left_out : sequence of LeftOut
+        For labels: participants decoded by the maps of the others. Stimuli are decoded here.
+    rows : sequence of ndarray of int
+        Target of each trial, by participant.
+    space_of : callable
+        Fits the target space on the targets of trials.
+    seed : int
+        Decides which stimuli are held out together.
 
     Returns
     -------
     dict
         JSON-able: ``calibration`` (of :class:`.fitted.Calibration`; None with one participant).
     """
-    ids, column = np.array(targets.ids), KINDS[targets.kind].column
-    folds = [
-        HeldoutFold(
-            pd.DataFrame({column: ids[one.target_rows], "run_group": one.label}),
-            one.latents, vectors,
+    found: list[Scored] = []
+    if targets.over_runs:
+        vectors = space_of(list(rows)).transform(targets.vectors)
+        found += _score(left_out, targets.kind, vectors, np.arange(len(vectors)))
+    else:
+        for part in _parts(np.unique(np.concatenate(rows)), seed):
+            space = space_of([own[~np.isin(own, part)] for own in rows])
+            vectors = space.transform(targets.vectors)
+            decoded = decode_new_stimuli(people, vectors, part)
+            found += _score(decoded, targets.kind, vectors, part)
+    if not found:
+        return {CALIBRATION: None}
+    scores, true, who = (np.concatenate(values) for values in zip(*found, strict=True))
+    return {CALIBRATION: asdict(calibrate_scores(scores, true, who, "other participants"))}
+
+
+def _parts(stimuli: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Draw parts of equal size of the stimuli; none where there are too few."""
+    if len(stimuli) < LEAST_STIMULI:
+        return []
+    size = min(len(stimuli) // N_PARTS, MOST_CANDIDATES)
+    drawn = np.random.default_rng(derive_seed(seed, "zero-shot")).permutation(stimuli)
+    n_parts = min(N_PARTS, -(-ENOUGH_STIMULI // size))
+    return [np.sort(drawn[k * size:(k + 1) * size]) for k in range(n_parts)]
+
+
+def _score(
+    decoded: Iterable[LeftOut], kind: str, vectors: np.ndarray, candidates: np.ndarray
+) -> list[Scored]:
+    """Score the candidates, sorted rows of *vectors*, for the trials of each participant."""
+    return [
+        (
+            score_targets(kind, one.latents, vectors[candidates]),
+            np.searchsorted(candidates, one.target_rows),
+            np.full(len(one.target_rows), one.label),
         )
-        for one in left_out
+        for one in decoded
     ]
-    found = calibrate(targets, folds)
-    if found is not None:
-        found = replace(found, source="other participants")
-    return {"calibration": None if found is None else asdict(found)}
 
 
 def why_not(card: Mapping[str, Any], space: str) -> tuple[str, str] | None:
@@ -159,7 +213,7 @@ def decoder_without_trials(
             "participants are", "look at the affine of the images and at --region",
         )
     nothing = np.empty((0, grid.n_voxels), dtype=np.float32)
-    calibration = model.card[CARD]["calibration"]
+    calibration = model.card[CARD][CALIBRATION]
     return FittedDecoder(
         fitted, targets, grid,
         TrainingStatistics(facts["normalise"], (), nothing, nothing),

@@ -231,3 +231,36 @@ def _check_candidates(top, out, new, encoder):
                      top / "work2")
     (spec,) = [job.spec for job in made.jobs if job.analysis == "apply"]
     assert not spec.pictures.stimuli and len(spec.pictures.gallery) == N_PICTURES
+
+
+def test_feature_tables_of_a_new_person_are_searched_without_training(top):
+    numbers = np.arange(N_PICTURES)
+    vectors = np.random.default_rng(3).uniform(0, 255, (2 * N_PICTURES, 27)) / 100
+    table = pd.DataFrame(vectors).rename(columns=str)
+    table.insert(0, "stimulus", [f"p{number:02d}.png" for number in range(2 * N_PICTURES)])
+    data = write_viewers(top / "listed", ["01", "02", "03"], numbers)
+    features = save_table(top / "features.tsv", table)
+    out, given = top / "listed-group", ("--features", features)
+    assert main(words_for(data, out, "group", "--target", "features", *given)) == 0
+    new = write_viewers(top / "listed-new", ["09"], numbers + N_PICTURES, "others")
+    words = words_for(new, top / "listed-out", "participant", "--apply", out)
+    assert main([*words, *map(str, given), "--n-permutations", "99"]) == 0
+    results = Results(top / "listed-out", "09")
+    found, metrics = results.table(ANSWERS), results.table(METRICS)
+    assert set(found["was_trained"]) == {"False"} and set(found["top1"]) <= set(found["stimulus"])
+    assert (found["top1"] == found["stimulus"]).mean() > 3 / N_PICTURES
+    assert results.card(ANSWERS)["Target"] == "features"
+    assert set(metrics["pool_size"].astype(int)) <= {2, N_PICTURES}
+    short = save_table(top / "short.tsv", table.iloc[:, :5])
+    for more, why in ((), "holds none to choose among"), (
+        ("--features", short), "its vectors have 4 numbers, and it was pretrained on vectors of 27"
+    ):
+        with pytest.raises(FindingsError) as caught:
+            make_plan(parse_args([*words, *map(str, more)])[0], top / "work3")
+        (finding,) = [f for f in caught.value.findings if f.severity == "error"]
+        assert why in finding.why and finding.code == 65
+
+
+def test_feature_tables_are_refused_where_labels_are_decoded(refused, tmp_path):
+    table = save_table(tmp_path / "f.tsv", pd.DataFrame({"id": ["cat", "dog"], "x": [0, 1]}))
+    assert "it decodes category" in refused("--features", table)

@@ -1,6 +1,7 @@
 """Decoding of people of whom no trial is labelled, by maps of others in a standard space."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,19 +13,26 @@ from zero_shot_people import (
     SPACE,
     STIMULI,
     TARGETS,
+    VECTORS,
     make_person,
     make_viewer,
 )
 
 from bids_decoder.config import Network, Troi
 from bids_decoder.errors import InputError, UsageError
-from bids_decoder.evaluation.similarity import label_scores
+from bids_decoder.evaluation.similarity import cosine_similarity, label_scores
 from bids_decoder.models.store import load_model, save_model
-from bids_decoder.training.common_space import gather_common
+from bids_decoder.training.common_space import decode_new_stimuli, gather_common
 from bids_decoder.training.decoders import FitContext, describe_targets
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.fitted import load_fitted
-from bids_decoder.training.zero_shot import candidates_of, decoder_without_trials, why_not
+from bids_decoder.training.labellings import fit_space
+from bids_decoder.training.zero_shot import (
+    candidates_of,
+    decoder_without_trials,
+    describe_zero_shot,
+    why_not,
+)
 from bids_decoder.trials import Targets, VoxelGrid
 
 FACTS = {"participant": "9", "dataset": "d", "normalise": "session", "space": SPACE}
@@ -183,9 +191,54 @@ def test_stimuli_of_people_who_share_nothing_are_found_at_chance():
     assert 0.02 < np.mean(identified(viewers(shared=False), shared=False)) < 0.12
 
 
+def test_stimuli_that_calibrate_are_held_out_of_the_maps_of_others():
+    people = [make_viewer(str(k), TRAINED) for k in range(1, N_PEOPLE + 1)]
+    held_out = np.arange(5, 17)
+    left = decode_new_stimuli(people, VECTORS, held_out)[1]
+    others = [one.subset(~np.isin(one.target_rows, held_out)) for one in people if one.label != "2"]
+    tested = people[1].subset(np.isin(people[1].target_rows, held_out))
+    expected = tested.betas @ gather_common(others, VECTORS, False).layer_of(GRID)
+    np.testing.assert_allclose(left.latents, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(left.target_rows, tested.target_rows)
+    assert decode_new_stimuli(people[:1], VECTORS, held_out) == []
+
+
+def test_stimuli_that_are_only_found_again_get_no_confidence():
+    """Patterns of stimuli are shared, but unrelated to their vectors: new ones cannot be found."""
+    patterns = np.random.default_rng(5).standard_normal((N_TRAINED, GRID.n_voxels))
+    vectors = np.random.default_rng(6).standard_normal((N_TRAINED, 40)).astype(np.float32)
+    targets = Targets(STIMULI.ids[:N_TRAINED], vectors, "features", source="made")
+    people = []
+    for number in range(3):
+        one = make_viewer(str(60 + number), TRAINED, signal=0.0)
+        betas = one.betas + 1.5 * patterns[one.target_rows]
+        people.append(replace(one, betas=betas.astype(np.float32)))
+    rows = [one.target_rows for one in people]
+    found = describe_zero_shot(
+        people, targets, (), rows, partial(fit_space, targets, whitening=0.25), 1
+    )["calibration"]
+    # With the maps of the others, who saw the same stimuli, nearly all trials are found.
+    vectors = fit_space(targets, rows, 0.25).transform(vectors)
+    seen = gather_common(people, vectors).left_out[0]
+    again = cosine_similarity(seen.latents, vectors).argmax(axis=1) == seen.target_rows
+    assert again.mean() > 0.8
+    for row in found["bins"]:
+        assert row["confidence"] < 2.5 / found["n_candidates"]
+
+
+def test_few_stimuli_give_no_calibration():
+    targets = Targets(STIMULI.ids[:7], STIMULI.vectors[:7], "features")
+    people = [make_viewer(str(k), np.arange(7)) for k in range(2)]
+    rows = [one.target_rows for one in people]
+    found = describe_zero_shot(people, targets, (), rows, partial(fit_space, targets), 1)
+    assert found == {"calibration": None}
+
+
 def test_decoders_of_stimuli_say_what_was_seen_and_need_candidates(viewed):
     calibration = viewed.card["zero_shot"]["calibration"]
-    assert calibration["n_candidates"] == N_TRAINED
+    # Stimuli are decoded in four parts, each of two trials of a participant.
+    assert calibration["n_candidates"] == N_TRAINED // 4
+    assert calibration["n_trials"] == N_PEOPLE * 2 * N_TRAINED
     fitted = decoder_without_trials(viewed, GRID, CANDIDATES, FACTS)
     assert set(fitted.facts["seen"]) == set(STIMULI.ids[:N_TRAINED])
     chances = fitted.probabilities(fitted.scores(fitted.embed(make_viewer("9", NEW).betas)))

@@ -115,16 +115,9 @@ def _as_decoder(
             f"--apply {path}", f"its card does not say: {', '.join(absent)}",
             "pretrain with this version of the program",
         )
-    kind = card["targets"]["kind"]
-    if kind not in ("category", "image"):
-        raise InputError(
-            f"--apply {path}", f"it decodes {kind}; a participant without labelled trials is "
-            "decoded by models of labels or images", "decode the participant with labelled trials: "
-            "--pretrained, or in Python: load_decoder(path, embeddings=...)",
-        )
     return {**card, ENTRY: {
         "participant": label, "runs": {}, "signatures": card.get("signatures", {}),
-        "targets": {"kind": kind, "ids": card["targets"]["labels"]},
+        "targets": {"kind": card["targets"]["kind"], "ids": card["targets"]["labels"]},
         "encoder": card.get("encoder"),
         **{name: card[name] for name in ("dataset", "source", "glm")},
     }}

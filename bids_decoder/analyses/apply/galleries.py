@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bids_decoder.analyses.apply.feature_table import (
+    Features,
+    candidates_of_table,
+    chooses_by_table,
+    why_no_table,
+)
 from bids_decoder.analyses.apply.finding import is_zero_shot
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.study import Study
@@ -32,17 +38,25 @@ class Pictures:
     stimuli : mapping of str to Path
         Images of the stimuli, where a model of other participants chooses among them.
     encoder : EncoderChoice or None
-        The one of the decoder; None where no vectors are needed.
+        The one of the decoder; None where no vectors of images are needed.
+    features : Features or None
+        Stimuli of a feature table, among which a model of other participants chooses.
     """
 
     gallery: Mapping[str, Path] = field(default_factory=dict)
     stimuli: Mapping[str, Path] = field(default_factory=dict)
     encoder: EncoderChoice | None = None
+    features: Features | None = None
 
     def key(self, study: Study) -> dict[str, Any]:
         """Return what results depend on, by content."""
         parts = {"gallery": self.gallery, "stimuli": self.stimuli}
-        return {name: study.pictures_key(images) for name, images in parts.items() if images}
+        found: dict[str, Any] = {
+            name: study.pictures_key(images) for name, images in parts.items() if images
+        }
+        if self.features is not None:
+            found["features"] = [study.digest(self.features.table), list(self.features.ids)]
+        return found
 
 
 NO_PICTURES = Pictures()
@@ -56,7 +70,10 @@ def shown_pictures(study: Study) -> dict[str, Path]:
 
 
 def find_pictures(study: Study, card: Mapping[str, Any]) -> Pictures:
-    """Return the images whose vectors are needed, without those that cannot be read."""
+    """Return what is searched, without images that cannot be read."""
+    table = study.settings.trials.features
+    if chooses_by_table(card) and table is not None:
+        return Pictures(features=Features(table, tuple(card[ENTRY]["targets"]["ids"])))
     folder = study.settings.section(Apply).gallery
     if card[ENTRY]["targets"]["kind"] != "image":
         return NO_PICTURES
@@ -79,6 +96,9 @@ def _candidates(study: Study) -> dict[str, Path]:
 
 def with_candidates(study: Study, card: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the card with the stimuli among which a model of other participants chooses."""
+    if chooses_by_table(card):
+        names = list(candidates_of_table(study))
+        return {**card, ENTRY: {**card[ENTRY], "targets": {"kind": "features", "ids": names}}}
     if not is_zero_shot(card) or card[ENTRY]["targets"]["kind"] != "image":
         return card
     names = list(_candidates(study))
@@ -86,7 +106,8 @@ def with_candidates(study: Study, card: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def why_no_candidates(study: Study, card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what prevents a model of other participants from choosing among images."""
+    """Yield what prevents a model of other participants from choosing among stimuli."""
+    yield from why_no_table(study, card)
     if not is_zero_shot(card) or card[ENTRY]["targets"]["kind"] != "image":
         return
     folder = study.settings.section(Apply).gallery

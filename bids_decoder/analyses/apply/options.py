@@ -51,7 +51,7 @@ def resolve(settings: Settings, notes: Notes) -> Settings:
     from bids_decoder.analyses.apply.models import read_cards, unit_of_trials
     from bids_decoder.trials import Decision
 
-    trials = replace(settings.trials, new_data=True, target="category", features=None)
+    trials = replace(settings.trials, new_data=True, target="category")
     unit = unit_of_trials(read_cards(settings.section(Apply).model))
     if trials.trial_unit == "auto" and unit is not None:
         trials = replace(trials, trial_unit=unit)
@@ -71,7 +71,8 @@ def add_options(parser: ArgumentParser) -> None:
         "another session, imagery, trials without labels. PATH is its file "
         "(`*_desc-decoder_model.safetensors`) or the folder of results in which it is. A model "
         "that was pretrained on others decodes a new participant without labelled trials, where "
-        "all are in one standard space. Nothing is fitted ([apply.md](apply.md))",
+        "all are in one standard space; one of feature vectors chooses among those of `--features`. "
+        "Nothing is fitted ([apply.md](apply.md))",
     )
     option(
         group, "--apply-scaling", dest="apply.scaling", section=Apply,

@@ -37,7 +37,7 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
 from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import groups_of, shared_space
 from bids_decoder.markers import StageKey
@@ -98,6 +98,9 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
                 study, read_decoder_card(path, person.label, study.dataset.name)
             )
             problems = list(_problems(study, person, path, card))
+        except FindingsError as error:
+            notes.findings += error.findings
+            continue
         except BidsDecoderError as error:
             notes.findings.append(error.finding)
             continue

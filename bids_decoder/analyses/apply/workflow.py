@@ -9,6 +9,7 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_decoder.analyses.apply.galleries import Pictures
 from bids_decoder.analyses.apply.interfaces import ApplyDecoder
 from bids_decoder.analyses.apply.options import Apply
 from bids_decoder.analyses.apply.plan import ApplySpec
@@ -16,17 +17,21 @@ from bids_decoder.analyses.fitting import n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
-from bids_decoder.workflows.shared import image_vectors_node, mark_node, response_gb
+from bids_decoder.workflows.shared import (
+    image_vectors_node,
+    mark_node,
+    response_gb,
+    targets_node,
+)
 from bids_decoder.workflows.wiring import Output, Wiring
-from bids_decoder.workflows.work import Work, person_entities, run_path
+from bids_decoder.workflows.work import TargetSpec, Work, person_entities, run_path
 
 
 def build(job: Job, wiring: Wiring) -> None:
     """Add the decoder of one participant to the workflow of the call."""
     spec: ApplySpec = job.spec
     vectors = {
-        f"{name}_file": _vectors(wiring, spec, name)
-        for name in ("gallery", "stimuli") if getattr(spec.pictures, name)
+        f"{name}_file": _vectors(wiring, spec, name) for name in _searched(spec.pictures)
     }
     wiring.add(
         init_apply_wf(wiring.work, spec, job.key, job.name),
@@ -34,8 +39,18 @@ def build(job: Job, wiring: Wiring) -> None:
     )
 
 
+def _searched(pictures: Pictures) -> list[str]:
+    """Return which tables of vectors are needed: of a gallery, of the stimuli."""
+    has_stimuli = bool(pictures.stimuli) or pictures.features is not None
+    return ["gallery"] * bool(pictures.gallery) + ["stimuli"] * has_stimuli
+
+
 def _vectors(wiring: Wiring, spec: ApplySpec, name: str) -> Output:
-    """Return the vectors of images, which the jobs of all participants share."""
+    """Return vectors that are searched, which the jobs of all participants share."""
+    if spec.pictures.features is not None:
+        table, ids = spec.pictures.features.table, spec.pictures.features.ids
+        chosen = replace(wiring.work, targets=TargetSpec("features", ids, table))
+        return wiring.once("targets", "targets_file", lambda: targets_node(chosen))
     images: Mapping[str, Path] = getattr(spec.pictures, name)
     targets = replace(wiring.work.targets, encoder=spec.pictures.encoder)
     work, node = replace(wiring.work, targets=targets), f"applied{name}"
@@ -61,7 +76,7 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
         where they are searched).
     """
     workflow, settings, person = Workflow(name), work.settings, spec.person
-    files = [f"{name}_file" for name in ("gallery", "stimuli") if getattr(spec.pictures, name)]
+    files = [f"{name}_file" for name in _searched(spec.pictures)]
     inputnode = Node(IdentityInterface(["folder", *files]), "inputnode")
     decode = Node(
         ApplyDecoder(
