@@ -71,8 +71,8 @@ def add_options(parser: ArgumentParser) -> None:
         "another session, imagery, trials without labels. PATH is its file "
         "(`*_desc-decoder_model.safetensors`) or the folder of results in which it is. A model "
         "that was pretrained on others decodes a new participant without labelled trials, where "
-        "all are in one standard space; one of feature vectors chooses among those of `--features`. "
-        "Nothing is fitted ([apply.md](apply.md))",
+        "all are in one standard space; one of feature vectors chooses among those of "
+        "`--features`. Nothing is fitted ([apply.md](apply.md))",
     )
     option(
         group, "--apply-scaling", dest="apply.scaling", section=Apply,
