@@ -7,6 +7,9 @@ from collections.abc import Sequence
 OWN = "own_"
 """How names of columns of own tables begin; all of them are used."""
 
+REJECTED = "tedana_rejected_"
+"""How names of components begin that ``--tedana`` rejected; all of them are used."""
+
 
 def split_wanted(confounds: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Split the values of ``--confounds`` into columns of the tables and folders of own tables.

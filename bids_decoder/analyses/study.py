@@ -282,11 +282,11 @@ class Study:
         preprocess, upstream = None, inputs
         if source == "raw":
             spaces = settings.preprocessing.output_spaces
-            preprocess = self._preprocess_key(
-                unit, inputs | self._echo_settings(participant), spaces
-            )
+            echoes = self._echo_settings(participant)
+            preprocess = self._preprocess_key(unit, inputs | echoes, spaces)
             # Responses depend on their own space, not on the other output spaces.
-            upstream = self._preprocess_key(unit, inputs, (str(self.space),)).key
+            own = inputs | _of_components(echoes)
+            upstream = self._preprocess_key(unit, own, (str(self.space),)).key
         glm = {k: v for k, v in asdict(settings.glm).items() if k != "normalise"}
         # Own tables are in the key by their content, wherever they are.
         glm["confounds"] = split_wanted(settings.glm.confounds)[0]
@@ -330,6 +330,11 @@ class Study:
     def _planned_confounds(self, participant: Participant, key: str) -> Path:
         folder = self.work_dir / "trials" / f"sub-{participant.label}_{key[:12]}"
         return folder / "confounds.tsv"
+
+
+def _of_components(echoes: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the settings of multi-echo runs on which responses depend."""
+    return {"tedana": True} if echoes and echoes["multiecho"]["tedana"] else {}
 
 
 def _contents(

@@ -18,7 +18,10 @@ class MultiEcho(Section, table="multiecho"):
         Number of the only echo that is used; None combines all.
     output : {"combined", "echoes"}
         Whether each preprocessed echo is written beside their combination.
+    tedana : bool
+        Whether components that do not depend on the echo time become confounds.
     """
 
     echo: int | None = None
     output: Literal["combined", "echoes"] = "combined"
+    tedana: bool = False

@@ -258,13 +258,20 @@ def check_echoes(run: BoldRun, full_read: bool) -> Iterator[Finding]:
             )
 
 
-def check_library(participants: Iterable[Participant]) -> list[Finding]:
-    """Find out whether echoes have to be combined and ``tedana`` is not installed."""
+def check_library(participants: Iterable[Participant], rules: MultiEcho) -> list[Finding]:
+    """Find out whether ``tedana`` is needed and not installed, or asked for without echoes."""
     n_runs = sum(bool(run.echoes) for person in participants for run in person.runs)
-    if not n_runs or find_spec("tedana") is not None:
-        return []
+    if not n_runs:
+        return [Finding(
+            "--tedana", "no run has echoes that are combined here",
+            "leave the option out; it needs raw multi-echo runs, without --echo", ExitCode.USAGE,
+        )] if rules.tedana else []
+    # Its reports are imported with its workflow, and need a package that it does not name.
+    needed = ("tedana", "six") if rules.tedana else ("tedana",)
+    absent = [name for name in needed if find_spec(name) is None]
     return [Finding(
-        f"{n_runs} multi-echo run(s)", "the package tedana, which combines echoes, is absent",
+        f"{n_runs} multi-echo run(s)", f"the package {' and '.join(absent)}, which "
+        f"{'--tedana needs' if rules.tedana else 'combines echoes'}, is absent",
         "pip install 'bids_decoder[multiecho]', or use one echo with --echo N",
         ExitCode.MISSING_INPUT,
-    )]
+    )] if absent else []

@@ -48,6 +48,8 @@ NAMES: dict[str, OutputName] = {
     "t2star": _name("func", "T2starmap"),
     "s0": _name("func", "S0map"),
     "echo_weights": _name("func", "weights", desc="echoes"),
+    "echo_mixing": _name("func", "mixing", ".tsv", desc="ICA"),
+    "echo_metrics": _name("func", "metrics", ".tsv", desc="tedana"),
     "confounds": _name("func", "timeseries", ".tsv", desc="confounds"),
     "bold_xfm": _name("func", "xfm", ".txt", mode="image"),
     "fieldmap": _name("fmap", "fieldmap", desc="preproc"),

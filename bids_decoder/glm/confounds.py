@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.errors import InputError
-from bids_decoder.regressors import OWN
+from bids_decoder.regressors import OWN, REJECTED
 
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 N_ACOMPCOR = 5
@@ -63,7 +63,8 @@ def choose_columns(columns: Sequence[str], wanted: Sequence[str]) -> list[str]:
     -------
     list of str
         Each once, in the order of *wanted*, with the volumes before the steady state, and for
-        ``scrubbing`` those with motion; and all own columns.
+        ``scrubbing`` those with motion; all components that ``--tedana`` rejected; and all own
+        columns.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def choose_columns(columns: Sequence[str], wanted: Sequence[str]) -> list[str]:
             chosen.update(dict.fromkeys(found))
     if missing:
         raise _absent(missing, columns)
-    always = (EARLY, *([MOVED] if "scrubbing" in wanted else []), OWN)
+    always = (EARLY, *([MOVED] if "scrubbing" in wanted else []), REJECTED, OWN)
     chosen.update(dict.fromkeys(column for column in columns if column.startswith(always)))
     return list(chosen)
 

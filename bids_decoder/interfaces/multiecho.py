@@ -1,4 +1,4 @@
-"""The node that resamples and combines the echoes of a run."""
+"""Nodes of multi-echo runs: resampling and combination of the echoes, their components."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, traits
+from nipype.interfaces.base import (
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    TraitedSpec,
+    traits,
+)
 
-from bids_decoder.bids.writer import save_nifti
-from bids_decoder.interfaces.preprocessing_base import read_image
+from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.files import read_json
+from bids_decoder.interfaces.preprocessing_base import SeededSpec, Step, read_image
+from bids_decoder.interfaces.progress import LOGGER
 from bids_decoder.interfaces.resampling import (
     ResampleIn,
     ResampleOut,
     ResampleRun,
     Resampling,
 )
+from bids_decoder.preprocessing.echo_components import find_components
 from bids_decoder.preprocessing.multiecho import combine_echoes, fit_echoes
 
 
@@ -80,3 +89,42 @@ def _unmasked(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     volume = np.zeros((*mask.shape, *values.shape[1:]), dtype=np.float32)
     volume[mask] = values
     return volume
+
+
+class _ComponentsIn(SeededSpec):
+    in_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="preprocessed BOLD of each echo"
+    )
+    mask_file = File(exists=True, mandatory=True, desc="brain on the same grid")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="seconds, one per echo")
+    n_dummy = traits.Int(0, usedefault=True, desc="volumes before the steady state")
+
+
+class _ComponentsOut(TraitedSpec):
+    mixing_file = File(exists=True, desc="time series of the components")
+    metrics_file = File(exists=True, desc="one row per component, with its classification")
+    metadata = traits.Dict(desc="columns of the latter")
+
+
+class FindEchoComponents(Step):
+    """Decompose a run with tedana; see :mod:`bids_decoder.preprocessing.echo_components`."""
+
+    input_spec = _ComponentsIn
+    output_spec = _ComponentsOut
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        folder = self.folder / "tedana"
+        found = find_components(
+            [Path(path) for path in inputs.in_files], inputs.echo_times, Path(inputs.mask_file),
+            folder, seed=inputs.seed, n_dummy=inputs.n_dummy,
+        )
+        if not found.has_bold:
+            LOGGER.warning(
+                "%s: tedana accepted no component; none is used as a confound",
+                Path(inputs.in_files[0]).parent.name,
+            )
+        return {
+            "mixing_file": save_table(self.folder / "mixing.tsv", found.mixing),
+            "metrics_file": save_table(self.folder / "metrics.tsv", found.metrics),
+            "metadata": read_json(folder / "desc-tedana_metrics.json"),
+        }

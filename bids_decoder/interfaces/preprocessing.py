@@ -7,6 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -33,6 +34,7 @@ from bids_decoder.interfaces.preprocessing_base import (
 from bids_decoder.preprocessing import confounds as confounds_
 from bids_decoder.preprocessing import masks, motion, region, registration, slice_timing
 from bids_decoder.preprocessing.coregistration import align_to_t1w
+from bids_decoder.preprocessing.echo_components import read_components
 from bids_decoder.preprocessing.reference import given_reference, robust_reference
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
 from bids_decoder.preprocessing.templates import PACKAGED, OutputSpace, load_template
@@ -233,6 +235,8 @@ class _ConfoundsIn(BaseInterfaceInputSpec):
     run_boldref_file = File(exists=True, mandatory=True, desc="grid of the raw run")
     dseg_file = File(exists=True, desc="tissues on the T1w grid")
     to_t1w_file = File(exists=True, desc="transform: points of the participant's BOLD to T1w")
+    mixing_file = File(exists=True, desc="components of a multi-echo run, with metrics_file")
+    metrics_file = File(exists=True, desc="their classification")
     n_dummy = traits.Int(0, usedefault=True, desc="volumes before the steady state")
     t_r = traits.Float(mandatory=True, desc="seconds between volumes")
     fd_threshold = traits.Float(0.5, usedefault=True, desc="mm")
@@ -269,6 +273,10 @@ class Confounds(Step):
             n_dummy=inputs.n_dummy, tissues=tissues, fd_threshold=inputs.fd_threshold,
             dvars_threshold=inputs.dvars_threshold,
         )
+        if isdefined(inputs.mixing_file):
+            components = read_components(Path(inputs.mixing_file), Path(inputs.metrics_file))
+            table = pd.concat([table, components.rejected], axis=1)
+            metadata |= components.described
         return {
             "out_file": save_table(self.folder / "confounds.tsv", table), "metadata": metadata,
         }

@@ -25,11 +25,15 @@ from bids_decoder.interfaces.preprocessing_base import (
     read_image,
     read_picture,
 )
+from bids_decoder.interfaces.progress import LOGGER
 from bids_decoder.preprocessing import masks, registration
+from bids_decoder.preprocessing.averages import average_heads
 from bids_decoder.preprocessing.bias import correct_bias
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
 from bids_decoder.preprocessing.templates import OutputSpace, load_template
+
+_LEAST_AGREEMENT = 0.5
 
 
 class _CorrectBiasIn(SeededSpec):
@@ -53,31 +57,35 @@ class _AverageIn(SeededSpec):
     in_files = InputMultiObject(File(exists=True), mandatory=True, desc="T1w, bias removed")
 
 
+class _AverageOut(ImageOutput):
+    metadata = traits.Dict(desc="agreement of the images, for the sidecar")
+
+
 class AverageT1w(Step):
-    """Average the T1w images of a participant on the grid of the first; keep a single one."""
+    """Average the T1w images of a participant on the grid of the first; keep a single one.
+
+    See :func:`bids_decoder.preprocessing.averages.average_heads`.
+    """
 
     input_spec = _AverageIn
-    output_spec = ImageOutput
+    output_spec = _AverageOut
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
-        volume, affine, _ = read_image(inputs.in_files[0])
-        if len(inputs.in_files) > 1:
-            volume = self._average(volume, affine, inputs)
-        return {"out_file": save_nifti(self.folder / "T1w.nii.gz", volume, affine)}
-
-    @staticmethod
-    def _average(volume: np.ndarray, affine: np.ndarray, inputs: Any) -> np.ndarray:
-        fixed = Picture(volume, affine, masks.t1w_brain_mask(volume, affine, inputs.seed))
-        level = float(np.median(volume[fixed.mask]))
-        total = volume / level
-        for path in inputs.in_files[1:]:
-            other, other_affine, _ = read_image(path)
-            mask = masks.t1w_brain_mask(other, other_affine, inputs.seed)
-            moving = Picture(other, other_affine, mask)
-            matrix = registration.register_rigid(fixed, moving, "correlation")
-            aligned = resample_volume(other, other_affine, Grid(volume.shape, affine), matrix)
-            total += np.clip(aligned, 0, None) / float(np.median(other[mask]))
-        return (total * level / len(inputs.in_files)).astype(np.float32)
+        images = [read_image(path)[:2] for path in inputs.in_files]
+        (volume, affine), metadata = images[0], {}
+        if len(images) > 1:
+            volume, agreement = average_heads([
+                Picture(*image, masks.t1w_brain_mask(*image, inputs.seed)) for image in images
+            ])
+            metadata = {"CorrelationsWithFirst": [round(value, 3) for value in agreement]}
+            if min(agreement) < _LEAST_AGREEMENT:
+                LOGGER.warning(
+                    "T1w images of one participant differ much: their correlations with the first "
+                    "in the brain are %s; leave images out that are of another head or spoiled "
+                    "out with --bids-filter-file", metadata["CorrelationsWithFirst"],
+                )
+        path = save_nifti(self.folder / "T1w.nii.gz", volume, affine)
+        return {"out_file": path, "metadata": metadata}
 
 
 class T1wBrainMask(Step):

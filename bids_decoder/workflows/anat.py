@@ -22,7 +22,7 @@ from bids_decoder.interfaces.preprocessing_anat import (
 )
 from bids_decoder.preprocessing.templates import OutputSpace, load_template, parse_space
 from bids_decoder.seeds import derive_seed
-from bids_decoder.workflows.shared import gather
+from bids_decoder.workflows.shared import gather, join_metadata
 
 _SYN_GB = 2.5
 
@@ -50,7 +50,8 @@ def init_anat_wf(
     Parameters
     ----------
     participant : Participant
-        With at least one T1w image. Several are aligned to the first and averaged.
+        With at least one T1w image. Several, of any sessions, are aligned to the first; their
+        median is used.
     settings : Settings
     output_dir : Path
         Top of the derivatives.
@@ -90,6 +91,8 @@ def init_anat_wf(
     images = ((average, "out_file"), (mask, "mask_file"), (tissues, "out_file"))
     for (node, field), sink in zip(images, sinks, strict=True):
         workflow.connect(node, field, sink, "in_file")
+    known = sinks[0].inputs.metadata
+    workflow.connect(average, ("metadata", join_metadata, known), sinks[0], "metadata")
     registrations = _registrations(workflow, mask, outputnode, spaces, seed)
     # Names of transforms carry no resolution: those of the first resolution are kept.
     by_name = {space.name: register for space, register in reversed(registrations)}
@@ -107,7 +110,7 @@ def _image_sinks(
     sources = source_uris(participant.t1w_files, settings)
     how = "bias field removed (N4)"
     if len(participant.t1w_files) > 1:
-        how += f"; {len(participant.t1w_files)} images aligned to the first and averaged"
+        how += f"; {len(participant.t1w_files)} images aligned to the first, median"
     wanted: dict[str, dict[str, Any]] = {
         "preproc_T1w": {"SkullStripped": False, "Description": how},
         "anat_mask": {"Type": "Brain", "Description": "ants.get_mask at 1.5 mm, closed by 4 mm"},

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
-from bids_decoder.bids.dataset import BoldRun, Participant
+from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.echo_settings import MultiEcho
-from bids_decoder.bids.images import ImageHeader, read_header
 from bids_decoder.config import Settings
-from bids_decoder.errors import MissingInputError
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import (
     Confounds,
@@ -25,8 +22,6 @@ from bids_decoder.interfaces.preprocessing import (
     RunReference,
 )
 from bids_decoder.interfaces.preprocessing_anat import T1wGrid, TemplateGrid
-from bids_decoder.interfaces.resampling import ResampleBold, ResampleRun
-from bids_decoder.preprocessing.slice_timing import reference_time
 from bids_decoder.preprocessing.templates import (
     FUNC,
     OutputSpace,
@@ -37,40 +32,17 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.anat import source_uris
 from bids_decoder.workflows.distortion import DistortionNodes
 from bids_decoder.workflows.echoes import (
-    echo_metadata,
+    MakeSink,
+    find_echo_components,
     keep_echoes,
     resample_interface,
     timed_echoes,
 )
+from bids_decoder.workflows.raw_series import RawRun, bold_metadata, describe_run
 from bids_decoder.workflows.shared import gather
-from bids_decoder.workflows.slice_times import slice_times_of
 from bids_decoder.workflows.spaces import n_grid_voxels
 
 _RUN_OUTPUTS = ("preproc_bold", "bold_mask", "confounds")
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run with the parameters of its nodes."""
-
-    number: int
-    bold: BoldRun
-    header: ImageHeader
-    t_r: float
-    slice_times: tuple[float, ...]
-
-    @property
-    def mem_gb(self) -> float:
-        """Memory of a node in GB: five copies of the series as float32, and the program itself."""
-        return 0.6 + 5 * self.n_values * 4 / 1e9
-
-    @property
-    def n_values(self) -> float:
-        """Number of values in the series."""
-        size = 1.0
-        for length in self.header.shape:
-            size *= length
-        return size
 
 
 def init_bold_wf(
@@ -102,7 +74,7 @@ def init_bold_wf(
     MissingInputError
         Without repetition time.
     """
-    runs = [_describe(i, bold, settings) for i, bold in enumerate(participant.runs)]
+    runs = [describe_run(i, bold, settings) for i, bold in enumerate(participant.runs)]
     seed = derive_seed(settings.random_seed, "preprocess", participant.label)
     workflow = Workflow("bold_wf")
     inputnode = Node(IdentityInterface([
@@ -121,17 +93,6 @@ def init_bold_wf(
     return workflow
 
 
-def _describe(number: int, bold: BoldRun, settings: Settings) -> _Run:
-    header = read_header(bold.bold_file)
-    t_r = bold.t_r(header)
-    if t_r is None:
-        raise MissingInputError(
-            f"sub-{bold.subject} {bold.run_group}", "no RepetitionTime in sidecar or header",
-            "add RepetitionTime (seconds) to the sidecar of the run",
-        )
-    return _Run(number, bold, header, t_r, slice_times_of(bold, settings)[0])
-
-
 class _Builder:
     """Builder of the workflow: nodes by run number, and all sinks."""
 
@@ -142,6 +103,7 @@ class _Builder:
         self.workflow = workflow
         self.participant = participant
         self.settings = settings
+        self.echo_rules = settings.section(MultiEcho)
         self.output_dir = output_dir
         self.seed = seed
         self.inputnode = inputnode
@@ -155,7 +117,7 @@ class _Builder:
         self.to_t1w: Node | None = None
         self.t1w_grid: Node | None = None
 
-    def references(self, runs: list[_Run]) -> None:
+    def references(self, runs: list[RawRun]) -> None:
         """Wire the boldref and the mask of every run."""
         dummy = self.settings.preprocessing.dummy_scans
         for run in runs:
@@ -171,7 +133,7 @@ class _Builder:
             self.mask.append(mask)
             self.straight.append(self.distortion.correct(run.number, run.bold, reference, mask))
 
-    def t1w_alignment(self, first: _Run) -> None:
+    def t1w_alignment(self, first: RawRun) -> None:
         """Wire the alignment of the boldref to the T1w image, and the sinks of both transforms."""
         self.to_t1w = self._node(RegisterToT1w(seed=self.seed), "bold_to_t1w", 1.5)
         self.workflow.connect([
@@ -189,7 +151,7 @@ class _Builder:
                 (self.reference[0], self.t1w_grid, [("out_file", "boldref_file")]),
             ])
 
-    def run(self, run: _Run) -> dict[str, tuple[Node, str]]:
+    def run(self, run: RawRun) -> dict[str, tuple[Node, str]]:
         """Wire one run; return the node and field of each output that responses need."""
         motion = self._node(HeadMotion(), f"motion_{run.number}", run.mem_gb)
         motion.inputs.in_file = str(run.bold.bold_file)
@@ -218,7 +180,7 @@ class _Builder:
         texts = self.settings.preprocessing.output_spaces
         return tuple(dict.fromkeys(parse_space(text) for text in texts))
 
-    def _slice_timing(self, run: _Run) -> tuple[Node, str] | None:
+    def _slice_timing(self, run: RawRun) -> tuple[Node, str] | None:
         if not run.slice_times:
             return None
 
@@ -236,7 +198,7 @@ class _Builder:
 
         return timed_echoes(self.workflow, run.bold, correct, str(run.number))
 
-    def _to_person(self, run: _Run) -> Node | None:
+    def _to_person(self, run: RawRun) -> Node | None:
         if run.number == 0:
             return None
         node = self._node(RegisterRuns(seed=self.seed), f"to_person_{run.number}", 1.0)
@@ -250,14 +212,17 @@ class _Builder:
         self._keep_both_ways(node, entities, "run", "boldref", f"run_{run.number}")
         return node
 
-    def _resample(self, run: _Run, sources: dict[str, Any], space: OutputSpace) -> Node:
+    def _resample(self, run: RawRun, sources: dict[str, Any], space: OutputSpace) -> Node:
         label = f"{space.name}{space.resolution or ''}_{run.number}"
         mem_gb = run.mem_gb
         if space != FUNC:
             n_voxels = n_grid_voxels(self.participant, space)
             mem_gb += 4 * n_voxels * run.header.n_volumes * 4 / 1e9
         node = self._node(
-            self._resampling(run, t_r=run.t_r, metadata=_bold_metadata(run, space, self.settings)),
+            resample_interface(
+                run.bold, self.echo_rules, in_func=space == FUNC, t_r=run.t_r,
+                metadata=bold_metadata(run, space, self.settings),
+            ),
             f"resample_{label}", mem_gb * max(len(run.bold.echoes), 1),
         )
         in_field = "in_files" if run.bold.echoes else "in_file"
@@ -281,12 +246,6 @@ class _Builder:
         self._keep_series(run, node, space, label)
         return node
 
-    def _resampling(self, run: _Run, **inputs: Any) -> ResampleRun:
-        if not run.bold.echoes:
-            return ResampleBold(**inputs)
-        rules = self.settings.section(MultiEcho)
-        return resample_interface(run.bold, rules.output == "echoes", **inputs)
-
     def _connect_grid(self, node: Node, space: OutputSpace, label: str) -> None:
         if space == FUNC:
             self.workflow.connect(self.reference[0], "out_file", node, "grid_file")
@@ -305,7 +264,7 @@ class _Builder:
         self.workflow.connect(self.inputnode, ("t1w_to_template", *pick), chain, "in1")
         self.workflow.connect(grid, "out_file", node, "grid_file")
 
-    def _keep_series(self, run: _Run, node: Node, space: OutputSpace, label: str) -> None:
+    def _keep_series(self, run: RawRun, node: Node, space: OutputSpace, label: str) -> None:
         entities = {**run.bold.name_entities, **space.entities}
         sources = source_uris(run.bold.image_files, self.settings)
         series = self._sink("preproc_bold", entities, label)
@@ -321,14 +280,18 @@ class _Builder:
             (node, boldref, [("boldref_file", "in_file")]),
         ])
         if run.bold.echoes:
-            def sink(key: str, more: dict[str, Any], metadata: dict[str, Any]) -> Node:
-                name = "_".join([label, *more.values()])
-                return self._sink(key, entities | more, name, metadata)
+            metadata = bold_metadata(run, space, self.settings)
+            sinks = self._sinks(entities, label)
+            keep_echoes(self.workflow, node, run.bold, metadata, sinks, self.echo_rules)
 
-            metadata = _bold_metadata(run, space, self.settings)
-            keep_echoes(self.workflow, node, run.bold, metadata, sink)
+    def _sinks(self, entities: dict[str, Any], label: str) -> MakeSink:
+        def sink(key: str, more: dict[str, Any], metadata: dict[str, Any]) -> Node:
+            name = "_".join([label, *more.values()])
+            return self._sink(key, entities | more, name, metadata)
 
-    def _confounds(self, run: _Run, motion: Node, func: Node) -> Node:
+        return sink
+
+    def _confounds(self, run: RawRun, motion: Node, func: Node) -> Node:
         rules = self.settings.preprocessing
         node = self._node(
             Confounds(t_r=run.t_r, fd_threshold=rules.fd_threshold,
@@ -341,6 +304,10 @@ class _Builder:
             (self.reference[run.number], node, [
                 ("out_file", "run_boldref_file"), ("n_dummy", "n_dummy")]),
         ])
+        if run.bold.echoes and self.echo_rules.tedana:
+            nodes = {"reference": self.reference[run.number], "func": func, "confounds": node}
+            sinks = self._sinks(run.bold.name_entities, str(run.number))
+            find_echo_components(self.workflow, run.bold, nodes, sinks, seed=self.seed)
         if self.to_t1w is not None:
             self.workflow.connect(self.inputnode, "t1w_dseg", node, "dseg_file")
             self.workflow.connect(self.to_t1w, "inverse_file", node, "to_t1w_file")
@@ -374,21 +341,6 @@ class _Builder:
     @staticmethod
     def _node(interface: Any, name: str, mem_gb: float) -> Node:
         return Node(interface, name, mem_gb=round(mem_gb, 3), n_procs=1)
-
-
-def _bold_metadata(run: _Run, space: OutputSpace, settings: Settings) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "RepetitionTime": run.t_r,
-        "SkullStripped": False,
-        "SliceTimingCorrected": bool(run.slice_times),
-        "TaskName": run.bold.metadata.get("TaskName", run.bold.task),
-        "Sources": source_uris(run.bold.image_files, settings),
-        **echo_metadata(run.bold),
-    }
-    if run.slice_times:
-        fraction = settings.preprocessing.slice_time_ref
-        metadata["StartTime"] = reference_time(run.slice_times, fraction)
-    return metadata | space.metadata
 
 
 def pick_file(files: list[str], number: int) -> str:

@@ -19,6 +19,7 @@ from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.workflows.anat import source_uris
 from bids_decoder.workflows.fieldmap_choice import IN_WORDS, Fieldmap
 from bids_decoder.workflows.fieldmaps import plan_fieldmaps
+from bids_decoder.workflows.shared import join_metadata
 
 _FIELD_GB, _RUN_GB = 2.0, 1.5
 
@@ -195,11 +196,6 @@ class DistortionNodes:
         self.workflow.connect(node, field, sink, "in_file")
         self.sinks.append(sink)
         return sink
-
-
-def join_metadata(found: dict[str, object], known: dict[str, object]) -> dict[str, object]:
-    """Join two sidecars, as a function that Nipype can put on a connection."""
-    return {**known, **found}
 
 
 def _node(interface: Any, name: str, mem_gb: float) -> Node:

@@ -132,3 +132,8 @@ def gather(
         workflow.connect(node, field, merge, f"in{number}")
     for node in (target, *others):
         workflow.connect(merge, "out", node, target_field)
+
+
+def join_metadata(found: dict[str, object], known: dict[str, object]) -> dict[str, object]:
+    """Join two sidecars, as a function that Nipype can put on a connection."""
+    return {**known, **found}

@@ -1,12 +1,13 @@
 """Report and methods text of multi-echo runs and of single-band references."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bids_decoder.analyses.prepare import methods
 from bids_decoder.analyses.prepare.report_echoes import echo_blocks
 from bids_decoder.bids.names import derivative_path
-from bids_decoder.bids.writer import save_nifti
+from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.reports import figures
 from bids_decoder.reports.blocks import Figure, Table
 from bids_decoder.reports.results import Results
@@ -71,3 +72,15 @@ def test_methods_name_echoes_and_reference(output, names, words):
     steps = methods.steps(Results(output, "01"))
     assert steps["echoes"] == {"n_echoes": 3, "echo_times": "12, 28, 44"}
     assert steps["motion"] == {"reference": words}
+
+
+def test_components_are_counted(output):
+    assert "tedana" not in methods.steps(Results(output, "01"))
+    path = derivative_path(output, "echo_metrics", sub="01", task="see", run="1")
+    save_table(path, pd.DataFrame({
+        "Component": ["ICA_0", "ICA_1", "ICA_2"], "variance explained": [60.0, 25.0, 5.5],
+        "classification": ["accepted", "rejected", "rejected"],
+    }))
+    table = echo_blocks(Results(output, "01"))[1]
+    assert [list(row) for row in table.rows] == [["task-see run-1", "1", "2", "30.5"]]
+    assert "tedana" in methods.steps(Results(output, "01"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bids_decoder.bids import echoes
+from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.inputs import input_digests
 
 TIMES = (0.012, 0.028, 0.044)
@@ -220,8 +221,22 @@ def test_phase_images_are_left_out_and_named(multi):
 def test_library_is_asked_for_only_where_echoes_are_combined(multi, monkeypatch):
     people = multi.dataset().participants
     monkeypatch.setattr(echoes, "find_spec", lambda name: ModuleSpec(name, None))
-    assert echoes.check_library(people) == []
+    assert echoes.check_library(people, MultiEcho()) == []
     monkeypatch.setattr(echoes, "find_spec", lambda name: None)
-    (finding,) = echoes.check_library(people)
+    (finding,) = echoes.check_library(people, MultiEcho())
     assert finding.what == "2 multi-echo run(s)" and "[multiecho]" in finding.fix
-    assert echoes.check_library(multi.dataset(multiecho={"echo": 1}).participants) == []
+    single = multi.dataset(multiecho={"echo": 1}).participants
+    assert echoes.check_library(single, MultiEcho()) == []
+
+
+def test_decomposition_needs_echoes_and_two_packages(multi, monkeypatch):
+    people, rules = multi.dataset().participants, MultiEcho(tedana=True)
+    monkeypatch.setattr(
+        echoes, "find_spec", lambda name: None if name == "six" else ModuleSpec(name, None)
+    )
+    assert echoes.check_library(people, MultiEcho()) == []
+    (finding,) = echoes.check_library(people, rules)
+    assert "package six, which --tedana needs" in finding.why and finding.code == 66
+    single = multi.dataset(multiecho={"echo": 1}).participants
+    (finding,) = echoes.check_library(single, rules)
+    assert finding.what == "--tedana" and finding.code == 64

@@ -463,6 +463,7 @@ COMPUTING = {
     "head_mask#1": "the reference image is a mean over volumes that are chosen by their values",
     "t1w_brain_mask#1": MASKS, "t1w_brain_mask#2": MASKS, "estimate_motion#1": MASKS,
     "to_template#1": "depends on a registration",
+    "find_components#1": "what tedana refuses depends on the values of all volumes",
     "_checked_share#1": "depends on the voxels that vary in all runs",
     "_Backbone.__init__#1": WEIGHTS, "load_weights#1": WEIGHTS, "load_model#1": WEIGHTS,
     "load_with#1": WEIGHTS, "_load#1": WEIGHTS, "_load#2": WEIGHTS,

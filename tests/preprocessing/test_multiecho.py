@@ -198,6 +198,18 @@ def test_echoes_are_written_only_if_asked_for(tmp_path):
     )
     keys = [node.inputs.key for node in workflow._graph if node.name.startswith("sink_")]
     assert keys.count("preproc_bold") == 1 and "t2star" in keys
+    assert "echo_mixing" not in keys
+    settings = Settings(sections={"multiecho": MultiEcho(tedana=True)}).replaced(
+        preprocessing={"output_spaces": ("MNI152NLin2009aSym:res-6", "func")}
+    )
+    workflow = init_bold_wf(
+        Participant("01", (), (run,)), settings, output_dir=tmp_path, has_t1w=True
+    )
+    nodes = {node.name: node for node in workflow._graph}
+    keys = [node.inputs.key for name, node in nodes.items() if name.startswith("sink_")]
+    assert keys.count("preproc_bold") == 2 and keys.count("echo_mixing") == 1
+    kept = [n for n in nodes.values() if getattr(n.inputs, "keep_echoes", False)]
+    assert [node.name for node in kept] == ["resample_func_0"]
     single = dataclasses.replace(run, echoes=())
     workflow = init_bold_wf(
         Participant("01", (), (single,)), Settings(), output_dir=tmp_path, has_t1w=False

@@ -222,7 +222,9 @@ def test_several_t1w_are_aligned_and_averaged(coarse_head, tmp_path, monkeypatch
         for i, matrix in enumerate((np.eye(4), away))
     ]
     node = AverageT1w(in_files=[str(path) for path in files])
-    image = nib.load(node.run(cwd=str(tmp_path)).outputs.out_file)
+    outputs = node.run(cwd=str(tmp_path)).outputs
+    assert 0.5 < outputs.metadata["CorrelationsWithFirst"][0] < 1
+    image = nib.load(outputs.out_file)
     np.testing.assert_allclose(image.affine, coarse_head.affine, atol=1e-5)
     white = coarse_head.shares[..., 3] > 0.95
     single = nib.load(files[0]).get_fdata()[white].std()

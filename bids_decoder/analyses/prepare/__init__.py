@@ -9,6 +9,8 @@ ANALYSIS = Analysis(
         "distorted": "BOLD reference before the correction of susceptibility distortion",
         "distortion": "agreement of the BOLD reference with the grey-white boundary of the T1w "
         "image, before and after the correction of distortion",
+        "ICA": "time series of the independent components of a multi-echo run",
+        "tedana": "measures and classification of the components of a multi-echo run",
         "magnitude": "image of the head on the grid of a field map, without distortion",
     },
 )

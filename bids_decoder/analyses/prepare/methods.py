@@ -26,6 +26,7 @@ TEXTS = {
         "coregistration",
         "resampling",
         "echoes",
+        "tedana",
         "confounds",
     ),
     "Single-trial responses": (
@@ -132,7 +133,8 @@ def _echoes(results: Results) -> Steps:
         return {}
     times = sidecar_of(maps[0])["EchoTimes"]
     in_ms = ", ".join(f"{1000 * time:g}" for time in times)
-    return {"echoes": {"n_echoes": len(times), "echo_times": in_ms}}
+    steps: Steps = {"echoes": {"n_echoes": len(times), "echo_times": in_ms}}
+    return steps | {"tedana": {}} if results.files("echo_metrics") else steps
 
 
 def _reference(results: Results) -> str:

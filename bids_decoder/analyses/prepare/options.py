@@ -66,6 +66,12 @@ def _add_multi_echo(parser: ArgumentParser) -> None:
         help="`combined`: write the combination of the echoes, with maps of T2*, S0 and weights; "
         "`echoes`: also write each preprocessed echo",
     )
+    option(
+        group, "--tedana", dest="multiecho.tedana", section=MultiEcho, action="store_true",
+        help="decompose each multi-echo run with `tedana`'s workflow (ICA), and add the components "
+        "that do not depend on the echo time to the confounds of its model, beside those of "
+        "`--confounds`; nothing is removed from the data",
+    )
 
 
 def _read_confounds(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.echoes import check_library
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.workflows.checks import check_steps
@@ -18,7 +19,7 @@ def check(study: Study, notes: Notes) -> None:
     notes.decisions += decisions
     notes.findings += findings
     if study.settings.execution.wants("prepare"):
-        notes.findings += check_library(study.involved)
+        notes.findings += check_library(study.involved, study.settings.section(MultiEcho))
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 
 from bids_decoder.reports.blocks import Block, Figure, Table
 from bids_decoder.reports.figures_maps import map_picture
@@ -23,7 +24,31 @@ def echo_blocks(results: Results) -> list[Block]:
         "Echoes, in voxels of the brain. Echoes without signal in a voxel have no weight there",
         frozenset(header[2:]),
     )
-    return [table, *_maps(results, *pairs[0])]
+    return [table, *_components(results), *_maps(results, *pairs[0])]
+
+
+def _components(results: Results) -> list[Block]:
+    """Return how many components of each run were rejected, where echoes were decomposed."""
+    rows = []
+    for path in results.files("echo_metrics"):
+        metrics = pd.read_csv(path, sep="\t", na_values="n/a")
+        share = metrics.groupby("classification")["variance explained"].agg(["size", "sum"])
+        accepted, rejected = (
+            share.loc[name] if name in share.index else pd.Series({"size": 0, "sum": 0.0})
+            for name in ("accepted", "rejected")
+        )
+        rows.append([
+            run_name(path), str(int(accepted["size"])), str(int(rejected["size"])),
+            f"{rejected['sum']:.1f}",
+        ])
+    if not rows:
+        return []
+    header = ["run", "accepted", "rejected", "variance of rejected (%)"]
+    return [Table(
+        header, rows, "Components by tedana. Rejected ones, which do not depend on the echo time, "
+        "are confounds of the run; none are where no component is accepted",
+        frozenset(header[1:]),
+    )]
 
 
 def _row(t2star_file: Path, weights_file: Path) -> list[str]:
