@@ -33,9 +33,9 @@ def test_noise_falls_and_brightness_is_that_of_the_first(pictures):
 
 def test_one_spoiled_image_of_three_counts_little(pictures):
     clean, images = pictures
-    images[1].volume[::2] = images[1].volume[::2, ::-1]
+    images[1].volume[::2] = 0
     average, agreement = average_heads(images)
-    assert agreement[0] < 0.9 < agreement[1]
+    assert agreement[0] < 0.8 < agreement[1]
     assert np.median(np.abs(average / 100 - clean)[images[0].mask]) < 0.06
 
 
