@@ -7,8 +7,10 @@ References
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,8 +105,7 @@ def find_components(
     from tedana.workflows import tedana_workflow
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             tedana_workflow(
                 [str(path) for path in files], list(echo_times), out_dir=str(folder),
                 mask=str(mask_file), dummy_scans=n_dummy, fixed_seed=seed % _SEEDS,
@@ -118,6 +119,19 @@ def find_components(
     names = found.mixing.columns
     early = pd.DataFrame(np.zeros((n_dummy, len(names))), columns=names)
     return replace(found, mixing=pd.concat([early, found.mixing], ignore_index=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress warnings of tedana, dozens for each run on the inside of its decision tree."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def read_components(mixing_file: Path, metrics_file: Path) -> EchoComponents:
