@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -102,6 +103,19 @@ class Trunk(nn.Module):
             stream = block(stream, context)
         straight = stream @ (self.identity + self.projector)
         return straight + context * (stream @ self.projector_context) + self.bias
+
+    def shrunk(self, share: float) -> Trunk:
+        """Return a copy that is *share* (0 to 1) of the way from the identity to this trunk.
+
+        All parameters that are zero in an untrained trunk are multiplied by *share*. The output
+        of a linear trunk is then the weighted mean of its input and of its output before.
+        """
+        copied = deepcopy(self)
+        narrow = [part for block in copied.blocks for part in block.narrow.parameters()]
+        with torch.no_grad():
+            for part in (copied.projector, copied.projector_context, copied.bias, *narrow):
+                part.mul_(share)
+        return copied
 
     @property
     def scale(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class SharedModel:
     is_category: bool
     common: CommonMaps | None = None
     closed_form: bool = False
+
+    def shrunk(self, share: float) -> SharedModel:
+        """Return the model with :meth:`.Trunk.shrunk` of its trunk."""
+        return replace(self, trunk=self.trunk.shrunk(share))
 
     def embed(self, latents: np.ndarray, n_trials: int) -> np.ndarray:
         """Pass latents (n, n_latents) of an input layer fitted on *n_trials* through the trunk."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.input_layer import MIN_RUNS_TO_CHOOSE, fit_input_layer
 from bids_decoder.trials import Person
 
 _SETS_PER_SIZE = 4
@@ -94,6 +94,17 @@ def calibration_sets(
 def can_be_calibrated(run_groups: np.ndarray) -> bool:
     """Return whether a calibration set can be drawn from trials of these runs."""
     return next(calibration_sets(run_groups, np.random.default_rng(0)), None) is not None
+
+
+def some_runs(person: Person, most: int) -> Person:
+    """Return a participant with runs spread evenly over all, of *most* trials together."""
+    groups = person.run_groups
+    names = np.unique(groups)
+    n_kept = max(MIN_RUNS_TO_CHOOSE, int(len(names) * most / len(groups)))
+    if n_kept >= len(names):
+        return person
+    kept = names[np.linspace(0, len(names) - 1, n_kept).round().astype(int)]
+    return person.subset(np.isin(groups, kept))
 
 
 def run_blocks(run_groups: np.ndarray) -> np.ndarray:

@@ -213,8 +213,8 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def distinctness(
     predicted: np.ndarray, rows: np.ndarray, vectors: np.ndarray, chunk: int = 2048
-) -> float:
-    """Measure how well predictions identify their own targets, on average.
+) -> np.ndarray:
+    """Measure how well predictions identify their own targets among those that occur.
 
     Parameters
     ----------
@@ -227,18 +227,18 @@ def distinctness(
 
     Returns
     -------
-    float
-        Mean of :func:`identifiability`, with every candidate counted once.
+    ndarray, shape (n,)
+        :func:`identifiability`, with every candidate counted once.
     """
     names, own = np.unique(rows, return_inverse=True)
     candidates = unit_rows(vectors[names]).T
-    total = 0.0
+    parts = []
     for start in range(0, len(predicted), chunk):
         cosines = unit_rows(predicted[start:start + chunk]) @ candidates
         mine = cosines[np.arange(len(cosines)), own[start:start + chunk]]
         spread = np.maximum(cosines.std(axis=1), 1e-12)
-        total += float(((mine - cosines.mean(axis=1)) / spread).sum())
-    return total / len(predicted)
+        parts.append((mine - cosines.mean(axis=1)) / spread)
+    return np.concatenate(parts)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:

@@ -30,6 +30,9 @@ PRETRAIN_RATE = 2e-3
 MAX_LATENTS, MIN_LATENTS_PER_PERSON = 100_000, 1000
 """Limits on the held-out latents to train on: of all participants, and of each at least."""
 
+MANY_STIMULI = 100
+"""With as many stimuli, a fifth of them is enough to choose the number of epochs."""
+
 
 @dataclass(frozen=True, eq=False)
 class LatentScale:
@@ -207,36 +210,66 @@ def choose_epochs(
 ) -> int:
     """Choose the number of epochs by how well stimuli held out of the training are identified.
 
-    Not meant for categories, which have no stimuli to hold out.
+    A fifth of the stimuli is held out. With few stimuli the best of several numbers may be best by
+    chance, and a trunk that fits the training stimuli only does harm. The choice is then
+    repeated on the other fifths, and counts if these are better identified than by an untrained
+    trunk, by more than one standard error. Not meant for categories, which have no stimuli to
+    hold out.
 
     Returns
     -------
     int
         One of :func:`epoch_candidates`.
     """
+    first, *others = _stimulus_folds(latents, derive_seed(seed, "validation"))
+    heldout = _HeldOutStimuli(latents, vectors, settings, Setup(seed, fabric))
     candidates = epoch_candidates(len(latents.values))
-    heldout = _heldout_stimuli(latents, derive_seed(seed, "validation"))
-    inner, outer = latents.subset(~heldout), latents.subset(heldout)
-    scores = []
-    for n_epochs in candidates:
+    scores = [heldout.scores(first, n_epochs).mean() for n_epochs in candidates]
+    best = candidates[int(np.argmax(scores))]
+    if best == 0 or not others:
+        return best
+    gains = np.concatenate([
+        heldout.scores(fold, best) - heldout.scores(fold, 0) for fold in others
+    ])
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    return best if gains.mean() > error else 0
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOutStimuli:
+    """Trunks trained without the latents of some stimuli, and how well they identify these."""
+
+    latents: Latents
+    vectors: np.ndarray
+    settings: Network
+    setup: Setup
+
+    def scores(self, heldout: np.ndarray, n_epochs: int) -> np.ndarray:
+        """Return the mean distinctness of each stimulus in the rows *heldout* (mask)."""
+        inner, outer = self.latents.subset(~heldout), self.latents.subset(heldout)
         trunk, scale, _ = _train_trunk(
-            inner, vectors, False, settings, n_epochs, Setup(seed, fabric)
+            inner, self.vectors, False, self.settings, n_epochs, self.setup
         )
         with torch.no_grad():
             embedding = trunk(
                 torch.from_numpy(outer.values / scale.latent_sd),
                 torch.from_numpy(scale.context(outer.log_trials)),
             ).numpy()
-        scores.append(distinctness(embedding, outer.target_rows, vectors))
-    return candidates[int(np.argmax(scores))]
+        found = distinctness(embedding, outer.target_rows, self.vectors)
+        member, counts = np.unique(outer.target_rows, return_inverse=True, return_counts=True)[1:]
+        return np.bincount(member, weights=found) / counts
 
 
-def _heldout_stimuli(latents: Latents, seed: int) -> np.ndarray:
-    """Mark the latents of a fifth of the stimuli."""
+def _stimulus_folds(latents: Latents, seed: int) -> list[np.ndarray]:
+    """Mark the latents of a fifth of the stimuli, and of the other fifths if they are few."""
     names = np.unique(latents.target_rows)
     count = max(2, len(names) // 5)
-    chosen = np.random.default_rng(seed).permutation(names)[:count]
-    return np.isin(latents.target_rows, chosen)
+    drawn = np.random.default_rng(seed).permutation(names)
+    n_folds = 1 if len(names) >= MANY_STIMULI else min(5, len(names) // count)
+    return [
+        np.isin(latents.target_rows, drawn[start:start + count])
+        for start in range(0, n_folds * count, count)
+    ]
 
 
 def _train_trunk(

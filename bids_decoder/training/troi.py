@@ -19,7 +19,7 @@ from bids_decoder.stimuli.targets import TargetSpace
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
-from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents
+from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, some_runs
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.input_layer import (
@@ -45,6 +45,7 @@ from bids_decoder.training.prior import (
 )
 from bids_decoder.training.seen import SeenPeople
 from bids_decoder.training.selectors import Selection, SelectionTask, select_voxels
+from bids_decoder.training.trust import choose_share
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.training.zero_shot import describe_zero_shot
 from bids_decoder.trials import Person, Targets, VoxelGrid
@@ -126,6 +127,11 @@ class TroiDecoder(Decoder):
         else:
             space, shared = _restore(selection.own, targets)
         adaptation = _adaptation(person, shared, context)
+        trusted: dict[str, Any] = {}
+        if pretrained is not None:
+            share, trusted = choose_share(adaptation, WEIGHTINGS[context.network.source_voxels])
+            shared = shared.shrunk(share)
+            adaptation = _adaptation(person, shared, context)
         made = fit_weights(adaptation, selection.weights, selection.start_weight, context.troi)
         fit, shared = made.fit, replace(shared, trunk=made.trunk)
         card = {
@@ -133,7 +139,7 @@ class TroiDecoder(Decoder):
             "target_kind": targets.kind, "pretrained": pretrained is not None,
             "classes": list(targets.ids) if shared.is_category else [],
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
-            "history": made.history, "selection": selection.notes, **made.notes,
+            "history": made.history, "selection": selection.notes, **made.notes, **trusted,
             "closed_form": shared.closed_form,
             "group_prior": "" if adaptation.prior is None else person.space,
             "group_prior_resampled": adaptation.prior is not None and adaptation.prior.resampled,
@@ -332,7 +338,7 @@ def choose_whitening(
         fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
     ]
     hits = np.zeros(len(WHITENING))
-    for person in (_some_runs(whole, MOST_TRIALS_TO_CHOOSE) for whole in people):
+    for person in (some_runs(whole, MOST_TRIALS_TO_CHOOSE) for whole in people):
         if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
             continue
         for train, test in inner_folds(person.run_groups, 3):
@@ -345,17 +351,6 @@ def choose_whitening(
                 predicted = fit.latents(person.betas[test])
                 hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
     return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING
-
-
-def _some_runs(person: Person, most: int) -> Person:
-    """Return a participant with runs spread evenly over all, of *most* trials together."""
-    groups = person.run_groups
-    names = np.unique(groups)
-    n_kept = max(MIN_RUNS_TO_CHOOSE, int(len(names) * most / len(groups)))
-    if n_kept >= len(names):
-        return person
-    kept = names[np.linspace(0, len(names) - 1, n_kept).round().astype(int)]
-    return person.subset(np.isin(groups, kept))
 
 
 def _n_identified(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:

@@ -45,6 +45,30 @@ def test_training_ends_before_stimuli_are_learned_by_heart():
     assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) <= longest / 4
 
 
+def test_few_stimuli_that_are_learned_by_heart_leave_the_trunk_untrained(monkeypatch):
+    latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=20, noise=1.0)
+    monkeypatch.setattr(module, "epoch_candidates", lambda _: [0, 40])
+    assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) == 0
+
+
+def test_a_distortion_is_learned_from_few_stimuli_too(monkeypatch):
+    distortion = np.diag([4.0, *np.full(N_LATENTS - 1, 0.4)])
+    latents, vectors = make_latents(distortion, n_stimuli=30)
+    monkeypatch.setattr(module, "epoch_candidates", lambda _: [0, 40])
+    assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) == 40
+
+
+@pytest.mark.parametrize(("n_stimuli", "n_folds"), [(4, 2), (20, 5), (99, 5), (100, 1)])
+def test_all_fifths_of_few_stimuli_are_held_out(n_stimuli, n_folds):
+    latents, _ = make_latents(np.eye(N_LATENTS), n_stimuli=n_stimuli)
+    folds = module._stimulus_folds(latents, 0)
+    assert len(folds) == n_folds
+    held_out = [set(latents.target_rows[fold]) for fold in folds]
+    assert sum(map(len, held_out)) == len(set().union(*held_out))
+    assert all(not part & set(latents.target_rows[~fold])
+               for part, fold in zip(held_out, folds, strict=True))
+
+
 def test_number_of_epochs_asked_for_is_taken():
     latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=40)
     _, _, losses = pretrain_trunk(
@@ -64,9 +88,9 @@ def test_distinctness_is_mean_identifiability():
     predicted, vectors = rng.standard_normal((30, 5)), rng.standard_normal((30, 5))
     rows = rng.permutation(30)
     expected = identifiability(predicted, vectors[rows]).mean()
-    assert distinctness(predicted, rows, vectors, chunk=7) == pytest.approx(expected)
-    assert distinctness(vectors, np.arange(30), vectors) > 2
-    shuffled = distinctness(vectors[rng.permutation(30)], np.arange(30), vectors)
+    assert distinctness(predicted, rows, vectors, chunk=7).mean() == pytest.approx(expected)
+    assert distinctness(vectors, np.arange(30), vectors).mean() > 2
+    shuffled = distinctness(vectors[rng.permutation(30)], np.arange(30), vectors).mean()
     assert abs(shuffled) < 0.7
 
 
