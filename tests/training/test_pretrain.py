@@ -53,9 +53,9 @@ def test_few_stimuli_that_are_learned_by_heart_leave_the_trunk_untrained(monkeyp
 
 def test_a_distortion_is_learned_from_few_stimuli_too(monkeypatch):
     distortion = np.diag([4.0, *np.full(N_LATENTS - 1, 0.4)])
-    latents, vectors = make_latents(distortion, n_stimuli=30)
-    monkeypatch.setattr(module, "epoch_candidates", lambda _: [0, 40])
-    assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) == 40
+    latents, vectors = make_latents(distortion, n_stimuli=40)
+    monkeypatch.setattr(module, "epoch_candidates", lambda _: [0, 80])
+    assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) == 80
 
 
 @pytest.mark.parametrize(("n_stimuli", "n_folds"), [(4, 2), (20, 5), (99, 5), (100, 1)])
