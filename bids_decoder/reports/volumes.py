@@ -95,6 +95,10 @@ class MapVolume:
         Brightness over the same field, on voxels of its own.
     step : int
         Every *step*-th voxel of the map is kept in each direction.
+    peak : tuple of int
+        The voxel with the largest value; of several, as in a mask, the one nearest to their middle.
+    clipped : bool
+        Whether values are beyond *span*.
     """
 
     look: Look
@@ -104,6 +108,8 @@ class MapVolume:
     space: str
     ground: Packed | None
     step: int
+    peak: tuple[int, ...]
+    clipped: bool
 
     @property
     def card(self) -> dict[str, Any]:
@@ -114,7 +120,7 @@ class MapVolume:
             "shape": self.voxels.shape, "span": self.span, "affine": self.affine,
             "space": self.space, "ground": None if self.ground is None else self.ground.key,
             "groundShape": None if self.ground is None else self.ground.shape,
-            "step": self.step,
+            "step": self.step, "peak": self.peak, "clipped": self.clipped,
         }
 
     def image(self) -> nib.Nifti1Image:
@@ -148,7 +154,8 @@ def map_volume(
     inside, start = data[box], np.array([side.start for side in box])
     span = _span(inside, look)
     for step in range(1, max(inside.shape) + 1):
-        voxels = _pack(_quantise(inside[::step, ::step, ::step], span))
+        shown = inside[::step, ::step, ::step]
+        voxels = _pack(_quantise(shown, span))
         if len(voxels.text) <= MOST_BYTES:
             break
     # Each voxel that is kept stands for the block that starts with it.
@@ -157,7 +164,7 @@ def map_volume(
     ground = None if under is None else _ground(under, affine, np.array(voxels.shape))
     return MapVolume(
         look, voxels, span, tuple(tuple(round(float(x), 5) for x in row) for row in affine[:3]),
-        space, ground, step,
+        space, ground, step, _peak(shown), bool(np.abs(shown).max() > span[1]),
     )
 
 
@@ -219,6 +226,13 @@ def _span(data: np.ndarray, look: Look) -> tuple[float, float]:
         return 0.0, 1.0
     largest = min(float(np.abs(data).max()), _OUTLYING * look.limit) or 1.0
     return (-largest if look.kind == "signed" or data.min() < 0 else 0.0), largest
+
+
+def _peak(data: np.ndarray) -> tuple[int, ...]:
+    sizes = np.abs(data)
+    places = np.argwhere(sizes == sizes.max())
+    far = np.linalg.norm(places - places.mean(axis=0), axis=1)
+    return tuple(places[far.argmin()].tolist())
 
 
 def _quantise(data: np.ndarray, span: tuple[float, float]) -> np.ndarray:

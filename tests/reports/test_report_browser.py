@@ -63,6 +63,8 @@ def maps(folder):
     brain[2:-2, 2:-2, 2:-2] = 1
     save_nifti(derivative_path(folder, "boldref", **at), 100 * brain, affine)
     signed = 0.1 * brain
+    signed[2:4] *= 16
+    signed[4:9] *= 8
     signed[PEAK], signed[5, 5, 5] = 3.0, -2.0
     drawn = []
     for stat, values, is_signed in (("t", signed, True), ("troi", np.abs(signed), False)):
@@ -70,7 +72,7 @@ def maps(folder):
         save_nifti(path, values, affine)
         drawn += map_picture(path, Results(folder, "01"), f"map{stat}", f"Map of {stat}",
                              signed=is_signed)
-    save_nifti(derivative_path(folder, "troi_mask", **at), np.abs(signed) > 1, affine)
+    save_nifti(derivative_path(folder, "troi_mask", **at), np.abs(signed) > 1.7, affine)
     drawn += troi_pictures(Results(folder, "01"))[:1]
     return Section("maps", "Maps", [Figure(picture) for picture in drawn])
 

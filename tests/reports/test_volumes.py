@@ -64,10 +64,22 @@ def test_an_outlier_does_not_coarsen_the_other_values(tmp_path, kind):
     data = np.zeros(SHAPE)
     data[4:12, 8, 2] = np.linspace(0.3, 1, 8)
     data[PLACE] = 1000.0
-    values = values_of(packed_map(data, tmp_path, Look("A map", kind, 1.0)))
-    assert values.max() == pytest.approx(2.0)
-    found = np.sort(values[values != 0])[:-1]
+    data[9, 14, 6] = 5.0
+    volume = packed_map(data, tmp_path, Look("A map", kind, 1.0))
+    values = values_of(volume)
+    assert values.max() == pytest.approx(2.0) and volume.clipped
+    np.testing.assert_allclose(
+        np.array(volume.affine) @ [*volume.peak, 1], (AFFINE @ [*PLACE, 1])[:3], atol=1e-4
+    )
+    found = np.sort(values[values != 0])[:-2]
     np.testing.assert_allclose(found, np.linspace(0.3, 1, 8), atol=0.01)
+
+
+def test_the_viewer_starts_in_the_middle_of_a_mask(tmp_path):
+    data = np.zeros(SHAPE)
+    data[4:9, 8:11, 2:5] = 1
+    volume = packed_map(data, tmp_path, Look("A mask", "mask"))
+    assert volume.peak == (4, 3, 3) and not volume.clipped  # two voxels around it
 
 
 def test_values_that_are_not_finite_have_no_value(tmp_path):
@@ -124,7 +136,7 @@ def test_a_map_in_a_template_space_is_drawn_on_a_template(tree):
 def small(text, ground):
     return volumes.MapVolume(
         Look(text, "mask"), Packed((1, 1, len(text)), text), (0.0, 1.0),
-        ((1.0, 0, 0, 0),) * 3, "func", ground, 1,
+        ((1.0, 0, 0, 0),) * 3, "func", ground, 1, (0, 0, 0), False,
     )
 
 

@@ -37,23 +37,6 @@
     map.caption = figure.querySelector("figcaption").textContent;
     return map;
   };
-  const peakOf = (map) => {
-    const [nx, ny] = map.shape;
-    let best = [];
-    let largest = -1;
-    map.voxels.forEach((byte, index) => {
-      const size = byte ? Math.abs(valueOf(map, byte)) : -1;
-      if (size > largest) [best, largest] = [[], size];
-      if (byte && size === largest) best.push(index);
-    });
-    if (!best.length) return map.shape.map((size) => Math.floor(size / 2));
-    /* Of several largest values, as in a mask, the one nearest to their middle. */
-    const places = best.map((at) => [at % nx, Math.floor(at / nx) % ny, Math.floor(at / nx / ny)]);
-    const middle = [0, 1, 2].map((axis) =>
-      places.reduce((sum, place) => sum + place[axis], 0) / places.length);
-    const far = (place) => Math.hypot(...place.map((at, axis) => at - middle[axis]));
-    return places.reduce((near, place) => (far(place) < far(near) ? place : near));
-  };
 
   /* Colours. */
   const channels = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
@@ -123,7 +106,9 @@
     const [x, y, z] = place.map((mm) => Math.round(mm).toString().replace("-", "\u2212"));
     const byte = map.voxels[at[0] + map.shape[0] * (at[1] + map.shape[1] * at[2])];
     const value = valueOf(map, byte);
+    const isEnd = byte === 255 || (byte === 1 && map.span[0] < 0);
     let said = map.kind === "mask" ? "selected" : rounded(value);
+    if (map.clipped && isEnd) said += " or beyond";
     if (byte && Math.abs(value) < threshold) said += " (below the threshold)";
     return `x = ${x}, y = ${y}, z = ${z} mm: ${byte ? said : map.kind === "mask" ? "not selected" : "no value"}`;
   };
@@ -199,7 +184,7 @@
     slider.addEventListener("input", () => { setThreshold(slider.value * viewer.map.limit); update(); });
     const scale = make("span", { className: "scale" }, make("span"), make("i"), make("span"));
     const peak = make("button", { type: "button", textContent: "Largest value" });
-    peak.addEventListener("click", () => { viewer.at = peakOf(viewer.map); update(); });
+    peak.addEventListener("click", () => { viewer.at = [...viewer.map.peak]; update(); });
     let latest = 0;
     const choose = async (figure) => {
       const turn = ++latest;
@@ -209,7 +194,7 @@
       viewer.map = map;
       /* The cross-hair stays where it is when maps share a grid. */
       if (String(before && [before.shape, before.affine]) !== String([map.shape, map.affine])) {
-        viewer.at = peakOf(map);
+        viewer.at = [...map.peak];
       }
       planes.forEach(({ plane, canvas }) => fitCanvas(canvas, plane, map));
       slider.max = Math.max(1, map.threshold / map.limit);
