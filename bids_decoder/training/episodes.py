@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bids_decoder.errors import InputError
 from bids_decoder.training.input_layer import MIN_RUNS_TO_CHOOSE, fit_input_layer
 from bids_decoder.trials import Person
 
@@ -147,7 +148,18 @@ def draw_latents(
     Returns
     -------
     Latents
+
+    Raises
+    ------
+    InputError
+        If the participant has too few trials for a calibration set.
     """
+    if not can_be_calibrated(person.run_groups):
+        raise InputError(
+            f"pretraining on sub-{person.label}", f"with a run held out, fewer than "
+            f"{MIN_CALIBRATION_TRIALS} of its {len(person.trials)} training trials are left",
+            "give more trials or runs of this participant, or leave them out",
+        )
     parts: list[Latents] = []
     for calibration in calibration_sets(person.run_groups, rng):
         heldout = np.flatnonzero(~calibration)[:MAX_HELDOUT_TRIALS]

@@ -78,6 +78,33 @@ def test_options_with_several_values_or_none_and_paths(app, tmp_path):
     assert f"{weights}:{weights}:ro" in words
 
 
+@pytest.mark.parametrize("as_list", [False, True])
+def test_several_confounds_and_a_folder_of_own_tables(app, tmp_path, as_list):
+    from bids_decoder.cli.parser import parse_args
+
+    own = tmp_path / "physio"
+    own.mkdir()
+    given = ["simple", "cosine*", str(own)]
+    words = app.command({"bids": "/d", "confounds": given if as_list else " ".join(given)})
+    settings, _ = parse_args(words[words.index(app.IMAGE) + 1:])
+    assert settings.glm.confounds == tuple(given)
+    assert f"{own}:{own}:ro" in words
+
+
+def test_options_of_several_values_are_lists_in_the_example():
+    """The app splits their values by it; participants are split in any case."""
+    from bids_decoder.cli.parser import build_parser
+
+    example = json.loads((FOLDER / "config.json.example").read_text())
+    several = {
+        word.removeprefix("--").replace("-", "_")
+        for action in build_parser()._actions for word in action.option_strings
+        if action.nargs in ("+", "*")
+    }
+    texts = {name for name in several & set(example) if not isinstance(example[name], list)}
+    assert texts == {"participant_label"}
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_whole_app_with_a_stand_in(tmp_path, fails):
     (tmp_path / "config.json").write_text(json.dumps({"bids": str(tmp_path)}))

@@ -469,6 +469,7 @@ COMPUTING = {
     "load_with#1": WEIGHTS, "_load#1": WEIGHTS, "_load#2": WEIGHTS,
     "import_library#1": "an installed package that cannot be imported is known on import only",
     "vision_models#1": "an installed package that cannot be imported is known on import only",
+    "draw_latents#1": "the plan draws the same sets (can_be_calibrated); reached from Python",
     "check_runs#1": MADE, "_check#1": MADE, "event_times#1": MADE, "common_frame#2": MADE,
     "stacked#1": PICTURES, "load_grey#1": PICTURES,
     "GaborPyramid.encode#1": PICTURES,

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bids_decoder.errors import InputError
 from bids_decoder.training import episodes
 from bids_decoder.training.episodes import calibration_sets, draw_latents, run_blocks
 from bids_decoder.training.pretrain import balanced_batches
@@ -93,6 +94,14 @@ def test_latents_do_not_depend_on_the_values_of_other_heldout_trials(known):
         start = stop
     assert changed
     assert same
+
+
+def test_too_few_trials_are_refused_by_name(known):
+    person, vectors = known
+    few = person.subset(np.arange(2))
+    with pytest.raises(InputError, match="with a run held out, fewer than 4 of its 2") as caught:
+        draw_latents(few, 0, vectors, lambda *_: None, np.random.default_rng(0))
+    assert f"sub-{person.label}" in str(caught.value)
 
 
 def test_latents_tell_the_truth_of_longer_calibration_better(known):
