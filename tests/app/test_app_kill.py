@@ -39,7 +39,10 @@ def markers(output):
 
 
 def test_killed_in_every_stage_of_raw_data(call, category_run, tmp_path):
-    """Kill in preprocessing, in the GLM and in decoding; one process, other hash seed."""
+    """Kill in preprocessing and in the GLM; one process, other hash seed.
+
+    Decoding is killed in the tests below, on responses and between two parts of its refits.
+    """
     assert category_run.done.code == 0
     output, data = tmp_path / "out", category_run.data
     argv = (data.folder, output, "participant", *data.options, "--nprocs", 1)
@@ -47,12 +50,9 @@ def test_killed_in_every_stage_of_raw_data(call, category_run, tmp_path):
     assert markers(output) == set()
     killed(call, output, argv, ["single_trial"])
     assert markers(output) <= {"sub-01_preprocess"}
-    killed(call, output, argv, ["adapt_fold2"])
-    assert markers(output) - {"sub-01_controls"} == {"sub-01_preprocess", "sub-01_betas"}
-    assert not (output / "sub-01" / "model").exists()
     last = call(*argv, PYTHONHASHSEED="5")
     assert last.code == 0, last.text
-    assert set(last.todo()) - {("sub-01", "controls")} == {("sub-01", "decode")}
+    assert {("sub-01", "betas"), ("sub-01", "decode")} <= set(last.todo())
     assert derivatives(output) == derivatives(category_run.output)
     assert not list(output.rglob(".tmp-*"))
     assert not (output / "work").exists()
