@@ -30,13 +30,17 @@ def short(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["deeplight", "cnn3d"])
-def test_trials_are_decoded_and_explained(category_run, main, tmp_path, short, name, monkeypatch):
+@pytest.mark.parametrize(("name", "n_permutations"), [("deeplight", 2), ("cnn3d", 0)])
+def test_trials_are_decoded_and_explained(
+    category_run, main, tmp_path, short, name, n_permutations, monkeypatch,
+):
+    """Refits of cnn3d under permuted labels are in the test of people below."""
     # How finely volumes are occluded is seen in the tests of models; here it is most of the time.
     monkeypatch.setattr(relevance, "_MAX_WINDOWS", 40)
     data, output = category_run.data, category_run.copy(tmp_path / "out")
     done = main(data.folder, output, "participant", *data.options, "--decoder", name,
-                "--config-file", short, "--nprocs", 1, "--n-permutations", 2)
+                "--config-file", short, "--nprocs", 1, "--n-permutations",
+                n_permutations)
     assert done.code == 0, done.text
     func = output / "sub-01" / "func"
     maps = sorted(func.glob("*_contrast-*_stat-relevance_statmap.nii.gz"))
