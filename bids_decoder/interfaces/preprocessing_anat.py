@@ -81,8 +81,8 @@ class AverageT1w(Step):
             if min(agreement) < _LEAST_AGREEMENT:
                 LOGGER.warning(
                     "T1w images of one participant differ much: their correlations with the first "
-                    "in the brain are %s; leave images out that are of another head or spoiled "
-                    "out with --bids-filter-file", metadata["CorrelationsWithFirst"],
+                    "in the brain are %s; leave out images of another head, and spoiled ones, "
+                    "with --bids-filter-file", metadata["CorrelationsWithFirst"],
                 )
         path = save_nifti(self.folder / "T1w.nii.gz", volume, affine)
         return {"out_file": path, "metadata": metadata}
