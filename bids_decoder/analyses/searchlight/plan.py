@@ -61,8 +61,9 @@ def check(study: Study, notes: Notes) -> None:
         notes.findings.append(Finding(
             f"--searchlight {settings.word}",
             f"spheres tell labels apart, and this call decodes {study.targets.kind}",
-            "decode labels (--target category); maps of how well images or features predict "
-            "single voxels come from --encoder ridge", ExitCode.USAGE,
+            "decode labels (--target category); maps of how well models fit the distances of "
+            "patterns come from --searchlight-estimator rsa with --rsa, and maps of how well "
+            "images or features predict single voxels from --encoder ridge", ExitCode.USAGE,
         ))
     notes.findings += check_settings(settings)
     for participant in study.roles.chosen:
