@@ -93,9 +93,12 @@ class Chooser:
         BidsDecoderError
             When the run, or the only image for it, cannot be read.
         """
-        encoding = _encoding(run.metadata, run.image_file)
         problems: list[tuple[str, str]] = []
-        for images, reason, name in self._candidates(run, problems):
+        candidates = list(self._candidates(run, problems))
+        if not candidates:
+            raise UnusableError(*problems[0])
+        encoding = _encoding(run.metadata, run.image_file)
+        for images, reason, name in candidates:
             for build in (self._pair, self._direct, self._phasediff, self._phases):
                 try:
                     found = build(images, run, encoding)

@@ -209,7 +209,7 @@ def test_without_a_t1w_everything_stays_in_the_functional_space(prepared):
 def test_two_t1w_are_averaged_and_it_is_said(prepared):
     _, out = prepared
     sidecar = json.loads((out / "sub-anatomy/anat/sub-anatomy_desc-preproc_T1w.json").read_text())
-    assert "2 images aligned to the first and averaged" in sidecar["Description"]
+    assert "2 images aligned to the first, median" in sidecar["Description"]
     assert len(sidecar["Sources"]) == 2
 
 
