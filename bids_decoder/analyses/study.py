@@ -216,8 +216,7 @@ class Study:
             # The values of a participant are in the key of their trials.
             return {"kind": spec.kind, "columns": list(spec.columns)}
         if spec.kind == "features":
-            words = feature_source(spec.features)
-            return {"kind": spec.kind, "file": words or file_digest(spec.features)}
+            return {"kind": spec.kind, "file": self.text_encoder or file_digest(spec.features)}
         return {"kind": spec.kind, "encoder": spec.encoder.identity,
                 "images": self.pictures_key(spec.images)}
 
@@ -225,6 +224,11 @@ class Study:
         """Return a key of the content of pictures."""
         digest = self.trials.pictures.digest
         return content_key({name: digest(path) for name, path in paths.items()})
+
+    @cached_property
+    def text_encoder(self) -> str:
+        """Return the identity of the text encoder of ``--features``; empty for a table."""
+        return feature_source(self.targets.features)
 
     @cached_property
     def n_feature_dims(self) -> int:

@@ -14,7 +14,6 @@ from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError, name_some
 from bids_decoder.interfaces.responses import shared_space
 from bids_decoder.models.store import check_digest, load_card
-from bids_decoder.stimuli.words import feature_source
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.work import PersonWork
@@ -162,7 +161,7 @@ def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> Non
         there["number of feature dimensions"] = str(card["targets"].get("n_dims"))
         here["number of feature dimensions"] = str(study.n_feature_dims)
         there["text encoder"] = card["targets"].get("encoder") or "none"
-        here["text encoder"] = feature_source(targets.features) or "none"
+        here["text encoder"] = study.text_encoder or "none"
     if targets.kind == "category" and not DECODERS[name].transfers:
         there["labels"] = ", ".join(card["targets"].get("labels", []))
         here["labels"] = ", ".join(targets.ids)
