@@ -22,13 +22,18 @@ from skimage.metrics import structural_similarity
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import bounded_interval, mean_interval
+from bids_decoder.evaluation.similarity import cosine_similarity
 from bids_decoder.evaluation.statistics import paired_difference
 
 EDGE = 425
 """Pixels along each edge at which pictures are compared."""
 
+LEAST_PICTURES = 3
+"""Pictures that were seen without which reconstructions are not scored."""
+
 N_SHUFFLES = 5
-CONTROLS = ("shuffled-brains", "mean-brain", "nearest-training-image")
+NEAREST = "nearest-training-image"
+CONTROLS = ("shuffled-brains", "mean-brain", NEAREST)
 
 Pictures = Sequence[np.ndarray]
 """Pictures of shape (height, width, 3), sRGB in [0, 1]."""
@@ -145,6 +150,28 @@ def identification(correlations: np.ndarray) -> np.ndarray:
     return (correlations < np.diagonal(correlations)[None, :]).astype(float)
 
 
+def nearest_rows(
+    embedding: np.ndarray, gallery: np.ndarray, training_rows: np.ndarray
+) -> np.ndarray:
+    """Find the training picture nearest to each decoded embedding.
+
+    Parameters
+    ----------
+    embedding : ndarray, shape (n, n_dims)
+    gallery : ndarray, shape (n_targets, n_dims)
+        All targets in the space of the embeddings.
+    training_rows : ndarray of int, shape (n_training,)
+        Rows of those that were shown in training trials.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Rows of the gallery.
+    """
+    rows = np.unique(training_rows)
+    return rows[cosine_similarity(embedding, gallery[rows]).argmax(axis=1)]
+
+
 def score_reconstructions(
     seen: Pictures, painted: Mapping[str, Pictures], spaces: Sequence[FeatureSpace], *,
     settings: Evaluation, rng: np.random.Generator,
@@ -174,7 +201,7 @@ def score_reconstructions(
     InputError
         With fewer than three pictures.
     """
-    if len(seen) < 3:
+    if len(seen) < LEAST_PICTURES:
         raise InputError("reconstructions cannot be scored", f"{len(seen)} picture(s) were tested",
                          "three are needed; show more test pictures, or use --reconstruction none")
     scores = {name: [] for name in ("reconstruction", *CONTROLS) if name in painted
@@ -249,7 +276,7 @@ def _scores_of(space: FeatureSpace, correlations: np.ndarray) -> list[_Score]:
 
 def _correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Correlate (Pearson) each row with each row; 0 where a row does not vary."""
-    return _standardised(first) @ _standardised(second).T
+    return np.clip(_standardised(first) @ _standardised(second).T, -1, 1)
 
 
 def _standardised(rows: np.ndarray) -> np.ndarray:

@@ -18,6 +18,9 @@ MAX_COMPONENTS = 256
 CARD = "painter"
 """Entry of the card of a stored painter."""
 
+IMAGES = "training_images"
+"""Entry of its card: SHA256 of each training image (of its pixels in a stack), by stimulus."""
+
 
 @dataclass(frozen=True, eq=False)
 class Painter:

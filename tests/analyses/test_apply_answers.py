@@ -12,6 +12,7 @@ from bids_decoder.analyses.apply.gallery import search, write_searched
 from bids_decoder.analyses.apply.reconstruction import Request, reconstruct, write_reconstructed
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.config import Evaluation, Network, Troi
+from bids_decoder.evaluation.similarity import cosine_similarity
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.fitted import collect_fitted, fit_of
 from bids_decoder.interfaces.heldout import read_heldout, save_heldout
@@ -228,7 +229,7 @@ def test_new_trials_are_reconstructed_by_name_or_one_by_one(stimuli, tmp_path):
     names = [*np.array(fitted.targets.ids)[shown], "unlabelled", "unlabelled"]
     new = new_trials(fitted, (seen + noise).astype(np.float32), stimulus=names,
                      trial=np.r_[1:7, 1:7])
-    request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, SETTINGS, "cpu", 0)
+    request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, {}, SETTINGS, "cpu", 0)
     found = reconstruct(fitted, painter, new, request)
     assert found.pictures.shape == (7, 8, 8, 3)
     assert found.table["n_trials"].tolist() == [2] * 5 + [1, 1]
@@ -241,15 +242,45 @@ def test_new_trials_are_reconstructed_by_name_or_one_by_one(stimuli, tmp_path):
     assert two_way["reconstruction"] > 0.9 and set(two_way.index) == {
         "reconstruction", "shuffled-brains", "mean-brain",
     }
-    _check_files(found, files, tmp_path)
+    _check_files(found, request, tmp_path)
     few = replace(request, shown={name: files[name] for name in names[:4]})
     found = reconstruct(fitted, painter, new, few)
     assert found.metrics is None and "two_way_pixels" not in found.table
 
 
-def _check_files(found, files, folder):
+def test_the_nearest_training_image_is_a_control(stimuli, tmp_path):
+    """Of training stimuli only, in the space of the decoder; tested ones are never chosen."""
+    fitted, vectors, tuning = stimuli
+    files, painter = painted_world(fitted, vectors, tuning, tmp_path)
+    names = np.array(fitted.targets.ids)
+    shown = np.r_[0:40:4, 1:40:4]  # held out in training, and shown in training
+    rng = np.random.default_rng(14)
+    betas = vectors[shown] @ tuning + 0.3 * rng.standard_normal((20, 60))
+    new = new_trials(fitted, betas.astype(np.float32), stimulus=names[shown])
+    in_training = np.arange(len(names)) % 4 > 0
+    assert set(fitted.facts["seen"]) == set(names[in_training])
+    trained = {name: files[name] for name in fitted.facts["seen"]}
+    request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, trained, SETTINGS, "cpu", 0)
+    found = reconstruct(fitted, painter, new, request)
+    cosines = cosine_similarity(fitted.embed(new.scaled), fitted.gallery)
+    expected = names[np.where(in_training, cosines, -2).argmax(axis=1)]
+    chosen = found.table.set_index("stimulus")["nearest_training_stimulus"]
+    assert chosen.loc[names[shown]].tolist() == expected.tolist()
+    assert not set(chosen) & set(names[~in_training])
+    assert (chosen.loc[names[shown[10:]]] == names[shown[10:]]).mean() > 0.5
+    # An image that was shown in training is its own nearest one; of the others it is another one.
+    alone = reconstruct(fitted, painter, new_trials(
+        fitted, betas[10:].astype(np.float32), stimulus=names[shown[10:]]
+    ), request).metrics.query("metric == 'pixcorr'").set_index("model")["value"]
+    metrics = found.metrics.query("metric == 'pixcorr'").set_index("model")["value"]
+    assert "nearest-training-image" in alone and "nearest-training-image" in metrics
+    assert metrics["nearest-training-image"] < alone["nearest-training-image"]
+    _check_files(found, request, tmp_path)
+
+
+def _check_files(found, request, folder):
     outputs = PersonOutputs(folder / "out", {"sub": "01"}, {"Decoder": "d"})
-    write_reconstructed(outputs, found, files, {"Method": "ridge"})
+    write_reconstructed(outputs, found, request, {"Method": "ridge"})
     pictures = [path for path in outputs.written if path.name.endswith("_image.png")]
     assert len(pictures) == len(found.table) and all(path.is_file() for path in pictures)
     (listed,) = (path for path in outputs.written if path.name.endswith("predictions.tsv"))
@@ -263,7 +294,7 @@ def test_noise_and_shuffled_names_paint_other_images(stimuli, tmp_path):
     rng = np.random.default_rng(13)
     names = np.array(fitted.targets.ids)[:40]
     new = new_trials(fitted, rng.standard_normal((40, 60)).astype(np.float32), stimulus=names)
-    request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, SETTINGS, "cpu", 0)
+    request = Request(ReconstructionPlan("ridge", 8, 0, 0.0), files, {}, SETTINGS, "cpu", 0)
     own = reconstruct(fitted, painter, new, request).metrics.query("model == 'reconstruction'")
     row = own.query("metric == 'two_way' and features == 'pixels'").iloc[0]
     # Of 40 images that say nothing, the mean lies within .16 of a half in 95 % of cases.

@@ -141,14 +141,22 @@ def test_new_runs_find_their_pictures_in_a_gallery(applied):
 
 def test_new_runs_are_reconstructed_and_scored(output, applied):
     (painter,) = (output / "sub-01" / "model").glob("*_desc-painter_model.json")
-    assert json.loads(painter.read_text())["n_training_trials"] == N_RUNS * N_PICTURES
+    about = json.loads(painter.read_text())
+    assert about["n_training_trials"] == N_RUNS * N_PICTURES
+    assert sorted(about["training_images"]) == NAMES
     table = table_of(applied, "appliedreconstruction_predictions")
     assert sorted(table["stimulus"]) == NAMES and set(table["n_trials"]) == {"2"}
     assert all((applied / "sub-01" / name).is_file() for name in table["picture"])
     metrics = table_of(applied, "appliedreconstruction_metrics")
     row = metrics.query("model == 'reconstruction' and metric == 'two_way'").iloc[0]
     assert float(row["value"]) > 0.7
+    # All pictures were shown in training, and mostly are the nearest ones.
+    assert (table["nearest_training_stimulus"] == table["stimulus"]).mean() > 0.5
+    near = metrics.query("model == 'nearest-training-image' and metric == 'pixcorr'").iloc[0]
+    assert float(near["value"]) > 0.5
     page = (applied / "sub-01.html").read_text(encoding="utf-8")
-    assert "Reconstruction of new trials" in page and "ahead of all two controls" in page
+    assert "Reconstruction of new trials" in page and "ahead of all three controls" in page
+    assert "the very image that was shown" in page
     methods = (applied / "logs" / "CITATION.md").read_text(encoding="utf-8")
     assert f"{N_PICTURES} images were reconstructed" in methods
+    assert "nearest to the decoded vector was a further control" in methods

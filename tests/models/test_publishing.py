@@ -81,6 +81,17 @@ def test_decoders_of_participants_are_not_published(tmp_path):
     assert not (tmp_path / "hub").exists()
 
 
+def test_painters_are_not_published(tmp_path):
+    """The components of few training images can be joined to the images themselves."""
+    path = save_model(tmp_path / "sub-01_desc-painter_model.safetensors", Model(
+        {"components": np.ones((2, 12))},
+        {"decoder_key": "k", "painter": {"size": 2}, "training_images": {"a.png": "0" * 64}},
+    ))
+    with pytest.raises(InputError, match="no pretrained model"):
+        publish([path], tmp_path / "hub", ABOUT)
+    assert not (tmp_path / "hub").exists()
+
+
 def test_models_of_one_name_or_of_two_kinds_are_refused(model, tmp_path):
     second = save_model(tmp_path / "b" / model.name, Model({"a": np.ones(2)}, CARD))
     with pytest.raises(UsageError, match="same file name"):

@@ -44,6 +44,7 @@ class _ApplyInputSpec(WriteInputSpec):
     painter_file = File(exists=True, desc="what reconstructs images from these voxels")
     reconstruction = traits.Dict(desc="fields of ReconstructionPlan")
     shown = traits.Dict(traits.Str(), traits.Str(), desc="image file of each stimulus")
+    trained = traits.Dict(traits.Str(), traits.Str(), desc="image file of each training stimulus")
     device = traits.Str("cpu", usedefault=True)
     use_gpu = traits.Bool(False, usedefault=True, desc="read by the scheduler")
     facts = traits.Dict(mandatory=True, desc="participant, dataset, normalise: for zero-shot")
@@ -91,10 +92,13 @@ class ApplyDecoder(WriteInterface):
         inputs = self.inputs
         model = load_model(Path(inputs.painter_file))
         plan = ReconstructionPlan(**inputs.reconstruction)
-        shown = {name: Path(path) for name, path in inputs.shown.items()}
-        request = Request(plan, shown, settings, inputs.device, inputs.seed)
+        shown, trained = (
+            {name: Path(path) for name, path in images.items()}
+            for images in (inputs.shown, inputs.trained)
+        )
+        request = Request(plan, shown, trained, settings, inputs.device, inputs.seed)
         found = reconstruct(fitted, Painter.restore(model), new, request)
-        write_reconstructed(outputs, found, shown, {
+        write_reconstructed(outputs, found, request, {
             "Method": plan.method, "PainterSHA256": model.card["sha256"],
             "n_training_trials": model.card["n_training_trials"],
             **({"PipelineSHA256": plan.pipeline_sha256} if plan.method == "unclip" else {}),

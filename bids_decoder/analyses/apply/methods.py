@@ -6,11 +6,13 @@ from bids_decoder.analyses.apply.outputs import ANSWERS, RELIABILITY, SHIFT
 from bids_decoder.analyses.apply.reconstruction import METRICS as RECONSTRUCTION_METRICS
 from bids_decoder.analyses.apply.reconstruction import PICTURES
 from bids_decoder.analyses.base import Steps
+from bids_decoder.evaluation.reconstruction import NEAREST
 from bids_decoder.reports.results import Results
 
 TEXTS = {"Application": (
     "split-new", "apply", "apply-zero-shot", "apply-aligned", "apply-calibration", "apply-shift",
     "apply-painted", "apply-generated", "apply-reconstruction-scores",
+    "apply-nearest-training",
 )}
 """Names of methods texts in ``boilerplate``, by heading."""
 _SCALINGS = {"own": "statistics of their own session or run", "training": "those of training"}
@@ -39,4 +41,6 @@ def steps(results: Results) -> Steps:
         found[how] = {"n_images": len(results.table(PICTURES))}
     if scores is not None:
         found["apply-reconstruction-scores"] = {"n": int(float(scores["n"].iloc[0]))}
+        if NEAREST in set(scores["model"]):
+            found["apply-nearest-training"] = {}
     return found

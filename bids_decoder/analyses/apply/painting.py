@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 from bids_decoder.analyses.apply.finding import is_zero_shot
 from bids_decoder.analyses.apply.galleries import encoder_of, other_encoder, shown_pictures
 from bids_decoder.analyses.study import Study
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.bids.stimulus_files import find_stimulus_files
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
+from bids_decoder.evaluation.reconstruction import LEAST_PICTURES
 from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.stimuli.encoders import choose_encoder
 from bids_decoder.training.fitted import ENTRY
-from bids_decoder.training.painter import CARD
+from bids_decoder.training.painter import CARD, IMAGES
 from bids_decoder.training.reconstruction_settings import Reconstruction
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.reconstruction import plan_reconstruction
@@ -34,17 +36,25 @@ class Painting:
     plan : ReconstructionPlan
     shown : mapping of str to Path
         Images of the stimuli that were shown, as far as they are known.
+    trained : mapping of str to Path
+        Images of all training stimuli of the decoder, of which the nearest one is a control; empty
+        where it is left out.
+    why_untrained : str
+        Why it is left out.
     """
 
     painter: Path
     sha256: str
     plan: ReconstructionPlan
     shown: Mapping[str, Path]
+    trained: Mapping[str, Path]
+    why_untrained: str = ""
 
     def key(self, study: Study) -> dict[str, Any]:
         """Return what the reconstructions depend on."""
         return {"painter": self.sha256, "plan": self.plan.content,
-                "shown": study.pictures_key(self.shown)}
+                "shown": study.pictures_key(self.shown),
+                "trained": study.pictures_key(self.trained)}
 
 
 def painter_of(decoder: Path) -> Path:
@@ -125,7 +135,36 @@ def find_painting(study: Study, path: Path, card: Mapping[str, Any]) -> Painting
         else choose_encoder("gabor")
     )
     plan = plan_reconstruction(wanted, encoder)
-    return Painting(painter, load_card(painter)["sha256"], plan, shown_pictures(study))
+    shown, about = shown_pictures(study), load_card(painter)
+    trained, why = _find_trained(study, card[ENTRY]["seen"], about.get(IMAGES, {}), len(shown))
+    return Painting(painter, about["sha256"], plan, shown, trained, why)
+
+
+def _find_trained(
+    study: Study, names: Sequence[str], digests: Mapping[str, str], n_shown: int
+) -> tuple[Mapping[str, Path], str]:
+    """Find the images of all training stimuli, or say why the nearest one is no control.
+
+    Some of them would make a weaker control than all: it is one only where all are there.
+    """
+    if n_shown < LEAST_PICTURES:
+        return {}, f"images of {n_shown} stimuli are known, {LEAST_PICTURES} are needed for scores"
+    if not digests:
+        return {}, "the painter does not name them: an earlier version fitted it"
+    folder = study.dataset.stimuli_dir
+    files, pictures = find_stimulus_files(folder, names).found, study.trials.pictures
+    damaged = pictures.damaged(files)
+    found = {
+        name: file for name, file in files.items()
+        if name not in damaged and pictures.digest(file) == digests.get(name)
+    }
+    lost = [name for name in names if name not in found]
+    if lost:
+        return {}, (
+            f"{len(lost)} of {len(names)} are not in {folder or 'a stimulus folder'} as they were "
+            f"in training: {name_some(lost)}; give their folder with --stimuli-dir"
+        )
+    return found, ""
 
 
 def say_painting(label: str, painting: Painting | None, why: str) -> Decision:
@@ -135,5 +174,8 @@ def say_painting(label: str, painting: Painting | None, why: str) -> Decision:
     return Decision(
         f"reconstruction of sub-{label}", painting.plan.method,
         f"from {painting.painter.name}, which belongs to the decoder; images of "
-        f"{len(painting.shown)} stimuli are known",
+        f"{len(painting.shown)} stimuli are known; the nearest of {len(painting.trained)} training "
+        "images is a control" if painting.trained else
+        f"from {painting.painter.name}, which belongs to the decoder; without the control by the "
+        f"nearest training image: {painting.why_untrained}",
     )

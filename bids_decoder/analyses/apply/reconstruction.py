@@ -14,7 +14,14 @@ from PIL import Image
 from bids_decoder.analyses.apply.answers import NewTrials, name_trials
 from bids_decoder.bids.names import OutputName
 from bids_decoder.config import Evaluation
-from bids_decoder.evaluation.reconstruction import EDGE, METRIC_COLUMNS, score_reconstructions
+from bids_decoder.evaluation.reconstruction import (
+    EDGE,
+    LEAST_PICTURES,
+    METRIC_COLUMNS,
+    NEAREST,
+    nearest_rows,
+    score_reconstructions,
+)
 from bids_decoder.evaluation.retrieval import average_repeats
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.interfaces.pictures import ReconstructionPlan, feature_spaces, generate
@@ -34,11 +41,9 @@ COLUMNS = {
     "run_group": "Run of the trial; of the first one, where repeats are averaged.",
     "trial": "Row of this trial in the table of its run.",
     "n_trials": "Number of trials whose mean response was reconstructed.",
+    "nearest_training_stimulus": "The training stimulus nearest to what was decoded.",
     "picture": "Its reconstruction, relative to the folder of the participant.",
 }
-LEAST_SHOWN = 3
-"""Known images without which reconstructions are not scored."""
-
 MAX_ROWS = 12
 _SHEET_EDGE = 112
 
@@ -54,7 +59,7 @@ class Reconstructed:
     pictures : ndarray of float32, shape (n_images, height, width, 3)
         sRGB in [0, 1].
     metrics : DataFrame or None
-        Scores; None where fewer than :data:`LEAST_SHOWN` images that were shown are known.
+        Scores; None where fewer than :data:`LEAST_PICTURES` images that were shown are known.
     """
 
     table: pd.DataFrame
@@ -71,6 +76,8 @@ class Request:
     plan : ReconstructionPlan
     shown : mapping of str to Path
         Images of stimuli.
+    trained : mapping of str to Path
+        Images of all training stimuli; empty where the nearest one is no control.
     evaluation : Evaluation
     device : str
     seed : int
@@ -78,6 +85,7 @@ class Request:
 
     plan: ReconstructionPlan
     shown: Mapping[str, Path]
+    trained: Mapping[str, Path]
     evaluation: Evaluation
     device: str
     seed: int
@@ -103,12 +111,15 @@ def reconstruct(
     betas = np.stack([*(new.scaled[item_of == number].mean(axis=0) for number in numbers),
                       np.zeros(new.scaled.shape[1], np.float32)])
     made = painter.paint(betas)
+    embedding = average_repeats(fitted.embed(new.scaled), item_of)
+    nearest = nearest_rows(
+        embedding, fitted.gallery, fitted.targets.rows_of(fitted.facts["seen"])
+    )
+    table["nearest_training_stimulus"] = np.array(fitted.targets.ids, dtype=object)[nearest]
     if request.plan.method == "unclip":
-        embedding = np.concatenate([
-            average_repeats(fitted.embed(new.scaled), item_of), fitted.embed(betas[-1:]),
-        ])
         vectors = fitted.decoder.picture_vectors(
-            fitted.model, embedding, derive_seed(request.seed, "prior")
+            fitted.model, np.concatenate([embedding, fitted.embed(betas[-1:])]),
+            derive_seed(request.seed, "prior"),
         )
         made = generate(request.plan, vectors, made, request.device, request.seed)
     metrics, table = _scored(table, made, request)
@@ -132,11 +143,14 @@ def _scored(
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Score the images of stimuli whose image is known."""
     known = np.flatnonzero(table["stimulus"].isin(list(request.shown)))
-    if len(known) < LEAST_SHOWN:
+    if len(known) < LEAST_PICTURES:
         return None, table
+    painted = {"reconstruction": list(made[known]), "mean-brain": [made[-1]] * len(known)}
+    if request.trained:
+        nearest = table["nearest_training_stimulus"].iloc[known]
+        painted[NEAREST] = [_seen(request.trained, name) for name in nearest]
     metrics, each = score_reconstructions(
-        [_seen(request.shown, table["stimulus"].iloc[row]) for row in known],
-        {"reconstruction": list(made[known]), "mean-brain": [made[-1]] * len(known)},
+        [_seen(request.shown, table["stimulus"].iloc[row]) for row in known], painted,
         list(feature_spaces(request.plan.networks, request.device)),
         settings=request.evaluation,
         rng=np.random.default_rng(derive_seed(request.seed, "reconstruction scores")),
@@ -150,7 +164,7 @@ def _seen(shown: Mapping[str, Path], name: str) -> np.ndarray:
 
 
 def write_reconstructed(
-    outputs: PersonOutputs, found: Reconstructed, shown: Mapping[str, Path], notes: dict[str, Any]
+    outputs: PersonOutputs, found: Reconstructed, request: Request, notes: dict[str, Any]
 ) -> None:
     """Write the images, a sheet of some of them, their table and their scores.
 
@@ -159,8 +173,7 @@ def write_reconstructed(
     outputs : PersonOutputs
         Its card is added to the sidecars.
     found : Reconstructed
-    shown : mapping of str to Path
-        Images of stimuli.
+    request : Request
     notes : dict
         How they were made, for the sidecars.
     """
@@ -179,24 +192,30 @@ def write_reconstructed(
         PICTURES, found.table.assign(picture=names), {**COLUMNS, **scores}, about
     )
     path = outputs.path(SHEET)
-    save_picture(path, _sheet(found.table, pictures, shown))
+    save_picture(path, _sheet(found.table, pictures, request))
     outputs.add(path, with_sidecar=False)
     if found.metrics is not None:
         outputs.table(METRICS, found.metrics, METRIC_COLUMNS, about)
 
 
 def _sheet(
-    table: pd.DataFrame, pictures: list[Image.Image], shown: Mapping[str, Path]
+    table: pd.DataFrame, pictures: list[Image.Image], request: Request
 ) -> Image.Image:
     """Draw images that are evenly spread over all, beside what was seen where it is known."""
+    shown, trained = request.shown, request.trained
     known = table["stimulus"].isin(list(shown)).to_numpy()
     chosen = np.flatnonzero(known) if known.any() else np.arange(len(table))
     places = np.linspace(0, len(chosen) - 1, min(MAX_ROWS, len(chosen))).astype(int)
     rows = []
     for row in chosen[places]:
-        name, run, trial = table.iloc[row][["stimulus", "run_group", "trial"]]
+        name, run, trial, nearest = table.iloc[row][
+            ["stimulus", "run_group", "trial", "nearest_training_stimulus"]
+        ]
         caption = str(name) if pd.notna(name) else f"{run} trial {trial}"
         seen = [Tile(to_picture(_seen(shown, name)), caption)] if known.any() else []
-        rows.append([*seen, Tile(pictures[row], "" if seen else caption)])
-    header = ("seen", "reconstructed") if known.any() else ("reconstructed",)
-    return draw_sheet(rows, header, _SHEET_EDGE)
+        control = [Tile(to_picture(_seen(trained, nearest)), str(nearest))] if trained else []
+        rows.append([*seen, Tile(pictures[row], "" if seen else caption), *control])
+    header = [
+        *["seen"] * bool(known.any()), "reconstructed", *["nearest training"] * bool(trained),
+    ]
+    return draw_sheet(rows, tuple(header), _SHEET_EDGE)

@@ -17,6 +17,7 @@ from bids_decoder.analyses.apply.outputs import ANSWERS, METRICS, RELIABILITY, S
 from bids_decoder.analyses.apply.reconstruction import METRICS as RECONSTRUCTION_METRICS
 from bids_decoder.analyses.apply.reconstruction import PICTURES
 from bids_decoder.analyses.apply.reconstruction import SHEET as RECONSTRUCTIONS
+from bids_decoder.evaluation.reconstruction import NEAREST
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.drawings import confusion_figure
 from bids_decoder.reports.figures import Picture, picture
@@ -216,8 +217,23 @@ def _reconstruction_section(results: Results) -> list[Section]:
     ]
     blocks += [Text(
         "The images of fewer than three stimuli are known: there is no score."
-    )] if metrics is None else score_blocks(metrics)
+    )] if metrics is None else [*score_blocks(metrics), *_nearest(table, metrics)]
     return [Section("appliedreconstruction", "Reconstruction of new trials", blocks)]
+
+
+def _nearest(table: pd.DataFrame, metrics: pd.DataFrame) -> list[Block]:
+    """Return what is to be known of the control by the nearest training image."""
+    if NEAREST in set(metrics["model"]):
+        n_same = int((table["nearest_training_stimulus"] == table["stimulus"]).sum())
+        return [Text(
+            f"The nearest training image of {n_same} stimuli is the very image that was shown: they "
+            "were shown in training, and no reconstruction can be ahead of it."
+        )] if n_same else []
+    return [Text(
+        "The training images were not all at hand: the nearest of them, which says how far "
+        "reconstructions repeat what the decoder was fitted to, is missing among the controls. The "
+        "folder of the training images (--stimuli-dir) adds it."
+    )]
 
 
 def _calibration_section(results: Results) -> list[Section]:

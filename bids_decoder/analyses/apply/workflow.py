@@ -98,6 +98,7 @@ def init_apply_wf(work: Work, spec: ApplySpec, key: StageKey, name: str) -> Work
         decode.inputs.trait_set(
             painter_file=str(spec.painting.painter), reconstruction=asdict(spec.painting.plan),
             shown={name: str(path) for name, path in spec.painting.shown.items()},
+            trained={name: str(path) for name, path in spec.painting.trained.items()},
             device=work.device, use_gpu=work.device != "cpu",
         )
     mark = mark_node(work, key, "mark_apply")

@@ -13,9 +13,14 @@ from nipype.interfaces.base import Directory, File, TraitedSpec, traits
 from bids_decoder.analyses.reconstruct.outputs import PAINTER_FILE, write_reconstruction
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Evaluation
-from bids_decoder.evaluation.reconstruction import EDGE, resize, score_reconstructions
+from bids_decoder.evaluation.reconstruction import (
+    EDGE,
+    NEAREST,
+    nearest_rows,
+    resize,
+    score_reconstructions,
+)
 from bids_decoder.evaluation.retrieval import average_repeats
-from bids_decoder.evaluation.similarity import cosine_similarity
 from bids_decoder.files import write_json
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec, read_selection
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
@@ -23,9 +28,9 @@ from bids_decoder.interfaces.pictures import ReconstructionPlan, feature_spaces,
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.stimuli.images import load_image
+from bids_decoder.stimuli.images import load_image, picture_digest
 from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_picture
-from bids_decoder.training.painter import Painter, fit_painter
+from bids_decoder.training.painter import IMAGES, Painter, fit_painter
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
@@ -65,7 +70,7 @@ class _Made:
     stimuli: np.ndarray
     pictures: dict[str, list[np.ndarray]]
     nearest: np.ndarray
-    n_training_trials: int
+    trained: np.ndarray  # stimulus of each training trial
     painter: Painter
 
 
@@ -99,7 +104,7 @@ class ReconstructImages(PersonalInterface):
         )
         self._save(folder, stimuli, seen, pictures, metrics, each)
         self._save_painter(folder, plan, targets, folds)
-        n_trials = min(fold.n_training_trials for fold in folds)
+        n_trials = min(len(fold.trained) for fold in folds)
         write_json(folder / "notes.json", self._notes(plan, targets, n_trials))
         self._results["reconstruction_dir"] = runtime.cwd
         return runtime
@@ -123,8 +128,8 @@ class ReconstructImages(PersonalInterface):
         return _Made(responses.stimuli, {
             "reconstruction": list(made[:-1]),
             "mean-brain": [made[-1]] * len(responses.stimuli),
-            "nearest-training-image": [self._image(name) for name in nearest],
-        }, nearest, len(train.trials), painter)
+            NEAREST: [self._image(name) for name in nearest],
+        }, nearest, _shown(train), painter)
 
     def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
         stimuli, seen = np.unique(test.trials["stimulus"].to_numpy(str), return_inverse=True)
@@ -139,7 +144,7 @@ class ReconstructImages(PersonalInterface):
         )
 
     def _painter(self, plan: ReconstructionPlan, train: Person, selection: str) -> Painter:
-        names, rows = np.unique(train.trials["stimulus"].to_numpy(str), return_inverse=True)
+        names, rows = np.unique(_shown(train), return_inverse=True)
         pictures = np.stack([resize(self._image(name), plan.size) for name in names])
         return fit_painter(train, read_selection(selection).weights, pictures, rows)
 
@@ -148,22 +153,27 @@ class ReconstructImages(PersonalInterface):
     ) -> None:
         """Write the painter of all training trials, for new trials."""
         if self.inputs.folds == [0]:
-            painter, n_trials = folds[0].painter, folds[0].n_training_trials
+            painter, trained = folds[0].painter, folds[0].trained
         else:
             train, _ = self._people(targets, 0)
-            n_trials = len(train.trials)
-            painter = self._painter(plan, train, self.inputs.whole_file)
-        card = {"decoder_key": self.inputs.decoder_key, "n_training_trials": n_trials}
+            painter, trained = self._painter(plan, train, self.inputs.whole_file), _shown(train)
+        card = {
+            "decoder_key": self.inputs.decoder_key, "n_training_trials": len(trained),
+            # New trials are compared with these images, which are no part of the file.
+            IMAGES: {
+                name: picture_digest(Path(self.inputs.images[name]))
+                for name in np.unique(trained).tolist()
+            },
+        }
         save_model(folder / PAINTER_FILE, painter.to_model(card))
 
     def _nearest(
         self, model: Model, targets: Targets, train: Person, responses: _Responses
     ) -> np.ndarray:
         """Return the training image nearest to each decoded embedding."""
-        rows = np.unique(train.target_rows)
-        known = self._decoder().gallery(model, targets)[rows]
-        best = cosine_similarity(responses.embedding[:-1], known).argmax(axis=1)
-        return np.array(targets.ids)[rows[best]]
+        gallery = self._decoder().gallery(model, targets)
+        rows = nearest_rows(responses.embedding[:-1], gallery, train.target_rows)
+        return np.array(targets.ids)[rows]
 
     def _image(self, stimulus: str) -> np.ndarray:
         return load_image(Path(self.inputs.images[stimulus]), EDGE)
@@ -183,7 +193,7 @@ class ReconstructImages(PersonalInterface):
         chosen = order[np.linspace(0, len(order) - 1, min(MAX_ROWS, len(order))).astype(int)]
         rows = [
             [Tile(to_picture(seen[i]), stimuli[i]), Tile(made[i]),
-             Tile(to_picture(pictures["nearest-training-image"][i])),
+             Tile(to_picture(pictures[NEAREST][i])),
              Tile(to_picture(pictures["mean-brain"][i]))]
             for i in chosen
         ]
@@ -206,6 +216,11 @@ class ReconstructImages(PersonalInterface):
         if plan.networks:
             notes["MetricNetworksSHA256"] = {k: v[1] for k, v in plan.networks.items()}
         return notes
+
+
+def _shown(person: Person) -> np.ndarray:
+    """Return the stimulus of each trial."""
+    return person.trials["stimulus"].to_numpy(str)
 
 
 class _WriteInputSpec(WriteInputSpec):

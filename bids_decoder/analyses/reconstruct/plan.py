@@ -11,12 +11,11 @@ from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 from bids_decoder.evaluation.held_out import Split
+from bids_decoder.evaluation.reconstruction import LEAST_PICTURES
 from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.training.reconstruction_settings import Reconstruction
 from bids_decoder.workflows.reconstruction import plan_reconstruction
 from bids_decoder.workflows.work import PersonWork, TargetSpec
-
-MIN_TEST_STIMULI = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +72,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             reconstruction=plan.content, evaluation=asdict(study.settings.evaluation),
         )
         for person, decode in decoded(study, made)
-        if _n_tested(study, person.label) >= MIN_TEST_STIMULI
+        if _n_tested(study, person.label) >= LEAST_PICTURES
     ]
 
 
@@ -85,7 +84,7 @@ def _n_tested(study: Study, label: str) -> int:
 def _why_no_pictures(targets: TargetSpec, split: Split) -> str:
     if targets.kind != "image":
         return f"the target is {targets.kind}, not image"
-    if len(split.tested_stimuli) < MIN_TEST_STIMULI:
+    if len(split.tested_stimuli) < LEAST_PICTURES:
         return f"{len(split.tested_stimuli)} stimuli are held out; three are needed"
     return ""
 
