@@ -226,8 +226,8 @@ def _nearest(table: pd.DataFrame, metrics: pd.DataFrame) -> list[Block]:
     if NEAREST in set(metrics["model"]):
         n_same = int((table["nearest_training_stimulus"] == table["stimulus"]).sum())
         return [Text(
-            f"The nearest training image of {n_same} stimuli is the very image that was shown: they "
-            "were shown in training, and no reconstruction can be ahead of it."
+            f"The nearest training image of {n_same} stimuli is the very image that was shown: "
+            "they were shown in training, and no reconstruction can be ahead of it."
         )] if n_same else []
     return [Text(
         "The training images were not all at hand: the nearest of them, which says how far "
