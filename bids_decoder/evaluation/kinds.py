@@ -78,31 +78,41 @@ class Row:
         Labels; trials of a kind have no other ones.
     trials : mapping of str to mapping
         By name of the kind: the numbers of its trials in each run.
-    by_stimulus : bool
-        Whether stimuli are decoded rather than labels: tested stimuli are then held out of
-        training, and runs are not, as where a test set of stimuli is held out.
+    held_out : sequence of str
+        Where stimuli are decoded rather than labels: those that are tested and held out of
+        training. Runs are not, as where a test set of stimuli is held out.
     """
 
     train: str
     tests: Sequence[str]
     classes: Sequence[str]
     trials: Mapping[str, TrialNumbers]
-    by_stimulus: bool = False
+    held_out: Sequence[str] = ()
 
     @property
-    def tests_own(self) -> bool:
-        """Whether the training kind is tested, too, by cross-validation."""
-        return self.train in self.tests
+    def by_stimulus(self) -> bool:
+        """Whether stimuli are decoded rather than labels."""
+        return bool(self.held_out)
+
+    @property
+    def crosses_own(self) -> bool:
+        """Whether the training kind is tested, too, by cross-validation over runs."""
+        return self.train in self.tests and not self.by_stimulus
 
     def members(self, table: pd.DataFrame, kind: str) -> np.ndarray:
         """Return which rows of a trial table are trials of a kind, (n_trials,)."""
         return find_trials(table, self.trials[kind])
 
+    def tested(self, table: pd.DataFrame, kind: str) -> np.ndarray:
+        """Return which rows of a trial table are trials of a kind that are tested, (n_trials,)."""
+        members = self.members(table, kind)
+        return members & shows(table, self.held_out) if self.by_stimulus else members
+
     def kind_of(self, table: pd.DataFrame) -> np.ndarray:
-        """Return the name of the tested kind of each trial, None for other trials."""
+        """Return the name of the tested kind of each trial, None for trials that are not tested."""
         found = np.full(len(table), None, dtype=object)
         for kind in self.tests:
-            found[self.members(table, kind)] = kind
+            found[self.tested(table, kind)] = kind
         return found
 
     def fits(self, table: pd.DataFrame) -> list[Sides]:
@@ -120,9 +130,9 @@ class Row:
             a trial of a stimulus that it tests.
         """
         train = self.members(table, self.train)
-        test = np.logical_or.reduce([self.members(table, kind) for kind in self.tests])
+        test = np.logical_or.reduce([self.tested(table, kind) for kind in self.tests])
         if self.by_stimulus:
-            return [Sides(train & ~shown_in(table, test), test)]
+            return [Sides(train & ~shows(table, self.held_out), test)]
         return separate_runs(table, train, test)
 
 
@@ -135,16 +145,9 @@ def number_trials(table: pd.DataFrame, rows: np.ndarray) -> dict[str, list[int]]
     }
 
 
-def shown_in(table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-    """Return which trials show a stimulus that is shown in some trials, (n_trials,).
-
-    Parameters
-    ----------
-    table : DataFrame, n_trials rows
-    rows : ndarray of bool, shape (n_trials,)
-    """
-    stimuli = table["stimulus"].to_numpy(dtype=str)
-    return np.isin(stimuli, stimuli[rows])
+def shows(table: pd.DataFrame, stimuli: Sequence[str]) -> np.ndarray:
+    """Return which rows of a trial table show one of some stimuli, (n_trials,)."""
+    return np.isin(table["stimulus"].to_numpy(dtype=str), np.array(stimuli, dtype=str))
 
 
 def find_trials(table: pd.DataFrame, numbers: TrialNumbers) -> np.ndarray:

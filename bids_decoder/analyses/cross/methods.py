@@ -28,7 +28,7 @@ def steps(results: Results) -> Steps:
     found: Steps = {name: {"n_cells": len(cells), "kinds": ", ".join(kinds)}}
     if (pd.to_numeric(own["n_null"]) > 0).any():
         found[f"{name}-test"] = {}
-    n_refits = pd.to_numeric(within["n_null"]).max()
+    n_refits = pd.to_numeric(within.loc[within["null"] == "refitted", "n_null"]).max()
     if n_refits > 0:
         found["cross-within"] = {"n_refits": int(n_refits)}
     return found

@@ -97,5 +97,6 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--generalise-over", dest="cross.generalise_over", section=Cross, metavar="NAME",
         help="train on the trials with each value of `task`, `session` or another column that "
         "rules may name, and test on those with each other value; on the diagonal of this matrix "
-        "is cross-validation over runs within each value. Labels only",
+        "is cross-validation over runs within each value. Of images or features, all cells test "
+        "the same stimuli: those of the test set that occur at all values, and none is in training",
     )

@@ -15,18 +15,20 @@ PREDICTIONS = OutputName("predictions", ".tsv", "func", {"desc": "cross"})
 
 CELL = {
     "train": "Kind of trials that the decoders were trained on.",
-    "test": "Kind of trials that they were tested on; the same kind: cross-validation over runs.",
+    "test": "Kind of trials that they were tested on; the same kind: cross-validation over "
+            "runs; of stimuli, the test set.",
 }
 
 METRICS = CELL | METRIC_COLUMNS | {
     "metric": "What is measured: labels, or stimuli among those tested (top1, top5, ranks).",
     "split": "cv where runs have trials of the training kind, which are held out in folds; test: "
-             "one decoder, trained on other runs.",
+             "one decoder, trained on other runs or other stimuli.",
     "p_holm": "p-value of Holm (1979), corrected for the number of cells, within each measure of "
               "a model.",
-    "null": "fixed: labels are exchanged against fixed predictions, which is exact because none "
-            "depends on a tested label; refitted: everything is fitted again on permuted labels "
-            "(cross-validation within a kind); none: no permutations were made.",
+    "null": "fixed: labels (pairings of stimuli and responses) are exchanged against fixed "
+            "predictions, which is exact because none depends on a tested label; refitted: "
+            "everything is fitted again on permuted labels (cross-validation within a kind); none: "
+            "no permutations were made.",
     "n": "Number of trials (labels) or stimuli tested.",
     "exchanged": "Whose labels are exchanged under the null hypothesis.",
     "n_train": "Number of training trials, the mean over tested trials.",

@@ -8,14 +8,9 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from bids_decoder.analyses.cross.options import Cross, read_filters
-from bids_decoder.analyses.cross.rows import (
-    Rows,
-    Trials,
-    check_tests,
-    near_across,
-    rows_between,
-    rows_over,
-)
+from bids_decoder.analyses.cross.rows import check_tests, rows_between, rows_over
+from bids_decoder.analyses.cross.stimuli import near_across
+from bids_decoder.analyses.cross.trials import Rows, Trials
 from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.refits import count_refits
@@ -87,8 +82,8 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     cross = settings.section(Cross)
     for person in study.chosen_people:
         rows = tuple(_rows(cross, _trials(study, person.label)).found)
-        tests_own = any(row.tests_own for row in rows)
-        n_refits = count_refits(settings, "category", False) if tests_own else 0
+        crosses_own = any(row.crosses_own for row in rows)
+        n_refits = count_refits(settings, "category", False) if crosses_own else 0
         spec = CrossSpec(person, rows, n_refits, _describe(cross))
         found.append(Job(
             job_name("cross", person), "cross", (study.stage(_key(study, spec)),), spec
@@ -153,11 +148,12 @@ def _check_options(study: Study, cross: Cross) -> list[Finding]:
             "cross-decoding", "compares labels or stimuli, and this call decodes values",
             "decode labels: --target category", ExitCode.USAGE,
         ))
-    elif kind != "category" and cross.generalise_over is not None:
+    elif study.split.kind == "stimulus-folds" and cross.generalise_over is not None:
         findings.append(Finding(
-            "--generalise-over", f"compares labels, and this call decodes {kind}",
-            "describe both sides by --train-filter and --test-filter, or decode labels: --target "
-            "category", ExitCode.USAGE,
+            "--generalise-over", "all stimuli are tested, in folds of few, and the matrix needs "
+            "one test set that no decoder is trained on", "mark test stimuli with --split-column "
+            "or --test-runs, compare two values with --train-filter and --test-filter, or decode "
+            "labels: --target category", ExitCode.USAGE,
         ))
     return findings
 

@@ -36,6 +36,14 @@ _LIMITS_OF_STIMULI = (
     "or number of trials. Runs may hold trials of both sides; what is held out are stimuli."
 )
 
+_LIMITS_OF_STIMULI_MATRIX = (
+    " All cells of a matrix over values test the same stimuli, and no decoder was trained on one "
+    "of these: not even in another kind of trials. Decoding within a kind (framed) says whether "
+    "its responses can be told apart at all. Cells of one row share their decoder, and those of "
+    "one column their tested trials: they depend on each other, and their differences are not "
+    "tested. Rows may be trained on different numbers of trials."
+)
+
 
 def summary(results: Results) -> list[Block]:
     """Return in how many cells decoding generalises."""
@@ -57,11 +65,12 @@ def sections(results: Results) -> list[Section]:
     cells = _cells(results)
     if cells.empty:
         return []
-    blocks: list[Block] = [*_means(cells), _matrix(cells), _table(results, cells)]
+    blocks: list[Block] = [*_means(cells), _matrix(results, cells), _table(results, cells)]
     if target_kind(results) == "category":
         blocks += [*_notes(cells), Text(_LIMITS)]
     else:
-        blocks.append(Text(_LIMITS_OF_STIMULI))
+        has_diagonal = (cells["train"] == cells["test"]).any()
+        blocks.append(Text(_LIMITS_OF_STIMULI + _LIMITS_OF_STIMULI_MATRIX * bool(has_diagonal)))
     return [Section("cross", "Cross-decoding", blocks)]
 
 
@@ -122,12 +131,14 @@ def _metric(cells: pd.DataFrame) -> str:
     return str(cells["metric"].iloc[0])
 
 
-def _matrix(cells: pd.DataFrame) -> Figure:
+def _matrix(results: Results, cells: pd.DataFrame) -> Figure:
+    labels = target_kind(results) == "category"
+    framed = "cross-validation over runs within a kind" if labels else "within a kind"
     return Figure(picture(
         draw_matrix(cells), "cross",
         f"{words(_metric(cells)).capitalize()} in percent of decoders trained on the trials of a "
-        f"row and tested on those of a column. White: chance. Framed: cross-validation over runs "
-        f"within a kind. Star: p < {LEVEL:g}, corrected for all cells.",
+        f"row and tested on those of a column. White: chance. Framed: {framed}. "
+        f"Star: p < {LEVEL:g}, corrected for all cells.",
         f"Matrix of {len(cells)} cells.",
     ))
 

@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from bids_decoder.analyses.cross.stimuli import matrix_of_stimuli, pairs_of_stimuli
+from bids_decoder.analyses.cross.trials import Rows, Trials, make_row
 from bids_decoder.bids.layouts import natural_key
 from bids_decoder.bids.rules import Rule, satisfy_all
 from bids_decoder.errors import ExitCode, Finding, name_some
-from bids_decoder.evaluation.kinds import (
-    LEAST_STIMULI,
-    LEAST_TRIALS,
-    Row,
-    lacking_labels,
-    number_folds,
-    number_trials,
-)
+from bids_decoder.evaluation.kinds import LEAST_TRIALS, Row, lacking_labels, number_folds
 from bids_decoder.evaluation.nulls import exchange_images, find_exchange, permutation_blocks
-from bids_decoder.evaluation.overlap import NearDuplicate
 from bids_decoder.trials import rule_columns
 
 MOST_LEVELS = 12
 """Levels of a matrix; more are values of a continuous variable rather than kinds."""
 
 LEVEL = 0.05
-
-
-@dataclass
-class Rows:
-    """Rows of one participant, and findings about them."""
-
-    found: list[Row] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class Trials:
-    """Usable trials of one participant.
-
-    Parameters
-    ----------
-    participant : str
-    table : DataFrame
-        Planned trial table without excluded trials.
-    by_stimulus : bool
-        Whether stimuli are decoded rather than labels.
-    """
-
-    participant: str
-    table: pd.DataFrame
-    by_stimulus: bool = False
-
-    def labels(self, rows: np.ndarray) -> set[str]:
-        """Return the labels of some trials (boolean)."""
-        return set(self.table["label"].to_numpy(dtype=object)[rows].tolist())
-
-    def n_stimuli(self, rows: np.ndarray) -> int:
-        """Count the stimuli of some trials (boolean)."""
-        return int(self.table["stimulus"][rows].nunique())
-
-    def find(
-        self, what: str, why: str, fix: str, code: ExitCode = ExitCode.BAD_DATA,
-        *, warns: bool = False,
-    ) -> Finding:
-        """Return a finding on this participant."""
-        return Finding(
-            f"sub-{self.participant}: {what}", why, fix, code, "warning" if warns else "error",
-            participant=self.participant,
-        )
 
 
 def rows_between(
@@ -97,14 +46,13 @@ def rows_between(
     names = list(kinds)
     pairs = [(names[0], names[1]), *([(names[1], names[0])] if both_directions else [])]
     if trials.by_stimulus:
-        return _with_stimuli(
-            trials, [_row(trials, kinds, one, [other], []) for one, other in pairs]
-        )
+        return pairs_of_stimuli(trials, kinds, pairs)
     labels = [trials.labels(rows) for rows in kinds.values()]
     differing = labels[0] ^ labels[1]
     if differing or len(labels[0]) < 2:
         return Rows(findings=[_labels_differ(trials, wanted, labels, differing)])
-    rows = [_row(trials, kinds, one, [other], sorted(labels[0])) for one, other in pairs]
+    classes = sorted(labels[0])
+    rows = [make_row(trials, kinds, one, [other], classes=classes) for one, other in pairs]
     return _checked(trials, rows, [])
 
 
@@ -139,6 +87,14 @@ def rows_over(trials: Trials, column: str) -> Rows:
             ExitCode.USAGE,
         )])
     kinds = {level: texts == level for level in levels}
+    if trials.by_stimulus:
+        return matrix_of_stimuli(trials, kinds, what)
+    return _matrix_of_labels(trials, kinds, what)
+
+
+def _matrix_of_labels(trials: Trials, kinds: Mapping[str, np.ndarray], what: str) -> Rows:
+    """Return the matrix of the labels that all kinds share."""
+    levels = list(kinds)
     labels = [trials.labels(rows) for rows in kinds.values()]
     common, left_out = set.intersection(*labels), set.union(*labels) - set.intersection(*labels)
     if len(common) < 2:
@@ -162,10 +118,10 @@ def _matrix(
     rows, alone = [], []
     for level in kinds:
         others = [name for name in kinds if name != level]
-        row = _row(trials, kinds, level, [level, *others], classes)
+        row = make_row(trials, kinds, level, [level, *others], classes=classes)
         if lacking_labels(row, trials.table):
             alone.append(level)
-            row = _row(trials, kinds, level, others, classes)
+            row = make_row(trials, kinds, level, others, classes=classes)
         rows.append(row)
     if alone:
         findings.append(trials.find(
@@ -175,36 +131,6 @@ def _matrix(
             warns=True,
         ))
     return _checked(trials, rows, findings)
-
-
-def _row(
-    trials: Trials, kinds: Mapping[str, np.ndarray], train: str, tests: list[str],
-    classes: list[str],
-) -> Row:
-    numbers = {name: number_trials(trials.table, kinds[name]) for name in {train, *tests}}
-    return Row(train, tests, classes, numbers, trials.by_stimulus)
-
-
-def _with_stimuli(trials: Trials, rows: list[Row]) -> Rows:
-    """Add findings on rows with too few stimuli to train on, or to tell apart."""
-    findings = []
-    for row in rows:
-        (sides,) = row.fits(trials.table)
-        what = f"cross-decoding from {row.train}"
-        n_left, n_tested = trials.n_stimuli(sides.train), trials.n_stimuli(sides.test)
-        n_all = trials.n_stimuli(row.members(trials.table, row.train))
-        if n_left < LEAST_STIMULI:
-            findings.append(trials.find(
-                what, f"{n_left} of its {n_all} stimuli are not tested, and tested ones are held "
-                f"out of training; {LEAST_STIMULI} are needed", "train on more stimuli, test on "
-                "fewer (--test-filter), or decode labels (--target category)",
-            ))
-        if n_tested < 2:
-            findings.append(trials.find(
-                what, f"{n_tested} stimulus is tested, and there is no other one to tell it from",
-                "test on more stimuli",
-            ))
-    return Rows(rows, findings)
 
 
 def _checked(trials: Trials, rows: list[Row], findings: list[Finding]) -> Rows:
@@ -219,35 +145,6 @@ def _checked(trials: Trials, rows: list[Row], findings: list[Finding]) -> Rows:
     return Rows(rows, findings)
 
 
-def near_across(
-    trials: Trials, rows: Iterable[Row], near: Iterable[NearDuplicate]
-) -> set[NearDuplicate]:
-    """Return the pairs of which a fit to stimuli is trained on one and tested on the other.
-
-    Parameters
-    ----------
-    trials : Trials
-    rows : iterable of Row
-    near : iterable of NearDuplicate
-        Pairs among all stimuli.
-
-    Returns
-    -------
-    set of NearDuplicate
-        Empty where labels are decoded, whose stimuli recur on both sides.
-    """
-    found: set[NearDuplicate] = set()
-    names = trials.table["stimulus"].to_numpy(dtype=object)
-    for sides in (fit for row in rows if row.by_stimulus for fit in row.fits(trials.table)):
-        trained, tested = (set(names[side].tolist()) for side in sides)
-        found |= {
-            pair for pair in near
-            if (pair.first in trained and pair.second in tested)
-            or (pair.second in trained and pair.first in tested)
-        }
-    return found
-
-
 def check_tests(
     trials: Trials, rows: list[Row], n_permutations: int, n_refits: int
 ) -> list[Finding]:
@@ -260,13 +157,14 @@ def check_tests(
     n_permutations : int
         Of cells across kinds.
     n_refits : int
-        Of cells within a kind.
+        Of cells of cross-validation within a kind.
     """
     if not n_permutations:
         return []
     least = {
         f"{row.train} to {kind}": _smallest_p(
-            trials.table, row, kind, n_refits if kind == row.train else n_permutations
+            trials.table, row, kind,
+            n_refits if row.crosses_own and kind == row.train else n_permutations,
         )
         for row in rows for kind in row.tests
     }
@@ -283,7 +181,7 @@ def check_tests(
 
 
 def _smallest_p(table: pd.DataFrame, row: Row, kind: str, n_permutations: int) -> float:
-    tested = row.members(table, kind)
+    tested = row.tested(table, kind)
     if row.by_stimulus:
         image_of = pd.factorize(table["stimulus"][tested])[0]
         blocks = permutation_blocks(image_of, table["run_group"].to_numpy(dtype=str)[tested])

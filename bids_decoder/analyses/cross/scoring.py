@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -48,9 +49,18 @@ class _Cell:
     nulls: Sequence[FoldNulls]
 
     @property
-    def is_within(self) -> bool:
-        """Whether the tested kind is the training kind."""
-        return self.kind == self.row.train
+    def is_crossed(self) -> bool:
+        """Whether trials are tested by cross-validation within the training kind."""
+        return self.row.crosses_own and self.kind == self.row.train
+
+    @cached_property
+    def own(self) -> Heldout:
+        """Return the predictions of trials of this kind."""
+        chosen = (self.heldout.trials["kind"] == self.kind).to_numpy()
+        return Heldout(self.heldout.trials[chosen], {
+            name: replace(model, values=model.values[chosen])
+            for name, model in self.heldout.models.items()
+        })
 
     def score(
         self, model: str, settings: Evaluation, seed: int
@@ -60,28 +70,27 @@ class _Cell:
         return score(model, settings, seed)
 
     def _score_stimuli(self, model: str, settings: Evaluation, seed: int) -> RetrievalScores:
-        # There is one fit, and all its tested trials are of one kind.
+        # There is one fit. All kinds of a matrix have the same stimuli, and so the same pools.
         return score_retrieval(
-            self.heldout.embedded(model, self.targets.ids), settings, np.random.default_rng(seed),
-            training_mean=self.heldout.models[model].training_mean, model=model,
+            self.own.embedded(model, self.targets.ids), settings, np.random.default_rng(seed),
+            training_mean=self.own.models[model].training_mean, model=model,
         )
 
     def _score_labels(self, model: str, settings: Evaluation, seed: int) -> LabelScores:
-        chosen = (self.heldout.trials["kind"] == self.kind).to_numpy()
-        trials = self.heldout.trials[chosen]
+        trials = self.own.trials
         labels = HeldoutLabels(
-            self.heldout.models[model].values[chosen], trials["label"].to_numpy(str),
+            self.own.models[model].values, trials["label"].to_numpy(str),
             tuple(self.row.classes), trials["run_group"].to_numpy(str),
-            trials["fold"].astype(int).to_numpy(), trains_on_tested=self.is_within,
+            trials["fold"].astype(int).to_numpy(), trains_on_tested=self.is_crossed,
         )
         return score_classification(
             labels, settings=settings, rng=np.random.default_rng(seed), model=model,
-            refitted=join_folds(list(self.nulls), model) if self.is_within else None,
+            refitted=join_folds(list(self.nulls), model) if self.is_crossed else None,
         )
 
     def describe(self) -> dict[str, object]:
         """Return the columns of metrics that are the same for all models."""
-        trials = self.heldout.trials[self.heldout.trials["kind"] == self.kind]
+        trials = self.own.trials
         return {
             "train": self.row.train, "test": self.kind,
             "n_train": round(trials["n_train"].astype(float).mean(), 1),
@@ -136,7 +145,7 @@ def score_row(
 
 
 def _predictions(cell: _Cell, scores: LabelScores | RetrievalScores) -> pd.DataFrame:
-    trials = cell.heldout.trials[cell.heldout.trials["kind"] == cell.kind]
+    trials = cell.own.trials
     if not cell.targets.over_runs:
         found = scores.predictions[["rank_b2i", "top1", "pool_size"]].set_index(trials.index)
         return trials.join(found).assign(train=cell.row.train, test=cell.kind)

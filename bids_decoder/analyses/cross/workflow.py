@@ -90,7 +90,7 @@ class _RowBuilder:
         if self.spec.needs_vectors:
             for node in (fit, score):
                 self.workflow.connect(self.inputnode, "targets_file", node, "targets_file")
-        refits = self._refits(number, row) if row.tests_own else []
+        refits = self._refits(number, row) if row.crosses_own else []
         if refits:
             self._gather(refits, score, number)
         return score
