@@ -46,6 +46,7 @@ from calibration_others import (
     encoding,
     groups,
     image_comparison,
+    images_across_kinds,
     participants,
     prevalence,
     retrieval,
@@ -83,6 +84,7 @@ ROWS: dict[str, tuple[Study, float]] = {
     "across kinds, 8 runs": (lambda s, k: across_kinds(Design(8, 20, signal=s), k), 0.2),
     "across kinds, codes of their own": (
         without_signal(lambda k: across_kinds(Design(8, 20), k, own_codes=0.3)), 0.0),
+    "across kinds, images, codes of their own": (without_signal(images_across_kinds), 0.0),
     "retrieval, 20 images": (retrieval, 0.12),
     "features, 20 images": (partial(retrieval, metric="median_rank"), 0.12),
     "retrieval, 100 images": (partial(retrieval, n_images=100), 0.1),

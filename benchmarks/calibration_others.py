@@ -106,6 +106,29 @@ def retrieval(signal: float, seed: int, n_images: int = 20, metric: str = "top1"
     return limits(row, truth=float(np.mean(hits)))
 
 
+def images_across_kinds(seed: int, own_codes: float = 0.3, n_images: int = 20) -> Outcome:
+    """Train on images of one kind of trials and find images in another, which has its own code.
+
+    Tunings of the second kind are orthogonal to those of the first one and of the same size: the
+    images of both kinds can be told apart, and nothing is shared.
+    """
+    data = ImageTrials(own_codes, seed, n_images)
+    first = np.linalg.qr(data.tuning.T)[0]
+    second = own_codes * np.random.default_rng([seed, 1]).standard_normal((N_DIMS, N_VOXELS))
+    second -= second @ first @ first.T
+    tested = data.features[data.shown[~data.train]]
+    data.betas[~data.train] += tested @ (second - data.tuning) / data.sd
+    (predicted,) = data.fit()
+    metrics = score_retrieval(
+        Embedded(predicted, data.names[data.shown[~data.train]], data.runs[~data.train],
+                 data.features, data.names), SETTINGS, data.rng,
+    ).metrics
+    row = metrics.query(
+        "metric == 'top1' and direction == 'b2i' and unit == 'single' and similarity == 'cosine'"
+    ).iloc[0]
+    return limits(row, truth=1 / n_images)
+
+
 def image_comparison(seed: int) -> Outcome:
     """Compare retrieval by two models that are equally good."""
     rng = np.random.default_rng(seed)
