@@ -8,8 +8,12 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.ndimage import label
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from bids_decoder.trials import VoxelGrid
 
@@ -29,7 +33,8 @@ def enhance_clusters(values: np.ndarray, grid: VoxelGrid, step: float = STEP) ->
     Parameters
     ----------
     values : ndarray, shape (n_voxels,)
-        In standard errors. Voxels that share a face are neighbours.
+        In standard errors. Voxels that share a face are neighbours, or vertices that share an
+        edge.
     grid : VoxelGrid
     step : float
         The same for all maps that are compared with each other.
@@ -38,13 +43,26 @@ def enhance_clusters(values: np.ndarray, grid: VoxelGrid, step: float = STEP) ->
     -------
     ndarray of float64, shape (n_voxels,)
         Sum over thresholds *h* of ``extent(h) ** 0.5 * h ** 2 * step``; 0 where the map is not
-        positive. Extents are numbers of voxels.
+        positive. Extents are numbers of voxels, or of vertices.
     """
-    volume = grid.to_volume(np.asarray(values, dtype=np.float64))
-    enhanced = np.zeros(volume.shape)
-    for number in range(1, int((volume.max(initial=0.0) + _SLACK) / step) + 1):
-        clusters, _ = label(volume >= number * step - _SLACK)
-        extents = np.bincount(clusters.ravel()).astype(np.float64)
+    values, clusters_of = np.asarray(values, dtype=np.float64), _clusters_of(grid)
+    enhanced = np.zeros(values.shape)
+    for number in range(1, int((values.max(initial=0.0) + _SLACK) / step) + 1):
+        clusters = clusters_of(values >= number * step - _SLACK)
+        extents = np.bincount(clusters).astype(np.float64)
         extents[0] = 0
         enhanced += (extents**EXTENT * ((number * step) ** HEIGHT * step))[clusters]
-    return enhanced[grid.mask]
+    return enhanced
+
+
+def _clusters_of(grid: VoxelGrid) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what numbers the clusters of a thresholded map from 1 on, 0 for what is below."""
+    if grid.mesh is None:
+        return lambda above: label(grid.to_volume(above))[0][grid.mask]
+    return lambda above: _mesh_clusters(above, grid.edges)
+
+
+def _mesh_clusters(above: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    kept = edges[above[edges].all(axis=1)]
+    links = csr_array((np.ones(len(kept), bool), kept.T), shape=(len(above),) * 2)
+    return np.where(above, connected_components(links, directed=False)[1] + 1, 0)

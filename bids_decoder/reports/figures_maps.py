@@ -335,7 +335,8 @@ def part_picture(
     name, title : str
         Of the picture.
     parts : tuple of ndarray, each of shape (i, j, k)
-        Values from 0 on in the order of :func:`~.geometry.load`, and which of them are shown.
+        Values from 0 on in the order of :func:`~.geometry.load`, and which of them are shown. On
+        surfaces, zeros are not drawn.
 
     Returns
     -------
@@ -345,9 +346,10 @@ def part_picture(
     values, shown = parts
     if not shown.any():
         return []
-    under = underlay_for(path, results)
-    visible = np.where(shown, values, np.nan).astype(np.float32)
-    image = nib.Nifti1Image(visible, load(path).affine)
+    visible, grid = np.where(shown, values, np.nan).astype(np.float32), load(path)
+    if not has_geometry(grid):
+        return surface_pictures(path, name, title, signed=False, values=visible)
+    under, image = underlay_for(path, results), nib.Nifti1Image(visible, grid.affine)
     slices = cut(image, choose_slices(shown, 2 * COLUMNS), under)
     limit = float(values[shown].max())
     drawn = picture(

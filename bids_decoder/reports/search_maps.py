@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,11 @@ from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric, sidecar_of
 from bids_decoder.reports.scores import show_p
 from bids_decoder.reports.template_surfaces import with_surface
+
+ON_SURFACES = (
+    " On surfaces a sphere is a disc of vertices, with distances along the surface: all that is "
+    "said of voxels and spheres goes for vertices and discs."
+)
 
 
 def search_pictures(
@@ -50,6 +56,22 @@ def search_pictures(
             (above, significant & (above > 0)),
         )
     return with_surface(pictures, which=-1)
+
+
+def describe_size(card: dict[str, Any]) -> str:
+    """Return which voxels the sphere around a voxel holds, in words.
+
+    Parameters
+    ----------
+    card : dict
+        Sidecar of a map; see :func:`bids_decoder.interfaces.sphere_maps.describe_maps`.
+    """
+    voxels, along = ("vertices", f" {card['Distances']}") if "Distances" in card else ("voxels", "")
+    if "Radius" not in card:
+        return f"its {card['VoxelsPerSphere']} nearest {voxels}{along}"
+    return (
+        f"all {voxels} within {card['Radius']:g} mm of it{along} (median {card['VoxelsPerSphere']})"
+    )
 
 
 def peak_table(peaks: pd.DataFrame, measure: str, caption: str) -> Table:

@@ -42,7 +42,8 @@ class Hemisphere:
 
 
 def surface_pictures(
-    path: Path, name: str, title: str, *, signed: bool, threshold: float = 0.0, volume: int = 0
+    path: Path, name: str, title: str, *, signed: bool, threshold: float = 0.0, volume: int = 0,
+    values: np.ndarray | None = None,
 ) -> list[Picture]:
     """Draw a map on the surfaces of both hemispheres, from the side and from the middle.
 
@@ -58,6 +59,8 @@ def surface_pictures(
         Smaller absolute values are not drawn.
     volume : int
         Number of the map in the files.
+    values : ndarray, shape (n_vertices, 1, 1), optional
+        Drawn instead of those in the files.
 
     Returns
     -------
@@ -68,11 +71,10 @@ def surface_pictures(
     meshes = surface_names(path)
     if not all(file.is_file() for file in (*files, *meshes)):
         return []
-    values = [
-        np.nan_to_num(nib.load(file).darrays[volume].data, posinf=0.0, neginf=0.0)
-        for file in files
-    ]
-    sizes = np.abs(np.concatenate(values))
+    stored = [nib.load(file).darrays[volume].data for file in files]
+    drawn = np.concatenate(stored) if values is None else values.ravel()
+    halves = np.split(np.nan_to_num(drawn, posinf=0.0, neginf=0.0), [len(stored[0])])
+    sizes = np.abs(np.concatenate(halves))
     sizes = sizes[sizes > threshold]
     if not len(sizes):
         return []
@@ -80,7 +82,7 @@ def surface_pictures(
     look = Look(title, "signed" if signed else "positive", limit, threshold)
     hemispheres = [
         Hemisphere(list(nib.load(mesh).agg_data(("pointset", "triangle"))), part)
-        for mesh, part in zip(meshes, values, strict=True)
+        for mesh, part in zip(meshes, halves, strict=True)
     ]
     return [picture(
         draw_surfaces(hemispheres, look), name,

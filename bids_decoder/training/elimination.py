@@ -157,11 +157,12 @@ def _with_part(
 
 
 def _parts(group: _Group, places: np.ndarray) -> list[_Group]:
-    """Split a group in the middle of every axis."""
+    """Split a group in the middle of every axis, or in halves where all places are the same."""
     own = places[group.spheres]
-    middle = (own.min(axis=0) + own.max(axis=0)) // 2
-    octant = (own > middle) @ (1, 2, 4)
-    parts = (np.flatnonzero(octant == number) for number in np.unique(octant))
+    octant = (own > (own.min(axis=0) + own.max(axis=0)) / 2) @ (1, 2, 4)
+    parts = [np.flatnonzero(octant == number) for number in np.unique(octant)]
+    if len(parts) == 1:
+        parts = np.array_split(parts[0], 2)
     return [
         replace(group, spheres=group.spheres[rows], members=group.members[rows]) for rows in parts
     ]

@@ -1,4 +1,7 @@
-"""Spheres of voxels around every voxel of a grid, in blocks of neighbouring centres."""
+"""Spheres of voxels around every voxel of a grid, in blocks of neighbouring centres.
+
+On surfaces a sphere is a disc: distances are those along the surface.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
+from bids_decoder.training.discs import Discs
 from bids_decoder.trials import VoxelGrid
 
 BLOCK_EDGE = 4
@@ -31,8 +35,9 @@ class Block:
         Voxel numbers of all voxels in one of the spheres, in order.
     members : ndarray of bool, shape (n_spheres, n_used)
         Which of these voxels are in which sphere.
-    places : ndarray of int, shape (n_spheres, 3)
-        Grid indices of the centres.
+    places : ndarray, shape (n_spheres, 3)
+        Positions of the centres in units of about the distance from a voxel to the next one: grid
+        indices, except on surfaces.
     """
 
     centres: np.ndarray
@@ -43,12 +48,12 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Spheres:
-    """One sphere around every voxel of a grid.
+    """One sphere around every voxel of a grid, or one disc around every vertex.
 
     Parameters
     ----------
     grid : VoxelGrid
-        With positions in space.
+        With positions in space, or a mesh.
     radius_mm : float or None
         Voxels whose centres are at most this far away.
     n_voxels : int or None
@@ -62,6 +67,18 @@ class Spheres:
     @cached_property
     def _tree(self) -> cKDTree:
         return cKDTree(self.grid.coordinates)
+
+    @cached_property
+    def discs(self) -> Discs | None:
+        """Distances along the surface; None for volumes."""
+        return None if self.grid.mesh is None else Discs(self.grid)
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        if self.discs is None:
+            return self.grid.indices
+        steps = self.grid.coordinates / np.sqrt(self.discs.area_per_vertex)
+        return steps - steps.min(axis=0)
 
     @cached_property
     def _lattice(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,6 +101,10 @@ class Spheres:
 
     def of(self, centres: np.ndarray) -> list[np.ndarray]:
         """Return the voxel numbers of the spheres around some voxels."""
+        if self.discs is not None and self.radius_mm is not None:
+            return self.discs.within(centres, self.radius_mm)
+        if self.discs is not None:
+            return self.discs.nearest(centres, self.n_voxels)
         if self.radius_mm is not None:
             return [found[found >= 0] for found in self._around(centres)]
         around = self.grid.coordinates[centres]
@@ -93,6 +114,11 @@ class Spheres:
     def sizes(self) -> np.ndarray:
         """Count the voxels of every sphere, shape (n_voxels,)."""
         n_voxels = self.grid.n_voxels
+        if self.discs is not None:
+            sizes = np.empty(n_voxels, dtype=np.intp)
+            for centres in self._groups():
+                sizes[centres] = [len(disc) for disc in self.of(centres)]
+            return sizes
         if self.radius_mm is None:
             return np.full(n_voxels, min(self.n_voxels, n_voxels))
         parts = np.array_split(np.arange(n_voxels), n_voxels // _COUNTED_AT_ONCE + 1)
@@ -100,16 +126,20 @@ class Spheres:
 
     def blocks(self) -> Iterator[Block]:
         """Iterate over blocks that together hold every sphere once."""
-        cells = self.grid.indices // BLOCK_EDGE
+        for centres in self._groups():
+            yield self._block(centres)
+
+    def _groups(self) -> list[np.ndarray]:
+        """Return the centres of each block."""
+        cells = (self._places // BLOCK_EDGE).astype(np.intp)
         number = np.ravel_multi_index(cells.T, cells.max(axis=0) + 1)
         order = np.argsort(number, kind="stable")
         ends = np.flatnonzero(np.diff(number[order])) + 1
-        for centres in np.split(order, ends):
-            yield self._block(centres)
+        return np.split(order, ends)
 
     def _block(self, centres: np.ndarray) -> Block:
         spheres = self.of(centres)
         voxels, column = np.unique(np.concatenate(spheres), return_inverse=True)
         members = np.zeros((len(centres), len(voxels)), dtype=bool)
         members[np.repeat(np.arange(len(centres)), [len(s) for s in spheres]), column] = True
-        return Block(centres, voxels, members, self.grid.indices[centres])
+        return Block(centres, voxels, members, self._places[centres])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import pi
+from pathlib import Path
 
 import numpy as np
 
 from bids_decoder.bids.dataset import Participant
+from bids_decoder.bids.surfaces import is_surface, read_meshes
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.preprocessing.templates import OutputSpace
+from bids_decoder.training.discs import Discs
 from bids_decoder.training.searchlight_settings import (
     LEAST_SHRINKAGE,
     LEAST_VOXELS,
     Searchlight,
 )
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.trials import Mesh, VoxelGrid
 from bids_decoder.workflows.spaces import response_grid
 
 MOST_VOXELS = 5000
@@ -52,50 +56,102 @@ def check_grid(
     participant: Participant, space: OutputSpace, settings: Searchlight
 ) -> list[Finding]:
     """Check the size of the spheres against the voxels of a participant."""
-    grid = response_grid(participant, space)
+    room = search_room(participant, space)
     what = f"sub-{participant.label}: --searchlight {settings.word}"
-    voxels = VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine)
-    if not voxels.has_geometry:
+    if room is None:
         return [Finding(
-            what, f"the voxels have no positions in a volume (image grid {voxels.mask.shape}), so "
-            "that there are no voxels around a voxel",
-            "leave the option out, or give images on the grid of the brain (of derivatives on "
-            "surfaces: a space of volumes, as --output-spaces T1w)",
+            what, "the voxels have no positions in a volume, and no surface is known, so that "
+            "there are no voxels around a voxel",
+            "leave the option out, or give images on the grid of the brain, or derivatives on "
+            "surfaces with their meshes",
             participant=participant.label,
         )]
-    sizes = voxels.voxel_sizes
     if settings.radius_mm is None:
-        why = _wrong_number(settings.n_voxels or 0, voxels.n_voxels)
+        why = _wrong_number(settings.n_voxels or 0, room)
     else:
-        why = _wrong_radius(settings.radius_mm, sizes)
+        why = _wrong_radius(settings.radius_mm, room)
     if why is None:
         return []
-    least, most = _useful_radii(sizes)
     return [Finding(
-        what, why, f"give a radius from {least:.3g}mm to {most:.3g}mm, or from {LEAST_VOXELS}vox "
-        f"to {min(MOST_VOXELS, voxels.n_voxels)}vox", ExitCode.USAGE,
+        what, why, f"give a radius from {room.least_mm:.3g}mm to "
+        f"{room.radius_of(MOST_VOXELS):.3g}mm, or from {LEAST_VOXELS}vox "
+        f"to {min(MOST_VOXELS, room.n_voxels)}vox", ExitCode.USAGE,
         participant=participant.label,
     )]
 
 
-def _useful_radii(sizes: np.ndarray) -> tuple[float, float]:
-    """Return the radii of the smallest and the largest sphere that is searched."""
-    return float(sizes.min()), float((MOST_VOXELS * sizes.prod() * 0.75 / pi) ** (1 / 3))
+@dataclass(frozen=True)
+class SearchRoom:
+    """How densely the images of a participant fill the brain, or its surface, with voxels.
+
+    Parameters
+    ----------
+    n_voxels : int
+        Of the images, or vertices.
+    least_mm : float
+        From a voxel to the nearest one.
+    unit : float
+        Volume of a voxel in cubic millimetres; on surfaces the area of a vertex.
+    words : str
+        What the voxels are.
+    is_flat : bool
+        Whether this is a surface.
+    """
+
+    n_voxels: int
+    least_mm: float
+    unit: float
+    words: str
+    is_flat: bool = False
+
+    def radius_of(self, n_voxels: float) -> float:
+        """Return the radius within which so many voxels are, in millimetres."""
+        share = n_voxels * self.unit / pi
+        return float(share ** (1 / 2) if self.is_flat else (0.75 * share) ** (1 / 3))
+
+    def count_within(self, radius_mm: float) -> float:
+        """Return how many voxels are within a radius."""
+        filled = pi * radius_mm**2 if self.is_flat else 4 / 3 * pi * radius_mm**3
+        return filled / self.unit
 
 
-def _wrong_radius(radius_mm: float, sizes: np.ndarray) -> str | None:
-    least, most = _useful_radii(sizes)
+def search_room(participant: Participant, space: OutputSpace) -> SearchRoom | None:
+    """Measure the voxels, or vertices, of a participant; None where they have no positions."""
+    if participant.meshes and is_surface(participant.runs[0].image_file):
+        return _surface_room(participant.meshes)
+    grid = response_grid(participant, space)
+    voxels = VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine)
+    if not voxels.has_geometry:
+        return None
+    sizes = voxels.voxel_sizes
     shown = " × ".join(f"{size:.3g}" for size in sizes)
-    if radius_mm < least - 1e-4:
-        return f"no other voxel is within this radius: voxels measure {shown} mm"
-    if radius_mm > most:
-        return f"more than {MOST_VOXELS} voxels of {shown} mm are within this radius"
+    return SearchRoom(
+        voxels.n_voxels, float(sizes.min()), float(sizes.prod()), f"voxels of {shown} mm"
+    )
+
+
+def _surface_room(files: tuple[Path, ...]) -> SearchRoom:
+    mesh = Mesh(*read_meshes(files))
+    area = Discs(VoxelGrid(np.ones((len(mesh.points), 1, 1), bool), np.eye(4), mesh))
+    ends = mesh.points[mesh.edges]
+    apart = float(np.median(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)))
+    return SearchRoom(
+        len(mesh.points), apart, area.area_per_vertex,
+        f"vertices that are {apart:.3g} mm apart", is_flat=True,
+    )
+
+
+def _wrong_radius(radius_mm: float, room: SearchRoom) -> str | None:
+    if radius_mm < room.least_mm - 1e-4:
+        return f"it reaches no other voxel: there are {room.words}"
+    if radius_mm > room.radius_of(MOST_VOXELS):
+        return f"more than {MOST_VOXELS} {room.words} are within this radius"
     return None
 
 
-def _wrong_number(wanted: int, present: int) -> str | None:
-    if wanted > present:
-        return f"the images have {present} voxels only"
+def _wrong_number(wanted: int, room: SearchRoom) -> str | None:
+    if wanted > room.n_voxels:
+        return f"the images have {room.n_voxels} voxels only"
     if wanted > MOST_VOXELS:
         return f"a sphere may have {MOST_VOXELS} voxels"
     return None

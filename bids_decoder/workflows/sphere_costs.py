@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi
 
-import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.dataset import Participant
@@ -13,7 +11,7 @@ from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.training.searchlight_settings import Searchlight
-from bids_decoder.workflows.spaces import response_grid
+from bids_decoder.workflows.sphere_checks import search_room
 
 BRAIN_MM3 = 1.84e6
 """Volume of a brain: 230,000 voxels of 2 mm. Its mask is unknown before images are made."""
@@ -105,11 +103,11 @@ def check_time(
     """
     if settings.troi.region != "brain":
         return []
-    size = settings.section(Searchlight)
-    grid = response_grid(participant, space)
-    volume = abs(np.linalg.det(grid.affine[:3, :3]))
-    n_spheres = min(np.prod(grid.shape[:3]), BRAIN_MM3 / volume)
-    n_voxels = size.n_voxels or 4 / 3 * pi * (size.radius_mm or 0) ** 3 / volume
+    size, room = settings.section(Searchlight), search_room(participant, space)
+    if room is None:
+        return []
+    n_spheres = room.n_voxels if room.is_flat else min(room.n_voxels, BRAIN_MM3 / room.unit)
+    n_voxels = size.n_voxels or room.count_within(size.radius_mm or 0)
     once, again = (
         n_spheres * (n_voxels / _VOXELS) ** 2 * part / 3.6e6 for part in (work.fixed, work.repeated)
     )

@@ -21,7 +21,7 @@ def output(tmp_path_factory):
     code = main([
         str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
         "--output-spaces", "fsnative", "--n-permutations", "20", "--nprocs", "1",
-        "-w", str(folder / "work"), "--contrasts", "face - house",
+        "-w", str(folder / "work"), "--contrasts", "face - house", "--searchlight", "25mm",
     ])
     assert code == 0
     return out, patch
@@ -75,3 +75,22 @@ def test_report_draws_the_selection_on_surfaces(output):
     assert "vertices that the decoder reads, on the surfaces" in page
     assert "(uncorrected), on the surfaces" in page
     assert "only a container" not in page
+
+
+def test_searchlight_finds_the_patch_along_the_surface(output):
+    out, patch = output
+    accuracy, sidecar = (
+        next(out.rglob(f"*see_space-fsnative_stat-accuracy_desc-searchlight_statmap{end}"))
+        for end in (".nii.gz", ".json")
+    )
+    card = json.loads(sidecar.read_text())
+    assert card["Distances"] == "along the surface" and card["Spheres"] > 300
+    assert 10 < card["VoxelsPerSphere"] < 40
+    values = nib.load(accuracy).get_fdata().ravel()
+    assert values[patch].mean() > values[~patch].mean() + 0.1
+    sides = [nib.load(side).darrays[0].data for side in hemisphere_names(accuracy)]
+    np.testing.assert_allclose(np.concatenate(sides), values, rtol=1e-6)
+    page = (out / "sub-01.html").read_text()
+    assert "where above 0, on the surfaces" in page and "a sphere is a disc of vertices" in page
+    text = (out / "logs" / "CITATION.md").read_text()
+    assert "all vertices within 25 mm of it along the surface" in text and "Oosterhof" in text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bids_decoder.evaluation.tfce import enhance_clusters
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.trials import Mesh, VoxelGrid
 
 
 def naive(volume, step):
@@ -57,3 +57,19 @@ def test_nothing_below_zero_and_gaps_in_the_mask_part_clusters():
     parts = enhance_clusters(np.ones(4), VoxelGrid(mask, np.eye(4)))
     assert (parts < whole).all()
     np.testing.assert_allclose(parts / whole, (2 / 5) ** 0.5)
+
+
+def test_vertices_of_a_strip_are_enhanced_as_voxels_in_a_row():
+    rng, n = np.random.default_rng(3), 60
+    values = rng.normal(0.5, 1, n)
+    points = np.stack([np.arange(n), np.arange(n) % 2, np.zeros(n)], axis=1).astype(float)
+    triangles = np.array([[k, k + 1, k + 2] for k in range(0, n - 2)])
+    mesh = Mesh(points, triangles, n)
+    # Every second vertex is used, so that each has the one before and the one behind it.
+    used = np.arange(n) % 2 == 0
+    on_mesh = VoxelGrid(used[:, None, None], np.eye(4), mesh)
+    row = VoxelGrid(np.ones((used.sum(), 1, 1), bool), np.eye(4))
+    np.testing.assert_allclose(
+        enhance_clusters(values[used], on_mesh, 0.13), enhance_clusters(values[used], row, 0.13)
+    )
+    assert enhance_clusters(values[used], on_mesh).max() > 0

@@ -7,10 +7,11 @@ from bids_decoder.analyses.rsa.region_outputs import TABLE
 from bids_decoder.analyses.rsa.report_search import model_maps
 from bids_decoder.evaluation.rdm_inference import N_BOOTSTRAP
 from bids_decoder.reports.results import Results
+from bids_decoder.reports.search_maps import describe_size
 
 TEXTS = {"Representational similarity": (
-    "rsa", "rsa-test", "rsa-pairs", "rsa-regions", "rsa-search", "rsa-search-test",
-    "rsa-ceiling", "rsa-people",
+    "rsa", "rsa-test", "rsa-pairs", "rsa-regions", "rsa-search", "rsa-search-surface",
+    "rsa-search-test", "rsa-ceiling", "rsa-people",
 )}
 """Names of methods texts in ``boilerplate``, by heading."""
 
@@ -41,10 +42,9 @@ def _search_steps(results: Results) -> Steps:
     if not maps:
         return {}
     card = maps[0][1]
-    size = f"its {card['VoxelsPerSphere']} nearest voxels"
-    if "Radius" in card:
-        size = f"all voxels within {card['Radius']:g} mm of it (median {card['VoxelsPerSphere']})"
-    found: Steps = {"rsa-search": {"n_spheres": card["Spheres"], "size": size}}
+    found: Steps = {"rsa-search": {"n_spheres": card["Spheres"], "size": describe_size(card)}}
+    if "Distances" in card:
+        found["rsa-search-surface"] = {}
     if card["Permutations"]:
         found["rsa-search-test"] = {"n_permutations": card["Permutations"]}
     return found

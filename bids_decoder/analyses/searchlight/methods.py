@@ -5,11 +5,12 @@ from __future__ import annotations
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.searchlight.outputs import main_map
 from bids_decoder.reports.results import Results, sidecar_of
+from bids_decoder.reports.search_maps import describe_size
 
 TEXTS = {
     "Searchlight": (
         "searchlight", "searchlight-lda", "searchlight-ridge", "searchlight-gnb",
-        "searchlight-crossnobis", "searchlight-test",
+        "searchlight-crossnobis", "searchlight-surface", "searchlight-test",
     ),
 }
 """Names of methods texts in ``boilerplate``, by heading."""
@@ -21,14 +22,13 @@ def steps(results: Results) -> Steps:
     if path is None:
         return {}
     card = sidecar_of(path)
-    size = f"its {card['VoxelsPerSphere']} nearest voxels"
-    if "Radius" in card:
-        size = f"all voxels within {card['Radius']:g} mm of it (median {card['VoxelsPerSphere']})"
     found: Steps = {
-        "searchlight": {"size": size, "n_spheres": card["Spheres"], "n_labels": card["Labels"],
-                        "measure": card["Measure"]},
+        "searchlight": {"size": describe_size(card), "n_spheres": card["Spheres"],
+                        "n_labels": card["Labels"], "measure": card["Measure"]},
         f"searchlight-{card['Estimator']}": {},
     }
+    if "Distances" in card:
+        found["searchlight-surface"] = {}
     if card["Permutations"]:
         how = "and all spheres were fitted again" if card["Null"] == "refitted" else \
             "in the test set, whose predictions do not depend on them"
