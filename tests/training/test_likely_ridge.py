@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from bids_decoder.training.input_layer import RELATIVE_PENALTIES, fit_input_layer
+from bids_decoder.training.input_layer import (
+    DEFAULT_PENALTY,
+    RELATIVE_PENALTIES,
+    fit_input_layer,
+)
 from bids_decoder.training.likely_ridge import CentredTrials
 
 
@@ -64,3 +68,18 @@ def test_the_penalty_is_the_likeliest_one():
             normal = multivariate_normal(np.zeros(45), covariance)
             chances.append(-2 * normal.logpdf(np.zeros(45)))
         assert fit.penalty == RELATIVE_PENALTIES[int(np.argmin(chances))]
+
+
+@pytest.mark.parametrize(("n_repeats", "is_default"), [(1, True), (2, False)])
+def test_one_trial_of_each_label_is_no_evidence_for_a_penalty(n_repeats, is_default):
+    """Any signal, and the likelihood would be highest with the strongest penalty."""
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.eye(7), (n_repeats, 1))
+    # All labels but one direction, as the space of the targets has it.
+    latents = (labels @ np.linalg.svd(np.eye(7) - 1 / 7)[0])[:, :6]
+    betas = labels @ rng.standard_normal((7, 60)) + 0.1 * rng.standard_normal((7 * n_repeats, 60))
+    betas, runs = betas.astype(np.float32), np.repeat("run-1", 7 * n_repeats)
+    together, = CentredTrials.of(betas, runs).fit(latents[None], np.ones((1, 60)))
+    alone = fit_input_layer(betas, latents, runs, penalty="evidence")
+    assert together.penalty == alone.penalty
+    assert (alone.penalty == DEFAULT_PENALTY) is is_default
