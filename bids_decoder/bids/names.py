@@ -117,6 +117,7 @@ NAMES: dict[str, OutputName] = {
     "subjects_model": _name("group", "model", ".safetensors", desc="subjects"),
     "group_metrics": _name("group", "metrics", ".tsv", desc="group"),
     "group_rsa": _name("group", "metrics", ".tsv", desc="rsa"),
+    "group_midthickness": _name("group", "midthickness", ".surf.gii"),
     "group_map": _name("group", "statmap", desc="group"),
 }
 

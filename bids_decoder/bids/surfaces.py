@@ -10,16 +10,20 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.bids.names import derivative_path, parse_entities
+from bids_decoder.bids.names import derivative_path, parse_entities, sidecar_path
 from bids_decoder.errors import InputError, MissingInputError
-from bids_decoder.files import atomic_path
+from bids_decoder.files import atomic_path, write_json
 
 _COUNTS = re.compile(rb"<DataArray\b[^>]*?Dim0=\"(\d+)\"", re.DOTALL)
 _PACKAGED = "fsaverage5"
+OWN_SPACE = "fsnative"
+"""Surface of a participant, whose vertices are nobody else's."""
+
 _STRUCTURES = ("CortexLeft", "CortexRight")
 _AFTER_HEMI = ("space-", "cohort-", "res-", "label-", "contrast-", "stat-", "desc-")
 
@@ -119,8 +123,10 @@ def _values(path: Path) -> np.ndarray:
         ) from error
 
 
-def save_hemispheres(path: Path, values: np.ndarray, n_left: int) -> list[Path]:
-    """Write values at all vertices as two GIFTI files.
+def save_hemispheres(
+    path: Path, values: np.ndarray, n_left: int, metadata: dict[str, Any]
+) -> list[Path]:
+    """Write values at all vertices as two GIFTI files with sidecars.
 
     Parameters
     ----------
@@ -130,11 +136,13 @@ def save_hemispheres(path: Path, values: np.ndarray, n_left: int) -> list[Path]:
     values : ndarray, shape (n_vertices, 1, 1) or (n_vertices, 1, 1, n_maps)
     n_left : int
         Vertices of the left hemisphere.
+    metadata : dict
+        Content of the sidecars.
 
     Returns
     -------
     list of Path
-        Left and right.
+        Left and right, each followed by its sidecar.
     """
     maps = np.asarray(values, dtype=np.float32).reshape(len(values), -1)
     written = []
@@ -145,7 +153,7 @@ def save_hemispheres(path: Path, values: np.ndarray, n_left: int) -> list[Path]:
             nib.gifti.GiftiDataArray(column, intent="NIFTI_INTENT_NONE", datatype="float32")
             for column in np.ascontiguousarray(part.T)
         ]
-        written.append(_save(target, arrays, structure))
+        written += [_save(target, arrays, structure), write_json(sidecar_path(target), metadata)]
     return written
 
 
@@ -169,13 +177,26 @@ def hemisphere_names(path: Path) -> tuple[Path, Path]:
 
 
 def surface_names(path: Path) -> tuple[Path, Path]:
-    """Return the files of the surfaces that a map of a participant is on, left and right."""
+    """Return the files of the surfaces that a map is on, left and right.
+
+    Parameters
+    ----------
+    path : Path
+        Map of a participant, or of the group.
+    """
     entities = parse_entities(path)
-    # The map is in <top>/sub-<label>/[ses-<label>/]func.
-    top = path.parents[3 if "ses" in entities else 2]
+    key = "midthickness" if "sub" in entities else "group_midthickness"
+    # The map is in <top>/[sub-<label>/][ses-<label>/]<folder>.
+    top = path.parents[1 + ("sub" in entities) + ("ses" in entities)]
     own = {k: v for k, v in entities.items() if k in ("sub", "space", "cohort")}
-    left, right = (derivative_path(top, "midthickness", hemi=side, **own) for side in "LR")
+    left, right = (derivative_path(top, key, hemi=side, **own) for side in "LR")
     return left, right
+
+
+def read_surface(path: Path) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Return the surfaces that a map is on as :func:`read_meshes` does; None where none are."""
+    files = surface_names(path)
+    return read_meshes(files) if all(file.is_file() for file in files) else None
 
 
 def save_surfaces(
@@ -220,7 +241,7 @@ def find_meshes(root: Path, path: Path) -> tuple[Path, ...]:
     """
     entities = parse_entities(path)
     space, person = entities.get("space", ""), root / f"sub-{entities['sub']}"
-    if space == "fsnative":
+    if space == OWN_SPACE:
         return _native_meshes(person)
     folder = root / "sourcedata" / "freesurfer" / space / "surf"
     for names in (("midthickness",), ("white", "pial")):

@@ -77,9 +77,7 @@ class PersonOutputs:
         save_nifti(path, data, grid.affine, metadata=described)
         self.add(path)
         if grid.mesh is not None:
-            for side in save_hemispheres(path, data, grid.mesh.n_left):
-                write_json(sidecar_path(side), described)
-                self.add(side)
+            self.written += save_hemispheres(path, data, grid.mesh.n_left, described)
             self._surfaces(surface_names(path), grid.mesh)
 
     def _surfaces(self, targets: tuple[Path, Path], mesh: Mesh) -> None:

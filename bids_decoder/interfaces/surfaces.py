@@ -25,7 +25,7 @@ from bids_decoder.bids.surfaces import (
     surface_names,
 )
 from bids_decoder.bids.writer import save_nifti
-from bids_decoder.files import read_json, write_json
+from bids_decoder.files import read_json
 from bids_decoder.interfaces.preprocessing_base import ImageOutput, Step
 from bids_decoder.preprocessing.masks import common_mask
 
@@ -76,7 +76,7 @@ class HemisphereMaps(SimpleInterface):
         maps = [Path(path) for path in self.inputs.in_files]
         written = save_surfaces(surface_names(maps[0]), points, triangles, n_left)
         for path in maps:
-            for side in save_hemispheres(path, np.asarray(nib.load(path).dataobj), n_left):
-                written += [write_json(sidecar_path(side), read_json(sidecar_path(path))), side]
+            values, card = np.asarray(nib.load(path).dataobj), read_json(sidecar_path(path))
+            written += save_hemispheres(path, values, n_left, card)
         self._results["out_file"] = list(map(str, written))
         return runtime

@@ -1,5 +1,7 @@
 """BOLD on surfaces: names, shapes, meshes, and files of hemispheres."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -132,7 +134,9 @@ def test_meshes_of_fsaverage5_are_those_of_nilearn(derived):
 def test_files_of_hemispheres_hold_the_maps(tmp_path):
     path = tmp_path / "sub-01_task-see_space-fsnative_stat-z_statmap.nii.gz"
     values = np.arange(2.0 * (2 * N + 1)).reshape(2 * N + 1, 1, 1, 2)
-    assert tuple(save_hemispheres(path, values, N)) == hemisphere_names(path)
+    written = save_hemispheres(path, values, N, {"Space": "fsnative"})
+    assert tuple(written[::2]) == hemisphere_names(path)
+    assert json.loads(written[3].read_text()) == {"Space": "fsnative"}
     left, right = (nib.load(file) for file in hemisphere_names(path))
     np.testing.assert_array_equal(left.darrays[1].data, values[:N, 0, 0, 1])
     np.testing.assert_array_equal(right.darrays[0].data, values[N:, 0, 0, 0])

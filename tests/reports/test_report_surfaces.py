@@ -27,7 +27,7 @@ def path(tmp_path):
     path = tmp_path / "sub-01/func/sub-01_task-see_space-fsnative_stat-troi_statmap.nii.gz"
     values = np.zeros((2 * N, 1, 1))
     values[:N, 0, 0] = np.maximum(POINTS[:, 2], 0)
-    save_hemispheres(path, values, N)
+    save_hemispheres(path, values, N, {})
     return path
 
 
@@ -48,7 +48,7 @@ def test_a_mask_without_its_surfaces_says_that_they_are_absent(tmp_path):
     path = derivative_path(tmp_path, "troi_mask", sub="01", task="see", space="fsnative")
     values = np.zeros((2 * N, 1, 1), np.uint8)
     save_nifti(path, values, np.eye(4))
-    save_hemispheres(path, values, N)
+    save_hemispheres(path, values, N, {})
     assert "empty" in why_no_map(Results(tmp_path, "01"))
     values[3] = 1
     save_nifti(path, values, np.eye(4))

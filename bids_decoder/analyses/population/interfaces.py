@@ -21,6 +21,7 @@ from bids_decoder.analyses.population.columns import Column
 from bids_decoder.analyses.population.maps import MapSet, read_maps
 from bids_decoder.analyses.population.rsa import write_comparison
 from bids_decoder.bids.names import derivative_path, sidecar_path
+from bids_decoder.bids.surfaces import save_hemispheres, save_surfaces, surface_names
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation.population import (
     N_PERMUTATIONS,
@@ -32,6 +33,7 @@ from bids_decoder.evaluation.population import (
 from bids_decoder.evaluation.population_maps import flip_signs, share_selected
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
 from bids_decoder.seeds import derive_seed
+from bids_decoder.trials import Mesh
 
 COLUMNS: dict[str, str] = {
     "source": "Table of the participants that is summarised: decoder, gallery, reconstruction, "
@@ -163,10 +165,19 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
     for stat, (values, text) in content.items():
         entities = {"label": maps.kind.stage, **maps.entities}
         path = derivative_path(output_dir, "group_map", **entities, stat=_stat(maps, stat))
-        save_nifti(path, maps.grid.to_volume(values), maps.grid.affine,
-                   metadata={"Description": f"{maps.kind.title}. {text}", **shared})
+        card = {"Description": f"{maps.kind.title}. {text}", **shared}
+        data, mesh = maps.grid.to_volume(values), maps.grid.mesh
+        save_nifti(path, data, maps.grid.affine, metadata=card)
         written += [path, sidecar_path(path)]
+        if mesh is not None:
+            written += save_hemispheres(path, data, mesh.n_left, card)
+    if maps.grid.mesh is not None:
+        written += _write_surface(path, maps.grid.mesh)
     return written
+
+
+def _write_surface(path: Path, mesh: Mesh) -> list[Path]:
+    return save_surfaces(surface_names(path), mesh.points, mesh.triangles, mesh.n_left)
 
 
 def _stat(maps: MapSet, stat: str) -> str:

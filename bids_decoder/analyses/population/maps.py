@@ -12,10 +12,11 @@ import numpy as np
 
 from bids_decoder.analyses.population.collect import find_outputs
 from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.surfaces import OWN_SPACE, read_surface
 from bids_decoder.errors import name_some
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.reports.results import sidecar_of
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.trials import Mesh, VoxelGrid
 
 GRID_TOLERANCE_MM = 1e-3
 
@@ -71,7 +72,8 @@ class MapSet:
     people : tuple of str
         Labels.
     values : ndarray, shape (n_participants, n_voxels)
-        Voxels of *grid*: those where some participant has a value; NaN where one has none.
+        Voxels of *grid*, or vertices of a standard surface: those where some participant has a
+        value; NaN where one has none.
         Chance is subtracted.
     grid : VoxelGrid
     """
@@ -126,7 +128,8 @@ def read_maps(output_dir: Path, people: Sequence[str]) -> tuple[list[MapSet], li
 def _shared_names(path: Path) -> tuple[tuple[str, str], ...] | None:
     """Return space, cohort, res and label of a map; None in a participant's own space."""
     entities = parse_entities(path)
-    if not OutputSpace(entities.get("space", "func")).is_template:
+    space = entities.get("space", "func")
+    if space == OWN_SPACE or not OutputSpace(space).is_template:
         return None
     names = ("space", "cohort", "res", "label")
     return tuple((name, entities[name]) for name in names if name in entities)
@@ -151,7 +154,11 @@ def _read_set(
     if len(kept) < 2:
         return None, note
     volumes = np.stack([_values(paths[label], images[label]) for label in kept])
-    grid = VoxelGrid(np.isfinite(volumes).any(axis=0), images[kept[0]].affine)
+    surface = read_surface(paths[kept[0]])
+    grid = VoxelGrid(
+        np.isfinite(volumes).any(axis=0), images[kept[0]].affine,
+        None if surface is None else Mesh(*surface),
+    )
     if not grid.mask.any():
         return None, note
     return MapSet(kind, entities, tuple(kept), volumes[:, grid.mask], grid), note
