@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from bids_decoder.bids.label_files import LabelFile
 from bids_decoder.bids.names import parse_entities
@@ -64,7 +62,7 @@ def find_atlas(text: str, templates: Sequence[str]) -> LabelFile:
         )
     chosen = _choose_variant(text, name, desc.removeprefix("desc-"), offered[usable[0]])
     space = next(space for space in usable if chosen in offered[space])
-    images = _list(space, atlas=name, desc=chosen or None, suffix="dseg", extension=".nii.gz")
+    images = _list(space, name, chosen or None, ".nii.gz")
     image = _stored(text, max(images, key=_fineness))
     return LabelFile(
         image, space, f"{name}:{chosen}" if chosen else name,
@@ -101,22 +99,25 @@ def _known_names() -> list[str]:
     return sorted(name for name in names if name)
 
 
-@cache
-def _all_images() -> tuple[Path, ...]:
-    """List the images of labels in MNI templates once: TemplateFlow takes seconds for it."""
-    from templateflow import api
-
-    return tuple(
-        path for template in api.templates() if "MNI" in template
-        for path in _list(template, suffix="dseg", extension=".nii.gz")
-    )
+def _all_images() -> list[Path]:
+    """List the images of labels in MNI templates, stored or not."""
+    return _find("*MNI*", ".nii.gz")
 
 
-def _list(template: str, **query: Any) -> list[Path]:
-    from templateflow import api
+def _list(template: str, atlas: str, desc: str | None, extension: str) -> list[Path]:
+    """List the files of one variant of an atlas; without ``desc`` where it is None."""
+    return [
+        path for path in _find(template, extension)
+        if (own := parse_entities(path)).get("atlas") == atlas and own.get("desc") == desc
+    ]
 
-    found = api.ls(template, **query)
-    return [Path(path) for path in ([found] if isinstance(found, str | Path) else found)]
+
+def _find(template: str, extension: str) -> list[Path]:
+    """Find files of labels by their names: TemplateFlow's index takes many seconds."""
+    from templateflow import conf
+
+    folders = sorted(Path(conf.TF_HOME).glob(f"tpl-{template}"))
+    return [path for folder in folders for path in sorted(folder.rglob(f"*_dseg{extension}"))]
 
 
 def _fineness(path: Path) -> tuple[bool, int]:
@@ -171,7 +172,7 @@ def _table(name: str, desc: str, templates: Sequence[str]) -> Path | None:
     """Find the names of labels; they are the same in all templates."""
     for template in templates:
         for variant in dict.fromkeys((desc or None, None)):
-            for path in _list(template, atlas=name, desc=variant, suffix="dseg", extension=".tsv"):
+            for path in _list(template, name, variant, ".tsv"):
                 if _is_stored(path) or (not _fetch(path) and _is_stored(path)):
                     return path
     return None

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bids_decoder.bids import atlases
 from bids_decoder.bids.atlases import find_atlas
 from bids_decoder.bids.label_files import (
     describe_file,
@@ -104,7 +103,7 @@ def test_tables_without_what_is_needed(tmp_path, table, part):
 @pytest.fixture
 def flow(tmp_path, monkeypatch):
     """A TemplateFlow of two templates, of which one image is stored."""
-    from templateflow import api
+    from templateflow import api, conf
 
     names = ["tpl-MNIa_res-01_atlas-Coarse_dseg.nii.gz", "tpl-MNIa_res-02_atlas-Coarse_dseg.nii.gz",
              "tpl-MNIa_res-01_atlas-Fine_desc-9Parcels_dseg.nii.gz",
@@ -112,28 +111,17 @@ def flow(tmp_path, monkeypatch):
              "tpl-MNIb_res-01_atlas-Fine_desc-9Parcels_dseg.nii.gz",
              "tpl-MNIa_atlas-Coarse_dseg.tsv"]
     for name in names:
-        (tmp_path / name).touch()
-    (tmp_path / names[1]).write_bytes(b"stored")
-    (tmp_path / names[-1]).write_text("index\tname\n")
-
-    def listed(template, suffix=None, extension=None, **query):
-        fits = []
-        for name in names:
-            own = dict(part.split("-") for part in name.split("_")[:-1])
-            wanted = {"tpl": template, **query}
-            if name.endswith(extension) and all(own.get(k) == v for k, v in wanted.items()):
-                fits.append(tmp_path / name)
-        return fits
+        (tmp_path / name[:8]).mkdir(exist_ok=True)
+        (tmp_path / name[:8] / name).touch()
+    (tmp_path / "tpl-MNIa" / names[1]).write_bytes(b"stored")
+    (tmp_path / "tpl-MNIa" / names[-1]).write_text("index\tname\n")
 
     def refuse(*args, **kwargs):
         raise ConnectionError
 
-    monkeypatch.setattr(api, "templates", lambda: ["MNIa", "MNIb"])
-    monkeypatch.setattr(api, "ls", listed)
+    monkeypatch.setattr(conf, "TF_HOME", tmp_path)
     monkeypatch.setattr(api, "get", refuse)
-    atlases._all_images.cache_clear()
-    yield tmp_path
-    atlases._all_images.cache_clear()
+    return tmp_path
 
 
 def test_a_stored_atlas_is_found_with_its_names(flow):
@@ -148,7 +136,8 @@ def test_an_atlas_is_fetched_where_it_is_not_stored(flow, monkeypatch):
 
     def get(template, **query):
         assert (template, query["atlas"], query["desc"]) == ("MNIb", "Fine", "9Parcels")
-        (flow / "tpl-MNIb_res-01_atlas-Fine_desc-9Parcels_dseg.nii.gz").write_bytes(b"fetched")
+        name = "tpl-MNIb_res-01_atlas-Fine_desc-9Parcels_dseg.nii.gz"
+        (flow / "tpl-MNIb" / name).write_bytes(b"fetched")
 
     monkeypatch.setattr(api, "get", get)
     assert find_atlas("Fine:9Parcels", ["MNIb"]).space == "MNIb"
