@@ -30,7 +30,7 @@ from bids_decoder.evaluation.population import (
     describe,
     relate,
 )
-from bids_decoder.evaluation.population_maps import flip_signs, share_selected
+from bids_decoder.evaluation.population_maps import flip_enhanced, flip_signs, share_selected
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import Mesh
@@ -150,16 +150,24 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
         "SkullStripped": True,
     }
     if maps.kind.is_mask:
-        content = {"prevalence": (share_selected(maps.values),
-                                  "Share of participants who selected the voxel.")}
+        content = {"prevalence": (
+            share_selected(maps.values, maps.kind.level),
+            "Share of participants; .05 by chance." if maps.kind.level else
+            "Share of participants who selected the voxel.",
+        )}
     else:
-        found = flip_signs(maps.values, derive_seed(seed, "population", maps.kind.key))
+        seed = derive_seed(seed, "population", maps.kind.key)
+        found = flip_signs(maps.values, seed)
+        enhanced = flip_enhanced(maps.values, maps.grid, seed)
         content = {
             "mean": (np.nanmean(maps.values, axis=0), "Mean over those who have a value."),
             "t": (found.t, "t over participants; 0 where one of them has no value."),
             "logp": (found.log_p, "Minus log10 of the one-sided p-value by sign flips, corrected "
                      "by the maximum statistic. It rejects that no participant has information; "
                      f"smallest possible p: {found.resolution:.3g}."),
+            "tfce": (enhanced.tfce, "Threshold-free cluster enhancement of t, as z."),
+            "logptfce": (enhanced.log_p, "The same p-value after cluster enhancement; smallest "
+                         f"possible p: {enhanced.resolution:.3g}."),
         }
     written = []
     for stat, (values, text) in content.items():
@@ -182,4 +190,4 @@ def _write_surface(path: Path, mesh: Mesh) -> list[Path]:
 
 def _stat(maps: MapSet, stat: str) -> str:
     """Return the entity stat, which also names the statistic of the participants' maps."""
-    return f"{maps.kind.stat or ''}{stat}"
+    return stat if maps.kind.is_mask else f"{maps.kind.stat or ''}{stat}"

@@ -38,6 +38,8 @@ class MapKind:
     is_mask : bool
         Whether it says which voxels were selected; otherwise it holds values that are 0, or the
         chance level in the sidecar, without information.
+    level : float
+        Values above it are selected.
     """
 
     stage: str
@@ -45,7 +47,11 @@ class MapKind:
     stat: str | None
     title: str
     is_mask: bool
+    level: float = 0.0
 
+
+# Maps hold minus log10 of p in single precision.
+_SIGNIFICANT = float(-np.log10(0.05)) - 1e-6
 
 KINDS = (
     MapKind("decode", "troi_mask", None, "Voxels that the decoder reads", True),
@@ -55,8 +61,13 @@ KINDS = (
             "Accuracy of the searchlight above chance", False),
     MapKind("searchlight", "search_map", "crossnobis",
             "Crossnobis distance of the searchlight", False),
+    MapKind("searchlight", "search_map", "logp",
+            "Spheres with p ≤ .05 in a participant, not corrected", True, _SIGNIFICANT),
     MapKind("rsasearch", "rsa_search_map", "whitenedcorrelation",
             "Whitened correlation of a model with the distances of the searchlight", False),
+    MapKind("rsasearch", "rsa_search_map", "logp",
+            "Spheres in which a model has p ≤ .05 in a participant, not corrected", True,
+            _SIGNIFICANT),
 )
 
 
@@ -153,7 +164,9 @@ def _read_set(
                 f"{entities['space']}.")
     if len(kept) < 2:
         return None, note
-    volumes = np.stack([_values(paths[label], images[label]) for label in kept])
+    volumes = np.stack([
+        _values(images[label], 0.0 if kind.is_mask else _chance(paths[label])) for label in kept
+    ])
     surface = read_surface(paths[kept[0]])
     grid = VoxelGrid(
         np.isfinite(volumes).any(axis=0), images[kept[0]].affine,
@@ -164,8 +177,11 @@ def _read_set(
     return MapSet(kind, entities, tuple(kept), volumes[:, grid.mask], grid), note
 
 
-def _values(path: Path, image: nib.Nifti1Image) -> np.ndarray:
+def _chance(path: Path) -> float:
+    return float(sidecar_of(path).get("Chance") or 0.0)
+
+
+def _values(image: nib.Nifti1Image, chance: float) -> np.ndarray:
     """Return a map without its chance level; NaN where it has no value."""
     data = np.asarray(image.dataobj, np.float32)
-    chance = float(sidecar_of(path).get("Chance") or 0.0)
     return np.where(data != 0, data - chance, np.nan)
