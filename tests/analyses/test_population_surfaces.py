@@ -50,6 +50,8 @@ def test_vertices_are_tested_over_participants_and_maps_are_gifti(group):
     log_p = nib.load(path).get_fdata().ravel()
     assert (log_p[PATCH] > -np.log10(0.05)).mean() > 0.7
     assert (np.delete(log_p, PATCH) > -np.log10(0.05)).mean() < 0.05
+    enhanced = nib.load(str(path).replace("logp", "logptfce")).get_fdata().ravel()
+    assert (enhanced[PATCH] > -np.log10(0.05)).mean() > 0.9
     halves = [nib.load(side).darrays[0].data for side in hemisphere_names(path)]
     np.testing.assert_allclose(np.concatenate(halves), log_p, rtol=1e-6)
     for side in (*hemisphere_names(path), *surface_names(path)):
@@ -58,7 +60,7 @@ def test_vertices_are_tested_over_participants_and_maps_are_gifti(group):
 
 def test_maps_are_drawn_on_the_surface(group):
     drawn = map_pictures(Results(group[0]))
-    assert len(drawn) == 3 and all("on the surfaces" in pic.caption for pic in drawn)
+    assert len(drawn) == 5 and all("on the surfaces" in pic.caption for pic in drawn)
 
 
 def test_surfaces_of_single_participants_are_not_joined(tmp_path):
