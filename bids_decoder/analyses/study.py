@@ -27,7 +27,7 @@ from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.processes import map_items
 from bids_decoder.regressors import split_wanted
 from bids_decoder.stimuli.signatures import PictureSignatures
-from bids_decoder.stimuli.words import feature_source, load_features
+from bids_decoder.stimuli.words import StimulusVectors
 from bids_decoder.training.region_settings import Regions
 from bids_decoder.trials import Decision, confounds_of, table_key
 from bids_decoder.workflows.atlases import AtlasCheck, AtlasPlan
@@ -75,6 +75,8 @@ class Trials:
         Copies across training and test.
     pictures : PictureSignatures
         Signatures of the stimuli, stored for later calls.
+    vectors : StimulusVectors or None
+        Those of ``--features``.
     """
 
     build: TrialBuild
@@ -82,6 +84,7 @@ class Trials:
     tables: dict[str, pd.DataFrame]
     overlap: Overlap
     pictures: PictureSignatures
+    vectors: StimulusVectors | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,20 +228,20 @@ class Study:
         digest = self.trials.pictures.digest
         return content_key({name: digest(path) for name, path in paths.items()})
 
-    @cached_property
+    @property
     def text_encoder(self) -> str:
         """Return the identity of the text encoder of ``--features``; empty for a table."""
-        return feature_source(self.targets.features)
+        return self.trials.vectors.identity
 
-    @cached_property
+    @property
     def n_feature_dims(self) -> int:
         """Return the length of the feature vectors."""
         return self.feature_table[1].shape[1]
 
-    @cached_property
+    @property
     def feature_table(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return the ids and vectors (n_ids, n_dims) of ``--features``."""
-        return load_features(self.targets.features, self.targets.ids)
+        return self.trials.vectors.of(self.targets.ids)
 
     @cached_property
     def region_key(self) -> str:

@@ -15,8 +15,16 @@ from bids_decoder.bids.run_names import check_tasks, name_groups
 from bids_decoder.bids.run_selection import is_selected, restrict
 from bids_decoder.bids.selection import select_by_tables
 from bids_decoder.config import Execution, Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
+from bids_decoder.errors import (
+    BidsDecoderError,
+    ExitCode,
+    Finding,
+    FindingsError,
+    InputError,
+    name_some,
+)
 from bids_decoder.released.base import Events, EventsOfRun, Layout, Released, ReleasedPerson
+from bids_decoder.released.files import names_in
 from bids_decoder.released.registry import recognise, understood
 from bids_decoder.released.tables import as_text
 
@@ -61,12 +69,34 @@ def _not_understood(name: str, path: Path) -> Finding:
             f"--derivatives {name}={path}", "there is no such folder",
             "check the path and, in a container, the mount", ExitCode.MISSING_INPUT,
         )
+    damage = [why for file in _hdf5_or_matlab(path) if (why := _why_unreadable(file))]
+    if damage:
+        return Finding(
+            f"--derivatives {name}={path}", "its layout is not known, and these files cannot be "
+            f"read: {name_some(damage)}", "copy or download them again", ExitCode.BAD_DATA,
+        )
     return Finding(
         f"--derivatives {name}={path}", "its layout is not known: neither fmriprep= nor betas= "
         f"was given, and no released responses were recognised; it holds "
         f"{name_some(sorted(p.name for p in path.iterdir()), 5) or 'nothing'}",
         f"give fmriprep=PATH, betas=PATH, or a folder of: {understood()}", ExitCode.USAGE,
     )
+
+
+def _hdf5_or_matlab(folder: Path) -> list[Path]:
+    return sorted(
+        path for place in ("", "*/") for ending in ("h5", "hdf5", "mat")
+        for path in folder.glob(f"{place}*.{ending}") if path.is_file()
+    )
+
+
+def _why_unreadable(path: Path) -> str:
+    """Return what is wrong with an HDF5 or MATLAB file; empty where it can be opened."""
+    try:
+        names_in(path)
+    except InputError as error:
+        return f"{path.name} ({error.finding.why})"
+    return ""
 
 
 def collect_released(settings: Settings, name: str, layout: Layout) -> Dataset:

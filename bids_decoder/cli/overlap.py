@@ -36,7 +36,7 @@ from bids_decoder.stimuli.duplicates import (
     near_vectors,
 )
 from bids_decoder.stimuli.signatures import PictureSignatures
-from bids_decoder.stimuli.words import load_features
+from bids_decoder.stimuli.words import StimulusVectors
 from bids_decoder.trials import Decision
 
 PICTURES_FILE = Path("logs", "pictures.npz")
@@ -85,7 +85,8 @@ class Twins:
 
 
 def unite_stimuli(
-    build: TrialBuild, settings: Settings, pictures: PictureSignatures
+    build: TrialBuild, settings: Settings, pictures: PictureSignatures,
+    features: StimulusVectors | None,
 ) -> tuple[TrialBuild, Twins]:
     """Make stimuli with equal pictures or feature vectors one, before the split is chosen.
 
@@ -95,6 +96,8 @@ def unite_stimuli(
     settings : Settings
         With ``--near-duplicates merge`` pictures that are nearly the same become one, too.
     pictures : PictureSignatures
+    features : StimulusVectors or None
+        Those of ``--features``.
 
     Returns
     -------
@@ -109,8 +112,8 @@ def unite_stimuli(
     twins = Twins()
     _compare_pictures(twins, {n: build.stimulus_files[n] for n in sorted(used)
                               if n in build.stimulus_files}, pictures)
-    if build.target_kind == "features" and settings.trials.features is not None:
-        _compare_vectors(twins, settings.trials.features, used)
+    if build.target_kind == "features" and features is not None:
+        _compare_vectors(twins, features, used)
     near = [(pair.first, pair.second) for pair in twins.near]
     policy = settings.trials.near_duplicates
     twins.names = chain([*twins.equal, *(near if policy == "merge" else [])])
@@ -129,9 +132,9 @@ def _compare_pictures(
     twins.near += near_pictures(distinct, paths)
 
 
-def _compare_vectors(twins: Twins, file: Path, used: set[str]) -> None:
+def _compare_vectors(twins: Twins, features: StimulusVectors, used: set[str]) -> None:
     try:
-        ids, vectors = load_features(file, sorted(used))
+        ids, vectors = features.of(sorted(used))
     except BidsDecoderError:
         return  # Reported by the check of the targets.
     rows = [row for row, name in enumerate(ids) if name in used]

@@ -23,7 +23,6 @@ from bids_decoder.config import Settings, default_settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.files import read_json, write_json
 from bids_decoder.stimuli.encoders import encoder_name
-from bids_decoder.stimuli.words import describe_text_encoder, names_text_encoder
 from bids_decoder.trials import Decision, confounds_of, trial_columns
 from bids_decoder.workflows.checks import check_names
 
@@ -194,8 +193,9 @@ def _record(
         if build.target_kind == "image":
             # Also of a call that does not get as far as encoding: reports are written again.
             content["image_encoder"] = encoder_name(study.settings.trials.image_encoder)
-        if build.target_kind == "features" and names_text_encoder(study.targets.features):
-            content["text_encoder"] = describe_text_encoder(study.targets.features)
+        vectors = study.trials.vectors
+        if build.target_kind == "features" and vectors is not None and vectors.are_words:
+            content["text_encoder"] = vectors.record
     for analysis in wanted:
         content |= analysis.record(study)
     warnings = [f.record() for f in findings if f.severity == "warning"]

@@ -27,6 +27,7 @@ from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import AUTO, EncoderChoice, choose_encoder, default_encoder
 from bids_decoder.stimuli.signatures import PictureSignatures
+from bids_decoder.stimuli.words import StimulusVectors
 from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.anat import template_spaces
 from bids_decoder.workflows.checks import check_targets
@@ -79,7 +80,9 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         # Nothing to split; the findings say why there are no trials.
         raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
     dataset = with_trials_only(dataset, build)
-    build, twins = unite_stimuli(build, settings, pictures)
+    file = settings.trials.features
+    vectors = None if file is None else StimulusVectors(file)
+    build, twins = unite_stimuli(build, settings, pictures, vectors)
     roles = choose_roles(dataset, settings.execution, notes)
     build = limit_trials(build, roles, settings)
     notes.findings += check_protocol(build.tables, build.target_kind, roles, settings)
@@ -90,7 +93,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         dataset, roles, tables, twins, settings, notes, common_folds=split.kind == "stimulus-folds"
     )
     study = replace(
-        frame, dataset=dataset, trials=Trials(build, split, tables, overlap, pictures),
+        frame, dataset=dataset, trials=Trials(build, split, tables, overlap, pictures, vectors),
         roles=roles, targets=_target_spec(build, tables, settings, notes, scores),
     )
     study = replace(study, space=_response_space(study, notes))
@@ -101,9 +104,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     notes.findings += check_confounds(study.involved, tables, settings.trials)
     if scores:
         targets = study.targets
-        notes.findings += check_targets(
-            targets.kind, targets.ids, split.test_stimuli, targets.features
-        )
+        notes.findings += check_targets(targets.kind, targets.ids, split.test_stimuli, vectors)
     return study
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat, whosmat
+from scipy.io import loadmat
 
 from bids_decoder.errors import Finding, InputError
 from bids_decoder.released.base import (
@@ -43,12 +43,12 @@ from bids_decoder.released.base import (
     Stored,
 )
 from bids_decoder.released.files import (
-    DAMAGE,
     Shape,
     collect,
     h5,
     is_hdf5,
     measure,
+    names_in,
     opened,
     reading,
 )
@@ -93,8 +93,11 @@ def read(folder: Path, events: Events) -> Released:
     del events
     findings: list[Finding] = []
     by_person: dict[str, list[Path]] = defaultdict(list)
+    for path in _candidates(folder):
+        # What is damaged may be a file of bdpy, so that the plan must tell.
+        collect(partial(names_in, path), findings, _label(path, folder))
     for path in _files(folder):
-        by_person[find_label(path, PEOPLE, folder) or bids_label(path.stem)].append(path)
+        by_person[_label(path, folder)].append(path)
     people, regions, remarks = [], set(), set()
     for label, paths in sorted(by_person.items()):
         found = collect(partial(_person, label, paths), findings, label)
@@ -155,20 +158,23 @@ def read_region(file: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _files(folder: Path) -> list[Path]:
+    return [path for path in _candidates(folder) if _array_in(path) is not None]
+
+
+def _candidates(folder: Path) -> list[Path]:
     paths = [p for pattern in ("*.h5", "*.mat", "*/*.h5", "*/*.mat") for p in folder.glob(pattern)]
-    return [path for path in sorted(paths) if path.is_file() and _array_in(path) is not None]
+    return sorted(path for path in paths if path.is_file())
+
+
+def _label(path: Path, folder: Path) -> str:
+    return find_label(path, PEOPLE, folder) or bids_label(path.stem)
 
 
 def _array_in(path: Path) -> tuple[str, str] | None:
     """Return the names of data and metadata in a file; None where it is another kind of file."""
     try:
-        if is_hdf5(path):
-            with h5(path).File(path, "r") as content:
-                there = set(content)
-        else:
-            there = {name for name, *_ in whosmat(path)}
-    # Only names are read: memory runs out where a damaged file states an absurd size.
-    except (*DAMAGE, MemoryError):
+        there = names_in(path)
+    except InputError:
         return None
     return next((pair for pair in _NAMES if set(pair) <= there), None)
 

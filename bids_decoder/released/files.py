@@ -153,6 +153,21 @@ def reading(path: Path) -> Iterator[None]:
         raise damaged(path, error) from error
 
 
+def names_in(path: Path) -> set[str]:
+    """Return the names of what is at the top of an HDF5 or MATLAB file.
+
+    Raises
+    ------
+    MissingInputError, InputError
+        As :func:`reading`.
+    """
+    with reading(path):
+        if is_hdf5(path):
+            with h5(path).File(path, "r") as content:
+                return set(content)
+        return {name for name, *_ in whosmat(path)}
+
+
 def _checked_npy(path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 

@@ -11,13 +11,14 @@ voxel. Matrices of MATLAB are trials × voxels in MATLAB: HDF5 stores their axes
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bids_decoder.errors import Finding, InputError, MissingInputError
+from bids_decoder.errors import ExitCode, Finding, InputError, MissingInputError
 from bids_decoder.released.base import Events, Layout, Released, ReleasedPerson, Responses, Stored
 from bids_decoder.released.files import (
     ARRAY_EXTENSIONS,
@@ -67,7 +68,23 @@ def read(folder: Path, events: Events) -> Released:
             continue
         person = collect(partial(_person, path, label, folder), findings, label)
         people += [person] if person is not None else []
+    findings += _without_array(folder, set(labels))
     return Released(tuple(people), tuple(findings))
+
+
+def _without_array(folder: Path, labels: set[str]) -> Iterator[Finding]:
+    """Yield tables of participants of whom there are no responses."""
+    for path in _files(folder):
+        if not _is_trials(path):
+            continue
+        own = path.parent.name if path.parent != folder else path.stem
+        found = re.match(r"sub-([0-9A-Za-z]+)", own)
+        if found and found[1] not in labels:
+            yield Finding(
+                str(path), f"there are no responses to these trials: no array sub-{found[1]}*",
+                "fetch or copy the array, or remove the table", ExitCode.MISSING_INPUT,
+                participant=found[1], place=str(path),
+            )
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
 from bids_decoder.stimuli.encoders import ImageEncoder, load_encoder
 from bids_decoder.stimuli.features import select_features
-from bids_decoder.stimuli.words import feature_source, load_features
+from bids_decoder.stimuli.words import StimulusVectors
 from bids_decoder.trials import Targets
 
 
@@ -32,7 +32,7 @@ def make_targets(
         trials; duplicates are dropped, the others sorted.
     features : Path or None
         Feature table or text encoder, for ``"features"``; see
-        :func:`~bids_decoder.stimuli.words.load_features`.
+        :class:`~bids_decoder.stimuli.words.StimulusVectors`.
     images : mapping of str to Path or None
         File of each stimulus, for ``"image"``.
     encoder : str or ImageEncoder
@@ -62,9 +62,9 @@ def make_targets(
         vectors = np.array([name.split(" ") for name in names], dtype=np.float64)
         return Targets(names, vectors, kind, columns=tuple(columns))
     if kind == "features" and features is not None:
-        known, table = load_features(features, names)
-        vectors = select_features(known, table, names, f"--features {features}")
-        return Targets(names, vectors, kind, feature_source(features))
+        source = StimulusVectors(features)
+        vectors = select_features(*source.of(names), names, f"--features {features}")
+        return Targets(names, vectors, kind, source.identity)
     if kind == "image" and images is not None:
         chosen = load_encoder(encoder) if isinstance(encoder, str) else encoder
         vectors = _encoded(names, images, chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,42 +37,69 @@ def names_text_encoder(features: Path | None) -> bool:
     return features is not None and features.is_dir()
 
 
-def load_features(source: Path, wanted: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return vectors of stimuli, of a feature table or of the words in their names.
+class StimulusVectors:
+    """Vectors of stimuli, of a feature table or of the words in their names.
+
+    A table is read once, and a name is encoded once, however often vectors are asked for.
 
     Parameters
     ----------
     source : Path
         Feature table (:func:`~bids_decoder.stimuli.features.read_features`), or folder of a text
         encoder (:func:`encode_words`).
-    wanted : sequence of str
-        Ids of the stimuli; a table is read completely.
-
-    Returns
-    -------
-    ids : tuple of str
-    vectors : ndarray of float32, shape (n_ids, n_dims)
-
-    Raises
-    ------
-    BidsDecoderError
-        As the two functions above.
     """
-    if not names_text_encoder(source):
-        return read_features(source)
-    return tuple(wanted), encode_words(choose_text_encoder(source), wanted)
 
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self._words: dict[str, np.ndarray] = {}
 
-def feature_source(source: Path) -> str:
-    """Return the identity of a text encoder; empty for a feature table."""
-    if not names_text_encoder(source):
-        return ""
-    return f"words-{choose_text_encoder(source).sha256[:16]}"
+    @property
+    def are_words(self) -> bool:
+        """Whether a text encoder makes the vectors."""
+        return names_text_encoder(self.source)
 
+    @property
+    def identity(self) -> str:
+        """Identity of the text encoder; empty for a feature table."""
+        return f"words-{self._encoder.sha256[:16]}" if self.are_words else ""
 
-def describe_text_encoder(source: Path) -> dict[str, str]:
-    """Return name and digest of a text encoder, for the record of a call."""
-    return {"name": source.name, "sha256": choose_text_encoder(source).sha256}
+    @property
+    def record(self) -> dict[str, str]:
+        """Name and digest of the text encoder, for the record of a call."""
+        return {"name": self.source.name, "sha256": self._encoder.sha256}
+
+    def of(self, wanted: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+        """Return vectors.
+
+        Parameters
+        ----------
+        wanted : sequence of str
+            Ids of the stimuli; a table is returned completely.
+
+        Returns
+        -------
+        ids : tuple of str
+        vectors : ndarray of float32, shape (n_ids, n_dims)
+
+        Raises
+        ------
+        BidsDecoderError
+            As the two functions above.
+        """
+        if not self.are_words:
+            return self._table
+        new = [name for name in dict.fromkeys(wanted) if name not in self._words]
+        if new:
+            self._words.update(zip(new, encode_words(self._encoder, new), strict=True))
+        return tuple(wanted), np.stack([self._words[name] for name in wanted])
+
+    @cached_property
+    def _encoder(self) -> Weights:
+        return choose_text_encoder(self.source)
+
+    @cached_property
+    def _table(self) -> tuple[tuple[str, ...], np.ndarray]:
+        return read_features(self.source)
 
 
 def split_words(name: str) -> str:

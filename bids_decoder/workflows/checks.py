@@ -30,7 +30,7 @@ from bids_decoder.processes import map_items
 from bids_decoder.regressors import split_wanted
 from bids_decoder.stimuli.features import select_features
 from bids_decoder.stimuli.targets import check_ids, check_vectors
-from bids_decoder.stimuli.words import load_features
+from bids_decoder.stimuli.words import StimulusVectors
 from bids_decoder.training.decoders import check_decoder
 from bids_decoder.training.selectors import check_selector
 from bids_decoder.trials import Decision
@@ -136,7 +136,7 @@ def check_names(settings: Settings) -> list[Finding]:
 
 
 def check_targets(
-    kind: str, ids: Sequence[str], test: Sequence[str], features: Path | None
+    kind: str, ids: Sequence[str], test: Sequence[str], features: StimulusVectors | None
 ) -> list[Finding]:
     """Find targets that cannot be discriminated, as far as this is known before a fit.
 
@@ -147,8 +147,8 @@ def check_targets(
         Labels or stimulus ids of all usable trials.
     test : sequence of str
         Stimuli that no model is fitted on.
-    features : Path or None
-        Feature table or text encoder, where vectors are from one.
+    features : StimulusVectors or None
+        Those of ``--features``.
 
     Returns
     -------
@@ -157,8 +157,8 @@ def check_targets(
     try:
         check_ids(kind, ids)
         if kind == "features" and features is not None:
-            source = f"--features {features}"
-            known, vectors = load_features(features, ids)
+            source = f"--features {features.source}"
+            known, vectors = features.of(ids)
             select_features(known, vectors, ids, source)
             training = [name for name in ids if name not in set(test)]
             check_vectors(select_features(known, vectors, training, source))

@@ -19,6 +19,7 @@ from bids_decoder.files import write_json
 from bids_decoder.interfaces.responses import ARRAY, TABLE, read_trials
 from bids_decoder.models.store import load_model
 from bids_decoder.reports.results import Results
+from bids_decoder.stimuli import words
 from bids_decoder.training.common_space import CommonMaps
 
 SPACE, LABELS, SHAPE = "MNI152NLin6Asym", ("cat", "dog", "fox"), (7, 6, 5)
@@ -259,6 +260,33 @@ def test_feature_tables_of_a_new_person_are_searched_without_training(top):
             make_plan(parse_args([*words, *map(str, more)])[0], top / "work3")
         (finding,) = [f for f in caught.value.findings if f.severity == "error"]
         assert why in finding.why and finding.code == 65
+
+
+def test_words_of_a_text_encoder_are_candidates(top, monkeypatch):
+    """Labels that nobody was trained on are found by their words, which are encoded once."""
+    encoder = pytest.importorskip("tiny_text").save_text_encoder(top / "text")
+    loads = []
+    inner = words.encode_words
+    monkeypatch.setattr(words, "encode_words", lambda *given: loads.append(1) or inner(*given))
+    named = dict(zip(LABELS, ("cat", "face", "shoe"), strict=True))
+    write_people(top / "worded", ["01", "02", "03"], named.get)
+    write_people(top / "worded-new", ["09"], named.get)
+    given = ("--target", "features", "--features", encoder)
+    assert main(words_for(top / "worded", top / "worded-group", "group", *given)) == 0
+    loads.clear()
+    call = words_for(top / "worded-new", top / "worded-out", "participant",
+                     "--apply", top / "worded-group")
+    plan = make_plan(parse_args([*call, "--features", str(encoder)])[0], top / "work4")
+    (spec,) = [job.spec for job in plan.jobs if job.analysis == "apply"]
+    assert spec.pictures.features.ids == ("cat", "face", "shoe") and len(loads) == 1
+    table = pd.DataFrame(np.eye(3, 16)).rename(columns=str)
+    table.insert(0, "stimulus", list(named.values()))
+    other = save_table(top / "words.tsv", table)
+    with pytest.raises(FindingsError) as caught:
+        make_plan(parse_args([*call, "--features", str(other)])[0], top / "work4")
+    assert "vectors are from a table, and it was pretrained on those from words-" in str(
+        caught.value.findings[0].why
+    )
 
 
 def test_feature_tables_are_refused_where_labels_are_decoded(refused, tmp_path):

@@ -102,6 +102,18 @@ def test_faults(place):
         assert found[0] == 65 and word in found[1]
 
 
+def test_files_that_are_cut_off_are_named(place):
+    for subject in (1, 2):
+        samples.bdpy(place.folder / f"Subject{subject}.h5", samples.trials())
+    path = place.folder / "Subject2.h5"
+    path.write_bytes(path.read_bytes()[:-200])
+    ((code, text),) = place.errors()
+    assert code == 65 and "Subject2.h5" in text and "damaged or truncated" in text
+    (place.folder / "Subject1.h5").unlink()
+    ((code, text),) = place.errors()
+    assert code == 65 and "these files cannot be read: Subject2.h5" in text
+
+
 def test_trials_without_a_type_are_of_no_split(place):
     samples.bdpy(place.folder / "S1.h5", samples.trials())
     with h5py.File(place.folder / "S1.h5", "a") as file:

@@ -247,6 +247,17 @@ def test_faults_of_others_are_warnings(place):
     assert (66, 1) in {(code, text.count("no table of trials")) for code, text in place.errors()}
 
 
+@pytest.mark.parametrize("place_of", ["sub-03_trials.tsv", "sub-03/trials.tsv"])
+def test_tables_without_responses_are_named(place, place_of):
+    truth = samples.plain(place.folder, ("01",))
+    assert place.plan()
+    samples.write_table(place.folder / place_of, samples.table(truth["01"]))
+    ((code, text),) = place.errors()
+    assert code == 66 and "sub-03" in text and "no array sub-03*" in text
+    place.set("execution", participant_label=("01",))
+    assert any("no array sub-03*" in finding.why for finding in place.plan().findings)
+
+
 def test_two_arrays_of_a_participant(place):
     samples.plain(place.folder, ("01",))
     np.save(place.folder / "sub-01_responses.npy", np.ones((24, 24)))

@@ -10,10 +10,9 @@ from bids_decoder.errors import FindingsError, InputError, MissingInputError
 from bids_decoder.stimuli import words
 from bids_decoder.stimuli.targets import make_targets
 from bids_decoder.stimuli.words import (
+    StimulusVectors,
     choose_text_encoder,
     encode_words,
-    feature_source,
-    load_features,
     split_words,
 )
 
@@ -57,13 +56,35 @@ def test_targets_say_which_encoder_made_them(folder, tmp_path):
     digest = choose_text_encoder(folder).sha256
     assert targets.source == f"words-{digest[:16]}"
     np.savez(tmp_path / "f.npz", ids=np.array(NAMES), vectors=np.eye(4))
-    assert feature_source(tmp_path / "f.npz") == ""
-    assert load_features(tmp_path / "f.npz", ["cat"])[0] == NAMES
+    table = StimulusVectors(tmp_path / "f.npz")
+    assert table.identity == "" and table.of(["cat"])[0] == NAMES
+
+
+def test_names_are_encoded_and_tables_are_read_once(folder, tmp_path, monkeypatch):
+    calls = []
+
+    def watch(name, count):
+        inner = getattr(words, name)
+        monkeypatch.setattr(words, name, lambda *given: calls.append(count(given)) or inner(*given))
+
+    watch("encode_words", lambda given: list(given[1]))
+    watch("choose_text_encoder", lambda given: "encoder")
+    watch("read_features", lambda given: "table")
+    vectors = StimulusVectors(folder)
+    ids, first = vectors.of(["cat", "house"])
+    assert ids == ("cat", "house") and vectors.identity and vectors.record["name"] == folder.name
+    again = vectors.of(["house"])[1]
+    assert np.array_equal(again, first[1:])
+    assert vectors.of(["dog", "cat"])[0] == ("dog", "cat")
+    assert calls == ["encoder", ["cat", "house"], ["dog"]]
+    np.savez(tmp_path / "f.npz", ids=np.array(NAMES), vectors=np.eye(4))
+    table = StimulusVectors(tmp_path / "f.npz")
+    assert table.of(["cat"]) is table.of(["house"]) and calls[3:] == ["table"]
 
 
 def test_names_without_words_are_named_together(folder):
     with pytest.raises(FindingsError, match="2 of 3 names") as caught:
-        load_features(folder, ["01", "cat", "人"])
+        StimulusVectors(folder).of(["01", "cat", "人"])
     assert "01, 人" in caught.value.findings[0].why
     assert "--relabel" in caught.value.findings[0].fix
 
@@ -79,4 +100,4 @@ def test_other_models_are_refused(folder, tmp_path, monkeypatch):
         choose_text_encoder(other)
     monkeypatch.setattr(words, "find_spec", lambda name: None)
     with pytest.raises(MissingInputError, match="transformers is not installed"):
-        load_features(folder, NAMES)
+        StimulusVectors(folder).of(NAMES)

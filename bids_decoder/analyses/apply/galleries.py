@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bids_decoder.analyses.apply.feature_table import (
+from bids_decoder.analyses.apply.feature_vectors import (
     Features,
-    candidates_of_table,
-    chooses_by_table,
-    why_no_table,
+    candidates_of_vectors,
+    chooses_by_vectors,
+    why_no_vectors,
 )
 from bids_decoder.analyses.apply.finding import is_zero_shot
 from bids_decoder.analyses.apply.options import Apply
@@ -40,7 +40,7 @@ class Pictures:
     encoder : EncoderChoice or None
         The one of the decoder; None where no vectors of images are needed.
     features : Features or None
-        Stimuli of a feature table, among which a model of other participants chooses.
+        Stimuli with feature vectors, among which a model of other participants chooses.
     """
 
     gallery: Mapping[str, Path] = field(default_factory=dict)
@@ -55,7 +55,8 @@ class Pictures:
             name: study.pictures_key(images) for name, images in parts.items() if images
         }
         if self.features is not None:
-            found["features"] = [study.digest(self.features.table), list(self.features.ids)]
+            source = study.text_encoder or study.digest(self.features.source)
+            found["features"] = [source, list(self.features.ids)]
         return found
 
 
@@ -71,9 +72,9 @@ def shown_pictures(study: Study) -> dict[str, Path]:
 
 def find_pictures(study: Study, card: Mapping[str, Any]) -> Pictures:
     """Return what is searched, without images that cannot be read."""
-    table = study.settings.trials.features
-    if chooses_by_table(card) and table is not None:
-        return Pictures(features=Features(table, tuple(card[ENTRY]["targets"]["ids"])))
+    vectors = study.trials.vectors
+    if chooses_by_vectors(card) and vectors is not None:
+        return Pictures(features=Features(vectors.source, tuple(card[ENTRY]["targets"]["ids"])))
     folder = study.settings.section(Apply).gallery
     if card[ENTRY]["targets"]["kind"] != "image":
         return NO_PICTURES
@@ -96,8 +97,8 @@ def _candidates(study: Study) -> dict[str, Path]:
 
 def with_candidates(study: Study, card: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the card with the stimuli among which a model of other participants chooses."""
-    if chooses_by_table(card):
-        names = list(candidates_of_table(study))
+    if chooses_by_vectors(card):
+        names = list(candidates_of_vectors(study))
         return {**card, ENTRY: {**card[ENTRY], "targets": {"kind": "features", "ids": names}}}
     if not is_zero_shot(card) or card[ENTRY]["targets"]["kind"] != "image":
         return card
@@ -107,7 +108,7 @@ def with_candidates(study: Study, card: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def why_no_candidates(study: Study, card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what prevents a model of other participants from choosing among stimuli."""
-    yield from why_no_table(study, card)
+    yield from why_no_vectors(study, card)
     if not is_zero_shot(card) or card[ENTRY]["targets"]["kind"] != "image":
         return
     folder = study.settings.section(Apply).gallery

@@ -48,8 +48,8 @@ def _searched(pictures: Pictures) -> list[str]:
 def _vectors(wiring: Wiring, spec: ApplySpec, name: str) -> Output:
     """Return vectors that are searched, which the jobs of all participants share."""
     if spec.pictures.features is not None:
-        table, ids = spec.pictures.features.table, spec.pictures.features.ids
-        chosen = replace(wiring.work, targets=TargetSpec("features", ids, table))
+        features = spec.pictures.features
+        chosen = replace(wiring.work, targets=TargetSpec("features", features.ids, features.source))
         return wiring.once("targets", "targets_file", lambda: targets_node(chosen))
     images: Mapping[str, Path] = getattr(spec.pictures, name)
     targets = replace(wiring.work.targets, encoder=spec.pictures.encoder)
