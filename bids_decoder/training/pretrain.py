@@ -28,6 +28,10 @@ MIXED_SHARE = 1 / 3
 PRETRAIN_RATE = 2e-3
 
 MAX_LATENTS, MIN_LATENTS_PER_PERSON = 100_000, 1000
+
+LEAST_STIMULI = 4
+"""Stimuli of which two can be told apart while a trunk is trained on two others."""
+
 """Limits on the held-out latents to train on: of all participants, and of each at least."""
 
 MANY_STIMULI = 100
@@ -213,7 +217,8 @@ def choose_epochs(
     A fifth of the stimuli is held out. With few stimuli the best of several numbers may be best by
     chance, and a trunk that fits the training stimuli only does harm. The choice is then
     repeated on the other fifths, and counts if these are better identified than by an untrained
-    trunk, by more than one standard error. Not meant for categories, which have no stimuli to
+    trunk, by more than one standard error. With fewer than :data:`LEAST_STIMULI` nothing can be
+    chosen, and the trunk stays untrained. Not meant for categories, which have no stimuli to
     hold out.
 
     Returns
@@ -221,6 +226,8 @@ def choose_epochs(
     int
         One of :func:`epoch_candidates`.
     """
+    if len(np.unique(latents.target_rows)) < LEAST_STIMULI:
+        return 0
     first, *others = _stimulus_folds(latents, derive_seed(seed, "validation"))
     heldout = _HeldOutStimuli(latents, vectors, settings, Setup(seed, fabric))
     candidates = epoch_candidates(len(latents.values))

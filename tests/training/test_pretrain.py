@@ -51,6 +51,14 @@ def test_few_stimuli_that_are_learned_by_heart_leave_the_trunk_untrained(monkeyp
     assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) == 0
 
 
+@pytest.mark.parametrize("n_stimuli", [2, 3])
+def test_stimuli_too_few_to_hold_some_out_leave_the_trunk_untrained(n_stimuli):
+    latents, vectors = make_latents(np.eye(N_LATENTS), n_stimuli=n_stimuli)
+    assert choose_epochs(latents, vectors, Network(), 0, make_fabric("cpu")) == 0
+    _, _, losses = pretrain_trunk(latents, vectors, False, Network(), seed=0, device="cpu")
+    assert losses == []
+
+
 def test_a_distortion_is_learned_from_few_stimuli_too(monkeypatch):
     distortion = np.diag([4.0, *np.full(N_LATENTS - 1, 0.4)])
     latents, vectors = make_latents(distortion, n_stimuli=40)
