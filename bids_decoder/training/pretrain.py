@@ -28,11 +28,10 @@ MIXED_SHARE = 1 / 3
 PRETRAIN_RATE = 2e-3
 
 MAX_LATENTS, MIN_LATENTS_PER_PERSON = 100_000, 1000
+"""Limits on the held-out latents to train on: of all participants, and of each at least."""
 
 LEAST_STIMULI = 4
 """Stimuli of which two can be told apart while a trunk is trained on two others."""
-
-"""Limits on the held-out latents to train on: of all participants, and of each at least."""
 
 MANY_STIMULI = 100
 """With as many stimuli, a fifth of them is enough to choose the number of epochs."""
