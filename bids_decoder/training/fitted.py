@@ -123,7 +123,7 @@ class Reference:
     latent_size: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FittedDecoder:
     """Decoder of one participant, from responses in the units of the beta series to answers.
 
@@ -154,6 +154,14 @@ class FittedDecoder:
     facts: dict[str, Any]
     calibration: Calibration | None = None
     boldref: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        """Return what it is, without the arrays."""
+        label = self.facts.get("participant")
+        return (
+            f"<decoder {self.model.card['decoder']}{f' of sub-{label}' if label else ''}: "
+            f"{len(self.targets.ids)} targets ({self.targets.kind}), {self.grid.n_voxels} voxels>"
+        )
 
     @cached_property
     def decoder(self) -> Decoder:

@@ -114,6 +114,7 @@ def test_stimuli_are_found_among_those_of_training(stimuli):
     assert (found.table["top1"] == names).mean() > 0.5
     assert found.table["is_known"].all()
     assert fitted.calibration.source == "test trials"
+    assert repr(fitted) == "<decoder troi of sub-01: 80 targets (features), 60 voxels>"
     assert found.table["probability"].between(0, 1).all()
     # Too many answers for a column each.
     assert not any(name.startswith("score_") for name in found.table)
