@@ -13,7 +13,7 @@ import scipy.sparse
 from bids_decoder.training.grids import Frame, sampling
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.signal import SIGNAL_SHARES, mean_shares, share_chances
-from bids_decoder.training.smoothing import default_fwhm_mm, smooth_within
+from bids_decoder.training.smoothing import default_fwhm_mm, smoother_within
 from bids_decoder.trials import Person, VoxelGrid
 
 WEIGHT_FWHM_MM = 3.0
@@ -120,20 +120,29 @@ class CommonMaps:
         """Return the prior for the voxels of a participant; None outside the common space.
 
         On another grid of the space the maps are interpolated (trilinear); voxels of which less
-        than half is inside the maps are treated as unknown.
+        than half is inside the maps are treated as unknown. Vertices must be those of the maps.
         """
-        if not self.space or person.space != self.space or not person.grid.has_geometry:
+        if not self.space or person.space != self.space or not person.grid.has_neighbours:
+            return None
+        is_shared = _share_grid(self.space, self.grid, person)
+        if not is_shared and not person.grid.has_geometry:
             return None
         nearby, known = self._near(person.grid)
         unknown = np.outer(self.chances.mean(axis=1), ~known)
         chances = (nearby @ self.chances.T).T + unknown
         return VoxelPrior(
             (nearby @ self.weight).astype(np.float32), chances.astype(np.float32),
-            resampled=not _share_grid(self.space, self.grid, person),
+            resampled=not is_shared,
         )
 
-    def _near(self, person: VoxelGrid) -> tuple[scipy.sparse.spmatrix, np.ndarray]:
+    def _near(self, person: VoxelGrid) -> tuple[Any, np.ndarray]:
         """Return the interpolation to the voxels of a participant, and which are in the maps."""
+        if not self.grid.has_geometry:
+            rows, known = _rows(self.grid, person)
+            places = np.flatnonzero(known), rows
+            return scipy.sparse.csr_array(
+                (np.ones(len(rows)), places), shape=(person.n_voxels, self.grid.n_voxels)
+            ), known
         frame = Frame(person.mask.shape, person.affine)
         nearby = sampling(self.grid, frame)[person.mask.ravel()]
         share = np.asarray(nearby.sum(axis=1)).ravel()
@@ -328,17 +337,18 @@ class _Sums:
         """Decode trials of a participant who is not in the sums, whose weights are smoothed."""
         rows, known = _rows(self.grid, person.grid)
         chosen = _spread_over(len(person.betas), MOST_LEFT_OUT)
+        smooth = smoother_within(self.grid, WEIGHT_FWHM_MM)
         for latent in self.weight.T:
-            latent[:] = smooth_within(latent, self.grid, WEIGHT_FWHM_MM)
+            latent[:] = smooth(latent)
         weight = self.weight[rows] / _size(self.weight)
         latents = np.asarray(person.betas[chosen][:, known], dtype=np.float32) @ weight
         return LeftOut(person.label, latents, person.target_rows[chosen])
 
     def mean_chances(self, fwhm_mm: float) -> np.ndarray:
         """Compute the mean probabilities, smoothed over the voxels in at least one mask."""
-        present = self.counts > 0.5
+        present, smooth = self.counts > 0.5, smoother_within(self.grid, fwhm_mm)
         total, count = (
-            np.stack([smooth_within(row * present, self.grid, fwhm_mm) for row in rows])
+            np.stack([smooth(row * present) for row in rows])
             for rows in (self.chances, self.counts[None])
         )
         return total / np.maximum(count, 1e-6)
@@ -347,8 +357,9 @@ class _Sums:
         self, fwhm_mm: float, mistrust: float, left_out: Sequence[LeftOut]
     ) -> CommonMaps:
         """Compute the mean maps, smoothed within the mask."""
+        smooth = smoother_within(self.grid, WEIGHT_FWHM_MM)
         for latent in self.weight.T:
-            latent[:] = smooth_within(latent, self.grid, WEIGHT_FWHM_MM)
+            latent[:] = smooth(latent)
         chances = _mistrusted(self.mean_chances(fwhm_mm), mistrust)
         return CommonMaps(
             self.space, self.grid, self.weight, chances.astype(np.float32), fwhm_mm, mistrust,

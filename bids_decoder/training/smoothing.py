@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -68,11 +70,32 @@ def smooth_within(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.nda
     -------
     ndarray, shape (n_voxels,)
     """
+    return smoother_within(grid, fwhm_mm)(values)
+
+
+def smoother_within(grid: VoxelGrid, fwhm_mm: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return :func:`smooth_within` for many maps on one grid, for which it is prepared once.
+
+    Parameters
+    ----------
+    grid : VoxelGrid
+    fwhm_mm : float
+
+    Returns
+    -------
+    callable
+        Of values, shape (n_voxels,).
+    """
     if fwhm_mm <= 0 or not grid.has_neighbours:
-        return np.asarray(values)
+        return np.asarray
     if grid.mesh is not None:
-        return Diffusion(grid, fwhm_mm).smooth(np.asarray(values, float)[None])[0]
+        diffusion = Diffusion(grid, fwhm_mm)
+        return lambda values: diffusion.smooth(np.asarray(values, float)[None])[0]
     sigma = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
-    smooth = gaussian_filter(grid.to_volume(np.asarray(values, float)), sigma, truncate=3)
-    reach = gaussian_filter(grid.mask.astype(float), sigma, truncate=3)
-    return (smooth / np.maximum(reach, 1e-12))[grid.mask]
+    reach = np.maximum(gaussian_filter(grid.mask.astype(float), sigma, truncate=3), 1e-12)
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        volume = gaussian_filter(grid.to_volume(np.asarray(values, float)), sigma, truncate=3)
+        return (volume / reach)[grid.mask]
+
+    return smooth
