@@ -157,6 +157,9 @@ def test_npz_holds_what_a_table_holds(animate, tmp_path):
     for name in ("bad.npz", "other.npz"):
         with pytest.raises(InputError, match="cannot be read"):
             make_model(str(tmp_path / name), wanted)
+    np.savez(tmp_path / "size.npz", names=np.array(NAMES), rdm=np.zeros((2, 2)))
+    with pytest.raises(InputError, match="have the shapes"):
+        make_model(str(tmp_path / "size.npz"), wanted)
 
 
 def test_regions_are_planned_once_for_all(data, animate, halves, tmp_path):

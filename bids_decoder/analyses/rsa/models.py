@@ -142,10 +142,14 @@ def _read_npz(path: Path, what: str, mend: str) -> pd.DataFrame:
     try:
         with np.load(path, allow_pickle=False) as content:
             names, values = content["names"].astype(str), content["rdm"].astype(np.float64)
-        return pd.DataFrame(values, index=names, columns=names)
     # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
     except Exception as error:
         raise InputError(what, f"cannot be read: {str(error).splitlines()[0]}", mend) from error
+    if names.ndim != 1 or values.shape != (len(names), len(names)):
+        sizes = " and ".join(str(array.shape) for array in (names, values))
+        raise InputError(what, f"names and rdm have the shapes {sizes}",
+                         "give n names and dissimilarities of shape (n, n)")
+    return pd.DataFrame(values, index=names, columns=names)
 
 
 def model_of_labels(labels: Sequence[str]) -> np.ndarray:
