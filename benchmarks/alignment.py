@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
+from collections.abc import Container
 from pathlib import Path
 
 import nibabel as nib
@@ -84,15 +85,16 @@ def scores(out: Path, new: str) -> dict[str, float]:
     return {k: v for k, v in found.items() if k in KEPT or k.split("-")[0] in METHODS}
 
 
-def read_person(source: Path, label: str, n_runs: int | None) -> list[Person]:
-    """Read all trials, or the first runs and the others, z-scored with training statistics."""
+def read_person(source: Path, label: str, runs: Container[int] | None = None) -> list[Person]:
+    """Read all trials, or those of *runs* and the others, z-scored with training statistics."""
     betas, tables = [], []
     for path in sorted((source / f"sub-{label}" / "func").glob("*_trials.tsv")):
         image = nib.load(str(path).replace("_trials.tsv", "_betaseries.nii.gz"))
         betas.append(image.get_fdata(dtype="float32").reshape(-1, image.shape[-1]).T)
         run = int(path.name.split("_run-")[1][:2])
-        split = "train" if n_runs is None or run <= n_runs else "test"
-        tables.append(read_table(path).assign(run_group=f"run-{run}", split=split))
+        split = "train" if runs is None or run in runs else "test"
+        table = read_table(path).assign(run_group=f"run-{run}", split=split, fold=np.nan)
+        tables.append(table)
     trials, values = pd.concat(tables, ignore_index=True), np.concatenate(betas)
     train = (trials["split"] == "train").to_numpy()
     scaled, _ = zscore_betas(values, np.full(len(train), "1"), train)
@@ -107,10 +109,10 @@ def aligned(source: Path, people: list[str], new: str, n_runs: int) -> dict[str,
     targets = Targets(LABELS, np.eye(len(LABELS), dtype=np.float32), "category")
     names = tuple(METHODS)
     group = Group([
-        reduce_source(read_person(source, one, None)[0], targets, names)
+        reduce_source(read_person(source, one)[0], targets, names)
         for one in people if one != new
     ])
-    newcomer = reduce_newcomer(*read_person(source, new, n_runs), targets, names)
+    newcomer = reduce_newcomer(*read_person(source, new, range(1, n_runs + 1)), targets, names)
     found = {}
     for name in names:
         start = time.monotonic()
