@@ -14,10 +14,14 @@ RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
 """Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""
 
 DEFAULT_PENALTY = 0.1
-"""Relative penalty with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs, or without evidence for any."""
+"""Relative penalty with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs, and of labels in closed form
+with few trials (:func:`penalty_for_labels`)."""
 
 MIN_RUNS_TO_CHOOSE = 4
 """With fewer training runs, cross-validation over runs is too noisy to choose by."""
+
+MIN_TRIALS_PER_DIMENSION = 4
+"""With fewer trials for each dimension of labels, the evidence for a penalty is not used."""
 
 MIN_TRIALS_PER_OFFSET = 4
 """If a run has fewer trials, whose mean would be mostly noise, all trials share one mean."""
@@ -129,32 +133,45 @@ def likeliest_penalties(forms: Tridiagonal, sizes: np.ndarray, freedom: int) -> 
     Returns
     -------
     ndarray, shape (n_sets,)
-        Among :data:`RELATIVE_PENALTIES`; :data:`DEFAULT_PENALTY` where targets have the same
-        energy in all directions, as one trial of each label has.
+        Among :data:`RELATIVE_PENALTIES`.
 
     Notes
     -----
     Targets are Gaussian with covariance ``s2 (K + penalty I)``, the evidence of ridge regression
-    (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value. With equal
-    energy in all directions it is highest where ``K + penalty I`` is closest to a multiple of the
-    identity (means of eigenvalues, arithmetic and geometric), which is the strongest penalty,
-    whatever the responses are.
+    (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value.
     """
     penalties = RELATIVE_PENALTIES * sizes[:, None]
     energies, spread = forms.energies(penalties)
     # Kernels of all trials have an eigenvalue of zero for each mean.
     spread -= (forms.diagonal.shape[1] - freedom) * np.log(penalties)
     evidence = -freedom * np.log(energies + 1e-300) - spread
-    likeliest = RELATIVE_PENALTIES[evidence.argmax(axis=1)]
-    return np.where(_are_alike_everywhere(forms.targets, freedom), DEFAULT_PENALTY, likeliest)
+    return RELATIVE_PENALTIES[evidence.argmax(axis=1)]
 
 
-def _are_alike_everywhere(targets: np.ndarray, freedom: int) -> np.ndarray:
-    """Return for which targets (n_sets, n, n_latents) all *freedom* directions have one energy."""
-    if min(targets.shape[1:]) < freedom:
-        return np.zeros(len(targets), dtype=bool)
-    sizes = np.linalg.svd(targets, compute_uv=False)
-    return sizes[:, freedom - 1] > (1 - 1e-6) * sizes[:, 0]
+def penalty_for_labels(run_groups: np.ndarray, n_latents: int) -> float | Literal["evidence"]:
+    """Return how the penalty of labels is found in closed form: by evidence, or as it is.
+
+    Parameters
+    ----------
+    run_groups : ndarray of str, shape (n_trials,)
+    n_latents : int
+        Dimensions of the targets, one fewer than labels.
+
+    Returns
+    -------
+    float or "evidence"
+        :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_TRIALS_PER_DIMENSION` trials for each
+        dimension, less the means of runs.
+
+    Notes
+    -----
+    With one trial of each label the evidence of :func:`likeliest_penalties` is highest where
+    ``K + penalty I`` is closest to a multiple of the identity (means of eigenvalues, arithmetic
+    and geometric), which is the strongest penalty, whatever the responses are. With few trials
+    it still is too strong; see ``docs/troi.md``.
+    """
+    enough = degrees_of_freedom(run_groups) >= MIN_TRIALS_PER_DIMENSION * n_latents
+    return "evidence" if enough else DEFAULT_PENALTY
 
 
 def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:

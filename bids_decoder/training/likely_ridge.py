@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -41,8 +42,11 @@ class CentredTrials:
         projected = basis.astype(np.float32).T @ np.asarray(betas, dtype=np.float32)
         return cls(basis, projected, np.asarray(betas, dtype=np.float64).mean(axis=0))
 
-    def fit(self, latents: np.ndarray, voxel_weights: np.ndarray) -> list[InputFit]:
-        """Fit ridge regressions, each with the likeliest penalty.
+    def fit(
+        self, latents: np.ndarray, voxel_weights: np.ndarray,
+        penalty: float | Literal["evidence"] = "evidence",
+    ) -> list[InputFit]:
+        """Fit ridge regressions, each with the likeliest penalty or all with the same.
 
         Parameters
         ----------
@@ -50,11 +54,12 @@ class CentredTrials:
             Targets.
         voxel_weights : ndarray, shape (n_sets, n_voxels)
             Prior standard deviation of each voxel's weights; zero drops a voxel.
+        penalty : float or "evidence"
 
         Returns
         -------
         list of InputFit
-            As :func:`.input_layer.fit_input_layer` fits each with ``penalty="evidence"``.
+            As :func:`.input_layer.fit_input_layer` fits each with this penalty.
         """
         used = np.flatnonzero(voxel_weights.any(axis=0))
         betas = self.betas[:, used]
@@ -65,7 +70,9 @@ class CentredTrials:
             kernels[number] = scaled @ scaled.T
         forms = Tridiagonal.of(kernels, self.basis.T @ latents)
         sizes = np.maximum(np.trace(kernels, axis1=1, axis2=2) / len(self.basis), 1e-12)
-        chosen = likeliest_penalties(forms, sizes, len(betas))
+        chosen = np.full(len(scales), penalty, dtype=float) if penalty != "evidence" else (
+            likeliest_penalties(forms, sizes, len(betas))
+        )
         dual = forms.solve(chosen * sizes).astype(np.float32)
         found = np.square(scales)[:, :, None] * (betas.T @ dual)
         return self._scale(used, found, chosen)

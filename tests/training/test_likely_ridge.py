@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from bids_decoder.training.input_layer import (
-    DEFAULT_PENALTY,
     RELATIVE_PENALTIES,
     fit_input_layer,
+    penalty_for_labels,
 )
 from bids_decoder.training.likely_ridge import CentredTrials
 
@@ -70,16 +70,20 @@ def test_the_penalty_is_the_likeliest_one():
         assert fit.penalty == RELATIVE_PENALTIES[int(np.argmin(chances))]
 
 
-@pytest.mark.parametrize(("n_repeats", "is_default"), [(1, True), (2, False)])
-def test_one_trial_of_each_label_is_no_evidence_for_a_penalty(n_repeats, is_default):
-    """Any signal, and the likelihood would be highest with the strongest penalty."""
+@pytest.mark.parametrize(("n_runs", "expected"), [(1, 0.1), (3, 0.1), (4, "evidence")])
+def test_few_trials_of_each_label_are_no_evidence_for_a_penalty(n_runs, expected):
+    runs = np.repeat([f"run-{k}" for k in range(n_runs)], 7)
+    assert penalty_for_labels(runs, 6) == expected
+
+
+def test_one_trial_of_each_label_would_always_take_the_strongest_penalty():
     rng = np.random.default_rng(0)
-    labels = np.tile(np.eye(7), (n_repeats, 1))
-    # All labels but one direction, as the space of the targets has it.
-    latents = (labels @ np.linalg.svd(np.eye(7) - 1 / 7)[0])[:, :6]
-    betas = labels @ rng.standard_normal((7, 60)) + 0.1 * rng.standard_normal((7 * n_repeats, 60))
-    betas, runs = betas.astype(np.float32), np.repeat("run-1", 7 * n_repeats)
-    together, = CentredTrials.of(betas, runs).fit(latents[None], np.ones((1, 60)))
-    alone = fit_input_layer(betas, latents, runs, penalty="evidence")
-    assert together.penalty == alone.penalty
-    assert (alone.penalty == DEFAULT_PENALTY) is is_default
+    latents = np.linalg.svd(np.eye(7) - 1 / 7)[0][:, :6]
+    betas = (5 * rng.standard_normal((7, 60))).astype(np.float32)
+    runs = np.repeat("run-1", 7)
+    likeliest = fit_input_layer(betas, latents, runs, penalty="evidence")
+    assert likeliest.penalty == RELATIVE_PENALTIES[-1]
+    together, = CentredTrials.of(betas, runs).fit(latents[None], np.ones((1, 60)), 0.1)
+    alone = fit_input_layer(betas, latents, runs, penalty=0.1)
+    np.testing.assert_allclose(together.weight, alone.weight, atol=1e-4)
+    assert together.penalty == alone.penalty == 0.1
