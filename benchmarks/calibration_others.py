@@ -48,18 +48,16 @@ class ImageTrials:
         tested = np.repeat(np.arange(n_images) + N_TRAIN, 2)
         self.shown = np.concatenate([np.arange(N_TRAIN), tested])
         self.train = self.shown < N_TRAIN
+        self.of_run = 0.5 * self.rng.standard_normal((N_RUNS, N_VOXELS))
         betas, self.runs = self.respond(self.features[self.shown])
         self.mean, self.sd = betas[self.train].mean(axis=0), betas[self.train].std(axis=0)
         self.betas = (betas - self.mean) / self.sd
 
     def respond(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Draw responses, which share noise within each run."""
+        """Draw responses in the five runs, whose noise is in part that of the run."""
         noise = self.rng.standard_normal((len(features), N_VOXELS))
         runs = np.arange(len(features)) % N_RUNS
-        return (
-            features @ self.tuning + noise
-            + 0.5 * self.rng.standard_normal((N_RUNS, N_VOXELS))[runs]
-        ), runs.astype(str)
+        return features @ self.tuning + noise + self.of_run[runs], runs.astype(str)
 
     def fit(self, *new: np.ndarray) -> list[np.ndarray]:
         """Predict the features of test trials, then those of new responses."""
@@ -80,7 +78,7 @@ class ImageTrials:
 def retrieval(signal: float, seed: int, n_images: int = 20, metric: str = "top1") -> Outcome:
     """Predict features of images by ridge regression; find each among those tested.
 
-    The true accuracy is that of the trained decoder on new sets of images.
+    The true accuracy is that of the trained decoder on new sets of images in the same runs.
     """
     data, fresh = ImageTrials(signal, seed, n_images), []
     if signal:

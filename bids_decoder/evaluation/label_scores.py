@@ -102,17 +102,46 @@ def label_intervals(
     dict of str to (low, high)
         See :func:`.intervals.proportion_interval`.
     """
-    values = label_metrics(true[None], guesses)
+    values, inflation = label_metrics(true[None], guesses), fold_inflation(folds)
     counts = np.bincount(true)
-    balanced = float(np.count_nonzero(counts) ** 2 / (1 / counts[counts > 0]).sum())
-    found = {}
-    for name, influence in label_influence(true, guesses).items():
-        over_classes = name in ("balanced_accuracy", "macro_f1")
-        found[name] = proportion_interval(
-            float(values[name][0]), influence, clusters, balanced if over_classes else len(true),
-            strata=true if over_classes else None, inflation=fold_inflation(folds),
+    harmonic = float(np.count_nonzero(counts) ** 2 / (1 / counts[counts > 0]).sum())
+    # Under cross-validation the trials that a decoder for one class alone gets right vary less
+    # than its accuracy does over training sets: their variance would be too small a minimum.
+    fixed = independent_trials(true, guesses.first) if inflation == 1 else harmonic
+    n_trials = {"balanced_accuracy": fixed, "macro_f1": harmonic}
+    return {
+        name: proportion_interval(
+            float(values[name][0]), influence, clusters, n_trials.get(name, len(true)),
+            strata=true if name in n_trials else None, inflation=inflation,
         )
-    return found
+        for name, influence in label_influence(true, guesses).items()
+    }
+
+
+def independent_trials(true: np.ndarray, guess: np.ndarray) -> float:
+    """Return the number of trials with whose binomial variance a mean recall varies.
+
+    Trials of a class are binomial with the recall of that class. Where recalls differ, their mean
+    varies less than the share of hits among as many trials that are all equally hard.
+
+    Parameters
+    ----------
+    true, guess : ndarray of int, shape (n_trials,)
+        True and predicted class.
+
+    Returns
+    -------
+    float
+        At equal recalls the number of classes times the harmonic mean of their numbers of trials.
+        Each class counts half a hit and half a miss more than were observed, so that the variance
+        is not zero where all trials of each class are right, or all are wrong.
+    """
+    truths = np.bincount(true)
+    hits, used = np.bincount(true[true == guess], minlength=len(truths)), truths > 0
+    hits, truths = hits[used], truths[used]
+    recall = (hits + 0.5) / (truths + 1)
+    variance = (recall * (1 - recall) / truths).sum() / len(truths) ** 2
+    return float(recall.mean() * (1 - recall.mean()) / variance)
 
 
 def label_influence(true: np.ndarray, guesses: Guesses) -> dict[str, np.ndarray]:

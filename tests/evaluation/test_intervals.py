@@ -12,6 +12,7 @@ from bids_decoder.evaluation.intervals import (
 )
 from bids_decoder.evaluation.label_scores import (
     Guesses,
+    independent_trials,
     label_influence,
     label_intervals,
     label_metrics,
@@ -210,3 +211,33 @@ def test_few_trials_of_a_class_widen_the_interval_of_the_mean_recall():
     guesses = Guesses(true, None, 2)
     limits = label_intervals(true, guesses, np.arange(40) % 4, np.ones(40))
     assert limits["balanced_accuracy"][0] < limits["accuracy"][0] - 0.1
+
+
+def test_a_mean_recall_varies_less_where_recalls_differ():
+    true = np.repeat([0, 1], [40, 20])
+    guess = np.concatenate([np.repeat([0, 1], [38, 2]), np.repeat([1, 0], [5, 15])])
+    # Half a hit and half a miss more in each class.
+    recall = np.array([38.5 / 41, 5.5 / 21])
+    mean, variance = recall.mean(), (recall * (1 - recall) / [40, 20]).sum() / 4
+    found = independent_trials(true, guess)
+    assert found == pytest.approx(mean * (1 - mean) / variance)
+    assert found > 4 / (1 / 40 + 1 / 20)
+
+
+@pytest.mark.parametrize("n_right", [0, 5, 10])
+def test_equal_recalls_vary_as_so_many_equal_trials(n_right):
+    true = np.repeat([0, 1, 2], 10)
+    guess = np.where(np.arange(30) % 10 < n_right, true, (true + 1) % 3)
+    assert independent_trials(true, guess) == pytest.approx(30)
+
+
+def test_trials_of_one_class_do_not_narrow_intervals_of_cross_validation():
+    rng = np.random.default_rng(0)
+    true = np.tile(np.repeat([0, 1], [6, 4]), 8)
+    guess = np.where(rng.random(80) < 0.95, 0, 1)
+    runs, guesses = np.repeat(np.arange(8), 10), Guesses(guess, None, 2)
+    fixed, crossed = (
+        np.diff(label_intervals(true, guesses, runs, folds)["balanced_accuracy"])[0]
+        for folds in (np.ones(80), runs)
+    )
+    assert fixed < 0.8 * crossed
