@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 
 from bids_decoder.reports.drawings import frame
-from bids_decoder.reports.figures import BLUE, GREEN, GREY, INK, ORANGE, RED, SOFT, shorten
+from bids_decoder.reports.figures import GRID, RED, SOFT, model_colour, shorten
 from bids_decoder.reports.scores import show
 
-_COLOURS = (ORANGE, INK, BLUE, GREEN, GREY, SOFT)
 _WIDTH, _LEFT, _TOP = 900, 150, 30
 _NUMBERS = ("ci_low", "value", "ci_high")
 _LINE = 13
@@ -57,7 +57,7 @@ def people_drawing(
     people = sorted(set(rows["participant"]))
     height = _LINE * len(values) + 8
     bottom = _TOP + height * len(people)
-    parts = _key(list(values))
+    parts = [*_key(list(values)), *_scale((low, high), metric, across, bottom)]
     if np.isfinite(chance):
         parts.append(_chance_line(across(chance), bottom))
     for place, person in enumerate(people):
@@ -72,7 +72,7 @@ def people_drawing(
         ]
     hint = (f"{title}. Point at a mark, or use the arrow keys; click or Enter shows the row of the "
             "participant. Lines: 95 % intervals; dashed: chance.")
-    return frame((_WIDTH, bottom + 6), f"{title} of each participant", hint, parts, len(values),
+    return frame((_WIDTH, bottom + 24), f"{title} of each participant", hint, parts, len(values),
                  table="people")
 
 
@@ -83,9 +83,23 @@ def _key(models: list[str]) -> list[Markup]:
         name = shorten(model, 24)
         parts.append(Markup(
             '<circle cx="{}" cy="12" r="5" fill="{}"/><text x="{}" y="16" font-size="12">{}</text>'
-        ).format(x, _COLOURS[number % len(_COLOURS)], x + 9, name))
+        ).format(x, model_colour(number), x + 9, name))
         x += 30 + 7 * len(name)
     return parts
+
+
+def _scale(
+    ends: tuple[float, float], metric: str, across: Callable[[float], float], bottom: float
+) -> list[Markup]:
+    """Return lines at round values, with the values below them."""
+    ticks = [tick for tick in MaxNLocator(5).tick_values(*ends) if ends[0] <= tick <= ends[1]]
+    return [
+        Markup(
+            '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" stroke="{3}"/>'
+            '<text x="{0:.1f}" y="{4}" font-size="12" text-anchor="middle" fill="{5}">{6}</text>'
+        ).format(across(tick), _TOP - 4, bottom, GRID, bottom + 16, SOFT, show(tick, metric))
+        for tick in ticks
+    ]
 
 
 def _chance_line(x: float, bottom: float) -> Markup:
@@ -97,7 +111,7 @@ def _chance_line(x: float, bottom: float) -> Markup:
 def _mark(row: pd.Series, metric: str, places: list[float], y: float) -> Markup:
     low, middle, high = places
     said = f"sub-{row['participant']}, {row['model']}: {show(float(row['value']), metric)}"
-    colour, line = _COLOURS[row["number"] % len(_COLOURS)], Markup("")
+    colour, line = model_colour(int(row["number"])), Markup("")
     if np.isfinite([low, high]).all():
         said += (f" (95 % interval {show(float(row['ci_low']), metric)} to "
                  f"{show(float(row['ci_high']), metric)})")

@@ -29,6 +29,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
     "#8d99a6",
 )
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#a07800", RED, GREY)
+_BASELINES = (INK, BLUE, GREEN, GREY, PURPLE, SKY, "#a07800", SOFT)
 
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "bids_decoder",
@@ -64,6 +65,11 @@ _STYLE: dict[str, Any] = {
 }
 
 P = ParamSpec("P")
+
+
+def model_colour(number: int) -> str:
+    """Return the colour of a model: the decoder (0) has one that no baseline has."""
+    return _BASELINES[(number - 1) % len(_BASELINES)] if number else ORANGE
 
 
 @dataclass(frozen=True)

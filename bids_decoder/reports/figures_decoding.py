@@ -22,6 +22,7 @@ from bids_decoder.reports.figures import (
     RED,
     SOFT,
     image_only,
+    model_colour,
     new_figure,
     shorten,
     styled,
@@ -347,11 +348,10 @@ def draw_people(
     figure = new_figure(min(max(4.5, 1.6 + 0.75 * len(people)), 11), 3.4)
     axes = figure.subplots()
     step = 0.7 / max(len(values), 1)
-    colours = (ORANGE, INK, BLUE, GREEN, GREY, SOFT)
     for number, (model, table) in enumerate(values.items()):
         x = np.array([people.index(p) for p in table["participant"]])
         x = x + (number - (len(values) - 1) / 2) * step
-        colour = colours[number % len(colours)]
+        colour = model_colour(number)
         axes.vlines(x, table["ci_low"], table["ci_high"], color=colour, linewidth=1.6)
         axes.plot(
             x, table["value"], "o", color=colour, markersize=6 if number == 0 else 4.5,
