@@ -78,7 +78,7 @@ class TrialRules:
     test_share: float = 0.2
     controls: tuple[str, ...] = ()
     kept_columns: tuple[str, ...] = ()
-    confound_removal: Literal["none", "regress"] = "none"
+    confound_removal: Literal["none", "regress", "counterbalance"] = "none"
     new_data: bool = False
 
 

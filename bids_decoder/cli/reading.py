@@ -16,6 +16,7 @@ from bids_decoder.bids.layouts import describe
 from bids_decoder.bids.preflight import check_dataset
 from bids_decoder.bids.pretrained_files import uses_pretraining
 from bids_decoder.bids.validation import validate
+from bids_decoder.cli.counterbalancing import counterbalance
 from bids_decoder.cli.device import resolve_device
 from bids_decoder.cli.overlap import PICTURES_FILE, Twins, audit_overlap, unite_stimuli
 from bids_decoder.cli.protocol_trials import check_protocol, limit_trials
@@ -85,6 +86,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     build, twins = unite_stimuli(build, settings, pictures, vectors)
     roles = choose_roles(dataset, settings.execution, notes)
     build = limit_trials(build, roles, settings)
+    build = counterbalance(build, settings.trials, notes)
     notes.findings += check_protocol(build.tables, build.target_kind, roles, settings)
     split, decisions, findings = _split(build, twins, settings)
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)

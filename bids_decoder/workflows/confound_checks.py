@@ -55,7 +55,7 @@ def _check_column(name: str, person: Participant, trials: pd.DataFrame) -> list[
             what, "there are no motion parameters", "leave it out, or start from preprocessed BOLD "
             "with its confounds tables", ExitCode.MISSING_INPUT, participant=person.label,
         )]
-    values = _values(name, trials)
+    values = confound_values(name, trials)
     if values is None or trials.empty:
         return []
     decoded = [trials[own] for own in ("label", "stimulus")]
@@ -110,7 +110,7 @@ def check_removal(rules: TrialRules, example: str) -> list[Finding]:
     )]
 
 
-def _values(name: str, trials: pd.DataFrame) -> pd.Series | None:
+def confound_values(name: str, trials: pd.DataFrame) -> pd.Series | None:
     """Return the values of a confound; None where they are computed later, or absent."""
     carried = confounds_of(trials)
     if name in carried:

@@ -102,6 +102,9 @@ def test_absent_columns_are_refused_with_the_nearest_names(plan):
     (("--control", "label"), "what is decoded", 64),
     (("--control", "framewise_displacement"), "no motion parameters", 66),
     (("--confound-removal", "regress"), "no confound", 64),
+    (("--confound-removal", "counterbalance"), "no confound", 64),
+    (("--control", "mean_signal", "--confound-removal", "counterbalance"), "known only when", 64),
+    (("--control", "holes", "--confound-removal", "counterbalance"), "4 of 64 trials", 65),
 ])
 def test_columns_that_explain_nothing_are_refused(plan, words, part, code):
     (finding,) = refused(plan, *words)
@@ -130,7 +133,8 @@ def test_removal_changes_what_is_fitted_but_not_the_betas(plan):
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
     found = {}
-    for name, more in {"kept": (), "removed": ("--confound-removal", "regress")}.items():
+    for name, more in {"kept": (), "removed": ("--confound-removal", "regress"),
+                       "balanced": ("--confound-removal", "counterbalance")}.items():
         out = tmp_path_factory.mktemp(name) / "out"
         words = ("--control", "response_time", "--troi", "all", *more)
         assert call_here(*words_for(data, out, *words)).code == 0
@@ -152,6 +156,19 @@ def test_the_confound_alone_decodes_and_its_removal_leaves_chance(runs):
         controls = results.table(CONTROLS)
         assert accuracy(controls, "response_time") > 0.65
         assert accuracy(controls, "trial_order") < 0.75
+
+
+def test_counterbalancing_leaves_matched_trials_and_chance(runs):
+    balanced = runs["balanced"]
+    assert accuracy(balanced.table("metrics"), "ridge-all") < 0.65
+    assert accuracy(balanced.table(CONTROLS), "response_time") < 0.65
+    kept = pd.concat(read_table(path) for path in balanced.files("trials"))
+    left_out = kept[kept["reason"].astype(str).str.contains("counterbalance")]
+    assert 0 < len(left_out) < 56 and (left_out["excluded"] == "True").all()
+    used = kept[kept["excluded"] == "False"]
+    assert used["label"].value_counts().nunique() == 1
+    (section,) = sections(balanced)
+    assert any("Trials were left out until" in str(block) for block in section.blocks)
 
 
 def test_tables_have_sidecars_and_refitted_nulls(runs):

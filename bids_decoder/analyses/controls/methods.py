@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.controls.outputs import CONTROLS
+from bids_decoder.evaluation.counterbalance import CALIPER
 from bids_decoder.reports.results import Results, sidecar_of
 
-TEXTS = {"Evaluation": ("controls", "controls-removed")}
+TEXTS = {"Evaluation": ("controls", "controls-removed", "controls-counterbalanced")}
 """Names of methods texts in ``boilerplate``, by heading."""
 
 
@@ -16,7 +17,10 @@ def steps(results: Results) -> Steps:
     if table is None or table.empty:
         return {}
     found: Steps = {"controls": {"names": ", ".join(dict.fromkeys(table["model"]))}}
-    removed = sidecar_of(results.files(CONTROLS)[0]).get("Removed", [])
+    card = sidecar_of(results.files(CONTROLS)[0])
+    removed, balanced = card.get("Removed", []), card.get("Counterbalanced", [])
+    if balanced:
+        found["controls-counterbalanced"] = {"names": ", ".join(balanced), "caliper": CALIPER}
     if removed:
         found["controls-removed"] = {"names": ", ".join(removed)}
     return found

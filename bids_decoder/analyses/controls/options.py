@@ -26,5 +26,7 @@ def add_options(parser: ArgumentParser) -> None:
         choices=choices(TrialRules, "confound_removal"),
         help="`regress`: the columns of `--control` are regressed out of the responses, with "
         "weights of the training trials of each fold; decoder, baselines, permutations and all "
-        "other analyses use what is left",
+        "other analyses use what is left. `counterbalance`: trials are left out until all labels "
+        "have as many trials with about the same values of these columns "
+        "([statistics.md](statistics.md#confounds))",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
@@ -42,6 +42,8 @@ class ControlSpec:
         Permutations under which all folds are fitted again.
     together : list of list of str
         Stimuli that folds do not separate.
+    counterbalanced : list of str
+        Confounds for which trials were left out.
     """
 
     person: PersonWork
@@ -49,6 +51,7 @@ class ControlSpec:
     names: tuple[str, ...]
     n_refits: int
     together: list[list[str]]
+    counterbalanced: list[str] = field(default_factory=list)
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -72,13 +75,14 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per participant."""
     del made
     notes.findings += study.region_findings
-    found = []
+    found, rules = [], study.settings.trials
+    balanced = list(rules.controls) if rules.confound_removal == "counterbalance" else []
     for person in study.chosen_people:
         names = _names(study, person)
         folds = study.folds(person.label)
         n_refits = study.settings.evaluation.count_refits(N_REFITS) if folds else 0
         together = study.split.options.get("together", [])
-        spec = ControlSpec(person, folds, names, n_refits, together)
+        spec = ControlSpec(person, folds, names, n_refits, together, balanced)
         stage = study.stage(_key(study, spec))
         found.append(Job(job_name("controls", person), "controls", (stage,), spec))
     return found
@@ -101,7 +105,8 @@ def _key(study: Study, spec: ControlSpec) -> StageKey:
     content: dict[str, Any] = {
         "confounds": list(spec.names), "n_refits": spec.n_refits,
         "values": table_key(confounds_of(study.tables[person.label])),
-        "removed": list(person.removed), "evaluation": asdict(settings.evaluation),
+        "removed": list(person.removed), "counterbalanced": spec.counterbalanced,
+        "evaluation": asdict(settings.evaluation),
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "targets": study.target_key, "betas": person.betas.key, "region": study.region_key,
     }

@@ -38,7 +38,8 @@ def sections(results: Results) -> list[Section]:
     table = headlines(results)
     if table.empty:
         return []
-    removed = sidecar_of(results.files(CONTROLS)[0]).get("Removed", [])
+    card = sidecar_of(results.files(CONTROLS)[0])
+    removed, balanced = card.get("Removed", []), card.get("Counterbalanced", [])
     blocks: list[Block] = [
         Text(f"{said[0].upper()}{said[1:]}.", "warn" if row["p"] <= LEVEL else "plain")
         for _, row in table.iterrows() if (said := say_confound(row))
@@ -49,6 +50,12 @@ def sections(results: Results) -> list[Section]:
             f"Regressed out of the responses, with weights of the training trials of each fold: "
             f"{', '.join(_name(name) for name in removed)}. The scores of the decoder are those of "
             "what is left.",
+        ))
+    if balanced:
+        blocks.append(Text(
+            "Trials were left out until all labels had as many with about the same "
+            f"{', '.join(_name(name) for name in balanced)}; these are scored here on the trials "
+            "that were kept.",
         ))
     blocks.append(Text(_LIMITS))
     return [Section("controls", "What could explain it instead", blocks)]

@@ -57,7 +57,7 @@ def init_controls_wf(work: Work, spec: ControlSpec, key: StageKey, name: str) ->
     write = Node(
         WriteControls(
             key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
-            card={"Removed": list(person.removed)},
+            card={"Removed": list(person.removed), "Counterbalanced": spec.counterbalanced},
         ),
         "write", mem_gb=BASE_GB,
     )

@@ -125,6 +125,12 @@ def _check_options(settings: Settings) -> list[Finding]:
             find_packaged(f"--backbone {PACKAGED}")
         except BidsDecoderError as error:
             findings.append(error.finding)
+    if settings.trials.confound_removal == "counterbalance":
+        findings.append(Finding(
+            "--confound-removal counterbalance", "leaves trials out, and here participants are "
+            "the samples", "use --confound-removal regress, or leave participants out "
+            "(--participant-filter)", ExitCode.USAGE,
+        ))
     return findings + check_removal(settings.trials, "participants.tsv: --control age")
 
 
