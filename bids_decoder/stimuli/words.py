@@ -80,14 +80,17 @@ class StimulusVectors:
         -------
         ids : tuple of str
         vectors : ndarray of float32, shape (n_ids, n_dims)
+            Of shape (0, 0) where a text encoder is asked for none.
 
         Raises
         ------
         BidsDecoderError
-            As the two functions above.
+            As :func:`~bids_decoder.stimuli.features.read_features` and :func:`encode_words`.
         """
         if not self.are_words:
             return self._table
+        if not wanted:
+            return (), np.empty((0, 0), np.float32)
         new = [name for name in dict.fromkeys(wanted) if name not in self._words]
         if new:
             self._words.update(zip(new, encode_words(self._encoder, new), strict=True))

@@ -287,6 +287,13 @@ def test_words_of_a_text_encoder_are_candidates(top, monkeypatch):
     assert "vectors are from a table, and it was pretrained on those from words-" in str(
         caught.value.findings[0].why
     )
+    write_people(top / "nameless-new", ["09"], lambda name: None)
+    nameless = words_for(top / "nameless-new", top / "worded-out", "participant", "--apply",
+                         top / "worded-group", "--features", str(encoder))
+    with pytest.raises(FindingsError) as caught:
+        make_plan(parse_args(nameless)[0], top / "work4")
+    (finding,) = [one for one in caught.value.findings if one.severity == "error"]
+    assert "choose among: 0" in finding.why and "name the stimuli" in finding.fix
 
 
 def test_feature_tables_are_refused_where_labels_are_decoded(refused, tmp_path):

@@ -76,6 +76,7 @@ def test_names_are_encoded_and_tables_are_read_once(folder, tmp_path, monkeypatc
     again = vectors.of(["house"])[1]
     assert np.array_equal(again, first[1:])
     assert vectors.of(["dog", "cat"])[0] == ("dog", "cat")
+    assert vectors.of([])[0] == () and vectors.of([])[1].size == 0
     assert calls == ["encoder", ["cat", "house"], ["dog"]]
     np.savez(tmp_path / "f.npz", ids=np.array(NAMES), vectors=np.eye(4))
     table = StimulusVectors(tmp_path / "f.npz")

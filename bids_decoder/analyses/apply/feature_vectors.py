@@ -74,7 +74,11 @@ def why_no_vectors(study: Study, card: Mapping[str, Any]) -> Iterator[tuple[str,
         return
     ids, where = card[ENTRY]["targets"]["ids"], f"--features {vectors.source}"
     if len(ids) < LEAST_SHOWN:
-        yield f"{where}: there are {len(ids)} stimuli to choose among", "give more vectors"
+        yield (
+            f"{where}: number of stimuli to choose among: {len(ids)}",
+            "name the stimuli of the new trials, whose words are encoded" if vectors.are_words
+            else "give more vectors",
+        )
         return
     here, there = vectors.identity, card["targets"].get("encoder") or ""
     if here != there:
