@@ -35,8 +35,8 @@ def proportion_interval(
         Number of the cluster (run) of each trial, from 0. By default each trial is a cluster.
     n_trials : float, optional
         Number of independent trials whose binomial interval is the narrowest allowed; by default
-        n. More when each entry of *influence* stands for several trials; less, the harmonic mean,
-        when *value* is a mean over classes of unequal size.
+        n. More when each entry of *influence* stands for several trials, or when *value* is a mean
+        over classes of unequal recall; less when it is one over classes of unequal size.
     strata : ndarray of int, shape (n,), optional
         Class of each trial, from 0, when *value* is a mean over classes, so that influences are
         centred within each class.

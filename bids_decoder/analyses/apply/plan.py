@@ -282,7 +282,8 @@ def _not_zero_shot(
         why = why_not(card, shared_space(person.runs[0].entities))
     else:
         why = (
-            "these voxels have no positions, by which those of other participants could be found",
+            "these voxels have no positions, by which those of other participants could be found "
+            "(vertices of surfaces are not looked up either)",
             "decode the participant with labelled trials: --pretrained",
         )
     if why is not None:

@@ -93,6 +93,10 @@ _GRADED = {
 
 _FITTED = {"value": "values", "image": "stimulus vectors", "features": "stimulus vectors"}
 """What a decoder in closed form predicts, by kind of target."""
+_FEW_TRIALS = (
+    ", or a tenth of the mean eigenvalue of the kernel where there were fewer than four trials "
+    "for each dimension of the labels"
+)
 
 
 def _selection(results: Results) -> Steps:
@@ -115,7 +119,10 @@ def _selection(results: Results) -> Steps:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
     if closed:
         kind = results.card("decoder_model").get("target_kind")
-        steps["closed-form"] = {"targets": _FITTED.get(str(kind), "labels")}
+        steps["closed-form"] = {
+            "targets": _FITTED.get(str(kind), "labels"),
+            "default": "" if kind in _FITTED else _FEW_TRIALS,
+        }
     elif troi["stage2"] == "none":
         steps["stage2-trunk-frozen"] = {}
     else:
