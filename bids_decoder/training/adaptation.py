@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,12 @@ from bids_decoder.config import Network
 from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.common_space import CommonMaps
-from bids_decoder.training.input_layer import InputFit, fit_input_layer, penalty_for_labels
+from bids_decoder.training.input_layer import (
+    RELATIVE_PENALTIES,
+    InputFit,
+    fit_input_layer,
+    penalties_for_labels,
+)
 from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
 from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.trials import Person
@@ -93,10 +98,10 @@ class Adaptation:
         voxel_weights : ndarray, shape (n_voxels,)
             Prior scale; zero drops a voxel.
         """
-        penalty: float | Literal["evidence"] | None = None
+        penalty: np.ndarray | None = None
         if self.shared.closed_form:
-            penalty = "evidence" if not self.shared.is_category else (
-                penalty_for_labels(self.person.run_groups, self.wanted.shape[1])
+            penalty = RELATIVE_PENALTIES if not self.shared.is_category else (
+                penalties_for_labels(self.person.run_groups, self.wanted.shape[1])
             )
         return fit_input_layer(
             self.person.betas, self.wanted, self.person.run_groups, voxel_weights, penalty,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -25,6 +24,9 @@ MIN_TRIALS_PER_DIMENSION = 4
 
 MIN_TRIALS_PER_OFFSET = 4
 """If a run has fewer trials, whose mean would be mostly noise, all trials share one mean."""
+
+LARGEST_FOR_LABELS = 1.0
+"""Stronger penalties are no candidates for labels."""
 
 TOLERANCE = 0.01
 """A stronger penalty is preferred if it loses less than this share of the identifiability."""
@@ -60,7 +62,7 @@ class InputFit:
 
 def fit_input_layer(
     betas: np.ndarray, latents: np.ndarray, run_groups: np.ndarray,
-    voxel_weights: np.ndarray | None = None, penalty: float | Literal["evidence"] | None = None,
+    voxel_weights: np.ndarray | None = None, penalty: float | np.ndarray | None = None,
     group_weight: np.ndarray | None = None,
 ) -> InputFit:
     """Fit ridge regression from voxels to latents, on training trials only.
@@ -75,9 +77,9 @@ def fit_input_layer(
         Run of each trial; means of runs are projected out of the fit.
     voxel_weights : ndarray, shape (n_voxels,), optional
         Prior standard deviation of each voxel's weights, up to a factor; zero drops a voxel.
-    penalty : float or "evidence", optional
-        Relative penalty; chosen by cross-validation over runs by default, or by
-        :func:`likeliest_penalties`.
+    penalty : float or ndarray, optional
+        Relative penalty, or candidates of which :func:`likeliest_penalties` takes one; chosen by
+        cross-validation over runs by default.
     group_weight : ndarray, shape (n_voxels, n_latents), optional
         Input layer of other participants for the same voxels. Ridge regression is fitted to its
         residuals, and it is scaled so that the sum of both predicts held-out trials best.
@@ -98,10 +100,11 @@ def fit_input_layer(
     centring = centre_runs(np.eye(len(kernel)), run_groups)
     centred = centring @ kernel @ centring
     rest = centring @ targets
-    if penalty == "evidence":
+    if isinstance(penalty, np.ndarray):
         forms = Tridiagonal.of(centred[None], rest[None])
         size = max(np.trace(centred) / len(centred), 1e-12)
-        penalty = likeliest_penalties(forms, np.array([size]), round(np.trace(centring)))[0]
+        freedom = round(np.trace(centring))
+        penalty = likeliest_penalties(forms, np.array([size]), freedom, penalty)[0]
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
     if group_weight is not None:
         given = centre_runs(betas[:, used] @ group_weight[used], run_groups)
@@ -117,7 +120,9 @@ def fit_input_layer(
     return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas), float(gain))
 
 
-def likeliest_penalties(forms: Tridiagonal, sizes: np.ndarray, freedom: int) -> np.ndarray:
+def likeliest_penalties(
+    forms: Tridiagonal, sizes: np.ndarray, freedom: int, candidates: np.ndarray
+) -> np.ndarray:
     """Choose the relative ridge penalty of each set by marginal likelihood (empirical Bayes).
 
     Parameters
@@ -129,27 +134,29 @@ def likeliest_penalties(forms: Tridiagonal, sizes: np.ndarray, freedom: int) -> 
         Mean eigenvalue of each kernel over all trials.
     freedom : int
         Number of trials minus that of the means.
+    candidates : ndarray, shape (n_candidates,)
+        Relative penalties.
 
     Returns
     -------
     ndarray, shape (n_sets,)
-        Among :data:`RELATIVE_PENALTIES`.
+        Among the candidates.
 
     Notes
     -----
     Targets are Gaussian with covariance ``s2 (K + penalty I)``, the evidence of ridge regression
     (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value.
     """
-    penalties = RELATIVE_PENALTIES * sizes[:, None]
+    penalties = candidates * sizes[:, None]
     energies, spread = forms.energies(penalties)
     # Kernels of all trials have an eigenvalue of zero for each mean.
     spread -= (forms.diagonal.shape[1] - freedom) * np.log(penalties)
     evidence = -freedom * np.log(energies + 1e-300) - spread
-    return RELATIVE_PENALTIES[evidence.argmax(axis=1)]
+    return candidates[evidence.argmax(axis=1)]
 
 
-def penalty_for_labels(run_groups: np.ndarray, n_latents: int) -> float | Literal["evidence"]:
-    """Return how the penalty of labels is found in closed form: by evidence, or as it is.
+def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:
+    """Return the candidates for the penalty of labels in closed form.
 
     Parameters
     ----------
@@ -159,19 +166,23 @@ def penalty_for_labels(run_groups: np.ndarray, n_latents: int) -> float | Litera
 
     Returns
     -------
-    float or "evidence"
-        :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_TRIALS_PER_DIMENSION` trials for each
-        dimension, less the means of runs.
+    ndarray
+        Relative penalties up to :data:`LARGEST_FOR_LABELS`; :data:`DEFAULT_PENALTY` alone with
+        fewer than :data:`MIN_TRIALS_PER_DIMENSION` trials for each dimension, less the means of
+        runs.
 
     Notes
     -----
     With one trial of each label the evidence of :func:`likeliest_penalties` is highest where
     ``K + penalty I`` is closest to a multiple of the identity (means of eigenvalues, arithmetic
     and geometric), which is the strongest penalty, whatever the responses are. With few trials
-    it still is too strong; see ``docs/troi.md``.
+    it still is too strong. Noise that voxels share is no part of the model: where it is strong,
+    the evidence prefers penalties that leave little but its directions. See ``docs/troi.md``.
     """
     enough = degrees_of_freedom(run_groups) >= MIN_TRIALS_PER_DIMENSION * n_latents
-    return "evidence" if enough else DEFAULT_PENALTY
+    if not enough:
+        return np.array([DEFAULT_PENALTY])
+    return RELATIVE_PENALTIES[RELATIVE_PENALTIES < 1.01 * LARGEST_FOR_LABELS]
 
 
 def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.evaluation.similarity import normalise
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space, fit_value_space
-from bids_decoder.training.input_layer import penalty_for_labels
+from bids_decoder.training.input_layer import RELATIVE_PENALTIES, penalties_for_labels
 from bids_decoder.training.likely_ridge import CentredTrials
 from bids_decoder.training.selectors import (
     SELECT_FROM_MAP,
@@ -127,12 +127,12 @@ def scores_of_labellings(
         space = fit_space(targets, [train_rows[members[0]]], network.target_whitening or 0.0)
         vectors = space.transform(targets.vectors)
         gallery = None if is_value else normalise(vectors).T
-        penalty = "evidence" if is_value else (
-            penalty_for_labels(train.run_groups, vectors.shape[1])
+        candidates = RELATIVE_PENALTIES if is_value else (
+            penalties_for_labels(train.run_groups, vectors.shape[1])
         )
         for batch in np.array_split(members, -(-len(members) // _batch_size(train))):
             wanted = vectors[train_rows[batch]]
-            fits = trials.fit(wanted, _weights_of_each(train, wanted, troi), penalty)
+            fits = trials.fit(wanted, _weights_of_each(train, wanted, troi), candidates)
             scores[batch] = [
                 space.inverse_transform(fit.latents(test_betas) * fit.gain) if is_value
                 else fit.latents(test_betas) @ gallery

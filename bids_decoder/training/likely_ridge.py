@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from bids_decoder.training.input_layer import (
+    RELATIVE_PENALTIES,
     InputFit,
     centre_runs,
     degrees_of_freedom,
@@ -44,9 +44,9 @@ class CentredTrials:
 
     def fit(
         self, latents: np.ndarray, voxel_weights: np.ndarray,
-        penalty: float | Literal["evidence"] = "evidence",
+        candidates: np.ndarray = RELATIVE_PENALTIES,
     ) -> list[InputFit]:
-        """Fit ridge regressions, each with the likeliest penalty or all with the same.
+        """Fit ridge regressions, each with the likeliest penalty.
 
         Parameters
         ----------
@@ -54,12 +54,13 @@ class CentredTrials:
             Targets.
         voxel_weights : ndarray, shape (n_sets, n_voxels)
             Prior standard deviation of each voxel's weights; zero drops a voxel.
-        penalty : float or "evidence"
+        candidates : ndarray, shape (n_candidates,)
+            Relative penalties.
 
         Returns
         -------
         list of InputFit
-            As :func:`.input_layer.fit_input_layer` fits each with this penalty.
+            As :func:`.input_layer.fit_input_layer` fits each with these candidates.
         """
         used = np.flatnonzero(voxel_weights.any(axis=0))
         betas = self.betas[:, used]
@@ -70,9 +71,7 @@ class CentredTrials:
             kernels[number] = scaled @ scaled.T
         forms = Tridiagonal.of(kernels, self.basis.T @ latents)
         sizes = np.maximum(np.trace(kernels, axis1=1, axis2=2) / len(self.basis), 1e-12)
-        chosen = np.full(len(scales), penalty, dtype=float) if penalty != "evidence" else (
-            likeliest_penalties(forms, sizes, len(betas))
-        )
+        chosen = likeliest_penalties(forms, sizes, len(betas), candidates)
         dual = forms.solve(chosen * sizes).astype(np.float32)
         found = np.square(scales)[:, :, None] * (betas.T @ dual)
         return self._scale(used, found, chosen)

@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from bids_decoder.training.input_layer import (
     RELATIVE_PENALTIES,
     fit_input_layer,
-    penalty_for_labels,
+    penalties_for_labels,
 )
 from bids_decoder.training.likely_ridge import CentredTrials
 
@@ -28,7 +28,7 @@ def test_as_one_after_the_other(per_run):
     betas, latents, weights, runs = draw(per_run)
     found = CentredTrials.of(betas, runs).fit(latents, weights)
     for fit, own, scales in zip(found, latents, weights, strict=True):
-        expected = fit_input_layer(betas, own, runs, scales, "evidence")
+        expected = fit_input_layer(betas, own, runs, scales, RELATIVE_PENALTIES)
         assert fit.penalty == expected.penalty and fit.n_trials == len(betas)
         assert fit.gain == pytest.approx(expected.gain, rel=1e-4)
         # Kernels are sums in single precision, in another basis.
@@ -70,10 +70,12 @@ def test_the_penalty_is_the_likeliest_one():
         assert fit.penalty == RELATIVE_PENALTIES[int(np.argmin(chances))]
 
 
-@pytest.mark.parametrize(("n_runs", "expected"), [(1, 0.1), (3, 0.1), (4, "evidence")])
+@pytest.mark.parametrize(("n_runs", "expected"), [
+    (1, [0.1]), (3, [0.1]), (4, RELATIVE_PENALTIES[:6]),
+])
 def test_few_trials_of_each_label_are_no_evidence_for_a_penalty(n_runs, expected):
     runs = np.repeat([f"run-{k}" for k in range(n_runs)], 7)
-    assert penalty_for_labels(runs, 6) == expected
+    np.testing.assert_array_equal(penalties_for_labels(runs, 6), expected)
 
 
 def test_one_trial_of_each_label_would_always_take_the_strongest_penalty():
@@ -81,9 +83,30 @@ def test_one_trial_of_each_label_would_always_take_the_strongest_penalty():
     latents = np.linalg.svd(np.eye(7) - 1 / 7)[0][:, :6]
     betas = (5 * rng.standard_normal((7, 60))).astype(np.float32)
     runs = np.repeat("run-1", 7)
-    likeliest = fit_input_layer(betas, latents, runs, penalty="evidence")
+    likeliest = fit_input_layer(betas, latents, runs, penalty=RELATIVE_PENALTIES)
     assert likeliest.penalty == RELATIVE_PENALTIES[-1]
-    together, = CentredTrials.of(betas, runs).fit(latents[None], np.ones((1, 60)), 0.1)
+    together, = CentredTrials.of(betas, runs).fit(latents[None], np.ones((1, 60)), np.array([0.1]))
     alone = fit_input_layer(betas, latents, runs, penalty=0.1)
     np.testing.assert_allclose(together.weight, alone.weight, atol=1e-4)
     assert together.penalty == alone.penalty == 0.1
+
+
+def test_noise_that_voxels_share_does_not_take_labels_with_it():
+    scores = {"all": [], "for labels": []}
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        patterns, shared = 0.25 * rng.standard_normal((4, 400)), rng.standard_normal((5, 400))
+        train, test = np.tile(np.arange(4), 10), np.tile(np.arange(4), 25)
+        runs = np.repeat([f"run-{k}" for k in range(10)], 4)
+        betas, new = (
+            patterns[rows] + rng.standard_normal((len(rows), 5)) @ shared
+            + rng.standard_normal((len(rows), 400)) for rows in (train, test)
+        )
+        latents = np.linalg.svd(np.eye(4) - 1 / 4)[0][:, :3]
+        for name, candidates in (
+            ("all", RELATIVE_PENALTIES), ("for labels", penalties_for_labels(runs, 3)),
+        ):
+            fit = fit_input_layer(betas, latents[train], runs, penalty=candidates)
+            found = (fit.latents(new) @ latents.T).argmax(axis=1)
+            scores[name].append((found == test).mean())
+    assert np.mean(scores["for labels"]) > np.mean(scores["all"]) + 0.03

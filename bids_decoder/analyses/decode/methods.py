@@ -94,8 +94,8 @@ _GRADED = {
 _FITTED = {"value": "values", "image": "stimulus vectors", "features": "stimulus vectors"}
 """What a decoder in closed form predicts, by kind of target."""
 _FEW_TRIALS = (
-    ", or a tenth of the mean eigenvalue of the kernel where there were fewer than four trials "
-    "for each dimension of the labels"
+    " up to the mean eigenvalue of the kernel, or a tenth of it where there were fewer than four "
+    "trials for each dimension of the labels"
 )
 
 
