@@ -59,5 +59,5 @@ def test_only_labels_have_a_default_penalty(tmp_path, kind, has_default):
     )
     values = _selection(results)["closed-form"]
     text = (sources() / "closed-form.md").read_text(encoding="utf-8").format(**values)
-    assert ("a tenth of the mean eigenvalue" in text) == has_default
+    assert ("or a tenth of it" in text) == has_default
     assert text.rstrip().endswith(".") and "{" not in text
