@@ -77,9 +77,11 @@ def _refuse(label: str, columns: dict[str, pd.Series | None]) -> Iterator[Findin
 
 
 def _is_complete(table: pd.DataFrame, columns: dict[str, pd.Series | None]) -> bool:
-    """Return whether all values are there; what is missing is found with all other confounds."""
+    """Return whether there are trials with all values; what is missing is found by later checks."""
     used = ~table["excluded"].to_numpy(dtype=bool)
-    return all(values is not None and values[used].notna().all() for values in columns.values())
+    return bool(used.any()) and all(
+        values is not None and values[used].notna().all() for values in columns.values()
+    )
 
 
 def _matched(table: pd.DataFrame, columns: dict[str, pd.Series | None]) -> pd.DataFrame:

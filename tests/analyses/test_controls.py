@@ -1,5 +1,6 @@
 """Confounds: what the plan refuses, and a whole run on labels that follow reaction time."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,22 @@ def refused(plan, *words):
     with pytest.raises(FindingsError) as caught:
         plan(*words)
     return [f for f in caught.value.findings if f.severity == "error"]
+
+
+def test_participants_without_trials_are_not_matched(data, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    for path in (data / "sub-01" / "func").iterdir():
+        other = folder / "sub-02" / "func" / path.name.replace("sub-01", "sub-02")
+        other.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, other)
+        if path.name.endswith("_trials.tsv"):
+            save_table(other, read_table(path).assign(label=None))
+    words = words_for(folder, tmp_path / "out", "--control", "response_time",
+                      "--confound-removal", "counterbalance")
+    found = refused(lambda: make_plan(parse_args(words)[0], tmp_path / "work"))
+    assert any(one.what == "sub-02: no trials" for one in found)
+    assert not any("counterbalance" in one.what for one in found)
 
 
 def names_of(made):
