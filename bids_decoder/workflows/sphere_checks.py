@@ -89,7 +89,7 @@ class SearchRoom:
     n_voxels : int
         Of the images, or vertices.
     least_mm : float
-        From a voxel to the nearest one.
+        From a voxel to the nearest one; on surfaces the median length of an edge.
     unit : float
         Volume of a voxel in cubic millimetres; on surfaces the area of a vertex.
     words : str
@@ -151,7 +151,7 @@ def _wrong_radius(radius_mm: float, room: SearchRoom) -> str | None:
 
 def _wrong_number(wanted: int, room: SearchRoom) -> str | None:
     if wanted > room.n_voxels:
-        return f"the images have {room.n_voxels} voxels only"
+        return f"the images have {room.n_voxels} {'vertices' if room.is_flat else 'voxels'} only"
     if wanted > MOST_VOXELS:
         return f"a sphere may have {MOST_VOXELS} voxels"
     return None

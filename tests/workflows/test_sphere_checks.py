@@ -45,7 +45,7 @@ def test_radii_are_those_of_discs(participant):
     (large,) = why(participant, radius_mm=1000.0)
     assert f"more than {MOST_VOXELS} vertices" in large and "give a radius from" in large
     (many,) = why(participant, n_voxels=2000)
-    assert f"{2 * len(POINTS)} voxels only" in many
+    assert f"{2 * len(POINTS)} vertices only" in many
 
 
 def test_vertices_without_meshes_have_nothing_around_them(participant):
