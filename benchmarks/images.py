@@ -43,11 +43,11 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.simulate.images import make_scene
 from bids_decoder.simulate.responses import (
     Pictures,
-    ResponseSettings,
     SimulatedTrials,
     make_world,
     simulate_viewer,
 )
+from bids_decoder.simulate.world import ResponseSettings
 from bids_decoder.stimuli.encoders import choose_encoder, load_encoder
 from bids_decoder.stimuli.perceptual import find_networks, load_features
 from bids_decoder.stimuli.pyramid import GaborPyramid

@@ -45,13 +45,12 @@ from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.simulate.responses import (
-    ResponseSettings,
     SimulatedPerson,
     SimulatedTrials,
-    World,
     make_world,
     simulate_person,
 )
+from bids_decoder.simulate.world import ResponseSettings, World
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.selectors import SELECTORS, Selection, top_mask

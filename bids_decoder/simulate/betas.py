@@ -15,13 +15,13 @@ from bids_decoder.simulate.images import write_scene
 from bids_decoder.simulate.layout import PictureDesign, describe, make_folder
 from bids_decoder.simulate.responses import (
     Pictures,
-    ResponseSettings,
     SimulatedPerson,
     SimulatedTrials,
     make_world,
     simulate_person,
     simulate_viewer,
 )
+from bids_decoder.simulate.world import ResponseSettings
 from bids_decoder.stimuli.grey import load_grey
 from bids_decoder.stimuli.pyramid import GaborPyramid
 from bids_decoder.stimuli.targets import fit_target_space

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bids_decoder.simulate.fields import Smoother, smooth_field
-
-if TYPE_CHECKING:
-    from bids_decoder.simulate.responses import ResponseSettings, World
+from bids_decoder.simulate.world import ResponseSettings, World
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from bids_decoder.simulate.brains import Brain
 from bids_decoder.simulate.fields import Smoother
-
-if TYPE_CHECKING:
-    from bids_decoder.simulate.responses import World
+from bids_decoder.simulate.world import World
 
 TRIALS_PER_RUN = 62
 _CHUNK = 25

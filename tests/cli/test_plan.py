@@ -22,7 +22,7 @@ from bids_decoder.files import write_json
 from bids_decoder.markers import write_marker
 from bids_decoder.simulate.betas import write_betas_dataset
 from bids_decoder.simulate.layout import PictureDesign
-from bids_decoder.simulate.responses import ResponseSettings
+from bids_decoder.simulate.world import ResponseSettings
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bids_decoder.simulate.responses import (
-    ResponseSettings,
-    make_world,
-    noise_ceiling,
-    simulate_person,
-)
+from bids_decoder.simulate.responses import make_world, noise_ceiling, simulate_person
+from bids_decoder.simulate.world import ResponseSettings
 
 SMALL = ResponseSettings(
     shape=(20, 24, 16), n_roi=500, median_ncsnr=0.5, n_features=16, n_embedding=24, own=0.2

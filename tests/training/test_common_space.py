@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 from bids_decoder.config import Network, Troi
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.models.store import load_model, save_model
-from bids_decoder.simulate.responses import ResponseSettings, make_world, simulate_person
+from bids_decoder.simulate.responses import make_world, simulate_person
+from bids_decoder.simulate.world import ResponseSettings
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.field import SignalField, map_signal

@@ -109,4 +109,4 @@ def test_noise_that_voxels_share_does_not_take_labels_with_it():
             fit = fit_input_layer(betas, latents[train], runs, penalty=candidates)
             found = (fit.latents(new) @ latents.T).argmax(axis=1)
             scores[name].append((found == test).mean())
-    assert np.mean(scores["for labels"]) > np.mean(scores["all"]) + 0.03
+    assert np.mean(scores["for labels"]) > np.mean(scores["all"]) + 0.2

@@ -1,7 +1,5 @@
 """Sizes of searchlights on surfaces that the plan refuses."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from surface_derivatives import RADIUS, save_series, save_surface, sphere
@@ -51,4 +49,4 @@ def test_radii_are_those_of_discs(participant):
 def test_vertices_without_meshes_have_nothing_around_them(participant):
     bare = Participant("01", (), participant.runs)
     (found,) = check_grid(bare, OutputSpace("func"), Searchlight(radius_mm=8.0))
-    assert "no surface is known" in found.why and Path(participant.meshes[0]).is_file()
+    assert "no surface is known" in found.why

@@ -152,7 +152,8 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
     if maps.kind.is_mask:
         content = {"prevalence": (
             share_selected(maps.values, maps.kind.level),
-            "Share of participants; .05 by chance." if maps.kind.level else
+            "Share of participants; .05 by chance where all have a value, and less elsewhere."
+            if maps.kind.level else
             "Share of participants who selected the voxel.",
         )}
     else:
