@@ -1,3 +1,4 @@
+import argparse
 import dataclasses
 import importlib
 import re
@@ -452,3 +453,19 @@ def test_nothing_heavy_is_imported(option):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert text.rstrip().endswith("HEAVY []")
+
+
+def test_relative_paths_of_all_options_become_absolute():
+    """Steps run in folders of their own."""
+    def read(action):
+        try:
+            return action.type("x")
+        except (argparse.ArgumentTypeError, ValueError):
+            return None
+
+    found = {
+        action.option_strings[0]: path for action in build_parser()._actions
+        if action.option_strings and action.type and isinstance(path := read(action), Path)
+    }
+    assert "--apply" in found and len(found) > 8
+    assert [name for name, path in found.items() if not path.is_absolute()] == []

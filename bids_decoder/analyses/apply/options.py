@@ -66,7 +66,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options of this analysis."""
     group = parser.add_argument_group("Specific options for applying a decoder")
     option(
-        group, "--apply", dest="apply.model", section=Apply, type=Path, metavar="PATH",
+        group, "--apply", dest="apply.model", section=Apply, type=read_path, metavar="PATH",
         help="apply a decoder that was fitted before to these data, of the same participant: "
         "another session, imagery, trials without labels. PATH is its file "
         "(`*_desc-decoder_model.safetensors`) or the folder of results in which it is. A model "

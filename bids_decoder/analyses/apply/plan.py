@@ -37,6 +37,7 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
+from bids_decoder.bids.surfaces import is_surface
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
 from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import groups_of, shared_space
@@ -277,13 +278,12 @@ def _not_zero_shot(
     study: Study, person: PersonWork, card: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Yield what prevents that a model of other participants decodes without labelled trials."""
-    header = person.participant.runs[0].header
-    if VoxelGrid(np.ones(header.shape[:3], dtype=bool), header.affine).has_geometry:
+    if _has_places(person, card):
         why = why_not(card, shared_space(person.runs[0].entities))
     else:
         why = (
-            "these voxels have no positions, by which those of other participants could be found "
-            "(vertices of surfaces are not looked up either)",
+            "these voxels have no positions, by which those of other participants could be found, "
+            "and are not the vertices of its maps",
             "decode the participant with labelled trials: --pretrained",
         )
     if why is not None:
@@ -301,6 +301,15 @@ def _not_zero_shot(
             f"{name_some(few)}: fewer than {MIN_TRIALS} trials, by whose statistics they could be "
             "z-scored", "leave these sessions or runs out",
         )
+
+
+def _has_places(person: PersonWork, card: Mapping[str, Any]) -> bool:
+    """Return whether voxels have positions, or are as many vertices as those of a model."""
+    run = person.participant.runs[0]
+    if VoxelGrid(np.ones(run.header.shape[:3], dtype=bool), run.header.affine).has_geometry:
+        return True
+    there = (card.get("common") or {}).get("shape")
+    return is_surface(run.image_file) and list(run.header.shape[:3]) == there
 
 
 def _other_place(
