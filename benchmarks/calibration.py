@@ -115,7 +115,7 @@ FIRST_WITH_SIGNAL = 10**6
 
 def calibrate(
     name: str, n_datasets: int, n_with_signal: int, known: pd.DataFrame,
-    keep: Callable[[dict], None] = lambda outcome: None,
+    keep: Callable[[dict], None] = lambda outcome: None, signal: float | None = None,
 ) -> dict[str, float]:
     """Run the datasets of one row that are not known yet.
 
@@ -129,13 +129,16 @@ def calibrate(
         Outcomes of earlier calls, columns ``row``, ``seed`` and those of :data:`Outcome`.
     keep : callable
         Called with each new outcome.
+    signal : float, optional
+        In place of that of the row.
 
     Returns
     -------
     dict of str to float
         See :func:`summarise`.
     """
-    study, signal = ROWS[name]
+    study, usual = ROWS[name]
+    signal = usual if signal is None else signal
     outcomes = known[known["row"] == name].to_dict("records") if len(known) else []
     done = {outcome["seed"] for outcome in outcomes}
     seeds = [*range(n_datasets)]
@@ -195,6 +198,8 @@ def main() -> None:
     parser.add_argument("--with-signal", type=int, default=1000)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), help="or how they begin")
     parser.add_argument("--out", type=Path, help="TSV file of the outcomes of single datasets")
+    parser.add_argument("--signal", type=float, help="strength, in place of that of the rows; "
+                        "give another --out for each")
     options = parser.parse_args()
     print("| analysis | " + " | ".join(COLUMNS) + " |", flush=True)
     print("|---" * (len(COLUMNS) + 1) + "|", flush=True)
@@ -202,7 +207,7 @@ def main() -> None:
     for name in wanted_rows(options.rows):
         row = calibrate(
             name, options.datasets, options.with_signal, known,
-            lambda outcome: append_outcome(options.out, outcome),
+            lambda outcome: append_outcome(options.out, outcome), options.signal,
         )
         print(describe(name, row), flush=True)
 
