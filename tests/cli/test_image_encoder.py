@@ -43,7 +43,7 @@ def test_the_plan_names_the_encoder_also_where_nothing_is_encoded(monkeypatch):
     monkeypatch.setattr(plan, "fingerprint", lambda *_: {})
     build = SimpleNamespace(target_kind="image", stimulus_column="s", label_column=None,
                             value_columns=(), units={}, trial_unit="event")
-    trials = SimpleNamespace(build=build, overlap=SimpleNamespace(to_dict=dict))
+    trials = SimpleNamespace(build=build, overlap=SimpleNamespace(to_dict=dict), vectors=None)
     study = SimpleNamespace(
         trials=trials, settings=Settings(), split=SimpleNamespace(to_dict=dict),
         dataset=SimpleNamespace(name="d", source="raw"),
