@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri, stdtr
 
+from bids_decoder.evaluation.search_maps import corrected_p
 from bids_decoder.evaluation.tfce import enhance_clusters
 from bids_decoder.trials import VoxelGrid
 
@@ -31,7 +31,7 @@ class FlippedMap:
 
     Parameters
     ----------
-    t : ndarray, shape (n_voxels,)
+    statistic : ndarray of float32, shape (n_voxels,)
         0 where some participant has no value.
     log_p : ndarray, shape (n_voxels,)
         Minus log10 of the p-value, corrected over voxels by the maximum statistic.
@@ -39,7 +39,7 @@ class FlippedMap:
         Smallest possible p-value.
     """
 
-    t: np.ndarray
+    statistic: np.ndarray
     log_p: np.ndarray
     resolution: float
 
@@ -80,25 +80,7 @@ def flip_signs(values: np.ndarray, seed: int) -> FlippedMap:
     return FlippedMap(t, log_p, max(1 / (1 + N_PERMUTATIONS), 0.5**n_people))
 
 
-class EnhancedMap(NamedTuple):
-    """Clusters of a map over participants, tested by flipping the signs of participants.
-
-    Parameters
-    ----------
-    tfce : ndarray, shape (n_voxels,)
-        0 where some participant has no value.
-    log_p : ndarray, shape (n_voxels,)
-        Minus log10 of the p-value, corrected over voxels by the maximum statistic.
-    resolution : float
-        Smallest possible p-value.
-    """
-
-    tfce: np.ndarray
-    log_p: np.ndarray
-    resolution: float
-
-
-def flip_enhanced(values: np.ndarray, grid: VoxelGrid, seed: int) -> EnhancedMap:
+def flip_enhanced(values: np.ndarray, grid: VoxelGrid, seed: int) -> FlippedMap:
     """Test which voxels exceed 0 over participants, after cluster enhancement [1]_.
 
     t is brought to the scale of z before, because t of few participants has heavy tails. All
@@ -114,7 +96,7 @@ def flip_enhanced(values: np.ndarray, grid: VoxelGrid, seed: int) -> EnhancedMap
 
     Returns
     -------
-    EnhancedMap
+    FlippedMap
         One-sided. What it rejects is that of :func:`flip_signs`.
 
     References
@@ -124,7 +106,7 @@ def flip_enhanced(values: np.ndarray, grid: VoxelGrid, seed: int) -> EnhancedMap
     n_people = len(values)
     tested = np.isfinite(values).all(axis=0) & (np.ptp(values, axis=0) > 0)
     if not tested.any():
-        return EnhancedMap(*np.zeros((2, values.shape[1]), np.float32), 1.0)
+        return FlippedMap(*np.zeros((2, values.shape[1]), np.float32), 1.0)
     if 2**n_people <= N_ENHANCED:
         signs = np.array(list(product((1.0, -1.0), repeat=n_people)))
     else:
@@ -138,13 +120,13 @@ def flip_enhanced(values: np.ndarray, grid: VoxelGrid, seed: int) -> EnhancedMap
         found[tested] = _positive_z(one @ chosen / n_people, squares, n_people)
         return enhance_clusters(found, grid)
 
-    # The first signs are the true ones, and count among the arrangements.
+    # The first signs are the true ones.
     observed = enhance(signs[0])
-    largest = np.sort([observed.max(), *(enhance(one).max() for one in signs[1:])])
-    n_as_large = len(largest) - np.searchsorted(largest, observed * (1 - 1e-9))
-    log_p = np.where(observed > 0, -np.log10(n_as_large / len(largest)), 0.0)
-    resolution = max(1 / len(largest), 0.5**n_people)
-    return EnhancedMap(observed.astype(np.float32), log_p.astype(np.float32), resolution)
+    largest = np.array([enhance(one).max() for one in signs[1:]])
+    p = corrected_p(observed, largest, 1e-9 * float(observed.max()))
+    log_p = np.where(observed > 0, -np.log10(p), 0.0)
+    resolution = max(1 / len(signs), 0.5**n_people)
+    return FlippedMap(observed.astype(np.float32), log_p.astype(np.float32), resolution)
 
 
 def _positive_z(mean: np.ndarray, squares: np.ndarray, n_people: int) -> np.ndarray:

@@ -98,7 +98,7 @@ def compare_people(family: Sequence[PeopleDistances], seed: int) -> pd.DataFrame
     flipped = flip_signs(values, seed)
     # Where all are alike, or a value is missing, nothing is flipped.
     p_max = np.maximum(10.0 ** -flipped.log_p, flipped.resolution)
-    table.loc[is_mean, "p_max"] = np.where(flipped.t == 0, np.nan, p_max)
+    table.loc[is_mean, "p_max"] = np.where(flipped.statistic == 0, np.nan, p_max)
     table.loc[is_mean, "p_min"] = flipped.resolution
     table.loc[is_gap, "p_holm"] = holm(table.loc[is_gap, "p"].to_numpy(np.float64))
     return table

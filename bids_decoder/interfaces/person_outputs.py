@@ -74,10 +74,8 @@ class PersonOutputs:
         """Write a volume with its sidecar; of vertices, a GIFTI file of each hemisphere, too."""
         path = self.path(key, **entities)
         described = {**metadata, **self.marks}
-        save_nifti(path, data, grid.affine, metadata=described)
-        self.add(path)
+        self.written += save_map(path, data, grid, described)
         if grid.mesh is not None:
-            self.written += save_hemispheres(path, data, grid.mesh.n_left, described)
             self._surfaces(surface_names(path), grid.mesh)
 
     def _surfaces(self, targets: tuple[Path, Path], mesh: Mesh) -> None:
@@ -100,6 +98,23 @@ class PersonOutputs:
         path = self.path(key)
         if copy_nulls(source, path, VALUE_NULL_COLUMNS, self.marks):
             self.add(path)
+
+
+def save_map(
+    path: Path, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any]
+) -> list[Path]:
+    """Write a volume with its sidecar; of vertices, a GIFTI file of each hemisphere, too.
+
+    Returns
+    -------
+    list of Path
+        All files that were written.
+    """
+    save_nifti(path, data, grid.affine, metadata=metadata)
+    written = [path, sidecar_path(path)]
+    if grid.mesh is not None:
+        written += save_hemispheres(path, data, grid.mesh.n_left, metadata)
+    return written
 
 
 def save_nulls(path: Path, nulls: Nulls, seed: int) -> Path:

@@ -17,8 +17,8 @@ def test_a_voxel_with_an_effect_stands_out():
     found = flip_signs(values, seed=1)
     theirs = scipy.stats.ttest_1samp(values, 0).statistic
     tested = np.arange(50) != 9
-    assert found.t[tested] == pytest.approx(theirs[tested], rel=1e-4)
-    assert found.t[9] == found.log_p[9] == 0
+    assert found.statistic[tested] == pytest.approx(theirs[tested], rel=1e-4)
+    assert found.statistic[9] == found.log_p[9] == 0
     assert found.log_p.argmax() == 7 and 10 ** -found.log_p[7] < 0.05
     assert found.resolution == pytest.approx(1 / 1001)
 
@@ -52,12 +52,14 @@ def test_a_weak_wide_effect_is_found_by_its_extent():
     found = flip_enhanced(values, GRID, seed=1)
     z = scipy.stats.norm.isf(scipy.stats.ttest_1samp(
         values[:, :215], 0, alternative="greater").pvalue).clip(min=0)
-    assert found.tfce == pytest.approx(enhance_clusters(np.append(z, 0), GRID), rel=1e-4, abs=1e-5)
+    assert found.statistic == pytest.approx(
+        enhance_clusters(np.append(z, 0), GRID), rel=1e-4, abs=1e-5
+    )
     significant = 10.0 ** -found.log_p <= 0.05
     assert significant[block.ravel()].mean() > 0.5 and significant[~block.ravel()].mean() < 0.05
     alone = 10.0 ** -flip_signs(values, seed=1).log_p <= 0.05
     assert significant[block.ravel()].sum() > alone[block.ravel()].sum()
-    assert found.tfce[215] == found.log_p[215] == 0
+    assert found.statistic[215] == found.log_p[215] == 0
     assert found.resolution == pytest.approx(1 / 129)
 
 

@@ -21,8 +21,8 @@ from bids_decoder.analyses.population.columns import Column
 from bids_decoder.analyses.population.maps import MapSet, read_maps
 from bids_decoder.analyses.population.rsa import write_comparison
 from bids_decoder.bids.names import derivative_path, sidecar_path
-from bids_decoder.bids.surfaces import save_hemispheres, save_surfaces, surface_names
-from bids_decoder.bids.writer import save_nifti, save_table
+from bids_decoder.bids.surfaces import save_surfaces, surface_names
+from bids_decoder.bids.writer import save_table
 from bids_decoder.evaluation.population import (
     N_PERMUTATIONS,
     RESULT_COLUMNS,
@@ -32,8 +32,8 @@ from bids_decoder.evaluation.population import (
 )
 from bids_decoder.evaluation.population_maps import flip_enhanced, flip_signs, share_selected
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
+from bids_decoder.interfaces.person_outputs import save_map
 from bids_decoder.seeds import derive_seed
-from bids_decoder.trials import Mesh
 
 COLUMNS: dict[str, str] = {
     "source": "Table of the participants that is summarised: decoder, gallery, reconstruction, "
@@ -162,11 +162,11 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
         enhanced = flip_enhanced(maps.values, maps.grid, seed)
         content = {
             "mean": (np.nanmean(maps.values, axis=0), "Mean over those who have a value."),
-            "t": (found.t, "t over participants; 0 where one of them has no value."),
+            "t": (found.statistic, "t over participants; 0 where one of them has no value."),
             "logp": (found.log_p, "Minus log10 of the one-sided p-value by sign flips, corrected "
                      "by the maximum statistic. It rejects that no participant has information; "
                      f"smallest possible p: {found.resolution:.3g}."),
-            "tfce": (enhanced.tfce, "Threshold-free cluster enhancement of t, as z."),
+            "tfce": (enhanced.statistic, "Threshold-free cluster enhancement of t, as z."),
             "logptfce": (enhanced.log_p, "The same p-value after cluster enhancement; smallest "
                          f"possible p: {enhanced.resolution:.3g}."),
         }
@@ -175,18 +175,10 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
         entities = {"label": maps.kind.stage, **maps.entities}
         path = derivative_path(output_dir, "group_map", **entities, stat=_stat(maps, stat))
         card = {"Description": f"{maps.kind.title}. {text}", **shared}
-        data, mesh = maps.grid.to_volume(values), maps.grid.mesh
-        save_nifti(path, data, maps.grid.affine, metadata=card)
-        written += [path, sidecar_path(path)]
-        if mesh is not None:
-            written += save_hemispheres(path, data, mesh.n_left, card)
-    if maps.grid.mesh is not None:
-        written += _write_surface(path, maps.grid.mesh)
+        written += save_map(path, maps.grid.to_volume(values), maps.grid, card)
+    if (mesh := maps.grid.mesh) is not None:
+        written += save_surfaces(surface_names(path), mesh.points, mesh.triangles, mesh.n_left)
     return written
-
-
-def _write_surface(path: Path, mesh: Mesh) -> list[Path]:
-    return save_surfaces(surface_names(path), mesh.points, mesh.triangles, mesh.n_left)
 
 
 def _stat(maps: MapSet, stat: str) -> str:
