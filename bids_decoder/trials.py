@@ -292,6 +292,23 @@ class Decision:
     reason: str
 
 
+def exclude_trials(table: pd.DataFrame, rows: np.ndarray | pd.Series, reason: str) -> pd.DataFrame:
+    """Return a trial table without further trials.
+
+    Parameters
+    ----------
+    table : DataFrame, n_trials rows
+    rows : bool, shape (n_trials,)
+        Trials that are used so far, and no longer.
+    reason : str
+    """
+    left_out = np.asarray(rows, dtype=bool)
+    return table.assign(
+        excluded=table["excluded"].to_numpy(dtype=bool) | left_out,
+        reason=table["reason"].astype(object).where(~left_out, reason),
+    )
+
+
 def table_key(table: pd.DataFrame) -> str:
     """Hash the columns and cells of a trial table, without what is not written with the trials."""
     names = [

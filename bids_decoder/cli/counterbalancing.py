@@ -12,8 +12,8 @@ from bids_decoder.bids.events import TrialBuild
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.evaluation.counterbalance import CALIPER, match_labels
-from bids_decoder.trials import MEAN_SIGNAL, MOTION, Decision
-from bids_decoder.workflows.confound_checks import confound_values
+from bids_decoder.trials import MEAN_SIGNAL, MOTION, Decision, exclude_trials
+from bids_decoder.workflows.confound_checks import confound_values, counterbalanced
 
 REASON = "not matched by --confound-removal counterbalance"
 LEAST_SETS = 4
@@ -37,7 +37,7 @@ def counterbalance(build: TrialBuild, rules: TrialRules, notes: Notes) -> TrialB
     TrialBuild
         The same unless this was asked for.
     """
-    if rules.confound_removal != "counterbalance" or not rules.controls or rules.new_data:
+    if not counterbalanced(rules) or rules.new_data:
         return build
     if build.target_kind != "category":
         notes.findings.append(Finding(
@@ -91,10 +91,7 @@ def _matched(table: pd.DataFrame, columns: dict[str, pd.Series | None]) -> pd.Da
         table["label"].to_numpy(dtype=str)[used], pd.DataFrame(columns)[used],
         table["run_group"].to_numpy(dtype=str)[used],
     )
-    return table.assign(
-        excluded=table["excluded"].to_numpy(dtype=bool) | left_out,
-        reason=table["reason"].astype(object).where(~left_out, REASON),
-    )
+    return exclude_trials(table, left_out, REASON)
 
 
 def _too_few(label: str, table: pd.DataFrame, rules: TrialRules) -> list[Finding]:

@@ -14,6 +14,7 @@ from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.evaluation.held_out import Tables, with_role
 from bids_decoder.protocols import PROTOCOLS, Protocol, number_of
+from bids_decoder.trials import exclude_trials
 
 
 def limit_trials(build: TrialBuild, roles: Roles, settings: Settings) -> TrialBuild:
@@ -56,10 +57,7 @@ def _first_trials(table: pd.DataFrame, protocol: Protocol, name: str) -> pd.Data
         later = used & ~table["session"].isin(sessions)
         reason = f"only the first {protocol.n_training_sessions} session(s) train in "
         reason += f"--protocol {name}"
-    return table.assign(
-        excluded=table["excluded"].astype(bool) | later,
-        reason=table["reason"].astype(object).where(~later, reason),
-    )
+    return exclude_trials(table, later, reason)
 
 
 def _first_stimuli(trials: pd.DataFrame, count: int) -> list[str]:

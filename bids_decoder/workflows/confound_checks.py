@@ -110,6 +110,11 @@ def check_removal(rules: TrialRules, example: str) -> list[Finding]:
     )]
 
 
+def counterbalanced(rules: TrialRules) -> tuple[str, ...]:
+    """Return the confounds for which trials are left out."""
+    return rules.controls if rules.confound_removal == "counterbalance" else ()
+
+
 def confound_values(name: str, trials: pd.DataFrame) -> pd.Series | None:
     """Return the values of a confound; None where they are computed later, or absent."""
     carried = confounds_of(trials)

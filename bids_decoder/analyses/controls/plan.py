@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
@@ -20,6 +20,7 @@ from bids_decoder.trials import (
     confounds_of,
     table_key,
 )
+from bids_decoder.workflows.confound_checks import counterbalanced
 from bids_decoder.workflows.shared import has_motion
 from bids_decoder.workflows.work import PersonWork
 
@@ -42,8 +43,6 @@ class ControlSpec:
         Permutations under which all folds are fitted again.
     together : list of list of str
         Stimuli that folds do not separate.
-    counterbalanced : list of str
-        Confounds for which trials were left out.
     """
 
     person: PersonWork
@@ -51,7 +50,6 @@ class ControlSpec:
     names: tuple[str, ...]
     n_refits: int
     together: list[list[str]]
-    counterbalanced: list[str] = field(default_factory=list)
 
 
 def check(study: Study, notes: Notes) -> None:
@@ -75,14 +73,13 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
     """Return one job per participant."""
     del made
     notes.findings += study.region_findings
-    found, rules = [], study.settings.trials
-    balanced = list(rules.controls) if rules.confound_removal == "counterbalance" else []
+    found = []
     for person in study.chosen_people:
         names = _names(study, person)
         folds = study.folds(person.label)
         n_refits = study.settings.evaluation.count_refits(N_REFITS) if folds else 0
         together = study.split.options.get("together", [])
-        spec = ControlSpec(person, folds, names, n_refits, together, balanced)
+        spec = ControlSpec(person, folds, names, n_refits, together)
         stage = study.stage(_key(study, spec))
         found.append(Job(job_name("controls", person), "controls", (stage,), spec))
     return found
@@ -105,7 +102,7 @@ def _key(study: Study, spec: ControlSpec) -> StageKey:
     content: dict[str, Any] = {
         "confounds": list(spec.names), "n_refits": spec.n_refits,
         "values": table_key(confounds_of(study.tables[person.label])),
-        "removed": list(person.removed), "counterbalanced": spec.counterbalanced,
+        "removed": list(person.removed), "counterbalanced": list(counterbalanced(settings.trials)),
         "evaluation": asdict(settings.evaluation),
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
         "targets": study.target_key, "betas": person.betas.key, "region": study.region_key,

@@ -12,6 +12,7 @@ from bids_decoder.analyses.controls.plan import ControlSpec
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
+from bids_decoder.workflows.confound_checks import counterbalanced
 from bids_decoder.workflows.shared import BASE_GB, mark_node
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
@@ -57,7 +58,8 @@ def init_controls_wf(work: Work, spec: ControlSpec, key: StageKey, name: str) ->
     write = Node(
         WriteControls(
             key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),
-            card={"Removed": list(person.removed), "Counterbalanced": spec.counterbalanced},
+            card={"Removed": list(person.removed),
+                  "Counterbalanced": list(counterbalanced(work.settings.trials))},
         ),
         "write", mem_gb=BASE_GB,
     )
