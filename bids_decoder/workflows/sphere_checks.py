@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import pi
 from pathlib import Path
 
@@ -130,6 +131,7 @@ def search_room(participant: Participant, space: OutputSpace) -> SearchRoom | No
     )
 
 
+@cache
 def _surface_room(files: tuple[Path, ...]) -> SearchRoom:
     mesh = Mesh(*read_meshes(files))
     area = Discs(VoxelGrid(np.ones((len(mesh.points), 1, 1), bool), np.eye(4), mesh))
