@@ -87,6 +87,7 @@ ROWS: dict[str, tuple[Study, float]] = {
     "across kinds, images, codes of their own": (without_signal(images_across_kinds), 0.0),
     "retrieval, 20 images": (retrieval, 0.12),
     "features, 20 images": (partial(retrieval, metric="median_rank"), 0.12),
+    "optimal transport, 20 images": (partial(retrieval, similarity="sinkhorn"), 0.12),
     "retrieval, 100 images": (partial(retrieval, n_images=100), 0.1),
     "comparison, 8 folds": (
         without_signal(lambda k: comparison(Design(8, n_voxels=20, signal=0.3), k)), 0.0),

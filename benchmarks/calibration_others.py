@@ -75,7 +75,9 @@ class ImageTrials:
         return np.array([f"im{k:03d}" for k in range(len(self.features))])
 
 
-def retrieval(signal: float, seed: int, n_images: int = 20, metric: str = "top1") -> Outcome:
+def retrieval(
+    signal: float, seed: int, n_images: int = 20, metric: str = "top1", similarity: str = "cosine"
+) -> Outcome:
     """Predict features of images by ridge regression; find each among those tested.
 
     The true accuracy is that of the trained decoder on new sets of images in the same runs.
@@ -93,9 +95,9 @@ def retrieval(signal: float, seed: int, n_images: int = 20, metric: str = "top1"
     unit = "single" if metric == "top1" else "averaged"
     row = metrics.query(
         f"metric == '{metric}' and direction == 'b2i' and unit == '{unit}' "
-        "and similarity == 'cosine'"
+        f"and similarity == '{similarity}'"
     ).iloc[0]
-    if not signal or metric != "top1":
+    if not signal or metric != "top1" or similarity != "cosine":
         return limits(row)
     hits = []
     for one, features in zip(new, sets, strict=True):

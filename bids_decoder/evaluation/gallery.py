@@ -9,7 +9,7 @@ from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.nulls import exchange_images, p_values, permutation_blocks
 from bids_decoder.evaluation.retrieval import Embedded, average_repeats
-from bids_decoder.evaluation.similarity import csls, normalise
+from bids_decoder.evaluation.similarity import csls, inference_of, normalise
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_VALUES, Nulls, split_nulls
 
 TOP = (1, 5, 10)
@@ -114,8 +114,8 @@ def score_gallery(
         for name, similarity in similarities.items():
             ranks = rank_tested(similarity, len(images))
             rows += [
-                {"unit": unit, "similarity": name, "n": len(images), "pool_size": len(units),
-                 "n_draws": 1, "direction": "b2i", **row}
+                {"unit": unit, "similarity": name, "inference": inference_of(name),
+                 "n": len(images), "pool_size": len(units), "n_draws": 1, "direction": "b2i", **row}
                 for row in _rows(ranks, seen, len(units), permutations)
             ]
     table, nulls = split_nulls(rows)

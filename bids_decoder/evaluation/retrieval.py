@@ -9,8 +9,9 @@ all repeats (unit ``averaged``), or one trial, a different one in each draw (uni
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,9 @@ from bids_decoder.evaluation.similarity import (
     centre,
     cosine_similarity,
     csls,
+    inference_of,
     normalise,
+    sinkhorn,
 )
 from bids_decoder.evaluation.statistics import paired_difference
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_VALUES, Nulls, split_nulls
@@ -93,12 +96,17 @@ class _Case:
     unit: str
     similarity: str
     matrix: np.ndarray  # (n_responses, n_images)
-    n_neighbours: int  # of CSLS; 0 for plain similarities
+    transduce: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the square of one response per image, shape (n_images, n_images)."""
-        square = self.matrix[rows]
-        return csls(square, self.n_neighbours) if self.n_neighbours else square
+    def squares(self, pools: _Pools) -> Iterator[np.ndarray]:
+        """Yield the square of one response per image for each draw, (n_images, n_images)."""
+        square = None
+        for rows in pools.rows(self.unit):
+            # Averages are the same in all draws.
+            if square is None or self.unit == "single":
+                square = self.matrix[rows]
+                square = self.transduce(square) if self.transduce else square
+            yield square
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +150,8 @@ def score_retrieval(
     clusters, with the pools fixed (:mod:`.intervals`). For p-values the pairing of images and
     responses is permuted, an image with all its repeats at a time, and within runs when each
     image was shown in one run only. Neighbours of CSLS are chosen from all tested images and one
-    response of each, so that they do not depend on the pairing.
+    response of each, so that they do not depend on the pairing; so is the plan of optimal transport
+    (``sinkhorn``). Rows of both are marked as ``transductive``.
 
     Parameters
     ----------
@@ -203,7 +212,7 @@ def score_headline(
     sampled, full = _draw_pools(image_of, settings, rng)
     exchange = exchange_images(permutation_blocks(image_of, np.asarray(trials.runs)))
     permutations = exchange.draw(settings.n_permutations, rng)
-    case = _Case("single", "cosine", cosine_similarity(trials.predicted, vectors), 0)
+    case = _Case("single", "cosine", cosine_similarity(trials.predicted, vectors))
     rows = _score_top(case, sampled or full, permutations)
     (row,) = (r for r in rows if (r["metric"], r["direction"]) == ("top1", "b2i"))
     return row, exchange.smallest_p(settings.n_permutations)
@@ -233,7 +242,7 @@ def compare_retrieval(
         _, image_of, vectors = trials.tested()
         sampled, full = _draw_pools(image_of, settings, rng)
         pools = sampled or full
-        case = _Case("single", "cosine", cosine_similarity(trials.predicted, vectors), 0)
+        case = _Case("single", "cosine", cosine_similarity(trials.predicted, vectors))
         hits.append(np.diagonal(_hit_counts(case, pools)["b2i", 1]))
     size = np.bincount(pools.members.ravel(), minlength=len(vectors))
     gap = paired_difference(*hits, size, rng=rng, n_permutations=settings.n_permutations)
@@ -281,9 +290,11 @@ def _cases(
             units["averaged"] = average_repeats(embedding, image_of)
         for unit, responses in units.items():
             matrix = cosine_similarity(responses, vectors)
-            yield _Case(unit, name, matrix, 0)
+            yield _Case(unit, name, matrix)
             if name == "cosine":
-                yield _Case(unit, "csls", matrix, settings.csls_neighbours)
+                local = partial(csls, n_neighbours=settings.csls_neighbours)
+                yield _Case(unit, "csls", matrix, local)
+                yield _Case(unit, "sinkhorn", matrix, sinkhorn)
 
 
 def average_repeats(predicted: np.ndarray, image_of: np.ndarray) -> np.ndarray:
@@ -303,8 +314,7 @@ def _hit_counts(case: _Case, pools: _Pools) -> dict[tuple[str, int], np.ndarray]
         (direction, k): np.zeros((n_images, n_images), dtype=np.float32)
         for direction in DIRECTIONS for k in TOP if k < pools.shape[1]
     }
-    for members, rows in zip(pools.members, pools.rows(case.unit), strict=True):
-        square = case.of(rows)
+    for members, square in zip(pools.members, case.squares(pools), strict=True):
         for direction, matrix in zip(DIRECTIONS, (square, square.T), strict=True):
             against = np.ascontiguousarray(matrix[:, members])
             for k in TOP:
@@ -335,8 +345,7 @@ def _score_top(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[dic
 def _score_rank(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[dict]:
     n_images = case.matrix.shape[1]
     ranks = {direction: np.zeros((n_images, n_images)) for direction in DIRECTIONS}
-    for chosen in pools.rows(case.unit):
-        square = case.of(chosen)
+    for square in case.squares(pools):
         for direction, matrix in zip(DIRECTIONS, (square, square.T), strict=True):
             ranks[direction] += scipy.stats.rankdata(-matrix, axis=1) / pools.shape[0]
     rows = []
@@ -354,7 +363,8 @@ def _score_rank(case: _Case, pools: _Pools, permutations: np.ndarray) -> list[di
 
 def _identity(case: _Case, pools: _Pools) -> dict:
     return {
-        "unit": case.unit, "similarity": case.similarity, "n": case.matrix.shape[1],
+        "unit": case.unit, "similarity": case.similarity,
+        "inference": inference_of(case.similarity), "n": case.matrix.shape[1],
         "pool_size": pools.shape[1], "n_draws": pools.shape[0],
     }
 

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+TRANSDUCTIVE = ("csls", "sinkhorn")
+"""Similarities for which all test responses are used together, without knowing what was seen."""
+
+SMOOTHING = 0.2
+"""Entropic regularisation of :func:`sinkhorn`, in standard deviations of the similarities."""
+
+_N_UPDATES, _STOP = 200, 1e-6
+
 
 def normalise(vectors: np.ndarray) -> np.ndarray:
     """Scale rows to unit length; rows of zeros stay zeros.
@@ -77,6 +85,48 @@ def csls(similarity: np.ndarray, n_neighbours: int) -> np.ndarray:
     rows = _mean_of_largest(similarity, n_neighbours)
     columns = _mean_of_largest(similarity.T, n_neighbours)
     return 2 * similarity - rows[:, None] - columns[None, :]
+
+
+def sinkhorn(similarity: np.ndarray) -> np.ndarray:
+    """Match all queries with all gallery items at once, by entropic optimal transport.
+
+    The plan that carries equal masses from queries to gallery items at the largest similarity,
+    smoothed by entropy [1]_ and computed with POT. An item that many queries are similar to is
+    shared by them, so that the others go to the next best item. It assumes that every item is
+    asked for equally often: this holds for a test set in which each image has one response, and
+    for nothing else.
+
+    Parameters
+    ----------
+    similarity : ndarray, shape (n_queries, n_gallery)
+        Cosines.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_queries, n_gallery)
+        Logarithm of the plan, up to a constant. Similarities that are all equal stay as they are.
+
+    References
+    ----------
+    .. [1] Cuturi (2013), Sinkhorn distances: lightspeed computation of optimal transport, NeurIPS.
+    """
+    import ot
+
+    similarity = np.asarray(similarity, dtype=np.float64)
+    spread = similarity.std()
+    if not spread > 1e-12:
+        return similarity
+    scaled = (similarity - similarity.max()) / (SMOOTHING * spread)
+    _, found = ot.sinkhorn(
+        [], [], -scaled, 1.0, numItermax=_N_UPDATES, stopThr=_STOP, warn=False, log=True
+    )
+    # From the scalings, since small entries of the plan itself would be rounded to 0 and be tied.
+    return scaled + np.log(found["u"])[:, None] + np.log(found["v"])[None, :]
+
+
+def inference_of(similarity: str) -> str:
+    """Return ``transductive`` for :data:`TRANSDUCTIVE` similarities, else ``inductive``."""
+    return "transductive" if similarity in TRANSDUCTIVE else "inductive"
 
 
 def _mean_of_largest(values: np.ndarray, k: int) -> np.ndarray:

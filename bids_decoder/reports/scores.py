@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bids_decoder.evaluation.similarity import TRANSDUCTIVE
 from bids_decoder.evaluation.tables import LOWER_IS_BETTER
 from bids_decoder.reports.measures import PairedTests, measures
 from bids_decoder.reports.results import Results, numeric
@@ -45,7 +46,8 @@ _WORDS = {
     "macro_f1": "macro F1",
     "single": "single trials",
     "averaged": "averaged repeats",
-    "csls": "CSLS",
+    "csls": "CSLS (transductive)",
+    "sinkhorn": "optimal transport (transductive)",
     "r": "correlation r",
     "r2": "explained variance R²",
     "mae": "mean absolute error",
@@ -356,8 +358,14 @@ def _say_difference(test: pd.Series, metric: str) -> str:
 
 
 def say_count(comparisons: list[Comparison]) -> str:
-    """Count the measures with a chance level on which the decoder is ahead of every baseline."""
-    judged = [c for c in comparisons if c.best_baseline is not None and np.isfinite(c.chance)]
+    """Count the measures on which the decoder is ahead of every baseline.
+
+    Only measures with a chance level count, and no transductive ones.
+    """
+    judged = [
+        c for c in comparisons if c.best_baseline is not None and np.isfinite(c.chance)
+        and c.own["similarity"] not in TRANSDUCTIVE
+    ]
     if len(judged) < 2:
         return ""
     ahead = sum(c.gain > 0 for c in judged)

@@ -247,13 +247,13 @@ def test_only_unfinished_files_are_removed(tmp_path):
 
 METRICS = (
     "model\tmetric\tdirection\tunit\tsimilarity\tsplit\tvalue\tchance\tci_low\tci_high\tp\tn\tpool_size\n"
-    "decoder\ttop1\tb2i\tsingle\tcosine\ttest\t0.1\t0.05\t0\t0.2\t0.2\t20\t20\n"
-    "decoder\ttop1\tb2i\taveraged\tcsls\ttest\t0.123456\t0.05\tn/a\t0.2\t0.000999\t20\t20\n"
-    "ridge-all\ttop1\tb2i\taveraged\tcsls\ttest\t0.9\t0.05\t0\t0.2\t0.2\t20\t20\n"
+    "decoder\ttop1\tb2i\tsingle\tcosine\ttest\t0.123456\t0.05\tn/a\t0.2\t0.000999\t20\t20\n"
+    "decoder\ttop1\tb2i\taveraged\tsinkhorn\ttest\t0.8\t0.05\t0\t0.2\t0.2\t20\t20\n"
+    "ridge-all\ttop1\tb2i\tsingle\tcosine\ttest\t0.9\t0.05\t0\t0.2\t0.2\t20\t20\n"
 )
 # Retrieval among a gallery is another task with another table, and not the headline.
 GALLERY_METRICS = METRICS.splitlines(keepends=True)[0] + (
-    "decoder\ttop1\tb2i\taveraged\tcsls\ttest\t0.01\t0.002\t0\t0.2\t0.2\t20\t500\n"
+    "decoder\ttop1\tb2i\tsingle\tcosine\ttest\t0.01\t0.002\t0\t0.2\t0.2\t20\t500\n"
 )
 
 
@@ -263,7 +263,7 @@ def test_headline(tmp_path):
     (folder / "sub-01_task-a_desc-decoder_metrics.tsv").write_text(METRICS)
     (folder / "sub-01_task-a_desc-gallery_metrics.tsv").write_text(GALLERY_METRICS)
     assert headline(tmp_path, "01", tmp_path / "data") == [
-        "sub-01: top1 (b2i, averaged, csls) = 0.123, chance 0.05, 95 % interval n/a to 0.2, "
+        "sub-01: top1 (b2i, single, cosine) = 0.123, chance 0.05, 95 % interval n/a to 0.2, "
         "p = 0.000999, n = 20",
     ]
     assert headline(tmp_path, "02", tmp_path / "data") == []

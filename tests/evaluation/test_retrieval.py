@@ -47,8 +47,12 @@ def test_columns_and_rows():
     assert list(metrics) == list(METRIC_COLUMNS)
     key = ["metric", "direction", "unit", "similarity", "pool_size"]
     assert not metrics.duplicated(key).any()
-    # 2 directions x 2 units x 3 similarities x (top1, top5 in pools; top1, top5, rank in all)
-    assert len(metrics) == 2 * 2 * 3 * 5
+    # 2 directions x 2 units x 4 similarities x (top1, top5 in pools; top1, top5, rank in all)
+    assert len(metrics) == 2 * 2 * 4 * 5
+    together = metrics[metrics["inference"] == "transductive"]
+    assert set(together["similarity"]) == {"csls", "sinkhorn"}
+    assert set(metrics.drop(together.index)["inference"]) == {"inductive"}
+    assert not is_headline(metrics, "image")[together.index].any()
     assert set(metrics["model"]) == {"ridge"}
     assert metrics[["value", "chance", "ci_low", "ci_high", "p"]].notna().all(axis=None)
     assert metrics["value"].between(metrics["ci_low"], metrics["ci_high"]).all()

@@ -286,7 +286,7 @@ class Tree:
             cases = [
                 (m, d, u, s)
                 for u in ("single", "averaged")
-                for s in ("cosine", "csls")
+                for s in ("cosine", "csls", "sinkhorn")
                 for m in ("top1", "top5", "median_rank")
                 for d in ("b2i", "i2b")
             ]

@@ -97,6 +97,7 @@ def test_facts_follow_the_files(tree):
         "pretraining-contrastive",
         "retrieval",
         "retrieval-csls",
+        "retrieval-sinkhorn",
         "pretraining",
         "baselines",
         "split-stimuli",

@@ -65,6 +65,6 @@ def test_tests_are_those_of_the_same_measure_and_models(table):
 def test_tables_as_text_are_compared(table):
     first = compare(table.astype(str).replace("nan", None), {})[0]
     assert (first.model, first.metric, first.circumstances) == (
-        "decoder", "top1", "single trials, CSLS, pool of 12",
+        "decoder", "top1", "single trials, CSLS (transductive), pool of 12",
     )
     assert first.tests.empty and first.best_baseline["model"] == "ridge-troi"

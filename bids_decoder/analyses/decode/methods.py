@@ -8,6 +8,7 @@ import pandas as pd
 
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.decode.published import protocol_of
+from bids_decoder.evaluation.similarity import TRANSDUCTIVE
 from bids_decoder.reports.results import Results, sidecar_of
 from bids_decoder.reports.scores import compare, seen_participants
 from bids_decoder.training.ablations import PREFIX
@@ -50,6 +51,7 @@ TEXTS = {
         "retrieval",
         "identification",
         "retrieval-csls",
+        "retrieval-sinkhorn",
         "classification",
         "values",
         "baselines",
@@ -153,8 +155,9 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
             "pool_size": _number(row["pool_size"]),
             "n_draws": _number(row["n_draws"]),
         }
-    if any(c.own["similarity"] == "csls" for c in comparisons):
-        steps["retrieval-csls"] = {}
+    for name in TRANSDUCTIVE:
+        if any(c.own["similarity"] == name for c in comparisons):
+            steps[f"retrieval-{name}"] = {}
     if any(c.metric == "balanced_accuracy" for c in comparisons):
         steps["classification"] = {}
     if any(c.metric == "r2" for c in comparisons):

@@ -16,6 +16,7 @@ from bids_decoder.analyses.decode.report_trials import prediction_blocks
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import name_some
+from bids_decoder.evaluation.multiple import is_headline
 from bids_decoder.files import read_json
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text, Tone, absent
 from bids_decoder.reports.cards import card_table
@@ -26,7 +27,7 @@ from bids_decoder.reports.figures_decoding import (
     draw_metrics,
 )
 from bids_decoder.reports.figures_maps import pattern_pictures, troi_pictures, why_no_map
-from bids_decoder.reports.results import Results
+from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import (
     DIRECTIONS,
     Comparison,
@@ -108,20 +109,16 @@ def group_sections(results: Results) -> list[Section]:
 
 def lines(results: Results) -> list[str]:
     """Return the main result in one line."""
-    return [_main_result(results.participant, read_table(p)) for p in results.files("metrics")]
+    kind = target_kind(results)
+    return [
+        _main_result(results.participant, read_table(path), kind)
+        for path in results.files("metrics")
+    ]
 
 
-def _main_result(label: str, metrics: pd.DataFrame) -> str:
+def _main_result(label: str, metrics: pd.DataFrame, target: str) -> str:
     own = metrics[metrics["model"] == "decoder"]
-    in_folds = (own["metric"] == "two_way").any()
-    names = ["two_way"] if in_folds else ["balanced_accuracy", "top1", "r"]
-    picked = own[own["metric"].isin(names)]
-    if "target" in picked:
-        picked = picked.head(1)
-    for column, wanted in (("direction", "b2i"), ("unit", "averaged"), ("similarity", "csls")):
-        if (picked[column] == wanted).any():
-            picked = picked[picked[column] == wanted]
-    row = picked.iloc[-1]
+    row = own[is_headline(numeric(own, "pool_size"), target)].iloc[0]
     kind = ", ".join(
         str(row[c]) for c in ("target", "direction", "unit", "similarity")
         if row.get(c) is not None
