@@ -20,8 +20,8 @@ METRIC_COLUMNS: dict[str, str] = {
                  "pairs of stimuli, correlations.",
     "unit": "single: one trial; averaged: mean of the predictions of all repeats of a stimulus.",
     "similarity": "cosine; centred: cosine after subtracting the mean prediction of training "
-                  "trials; csls: cosine corrected for hubs; sinkhorn: optimal transport, as if each "
-                  " image had been seen equally often; n/a: labels, correlations.",
+                  "trials; csls: cosine corrected for hubs; sinkhorn: optimal transport, as if "
+                  "each image had been seen equally often; n/a: labels, correlations.",
     "inference": "inductive: a response is scored without the other test responses; "
                  "transductive: all test responses are used together, without knowing what was "
                  "seen, so that the value depends on the test set and is not comparable with "
