@@ -32,9 +32,10 @@ from sklearn.naive_bayes import GaussianNB
 
 from bids_decoder.evaluation.nulls import find_exchange
 from bids_decoder.evaluation.search_maps import Accuracy, Distance, class_weights, compute_maps
+from bids_decoder.grids.base import BLOCK_EDGE
 from bids_decoder.simulate.fields import Smoother
 from bids_decoder.training.searchlight import Fold, estimate_shrinkage, search_spheres
-from bids_decoder.training.spheres import BLOCK_EDGE, Spheres
+from bids_decoder.training.spheres import Spheres
 from bids_decoder.trials import VoxelGrid
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.files import content_key
+from bids_decoder.grids.base import Geometry
+from bids_decoder.grids.surface import Mesh
+from bids_decoder.grids.volume import Container, Volume
 
 TRIAL_COLUMNS: dict[str, str] = {
     "trial": "Row number within the run, from 1; row i belongs to volume i of the beta series.",
@@ -61,31 +64,6 @@ def trial_columns(target_kind: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class Mesh:
-    """The surfaces of both hemispheres, on whose vertices responses are.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n_vertices, 3)
-        Millimetres; the left hemisphere comes first.
-    triangles : ndarray of int, shape (n_triangles, 3)
-        Numbers of vertices.
-    n_left : int
-        Vertices of the left hemisphere.
-    """
-
-    points: np.ndarray
-    triangles: np.ndarray
-    n_left: int
-
-    @cached_property
-    def edges(self) -> np.ndarray:
-        """Pairs of neighbouring vertices, each once, shape (n_edges, 2)."""
-        pairs = np.concatenate([self.triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (0, 2))])
-        return np.unique(np.sort(pairs, axis=1), axis=0)
-
-
-@dataclass(frozen=True, eq=False)
 class VoxelGrid:
     """The voxels of one participant, or the vertices, that are used for decoding.
 
@@ -96,13 +74,23 @@ class VoxelGrid:
         of shape (n_vertices, 1, 1).
     affine : ndarray of float, shape (4, 4)
         Voxel indices to millimetres.
-    mesh : Mesh or None
-        Surface of the vertices.
+    layout : Mesh, or None
+        What is on a grid of shape (n, 1, 1) where it holds no volume.
     """
 
     mask: np.ndarray
     affine: np.ndarray
-    mesh: Mesh | None = None
+    layout: Mesh | None = None
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Positions and neighbours of the voxels."""
+        if self.layout is not None:
+            return self.layout.geometry(self.mask.ravel())
+        volume = Volume(self.mask, self.affine)
+        # Two or more axes of length one: the grid is only a container.
+        is_volume = sum(size > 1 for size in self.mask.shape) >= 2
+        return volume if is_volume else Container(volume.positions)
 
     @cached_property
     def n_voxels(self) -> int:
@@ -117,9 +105,7 @@ class VoxelGrid:
     @property
     def coordinates(self) -> np.ndarray:
         """Positions of the voxels in millimetres, shape (n_voxels, 3)."""
-        if self.mesh is not None:
-            return self.mesh.points[self.mask.ravel()]
-        return self.indices @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return self.geometry.positions
 
     @property
     def voxel_sizes(self) -> np.ndarray:
@@ -133,21 +119,13 @@ class VoxelGrid:
 
     @property
     def has_geometry(self) -> bool:
-        """False when the grid is only a container (two or more axes of length one)."""
-        return sum(size > 1 for size in self.mask.shape) >= 2
+        """Whether the voxels are those of a volume."""
+        return self.geometry.fills_volume
 
     @property
     def has_neighbours(self) -> bool:
         """Whether it is known which voxels, or vertices, are next to each other."""
-        return self.has_geometry or self.mesh is not None
-
-    @cached_property
-    def edges(self) -> np.ndarray:
-        """Pairs of neighbouring used vertices of a mesh by their numbers here, (n_edges, 2)."""
-        used = self.mask.ravel()
-        number = np.cumsum(used) - 1
-        edges = np.empty((0, 2), dtype=np.intp) if self.mesh is None else self.mesh.edges
-        return number[edges[used[edges].all(axis=1)]]
+        return self.geometry.has_neighbours
 
     def to_volume(self, values: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """Put voxel values back on the grid.

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from bids_decoder.evaluation.tfce import enhance_clusters
 from bids_decoder.trials import VoxelGrid
@@ -270,7 +269,7 @@ def find_peaks(
     sizes : ndarray of int, shape (n_voxels,)
         Number of voxels of each sphere.
     distance_mm : float
-        Least distance of two peaks.
+        Least distance of two peaks, on surfaces along them.
 
     Returns
     -------
@@ -282,11 +281,11 @@ def find_peaks(
     ties = np.zeros(len(values)) if maps.tfce is None else maps.tfce
     order = np.lexsort((-ties, -values))
     left = values > maps.chance
-    near, peaks = cKDTree(grid.coordinates), []
+    peaks: list[int] = []
     for voxel in order[left[order]]:
         if left[voxel]:
             peaks.append(voxel)
-            left[near.query_ball_point(grid.coordinates[voxel], distance_mm)] = False
+            left[grid.geometry.within(np.array([voxel]), distance_mm)[0]] = False
         if len(peaks) == N_PEAKS:
             break
     columns = {

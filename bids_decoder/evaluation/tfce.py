@@ -8,12 +8,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from scipy.ndimage import label
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from bids_decoder.trials import VoxelGrid
 
@@ -45,7 +40,7 @@ def enhance_clusters(values: np.ndarray, grid: VoxelGrid, step: float = STEP) ->
         Sum over thresholds *h* of ``extent(h) ** 0.5 * h ** 2 * step``; 0 where the map is not
         positive. Extents are numbers of voxels, or of vertices.
     """
-    values, clusters_of = np.asarray(values, dtype=np.float64), _clusters_of(grid)
+    values, clusters_of = np.asarray(values, dtype=np.float64), grid.geometry.clusters
     enhanced = np.zeros(values.shape)
     for number in range(1, int((values.max(initial=0.0) + _SLACK) / step) + 1):
         clusters = clusters_of(values >= number * step - _SLACK)
@@ -53,16 +48,3 @@ def enhance_clusters(values: np.ndarray, grid: VoxelGrid, step: float = STEP) ->
         extents[0] = 0
         enhanced += (extents**EXTENT * ((number * step) ** HEIGHT * step))[clusters]
     return enhanced
-
-
-def _clusters_of(grid: VoxelGrid) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what numbers the clusters of a thresholded map from 1 on, 0 for what is below."""
-    if grid.mesh is None:
-        return lambda above: label(grid.to_volume(above))[0][grid.mask]
-    return lambda above: _mesh_clusters(above, grid.edges)
-
-
-def _mesh_clusters(above: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    kept = edges[above[edges].all(axis=1)]
-    links = csr_array((np.ones(len(kept), bool), kept.T), shape=(len(above),) * 2)
-    return np.where(above, connected_components(links, directed=False)[1] + 1, 0)

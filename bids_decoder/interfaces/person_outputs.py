@@ -23,7 +23,8 @@ from bids_decoder.bids.surfaces import save_hemispheres, save_surfaces, surface_
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation.tables import VALUE_NULL_COLUMNS, Nulls
 from bids_decoder.files import read_json, write_bytes, write_json
-from bids_decoder.trials import Mesh, VoxelGrid
+from bids_decoder.grids.surface import Mesh
+from bids_decoder.trials import VoxelGrid
 
 _MARKS = ("seen_in_pretraining", "test_stimuli_seen")
 
@@ -75,8 +76,8 @@ class PersonOutputs:
         path = self.path(key, **entities)
         described = {**metadata, **self.marks}
         self.written += save_map(path, data, grid, described)
-        if grid.mesh is not None:
-            self._surfaces(surface_names(path), grid.mesh)
+        if grid.layout is not None:
+            self._surfaces(surface_names(path), grid.layout)
 
     def _surfaces(self, targets: tuple[Path, Path], mesh: Mesh) -> None:
         """Write the surfaces that maps are on, once."""
@@ -112,8 +113,8 @@ def save_map(
     """
     save_nifti(path, data, grid.affine, metadata=metadata)
     written = [path, sidecar_path(path)]
-    if grid.mesh is not None:
-        written += save_hemispheres(path, data, grid.mesh.n_left, metadata)
+    if grid.layout is not None:
+        written += save_hemispheres(path, data, grid.layout.n_left, metadata)
     return written
 
 

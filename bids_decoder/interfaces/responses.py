@@ -26,6 +26,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.grids.surface import Mesh
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.trial_confounds import NO_FILES, ConfoundFiles, collect_confounds
 from bids_decoder.training.confounds import confound_design, remove_confounds
@@ -33,7 +34,6 @@ from bids_decoder.trials import (
     KINDS,
     MEAN_SIGNAL,
     TRIAL_ORDER,
-    Mesh,
     Person,
     Targets,
     VoxelGrid,

@@ -85,8 +85,7 @@ def describe_maps(maps: SearchMaps, spheres: Spheres, settings: Searchlight) -> 
     }
     if settings.radius_mm is None:
         del card["Radius"]
-    if spheres.discs is not None:
-        card["Distances"] = "along the surface"
+    card["Grid"] = spheres.grid.geometry.kind
     if n_permutations:
         card["SignificantMax"] = int((maps.p_max <= LEVEL).sum())
         card["SignificantTFCE"] = int((maps.p_tfce <= LEVEL).sum())
@@ -97,7 +96,5 @@ def peak_distance(settings: Searchlight, spheres: Spheres) -> float:
     """Return the least distance of two peaks: spheres that hardly share voxels."""
     if settings.radius_mm is not None:
         return settings.radius_mm
-    if spheres.discs is not None:
-        return round(float((settings.n_voxels * spheres.discs.area_per_vertex / np.pi) ** 0.5), 3)
-    volume = settings.n_voxels * spheres.grid.voxel_volume
-    return round(float((0.75 * volume / np.pi) ** (1 / 3)), 3)
+    radii = [part.radius_of(settings.n_voxels) for part in spheres.grid.geometry.densities]
+    return round(max(radii), 3)

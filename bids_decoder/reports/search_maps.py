@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,48 @@ from bids_decoder.reports.results import Results, numeric, sidecar_of
 from bids_decoder.reports.scores import show_p
 from bids_decoder.reports.template_surfaces import with_surface
 
-ON_SURFACES = (
-    " On surfaces a sphere is a disc of vertices, with distances along the surface: all that is "
-    "said of voxels and spheres goes for vertices and discs."
-)
+
+@dataclass(frozen=True)
+class GridWords:
+    """How a kind of grid is spoken of.
+
+    Parameters
+    ----------
+    voxels : str
+        Its places.
+    along : str
+        What distances are measured along.
+    caveat : str
+        What a reader must know of spheres.
+    method : str
+        End of the names of methods texts on them; empty where there is none.
+    """
+
+    voxels: str = "voxels"
+    along: str = ""
+    caveat: str = ""
+    method: str = ""
+
+
+_WORDS = {
+    "volume": GridWords(),
+    "surface": GridWords(
+        "vertices", " along the surface",
+        " On surfaces a sphere is a disc of vertices, with distances along the surface: all that "
+        "is said of voxels and spheres goes for vertices and discs.", "-surface",
+    ),
+}
+
+
+def grid_words(card: dict[str, Any]) -> GridWords:
+    """Return how the grid of a map is spoken of.
+
+    Parameters
+    ----------
+    card : dict
+        Sidecar of a map; see :func:`bids_decoder.interfaces.sphere_maps.describe_maps`.
+    """
+    return _WORDS[card["Grid"]]
 
 
 def search_pictures(
@@ -66,12 +105,10 @@ def describe_size(card: dict[str, Any]) -> str:
     card : dict
         Sidecar of a map; see :func:`bids_decoder.interfaces.sphere_maps.describe_maps`.
     """
-    voxels, along = ("vertices", f" {card['Distances']}") if "Distances" in card else ("voxels", "")
+    words, median = grid_words(card), card["VoxelsPerSphere"]
     if "Radius" not in card:
-        return f"its {card['VoxelsPerSphere']} nearest {voxels}{along}"
-    return (
-        f"all {voxels} within {card['Radius']:g} mm of it{along} (median {card['VoxelsPerSphere']})"
-    )
+        return f"its {median} nearest {words.voxels}{words.along}"
+    return f"all {words.voxels} within {card['Radius']:g} mm of it{words.along} (median {median})"
 
 
 def peak_table(peaks: pd.DataFrame, measure: str, caption: str) -> Table:

@@ -161,8 +161,7 @@ class CommonMaps:
         """Return the entries of the model card."""
         return {
             "space": self.space, "shape": list(self.grid.mask.shape),
-            "voxel_sizes_mm": [round(float(size), 4) for size in self.grid.voxel_sizes],
-            "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust,
+            **self.grid.geometry.card(), "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust,
         }
 
     @classmethod

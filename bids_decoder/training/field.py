@@ -17,7 +17,6 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from bids_decoder.training.climb import minimise
-from bids_decoder.training.diffusion import Diffusion
 from bids_decoder.training.signal import (
     MIN_TRIALS_TO_SCORE,
     SIGNAL_SHARES,
@@ -25,7 +24,6 @@ from bids_decoder.training.signal import (
     mean_shares,
     share_evidence,
 )
-from bids_decoder.training.smoothing import FWHM_PER_SD
 from bids_decoder.trials import Person, VoxelGrid
 
 SPREAD = 4.0
@@ -39,9 +37,6 @@ _SURE = 300.0
 
 _SURE_SINGLE = 80.0
 """The same in single precision."""
-
-_NEGLIGIBLE = 0.01
-"""Waves with a smaller amplitude, relative to the strongest, are left out."""
 
 
 @dataclass(frozen=True)
@@ -274,84 +269,19 @@ def _log_odds(ratio: np.ndarray, start: np.ndarray, grid: VoxelGrid, fwhm_mm: fl
     """
     if fwhm_mm <= 0 or not grid.has_neighbours:
         return start + ratio
-    waves = _Waves(grid, fwhm_mm) if grid.mesh is None else _MeshField(grid, fwhm_mm)
+    waves = grid.geometry.random_field(fwhm_mm)
     # In double precision: the exponentials of strong signals have none in single precision.
     more = np.expm1(np.clip(ratio.astype(np.float64), -_SURE, _SURE))
 
     def loss(amplitudes: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        odds = np.exp(np.clip(start[sets] + waves.field(amplitudes), -_SURE, _SURE))
+        odds = np.exp(np.clip(start[sets] + SPREAD * waves.field(amplitudes), -_SURE, _SURE))
         # With p = odds / (1 + odds): the likelihood is 1 + p (e^ratio - 1), its slope in the
         # log odds p (1 - p) (e^ratio - 1) / likelihood.
         chance = odds / (1 + odds)
         gain = chance * more[sets]
         slope = gain / ((1 + gain) * (1 + odds))
         value = 0.5 * np.vecdot(amplitudes, amplitudes) - np.log1p(gain).sum(axis=1)
-        return value, amplitudes - waves.adjoint(slope)
+        return value, amplitudes - SPREAD * waves.adjoint(slope)
 
     found = minimise(loss, np.zeros((len(ratio), waves.n_waves)), CLIMBING_STEPS)
-    return start + waves.field(found) + ratio
-
-
-class _Waves:
-    """A Gaussian random field over a box around the mask, as a sum of cosine waves."""
-
-    def __init__(self, grid: VoxelGrid, fwhm_mm: float) -> None:
-        low, high = grid.indices.min(axis=0), grid.indices.max(axis=0) + 1
-        mask = grid.mask[tuple(map(slice, low, high))]
-        widths = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
-        self.bases = [_cosines(n, sd) for n, sd in zip(mask.shape, widths, strict=True) if n > 1]
-        self.voxels, self.n_box = np.flatnonzero(mask), mask.size
-        self.n_waves = int(np.prod([basis.shape[1] for basis in self.bases], dtype=int))
-
-    def field(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Compute fields in the mask, (n, n_waves) to (n, n_voxels).
-
-        Under the prior the amplitudes are N(0, 1).
-        """
-        return SPREAD * np.take(_along_axes(amplitudes, self.bases), self.voxels, axis=1)
-
-    def adjoint(self, values: np.ndarray) -> np.ndarray:
-        """Apply the transpose of :meth:`field`, (n, n_voxels) to (n, n_waves)."""
-        volumes = np.zeros((len(values), self.n_box))
-        volumes[:, self.voxels] = values
-        return SPREAD * _along_axes(volumes, [basis.T for basis in self.bases])
-
-
-class _MeshField:
-    """A Gaussian random field on a mesh: white noise that diffused along it."""
-
-    def __init__(self, grid: VoxelGrid, fwhm_mm: float) -> None:
-        self.diffusion, self.n_waves = Diffusion(grid, fwhm_mm), grid.n_voxels
-        self.gain = SPREAD / self.diffusion.spread()
-
-    def field(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Compute fields at the vertices from N(0, 1) amplitudes, (n, n_voxels)."""
-        return self.gain * self.diffusion.smooth(amplitudes)
-
-    def adjoint(self, values: np.ndarray) -> np.ndarray:
-        """Apply the transpose of :meth:`field`."""
-        return self.diffusion.adjoint(self.gain * values)
-
-
-def _along_axes(volumes: np.ndarray, bases: list[np.ndarray]) -> np.ndarray:
-    """Multiply each axis of flat volumes (n, n_values) by its matrix (n_new, n_old)."""
-    n_volumes, after = len(volumes), 1
-    # From the last axis on: the matrices are applied without moving any values.
-    for basis in reversed(bases):
-        if after == 1:
-            volumes = volumes.reshape(-1, basis.shape[1]) @ basis.T
-        else:
-            volumes = basis @ volumes.reshape(-1, basis.shape[1], after)
-        after *= len(basis)
-    return volumes.reshape(n_volumes, -1)
-
-
-def _cosines(length: int, sd: float) -> np.ndarray:
-    """Compute the waves along one axis, (length, n_waves), for a field of unit variance."""
-    frequency = np.pi * np.arange(length) / length
-    gain = np.exp(-0.5 * (sd * frequency) ** 2)
-    frequency, gain = frequency[gain > _NEGLIGIBLE], gain[gain > _NEGLIGIBLE]
-    waves = np.cos(np.outer(np.arange(length) + 0.5, frequency)) * gain
-    waves[:, 1:] *= np.sqrt(2)
-    # The variance of the mirrored waves is larger at the edges without this.
-    return waves / np.sqrt((waves**2).sum(axis=1, keepdims=True))
+    return start + SPREAD * waves.field(found) + ratio

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from bids_decoder.training.diffusion import FWHM_PER_SD, Diffusion
+from bids_decoder.grids.base import FWHM_PER_SD
 from bids_decoder.trials import VoxelGrid
 
 LOWPASS_VOXELS = 0.7 * FWHM_PER_SD
@@ -19,10 +18,7 @@ def default_fwhm_mm(grid: VoxelGrid) -> float:
 
     On a mesh, the length of edges is what a voxel is elsewhere.
     """
-    if grid.mesh is not None:
-        steps = np.diff(grid.coordinates[grid.edges], axis=1)[:, 0]
-        return LOWPASS_VOXELS * float(np.linalg.norm(steps, axis=1).mean() if len(steps) else 1.0)
-    return LOWPASS_VOXELS * float(grid.voxel_sizes.min())
+    return LOWPASS_VOXELS * grid.geometry.spacing_mm
 
 
 def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
@@ -44,15 +40,7 @@ def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.n
     """
     if fwhm_mm <= 0 or not grid.has_neighbours:
         return np.asarray(values)
-    if grid.mesh is not None:
-        # What the kernel, which sums to one, gives to the vertex itself: a kernel of half the
-        # variance, applied twice.
-        own = Diffusion(grid, fwhm_mm / np.sqrt(2)).spread() ** 2
-        return smooth_within(values, grid, fwhm_mm) / own
-    steps = np.arange(-4, 5)
-    sigma = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
-    weights = np.exp(-0.5 * (steps[:, None] / sigma) ** 2).sum(axis=0)
-    return float(weights.prod()) * smooth_within(values, grid, fwhm_mm)
+    return grid.geometry.kernel(fwhm_mm).total(values)
 
 
 def smooth_within(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:
@@ -88,14 +76,4 @@ def smoother_within(grid: VoxelGrid, fwhm_mm: float) -> Callable[[np.ndarray], n
     """
     if fwhm_mm <= 0 or not grid.has_neighbours:
         return np.asarray
-    if grid.mesh is not None:
-        diffusion = Diffusion(grid, fwhm_mm)
-        return lambda values: diffusion.smooth(np.asarray(values, float)[None])[0]
-    sigma = fwhm_mm / FWHM_PER_SD / grid.voxel_sizes
-    reach = np.maximum(gaussian_filter(grid.mask.astype(float), sigma, truncate=3), 1e-12)
-
-    def smooth(values: np.ndarray) -> np.ndarray:
-        volume = gaussian_filter(grid.to_volume(np.asarray(values, float)), sigma, truncate=3)
-        return (volume / reach)[grid.mask]
-
-    return smooth
+    return grid.geometry.kernel(fwhm_mm).mean

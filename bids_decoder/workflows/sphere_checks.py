@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from math import pi
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,15 @@ import numpy as np
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.surfaces import is_surface, read_meshes
 from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.grids.base import Density
+from bids_decoder.grids.surface import Mesh
 from bids_decoder.preprocessing.templates import OutputSpace
-from bids_decoder.training.discs import Discs
 from bids_decoder.training.searchlight_settings import (
     LEAST_SHRINKAGE,
     LEAST_VOXELS,
     Searchlight,
 )
-from bids_decoder.trials import Mesh, VoxelGrid
+from bids_decoder.trials import VoxelGrid
 from bids_decoder.workflows.spaces import response_grid
 
 MOST_VOXELS = 5000
@@ -81,69 +80,22 @@ def check_grid(
     )]
 
 
-@dataclass(frozen=True)
-class SearchRoom:
-    """How densely the images of a participant fill the brain, or its surface, with voxels.
-
-    Parameters
-    ----------
-    n_voxels : int
-        Of the images, or vertices.
-    least_mm : float
-        From a voxel to the nearest one; on surfaces the median length of an edge.
-    unit : float
-        Volume of a voxel in cubic millimetres; on surfaces the area of a vertex.
-    words : str
-        What the voxels are.
-    is_flat : bool
-        Whether this is a surface.
-    """
-
-    n_voxels: int
-    least_mm: float
-    unit: float
-    words: str
-    is_flat: bool = False
-
-    def radius_of(self, n_voxels: float) -> float:
-        """Return the radius within which so many voxels are, in millimetres."""
-        share = n_voxels * self.unit / pi
-        return float(share ** (1 / 2) if self.is_flat else (0.75 * share) ** (1 / 3))
-
-    def count_within(self, radius_mm: float) -> float:
-        """Return how many voxels are within a radius."""
-        filled = pi * radius_mm**2 if self.is_flat else 4 / 3 * pi * radius_mm**3
-        return filled / self.unit
-
-
-def search_room(participant: Participant, space: OutputSpace) -> SearchRoom | None:
+def search_room(participant: Participant, space: OutputSpace) -> Density | None:
     """Measure the voxels, or vertices, of a participant; None where they have no positions."""
     if participant.meshes and is_surface(participant.runs[0].image_file):
         return _surface_room(participant.meshes)
     grid = response_grid(participant, space)
     voxels = VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine)
-    if not voxels.has_geometry:
-        return None
-    sizes = voxels.voxel_sizes
-    shown = " × ".join(f"{size:.3g}" for size in sizes)
-    return SearchRoom(
-        voxels.n_voxels, float(sizes.min()), float(sizes.prod()), f"voxels of {shown} mm"
-    )
+    return next(iter(voxels.geometry.densities), None)
 
 
 @cache
-def _surface_room(files: tuple[Path, ...]) -> SearchRoom:
+def _surface_room(files: tuple[Path, ...]) -> Density:
     mesh = Mesh(*read_meshes(files))
-    area = Discs(VoxelGrid(np.ones((len(mesh.points), 1, 1), bool), np.eye(4), mesh))
-    ends = mesh.points[mesh.edges]
-    apart = float(np.median(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)))
-    return SearchRoom(
-        len(mesh.points), apart, area.area_per_vertex,
-        f"vertices that are {apart:.3g} mm apart", is_flat=True,
-    )
+    return mesh.geometry(np.ones(len(mesh.points), bool)).densities[0]
 
 
-def _wrong_radius(radius_mm: float, room: SearchRoom) -> str | None:
+def _wrong_radius(radius_mm: float, room: Density) -> str | None:
     if radius_mm < room.least_mm - 1e-4:
         return f"it reaches no other voxel: there are {room.words}"
     if radius_mm > room.radius_of(MOST_VOXELS):
@@ -151,7 +103,7 @@ def _wrong_radius(radius_mm: float, room: SearchRoom) -> str | None:
     return None
 
 
-def _wrong_number(wanted: int, room: SearchRoom) -> str | None:
+def _wrong_number(wanted: int, room: Density) -> str | None:
     if wanted > room.n_voxels:
         return f"the images have {room.n_voxels} {'vertices' if room.is_flat else 'voxels'} only"
     if wanted > MOST_VOXELS:

@@ -9,10 +9,11 @@ from bids_decoder.analyses.population.figures import map_pictures
 from bids_decoder.analyses.population.interfaces import SummarisePeople
 from bids_decoder.analyses.population.maps import read_maps
 from bids_decoder.bids.surfaces import hemisphere_names, surface_names
+from bids_decoder.grids.surface import Mesh
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.markers import StageKey, write_marker
 from bids_decoder.reports.results import Results
-from bids_decoder.trials import Mesh, VoxelGrid
+from bids_decoder.trials import VoxelGrid
 
 PEOPLE = [f"0{k}" for k in range(1, 7)]
 POINTS, TRIANGLES = surface.sphere(2)

@@ -84,7 +84,7 @@ def test_searchlight_finds_the_patch_along_the_surface(output):
         for end in (".nii.gz", ".json")
     )
     card = json.loads(sidecar.read_text())
-    assert card["Distances"] == "along the surface" and card["Spheres"] > 300
+    assert card["Grid"] == "surface" and card["Spheres"] > 300
     assert 10 < card["VoxelsPerSphere"] < 40
     values = nib.load(accuracy).get_fdata().ravel()
     assert values[patch].mean() > values[~patch].mean() + 0.1

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bids_decoder.evaluation.tfce import enhance_clusters
-from bids_decoder.trials import Mesh, VoxelGrid
+from bids_decoder.grids.surface import Mesh
+from bids_decoder.trials import VoxelGrid
 
 
 def naive(volume, step):
@@ -50,11 +51,11 @@ def test_a_block_has_the_sum_of_its_levels():
 
 
 def test_nothing_below_zero_and_gaps_in_the_mask_part_clusters():
-    mask = np.ones((5, 1, 1), dtype=bool)
-    assert (enhance_clusters(-np.ones(5), VoxelGrid(mask, np.eye(4))) == 0).all()
-    whole = enhance_clusters(np.ones(5), VoxelGrid(mask, np.eye(4)))[0]
+    mask = np.ones((5, 2, 1), dtype=bool)
+    assert (enhance_clusters(-np.ones(10), VoxelGrid(mask, np.eye(4))) == 0).all()
+    whole = enhance_clusters(np.ones(10), VoxelGrid(mask, np.eye(4)))[0]
     mask[2] = False
-    parts = enhance_clusters(np.ones(4), VoxelGrid(mask, np.eye(4)))
+    parts = enhance_clusters(np.ones(8), VoxelGrid(mask, np.eye(4)))
     assert (parts < whole).all()
     np.testing.assert_allclose(parts / whole, (2 / 5) ** 0.5)
 
@@ -68,7 +69,7 @@ def test_vertices_of_a_strip_are_enhanced_as_voxels_in_a_row():
     # Every second vertex is used, so that each has the one before and the one behind it.
     used = np.arange(n) % 2 == 0
     on_mesh = VoxelGrid(used[:, None, None], np.eye(4), mesh)
-    row = VoxelGrid(np.ones((used.sum(), 1, 1), bool), np.eye(4))
+    row = VoxelGrid(np.ones((used.sum(), 2, 1), bool) & np.array([[True], [False]]), np.eye(4))
     np.testing.assert_allclose(
         enhance_clusters(values[used], on_mesh, 0.13), enhance_clusters(values[used], row, 0.13)
     )

@@ -8,10 +8,11 @@ import pytest
 import surface_derivatives as surface
 from sklearn.metrics import roc_auc_score
 
+from bids_decoder.grids.surface import Mesh
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.field import map_signal
 from bids_decoder.training.input_layer import fit_input_layer, row_cosines
-from bids_decoder.trials import Mesh, Person, VoxelGrid
+from bids_decoder.trials import Person, VoxelGrid
 
 POINTS, TRIANGLES = surface.sphere(3)
 N, N_LATENTS, SPACE = len(POINTS), 6, "fsaverage5"

@@ -6,10 +6,11 @@ import pytest
 import surface_derivatives as surface
 from scipy.stats import mannwhitneyu
 
-from bids_decoder.training.diffusion import FWHM_PER_SD, Diffusion
+from bids_decoder.grids.base import FWHM_PER_SD
+from bids_decoder.grids.surface import Mesh
 from bids_decoder.training.field import SignalField, choose_field, map_signal
 from bids_decoder.training.smoothing import default_fwhm_mm, evidence_around, smooth_within
-from bids_decoder.trials import Mesh, Person, VoxelGrid
+from bids_decoder.trials import Person, VoxelGrid
 
 POINTS, TRIANGLES = surface.sphere(3)
 N = len(POINTS)
@@ -29,17 +30,17 @@ def test_grid_of_vertices_knows_neighbours_and_no_volume():
     whole = grid()
     assert whole.has_neighbours and not whole.has_geometry
     # Euler: a sphere has V - E + F = 2.
-    assert len(whole.edges) == 2 * (N + len(TRIANGLES) - 2)
+    assert len(whole.geometry.edges) == 2 * (N + len(TRIANGLES) - 2)
     part = grid(np.arange(2 * N) % 3 > 0)
     places = part.coordinates
-    assert len(places) == part.n_voxels and part.edges.max() < part.n_voxels
-    lengths = np.linalg.norm(places[part.edges[:, 0]] - places[part.edges[:, 1]], axis=1)
+    assert len(places) == part.n_voxels and part.geometry.edges.max() < part.n_voxels
+    lengths = np.linalg.norm(np.diff(places[part.geometry.edges], axis=1)[:, 0], axis=1)
     assert lengths.max() < 2 * np.median(lengths)
 
 
 @pytest.mark.parametrize("fwhm", [8.0, 20.0, 30.0])
 def test_kernel_has_the_width_along_the_surface(fwhm):
-    kernel = Diffusion(grid(), fwhm)
+    kernel = grid().geometry.diffusion(fwhm)
     point = np.zeros((1, 2 * N))
     centre = int(POINTS[:, 2].argmax())
     point[0, centre] = 1
@@ -52,7 +53,7 @@ def test_kernel_has_the_width_along_the_surface(fwhm):
 
 def test_adjoint_and_constants():
     used = np.random.default_rng(0).random(2 * N) > 0.3
-    kernel = Diffusion(grid(used), 12.0)
+    kernel = grid(used).geometry.diffusion(12.0)
     rng = np.random.default_rng(1)
     left, right = rng.normal(size=(2, 1, int(used.sum())))
     assert (kernel.smooth(left) * right).sum() == pytest.approx(
@@ -61,7 +62,7 @@ def test_adjoint_and_constants():
 
 
 def test_spread_is_that_of_smoothed_noise():
-    kernel = Diffusion(grid(), 15.0)
+    kernel = grid().geometry.diffusion(15.0)
     noise = np.random.default_rng(2).normal(size=(2000, 2 * N))
     ratio = kernel.smooth(noise).std(axis=0) / kernel.spread()
     assert ratio.mean() == pytest.approx(1, abs=0.03) and ratio.std() < 0.15

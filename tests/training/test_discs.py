@@ -6,10 +6,12 @@ import surface_derivatives as surface
 from scipy.sparse.csgraph import dijkstra
 from sklearn.linear_model import RidgeClassifier
 
-from bids_decoder.training.discs import Discs, path_lengths, triangle_areas
+from bids_decoder.evaluation.search_maps import SearchMaps, find_peaks
+from bids_decoder.grids.paths import path_lengths, triangle_areas
+from bids_decoder.grids.surface import Mesh
 from bids_decoder.training.searchlight import Fold, search_spheres
 from bids_decoder.training.spheres import Spheres
-from bids_decoder.trials import Mesh, VoxelGrid
+from bids_decoder.trials import VoxelGrid
 
 RADIUS = surface.RADIUS
 POINTS, TRIANGLES = surface.sphere(4)
@@ -69,10 +71,24 @@ def test_a_fold_is_as_long_as_the_way_across_it():
     assert lengths[7] == pytest.approx(2)
 
 
+def test_peaks_are_kept_apart_along_the_surface():
+    grid = two_hemispheres()
+    # The hemispheres touch each other here: next to each other in space, far along the surface.
+    left, right = POINTS[:, 0].argmax(), N + POINTS[:, 0].argmin()
+    neighbour = grid.geometry.within(np.array([left]), 8.0)[0]
+    values = np.zeros(grid.n_voxels)
+    values[[left, right]], values[neighbour[neighbour != left]] = (0.9, 0.8), 0.5
+    none = np.zeros(0)
+    maps = SearchMaps(values, 0.0, None, None, None, None, none, none, 0.0)
+    peaks = find_peaks(maps, grid, np.ones(grid.n_voxels), 8.0)
+    assert peaks["value"].tolist() == [0.9, 0.8]
+    assert np.linalg.norm(grid.coordinates[left] - grid.coordinates[right]) < 8.0
+
+
 def test_discs_stay_in_their_hemisphere_and_within_the_radius():
     grid = two_hemispheres()
-    lengths = dijkstra(path_lengths(grid.mesh), indices=[5, N + 5])
-    for disc, row in zip(Discs(grid).within(np.array([5, N + 5]), 12.0), lengths, strict=True):
+    lengths = dijkstra(path_lengths(grid.layout), indices=[5, N + 5])
+    for disc, row in zip(grid.geometry.within(np.array([5, N + 5]), 12.0), lengths, strict=True):
         np.testing.assert_array_equal(disc, np.flatnonzero(row <= 12))
         assert 30 < len(disc) < 300
 
@@ -83,9 +99,9 @@ def test_nearest_vertices_are_those_with_the_shortest_paths(n_vertices):
     grid = two_hemispheres(mask)
     used = np.flatnonzero(mask)
     centres = np.array([0, 1, len(used) - 1])
-    lengths = dijkstra(path_lengths(grid.mesh), indices=used[centres])[:, used]
+    lengths = dijkstra(path_lengths(grid.layout), indices=used[centres])[:, used]
     for disc, row, centre in zip(
-        Discs(grid).nearest(centres, n_vertices), lengths, centres, strict=True
+        grid.geometry.nearest(centres, n_vertices), lengths, centres, strict=True
     ):
         assert len(disc) == n_vertices and centre in disc
         assert row[disc].max() <= np.sort(row)[n_vertices - 1] + 1e-9
@@ -94,7 +110,7 @@ def test_nearest_vertices_are_those_with_the_shortest_paths(n_vertices):
 def test_a_small_part_of_the_surface_gives_what_it_has():
     mask = np.zeros(2 * N, bool)
     mask[[3, 9, N + 1]] = True
-    found = Discs(two_hemispheres(mask)).nearest(np.arange(3), 50)
+    found = two_hemispheres(mask).geometry.nearest(np.arange(3), 50)
     assert [disc.tolist() for disc in found] == [[0, 1], [0, 1], [2]]
 
 
@@ -115,7 +131,7 @@ def test_blocks_hold_every_disc_once_and_its_vertices():
 def test_areas_are_those_of_a_sphere():
     area = triangle_areas(Mesh(POINTS, TRIANGLES, 0)).sum()
     assert area == pytest.approx(4 * np.pi * RADIUS**2, rel=0.01)
-    per_vertex = Discs(grid_of(POINTS, TRIANGLES)).area_per_vertex
+    per_vertex = grid_of(POINTS, TRIANGLES).geometry.area_per_vertex
     assert per_vertex == pytest.approx(area / N)
 
 

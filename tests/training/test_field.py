@@ -48,10 +48,10 @@ def test_weak_voxels_among_strong_ones_are_found():
 
 def test_waves_make_the_field_that_the_width_says():
     grid = VoxelGrid(np.ones((14, 12, 10), bool), np.diag([2.0, 2.0, 2.0, 1.0]))
-    waves = field._Waves(grid, 8.0)
+    waves = grid.geometry.random_field(8.0)
     rng = np.random.default_rng(0)
     draws = waves.field(rng.standard_normal((300, waves.n_waves)))
-    assert draws.std() == pytest.approx(field.SPREAD, rel=0.1)
+    assert draws.std() == pytest.approx(1, rel=0.1)
     volumes = draws.reshape(-1, 14, 12, 10)
     step = np.mean(volumes[:, 5:9, 4:8, 3:7] * volumes[:, 7:11, 4:8, 3:7]) / draws.var()
     # White noise under a Gaussian of sd 1.7 voxels has this covariance two voxels apart.

@@ -10,6 +10,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 
 from bids_decoder.evaluation.search_maps import Distance
+from bids_decoder.grids.base import BLOCK_EDGE
 from bids_decoder.training.elimination import sphere_forms
 from bids_decoder.training.searchlight import (
     Fold,
@@ -17,7 +18,7 @@ from bids_decoder.training.searchlight import (
     search_spheres,
 )
 from bids_decoder.training.searchlight_settings import LEAST_SHRINKAGE
-from bids_decoder.training.spheres import BLOCK_EDGE, Spheres
+from bids_decoder.training.spheres import Spheres
 from bids_decoder.trials import VoxelGrid
 
 N_CLASSES, SHRINKAGE = 4, 0.2

@@ -196,7 +196,7 @@ def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Note
 def _say_resampled(person: PersonWork, model: ModelFile, notes: Notes) -> None:
     """Note that the maps of a model are resampled to the grid of a participant."""
     common, header = model.card["common"], person.participant.runs[0].header
-    if list(header.shape[:3]) != common["shape"]:
+    if list(header.shape[:3]) != common["shape"] and "voxel_sizes_mm" in common:
         sizes = " x ".join(f"{size:g}" for size in common["voxel_sizes_mm"])
         own = " x ".join(f"{size:g}" for size in header.voxel_sizes)
         notes.decisions.append(Decision(

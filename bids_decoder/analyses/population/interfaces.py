@@ -176,7 +176,7 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
         path = derivative_path(output_dir, "group_map", **entities, stat=_stat(maps, stat))
         card = {"Description": f"{maps.kind.title}. {text}", **shared}
         written += save_map(path, maps.grid.to_volume(values), maps.grid, card)
-    if (mesh := maps.grid.mesh) is not None:
+    if (mesh := maps.grid.layout) is not None:
         written += save_surfaces(surface_names(path), mesh.points, mesh.triangles, mesh.n_left)
     return written
 

@@ -14,9 +14,10 @@ from bids_decoder.analyses.population.collect import find_outputs
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.surfaces import OWN_SPACE, read_surface
 from bids_decoder.errors import name_some
+from bids_decoder.grids.surface import Mesh
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.reports.results import sidecar_of
-from bids_decoder.trials import Mesh, VoxelGrid
+from bids_decoder.trials import VoxelGrid
 
 GRID_TOLERANCE_MM = 1e-3
 

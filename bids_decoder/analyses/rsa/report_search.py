@@ -13,9 +13,9 @@ from bids_decoder.evaluation.search_maps import LEVEL
 from bids_decoder.reports.blocks import Block, Figure, Section, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.search_maps import ON_SURFACES, peak_table, search_pictures
+from bids_decoder.reports.search_maps import grid_words, peak_table, search_pictures
 
-_SHOWN = ("Measure", "Radius", "Distances", "VoxelsPerSphere", "Spheres",
+_SHOWN = ("Measure", "Radius", "Grid", "VoxelsPerSphere", "Spheres",
           "SpheresWithoutDistances", "Conditions", "Runs", "Trials", "Residuals", "Shrinkage",
           "Permutations", "ExchangedUnits", "Seed")
 _CAVEATS = (
@@ -48,7 +48,7 @@ def search_sections(results: Results) -> list[Section]:
     blocks.append(card_table(
         {name: card[name] for name in _SHOWN if name in card}, "How the maps were made"
     ))
-    blocks.append(Text(_CAVEATS + (ON_SURFACES if "Distances" in card else "")))
+    blocks.append(Text(_CAVEATS + grid_words(card).caveat))
     return [Section("rsasearch", "Representational similarity in spheres", blocks)]
 
 

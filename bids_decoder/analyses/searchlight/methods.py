@@ -5,7 +5,7 @@ from __future__ import annotations
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.searchlight.outputs import main_map
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.search_maps import describe_size
+from bids_decoder.reports.search_maps import describe_size, grid_words
 
 TEXTS = {
     "Searchlight": (
@@ -27,8 +27,8 @@ def steps(results: Results) -> Steps:
                         "n_labels": card["Labels"], "measure": card["Measure"]},
         f"searchlight-{card['Estimator']}": {},
     }
-    if "Distances" in card:
-        found["searchlight-surface"] = {}
+    if grid_words(card).method:
+        found[f"searchlight{grid_words(card).method}"] = {}
     if card["Permutations"]:
         how = "and all spheres were fitted again" if card["Null"] == "refitted" else \
             "in the test set, whose predictions do not depend on them"

@@ -12,9 +12,9 @@ from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table,
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.figures import Picture
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.search_maps import ON_SURFACES, peak_table, search_pictures
+from bids_decoder.reports.search_maps import grid_words, peak_table, search_pictures
 
-_SHOWN = ("Measure", "Estimator", "Radius", "Distances", "VoxelsPerSphere", "Spheres", "Shrinkage",
+_SHOWN = ("Measure", "Estimator", "Radius", "Grid", "VoxelsPerSphere", "Spheres", "Shrinkage",
           "Chance", "Labels", "Folds", "Trials", "Permutations", "ExchangedUnits", "NumberOfUnits",
           "Null", "SmallestP", "Seed")
 _CAVEATS = (
@@ -35,7 +35,7 @@ def sections(results: Results) -> list[Section]:
     blocks.append(card_table(
         {name: card[name] for name in _SHOWN if name in card}, "How the map was made"
     ))
-    blocks.append(Text(_CAVEATS + (ON_SURFACES if "Distances" in card else "")))
+    blocks.append(Text(_CAVEATS + grid_words(card).caveat))
     return [Section("searchlight", "Searchlight", blocks)]
 
 
@@ -57,8 +57,7 @@ def _card(results: Results) -> dict[str, Any]:
 
 def _headline(card: dict[str, Any]) -> Headline:
     radius = f"{card['Radius']:g} mm, " if "Radius" in card else ""
-    voxels = "vertices" if "Distances" in card else "voxels"
-    size = f"{radius}{card['VoxelsPerSphere']} {voxels}"
+    size = f"{radius}{card['VoxelsPerSphere']} {grid_words(card).voxels}"
     against = [("spheres", f"{card['Spheres']:,}"), ("size", size),
                ("chance", f"{card['Chance']:.3f}")]
     if "SignificantTFCE" not in card:

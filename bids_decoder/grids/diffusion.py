@@ -12,9 +12,8 @@ import math
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.grids.base import FWHM_PER_SD
 
-FWHM_PER_SD = 2.3548200450309493
 LARGEST_MOVE = 0.5
 """Share of a value that a step moves at most; larger ones would oscillate."""
 
@@ -27,8 +26,10 @@ class Diffusion:
 
     Parameters
     ----------
-    grid : VoxelGrid
-        With a mesh.
+    edges : ndarray of int, shape (n_edges, 2)
+        Pairs of neighbours, each once.
+    places : ndarray, shape (n_vertices, 3)
+        Millimetres.
     fwhm_mm : float
         Full width at half maximum, above 0.
 
@@ -38,11 +39,10 @@ class Diffusion:
     variance of the kernel along each of the two directions of the surface.
     """
 
-    def __init__(self, grid: VoxelGrid, fwhm_mm: float) -> None:
-        edges, places = grid.edges, grid.coordinates
+    def __init__(self, edges: np.ndarray, places: np.ndarray, fwhm_mm: float) -> None:
         pairs = np.concatenate([edges, edges[:, ::-1]])
         links = csr_array(
-            (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(grid.n_voxels,) * 2
+            (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(places),) * 2
         )
         lengths = ((places[edges[:, 0]] - places[edges[:, 1]]) ** 2).sum(axis=1)
         wanted = 2 * (fwhm_mm / FWHM_PER_SD) ** 2 / float(lengths.mean() if len(edges) else 1.0)
