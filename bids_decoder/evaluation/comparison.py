@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.stats
 
 from bids_decoder.evaluation.classification import Heldout
-from bids_decoder.evaluation.intervals import LEVEL, fold_inflation, mean_interval
+from bids_decoder.evaluation.intervals import LEVEL, mean_interval, spread_inflation
 from bids_decoder.evaluation.label_scores import label_influence, label_metrics
 from bids_decoder.evaluation.statistics import Difference, permutation_p
 
@@ -176,7 +176,7 @@ def corrected_t(
     """
     n_folds = int(fold_of.max()) + 1
     between = np.square(np.bincount(fold_of, weights=influence)).sum() * n_folds / (n_folds - 1)
-    error = np.sqrt((1 + 2 * (fold_inflation(fold_of) - 1)) * between)
+    error = np.sqrt((1 + 2 * (spread_inflation(fold_of) - 1)) * between)
     if error < 1e-12:
         # All folds are equal: there is no variance, so only the signs of the folds can be tested.
         low, high = mean_interval(np.full(n_folds, value), (-bound, bound))

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import gammaln
 
 from bids_decoder.evaluation.comparison import corrected_t
-from bids_decoder.evaluation.intervals import bounded_interval, fold_inflation, mean_interval
+from bids_decoder.evaluation.intervals import bounded_interval, mean_interval, spread_inflation
 from bids_decoder.evaluation.nulls import p_values
 from bids_decoder.evaluation.similarity import cosine_similarity, normalise
 from bids_decoder.evaluation.tables import (
@@ -227,6 +227,7 @@ class _Shares:
 
     values: np.ndarray  # (n_pairings,)
     influence: np.ndarray  # (n_stimuli,)
+    twice: float = 0.0  # squares of influence that two stimuli share
 
 
 def _two_way(folds: Sequence[FoldMatch], unit: str) -> _Shares:
@@ -235,7 +236,8 @@ def _two_way(folds: Sequence[FoldMatch], unit: str) -> _Shares:
     n_pairs = sum(fold.n_stimuli * (fold.n_stimuli - 1) for fold in folds) / 2
     values = sum(won.sum(axis=(1, 2)) for won in wins) / 2 / n_pairs
     influence = [won[0].sum(axis=1) - values[0] * (len(won[0]) - 1) for won in wins]
-    return _Shares(values, np.concatenate(influence) / n_pairs)
+    pairs = [np.square(np.triu(won[0] - values[0], 1)).sum() for won in wins]
+    return _Shares(values, np.concatenate(influence) / n_pairs, sum(pairs) / n_pairs**2)
 
 
 def _top1(folds: Sequence[FoldMatch], unit: str, pool_size: int) -> _Shares:
@@ -314,7 +316,7 @@ def score_identification(
 def _share_rows(
     folds: Sequence[FoldMatch], nulls: Sequence[FoldMatch]
 ) -> list[dict[str, Any]]:
-    inflation, rows = fold_inflation(_fold_of(folds)), []
+    inflation, rows = spread_inflation(_fold_of(folds)), []
     smallest = min(fold.n_stimuli for fold in folds)
     for unit in UNITS:
         two_way, top1 = partial(_two_way, unit=unit), partial(
@@ -325,7 +327,7 @@ def _share_rows(
         ):
             own = score(folds)
             value = float(own.values[0])
-            low, high = bounded_interval(value, own.influence, inflation)
+            low, high = bounded_interval(value, own.influence, inflation, own.twice)
             rows.append({
                 "metric": metric, "direction": direction, "unit": unit, "similarity": "cosine",
                 "pool_size": size, "value": value, "chance": 1 / size, "ci_low": low,
@@ -337,7 +339,7 @@ def _share_rows(
 def _correlation_rows(
     folds: Sequence[FoldMatch], nulls: Sequence[FoldMatch]
 ) -> list[dict[str, Any]]:
-    inflation, rows = fold_inflation(_fold_of(folds)), []
+    inflation, rows = spread_inflation(_fold_of(folds)), []
     of_stimuli = profile_correlations(folds)[0]
     for metric, units, score in (
         ("profile_correlation", of_stimuli, _mean_profile),

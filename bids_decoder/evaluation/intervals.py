@@ -53,8 +53,9 @@ def proportion_interval(
     -----
     On one test set the variance is that between clusters, but at least that of independent trials;
     where clusters vary more, the quantile is that of Student's t. Under cross-validation it is the
-    mean of those between clusters and between trials, inflated, and the quantile the normal one:
-    most of the variance is then the inflation, which clusters cannot tell. The limits are Wilson's,
+    larger one of those between clusters and between trials, inflated, but at least that of
+    independent trials, and the quantile is the normal one: most of the variance is then the
+    inflation, which clusters cannot tell. The limits are Wilson's,
     with the design effect in the number of trials (Korn and Graubard 1998, Survey Methodology
     24:193; Wilson 1927, JASA 22:209).
     """
@@ -67,7 +68,7 @@ def proportion_interval(
     alone = value * (1 - value) / n_trials
     if inflation > 1:
         within, freedom = _variance(influence, each, strata)[0], np.inf
-        variance = max(alone, inflation * (within + between) / 2)
+        variance = max(alone, inflation * max(within, between))
         n_trials = n_trials if variance > 0 else n_trials / inflation
     else:
         alone = alone if clusters is None else max(alone, float(np.square(influence).sum()))
@@ -83,7 +84,7 @@ def fold_inflation(folds: np.ndarray) -> float:
     """Return the factor by which folds that share training trials inflate a variance.
 
     Scores of folds are correlated: a set of training trials that happens to be a good one is,
-    in large part, that of all folds. Their spread does not show it [1]_.
+    in large part, that of all folds. The spread of trials and runs does not show it.
 
     Parameters
     ----------
@@ -93,7 +94,30 @@ def fold_inflation(folds: np.ndarray) -> float:
     Returns
     -------
     float
-        ``1 + n_folds * n_test / n_train``, the mean over folds; 1 with one fold.
+        ``1 + (n_folds - 1) / n_folds``: that of a mean of scores whose correlation is the share of
+        trials in a test set, as Nadeau and Bengio assume [1]_. It is 1 with one fold.
+
+    References
+    ----------
+    .. [1] Nadeau and Bengio (2003), Inference for the generalization error, Machine Learning 52.
+    """
+    n_folds = len(np.unique(np.asarray(folds)))
+    return 1.0 + (n_folds - 1) / n_folds
+
+
+def spread_inflation(folds: np.ndarray) -> float:
+    """Return the factor of :func:`fold_inflation` for a variance of one estimate alone.
+
+    Parameters
+    ----------
+    folds : ndarray, shape (n_trials,)
+        Fold in which each trial was test.
+
+    Returns
+    -------
+    float
+        ``1 + n_folds * n_test / n_train``, the mean over folds [1]_: the spread of correlated
+        scores is smaller than that of independent ones. It is 1 with one fold.
 
     References
     ----------
@@ -148,7 +172,7 @@ def ratio_interval(
 
 
 def bounded_interval(
-    value: float, influence: np.ndarray, inflation: float = 1.0
+    value: float, influence: np.ndarray, inflation: float = 1.0, twice: float = 0.0
 ) -> tuple[float, float]:
     """Compute the 95 % limits of a score between 0 and 1 that is not a share of trials.
 
@@ -159,7 +183,10 @@ def bounded_interval(
     influence : ndarray, shape (n_units,)
         Influence of each independent unit on *value*; sums to 0.
     inflation : float
-        Of the variance, by training data that folds share: :func:`fold_inflation`.
+        Of the variance, by training data that folds share: :func:`spread_inflation`.
+    twice : float
+        Part of the sum of squared influences that two units have in common and that therefore
+        counts twice: the noise of pairs. What is left is at least this part.
 
     Returns
     -------
@@ -170,7 +197,8 @@ def bounded_interval(
     n_units = len(influence)
     if n_units < 2 or not np.isfinite(value):
         return _UNKNOWN
-    variance = inflation * float(np.square(influence).sum()) * n_units / (n_units - 1)
+    squares = float(np.square(influence).sum())
+    variance = inflation * max(squares - twice, twice) * n_units / (n_units - 1)
     spread = value * (1 - value)
     size = spread / variance if variance > 1e-12 and spread > 1e-12 else n_units / inflation
     return _wilson(value, size, _quantile(n_units - 1))
@@ -203,7 +231,7 @@ def real_interval(
     if not np.isfinite(value + between + within):
         return _UNKNOWN
     if inflation > 1:
-        variance, freedom = inflation * (within + between) / 2, np.inf
+        variance, freedom = inflation * max(within, between), np.inf
     else:
         variance, freedom = max(within, between), freedom if between > within else np.inf
     half = _quantile(freedom) * np.sqrt(variance)
@@ -222,7 +250,7 @@ def mean_interval(
     bounds : tuple of float
         Smallest and largest possible value; limits stay within them.
     inflation : float
-        Of the variance, by training data that folds share: :func:`fold_inflation`.
+        Of the variance, by training data that folds share: :func:`spread_inflation`.
 
     Returns
     -------

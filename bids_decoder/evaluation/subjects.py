@@ -16,6 +16,7 @@ from bids_decoder.evaluation.intervals import (
     bounded_interval,
     fold_inflation,
     proportion_interval,
+    spread_inflation,
 )
 from bids_decoder.evaluation.label_scores import Guesses, label_influence
 from bids_decoder.evaluation.nulls import p_values
@@ -131,7 +132,7 @@ def score_subjects(
     nulls, least = _nulls(permuted, list(observed)), np.nan
     if permuted is not None:
         least = smallest_p(classes, permuted.blocks, len(permuted.classes))
-    limits = _limits(scores, classes, observed, fold_inflation(np.arange(n_people) % n_splits))
+    limits = _limits(scores, classes, observed, np.arange(n_people) % n_splits)
     rows = []
     for name, value in observed.items():
         low, high = limits[name]
@@ -185,14 +186,14 @@ def _nulls(permuted: PermutedRounds | None, names: list[str]) -> dict[str, np.nd
 
 
 def _limits(
-    scores: np.ndarray, classes: np.ndarray, observed: dict[str, float], inflation: float
+    scores: np.ndarray, classes: np.ndarray, observed: dict[str, float], folds: np.ndarray
 ) -> dict[str, tuple[float, float]]:
     """Compute the interval of each score from participants' mean influences over repeats.
 
     Mutual information has none: it is biased upwards in few participants, and an interval around
     it would miss the value of the population.
     """
-    influences = [_influences(part, classes) for part in scores]
+    influences, inflation = [_influences(part, classes) for part in scores], fold_inflation(folds)
     mean = {
         name: np.mean([part[name] for part in influences], axis=0) for name in influences[0]
     }
@@ -207,7 +208,9 @@ def _limits(
             observed["accuracy"], mean["accuracy"], inflation=inflation
         ),
         "nmi": (np.nan, np.nan),
-        "macro_auc": bounded_interval(observed["macro_auc"], mean["macro_auc"], inflation),
+        "macro_auc": bounded_interval(
+            observed["macro_auc"], mean["macro_auc"], spread_inflation(folds)
+        ),
     }
 
 

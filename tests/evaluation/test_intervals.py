@@ -9,6 +9,7 @@ from bids_decoder.evaluation.intervals import (
     median_interval,
     proportion_interval,
     ratio_interval,
+    spread_inflation,
 )
 from bids_decoder.evaluation.label_scores import (
     Guesses,
@@ -102,8 +103,23 @@ def test_runs_of_one_class_vary_around_the_mean_of_their_class():
 
 
 def test_folds_that_share_training_trials_inflate_the_variance():
-    assert fold_inflation(np.ones(12)) == 1
-    assert fold_inflation(np.repeat([1, 2, 3, 4], 3)) == pytest.approx(1 + 4 / 3)
+    assert fold_inflation(np.ones(12)) == spread_inflation(np.ones(12)) == 1
+    folds = np.repeat([1, 2, 3, 4], 3)
+    assert fold_inflation(folds) == pytest.approx(1 + 3 / 4)
+    assert spread_inflation(folds) == pytest.approx(1 + 4 / 3)
+
+
+def test_variance_under_folds_is_the_larger_one_of_runs_and_trials():
+    for hits, clustered in ((np.tile([1.0, 0], (6, 4)), False),
+                            (np.repeat([[1.0], [0]] * 3, 8, axis=1), True)):
+        n, runs = hits.size, np.repeat(np.arange(6), 8)
+        influence = (hits.ravel() - 0.5) / n
+        found = proportion_interval(0.5, influence, runs, inflation=1.75)
+        # Runs that are all alike do not vary; where each is all right or wrong, trials vary less.
+        variance = 1.75 * 0.25 * (1 / 5 if clustered else 1 / (n - 1))
+        size, quantile = 0.25 / variance, scipy.stats.norm.ppf(0.975)
+        half = quantile * np.sqrt(variance + quantile**2 / (4 * size**2)) / (1 + quantile**2 / size)
+        assert found == pytest.approx((0.5 - half, 0.5 + half))
 
 
 def test_intervals_are_never_narrower_than_those_of_independent_trials():
@@ -183,6 +199,11 @@ def test_bounded_scores_have_wilsons_limits_with_their_own_variance(inflation):
     half = quantile / weight * np.sqrt(variance + quantile**2 / (4 * size**2))
     found = bounded_interval(0.7, influence, inflation)
     assert found == pytest.approx((centre - half, centre + half))
+    # A third of the squares counts twice; what is left is never less than what counts twice.
+    third = np.square(influence).sum() / 3
+    less = bounded_interval(0.7, influence * np.sqrt(2 / 3), inflation)
+    assert bounded_interval(0.7, influence, inflation, third) == pytest.approx(less)
+    assert bounded_interval(0.7, influence, inflation, 2 * third) == pytest.approx(less)
     # At the bound the influences say nothing.
     assert bounded_interval(1.0, influence) == bounded_interval(1.0, np.zeros(10))
 
