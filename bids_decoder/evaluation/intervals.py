@@ -61,13 +61,13 @@ def proportion_interval(
     """
     influence, each = np.asarray(influence, dtype=np.float64), np.arange(len(influence))
     strata = np.zeros_like(each) if strata is None else strata
-    between, freedom = _variance(influence, each if clusters is None else clusters, strata)
+    between, freedom = cluster_variance(influence, each if clusters is None else clusters, strata)
     if not np.isfinite(value + between):
         return _UNKNOWN
     n_trials = len(influence) if n_trials is None else n_trials
     alone = value * (1 - value) / n_trials
     if inflation > 1:
-        within, freedom = _variance(influence, each, strata)[0], np.inf
+        within, freedom = cluster_variance(influence, each, strata)[0], np.inf
         variance = max(alone, inflation * max(within, between))
         n_trials = n_trials if variance > 0 else n_trials / inflation
     else:
@@ -77,7 +77,7 @@ def proportion_interval(
         effect = between / unbiased if between > unbiased * (1 + 1e-9) else 1.0
         variance, freedom = alone * effect, freedom if effect > 1 else np.inf
     size = value * (1 - value) / variance if variance > 0 else n_trials
-    return _wilson(value, min(max(size, 1.0), n_trials), _quantile(freedom))
+    return wilson_limits(value, min(max(size, 1.0), n_trials), _quantile(freedom))
 
 
 def fold_inflation(folds: np.ndarray) -> float:
@@ -129,11 +129,20 @@ def spread_inflation(folds: np.ndarray) -> float:
     return 1.0 + len(sizes) * float((sizes / (sizes.sum() - sizes)).mean())
 
 
-def _variance(
+def cluster_variance(
     influence: np.ndarray, cluster_of: np.ndarray, strata: np.ndarray
 ) -> tuple[float, float]:
     """Compute the variance of a score between clusters, and its degrees of freedom; NaN if none.
 
+    Parameters
+    ----------
+    influence : ndarray, shape (n,)
+        Influence of each trial; sums to 0.
+    cluster_of, strata : ndarray of int, shape (n,)
+        Cluster of each trial, and class within which influences are centred, from 0.
+
+    Notes
+    -----
     The mean that was subtracted contains the cluster, so that its error is larger than the sum of
     its influences: each square is divided by one minus the cluster's share (leverage) of the means.
     Clusters of one class each thus have one degree of freedom less for each class.
@@ -201,7 +210,7 @@ def bounded_interval(
     variance = inflation * max(squares - twice, twice) * n_units / (n_units - 1)
     spread = value * (1 - value)
     size = spread / variance if variance > 1e-12 and spread > 1e-12 else n_units / inflation
-    return _wilson(value, size, _quantile(n_units - 1))
+    return wilson_limits(value, size, _quantile(n_units - 1))
 
 
 def real_interval(
@@ -226,8 +235,8 @@ def real_interval(
         :func:`proportion_interval`; limits are symmetric.
     """
     strata = np.zeros(len(influence), dtype=int)
-    between, freedom = _variance(influence, clusters, strata)
-    within = _variance(influence, np.arange(len(influence)), strata)[0]
+    between, freedom = cluster_variance(influence, clusters, strata)
+    within = cluster_variance(influence, np.arange(len(influence)), strata)[0]
     if not np.isfinite(value + between + within):
         return _UNKNOWN
     if inflation > 1:
@@ -302,7 +311,8 @@ def _quantile(freedom: float) -> float:
     return float(scipy.stats.t.ppf(_TAIL, freedom))
 
 
-def _wilson(value: float, n_trials: float, quantile: float) -> tuple[float, float]:
+def wilson_limits(value: float, n_trials: float, quantile: float) -> tuple[float, float]:
+    """Compute Wilson's limits of a share of *n_trials* independent trials, any number above 0."""
     square = quantile**2
     centre = value + square / (2 * n_trials)
     half = quantile * np.sqrt(value * (1 - value) / n_trials + square / (4 * n_trials**2))
