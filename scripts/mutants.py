@@ -34,7 +34,9 @@ SECONDS = 120
 """Time after which a mutant counts as noticed: it does not end."""
 
 TESTS = {
-    "folds": ["folds"], "intervals": ["intervals"], "multiple": ["multiple"], "nulls": ["nulls"],
+    "classification": ["classification"], "folds": ["folds"],
+    "held_out": ["splits", "stimulus_folds", "subsets"], "intervals": ["intervals"],
+    "multiple": ["multiple"], "nulls": ["nulls"],
     "pooling": ["pooling"], "prevalence": ["prevalence"], "splits": ["splits"],
     "statistics": ["statistics"], "stimulus_folds": ["stimulus_folds"], "subsets": ["subsets"],
     "tfce": ["tfce"],

@@ -122,10 +122,14 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(_STYLE):
-            return draw(*args, **kwargs)
+        return _in_style(draw, *args, **kwargs)
 
     return wrapper
+
+
+def _in_style(draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> Figure:
+    with mpl.rc_context(_STYLE):
+        return draw(*args, **kwargs)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -28,7 +28,7 @@ _HRF_LENGTH = 32.0
 
 @dataclass(frozen=True)
 class Scanner:
-    """Geometry, timing and noise of the BOLD acquisition.
+    """Geometry, timing and noise of the BOLD acquisition, and voxels of the T1w image.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ class Scanner:
         Smooth autocorrelated fluctuations, in percent of the signal.
     echo_times : tuple of float
         Seconds; see :mod:`~bids_decoder.simulate.decay`.
+    t1w_voxel_size : float
+        Millimetres.
     """
 
     shape: tuple[int, int, int] = (40, 48, 18)
@@ -55,6 +57,7 @@ class Scanner:
     thermal_sd: float = 2.5
     physiology_sd: float = 0.5
     echo_times: tuple[float, ...] = (REFERENCE_TIME,)
+    t1w_voxel_size: float = 2.5
 
     @property
     def affine(self) -> np.ndarray:

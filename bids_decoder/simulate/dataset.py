@@ -36,12 +36,17 @@ from bids_decoder.stimuli.targets import fit_target_space
 DEMO = PictureDesign(n_participants=4, n_train=108, n_test=24)
 """Design of the demo dataset."""
 
+FINE = Scanner()
+"""Acquisition of the demo dataset."""
+
+_REGION_MM3 = 500 * FINE.voxel_size**3
 _LEAD_IN = 4.0
 _LEAD_OUT = 12.0
 
 
 def write_demo_dataset(
-    folder: Path, design: PictureDesign = DEMO, *, spacing: float = 4.0, signal_sd: float = 3.5
+    folder: Path, design: PictureDesign = DEMO, *, spacing: float = 4.0, signal_sd: float = 3.5,
+    scanner: Scanner = FINE,
 ) -> Path:
     """Write a raw dataset of participants who look at pictures.
 
@@ -58,6 +63,8 @@ def write_demo_dataset(
     signal_sd : float
         Standard deviation of the responses over pictures, median over voxels, in percent on the
         scale of nilearn's regressors; it is 1 over trials of one picture.
+    scanner : Scanner
+        The number of voxels that respond follows from their size.
 
     Returns
     -------
@@ -70,8 +77,9 @@ def write_demo_dataset(
         If *folder* is not empty.
     """
     study = Study(
-        make_folder(folder), "pictures", design.seed, Scanner(), make_phantom(2), n_voxels=500,
-        signal_sd=signal_sd, anatomical=True, permute_labels=design.permute_labels,
+        make_folder(folder), "pictures", design.seed, scanner, make_phantom(2),
+        n_voxels=round(_REGION_MM3 / scanner.voxel_size**3), signal_sd=signal_sd,
+        anatomical=True, permute_labels=design.permute_labels,
     )
     labels = _labels(design.n_participants)
     shared = [f"shared-{number:03d}.png" for number in range(1, design.n_test + 1)]
@@ -101,7 +109,7 @@ def _labels(n_participants: int) -> list[str]:
     return [f"{number:02d}" for number in range(1, n_participants + 1)]
 
 
-COARSE = Scanner(shape=(27, 32, 10), voxel_size=6.3, thermal_sd=2.0)
+COARSE = Scanner(shape=(27, 32, 10), voxel_size=6.3, thermal_sd=2.0, t1w_voxel_size=5.0)
 """Acquisition of the dataset with categories."""
 
 ECHOES = replace(COARSE, echo_times=(0.012, 0.028, 0.044))

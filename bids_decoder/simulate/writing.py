@@ -24,8 +24,7 @@ from bids_decoder.simulate.heads import (
     smooth_bias,
 )
 
-_T1W_SHAPE = (72, 92, 80)
-_T1W_VOXEL_SIZE = 2.5
+_T1W_BOX = np.array([180.0, 230.0, 200.0])  # mm
 _MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 
 
@@ -74,8 +73,10 @@ def write_t1w(study: Study, scene: Scene, label: str) -> None:
     """Write the T1w image, the head a little elsewhere than during the first BOLD volume."""
     rng = study.rng(label, "T1w")
     shift = rigid_matrix(rng.normal(0, 1, 6) * [1, 1, 2, 0.02, 0.01, 0.01], np.zeros(3))
-    affine = centred_affine(_T1W_SHAPE, _T1W_VOXEL_SIZE, np.array([0.0, -16.0, 2.0]))
-    points = grid_points(_T1W_SHAPE, affine)
+    voxel_size = study.scanner.t1w_voxel_size
+    shape = tuple(int(np.ceil(width / voxel_size)) for width in _T1W_BOX)
+    affine = centred_affine(shape, voxel_size, np.array([0.0, -16.0, 2.0]))
+    points = grid_points(shape, affine)
     in_head = moved(points, np.linalg.inv(shift @ scene.pose))
     phantom = study.phantom
     signal = phantom.sample(phantom.t1w, scene.head.to_template(in_head))
@@ -83,7 +84,7 @@ def write_t1w(study: Study, scene: Scene, label: str) -> None:
     values = np.rint(magnitude(signal.astype(np.float32), 12.0, rng)).astype(np.int16)
     save_nifti(
         study.folder / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz",
-        values.reshape(_T1W_SHAPE), affine,
+        values.reshape(shape), affine,
         metadata={"MagneticFieldStrength": 3, "EchoTime": 0.003, "FlipAngle": 9},
     )
     write_json(study.truth / f"sub-{label}" / f"sub-{label}_from-T1w_to-boldref_xfm.json", {

@@ -1,30 +1,17 @@
-"""Figures of whole runs are drawn once for each place that draws."""
-
-import sys
+"""Figures of whole runs are made once for each file of tests."""
 
 import pytest
-from app_calls import draw_nothing
-
-from bids_decoder.reports import figures
+from app_calls import first_of_each_kind
 
 
-@pytest.fixture(scope="session")
-def drawn():
-    """Places in the code whose first figure was drawn."""
+@pytest.fixture(scope="module")
+def made():
+    """Drawing functions whose first figure was made."""
     return set()
 
 
 @pytest.fixture(autouse=True)
-def drawn_once(monkeypatch, drawn):
-    """Draw the first figure of each place; drawing all takes a third of a small call."""
-    real = figures.render
-
-    def render(figure, kind="svg"):
-        frame = sys._getframe(2)
-        place = frame.f_code.co_filename, frame.f_lineno
-        if place in drawn:
-            return draw_nothing(figure, kind)
-        drawn.add(place)
-        return real(figure, kind)
-
-    monkeypatch.setattr(figures, "render", render)
+def made_once(made):
+    """Make the first figure of each kind; making all takes half of a small call."""
+    with first_of_each_kind(made):
+        yield

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,14 +91,43 @@ def draw_nothing(figure, kind="svg"):
     return file.getvalue()
 
 
+def first_of_each_kind(seen):
+    """Make and render the first figure of each drawing function only.
+
+    Figures take half of a small call. *seen* holds the functions; it is added to.
+    """
+    from matplotlib.figure import Figure
+
+    from bids_decoder.reports import figures
+
+    make, write = figures._in_style, figures.render
+
+    def make_first(draw, *args, **kwargs):
+        name = f"{draw.__module__}.{draw.__qualname__}"
+        if name in seen:
+            return Figure((1, 1))
+        seen.add(name)
+        figure = make(draw, *args, **kwargs)
+        figure.is_made = True
+        return figure
+
+    def write_made(figure, kind="svg"):
+        return (write if hasattr(figure, "is_made") else draw_nothing)(figure, kind)
+
+    return mock.patch.multiple(figures, _in_style=make_first, render=write_made)
+
+
+FIGURES = defaultdict(set)
+"""Drawing functions whose first figure was made, for each file of tests."""
+
+
 def call_here(*argv):
     """Call the program in this process.
 
-    Figures are made but not drawn, which takes a third of a small call: calls in processes of
-    their own and the tests of reports draw all of them.
+    The first figure of each kind is made in each file of tests; calls in processes of their own
+    and the tests of reports make all of them.
     """
     from bids_decoder.cli.run import main
-    from bids_decoder.reports import figures
 
     def refuse(*args, **options):
         attempts.append(args)
@@ -109,7 +139,7 @@ def call_here(*argv):
             put_back(), redirect_stdout(out), redirect_stderr(err),
             # A process of its own sets this before numpy is imported; here that was long ago.
             threadpool_limits(1),
-            mock.patch.object(figures, "render", draw_nothing),
+            first_of_each_kind(FIGURES[os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]]),
             mock.patch.object(socket.socket, "connect", refuse),
             mock.patch.object(socket, "getaddrinfo", refuse),
         ):

@@ -11,7 +11,7 @@ from app_calls import Caller, Done, betas_options, call_here, tree
 from filelock import FileLock
 
 from bids_decoder.simulate.betas import write_betas_dataset
-from bids_decoder.simulate.dataset import write_category_dataset, write_demo_dataset
+from bids_decoder.simulate.dataset import COARSE, write_category_dataset, write_demo_dataset
 from bids_decoder.simulate.layout import PictureDesign
 
 
@@ -71,8 +71,8 @@ def categories(common):
 @pytest.fixture(scope="session")
 def images(common):
     design = PictureDesign(n_participants=2, n_runs=2, n_train=36)
-    write = partial(write_demo_dataset, design=design, signal_sd=8.0)
-    return Input(common / "images-data", write, "--holdout-label", "02", "--budget", "400vox",
+    write = partial(write_demo_dataset, design=design, signal_sd=8.0, scanner=COARSE)
+    return Input(common / "images-data", write, "--holdout-label", "02", "--budget", "120vox",
                  "--image-encoder", "gabor")
 
 
