@@ -114,9 +114,10 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
         stopping.plan = plan
         quiet_nipype(actions.verbosity)
         log_dir, record = _open_log(plan, stopping)
+        # However the call ends, files of finished stages have their record.
+        locks.callback(_write_provenance, plan, stopping.command, record["started"], log_dir.name)
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
-        _write_provenance(plan, stopping.command, record["started"], log_dir.name)
         reports = _write_reports(plan)
     return _conclude(plan, outcome, reports, log_dir)
 

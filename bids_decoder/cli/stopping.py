@@ -83,7 +83,9 @@ class Stopping:
             signal.signal(other, signal.SIG_IGN)
         for child in multiprocessing.active_children():
             child.kill()
-        self.cleanup.close()
+        # All of it is done also where a part of it finds the disk full.
+        with contextlib.suppress(OSError):
+            self.cleanup.close()
         if os.isatty(2) and self.log_format == "text":
             # Leave the live lines, and show the cursor that they hid.
             os.write(2, b"\n\x1b[?25h")

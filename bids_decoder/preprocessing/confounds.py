@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nilearn.glm.first_level.design_matrix import create_cosine_drift
 
 from bids_decoder.preprocessing.masks import eroded
 from bids_decoder.preprocessing.motion import MOTION_COLUMNS
@@ -123,6 +122,9 @@ def dvars(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def cosine_drifts(n_volumes: int, t_r: float) -> pd.DataFrame:
     """Compute nilearn's cosine drifts, without the constant, in columns ``cosineNN``."""
+    # Importing it takes longer than the plan of a small dataset, which reads this module.
+    from nilearn.glm.first_level.design_matrix import create_cosine_drift
+
     basis = create_cosine_drift(_HIGH_PASS_HZ, np.arange(n_volumes) * t_r)[:, :-1]
     return pd.DataFrame(basis, columns=[f"cosine{i:02d}" for i in range(basis.shape[1])])
 

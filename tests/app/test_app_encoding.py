@@ -26,6 +26,10 @@ n_permutations = 199
 """
 
 
+# The default network embeds the pictures of one call in several seconds; the first test has it.
+QUICK = ("--encoder", "etecrm", "--image-encoder", "gabor")
+
+
 def make_data(folder, **settings):
     design = replace(ENCODING, n_train=128, n_test=16, **settings)
     return write_encoding_dataset(
@@ -123,7 +127,7 @@ def test_held_out_responses_play_no_part(encode, data, tmp_path):
     outputs = []
     for number, folder in enumerate((data, other)):
         outputs.append(tmp_path / f"out{number}")
-        done = encode(folder, outputs[-1], "--encoder", "etecrm", settings=few)
+        done = encode(folder, outputs[-1], *QUICK, settings=few)
         assert done.code == 0, done.text
     for pattern in ("*_desc-encoder_model.safetensors", "*_desc-encoder_mask.nii.gz",
                     "*_stat-score_desc-encoder_statmap.nii.gz", "*_desc-encoder_learning.tsv"):
@@ -140,7 +144,7 @@ def test_permuted_pictures_are_at_chance(encode, tmp_path):
     for seed in (1, 2):
         data = make_data(tmp_path / f"data{seed}", seed=seed, permute_labels=True)
         few = SETTINGS.replace("epochs = 60", "epochs = 10")
-        done = encode(data, tmp_path / f"out{seed}", "--encoder", "etecrm", settings=few)
+        done = encode(data, tmp_path / f"out{seed}", *QUICK, settings=few)
         assert done.code == 0, done.text
         row = metric(tmp_path / f"out{seed}", model="etecrm", metric="correlation",
                      voxels="common")

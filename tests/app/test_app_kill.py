@@ -38,6 +38,17 @@ def markers(output):
     return {path.stem for path in (output / "logs" / "done").glob("*.json")}
 
 
+def recorded(output):
+    """Files whose provenance is on record."""
+    return {entity["AtLocation"] for path in (output / "prov").glob("*_ent.json")
+            for entity in read_json(path)["Entities"]}
+
+
+def files_of_markers(output):
+    return {name for path in (output / "logs" / "done").glob("*.json")
+            for name in read_json(path)["outputs"]}
+
+
 def test_killed_in_every_stage_of_raw_data(call, category_run, tmp_path):
     """Kill in preprocessing and in the GLM; one process, other hash seed.
 
@@ -119,6 +130,7 @@ def test_stopped_by_a_signal(call, betas, tmp_path, nprocs, number):
         assert f"run the same command again: bids_decoder {betas.folder} {output}" in text
         assert "Traceback" not in text
         assert list((output / "logs" / "locks").iterdir()) == []
+        assert recorded(output) == files_of_markers(output) != set()
         time.sleep(1)
         assert members(process.pid) == []
     finally:
