@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from bids_decoder.workflows.pace import Kind, Pace, kind_of
 
 LOGGER = logging.getLogger("bids_decoder")
 
@@ -35,6 +38,8 @@ class Tally:
         Largest memory of a process that ran one of them; 0 where it is not known.
     began : float or None
         Monotonic time of its first node.
+    waiting : Counter
+        Nodes that have not ended, of each kind.
     """
 
     n_nodes: int = 0
@@ -43,6 +48,7 @@ class Tally:
     seconds: float = 0.0
     peak_mb: int = 0
     began: float | None = None
+    waiting: Counter[Kind] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Line:
     percent : float
         Of the nodes; one that runs counts by the part of it that is done.
     seconds_left : float or None
-        If the rest goes as fast; None as long as nothing is done.
+        If the rest goes as fast as nodes of its kind did; None as long as nothing is done.
     memory_mb : int
         What its processes hold now.
     text : str
@@ -120,8 +126,11 @@ class NodeLog:
         self.timings: list[dict[str, Any]] = []
         self.failed: list[str] = []
         self.steps: dict[Step, Tally] = {}
+        self._pace = Pace()
         for name in names:
-            self._tally(name).n_nodes += 1
+            tally = self._tally(name)
+            tally.n_nodes += 1
+            tally.waiting[_kind(name)] += 1
         self._running: dict[str, _Running] = {}
         self._ended: set[str] = set()
         self._began_at, self._began = _now(), time.monotonic()
@@ -175,8 +184,10 @@ class NodeLog:
             for what in ("n_nodes", "n_done")
         )
         done = n_done + sum(fractions.values())
+        tallies = list(self.steps.values())
+        left = self._seconds_left(tallies, list(self._running.items()), self._began)
         first = Line(
-            "all", None, *_share(done, n_nodes, self._began), sum(memory.values()),
+            "all", None, _percent(done, n_nodes), left, sum(memory.values()),
             f"{n_done} of {n_nodes} nodes done",
         )
         return [first, *(
@@ -189,8 +200,20 @@ class NodeLog:
         tally = self.steps[step]
         memory = {node.pid: node.memory_mb for _, node in nodes}
         name, last = nodes[-1]
-        percent, left = _share(tally.n_done + fraction, tally.n_nodes, tally.began)
+        percent = _percent(tally.n_done + fraction, tally.n_nodes)
+        left = self._seconds_left([tally], nodes, tally.began)
         return Line(*step, percent, left, sum(memory.values()), last.text or _leaf(name))
+
+    def _seconds_left(
+        self, tallies: list[Tally], running: list[tuple[str, _Running]], began: float | None
+    ) -> float | None:
+        """Return the time that passed, times the work that is left, by the work that is done."""
+        begun = sum(node.fraction * self._pace.one(_kind(name)) for name, node in running)
+        done = sum(tally.seconds for tally in tallies) + begun
+        if began is None or not done:
+            return None
+        left = sum(self._pace.seconds(tally.waiting) for tally in tallies) - begun
+        return (time.monotonic() - began) * max(left, 0.0) / done
 
     def _tally(self, name: str) -> Tally:
         return self.steps.setdefault(stage_and_person(name), Tally())
@@ -215,10 +238,12 @@ class NodeLog:
             ended.measure()
         tally = self._tally(name)
         tally.n_done += 1
+        tally.waiting[_kind(name)] -= 1
         timing = self._timing(runtime, name, 0 if ended is None else ended.peak_mb)
         if timing is not None:
             self.timings.append(timing)
             tally.seconds += timing["seconds"]
+            self._pace.record(_kind(name), timing["seconds"])
             tally.peak_mb = max(tally.peak_mb, timing.get("peak_mb", 0))
         leaf, (stage, person) = _leaf(name), stage_and_person(name)
         if leaf.startswith("mark_"):
@@ -261,11 +286,12 @@ def node_names(workflow: Any, above: str = "") -> Iterator[str]:
             yield f"{above}{workflow.name}.{node.name}"
 
 
-def _share(done: float, n_nodes: int, began: float | None) -> tuple[float, float | None]:
-    """Return percent and seconds left."""
-    share = min(1.0, done / max(n_nodes, 1))
-    passed = 0.0 if began is None else time.monotonic() - began
-    return 100 * share, passed * (1 - share) / share if share else None
+def _percent(done: float, n_nodes: int) -> float:
+    return 100 * min(1.0, done / max(n_nodes, 1))
+
+
+def _kind(name: str) -> Kind:
+    return kind_of(stage_and_person(name)[0], _leaf(name))
 
 
 def _leaf(name: str) -> str:

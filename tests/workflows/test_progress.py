@@ -9,6 +9,7 @@ from nipype.interfaces.utility import IdentityInterface
 
 from bids_decoder.interfaces import progress
 from bids_decoder.interfaces.progress import log_progress
+from bids_decoder.workflows import progress as progress_of_nodes
 from bids_decoder.workflows.plugin import WorkerPoolPlugin
 from bids_decoder.workflows.progress import NodeLog, node_names, stage_and_person
 
@@ -71,6 +72,29 @@ def test_a_record_that_comes_after_the_end_starts_nothing():
     log(FakeNode("9001-01-01T00:00:00"), "end")
     log.take(logging.makeLogRecord({"event": "start", "node": SCORE, "process": 1}))
     assert [line.stage for line in log.lines()] == ["all"]
+
+
+def test_time_left_follows_from_the_kinds_of_nodes(monkeypatch):
+    """Many short nodes after a long one take little time."""
+    now = [0.0]
+    monkeypatch.setattr(progress_of_nodes.time, "monotonic", lambda: now[0])
+    names = [f"wf.decode_0{n}_wf.{leaf}" for n in (1, 2) for leaf in ("fit", "mark_decode")]
+    log = NodeLog(names)
+    for name, seconds in zip(names[:2], (90.0, 1.0), strict=True):
+        node = FakeNode("9001-01-01T00:00:00", name)
+        node.result.runtime.duration = seconds
+        log(node, "start")
+        now[0] += seconds
+        log(node, "end")
+    log(FakeNode("9001-01-01T00:00:00", names[2]), "start")
+    everything, _ = log.lines()
+    assert everything.seconds_left == pytest.approx(91)
+    node.fullname, node.result.runtime.duration = names[2], 90.0
+    now[0] += 90
+    log(node, "end")
+    (everything,) = log.lines()
+    assert everything.percent == 75.0
+    assert everything.seconds_left == pytest.approx(1)
 
 
 def test_parts_of_a_node_are_not_steps_of_their_own():
