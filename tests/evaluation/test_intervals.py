@@ -9,6 +9,7 @@ from bids_decoder.evaluation.intervals import (
     median_interval,
     proportion_interval,
     ratio_interval,
+    real_interval,
     spread_inflation,
 )
 from bids_decoder.evaluation.label_scores import (
@@ -150,6 +151,18 @@ def test_two_runs_that_contradict_each_other_count_as_about_one_trial():
     # 18 / 17: the variance of the binomial interval is that of n, not of n - 1.
     half = 0.5 * quantile / np.sqrt(18 / 17 + quantile**2)
     assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
+
+
+def test_unbounded_scores_have_limits_around_the_value():
+    rng = np.random.default_rng(9)
+    influence = rng.normal(size=40) / 40
+    influence -= influence.mean()
+    clusters = np.repeat(np.arange(8), 5)
+    low, high = real_interval(2.5, influence, clusters)
+    assert low < 2.5 < high and high - 2.5 == pytest.approx(2.5 - low)
+    wide = real_interval(2.5, influence, clusters, inflation=4.0)
+    assert wide[0] < low
+    assert np.isnan(real_interval(2.5, influence, np.zeros(40, int))).all()
 
 
 def test_one_cluster_has_no_interval():

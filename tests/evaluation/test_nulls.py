@@ -137,3 +137,10 @@ def test_smaller_errors_are_better_in_the_lower_tail():
     assert p_values(0.5, null)["p"] == 1.0
     assert np.isnan(p_values(0.5, null[:0])["p"])
     assert p_values(0.5, null)["n_null"] == 99
+
+
+def test_the_fitted_tail_is_that_of_better_values():
+    null = np.random.default_rng(2).normal(size=1000)
+    above, below = p_values(4.0, null), p_values(-4.0, -null, "less")
+    assert 0 < above["p_tail"] < above["p"]
+    assert below == above

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -62,9 +64,29 @@ def test_paired_difference_finds_what_separate_intervals_hide():
     assert (same.value, same.p) == (0.0, 1.0)
 
 
+def test_paired_difference_of_units_of_unequal_size():
+    rng = np.random.default_rng(8)
+    size = np.array([1, 2, 3, 4, 5, 6, 8, 3.0])
+    first, second = rng.binomial(size.astype(int), 0.7), rng.binomial(size.astype(int), 0.4)
+    found = paired_difference(first, second, size, n_permutations=20_000, rng=rng)
+    value = (first.sum() - second.sum()) / size.sum()
+    assert found.value == pytest.approx(value)
+    # Standard error of a ratio of sums (Cochran 1977, eq. 2.46), without correction for size.
+    rest = first - second - value * size
+    error = np.sqrt((rest**2).sum() / (len(size) - 1) / len(size)) / size.mean()
+    half = scipy.stats.t.ppf(0.975, len(size) - 1) * error
+    assert (found.ci_low, found.ci_high) == pytest.approx((value - half, value + half))
+    # All ways to exchange the two models.
+    signs = np.array(list(itertools.product((-1, 1), repeat=len(size))))
+    exact = (np.abs(signs @ (first - second)) >= abs(first.sum() - second.sum())).mean()
+    assert 0.01 < exact < 0.5
+    assert found.p == pytest.approx(exact, abs=0.015)
+
+
 def test_mask_agreement():
     a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool)
     assert dice(a, b) == 0.5
+    assert dice(np.ones(4, bool), np.array([1, 1, 1, 0], bool)) == pytest.approx(6 / 7)
     assert dice(a & ~a, a & ~a) == 1.0
 
 
