@@ -10,13 +10,17 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from bids_decoder.reports.drawings import frame
-from bids_decoder.reports.figures import GRID, RED, SOFT, model_colour, shorten
+from bids_decoder.reports.figures import BLUE, GRID, ORANGE, RED, SOFT, model_colour, shorten
 from bids_decoder.reports.scores import show
 
 _WIDTH, _LEFT, _TOP = 900, 150, 30
 _NUMBERS = ("ci_low", "value", "ci_high")
 _LINE = 13
 """Height of one model of one participant."""
+_ROW = 22
+"""Height of one row of a forest plot."""
+_STATISTICS = {"participant": BLUE, "mean": ORANGE, "new_participant": SOFT}
+"""Rows of a forest plot in their order, and their colours."""
 
 
 def people_drawing(
@@ -76,6 +80,92 @@ def people_drawing(
                  table="people")
 
 
+def forest_drawing(rows: pd.DataFrame, title: str, metric: str) -> Markup | None:
+    """Draw a forest plot: each participant, the means, and one more participant.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of one measure: ``statistic, participant, method, value, chance, ci_low, ci_high, n``;
+        numbers as floats.
+    title : str
+        What is measured.
+    metric : str
+        Name of the metric, which decides how values are written.
+
+    Returns
+    -------
+    Markup or None
+        None where no value is finite.
+    """
+    drawn = rows[rows["statistic"].isin(_STATISTICS)].sort_values(
+        "statistic", key=lambda column: column.map(list(_STATISTICS).index), kind="stable"
+    )
+    drawn = drawn[drawn[["value", "ci_low"]].notna().any(axis=1)]
+    numbers = drawn[[*_NUMBERS, "chance"]].to_numpy(float)
+    known = numbers[np.isfinite(numbers)]
+    if not np.isfinite(drawn["value"].to_numpy(float)).any():
+        return None
+    low, high = float(known.min()), float(known.max())
+    wide = (high - low) or 1.0
+
+    def across(value: float) -> float:
+        return _LEFT + 20 + (value - low) / wide * (_WIDTH - _LEFT - 40)
+
+    bottom = _TOP + _ROW * len(drawn)
+    parts = _scale((low, high), metric, across, bottom)
+    chance = drawn.loc[drawn["statistic"] == "participant", "chance"].to_numpy(float)
+    if np.isfinite(chance).any():
+        parts.append(_chance_line(across(float(np.nanmean(chance))), bottom))
+    for place, (_, row) in enumerate(drawn.iterrows()):
+        y = _TOP + _ROW * place + _ROW / 2
+        name = _name_of(row)
+        parts.append(Markup('<text x="4" y="{}" font-size="12">{}</text>').format(
+            y + 4, shorten(name, 20)))
+        said, colour = f"{name}{_said(row, metric)}", _STATISTICS[row["statistic"]]
+        parts.append(Markup('<g data-said="{0}"><title>{0}</title>{1}</g>').format(
+            said, _with_limits([across(float(row[column])) for column in _NUMBERS], y, 5, colour)))
+    hint = (f"{title}. Point at a line, or use the arrow keys. Lines: 95 % intervals; dashed: "
+            "chance; orange: the mean over participants; grey: one more participant.")
+    return frame((_WIDTH, bottom + 24), f"{title}: forest plot", hint, parts, 1)
+
+
+def _name_of(row: pd.Series) -> str:
+    if row["statistic"] == "participant":
+        return str(row["participant"])
+    if row["statistic"] == "mean":
+        return f"mean, {str(row['method']).split(' (')[0]}"
+    return "one more participant"
+
+
+def _said(row: pd.Series, metric: str) -> str:
+    """Return number of trials, score, interval and chance in words."""
+    parts = []
+    if row["statistic"] == "participant" and np.isfinite(float(row["n"])):
+        parts.append(f"n = {float(row['n']):.0f}")
+    if np.isfinite(float(row["value"])):
+        parts.append(show(float(row["value"]), metric))
+    if np.isfinite([float(row["ci_low"]), float(row["ci_high"])]).all():
+        parts.append(f"95 % interval {show(float(row['ci_low']), metric)} to "
+                     f"{show(float(row['ci_high']), metric)}")
+    if np.isfinite(float(row["chance"])):
+        parts.append(f"chance {show(float(row['chance']), metric)}")
+    return f": {', '.join(parts)}" if parts else ""
+
+
+def _with_limits(places: list[float], y: float, radius: int, colour: str) -> Markup:
+    """Return a line between the limits and a circle at the value, each where it is known."""
+    low, middle, high = places
+    parts = []
+    if np.isfinite([low, high]).all():
+        parts.append(Markup('<line x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}" stroke="{}"/>').format(
+            low, high, y, y, colour))
+    if np.isfinite(middle):
+        parts.append(Markup('<circle cx="{:.1f}" cy="{}" r="{}" fill="{}"/>').format(
+            middle, y, radius, colour))
+    return Markup("").join(parts)
+
+
 def _key(models: list[str]) -> list[Markup]:
     """Return the colours of the models, side by side above the rows."""
     parts, x = [], 10
@@ -109,15 +199,12 @@ def _chance_line(x: float, bottom: float) -> Markup:
 
 
 def _mark(row: pd.Series, metric: str, places: list[float], y: float) -> Markup:
-    low, middle, high = places
     said = f"sub-{row['participant']}, {row['model']}: {show(float(row['value']), metric)}"
-    colour, line = model_colour(int(row["number"])), Markup("")
-    if np.isfinite([low, high]).all():
+    if np.isfinite([float(row["ci_low"]), float(row["ci_high"])]).all():
         said += (f" (95 % interval {show(float(row['ci_low']), metric)} to "
                  f"{show(float(row['ci_high']), metric)})")
-        line = Markup('<line x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}" stroke="{}"/>').format(
-            low, high, y, y, colour)
+    number = int(row["number"])
+    marks = _with_limits(places, y, 5 if number == 0 else 4, model_colour(number))
     return Markup(
-        '<g data-said="{0}" data-filter="participant=sub-{1}"><title>{0}</title>{2}'
-        '<circle cx="{3:.1f}" cy="{4}" r="{5}" fill="{6}"/></g>'
-    ).format(said, row["participant"], line, middle, y, 5 if row["number"] == 0 else 4, colour)
+        '<g data-said="{0}" data-filter="participant=sub-{1}"><title>{0}</title>{2}</g>'
+    ).format(said, row["participant"], marks)

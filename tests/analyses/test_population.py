@@ -377,7 +377,9 @@ def test_report_says_what_was_found(out):
     tables = {b.caption.split(":")[0]: b for b in section.blocks if isinstance(b, Table)}
     assert {"Influence of each participant", "Groups and covariates"} <= set(tables)
     assert len(tables["Influence of each participant"].rows) == 6
-    assert sum(isinstance(block, Figure) for block in section.blocks) >= 1
+    forest = next(block.drawing for block in section.blocks if isinstance(block, Figure))
+    said = forest.split('data-said="')[1:]
+    assert len(said) == 9 and said[0].startswith("sub-01: n = ") and "95 % interval" in said[0]
     steps = group_steps(Results(out))
     assert steps["population"] == {"n_participants": 6}
     assert steps["population-columns"]["columns"] == "age and group"

@@ -9,6 +9,7 @@ from bids_decoder.analyses.population.figures import draw_forest, map_pictures
 from bids_decoder.errors import name_some
 from bids_decoder.evaluation.population import ALPHA, RESULT_COLUMNS
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
+from bids_decoder.reports.drawings_people import forest_drawing
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import (
@@ -120,7 +121,8 @@ def _source_blocks(table: pd.DataFrame, source: str, results: Results) -> list[B
         ) + ".",
     )
     return [
-        Figure(drawn), *_overview(table, source), *_differences(rows, title),
+        Figure(drawn, forest_drawing(rows, title, top.metric)),
+        *_overview(table, source), *_differences(rows, title),
         *_columns(rows, top, title), _influence(rows, top, title),
     ]
 
