@@ -10,6 +10,7 @@ import pandas as pd
 
 from bids_decoder.files import content_key
 from bids_decoder.grids.base import Geometry
+from bids_decoder.grids.grayordinates import Grayordinates
 from bids_decoder.grids.surface import Mesh
 from bids_decoder.grids.volume import Container, Volume
 
@@ -63,6 +64,10 @@ def trial_columns(target_kind: str) -> dict[str, str]:
     return TRIAL_COLUMNS | ({VALUE: VALUE_TEXT} if target_kind == VALUE else {})
 
 
+Layout = Mesh | Grayordinates
+"""What is on a grid that holds no volume."""
+
+
 @dataclass(frozen=True, eq=False)
 class VoxelGrid:
     """The voxels of one participant, or the vertices, that are used for decoding.
@@ -74,13 +79,13 @@ class VoxelGrid:
         of shape (n_vertices, 1, 1).
     affine : ndarray of float, shape (4, 4)
         Voxel indices to millimetres.
-    layout : Mesh, or None
+    layout : Mesh, Grayordinates, or None
         What is on a grid of shape (n, 1, 1) where it holds no volume.
     """
 
     mask: np.ndarray
     affine: np.ndarray
-    layout: Mesh | None = None
+    layout: Layout | None = None
 
     @cached_property
     def geometry(self) -> Geometry:

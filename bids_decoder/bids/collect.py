@@ -24,7 +24,7 @@ from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import cut_runs
 from bids_decoder.bids.released_runs import collect_released, find_released
-from bids_decoder.bids.run_files import find_surface_series, make_run, meshes_of, with_tables
+from bids_decoder.bids.run_files import find_row_series, make_run, meshes_of, with_tables
 from bids_decoder.bids.run_names import check_tasks, name_groups
 from bids_decoder.bids.run_selection import restrict
 from bids_decoder.bids.sbrefs import with_sbrefs
@@ -190,7 +190,7 @@ def _find_runs(
     query = {k: v for k, v in query.items() if k not in ("suffix", "datatype", "desc", "extension")}
     kind = ("bold", "preproc") if source == "fmriprep" else ("betaseries", "singletrial")
     paths = find_files(layout, kind[0], query, desc=kind[1])
-    surfaces = find_surface_series(layout, query) if source == "fmriprep" else []
+    surfaces = find_row_series(layout, query) if source == "fmriprep" else []
     runs = [make_run(path, source, sidecars) for path in (*paths, *surfaces)]
     notes.findings += sidecars.findings
     runs = select_by_metadata(runs, by_metadata)

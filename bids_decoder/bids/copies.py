@@ -28,7 +28,7 @@ from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 from bids_decoder.bids.images import read_first_volumes
 from bids_decoder.bids.released_checks import first_responses
 from bids_decoder.bids.released_runs import beta_bytes
-from bids_decoder.bids.surfaces import is_surface, load_series
+from bids_decoder.bids.series import is_volume, load_series
 from bids_decoder.errors import BidsDecoderError
 from bids_decoder.processes import map_items
 
@@ -293,8 +293,8 @@ def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:
             values = read_first_volumes(path, n_volumes)
             return volume_signatures(values[:: max(1, len(values) // MAX_VOXELS)])
         # Blocks are read one after the other from the open file.
-        surface = is_surface(path)
-        image = load_series(path) if surface else nib.load(path, keep_file_open=True)
+        in_rows = not is_volume(path)
+        image = load_series(path) if in_rows else nib.load(path, keep_file_open=True)
         shape = (*image.shape, 1)[:4]
         n_voxels = int(np.prod(shape[:3]))
         every, step = max(1, n_voxels // MAX_VOXELS), max(1, _BLOCK // max(1, n_voxels))

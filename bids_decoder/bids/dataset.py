@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bids_decoder.bids.cifti import is_cifti
 from bids_decoder.bids.fieldmaps import FieldmapImage
 from bids_decoder.bids.images import MAX_T_R, ImageHeader, read_header
 from bids_decoder.bids.names import ENTITY_ORDER
-from bids_decoder.bids.surfaces import hemispheres, is_surface
+from bids_decoder.bids.series import files_of
 from bids_decoder.errors import Finding
 from bids_decoder.released.base import ReleasedRun
 from bids_decoder.trials import Decision
@@ -120,8 +121,7 @@ class BoldRun:
         """The 4-D images of the run: all of its echoes, both hemispheres, or one image."""
         if self.echoes:
             return tuple(echo.file for echo in self.echoes)
-        path = self.image_file
-        return hemispheres(path) if is_surface(path) else (path,)
+        return files_of(self.image_file)
 
     @property
     def header(self) -> ImageHeader:
@@ -170,7 +170,7 @@ class Participant:
     preproc_t1w, anat_mask : Path or None
         From derivatives, in the participant's own space.
     meshes : tuple of Path
-        Of the surfaces that the runs are on; see :func:`bids_decoder.bids.surfaces.find_meshes`.
+        Of the surfaces that the runs are on; see :func:`bids_decoder.bids.series.find_meshes`.
     """
 
     label: str
@@ -180,6 +180,12 @@ class Participant:
     preproc_t1w: Path | None = None
     anat_mask: Path | None = None
     meshes: tuple[Path, ...] = ()
+
+    @property
+    def has_layout(self) -> bool:
+        """Whether it is known which vertices or grayordinates the runs have."""
+        path = self.runs[0].bold_file
+        return bool(self.meshes) or (path is not None and is_cifti(path))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from bids_decoder.bids.images import (
     read_first_volumes,
     read_header,
 )
-from bids_decoder.bids.surfaces import is_surface
+from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
 
 T_R_TOLERANCE = 1e-3
@@ -59,7 +59,7 @@ def check_run(run: BoldRun, n_trials: int | None, full_read: bool) -> Iterator[F
     except BidsDecoderError as error:
         yield _error_of(run, error)
         return
-    if is_surface(path):
+    if not is_volume(path):
         yield from _check_volumes(run, header, n_trials)
         if run.source != "betas":
             yield from _check_t_r(run, header)

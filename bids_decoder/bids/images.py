@@ -12,7 +12,7 @@ from typing import IO
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.bids.surfaces import is_surface, load_series, series_shape
+from bids_decoder.bids.series import is_volume, load_series, rows_shape, rows_t_r
 from bids_decoder.errors import InputError, MissingInputError
 
 MAX_T_R = 60.0
@@ -87,7 +87,7 @@ def is_pointer(path: Path) -> bool:
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Read the header of a NIfTI image, or of both hemispheres of a GIFTI series.
+    """Read the header of a NIfTI image, or of a GIFTI or CIFTI series.
 
     Raises
     ------
@@ -108,10 +108,10 @@ def read_header(path: Path) -> ImageHeader:
         ) from error
     if not stat.S_ISREG(state.st_mode):
         raise InputError(str(path), "is no regular file", "put the image itself in its place")
-    if is_surface(path):
+    if not is_volume(path):
         affine = np.eye(4)
         return ImageHeader(
-            series_shape(path), affine, None, 0.0, affine, affine, np.dtype(np.float32), 0,
+            rows_shape(path), affine, rows_t_r(path), 0.0, affine, affine, np.dtype(np.float32), 0,
             (1.0, 0.0),
         )
     return _read_header(path, state.st_size, state.st_mtime_ns)
@@ -182,7 +182,7 @@ def read_first_volumes(path: Path, n_volumes: int) -> np.ndarray:
     OSError, EOFError, zlib.error, ValueError
         When the file ends before the volumes do.
     """
-    if is_surface(path):
+    if not is_volume(path):
         return np.asarray(load_series(path).dataobj)[:, 0, 0, :n_volumes]
     header = read_header(path)
     n_voxels, n_read = math.prod(header.shape[:3]), min(n_volumes, header.n_volumes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.fieldmaps import FieldmapImage, as_texts
-from bids_decoder.bids.surfaces import hemispheres, is_surface
+from bids_decoder.bids.series import files_of
 from bids_decoder.files import file_digest
 from bids_decoder.released.files import is_there
 
@@ -91,7 +91,7 @@ def _fieldmap_digests(image: FieldmapImage) -> dict[str, Any]:
 
 def _right_of(run: BoldRun) -> Path | None:
     path = run.bold_file
-    return hemispheres(path)[1] if path is not None and is_surface(path) else None
+    return None if path is None else next(iter(files_of(path)[1:]), None)
 
 
 def _run_digests(run: BoldRun) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ENTITY_ORDER = (
     "sub", "ses", "task", "acq", "ce", "rec", "dir", "run", "fmapid", "echo", "part", "from", "to",
-    "mode", "hemi", "space", "cohort", "res", "label", "contrast", "stat", "desc",
+    "mode", "hemi", "space", "cohort", "res", "den", "label", "contrast", "stat", "desc",
 )
 
 

@@ -22,7 +22,7 @@ from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.released_checks import check_released
 from bids_decoder.bids.released_runs import beta_bytes
 from bids_decoder.bids.sbrefs import check_sbref
-from bids_decoder.bids.surfaces import is_surface
+from bids_decoder.bids.series import is_volume
 from bids_decoder.bids.trial_checks import check_trials
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Settings
@@ -298,7 +298,7 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
             "add the T1w image, leave the participant out, or use --output-spaces func",
             ExitCode.MISSING_INPUT, participant=person.label,
         )
-    if not person.meshes and any(is_surface(run.image_file) for run in person.runs):
+    if not person.meshes and not all(is_volume(run.image_file) for run in person.runs):
         space = person.runs[0].entities.get("space")
         yield Finding(
             f"sub-{person.label}: meshes of {space}",
@@ -310,7 +310,7 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
         )
     bare = [
         run.run_group for run in person.runs
-        if run.source == "fmriprep" and run.mask_file is None and not is_surface(run.image_file)
+        if run.source == "fmriprep" and run.mask_file is None and is_volume(run.image_file)
     ]
     if bare:
         yield Finding(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bids_decoder.bids.cifti import SERIES
 from bids_decoder.bids.confounds_files import find_confounds, with_regressors
 from bids_decoder.bids.dataset import BoldRun, Source
 from bids_decoder.bids.layouts import NIFTI, InheritedTables, find_files, natural_key
@@ -16,8 +17,8 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.raw_runs import RawRuns, with_raw_runs
 from bids_decoder.bids.run_names import identity
 from bids_decoder.bids.run_selection import is_selected
+from bids_decoder.bids.series import find_meshes
 from bids_decoder.bids.sidecars import Sidecars, read_sidecars
-from bids_decoder.bids.surfaces import find_meshes, is_surface
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import ExitCode, Finding, name_some
 
@@ -33,16 +34,17 @@ _REFERENCES = ("", "_desc-coreg", "_space-run", "_desc-hmc")
 that of head motion."""
 
 
-def find_surface_series(layout: BIDSLayout, query: dict[str, Any]) -> list[Path]:
-    """Find the BOLD series on surfaces, each by the file of its left hemisphere."""
+def find_row_series(layout: BIDSLayout, query: dict[str, Any]) -> list[Path]:
+    """Find the BOLD series of grayordinates, and on surfaces by the file of the left hemisphere."""
     paths = find_files(layout, "bold", query, extension=".func.gii")
-    return [path for path in paths if parse_entities(path).get("hemi") == "L"]
+    left = [path for path in paths if parse_entities(path).get("hemi") == "L"]
+    return [*left, *find_files(layout, "bold", query, extension=SERIES)]
 
 
 def meshes_of(place: Path, runs: list[BoldRun]) -> tuple[Path, ...]:
     """Return the meshes of the surfaces of a participant; empty for volumes."""
     path = runs[0].bold_file
-    return find_meshes(place, path) if path is not None and is_surface(path) else ()
+    return () if path is None else find_meshes(place, path)
 
 
 def make_run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
@@ -102,7 +104,7 @@ def _report_not_derived(
     there = {
         raw.key_of(parse_entities(path))
         for path in (
-            *find_files(derived, "bold", {}, desc="preproc"), *find_surface_series(derived, {}),
+            *find_files(derived, "bold", {}, desc="preproc"), *find_row_series(derived, {}),
         )
     }
     lacking = [

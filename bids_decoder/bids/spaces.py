@@ -8,7 +8,7 @@ from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.images import ImageHeader, grids_agree, read_header
 from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.run_names import identity
-from bids_decoder.bids.surfaces import is_surface
+from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import BidsDecoderError, Finding
 from bids_decoder.trials import Decision
 
@@ -51,22 +51,23 @@ def _choose_space(
         return own, f"one grid per participant; {there}"
     if "func" in spaces and _native_grids_agree(spaces["func"]):
         return "func", f"all runs of a participant share one grid; {there}"
-    standard = [space for space in spaces if space != "func" and not _on_surfaces(spaces[space])]
+    standard = [space for space in spaces if space != "func" and _in_volume(spaces[space])]
     if standard:
         return standard[0], f"native runs have different grids; first standard space; {there}"
     if "func" not in spaces:
         best = next((s for s in _SURFACES if s in spaces), next(iter(spaces)))
-        return best, f"there are no volumes; surfaces of both hemispheres; {there}"
+        return best, f"there are no volumes; surfaces or grayordinates; {there}"
     return "func", "no other space exists although runs of a participant have different grids"
 
 
-def _on_surfaces(runs: list[BoldRun]) -> bool:
-    return is_surface(runs[0].image_file)
+def _in_volume(runs: list[BoldRun]) -> bool:
+    return is_volume(runs[0].image_file)
 
 
 def _space_of(run: BoldRun) -> str:
-    parts = [f"{key}-{run.entities[key]}" for key in ("cohort", "res") if key in run.entities]
-    return ":".join([run.entities.get("space", "func"), *parts])
+    given = run.entities
+    parts = [f"{key}-{given[key]}" for key in ("cohort", "res", "den") if key in given]
+    return ":".join([given.get("space", "func"), *parts])
 
 
 def _is_space(found: str, wanted: str) -> bool:

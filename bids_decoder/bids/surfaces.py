@@ -25,7 +25,7 @@ OWN_SPACE = "fsnative"
 """Surface of a participant, whose vertices are nobody else's."""
 
 _STRUCTURES = ("CortexLeft", "CortexRight")
-_AFTER_HEMI = ("space-", "cohort-", "res-", "label-", "contrast-", "stat-", "desc-")
+_AFTER_HEMI = ("space-", "cohort-", "res-", "den-", "label-", "contrast-", "stat-", "desc-")
 
 
 def is_surface(path: Path) -> bool:

@@ -42,6 +42,24 @@ class Mesh:
         pairs = np.concatenate([self.triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (0, 2))])
         return np.unique(np.sort(pairs, axis=1), axis=0)
 
+    @property
+    def mesh(self) -> Mesh:
+        """Itself."""
+        return self
+
+    @property
+    def halves(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Points and triangles of the left and the right hemisphere."""
+        is_left = self.triangles[:, 0] < self.n_left
+        return (
+            (self.points[:self.n_left], self.triangles[is_left]),
+            (self.points[self.n_left:], self.triangles[~is_left] - self.n_left),
+        )
+
+    def to_vertices(self, values: np.ndarray) -> np.ndarray:
+        """Return values of vertices, (n_vertices,), as they are."""
+        return values
+
     def geometry(self, used: np.ndarray) -> Surface:
         """Return the geometry of the used vertices, *used* (n_vertices,) of bool."""
         return Surface(self, used)

@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.bids.surfaces import load_series
+from bids_decoder.bids.series import load_series
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Glm
 from bids_decoder.glm.design import (

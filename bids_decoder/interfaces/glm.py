@@ -25,7 +25,7 @@ from nipype.interfaces.base import (
 from bids_decoder.agreement import check_mask, check_same_grid, check_series
 from bids_decoder.bids.confounds_files import read_regressors
 from bids_decoder.bids.images import read_header
-from bids_decoder.bids.surfaces import load_series
+from bids_decoder.bids.series import load_series
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.config import Glm
 from bids_decoder.errors import InputError

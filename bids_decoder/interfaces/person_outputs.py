@@ -18,12 +18,12 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_decoder.bids.map_files import save_beside, save_layout
 from bids_decoder.bids.names import OutputName, derivative_path, sidecar_path
-from bids_decoder.bids.surfaces import save_hemispheres, save_surfaces, surface_names
+from bids_decoder.bids.surfaces import surface_names
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation.tables import VALUE_NULL_COLUMNS, Nulls
 from bids_decoder.files import read_json, write_bytes, write_json
-from bids_decoder.grids.surface import Mesh
 from bids_decoder.trials import VoxelGrid
 
 _MARKS = ("seen_in_pretraining", "test_stimuli_seen")
@@ -72,17 +72,12 @@ class PersonOutputs:
         self, key: str | OutputName, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any],
         **entities: str,
     ) -> None:
-        """Write a volume with its sidecar; of vertices, a GIFTI file of each hemisphere, too."""
+        """Write a map with its sidecar; off volumes as GIFTI or CIFTI, too."""
         path = self.path(key, **entities)
         described = {**metadata, **self.marks}
         self.written += save_map(path, data, grid, described)
-        if grid.layout is not None:
-            self._surfaces(surface_names(path), grid.layout)
-
-    def _surfaces(self, targets: tuple[Path, Path], mesh: Mesh) -> None:
-        """Write the surfaces that maps are on, once."""
-        if targets[0] not in self.written:
-            self.written += save_surfaces(targets, mesh.points, mesh.triangles, mesh.n_left)
+        if surface_names(path)[0] not in self.written:
+            self.written += save_layout(path, grid.layout)
 
     def table(
         self, key: str | OutputName, table: pd.DataFrame, columns: dict[str, str],
@@ -104,7 +99,7 @@ class PersonOutputs:
 def save_map(
     path: Path, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any]
 ) -> list[Path]:
-    """Write a volume with its sidecar; of vertices, a GIFTI file of each hemisphere, too.
+    """Write a map with its sidecar; of vertices as GIFTI, and of grayordinates as CIFTI, too.
 
     Returns
     -------
@@ -112,10 +107,7 @@ def save_map(
         All files that were written.
     """
     save_nifti(path, data, grid.affine, metadata=metadata)
-    written = [path, sidecar_path(path)]
-    if grid.layout is not None:
-        written += save_hemispheres(path, data, grid.layout.n_left, metadata)
-    return written
+    return [path, sidecar_path(path), *save_beside(grid.layout, path, data, metadata)]
 
 
 def save_nulls(path: Path, nulls: Nulls, seed: int) -> Path:

@@ -15,10 +15,12 @@ from nipype.interfaces.base import (
     File,
     SimpleInterface,
     TraitedSpec,
+    isdefined,
     traits,
 )
 
 from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check_same_grid
+from bids_decoder.bids.cifti import read_models, save_maps
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.surfaces import read_meshes
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
@@ -26,6 +28,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.grids.grayordinates import Grayordinates
 from bids_decoder.grids.surface import Mesh
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.trial_confounds import NO_FILES, ConfoundFiles, collect_confounds
@@ -40,7 +43,7 @@ from bids_decoder.trials import (
 )
 
 ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
-MESH = "mesh.npz"
+MESH, MODELS = "mesh.npz", "models.dscalar.nii"
 CONFOUNDS, REMOVED = "confounds.tsv", "removed.json"
 
 OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner",
@@ -163,22 +166,39 @@ def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
     return mask
 
 
-def save_mesh(folder: Path, files: Sequence[Path]) -> None:
-    """Put the surface of the responses into the folder with them, where there is one.
+def save_layout(folder: Path, meshes: Sequence[Path], series: Path | None) -> None:
+    """Put into the folder of responses what their rows are, where they are no volume.
+
+    Parameters
+    ----------
+    folder : Path
+    meshes : sequence of Path
+        Surfaces of the responses.
+    series : Path or None
+        CIFTI file with the same rows.
 
     Raises
     ------
     InputError
         When it has another number of vertices than the responses.
     """
-    if not files:
-        return
-    points, triangles, n_left = read_meshes(tuple(files))
     shape = nib.load(folder / MASK).shape
-    if shape != (len(points), 1, 1):
+    if series is not None:
+        models = read_models(series)
+        if shape != (len(models), 1, 1):
+            raise InputError(
+                str(series), f"{len(models)} grayordinates, but the responses have {shape[0]}",
+                "estimate the responses again from this series",
+            )
+        save_maps(folder / MODELS, np.zeros(shape), models, {})
+    if not meshes:
+        return
+    points, triangles, n_left = read_meshes(tuple(meshes))
+    if series is None and shape != (len(points), 1, 1):
         raise InputError(
-            f"surface {files[0]}", f"{len(points)} vertices in both hemispheres, but the responses "
-            f"have {shape[0]}", "give the meshes on which the BOLD was sampled",
+            f"surface {meshes[0]}",
+            f"{len(points)} vertices in both hemispheres, but the responses have {shape[0]}",
+            "give the meshes on which the BOLD was sampled",
         )
     np.savez(folder / MESH, points=points, triangles=triangles, n_left=n_left)
 
@@ -190,7 +210,9 @@ def read_grid(folder: Path) -> VoxelGrid:
     if (folder / MESH).is_file():
         with np.load(folder / MESH) as stored:
             mesh = Mesh(stored["points"], stored["triangles"], int(stored["n_left"]))
-    return VoxelGrid(np.asarray(image.dataobj) > 0, image.affine, mesh)
+    models = folder / MODELS
+    layout = Grayordinates(read_models(models), mesh) if models.is_file() else mesh
+    return VoxelGrid(np.asarray(image.dataobj) > 0, image.affine, layout)
 
 
 def load_person(
@@ -359,6 +381,7 @@ class _CollectInputSpec(BaseInterfaceInputSpec):
     trials_files = traits.List(traits.Str(), mandatory=True, desc="one per run")
     mask_files = traits.List(File(exists=True), desc="voxels must be in all of them")
     mesh_files = traits.List(File(exists=True), desc="surfaces: left, then right; may be empty")
+    series_file = File(exists=True, desc="CIFTI file whose rows the responses have")
     events_confounds = traits.Str(desc="planned table of confounds in events files")
     motion_files = traits.List(traits.Str(), desc="confounds tables, one per run; may be empty")
     t_r = traits.List(traits.Float, desc="repetition times of the runs in motion_files")
@@ -383,7 +406,11 @@ class CollectResponses(SimpleInterface):
             [Path(f) for f in self.inputs.mask_files or []], Path(runtime.cwd),
             self._confounds(),
         )
-        save_mesh(Path(runtime.cwd), [Path(f) for f in self.inputs.mesh_files or []])
+        series = self.inputs.series_file
+        save_layout(
+            Path(runtime.cwd), [Path(f) for f in self.inputs.mesh_files or []],
+            Path(series) if isdefined(series) else None,
+        )
         self._results["folder"] = runtime.cwd
         return runtime
 

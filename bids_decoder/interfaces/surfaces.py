@@ -1,4 +1,4 @@
-"""Nodes on BOLD on surfaces."""
+"""Nodes on BOLD of vertices and grayordinates."""
 
 from __future__ import annotations
 
@@ -14,32 +14,28 @@ from nipype.interfaces.base import (
     OutputMultiObject,
     SimpleInterface,
     TraitedSpec,
+    traits,
 )
 
+from bids_decoder.bids.map_files import read_layout, save_beside, save_layout
 from bids_decoder.bids.names import sidecar_path
-from bids_decoder.bids.surfaces import (
-    load_series,
-    read_meshes,
-    save_hemispheres,
-    save_surfaces,
-    surface_names,
-)
+from bids_decoder.bids.series import load_series
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.files import read_json
 from bids_decoder.interfaces.preprocessing_base import ImageOutput, Step
 from bids_decoder.preprocessing.masks import common_mask
 
 
-class _VertexMaskIn(BaseInterfaceInputSpec):
+class _RowMaskIn(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="series of the left hemisphere, one per run"
+        File(exists=True), mandatory=True, desc="series (GIFTI: left hemisphere), one per run"
     )
 
 
-class VertexMask(Step):
-    """Find the vertices that vary in all runs of a participant, as a mask of shape (n, 1, 1)."""
+class RowMask(Step):
+    """Find the vertices or grayordinates that vary in all runs, as a mask of shape (n, 1, 1)."""
 
-    input_spec = _VertexMaskIn
+    input_spec = _RowMaskIn
     output_spec = ImageOutput
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
@@ -51,32 +47,33 @@ class VertexMask(Step):
         return {"out_file": save_nifti(self.folder / "mask.nii.gz", mask, np.eye(4))}
 
 
-class _HemisphereMapsIn(BaseInterfaceInputSpec):
+class _LayoutMapsIn(BaseInterfaceInputSpec):
     in_files = InputMultiObject(
         File(exists=True), mandatory=True, desc="maps in the derivatives, with sidecars"
     )
-    mesh_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="surfaces; see bids.surfaces.find_meshes"
-    )
+    series_file = File(exists=True, mandatory=True, desc="a series on the same rows")
+    mesh_files = traits.List(File(exists=True), desc="surfaces; see bids.series.find_meshes")
 
 
-class _HemisphereMapsOut(TraitedSpec):
-    out_file = OutputMultiObject(File(exists=True), desc="GIFTI files and their sidecars")
+class _LayoutMapsOut(TraitedSpec):
+    out_file = OutputMultiObject(File(exists=True), desc="GIFTI or CIFTI files and sidecars")
 
 
-class HemisphereMaps(SimpleInterface):
-    """Write maps of vertices as GIFTI files beside their images, and the surfaces they are on."""
+class LayoutMaps(SimpleInterface):
+    """Write maps as GIFTI or CIFTI files beside their images, and the surfaces they are on."""
 
-    input_spec = _HemisphereMapsIn
-    output_spec = _HemisphereMapsOut
+    input_spec = _LayoutMapsIn
+    output_spec = _LayoutMapsOut
     _always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:
-        points, triangles, n_left = read_meshes(tuple(map(Path, self.inputs.mesh_files)))
+        layout = read_layout(
+            Path(self.inputs.series_file), [Path(file) for file in self.inputs.mesh_files or []]
+        )
         maps = [Path(path) for path in self.inputs.in_files]
-        written = save_surfaces(surface_names(maps[0]), points, triangles, n_left)
+        written = save_layout(maps[0], layout)
         for path in maps:
             values, card = np.asarray(nib.load(path).dataobj), read_json(sidecar_path(path))
-            written += save_hemispheres(path, values, n_left, card)
+            written += save_beside(layout, path, values, card)
         self._results["out_file"] = list(map(str, written))
         return runtime

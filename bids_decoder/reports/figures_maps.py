@@ -29,7 +29,7 @@ from bids_decoder.reports.geometry import (
     underlay_for,
 )
 from bids_decoder.reports.results import Results, run_name
-from bids_decoder.reports.surfaces import surface_pictures
+from bids_decoder.reports.surfaces import row_pictures
 from bids_decoder.reports.template_surfaces import with_surface
 from bids_decoder.reports.volumes import Look, map_volume
 
@@ -62,7 +62,7 @@ def troi_pictures(results: Results) -> list[Picture]:
         image = load(path)
         mask = np.asanyarray(image.dataobj) > 0
         if not has_geometry(image):
-            pictures += surface_pictures(
+            pictures += row_pictures(
                 path, f"troimask{number}",
                 f"TROI: the {mask.sum():,} vertices that the decoder reads", signed=False,
             )
@@ -300,7 +300,7 @@ def map_picture(
     faint = 0.0 if signed else _FAINT * float(data.max(initial=0))
     shown = np.abs(data) > max(threshold, faint)
     if not has_geometry(image):
-        return surface_pictures(
+        return row_pictures(
             path, name, title, signed=signed, threshold=max(threshold, faint), volume=volume
         )
     if not np.any(data):
@@ -348,7 +348,7 @@ def part_picture(
         return []
     visible, grid = np.where(shown, values, np.nan).astype(np.float32), load(path)
     if not has_geometry(grid):
-        return surface_pictures(path, name, title, signed=False, values=visible)
+        return row_pictures(path, name, title, signed=False, values=visible)
     under, image = underlay_for(path, results), nib.Nifti1Image(visible, grid.affine)
     slices = cut(image, choose_slices(shown, 2 * COLUMNS), under)
     limit = float(values[shown].max())

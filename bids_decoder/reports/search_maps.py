@@ -48,6 +48,11 @@ _WORDS = {
         " On surfaces a sphere is a disc of vertices, with distances along the surface: all that "
         "is said of voxels and spheres goes for vertices and discs.", "-surface",
     ),
+    "grayordinates": GridWords(
+        "grayordinates", " along the cortex or in the volume below it",
+        " On the cortex a sphere is a disc of vertices, with distances along the surface; below "
+        "it, it is a sphere of voxels. No sphere holds both.", "-surface",
+    ),
 }
 
 

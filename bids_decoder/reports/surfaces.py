@@ -13,9 +13,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from bids_decoder.bids.surfaces import hemisphere_names, surface_names
+from bids_decoder.bids.map_files import read_layout_of_map
+from bids_decoder.grids.grayordinates import Grayordinates
+from bids_decoder.reports.drawing import COLUMNS, draw_map
 from bids_decoder.reports.figures import Picture, new_figure, picture, styled
+from bids_decoder.reports.geometry import choose_slices, cut
 from bids_decoder.reports.volumes import Look
+from bids_decoder.trials import Layout
 
 SIDES = ("left", "right")
 """Hemispheres, in the order of the panels."""
@@ -41,16 +45,16 @@ class Hemisphere:
     ground: Any = None
 
 
-def surface_pictures(
+def row_pictures(
     path: Path, name: str, title: str, *, signed: bool, threshold: float = 0.0, volume: int = 0,
     values: np.ndarray | None = None,
 ) -> list[Picture]:
-    """Draw a map on the surfaces of both hemispheres, from the side and from the middle.
+    """Draw a map on the surfaces of both hemispheres, and on slices what is below them.
 
     Parameters
     ----------
     path : Path
-        Image of the map; beside it is a GIFTI file of each hemisphere.
+        Image of the map; beside it are GIFTI files, or one of CIFTI.
     name, title : str
         Of the picture.
     signed : bool
@@ -65,30 +69,55 @@ def surface_pictures(
     Returns
     -------
     list of Picture
-        One, or none where the map is empty or has no surfaces.
+        None where the map is empty, or nothing is known of its rows.
     """
-    files = hemisphere_names(path)
-    meshes = surface_names(path)
-    if not all(file.is_file() for file in (*files, *meshes)):
-        return []
-    stored = [nib.load(file).darrays[volume].data for file in files]
-    drawn = np.concatenate(stored) if values is None else values.ravel()
-    halves = np.split(np.nan_to_num(drawn, posinf=0.0, neginf=0.0), [len(stored[0])])
-    sizes = np.abs(np.concatenate(halves))
-    sizes = sizes[sizes > threshold]
-    if not len(sizes):
+    layout = read_layout_of_map(path)
+    stored = _values(path, volume) if values is None else values.ravel()
+    stored = np.nan_to_num(stored, posinf=0.0, neginf=0.0)
+    sizes = np.abs(stored[np.abs(stored) > threshold])
+    if layout is None or not len(sizes):
         return []
     limit = float(np.percentile(sizes, 99.5))
     look = Look(title, "signed" if signed else "positive", limit, threshold)
-    hemispheres = [
-        Hemisphere(list(nib.load(mesh).agg_data(("pointset", "triangle"))), part)
-        for mesh, part in zip(meshes, halves, strict=True)
+    drawn = [] if layout.mesh is None else [_on_mesh(layout, stored, name, look)]
+    if isinstance(layout, Grayordinates) and layout.is_voxel.any():
+        drawn += _on_slices(layout, stored, f"{name}volume", look)
+    return drawn
+
+
+def _on_mesh(layout: Layout, values: np.ndarray, name: str, look: Look) -> Picture:
+    on_mesh = layout.to_vertices(values)
+    halves = [
+        Hemisphere([points, triangles], part) for (points, triangles), part in
+        zip(layout.mesh.halves, np.split(on_mesh, [layout.mesh.n_left]), strict=True)
     ]
+    shown = int((np.abs(on_mesh) > look.threshold).sum())
+    return picture(
+        draw_surfaces(halves, look), name,
+        f"{look.title}, on the surfaces of the left and the right hemisphere, from the side and "
+        "from the middle.", f"{look.title}: {shown} vertices coloured on surfaces.", "png",
+    )
+
+
+def _on_slices(
+    layout: Grayordinates, values: np.ndarray, name: str, look: Look
+) -> list[Picture]:
+    volume = layout.to_volume(values).astype(np.float32)
+    shown = np.abs(volume) > look.threshold
+    if not shown.any():
+        return []
+    image = nib.Nifti1Image(np.where(shown, volume, np.nan), layout.models.affine)
+    slices = cut(image, choose_slices(shown, 2 * COLUMNS), None)
     return [picture(
-        draw_surfaces(hemispheres, look), name,
-        f"{title}, on the surfaces of the left and the right hemisphere, from the side and from "
-        "the middle.", f"{title}: {len(sizes)} vertices coloured on surfaces.", "png",
+        draw_map(slices, look.limit, signed=look.kind == "signed"), name,
+        f"{look.title}, in the voxels below the cortex, on a black ground.",
+        f"{look.title}: {int(shown.sum())} voxels coloured on slices.", "png",
     )]
+
+
+def _values(path: Path, volume: int) -> np.ndarray:
+    data = np.asanyarray(nib.load(path).dataobj, dtype=np.float32)
+    return data.reshape(len(data), -1)[:, volume]
 
 
 @styled

@@ -18,7 +18,7 @@ from bids_decoder.errors import MissingInputError
 from bids_decoder.interfaces.contrasts import ConditionContrast
 from bids_decoder.interfaces.glm import SingleTrialGLM
 from bids_decoder.interfaces.outputs import DerivativesSink
-from bids_decoder.interfaces.surfaces import HemisphereMaps
+from bids_decoder.interfaces.surfaces import LayoutMaps
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.trials import trial_columns
 from bids_decoder.workflows.shared import gather
@@ -84,21 +84,24 @@ def init_glm_wf(
         models.append(contrast)
         sinks.append(maps)
     workflow.connect([(inputnode, model, _GLM_INPUTS) for model in models])
-    if participant.meshes:
-        sinks.append(_connect_hemispheres(workflow, participant, sinks))
+    if participant.has_layout:
+        sinks.append(_connect_layout(workflow, participant, sinks))
     for model in models if own else ():
         model.inputs.regressors_files = own
     gather(workflow, sinks, "out_file", outputnode, "out_files")
     return workflow
 
 
-def _connect_hemispheres(
+def _connect_layout(
     workflow: pe.Workflow, participant: Participant, sinks: list[pe.Node]
 ) -> pe.Node:
-    """Add the node that writes maps of vertices as GIFTI, and return it."""
+    """Add the node that writes maps as GIFTI or CIFTI, and return it."""
     node = pe.Node(
-        HemisphereMaps(mesh_files=[str(path) for path in participant.meshes]),
-        name="hemisphere_maps", run_without_submitting=True,
+        LayoutMaps(
+            series_file=str(participant.runs[0].bold_file),
+            mesh_files=[str(path) for path in participant.meshes],
+        ),
+        name="layout_maps", run_without_submitting=True,
     )
     maps = [sink for sink in sinks if sink.inputs.key == "statmap"]
     gather(workflow, maps, "out_file", node, "in_files")

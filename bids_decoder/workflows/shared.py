@@ -9,6 +9,7 @@ from typing import Any
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Node, Workflow
 
+from bids_decoder.bids.cifti import is_cifti
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import REGIONS
@@ -93,6 +94,9 @@ def responses_node(work: Work, person: PersonWork) -> Node:
         node.inputs.mask_files = [work.settings.troi.region]
     node.inputs.removed = list(person.removed)
     node.inputs.mesh_files = [str(path) for path in person.participant.meshes]
+    series = person.participant.runs[0].bold_file
+    if series is not None and is_cifti(series):
+        node.inputs.series_file = str(series)
     if person.confounds is not None:
         node.inputs.events_confounds = str(person.confounds)
     if person.source != "betas":

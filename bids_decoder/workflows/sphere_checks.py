@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bids_decoder.bids.dataset import Participant
-from bids_decoder.bids.surfaces import is_surface, read_meshes
+from bids_decoder.bids.map_files import read_layout
+from bids_decoder.bids.series import rows_shape
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.grids.base import Density
-from bids_decoder.grids.surface import Mesh
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.training.searchlight_settings import (
     LEAST_SHRINKAGE,
@@ -56,9 +56,9 @@ def check_grid(
     participant: Participant, space: OutputSpace, settings: Searchlight
 ) -> list[Finding]:
     """Check the size of the spheres against the voxels of a participant."""
-    room = search_room(participant, space)
+    rooms = search_rooms(participant, space)
     what = f"sub-{participant.label}: --searchlight {settings.word}"
-    if room is None:
+    if not rooms:
         return [Finding(
             what, "the voxels have no positions in a volume, and no surface is known, so that "
             "there are no voxels around a voxel",
@@ -66,33 +66,35 @@ def check_grid(
             "surfaces with their meshes",
             participant=participant.label,
         )]
-    if settings.radius_mm is None:
-        why = _wrong_number(settings.n_voxels or 0, room)
-    else:
-        why = _wrong_radius(settings.radius_mm, room)
-    if why is None:
-        return []
-    return [Finding(
-        what, why, f"give a radius from {room.least_mm:.3g}mm to "
-        f"{room.radius_of(MOST_VOXELS):.3g}mm, or from {LEAST_VOXELS}vox "
-        f"to {min(MOST_VOXELS, room.n_voxels)}vox", ExitCode.USAGE,
-        participant=participant.label,
-    )]
+    for room in rooms:
+        if settings.radius_mm is None:
+            why = _wrong_number(settings.n_voxels or 0, room)
+        else:
+            why = _wrong_radius(settings.radius_mm, room)
+        if why is not None:
+            return [Finding(
+                what, why, f"give a radius from {room.least_mm:.3g}mm to "
+                f"{room.radius_of(MOST_VOXELS):.3g}mm, or from {LEAST_VOXELS}vox "
+                f"to {min(MOST_VOXELS, room.n_voxels)}vox", ExitCode.USAGE,
+                participant=participant.label,
+            )]
+    return []
 
 
-def search_room(participant: Participant, space: OutputSpace) -> Density | None:
-    """Measure the voxels, or vertices, of a participant; None where they have no positions."""
-    if participant.meshes and is_surface(participant.runs[0].image_file):
-        return _surface_room(participant.meshes)
+def search_rooms(participant: Participant, space: OutputSpace) -> tuple[Density, ...]:
+    """Measure the voxels, or vertices, of a participant; none where they have no positions."""
+    series = participant.runs[0].bold_file
+    if participant.has_layout and series is not None:
+        return _layout_rooms(series, participant.meshes)
     grid = response_grid(participant, space)
-    voxels = VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine)
-    return next(iter(voxels.geometry.densities), None)
+    return VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine).geometry.densities
 
 
 @cache
-def _surface_room(files: tuple[Path, ...]) -> Density:
-    mesh = Mesh(*read_meshes(files))
-    return mesh.geometry(np.ones(len(mesh.points), bool)).densities[0]
+def _layout_rooms(series: Path, meshes: tuple[Path, ...]) -> tuple[Density, ...]:
+    shape = rows_shape(series)[:3]
+    layout = read_layout(series, meshes)
+    return VoxelGrid(np.ones(shape, bool), np.eye(4), layout).geometry.densities
 
 
 def _wrong_radius(radius_mm: float, room: Density) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,7 +12,7 @@ from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.training.searchlight_settings import Searchlight
-from bids_decoder.workflows.sphere_checks import search_room
+from bids_decoder.workflows.sphere_checks import search_rooms
 
 BRAIN_MM3 = 1.84e6
 """Volume of a brain: 230,000 voxels of 2 mm. Its mask is unknown before images are made."""
@@ -103,21 +104,25 @@ def check_time(
     """
     if settings.troi.region != "brain":
         return []
-    size, room = settings.section(Searchlight), search_room(participant, space)
-    if room is None:
-        return []
-    n_spheres = room.n_voxels if room.is_flat else min(room.n_voxels, BRAIN_MM3 / room.unit)
-    n_voxels = size.n_voxels or room.count_within(size.radius_mm or 0)
-    once, again = (
-        n_spheres * (n_voxels / _VOXELS) ** 2 * part / 3.6e6 for part in (work.fixed, work.repeated)
-    )
+    size, rooms = settings.section(Searchlight), search_rooms(participant, space)
+    spheres = [
+        (room.n_voxels if room.is_flat else min(room.n_voxels, BRAIN_MM3 / room.unit),
+         size.n_voxels or room.count_within(size.radius_mm or 0))
+        for room in rooms
+    ]
+    products = sum(n_spheres * (n_voxels / _VOXELS) ** 2 for n_spheres, n_voxels in spheres)
+    once, again = (products * part / 3.6e6 for part in (work.fixed, work.repeated))
     if once + again < MANY_HOURS:
         return []
     return [Finding(
         f"sub-{participant.label}: --searchlight {size.word}",
         f"will take about {once + again:.0f} hours of one core, {again:.0f} of them for permuted "
-        f"maps: {n_spheres:,.0f} spheres of {n_voxels:.0f} voxels, "
+        f"maps: {_shown(spheres)}, "
         f"{work.words}",
         "search a region (--region FILE), smaller spheres or larger voxels, or give fewer "
         "--n-permutations", ExitCode.USAGE, "warning", participant.label,
     )]
+
+
+def _shown(spheres: Sequence[tuple[float, float]]) -> str:
+    return " and ".join(f"{count:,.0f} spheres of {size:.0f} voxels" for count, size in spheres)

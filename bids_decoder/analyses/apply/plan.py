@@ -37,7 +37,7 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
-from bids_decoder.bids.surfaces import is_surface
+from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
 from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import groups_of, shared_space
@@ -309,7 +309,7 @@ def _has_places(person: PersonWork, card: Mapping[str, Any]) -> bool:
     if VoxelGrid(np.ones(run.header.shape[:3], dtype=bool), run.header.affine).has_geometry:
         return True
     there = (card.get("common") or {}).get("shape")
-    return is_surface(run.image_file) and list(run.header.shape[:3]) == there
+    return not is_volume(run.image_file) and list(run.header.shape[:3]) == there
 
 
 def _other_place(

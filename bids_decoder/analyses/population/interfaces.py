@@ -20,8 +20,8 @@ from bids_decoder.analyses.population.collect import KEYS, Case, read_cases
 from bids_decoder.analyses.population.columns import Column
 from bids_decoder.analyses.population.maps import MapSet, read_maps
 from bids_decoder.analyses.population.rsa import write_comparison
+from bids_decoder.bids.map_files import save_layout
 from bids_decoder.bids.names import derivative_path, sidecar_path
-from bids_decoder.bids.surfaces import save_surfaces, surface_names
 from bids_decoder.bids.writer import save_table
 from bids_decoder.evaluation.population import (
     N_PERMUTATIONS,
@@ -176,9 +176,7 @@ def _write_maps(output_dir: Path, maps: MapSet, seed: int) -> list[Path]:
         path = derivative_path(output_dir, "group_map", **entities, stat=_stat(maps, stat))
         card = {"Description": f"{maps.kind.title}. {text}", **shared}
         written += save_map(path, maps.grid.to_volume(values), maps.grid, card)
-    if (mesh := maps.grid.layout) is not None:
-        written += save_surfaces(surface_names(path), mesh.points, mesh.triangles, mesh.n_left)
-    return written
+    return written + save_layout(path, maps.grid.layout)
 
 
 def _stat(maps: MapSet, stat: str) -> str:

@@ -11,10 +11,10 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.analyses.population.collect import find_outputs
+from bids_decoder.bids.map_files import read_layout_of_map
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.surfaces import OWN_SPACE, read_surface
+from bids_decoder.bids.surfaces import OWN_SPACE
 from bids_decoder.errors import name_some
-from bids_decoder.grids.surface import Mesh
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.reports.results import sidecar_of
 from bids_decoder.trials import VoxelGrid
@@ -143,7 +143,7 @@ def _shared_names(path: Path) -> tuple[tuple[str, str], ...] | None:
     space = entities.get("space", "func")
     if space == OWN_SPACE or not OutputSpace(space).is_template:
         return None
-    names = ("space", "cohort", "res", "label")
+    names = ("space", "cohort", "res", "den", "label")
     return tuple((name, entities[name]) for name in names if name in entities)
 
 
@@ -168,10 +168,9 @@ def _read_set(
     volumes = np.stack([
         _values(images[label], 0.0 if kind.is_mask else _chance(paths[label])) for label in kept
     ])
-    surface = read_surface(paths[kept[0]])
     grid = VoxelGrid(
         np.isfinite(volumes).any(axis=0), images[kept[0]].affine,
-        None if surface is None else Mesh(*surface),
+        read_layout_of_map(paths[kept[0]]),
     )
     if not grid.mask.any():
         return None, note

@@ -7,11 +7,11 @@ from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.bids.names import derivative_path
-from bids_decoder.bids.surfaces import is_surface
+from bids_decoder.bids.series import is_volume
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.interfaces.preprocessing import CommonMask
 from bids_decoder.interfaces.released import WriteBetaSeries
-from bids_decoder.interfaces.surfaces import VertexMask
+from bids_decoder.interfaces.surfaces import RowMask
 from bids_decoder.regressors import split_wanted
 from bids_decoder.trials import trial_columns
 from bids_decoder.workflows.anat import init_anat_wf
@@ -99,10 +99,10 @@ def _single_trial_glm(
     glm_wf = init_glm_wf(participant, work.settings, output_dir=output_dir, space=person.space)
     given = glm_wf.inputs.inputnode
     given.trials_files = [str(person.trials[run.run_group]) for run in participant.runs]
-    on_surface = participant.runs[0].source == "fmriprep" and is_surface(
+    on_rows = participant.runs[0].source == "fmriprep" and not is_volume(
         participant.runs[0].image_file
     )
-    mask = Node(VertexMask() if on_surface else CommonMask(), "common_mask", mem_gb=_MASK_GB)
+    mask = Node(RowMask() if on_rows else CommonMask(), "common_mask", mem_gb=_MASK_GB)
     workflow.connect(mask, "out_file", glm_wf, "inputnode.bold_mask")
     if bold_wf is not None:
         workflow.connect([(bold_wf, glm_wf, [
@@ -122,7 +122,7 @@ def _single_trial_glm(
         given.bold_files = [str(run.bold_file) for run in participant.runs]
         if split_wanted(work.settings.glm.confounds)[0]:
             given.confounds_files = [str(run.confounds_file) for run in participant.runs]
-        masks = [run.bold_file if on_surface else run.mask_file for run in participant.runs]
+        masks = [run.bold_file if on_rows else run.mask_file for run in participant.runs]
         mask.inputs.in_files = [str(path) for path in masks]
     if person.source == "raw":
         given.start_times = [shifted_start(run, work.settings) for run in participant.runs]

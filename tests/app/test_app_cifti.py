@@ -1,0 +1,67 @@
+"""Derivatives in CIFTI, end to end: labels are decoded from grayordinates, maps are CIFTI."""
+
+import json
+
+import cifti_derivatives as cifti
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_decoder.bids.writer import read_table
+from bids_decoder.cli.run import main
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cifti")
+    signal = cifti.write_cifti_dataset(folder)
+    out = folder / "out"
+    code = main([
+        str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
+        "--output-spaces", "fsLR:den-91k", "--n-permutations", "20", "--nprocs", "1",
+        "-w", str(folder / "work"), "--contrasts", "face - house", "--searchlight", "20mm",
+    ])
+    assert code == 0
+    return out, signal
+
+
+def test_labels_are_decoded_from_grayordinates(output):
+    out, signal = output
+    metrics = read_table(next(out.rglob("*desc-decoder_metrics.tsv")))
+    own = metrics[metrics["metric"] == "balanced_accuracy"]
+    assert own["value"].astype(float).max() > 0.75
+    betas = nib.load(next(out.rglob("*run-1*_space-fsLR_den-91k_*betaseries.nii.gz")))
+    assert betas.shape == (len(signal), 1, 1, 20)
+
+
+def test_maps_are_cifti_beside_their_images(output):
+    out, signal = output
+    models, found = cifti.brain_models(), sorted(out.rglob("*.dscalar.nii"))
+    names = " ".join(path.name for path in found)
+    assert "label-TROI_mask" in names and "_contrast-" in names and "stat-accuracy" in names
+    for path in found:
+        image = nib.load(path)
+        assert image.header.get_axis(1) == models
+        volume = nib.load(path.with_name(path.name.replace(".dscalar.nii", ".nii.gz")))
+        np.testing.assert_allclose(image.get_fdata().T.ravel(), volume.get_fdata().ravel())
+    chosen = nib.load(next(out.rglob("*label-TROI_mask.dscalar.nii"))).get_fdata()[0] > 0
+    for part in (models.volume_mask, models.surface_mask):
+        assert chosen[part & signal].mean() > 2 * chosen[part & ~signal].mean()
+    for side in "LR":
+        mesh = next((out / "sub-01" / "anat").glob(f"*_hemi-{side}_*midthickness.surf.gii"))
+        assert nib.load(mesh).agg_data("pointset").shape == (cifti.N_SIDE, 3)
+
+
+def test_spheres_are_on_the_cortex_or_below_it(output):
+    out, signal = output
+    path = next(out.rglob("*stat-accuracy_desc-searchlight_statmap.dscalar.nii"))
+    card = json.loads(path.with_name(path.name.replace(".dscalar.nii", ".json")).read_text())
+    assert card["Grid"] == "grayordinates" and card["Spheres"] > 400
+    values = nib.load(path).get_fdata()[0]
+    assert values[signal].mean() > values[~signal].mean() + 0.1
+
+
+def test_report_draws_surfaces_and_slices(output):
+    page = (output[0] / "sub-01.html").read_text()
+    assert "on the surfaces of the left" in page and "in the voxels below the cortex" in page
+    assert "only a container" not in page and "No sphere holds both" in page
