@@ -22,14 +22,8 @@ import pandas as pd
 
 from bids_decoder.bids.writer import save_table
 from bids_decoder.files import write_json
-from bids_decoder.interfaces.responses import (
-    ARRAY,
-    MASK,
-    REMOVED,
-    SPACE,
-    TABLE,
-    load_person,
-)
+from bids_decoder.interfaces.response_grids import MASK
+from bids_decoder.interfaces.responses import ARRAY, REMOVED, SPACE, TABLE, load_person
 from bids_decoder.trials import Targets
 
 N_VOXELS, N_DIMS, RUN_LENGTH, HOUR = 15_724, 768, 62, 750

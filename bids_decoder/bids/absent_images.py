@@ -11,7 +11,6 @@ from bids_decoder.bids.layouts import NIFTI
 from bids_decoder.errors import ExitCode, Finding
 
 _KINDS = (
-    ("CIFTI series (dtseries)", re.compile(r"_bold\.dtseries\.nii$")),
     ("surface series (GIFTI, hemi-L and hemi-R)", re.compile(r"_hemi-[LR]_.*\.gii$")),
     ("boldref images", re.compile(r"_boldref\.nii(\.gz)?$")),
     ("transforms", re.compile(r"_xfm\.(txt|h5|json|mat)$")),
@@ -66,10 +65,10 @@ def _kind_of(name: str) -> str | None:
 
 def _fix_fmriprep(found: Counter[str]) -> str:
     names = set(found)
-    if any(name.startswith(("surface", "CIFTI")) for name in names):
-        return ("volumes and GIFTI series of both hemispheres are decoded: run fMRIPrep again with "
-                "--output-spaces T1w, a volumetric space, or fsaverage5 besides --cifti-output "
-                "(with --level full)")
+    if any(name.startswith("surface") for name in names):
+        return ("volumes, CIFTI series and GIFTI series of both hemispheres are decoded: run "
+                "fMRIPrep again with --output-spaces T1w, a volumetric space, or fsaverage5, "
+                "or with --cifti-output (and --level full)")
     if names & {"boldref images", "transforms"}:
         return ("this is the output of --level minimal: run fMRIPrep again with --level full and "
                 "--output-spaces T1w or MNI152NLin2009cAsym; it goes on from these files with "

@@ -116,7 +116,11 @@ def find_meshes(root: Path, path: Path) -> tuple[Path, ...]:
         In ``anat`` of the participant, else the average ones in the folder of TemplateFlow where
         they are stored there; empty where none has as many vertices.
     """
-    nvertices = read_models(path).nvertices
+    try:
+        nvertices = read_models(path).nvertices
+    except InputError:
+        # The preflight check reports the file.
+        return ()
     person = root / f"sub-{parse_entities(path)['sub']}"
     found = []
     for side, name in zip("LR", CORTEX, strict=True):

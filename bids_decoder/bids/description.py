@@ -37,7 +37,7 @@ IGNORED = (
     "*_rdm.*", "*_curve.*", "*_needs.*", "*_learning.*", "*_comparisons.*", "*_sheet.*",
     "*_xfm.*", "*_boldref.*", "*_timeseries.*", "*_weights.*", "*_S0map.*",
     "*_T2starmap.*", "*_hemi-*", "*_midthickness.*", "*_fmapid-*", "*_shiftmap.*", "*_mixing.*",
-    "reconstruction", "*_desc-reconstruction*",
+    "reconstruction", "*_desc-reconstruction*", "*.dscalar.nii",
 )
 """Outputs for which the BIDS schema has no name yet; folders without a slash, which the validator
 would not match."""

@@ -21,6 +21,7 @@ from bids_decoder.bids.images import read_header
 from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.released_checks import check_released
 from bids_decoder.bids.released_runs import beta_bytes
+from bids_decoder.bids.row_checks import check_meshes, check_models
 from bids_decoder.bids.sbrefs import check_sbref
 from bids_decoder.bids.series import is_volume
 from bids_decoder.bids.trial_checks import check_trials
@@ -220,6 +221,7 @@ def _check_images(person: Participant, full_read: bool) -> Iterator[Finding]:
         if not absent:
             yield from check_released(person, full_read)
             yield from _check_grids(person, runs)
+            yield from check_models(person, runs)
         return
     for run in runs:
         yield from check_run(run, _rows_of_betas(run), full_read)
@@ -228,6 +230,7 @@ def _check_images(person: Participant, full_read: bool) -> Iterator[Finding]:
         yield from check_events(run)
     yield from _check_anatomy(person, absent, full_read)
     yield from _check_grids(person, runs)
+    yield from check_models(person, runs)
 
 
 def _check_dummy_scans(person: Participant, settings: Settings) -> Iterator[Finding]:
@@ -298,16 +301,7 @@ def _check_needs(person: Participant, settings: Settings) -> Iterator[Finding]:
             "add the T1w image, leave the participant out, or use --output-spaces func",
             ExitCode.MISSING_INPUT, participant=person.label,
         )
-    if not person.meshes and not all(is_volume(run.image_file) for run in person.runs):
-        space = person.runs[0].entities.get("space")
-        yield Finding(
-            f"sub-{person.label}: meshes of {space}",
-            "are not in the derivatives: which vertices are neighbours is unknown, so that the "
-            "selection of vertices is not smooth and maps are not drawn",
-            f"keep sourcedata/freesurfer/{space}/surf (lh.white, lh.pial, …) in the derivatives, "
-            "for fsnative sub-*/anat/*_midthickness.surf.gii, or choose fsaverage5",
-            severity="warning", participant=person.label,
-        )
+    yield from check_meshes(person)
     bare = [
         run.run_group for run in person.runs
         if run.source == "fmriprep" and run.mask_file is None and is_volume(run.image_file)

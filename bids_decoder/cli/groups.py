@@ -295,7 +295,8 @@ def add_workflow(parser: argparse.ArgumentParser) -> None:
         "is the first that all runs have. `func` (the participant's own functional space, "
         "always written), `T1w` (the box of the T1w image, in voxels of the BOLD's size), "
         "or a template with its resolution, as `MNI152NLin2009cAsym:res-2`; of derivatives also "
-        "surfaces: `fsaverage5`, `fsaverage6`, `fsaverage`, `fsnative`. See [spaces](#spaces)",
+        "surfaces: `fsaverage5`, `fsaverage6`, `fsaverage`, `fsnative`, and grayordinates: "
+        "`fsLR:den-91k`. See [spaces](#spaces)",
     )
     several(
         group, "--ignore", dest="preprocessing.ignore", metavar="STEP",

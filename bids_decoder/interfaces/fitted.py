@@ -12,14 +12,8 @@ import numpy as np
 from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import read_json
 from bids_decoder.interfaces.heldout import Heldout
-from bids_decoder.interfaces.responses import (
-    ARRAY,
-    SPACE,
-    TABLE,
-    groups_of,
-    read_grid,
-    read_trials,
-)
+from bids_decoder.interfaces.response_grids import read_grid
+from bids_decoder.interfaces.responses import ARRAY, SPACE, TABLE, groups_of, read_trials
 from bids_decoder.models.store import Model
 from bids_decoder.training.fitted import FittedDecoder
 from bids_decoder.training.fitted_parts import Fit, HeldoutFold, Responses, complete_fit

@@ -19,7 +19,7 @@ from nipype.interfaces.base import (
 
 from bids_decoder.bids.label_files import LabelFile, label_names, label_values, read_labels
 from bids_decoder.errors import InputError
-from bids_decoder.interfaces.responses import read_grid
+from bids_decoder.interfaces.response_grids import read_grid
 from bids_decoder.preprocessing.labels import (
     MIN_VOXELS,
     Region,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,14 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check_same_grid
-from bids_decoder.bids.cifti import read_models, save_maps
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.surfaces import read_meshes
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.normalise import zscore_betas
-from bids_decoder.grids.grayordinates import Grayordinates
-from bids_decoder.grids.surface import Mesh
 from bids_decoder.interfaces.arrays import new_array
+from bids_decoder.interfaces.response_grids import MASK, read_grid, save_layout
 from bids_decoder.interfaces.trial_confounds import NO_FILES, ConfoundFiles, collect_confounds
 from bids_decoder.training.confounds import confound_design, remove_confounds
 from bids_decoder.trials import (
@@ -42,8 +39,7 @@ from bids_decoder.trials import (
     VoxelGrid,
 )
 
-ARRAY, TABLE, MASK, SPACE = "betas.npy", "trials.tsv", "mask.nii.gz", "space.json"
-MESH, MODELS = "mesh.npz", "models.dscalar.nii"
+ARRAY, TABLE, SPACE = "betas.npy", "trials.tsv", "space.json"
 CONFOUNDS, REMOVED = "confounds.tsv", "removed.json"
 
 OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner",
@@ -164,55 +160,6 @@ def _read_mask(path: Path, betas: nib.Nifti1Image) -> np.ndarray:
     mask = np.asarray(image.dataobj) > 0
     check_mask(path, mask)
     return mask
-
-
-def save_layout(folder: Path, meshes: Sequence[Path], series: Path | None) -> None:
-    """Put into the folder of responses what their rows are, where they are no volume.
-
-    Parameters
-    ----------
-    folder : Path
-    meshes : sequence of Path
-        Surfaces of the responses.
-    series : Path or None
-        CIFTI file with the same rows.
-
-    Raises
-    ------
-    InputError
-        When it has another number of vertices than the responses.
-    """
-    shape = nib.load(folder / MASK).shape
-    if series is not None:
-        models = read_models(series)
-        if shape != (len(models), 1, 1):
-            raise InputError(
-                str(series), f"{len(models)} grayordinates, but the responses have {shape[0]}",
-                "estimate the responses again from this series",
-            )
-        save_maps(folder / MODELS, np.zeros(shape), models, {})
-    if not meshes:
-        return
-    points, triangles, n_left = read_meshes(tuple(meshes))
-    if series is None and shape != (len(points), 1, 1):
-        raise InputError(
-            f"surface {meshes[0]}",
-            f"{len(points)} vertices in both hemispheres, but the responses have {shape[0]}",
-            "give the meshes on which the BOLD was sampled",
-        )
-    np.savez(folder / MESH, points=points, triangles=triangles, n_left=n_left)
-
-
-def read_grid(folder: Path) -> VoxelGrid:
-    """Return the voxels of joined responses, with their surface where there is one."""
-    image = nib.load(folder / MASK)
-    mesh = None
-    if (folder / MESH).is_file():
-        with np.load(folder / MESH) as stored:
-            mesh = Mesh(stored["points"], stored["triangles"], int(stored["n_left"]))
-    models = folder / MODELS
-    layout = Grayordinates(read_models(models), mesh) if models.is_file() else mesh
-    return VoxelGrid(np.asarray(image.dataobj) > 0, image.affine, layout)
 
 
 def load_person(

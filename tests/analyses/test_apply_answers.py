@@ -19,7 +19,8 @@ from bids_decoder.interfaces.heldout import read_heldout, save_heldout
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.interfaces.predicting import predict_test
-from bids_decoder.interfaces.responses import ARRAY, MASK, SPACE, TABLE, load_person
+from bids_decoder.interfaces.response_grids import MASK
+from bids_decoder.interfaces.responses import ARRAY, SPACE, TABLE, load_person
 from bids_decoder.stimuli.sheets import save_picture, to_picture
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder

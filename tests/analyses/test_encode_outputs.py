@@ -7,7 +7,7 @@ import pytest
 from bids_decoder.analyses.encode.outputs import EncodingOutputs
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.files import read_json
-from bids_decoder.interfaces.responses import MASK, MESH
+from bids_decoder.interfaces.response_grids import MASK, MESH
 from bids_decoder.models.store import Model
 
 N, N_LEFT = 6, 2

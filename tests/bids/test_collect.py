@@ -397,7 +397,6 @@ def test_padding_makes_no_other_run(fmriprep, old, new):
     ("*_boldref.nii.gz", "from-boldref_to-T1w_mode-image_xfm.txt", "boldref images, 1 transforms",
      "--level full"),
     ("", "hemi-R_space-fsaverage_bold.func.gii", "surface series", "volumetric space"),
-    ("", "space-fsLR_den-91k_bold.dtseries.nii", "1 CIFTI series", "volumetric space"),
     ("", "desc-confounds_timeseries.tsv", "no functional file", "output folder of fMRIPrep"),
 ])
 def test_output_of_fmriprep_without_volumes_is_explained(fmriprep, keep, extra, why, fix):

@@ -15,7 +15,8 @@ from bids_decoder.files import write_json
 from bids_decoder.interfaces.fitted import collect_fitted, fit_of
 from bids_decoder.interfaces.heldout import read_heldout, save_heldout
 from bids_decoder.interfaces.predicting import predict_test
-from bids_decoder.interfaces.responses import ARRAY, MASK, SPACE, TABLE, load_person
+from bids_decoder.interfaces.response_grids import MASK
+from bids_decoder.interfaces.responses import ARRAY, SPACE, TABLE, load_person
 from bids_decoder.models.store import Model, load_card, load_model, save_model
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder

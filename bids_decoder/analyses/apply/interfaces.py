@@ -17,7 +17,8 @@ from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.pictures import ReconstructionPlan
-from bids_decoder.interfaces.responses import ARRAY, TABLE, groups_of, read_grid, read_trials
+from bids_decoder.interfaces.response_grids import read_grid
+from bids_decoder.interfaces.responses import ARRAY, TABLE, groups_of, read_trials
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import load_card, load_model
 from bids_decoder.preprocessing.registration import Picture, align_runs

@@ -19,7 +19,7 @@ from bids_decoder.bids.writer import read_table
 from bids_decoder.evaluation.comparison import VALUE_COMPARISON_COLUMNS
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, VALUE_COLUMNS
 from bids_decoder.interfaces.person_outputs import PersonOutputs
-from bids_decoder.interfaces.responses import read_grid
+from bids_decoder.interfaces.response_grids import read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.training.decoders import MAPS
 from bids_decoder.training.fitted import FittedDecoder, to_model

@@ -14,7 +14,7 @@ from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.evaluation.tables import ENCODING_COLUMNS, ENCODING_NULL_COLUMNS
 from bids_decoder.evaluation.voxelwise import COMPARISON_COLUMNS
 from bids_decoder.interfaces.person_outputs import PersonOutputs, copy_nulls
-from bids_decoder.interfaces.responses import read_grid
+from bids_decoder.interfaces.response_grids import read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.trials import VoxelGrid
 

@@ -11,7 +11,7 @@ from bids_decoder.analyses.explain.relevance import read_relevance, save_relevan
 from bids_decoder.bids.names import unique_names
 from bids_decoder.interfaces.fitting import PersonalInterface, PersonInputSpec
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
-from bids_decoder.interfaces.responses import read_grid
+from bids_decoder.interfaces.response_grids import read_grid
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import load_model
 from bids_decoder.training.decoders import Relevance, join_relevance

@@ -24,7 +24,8 @@ from bids_decoder.interfaces.heldout import training_mean
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.regions import read_regions
-from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person, read_grid
+from bids_decoder.interfaces.response_grids import read_grid
+from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.preprocessing.labels import Region
 from bids_decoder.training.regions import decode_labels, predict_vectors

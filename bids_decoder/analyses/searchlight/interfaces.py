@@ -20,7 +20,8 @@ from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
-from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person, read_grid
+from bids_decoder.interfaces.response_grids import read_grid
+from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
 from bids_decoder.interfaces.sphere_maps import read_maps, save_maps
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.training.search_fold import map_folds, search_fold

@@ -38,16 +38,15 @@ from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.glm import read_masked, read_run_tables
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
+from bids_decoder.interfaces.response_grids import MASK, read_grid
 from bids_decoder.interfaces.responses import (
     ARRAY,
     CONFOUNDS,
-    MASK,
     REMOVED,
     SPACE,
     TABLE,
     ResponsesInputSpec,
     load_person,
-    read_grid,
     read_trials,
 )
 from bids_decoder.interfaces.targets import read_targets

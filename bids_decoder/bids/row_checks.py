@@ -1,0 +1,75 @@
+"""Checks of series of vertices and grayordinates: their meshes, and what their rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bids_decoder.bids.cifti import is_cifti, read_models
+from bids_decoder.bids.dataset import BoldRun, Participant
+from bids_decoder.bids.series import is_volume
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+
+
+def check_meshes(person: Participant) -> Iterator[Finding]:
+    """Warn where it is unknown which vertices are neighbours.
+
+    Parameters
+    ----------
+    person : Participant
+
+    Yields
+    ------
+    Finding
+    """
+    if person.meshes or all(is_volume(run.image_file) for run in person.runs):
+        return
+    space = person.runs[0].entities.get("space")
+    yield Finding(
+        f"sub-{person.label}: meshes of {space}",
+        "are not in the derivatives: which vertices are neighbours is unknown, so that the "
+        "selection of vertices is not smooth and maps are not drawn on surfaces",
+        _mesh_fix(person.runs[0].image_file, space), severity="warning",
+        participant=person.label,
+    )
+
+
+def _mesh_fix(path: Path, space: str | None) -> str:
+    """Return how to get the meshes of a series."""
+    if is_cifti(path):
+        return ("keep sub-*/anat/*_space-fsLR_*_midthickness.surf.gii in the derivatives, or run: "
+                'python -c "from templateflow import api; api.get(\'fsLR\', density=\'32k\', '
+                "suffix='midthickness')\"")
+    return (f"keep sourcedata/freesurfer/{space}/surf (lh.white, lh.pial, …) in the derivatives, "
+            "for fsnative sub-*/anat/*_midthickness.surf.gii, or choose fsaverage5")
+
+
+def check_models(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
+    """Find CIFTI series whose rows are other grayordinates than those of the first one.
+
+    Parameters
+    ----------
+    person : Participant
+    runs : list of BoldRun
+        Those whose content is there.
+
+    Yields
+    ------
+    Finding
+    """
+    first = None
+    for run in runs:
+        if run.bold_file is None or not is_cifti(run.bold_file):
+            return
+        try:
+            models = read_models(run.bold_file)
+        except BidsDecoderError:
+            # Reported by check_run.
+            continue
+        first = models if first is None else first
+        if len(models) == len(first) and models != first:
+            yield Finding(
+                str(run.bold_file), "its rows are other grayordinates than those of the first run",
+                "preprocess all runs of the participant with one version and --cifti-output",
+                ExitCode.BAD_DATA, participant=person.label, place=str(run.bold_file),
+            )
