@@ -291,12 +291,11 @@ def add_workflow(parser: argparse.ArgumentParser) -> None:
         group, "--output-spaces", dest="preprocessing.output_spaces", metavar="SPACE",
         default="`func`",
         help="spaces in which preprocessed BOLD is written. The first is also the space in which "
-        "responses are estimated and decoded; of fMRIPrep's derivatives, or beta series, it "
-        "is the first that all runs have. `func` (the participant's own functional space, "
-        "always written), `T1w` (the box of the T1w image, in voxels of the BOLD's size), "
-        "or a template with its resolution, as `MNI152NLin2009cAsym:res-2`; of derivatives also "
-        "surfaces: `fsaverage5`, `fsaverage6`, `fsaverage`, `fsnative`, and grayordinates: "
-        "`fsLR:den-91k`. See [spaces](#spaces)",
+        "responses are estimated and decoded; of fMRIPrep's derivatives, or beta series, it is the "
+        "first that all runs have. `func` (the participant's own functional space, always "
+        "written), `T1w` (the box of the T1w image, in voxels of the BOLD's size), or a template "
+        "with its resolution, as `MNI152NLin2009cAsym:res-2`; of derivatives also `fsaverage5`, "
+        "`fsaverage6`, `fsaverage`, `fsnative`, `fsLR:den-91k`. See [spaces](#spaces)",
     )
     several(
         group, "--ignore", dest="preprocessing.ignore", metavar="STEP",

@@ -5,11 +5,16 @@ import pytest
 import surface_derivatives as surface
 
 from bids_decoder.bids.names import derivative_path
-from bids_decoder.bids.surfaces import hemisphere_names, save_hemispheres, save_surfaces
+from bids_decoder.bids.surfaces import (
+    hemisphere_names,
+    save_hemispheres,
+    save_surfaces,
+    surface_names,
+)
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.reports.figures_maps import why_no_map
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.surfaces import surface_pictures
+from bids_decoder.reports.surfaces import row_pictures
 
 POINTS, TRIANGLES = surface.sphere(1)
 N = len(POINTS)
@@ -27,21 +32,21 @@ def path(tmp_path):
     path = tmp_path / "sub-01/func/sub-01_task-see_space-fsnative_stat-troi_statmap.nii.gz"
     values = np.zeros((2 * N, 1, 1))
     values[:N, 0, 0] = np.maximum(POINTS[:, 2], 0)
-    save_hemispheres(path, values, N, {})
+    save_nifti(path, values.astype(np.float32), np.eye(4))
     return path
 
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_map_is_drawn_on_both_sides(path, signed):
-    (drawn,) = surface_pictures(path, "map", "Importance", signed=signed)
+    (drawn,) = row_pictures(path, "map", "Importance", signed=signed)
     assert "Importance, on the surfaces" in drawn.caption
     assert f"{int((POINTS[:, 2] > 0).sum())} vertices" in drawn.alt
 
 
 def test_nothing_is_drawn_without_values_or_surfaces(path):
-    assert surface_pictures(path, "map", "Importance", signed=False, threshold=99.0) == []
-    hemisphere_names(path)[1].unlink()
-    assert surface_pictures(path, "map", "Importance", signed=False) == []
+    assert row_pictures(path, "map", "Importance", signed=False, threshold=99.0) == []
+    surface_names(path)[1].unlink()
+    assert row_pictures(path, "map", "Importance", signed=False) == []
 
 
 def test_a_mask_without_its_surfaces_says_that_they_are_absent(tmp_path):
