@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from bids_decoder.components import principal_components
 from bids_decoder.errors import UsageError
 from bids_decoder.evaluation.encoding import encoding_scores
 from bids_decoder.evaluation.folds import assert_disjoint, assert_no_test
@@ -262,12 +263,11 @@ def _standardised(rows: np.ndarray, targets: Targets) -> Coordinates:
 
 def _components(rows: np.ndarray, targets: Targets) -> Coordinates:
     rows, trial_rows = np.unique(rows, return_inverse=True)
-    vectors = np.asarray(targets.vectors[rows], dtype=np.float64)
-    mean = vectors.mean(axis=0)
-    left, values, right = np.linalg.svd(vectors - mean, full_matrices=False)
-    n_kept = min(MAX_COMPONENTS, int((values > values.max(initial=0.0) * 1e-6).sum()))
-    scores = left[:, :n_kept] * values[:n_kept]
-    return Coordinates(scores[trial_rows], right[:n_kept], mean)
+    vectors = np.asarray(targets.vectors[rows])
+    mean, axes, _ = principal_components(vectors)
+    axes = axes[:MAX_COMPONENTS]
+    scores = vectors @ axes.T - axes @ mean
+    return Coordinates(scores[trial_rows], axes, mean)
 
 
 _COORDINATES: dict[str, Callable[[np.ndarray, Targets], Coordinates]] = {

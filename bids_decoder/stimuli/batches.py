@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bids_decoder.errors import Finding
 from bids_decoder.stimuli.encoders import load_pictures, stacked
+from bids_decoder.stimuli.sketch import MAX_DIMS, shorten
 from bids_decoder.stimuli.weights import Weights
 
 _START = {"cpu": 16, "cuda": 256}
@@ -37,7 +38,8 @@ class NetworkEncoder(ABC):
         self.variant = variant
         self.device = torch.device(device)
         self.batch_size = _START[self.device.type]
-        self.version = f"{variant or 'pooled'}-{weights.sha256[:16]}"
+        kind = f"tokens{MAX_DIMS}" if variant == "tokens" else variant or "pooled"
+        self.version = f"{kind}-{weights.sha256[:16]}"
 
     @abstractmethod
     def prepare(self, pictures: Sequence[Image.Image]) -> Tensor:
@@ -52,7 +54,10 @@ class NetworkEncoder(ABC):
         return stacked(self._batches(list(paths)))
 
     def encode_pictures(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        """Encode pictures that are in memory: (n_images, n_dims), float32."""
+        """Encode pictures that are in memory: (n_images, n_dims), float32.
+
+        Long vectors are shortened by :func:`~bids_decoder.stimuli.sketch.shorten`.
+        """
         return self._embedded(self.prepare(pictures))
 
     def _batches(self, paths: list[Path]) -> Iterator[np.ndarray | list[Finding]]:
@@ -69,7 +74,7 @@ class NetworkEncoder(ABC):
             try:
                 with torch.inference_mode():
                     part = self.embed(pixels[start : start + self.batch_size].to(self.device))
-                done.append(part.float().flatten(1).cpu().numpy())
+                done.append(shorten(part.float().flatten(1).cpu().numpy()))
             except torch.cuda.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import warnings
+import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
 from bids_decoder.errors import (
     ExitCode,
@@ -22,12 +24,44 @@ from bids_decoder.errors import (
     UsageError,
 )
 from bids_decoder.files import why_no_safetensors
+from bids_decoder.stimuli.sketch import BLOCK_BYTES, MAX_DIMS, sketch
 
 MAX_COLUMNS = 20_000
 """Columns above which a TSV is rejected, since parsing more takes minutes."""
 
 _MAX_HEADER_BYTES = 4 << 20
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table that is open for reading.
+
+    Parameters
+    ----------
+    ids : tuple of str
+    n_dims : int
+    parts : iterable of (slice, int, ndarray)
+        Rows, the number of the first column, and values: each value once, whole rows or whole
+        columns at a time.
+    """
+
+    ids: tuple[str, ...]
+    n_dims: int
+    parts: Iterable[tuple[slice, int, np.ndarray]]
+
+    def vectors(self) -> np.ndarray:
+        """Read the vectors, or the sketches of long ones."""
+        is_long = self.n_dims > MAX_DIMS
+        vectors = np.zeros((len(self.ids), MAX_DIMS if is_long else self.n_dims), np.float32)
+        # Sketches of infinite values are not numbers, and found as such.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for rows, first, values in self.parts:
+                if is_long:
+                    vectors[rows] += sketch(values, first)
+                else:
+                    vectors[rows, first : first + values.shape[1]] = values
+        return vectors
 
 
 def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -45,6 +79,8 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     ids : tuple of str
         In the order of the file; for safetensors sorted.
     vectors : ndarray of float32, shape (n_ids, n_dims)
+        Of vectors longer than :data:`~bids_decoder.stimuli.sketch.MAX_DIMS` the
+        :func:`~bids_decoder.stimuli.sketch.sketch`. Tables are read in parts.
 
     Raises
     ------
@@ -67,9 +103,7 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
             f"--features {path}", f"unknown kind of file {path.suffix!r}",
             f"use one of: {', '.join(readers)}",
         )
-    ids, values = readers[path.suffix](path)
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(values, dtype=np.float32)
+    ids, vectors = readers[path.suffix](path)
     findings = _findings(path, ids, vectors)
     if findings:
         raise FindingsError(findings)
@@ -128,26 +162,62 @@ def _read_tsv(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         raise _malformed(path, str(error)) from error
     if table.shape[1] < 2:
         raise _malformed(path, f"it has {table.shape[1]} column(s)")
-    numbers = table.iloc[:, 1:].apply(pd.to_numeric, errors="coerce")
-    return tuple(table.iloc[:, 0]), numbers.to_numpy(dtype=np.float64)
+    numbers = table.iloc[:, 1:].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    read = _Table(tuple(table.iloc[:, 0]), numbers.shape[1], [(slice(None), 0, numbers)])
+    return read.ids, read.vectors()
 
 
 def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            ids, vectors = archive["ids"], archive["vectors"]
+            ids = archive["ids"]
+        with zipfile.ZipFile(path) as archive, archive.open("vectors.npy") as stream:
+            shape, by_columns, kind = _npy_header(stream)
+            why = _why_no_table(ids, shape, kind)
+            if why is None:
+                names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
+                read = _Table(
+                    tuple(str(name) for name in names), shape[1],
+                    _npy_parts(stream, shape, by_columns, kind),
+                )
+                return read.ids, read.vectors()
     # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
     except Exception as error:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error
-    if ids.dtype.kind not in "USiu" or vectors.dtype.kind not in "fiu":
-        raise _malformed(path, f"ids are of type {ids.dtype}, vectors of type {vectors.dtype}")
-    if ids.ndim != 1 or vectors.ndim != 2 or len(ids) != len(vectors):
-        raise _malformed(path, f"ids have shape {ids.shape}, vectors {vectors.shape}")
-    try:
-        names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
-        return tuple(str(name) for name in names), vectors
-    except ValueError as error:
-        raise _malformed(path, f"ids are not text: {error}") from error
+    raise _malformed(path, why)
+
+
+def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read the shape of an array, whether it is stored by columns, and its type."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)
+
+
+def _why_no_table(ids: np.ndarray, shape: tuple[int, ...], kind: np.dtype) -> str | None:
+    if ids.dtype.kind not in "USiu" or kind.kind not in "fiu":
+        return f"ids are of type {ids.dtype}, vectors of type {kind}"
+    if ids.ndim != 1 or len(shape) != 2 or len(ids) != shape[0]:
+        return f"ids have shape {ids.shape}, vectors {shape}"
+    return None
+
+
+def _npy_parts(
+    stream: IO[bytes], shape: tuple[int, ...], by_columns: bool, kind: np.dtype
+) -> Iterator[tuple[slice, int, np.ndarray]]:
+    """Read an array a few rows at a time, or columns where it is stored by columns."""
+    n_lines, length = shape[::-1] if by_columns else shape
+    size = max(1, length * kind.itemsize)
+    step = max(1, BLOCK_BYTES // size)
+    for start in range(0, n_lines, step):
+        count = min(step, n_lines - start)
+        content = stream.read(count * size) if length else b""
+        values = np.frombuffer(content, dtype=kind).reshape(count, length)
+        if by_columns:
+            yield slice(None), start, values.T
+        else:
+            yield slice(start, start + count), 0, values
 
 
 def _read_safetensors(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -155,14 +225,21 @@ def _read_safetensors(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     if why is not None:
         raise _malformed(path, why)
     try:
-        tensors = load_file(path)
+        with safe_open(path, framework="np") as file:
+            ids = tuple(sorted(file.keys()))
+            kinds = {name: file.get_slice(name) for name in ids}
+            sizes = {int(np.prod(part.get_shape())) for part in kinds.values()}
+            if len(sizes) == 1 and all(
+                part.get_dtype()[0] in "FIU" for part in kinds.values()
+            ):
+                read = _Table(ids, sizes.pop(), (
+                    (slice(row, row + 1), 0, file.get_tensor(name).reshape(1, -1))
+                    for row, name in enumerate(ids)
+                ))
+                return ids, read.vectors()
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error
-    ids = tuple(sorted(tensors))
-    sizes = Counter(tensors[name].size for name in ids)
-    if len(sizes) != 1 or any(tensors[name].dtype.kind not in "fiu" for name in ids):
-        raise _malformed(path, f"tensors have {len(sizes)} different sizes, or are not numbers")
-    return ids, np.stack([tensors[name].ravel() for name in ids])
+    raise _malformed(path, f"tensors have {len(sizes)} different sizes, or are not numbers")
 
 
 def _findings(path: Path, ids: tuple[str, ...], vectors: np.ndarray) -> list[Finding]:

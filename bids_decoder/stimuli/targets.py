@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.decomposition import PCA
 
+from bids_decoder.components import principal_components
 from bids_decoder.errors import ExitCode, Finding, FindingsError, InputError
 from bids_decoder.stimuli.encoders import ImageEncoder, load_encoder
 from bids_decoder.stimuli.features import select_features
@@ -210,18 +210,15 @@ def fit_target_space(
     InputError
         When there are fewer than two stimuli or all vectors are equal.
     """
-    vectors = np.asarray(vectors_of_training_stimuli, dtype=np.float64)
+    vectors = np.asarray(vectors_of_training_stimuli)
     check_vectors(vectors)
-    model = PCA(svd_solver="full").fit(vectors)
-    shares = model.explained_variance_ratio_
+    mean, axes, shares = principal_components(vectors)
     if n_components is None:
         n_components = int(np.searchsorted(np.cumsum(shares), variance - 1e-12)) + 1
-    # Beyond the rank the components are arbitrary directions.
-    kept = min(n_components, int((shares > 1e-12).sum()))
-    shares = shares[:kept]
+    axes, shares = axes[:n_components], shares[:n_components]
     scale = shares ** (-whitening / 2)
     scale *= np.sqrt(shares.sum() / (shares * scale**2).sum())
     return TargetSpace(
-        mean=model.mean_.astype(np.float32), components=model.components_[:kept].astype(np.float32),
+        mean=mean.astype(np.float32), components=axes.astype(np.float32),
         explained=shares.astype(np.float32), scale=scale.astype(np.float32),
     )

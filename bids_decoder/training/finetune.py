@@ -64,7 +64,7 @@ def fit_weights(
     """
     first = adaptation.closed_form(voxel_weights)
     if troi.stage2 != "reinit" and start is not None:
-        bias = -np.asarray(adaptation.person.betas, dtype=np.float64).mean(axis=0) @ start
+        bias = -np.mean(adaptation.person.betas, axis=0, dtype=np.float64) @ start
         first = InputFit(start, bias.astype(np.float32), first.penalty, first.n_trials)
     n_epochs = adaptation.settings.finetune_epochs or DEFAULT_EPOCHS
     how = "none" if adaptation.shared.closed_form else troi.stage2

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.training.normal_equations import NormalEquations, TrialStream
 from bids_decoder.training.tridiagonal import Tridiagonal
 
 RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
@@ -24,6 +27,10 @@ MIN_TRIALS_PER_DIMENSION = 4
 
 MIN_TRIALS_PER_OFFSET = 4
 """If a run has fewer trials, whose mean would be mostly noise, all trials share one mean."""
+
+LARGEST_KERNEL = 8192
+"""With more trials, or with more trials than voxels, products of voxels take the place of those of
+trials: both give the same fit."""
 
 LARGEST_FOR_LABELS = 1.0
 """Stronger penalties are no candidates for labels."""
@@ -91,43 +98,116 @@ def fit_input_layer(
     """
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
     used = np.flatnonzero(scales)
-    # Single precision is enough for the products over voxels, by far the longest part.
-    scaled = np.asarray(betas[:, used], dtype=np.float32) * scales[used].astype(np.float32)
     targets = np.asarray(latents, dtype=np.float64)
-    kernel = (scaled @ scaled.T).astype(np.float64)
-    if penalty is None:
-        penalty = choose_penalty(kernel, targets, run_groups)
-    centring = centre_runs(np.eye(len(kernel)), run_groups)
-    centred = centring @ kernel @ centring
-    rest = centring @ targets
-    if isinstance(penalty, np.ndarray):
-        forms = Tridiagonal.of(centred[None], rest[None])
-        size = max(np.trace(centred) / len(centred), 1e-12)
-        freedom = round(np.trace(centring))
-        penalty = likeliest_penalties(forms, np.array([size]), freedom, penalty)[0]
+    n_trials = len(betas)
+    given = None
+    if group_weight is not None:
+        # Zeros instead of fewer columns: a copy of the used voxels may not fit into memory.
+        group_weight = np.where(scales[:, None] != 0, group_weight, 0).astype(np.float32)
+        given = centre_runs(np.asarray(betas, dtype=np.float32) @ group_weight, run_groups)
+    is_streamed = n_trials > min(len(used), LARGEST_KERNEL)
+    fit = _from_products if is_streamed else _from_kernel
+    own, factor, penalty = fit(betas, used, scales[used], targets, run_groups, penalty, given)
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
     if group_weight is not None:
-        given = centre_runs(betas[:, used] @ group_weight[used], run_groups)
-        factor = _factor_beside_ridge(centred, penalty, given, rest)
-        weight[used] = factor * group_weight[used]
-        rest = rest - factor * given
-    dual = centring @ _solve(centred, rest, penalty)
-    weight[used] += scales[used, None] * (scaled.T @ dual.astype(np.float32))
+        weight += factor * group_weight
+    weight[used] += scales[used, None] * own
     # Shrinkage depends on participant and number of trials; the trunk expects one scale.
     gain = max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     weight /= gain
-    bias = -np.asarray(betas, dtype=np.float64).mean(axis=0) @ weight
-    return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas), float(gain))
+    bias = -np.mean(betas, axis=0, dtype=np.float64) @ weight
+    return InputFit(weight, bias.astype(np.float32), float(penalty), n_trials, float(gain))
+
+
+class _Own(NamedTuple):
+    """Weights of the participant's trials (n_used, n_latents), beside given ones."""
+
+    weight: np.ndarray
+    factor: float
+    penalty: float
+
+
+def _from_kernel(
+    betas: np.ndarray, used: np.ndarray, scales: np.ndarray, targets: np.ndarray,
+    run_groups: np.ndarray, penalty: float | np.ndarray | None, given: np.ndarray | None,
+) -> _Own:
+    """Fit by inner products of trials, whose number squared is the memory."""
+    # Single precision is enough for the products over voxels, by far the longest part.
+    scaled = np.asarray(betas[:, used], dtype=np.float32) * scales.astype(np.float32)
+    kernel = (scaled @ scaled.T).astype(np.float64)
+    if penalty is None:
+        penalty = choose_penalty(kernel, targets, run_groups)
+    centred = centre_runs(centre_runs(kernel, run_groups).T, run_groups)
+    rest, factor = centre_runs(targets, run_groups), 0.0
+    if isinstance(penalty, np.ndarray):
+        forms = Tridiagonal.of(centred[None], rest[None])
+        size = max(np.trace(centred) / len(centred), 1e-12)
+        penalty = likeliest_penalties(
+            forms, np.array([size]), degrees_of_freedom(run_groups), penalty
+        )[0]
+    if given is not None:
+        # The leave-one-out residual is (A y)_i / A_ii with A the inverse of the penalised kernel.
+        inverse = _solve(centred, np.eye(len(centred)), penalty)
+        factor = _factor_beside_ridge(*(
+            inverse @ part / np.diagonal(inverse)[:, None] for part in (rest, given)
+        ))
+        rest = rest - factor * given
+    dual = centre_runs(_solve(centred, rest, penalty), run_groups)
+    return _Own(scaled.T @ dual.astype(np.float32), factor, penalty)
+
+
+def _from_products(
+    betas: np.ndarray, used: np.ndarray, scales: np.ndarray, targets: np.ndarray,
+    run_groups: np.ndarray, penalty: float | np.ndarray | None, given: np.ndarray | None,
+) -> _Own:
+    """Fit by products of voxels, with a few trials at a time."""
+    everything = np.arange(len(betas))
+    stream = TrialStream.of(betas, everything, _members(run_groups)[0], used, scales)
+    if penalty is None:
+        penalty = _choose_streamed_penalty(stream, targets, run_groups)
+    rest, factor = centre_runs(targets, run_groups), 0.0
+    equations = NormalEquations(stream, rest)
+    if isinstance(penalty, np.ndarray):
+        size = np.array([equations.size])
+        penalty = likeliest_penalties(equations, size, degrees_of_freedom(run_groups), penalty)[0]
+    loads = equations.loads
+    if given is not None:
+        factor = _factor_beside_ridge(*equations.left_out(penalty, (rest, given)))
+        loads = loads - factor * stream.loads(given)
+    return _Own(equations.solve(penalty, loads), factor, penalty)
+
+
+def _choose_streamed_penalty(
+    stream: TrialStream, targets: np.ndarray, run_groups: np.ndarray
+) -> float:
+    """Choose as :func:`choose_penalty` does, from a stream of trials."""
+    def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        groups = run_groups[train]
+        inner = TrialStream.of(
+            stream.betas, train, _members(groups)[0], stream.voxels, stream.scales
+        )
+        equations = NormalEquations(inner, centre_runs(targets[train], groups))
+        wanted = targets[test] - targets[train].mean(axis=0)
+        shown = TrialStream(
+            stream.betas, test, stream.voxels, stream.scales,
+            np.zeros(len(test), dtype=int), inner.mean[None],
+        )
+        return np.array([
+            identifiability(shown.project(equations.solve(penalty)), wanted).sum()
+            for penalty in RELATIVE_PENALTIES
+        ])
+
+    return _best_penalty(run_groups, scores)
 
 
 def likeliest_penalties(
-    forms: Tridiagonal, sizes: np.ndarray, freedom: int, candidates: np.ndarray
+    forms: Tridiagonal | NormalEquations, sizes: np.ndarray, freedom: int, candidates: np.ndarray
 ) -> np.ndarray:
     """Choose the relative ridge penalty of each set by marginal likelihood (empirical Bayes).
 
     Parameters
     ----------
-    forms : Tridiagonal
+    forms : Tridiagonal or NormalEquations
         Inner products of (weighted) responses, means of runs projected out, and the targets
         without means of runs.
     sizes : ndarray, shape (n_sets,)
@@ -150,7 +230,7 @@ def likeliest_penalties(
     penalties = candidates * sizes[:, None]
     energies, spread = forms.energies(penalties)
     # Kernels of all trials have an eigenvalue of zero for each mean.
-    spread -= (forms.diagonal.shape[1] - freedom) * np.log(penalties)
+    spread -= (forms.n_rows - freedom) * np.log(penalties)
     evidence = -freedom * np.log(energies + 1e-300) - spread
     return candidates[evidence.argmax(axis=1)]
 
@@ -203,11 +283,20 @@ def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarr
     float
         :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
     """
+    return _best_penalty(
+        run_groups, lambda train, test: _fold_scores(kernel, targets, run_groups, train, test)
+    )
+
+
+def _best_penalty(
+    run_groups: np.ndarray, scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> float:
+    """Choose by the scores of all penalties in each fold (training rows, test rows)."""
     if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
         return DEFAULT_PENALTY
     scores = np.zeros(len(RELATIVE_PENALTIES))
     for train, test in inner_folds(run_groups, 5):
-        scores += _fold_scores(kernel, targets, run_groups, train, test)
+        scores += scores_of(train, test)
     # The curve is flat towards weak penalties; the strongest good one has the least variance.
     good = np.flatnonzero(scores >= scores.max() - TOLERANCE * abs(scores.max()))
     return float(RELATIVE_PENALTIES[good[-1]])
@@ -323,18 +412,13 @@ def _members(run_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return member, counts
 
 
-def _factor_beside_ridge(
-    kernel: np.ndarray, penalty: float, given: np.ndarray, wanted: np.ndarray
-) -> float:
+def _factor_beside_ridge(own: np.ndarray, others: np.ndarray) -> float:
     """Choose the factor of given latents for the best prediction of held-out trials.
 
-    Ridge regression is fitted to the residuals. Its leave-one-out residual is ``(A y)_i / A_ii``
-    with ``A`` the inverse of the penalised kernel, which is linear in the targets. So the best
-    factor (not below 0) is a regression of the residuals of the targets on those of the given
-    latents.
+    Ridge regression is fitted to the residuals. Its leave-one-out residuals are linear in the
+    targets, so the best factor (not below 0) is a regression of those of the targets (*own*) on
+    those of the given latents (*others*).
     """
-    inverse = _solve(kernel, np.eye(len(kernel)), penalty)
-    own, others = (inverse @ part / np.diagonal(inverse)[:, None] for part in (wanted, given))
     size = float(np.square(others).sum())
     return max(0.0, float((own * others).sum()) / size) if size else 0.0
 

@@ -11,6 +11,9 @@ from bids_decoder.trials import Person
 SIGNAL_SHARES = np.array([0, 0.003, 0.006, 0.012, 0.02, 0.035, 0.06, 0.1, 0.16, 0.25, 0.4])
 """Candidate shares of signal in the variance of single-trial responses."""
 
+_VOXELS = 4096
+"""Voxels of which copies in double precision are made at a time."""
+
 _LEAST_REST = 1e-6
 """Least share of a voxel's variance that is taken as noise."""
 
@@ -116,12 +119,12 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
     strengths = values**2 / mean_square[..., None]
     strongest = np.maximum(strengths.max(axis=-1, initial=0, keepdims=True), 1e-12)
     strengths = np.where(strengths > 1e-10 * strongest, strengths, 0.0)
-    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups).astype(np.float64)
     axes = np.swapaxes(left * (strengths > 0)[..., None, :], -1, -2)
-    energies = (axes.reshape(-1, len(responses)) @ responses).reshape(*axes.shape[:-1], -1) ** 2
-    total = np.einsum("tv,tv->v", responses, responses) + 1e-12
+    explained = np.concatenate([
+        _explained(axes, betas[:, start:start + _VOXELS], run_groups)
+        for start in range(0, betas.shape[1], _VOXELS)
+    ], axis=-1)
     # In single precision from here on, by far the longest part for many sets of targets.
-    explained = np.minimum(energies / total, 1.0).astype(np.float32)
     spread = 1 + (SIGNAL_SHARES / (1 - SIGNAL_SHARES))[:, None] * strengths[..., None, :]
     evidence = (1 / spread - 1).astype(np.float32) @ explained
     # Near 0 log1p has more correct digits, of values that do not matter, and takes 4 times as long.
@@ -130,3 +133,11 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
     evidence *= -0.5 * degrees_of_freedom(run_groups)
     evidence -= 0.5 * np.log(spread).sum(axis=-1, keepdims=True).astype(np.float32)
     return evidence
+
+
+def _explained(axes: np.ndarray, betas: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
+    """Return the share of each axis (..., n_axes, n_trials) in the variance of some voxels."""
+    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups).astype(np.float64)
+    energies = (axes.reshape(-1, len(responses)) @ responses).reshape(*axes.shape[:-1], -1) ** 2
+    total = np.einsum("tv,tv->v", responses, responses) + 1e-12
+    return np.minimum(energies / total, 1.0).astype(np.float32)

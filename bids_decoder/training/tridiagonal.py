@@ -39,6 +39,11 @@ class Tridiagonal:
     targets: np.ndarray
     reflectors: list[tuple[np.ndarray, np.ndarray]]
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of each kernel."""
+        return self.diagonal.shape[1]
+
     @classmethod
     def of(cls, kernels: np.ndarray, targets: np.ndarray) -> Tridiagonal:
         """Reduce symmetric kernels.

@@ -119,3 +119,26 @@ def test_too_few_runs_to_choose(data):
 def test_row_cosines():
     left, right = np.array([[1.0, 0], [1, 1], [0, 0]]), np.array([[2.0, 0], [-1, -1], [1, 0]])
     np.testing.assert_allclose(row_cosines(left, right), [1, -1, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("penalty", [0.3, None, np.array([0.01, 0.1, 1.0])])
+@pytest.mark.parametrize("given", [False, True])
+def test_products_of_voxels_and_of_trials_give_the_same_fit(data, penalty, given, monkeypatch):
+    betas, latents, runs = data
+    rng = np.random.default_rng(2)
+    scales = rng.uniform(0, 2, 90) * (np.arange(90) % 3 > 0)
+    others = rng.standard_normal((90, 5)) * 0.1 + np.pad(
+        np.linalg.lstsq(betas[:, :20], latents, rcond=None)[0], ((0, 70), (0, 0))
+    ) if given else None
+
+    def fit():
+        return fit_input_layer(betas, latents, runs, scales, penalty, group_weight=others)
+
+    by_trials = fit()
+    monkeypatch.setattr("bids_decoder.training.input_layer.LARGEST_KERNEL", 10)
+    monkeypatch.setattr("bids_decoder.training.normal_equations._BLOCK", 16)
+    by_voxels = fit()
+    assert by_voxels.penalty == by_trials.penalty
+    assert by_voxels.gain == pytest.approx(by_trials.gain, rel=1e-5)
+    np.testing.assert_allclose(by_voxels.weight, by_trials.weight, atol=1e-5)
+    np.testing.assert_allclose(by_voxels.bias, by_trials.bias, atol=1e-5)

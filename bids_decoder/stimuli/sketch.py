@@ -1,0 +1,75 @@
+"""Shorter vectors for long ones, so that memory does not grow with the length of a vector.
+
+All tokens of a vision model are 400,000 numbers for each stimulus, tens of gigabytes in all. They
+are replaced by a count sketch [1]_: numbers get random signs, and those that fall into the same one
+of :data:`MAX_DIMS` bins are added. Inner products and distances stay what they are but for a random
+part of about ``1 / sqrt(MAX_DIMS)``. Signs and bins depend on the length of the vectors
+only, not on any stimulus: nothing about test stimuli can leak into them, vectors are read once, a
+few at a time, and other calls make the same numbers. The principal components that targets are
+predicted in are then learned from training stimuli in the sketch (a randomised singular value
+decomposition [2]_).
+
+References
+----------
+.. [1] Charikar, Chen and Farach-Colton (2002), Finding frequent items in data streams, ICALP;
+   Weinberger et al. (2009), Feature hashing for large scale multitask learning, ICML.
+.. [2] Halko, Martinsson and Tropp (2011), SIAM Review 53:217.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import scipy.sparse
+
+MAX_DIMS = 4096
+"""Longest vectors that are kept as they are, and the length of the others after :func:`sketch`."""
+
+BLOCK_BYTES = 64 << 20
+"""Bytes of long vectors that are read at a time."""
+
+
+def sketch(vectors: np.ndarray, first: int = 0) -> np.ndarray:
+    """Shorten vectors to :data:`MAX_DIMS` numbers.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, n_dims)
+        Vectors, or consecutive columns of them: sketches of parts add up to that of the whole.
+    first : int
+        Number of the first column.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, MAX_DIMS)
+    """
+    values = np.ascontiguousarray(vectors, dtype=np.float32)
+    return np.ascontiguousarray((_bins(first, values.shape[1]) @ values.T).T)
+
+
+def shorten(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors as they are if they have at most :data:`MAX_DIMS` numbers, else sketches."""
+    return sketch(vectors) if vectors.shape[1] > MAX_DIMS else vectors
+
+
+@lru_cache(maxsize=4)
+def _bins(first: int, n_columns: int) -> scipy.sparse.csr_array:
+    """Return the matrix of the sketch, (MAX_DIMS, n_columns), with one element in each column."""
+    drawn = _scrambled(np.arange(first, first + n_columns, dtype=np.uint64))
+    signs = np.where(drawn >> np.uint64(63), 1, -1).astype(np.float32)
+    bins = (drawn % np.uint64(MAX_DIMS)).astype(np.intp)
+    return scipy.sparse.csr_array(
+        (signs, (bins, np.arange(n_columns))), shape=(MAX_DIMS, n_columns)
+    )
+
+
+def _scrambled(numbers: np.ndarray) -> np.ndarray:
+    """Hash unsigned integers; a generator of NumPy might draw other numbers in another version.
+
+    The output function of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA).
+    """
+    mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
