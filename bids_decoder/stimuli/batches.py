@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bids_decoder.errors import Finding
 from bids_decoder.stimuli.encoders import load_pictures, stacked
-from bids_decoder.stimuli.sketch import MAX_DIMS, shorten
+from bids_decoder.stimuli.sketch import N_BINS, shorten
 from bids_decoder.stimuli.weights import Weights
 
 _START = {"cpu": 16, "cuda": 256}
@@ -38,7 +38,7 @@ class NetworkEncoder(ABC):
         self.variant = variant
         self.device = torch.device(device)
         self.batch_size = _START[self.device.type]
-        kind = f"tokens{MAX_DIMS}" if variant == "tokens" else variant or "pooled"
+        kind = f"tokens{N_BINS}" if variant == "tokens" else variant or "pooled"
         self.version = f"{kind}-{weights.sha256[:16]}"
 
     @abstractmethod

@@ -24,7 +24,7 @@ from bids_decoder.errors import (
     UsageError,
 )
 from bids_decoder.files import why_no_safetensors
-from bids_decoder.stimuli.sketch import BLOCK_BYTES, MAX_DIMS, sketch
+from bids_decoder.stimuli.sketch import BLOCK_BYTES, LONGEST, N_BINS, sketch
 
 MAX_COLUMNS = 20_000
 """Columns above which a TSV is rejected, since parsing more takes minutes."""
@@ -52,8 +52,8 @@ class _Table:
 
     def vectors(self) -> np.ndarray:
         """Read the vectors, or the sketches of long ones."""
-        is_long = self.n_dims > MAX_DIMS
-        vectors = np.zeros((len(self.ids), MAX_DIMS if is_long else self.n_dims), np.float32)
+        is_long = self.n_dims > LONGEST
+        vectors = np.zeros((len(self.ids), N_BINS if is_long else self.n_dims), np.float32)
         # Sketches of infinite values are not numbers, and found as such.
         with np.errstate(over="ignore", invalid="ignore"):
             for rows, first, values in self.parts:
@@ -79,7 +79,7 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     ids : tuple of str
         In the order of the file; for safetensors sorted.
     vectors : ndarray of float32, shape (n_ids, n_dims)
-        Of vectors longer than :data:`~bids_decoder.stimuli.sketch.MAX_DIMS` the
+        Of vectors longer than :data:`~bids_decoder.stimuli.sketch.LONGEST` the
         :func:`~bids_decoder.stimuli.sketch.sketch`. Tables are read in parts.
 
     Raises

@@ -2,8 +2,8 @@
 
 All tokens of a vision model are 400,000 numbers for each stimulus, tens of gigabytes in all. They
 are replaced by a count sketch [1]_: numbers get random signs, and those that fall into the same one
-of :data:`MAX_DIMS` bins are added. Inner products and distances stay what they are but for a random
-part of about ``1 / sqrt(MAX_DIMS)``. Signs and bins depend on the length of the vectors
+of :data:`N_BINS` bins are added. Inner products and distances stay what they are but for a random
+part of about ``1 / sqrt(N_BINS)``. Signs and bins depend on the length of the vectors
 only, not on any stimulus: nothing about test stimuli can leak into them, vectors are read once, a
 few at a time, and other calls make the same numbers. The principal components that targets are
 predicted in are then learned from training stimuli in the sketch (a randomised singular value
@@ -23,15 +23,18 @@ from functools import lru_cache
 import numpy as np
 import scipy.sparse
 
-MAX_DIMS = 4096
-"""Longest vectors that are kept as they are, and the length of the others after :func:`sketch`."""
+LONGEST = 8192
+"""Longest vectors that are kept as they are."""
+
+N_BINS = 4096
+"""Length of the others after :func:`sketch`."""
 
 BLOCK_BYTES = 64 << 20
 """Bytes of long vectors that are read at a time."""
 
 
 def sketch(vectors: np.ndarray, first: int = 0) -> np.ndarray:
-    """Shorten vectors to :data:`MAX_DIMS` numbers.
+    """Shorten vectors to :data:`N_BINS` numbers.
 
     Parameters
     ----------
@@ -42,25 +45,25 @@ def sketch(vectors: np.ndarray, first: int = 0) -> np.ndarray:
 
     Returns
     -------
-    ndarray of float32, shape (n, MAX_DIMS)
+    ndarray of float32, shape (n, N_BINS)
     """
     values = np.ascontiguousarray(vectors, dtype=np.float32)
     return np.ascontiguousarray((_bins(first, values.shape[1]) @ values.T).T)
 
 
 def shorten(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors as they are if they have at most :data:`MAX_DIMS` numbers, else sketches."""
-    return sketch(vectors) if vectors.shape[1] > MAX_DIMS else vectors
+    """Return vectors as they are if they have at most :data:`LONGEST` numbers, else sketches."""
+    return sketch(vectors) if vectors.shape[1] > LONGEST else vectors
 
 
 @lru_cache(maxsize=4)
 def _bins(first: int, n_columns: int) -> scipy.sparse.csr_array:
-    """Return the matrix of the sketch, (MAX_DIMS, n_columns), with one element in each column."""
+    """Return the matrix of the sketch, (N_BINS, n_columns), with one element in each column."""
     drawn = _scrambled(np.arange(first, first + n_columns, dtype=np.uint64))
     signs = np.where(drawn >> np.uint64(63), 1, -1).astype(np.float32)
-    bins = (drawn % np.uint64(MAX_DIMS)).astype(np.intp)
+    bins = (drawn % np.uint64(N_BINS)).astype(np.intp)
     return scipy.sparse.csr_array(
-        (signs, (bins, np.arange(n_columns))), shape=(MAX_DIMS, n_columns)
+        (signs, (bins, np.arange(n_columns))), shape=(N_BINS, n_columns)
     )
 
 

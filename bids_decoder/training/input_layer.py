@@ -10,6 +10,7 @@ import numpy as np
 
 from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.training.normal_equations import NormalEquations, TrialStream
+from bids_decoder.training.run_means import centre_runs, degrees_of_freedom, run_members
 from bids_decoder.training.tridiagonal import Tridiagonal
 
 RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
@@ -24,9 +25,6 @@ MIN_RUNS_TO_CHOOSE = 4
 
 MIN_TRIALS_PER_DIMENSION = 4
 """With fewer trials for each dimension of labels, the evidence for a penalty is not used."""
-
-MIN_TRIALS_PER_OFFSET = 4
-"""If a run has fewer trials, whose mean would be mostly noise, all trials share one mean."""
 
 LARGEST_KERNEL = 8192
 """With more trials, or with more trials than voxels, products of voxels take the place of those of
@@ -162,7 +160,7 @@ def _from_products(
 ) -> _Own:
     """Fit by products of voxels, with a few trials at a time."""
     everything = np.arange(len(betas))
-    stream = TrialStream.of(betas, everything, _members(run_groups)[0], used, scales)
+    stream = TrialStream.of(betas, everything, run_members(run_groups)[0], used, scales)
     if penalty is None:
         penalty = _choose_streamed_penalty(stream, targets, run_groups)
     rest, factor = centre_runs(targets, run_groups), 0.0
@@ -184,7 +182,7 @@ def _choose_streamed_penalty(
     def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         groups = run_groups[train]
         inner = TrialStream.of(
-            stream.betas, train, _members(groups)[0], stream.voxels, stream.scales
+            stream.betas, train, run_members(groups)[0], stream.voxels, stream.scales
         )
         equations = NormalEquations(inner, centre_runs(targets[train], groups))
         wanted = targets[test] - targets[train].mean(axis=0)
@@ -379,37 +377,6 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 def row_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Compute the cosine of each row of *left* with the same row of *right*, both (n, d)."""
     return (unit_rows(left) * unit_rows(right)).sum(axis=1)
-
-
-def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
-    """Subtract the mean of each run, or the mean of all trials if a run is very short.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_trials, ...)
-    run_groups : ndarray of str, shape (n_trials,)
-
-    Returns
-    -------
-    ndarray, shape of *values*
-    """
-    values, (member, counts) = np.asarray(values), _members(run_groups)
-    averages = (member == np.arange(len(counts))[:, None]) / counts[:, None]
-    means = np.tensordot(averages.astype(values.dtype), values, axes=1)
-    return values - means[member]
-
-
-def degrees_of_freedom(run_groups: np.ndarray) -> int:
-    """Return the number of trials minus that of the means subtracted by :func:`centre_runs`."""
-    return max(1, len(run_groups) - len(_members(run_groups)[1]))
-
-
-def _members(run_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of the mean of each trial, and the trials of each mean."""
-    member, counts = np.unique(run_groups, return_inverse=True, return_counts=True)[1:]
-    if counts.min() < MIN_TRIALS_PER_OFFSET:
-        return np.zeros(len(run_groups), dtype=int), np.array([len(run_groups)])
-    return member, counts
 
 
 def _factor_beside_ridge(own: np.ndarray, others: np.ndarray) -> float:

@@ -9,10 +9,9 @@ import numpy as np
 from bids_decoder.training.input_layer import (
     RELATIVE_PENALTIES,
     InputFit,
-    centre_runs,
-    degrees_of_freedom,
     likeliest_penalties,
 )
+from bids_decoder.training.run_means import centre_runs, degrees_of_freedom
 from bids_decoder.training.tridiagonal import Tridiagonal
 
 

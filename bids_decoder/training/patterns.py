@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bids_decoder.training.input_layer import centre_runs
+from bids_decoder.training.run_means import centre_runs
 
 TOLERANCE = 1e-6
 """Smallest singular value of the latents that counts, relative to the largest."""

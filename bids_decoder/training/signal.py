@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bids_decoder.training.input_layer import centre_runs, degrees_of_freedom
+from bids_decoder.training.run_means import centre_runs, degrees_of_freedom
 from bids_decoder.training.smoothing import evidence_around
 from bids_decoder.trials import Person
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from bids_decoder.errors import FindingsError, InputError, MissingInputError, UsageError
 from bids_decoder.stimuli.features import read_features, select_features
-from bids_decoder.stimuli.sketch import MAX_DIMS, sketch
+from bids_decoder.stimuli.sketch import LONGEST, N_BINS, sketch
 
 IDS = ("007", "1e5", "NA", "n03626115_19498", "häuser/1.png")
 VECTORS = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
@@ -137,7 +139,7 @@ def test_stimuli_without_vector_are_named():
 @pytest.mark.parametrize("form", ["rows", "columns", "compressed", "safetensors"])
 def test_long_vectors_are_read_in_parts_and_keep_their_distances(tmp_path, form, monkeypatch):
     monkeypatch.setattr("bids_decoder.stimuli.features.BLOCK_BYTES", 100_000)
-    vectors = np.random.default_rng(1).standard_normal((6, MAX_DIMS * 3 + 7)).astype(np.float32)
+    vectors = np.random.default_rng(1).standard_normal((6, LONGEST + 7)).astype(np.float32)
     names = [f"s{row}" for row in range(6)]
     path = tmp_path / ("f.safetensors" if form == "safetensors" else "f.npz")
     if form == "safetensors":
@@ -147,16 +149,16 @@ def test_long_vectors_are_read_in_parts_and_keep_their_distances(tmp_path, form,
         save(path, ids=names, vectors=np.asfortranarray(vectors) if form == "columns" else vectors)
     ids, found = read_features(path)
     assert list(ids) == names
-    assert found.shape == (6, MAX_DIMS)
+    assert found.shape == (6, N_BINS)
     np.testing.assert_allclose(found, sketch(vectors), atol=1e-4)
     lengths = np.linalg.norm(vectors, axis=1)
     products = found @ found.T - vectors @ vectors.T
     # Inner products are right up to about one in the root of the number of bins.
-    assert np.abs(products / np.outer(lengths, lengths)).max() < 5 / np.sqrt(MAX_DIMS)
+    assert np.abs(products / np.outer(lengths, lengths)).max() < 5 / np.sqrt(N_BINS)
 
 
 def test_infinite_numbers_of_long_vectors_are_found(tmp_path):
-    vectors = np.ones((3, MAX_DIMS + 1), dtype=np.float32)
+    vectors = np.ones((3, LONGEST + 1), dtype=np.float32)
     vectors[1, 5] = np.inf
     np.savez(tmp_path / "f.npz", ids=["a", "b", "c"], vectors=vectors)
     with pytest.raises(FindingsError, match="why: b\n"):
@@ -164,7 +166,20 @@ def test_infinite_numbers_of_long_vectors_are_found(tmp_path):
 
 
 def test_sketches_are_the_same_for_ever():
-    first = np.eye(1, MAX_DIMS + 1, dtype=np.float32)
+    first = np.eye(1, LONGEST + 1, dtype=np.float32)
     # The first number of SplitMix64 from 0 is e220a8397b1dcdaf: sign bit set, bin daf.
     assert np.flatnonzero(sketch(first)).tolist() == [0xDAF]
     assert sketch(first).sum() == 1
+
+
+def test_memory_does_not_grow_with_the_length_of_vectors(tmp_path, monkeypatch):
+    monkeypatch.setattr("bids_decoder.stimuli.features.BLOCK_BYTES", 1 << 20)
+    np.savez(tmp_path / "f.npz", ids=np.arange(200), vectors=np.ones((200, 100_000), np.float32))
+    tracemalloc.start()
+    try:
+        read_features(tmp_path / "f.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The table is 80 MB, its sketch 3 MB.
+    assert peak < 20e6

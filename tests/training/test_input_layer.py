@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -142,3 +144,17 @@ def test_products_of_voxels_and_of_trials_give_the_same_fit(data, penalty, given
     assert by_voxels.gain == pytest.approx(by_trials.gain, rel=1e-5)
     np.testing.assert_allclose(by_voxels.weight, by_trials.weight, atol=1e-5)
     np.testing.assert_allclose(by_voxels.bias, by_trials.bias, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_square_of_trials():
+    rng = np.random.default_rng(6)
+    betas = rng.standard_normal((6000, 40)).astype(np.float32)
+    latents, runs = rng.standard_normal((6000, 3)), np.repeat(np.arange(60).astype(str), 100)
+    tracemalloc.start()
+    try:
+        fit_input_layer(betas, latents, runs)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The products of all trials would be 288 MB.
+    assert peak < 30e6

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from bids_decoder.training.input_layer import centre_runs
 from bids_decoder.training.patterns import activation_patterns, explained_sd
+from bids_decoder.training.run_means import centre_runs
 
 N_TRIALS, N_VOXELS = 400, 6
 

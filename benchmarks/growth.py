@@ -1,0 +1,201 @@
+"""Peak memory and time by people, trials, voxels and length of targets, with exponents.
+
+    python benchmarks/growth.py                        small sizes, a minute or two each at most
+    python benchmarks/growth.py trials targets         these alone
+    python benchmarks/growth.py --one 1 27000 15724 425984 --stimuli 9000    one size, part by part
+
+Responses (float32, as the program joins them) and a feature table (npz, half precision) of
+the shape of NSD are written to a temporary folder, at a fraction of its size. Then, each in a
+process of its own as nodes of the program are: ``features`` reads the table; ``prepare`` z-scores
+and divides the responses of a participant; ``pretrain`` trains the shared model on all people, read
+from disk one at a time; ``decode`` selects voxels and fits the decoder of the first one with it.
+
+Memory is the largest of a process less that of one that has imported the same modules; pages of
+mapped files are in it, although the system may drop them. The exponent is the slope of the
+logarithms: 0 is flat, 1 grows in proportion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from bids_decoder.bids.writer import save_table
+from bids_decoder.config import Network, Troi
+from bids_decoder.files import write_json
+from bids_decoder.interfaces.responses import ARRAY, MASK, REMOVED, SPACE, TABLE, load_person
+from bids_decoder.interfaces.targets import read_targets, save_targets
+from bids_decoder.models.store import load_model, save_model
+from bids_decoder.stimuli.targets import make_targets
+from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.troi import TroiDecoder
+from bids_decoder.trials import Person, Targets
+
+PARTS = ("features", "prepare", "pretrain", "decode")
+RUN_LENGTH, HOUR, N_LATENT = 62, 750, 16
+BASE = {"people": 2, "trials": 1000, "voxels": 600, "targets": 2000}
+SIZES = {
+    "people": (1, 2, 4), "trials": (500, 1000, 2000), "voxels": (300, 600, 1200),
+    "targets": (10_000, 20_000, 40_000),
+}
+"""Sizes of one kind, with those of the others as in :data:`BASE`."""
+
+EMPTY = "empty"
+"""The process that only imports."""
+
+
+def make_data(folder: Path, sizes: dict[str, int], n_stimuli: int) -> None:
+    """Write feature table and joined responses; the responses carry some of the features."""
+    rng = np.random.default_rng(0)
+    latents = rng.standard_normal((n_stimuli, N_LATENT)).astype(np.float32)
+    mixing = rng.standard_normal((N_LATENT, sizes["targets"])).astype(np.float32)
+    vectors = np.empty((n_stimuli, sizes["targets"]), dtype=np.float16)
+    for start in range(0, n_stimuli, 64):
+        rows = slice(start, start + 64)
+        noise = rng.standard_normal(vectors[rows].shape, dtype=np.float32)
+        vectors[rows] = latents[rows] @ mixing + noise
+    np.savez(folder / "features.npz", ids=[f"s{n}" for n in range(n_stimuli)], vectors=vectors)
+    for number in range(sizes["people"]):
+        _make_person(folder / f"{number:02d}", sizes, latents, rng)
+
+
+def _make_person(
+    folder: Path, sizes: dict[str, int], latents: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Write runs of 62 trials, 12 of them in a session; a tenth of the stimuli are test."""
+    folder.mkdir()
+    n_trials, n_voxels = sizes["trials"], sizes["voxels"]
+    shown = rng.permutation(n_trials) % len(latents)
+    tuning = rng.standard_normal((N_LATENT, n_voxels)).astype(np.float32)
+    tuning[:, n_voxels // 4:] = 0
+    array = np.lib.format.open_memmap(folder / ARRAY, "w+", np.float32, (n_trials, n_voxels))
+    for start in range(0, n_trials, HOUR):
+        rows = slice(start, start + HOUR)
+        noise = rng.standard_normal(array[rows].shape, dtype=np.float32)
+        array[rows] = 0.2 * latents[shown[rows]] @ tuning + noise
+    array.flush()
+    runs = np.arange(n_trials) // RUN_LENGTH
+    save_table(folder / TABLE, pd.DataFrame({
+        "run_group": [f"ses-{run // 12:02d}_run-{run % 12:02d}" for run in runs],
+        "session": [f"{run // 12:02d}" for run in runs], "trial": np.arange(n_trials) % RUN_LENGTH,
+        "stimulus": [f"s{number}" for number in shown], "label": "n/a", "excluded": "False",
+        "fold": "n/a", "split": ["test" if number % 10 == 0 else "train" for number in shown],
+    }))
+    nib.save(nib.Nifti1Image(np.ones((4, n_voxels // 4, 1), np.uint8), np.eye(4)), folder / MASK)
+    write_json(folder / SPACE, {"space": "MNI152"})
+    write_json(folder / REMOVED, [])
+
+
+class SourcePeople:
+    """Training trials of all people, read when they are needed."""
+
+    def __init__(self, folder: Path, targets: Targets, labels: list[str]) -> None:
+        self.folder, self.targets, self.labels = folder, targets, labels
+
+    def __iter__(self):
+        """Yield one participant at a time."""
+        for label in self.labels:
+            yield load(self.folder, label, self.targets)[0]
+
+
+def load(folder: Path, label: str, targets: Targets) -> tuple[Person, Person]:
+    """Return the training and the test trials of a participant."""
+    return load_person(folder / label, label, targets, fold=None, normalise="session")
+
+
+def run_part(part: str, folder: Path) -> None:
+    """Run one part on the data in a folder."""
+    if part == "features":
+        ids = np.load(folder / "features.npz")["ids"].tolist()
+        save_targets(folder / "targets.npz", make_targets(
+            "features", ids, features=folder / "features.npz"
+        ))
+        return
+    targets = read_targets(folder / "targets.npz")
+    people = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    context, decoder = FitContext(Network(), Troi(), 0, "cpu"), TroiDecoder()
+    if part == "prepare":
+        load(folder, people[0], targets)
+    elif part == "pretrain":
+        model = decoder.pretrain(SourcePeople(folder, targets, people), targets, context)
+        save_model(folder / "model.safetensors", model)
+    else:
+        train, test = load(folder, people[0], targets)
+        model = load_model(folder / "model.safetensors")
+        selection = decoder.select(train, targets, model, context)
+        fitted = decoder.adapt(train, targets, selection, model, context)
+        decoder.predict(fitted, test.betas)
+
+
+def measure(part: str, folder: Path) -> tuple[float, float]:
+    """Return CPU seconds and peak memory in MB of one part, in a process of its own."""
+    words = [sys.executable, __file__, "--part", part, "--folder", str(folder)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["seconds"], found["mb"]
+
+
+def bench(sizes: dict[str, int], n_stimuli: int) -> dict[str, tuple[float, float]]:
+    """Return CPU seconds and peak memory above that of imports, in MB, of each part."""
+    with tempfile.TemporaryDirectory() as name:
+        make_data(Path(name), sizes, n_stimuli)
+        empty = measure(EMPTY, Path(name))[1]
+        found = {part: measure(part, Path(name)) for part in PARTS}
+    return {part: (seconds, max(mb - empty, 1.0)) for part, (seconds, mb) in found.items()}
+
+
+def exponent(sizes: tuple[int, ...], values: list[float]) -> float:
+    """Return the slope of a line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def grow(kind: str) -> None:
+    """Print the parts at all sizes of one kind, and the exponents."""
+    found = [bench({**BASE, kind: size}, 500) for size in SIZES[kind]]
+    for part in PARTS:
+        seconds, memory = ([one[part][place] for one in found] for place in (0, 1))
+        cells = [kind, part, *(
+            f"{s:.1f} s, {m:.0f} MB" for s, m in zip(seconds, memory, strict=True)
+        )]
+        powers = [f"{exponent(SIZES[kind], values):.2f}" for values in (seconds, memory)]
+        print("| " + " | ".join([*cells, *powers]) + " |", flush=True)
+
+
+def main() -> None:
+    """Print the table, or run one part."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("kinds", nargs="*", help=f"some of: {', '.join(SIZES)}")
+    parser.add_argument("--one", nargs=4, type=int, metavar=tuple(map(str.upper, SIZES)))
+    parser.add_argument("--stimuli", type=int, default=500)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.part:
+        started = time.process_time()
+        if given.part != EMPTY:
+            run_part(given.part, given.folder)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        print(json.dumps({"seconds": time.process_time() - started, "mb": peak}))
+    elif given.one:
+        found = bench(dict(zip(SIZES, given.one, strict=True)), given.stimuli)
+        for part, (seconds, memory) in found.items():
+            print(f"| {part} | {seconds:.1f} s | {memory:.0f} MB |")
+    else:
+        print("| what grows | part | small | middle | large | time | memory |")
+        print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+        for kind in given.kinds or SIZES:
+            grow(kind)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Means of runs, which are subtracted from responses and targets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MIN_TRIALS_PER_OFFSET = 4
+"""If a run has fewer trials, whose mean would be mostly noise, all trials share one mean."""
+
+
+def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
+    """Subtract the mean of each run, or the mean of all trials if a run is very short.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_trials, ...)
+    run_groups : ndarray of str, shape (n_trials,)
+
+    Returns
+    -------
+    ndarray, shape of *values*
+    """
+    values, (member, counts) = np.asarray(values), run_members(run_groups)
+    averages = (member == np.arange(len(counts))[:, None]) / counts[:, None]
+    means = np.tensordot(averages.astype(values.dtype), values, axes=1)
+    return values - means[member]
+
+
+def degrees_of_freedom(run_groups: np.ndarray) -> int:
+    """Return the number of trials minus that of the means subtracted by :func:`centre_runs`."""
+    return max(1, len(run_groups) - len(run_members(run_groups)[1]))
+
+
+def run_members(run_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the mean of each trial, and the trials of each mean.
+
+    Parameters
+    ----------
+    run_groups : ndarray of str, shape (n_trials,)
+
+    Returns
+    -------
+    member : ndarray of int, shape (n_trials,)
+    counts : ndarray of int, shape (n_means,)
+    """
+    member, counts = np.unique(run_groups, return_inverse=True, return_counts=True)[1:]
+    if counts.min() < MIN_TRIALS_PER_OFFSET:
+        return np.zeros(len(run_groups), dtype=int), np.array([len(run_groups)])
+    return member, counts
