@@ -16,6 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bids_decoder.reports.meshes import MeshMap
+from bids_decoder.reports.packed import MapForViewer
 from bids_decoder.reports.volumes import MapVolume
 
 INK, SOFT, GRID = "#1d2733", "#5d6b7a", "#e3e8ee"
@@ -89,6 +91,8 @@ class Picture:
         The content in words for those who cannot see it.
     volume : MapVolume or None
         The map of the figure, for the slice viewer.
+    mesh : MeshMap or None
+        The map of the figure, for the surface viewer.
     """
 
     name: str
@@ -97,6 +101,12 @@ class Picture:
     caption: str
     alt: str
     volume: MapVolume | None = None
+    mesh: MeshMap | None = None
+
+    @property
+    def explorable(self) -> MapForViewer | None:
+        """Return the map of the figure, if a viewer shows it."""
+        return self.volume or self.mesh
 
     @cached_property
     def uri(self) -> str:

@@ -28,10 +28,11 @@ from bids_decoder.reports.geometry import (
     t1w_in,
     underlay_for,
 )
+from bids_decoder.reports.packed import Look
 from bids_decoder.reports.results import Results, run_name
 from bids_decoder.reports.surfaces import row_pictures
 from bids_decoder.reports.template_surfaces import with_surface
-from bids_decoder.reports.volumes import Look, map_volume
+from bids_decoder.reports.volumes import map_volume
 
 _FAINT = 0.02
 """Fraction of the largest value below which an unsigned map is not drawn."""

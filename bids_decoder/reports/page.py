@@ -9,10 +9,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from bids_decoder.reports.blocks import Section
-from bids_decoder.reports.volumes import MapVolume, Packed, fitting
+from bids_decoder.reports.packed import MapForViewer, Packed, fitting
 
 PAGE_BYTES = 6_000_000
-"""Size of a page up to which volumes are put into it."""
+"""Size of a page up to which maps are put into it."""
 
 
 def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
@@ -22,8 +22,8 @@ def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     ----------
     title, subtitle : str
     sections : sequence of Section
-        Text in them is escaped; only ``Markup`` is not. Their maps can be explored in a slice
-        viewer as long as the page has at most :data:`PAGE_BYTES`.
+        Text in them is escaped; only ``Markup`` is not. Their maps can be explored in
+        viewers as long as the page has at most :data:`PAGE_BYTES`.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -32,19 +32,21 @@ def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     template = environment.from_string(_read("report.html.j2"))
 
     def render(
-        volumes: Mapping[str, MapVolume], grounds: Sequence[Packed], left_out: Sequence[str]
+        maps: Mapping[str, MapForViewer], shared: Sequence[Packed], left_out: Sequence[str]
     ) -> str:
-        scripts = ["report.js", *(["slices.js"] if volumes else [])]
+        viewers = sorted({found.viewer for found in maps.values()})
+        names = ["report", *(["maps", *viewers] if viewers else [])]
+        scripts = "".join(_read(f"{name}.js") for name in names)
         return template.render(
             title=f"{title} · bids_decoder", subtitle=subtitle, sections=sections,
-            css=Markup(_read("report.css")), script=Markup("".join(map(_read, scripts))),
-            volumes=volumes, grounds=grounds, left_out=left_out,
+            css=Markup(_read("report.css")), script=Markup(scripts),
+            maps=maps, shared=shared, left_out=left_out,
         )
 
     plain = render({}, [], [])
     pictures = [picture for section in sections for picture in section.pictures]
-    volumes = {p.name: p.volume for p in pictures if p.volume is not None}
-    return render(*fitting(volumes, PAGE_BYTES - len(plain))) if volumes else plain
+    maps = {p.name: p.explorable for p in pictures if p.explorable is not None}
+    return render(*fitting(maps, PAGE_BYTES - len(plain))) if maps else plain
 
 
 def _read(name: str) -> str:

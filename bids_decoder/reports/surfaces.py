@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -18,31 +17,14 @@ from bids_decoder.grids.grayordinates import Grayordinates
 from bids_decoder.reports.drawing import COLUMNS, draw_map
 from bids_decoder.reports.figures import Picture, new_figure, picture, styled
 from bids_decoder.reports.geometry import choose_slices, cut
-from bids_decoder.reports.volumes import Look
+from bids_decoder.reports.meshes import Hemisphere, mesh_map
+from bids_decoder.reports.packed import Look
 from bids_decoder.trials import Layout
 
 SIDES = ("left", "right")
 """Hemispheres, in the order of the panels."""
 _VIEWS = ("lateral", "medial")
 _INCHES = 2.5
-
-
-@dataclass(frozen=True, eq=False)
-class Hemisphere:
-    """A hemisphere with a map.
-
-    Parameters
-    ----------
-    mesh : path, or (points, triangles)
-        As nilearn takes it.
-    values : ndarray, shape (n_vertices,)
-    ground : path or None
-        Values of the vertices that are drawn in grey, as the depth of sulci.
-    """
-
-    mesh: Any
-    values: np.ndarray
-    ground: Any = None
 
 
 def row_pictures(
@@ -92,10 +74,10 @@ def _on_mesh(layout: Layout, values: np.ndarray, name: str, look: Look) -> Pictu
         zip(layout.mesh.halves, np.split(on_mesh, [layout.mesh.n_left]), strict=True)
     ]
     shown = int((np.abs(on_mesh) > look.threshold).sum())
-    return picture(
-        draw_surfaces(halves, look), name,
+    return surface_picture(
+        halves, look, name,
         f"{look.title}, on the surfaces of the left and the right hemisphere, from the side and "
-        "from the middle.", f"{look.title}: {shown} vertices coloured on surfaces.", "png",
+        "from the middle.", f"{look.title}: {shown} vertices coloured on surfaces.",
     )
 
 
@@ -118,6 +100,23 @@ def _on_slices(
 def _values(path: Path, volume: int) -> np.ndarray:
     data = np.asanyarray(nib.load(path).dataobj, dtype=np.float32)
     return data.reshape(len(data), -1)[:, volume]
+
+
+def surface_picture(
+    hemispheres: Sequence[Hemisphere], look: Look, name: str, caption: str, alt: str
+) -> Picture:
+    """Draw a map on both hemispheres, and pack it for the surface viewer.
+
+    Parameters
+    ----------
+    hemispheres : sequence of Hemisphere
+        Left and right.
+    look : Look
+    name, caption, alt : str
+        See :class:`~bids_decoder.reports.figures.Picture`.
+    """
+    drawn = picture(draw_surfaces(hemispheres, look), name, caption, alt, "png")
+    return replace(drawn, mesh=mesh_map(hemispheres, look))
 
 
 @styled

@@ -9,8 +9,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.reports.figures import Picture, picture
-from bids_decoder.reports.surfaces import SIDES, Hemisphere, draw_surfaces
+from bids_decoder.reports.figures import Picture
+from bids_decoder.reports.meshes import Hemisphere
+from bids_decoder.reports.surfaces import SIDES, surface_picture
 
 _FAMILY = "MNI152"
 
@@ -44,13 +45,13 @@ def with_surface(pictures: list[Picture], which: int = 0) -> list[Picture]:
     halves = [_sample(volume.image(), side) for side in SIDES]
     shown = sum(int((np.abs(half.values) > volume.look.threshold).sum()) for half in halves)
     title = volume.look.title
-    return [*pictures, picture(
-        draw_surfaces(halves, volume.look),
+    return [*pictures, surface_picture(
+        halves, volume.look,
         f"{pictures[which].name}surface",
         f"{title}, sampled from the volume in {volume.space} onto fsaverage5: the left and the "
         "right hemisphere from outside and from the middle. Folds of one person are not those of "
         "the average brain; the slices are exact.",
-        f"{title}: {shown} vertices coloured on inflated hemispheres.", "png",
+        f"{title}: {shown} vertices coloured on inflated hemispheres.",
     )]
 
 

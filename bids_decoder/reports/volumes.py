@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.reports.geometry import Underlay, load
+from bids_decoder.reports.packed import Look, Packed, pack, quantise, span_of, unpack
 from bids_decoder.reports.results import Results
-
-Kind = Literal["signed", "positive", "mask"]
 
 MOST_BYTES = 300_000
 """Characters of one packed volume; a map and its background have twice as many."""
-_COLOURS = {
-    "signed": [to_hex(colormaps["coolwarm"](t)) for t in np.linspace(0, 1, 17)],
-    "positive": [to_hex(colormaps["inferno"](t)) for t in np.linspace(0, 1, 17)],
-    "mask": ["#d55e00"],
-}
-"""The colours of the figures; all of them can be told apart by colour-blind readers."""
 _GROUND_MM = (2.0, 2.5, 3.0, 4.0, 6.0)
-_OUTLYING = 2.0
-"""Larger values, in limits of the colour scale, are stored as this one."""
 _MARGIN = 2
 """Voxels around the brain."""
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A volume of bytes.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    text : str
-        Base64 of the voxels, first axis fastest, compressed by gzip.
-    """
-
-    shape: tuple[int, int, int]
-    text: str
-
-    @property
-    def key(self) -> str:
-        """Return a name that equal volumes share."""
-        return hashlib.sha256(f"{self.shape}{self.text}".encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a map is shown.
-
-    Parameters
-    ----------
-    title : str
-    kind : {"signed", "positive", "mask"}
-    limit : float
-        Largest value of the colour scale.
-    threshold : float
-        Smaller absolute values are hidden at first.
-    """
-
-    title: str
-    kind: Kind
-    limit: float = 1.0
-    threshold: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +29,7 @@ class MapVolume:
     Parameters
     ----------
     look : Look
-    voxels : Packed
+    values : Packed
         0 where there is no value; 1 to 255 are values from *span*'s first to its last, which are
         at most twice the limit of the colour scale.
     span : tuple of float
@@ -102,7 +48,7 @@ class MapVolume:
     """
 
     look: Look
-    voxels: Packed
+    values: Packed
     span: tuple[float, float]
     affine: tuple[tuple[float, ...], ...]
     space: str
@@ -110,14 +56,18 @@ class MapVolume:
     step: int
     peak: tuple[int, ...]
     clipped: bool
+    viewer = "slices"
+
+    @property
+    def shared(self) -> tuple[Packed, ...]:
+        """Return the background."""
+        return () if self.ground is None else (self.ground,)
 
     @property
     def card(self) -> dict[str, Any]:
         """Return all that the viewer has to know beside the voxels."""
         return {
-            "title": self.look.title, "kind": self.look.kind, "limit": self.look.limit,
-            "threshold": self.look.threshold, "colours": _COLOURS[self.look.kind],
-            "shape": self.voxels.shape, "span": self.span, "affine": self.affine,
+            **self.look.card, "shape": self.values.shape, "span": self.span, "affine": self.affine,
             "space": self.space, "ground": None if self.ground is None else self.ground.key,
             "groundShape": None if self.ground is None else self.ground.shape,
             "step": self.step, "peak": self.peak, "clipped": self.clipped,
@@ -125,8 +75,7 @@ class MapVolume:
 
     def image(self) -> nib.Nifti1Image:
         """Return the map as it is shown, with the 254 steps of its values; 0 where it has none."""
-        content = gzip.decompress(base64.b64decode(self.voxels.text))
-        voxels = np.frombuffer(content, np.uint8).reshape(self.voxels.shape, order="F")
+        voxels = unpack(self.values)
         low, high = self.span
         values = low + (voxels.astype(np.float32) - 1) / 254 * (high - low)
         affine = np.vstack([self.affine, [0, 0, 0, 1]])
@@ -152,10 +101,10 @@ def map_volume(
     data = np.nan_to_num(np.asanyarray(image.dataobj, dtype=np.float32), posinf=0.0, neginf=0.0)
     box = _box(_brain(image, results) | (data != 0))
     inside, start = data[box], np.array([side.start for side in box])
-    span = _span(inside, look)
+    span = span_of(inside, look)
     for step in range(1, max(inside.shape) + 1):
         shown = inside[::step, ::step, ::step]
-        voxels = _pack(_quantise(shown, span))
+        voxels = pack(quantise(shown, span))
         if len(voxels.text) <= MOST_BYTES:
             break
     # Each voxel that is kept stands for the block that starts with it.
@@ -166,39 +115,6 @@ def map_volume(
         look, voxels, span, tuple(tuple(round(float(x), 5) for x in row) for row in affine[:3]),
         space, ground, step, _peak(shown), bool(np.abs(shown).max() > span[1]),
     )
-
-
-def fitting(
-    volumes: dict[str, MapVolume], most: int
-) -> tuple[dict[str, MapVolume], list[Packed], list[str]]:
-    """Choose the volumes that a page has room for, first come, first served.
-
-    Parameters
-    ----------
-    volumes : dict of str to MapVolume
-        By the name of the figure.
-    most : int
-        Characters that are left.
-
-    Returns
-    -------
-    kept : dict of str to MapVolume
-    grounds : list of Packed
-        Backgrounds of those that are kept, each once.
-    left_out : list of str
-    """
-    kept: dict[str, MapVolume] = {}
-    grounds: dict[str, Packed] = {}
-    for name, volume in volumes.items():
-        new = {} if volume.ground is None else {volume.ground.key: volume.ground}
-        size = len(volume.voxels.text) + sum(
-            len(ground.text) for key, ground in new.items() if key not in grounds
-        )
-        if size <= most:
-            most -= size
-            kept[name] = volume
-            grounds |= new
-    return kept, list(grounds.values()), [name for name in volumes if name not in kept]
 
 
 def _brain(image: nib.Nifti1Image, results: Results) -> np.ndarray:
@@ -220,30 +136,11 @@ def _box(where: np.ndarray) -> tuple[slice, ...]:
     return tuple(sides)
 
 
-def _span(data: np.ndarray, look: Look) -> tuple[float, float]:
-    """Return the values of the first and last step; outliers would leave few steps to others."""
-    if look.kind == "mask":
-        return 0.0, 1.0
-    largest = min(float(np.abs(data).max()), _OUTLYING * look.limit) or 1.0
-    return (-largest if look.kind == "signed" or data.min() < 0 else 0.0), largest
-
-
 def _peak(data: np.ndarray) -> tuple[int, ...]:
     sizes = np.abs(data)
     places = np.argwhere(sizes == sizes.max())
     far = np.linalg.norm(places - places.mean(axis=0), axis=1)
     return tuple(places[far.argmin()].tolist())
-
-
-def _quantise(data: np.ndarray, span: tuple[float, float]) -> np.ndarray:
-    low, high = span
-    steps = 1 + np.rint(254 * (data - low) / (high - low))
-    return np.where(data == 0, 0, np.clip(steps, 1, 255)).astype(np.uint8)
-
-
-def _pack(voxels: np.ndarray) -> Packed:
-    content = gzip.compress(voxels.tobytes(order="F"), 6, mtime=0)
-    return Packed(voxels.shape, base64.b64encode(content).decode("ascii"))
 
 
 def _blocks(start: Sequence[int] | np.ndarray, step: int) -> np.ndarray:
@@ -261,7 +158,7 @@ def _ground(under: Underlay, affine: np.ndarray, shape: np.ndarray) -> Packed:
         fine[:3, 3] = (shape / n_fine - 1) / 2
         values = under.sample(affine @ fine, tuple(n_fine))
         # 64 grey values need three quarters of the room of 256 and look the same.
-        packed = _pack((np.rint(63 * np.clip(values, 0, 1)) * 4).astype(np.uint8))
+        packed = pack((np.rint(63 * np.clip(values, 0, 1)) * 4).astype(np.uint8))
         if len(packed.text) <= MOST_BYTES:
             break
     return packed

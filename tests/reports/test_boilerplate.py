@@ -174,7 +174,9 @@ def test_wheel_carries_texts_and_template(tmp_path):
         "bids_decoder/data/report/report.html.j2",
         "bids_decoder/data/report/report.css",
         "bids_decoder/data/report/report.js",
+        "bids_decoder/data/report/maps.js",
         "bids_decoder/data/report/slices.js",
+        "bids_decoder/data/report/meshes.js",
     }
     assert wanted <= names
 

@@ -26,8 +26,11 @@ from bids_decoder.reports.drawings import confusion_figure, timeline_drawing
 from bids_decoder.reports.drawings_people import people_drawing
 from bids_decoder.reports.figures import new_figure, picture
 from bids_decoder.reports.figures_maps import map_picture, troi_pictures
+from bids_decoder.reports.meshes import Hemisphere
+from bids_decoder.reports.packed import Look
 from bids_decoder.reports.page import render_page
 from bids_decoder.reports.results import Results
+from bids_decoder.reports.surfaces import surface_picture
 from bids_decoder.reports.verdict import with_worries
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -77,6 +80,38 @@ def maps(folder):
     return Section("maps", "Maps", [Figure(picture) for picture in drawn])
 
 
+def ball(offset):
+    """Return the points and triangles of an octahedron that is refined three times."""
+    points = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
+    triangles = [(0, 1, 2), (1, 3, 2), (3, 4, 2), (4, 0, 2)]
+    triangles += [(b, a, 5) for a, b, _ in triangles]
+    points = [np.array(point, float) for point in points]
+    for _ in range(3):
+        finer = []
+        for corners in triangles:
+            a, b, c = (points[corner] for corner in corners)
+            points += [middle / np.linalg.norm(middle) for middle in (a + b, b + c, c + a)]
+            new = range(len(points) - 3, len(points))
+            finer += [(corners[0], new[0], new[2]), (new[0], corners[1], new[1]),
+                      (new[2], new[1], corners[2]), tuple(new)]
+        triangles = finer
+    return 40 * np.array(points) + [offset, 0, 0], np.array(triangles)
+
+
+def surfaces():
+    """Return a map that is largest at the medial end of the left hemisphere."""
+    halves = []
+    for offset in (-50, 50):
+        points, triangles = ball(offset)
+        values = np.where(np.abs(points[:, 0]) < 20, 2.0, 0) * (offset < 0)
+        values[points[:, 0] > 80] = -1.0
+        values[0] *= 1.5
+        halves.append(Hemisphere((points, triangles), values.astype(np.float32)))
+    look = Look("A map", "signed", 2.0, 0.5)
+    drawn = surface_picture(halves, look, "surface", "Surfaces.", "Two.")
+    return Section("surfaces", "Surfaces", [Figure(drawn)])
+
+
 def sections(stimuli):
     table = predictions()
     axes = (plain := new_figure(5, 2)).subplots()
@@ -105,6 +140,7 @@ def sections(stimuli):
             Links([("group.html", "All participants")]),
         ]),
         maps(stimuli / "out"),
+        surfaces(),
     ]
 
 
@@ -246,7 +282,7 @@ def test_slices_start_at_the_peak_and_move_by_keys_and_mouse(open_page):
     assert said(page).startswith("x = 2, y = \u221218, z = 6 mm: ")
     axial.press("PageDown")
     assert said(page).startswith("x = 2, y = \u221218, z = 2 mm: ")
-    page.get_by_role("button", name="Largest value").click()
+    viewer(page).get_by_role("button", name="Largest value").click()
     assert said(page) == "x = 6, y = \u221218, z = 6 mm: 3"
     axial.scroll_into_view_if_needed()
     box = axial.bounding_box()
@@ -271,12 +307,12 @@ def test_the_threshold_hides_and_the_choice_changes_the_map(open_page):
         return all.filter((red, at) => at % 4 === 0 && Math.abs(red - all[at + 2]) > 20).length;
     })"""
     coloured = sum(page.evaluate(pixels))
-    page.get_by_label("Threshold").fill("1")
+    viewer(page).get_by_label("Threshold").fill("1")
     assert page.locator(".slices output").inner_text() != "0"
     assert 0 < sum(page.evaluate(pixels)) < coloured
     page.get_by_label("Map", exact=True).select_option("Voxels that the decoder reads")
     page.locator(".said", has_text="mm: selected").wait_for()
-    assert not page.get_by_label("Threshold").is_visible()
+    assert not viewer(page).get_by_label("Threshold").is_visible()
     assert "TROI: the 2 voxels" in page.locator(".slices figcaption").inner_text()
 
 
@@ -285,11 +321,64 @@ def test_figures_of_maps_are_one_button_away_and_printed(open_page):
     viewer(page)
     figure = page.locator("figure[data-name=mapt]")
     assert not figure.is_visible()
-    page.get_by_role("button", name="As figures").click()
+    viewer(page).get_by_role("button", name="As figures").click()
     assert figure.is_visible()
-    page.get_by_role("button", name="As figures").click()
+    viewer(page).get_by_role("button", name="As figures").click()
     page.emulate_media(media="print")
     assert figure.is_visible() and not page.locator(".slices").is_visible()
+
+
+def hemispheres(page):
+    page.locator(".meshes .said", has_text="vertex").wait_for()
+    return page.locator(".meshes")
+
+
+def looks(page):
+    """Return the pixels of both hemispheres, each as one text."""
+    return page.evaluate("""() => [...document.querySelectorAll(".meshes canvas")]
+        .map((canvas) => canvas.toDataURL())""")
+
+
+def test_hemispheres_start_at_the_peak_and_turn_by_keys_mouse_and_buttons(open_page):
+    page = open_page()
+    found = hemispheres(page)
+    assert found.locator(".said").inner_text() == "Left hemisphere, vertex 0: 3"
+    start = looks(page)
+    found.get_by_role("button", name="Medial").click()
+    assert looks(page) == start  # the peak is on the medial side
+    found.get_by_role("button", name="Lateral").click()
+    assert all(now != before for now, before in zip(looks(page), start, strict=True))
+    found.get_by_role("button", name="Largest value").click()
+    left, right = start
+    canvas = found.get_by_role("application", name="Left hemisphere")
+    canvas.press("ArrowLeft")
+    assert looks(page)[0] != left and looks(page)[1] == right
+    canvas.press("ArrowRight")
+    assert looks(page) == start
+    canvas.press("+")
+    assert looks(page)[0] != left
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2, steps=3)
+    page.mouse.up()
+    assert found.locator(".said").inner_text() == "Left hemisphere, vertex 0: 3"
+
+
+def test_a_click_tells_the_value_of_a_vertex_and_the_threshold_hides_it(open_page):
+    page = open_page()
+    found = hemispheres(page)
+    found.get_by_role("button", name="Lateral").click()
+    canvas = found.get_by_role("application", name="Right hemisphere")
+    canvas.click()
+    assert found.locator(".said").inner_text() == "Right hemisphere, vertex 0: \u22121.49"
+    before = looks(page)
+    found.get_by_label("Threshold").fill("0.9")
+    assert found.locator(".said").inner_text().endswith(": \u22121.49 (below the threshold)")
+    assert looks(page)[1] != before[1]
+    canvas.click(position={"x": 2, "y": 2})
+    assert found.locator(".said").inner_text().startswith("Right hemisphere, vertex 0")
 
 
 def test_page_can_be_read_without_scripts(browser, address):

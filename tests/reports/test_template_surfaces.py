@@ -8,12 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_decoder.reports import template_surfaces
+from bids_decoder.reports import surfaces
 from bids_decoder.reports.figures import new_figure, picture
+from bids_decoder.reports.meshes import Hemisphere
+from bids_decoder.reports.packed import Look
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.surfaces import Hemisphere, draw_surfaces
+from bids_decoder.reports.surfaces import draw_surfaces
 from bids_decoder.reports.template_surfaces import _meshes, with_surface
-from bids_decoder.reports.volumes import Look, map_volume
+from bids_decoder.reports.volumes import map_volume
 
 AFFINE = np.array([[4.0, 0, 0, -92], [0, 4, 0, -128], [0, 0, 4, -72], [0, 0, 0, 1]])
 SHAPE = (46, 55, 46)
@@ -35,7 +37,7 @@ def drawn(tmp_path, space, kind="signed"):
 
 def test_values_come_to_the_hemisphere_that_has_them(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(template_surfaces, "draw_surfaces",
+    monkeypatch.setattr(surfaces, "draw_surfaces",
                         lambda values, look: seen.extend(values) or new_figure(1, 1))
     first, surface = with_surface([drawn(tmp_path, "space-MNI152NLin2009cAsym_")])
     assert (first.name, surface.name) == ("m", "msurface")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-
 import nibabel as nib
 import numpy as np
 import pytest
@@ -17,16 +14,12 @@ from bids_decoder.reports.blocks import Figure, Section
 from bids_decoder.reports.figures import new_figure, picture
 from bids_decoder.reports.figures_maps import map_picture, troi_pictures
 from bids_decoder.reports.geometry import Underlay, underlay_for
+from bids_decoder.reports.packed import Look, Packed, fitting, unpack
 from bids_decoder.reports.page import render_page
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.volumes import Look, Packed, fitting, map_volume
+from bids_decoder.reports.volumes import map_volume
 
 PLACE = (9, 14, 5)
-
-
-def unpacked(packed):
-    content = gzip.decompress(base64.b64decode(packed.text))
-    return np.frombuffer(content, np.uint8).reshape(packed.shape, order="F")
 
 
 def values_of(volume):
@@ -53,7 +46,7 @@ def test_values_and_millimetres_are_kept(tmp_path, kind):
     np.testing.assert_allclose(
         np.array(volume.affine) @ [*peak, 1], (AFFINE @ [*PLACE, 1])[:3], atol=1e-4
     )
-    assert volume.step == 1 and volume.voxels.shape == (12, 12, 10)  # two voxels around it
+    assert volume.step == 1 and volume.values.shape == (12, 12, 10)  # two voxels around it
     inside = tuple(slice(2, 2 + n) for n in (8, 8, 6))
     largest = volume.span[1] - volume.span[0]
     np.testing.assert_allclose(values[inside], data[4:12, 8:16, 2:8], atol=largest / 254 / 2 + 1e-6)
@@ -92,7 +85,7 @@ def test_large_maps_are_thinned_and_say_so(tmp_path, monkeypatch):
     data = np.random.default_rng(0).random(SHAPE) + 0.1
     monkeypatch.setattr(volumes, "MOST_BYTES", 1200)
     volume = packed_map(data, tmp_path, Look("A map", "positive"))
-    assert volume.step == 2 and len(volume.voxels.text) <= 1200
+    assert volume.step == 2 and len(volume.values.text) <= 1200
     np.testing.assert_allclose(values_of(volume), data[::2, ::2, ::2], atol=0.01)
     np.testing.assert_allclose(
         np.array(volume.affine) @ [3, 4, 2, 1], (AFFINE @ [6, 8, 4, 1])[:3], atol=1e-4
@@ -110,7 +103,7 @@ def test_the_background_lies_where_the_underlay_is(tmp_path):
         Look("A map", "positive"),
     )
     assert volume.ground.shape == (30, 36, 18)  # 2 mm
-    row = unpacked(volume.ground)[:, 18, 9]
+    row = unpack(volume.ground)[:, 18, 9]
     assert row[:16].max() < 60 and row[20:-1].min() > 240
 
 
@@ -119,8 +112,8 @@ def test_the_brain_mask_says_where_to_crop(tree):
     mask, *_ = troi_pictures(results)
     box = np.flatnonzero(tree.brain().any(axis=(1, 2)))
     width = min(SHAPE[0], box[-1] + 3) - max(0, box[0] - 2)
-    assert mask.volume.voxels.shape[0] == width
-    assert (unpacked(mask.volume.voxels) > 0).sum() == int(mask.alt.split("with ")[1].split()[0])
+    assert mask.volume.values.shape[0] == width
+    assert (unpack(mask.volume.values) > 0).sum() == int(mask.alt.split("with ")[1].split()[0])
 
 
 def test_a_map_in_a_template_space_is_drawn_on_a_template(tree):
@@ -155,14 +148,14 @@ def test_a_page_without_room_says_what_it_leaves_out(tree, monkeypatch):
     (drawn,) = map_picture(path, Results(tree.out, "01"), "m", "A map", signed=False)
     sections = [Section("maps", "Maps", [Figure(drawn)])]
     page = render_page("a", "b", sections)
-    assert "data-voxels" in page and "slice viewer does not" not in page
-    assert f'id="ground-{drawn.volume.ground.key}"' in page
+    assert "data-values" in page and "viewer does not" not in page
+    assert f'id="part-{drawn.volume.ground.key}"' in page
     monkeypatch.setattr("bids_decoder.reports.page.PAGE_BYTES", 1000)
     page = render_page("a", "b", sections)
-    assert "data-voxels" not in page and "slice viewer does not have this map" in page
+    assert "data-values" not in page and "viewer does not have this map" in page
 
 
 def test_pages_without_maps_have_no_viewer():
     plain = picture(new_figure(1, 1), "p", "Caption.", "Alt.")
     page = render_page("a", "b", [Section("s", "S", [Figure(plain)])])
-    assert "Slice viewer" not in page and "data-voxels" not in page
+    assert "Slice viewer" not in page and "data-values" not in page
