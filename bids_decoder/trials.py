@@ -123,6 +123,11 @@ class VoxelGrid:
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     @property
+    def rows_key(self) -> str:
+        """Which grayordinates the rows are; empty for voxels and vertices."""
+        return "" if self.layout is None else self.layout.rows_key
+
+    @property
     def has_geometry(self) -> bool:
         """Whether the voxels are those of a volume."""
         return self.geometry.fills_volume

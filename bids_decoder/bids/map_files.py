@@ -17,7 +17,7 @@ from bids_decoder.bids.surfaces import (
     save_surfaces,
     surface_names,
 )
-from bids_decoder.grids.grayordinates import Grayordinates
+from bids_decoder.grids.grayordinates import Grayordinates, models_key
 from bids_decoder.grids.surface import Mesh
 from bids_decoder.trials import Layout
 
@@ -51,6 +51,27 @@ def read_layout_of_map(path: Path) -> Layout | None:
     mesh = None if surface is None else Mesh(*surface)
     beside = map_name(path)
     return Grayordinates(read_models(beside), mesh) if beside.is_file() else mesh
+
+
+def read_rows_key(path: Path) -> str:
+    """Return which grayordinates a series, or a map with its files beside it, has in its rows.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        See :func:`bids_decoder.grids.grayordinates.models_key`; empty for voxels and vertices.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read.
+    """
+    file = path if is_cifti(path) else map_name(path)
+    return models_key(read_models(file)) if file.is_file() else ""
 
 
 @singledispatch

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from nibabel.cifti2 import BrainModelAxis
 
 from bids_decoder.bids.cifti import is_cifti, read_models
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.grids.grayordinates import models_key
 
 
 def check_meshes(person: Participant) -> Iterator[Finding]:
@@ -72,4 +75,39 @@ def check_models(person: Participant, runs: list[BoldRun]) -> Iterator[Finding]:
                 str(run.bold_file), "its rows are other grayordinates than those of the first run",
                 "preprocess all runs of the participant with one version and --cifti-output",
                 ExitCode.BAD_DATA, participant=person.label, place=str(run.bold_file),
+            )
+
+
+def check_models_between(people: Sequence[Participant]) -> Iterator[Finding]:
+    """Find participants whose grayordinates are others than those of the first one.
+
+    Parameters
+    ----------
+    people : sequence of Participant
+        Whose rows are matched by their numbers.
+
+    Yields
+    ------
+    Finding
+        For as many rows in the same space; others are never matched.
+    """
+    first: dict[tuple[str, int], tuple[str, BrainModelAxis]] = {}
+    for person in people:
+        file = person.runs[0].image_file
+        if not is_cifti(file):
+            continue
+        try:
+            models = read_models(file)
+        except BidsDecoderError:
+            # Reported by check_run.
+            continue
+        rows = person.runs[0].entities.get("space", ""), len(models)
+        label, wanted = first.setdefault(rows, (person.label, models))
+        if models_key(models) != models_key(wanted):
+            yield Finding(
+                f"sub-{person.label}: grayordinates",
+                f"its rows are other grayordinates than those of sub-{label}, with which it is "
+                "matched row by row", "preprocess all participants with one version and "
+                "--cifti-output, or leave this one out with --participant-label",
+                ExitCode.BAD_DATA, participant=person.label, place=str(file),
             )

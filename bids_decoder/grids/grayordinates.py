@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,11 @@ class Grayordinates:
             rows = self.models.name == name
             found[rows] = start + self.models.vertex[rows]
         return found
+
+    @cached_property
+    def rows_key(self) -> str:
+        """See :func:`models_key`."""
+        return models_key(self.models)
 
     @property
     def is_voxel(self) -> np.ndarray:
@@ -82,6 +88,20 @@ class Grayordinates:
             parts.append((number[rows[order]], Volume(mask, np.asarray(self.models.affine))))
         parts.append((number[rest], Container(np.zeros((int(rest.sum()), 3)))))
         return Joined([(rows, part) for rows, part in parts if len(rows)])
+
+
+def models_key(models: BrainModelAxis) -> str:
+    """Return a text that is the same for the same grayordinates in the same order."""
+    structures = [(str(name), rows.start, rows.stop) for name, rows, _ in models.iter_structures()]
+    place = None
+    if models.affine is not None:
+        # Adding zero makes negative zeros positive.
+        place = (np.round(models.affine, 3) + 0.0).tolist(), tuple(models.volume_shape)
+    said = (structures, sorted(models.nvertices.items()), place)
+    digest = hashlib.sha256(repr(said).encode())
+    for numbers in (models.vertex, models.voxel):
+        digest.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
+    return digest.hexdigest()
 
 
 class Joined(Geometry):

@@ -48,6 +48,11 @@ class Mesh:
         return self
 
     @property
+    def rows_key(self) -> str:
+        """Empty: the name of the space says which vertices they are."""
+        return ""
+
+    @property
     def halves(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """Points and triangles of the left and the right hemisphere."""
         is_left = self.triangles[:, 0] < self.n_left

@@ -84,6 +84,8 @@ class CommonMaps:
     chances : ndarray of float32, shape (n_shares, n_voxels)
     fwhm_mm, mistrust : float
         Filter on the probabilities, and weight of their mean over the whole brain.
+    rows_key : str
+        :attr:`.VoxelGrid.rows_key` of the source participants.
     left_out : sequence of LeftOut
         Source participants decoded by the maps of the others; not stored.
     """
@@ -94,6 +96,7 @@ class CommonMaps:
     chances: np.ndarray
     fwhm_mm: float
     mistrust: float
+    rows_key: str = ""
     left_out: Sequence[LeftOut] = ()
 
     def layer_of(self, person: VoxelGrid) -> np.ndarray:
@@ -105,7 +108,7 @@ class CommonMaps:
         Parameters
         ----------
         person : VoxelGrid
-            In the standard space of the maps.
+            In the standard space of the maps; vertices and grayordinates are those of the maps.
 
         Returns
         -------
@@ -120,11 +123,12 @@ class CommonMaps:
         """Return the prior for the voxels of a participant; None outside the common space.
 
         On another grid of the space the maps are interpolated (trilinear); voxels of which less
-        than half is inside the maps are treated as unknown. Vertices must be those of the maps.
+        than half is inside the maps are treated as unknown. Vertices and grayordinates must be
+        those of the maps.
         """
         if not self.space or person.space != self.space or not person.grid.has_neighbours:
             return None
-        is_shared = _share_grid(self.space, self.grid, person)
+        is_shared = _share_grid(self.space, self.grid, self.rows_key, person)
         if not is_shared and not person.grid.has_geometry:
             return None
         nearby, known = self._near(person.grid)
@@ -160,7 +164,7 @@ class CommonMaps:
     def card(self) -> dict[str, Any]:
         """Return the entries of the model card."""
         return {
-            "space": self.space, "shape": list(self.grid.mask.shape),
+            "space": self.space, "shape": list(self.grid.mask.shape), "rows_key": self.rows_key,
             **self.grid.geometry.card(), "fwhm_mm": self.fwhm_mm, "mistrust": self.mistrust,
         }
 
@@ -169,7 +173,10 @@ class CommonMaps:
         """Rebuild the maps from :meth:`card` and :meth:`tensors` (without the prefix)."""
         grid = VoxelGrid(part["mask"] > 0, part["affine"])
         weight, chances = (part[name].astype(np.float32) for name in ("weight", "chances"))
-        return cls(card["space"], grid, weight, chances, card["fwhm_mm"], card["mistrust"])
+        return cls(
+            card["space"], grid, weight, chances, card["fwhm_mm"], card["mistrust"],
+            card.get("rows_key", ""),
+        )
 
 
 def gather_common(
@@ -195,7 +202,7 @@ def gather_common(
     for person in people:
         if sums is None:
             sums = _Sums(person, vectors.shape[1])
-        if not _share_grid(sums.space, sums.grid, person):
+        if not _share_grid(sums.space, sums.grid, sums.grid.rows_key, person):
             return None
         sums.add(person, vectors[person.target_rows])
     if sums is None:
@@ -362,7 +369,7 @@ class _Sums:
         chances = _mistrusted(self.mean_chances(fwhm_mm), mistrust)
         return CommonMaps(
             self.space, self.grid, self.weight, chances.astype(np.float32), fwhm_mm, mistrust,
-            left_out,
+            self.grid.rows_key, left_out,
         )
 
 
@@ -376,11 +383,12 @@ def _spread_over(n_trials: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, n_trials - 1, min(n_trials, most)).astype(int))
 
 
-def _share_grid(space: str, grid: VoxelGrid, person: Person) -> bool:
-    """Check whether a participant's voxels are on this grid, by space, shape and affine."""
+def _share_grid(space: str, grid: VoxelGrid, rows_key: str, person: Person) -> bool:
+    """Check whether a participant's voxels are on this grid, and the same grayordinates."""
     return (
         bool(space) and person.space == space and person.grid.mask.shape == grid.mask.shape
         and np.allclose(person.grid.affine, grid.affine, atol=1e-3)
+        and person.grid.rows_key == rows_key
     )
 
 

@@ -205,6 +205,11 @@ def decoder_without_trials(
         )
     if targets.kind != "category":
         facts = {"seen": list(model.card.get("stimuli_seen", [])), **facts}
+    if grid.layout is not None and grid.rows_key != model.card["common"].get("rows_key", ""):
+        raise InputError(
+            "zero-shot decoding", "the rows of the maps are other grayordinates than those of the "
+            "responses", "preprocess all participants with one version and --cifti-output",
+        )
     fitted = load_decoder(model.card["decoder"]).without_trials(model, grid)
     weight = fitted.part("input")["weight"]
     if not weight.any():

@@ -37,6 +37,7 @@ from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
+from bids_decoder.bids.map_files import read_rows_key
 from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
 from bids_decoder.glm.normalise import MIN_TRIALS
@@ -283,7 +284,7 @@ def _not_zero_shot(
     else:
         why = (
             "these voxels have no positions, by which those of other participants could be found, "
-            "and are not the vertices of its maps",
+            "and are not the vertices or grayordinates of its maps",
             "decode the participant with labelled trials: --pretrained",
         )
     if why is not None:
@@ -304,12 +305,15 @@ def _not_zero_shot(
 
 
 def _has_places(person: PersonWork, card: Mapping[str, Any]) -> bool:
-    """Return whether voxels have positions, or are as many vertices as those of a model."""
+    """Return whether voxels have positions, or are the vertices or grayordinates of a model."""
     run = person.participant.runs[0]
     if VoxelGrid(np.ones(run.header.shape[:3], dtype=bool), run.header.affine).has_geometry:
         return True
-    there = (card.get("common") or {}).get("shape")
-    return not is_volume(run.image_file) and list(run.header.shape[:3]) == there
+    common = card.get("common") or {}
+    return (
+        not is_volume(run.image_file) and list(run.header.shape[:3]) == common.get("shape")
+        and read_rows_key(run.image_file) == common.get("rows_key", "")
+    )
 
 
 def _other_place(

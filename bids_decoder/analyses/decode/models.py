@@ -9,7 +9,9 @@ from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
+from bids_decoder.bids.cifti import is_cifti
 from bids_decoder.bids.copies import match_copies, run_signatures
+from bids_decoder.bids.map_files import read_rows_key
 from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError, name_some
 from bids_decoder.interfaces.responses import shared_space
@@ -189,8 +191,22 @@ def _check_space(study: Study, person: PersonWork, model: ModelFile, notes: Note
             f"give --output-spaces {there} with the resolution of pretraining, or "
             "pretrain in this space", severity="warning", participant=person.label,
         ))
+    elif there is not None and _has_other_rows(person, common) and \
+            study.settings.network.group_prior:
+        notes.findings.append(Finding(
+            f"sub-{person.label} with model {model.path.name}",
+            "the rows of its maps are other grayordinates than those of the responses: they "
+            "cannot be used as a prior",
+            "preprocess all participants with one version and --cifti-output", severity="warning",
+            participant=person.label,
+        ))
     elif there is not None and "shape" in common and person.source != "raw":
         _say_resampled(person, model, notes)
+
+
+def _has_other_rows(person: PersonWork, common: Mapping[str, Any]) -> bool:
+    file = person.runs[0].image_file
+    return is_cifti(file) and read_rows_key(file) != common.get("rows_key")
 
 
 def _say_resampled(person: PersonWork, model: ModelFile, notes: Notes) -> None:

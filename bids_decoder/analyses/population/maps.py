@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.analyses.population.collect import find_outputs
-from bids_decoder.bids.map_files import read_layout_of_map
+from bids_decoder.bids.map_files import read_layout_of_map, read_rows_key
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.surfaces import OWN_SPACE
 from bids_decoder.errors import name_some
@@ -153,7 +153,8 @@ def _read_set(
     """Read maps on the most frequent grid."""
     images = {label: nib.load(path) for label, path in paths.items()}
     grids = {
-        label: (image.shape, *np.round(image.affine / GRID_TOLERANCE_MM).astype(int).ravel())
+        label: (image.shape, *np.round(image.affine / GRID_TOLERANCE_MM).astype(int).ravel(),
+                read_rows_key(paths[label]))
         for label, image in images.items()
     }
     usual = Counter(grids.values()).most_common(1)[0][0]
@@ -162,7 +163,7 @@ def _read_set(
     note = None
     if others:
         note = (f"{kind.title}: {name_some(others)} left out, on another grid of "
-                f"{entities['space']}.")
+                f"{entities['space']}, or with other grayordinates.")
     if len(kept) < 2:
         return None, note
     volumes = np.stack([

@@ -12,6 +12,7 @@ from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.pretrained_files import pretrained_path
+from bids_decoder.bids.row_checks import check_models_between
 from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.evaluation.folds import resolve_fold
 from bids_decoder.markers import StageKey
@@ -59,6 +60,10 @@ def check(study: Study, notes: Notes) -> None:
         ))
     if study.settings.network.decoder == "troi":
         notes.findings += _too_few_trials(study)
+        if study.settings.network.group_prior:
+            notes.findings += check_models_between([
+                person.participant for person in study.people.values()
+            ])
 
 
 def _too_few_trials(study: Study) -> list[Finding]:
