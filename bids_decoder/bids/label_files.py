@@ -39,18 +39,22 @@ class LabelFile:
         What it is called in tables.
     table : Path or None
         Names of labels.
+    right : Path or None
+        Of labels of vertices: the file of the right hemisphere; *path* is that of the left one.
     """
 
     path: Path
     space: str | None
     atlas: str
     table: Path | None
+    right: Path | None = None
 
     @property
-    def stored_in(self) -> Path:
-        """The file on disk: the image, or the file of bdpy that holds the region."""
+    def stored_in(self) -> tuple[Path, ...]:
+        """The files on disk: the image, both hemispheres, or the file of bdpy with the region."""
         place = region_place(self.path)
-        return self.path if place is None else place[0]
+        own = self.path if place is None else place[0]
+        return (own,) if self.right is None else (own, self.right)
 
 
 def describe_file(path: Path) -> LabelFile:

@@ -104,6 +104,46 @@ def models_key(models: BrainModelAxis) -> str:
     return digest.hexdigest()
 
 
+def find_rows(models: BrainModelAxis, others: BrainModelAxis) -> np.ndarray:
+    """Find the same vertices and voxels in another file, whatever the structures and their order.
+
+    Parameters
+    ----------
+    models, others : BrainModelAxis
+
+    Returns
+    -------
+    ndarray of int, shape (len(models),)
+        Row in *others* of each row; -1 where there is none.
+
+    Raises
+    ------
+    ValueError
+        When surfaces have another number of vertices, or voxels are on another grid.
+    """
+    found = np.full(len(models), -1, dtype=np.intp)
+    for name in sorted(set(models.nvertices) & set(others.nvertices)):
+        sizes = models.nvertices[name], others.nvertices[name]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"{sizes[1]} vertices of {name} against {sizes[0]} of the responses")
+        number = np.full(sizes[0], -1, dtype=np.intp)
+        there = np.flatnonzero(others.name == name)
+        number[others.vertex[there]] = there
+        here = models.name == name
+        found[here] = number[models.vertex[here]]
+    here, there = models.volume_mask, np.flatnonzero(others.volume_mask)
+    if here.any() and len(there):
+        shape = tuple(models.volume_shape)
+        if shape != tuple(others.volume_shape) or not np.allclose(
+            models.affine, others.affine, atol=1e-3
+        ):
+            raise ValueError("their voxels are on another grid than those of the responses")
+        number = np.full(shape, -1, dtype=np.intp)
+        number[tuple(others.voxel[there].T)] = there
+        found[here] = number[tuple(models.voxel[here].T)]
+    return found
+
+
 class Joined(Geometry):
     """Several grids side by side, without neighbours across them.
 

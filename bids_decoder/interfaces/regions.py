@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_decoder.bids.label_files import LabelFile, label_names, label_values, read_labels
+from bids_decoder.bids.row_labels import NO_LABEL, is_row_file, labels_on, read_row_labels
 from bids_decoder.errors import InputError
 from bids_decoder.interfaces.response_grids import read_grid
 from bids_decoder.preprocessing.labels import (
@@ -55,19 +56,22 @@ class PlacedLabels:
         file = self.file
         return {
             "path": str(file.path), "space": file.space, "atlas": file.atlas,
-            "table": None if file.table is None else str(file.table),
+            "table": _text(file.table), "right": _text(file.right),
             "pulls": [(str(pull.path), pull.is_inverted) for pull in self.pulls],
         }
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> PlacedLabels:
         """Return what :meth:`record` described."""
-        table = record["table"]
-        file = LabelFile(
-            Path(record["path"]), record["space"], record["atlas"],
-            None if table is None else Path(table),
+        table, right = (
+            None if record[name] is None else Path(record[name]) for name in ("table", "right")
         )
+        file = LabelFile(Path(record["path"]), record["space"], record["atlas"], table, right)
         return cls(file, tuple(Pull(Path(path), flag) for path, flag in record["pulls"]))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def collect_regions(
@@ -91,11 +95,16 @@ def collect_regions(
     Raises
     ------
     InputError
-        When a file or its table cannot be used.
+        When a file or its table cannot be used, or labels are those of other vertices.
     """
     found: list[Region] = []
     target = Grid(grid.mask.shape, grid.affine)
     for one in placed:
+        if is_row_file(one.file.path):
+            for labels, names in labels_on(read_row_labels(one.file), grid):
+                here = labels.reshape(grid.mask.shape)
+                found += find_regions(here, names, one.file.atlas, grid, NO_LABEL)
+            continue
         labels, affine = read(one.file.path)
         names = label_names(one.file, label_values(labels))
         points = chained_points(one.pulls, target) if one.pulls else None

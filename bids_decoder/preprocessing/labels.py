@@ -69,7 +69,8 @@ def resample_labels(
 
 
 def find_regions(
-    labels: np.ndarray, names: Mapping[int, str], atlas: str, grid: VoxelGrid
+    labels: np.ndarray, names: Mapping[int, str], atlas: str, grid: VoxelGrid,
+    background: int = 0,
 ) -> list[Region]:
     """Collect the voxels of each label.
 
@@ -81,6 +82,8 @@ def find_regions(
         Of labels; one without a name is called by its number.
     atlas : str
     grid : VoxelGrid
+    background : int
+        Label that is no region.
 
     Returns
     -------
@@ -92,7 +95,8 @@ def find_regions(
     values, starts = np.unique(found[order], return_index=True)
     return [
         Region(names.get(int(value), str(value)), atlas, int(value), voxels)
-        for value, voxels in zip(values, np.split(order, starts[1:]), strict=True) if value
+        for value, voxels in zip(values, np.split(order, starts[1:]), strict=True)
+        if value != background
     ]
 
 

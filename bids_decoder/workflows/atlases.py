@@ -19,7 +19,9 @@ from bids_decoder.bids.label_files import (
     own_space,
     read_labels,
 )
+from bids_decoder.bids.map_files import read_layout
 from bids_decoder.bids.names import derivative_path, parse_entities
+from bids_decoder.bids.row_labels import describe_row_file, is_row_file, read_row_labels
 from bids_decoder.errors import (
     BidsDecoderError,
     Finding,
@@ -32,6 +34,7 @@ from bids_decoder.preprocessing.labels import MIN_VOXELS, Region, split_regions
 from bids_decoder.preprocessing.registration import Pull
 from bids_decoder.preprocessing.templates import OutputSpace, parse_space
 from bids_decoder.trials import VoxelGrid
+from bids_decoder.workflows.atlas_checks import check_places, has_row_labels
 from bids_decoder.workflows.spaces import response_grid
 from bids_decoder.workflows.work import PersonWork
 
@@ -101,7 +104,7 @@ class AtlasPlan:
         MissingInputError
             When a file or a transform is absent.
         """
-        return [self._place_one(person, word) for word in self.words]
+        return _once([self._place_one(person, word) for word in self.words])
 
     def check(self, person: PersonWork) -> tuple[list[Region], list[Finding]]:
         """Find what prevents the regions of a participant, before anything is computed.
@@ -121,7 +124,10 @@ class AtlasPlan:
         for word in self.words:
             try:
                 one = self._place_one(person, word)
-                self._read(one.file.path)
+                if is_row_file(one.file.path):
+                    read_row_labels(one.file)
+                else:
+                    self._read(one.file.path)
                 placed.append(one)
             except BidsDecoderError as error:
                 findings.append(_of(error.finding, label))
@@ -130,7 +136,7 @@ class AtlasPlan:
         regions: list[Region] = []
         try:
             grid = _known_grid(person)
-            for one in placed:
+            for one in _once(placed):
                 regions += _with_voxels(one, self._regions(one, grid, label), label)
             if not split_regions(regions)[0]:
                 raise InputError(
@@ -154,7 +160,7 @@ class AtlasPlan:
         small: list[Region] = []
         counts: list[int] = []
         for person in people:
-            finding = _check_grid(person, space)
+            finding = check_places(person, space)
             regions, found = ([], [finding]) if finding else self.check(person)
             findings += found
             large, few = split_regions(regions)
@@ -188,6 +194,9 @@ class AtlasPlan:
         return content
 
     def _place_one(self, person: PersonWork, word: str) -> PlacedLabels:
+        if has_row_labels(person, word):
+            path = Path(word.replace(PARTICIPANT, person.label))
+            return PlacedLabels(describe_row_file(path))
         spaces = _Transforms(self.output_dir, person, self.output_spaces)
         file = self._file(person, word, spaces)
         if file.space in (None, spaces.own):
@@ -203,6 +212,11 @@ class AtlasPlan:
         if (word, templates) not in self._atlases:
             self._atlases[word, templates] = find_atlas(word, templates)
         return self._atlases[word, templates]
+
+
+def _once(placed: list[PlacedLabels]) -> list[PlacedLabels]:
+    """Leave out labels of vertices that are there by the names of both hemispheres."""
+    return list({one.file.path: one for one in placed}.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,27 +334,14 @@ def _known_grid(person: PersonWork) -> VoxelGrid:
         if run.mask_file is not None and run.mask_file.is_file():
             own = np.asarray(nib.load(run.mask_file).dataobj) > 0
             mask &= own.reshape(mask.shape) if own.size == mask.size else True
-    return VoxelGrid(mask, grid.affine)
-
-
-def _check_grid(person: PersonWork, space: OutputSpace) -> Finding | None:
-    """Return why voxels of a participant have no place in an atlas."""
-    grid = response_grid(person.participant, space)
-    voxels = VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine)
-    if voxels.has_geometry:
-        return None
-    return Finding(
-        f"sub-{person.label}: --regions", "the voxels have no positions in a volume (image grid "
-        f"{voxels.mask.shape}), so that no region can be found in them",
-        "leave the option out, or give images on the grid of the brain",
-        participant=person.label,
-    )
+    file = person.runs[0].image_file
+    return VoxelGrid(mask, grid.affine, read_layout(file, person.participant.meshes))
 
 
 def _content(placed: PlacedLabels, digest: Callable[[Path], str], source: str) -> dict[str, Any]:
     file = placed.file
     return {
-        "atlas": file.atlas, "image": digest(file.stored_in),
+        "atlas": file.atlas, "image": [digest(path) for path in file.stored_in],
         "table": None if file.table is None else digest(file.table),
         # Preprocessing makes the same transforms from the same inputs, which are in other keys.
         "pulls": [

@@ -59,6 +59,14 @@ def save_dtseries(path, values, t_r=T_R):
     path.write_bytes(image.to_bytes())
 
 
+def save_dlabel(path, values):
+    """Labels 1 (other) and 2 (informative) of the rows of this dataset, in another order."""
+    names = {0: ("???", (0, 0, 0, 0)), 1: ("other", (1, 0, 0, 1)), 2: ("informative", (0, 1, 0, 1))}
+    axes = nib.cifti2.LabelAxis(["signal"], [names]), brain_models()[::-1]
+    path.write_bytes(nib.Cifti2Image(values[None, ::-1].astype(np.float32), axes).to_bytes())
+    return path
+
+
 def save_midthickness(prep, label="01"):
     for side, shift in (("L", -50.0), ("R", 50.0)):
         name = f"sub-{label}_hemi-{side}_space-fsLR_den-32k_midthickness.surf.gii"

@@ -16,10 +16,12 @@ def output(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cifti")
     signal = cifti.write_cifti_dataset(folder)
     out = folder / "out"
+    labels = cifti.save_dlabel(folder / "signal.dlabel.nii", np.where(signal, 2, 1))
     code = main([
         str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
         "--output-spaces", "fsLR:den-91k", "--n-permutations", "20", "--nprocs", "1",
         "-w", str(folder / "work"), "--contrasts", "face - house", "--searchlight", "20mm",
+        "--regions", str(labels),
     ])
     assert code == 0
     return out, signal
@@ -59,6 +61,18 @@ def test_spheres_are_on_the_cortex_or_below_it(output):
     assert card["Grid"] == "grayordinates" and card["Spheres"] > 400
     values = nib.load(path).get_fdata()[0]
     assert values[signal].mean() > values[~signal].mean() + 0.1
+
+
+def test_regions_are_those_of_the_labels(output):
+    out, signal = output
+    table = read_table(next(out.rglob("*desc-regions_metrics.tsv"))).set_index("region")
+    assert table["n_voxels"].astype(int).to_dict() == {
+        "informative": int(signal.sum()), "other": int((~signal).sum()),
+    }
+    assert float(table["value"]["informative"]) > 0.8 > float(table["value"]["other"])
+    path = next(out.rglob("*stat-accuracy_desc-regions_statmap.dscalar.nii"))
+    assert len(set(nib.load(path).get_fdata()[0][signal])) == 1
+    assert "those of the same grayordinates" in (out / "logs" / "CITATION.md").read_text()
 
 
 def test_report_draws_surfaces_and_slices(output):

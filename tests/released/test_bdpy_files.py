@@ -38,7 +38,7 @@ def test_regions_of_a_file_are_label_files(place, name):
     grid = place.dataset().participants[0].runs[0].released.responses.grid
     file = describe_file(place.folder / name / "ROI_V1")
     (region,) = collect_regions([PlacedLabels(file)], grid)
-    assert (region.name, file.stored_in) == ("ROI_V1", place.folder / name)
+    assert (region.name, file.stored_in) == ("ROI_V1", (place.folder / name,))
     np.testing.assert_allclose(grid.coordinates[region.voxels], places[:10])
     with pytest.raises(InputError, match="no such region; regions: ROI_V1, ROI_VC"):
         collect_regions([PlacedLabels(describe_file(place.folder / name / "ROI_V9"))], grid)

@@ -154,11 +154,13 @@ class WriteRegions(WriteInterface):
         train, _ = load_person(
             folder, inputs.participant, targets, fold=None, normalise=inputs.normalise
         )
+        grid = read_grid(folder)
         outputs.card |= _card(facts, regions, list(inputs.left_out))
+        outputs.card["Grid"] = grid.geometry.kind
         if not is_category:
             outputs.card["Estimator"] = "ridge"
         ceilings = mean_ceilings(train, "label" if is_category else "stimulus", regions)
-        write_scores(outputs, scores, regions, ceilings, read_grid(folder))
+        write_scores(outputs, scores, regions, ceilings, grid)
 
 
 def _card(

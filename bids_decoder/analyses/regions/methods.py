@@ -23,6 +23,15 @@ _MADE_BY = {
 }
 """Methods text -> atlases that it is about, without their variant."""
 
+_PLACED = {
+    "volume": "brought to the voxels of the participant by nearest neighbour, through the "
+              "transforms of preprocessing where spaces differ",
+    "surface": "those of the same vertices",
+    "grayordinates": "those of the same grayordinates",
+}
+"""How labels came to the responses, by kind of grid; of vertices without a mesh nothing else is
+known."""
+
 
 def steps(results: Results) -> Steps:
     """Return the methods steps of the regions of a participant, if any."""
@@ -30,7 +39,10 @@ def steps(results: Results) -> Steps:
     if not card:
         return {}
     atlases = card["Atlases"]
-    found: Steps = {"regions": {"n_regions": card["Regions"], "atlases": ", ".join(atlases)}}
+    found: Steps = {"regions": {
+        "n_regions": card["Regions"], "atlases": ", ".join(atlases),
+        "placed": _PLACED.get(card["Grid"], _PLACED["surface"]),
+    }}
     found |= {name: {} for name in _origins(atlases)}
     if "PoolSize" in card:
         found["regions-retrieval"] = {"pool_size": card["PoolSize"]}

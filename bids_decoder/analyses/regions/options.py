@@ -24,7 +24,8 @@ def add_options(parser: ArgumentParser) -> None:
         group, "--regions", dest="regions.atlases", metavar="ATLAS|FILE", type=_read_atlas,
         help="also decode from the voxels of each region: of label files or masks (whole numbers; "
         "names in a TSV beside with `index` and `name`; `{participant}` in the path stands for the "
-        "label), of `aparcaseg` or `aseg` in the derivatives, or of an atlas of TemplateFlow, as "
+        "label), of annotations on surfaces (`lh.NAME.annot`, `*.label.gii`, `*.dlabel.nii`), of "
+        "`aparcaseg` or `aseg` in the derivatives, or of an atlas of TemplateFlow, as "
         "`Schaefer2018:400Parcels7Networks`. See [regions.md](regions.md)",
     )
     option(
@@ -45,6 +46,6 @@ def _read_atlas(text: str) -> str:
     """
     if not text.strip():
         raise bad_value("the name of an atlas is empty", "give a name or a path")
-    if "/" in text or text.endswith((".nii", ".nii.gz")):
+    if "/" in text or text.endswith((".nii", ".nii.gz", ".gii", ".annot")):
         return str(Path(text).expanduser().absolute())
     return text
