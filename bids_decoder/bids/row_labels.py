@@ -25,7 +25,9 @@ _ENDS = (_ANNOTATION, ".gii", _CIFTI)
 _EXTENSION = re.compile(r"(\.annot|(\.label|\.annot)?\.gii|\.dlabel\.nii)$")
 _SIDES = ("lh", "rh")
 _HEMI = re.compile(r"^(?P<fs>[lr]h)\.|(?:^|_)hemi-(?P<bids>[LR])_")
-_BACKGROUND = re.compile(r"unknown|\?\?\?|.*medial[ _-]?wall.*|corpuscallosum|background", re.I)
+_BACKGROUND = re.compile(
+    r"(.*[_-])?(unknown|corpuscallosum|\?\?\?)|.*medial[ _-]?wall.*|background.*", re.IGNORECASE
+)
 
 Labelled = tuple[np.ndarray, dict[int, str]]
 """Number of each row, and names by number."""
@@ -132,7 +134,7 @@ def _without_background(path: Path, labelled: Labelled) -> Labelled:
     """Leave out what is no region, and names that do not occur."""
     values, names = labelled
     kept = {int(number) for number in np.unique(values) if number >= 0}
-    kept -= {number for number, name in names.items() if _BACKGROUND.match(name)}
+    kept -= {number for number, name in names.items() if _BACKGROUND.fullmatch(name)}
     if not kept:
         raise InputError(
             str(path), "none of its vertices is in a named region", "give labels of regions",

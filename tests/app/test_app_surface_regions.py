@@ -18,7 +18,7 @@ POINTS, _ = surface.sphere()
 UPPER = surface.patch_of(POINTS)
 
 
-def write_annotation(folder, n=len(UPPER)):
+def write_annotation(folder, n=None):
     """Upper and lower part of both hemispheres; the front of the lower part is unknown."""
     folder.mkdir(exist_ok=True)
     labels = np.where(UPPER, 1, np.where(POINTS[:, 1] > 20, 0, 2))[:n]

@@ -133,7 +133,7 @@ def test_labels_of_other_vertices_are_refused(tmp_path):
 
 
 def test_files_without_labels_are_refused(tmp_path):
-    refused(annotations(tmp_path / "none", names=["unknown", "???", "Medial_wall"]),
+    refused(annotations(tmp_path / "none", names=["ctx-lh-unknown", "???", "FS_Medial_wall"]),
             match="none of its vertices")
     one = annotations(tmp_path / "one")
     (tmp_path / "one" / "rh.two.annot").write_bytes(b"text")
