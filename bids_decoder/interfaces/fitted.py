@@ -58,7 +58,10 @@ def collect_fitted(
     return complete_fit(
         fit, responses, normalise,
         boldref=None if boldref is None else _read_boldref(boldref, grid),
-        facts={"space": read_json(folder / SPACE)["space"], **(facts or {})},
+        facts={
+            "space": read_json(folder / SPACE)["space"], "rows_key": grid.rows_key,
+            **(facts or {}),
+        },
     )
 
 

@@ -79,3 +79,21 @@ def test_report_draws_surfaces_and_slices(output):
     page = (output[0] / "sub-01.html").read_text()
     assert "on the surfaces of the left" in page and "in the voxels below the cortex" in page
     assert "only a container" not in page and "No sphere holds both" in page
+
+
+@pytest.mark.parametrize(("is_same", "code"), [(True, 0), (False, 65)])
+def test_a_decoder_reads_the_same_grayordinates_only(output, tmp_path, capfd, is_same, code):
+    cifti.write_cifti_dataset(tmp_path, n_runs=2, seed=5)
+    about = tmp_path / "raw" / "dataset_description.json"
+    about.write_text(about.read_text().replace('"grayordinates"', '"later"'))
+    for path in tmp_path.glob("prep/sub-01/func/*.dtseries.nii"):
+        if not is_same:
+            image = nib.load(path)
+            axes = image.header.get_axis(0), image.header.get_axis(1)[::-1]
+            path.write_bytes(nib.Cifti2Image(image.get_fdata(dtype=np.float32), axes).to_bytes())
+    assert main([
+        str(tmp_path / "raw"), str(tmp_path / "out"), "participant", "--output-spaces",
+        "fsLR:den-91k", "-d", f"fmriprep={tmp_path / 'prep'}", "--apply", str(output[0]),
+        "--nprocs", "1", "-w", str(tmp_path / "work"),
+    ]) == code
+    assert ("other grayordinates than those that it reads" in capfd.readouterr().err) != is_same

@@ -34,6 +34,7 @@ from bids_decoder.analyses.apply.painting import (
 )
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
+from bids_decoder.bids.cifti import is_cifti
 from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
@@ -328,6 +329,13 @@ def _other_place(
             "give data in the same space, or --output-spaces",
         )
         return
+    file = person.participant.runs[0].image_file
+    if is_cifti(file) and read_rows_key(file) != told.get("rows_key", ""):
+        yield (
+            "the rows of these responses are other grayordinates than those that it reads",
+            "preprocess both with one version and --cifti-output",
+        )
+        return
     fitted = load_fitted(path)
     if _aligns(person):
         if fitted.boldref is None:
@@ -338,7 +346,7 @@ def _other_place(
         return
     if person.space.is_template:
         return
-    header = read_header(person.participant.runs[0].image_file)
+    header = read_header(file)
     shape = tuple(int(n) for n in header.shape[:3])
     if not on_grid(fitted.grid, shape, header.affine):
         yield (
