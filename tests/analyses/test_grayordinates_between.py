@@ -11,13 +11,17 @@ import pandas as pd
 import pytest
 
 from bids_decoder.analyses.apply.plan import _has_places
+from bids_decoder.analyses.decode.models import ModelFile, _check_space
+from bids_decoder.analyses.jobs import Notes
 from bids_decoder.analyses.population.maps import read_maps
+from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.map_files import save_beside
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
+from bids_decoder.config import default_settings
 from bids_decoder.errors import FindingsError, InputError
 from bids_decoder.grids.grayordinates import Grayordinates
 from bids_decoder.markers import StageKey, write_marker
@@ -116,14 +120,23 @@ def test_sources_with_other_rows_have_no_common_maps():
 
 
 @pytest.mark.parametrize(("models", "expected"), [(MODELS, True), (OTHER, False)])
-def test_apply_looks_up_the_same_rows_only(tmp_path, models, expected):
+def test_models_are_looked_up_in_the_same_rows_only(tmp_path, models, expected):
     path = tmp_path / "sub-01_task-see_space-fsLR_den-91k_bold.dtseries.nii"
     series = nib.cifti2.SeriesAxis(0, 2, 3, "SECOND")
     path.write_bytes(nib.Cifti2Image(np.zeros((3, N), np.float32), (series, models)).to_bytes())
-    run = SimpleNamespace(image_file=path, header=read_header(path))
-    person = SimpleNamespace(participant=SimpleNamespace(runs=(run,)))
+    run = SimpleNamespace(
+        image_file=path, header=read_header(path), entities={"space": "fsLR", "den": "91k"}
+    )
+    person = SimpleNamespace(
+        label="01", source="fmriprep", runs=(run,), participant=SimpleNamespace(runs=(run,))
+    )
     card = {"common": {"space": "fsLR", "shape": [N, 1, 1], "rows_key": grid().rows_key}}
     assert _has_places(person, card) == expected
+    notes = Notes()
+    study = SimpleNamespace(settings=default_settings(section_kinds()))
+    _check_space(study, person, ModelFile(Path("x_model.safetensors"), card), notes)
+    assert [f.severity for f in notes.findings] == ([] if expected else ["warning"])
+    assert all("cannot be used as a prior" in f.why for f in notes.findings)
 
 
 def test_group_maps_leave_out_who_has_other_rows(tmp_path):
