@@ -187,6 +187,7 @@ def save_maps(
     image = Cifti2Image(
         np.ascontiguousarray(maps.T), (ScalarAxis([str(name) for name in names]), models)
     )
+    image.nifti_header.set_intent("NIFTI_INTENT_CONNECTIVITY_DENSE_SCALARS")
     target = map_name(path)
     with atomic_path(target) as temporary:
         temporary.write_bytes(image.to_bytes())

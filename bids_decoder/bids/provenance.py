@@ -94,7 +94,7 @@ def _marker(output_dir: Path, stage: StageKey) -> dict[str, Any] | None:
         found = read_json(stage.marker(output_dir))
     except (OSError, ValueError):
         return None
-    return found if found["key"] == stage.key else None
+    return found if found.get("key") == stage.key else None
 
 
 def _id(marker: Mapping[str, Any]) -> str:

@@ -68,7 +68,8 @@ def proportion_interval(
     alone = value * (1 - value) / n_trials
     if inflation > 1:
         within, freedom = cluster_variance(influence, each, strata)[0], np.inf
-        variance = max(alone, inflation * max(within, between))
+        # A class of one trial has no variance between trials.
+        variance = max(alone, inflation * np.fmax(within, between))
         n_trials = n_trials if variance > 0 else n_trials / inflation
     else:
         alone = alone if clusters is None else max(alone, float(np.square(influence).sum()))

@@ -78,6 +78,8 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 def correct_scores(metrics: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Add ``p_holm``: each model's p-values corrected for its scores other than the headline.
 
+    Transductive scores are a family of their own.
+
     Parameters
     ----------
     metrics : DataFrame
@@ -91,6 +93,7 @@ def correct_scores(metrics: pd.DataFrame, kind: str) -> pd.DataFrame:
         ``p_holm`` is missing for the headline, which was chosen before anything was fitted.
     """
     others = metrics["p"].where(~is_headline(metrics, kind))
+    families = [metrics[name] for name in ("model", "inference") if name in metrics]
     return metrics.assign(
-        p_holm=others.groupby(metrics["model"]).transform(lambda p: holm(p.to_numpy()))
+        p_holm=others.groupby(families, dropna=False).transform(lambda p: holm(p.to_numpy()))
     )

@@ -37,6 +37,8 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_VALUES, Nulls, s
 DIRECTIONS = ("b2i", "i2b")
 TOP = (1, 5)
 N_NEAREST = 5
+LARGEST_TRANSPORT = 2000
+"""With more images there are no rows of optimal transport, whose time grows with their square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,8 @@ def score_retrieval(
     responses is permuted, an image with all its repeats at a time, and within runs when each
     image was shown in one run only. Neighbours of CSLS are chosen from all tested images and one
     response of each, so that they do not depend on the pairing; so is the plan of optimal transport
-    (``sinkhorn``). Rows of both are marked as ``transductive``.
+    (``sinkhorn``, with at most :data:`LARGEST_TRANSPORT` images). Rows of both are marked as
+    ``transductive``.
 
     Parameters
     ----------
@@ -294,7 +297,8 @@ def _cases(
             if name == "cosine":
                 local = partial(csls, n_neighbours=settings.csls_neighbours)
                 yield _Case(unit, "csls", matrix, local)
-                yield _Case(unit, "sinkhorn", matrix, sinkhorn)
+                if len(vectors) <= LARGEST_TRANSPORT:
+                    yield _Case(unit, "sinkhorn", matrix, sinkhorn)
 
 
 def average_repeats(predicted: np.ndarray, image_of: np.ndarray) -> np.ndarray:

@@ -26,10 +26,6 @@ MIN_RUNS_TO_CHOOSE = 4
 MIN_TRIALS_PER_DIMENSION = 4
 """With fewer trials for each dimension of labels, the evidence for a penalty is not used."""
 
-LARGEST_KERNEL = 8192
-"""With more trials, or with more trials than voxels, products of voxels take the place of those of
-trials: both give the same fit."""
-
 LARGEST_FOR_LABELS = 1.0
 """Stronger penalties are no candidates for labels."""
 
@@ -103,8 +99,8 @@ def fit_input_layer(
         # Zeros instead of fewer columns: a copy of the used voxels may not fit into memory.
         group_weight = np.where(scales[:, None] != 0, group_weight, 0).astype(np.float32)
         given = centre_runs(np.asarray(betas, dtype=np.float32) @ group_weight, run_groups)
-    is_streamed = n_trials > min(len(used), LARGEST_KERNEL)
-    fit = _from_products if is_streamed else _from_kernel
+    # Both give the same fit; the memory is the square of the smaller number.
+    fit = _from_products if 0 < len(used) < n_trials else _from_kernel
     own, factor, penalty = fit(betas, used, scales[used], targets, run_groups, penalty, given)
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
     if group_weight is not None:

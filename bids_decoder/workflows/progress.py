@@ -140,7 +140,7 @@ class NodeLog:
         name = node.fullname
         if status == "exception":
             self.failed.append(name)
-            self._ended.add(name)
+            self._leave(name)
             self._running.pop(name, None)
             if not _is_part(name):
                 self._tally(name).n_failed += 1
@@ -227,9 +227,16 @@ class NodeLog:
         self._running[name] = _Running(pid)
         self.measure()
 
+    def _leave(self, name: str) -> None:
+        """Record that a node is not waited for any more, whatever became of it."""
+        if name not in self._ended:
+            self._ended.add(name)
+            if not _is_part(name):
+                self._tally(name).waiting[_kind(name)] -= 1
+
     def _end(self, node: Any, name: str) -> None:
         ended = self._running.pop(name, None)
-        self._ended.add(name)
+        self._leave(name)
         try:
             runtime = getattr(node.result, "runtime", None)
         except FileNotFoundError:
@@ -238,7 +245,6 @@ class NodeLog:
             ended.measure()
         tally = self._tally(name)
         tally.n_done += 1
-        tally.waiting[_kind(name)] -= 1
         timing = self._timing(runtime, name, 0 if ended is None else ended.peak_mb)
         if timing is not None:
             self.timings.append(timing)

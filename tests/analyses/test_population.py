@@ -161,6 +161,17 @@ def test_results_in_another_space_that_no_marker_lists_do_not_count(out):
     assert read_cases(out, PEOPLE)[0].measure.numbers("value")[0] == 0.9
 
 
+def test_transductive_scores_are_left_out(tmp_path):
+    for label in ("01", "02"):
+        decode(tmp_path, label, 0.9)
+        path = derivative_path(tmp_path, "metrics", sub=label, task="see")
+        table = read_table(path)
+        inference = np.where(table["metric"] == "accuracy", "transductive", "inductive")
+        save_table(path, table.assign(inference=inference))
+    (case,) = read_cases(tmp_path, ["01", "02"])
+    assert case.names["metric"] == "balanced_accuracy"
+
+
 def test_ranks_are_better_when_smaller(tmp_path):
     for label, rank in (("01", 3.0), ("02", 4.0)):
         decode(tmp_path, label, 0.9)

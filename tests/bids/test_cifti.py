@@ -64,6 +64,7 @@ def test_maps_keep_rows_and_names_of_labels(series, tmp_path):
     (written,) = save_beside(layout, path, values, {"Labels": ["face", "house"]})
     image = nib.load(written)
     assert image.header.get_axis(0).name.tolist() == ["face", "house"]
+    assert image.nifti_header["intent_code"] == 3006  # dense scalars
     assert image.header.get_axis(1) == MODELS and layout.mesh is None
     np.testing.assert_allclose(image.get_fdata(), values[:, 0, 0].T, rtol=1e-6)
     (again,) = save_maps(path, values[..., 0], MODELS, {"Labels": 8})

@@ -110,6 +110,17 @@ def test_folds_that_share_training_trials_inflate_the_variance():
     assert spread_inflation(folds) == pytest.approx(1 + 4 / 3)
 
 
+def test_a_class_of_one_trial_does_not_hide_the_variance_of_the_others():
+    hits, strata = np.r_[np.tile([1.0, 1, 1, 0], 15), 1], np.repeat([0, 1, 2], [30, 30, 1])
+    influence, runs = np.r_[(hits[:60] - 0.75) / 60, 0], np.minimum(np.arange(61) // 10, 5)
+    narrow, wide = (
+        proportion_interval(
+            0.75, influence, runs, n_trials=61, inflation=inflation, strata=strata
+        ) for inflation in (1.01, 1.75)
+    )
+    assert wide[0] < narrow[0] - 0.01 and wide[1] > narrow[1] + 0.01
+
+
 def test_variance_under_folds_is_the_larger_one_of_runs_and_trials():
     for hits, clustered in ((np.tile([1.0, 0], (6, 4)), False),
                             (np.repeat([[1.0], [0]] * 3, 8, axis=1), True)):

@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from bids_decoder.evaluation.multiple import headline_of, holm, is_headline
+from bids_decoder.evaluation.multiple import (
+    correct_scores,
+    headline_of,
+    holm,
+    is_headline,
+)
 
 
 @pytest.mark.parametrize("n", [1, 2, 40])
@@ -38,3 +43,18 @@ def test_headline_is_the_smallest_pool_of_each_model_and_the_first_target():
     assert (chosen["metric"] == headline_of("image")["metric"]).all()
     without = is_headline(metrics.assign(pool_size=np.nan), "image")
     assert without.sum() == 4
+
+
+def test_transductive_scores_are_a_family_of_their_own():
+    p_values = [0.01, 0.02, 0.03, 0.04, 0.001]
+    similarities = ["cosine", "cosine", "cosine", "csls", "sinkhorn"]
+    metrics = pd.DataFrame({
+        **{name: [value] * 5 for name, value in headline_of("image").items()},
+        "model": "decoder", "pool_size": 10.0, "p": p_values, "similarity": similarities,
+        "metric": [headline_of("image")["metric"], *["other"] * 4],
+        "inference": ["inductive"] * 3 + ["transductive"] * 2,
+    })
+    corrected = correct_scores(metrics, "image")["p_holm"]
+    np.testing.assert_allclose(corrected, [np.nan, 0.04, 0.04, 0.04, 0.002])
+    only = correct_scores(metrics.drop(columns="inference"), "image")["p_holm"]
+    np.testing.assert_allclose(only, [np.nan, 0.06, 0.06, 0.06, 0.004])

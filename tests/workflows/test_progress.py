@@ -115,10 +115,12 @@ def test_nodes_left_out_after_a_failure_are_not_done():
         def result(self):
             raise FileNotFoundError("result_mark_decode.pklz")
 
-    log = NodeLog([SCORE])
+    log = NodeLog([SCORE, LeftOut.fullname])
+    log(FakeNode("9001-01-01T00:00:00"), "exception")
     log(LeftOut(), "end")
     assert log.timings == []
-    assert log.steps["decode", "01"].n_done == 0
+    tally = log.steps["decode", "01"]
+    assert (tally.n_done, tally.n_failed, tally.waiting.total()) == (0, 1, 0)
 
 
 @pytest.fixture

@@ -155,6 +155,9 @@ def _read_source(output_dir: Path, people: list[str], source: Source) -> list[Ca
 def _read_scores(path: Path) -> pd.DataFrame:
     """Read one table of metrics; the first model, or that called decoder, is marked as own."""
     table = read_table(path)
+    if "inference" in table:
+        # Values of a whole test set say nothing about single responses.
+        table = table[table["inference"] != "transductive"]
     for name in NUMBERS:
         table[name] = pd.to_numeric(table[name]) if name in table else np.nan
     for name in (key for key in KEYS if key in table):
