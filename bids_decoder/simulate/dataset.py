@@ -117,7 +117,8 @@ ECHOES = replace(COARSE, echo_times=(0.012, 0.028, 0.044))
 
 
 def write_echo_dataset(
-    folder: Path, *, seed: int = SEED, n_runs: int = 4, scanner: Scanner = ECHOES
+    folder: Path, *, seed: int = SEED, n_runs: int = 4, scanner: Scanner = ECHOES,
+    anatomical: bool = False,
 ) -> Path:
     """Write a raw multi-echo dataset of one participant with blocks of three categories.
 
@@ -130,6 +131,8 @@ def write_echo_dataset(
     seed : int
     n_runs : int
     scanner : Scanner
+    anatomical : bool
+        Write a T1w image.
 
     Returns
     -------
@@ -142,7 +145,8 @@ def write_echo_dataset(
         If *folder* is not empty.
     """
     return _write_categories(
-        folder, ("face", "house", "tool"), (1, n_runs, 2), seed=seed, scanner=scanner
+        folder, ("face", "house", "tool"), (1, n_runs, 2), seed=seed, scanner=scanner,
+        anatomical=anatomical,
     )
 
 

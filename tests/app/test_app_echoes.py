@@ -1,4 +1,4 @@
-"""A whole call on a small distorted multi-echo dataset: maps against the truth, report, texts."""
+"""A whole call on a small distorted multi-echo dataset with a T1w: truth, report, texts."""
 
 import json
 import shutil
@@ -9,6 +9,7 @@ import pytest
 
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.files import write_json
+from bids_decoder.preprocessing.registration import read_matrix
 from bids_decoder.simulate.dataset import write_echo_dataset
 from bids_decoder.simulate.distortion import distort, field_on_grid
 
@@ -47,7 +48,7 @@ def add_distortion(data):
 @pytest.fixture(scope="module")
 def run(main, tmp_path_factory):
     folder = tmp_path_factory.mktemp("echoes")
-    data = write_echo_dataset(folder / "data", n_runs=3)
+    data = write_echo_dataset(folder / "data", n_runs=3, anatomical=True)
     add_distortion(data)
     first = data / "sub-01/func/sub-01_task-categories_run-1_echo-1_bold.nii.gz"
     image = nib.load(first)
@@ -107,6 +108,19 @@ def test_distortion_of_all_echoes_is_corrected(run):
     assert "Correction of susceptibility distortion" in page
     text = (out / "logs/CITATION.md").read_text(encoding="utf-8")
     assert "unwrapped by reliability" in text
+
+
+def test_undistorted_reference_is_aligned_to_the_t1w(run):
+    data, out, _ = run
+    (found,) = out.rglob("sub-01_*from-T1w_to-boldref_mode-image_xfm.txt")
+    card = data / "derivatives/truth/sub-01/sub-01_from-T1w_to-boldref_xfm.json"
+    truth = np.linalg.inv(json.loads(card.read_text())["Matrix"])
+    mask = nib.load(out / "sub-01/func/sub-01_task-categories_run-1_desc-brain_mask.nii.gz")
+    points = nib.affines.apply_affine(mask.affine, np.argwhere(mask.get_fdata() > 0))
+    aligned, expected = (
+        nib.affines.apply_affine(matrix, points) for matrix in (read_matrix(found), truth)
+    )
+    assert np.median(np.linalg.norm(aligned - expected, axis=1)) < 2  # a third of a voxel
 
 
 def test_sbref_is_the_reference_where_there_is_one(run):
