@@ -23,6 +23,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.nulls import exchange_images, p_values, permutation_blocks
 from bids_decoder.evaluation.similarity import (
+    LARGEST_TRANSPORT,
     among_best,
     centre,
     cosine_similarity,
@@ -37,8 +38,6 @@ from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_VALUES, Nulls, s
 DIRECTIONS = ("b2i", "i2b")
 TOP = (1, 5)
 N_NEAREST = 5
-LARGEST_TRANSPORT = 2000
-"""With more images there are no rows of optimal transport, whose time grows with their square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +152,8 @@ def score_retrieval(
     responses is permuted, an image with all its repeats at a time, and within runs when each
     image was shown in one run only. Neighbours of CSLS are chosen from all tested images and one
     response of each, so that they do not depend on the pairing; so is the plan of optimal transport
-    (``sinkhorn``, with at most :data:`LARGEST_TRANSPORT` images). Rows of both are marked as
-    ``transductive``.
+    (``sinkhorn``, up to :data:`.similarity.LARGEST_TRANSPORT` images). Rows of both are marked
+    as ``transductive``.
 
     Parameters
     ----------

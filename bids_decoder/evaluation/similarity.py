@@ -7,6 +7,8 @@ import numpy as np
 TRANSDUCTIVE = ("csls", "sinkhorn")
 """Similarities for which all test responses are used together, without knowing what was seen."""
 
+LARGEST_TRANSPORT = 2000
+"""With more images there are no rows of optimal transport, whose time grows with their square."""
 SMOOTHING = 0.2
 """Entropic regularisation of :func:`sinkhorn`, in standard deviations of the similarities."""
 
