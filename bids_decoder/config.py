@@ -88,6 +88,7 @@ class Preprocessing:
 
     output_spaces: tuple[str, ...] = ("func",)
     ignore: tuple[str, ...] = ()
+    use_syn_sdc: Literal["no", "warn", "error"] = "no"
     dummy_scans: int | None = None
     discarded_volumes: int | None = None
     slice_time_ref: float = 0.5

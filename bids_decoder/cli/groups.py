@@ -306,6 +306,14 @@ def add_workflow(parser: argparse.ArgumentParser) -> None:
         "correct [distortion](#distortion). `sbref`: take the median of the volumes as reference",
     )
     option(
+        group, "--use-syn-sdc", dest="preprocessing.use_syn_sdc", choices=("warn", "error"),
+        nargs="?", const="error", default="runs without field map are not corrected",
+        help="estimate the [distortion](#distortion) of raw runs without a usable field map from "
+        "their differences to the T1w image, along the phase-encoding direction. Where this is "
+        "not possible, `error`, which is meant without a value, refuses the call, and `warn` "
+        "leaves the run as it is. With `--ignore fieldmaps` it is used for all runs",
+    )
+    option(
         group, "--dummy-scans", dest="preprocessing.dummy_scans", type=read_number(int, 0),
         metavar="N", default="detected",
         help="volumes at the start of each run that are not in the steady state; `0`: there are "

@@ -205,7 +205,7 @@ class _Parser(argparse.ArgumentParser):
 
     def _n_values(self, flag: str, following: list[str]) -> int:
         nargs = self._option_string_actions[flag].nargs
-        most = {None: 1, "+": len(following)}.get(nargs, 0)
+        most = {None: 1, "?": 1, "+": len(following)}.get(nargs, 0)
         return len(list(itertools.takewhile(_is_value, following[:most])))
 
     def _is_unknown(self, word: str) -> bool:

@@ -30,12 +30,14 @@ from bids_decoder.preprocessing import fieldmaps, masks, registration
 from bids_decoder.preprocessing.boundary import boundary_contrast, boundary_points
 from bids_decoder.preprocessing.coregistration import align_to_t1w
 from bids_decoder.preprocessing.distortion import (
+    Epi,
     PhaseEncoding,
     ShiftMap,
     fill_field,
     shift_map,
 )
-from bids_decoder.preprocessing.opposite_phases import Epi, field_of_pair
+from bids_decoder.preprocessing.field_of_t1w import Tissues, field_of_t1w
+from bids_decoder.preprocessing.opposite_phases import field_of_pair
 from bids_decoder.preprocessing.reference import N_REFERENCE, robust_reference
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
@@ -100,6 +102,39 @@ def _read_reference(path: str) -> tuple[np.ndarray, np.ndarray]:
     if values.ndim < 4 or values.shape[3] == 1:
         return values.reshape(values.shape[:3]), affine
     return robust_reference(values, affine).image, affine
+
+
+class _T1wIn(SeededSpec):
+    in_file = File(exists=True, mandatory=True, desc="boldref of the run")
+    brain_file = File(exists=True, mandatory=True, desc="its brain mask")
+    t1w_file = File(exists=True, mandatory=True, desc="T1w brain")
+    t1w_mask_file = File(exists=True, mandatory=True, desc="its brain mask")
+    dseg_file = File(exists=True, mandatory=True, desc="tissues on the T1w grid")
+    axis = traits.Int(mandatory=True, desc="phase-encoding axis of the run")
+    sign = traits.Int(mandatory=True, desc="1 or -1")
+    readout = traits.Float(mandatory=True, desc="seconds")
+
+
+class FieldOfT1w(_FieldStep):
+    """Estimate the field from the differences of a boldref to the T1w image."""
+
+    input_spec = _T1wIn
+
+    def _compute(self, inputs: Any) -> dict[str, Any]:
+        boldref = read_picture(inputs.in_file, inputs.brain_file)
+        epi = Epi(
+            boldref.volume, boldref.affine, PhaseEncoding(inputs.axis, inputs.sign, inputs.readout)
+        )
+        tissues = Tissues(
+            read_picture(inputs.t1w_file, inputs.t1w_mask_file),
+            np.asarray(nib.load(inputs.dseg_file).dataobj),
+        )
+        found = field_of_t1w(epi, boldref.mask, tissues, inputs.seed)
+        mask = masks.epi_brain_mask(np.clip(found.corrected, 0, None), epi.affine, inputs.seed)
+        before, after = found.agreement
+        return self._write(found.field, found.corrected, mask, epi.affine, {
+            "CorrelationBefore": round(before, 4), "CorrelationAfter": round(after, 4),
+        })
 
 
 class _MagnitudeIn(SeededSpec):

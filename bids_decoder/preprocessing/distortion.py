@@ -97,6 +97,32 @@ def read_phase_encoding(
 
 
 @dataclass(frozen=True, eq=False)
+class Epi:
+    """An image with its geometry and phase encoding.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (i, j, k)
+    affine : ndarray, shape (4, 4)
+    encoding : PhaseEncoding
+    """
+
+    volume: np.ndarray
+    affine: np.ndarray
+    encoding: PhaseEncoding
+
+    @property
+    def grid(self) -> Grid:
+        """Voxels of the image."""
+        return Grid(self.volume.shape, self.affine)
+
+    @property
+    def mm_per_hz(self) -> float:
+        """Displacement in mm along the axis for one Hz."""
+        return self.encoding.voxels_per_hz * float(voxel_sizes(self.affine)[self.encoding.axis])
+
+
+@dataclass(frozen=True, eq=False)
 class ShiftMap:
     """Displacement that distortion causes in an image.
 

@@ -80,7 +80,7 @@ def check_steps(
                           "of the volume fit into one repetition")
                  for note, count in sorted(notes.items())]
     for participant in participants:
-        fieldmaps = plan_fieldmaps(participant)
+        fieldmaps = plan_fieldmaps(participant, settings.preprocessing.use_syn_sdc)
         decisions += fieldmaps.decisions
         findings += fieldmaps.findings
     return decisions, list(dict.fromkeys(findings))

@@ -14,6 +14,7 @@ from bids_decoder.interfaces.distortion import (
     CorrectReference,
     FieldOfGradientEchoes,
     FieldOfPair,
+    FieldOfT1w,
 )
 from bids_decoder.interfaces.outputs import DerivativesSink
 from bids_decoder.workflows.anat import source_uris
@@ -51,7 +52,7 @@ class DistortionNodes:
         self.seed = seed
         self.sinks = sinks
         self.anat = anat
-        self.plan = plan_fieldmaps(participant)
+        self.plan = plan_fieldmaps(participant, settings.preprocessing.use_syn_sdc)
         self.fields: dict[str, Node] = {}
         self.corrected: dict[str, Node] = {}
 
@@ -77,7 +78,7 @@ class DistortionNodes:
         if run.run_group not in self.plan.by_run:
             return reference, mask
         name, encoding = self.plan.by_run[run.run_group]
-        field = self._field(self.plan.fields[name])
+        field = self._field(self.plan.fields[name], reference, mask)
         node = _node(
             CorrectReference(
                 axis=encoding.axis, sign=encoding.sign, readout=encoding.readout, seed=self.seed,
@@ -95,7 +96,7 @@ class DistortionNodes:
         self._keep_run(number, run, node, reference, {
             "Units": "voxel", "PhaseEncodingDirection": encoding.direction,
             "TotalReadoutTime": encoding.readout, "Method": IN_WORDS[found.kind],
-            "B0FieldSource": name, "Sources": source_uris(found.files, self.settings),
+            "B0FieldSource": name, "Sources": source_uris(self._files(found), self.settings),
         })
         ends = {**run.name_entities, "from_": "boldref", "to": name}
         self._sink("bold_xfm", ends, f"to_field_{number}", node, "matrix_file")
@@ -142,29 +143,26 @@ class DistortionNodes:
             "n_points": {"Description": "points of the boundary inside the field of view"},
         })
 
-    def _field(self, found: Fieldmap) -> Node:
-        """Wire a field at its first use."""
+    def _files(self, found: Fieldmap) -> tuple[Path, ...]:
+        """Return the files of a field, and the T1w images of one that depends on them."""
+        return (*found.files, *(self.participant.t1w_files if found.kind == "t1w" else ()))
+
+    def _field(self, found: Fieldmap, reference: Node, mask: Node) -> Node:
+        """Wire a field at its first use, which is that of the run it is estimated from, if any."""
         if found.name in self.fields:
             return self.fields[found.name]
-        interface: Any
-        if found.kind == "pair":
-            interface = FieldOfPair(
-                axes=[e.axis for e in found.encodings], signs=[e.sign for e in found.encodings],
-                readouts=[e.readout for e in found.encodings], seed=self.seed,
-            )
-        else:
-            interface = FieldOfGradientEchoes(
-                magnitude_file=str(found.magnitude), seed=self.seed
-            )
-            if found.units:
-                interface.inputs.units = found.units
-            else:
-                interface.inputs.echo_gap = found.echo_gap
-        interface.inputs.in_files = [str(path) for path in found.files]
-        node = _node(interface, f"field_{found.name}", _FIELD_GB)
+        node = _node(_field_interface(found, self.seed), f"field_{found.name}", _FIELD_GB)
+        if found.kind == "t1w":
+            self.workflow.connect([
+                (reference, node, [("out_file", "in_file")]),
+                (mask, node, [("mask_file", "brain_file")]),
+                (self.anat, node, [
+                    ("t1w_brain", "t1w_file"), ("t1w_mask", "t1w_mask_file"),
+                    ("t1w_dseg", "dseg_file")]),
+            ])
         entities = {"sub": self.participant.label, "ses": found.session, "fmapid": found.name}
         sources = source_uris(
-            (*found.files, *([found.magnitude] if found.magnitude else [])), self.settings
+            (*self._files(found), *([found.magnitude] if found.magnitude else [])), self.settings
         )
         sink = self._sink("fieldmap", entities, f"field_{found.name}", node, "field_file")
         self.workflow.connect(node, ("metadata", join_metadata, {
@@ -196,6 +194,22 @@ class DistortionNodes:
         self.workflow.connect(node, field, sink, "in_file")
         self.sinks.append(sink)
         return sink
+
+
+def _field_interface(found: Fieldmap, seed: int) -> Any:
+    """Return the interface that computes a field, without what other nodes give it."""
+    ways = [(way.axis, way.sign, way.readout) for way in found.encodings]
+    if found.kind == "t1w":
+        ((axis, sign, readout),) = ways
+        return FieldOfT1w(axis=axis, sign=sign, readout=readout, seed=seed)
+    files = [str(path) for path in found.files]
+    if found.kind == "pair":
+        axes, signs, readouts = map(list, zip(*ways, strict=True))
+        return FieldOfPair(in_files=files, axes=axes, signs=signs, readouts=readouts, seed=seed)
+    unit = {"units": found.units} if found.units else {"echo_gap": found.echo_gap}
+    return FieldOfGradientEchoes(
+        in_files=files, magnitude_file=str(found.magnitude), seed=seed, **unit
+    )
 
 
 def _node(interface: Any, name: str, mem_gb: float) -> Node:

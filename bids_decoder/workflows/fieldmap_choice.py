@@ -16,15 +16,22 @@ from bids_decoder.bids.names import unique_names
 from bids_decoder.errors import BidsDecoderError, Finding
 from bids_decoder.preprocessing.distortion import PhaseEncoding, read_phase_encoding
 from bids_decoder.preprocessing.fieldmaps import HZ_PER_UNIT
+from bids_decoder.preprocessing.motion import MIN_SLICES
 from bids_decoder.preprocessing.opposite_phases import are_opposite
 
-Kind = Literal["pair", "direct", "phasediff", "phases"]
+Kind = Literal["pair", "direct", "phasediff", "phases", "t1w"]
 
 IN_WORDS: dict[Kind, str] = {
     "pair": "two images with opposite phase encoding", "direct": "a measured field map",
     "phasediff": "a phase-difference image", "phases": "two phase images",
+    "t1w": "registration to the T1w image",
 }
 _READOUT = "TotalReadoutTime (or EffectiveEchoSpacing)"
+_NO_IMAGE = (
+    "no image in fmap/ is meant for this run: none names it in IntendedFor, and the run has no "
+    "B0FieldSource that one of them has as B0FieldIdentifier",
+    "add B0FieldIdentifier and B0FieldSource, or IntendedFor, to the sidecars",
+)
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,15 @@ class Fieldmap:
     ----------
     name : str
         Letters and digits, for ``fmapid-``.
-    kind : {"pair", "direct", "phasediff", "phases"}
+    kind : {"pair", "direct", "phasediff", "phases", "t1w"}
     session : str or None
     files : tuple of Path
-        Two images with opposite phase encoding, a field map, a phase difference, or two phases.
+        Two images with opposite phase encoding, a field map, a phase difference, two phases, or
+        the run that is registered to the T1w image.
     magnitude : Path or None
-        For all kinds but pairs.
+        For measured maps and phases.
     encodings : tuple of PhaseEncoding
-        Of a pair.
+        Of a pair, or of the run that is registered.
     echo_gap : float
         Seconds between the echoes of phase images.
     units : str
@@ -63,6 +71,10 @@ class UnusableError(Exception):
     """What prevents the use of images, and how to fix it."""
 
 
+class NoFieldmapError(UnusableError):
+    """No image is meant for the run."""
+
+
 class Chooser:
     """Fields of one participant, each built once.
 
@@ -80,6 +92,7 @@ class Chooser:
         self.reasons: dict[str, str] = {}
         self.findings: list[Finding] = []
         self._names: dict[tuple[Path, ...], str] = {}
+        self._of_t1w: dict[tuple[str | None, PhaseEncoding], Fieldmap] = {}
         texts = sorted({text for image in self.images for text in image.identifiers})
         self._identifiers = unique_names(texts)
 
@@ -96,7 +109,8 @@ class Chooser:
         problems: list[tuple[str, str]] = []
         candidates = list(self._candidates(run, problems))
         if not candidates:
-            raise UnusableError(*problems[0])
+            kind = NoFieldmapError if problems[0] == _NO_IMAGE else UnusableError
+            raise kind(*problems[0])
         encoding = _encoding(run.metadata, run.image_file)
         for images, reason, name in candidates:
             for build in (self._pair, self._direct, self._phasediff, self._phases):
@@ -114,6 +128,32 @@ class Chooser:
                 "add the images that are missing",
             ))
         raise UnusableError(*problems[0])
+
+    def of_t1w(self, run: BoldRun, reason: str) -> tuple[Fieldmap, PhaseEncoding]:
+        """Return the field that registration to the T1w image gives, and how the run was encoded.
+
+        Runs of one session with equal phase encoding share the field of the first one, so that
+        errors of the registration are the same in all.
+
+        Raises
+        ------
+        UnusableError, BidsDecoderError
+            As :meth:`choose`.
+        """
+        if not self.participant.t1w_files:
+            raise UnusableError("the participant has no T1w image", "add one")
+        shape = read_header(run.image_file).shape[:3]
+        if min(shape) < MIN_SLICES:
+            raise UnusableError(
+                f"{run.image_file.name} has {min(shape)} slice(s), too few for registration to "
+                f"the T1w image, which needs {MIN_SLICES}", "correct it with a field map",
+            )
+        encoding = _encoding(run.metadata, run.image_file)
+        key = run.session, encoding
+        self._of_t1w.setdefault(key, Fieldmap(
+            "", "t1w", run.session, (run.image_file,), encodings=(encoding,)
+        ))
+        return self._named(self._of_t1w[key], "", reason), encoding
 
     def _candidates(
         self, run: BoldRun, problems: list[tuple[str, str]]
@@ -143,11 +183,7 @@ class Chooser:
         if found:
             yield found, "IntendedFor names the run", ""
         else:
-            problems.append((
-                "no image in fmap/ is meant for this run: none names it in IntendedFor, and the "
-                "run has no B0FieldSource that one of them has as B0FieldIdentifier",
-                "add B0FieldIdentifier and B0FieldSource, or IntendedFor, to the sidecars",
-            ))
+            problems.append(_NO_IMAGE)
 
     def _note_session(self, run: BoldRun, images: list[FieldmapImage], reason: str) -> None:
         """Warn where all images of a field are of another session than the run."""

@@ -5,9 +5,9 @@ import pytest
 from epi_phantom import EPI_LEVELS, brain_mask, sample
 from nibabel.affines import apply_affine
 
-from bids_decoder.preprocessing.distortion import PhaseEncoding
+from bids_decoder.preprocessing.distortion import Epi, PhaseEncoding
 from bids_decoder.preprocessing.geometry import grid_centre, rigid_matrix
-from bids_decoder.preprocessing.opposite_phases import Epi, are_opposite, field_of_pair
+from bids_decoder.preprocessing.opposite_phases import are_opposite, field_of_pair
 from bids_decoder.simulate.distortion import distort, field_on_grid, susceptibility_field
 
 SHAPE = (38, 44, 24)

@@ -63,6 +63,7 @@ def test_derivatives_say_nothing_about_distortion(tmp_path):
     ("two images with opposite phase encoding", {"distortion-pair", "distortion-use"}),
     ("a phase-difference image", {"distortion-phases", "distortion-use"}),
     ("a measured field map", {"distortion-direct", "distortion-use"}),
+    ("registration to the T1w image", {"distortion-t1w", "distortion-use"}),
 ])
 def test_methods_text(results, method, texts):
     add_shifts(results, method)

@@ -22,6 +22,7 @@ TEXTS = {
         "distortion-pair",
         "distortion-phases",
         "distortion-direct",
+        "distortion-t1w",
         "distortion-use",
         "coregistration",
         "resampling",
@@ -75,6 +76,7 @@ _SPACES = {
 _DISTORTION = {
     IN_WORDS["pair"]: "distortion-pair", IN_WORDS["phasediff"]: "distortion-phases",
     IN_WORDS["phases"]: "distortion-phases", IN_WORDS["direct"]: "distortion-direct",
+    IN_WORDS["t1w"]: "distortion-t1w",
 }
 _MAPS = {
     "rsquare": "explained variance",
