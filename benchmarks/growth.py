@@ -1,6 +1,6 @@
 """Peak memory and time by people, trials, voxels and length of targets, with exponents.
 
-    python benchmarks/growth.py                        small sizes, a minute or two each at most
+    python benchmarks/growth.py                        small sizes, about a minute for each of them
     python benchmarks/growth.py trials targets         these alone
     python benchmarks/growth.py --one 1 27000 15724 425984 --stimuli 9000    one size, part by part
 

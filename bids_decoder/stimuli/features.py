@@ -181,6 +181,8 @@ def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
                     _npy_parts(stream, shape, by_columns, kind),
                 )
                 return read.ids, read.vectors()
+    except MemoryError:
+        raise
     # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
     except Exception as error:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error
