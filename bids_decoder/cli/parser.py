@@ -20,6 +20,7 @@ from typing import Any, Never
 
 from bids_decoder.analyses.registry import analyses, section_kinds, stages_of_level
 from bids_decoder.cli import groups
+from bids_decoder.cli.trial_options import add_trials
 from bids_decoder.config import LEVELS, Execution, Settings, default_settings, load_settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
 from bids_decoder.options import FIX_MARK, default_of, one_of, read_path
@@ -145,7 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     for add in (
-        groups.add_positionals, groups.add_queries, groups.add_trials, groups.add_performance,
+        groups.add_positionals, groups.add_queries, add_trials, groups.add_performance,
         groups.add_subset, groups.add_workflow,
     ):
         add(parser)

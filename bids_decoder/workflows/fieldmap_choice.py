@@ -140,15 +140,7 @@ class Chooser:
         UnusableError, BidsDecoderError
             As :meth:`choose`.
         """
-        if not self.participant.t1w_files:
-            raise UnusableError("the participant has no T1w image", "add one")
-        shape = read_header(run.image_file).shape[:3]
-        if min(shape) < MIN_SLICES:
-            raise UnusableError(
-                f"{run.image_file.name} has {min(shape)} slice(s), too few for registration to "
-                f"the T1w image, which needs {MIN_SLICES}", "correct it with a field map",
-            )
-        encoding = _encoding(run.metadata, run.image_file)
+        encoding = _encoding_for_t1w(run, self.participant)
         key = run.session, encoding
         self._of_t1w.setdefault(key, Fieldmap(
             "", "t1w", run.session, (run.image_file,), encodings=(encoding,)
@@ -296,7 +288,7 @@ class Chooser:
                 f"write Units into its sidecar: {', '.join(HZ_PER_UNIT)}",
             )
         return Fieldmap(
-            "", "direct", image.entities.get("ses"), (image.path,), self._magnitude(image),
+            "", "direct", image.entities.get("ses"), (image.path,), _magnitude(image, self.images),
             units=str(units),
         )
 
@@ -311,8 +303,8 @@ class Chooser:
         # Converters write the phase of the later echo less that of the earlier one.
         gap = abs(_echo_gap(times, image.path, "EchoTime1 and EchoTime2"))
         return Fieldmap(
-            "", "phasediff", image.entities.get("ses"), (image.path,), self._magnitude(image),
-            echo_gap=gap,
+            "", "phasediff", image.entities.get("ses"), (image.path,),
+            _magnitude(image, self.images), echo_gap=gap,
         )
 
     def _phases(
@@ -329,17 +321,31 @@ class Chooser:
         gap = _echo_gap(times, first.path, "EchoTime (of phase1 and phase2)")
         return Fieldmap(
             "", "phases", first.entities.get("ses"), (first.path, second.path),
-            self._magnitude(first), echo_gap=gap,
+            _magnitude(first, self.images), echo_gap=gap,
         )
 
-    def _magnitude(self, image: FieldmapImage) -> Path:
-        found = magnitude_of(image, self.images)
-        if found is None:
-            raise UnusableError(
-                f"{image.path.name} has no magnitude image with the same entities",
-                "add it: the head in it places the field",
-            )
-        return found
+
+def _magnitude(image: FieldmapImage, images: Sequence[FieldmapImage]) -> Path:
+    found = magnitude_of(image, images)
+    if found is None:
+        raise UnusableError(
+            f"{image.path.name} has no magnitude image with the same entities",
+            "add it: the head in it places the field",
+        )
+    return found
+
+
+def _encoding_for_t1w(run: BoldRun, participant: Participant) -> PhaseEncoding:
+    """Return how a run was encoded, if it can be registered to the T1w image."""
+    if not participant.t1w_files:
+        raise UnusableError("the participant has no T1w image", "add one")
+    shape = read_header(run.image_file).shape[:3]
+    if min(shape) < MIN_SLICES:
+        raise UnusableError(
+            f"{run.image_file.name} has {min(shape)} slice(s), too few for registration to "
+            f"the T1w image, which needs {MIN_SLICES}", "correct it with a field map",
+        )
+    return _encoding(run.metadata, run.image_file)
 
 
 def _encoding(metadata: dict[str, object], path: Path) -> PhaseEncoding:
