@@ -89,7 +89,8 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     UsageError
         For other extensions.
     InputError
-        When the file is damaged or not of the form above. Nothing pickled is ever loaded.
+        When the file is damaged, not of the form above, or does not fit into memory. Nothing
+        pickled is ever loaded.
     FindingsError
         For empty or duplicate ids and for values that are not finite.
     """
@@ -181,8 +182,12 @@ def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
                     _npy_parts(stream, shape, by_columns, kind),
                 )
                 return read.ids, read.vectors()
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise InputError(
+            f"--features {path}",
+            f"there is not enough memory to read it: {str(error) or 'MemoryError'}",
+            "use a machine with more memory, or check the shapes of its arrays",
+        ) from error
     # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
     except Exception as error:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error

@@ -7,6 +7,7 @@ import ast
 import functools
 import json
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -304,6 +305,14 @@ def npz(**arrays):
     return lambda path: np.savez(path, **arrays)
 
 
+def too_large(path):
+    """Save ids whose header tells of more than any machine can hold."""
+    with zipfile.ZipFile(path, "w") as archive, archive.open("ids.npy", "w") as stream:
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "<U1", "fortran_order": False, "shape": (10 ** 15,)}
+        )
+
+
 def run_without_labels(data):
     """Labels are not decoded, so that a run may do without them."""
     names = [f"s{i}" for i in range(10)]
@@ -373,8 +382,9 @@ PLAN = {
     "_read_tsv#1": lambda d: d.file("f.tsv", b"\t" * MAX_COLUMNS + b"\n"),
     "_read_tsv#2": lambda d: d.file("f.tsv", b"id\tx\na\t1\t2\n"),
     "_read_tsv#3": lambda d: d.file("f.tsv", b"id\na\n"),
-    "_read_npz#1": lambda d: d.file("f.npz", b"PK"),
-    "_read_npz#2": lambda d: d.file("f.npz", npz(ids=np.ones(2, complex), vectors=np.eye(2))),
+    "_read_npz#1": lambda d: d.file("f.npz", too_large),
+    "_read_npz#2": lambda d: d.file("f.npz", b"PK"),
+    "_read_npz#3": lambda d: d.file("f.npz", npz(ids=np.ones(2, complex), vectors=np.eye(2))),
     "_read_safetensors#1": lambda d: d.file("f.safetensors", b"x"),
     "_read_safetensors#2": lambda d: d.file("f.safetensors", b"\x02" + bytes(7) + b"{x"),
     "_read_safetensors#3": lambda d: d.file("f.safetensors", lambda p: save_file(

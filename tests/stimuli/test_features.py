@@ -172,6 +172,18 @@ def test_sketches_are_the_same_for_ever():
     assert sketch(first).sum() == 1
 
 
+def test_lack_of_memory_is_no_damage(tmp_path, monkeypatch):
+    np.savez(tmp_path / "f.npz", ids=["a", "b"], vectors=np.eye(2))
+
+    def fail(*args, **kwargs):
+        raise MemoryError("Unable to allocate 40 GiB")
+
+    monkeypatch.setattr("bids_decoder.stimuli.features._npy_parts", fail)
+    with pytest.raises(InputError, match="not enough memory to read it: Unable") as caught:
+        read_features(tmp_path / "f.npz")
+    assert "not a feature table" not in str(caught.value)
+
+
 def test_memory_does_not_grow_with_the_length_of_vectors(tmp_path, monkeypatch):
     monkeypatch.setattr("bids_decoder.stimuli.features.BLOCK_BYTES", 1 << 20)
     np.savez(tmp_path / "f.npz", ids=np.arange(200), vectors=np.ones((200, 100_000), np.float32))
