@@ -15,9 +15,8 @@ from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from bids_decoder.preprocessing.bias import correct_bias
-from bids_decoder.preprocessing.coregistration import align_to_t1w
 from bids_decoder.preprocessing.distortion import Epi, ShiftMap
-from bids_decoder.preprocessing.registration import Picture
+from bids_decoder.preprocessing.registration import Picture, register_rigid
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
 from bids_decoder.preprocessing.shift_search import Level, ShiftSearch
 
@@ -109,8 +108,8 @@ def field_of_t1w(epi: Epi, mask: np.ndarray, tissues: Tissues, seed: int = 1) ->
     was displaced out of the tissue, the fit gives it little weight.
     """
     even = correct_bias(np.clip(epi.volume, 0, None), epi.affine, seed)
+    matrix = register_rigid(Picture(even, epi.affine, mask), tissues.brain)
     even = even / max(float(np.percentile(even, 98)), 1e-6)
-    matrix = align_to_t1w(Picture(epi.volume, epi.affine, mask), tissues.brain)
     shares = tissues.shares(epi.grid, matrix)
     expected, near = expected_image(even, shares, mask)
     weight = ndimage.gaussian_filter(near.astype(np.float32), 0.5)
