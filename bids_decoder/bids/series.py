@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 
@@ -27,8 +28,7 @@ def rows_shape(path: Path) -> tuple[int, int, int, int]:
     MissingInputError, InputError
         See :func:`.surfaces.series_shape` and :func:`.cifti.series_shape`.
     """
-    of = cifti if cifti.is_cifti(path) else surfaces
-    return of.series_shape(path)
+    return _reader_of(path).series_shape(path)
 
 
 def rows_t_r(path: Path) -> float | None:
@@ -56,7 +56,7 @@ def load_series(path: Path) -> nib.spatialimages.SpatialImage:
     """
     if is_volume(path):
         return nib.load(path)
-    return (cifti if cifti.is_cifti(path) else surfaces).load_series(path)
+    return _reader_of(path).load_series(path)
 
 
 def find_meshes(root: Path, path: Path) -> tuple[Path, ...]:
@@ -71,4 +71,9 @@ def find_meshes(root: Path, path: Path) -> tuple[Path, ...]:
     """
     if is_volume(path):
         return ()
-    return (cifti if cifti.is_cifti(path) else surfaces).find_meshes(root, path)
+    return _reader_of(path).find_meshes(root, path)
+
+
+def _reader_of(path: Path) -> ModuleType:
+    """Return the module that reads the format of vertices or grayordinates."""
+    return cifti if cifti.is_cifti(path) else surfaces

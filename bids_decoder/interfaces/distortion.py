@@ -31,6 +31,7 @@ from bids_decoder.preprocessing.boundary import boundary_contrast, boundary_poin
 from bids_decoder.preprocessing.coregistration import align_to_t1w
 from bids_decoder.preprocessing.distortion import (
     Epi,
+    EstimatedField,
     PhaseEncoding,
     ShiftMap,
     fill_field,
@@ -72,6 +73,16 @@ class _FieldStep(Step):
             "metadata": metadata,
         }
 
+    def _write_estimate(
+        self, found: EstimatedField, affine: np.ndarray, seed: int
+    ) -> dict[str, Any]:
+        """Write a field that was found by the agreement of two images."""
+        mask = masks.epi_brain_mask(np.clip(found.corrected, 0, None), affine, seed)
+        before, after = found.agreement
+        return self._write(found.field, found.corrected, mask, affine, {
+            "CorrelationBefore": round(before, 4), "CorrelationAfter": round(after, 4),
+        })
+
 
 class FieldOfPair(_FieldStep):
     """Estimate the field from two images with opposite phase encoding."""
@@ -84,13 +95,7 @@ class FieldOfPair(_FieldStep):
             Epi(*_read_reference(path), PhaseEncoding(*way))
             for path, way in zip(inputs.in_files, ways, strict=True)
         ]
-        found = field_of_pair(*epis)
-        affine = epis[0].affine
-        mask = masks.epi_brain_mask(np.clip(found.corrected, 0, None), affine, inputs.seed)
-        before, after = found.agreement
-        return self._write(found.field, found.corrected, mask, affine, {
-            "CorrelationBefore": round(before, 4), "CorrelationAfter": round(after, 4),
-        })
+        return self._write_estimate(field_of_pair(*epis), epis[0].affine, inputs.seed)
 
 
 def _read_reference(path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -130,11 +135,7 @@ class FieldOfT1w(_FieldStep):
             np.asarray(nib.load(inputs.dseg_file).dataobj),
         )
         found = field_of_t1w(epi, boldref.mask, tissues, inputs.seed)
-        mask = masks.epi_brain_mask(np.clip(found.corrected, 0, None), epi.affine, inputs.seed)
-        before, after = found.agreement
-        return self._write(found.field, found.corrected, mask, epi.affine, {
-            "CorrelationBefore": round(before, 4), "CorrelationAfter": round(after, 4),
-        })
+        return self._write_estimate(found, epi.affine, inputs.seed)
 
 
 class _MagnitudeIn(SeededSpec):

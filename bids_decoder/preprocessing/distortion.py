@@ -123,6 +123,26 @@ class Epi:
 
 
 @dataclass(frozen=True, eq=False)
+class EstimatedField:
+    """Field that makes two images of a head agree.
+
+    Parameters
+    ----------
+    field : ndarray of float32, shape of the first image
+        Hz, on its grid without distortion, defined everywhere.
+    corrected : ndarray of float32, shape of the first image
+        The image without distortion; of two images with opposite phase encoding their mean.
+    agreement : tuple of float
+        Correlation of both images in the head, before and after. Where one is expected from the
+        T1w image, in the brain.
+    """
+
+    field: np.ndarray
+    corrected: np.ndarray
+    agreement: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
 class ShiftMap:
     """Displacement that distortion causes in an image.
 

@@ -15,7 +15,7 @@ from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from bids_decoder.preprocessing.bias import correct_bias
-from bids_decoder.preprocessing.distortion import Epi, ShiftMap
+from bids_decoder.preprocessing.distortion import Epi, EstimatedField, ShiftMap
 from bids_decoder.preprocessing.registration import Picture, register_rigid
 from bids_decoder.preprocessing.resampling import Grid, resample_volume
 from bids_decoder.preprocessing.shift_search import Level, ShiftSearch
@@ -66,26 +66,7 @@ class Tissues:
         ], axis=-1)
 
 
-@dataclass(frozen=True, eq=False)
-class T1wField:
-    """Field of an EPI image from a T1w image.
-
-    Parameters
-    ----------
-    field : ndarray of float32, shape of the EPI image
-        Hz, on its grid without distortion, defined everywhere.
-    corrected : ndarray of float32, shape of the EPI image
-    agreement : tuple of float
-        Correlation with the image that is expected from the tissues, in the brain, before and
-        after.
-    """
-
-    field: np.ndarray
-    corrected: np.ndarray
-    agreement: tuple[float, float]
-
-
-def field_of_t1w(epi: Epi, mask: np.ndarray, tissues: Tissues, seed: int = 1) -> T1wField:
+def field_of_t1w(epi: Epi, mask: np.ndarray, tissues: Tissues, seed: int = 1) -> EstimatedField:
     """Estimate the field of an EPI image from the T1w image.
 
     Parameters
@@ -99,7 +80,7 @@ def field_of_t1w(epi: Epi, mask: np.ndarray, tissues: Tissues, seed: int = 1) ->
 
     Returns
     -------
-    T1wField
+    EstimatedField
 
     Notes
     -----
@@ -122,7 +103,7 @@ def field_of_t1w(epi: Epi, mask: np.ndarray, tissues: Tissues, seed: int = 1) ->
         float(np.corrcoef(image[inside], expected[inside])[0, 1])
         for image in (even, shifts.correct(even))
     )
-    return T1wField(
+    return EstimatedField(
         (shift / epi.mm_per_hz).astype(np.float32),
         shifts.correct(epi.volume).astype(np.float32), (before, after),
     )

@@ -8,42 +8,19 @@ Displacements are along one axis only, so that each step is a sparse linear prob
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from bids_decoder.preprocessing.distortion import Epi, PhaseEncoding, ShiftMap
+from bids_decoder.preprocessing.distortion import Epi, EstimatedField, PhaseEncoding, ShiftMap
 from bids_decoder.preprocessing.masks import head_mask
 from bids_decoder.preprocessing.motion import MIN_SLICES, estimate_motion
 from bids_decoder.preprocessing.resampling import resample_volume
 from bids_decoder.preprocessing.shift_search import Level, ShiftSearch
 
 _LEAST_PARALLEL = 0.9
-
-
 _LEVELS = (
     Level(8.0, 4.0, 12, 0.2), Level(5.0, 2.0, 12, 0.05), Level(2.5, 0.8, 12, 0.02),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class PairField:
-    """Field between two images.
-
-    Parameters
-    ----------
-    field : ndarray of float32, shape of the first image
-        Hz, on its grid without distortion, defined everywhere.
-    corrected : ndarray of float32, shape of the first image
-        Mean of both corrected images.
-    agreement : tuple of float
-        Correlation of both images in the head, before and after.
-    """
-
-    field: np.ndarray
-    corrected: np.ndarray
-    agreement: tuple[float, float]
 
 
 def are_opposite(
@@ -68,7 +45,7 @@ def _parallel(
     return round(np.sign(cosine)) if abs(cosine) >= _LEAST_PARALLEL else 0
 
 
-def field_of_pair(first: Epi, second: Epi) -> PairField:
+def field_of_pair(first: Epi, second: Epi) -> EstimatedField:
     """Estimate the field from two images with opposite phase encoding.
 
     Parameters
@@ -78,7 +55,7 @@ def field_of_pair(first: Epi, second: Epi) -> PairField:
 
     Returns
     -------
-    PairField
+    EstimatedField
 
     Raises
     ------
@@ -113,7 +90,7 @@ def field_of_pair(first: Epi, second: Epi) -> PairField:
         float(np.corrcoef(a[head], b[head])[0, 1])
         for a, b in ((first.volume, start), (one, two))
     )
-    return PairField(shift / np.float32(first.mm_per_hz), (one + two) / 2, agreement)
+    return EstimatedField(shift / np.float32(first.mm_per_hz), (one + two) / 2, agreement)
 
 
 def _corrected(
