@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,7 +115,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
         quiet_nipype(actions.verbosity)
         log_dir, record = _open_log(plan, stopping)
         # However the call ends, files of finished stages have their record.
-        locks.callback(_write_provenance, plan, stopping.command, record["started"], log_dir.name)
+        locks.callback(_provenance_writer(plan, stopping.command, record["started"], log_dir.name))
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
         reports = _write_reports(plan)
@@ -208,19 +208,23 @@ def _compute(plan: Plan, log_dir: Path) -> Outcome:
     return outcome
 
 
-def _write_provenance(
+def _provenance_writer(
     plan: Plan, command: Sequence[str], started: str, run_name: str
-) -> None:
-    """Write which files this call made, from what and how."""
+) -> Callable[[], None]:
+    """Return what writes which files this call made, from what and how."""
+    # Imported now: a signal that comes while a library is imported finds parts of it only.
     from bids_decoder.bids.provenance import Call, write_provenance
 
     due = [stage.key for job in plan.jobs for stage in job.stages if stage.is_due]
     name = "".join(character for character in run_name if character.isalnum())
-    ended = datetime.now(UTC).isoformat(timespec="seconds")
     sources = ("raw", *plan.study.dataset.derivatives)
-    write_provenance(
-        plan.study.output_dir, Call(name, command, started, ended, sources), due, os.environ
-    )
+
+    def write() -> None:
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        call = Call(name, command, started, ended, sources)
+        write_provenance(plan.study.output_dir, call, due, os.environ)
+
+    return write
 
 
 def _write_reports(plan: Plan) -> tuple[list[Path], int]:

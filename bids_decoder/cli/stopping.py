@@ -83,17 +83,33 @@ class Stopping:
             signal.signal(other, signal.SIG_IGN)
         for child in multiprocessing.active_children():
             child.kill()
-        # All of it is done also where a part of it finds the disk full.
-        with contextlib.suppress(OSError):
-            self.cleanup.close()
+        try:
+            self._tell(number, self._clean_up())
+        finally:
+            _end()
+
+    def _tell(self, number: int, failed: str) -> None:
         if os.isatty(2) and self.log_format == "text":
             # Leave the live lines, and show the cursor that they hid.
             os.write(2, b"\n\x1b[?25h")
         # Writing waits for ever where nobody reads the other end of a pipe.
         signal.signal(signal.SIGALRM, _end)
         signal.alarm(_SECONDS_TO_TELL)
-        tell(self.message(number), self.log_format, "stopped", sys.__stderr__)
-        _end()
+        tell(self.message(number) + failed, self.log_format, "stopped", sys.__stderr__)
+
+    def _clean_up(self) -> str:
+        """Close ``cleanup``; return what failed, which must not keep the process from ending.
+
+        All of it is done also where a part fails: finds the disk full, or is called in the
+        middle of the import of what it needs.
+        """
+        try:
+            self.cleanup.close()
+        except OSError:
+            return ""
+        except Exception as error:
+            return f"\nnot all was cleaned up: {type(error).__name__}: {error}"
+        return ""
 
 
 def _end(*_: Any) -> None:

@@ -124,7 +124,7 @@ def test_stopped_by_a_signal(call, betas, tmp_path, nprocs, number):
         assert list((output / "logs" / "locks").iterdir())
         os.kill(process.pid, number)
         _, text = process.communicate(timeout=60)
-        assert process.returncode == 75
+        assert process.returncode == 75, text
         assert f"stopped ({number.name})" in text
         assert f"kept in {output}, " in text and "sub-01 betas" in text
         assert f"run the same command again: bids_decoder {betas.folder} {output}" in text

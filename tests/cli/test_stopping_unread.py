@@ -1,4 +1,4 @@
-"""A stopped call ends although nobody reads what it says."""
+"""A stopped call ends although nobody reads what it says, or cleaning up fails."""
 
 import signal
 import subprocess
@@ -35,3 +35,32 @@ def test_nobody_reads_what_is_said():
     finally:
         process.kill()
         process.communicate()
+
+
+FAILS = """
+import os, signal, time
+from contextlib import ExitStack
+from bids_decoder.cli.stopping import Stopping
+
+def fail():
+    raise ImportError("half imported")
+
+cleanup = ExitStack()
+cleanup.callback(print, "the rest is done", flush=True)
+cleanup.callback(fail)
+stopping = Stopping(["x"], "text", cleanup)
+with stopping.on_signals():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+print("it goes on")
+"""
+
+
+def test_cleaning_up_fails():
+    """An error raised here would be taken for that of the node that is running."""
+    done = subprocess.run([sys.executable, "-c", FAILS], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 75, done.stderr
+    assert done.stdout == "the rest is done\n"
+    assert "stopped (SIGTERM)" in done.stderr
+    assert "not all was cleaned up: ImportError: half imported" in done.stderr
