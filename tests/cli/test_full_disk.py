@@ -37,7 +37,7 @@ def test_cause_is_found_behind_other_errors():
     (OSError(errno.EFBIG, "File too large"), ExitCode.IO_ERROR),
 ])
 @pytest.mark.parametrize("stage", [
-    "_plan", "_start", "_open_log", "_compute", "_write_provenance", "_write_reports",
+    "_plan", "_start", "_open_log", "_compute", "_provenance_writer", "_write_reports",
 ])
 def test_every_part_of_a_call_ends_with_74(monkeypatch, tmp_path, capsys, stage, error, code):
     class Quiet:
@@ -57,11 +57,12 @@ def test_every_part_of_a_call_ends_with_74(monkeypatch, tmp_path, capsys, stage,
     (tmp_path / "in").mkdir()
     logs = (tmp_path, {"started": "2026-01-01T00:00:00"})
     for name, result in (("_plan", Quiet()), ("_start", None), ("_open_log", logs),
-                         ("_compute", Quiet()), ("_write_provenance", None),
+                         ("_compute", Quiet()), ("_provenance_writer", lambda: None),
                          ("_write_reports", ([], 0))):
         monkeypatch.setattr(run, name, lambda *_a, result=result, **_k: result)
     monkeypatch.setattr(run, "write_json", lambda *_a: None)
-    monkeypatch.setattr(run, stage, fail)
+    # Provenance is written later, by what is returned.
+    monkeypatch.setattr(run, stage, (lambda *_a: fail) if "writer" in stage else fail)
     argv = [str(tmp_path / "in"), str(tmp_path / "out"), "participant", "--from-scratch"]
     assert run.main(argv) == code
     text = capsys.readouterr().err
