@@ -202,6 +202,8 @@ class Targets:
         used.
     columns : tuple of str
         Names of the dimensions of values; empty for other kinds.
+    sketched : int
+        Length of the feature vectors that ``vectors`` are sketches of; 0 where they are whole.
     """
 
     ids: tuple[str, ...]
@@ -209,6 +211,7 @@ class Targets:
     kind: str
     source: str = ""
     columns: tuple[str, ...] = ()
+    sketched: int = 0
 
     @property
     def over_runs(self) -> bool:

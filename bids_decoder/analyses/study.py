@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.jobs import Notes, Stage
@@ -26,6 +25,7 @@ from bids_decoder.markers import StageKey, why_not_done
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace
 from bids_decoder.processes import map_items
 from bids_decoder.regressors import split_wanted
+from bids_decoder.stimuli.features import FeatureTable
 from bids_decoder.stimuli.signatures import PictureSignatures
 from bids_decoder.stimuli.words import StimulusVectors
 from bids_decoder.training.region_settings import Regions
@@ -234,13 +234,8 @@ class Study:
         return self.trials.vectors.identity
 
     @property
-    def n_feature_dims(self) -> int:
-        """Return the length of the feature vectors."""
-        return self.feature_table[1].shape[1]
-
-    @property
-    def feature_table(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return the ids and vectors (n_ids, n_dims) of ``--features``."""
+    def feature_table(self) -> FeatureTable:
+        """Return the vectors of ``--features``."""
         return self.trials.vectors.of(self.targets.ids)
 
     @cached_property

@@ -134,9 +134,10 @@ def _compare_pictures(
 
 def _compare_vectors(twins: Twins, features: StimulusVectors, used: set[str]) -> None:
     try:
-        ids, vectors = features.of(sorted(used))
+        table = features.of(sorted(used))
     except BidsDecoderError:
         return  # Reported by the check of the targets.
+    ids, vectors = table.ids, table.vectors
     rows = [row for row, name in enumerate(ids) if name in used]
     groups = equal_vectors([ids[row] for row in rows], vectors[rows])
     others = {name for group in groups for name in group[1:]}

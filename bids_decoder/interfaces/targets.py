@@ -28,7 +28,7 @@ def save_targets(path: Path, targets: Targets) -> Path:
     """Write targets as npz without pickles."""
     np.savez(path, ids=np.array(targets.ids, dtype=np.str_), vectors=targets.vectors,
              kind=np.array(targets.kind), source=np.array(targets.source),
-             columns=np.array(targets.columns, dtype=np.str_))
+             columns=np.array(targets.columns, dtype=np.str_), sketched=np.array(targets.sketched))
     return path
 
 
@@ -38,6 +38,7 @@ def read_targets(path: Path | str) -> Targets:
         return Targets(
             tuple(content["ids"].tolist()), content["vectors"], str(content["kind"]),
             str(content["source"]), tuple(content["columns"].tolist()),
+            int(content["sketched"]),
         )
 
 

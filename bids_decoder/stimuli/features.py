@@ -33,6 +33,25 @@ _MAX_HEADER_BYTES = 4 << 20
 _SHOWN = 5
 
 
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Feature vectors of stimuli.
+
+    Parameters
+    ----------
+    ids : tuple of str
+    vectors : ndarray of float32, shape (n_ids, n_dims)
+        Or, of vectors longer than :data:`~bids_decoder.stimuli.sketch.LONGEST`, the
+        :func:`~bids_decoder.stimuli.sketch.sketch`.
+    sketched : int
+        Length of the vectors that these are sketches of; 0 where they are whole.
+    """
+
+    ids: tuple[str, ...]
+    vectors: np.ndarray
+    sketched: int = 0
+
+
 @dataclass(frozen=True)
 class _Table:
     """A table that is open for reading.
@@ -50,7 +69,7 @@ class _Table:
     n_dims: int
     parts: Iterable[tuple[slice, int, np.ndarray]]
 
-    def vectors(self) -> np.ndarray:
+    def read(self) -> FeatureTable:
         """Read the vectors, or the sketches of long ones."""
         is_long = self.n_dims > LONGEST
         vectors = np.zeros((len(self.ids), N_BINS if is_long else self.n_dims), np.float32)
@@ -61,10 +80,10 @@ class _Table:
                     vectors[rows] += sketch(values, first)
                 else:
                     vectors[rows, first : first + values.shape[1]] = values
-        return vectors
+        return FeatureTable(self.ids, vectors, self.n_dims if is_long else 0)
 
 
-def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+def read_features(path: Path) -> FeatureTable:
     """Read a feature table.
 
     Parameters
@@ -76,11 +95,8 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
 
     Returns
     -------
-    ids : tuple of str
-        In the order of the file; for safetensors sorted.
-    vectors : ndarray of float32, shape (n_ids, n_dims)
-        Of vectors longer than :data:`~bids_decoder.stimuli.sketch.LONGEST` the
-        :func:`~bids_decoder.stimuli.sketch.sketch`. Tables are read in parts.
+    FeatureTable
+        In the order of the file; for safetensors sorted by id. Files are read in parts.
 
     Raises
     ------
@@ -104,22 +120,21 @@ def read_features(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
             f"--features {path}", f"unknown kind of file {path.suffix!r}",
             f"use one of: {', '.join(readers)}",
         )
-    ids, vectors = readers[path.suffix](path)
-    findings = _findings(path, ids, vectors)
+    table = readers[path.suffix](path)
+    findings = _findings(path, table.ids, table.vectors)
     if findings:
         raise FindingsError(findings)
-    return ids, vectors
+    return table
 
 
 def select_features(
-    ids: Sequence[str], vectors: np.ndarray, wanted: Sequence[str], source: str = "--features"
+    table: FeatureTable, wanted: Sequence[str], source: str = "--features"
 ) -> np.ndarray:
     """Select the vectors of the wanted stimuli.
 
     Parameters
     ----------
-    ids : sequence of str
-    vectors : ndarray, shape (n_ids, n_dims)
+    table : FeatureTable
     wanted : sequence of str
     source : str
         Named in errors.
@@ -133,18 +148,18 @@ def select_features(
     FindingsError
         Naming the stimuli without a vector.
     """
-    position = {name: row for row, name in enumerate(ids)}
+    position = {name: row for row, name in enumerate(table.ids)}
     absent = [name for name in wanted if name not in position]
     if absent:
         raise FindingsError([Finding(
             f"{source}: {len(absent)} of {len(wanted)} stimuli have no vector",
-            f"missing: {_shown(absent)}; the table has ids such as {_shown(list(ids))}",
+            f"missing: {_shown(absent)}; the table has ids such as {_shown(table.ids)}",
             "add them, or exclude their trials with --trial-filter", ExitCode.MISSING_INPUT,
         )])
-    return vectors[[position[name] for name in wanted]]
+    return table.vectors[[position[name] for name in wanted]]
 
 
-def _read_tsv(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+def _read_tsv(path: Path) -> FeatureTable:
     with path.open("rb") as handle:
         n_columns = handle.readline(_MAX_HEADER_BYTES).count(b"\t") + 1
     if n_columns > MAX_COLUMNS:
@@ -164,11 +179,12 @@ def _read_tsv(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     if table.shape[1] < 2:
         raise _malformed(path, f"it has {table.shape[1]} column(s)")
     numbers = table.iloc[:, 1:].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    read = _Table(tuple(table.iloc[:, 0]), numbers.shape[1], [(slice(None), 0, numbers)])
-    return read.ids, read.vectors()
+    return _Table(
+        tuple(table.iloc[:, 0]), numbers.shape[1], [(slice(None), 0, numbers)]
+    ).read()
 
 
-def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+def _read_npz(path: Path) -> FeatureTable:
     try:
         with np.load(path, allow_pickle=False) as archive:
             ids = archive["ids"]
@@ -177,11 +193,10 @@ def _read_npz(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
             why = _why_no_table(ids, shape, kind)
             if why is None:
                 names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
-                read = _Table(
+                return _Table(
                     tuple(str(name) for name in names), shape[1],
                     _npy_parts(stream, shape, by_columns, kind),
-                )
-                return read.ids, read.vectors()
+                ).read()
     except MemoryError as error:
         raise InputError(
             f"--features {path}",
@@ -216,7 +231,8 @@ def _npy_parts(
     """Read an array a few rows at a time, or columns where it is stored by columns."""
     n_lines, length = shape[::-1] if by_columns else shape
     size = max(1, length * kind.itemsize)
-    step = max(1, BLOCK_BYTES // size)
+    # The sketch of a few columns costs as much as that of as many columns as it has bins.
+    step = max(N_BINS if by_columns else 1, BLOCK_BYTES // size)
     for start in range(0, n_lines, step):
         count = min(step, n_lines - start)
         content = stream.read(count * size) if length else b""
@@ -227,7 +243,7 @@ def _npy_parts(
             yield slice(start, start + count), 0, values
 
 
-def _read_safetensors(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+def _read_safetensors(path: Path) -> FeatureTable:
     why = why_no_safetensors(path)
     if why is not None:
         raise _malformed(path, why)
@@ -239,11 +255,10 @@ def _read_safetensors(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
             if len(sizes) == 1 and all(
                 part.get_dtype()[0] in "FIU" for part in kinds.values()
             ):
-                read = _Table(ids, sizes.pop(), (
+                return _Table(ids, sizes.pop(), (
                     (slice(row, row + 1), 0, file.get_tensor(name).reshape(1, -1))
                     for row, name in enumerate(ids)
-                ))
-                return ids, read.vectors()
+                )).read()
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise _malformed(path, f"{type(error).__name__}: {error}") from error
     raise _malformed(path, f"tensors have {len(sizes)} different sizes, or are not numbers")

@@ -29,6 +29,9 @@ LONGEST = 8192
 N_BINS = 4096
 """Length of the others after :func:`sketch`."""
 
+_LEAST_VARIATION = 1e-5
+"""Share of the length of a vector that must be left of it without its mean."""
+
 BLOCK_BYTES = 64 << 20
 """Bytes of long vectors that are read at a time."""
 
@@ -54,6 +57,44 @@ def sketch(vectors: np.ndarray, first: int = 0) -> np.ndarray:
 def shorten(vectors: np.ndarray) -> np.ndarray:
     """Return vectors as they are if they have at most :data:`LONGEST` numbers, else sketches."""
     return sketch(vectors) if vectors.shape[1] > LONGEST else vectors
+
+
+def centre_sketches(sketches: np.ndarray, n_dims: int) -> np.ndarray:
+    """Subtract from vectors that are known by their sketches their own means.
+
+    The sketch of a vector with mean *m* is that of the vector without its mean, plus *m* times the
+    sketch of ones. What is orthogonal to the latter does not depend on *m*; of the 4096 dimensions
+    of the rest it lacks one.
+
+    Parameters
+    ----------
+    sketches : ndarray, shape (n, N_BINS)
+    n_dims : int
+        Length of the vectors.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, N_BINS)
+        Zeros for vectors of equal numbers.
+    """
+    ones = sketch(np.ones((1, n_dims), np.float32))[0].astype(np.float64)
+    ones /= np.linalg.norm(ones)
+    values = np.asarray(sketches, dtype=np.float64)
+    centred = values - np.outer(values @ ones, ones)
+    least = _LEAST_VARIATION * np.linalg.norm(values, axis=1)
+    centred[np.linalg.norm(centred, axis=1) <= least] = 0
+    return centred
+
+
+def say_length(n_dims: int | None, sketched: int) -> str:
+    """Return the length of vectors for messages: that before the sketch, where they are ones.
+
+    Examples
+    --------
+    >>> say_length(512, 0), say_length(4096, 20000)
+    ('512', '20000, kept as sketches of 4096')
+    """
+    return f"{sketched}, kept as sketches of {n_dims}" if sketched else str(n_dims)
 
 
 @lru_cache(maxsize=4)

@@ -63,8 +63,9 @@ def make_targets(
         return Targets(names, vectors, kind, columns=tuple(columns))
     if kind == "features" and features is not None:
         source = StimulusVectors(features)
-        vectors = select_features(*source.of(names), names, f"--features {features}")
-        return Targets(names, vectors, kind, source.identity)
+        table = source.of(names)
+        vectors = select_features(table, names, f"--features {features}")
+        return Targets(names, vectors, kind, source.identity, sketched=table.sketched)
     if kind == "image" and images is not None:
         chosen = load_encoder(encoder) if isinstance(encoder, str) else encoder
         vectors = _encoded(names, images, chosen)

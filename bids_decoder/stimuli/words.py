@@ -19,7 +19,7 @@ from bids_decoder.errors import (
     MissingInputError,
     name_some,
 )
-from bids_decoder.stimuli.features import read_features
+from bids_decoder.stimuli.features import FeatureTable, read_features
 from bids_decoder.stimuli.weights import Weights, find_folder, read_config
 
 _OPTION = "--features"
@@ -68,7 +68,7 @@ class StimulusVectors:
         """Name and digest of the text encoder, for the record of a call."""
         return {"name": self.source.name, "sha256": self._encoder.sha256}
 
-    def of(self, wanted: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    def of(self, wanted: Sequence[str]) -> FeatureTable:
         """Return vectors.
 
         Parameters
@@ -78,9 +78,8 @@ class StimulusVectors:
 
         Returns
         -------
-        ids : tuple of str
-        vectors : ndarray of float32, shape (n_ids, n_dims)
-            Of shape (0, 0) where a text encoder is asked for none.
+        FeatureTable
+            With vectors of shape (0, 0) where a text encoder is asked for none.
 
         Raises
         ------
@@ -90,18 +89,18 @@ class StimulusVectors:
         if not self.are_words:
             return self._table
         if not wanted:
-            return (), np.empty((0, 0), np.float32)
+            return FeatureTable((), np.empty((0, 0), np.float32))
         new = [name for name in dict.fromkeys(wanted) if name not in self._words]
         if new:
             self._words.update(zip(new, encode_words(self._encoder, new), strict=True))
-        return tuple(wanted), np.stack([self._words[name] for name in wanted])
+        return FeatureTable(tuple(wanted), np.stack([self._words[name] for name in wanted]))
 
     @cached_property
     def _encoder(self) -> Weights:
         return choose_text_encoder(self.source)
 
     @cached_property
-    def _table(self) -> tuple[tuple[str, ...], np.ndarray]:
+    def _table(self) -> FeatureTable:
         return read_features(self.source)
 
 

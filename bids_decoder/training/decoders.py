@@ -87,7 +87,7 @@ def describe_targets(targets: Targets) -> dict[str, Any]:
     ids = list(targets.ids) if targets.kind == "category" else []
     return {
         "kind": targets.kind, "n_dims": int(targets.vectors.shape[1]), "labels": ids,
-        "encoder": targets.source,
+        "encoder": targets.source, **({"sketched": targets.sketched} if targets.sketched else {}),
     }
 
 
@@ -100,10 +100,10 @@ def check_same_targets(model: Model, targets: Targets) -> None:
     """
     here, there = describe_targets(targets), model.card["targets"]
     if here != there:
-        changed = [key for key in here if here[key] != there.get(key)]
+        changed = [key for key in {**here, **there} if here.get(key) != there.get(key)]
         raise InputError(
             "pretrained model", f"its targets differ from those of this dataset in {changed}: "
-            f"{[there.get(k) for k in changed]} against {[here[k] for k in changed]}",
+            f"{[there.get(k) for k in changed]} against {[here.get(k) for k in changed]}",
             "pretrain with the same labels, feature table or image encoder, or use --from-scratch",
         )
 

@@ -356,7 +356,7 @@ def to_model(fitted: FittedDecoder) -> Model:
         tensors["boldref"] = fitted.boldref.astype(np.float32)
     entry = {
         "targets": {"ids": list(targets.ids), "kind": targets.kind, "source": targets.source,
-                    "columns": list(targets.columns)},
+                    "columns": list(targets.columns), "sketched": targets.sketched},
         "normalise": training.unit, "groups": list(training.groups),
         "reference": {"runs": list(fitted.reference.runs),
                       "measures": list(fitted.reference.measures),
@@ -376,7 +376,7 @@ def _from_model(model: Model) -> FittedDecoder:
     return FittedDecoder(
         Model(weights, {k: v for k, v in model.card.items() if k != ENTRY}),
         Targets(tuple(told["ids"]), own["vectors"], told["kind"], told["source"],
-                tuple(told["columns"])),
+                tuple(told["columns"]), told.get("sketched", 0)),
         VoxelGrid(own["mask"] > 0, own["affine"]),
         TrainingStatistics(
             entry.pop("normalise"), tuple(entry.pop("groups")), own["means"], own["spreads"]

@@ -18,8 +18,10 @@ import numpy as np
 from bids_decoder.errors import InputError
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
+from bids_decoder.stimuli.sketch import say_length
 from bids_decoder.stimuli.targets import TargetSpace
 from bids_decoder.training.common_space import LeftOut, decode_new_stimuli
+from bids_decoder.training.decoders import describe_targets
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.fitted import (
     FittedDecoder,
@@ -196,11 +198,12 @@ def decoder_without_trials(
     InputError
         If the voxels are not where the maps are, or vectors have another length.
     """
-    wanted = model.card["targets"]["n_dims"]
-    if targets.vectors.shape[1] != wanted:
+    wanted, here = model.card["targets"], describe_targets(targets)
+    lengths = [say_length(one["n_dims"], one.get("sketched", 0)) for one in (here, wanted)]
+    if lengths[0] != lengths[1]:
         raise InputError(
-            "zero-shot decoding", f"vectors of candidates have {targets.vectors.shape[1]} numbers, "
-            f"and the model was pretrained on vectors of {wanted}",
+            "zero-shot decoding", f"vectors of candidates have {lengths[0]} numbers, "
+            f"and the model was pretrained on vectors of {lengths[1]}",
             "give vectors of the encoder of pretraining",
         )
     if targets.kind != "category":

@@ -158,10 +158,10 @@ def check_targets(
         check_ids(kind, ids)
         if kind == "features" and features is not None:
             source = f"--features {features.source}"
-            known, vectors = features.of(ids)
-            select_features(known, vectors, ids, source)
+            table = features.of(ids)
+            select_features(table, ids, source)
             training = [name for name in ids if name not in set(test)]
-            check_vectors(select_features(known, vectors, training, source))
+            check_vectors(select_features(table, training, source))
     except FindingsError as error:
         return list(error.findings)
     except BidsDecoderError as error:

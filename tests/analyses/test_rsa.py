@@ -20,6 +20,7 @@ from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
 from bids_decoder.errors import FindingsError, InputError, MissingInputError, UsageError
 from bids_decoder.reports.results import Results, numeric
+from bids_decoder.stimuli.sketch import N_BINS, sketch
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +254,21 @@ def check_people(results, whole):
 def test_vectors_without_a_model_are_refused(vectors):
     with pytest.raises(InputError, match="no correlation"):
         model_of_vectors(vectors)
+
+
+def test_means_of_long_vectors_are_subtracted():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((5, 20_000)) + rng.standard_normal(20_000)
+    moved = sketch(vectors + np.arange(5)[:, None])
+    found = model_of_vectors(moved, 20_000)
+    np.testing.assert_allclose(found, model_of_vectors(vectors), atol=5 / np.sqrt(N_BINS))
+    assert np.abs(model_of_vectors(moved) - model_of_vectors(vectors)).max() > 0.2
+
+
+def test_long_vectors_of_equal_numbers_are_refused():
+    vectors = np.vstack([np.random.default_rng(0).standard_normal((3, 9000)), np.ones((1, 9000))])
+    with pytest.raises(InputError, match="no correlation"):
+        model_of_vectors(sketch(vectors), 9000)
 
 
 def test_vectors_without_a_model_are_refused_in_the_plan(refused, tmp_path):

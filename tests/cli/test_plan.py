@@ -251,6 +251,8 @@ def test_model_that_saw_test_stimuli(plan, tmp_path):
 @pytest.mark.parametrize(("content", "why"), [
     ({"targets": {"kind": "image", "n_dims": 8, "labels": []}}, "its target is 'image'"),
     ({"decoder": "other"}, "its decoder is 'other'"),
+    ({"targets": {"kind": "features", "n_dims": 8, "labels": [], "sketched": 20_000}},
+     "its number of feature dimensions is '20000, kept as sketches of 8', here it is '8'"),
 ])
 def test_model_that_does_not_fit(plan, tmp_path, content, why):
     card(pretrained_path(tmp_path / "out", None), **content)

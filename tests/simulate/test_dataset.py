@@ -168,7 +168,8 @@ def betas_of(folder, label):
 
 def features_explain(folder):
     """Correlate single-trial betas of even trials with a ridge prediction from odd trials."""
-    ids, vectors = read_features(folder / "features.tsv")
+    table = read_features(folder / "features.tsv")
+    ids, vectors = table.ids, table.vectors
     trials, values = betas_of(folder, "01")
     x = vectors[[ids.index(name) for name in trials["stimulus"]]].astype(float)
     train = np.arange(len(x)) % 2 == 1

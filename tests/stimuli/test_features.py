@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from bids_decoder.errors import FindingsError, InputError, MissingInputError, UsageError
-from bids_decoder.stimuli.features import read_features, select_features
-from bids_decoder.stimuli.sketch import LONGEST, N_BINS, sketch
+from bids_decoder.stimuli.features import FeatureTable, read_features, select_features
+from bids_decoder.stimuli.sketch import LONGEST, N_BINS, centre_sketches, sketch
 
 IDS = ("007", "1e5", "NA", "n03626115_19498", "häuser/1.png")
 VECTORS = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
@@ -24,24 +24,24 @@ def write_tsv(path, ids, vectors, encoding="utf-8", newline="\n"):
 
 @pytest.mark.parametrize(("encoding", "newline"), [("utf-8", "\n"), ("utf-8-sig", "\r\n")])
 def test_tsv_keeps_ids_as_text(tmp_path, encoding, newline):
-    ids, vectors = read_features(write_tsv(tmp_path / "f.tsv", IDS, VECTORS, encoding, newline))
-    assert ids == IDS
-    assert np.array_equal(vectors, VECTORS)
+    table = read_features(write_tsv(tmp_path / "f.tsv", IDS, VECTORS, encoding, newline))
+    assert table.ids == IDS
+    assert np.array_equal(table.vectors, VECTORS)
 
 
 def test_tsv_of_numeric_ids_is_not_cast(tmp_path):
     names = ("007", "10", "1.50", "1e5", "'9\"")
-    assert read_features(write_tsv(tmp_path / "f.tsv", names, VECTORS))[0] == names
+    assert read_features(write_tsv(tmp_path / "f.tsv", names, VECTORS)).ids == names
 
 
 @pytest.mark.parametrize("kind", ["U", "S"])
 def test_npz(tmp_path, kind):
     names = np.array(IDS) if kind == "U" else np.char.encode(IDS, "utf-8")
     np.savez(tmp_path / "f.npz", ids=names, vectors=VECTORS.astype(np.float64))
-    ids, vectors = read_features(tmp_path / "f.npz")
-    assert ids == IDS
-    assert vectors.dtype == np.float32
-    assert np.array_equal(vectors, VECTORS)
+    table = read_features(tmp_path / "f.npz")
+    assert table.ids == IDS and table.sketched == 0
+    assert table.vectors.dtype == np.float32
+    assert np.array_equal(table.vectors, VECTORS)
 
 
 def test_safetensors(tmp_path):
@@ -49,9 +49,9 @@ def test_safetensors(tmp_path):
         {name: row.reshape(3, 1) for name, row in zip(IDS, VECTORS, strict=True)},
         tmp_path / "f.safetensors",
     )
-    ids, vectors = read_features(tmp_path / "f.safetensors")
-    assert ids == tuple(sorted(IDS))
-    assert np.array_equal(select_features(ids, vectors, IDS), VECTORS)
+    table = read_features(tmp_path / "f.safetensors")
+    assert table.ids == tuple(sorted(IDS))
+    assert np.array_equal(select_features(table, IDS), VECTORS)
 
 
 def test_pickled_arrays_are_refused(tmp_path):
@@ -132,7 +132,7 @@ def test_missing_and_unknown_files(tmp_path):
 
 def test_stimuli_without_vector_are_named():
     with pytest.raises(FindingsError, match="1 of 2") as caught:
-        select_features(IDS, VECTORS, ["007", "7"])
+        select_features(FeatureTable(IDS, VECTORS), ["007", "7"])
     assert "missing: 7;" in str(caught.value)
 
 
@@ -147,9 +147,10 @@ def test_long_vectors_are_read_in_parts_and_keep_their_distances(tmp_path, form,
     else:
         save = np.savez_compressed if form == "compressed" else np.savez
         save(path, ids=names, vectors=np.asfortranarray(vectors) if form == "columns" else vectors)
-    ids, found = read_features(path)
-    assert list(ids) == names
-    assert found.shape == (6, N_BINS)
+    table = read_features(path)
+    found = table.vectors
+    assert list(table.ids) == names
+    assert found.shape == (6, N_BINS) and table.sketched == LONGEST + 7
     np.testing.assert_allclose(found, sketch(vectors), atol=1e-4)
     lengths = np.linalg.norm(vectors, axis=1)
     products = found @ found.T - vectors @ vectors.T
@@ -163,6 +164,30 @@ def test_infinite_numbers_of_long_vectors_are_found(tmp_path):
     np.savez(tmp_path / "f.npz", ids=["a", "b", "c"], vectors=vectors)
     with pytest.raises(FindingsError, match="why: b\n"):
         read_features(tmp_path / "f.npz")
+
+
+def test_columns_are_sketched_as_many_at_a_time_as_a_sketch_has_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr("bids_decoder.stimuli.features.BLOCK_BYTES", 1)
+    parts = []
+    monkeypatch.setattr("bids_decoder.stimuli.features.sketch", lambda values, first: (
+        parts.append((first, values.shape)) or sketch(values, first)
+    ))
+    vectors = np.asfortranarray(np.ones((3, 2 * N_BINS + 1), np.float32))
+    np.savez(tmp_path / "f.npz", ids=["a", "b", "c"], vectors=vectors)
+    read_features(tmp_path / "f.npz")
+    assert parts == [(0, (3, N_BINS)), (N_BINS, (3, N_BINS)), (2 * N_BINS, (3, 1))]
+
+
+def test_means_are_subtracted_from_sketches():
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((5, 20_000)) + 0.7 * rng.standard_normal(20_000)
+    shifted = vectors + np.array([0, 30, -200, 1000, 5])[:, None]
+    plain, centred = (centre_sketches(sketch(one), 20_000) for one in (vectors, shifted))
+    np.testing.assert_allclose(centred, plain, atol=2e-2)
+    cosines = np.corrcoef(vectors)
+    lengths = np.linalg.norm(centred, axis=1)
+    found = centred @ centred.T / np.outer(lengths, lengths)
+    assert np.abs(found - cosines).max() < 5 / np.sqrt(N_BINS)
 
 
 def test_sketches_are_the_same_for_ever():

@@ -57,7 +57,7 @@ def test_targets_say_which_encoder_made_them(folder, tmp_path):
     assert targets.source == f"words-{digest[:16]}"
     np.savez(tmp_path / "f.npz", ids=np.array(NAMES), vectors=np.eye(4))
     table = StimulusVectors(tmp_path / "f.npz")
-    assert table.identity == "" and table.of(["cat"])[0] == NAMES
+    assert table.identity == "" and table.of(["cat"]).ids == NAMES
 
 
 def test_names_are_encoded_and_tables_are_read_once(folder, tmp_path, monkeypatch):
@@ -71,12 +71,13 @@ def test_names_are_encoded_and_tables_are_read_once(folder, tmp_path, monkeypatc
     watch("choose_text_encoder", lambda given: "encoder")
     watch("read_features", lambda given: "table")
     vectors = StimulusVectors(folder)
-    ids, first = vectors.of(["cat", "house"])
-    assert ids == ("cat", "house") and vectors.identity and vectors.record["name"] == folder.name
-    again = vectors.of(["house"])[1]
-    assert np.array_equal(again, first[1:])
-    assert vectors.of(["dog", "cat"])[0] == ("dog", "cat")
-    assert vectors.of([])[0] == () and vectors.of([])[1].size == 0
+    first = vectors.of(["cat", "house"])
+    assert first.ids == ("cat", "house")
+    assert vectors.identity and vectors.record["name"] == folder.name
+    again = vectors.of(["house"]).vectors
+    assert np.array_equal(again, first.vectors[1:])
+    assert vectors.of(["dog", "cat"]).ids == ("dog", "cat")
+    assert vectors.of([]).ids == () and vectors.of([]).vectors.size == 0
     assert calls == ["encoder", ["cat", "house"], ["dog"]]
     np.savez(tmp_path / "f.npz", ids=np.array(NAMES), vectors=np.eye(4))
     table = StimulusVectors(tmp_path / "f.npz")

@@ -10,6 +10,7 @@ from typing import Any
 from bids_decoder.analyses.apply.finding import is_zero_shot
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.event_columns import UNLABELLED
+from bids_decoder.stimuli.sketch import say_length
 from bids_decoder.training.fitted import ENTRY
 
 LEAST_SHOWN = 2
@@ -50,7 +51,7 @@ def candidates_of_vectors(study: Study) -> tuple[str, ...]:
         return ()
     named = {name for trials in study.tables.values() for name in trials["stimulus"].dropna()}
     named.discard(UNLABELLED)
-    ids = vectors.of(sorted(named))[0]
+    ids = vectors.of(sorted(named)).ids
     shown = tuple(name for name in ids if name in named)
     return shown if len(shown) >= LEAST_SHOWN else ids
 
@@ -87,7 +88,9 @@ def why_no_vectors(study: Study, card: Mapping[str, Any]) -> Iterator[tuple[str,
             f"{there or 'a table'}", "give the table or the text encoder of pretraining",
         )
         return
-    n_dims, wanted = vectors.of(ids)[1].shape[1], card["targets"]["n_dims"]
+    table, told = vectors.of(ids), card["targets"]
+    n_dims = say_length(table.vectors.shape[1], table.sketched)
+    wanted = say_length(told["n_dims"], told.get("sketched", 0))
     if n_dims != wanted:
         yield (
             f"{where}: its vectors have {n_dims} numbers, and it was pretrained on "

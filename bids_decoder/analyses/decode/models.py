@@ -16,6 +16,7 @@ from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError, name_some
 from bids_decoder.interfaces.responses import shared_space
 from bids_decoder.models.store import check_digest, load_card
+from bids_decoder.stimuli.sketch import say_length
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.trials import KINDS, Decision
 from bids_decoder.workflows.work import PersonWork
@@ -160,8 +161,11 @@ def _check_fits(study: Study, label: str, model: ModelFile, notes: Notes) -> Non
         there["image encoder"] = _named(card.get("encoder"))
         here["image encoder"] = _named(targets.encoder.identity)
     if targets.kind == "features":
-        there["number of feature dimensions"] = str(card["targets"].get("n_dims"))
-        here["number of feature dimensions"] = str(study.n_feature_dims)
+        told, table = card["targets"], study.feature_table
+        there["number of feature dimensions"] = say_length(
+            told.get("n_dims"), told.get("sketched", 0)
+        )
+        here["number of feature dimensions"] = say_length(table.vectors.shape[1], table.sketched)
         there["text encoder"] = card["targets"].get("encoder") or "none"
         here["text encoder"] = study.text_encoder or "none"
     if targets.kind == "category" and not DECODERS[name].transfers:

@@ -97,7 +97,8 @@ def _models(
             known = labels_of(trials, names)
             found[name] = model_of_labels([known[one] for one in names])
         elif word == FEATURES:
-            found[name] = model_of_vectors(targets.vectors[targets.rows_of(np.array(names))])
+            vectors = targets.vectors[targets.rows_of(np.array(names))]
+            found[name] = model_of_vectors(vectors, targets.sketched)
         else:
             found[name] = make_model(word, names)
     return found

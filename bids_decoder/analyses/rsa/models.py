@@ -11,6 +11,7 @@ import pandas as pd
 from bids_decoder.analyses.rsa.options import SUFFIXES, split_word
 from bids_decoder.errors import InputError, MissingInputError, UsageError, name_some
 from bids_decoder.evaluation.dissimilarity import vectorise
+from bids_decoder.stimuli.sketch import centre_sketches
 
 NPZ = ".npz"
 MAX_BYTES = 50_000_000
@@ -158,8 +159,14 @@ def model_of_labels(labels: Sequence[str]) -> np.ndarray:
     return (found[:, None] != found[None]).astype(np.float64)
 
 
-def model_of_vectors(vectors: np.ndarray) -> np.ndarray:
+def model_of_vectors(vectors: np.ndarray, sketched: int = 0) -> np.ndarray:
     """Return one minus the correlation of the vectors of two conditions, (n, n).
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, n_dims)
+    sketched : int
+        Length of the vectors that these are sketches of; 0 where they are whole.
 
     Raises
     ------
@@ -169,7 +176,12 @@ def model_of_vectors(vectors: np.ndarray) -> np.ndarray:
     model = np.full((len(vectors), len(vectors)), np.nan)
     if vectors.shape[1] > 1:
         with np.errstate(invalid="ignore", divide="ignore"):
-            model = 1 - np.atleast_2d(np.corrcoef(vectors))
+            if sketched:
+                centred = centre_sketches(vectors, sketched)
+                centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+                model = 1 - centred @ centred.T
+            else:
+                model = 1 - np.atleast_2d(np.corrcoef(vectors))
     others = model[~np.eye(len(model), dtype=bool)]
     if not np.isfinite(others).all() or np.allclose(others, others[0]):
         raise InputError(

@@ -213,7 +213,8 @@ def _check_person(study: Study, label: str, words: tuple[str, ...]) -> list[Find
             if word == LABEL and kind != "category":
                 labels_of(trials, names)
             elif word == FEATURES and kind == "features":
-                model_of_vectors(select_features(*study.feature_table, names))
+                table = study.feature_table
+                model_of_vectors(select_features(table, names), table.sketched)
             elif word not in (LABEL, FEATURES):
                 make_model(word, names)
         except BidsDecoderError as error:
