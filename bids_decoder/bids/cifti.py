@@ -12,7 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis, SeriesAxis
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis, ScalarAxis, SeriesAxis
 
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.errors import InputError
@@ -22,6 +22,12 @@ from bids_decoder.grids.grayordinates import CORTEX
 SERIES = ".dtseries.nii"
 SPACE = "fsLR"
 """Space of the cortex in the derivatives."""
+
+_WANTED = {
+    SeriesAxis: ("series", "give the dtseries of fMRIPrep (--cifti-output 91k)"),
+    LabelAxis: ("labels", "give a dlabel file"),
+}
+"""Kind of rows -> its name, and where to get such a file."""
 
 
 def is_cifti(path: Path) -> bool:
@@ -37,7 +43,7 @@ def series_shape(path: Path) -> tuple[int, int, int, int]:
     InputError
         When it is no series of grayordinates, or ends early.
     """
-    image = _open(path)
+    image = open_cifti(path, SeriesAxis)
     n_volumes, n_rows = image.shape
     data = image.dataobj
     size = data.offset + n_volumes * n_rows * data.dtype.itemsize
@@ -51,7 +57,7 @@ def series_shape(path: Path) -> tuple[int, int, int, int]:
 
 def series_t_r(path: Path) -> float | None:
     """Return the seconds between volumes in the header; None where it has another unit."""
-    axis = _open(path).header.get_axis(0)
+    axis = open_cifti(path, SeriesAxis).header.get_axis(0)
     return float(axis.step) if axis.unit == "SECOND" and axis.step > 0 else None
 
 
@@ -63,7 +69,7 @@ def read_models(path: Path) -> BrainModelAxis:
     InputError
         When it cannot be read.
     """
-    return _open(path, None).header.get_axis(1)
+    return open_cifti(path).header.get_axis(1)
 
 
 def load_series(path: Path) -> nib.Nifti2Image:
@@ -75,12 +81,24 @@ def load_series(path: Path) -> nib.Nifti2Image:
         See :func:`series_shape`.
     """
     series_shape(path)
-    values = np.asarray(_open(path).dataobj, dtype=np.float32)
+    values = np.asarray(open_cifti(path, SeriesAxis).dataobj, dtype=np.float32)
     return nib.Nifti2Image(np.ascontiguousarray(values.T)[:, None, None, :], np.eye(4))
 
 
-def _open(path: Path, first: type | None = SeriesAxis) -> Cifti2Image:
-    """Open a file whose rows are maps (of the kind *first*) and whose columns are grayordinates."""
+def open_cifti(path: Path, first: type | None = None) -> Cifti2Image:
+    """Open a file whose rows are maps and whose columns are grayordinates.
+
+    Parameters
+    ----------
+    path : Path
+    first : {SeriesAxis, LabelAxis} or None
+        What the rows are; None for anything.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or holds something else.
+    """
     try:
         image = nib.load(path)
         axes = [image.header.get_axis(k) for k in range(image.ndim)]
@@ -93,10 +111,8 @@ def _open(path: Path, first: type | None = SeriesAxis) -> Cifti2Image:
     is_known = len(axes) == 2 and isinstance(axes[1], BrainModelAxis)
     if not is_known or (first is not None and not isinstance(axes[0], first)):
         shown = " × ".join(type(axis).__name__.removesuffix("Axis") for axis in axes)
-        raise InputError(
-            str(path), f"holds {shown}: no series of grayordinates",
-            "give the dtseries of fMRIPrep (--cifti-output 91k)",
-        )
+        what, fix = _WANTED[SeriesAxis if first is None else first]
+        raise InputError(str(path), f"holds {shown}: no {what} of grayordinates", fix)
     return image
 
 

@@ -1,16 +1,18 @@
-"""Checks of series of vertices and grayordinates: their meshes, and what their rows are."""
+"""Checks of the places of responses: meshes, what rows are, and grids of several participants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from nibabel.cifti2 import BrainModelAxis
 
 from bids_decoder.bids.cifti import is_cifti, read_models
 from bids_decoder.bids.dataset import BoldRun, Participant
+from bids_decoder.bids.images import ImageHeader
 from bids_decoder.bids.series import is_volume
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.grids.grayordinates import models_key
 
 
@@ -111,3 +113,56 @@ def check_models_between(people: Sequence[Participant]) -> Iterator[Finding]:
                 "--cifti-output, or leave this one out with --participant-label",
                 ExitCode.BAD_DATA, participant=person.label, place=str(file),
             )
+
+
+def check_grids_between(people: Sequence[Participant], space: str) -> Iterator[Finding]:
+    """Warn of participants in one standard space whose voxels are on different grids.
+
+    Parameters
+    ----------
+    people : sequence of Participant
+        Whose maps are to be averaged voxel by voxel.
+    space : str
+        The standard space.
+
+    Yields
+    ------
+    Finding
+        At most one, with the grids and their participants.
+    """
+    grids: list[tuple[ImageHeader, list[str]]] = []
+    for person in people:
+        try:
+            header = person.runs[0].header
+        except BidsDecoderError:
+            # Reported by check_run.
+            continue
+        same = (labels for known, labels in grids if _is_same_grid(known, header))
+        labels = next(same, None)
+        if labels is None:
+            grids.append((header, [person.label]))
+        else:
+            labels.append(person.label)
+    if len(grids) > 1:
+        shown = "; ".join(f"{_say_grid(header)}: {name_some(found)}" for header, found in grids)
+        yield Finding(
+            f"group: {len(grids)} grids of voxels in the space {space}",
+            f"{shown}. Maps of source participants on different grids are not averaged, so that "
+            "the model holds no prior for the voxels of new participants",
+            "resample all to one grid (for fMRIPrep, --output-spaces with :res-2), leave some out "
+            "with --participant-label, or do without: group_prior = false in [network]",
+            severity="warning",
+        )
+
+
+def _is_same_grid(first: ImageHeader, second: ImageHeader) -> bool:
+    return first.shape[:3] == second.shape[:3] and np.allclose(
+        first.affine, second.affine, atol=1e-3
+    )
+
+
+def _say_grid(header: ImageHeader) -> str:
+    sizes = " x ".join(f"{size:g}" for size in header.voxel_sizes)
+    corner = ", ".join(f"{place:g}" for place in header.affine[:3, 3])
+    shape = " x ".join(map(str, header.shape[:3]))
+    return f"{shape} voxels of {sizes} mm from ({corner}) mm"

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis, LabelAxis
 
+from bids_decoder.bids.cifti import open_cifti
 from bids_decoder.bids.label_files import LabelFile
 from bids_decoder.errors import InputError, MissingInputError
 from bids_decoder.grids.grayordinates import CORTEX, Grayordinates, find_rows
@@ -24,9 +25,19 @@ _ANNOTATION, _CIFTI = ".annot", ".dlabel.nii"
 _ENDS = (_ANNOTATION, ".gii", _CIFTI)
 _EXTENSION = re.compile(r"(\.annot|(\.label|\.annot)?\.gii|\.dlabel\.nii)$")
 _SIDES = ("lh", "rh")
+_STRUCTURES = ("CortexLeft", "CortexRight")
+_PRIMARY = "AnatomicalStructurePrimary"
+_SPACE = re.compile(r"(?:^|_)(?:space|tpl)-([0-9A-Za-z]+)")
+_AVERAGE = re.compile(r"(fsaverage|fsLR|onavg|civet)\d*\w?$", re.IGNORECASE)
 _HEMI = re.compile(r"^(?P<fs>[lr]h)\.|(?:^|_)hemi-(?P<bids>[LR])_")
 _BACKGROUND = re.compile(
     r"(.*[_-])?(unknown|corpuscallosum|\?\?\?)|.*medial[ _-]?wall.*|background.*", re.IGNORECASE
+)
+
+_FIX = (
+    "give labels on the surfaces of the responses (fsnative: label/ of the participant in the "
+    "folder of FreeSurfer; fsaverage5: those of that folder), or resample them with "
+    "mri_surf2surf or wb_command"
 )
 
 Labelled = tuple[np.ndarray, dict[int, str]]
@@ -73,9 +84,43 @@ def describe_row_file(path: Path) -> LabelFile:
     """
     stem = _EXTENSION.sub("", path.name)
     if path.name.endswith(_CIFTI):
-        return LabelFile(path, None, stem, None)
+        return LabelFile(path, _space_of(path), stem, None)
     left, right = (_of_side(path, side) for side in _SIDES)
-    return LabelFile(left, None, _HEMI.sub(_joint, stem), None, right)
+    return LabelFile(left, _space_of(path), _HEMI.sub(_joint, stem), None, right)
+
+
+def _space_of(path: Path) -> str | None:
+    """Return the space that a name says, or the average participant of FreeSurfer's folder."""
+    if found := _SPACE.search(path.name):
+        return found[1]
+    folder = path.parent.parent.name if path.parent.name == "label" else ""
+    return folder if _AVERAGE.match(folder) else None
+
+
+def check_surface(file: LabelFile, space: str) -> None:
+    """Check that labels are not those of another average surface, as far as names say.
+
+    Average surfaces may have as many vertices as another one (fsaverage and fsLR, 164k), which are
+    at other places.
+
+    Parameters
+    ----------
+    file : LabelFile
+        From :func:`describe_row_file`.
+    space : str
+        Of the responses.
+
+    Raises
+    ------
+    InputError
+    """
+    there, here = (_AVERAGE.match(name or "") for name in (file.space, space))
+    if there is None or (here and here[1].casefold() == there[1].casefold()):
+        return
+    raise InputError(
+        str(file.path), f"is on the surface {file.space} by its name or folder, and the responses "
+        f"are on {space}", _FIX,
+    )
 
 
 def _joint(found: re.Match[str]) -> str:
@@ -115,13 +160,16 @@ def read_row_labels(file: LabelFile) -> RowLabels:
     MissingInputError
         When a file is absent.
     InputError
-        When a file cannot be read, or holds no labels.
+        When a file cannot be read, holds no labels, or those of the other hemisphere.
     """
     if file.path.name.endswith(_CIFTI):
         own, models = _read_cifti(file.path)
         return RowLabels(file.path, (_without_background(file.path, own),), models)
     read = _read_annotation if file.path.name.endswith(_ANNOTATION) else _read_gifti
-    found = [_without_background(path, read(path)) for path in file.stored_in]
+    found = [
+        _without_background(path, read(path, structure))
+        for path, structure in zip(file.stored_in, _STRUCTURES, strict=True)
+    ]
     shared = set(found[0][1].values()) & set(found[1][1].values())
     return RowLabels(file.path, tuple(
         (values, {
@@ -143,33 +191,38 @@ def _without_background(path: Path, labelled: Labelled) -> Labelled:
     return values, {number: names.get(number, str(number)) for number in sorted(kept)}
 
 
-def _read_annotation(path: Path) -> Labelled:
+def _read_annotation(path: Path, structure: str) -> Labelled:
+    del structure  # annotations do not say it
     values, _, names = _try(path, nib.freesurfer.read_annot)
     return values.astype(np.int64), {k: name.decode() for k, name in enumerate(names)}
 
 
-def _read_gifti(path: Path) -> Labelled:
+def _read_gifti(path: Path, structure: str) -> Labelled:
     image = _try(path, nib.load)
-    arrays = [array.data for array in image.darrays]
-    if len(arrays) != 1:
-        raise InputError(str(path), f"holds {len(arrays)} arrays of labels", "give one of them")
+    if len(image.darrays) != 1:
+        raise InputError(
+            str(path), f"holds {len(image.darrays)} arrays of labels", "give one of them"
+        )
+    (array,) = image.darrays
+    for told in (image.meta.get(_PRIMARY), array.meta.get(_PRIMARY)):
+        if told in _STRUCTURES and told != structure:
+            raise InputError(
+                str(path), f"is of {told} by its {_PRIMARY}, and of {structure} by its name",
+                "exchange the names of both files, if this is right, or correct the file",
+            )
     names = image.labeltable.get_labels_as_dict()
-    return _numbers(path, np.asarray(arrays[0]).ravel(), names)
+    return _numbers(path, np.asarray(array.data).ravel(), names)
 
 
 def _read_cifti(path: Path) -> tuple[Labelled, BrainModelAxis]:
-    image = _try(path, nib.load)
-    axes = [image.header.get_axis(k) for k in range(image.ndim)]
-    is_known = len(axes) == 2 and isinstance(axes[0], LabelAxis)
-    if not is_known or not isinstance(axes[1], BrainModelAxis) or len(axes[0]) != 1:
-        shown = " × ".join(type(axis).__name__.removesuffix("Axis") for axis in axes)
-        raise InputError(
-            str(path), f"holds {shown} of {len(axes[0])} maps: not one map of labels",
-            "give a dlabel file of one map",
-        )
-    names = {int(key): name for key, (name, _) in axes[0].label[0].items()}
+    _check_there(path)
+    image = open_cifti(path, LabelAxis)
+    axis, models = (image.header.get_axis(k) for k in range(2))
+    if len(axis) != 1:
+        raise InputError(str(path), f"holds {len(axis)} maps of labels", "give one of them")
+    names = {int(key): name for key, (name, _) in axis.label[0].items()}
     values = np.asarray(image.dataobj).ravel()
-    return _numbers(path, values, names), axes[1]
+    return _numbers(path, values, names), models
 
 
 def _numbers(path: Path, values: np.ndarray, names: dict[int, str]) -> Labelled:
@@ -182,12 +235,16 @@ def _numbers(path: Path, values: np.ndarray, names: dict[int, str]) -> Labelled:
     return np.where(found == 0, NO_LABEL, found), dict(names)
 
 
-def _try(path: Path, read: Callable[[Path], Any]) -> Any:
+def _check_there(path: Path) -> None:
     if not path.is_file():
         raise MissingInputError(
             str(path), "there is no such file", "give the files of both hemispheres in one folder, "
             "or check the path",
         )
+
+
+def _try(path: Path, read: Callable[[Path], Any]) -> Any:
+    _check_there(path)
     try:
         return read(path)
     # nibabel passes on whatever its parsers, zlib and the XML reader raise.
@@ -252,8 +309,5 @@ def _say(sizes: list[int]) -> str:
 
 def _other(labels: RowLabels, why: str) -> InputError:
     return InputError(
-        str(labels.path), f"are labels of other vertices or grayordinates: {why}",
-        "give labels on the surfaces of the responses (fsnative: label/ of the participant in the "
-        "folder of FreeSurfer; fsaverage5: those of that folder), or resample them with "
-        "mri_surf2surf or wb_command",
+        str(labels.path), f"are labels of other vertices or grayordinates: {why}", _FIX,
     )

@@ -109,15 +109,18 @@ def _read_reference(path: str) -> tuple[np.ndarray, np.ndarray]:
     return robust_reference(values, affine).image, affine
 
 
-class _T1wIn(SeededSpec):
-    in_file = File(exists=True, mandatory=True, desc="boldref of the run")
+class _BoldrefIn(SeededSpec):
+    in_file = File(exists=True, mandatory=True, desc="boldref of a run")
     brain_file = File(exists=True, mandatory=True, desc="its brain mask")
-    t1w_file = File(exists=True, mandatory=True, desc="T1w brain")
-    t1w_mask_file = File(exists=True, mandatory=True, desc="its brain mask")
-    dseg_file = File(exists=True, mandatory=True, desc="tissues on the T1w grid")
     axis = traits.Int(mandatory=True, desc="phase-encoding axis of the run")
     sign = traits.Int(mandatory=True, desc="1 or -1")
     readout = traits.Float(mandatory=True, desc="seconds")
+
+
+class _T1wIn(_BoldrefIn):
+    t1w_file = File(exists=True, mandatory=True, desc="T1w brain")
+    t1w_mask_file = File(exists=True, mandatory=True, desc="its brain mask")
+    dseg_file = File(exists=True, mandatory=True, desc="tissues on the T1w grid")
 
 
 class FieldOfT1w(_FieldStep):
@@ -186,15 +189,10 @@ def _first_volume(values: np.ndarray) -> np.ndarray:
     return values if values.ndim < 4 else values[..., 0]
 
 
-class _UnwarpIn(SeededSpec):
-    in_file = File(exists=True, mandatory=True, desc="boldref of a run")
-    brain_file = File(exists=True, mandatory=True, desc="its brain mask")
+class _UnwarpIn(_BoldrefIn):
     field_file = File(exists=True, mandatory=True, desc="field in Hz")
     reference_file = File(exists=True, mandatory=True, desc="head on the grid of the field")
     field_mask_file = File(exists=True, mandatory=True, desc="its brain mask")
-    axis = traits.Int(mandatory=True, desc="phase-encoding axis of the run")
-    sign = traits.Int(mandatory=True, desc="1 or -1")
-    readout = traits.Float(mandatory=True, desc="seconds")
 
 
 class _UnwarpOut(TraitedSpec):

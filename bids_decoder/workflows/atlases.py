@@ -21,7 +21,12 @@ from bids_decoder.bids.label_files import (
 )
 from bids_decoder.bids.map_files import read_layout
 from bids_decoder.bids.names import derivative_path, parse_entities
-from bids_decoder.bids.row_labels import describe_row_file, is_row_file, read_row_labels
+from bids_decoder.bids.row_labels import (
+    check_surface,
+    describe_row_file,
+    is_row_file,
+    read_row_labels,
+)
 from bids_decoder.errors import (
     BidsDecoderError,
     Finding,
@@ -125,6 +130,7 @@ class AtlasPlan:
             try:
                 one = self._place_one(person, word)
                 if is_row_file(one.file.path):
+                    check_surface(one.file, person.runs[0].entities.get("space", ""))
                     read_row_labels(one.file)
                 else:
                     self._read(one.file.path)

@@ -1,13 +1,17 @@
 """Labels of vertices and grayordinates: files, names, and the rows they belong to."""
 
+from pathlib import Path
+
 import cifti_derivatives as cifti
 import nibabel as nib
 import numpy as np
 import pytest
 
+from bids_decoder.bids.cifti import load_series
 from bids_decoder.bids.label_files import LabelFile
 from bids_decoder.bids.row_labels import (
     NO_LABEL,
+    check_surface,
     describe_row_file,
     labels_on,
     read_row_labels,
@@ -36,7 +40,7 @@ def annotations(folder, names=NAMES, n=N):
     return folder / "lh.two.annot"
 
 
-def label_gifti(folder, values=SIDE):
+def label_gifti(folder, values=SIDE, structures=None):
     table = nib.gifti.GiftiLabelTable()
     for key, name in enumerate(NAMES):
         label = nib.gifti.GiftiLabel(key, *np.random.default_rng(key).random(3), 1)
@@ -45,6 +49,8 @@ def label_gifti(folder, values=SIDE):
     for side in "LR":
         array = nib.gifti.GiftiDataArray(values.astype(np.int32), "NIFTI_INTENT_LABEL")
         image = nib.GiftiImage(darrays=[array], labeltable=table)
+        if structures is not None:
+            image.meta["AnatomicalStructurePrimary"] = structures[side]
         nib.save(image, folder / f"sub-01_hemi-{side}_space-x_atlas-two_dseg.label.gii")
     return folder / "sub-01_hemi-R_space-x_atlas-two_dseg.label.gii"
 
@@ -142,9 +148,45 @@ def test_files_without_labels_are_refused(tmp_path):
     refused(one, match="no such file", kind=MissingInputError)
     refused(tmp_path / "aparc.annot", match="of which hemisphere")
     path = dlabel(tmp_path / "two.dlabel.nii", np.ones(len(MODELS)), MODELS, n_maps=2)
-    refused(path, match="of 2 maps")
+    refused(path, match="holds 2 maps of labels")
     path = dlabel(tmp_path / "half.dlabel.nii", np.full(len(MODELS), 0.5), MODELS)
     refused(path, match="not whole numbers")
+
+
+def test_series_are_no_labels_and_labels_no_series(tmp_path):
+    cifti.save_dtseries(tmp_path / "x.dtseries.nii", np.ones((3, len(MODELS))))
+    series = (tmp_path / "x.dtseries.nii").rename(tmp_path / "x.dlabel.nii")
+    refused(series, match="holds Series × BrainModel: no labels of grayordinates")
+    path = dlabel(tmp_path / "x.dtseries.nii", np.ones(len(MODELS)), MODELS)
+    with pytest.raises(InputError, match="holds Label × BrainModel: no series of grayordinates"):
+        load_series(path)
+
+
+def test_labels_of_the_other_hemisphere_are_refused(tmp_path):
+    right = {"L": "CortexLeft", "R": "CortexRight"}
+    assert regions(label_gifti(tmp_path, structures=right), grid(MESH, 2 * N))
+    wrong = {"L": "CortexRight", "R": "CortexLeft"}
+    refused(label_gifti(tmp_path, structures=wrong), match="of CortexRight by its Anatomical")
+
+
+@pytest.mark.parametrize(("path", "space", "fits"), [
+    ("fsaverage5/label/lh.aparc.annot", "fsaverage5", True),
+    ("fsaverage/label/lh.aparc.annot", "fsLR", False),
+    ("fsaverage/label/lh.aparc.annot", "fsnative", False),
+    ("label/lh.aparc.annot", "fsLR", True),
+    ("sub-01/label/lh.aparc.annot", "fsnative", True),
+    ("tpl-fsaverage_hemi-L_den-164k_atlas-x_dseg.label.gii", "fsaverage", True),
+    ("tpl-fsaverage_hemi-L_den-164k_atlas-x_dseg.label.gii", "fsLR", False),
+    ("tpl-fsLR_den-91k_atlas-x_dseg.dlabel.nii", "fsLR", True),
+    ("tpl-fsLR_den-91k_atlas-x_dseg.dlabel.nii", "fsaverage6", False),
+])
+def test_names_say_the_surface(path, space, fits):
+    file = describe_row_file(Path("/atlases") / path)
+    if fits:
+        check_surface(file, space)
+    else:
+        with pytest.raises(InputError, match=f"the responses are on {space}"):
+            check_surface(file, space)
 
 
 def test_records_keep_both_hemispheres(tmp_path):

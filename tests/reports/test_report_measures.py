@@ -1,10 +1,16 @@
 """Rows of a metrics table by measure: which come, in which order, with which tests."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from bids_decoder.analyses.decode import report
+from bids_decoder.bids.writer import read_table, save_table
+from bids_decoder.files import write_json
 from bids_decoder.reports.measures import PairedTests, measures
+from bids_decoder.reports.results import Results
 from bids_decoder.reports.scores import compare
 
 COLUMNS = ("model", "metric", "value", "pool_size")
@@ -68,3 +74,16 @@ def test_tables_as_text_are_compared(table):
         "decoder", "top1", "single trials, CSLS (transductive), pool of 12",
     )
     assert first.tests.empty and first.best_baseline["model"] == "ridge-troi"
+
+
+def test_a_table_of_metrics_of_another_target_is_said(make_tree):
+    tree = make_tree(kind="image")
+    results = Results(tree.out, "01")
+    (path,) = results.files("metrics")
+    save_table(path, read_table(path).replace({"model": {"troi": "decoder"}}))
+    (line,) = report.lines(results)
+    assert line.startswith("sub-01: top1 (b2i, single, cosine) = 0.45, chance 0.125")
+    plan = tree.out / "plan.json"
+    write_json(plan, json.loads(plan.read_text()) | {"target_kind": "category"})
+    (line,) = report.lines(Results(tree.out, "01"))
+    assert "is of another kind than 'category'" in line and "--stage decode" in line

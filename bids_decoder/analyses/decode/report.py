@@ -118,7 +118,11 @@ def lines(results: Results) -> list[str]:
 
 def _main_result(label: str, metrics: pd.DataFrame, target: str) -> str:
     own = metrics[metrics["model"] == "decoder"]
-    row = own[is_headline(numeric(own, "pool_size"), target)].iloc[0]
+    head = own[is_headline(numeric(own, "pool_size"), target)]
+    if head.empty:
+        return (f"sub-{label}: the table of metrics is of another kind than '{target}', the target "
+                "of the last call; decode again with --stage decode")
+    row = head.iloc[0]
     kind = ", ".join(
         str(row[c]) for c in ("target", "direction", "unit", "similarity")
         if row.get(c) is not None

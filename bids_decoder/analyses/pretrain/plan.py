@@ -12,9 +12,11 @@ from bids_decoder.analyses.fitting import check_decoder
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.pretrained_files import pretrained_path
-from bids_decoder.bids.row_checks import check_models_between
+from bids_decoder.bids.row_checks import check_grids_between, check_models_between
+from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.evaluation.folds import resolve_fold
+from bids_decoder.interfaces.responses import shared_space
 from bids_decoder.markers import StageKey
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, can_be_calibrated
 from bids_decoder.trials import KINDS
@@ -64,6 +66,22 @@ def check(study: Study, notes: Notes) -> None:
             notes.findings += check_models_between([
                 person.participant for person in study.people.values()
             ])
+            notes.findings += _other_grids(study)
+
+
+def _other_grids(study: Study) -> list[Finding]:
+    """Return source participants on other voxels of a standard space than others.
+
+    Raw data are resampled to one grid by this program.
+    """
+    people = [
+        person for person in study.roles.sources
+        if study.dataset.source != "raw" and is_volume(person.runs[0].image_file)
+    ]
+    spaces = {shared_space(person.runs[0].entities) for person in people}
+    if len(spaces) != 1 or "" in spaces:
+        return []
+    return list(check_grids_between(people, *spaces))
 
 
 def _too_few_trials(study: Study) -> list[Finding]:

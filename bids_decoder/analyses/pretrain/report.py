@@ -46,6 +46,7 @@ def pretraining_section(results: Results) -> Section:
     blocks: list[Block] = [
         check,
         Table(["participant", "part in pretraining"], rows, "Participants of pretraining"),
+        *_prior(results, card),
     ]
     test_stimuli = set(map(str, results.plan.get("split", {}).get("test_stimuli", [])))
     if test_stimuli and "stimuli_seen" in card:
@@ -55,6 +56,17 @@ def pretraining_section(results: Results) -> Section:
             Text(f"{shared} of {len(test_stimuli)} test stimuli were seen in pretraining.", tone)
         )
     return Section("pretraining", "Pretraining", blocks)
+
+
+def _prior(results: Results, card: dict[str, Any]) -> list[Block]:
+    """Return whether the model holds maps of the source participants, where it could."""
+    if card.get("decoder") != "troi" or not results.setting("network", "group_prior", False):
+        return []
+    if "common" in card:
+        return [Text(f"The maps of the source participants in the space {card['common']['space']} "
+                     "are a prior for the voxels of new participants in this space.")]
+    return [Text("The model holds no prior for the voxels of new participants: the responses of "
+                 "the source participants are not on one grid of one standard space.")]
 
 
 def _held_out(results: Results, card: dict[str, Any]) -> list[str]:
