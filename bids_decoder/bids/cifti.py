@@ -23,6 +23,9 @@ SERIES = ".dtseries.nii"
 SPACE = "fsLR"
 """Space of the cortex in the derivatives."""
 
+VOLUME_SPACE = "MNI152NLin6Asym"
+"""Space of the voxels below it in the files of fMRIPrep and of the Human Connectome Project."""
+
 _WANTED = {
     SeriesAxis: ("series", "give the dtseries of fMRIPrep (--cifti-output 91k)"),
     LabelAxis: ("labels", "give a dlabel file"),

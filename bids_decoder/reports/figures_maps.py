@@ -25,6 +25,7 @@ from bids_decoder.reports.geometry import (
     cut,
     has_geometry,
     load,
+    name_underlay,
     t1w_in,
     underlay_for,
 )
@@ -74,7 +75,7 @@ def troi_pictures(results: Results) -> list[Picture]:
         drawn = picture(
             draw_mask(slices),
             f"troimask{number}",
-            f"TROI: the {mask.sum():,} voxels that the decoder reads, on {_under(under)}.",
+            f"TROI: the {mask.sum():,} voxels that the decoder reads, on {name_underlay(under)}.",
             f"Slices through the brain with {mask.sum()} selected voxels coloured.",
             "png",
         )
@@ -315,7 +316,7 @@ def map_picture(
     drawn = picture(
         draw_map(slices, limit, signed=signed),
         name,
-        f"{title}, on {_under(under)}.{none}{_veil(signed)}",
+        f"{title}, on {name_underlay(under)}.{none}{_veil(signed)}",
         f"{title}: {int(shown.sum())} voxels coloured on slices.",
         "png",
     )
@@ -354,7 +355,7 @@ def part_picture(
     slices = cut(image, choose_slices(shown, 2 * COLUMNS), under)
     limit = float(values[shown].max())
     drawn = picture(
-        draw_map(slices, limit, signed=False), name, f"{title}, on {_under(under)}.",
+        draw_map(slices, limit, signed=False), name, f"{title}, on {name_underlay(under)}.",
         f"{title}: {int(shown.sum())} voxels coloured on slices.", "png",
     )
     look = Look(title, "positive", limit)
@@ -382,7 +383,3 @@ def why_no_map(results: Results) -> str:
         f"The image grid ({' × '.join(map(str, image.shape[:3]))}) is only a container: the "
         "positions of the voxels are not known, so the mask cannot be drawn on a brain."
     )
-
-
-def _under(underlay: Underlay | None) -> str:
-    return underlay.label if underlay else "a black ground (no reference image is on disk)"

@@ -166,11 +166,24 @@ def underlay_for(path: Path, results: Results) -> Underlay | None:
     references = boldrefs(results, NATIVE if space in NATIVE else (space,))
     if references:
         return Underlay(load(references[0]), np.eye(4), "the BOLD reference")
-    return _template(space, parse_entities(path).get("res"))
+    return template_underlay(space, parse_entities(path).get("res"))
 
 
-def _template(space: str | None, resolution: str | None) -> Underlay | None:
-    """Return the brain of a template as an underlay; None where there is no such template."""
+def name_underlay(underlay: Underlay | None) -> str:
+    """Return what a map is drawn on, for captions."""
+    return underlay.label if underlay else "a black ground (no reference image is on disk)"
+
+
+def template_underlay(space: str | None, resolution: str | None = None) -> Underlay | None:
+    """Return the brain of a template as an underlay; None where there is no such template.
+
+    Parameters
+    ----------
+    space : str or None
+        Of the map. Another template of the MNI152 family stands for one that is not installed.
+    resolution : str, optional
+        Of the template.
+    """
     if space in (*NATIVE, "T1w") or space is None:
         return None
     for name in (space, *([PACKAGED] if space.startswith("MNI152") else [])):

@@ -12,11 +12,19 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from bids_decoder.bids.cifti import SPACE, VOLUME_SPACE
 from bids_decoder.bids.map_files import read_layout_of_map
+from bids_decoder.bids.names import parse_entities
 from bids_decoder.grids.grayordinates import Grayordinates
 from bids_decoder.reports.drawing import COLUMNS, draw_map
 from bids_decoder.reports.figures import Picture, new_figure, picture, styled
-from bids_decoder.reports.geometry import choose_slices, cut
+from bids_decoder.reports.geometry import (
+    Underlay,
+    choose_slices,
+    cut,
+    name_underlay,
+    template_underlay,
+)
 from bids_decoder.reports.meshes import Hemisphere, mesh_map
 from bids_decoder.reports.packed import Look
 from bids_decoder.trials import Layout
@@ -63,7 +71,9 @@ def row_pictures(
     look = Look(title, "signed" if signed else "positive", limit, threshold)
     drawn = [] if layout.mesh is None else [_on_mesh(layout, stored, name, look)]
     if isinstance(layout, Grayordinates) and layout.is_voxel.any():
-        drawn += _on_slices(layout, stored, f"{name}volume", look)
+        is_average = parse_entities(path).get("space") == SPACE
+        under = template_underlay(VOLUME_SPACE) if is_average else None
+        drawn += _on_slices(layout, stored, f"{name}volume", look, under)
     return drawn
 
 
@@ -82,17 +92,17 @@ def _on_mesh(layout: Layout, values: np.ndarray, name: str, look: Look) -> Pictu
 
 
 def _on_slices(
-    layout: Grayordinates, values: np.ndarray, name: str, look: Look
+    layout: Grayordinates, values: np.ndarray, name: str, look: Look, under: Underlay | None
 ) -> list[Picture]:
     volume = layout.to_volume(values).astype(np.float32)
     shown = np.abs(volume) > look.threshold
     if not shown.any():
         return []
     image = nib.Nifti1Image(np.where(shown, volume, np.nan), layout.models.affine)
-    slices = cut(image, choose_slices(shown, 2 * COLUMNS), None)
+    slices = cut(image, choose_slices(shown, 2 * COLUMNS), under)
     return [picture(
         draw_map(slices, look.limit, signed=look.kind == "signed"), name,
-        f"{look.title}, in the voxels below the cortex, on a black ground.",
+        f"{look.title}, in the voxels below the cortex, on {name_underlay(under)}.",
         f"{look.title}: {int(shown.sum())} voxels coloured on slices.", "png",
     )]
 

@@ -78,6 +78,7 @@ def test_regions_are_those_of_the_labels(output):
 def test_report_draws_surfaces_and_slices(output):
     page = (output[0] / "sub-01.html").read_text()
     assert "on the surfaces of the left" in page and "in the voxels below the cortex" in page
+    assert "below the cortex, on the template MNI152NLin" in page
     assert "only a container" not in page and "No sphere holds both" in page
 
 

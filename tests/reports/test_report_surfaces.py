@@ -1,9 +1,11 @@
 """Maps drawn on surfaces."""
 
+import cifti_derivatives as cifti
 import numpy as np
 import pytest
 import surface_derivatives as surface
 
+from bids_decoder.bids.cifti import save_maps
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.surfaces import (
     hemisphere_names,
@@ -61,3 +63,17 @@ def test_a_mask_without_its_surfaces_says_that_they_are_absent(tmp_path):
     for side in hemisphere_names(path):
         side.unlink()
     assert "only a container" in why_no_map(Results(tmp_path, "01"))
+
+
+@pytest.mark.parametrize(("space", "ground"), [
+    ("fsLR_den-91k", "below the cortex, on the template MNI152NLin"),
+    ("own", "below the cortex, on a black ground (no reference image is on disk)"),
+])
+def test_voxels_below_the_cortex_are_drawn_on_the_template(tmp_path, space, ground):
+    models = cifti.brain_models()
+    path = tmp_path / f"sub-01_task-see_space-{space}_stat-troi_statmap.nii.gz"
+    values = np.linspace(1, 2, len(models))[:, None, None]
+    save_nifti(path, values.astype(np.float32), np.eye(4))
+    save_maps(path, values, models, {})
+    (drawn,) = row_pictures(path, "map", "Importance", signed=False)
+    assert ground in drawn.caption
