@@ -118,11 +118,11 @@ class FindEchoComponents(Step):
             [Path(path) for path in inputs.in_files], inputs.echo_times, Path(inputs.mask_file),
             folder, seed=inputs.seed, n_dummy=inputs.n_dummy,
         )
+        name = Path(inputs.in_files[0]).parent.name
+        for message in found.warnings:
+            LOGGER.warning("%s: tedana: %s", name, message)
         if not found.has_bold:
-            LOGGER.warning(
-                "%s: tedana accepted no component; none is used as a confound",
-                Path(inputs.in_files[0]).parent.name,
-            )
+            LOGGER.warning("%s: tedana accepted no component; none is used as a confound", name)
         return {
             "mixing_file": save_table(self.folder / "mixing.tsv", found.mixing),
             "metrics_file": save_table(self.folder / "metrics.tsv", found.metrics),

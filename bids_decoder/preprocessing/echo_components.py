@@ -21,6 +21,8 @@ from bids_decoder.errors import InputError
 from bids_decoder.regressors import REJECTED
 
 _SEEDS = 1 << 31
+_LOGGERS = ("GENERAL", "REPORT")
+"""Names of the loggers of tedana."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +36,13 @@ class EchoComponents:
     metrics : DataFrame
         One row per component: ``Component``, its name in *mixing*, ``kappa``, ``rho``,
         ``variance explained``, ``classification`` (accepted or rejected) and others of tedana.
+    warnings : tuple of str
+        What tedana warned of, each once.
     """
 
     mixing: pd.DataFrame
     metrics: pd.DataFrame
+    warnings: tuple[str, ...] = ()
 
     @property
     def has_bold(self) -> bool:
@@ -105,7 +110,7 @@ def find_components(
     from tedana.workflows import tedana_workflow
 
     try:
-        with _quiet():
+        with _collected_warnings() as messages:
             tedana_workflow(
                 [str(path) for path in files], list(echo_times), out_dir=str(folder),
                 mask=str(mask_file), dummy_scans=n_dummy, fixed_seed=seed % _SEEDS,
@@ -118,25 +123,40 @@ def find_components(
     found = read_components(folder / "desc-ICA_mixing.tsv", folder / "desc-tedana_metrics.tsv")
     names = found.mixing.columns
     early = pd.DataFrame(np.zeros((n_dummy, len(names))), columns=names)
-    return replace(found, mixing=pd.concat([early, found.mixing], ignore_index=True))
+    return replace(
+        found, mixing=pd.concat([early, found.mixing], ignore_index=True), warnings=tuple(messages)
+    )
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress warnings of tedana, dozens for each run on the inside of its decision tree."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+def _collected_warnings() -> Iterator[dict[str, None]]:
+    """Collect what tedana warns of, and print nothing of it.
+
+    Warnings of Python are about the code of tedana, dozens for each run, and suppressed.
+    """
+    messages: dict[str, None] = {}
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            messages[record.getMessage()] = None
+        return False
+
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(collect)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            yield messages
     finally:
-        logging.disable(disabled)
+        for logger in loggers:
+            logger.removeFilter(collect)
 
 
 def read_components(mixing_file: Path, metrics_file: Path) -> EchoComponents:
     """Read the tables of the components of a run."""
-    return EchoComponents(*(
+    mixing, metrics = (
         pd.read_csv(path, sep="\t", na_values="n/a") for path in (mixing_file, metrics_file)
-    ))
+    )
+    return EchoComponents(mixing, metrics)
 

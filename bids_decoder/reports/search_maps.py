@@ -56,6 +56,24 @@ _WORDS = {
 }
 
 
+def why_undescribed(card: dict[str, Any], stage: str) -> str | None:
+    """Return why maps cannot be reported, for the page; None where they can.
+
+    Parameters
+    ----------
+    card : dict
+        Sidecar of a map.
+    stage : str
+        That makes the maps.
+    """
+    if card.get("Grid") in _WORDS:
+        return None
+    return (
+        "Maps are there, but their sidecars do not say on which kind of grid they are: another "
+        f"version of the program wrote them. Compute them again (--stage {stage})."
+    )
+
+
 def grid_words(card: dict[str, Any]) -> GridWords:
     """Return how the grid of a map is spoken of.
 

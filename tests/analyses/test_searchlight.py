@@ -6,13 +6,16 @@ import pandas as pd
 import pytest
 from corner_betas import AFFINE, LABELS, N_RUNS, SHAPE, write_dataset
 
+from bids_decoder.analyses.searchlight import methods, report
 from bids_decoder.analyses.searchlight.plan import check
+from bids_decoder.bids.names import derivative_path, sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan
 from bids_decoder.cli.run import main
 from bids_decoder.errors import FindingsError
-from bids_decoder.files import read_json
+from bids_decoder.files import read_json, write_json
+from bids_decoder.reports.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +243,17 @@ def test_without_permutations_and_on_a_fixed_test_set(data, tmp_path):
     assert "Shrinkage" not in card
     assert len(list((tmp_path / "out").rglob("*searchlight*statmap.nii.gz"))) == 1
     assert "not tested" in (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8")
+
+
+def test_maps_of_an_earlier_version_are_said_and_not_described(tmp_path):
+    names = {"sub": "01", "task": "see"}
+    save_table(derivative_path(tmp_path, "search_peaks", **names), pd.DataFrame({"x": [1]}))
+    write_json(derivative_path(tmp_path, "search_peaks", **names).with_suffix(".json"),
+               {"Estimator": "lda"})
+    path = derivative_path(tmp_path, "search_map", stat="accuracy", **names)
+    save_nifti(path, np.ones((4, 4, 4), np.float32), np.eye(4))
+    write_json(sidecar_path(path), {"Estimator": "lda", "Spheres": 64, "VoxelsPerSphere": 7})
+    results = Results(tmp_path, "01")
+    (section,) = report.sections(results)
+    assert "Compute them again (--stage searchlight)" in section.blocks[0].text
+    assert methods.steps(results) == {}

@@ -1,5 +1,6 @@
 """Components of echoes: a change of S0 is rejected, one of T2* is kept."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import ndimage
 from bids_decoder.bids.confounds_files import read_confounds
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.errors import InputError
+from bids_decoder.files import write_json
 from bids_decoder.glm.confounds import select_confounds
 from bids_decoder.interfaces.multiecho import FindEchoComponents
 from bids_decoder.interfaces.preprocessing import Confounds
@@ -128,3 +130,33 @@ def test_failures_of_tedana_are_explained(monkeypatch, tmp_path):
     monkeypatch.setattr(tedana.workflows, "tedana_workflow", fail)
     with pytest.raises(InputError, match="too few volumes"):
         find_components([], TIMES, tmp_path / "mask.nii", tmp_path, seed=1)
+
+
+def test_warnings_of_tedana_are_logged_once_and_not_printed(monkeypatch, tmp_path, capfd, caplog):
+    import tedana.workflows
+
+    def warn(files, times, *, out_dir, **kwargs):
+        general = logging.getLogger("GENERAL")
+        general.addHandler(logging.StreamHandler())
+        for _ in range(3):
+            general.warning("ICA failed to converge with seed %d", 42)
+        general.info("Computing T2* map")
+        Path(out_dir).mkdir()
+        mixing = pd.DataFrame({"ICA_0": np.zeros(4)})
+        mixing.to_csv(Path(out_dir) / "desc-ICA_mixing.tsv", sep="\t", index=False)
+        table("accepted").metrics.to_csv(
+            Path(out_dir) / "desc-tedana_metrics.tsv", sep="\t", index=False
+        )
+        write_json(Path(out_dir) / "desc-tedana_metrics.json", {})
+
+    monkeypatch.setattr(tedana.workflows, "tedana_workflow", warn)
+    series = save_nifti(tmp_path / "run-1" / "0.nii.gz", np.ones((*SHAPE, 4)), AFFINE, t_r=2.0)
+    monkeypatch.setattr(logging.getLogger("bids_decoder"), "propagate", True)
+    node = FindEchoComponents(
+        in_files=[str(series)] * 3, echo_times=list(TIMES), mask_file=str(series), seed=3,
+    )
+    (tmp_path / "work").mkdir()
+    node.run(cwd=str(tmp_path / "work"))
+    assert caplog.messages == ["run-1: tedana: ICA failed to converge with seed 42"]
+    assert "ICA failed" not in "".join(capfd.readouterr())
+    assert not logging.getLogger("GENERAL").filters

@@ -1,18 +1,27 @@
 """The field that is estimated from the T1w image, on the head of the demo."""
 
+import json
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.affines import apply_affine
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
 from scipy import ndimage
 
-from bids_decoder.preprocessing.distortion import Epi, PhaseEncoding
+from bids_decoder.bids.dataset import BoldRun, Participant
+from bids_decoder.bids.writer import save_nifti
+from bids_decoder.config import Settings
+from bids_decoder.interfaces import distortion
+from bids_decoder.preprocessing.distortion import Epi, EstimatedField, PhaseEncoding
 from bids_decoder.preprocessing.field_of_t1w import Tissues, expected_image, field_of_t1w
 from bids_decoder.preprocessing.masks import epi_brain_mask, segment_tissues, t1w_brain_mask
 from bids_decoder.preprocessing.registration import Picture
 from bids_decoder.simulate.distortion import distort, susceptibility_field
 from bids_decoder.simulate.heads import centred_affine, draw_head, magnitude, make_phantom
+from bids_decoder.workflows.distortion import DistortionNodes
 
 READOUT, PEAK_HZ, MM = 0.04, 70.0, 4.0
 
@@ -120,3 +129,61 @@ def test_expected_image_has_the_brightness_of_the_tissues():
     expected, near = expected_image(spoiled, shares, labels >= 0)
     assert near.all()
     np.testing.assert_allclose(expected, image, atol=0.02)
+
+
+def given(name, **files):
+    node = Node(IdentityInterface(fields=list(files)), name)
+    node.inputs.trait_set(**{key: str(path) for key, path in files.items()})
+    return node
+
+
+def test_nodes_correct_a_run_by_the_t1w_image(scan, tmp_path, monkeypatch):
+    epi, anat = scan.epi(-1), scan.tissues
+    files = {
+        name: save_nifti(tmp_path / f"{name}.nii.gz", values, affine) for name, values, affine in (
+            ("boldref", epi.volume, epi.affine),
+            ("mask", epi_brain_mask(epi.volume, epi.affine, 1), epi.affine),
+            ("t1w", anat.brain.volume.astype(np.float32), anat.brain.affine),
+            ("t1w_mask", anat.brain.mask, anat.brain.affine),
+            ("dseg", anat.labels.astype(np.uint8), anat.brain.affine),
+        )
+    }
+    metadata = {"PhaseEncodingDirection": "j-", "TotalReadoutTime": READOUT}
+    person = Participant("01", (files["t1w"],), (
+        BoldRun("01", None, "see", "1", "raw", {}, metadata, files["boldref"]),
+    ))
+    settings = Settings().replaced(
+        execution={"bids_dir": tmp_path}, preprocessing={"use_syn_sdc": "error"}
+    )
+    workflow, out = Workflow("sdc", base_dir=str(tmp_path / "work")), tmp_path / "out"
+    nodes = DistortionNodes(workflow, person, settings, out, 1, [], given(
+        "anat", t1w_brain=files["t1w"], t1w_mask=files["t1w_mask"], t1w_dseg=files["dseg"],
+    ))
+    reference = given("reference", out_file=files["boldref"])
+    nodes.correct(1, person.runs[0], reference, given("masked", mask_file=files["mask"]))
+    asked = []
+
+    def known(own, mask, tissues, seed):
+        asked.append((own, mask, tissues, seed))
+        return EstimatedField(scan.field.astype(np.float32), scan.clean, (0.25, 0.75))
+
+    monkeypatch.setattr(distortion, "field_of_t1w", known)
+    workflow.run()
+    ((own, mask, tissues, seed),) = asked
+    assert (own.encoding, seed) == (epi.encoding, 1)
+    np.testing.assert_array_equal(own.volume, epi.volume)
+    assert mask.shape == epi.volume.shape and mask.any()
+    np.testing.assert_array_equal(tissues.labels, anat.labels)
+    np.testing.assert_array_equal(tissues.brain.mask, anat.brain.mask)
+    (field,) = out.rglob("*_desc-preproc_fieldmap.nii.gz")
+    (shifts,) = out.rglob("*_shiftmap.nii.gz")
+    np.testing.assert_allclose(nib.load(field).get_fdata(), scan.field, atol=1e-3)
+    card = json.loads(field.with_name(field.name.replace(".nii.gz", ".json")).read_text())
+    assert card["Method"] == "registration to the T1w image" and card["Units"] == "Hz"
+    assert (card["CorrelationBefore"], card["CorrelationAfter"]) == (0.25, 0.75)
+    assert card["Sources"] == ["bids:raw:boldref.nii.gz", "bids:raw:t1w.nii.gz"]
+    # The run itself is corrected by shifts of the sign of its own encoding.
+    voxels = scan.field * epi.encoding.voxels_per_hz
+    strong = scan.brain & (np.abs(voxels) > 0.5)
+    moved = nib.load(shifts).get_fdata()
+    assert np.median(np.abs(moved - voxels)[strong]) < 0.3

@@ -7,7 +7,7 @@ from bids_decoder.analyses.rsa.region_outputs import TABLE
 from bids_decoder.analyses.rsa.report_search import model_maps
 from bids_decoder.evaluation.rdm_inference import N_BOOTSTRAP
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.search_maps import describe_size, grid_words
+from bids_decoder.reports.search_maps import describe_size, grid_words, why_undescribed
 
 TEXTS = {"Representational similarity": (
     "rsa", "rsa-test", "rsa-pairs", "rsa-regions", "rsa-search", "rsa-search-surface",
@@ -42,6 +42,8 @@ def _search_steps(results: Results) -> Steps:
     if not maps:
         return {}
     card = maps[0][1]
+    if why_undescribed(card, "rsa"):
+        return {}  # the report says it
     found: Steps = {"rsa-search": {"n_spheres": card["Spheres"], "size": describe_size(card)}}
     if grid_words(card).method:
         found[f"rsa-search{grid_words(card).method}"] = {}

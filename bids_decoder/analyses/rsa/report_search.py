@@ -13,8 +13,14 @@ from bids_decoder.evaluation.search_maps import LEVEL
 from bids_decoder.reports.blocks import Block, Figure, Section, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.search_maps import grid_words, peak_table, search_pictures
+from bids_decoder.reports.search_maps import (
+    grid_words,
+    peak_table,
+    search_pictures,
+    why_undescribed,
+)
 
+_TITLE = "Representational similarity in spheres"
 _SHOWN = ("Measure", "Radius", "Grid", "VoxelsPerSphere", "Spheres",
           "SpheresWithoutDistances", "Conditions", "Runs", "Trials", "Residuals", "Shrinkage",
           "Permutations", "ExchangedUnits", "Seed")
@@ -31,6 +37,8 @@ def search_sections(results: Results) -> list[Section]:
     maps = model_maps(results)
     if not maps:
         return []
+    if why := why_undescribed(maps[0][1], "rsa"):
+        return [Section("rsasearch", _TITLE, [Text(why, "warn")])]
     peaks, blocks = results.table("rsa_search_peaks"), list[Block]()
     for path, card in maps:
         blocks.append(_verdict(card))
@@ -49,7 +57,7 @@ def search_sections(results: Results) -> list[Section]:
         {name: card[name] for name in _SHOWN if name in card}, "How the maps were made"
     ))
     blocks.append(Text(_CAVEATS + grid_words(card).caveat))
-    return [Section("rsasearch", "Representational similarity in spheres", blocks)]
+    return [Section("rsasearch", _TITLE, blocks)]
 
 
 def model_maps(results: Results) -> list[tuple[Path, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.searchlight.outputs import main_map
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.search_maps import describe_size, grid_words
+from bids_decoder.reports.search_maps import describe_size, grid_words, why_undescribed
 
 TEXTS = {
     "Searchlight": (
@@ -22,6 +22,8 @@ def steps(results: Results) -> Steps:
     if path is None:
         return {}
     card = sidecar_of(path)
+    if why_undescribed(card, "searchlight"):
+        return {}  # the report says it
     found: Steps = {
         "searchlight": {"size": describe_size(card), "n_spheres": card["Spheres"],
                         "n_labels": card["Labels"], "measure": card["Measure"]},

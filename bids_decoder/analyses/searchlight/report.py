@@ -12,7 +12,12 @@ from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table,
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.figures import Picture
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.search_maps import grid_words, peak_table, search_pictures
+from bids_decoder.reports.search_maps import (
+    grid_words,
+    peak_table,
+    search_pictures,
+    why_undescribed,
+)
 
 _SHOWN = ("Measure", "Estimator", "Radius", "Grid", "VoxelsPerSphere", "Spheres", "Shrinkage",
           "Chance", "Labels", "Folds", "Trials", "Permutations", "ExchangedUnits", "NumberOfUnits",
@@ -29,6 +34,8 @@ def sections(results: Results) -> list[Section]:
     card = _card(results)
     if not card:
         return []
+    if why := why_undescribed(card, "searchlight"):
+        return [Section("searchlight", "Searchlight", [Text(why, "warn")])]
     blocks: list[Block] = [_headline(card), *_verdict(card)]
     blocks += [Figure(pic) for pic in _pictures(results, card)]
     blocks.append(_peaks(results, card))
