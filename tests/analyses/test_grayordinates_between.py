@@ -1,6 +1,5 @@
 """Participants whose CIFTI files have as many rows, but other grayordinates, are not matched."""
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,23 +38,6 @@ def grid(models=MODELS):
     return VoxelGrid(np.ones((N, 1, 1), bool), np.eye(4), Grayordinates(models))
 
 
-def copy_person(root, label, models=MODELS):
-    """Make another participant of the files of the first one."""
-    for path in sorted(root.glob("*/sub-01/**/*")):
-        target = Path(str(path).replace("sub-01", f"sub-{label}"))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.name.endswith(".dtseries.nii"):
-            image = nib.load(path)
-            # Two participants with the same values would be copies.
-            values = image.get_fdata(dtype=np.float32) + np.random.default_rng(3).normal(
-                size=image.shape
-            )
-            axes = image.header.get_axis(0), models
-            target.write_bytes(nib.Cifti2Image(values.astype(np.float32), axes).to_bytes())
-        elif path.is_file():
-            shutil.copy(path, target)
-
-
 def findings_of(root):
     words = [root / "raw", root / "out", "group", "-d", f"fmriprep={root / 'prep'}",
              "--output-spaces", "fsLR:den-91k", "--nprocs", "1"]
@@ -68,9 +50,9 @@ def findings_of(root):
 
 def test_pretraining_is_refused_in_the_plan(tmp_path):
     cifti.write_cifti_dataset(tmp_path, n_runs=2)
-    copy_person(tmp_path, "02")
+    cifti.copy_person(tmp_path, "02")
     assert not [f for f in findings_of(tmp_path) if "grayordinates" in f.what]
-    copy_person(tmp_path, "02", OTHER)
+    cifti.copy_person(tmp_path, "02", OTHER)
     (finding,) = [f for f in findings_of(tmp_path) if "grayordinates" in f.what]
     assert (finding.code, finding.severity, finding.participant) == (65, "error", "02")
     assert "than those of sub-01" in finding.why

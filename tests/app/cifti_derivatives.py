@@ -1,6 +1,8 @@
 """A small dataset with derivatives in CIFTI: two spheres with holes, and a box of voxels."""
 
 import json
+import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -110,3 +112,19 @@ def write_cifti_dataset(folder, *, n_runs=4, seed=0, meshes=True):
         motion = pd.DataFrame(rng.normal(0, 0.01, (N_SCANS, 6)), columns=list(MOTION))
         save_table(func / f"{stem}_desc-confounds_timeseries.tsv", motion)
     return signal
+
+
+def copy_person(root, label, models=None):
+    """Make another participant of the files of the first one, with more noise."""
+    rng = np.random.default_rng(int(label))
+    for path in sorted(root.glob("*/sub-01/**/*")):
+        target = Path(str(path).replace("sub-01", f"sub-{label}"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.name.endswith(".dtseries.nii"):
+            image = nib.load(path)
+            # Two participants with the same values would be copies.
+            values = image.get_fdata(dtype=np.float32) + rng.normal(size=image.shape)
+            axes = image.header.get_axis(0), brain_models() if models is None else models
+            target.write_bytes(nib.Cifti2Image(values.astype(np.float32), axes).to_bytes())
+        elif path.is_file():
+            shutil.copy(path, target)
