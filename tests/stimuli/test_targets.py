@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from bids_decoder.errors import FindingsError, InputError
+from bids_decoder.interfaces.targets import read_targets, save_targets
+from bids_decoder.models.store import Model
 from bids_decoder.stimuli.targets import fit_target_space, make_targets
+from bids_decoder.training.decoders import check_same_targets, describe_targets
+from bids_decoder.training.zero_shot import decoder_without_trials
 
 
 class Lengths:
@@ -117,3 +121,21 @@ def test_whitening_evens_out_components_and_can_be_undone(whitening):
     np.testing.assert_allclose(ratios, expected, rtol=1e-4)
     assert (scores**2).sum() == pytest.approx(((vectors - vectors.mean(0)) ** 2).sum(), rel=1e-4)
     np.testing.assert_allclose(space.inverse_transform(scores), vectors, atol=1e-3)
+
+
+def test_lengths_of_sketched_vectors_are_kept_and_compared(tmp_path):
+    made = []
+    for length in (9_000, 20_000):
+        path = tmp_path / f"{length}.npz"
+        vectors = np.random.default_rng(0).standard_normal((3, length))
+        np.savez(path, ids=["a", "b", "c"], vectors=vectors)
+        targets = make_targets("features", ["a", "b", "c"], features=path)
+        made.append(read_targets(save_targets(tmp_path / "targets.npz", targets)))
+    assert [one.sketched for one in made] == [9_000, 20_000]
+    assert made[0].vectors.shape == made[1].vectors.shape == (3, 4096)
+    model = Model({}, {"targets": describe_targets(made[0])})
+    check_same_targets(model, made[0])
+    with pytest.raises(InputError, match=r"\['sketched'\]: \[9000\] against \[20000\]"):
+        check_same_targets(model, made[1])
+    with pytest.raises(InputError, match="20000, kept as sketches of 4096 numbers, and the model"):
+        decoder_without_trials(model, None, made[1], {})
