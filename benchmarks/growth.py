@@ -1,14 +1,17 @@
 """Peak memory and time by people, trials, voxels and length of targets, with exponents.
 
-    python benchmarks/growth.py                        small sizes, about a minute for each of them
+    python benchmarks/growth.py                        small sizes, a few seconds for each part
     python benchmarks/growth.py trials targets         these alone
     python benchmarks/growth.py --one 1 27000 15724 425984 --stimuli 9000    one size, part by part
+    python benchmarks/growth.py --one 1 3000 4000 512 --parts collect prepare baseline
 
-Responses (float32, as the program joins them) and a feature table (npz, half precision) of
-the shape of NSD are written to a temporary folder, at a fraction of its size. Then, each in a
-process of its own as nodes of the program are: ``features`` reads the table; ``prepare`` z-scores
-and divides the responses of a participant; ``pretrain`` trains the shared model on all people, read
-from disk one at a time; ``decode`` selects voxels and fits the decoder of the first one with it.
+Beta series (int16, one image for each run) and a feature table (npz, half precision) of the shape
+of NSD are written to a temporary folder, at a fraction of its size. Then, each in a process of its
+own as nodes of the program are: ``features`` reads the table; ``collect`` joins the beta series of
+all people, one after the other; ``prepare`` z-scores and divides the responses of one; ``pretrain``
+trains the shared model on all people, read from disk one at a time; ``decode`` selects voxels, fits
+the decoder of the first one with it, and computes its maps; ``baseline`` fits ridge regression to
+the same trials (``ridge-all``); ``file`` puts the file of the decoder together.
 
 Memory is the largest of a process less that of one that has imported the same modules; pages of
 mapped files are in it, although the system may drop them. The exponent is the slope of the
@@ -24,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -32,30 +36,34 @@ import pandas as pd
 
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Network, Troi
-from bids_decoder.files import write_json
-from bids_decoder.interfaces.responses import ARRAY, MASK, REMOVED, SPACE, TABLE, load_person
+from bids_decoder.evaluation.baselines import WHOLE, run_baselines
+from bids_decoder.interfaces.fitted import collect_fitted
+from bids_decoder.interfaces.responses import collect_responses, load_person
 from bids_decoder.interfaces.targets import read_targets, save_targets
 from bids_decoder.models.store import load_model, save_model
 from bids_decoder.stimuli.targets import make_targets
 from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.fitted_parts import Fit
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets
 
-PARTS = ("features", "prepare", "pretrain", "decode")
+PARTS = ("features", "collect", "prepare", "pretrain", "decode", "baseline", "file")
 RUN_LENGTH, HOUR, N_LATENT = 62, 750, 16
-BASE = {"people": 2, "trials": 1000, "voxels": 600, "targets": 2000}
+BASE = {"people": 2, "trials": 744, "voxels": 400, "targets": 512}
 SIZES = {
-    "people": (1, 2, 4), "trials": (500, 1000, 2000), "voxels": (300, 600, 1200),
+    "people": (1, 2, 4), "trials": (372, 744, 1488), "voxels": (200, 400, 800),
     "targets": (10_000, 20_000, 40_000),
 }
 """Sizes of one kind, with those of the others as in :data:`BASE`."""
+
+MODEL, FITTED = "model.safetensors", "fitted.safetensors"
 
 EMPTY = "empty"
 """The process that only imports."""
 
 
 def make_data(folder: Path, sizes: dict[str, int], n_stimuli: int) -> None:
-    """Write feature table and joined responses; the responses carry some of the features."""
+    """Write feature table and beta series; the responses carry some of the features."""
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((n_stimuli, N_LATENT)).astype(np.float32)
     mixing = rng.standard_normal((N_LATENT, sizes["targets"])).astype(np.float32)
@@ -78,22 +86,19 @@ def _make_person(
     shown = rng.permutation(n_trials) % len(latents)
     tuning = rng.standard_normal((N_LATENT, n_voxels)).astype(np.float32)
     tuning[:, n_voxels // 4:] = 0
-    array = np.lib.format.open_memmap(folder / ARRAY, "w+", np.float32, (n_trials, n_voxels))
-    for start in range(0, n_trials, HOUR):
-        rows = slice(start, start + HOUR)
-        noise = rng.standard_normal(array[rows].shape, dtype=np.float32)
-        array[rows] = 0.2 * latents[shown[rows]] @ tuning + noise
-    array.flush()
-    runs = np.arange(n_trials) // RUN_LENGTH
-    save_table(folder / TABLE, pd.DataFrame({
-        "run_group": [f"ses-{run // 12:02d}_run-{run % 12:02d}" for run in runs],
-        "session": [f"{run // 12:02d}" for run in runs], "trial": np.arange(n_trials) % RUN_LENGTH,
-        "stimulus": [f"s{number}" for number in shown], "label": "n/a", "excluded": "False",
-        "fold": "n/a", "split": ["test" if number % 10 == 0 else "train" for number in shown],
-    }))
-    nib.save(nib.Nifti1Image(np.ones((4, n_voxels // 4, 1), np.uint8), np.eye(4)), folder / MASK)
-    write_json(folder / SPACE, {"space": "MNI152"})
-    write_json(folder / REMOVED, [])
+    for run, start in enumerate(range(0, n_trials, RUN_LENGTH)):
+        own = shown[start:start + RUN_LENGTH]
+        values = rng.standard_normal((len(own), n_voxels), dtype=np.float32)
+        values += 0.2 * latents[own] @ tuning
+        name = f"sub-{folder.name}_ses-{run // 12:02d}_run-{run % 12:02d}_space-MNI152"
+        volumes = np.rint(1000 * values.T).astype(np.int16).reshape(4, n_voxels // 4, 1, -1)
+        nib.save(nib.Nifti1Image(volumes, np.eye(4)), folder / f"{name}_betas.nii")
+        save_table(folder / f"{name}_trials.tsv", pd.DataFrame({
+            "run_group": f"ses-{run // 12:02d}_run-{run % 12:02d}", "session": f"{run // 12:02d}",
+            "trial": np.arange(len(own)), "stimulus": [f"s{number}" for number in own],
+            "label": "n/a", "excluded": "False", "fold": "n/a",
+            "split": ["test" if number % 10 == 0 else "train" for number in own],
+        }))
 
 
 class SourcePeople:
@@ -123,18 +128,34 @@ def run_part(part: str, folder: Path) -> None:
         return
     targets = read_targets(folder / "targets.npz")
     people = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if part == "collect":
+        for own in (folder / label for label in people):
+            collect_responses(
+                sorted(own.glob("*_betas.nii")), sorted(own.glob("*_trials.tsv")), [], own
+            )
+        return
     context, decoder = FitContext(Network(), Troi(), 0, "cpu"), TroiDecoder()
     if part == "prepare":
         load(folder, people[0], targets)
     elif part == "pretrain":
         model = decoder.pretrain(SourcePeople(folder, targets, people), targets, context)
-        save_model(folder / "model.safetensors", model)
-    else:
+        save_model(folder / MODEL, model)
+    elif part == "decode":
         train, test = load(folder, people[0], targets)
-        model = load_model(folder / "model.safetensors")
+        model = load_model(folder / MODEL)
         selection = decoder.select(train, targets, model, context)
         fitted = decoder.adapt(train, targets, selection, model, context)
-        decoder.predict(fitted, test.betas)
+        decoder.explain(fitted, train, targets)
+        np.save(folder / "predicted.npy", decoder.predict(fitted, test.betas))
+        save_model(folder / FITTED, fitted)
+    elif part == "baseline":
+        train, test = load(folder, people[0], targets)
+        mask = np.ones(train.grid.n_voxels, dtype=bool)
+        found = run_baselines(train, test, targets, mask, seed=0, names=[WHOLE])
+        np.save(folder / "baseline.npy", found[WHOLE])
+    else:
+        fit = Fit(load_model(folder / FITTED), targets, [])
+        collect_fitted(fit, folder / people[0], "session")
 
 
 def measure(part: str, folder: Path) -> tuple[float, float]:
@@ -145,13 +166,16 @@ def measure(part: str, folder: Path) -> tuple[float, float]:
     return found["seconds"], found["mb"]
 
 
-def bench(sizes: dict[str, int], n_stimuli: int) -> dict[str, tuple[float, float]]:
-    """Return CPU seconds and peak memory above that of imports, in MB, of each part."""
+def bench(
+    sizes: dict[str, int], n_stimuli: int, parts: Sequence[str] = PARTS[1:]
+) -> Iterator[tuple[str, float, float]]:
+    """Yield parts, their CPU seconds, and their peak memory above that of imports, in MB."""
     with tempfile.TemporaryDirectory() as name:
         make_data(Path(name), sizes, n_stimuli)
         empty = measure(EMPTY, Path(name))[1]
-        found = {part: measure(part, Path(name)) for part in PARTS}
-    return {part: (seconds, max(mb - empty, 1.0)) for part, (seconds, mb) in found.items()}
+        for part in ("features", *parts):
+            seconds, memory = measure(part, Path(name))
+            yield part, seconds, max(memory - empty, 1.0)
 
 
 def exponent(sizes: tuple[int, ...], values: list[float]) -> float:
@@ -161,9 +185,9 @@ def exponent(sizes: tuple[int, ...], values: list[float]) -> float:
 
 def grow(kind: str) -> None:
     """Print the parts at all sizes of one kind, and the exponents."""
-    found = [bench({**BASE, kind: size}, 500) for size in SIZES[kind]]
-    for part in PARTS:
-        seconds, memory = ([one[part][place] for one in found] for place in (0, 1))
+    found = [list(bench({**BASE, kind: size}, 500)) for size in SIZES[kind]]
+    for number, part in enumerate(PARTS):
+        seconds, memory = ([one[number][place] for one in found] for place in (1, 2))
         cells = [kind, part, *(
             f"{s:.1f} s, {m:.0f} MB" for s, m in zip(seconds, memory, strict=True)
         )]
@@ -177,6 +201,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", help=f"some of: {', '.join(SIZES)}")
     parser.add_argument("--one", nargs=4, type=int, metavar=tuple(map(str.upper, SIZES)))
     parser.add_argument("--stimuli", type=int, default=500)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[1:])
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -187,9 +212,9 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(json.dumps({"seconds": time.process_time() - started, "mb": peak}))
     elif given.one:
-        found = bench(dict(zip(SIZES, given.one, strict=True)), given.stimuli)
-        for part, (seconds, memory) in found.items():
-            print(f"| {part} | {seconds:.1f} s | {memory:.0f} MB |")
+        sizes = dict(zip(SIZES, given.one, strict=True))
+        for part, seconds, memory in bench(sizes, given.stimuli, given.parts):
+            print(f"| {part} | {seconds:.1f} s | {memory:.0f} MB |", flush=True)
     else:
         print("| what grows | part | small | middle | large | time | memory |")
         print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)

@@ -55,7 +55,7 @@ from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_pictu
 from bids_decoder.stimuli.targets import fit_target_space
 from bids_decoder.stimuli.weights import PACKAGED
 from bids_decoder.training.decoders import FitContext
-from bids_decoder.training.input_layer import row_cosines
+from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.painter import fit_painter
 from bids_decoder.training.pretrain import LatentScale
 from bids_decoder.training.prior import restore_prior, sample_prior

@@ -47,7 +47,8 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.stimuli.targets import TargetSpace
 from bids_decoder.training import adaptation, episodes, trust
 from bids_decoder.training.episodes import calibration_sets
-from bids_decoder.training.input_layer import InputFit, centre_runs
+from bids_decoder.training.input_layer import InputFit
+from bids_decoder.training.run_means import centre_runs
 from bids_decoder.training.weightings import signal_weights
 from bids_decoder.trials import Person
 

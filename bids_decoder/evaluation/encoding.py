@@ -10,6 +10,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import inner_folds
 
 _N_FOLDS = 5
+_VALUES = 1 << 23  # responses that are copied at a time; four times as many numbers are computed
 PENALTIES = tuple(10.0 ** np.arange(-2, 4.5, 1.0))
 """Ridge penalties, in units of the mean eigenvalue of the features' scatter matrix."""
 
@@ -29,7 +30,7 @@ class _Fold:
 
 def encoding_scores(
     betas: np.ndarray, features: np.ndarray, runs: np.ndarray, *,
-    penalties: tuple[float, ...] = PENALTIES, chunk: int = 8192,
+    penalties: tuple[float, ...] = PENALTIES,
 ) -> np.ndarray:
     """Correlate measured with predicted responses of held-out runs, for each voxel.
 
@@ -49,8 +50,6 @@ def encoding_scores(
         Runs are never divided between the five folds; see :func:`.folds.inner_folds`.
     penalties : tuple of float
         Times the mean non-zero eigenvalue of the scatter matrix of the training features.
-    chunk : int
-        Voxels at a time. Memory: about ``chunk * n_trials * 4`` numbers.
 
     Returns
     -------
@@ -76,6 +75,7 @@ def encoding_scores(
     splits = inner_folds(np.asarray(runs), _N_FOLDS)
     folds = [_decompose(features, *rows, penalties) for rows in splits]
     scores = np.empty(betas.shape[1], dtype=np.float32)
+    chunk = max(1, _VALUES // len(betas))
     for start in range(0, betas.shape[1], chunk):
         part = np.asarray(betas[:, start:start + chunk], dtype=np.float32)
         scores[start:start + chunk] = _chunk_scores(part, folds)

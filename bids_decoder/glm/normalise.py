@@ -20,18 +20,20 @@ _BLOCK = 1024  # trials or voxels of which temporary arrays are made at a time
 
 
 def zscore_betas(
-    betas: np.ndarray, groups: np.ndarray, train: np.ndarray
+    betas: np.ndarray, groups: np.ndarray, train: np.ndarray, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Centre and scale each voxel per session or run.
 
     Parameters
     ----------
-    betas : ndarray, shape (n_trials, n_voxels)
-        Finite. Not changed.
+    betas : ndarray, shape (n_all, n_voxels)
+        Finite. Not changed; may be memory-mapped.
     groups : ndarray of str, shape (n_trials,)
         Session or run of each trial.
     train : ndarray of bool, shape (n_trials,)
         Trials whose statistics may be used.
+    rows : ndarray of int, shape (n_trials,), optional
+        Rows of *betas* that the trials are, in their order; by default the trials are all rows.
 
     Returns
     -------
@@ -49,24 +51,28 @@ def zscore_betas(
         When there is no training trial, or shapes or values do not fit.
     """
     groups, train = np.asarray(groups, dtype=str), np.asarray(train, dtype=bool)
-    _check(betas, groups, train)
+    rows = np.arange(len(betas)) if rows is None else rows
+    _check(betas, groups, train, rows)
     pooled: tuple[np.ndarray, np.ndarray] | None = None
-    zscored = np.empty(betas.shape, dtype=np.float32)
+    zscored = np.empty((len(rows), betas.shape[1]), dtype=np.float32)
     used: dict[str, list[str]] = {}
     for group in np.unique(groups):
         members = groups == group
-        rows, how = _rows_for(members, train)
-        if rows is None:
-            pooled = pooled or _statistics(betas, train)
-        statistics = pooled if rows is None else _statistics(betas, rows)
-        zscored[members] = scale_voxels(betas[members], *statistics)
+        own, how = _trials_for(members, train)
+        if own is None:
+            pooled = pooled or statistics_of_rows(betas, rows[train])
+        statistics = pooled if own is None else statistics_of_rows(betas, rows[own])
+        places = np.flatnonzero(members)
+        for start in range(0, len(places), _BLOCK):
+            some = places[start:start + _BLOCK]
+            zscored[some] = scale_voxels(betas[rows[some]], *statistics)
         used.setdefault(how, []).append(str(group))
     return zscored, tuple(f"{how}: {', '.join(names)}" for how, names in used.items())
 
 
-def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray) -> None:
-    fits = betas.ndim == 2 and len(groups) == len(train) == len(betas)
-    if not fits or not train.any() or not _is_finite(betas):
+def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray, rows: np.ndarray) -> None:
+    fits = betas.ndim == 2 and len(groups) == len(train) == len(rows)
+    if not fits or not train.any() or not _is_finite(betas, rows):
         raise InputError(
             "z-scoring of betas",
             f"betas {betas.shape}, {len(groups)} groups, {int(train.sum())} training trials of "
@@ -76,29 +82,37 @@ def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray) -> None:
         )
 
 
-def _is_finite(betas: np.ndarray) -> bool:
+def _is_finite(betas: np.ndarray, rows: np.ndarray) -> bool:
     """Return whether all values are finite, without flags for all of them at a time."""
     return all(
-        np.isfinite(betas[start:start + _BLOCK]).all() for start in range(0, len(betas), _BLOCK)
+        np.isfinite(betas[rows[start:start + _BLOCK]]).all()
+        for start in range(0, len(rows), _BLOCK)
     )
 
 
-def _statistics(betas: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute :func:`voxel_statistics` of some trials, without a copy of all of them."""
-    used = np.flatnonzero(rows)
+def statistics_of_rows(betas: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute :func:`voxel_statistics` of some trials, without a copy of all of them.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_all, n_voxels)
+        May be memory-mapped.
+    rows : ndarray of int, shape (n_trials,)
+    """
+    # Blocks of about the same memory for few and for many trials.
+    block = int(np.clip(_BLOCK * _BLOCK // max(1, len(rows)), 256, _BLOCK))
     parts = [
-        _moments(betas[used, start:start + _BLOCK])
-        for start in range(0, betas.shape[1], _BLOCK)
+        _moments(betas[rows, start:start + block]) for start in range(0, betas.shape[1], block)
     ]
     mean, variance = (np.concatenate(moments) for moments in zip(*parts, strict=True))
-    return shrink_variance(mean, variance, len(used))
+    return shrink_variance(mean, variance, len(rows))
 
 
 def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows.mean(axis=0, dtype=np.float64), rows.var(axis=0, dtype=np.float64)
 
 
-def _rows_for(members: np.ndarray, train: np.ndarray) -> tuple[np.ndarray | None, str]:
+def _trials_for(members: np.ndarray, train: np.ndarray) -> tuple[np.ndarray | None, str]:
     """Return the trials for the statistics of a group (None: the pooled ones) and a note."""
     own = members & train
     if own.sum() >= MIN_TRIALS:

@@ -208,16 +208,22 @@ def load_sides(
     train, test : Person
         As of :func:`load_person`.
     """
-    used = trials["split"].isin(["train", "test"]).to_numpy()
-    trials = trials[used].reset_index(drop=True)
+    # Training trials first: both sides are then parts of one array, which needs no second copy.
+    sides = [np.flatnonzero(trials["split"] == side) for side in ("train", "test")]
+    rows, n_train = np.concatenate(sides), len(sides[0])
+    trials = trials.iloc[rows].reset_index(drop=True)
     grid = read_grid(folder)
-    scaled = scale_responses(folder, trials, normalise, used)
-    space = read_json(folder / SPACE)["space"]
-    return _sides(Person(label, grid, scaled, trials, _rows(trials, targets), space))
+    scaled = scale_responses(folder, trials, normalise, rows)
+    space, numbers = read_json(folder / SPACE)["space"], _rows(trials, targets)
+    train, test = (
+        Person(label, grid, scaled[own], trials[own].reset_index(drop=True), numbers[own], space)
+        for own in (slice(n_train), slice(n_train, None))
+    )
+    return train, test
 
 
 def scale_responses(
-    folder: Path, trials: pd.DataFrame, normalise: str, used: np.ndarray
+    folder: Path, trials: pd.DataFrame, normalise: str, rows: np.ndarray
 ) -> np.ndarray:
     """Return responses z-scored and without confounds, by statistics of the training trials.
 
@@ -225,24 +231,25 @@ def scale_responses(
     ----------
     folder : Path
         Folder written by :func:`collect_responses`.
-    trials : DataFrame
-        The used trials of its table.
+    trials : DataFrame, n_trials rows
+        Those of its table that are used, in any order.
     normalise : {"session", "run"}
-    used : ndarray of bool, one for every trial of the folder
+    rows : ndarray of int, shape (n_trials,)
+        Row of each of them in the table.
 
     Returns
     -------
-    ndarray of float32, shape (n_used, n_voxels)
+    ndarray of float32, shape (n_trials, n_voxels)
     """
     betas, groups = np.load(folder / ARRAY, mmap_mode="r"), groups_of(trials, normalise)
     train = (trials["split"] == "train").to_numpy()
-    scaled, _ = zscore_betas(betas if used.all() else betas[used], groups, train)
+    scaled, _ = zscore_betas(betas, groups, train, rows)
     removed = read_json(folder / REMOVED)
-    if not removed:
-        return scaled
-    confounds = read_confound_values(folder)[used].reset_index(drop=True)
-    design = np.hstack([confound_design(confounds[name], groups, train) for name in removed])
-    return remove_confounds(scaled, design, train)
+    if removed:
+        confounds = read_confound_values(folder).iloc[rows].reset_index(drop=True)
+        design = np.hstack([confound_design(confounds[name], groups, train) for name in removed])
+        remove_confounds(scaled, design, train, out=scaled)
+    return scaled
 
 
 def confound_as_responses(
@@ -271,12 +278,8 @@ def confound_as_responses(
     train = (trials["split"] == "train").to_numpy()
     design = confound_design(values, groups_of(trials, normalise), train)
     grid = VoxelGrid(np.ones((design.shape[1], 1, 1), dtype=bool), np.eye(4))
-    return _sides(Person(label, grid, design, trials, _rows(trials, targets)))
-
-
-def _sides(person: Person) -> tuple[Person, Person]:
-    """Return the training and the test trials."""
-    split = person.trials["split"].to_numpy()
+    person = Person(label, grid, design, trials, _rows(trials, targets))
+    split = trials["split"].to_numpy()
     return person.subset(split == "train"), person.subset(split == "test")
 
 

@@ -14,13 +14,9 @@ from bids_decoder.config import Network
 from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.common_space import CommonMaps
-from bids_decoder.training.input_layer import (
-    RELATIVE_PENALTIES,
-    InputFit,
-    fit_input_layer,
-    penalties_for_labels,
-)
+from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
+from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
 from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.trials import Person
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from bids_decoder.glm.normalise import zscore_betas
 
-_CHUNK = 4096
+_VALUES = 1 << 23  # numbers of a temporary array in double precision
 
 
 def as_numbers(values: pd.Series) -> np.ndarray | None:
@@ -67,7 +67,9 @@ def confound_design(values: pd.Series, groups: np.ndarray, train: np.ndarray) ->
     return np.hstack(scaled).astype(np.float64)
 
 
-def remove_confounds(betas: np.ndarray, design: np.ndarray, train: np.ndarray) -> np.ndarray:
+def remove_confounds(
+    betas: np.ndarray, design: np.ndarray, train: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
     """Subtract from responses what confounds predict, with weights of the training trials.
 
     Parameters
@@ -77,6 +79,8 @@ def remove_confounds(betas: np.ndarray, design: np.ndarray, train: np.ndarray) -
         From :func:`confound_design`.
     train : ndarray of bool, shape (n_trials,)
         Trials on which the regression is fitted, by least squares with an intercept.
+    out : ndarray of float32, shape (n_trials, n_voxels), optional
+        Gets the result; may be *betas*, where no second copy fits into memory.
 
     Returns
     -------
@@ -85,8 +89,9 @@ def remove_confounds(betas: np.ndarray, design: np.ndarray, train: np.ndarray) -
     """
     with_intercept = np.column_stack([np.ones(len(design)), design])
     solve = np.linalg.pinv(with_intercept[train])[1:]
-    cleaned = np.empty(betas.shape, dtype=np.float32)
-    for start in range(0, betas.shape[1], _CHUNK):
-        part = np.asarray(betas[:, start:start + _CHUNK], dtype=np.float64)
-        cleaned[:, start:start + _CHUNK] = part - design @ (solve @ part[train])
+    cleaned = np.empty(betas.shape, dtype=np.float32) if out is None else out
+    chunk = max(1, _VALUES // max(1, len(betas)))
+    for start in range(0, betas.shape[1], chunk):
+        part = np.asarray(betas[:, start:start + chunk], dtype=np.float64)
+        cleaned[:, start:start + chunk] = part - design @ (solve @ part[train])
     return cleaned

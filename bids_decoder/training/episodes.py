@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_decoder.errors import InputError
-from bids_decoder.training.input_layer import MIN_RUNS_TO_CHOOSE, fit_input_layer
+from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.penalties import MIN_RUNS_TO_CHOOSE
 from bids_decoder.trials import Person
 
 _SETS_PER_SIZE = 4

@@ -17,7 +17,7 @@ from bids_decoder.evaluation.calibration import (
 )
 from bids_decoder.evaluation.kinds import number_trials
 from bids_decoder.evaluation.shift import latent_measures, latent_size, voxel_measures
-from bids_decoder.glm.normalise import shrink_variance, voxel_statistics
+from bids_decoder.glm.normalise import shrink_variance, statistics_of_rows
 from bids_decoder.models.store import Model
 from bids_decoder.training.fitted import (
     Calibration,
@@ -128,7 +128,7 @@ def _statistics(responses: Responses, unit: str) -> TrainingStatistics:
     groups, train = responses.groups, responses.train
     names = np.unique(groups[train])
     rows = [train, *(train & (groups == name) for name in names)]
-    found = [voxel_statistics(responses.betas[own]) for own in rows]
+    found = [statistics_of_rows(responses.betas, np.flatnonzero(own)) for own in rows]
     return TrainingStatistics(
         unit, tuple(names.tolist()),
         np.array([mean for mean, _ in found], dtype=np.float32),

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from bids_decoder.evaluation.folds import inner_folds
-from bids_decoder.training.normal_equations import NormalEquations, TrialStream
-from bids_decoder.training.run_means import centre_runs, degrees_of_freedom, run_members
+from bids_decoder.normal_equations import (
+    MOST_VOXELS_PER_TRIAL,
+    NormalEquations,
+    PenalisedProducts,
+    TrialStream,
+)
+from bids_decoder.training.penalties import (
+    choose_penalty,
+    choose_streamed_penalty,
+    likeliest_penalties,
+)
+from bids_decoder.training.run_means import (
+    centre_products,
+    centre_runs,
+    degrees_of_freedom,
+    run_members,
+)
 from bids_decoder.training.tridiagonal import Tridiagonal
 
-RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
-"""Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""
-
-DEFAULT_PENALTY = 0.1
-"""Relative penalty with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs, and of labels in closed form
-with few trials (:func:`penalty_for_labels`)."""
-
-MIN_RUNS_TO_CHOOSE = 4
-"""With fewer training runs, cross-validation over runs is too noisy to choose by."""
-
-MIN_TRIALS_PER_DIMENSION = 4
-"""With fewer trials for each dimension of labels, the evidence for a penalty is not used."""
-
-LARGEST_FOR_LABELS = 1.0
-"""Stronger penalties are no candidates for labels."""
-
-TOLERANCE = 0.01
-"""A stronger penalty is preferred if it loses less than this share of the identifiability."""
+_VALUES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +90,17 @@ def fit_input_layer(
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
     used = np.flatnonzero(scales)
     targets = np.asarray(latents, dtype=np.float64)
-    n_trials = len(betas)
+    mean = np.mean(betas, axis=0, dtype=np.float64)
     given = None
     if group_weight is not None:
         # Zeros instead of fewer columns: a copy of the used voxels may not fit into memory.
         group_weight = np.where(scales[:, None] != 0, group_weight, 0).astype(np.float32)
         given = centre_runs(np.asarray(betas, dtype=np.float32) @ group_weight, run_groups)
-    # Both give the same fit; the memory is the square of the smaller number.
-    fit = _from_products if 0 < len(used) < n_trials else _from_kernel
-    own, factor, penalty = fit(betas, used, scales[used], targets, run_groups, penalty, given)
+    trials = _Trials(betas, mean, used, scales[used], run_groups)
+    # Both give the same fit; the memory is the square of the number of voxels, or of trials.
+    few_voxels = 0 < len(used) < MOST_VOXELS_PER_TRIAL * len(betas)
+    fit = _from_products if few_voxels else _from_kernel
+    own, factor, penalty = fit(trials, targets, penalty, given)
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
     if group_weight is not None:
         weight += factor * group_weight
@@ -109,8 +108,8 @@ def fit_input_layer(
     # Shrinkage depends on participant and number of trials; the trunk expects one scale.
     gain = max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     weight /= gain
-    bias = -np.mean(betas, axis=0, dtype=np.float64) @ weight
-    return InputFit(weight, bias.astype(np.float32), float(penalty), n_trials, float(gain))
+    bias = -mean @ weight
+    return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas), float(gain))
 
 
 class _Own(NamedTuple):
@@ -121,258 +120,100 @@ class _Own(NamedTuple):
     penalty: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """Weighted responses that a layer is fitted to, of which a part is copied at a time.
+
+    Parameters
+    ----------
+    betas : ndarray, shape (n_trials, n_voxels)
+    mean : ndarray of float64, shape (n_voxels,)
+        Of all trials.
+    voxels : ndarray of int, shape (n_used,)
+    scales : ndarray, shape (n_used,)
+        Factor of each of these voxels.
+    run_groups : ndarray of str, shape (n_trials,)
+    """
+
+    betas: np.ndarray
+    mean: np.ndarray
+    voxels: np.ndarray
+    scales: np.ndarray
+    run_groups: np.ndarray
+
+    def kernel(self) -> np.ndarray:
+        """Return inner products of the trials without their mean, (n_trials, n_trials)."""
+        kernel = np.zeros(2 * (len(self.betas),))
+        # Single precision is enough for the products over voxels, by far the longest part.
+        for part in self._parts():
+            kernel += part @ part.T
+        return kernel
+
+    def loads(self, dual: np.ndarray) -> np.ndarray:
+        """Multiply voxels by *dual* (n_trials, n_latents), whose columns have mean zero."""
+        single = dual.astype(np.float32)
+        return np.concatenate([part.T @ single for part in self._parts()])
+
+    def stream(self) -> TrialStream:
+        """Return the same responses a few trials at a time, without means of runs."""
+        everything, member = np.arange(len(self.betas)), run_members(self.run_groups)[0]
+        return TrialStream.of(self.betas, everything, member, self.voxels, self.scales)
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        size = max(1, _VALUES // len(self.betas))
+        for start in range(0, max(1, len(self.voxels)), size):
+            own = self.voxels[start:start + size]
+            part = self.betas[:, own].astype(np.float32)
+            part -= self.mean[own].astype(np.float32)
+            part *= self.scales[start:start + size].astype(np.float32)
+            yield part
+
+
 def _from_kernel(
-    betas: np.ndarray, used: np.ndarray, scales: np.ndarray, targets: np.ndarray,
-    run_groups: np.ndarray, penalty: float | np.ndarray | None, given: np.ndarray | None,
+    trials: _Trials, targets: np.ndarray, penalty: float | np.ndarray | None,
+    given: np.ndarray | None,
 ) -> _Own:
     """Fit by inner products of trials, whose number squared is the memory."""
-    # Single precision is enough for the products over voxels, by far the longest part.
-    scaled = np.asarray(betas[:, used], dtype=np.float32) * scales.astype(np.float32)
-    kernel = (scaled @ scaled.T).astype(np.float64)
+    kernel, groups = trials.kernel(), trials.run_groups
     if penalty is None:
-        penalty = choose_penalty(kernel, targets, run_groups)
-    centred = centre_runs(centre_runs(kernel, run_groups).T, run_groups)
-    rest, factor = centre_runs(targets, run_groups), 0.0
+        penalty = choose_penalty(kernel, targets, groups)
+    centre_products(kernel, groups)
+    rest, factor = centre_runs(targets, groups), 0.0
+    size = max(float(np.trace(kernel)) / len(kernel), 1e-12)
     if isinstance(penalty, np.ndarray):
-        forms = Tridiagonal.of(centred[None], rest[None])
-        size = max(np.trace(centred) / len(centred), 1e-12)
+        forms = Tridiagonal.of(kernel[None], rest[None])
         penalty = likeliest_penalties(
-            forms, np.array([size]), degrees_of_freedom(run_groups), penalty
+            forms, np.array([size]), degrees_of_freedom(groups), penalty
         )[0]
+    penalised = PenalisedProducts(kernel)
+    penalised.factorise(penalty * size)
     if given is not None:
         # The leave-one-out residual is (A y)_i / A_ii with A the inverse of the penalised kernel.
-        inverse = _solve(centred, np.eye(len(centred)), penalty)
-        factor = _factor_beside_ridge(*(
-            inverse @ part / np.diagonal(inverse)[:, None] for part in (rest, given)
-        ))
+        diagonal = penalised.inverse_diagonal()[:, None]
+        factor = _factor_beside_ridge(*(penalised.solve(v) / diagonal for v in (rest, given)))
         rest = rest - factor * given
-    dual = centre_runs(_solve(centred, rest, penalty), run_groups)
-    return _Own(scaled.T @ dual.astype(np.float32), factor, penalty)
+    dual = centre_runs(penalised.solve(rest), groups)
+    return _Own(trials.loads(dual), factor, penalty)
 
 
 def _from_products(
-    betas: np.ndarray, used: np.ndarray, scales: np.ndarray, targets: np.ndarray,
-    run_groups: np.ndarray, penalty: float | np.ndarray | None, given: np.ndarray | None,
+    trials: _Trials, targets: np.ndarray, penalty: float | np.ndarray | None,
+    given: np.ndarray | None,
 ) -> _Own:
     """Fit by products of voxels, with a few trials at a time."""
-    everything = np.arange(len(betas))
-    stream = TrialStream.of(betas, everything, run_members(run_groups)[0], used, scales)
+    stream, groups = trials.stream(), trials.run_groups
     if penalty is None:
-        penalty = _choose_streamed_penalty(stream, targets, run_groups)
-    rest, factor = centre_runs(targets, run_groups), 0.0
+        penalty = choose_streamed_penalty(stream, targets, groups)
+    rest, factor = centre_runs(targets, groups), 0.0
     equations = NormalEquations(stream, rest)
     if isinstance(penalty, np.ndarray):
         size = np.array([equations.size])
-        penalty = likeliest_penalties(equations, size, degrees_of_freedom(run_groups), penalty)[0]
-    loads = equations.loads
+        penalty = likeliest_penalties(equations, size, degrees_of_freedom(groups), penalty)[0]
+    loads, absolute = equations.loads, penalty * equations.size
     if given is not None:
-        factor = _factor_beside_ridge(*equations.left_out(penalty, (rest, given)))
+        factor = _factor_beside_ridge(*equations.left_out(absolute, (rest, given)))
         loads = loads - factor * stream.loads(given)
-    return _Own(equations.solve(penalty, loads), factor, penalty)
-
-
-def _choose_streamed_penalty(
-    stream: TrialStream, targets: np.ndarray, run_groups: np.ndarray
-) -> float:
-    """Choose as :func:`choose_penalty` does, from a stream of trials."""
-    def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        groups = run_groups[train]
-        inner = TrialStream.of(
-            stream.betas, train, run_members(groups)[0], stream.voxels, stream.scales
-        )
-        equations = NormalEquations(inner, centre_runs(targets[train], groups))
-        wanted = targets[test] - targets[train].mean(axis=0)
-        shown = TrialStream(
-            stream.betas, test, stream.voxels, stream.scales,
-            np.zeros(len(test), dtype=int), inner.mean[None],
-        )
-        return np.array([
-            identifiability(shown.project(equations.solve(penalty)), wanted).sum()
-            for penalty in RELATIVE_PENALTIES
-        ])
-
-    return _best_penalty(run_groups, scores)
-
-
-def likeliest_penalties(
-    forms: Tridiagonal | NormalEquations, sizes: np.ndarray, freedom: int, candidates: np.ndarray
-) -> np.ndarray:
-    """Choose the relative ridge penalty of each set by marginal likelihood (empirical Bayes).
-
-    Parameters
-    ----------
-    forms : Tridiagonal or NormalEquations
-        Inner products of (weighted) responses, means of runs projected out, and the targets
-        without means of runs.
-    sizes : ndarray, shape (n_sets,)
-        Mean eigenvalue of each kernel over all trials.
-    freedom : int
-        Number of trials minus that of the means.
-    candidates : ndarray, shape (n_candidates,)
-        Relative penalties.
-
-    Returns
-    -------
-    ndarray, shape (n_sets,)
-        Among the candidates.
-
-    Notes
-    -----
-    Targets are Gaussian with covariance ``s2 (K + penalty I)``, the evidence of ridge regression
-    (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value.
-    """
-    penalties = candidates * sizes[:, None]
-    energies, spread = forms.energies(penalties)
-    # Kernels of all trials have an eigenvalue of zero for each mean.
-    spread -= (forms.n_rows - freedom) * np.log(penalties)
-    evidence = -freedom * np.log(energies + 1e-300) - spread
-    return candidates[evidence.argmax(axis=1)]
-
-
-def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:
-    """Return the candidates for the penalty of labels in closed form.
-
-    Parameters
-    ----------
-    run_groups : ndarray of str, shape (n_trials,)
-    n_latents : int
-        Dimensions of the targets, one fewer than labels.
-
-    Returns
-    -------
-    ndarray
-        Relative penalties up to :data:`LARGEST_FOR_LABELS`; :data:`DEFAULT_PENALTY` alone with
-        fewer than :data:`MIN_TRIALS_PER_DIMENSION` trials for each dimension, less the means of
-        runs.
-
-    Notes
-    -----
-    With one trial of each label the evidence of :func:`likeliest_penalties` is highest where
-    ``K + penalty I`` is closest to a multiple of the identity (means of eigenvalues, arithmetic
-    and geometric), which is the strongest penalty, whatever the responses are. With few trials
-    it still is too strong. Noise that voxels share is no part of the model: where it is strong,
-    the evidence prefers penalties that leave little but its directions. See ``docs/troi.md``.
-    """
-    enough = degrees_of_freedom(run_groups) >= MIN_TRIALS_PER_DIMENSION * n_latents
-    if not enough:
-        return np.array([DEFAULT_PENALTY])
-    return RELATIVE_PENALTIES[RELATIVE_PENALTIES < 1.01 * LARGEST_FOR_LABELS]
-
-
-def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:
-    """Choose the relative ridge penalty by cross-validation over runs.
-
-    The criterion is :func:`identifiability` in the held-out runs, relative to the mean of the
-    training targets.
-
-    Parameters
-    ----------
-    kernel : ndarray, shape (n_trials, n_trials)
-        Inner products of (weighted) responses.
-    targets : ndarray, shape (n_trials, n_latents)
-    run_groups : ndarray of str, shape (n_trials,)
-
-    Returns
-    -------
-    float
-        :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
-    """
-    return _best_penalty(
-        run_groups, lambda train, test: _fold_scores(kernel, targets, run_groups, train, test)
-    )
-
-
-def _best_penalty(
-    run_groups: np.ndarray, scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> float:
-    """Choose by the scores of all penalties in each fold (training rows, test rows)."""
-    if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
-        return DEFAULT_PENALTY
-    scores = np.zeros(len(RELATIVE_PENALTIES))
-    for train, test in inner_folds(run_groups, 5):
-        scores += scores_of(train, test)
-    # The curve is flat towards weak penalties; the strongest good one has the least variance.
-    good = np.flatnonzero(scores >= scores.max() - TOLERANCE * abs(scores.max()))
-    return float(RELATIVE_PENALTIES[good[-1]])
-
-
-def _fold_scores(
-    kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray, train: np.ndarray,
-    test: np.ndarray,
-) -> np.ndarray:
-    groups = run_groups[train]
-    inner = centre_runs(centre_runs(kernel[np.ix_(train, train)], groups).T, groups)
-    values, vectors = np.linalg.eigh(inner)
-    values = np.clip(values, 0, None)
-    projected = vectors.T @ centre_runs(targets[train], groups)
-    cross = kernel[np.ix_(test, train)] - kernel[np.ix_(train, train)].mean(axis=0)
-    cross = centre_runs(cross.T, groups).T @ vectors
-    wanted = targets[test] - targets[train].mean(axis=0)
-    size = max(values.mean(), 1e-12)
-    scores = []
-    for penalty in RELATIVE_PENALTIES:
-        predicted = cross @ (projected / (values + penalty * size)[:, None])
-        scores.append(identifiability(predicted, wanted).sum())
-    return np.array(scores)
-
-
-def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Measure how well each prediction identifies its own target among all targets.
-
-    Parameters
-    ----------
-    predicted, wanted : ndarray, shape (n, d)
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Cosine with the own target, as z-score over the cosines with all targets. Unlike the
-        plain cosine it does not favour predictions that are shrunk to a few strong dimensions.
-    """
-    cosines = unit_rows(predicted) @ unit_rows(wanted).T
-    spread = cosines.std(axis=1)
-    own = np.diagonal(cosines) - cosines.mean(axis=1)
-    return own / np.maximum(spread, 1e-12)
-
-
-def distinctness(
-    predicted: np.ndarray, rows: np.ndarray, vectors: np.ndarray, chunk: int = 2048
-) -> np.ndarray:
-    """Measure how well predictions identify their own targets among those that occur.
-
-    Parameters
-    ----------
-    predicted : ndarray, shape (n, d)
-    rows : ndarray of int, shape (n,)
-        Row of each prediction's own target; all rows that occur are candidates.
-    vectors : ndarray, shape (n_ids, d)
-    chunk : int
-        Number of predictions processed together.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        :func:`identifiability`, with every candidate counted once.
-    """
-    names, own = np.unique(rows, return_inverse=True)
-    candidates = unit_rows(vectors[names]).T
-    parts = []
-    for start in range(0, len(predicted), chunk):
-        cosines = unit_rows(predicted[start:start + chunk]) @ candidates
-        mine = cosines[np.arange(len(cosines)), own[start:start + chunk]]
-        spread = np.maximum(cosines.std(axis=1), 1e-12)
-        parts.append((mine - cosines.mean(axis=1)) / spread)
-    return np.concatenate(parts)
-
-
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Scale each row to unit length, (n, d)."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def row_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Compute the cosine of each row of *left* with the same row of *right*, both (n, d)."""
-    return (unit_rows(left) * unit_rows(right)).sum(axis=1)
+    return _Own(equations.solve(absolute, loads), factor, penalty)
 
 
 def _factor_beside_ridge(own: np.ndarray, others: np.ndarray) -> float:
@@ -384,8 +225,3 @@ def _factor_beside_ridge(own: np.ndarray, others: np.ndarray) -> float:
     """
     size = float(np.square(others).sum())
     return max(0.0, float((own * others).sum()) / size) if size else 0.0
-
-
-def _solve(kernel: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
-    size = max(np.trace(kernel) / len(kernel), 1e-12)
-    return np.linalg.solve(kernel + penalty * size * np.eye(len(kernel)), targets)

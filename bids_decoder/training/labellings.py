@@ -10,8 +10,8 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.evaluation.similarity import normalise
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space, fit_value_space
-from bids_decoder.training.input_layer import RELATIVE_PENALTIES, penalties_for_labels
 from bids_decoder.training.likely_ridge import CentredTrials
+from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
 from bids_decoder.training.selectors import (
     SELECT_FROM_MAP,
     SelectionTask,

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bids_decoder.training.input_layer import (
-    RELATIVE_PENALTIES,
-    InputFit,
-    likeliest_penalties,
-)
+from bids_decoder.training.input_layer import InputFit
+from bids_decoder.training.penalties import RELATIVE_PENALTIES, likeliest_penalties
 from bids_decoder.training.run_means import centre_runs, degrees_of_freedom
 from bids_decoder.training.tridiagonal import Tridiagonal
 
@@ -39,7 +36,7 @@ class CentredTrials:
         centring = centre_runs(np.eye(len(betas)), run_groups)
         basis = np.linalg.eigh(centring)[1][:, -degrees_of_freedom(run_groups):]
         projected = basis.astype(np.float32).T @ np.asarray(betas, dtype=np.float32)
-        return cls(basis, projected, np.asarray(betas, dtype=np.float64).mean(axis=0))
+        return cls(basis, projected, np.mean(betas, axis=0, dtype=np.float64))
 
     def fit(
         self, latents: np.ndarray, voxel_weights: np.ndarray,

@@ -12,9 +12,13 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from bids_decoder.training.run_means import centre_runs
+
+_VALUES = 1 << 24  # responses that are copied at a time
 
 TOLERANCE = 1e-6
 """Smallest singular value of the latents that counts, relative to the largest."""
@@ -41,10 +45,11 @@ def activation_patterns(
         standard deviation: ``cov(betas, latent) / sd(latent)``; zero for latents that do not
         vary. Voxels with zero weight have a pattern too.
     """
-    responses, latents = _centred(betas, weight, run_groups)
+    latents = _centred_latents(betas, weight, run_groups)
     length = np.linalg.norm(latents, axis=0)
     unit = latents / np.where(length > 0, length, np.inf)
-    return unit.T.astype(np.float32) @ responses / np.float32(np.sqrt(len(responses)))
+    loads = np.hstack(list(_loads(unit, betas, run_groups)))
+    return loads / np.float32(np.sqrt(len(betas)))
 
 
 def explained_sd(betas: np.ndarray, weight: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
@@ -62,15 +67,25 @@ def explained_sd(betas: np.ndarray, weight: np.ndarray, run_groups: np.ndarray) 
         same when the latents are rotated, scaled or mixed. With k latents and n trials, voxels
         without signal have about ``sqrt(k / n)`` of their standard deviation.
     """
-    responses, latents = _centred(betas, weight, run_groups)
+    latents = _centred_latents(betas, weight, run_groups)
     basis, strengths, _ = np.linalg.svd(latents, full_matrices=False)
     basis = basis[:, strengths > TOLERANCE * max(strengths.max(initial=0), 1e-12)]
-    energy = np.square(basis.T.astype(np.float32) @ responses).sum(axis=0)
-    return np.sqrt(energy / max(len(responses), 1)).astype(np.float32)
+    energy = np.concatenate([
+        np.square(part).sum(axis=0) for part in _loads(basis, betas, run_groups)
+    ])
+    return np.sqrt(energy / max(len(betas), 1)).astype(np.float32)
 
 
-def _centred(
+def _centred_latents(
     betas: np.ndarray, weight: np.ndarray, run_groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups)
-    return responses, (responses @ np.asarray(weight, dtype=np.float32)).astype(np.float64)
+) -> np.ndarray:
+    single = np.asarray(betas, dtype=np.float32) @ np.asarray(weight, dtype=np.float32)
+    return centre_runs(single.astype(np.float64), run_groups)
+
+
+def _loads(basis: np.ndarray, betas: np.ndarray, run_groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield products (n_columns, n) of *basis* (n_trials, n_columns) and a part of the voxels."""
+    single, block = basis.T.astype(np.float32), max(1, _VALUES // len(betas))
+    for start in range(0, betas.shape[1], block):
+        part = np.asarray(betas[:, start:start + block], dtype=np.float32)
+        yield single @ centre_runs(part, run_groups)

@@ -16,7 +16,7 @@ from bids_decoder.models.losses import Mix, bimixco, draw_mix, prototype_loss, s
 from bids_decoder.models.networks import Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, join_latents
-from bids_decoder.training.input_layer import distinctness
+from bids_decoder.training.identification import distinctness
 from bids_decoder.training.loop import Progress, Schedule, Setup, make_fabric, train
 from bids_decoder.training.parallel import forward_together, join_fabric, n_processes, share
 from bids_decoder.trials import Person

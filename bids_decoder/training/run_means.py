@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_BLOCK = 1024
+
 MIN_TRIALS_PER_OFFSET = 4
 """If a run has fewer trials, whose mean would be mostly noise, all trials share one mean."""
 
@@ -24,6 +26,26 @@ def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
     averages = (member == np.arange(len(counts))[:, None]) / counts[:, None]
     means = np.tensordot(averages.astype(values.dtype), values, axes=1)
     return values - means[member]
+
+
+def centre_products(products: np.ndarray, run_groups: np.ndarray) -> None:
+    """Turn inner products of trials into those without the means of runs, in place.
+
+    Parameters
+    ----------
+    products : ndarray of float64, shape (n_trials, n_trials)
+        Symmetric; changed.
+    run_groups : ndarray of str, shape (n_trials,)
+    """
+    member, counts = run_members(run_groups)
+    averages = (member == np.arange(len(counts))[:, None]) / counts[:, None]
+    means = averages @ products
+    both = means @ averages.T
+    for start in range(0, len(products), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        products[rows] -= means[member[rows]]
+        products[rows] -= means[:, rows].T[:, member]
+        products[rows] += both[member[rows]][:, member]
 
 
 def degrees_of_freedom(run_groups: np.ndarray) -> int:

@@ -26,12 +26,9 @@ from bids_decoder.training.field import (
     map_signal,
     map_signals,
 )
-from bids_decoder.training.input_layer import (
-    DEFAULT_PENALTY,
-    MIN_RUNS_TO_CHOOSE,
-    fit_input_layer,
-    row_cosines,
-)
+from bids_decoder.training.identification import row_cosines
+from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.penalties import DEFAULT_PENALTY, MIN_RUNS_TO_CHOOSE
 from bids_decoder.training.smoothing import default_fwhm_mm
 from bids_decoder.training.weightings import filtered_encoding_scores, soft_weights
 from bids_decoder.trials import Person

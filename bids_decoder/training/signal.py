@@ -11,8 +11,8 @@ from bids_decoder.trials import Person
 SIGNAL_SHARES = np.array([0, 0.003, 0.006, 0.012, 0.02, 0.035, 0.06, 0.1, 0.16, 0.25, 0.4])
 """Candidate shares of signal in the variance of single-trial responses."""
 
-_VOXELS = 4096
-"""Voxels of which copies in double precision are made at a time."""
+_VALUES = 1 << 23
+"""Responses of which copies in double precision are made at a time."""
 
 _LEAST_REST = 1e-6
 """Least share of a voxel's variance that is taken as noise."""
@@ -120,9 +120,10 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
     strongest = np.maximum(strengths.max(axis=-1, initial=0, keepdims=True), 1e-12)
     strengths = np.where(strengths > 1e-10 * strongest, strengths, 0.0)
     axes = np.swapaxes(left * (strengths > 0)[..., None, :], -1, -2)
+    block = max(1, _VALUES // len(betas))
     explained = np.concatenate([
-        _explained(axes, betas[:, start:start + _VOXELS], run_groups)
-        for start in range(0, betas.shape[1], _VOXELS)
+        _explained(axes, betas[:, start:start + block], run_groups)
+        for start in range(0, betas.shape[1], block)
     ], axis=-1)
     # In single precision from here on, by far the longest part for many sets of targets.
     spread = 1 + (SIGNAL_SHARES / (1 - SIGNAL_SHARES))[:, None] * strengths[..., None, :]

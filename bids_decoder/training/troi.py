@@ -22,14 +22,11 @@ from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, some_runs
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
-from bids_decoder.training.input_layer import (
-    MIN_RUNS_TO_CHOOSE,
-    InputFit,
-    fit_input_layer,
-    unit_rows,
-)
+from bids_decoder.training.identification import unit_rows
+from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.labellings import fit_space, fits_in_closed_form
 from bids_decoder.training.patterns import activation_patterns, explained_sd
+from bids_decoder.training.penalties import MIN_RUNS_TO_CHOOSE
 from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,

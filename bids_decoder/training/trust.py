@@ -14,7 +14,8 @@ import numpy as np
 from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.training.adaptation import Adaptation
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, VoxelWeighting
-from bids_decoder.training.input_layer import distinctness, fit_input_layer
+from bids_decoder.training.identification import distinctness
+from bids_decoder.training.input_layer import fit_input_layer
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Candidates: 1 is the pretrained trunk, 0 the identity."""

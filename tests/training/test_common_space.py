@@ -15,7 +15,8 @@ from bids_decoder.simulate.world import ResponseSettings
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.field import SignalField, map_signal
-from bids_decoder.training.input_layer import fit_input_layer, row_cosines
+from bids_decoder.training.identification import row_cosines
+from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.signal import SIGNAL_SHARES, signal_shares
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from bids_decoder.grids.surface import Mesh
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.field import map_signal
-from bids_decoder.training.input_layer import fit_input_layer, row_cosines
+from bids_decoder.training.identification import row_cosines
+from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.trials import Person, VoxelGrid
 
 POINTS, TRIANGLES = surface.sphere(3)

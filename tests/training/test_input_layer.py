@@ -6,14 +6,13 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 
 from bids_decoder.training import input_layer
-from bids_decoder.training.input_layer import (
+from bids_decoder.training.identification import identifiability, row_cosines
+from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.penalties import (
     DEFAULT_PENALTY,
     RELATIVE_PENALTIES,
     TOLERANCE,
     choose_penalty,
-    fit_input_layer,
-    identifiability,
-    row_cosines,
 )
 
 
@@ -137,7 +136,7 @@ def test_products_of_voxels_and_of_trials_give_the_same_fit(data, penalty, given
     def fit():
         return fit_input_layer(betas, latents, runs, scales, penalty, group_weight=others)
 
-    monkeypatch.setattr("bids_decoder.training.normal_equations._BLOCK", 16)
+    monkeypatch.setattr("bids_decoder.normal_equations._BLOCK", 16)
     by_voxels = fit()
     monkeypatch.setattr(input_layer, "_from_products", input_layer._from_kernel)
     by_trials = fit()

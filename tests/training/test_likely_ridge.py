@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from bids_decoder.training.input_layer import (
-    RELATIVE_PENALTIES,
-    fit_input_layer,
-    penalties_for_labels,
-)
+from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.likely_ridge import CentredTrials
+from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
 
 
 def draw(per_run=10, n_runs=5, n_voxels=60, n_latents=3):

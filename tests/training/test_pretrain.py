@@ -6,7 +6,7 @@ import pytest
 from bids_decoder.config import Network
 from bids_decoder.training import pretrain as module
 from bids_decoder.training.episodes import Latents
-from bids_decoder.training.input_layer import distinctness, identifiability
+from bids_decoder.training.identification import distinctness, identifiability
 from bids_decoder.training.loop import make_fabric
 from bids_decoder.training.pretrain import choose_epochs, epoch_candidates, pretrain_trunk
 

@@ -9,7 +9,7 @@ from bids_decoder.models.networks import weights_of
 from bids_decoder.models.prior import N_TIMES, DiffusionPrior, regression, signal_share
 from bids_decoder.models.store import Model
 from bids_decoder.training import prior as module
-from bids_decoder.training.input_layer import row_cosines
+from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.prior import (
     Pairs,
     fit_calibration,

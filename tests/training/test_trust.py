@@ -10,7 +10,8 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.models.networks import Trunk
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.decoders import FitContext
-from bids_decoder.training.input_layer import distinctness, fit_input_layer
+from bids_decoder.training.identification import distinctness
+from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.pretrain import LatentScale
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.training.trust import choose_share

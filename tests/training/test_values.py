@@ -11,8 +11,9 @@ from bids_decoder.stimuli.targets import fit_value_space, make_targets
 from bids_decoder.training.controls import control_fold
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
-from bids_decoder.training.input_layer import RELATIVE_PENALTIES, fit_input_layer
+from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.labellings import asks_for_training, fits_in_batches
+from bids_decoder.training.penalties import RELATIVE_PENALTIES
 from bids_decoder.training.refit import permute_fold, refit_baselines, refit_fold
 from bids_decoder.training.run_means import centre_runs
 from bids_decoder.trials import Person, VoxelGrid

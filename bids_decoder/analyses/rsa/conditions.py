@@ -78,7 +78,7 @@ def load_conditions(
     """
     # Nothing is fitted to labels or targets: all trials give the statistics.
     trials = read_trials(folder / TABLE).assign(split="train")
-    betas = scale_responses(folder, trials, normalise, np.ones(len(trials), dtype=bool))
+    betas = scale_responses(folder, trials, normalise, np.arange(len(trials)))
     names = conditions_of(trials, kind)
     column = trials[condition_column(kind)].astype(str)
     used = column.isin(names).to_numpy()

@@ -1,4 +1,4 @@
-"""Ridge regression of many trials from the products of voxels, with a few trials at a time."""
+"""Ridge regression from one matrix of products, of voxels or of trials, and blocks of responses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 _BLOCK = 1024  # trials, or columns of the matrix, of which temporary arrays are made at a time
+_VALUES = 1 << 23  # numbers of a temporary array of trials, where this leaves fewer of them
+
+MOST_VOXELS_PER_TRIAL = 1.5
+"""With more, products of trials take less time than those of voxels, and less memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,13 @@ class TrialStream:
         """Mean of all trials, (n_used,)."""
         return np.bincount(self.member) @ self.means / len(self.member)
 
+    def beside(self, rows: np.ndarray) -> TrialStream:
+        """Return other trials, from which the mean of these is subtracted."""
+        return TrialStream(
+            self.betas, rows, self.voxels, self.scales, np.zeros(len(rows), dtype=int),
+            self.mean[None],
+        )
+
     def scaled(self, rows: np.ndarray) -> np.ndarray:
         """Return weighted responses of some trials in double precision, (n, n_used)."""
         return self.betas[rows][:, self.voxels].astype(np.float64) * self.scales
@@ -75,16 +86,67 @@ class TrialStream:
             yield places, values - self.means[self.member[places]]
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        for start in range(0, len(self.rows), _BLOCK):
-            places = slice(start, start + _BLOCK)
+        block = min(_BLOCK, max(1, _VALUES // max(1, len(self.voxels))))
+        for start in range(0, len(self.rows), block):
+            places = slice(start, start + block)
             yield places, self.scaled(self.rows[places])
+
+
+class PenalisedProducts:
+    """A symmetric matrix plus a multiple of the identity, for one multiple after the other.
+
+    One triangle keeps the matrix, the other one holds the Cholesky factor for the last multiple.
+
+    Parameters
+    ----------
+    products : ndarray of float64, shape (n, n)
+        Positive semidefinite; changed. Rows and columns may be exchanged in memory, so that
+        either order saves the copy.
+    """
+
+    def __init__(self, products: np.ndarray) -> None:
+        self._matrix = products if products.flags.f_contiguous else products.T
+        self.diagonal = products.diagonal().copy()
+
+    def factorise(self, penalty: float) -> None:
+        """Put the Cholesky factor with this multiple of the identity above the diagonal."""
+        matrix = self._matrix
+        for start in range(0, len(matrix), _BLOCK):
+            stop = min(start + _BLOCK, len(matrix))
+            matrix[:start, start:stop] = matrix[start:stop, :start].T
+            below = np.tril(matrix[start:stop, start:stop], -1)
+            matrix[start:stop, start:stop] = below + below.T
+        np.fill_diagonal(matrix, self.diagonal + penalty)
+        self._matrix, failed = lapack.dpotrf(matrix, lower=0, clean=0, overwrite_a=1)
+        if failed:
+            raise np.linalg.LinAlgError("penalised products are not positive definite")
+
+    def solve(self, loads: np.ndarray) -> np.ndarray:
+        """Multiply by the inverse of the factorised matrix, (n, n_columns)."""
+        return lapack.dpotrs(self._matrix, np.asfortranarray(loads), lower=0)[0]
+
+    def whiten(self, values: np.ndarray) -> np.ndarray:
+        """Multiply by the inverse of the Cholesky factor, (n, n_columns)."""
+        return lapack.dtrtrs(self._matrix, np.asfortranarray(values), lower=0, trans=1)[0]
+
+    def log_determinant(self) -> float:
+        """Return the logarithm of the determinant of the factorised matrix."""
+        return 2 * float(np.log(self._matrix.diagonal()).sum())
+
+    def inverse_diagonal(self) -> np.ndarray:
+        """Return the diagonal of the inverse of the factorised matrix, (n,)."""
+        n_rows = len(self._matrix)
+        parts = []
+        for start in range(0, n_rows, _BLOCK):
+            count = min(_BLOCK, n_rows - start)
+            parts.append(np.square(self.whiten(np.eye(n_rows, count, -start))).sum(axis=0))
+        return np.concatenate(parts)
 
 
 class NormalEquations:
     """Ridge regression from a stream of trials to targets, for several penalties.
 
-    Takes one matrix of products of voxels, whatever the number of trials: one triangle holds the
-    products, the other one the Cholesky factor for the last penalty.
+    Takes one matrix of products of voxels, whatever the number of trials.
 
     Parameters
     ----------
@@ -96,11 +158,10 @@ class NormalEquations:
     def __init__(self, stream: TrialStream, targets: np.ndarray) -> None:
         n_used = len(stream.voxels)
         self.stream, self.targets = stream, targets
-        self.products = np.zeros((n_used, n_used), order="F")
+        products = np.zeros((n_used, n_used), order="F")
         for _, values in stream.centred():
-            blas.dsyrk(1.0, values.T, beta=1.0, c=self.products, lower=1, overwrite_c=1)
-        self.loads = stream.loads(targets)
-        self.diagonal = self.products.diagonal().copy()
+            blas.dsyrk(1.0, values.T, beta=1.0, c=products, lower=1, overwrite_c=1)
+        self.products, self.loads = PenalisedProducts(products), stream.loads(targets)
 
     @property
     def n_rows(self) -> int:
@@ -110,12 +171,12 @@ class NormalEquations:
     @property
     def size(self) -> float:
         """Mean eigenvalue of the inner products of trials."""
-        return max(float(self.diagonal.sum()) / len(self.stream.rows), 1e-12)
+        return max(float(self.products.diagonal.sum()) / len(self.stream.rows), 1e-12)
 
     def solve(self, penalty: float, loads: np.ndarray | None = None) -> np.ndarray:
-        """Return weights (n_used, n_latents) with a relative penalty."""
-        self._factorise(penalty * self.size)
-        return self._solved(self.loads if loads is None else loads)
+        """Return weights (n_used, n_latents) with an absolute penalty."""
+        self.products.factorise(penalty)
+        return self.products.solve(self.loads if loads is None else loads)
 
     def energies(self, penalties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute what :meth:`.Tridiagonal.energies` does of the inner products of trials.
@@ -125,45 +186,24 @@ class NormalEquations:
         penalties : ndarray, shape (1, n_penalties)
             Absolute ones.
         """
-        n_rest = len(self.targets) - len(self.products)
+        n_rest = len(self.targets) - len(self.loads)
         total = np.square(self.targets).sum()
         energies, determinants = [], []
         for penalty in penalties[0]:
-            self._factorise(penalty)
-            explained = float((self.loads * self._solved(self.loads)).sum())
+            explained = float((self.loads * self.solve(penalty)).sum())
             energies.append((total - explained) / penalty)
-            pivots = np.log(self.products.diagonal()).sum()
-            determinants.append(2 * pivots + n_rest * np.log(penalty))
+            determinants.append(self.products.log_determinant() + n_rest * np.log(penalty))
         return np.array([energies]), np.array([determinants])
 
     def left_out(self, penalty: float, parts: tuple[np.ndarray, ...]) -> list[np.ndarray]:
         """Return leave-one-out residuals of several sets of targets, each (n_trials, n_latents)."""
-        self._factorise(penalty * self.size)
+        self.products.factorise(penalty)
         leverage = np.concatenate([
-            np.square(lapack.dtrtrs(
-                self.products, np.asfortranarray(values.T), lower=0, trans=1
-            )[0]).sum(axis=0)
+            np.square(self.products.whiten(values.T)).sum(axis=0)
             for _, values in self.stream.centred()
         ])
         found = []
         for part in parts:
-            rest = part - self.stream.project(self._solved(self.stream.loads(part)))
+            rest = part - self.stream.project(self.products.solve(self.stream.loads(part)))
             found.append(rest / np.maximum(1 - leverage, 1e-12)[:, None])
         return found
-
-    def _factorise(self, penalty: float) -> None:
-        """Put the Cholesky factor of the penalised products above the diagonal."""
-        products = self.products
-        for start in range(0, len(products), _BLOCK):
-            stop = min(start + _BLOCK, len(products))
-            products[:start, start:stop] = products[start:stop, :start].T
-            below = np.tril(products[start:stop, start:stop], -1)
-            products[start:stop, start:stop] = below + below.T
-        np.fill_diagonal(products, self.diagonal + penalty)
-        factor, failed = lapack.dpotrf(products, lower=0, clean=0, overwrite_a=1)
-        if failed:
-            raise np.linalg.LinAlgError("penalised products of voxels are not positive definite")
-        self.products = factor
-
-    def _solved(self, loads: np.ndarray) -> np.ndarray:
-        return lapack.dpotrs(self.products, np.asfortranarray(loads), lower=0)[0]

@@ -1,0 +1,185 @@
+"""Penalties of ridge regression from voxels to latents: candidates, and how one is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.normal_equations import NormalEquations, PenalisedProducts, TrialStream
+from bids_decoder.training.identification import identifiability
+from bids_decoder.training.run_means import (
+    centre_products,
+    centre_runs,
+    degrees_of_freedom,
+    run_members,
+)
+from bids_decoder.training.tridiagonal import Tridiagonal
+
+RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
+"""Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""
+
+DEFAULT_PENALTY = 0.1
+"""Relative penalty with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs, and of labels in closed form
+with few trials (:func:`penalty_for_labels`)."""
+
+MIN_RUNS_TO_CHOOSE = 4
+"""With fewer training runs, cross-validation over runs is too noisy to choose by."""
+
+MIN_TRIALS_PER_DIMENSION = 4
+"""With fewer trials for each dimension of labels, the evidence for a penalty is not used."""
+
+LARGEST_FOR_LABELS = 1.0
+"""Stronger penalties are no candidates for labels."""
+
+TOLERANCE = 0.01
+"""A stronger penalty is preferred if it loses less than this share of the identifiability."""
+
+
+def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:
+    """Return the candidates for the penalty of labels in closed form.
+
+    Parameters
+    ----------
+    run_groups : ndarray of str, shape (n_trials,)
+    n_latents : int
+        Dimensions of the targets, one fewer than labels.
+
+    Returns
+    -------
+    ndarray
+        Relative penalties up to :data:`LARGEST_FOR_LABELS`; :data:`DEFAULT_PENALTY` alone with
+        fewer than :data:`MIN_TRIALS_PER_DIMENSION` trials for each dimension, less the means of
+        runs.
+
+    Notes
+    -----
+    With one trial of each label the evidence of :func:`likeliest_penalties` is highest where
+    ``K + penalty I`` is closest to a multiple of the identity (means of eigenvalues, arithmetic
+    and geometric), which is the strongest penalty, whatever the responses are. With few trials
+    it still is too strong. Noise that voxels share is no part of the model: where it is strong,
+    the evidence prefers penalties that leave little but its directions. See ``docs/troi.md``.
+    """
+    enough = degrees_of_freedom(run_groups) >= MIN_TRIALS_PER_DIMENSION * n_latents
+    if not enough:
+        return np.array([DEFAULT_PENALTY])
+    return RELATIVE_PENALTIES[RELATIVE_PENALTIES < 1.01 * LARGEST_FOR_LABELS]
+
+
+def likeliest_penalties(
+    forms: Tridiagonal | NormalEquations, sizes: np.ndarray, freedom: int, candidates: np.ndarray
+) -> np.ndarray:
+    """Choose the relative ridge penalty of each set by marginal likelihood (empirical Bayes).
+
+    Parameters
+    ----------
+    forms : Tridiagonal or NormalEquations
+        Inner products of (weighted) responses, means of runs projected out, and the targets
+        without means of runs.
+    sizes : ndarray, shape (n_sets,)
+        Mean eigenvalue of each kernel over all trials.
+    freedom : int
+        Number of trials minus that of the means.
+    candidates : ndarray, shape (n_candidates,)
+        Relative penalties.
+
+    Returns
+    -------
+    ndarray, shape (n_sets,)
+        Among the candidates.
+
+    Notes
+    -----
+    Targets are Gaussian with covariance ``s2 (K + penalty I)``, the evidence of ridge regression
+    (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value.
+    """
+    penalties = candidates * sizes[:, None]
+    energies, spread = forms.energies(penalties)
+    # Kernels of all trials have an eigenvalue of zero for each mean.
+    spread -= (forms.n_rows - freedom) * np.log(penalties)
+    evidence = -freedom * np.log(energies + 1e-300) - spread
+    return candidates[evidence.argmax(axis=1)]
+
+
+def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:
+    """Choose the relative ridge penalty by cross-validation over runs.
+
+    The criterion is :func:`identifiability` in the held-out runs, relative to the mean of the
+    training targets.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n_trials, n_trials)
+        Inner products of (weighted) responses.
+    targets : ndarray, shape (n_trials, n_latents)
+    run_groups : ndarray of str, shape (n_trials,)
+
+    Returns
+    -------
+    float
+        :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
+    """
+    return _best_penalty(
+        run_groups, lambda train, test: _fold_scores(kernel, targets, run_groups, train, test)
+    )
+
+
+def choose_streamed_penalty(
+    stream: TrialStream, targets: np.ndarray, run_groups: np.ndarray
+) -> float:
+    """Choose as :func:`choose_penalty` does, from a stream of trials.
+
+    Parameters
+    ----------
+    stream : TrialStream
+    targets : ndarray, shape (n_trials, n_latents)
+    run_groups : ndarray of str, shape (n_trials,)
+    """
+    def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        groups = run_groups[train]
+        inner = TrialStream.of(
+            stream.betas, train, run_members(groups)[0], stream.voxels, stream.scales
+        )
+        equations = NormalEquations(inner, centre_runs(targets[train], groups))
+        size = equations.size
+        wanted = targets[test] - targets[train].mean(axis=0)
+        shown = inner.beside(test)
+        return np.array([
+            identifiability(shown.project(equations.solve(penalty * size)), wanted).sum()
+            for penalty in RELATIVE_PENALTIES
+        ])
+
+    return _best_penalty(run_groups, scores)
+
+
+def _best_penalty(
+    run_groups: np.ndarray, scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> float:
+    """Choose by the scores of all penalties in each fold (training rows, test rows)."""
+    if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
+        return DEFAULT_PENALTY
+    scores = np.zeros(len(RELATIVE_PENALTIES))
+    for train, test in inner_folds(run_groups, 5):
+        scores += scores_of(train, test)
+    # The curve is flat towards weak penalties; the strongest good one has the least variance.
+    good = np.flatnonzero(scores >= scores.max() - TOLERANCE * abs(scores.max()))
+    return float(RELATIVE_PENALTIES[good[-1]])
+
+
+def _fold_scores(
+    kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray, train: np.ndarray,
+    test: np.ndarray,
+) -> np.ndarray:
+    groups, inner = run_groups[train], kernel[np.ix_(train, train)]
+    cross = kernel[np.ix_(test, train)] - inner.mean(axis=0)
+    cross = centre_runs(cross.T, groups).T
+    centre_products(inner, groups)
+    size = max(float(np.trace(inner)) / len(inner), 1e-12)
+    centred, penalised = centre_runs(targets[train], groups), PenalisedProducts(inner)
+    wanted = targets[test] - targets[train].mean(axis=0)
+    scores = []
+    for penalty in RELATIVE_PENALTIES:
+        penalised.factorise(penalty * size)
+        scores.append(identifiability(cross @ penalised.solve(centred), wanted).sum())
+    return np.array(scores)
