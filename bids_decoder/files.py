@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MAX_JSON_BYTES = 256 << 20
 """Bytes above which no JSON file is read."""
@@ -127,7 +127,7 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MAX_JSON_BYTES) -> 
     """
     path = Path(path)
     with path.open("rb") as handle:
-        content = handle.read(max_bytes + 1)
+        content = read_at_most(handle, max_bytes + 1)
     if len(content) > max_bytes:
         raise ValueError(f"larger than {max_bytes >> 20} MiB, which is no file of this kind")
     try:
@@ -140,6 +140,13 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MAX_JSON_BYTES) -> 
         # A lone surrogate can be read from an escape, but cannot be written as text again.
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     return parsed
+
+
+def read_at_most(handle: BinaryIO, n_bytes: int) -> bytes:
+    """Read up to *n_bytes* of an open file, with memory for what it holds only."""
+    # Reading reserves memory for what is asked for; files of /proc and pipes have no size.
+    size = os.fstat(handle.fileno()).st_size
+    return handle.read(min(size + 1, n_bytes) if size else n_bytes)
 
 
 def _check_nesting(content: Any) -> None:

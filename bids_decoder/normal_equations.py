@@ -11,9 +11,6 @@ from scipy.linalg import blas, lapack
 _BLOCK = 1024  # trials, or columns of the matrix, of which temporary arrays are made at a time
 _VALUES = 1 << 23  # numbers of a temporary array of trials, where this leaves fewer of them
 
-MOST_VOXELS_PER_TRIAL = 1.5
-"""With more, products of trials take less time than those of voxels, and less memory."""
-
 
 @dataclass(frozen=True, eq=False)
 class TrialStream:

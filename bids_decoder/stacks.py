@@ -28,7 +28,7 @@ MAX_VALUES = 200_000_000
 _CHANNELS = (1, 3, 4)
 
 # h5py raises several kinds of exceptions for errors of the HDF5 library.
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)

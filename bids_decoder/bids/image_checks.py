@@ -33,7 +33,7 @@ MAX_NONFINITE_SHARE = 0.5
 """Share of voxels with NaN or infinity above which a run cannot be used."""
 
 _N_SAMPLED = 5
-_UNREADABLE = (OSError, EOFError, zlib.error, ValueError, MemoryError)
+_UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
 _BLOCK = 1 << 20
 _MOST_PACKED = 1100  # deflate packs 1032 bytes into one at best
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.names import sidecar_path
-from bids_decoder.files import atomic_path, write_json
+from bids_decoder.files import atomic_path, read_at_most, write_json
 
 MAX_TABLE_BYTES = 32 << 20
 """Bytes above which no table is read."""
@@ -102,7 +102,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_columns(path: Path) -> dict[str, np.ndarray]:
     """Read a TSV as :func:`read_table` does, into arrays of text and None by column."""
     with Path(path).open("rb") as handle:
-        content = handle.read(MAX_TABLE_BYTES + 1)
+        content = read_at_most(handle, MAX_TABLE_BYTES + 1)
     if len(content) > MAX_TABLE_BYTES:
         raise ValueError(f"larger than {MAX_TABLE_BYTES >> 20} MiB, which is no table of this kind")
     names, rows = _split_rows(content.decode("utf-8-sig"))

@@ -16,7 +16,7 @@ from himalaya.backend import get_backend, set_backend
 from himalaya.kernel_ridge import KernelRidgeCV
 
 from bids_decoder.evaluation.folds import inner_folds
-from bids_decoder.normal_equations import MOST_VOXELS_PER_TRIAL, NormalEquations, TrialStream
+from bids_decoder.normal_equations import NormalEquations, TrialStream
 
 ALPHAS = np.logspace(1, 7, 13)
 """Ridge penalties for z-scored voxels."""
@@ -24,6 +24,9 @@ ALPHAS = np.logspace(1, 7, 13)
 N_INNER_FOLDS = 5
 
 _CHUNK = 4096
+
+_KERNEL_COPIES = 7  # of a kernel of trials at the same time
+_KERNEL_BYTES = 4 << 30  # of all of them: kernels take less time, unless they take more memory
 
 
 class LinearFit(NamedTuple):
@@ -95,7 +98,9 @@ def ridge_fit(train_betas: np.ndarray, train_targets: np.ndarray, runs: np.ndarr
 
 
 def _has_few_voxels(betas: np.ndarray) -> bool:
-    return betas.shape[1] <= MOST_VOXELS_PER_TRIAL * betas.shape[0]
+    n_trials, n_voxels = betas.shape
+    copies = _KERNEL_COPIES * n_trials**2
+    return n_voxels**2 <= copies if 8 * copies > _KERNEL_BYTES else n_voxels <= n_trials
 
 
 def _fit_kernel(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> KernelRidgeCV:
@@ -109,16 +114,9 @@ def _fit_kernel(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> Ker
 
 def _fit_products(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> LinearFit:
     targets = _doubles(targets)
-    errors = np.zeros((len(ALPHAS), targets.shape[1]))
-    for train, test in inner_folds(runs, N_INNER_FOLDS):
-        stream = _stream_of(betas, train)
-        mean = targets[train].mean(axis=0)
-        equations = NormalEquations(stream, targets[train] - mean)
-        wanted, shown = targets[test] - mean, stream.beside(test)
-        for number, alpha in enumerate(ALPHAS):
-            rest = wanted - shown.project(equations.solve(alpha))
-            errors[number] += np.square(rest).mean(axis=0)
-    chosen = errors.argmin(axis=0)
+    chosen = sum(
+        _errors_of_products(betas, targets, *fold) for fold in inner_folds(runs, N_INNER_FOLDS)
+    ).argmin(axis=0)
     stream, mean = _stream_of(betas, np.arange(len(betas))), targets.mean(axis=0)
     equations = NormalEquations(stream, targets - mean)
     weight = np.empty(equations.loads.shape)
@@ -126,6 +124,18 @@ def _fit_products(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> L
         own = chosen == number
         weight[:, own] = equations.solve(ALPHAS[number], equations.loads[:, own])
     return LinearFit(weight, mean - stream.mean @ weight)
+
+
+def _errors_of_products(
+    betas: np.ndarray, targets: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Return the mean squared error of each penalty and target in the rows *test*."""
+    stream, mean = _stream_of(betas, train), targets[train].mean(axis=0)
+    equations = NormalEquations(stream, targets[train] - mean)
+    wanted, shown = targets[test] - mean, stream.beside(test)
+    return np.stack([
+        np.square(wanted - shown.project(equations.solve(alpha))).mean(axis=0) for alpha in ALPHAS
+    ])
 
 
 def _stream_of(betas: np.ndarray, rows: np.ndarray) -> TrialStream:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ from bids_decoder.trials import (
 
 ARRAY, TABLE, SPACE = "betas.npy", "trials.tsv", "space.json"
 CONFOUNDS, REMOVED = "confounds.tsv", "removed.json"
+
+_VALUES = 1 << 25
+"""Numbers of a beta series that are read at a time."""
 
 OWN_SPACES = ("", "func", "boldref", "T1w", "T2w", "anat", "orig", "individual", "scanner",
               "fsnative")
@@ -93,19 +97,18 @@ def collect_responses(
         "beta series", [path.name for path in betas_files],
         [(image.shape, image.affine) for image in images],
     )
-    mask = _common_mask(images, tables, mask_files)
-    n_trials = sum(int((~table["excluded"]).sum()) for table in tables)
-    array = new_array(folder / ARRAY, (n_trials, int(mask.sum())))
+    kept = [np.flatnonzero(~table["excluded"].to_numpy()) for table in tables]
+    mask = _common_mask(betas_files, kept, [_read_mask(path, images[0]) for path in mask_files])
+    array = new_array(folder / ARRAY, (sum(map(len, kept)), int(mask.sum())))
     row = 0
-    for image, table in zip(images, tables, strict=True):
-        kept = np.flatnonzero(~table["excluded"].to_numpy())
-        array[row:row + len(kept)] = _volumes(image)[mask][:, kept].T
-        row += len(kept)
+    for volumes in _volumes(betas_files, kept):
+        array[row:row + volumes.shape[3]] = volumes[mask].T
+        row += volumes.shape[3]
     array.flush()
     joined = pd.concat(tables, ignore_index=True)
-    kept = ~joined["excluded"].to_numpy()
-    save_table(folder / TABLE, joined[kept])
-    values = collect_confounds(tables, confounds)[kept]
+    used = ~joined["excluded"].to_numpy()
+    save_table(folder / TABLE, joined[used])
+    values = collect_confounds(tables, confounds)[used]
     save_table(folder / CONFOUNDS, values.assign(**{MEAN_SIGNAL: array.mean(axis=1)}))
     write_json(folder / REMOVED, list(confounds.removed))
     save_nifti(folder / MASK, mask, images[0].affine)
@@ -127,22 +130,29 @@ def shared_space(entities: Mapping[str, str]) -> str:
     return "" if space in OWN_SPACES else f"{space}{cohort}"
 
 
-def _volumes(image: nib.Nifti1Image) -> np.ndarray:
-    return np.asarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], -1)
+def _volumes(files: list[Path], kept: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield a few volumes of beta series at a time, (i, j, k, n); *kept* are their numbers."""
+    for path, numbers in zip(files, kept, strict=True):
+        # Left open, a compressed file is unpacked once, whatever the number of blocks.
+        image = nib.load(path, keep_file_open=True)
+        grid, n_volumes = image.shape[:3], image.shape[3] if image.ndim > 3 else 1
+        block = max(1, _VALUES // math.prod(grid))
+        for start in range(0, n_volumes, block):
+            rows = numbers[(numbers >= start) & (numbers < start + block)] - start
+            if len(rows):
+                part = image.dataobj[..., start:start + block] if image.ndim > 3 else image.dataobj
+                yield np.asarray(part, dtype=np.float32).reshape(*grid, -1)[..., rows]
 
 
 def _common_mask(
-    images: list[nib.Nifti1Image], tables: list[pd.DataFrame], mask_files: list[Path]
+    files: list[Path], kept: list[np.ndarray], masks: list[np.ndarray]
 ) -> np.ndarray:
-    mask = np.ones(images[0].shape[:3], dtype=bool)
-    for path in mask_files:
-        mask &= _read_mask(path, images[0]).reshape(mask.shape)
-    low, high = np.full(mask.shape, np.inf), np.full(mask.shape, -np.inf)
-    for image, table in zip(images, tables, strict=True):
-        kept = np.flatnonzero(~table["excluded"].to_numpy())
-        if not len(kept):
-            continue
-        volumes = _volumes(image)[..., kept]
+    grid = nib.load(files[0]).shape[:3]
+    mask = np.ones(grid, dtype=bool)
+    for one in masks:
+        mask &= one.reshape(grid)
+    low, high = np.full(grid, np.inf), np.full(grid, -np.inf)
+    for volumes in _volumes(files, kept):
         mask &= np.isfinite(volumes).all(axis=-1)
         low = np.minimum(low, volumes.min(axis=-1))
         high = np.maximum(high, volumes.max(axis=-1))

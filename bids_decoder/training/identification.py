@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_BLOCK = 2048  # predictions whose cosines are computed together
+
 
 def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Measure how well each prediction identifies its own target among all targets.
@@ -18,14 +20,17 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         Cosine with the own target, as z-score over the cosines with all targets. Unlike the
         plain cosine it does not favour predictions that are shrunk to a few strong dimensions.
     """
-    cosines = unit_rows(predicted) @ unit_rows(wanted).T
-    spread = cosines.std(axis=1)
-    own = np.diagonal(cosines) - cosines.mean(axis=1)
-    return own / np.maximum(spread, 1e-12)
+    predicted, wanted = unit_rows(predicted), unit_rows(wanted)
+    parts = []
+    for start in range(0, len(predicted), _BLOCK):
+        cosines = predicted[start:start + _BLOCK] @ wanted.T
+        own = np.diagonal(cosines, start) - cosines.mean(axis=1)
+        parts.append(own / np.maximum(cosines.std(axis=1), 1e-12))
+    return np.concatenate(parts)
 
 
 def distinctness(
-    predicted: np.ndarray, rows: np.ndarray, vectors: np.ndarray, chunk: int = 2048
+    predicted: np.ndarray, rows: np.ndarray, vectors: np.ndarray
 ) -> np.ndarray:
     """Measure how well predictions identify their own targets among those that occur.
 
@@ -35,8 +40,6 @@ def distinctness(
     rows : ndarray of int, shape (n,)
         Row of each prediction's own target; all rows that occur are candidates.
     vectors : ndarray, shape (n_ids, d)
-    chunk : int
-        Number of predictions processed together.
 
     Returns
     -------
@@ -46,9 +49,9 @@ def distinctness(
     names, own = np.unique(rows, return_inverse=True)
     candidates = unit_rows(vectors[names]).T
     parts = []
-    for start in range(0, len(predicted), chunk):
-        cosines = unit_rows(predicted[start:start + chunk]) @ candidates
-        mine = cosines[np.arange(len(cosines)), own[start:start + chunk]]
+    for start in range(0, len(predicted), _BLOCK):
+        cosines = unit_rows(predicted[start:start + _BLOCK]) @ candidates
+        mine = cosines[np.arange(len(cosines)), own[start:start + _BLOCK]]
         spread = np.maximum(cosines.std(axis=1), 1e-12)
         parts.append((mine - cosines.mean(axis=1)) / spread)
     return np.concatenate(parts)

@@ -8,12 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bids_decoder.normal_equations import (
-    MOST_VOXELS_PER_TRIAL,
-    NormalEquations,
-    PenalisedProducts,
-    TrialStream,
-)
+from bids_decoder.normal_equations import NormalEquations, PenalisedProducts, TrialStream
 from bids_decoder.training.penalties import (
     choose_penalty,
     choose_streamed_penalty,
@@ -97,8 +92,8 @@ def fit_input_layer(
         group_weight = np.where(scales[:, None] != 0, group_weight, 0).astype(np.float32)
         given = centre_runs(np.asarray(betas, dtype=np.float32) @ group_weight, run_groups)
     trials = _Trials(betas, mean, used, scales[used], run_groups)
-    # Both give the same fit; the memory is the square of the number of voxels, or of trials.
-    few_voxels = 0 < len(used) < MOST_VOXELS_PER_TRIAL * len(betas)
+    # Both give the same fit; the memory is the square of the smaller number.
+    few_voxels = 0 < len(used) < len(betas)
     fit = _from_products if few_voxels else _from_kernel
     own, factor, penalty = fit(trials, targets, penalty, given)
     weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)

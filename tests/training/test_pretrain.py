@@ -91,12 +91,14 @@ def test_categories_train_for_the_whole_length():
     assert len(losses) == epoch_candidates(len(latents.values))[-1]
 
 
-def test_distinctness_is_mean_identifiability():
+def test_distinctness_is_mean_identifiability(monkeypatch):
     rng = np.random.default_rng(0)
     predicted, vectors = rng.standard_normal((30, 5)), rng.standard_normal((30, 5))
     rows = rng.permutation(30)
     expected = identifiability(predicted, vectors[rows]).mean()
-    assert distinctness(predicted, rows, vectors, chunk=7).mean() == pytest.approx(expected)
+    monkeypatch.setattr("bids_decoder.training.identification._BLOCK", 7)
+    assert distinctness(predicted, rows, vectors).mean() == pytest.approx(expected)
+    assert identifiability(predicted, vectors[rows]).mean() == pytest.approx(expected)
     assert distinctness(vectors, np.arange(30), vectors).mean() > 2
     shuffled = distinctness(vectors[rng.permutation(30)], np.arange(30), vectors).mean()
     assert abs(shuffled) < 0.7

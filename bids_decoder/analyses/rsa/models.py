@@ -143,6 +143,8 @@ def _read_npz(path: Path, what: str, mend: str) -> pd.DataFrame:
     try:
         with np.load(path, allow_pickle=False) as content:
             names, values = content["names"].astype(str), content["rdm"].astype(np.float64)
+    except MemoryError:
+        raise
     # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
     except Exception as error:
         raise InputError(what, f"cannot be read: {str(error).splitlines()[0]}", mend) from error
