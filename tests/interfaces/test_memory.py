@@ -93,7 +93,7 @@ def test_loading_a_participant_takes_one_copy(folder, whole, removed, unit):
     peak, (train, test) = peak_of(
         responses.load_person, place, "01", targets, fold=None, normalise=unit
     )
-    assert len(train.whole) == 0.9 * N_TRIALS
+    assert len(train.betas) == 0.9 * N_TRIALS
     assert list(test.trials["stimulus"]) == NAMES[::10]
     assert test.target_rows.tolist() == list(range(0, N_TRIALS, 10))
     assert peak < 1.5 * whole.nbytes
