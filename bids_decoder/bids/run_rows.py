@@ -132,15 +132,34 @@ def clean_rows(
         item.rows, counts = drop_rows(item.rows, filters, columns, wanted)
         dropped += counts
         odd += _tidy(item)
-    if dropped and not sum(len(item.rows) for item in runs):
+    untimed = odd["without onset"]
+    if (dropped or untimed) and not sum(len(item.rows) for item in runs):
+        counted = [f"{reason} ({count})" for reason, count in sorted(dropped.items())]
+        counted += [f"n/a or no number as onset ({untimed})"] if untimed else []
         raise InputError(
-            "trials", "no row of any events file is left; left out: "
-            + ", ".join(f"{reason} ({count})" for reason, count in sorted(dropped.items())),
-            "ask for rows by name, for instance --trial-filter trial_type=cue",
+            "trials", f"no row of any events file is left; left out: {', '.join(counted)}",
+            "write onsets in seconds into the events files" if untimed
+            else "ask for rows by name, for instance --trial-filter trial_type=cue",
         )
     for reason, count in sorted(dropped.items()):
         notes.decide("rows left out", str(count), reason)
+    _warn_of_doubled_columns(runs, notes)
     _report(odd, notes)
+
+
+def _warn_of_doubled_columns(runs: list[RunRows], notes: Notes) -> None:
+    """Warn of names that occur twice in a header; the reader numbers all but the first."""
+    doubled: Counter[str] = Counter()
+    for item in runs:
+        names = set(map(str, item.rows.columns))
+        doubled.update(name for name in names if f"{name}.1" in names)
+    for name, count in sorted(doubled.items()):
+        notes.warn(
+            f"events: column {name}",
+            f"{count} of {len(runs)} run(s) have two columns of this name",
+            f"the first one is used, and the other one is called {name}.1; correct the events "
+            "files if that is wrong",
+        )
 
 
 def _tidy(item: RunRows) -> Counter[str]:
