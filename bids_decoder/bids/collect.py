@@ -99,7 +99,9 @@ def collect_dataset(settings: Settings) -> Dataset:
     )
 
 
-def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Participant, ...]:
+def select_participants(
+    dataset: Dataset, labels: Sequence[str], option: str = "--participant-label"
+) -> tuple[Participant, ...]:
     """Return the participants with *labels*, in the order of the dataset; all for no labels.
 
     Parameters
@@ -107,6 +109,8 @@ def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Partic
     dataset : Dataset
     labels : sequence of str
         With or without ``sub-``; duplicates count once.
+    option : str
+        Named in errors.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def select_participants(dataset: Dataset, labels: Sequence[str]) -> tuple[Partic
     if unknown or not known:
         raise FindingsError([
             Finding(
-                f"--participant-label {label}", "no participant of that name has usable runs",
+                f"{option} {label}", "no participant of that name has usable runs",
                 f"{did_you_mean(label, known, '')} use one of: "
                 f"{', '.join(known) or '(there is none)'}".strip(), ExitCode.NOTHING_SELECTED,
             )

@@ -128,9 +128,11 @@ def _check_writable(name: str, place: Path) -> Iterator[Finding]:
             return
     except OSError as error:
         reason = error.strerror or str(error)
+    is_file = os.path.lexists(parent) and not parent.is_dir()
     yield Finding(
         f"{name} {place}", f"nothing can be written to {parent}: {reason}",
-        "check owner, mount (no :ro) and --user of the container", ExitCode.CANNOT_CREATE,
+        "it is no folder: name another one" if is_file
+        else "check owner, mount (no :ro) and --user of the container", ExitCode.CANNOT_CREATE,
     )
 
 

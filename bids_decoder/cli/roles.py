@@ -72,7 +72,7 @@ def choose_sources(
     FindingsError
         With code 18 when a label is unknown.
     """
-    select_participants(dataset, execution.holdout_label)
+    select_participants(dataset, execution.holdout_label, "--holdout-label")
     held, wanted = set(execution.holdout_label), execution.participant_label
     if "participant" in execution.analysis_level and not _names_everybody(execution):
         held |= set() if leaves_one_out else set(wanted)
@@ -100,8 +100,10 @@ def choose_decoded(
     if "group" not in execution.analysis_level or leaves_one_out:
         return select_participants(dataset, named)
     if _names_everybody(execution):
-        return select_participants(dataset, [label for label in held if label in named] or held)
-    return select_participants(dataset, named or held)
+        own = [label for label in held if label in named] or held
+        return select_participants(dataset, own, "--holdout-label")
+    return select_participants(dataset, named) if named else \
+        select_participants(dataset, held, "--holdout-label")
 
 
 def say_participants(

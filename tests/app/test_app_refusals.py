@@ -67,7 +67,7 @@ def test_places(on_betas, main, betas, tmp_path):
     (tmp_path / "file").write_text("no folder")
     blocked = on_betas("participant", output=tmp_path / "file" / "out")
     assert blocked.code == 73
-    assert "nothing can be written" in well_shaped(blocked.text)
+    assert "it is no folder" in well_shaped(blocked.text)
     absent = main(tmp_path / "nothing", tmp_path / "out", "participant", "--from-scratch")
     assert absent.code == 66
     assert "there is no such folder" in well_shaped(absent.text, several=False)

@@ -494,3 +494,15 @@ def test_results_of_an_earlier_call_are_not_taken_for_the_dataset(raw, tmp_path)
 def test_nearest_templates_are_named(plan_raw):
     found = problems(plan_raw, "--output-spaces", "MNI152NLin2009")
     assert any("did you mean MNI152NLin2009" in finding.fix for finding in found)
+
+
+def test_unknown_participants_are_named_with_their_option(plan):
+    (found,) = problems(plan, "group", "participant", "--holdout-label", "99")
+    assert (found.what, found.code) == ("--holdout-label 99", 18)
+    (found,) = problems(plan, "participant", "--participant-label", "99")
+    assert (found.what, found.code) == ("--participant-label 99", 18)
+
+
+def test_contrasts_of_beta_series_are_refused(plan):
+    (found,) = problems(plan, "participant", "--from-scratch", "--contrasts", "a - b")
+    assert found.what == "--contrasts 'a - b'" and "beta series" in found.why and found.code == 64

@@ -18,6 +18,14 @@ def check(study: Study, notes: Notes) -> None:
     decisions, findings = check_steps(study.involved, study.tables, study.settings)
     notes.decisions += decisions
     notes.findings += findings
+    contrasts = study.settings.glm.contrasts
+    if study.dataset.source == "betas" and contrasts:
+        notes.findings.append(Finding(
+            f"--contrasts {' '.join(map(repr, contrasts))}", "the input is a beta series, and "
+            "contrasts are mapped by a GLM of BOLD runs",
+            "leave the option out, or give the BOLD runs: raw data, or -d fmriprep=PATH",
+            ExitCode.USAGE,
+        ))
     if study.settings.execution.wants("prepare"):
         notes.findings += check_library(study.involved, study.settings.section(MultiEcho))
 
