@@ -489,7 +489,6 @@ COMPUTING = {
     "Painter.restore#1": "the plan of --apply finds the painter by its name beside the decoder",
     "FittedDecoder.probabilities#1": ARRAYS, "check_usable#1": ARRAYS, "check_usable#2": ARRAYS,
     "bring_to_decoder#1": "depends on masks and a registration that are computed",
-    "NormalEquations._factorise#1": "a penalty above 0 makes all products of voxels definite",
     "_factorise#1": "the plan demands a shrinkage that makes every covariance definite",
 }
 """Site -> why the plan cannot know."""
