@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,11 +31,6 @@ from bids_decoder.reports.results import Results
 from bids_decoder.reports.surfaces import surface_picture
 from bids_decoder.reports.verdict import with_worries
 
-sync_api = pytest.importorskip("playwright.sync_api")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 LABELS = ["cat", "dog", "house; old"]
 PEAK = (9, 4, 7)
 PEOPLE = pd.DataFrame({"participant": ["03", "04"], "value": [0.4, 0.5], "ci_low": [0.3, np.nan],
@@ -154,48 +147,16 @@ def address(tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as play:
-        started = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000
-        )
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def open_page(browser, address):
-    pages, problems = [], []
-
-    def start(width=1200, scheme="light"):
-        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        page.set_default_timeout(120_000)
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: problems.append(request.url)
-                if not request.url.startswith(("file:", "data:", "blob:")) else None)
-        page.goto(address)
-        pages.append(page)
-        return page
-
-    yield start
-    for page in pages:
-        page.close()
-    assert problems == []
-
-
 def column(page, number):
     rows = page.locator("#trials-table tbody tr:visible")
     return [text.strip() for text in rows.locator(f":nth-child({number})").all_inner_texts()]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (360, "dark")])
-def test_page_is_accessible_and_fits(open_page, width, scheme):
+def test_page_is_accessible_and_fits(open_page, violations, width, scheme):
     page = open_page(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = axe.Axe().run(page).response["violations"]
-    assert [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found] == []
+    assert violations(page) == []
 
 
 def test_tables_sort_by_number_and_say_so(open_page):
