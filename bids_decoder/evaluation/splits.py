@@ -89,7 +89,7 @@ def choose_split(
     """
     usable = {label: _usable(tables[label]) for label in sorted(tables)}
     split, findings = _pick(usable, target_kind, rules, seed)
-    if _is_small(split, rules):
+    if _is_small(split):
         split = _tested_more(usable, split, similar, seed, pretrains)
     findings += check_split(usable, split, n_processes)
     return split, [Decision("split", split.kind, split.reason)], findings
@@ -117,11 +117,10 @@ def _pick(
     return split, []
 
 
-def _is_small(split: Split, rules: TrialRules) -> bool:
+def _is_small(split: Split) -> bool:
     """Return whether neither options nor design ask for a test set with few stimuli."""
-    prescribed = rules.split_column is not None or rules.test_runs or rules.test_sessions
     by_share = "test_share" in split.options
-    return by_share and not prescribed and len(split.test_stimuli) < MIN_TESTED
+    return by_share and len(split.test_stimuli) < MIN_TESTED
 
 
 def _tested_more(

@@ -109,7 +109,7 @@ def _labels(n_participants: int) -> list[str]:
     return [f"{number:02d}" for number in range(1, n_participants + 1)]
 
 
-COARSE = Scanner(shape=(27, 32, 10), voxel_size=6.3, thermal_sd=2.0)
+COARSE = Scanner(shape=(27, 32, 10), voxel_size=6.3, thermal_sd=2.0, t1w_voxel_size=5.0)
 """Acquisition of the dataset with categories."""
 
 ECHOES = replace(COARSE, echo_times=(0.012, 0.028, 0.044))

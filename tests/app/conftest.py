@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 import pytest
@@ -71,8 +71,7 @@ def categories(common):
 @pytest.fixture(scope="session")
 def images(common):
     design = PictureDesign(n_participants=2, n_runs=2, n_train=36)
-    scanner = replace(COARSE, t1w_voxel_size=5.0)
-    write = partial(write_demo_dataset, design=design, signal_sd=8.0, scanner=scanner)
+    write = partial(write_demo_dataset, design=design, signal_sd=8.0, scanner=COARSE)
     return Input(common / "images-data", write, "--holdout-label", "02", "--budget", "120vox",
                  "--image-encoder", "gabor")
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from split_tables import choose, dealt, haxby, nsd, once_each, table, things
 
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode, InputError, LeakageError
@@ -17,61 +18,8 @@ from bids_decoder.evaluation.folds import (
 )
 from bids_decoder.evaluation.held_out import Split, apply_split
 from bids_decoder.evaluation.splits import choose_split
-from bids_decoder.trials import TRIAL_COLUMNS
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data/openneuro-text"
-
-
-def table(runs, labels=None, session=None):
-    """Make a trial table from lists of stimuli, one list per run."""
-    rows = []
-    for number, stimuli in enumerate(runs, 1):
-        for trial, name in enumerate(stimuli, 1):
-            run = f"{number:02d}"
-            day = session[number - 1] if session else None
-            rows.append({
-                "trial": trial, "onset": 3.0 * trial, "duration": 1.0, "session": day,
-                "task": "see", "run": run,
-                "run_group": f"ses-{day}_run-{run}" if day else f"run-{run}",
-                "stimulus": name, "label": labels(name) if labels else None, "repeat": 0,
-                "n_events": 1, "split": None, "fold": None, "excluded": False, "reason": None,
-            })
-    return pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).astype({"reason": object})
-
-
-def dealt(stimuli, n_runs, seed):
-    order = list(np.random.default_rng(seed).permutation(stimuli))
-    return [order[k::n_runs] for k in range(n_runs)]
-
-
-def nsd(n_people=3):
-    shared = [f"shared{i}" for i in range(20)]
-    return {
-        f"{p}": table(dealt(3 * (shared + [f"own{p}_{i}" for i in range(80)]), 10, p))
-        for p in range(n_people)
-    }
-
-
-def things():
-    once, test = [f"train{i}" for i in range(200)], [f"test{i}" for i in range(10)]
-    return {f"{p}": table([r + test for r in dealt(once, 8, p)]) for p in range(3)}
-
-
-def haxby(n_runs=12, n_people=2):
-    names = ["face", "house", "cat", "shoe"]
-    return {
-        f"{p}": table([names] * n_runs, labels=lambda name: name) for p in range(n_people)
-    }
-
-
-def once_each():
-    return {
-        f"{p}": table([[f"r{r}_{i}" for i in range(10)] for r in range(10)]) for p in range(2)
-    }
-
-
-def choose(tables, kind="image", **rules):
-    return choose_split(tables, kind, TrialRules(**rules), 1)
 
 
 def errors(findings):
@@ -300,6 +248,86 @@ def test_split_survives_json():
                          ({"0": table([list("abcdefghijkl")] * 3)}, "features")):
         split, *_ = choose(tables, kind)
         assert Split.from_dict(json.loads(json.dumps(split.to_dict()))) == split
+
+
+def test_one_of_two_people_with_repeats_suffices_and_one_of_three_does_not():
+    tables = nsd(3)
+    once = {p: tables[p].drop_duplicates("stimulus") for p in "12"}
+    assert "test_share" not in choose({"0": tables["0"], "1": once["1"]})[0].options
+    assert "test_share" in choose({"0": tables["0"], **once})[0].options
+
+
+@pytest.mark.parametrize(("n_shared", "n_own", "chosen"), [
+    (10, 80, 10), (9, 80, 0), (20, 40, 20), (20, 39, 0),
+])
+def test_a_test_set_of_the_design_is_large_enough_and_at_most_half(n_shared, n_own, chosen):
+    """Shared stimuli twice, others once: as many trials at 20 and 40."""
+    shared = [f"shared{i}" for i in range(n_shared)]
+    tables = {p: table(dealt(2 * shared + [f"own{p}_{i}" for i in range(n_own)], 5, int(p)))
+              for p in "12"}
+    split, *_ = choose(tables, test_share=0.2)
+    designed = split.kind == "stimuli" and "test_share" not in split.options
+    assert designed == (chosen > 0) and (not designed or len(split.test_stimuli) == chosen)
+
+
+@pytest.mark.parametrize(("labels", "folds"), [
+    ("abc", (("run-01",), ("run-02",), ("run-03",))),
+    ("aab", (("run-01",), ("run-02",), ("run-03",))),
+    ("aabb", (("run-01", "run-03"), ("run-02", "run-04"))),
+])
+def test_runs_are_held_out_one_by_one_unless_two_labels_have_several(labels, folds):
+    one = table([[letter] * 3 for letter in labels], labels=str)
+    split, *_ = choose({"0": one}, "category")
+    assert split.folds["0"] == folds
+    assert ("each run has one label" in split.reason) == (labels == "aabb")
+
+
+def test_reason_tells_how_many_runs_participants_have():
+    tables = {"0": haxby(5)["0"], "1": haxby(3)["1"], "2": haxby(4)["1"]}
+    assert "4 labels over 3 to 5 runs per participant" in choose(tables, "category")[0].reason
+    assert "over 12 runs" in choose(haxby(), "category")[0].reason
+
+
+@pytest.mark.parametrize(("n_runs", "kind"), [(2, "stimuli"), (3, "heldout-runs")])
+def test_two_runs_are_left_to_learn_from(n_runs, kind):
+    one = table([[f"r{r}_{i}" for i in range(10)] for r in range(n_runs)])
+    split, *_ = choose_split({"0": one}, "image", TrialRules(test_share=0.01), 1, pretrains=True)
+    assert split.kind == kind
+    assert len(split.test_stimuli) == (1 if kind == "stimuli" else 10)
+
+
+@pytest.mark.parametrize(("n_back", "kind"), [(2, "heldout-runs"), (3, "stimuli")])
+def test_runs_are_held_out_while_others_lose_at_most_a_twentieth(n_back, kind):
+    """Stimuli of one run come back in the others: 2 or 3 in the 40 trials of two runs."""
+    first = [[f"r{r}_{i}" for i in range(20)] for r in range(3)]
+    seen = choose({"0": table(first)})[0].folds["0"][0]
+    held = int(seen[0][-1]) - 1
+    others = [run for run in range(3) if run != held]
+    for number in range(n_back):
+        first[others[number % 2]][number] = first[held][number]
+    split, *_ = choose_split({"0": table(first)}, "image", TrialRules(), 1, pretrains=True)
+    assert split.kind == kind
+
+
+@pytest.mark.parametrize(("share", "n_test"), [(0.01, 1), (0.2, 6), (0.999, 30)])
+def test_a_share_is_at_least_one_stimulus_and_spread_over_those_who_saw_them(share, n_test):
+    tables = {f"{p}": table([[f"{p}_{i}" for i in range(15)]] * 4) for p in range(2)}
+    split, *_ = choose_split(tables, "image", TrialRules(test_share=share), 1, pretrains=True)
+    assert len(split.test_stimuli) == n_test
+    each = [sum(name.startswith(p) for name in split.test_stimuli) for p in "01"]
+    assert max(each) - min(each) <= n_test % 2
+
+
+def test_labels_that_are_not_there_are_compared_with_those_that_are():
+    alone = {"1": table([["p", "q"]] * 2, labels=str).assign(run=None)}
+    for name, known in (("run-01", True), ("run-7", False)):
+        _, _, findings = choose(alone, "category", test_runs=(name,))
+        assert any("there are: run-01, run-02" in f.why for f in findings) != known
+    _, _, findings = choose(alone, "category", test_sessions=("a",))
+    assert any(f.why == "no such label; there are: none" for f in findings)
+    many = {"1": table([["p", "q"]] * 22, labels=str)}
+    _, _, findings = choose(many, "category", test_runs=("99",))
+    assert any(f.why.endswith("19, 20 and 2 more") for f in findings), findings
 
 
 def test_unknown_participant_is_an_error():
