@@ -35,7 +35,7 @@ SECONDS = 120
 
 TESTS = {
     "classification": ["classification"], "folds": ["folds"],
-    "held_out": ["splits", "stimulus_folds", "subsets"], "intervals": ["intervals"],
+    "held_out": ["held_out", "splits", "stimulus_folds", "subsets"], "intervals": ["intervals"],
     "multiple": ["multiple"], "nulls": ["nulls"],
     "pooling": ["pooling"], "prevalence": ["prevalence"], "splits": ["splits", "stimulus_folds"],
     "statistics": ["statistics"], "stimulus_folds": ["stimulus_folds"], "subsets": ["subsets"],

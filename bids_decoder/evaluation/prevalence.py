@@ -105,15 +105,13 @@ def _densest(
     def quantile(mass: float) -> float:
         return float(rate.ppf(np.clip(below + mass * missing, 0.0, 1.0)))
 
-    if mode <= alpha:
-        return alpha, quantile(LEVEL)
     if mode >= 1:
         return quantile(1 - LEVEL), 1.0
 
     def imbalance(mass: float) -> float:
         return float(rate.pdf(quantile(mass)) - rate.pdf(quantile(mass + LEVEL)))
 
-    if imbalance(0.0) >= 0:
+    if imbalance(0.0) >= 0:  # the mode is near alpha, or at it
         return alpha, quantile(LEVEL)
     mass = brentq(imbalance, 0.0, 1 - LEVEL, xtol=1e-10)
     return quantile(mass), quantile(mass + LEVEL)

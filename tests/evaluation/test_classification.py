@@ -55,6 +55,7 @@ def test_values_match_scikit_learn():
         top_k_accuracy_score(data["labels"], data["scores"], k=2, labels=CLASSES)
     )
     expected = confusion_matrix(true, guess, labels=CLASSES)
+    assert list(confusion) == ["label", *CLASSES]
     assert (confusion[list(CLASSES)].to_numpy() == expected).all()
     assert (metrics["split"] == "cv").all()
 
@@ -152,8 +153,11 @@ def test_knowing_the_run_alone_is_not_significant():
     assert row["p"] == 1.0
 
 
-def test_cross_validated_predictions_have_no_p_without_refits():
-    found = score(make(signal=2.0))
+@pytest.mark.parametrize("n_folds", [2, 8])
+def test_cross_validated_predictions_have_no_p_without_refits(n_folds):
+    data = make(signal=2.0)
+    found = score({**data, "folds": data["folds"] % n_folds})
+    assert (found.metrics["split"] == "cv").all()
     assert found.metrics["p"].isna().all() and (found.metrics["null"] == "none").all()
     assert found.nulls.table.empty
 
@@ -181,3 +185,9 @@ def test_refitted_predictions_make_the_null():
     assert null[1:].tolist() == pytest.approx(
         [accuracy_score(t, s.argmax(axis=1)) for t, s in zip(true[1:], scores[1:], strict=True)]
     )
+
+
+def test_refits_of_another_number_of_permutations_than_labels_are_refused():
+    true = np.zeros((3, 96), int)
+    with pytest.raises(ValueError, match="shorter"):
+        score(make(), refitted=Refitted(true, np.zeros((2, 96, 4)), {}))

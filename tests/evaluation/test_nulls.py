@@ -44,6 +44,13 @@ def test_blocks_move_as_wholes():
     ("aaaaaaabbbb aaaabbb bbbbaaaa", "aaa aaaa bbbb aaaa bbb bbbb aaaa"),  # a trial is missing
     ("xaaaaaaxbbbbbbx xbbbbbbxaaaaaaxa", "x aaaaaa x bbbbbb x x bbbbbb x aaaaaa x a"),  # cues
     ("aaaaaabbbb aaaabbbb bbbbaaaa", "aaaaaa bbbb aaaa bbbb bbbb aaaa"),  # not twice as long
+    ("aaaabbcc aabbcc bbaacc", "aa aa bb cc aa bb cc bb aa cc"),  # blocks of two trials
+    # A quarter of the blocks of a are of the common length; most are of twice that.
+    ("aaabbbccc aaaaaabbbccc cccaaaaaabbb bbbaaaaaaccc",
+     "aaa bbb ccc aaa aaa bbb ccc ccc aaa aaa bbb bbb aaa aaa ccc"),
+    # That one is longer by a quarter, as much as is tolerated, and so is the pair of blocks.
+    ("aaaaabbbb aaaaaaaabbbb bbbbaaaaaaaa aaaaaaaaabbbb bbbb",
+     "aaaaa bbbb aaaa aaaa bbbb bbbb aaaa aaaa aaaa aaaaa bbbb bbbb"),
 ])
 def test_consecutive_blocks_of_a_label_count_one_by_one(text, expected):
     found, _ = exchange(text)
@@ -98,6 +105,30 @@ def test_tail_is_left_alone_where_counts_will_do():
     assert np.isnan(tail_p(1.0, null))
     assert np.isnan(tail_p(9.0, null[:50]))
     assert np.isnan(tail_p(9.0, np.round(null)))
+
+
+def test_the_tail_is_a_pareto_distribution_of_the_excess():
+    """Of the 30 largest of 120 values the last is tied with the next: the 20 largest are used."""
+    null = scipy.stats.expon.ppf((np.arange(120) + 0.5) / 120)
+    null[90] = null[89]
+    excess = null[100:] - (null[100] + null[99]) / 2
+    fitted = scipy.stats.genpareto(*scipy.stats.genpareto.fit(excess, floc=0))
+    observed = null[-1] + 1.0
+    expected = 20 / 120 * fitted.sf(observed - (null[100] + null[99]) / 2)
+    assert 0 < expected < 1 / 121
+    assert tail_p(observed, np.random.default_rng(0).permutation(null)) == pytest.approx(expected)
+
+
+def test_the_tail_is_fitted_from_a_hundred_values_and_below_ten_that_reach_the_observed_one():
+    null = scipy.stats.expon.ppf((np.arange(100) + 0.5) / 100)
+    assert 0 < tail_p(null[-1] + 1.0, null) < 1 / 101
+    assert np.isnan(tail_p(null[-1] + 1.0, null[1:]))
+    assert np.isfinite(tail_p(null[-9], null)) and np.isnan(tail_p(null[-10], null))
+
+
+def test_a_tail_that_ends_before_the_observed_value_gives_no_p():
+    null = np.random.default_rng(0).uniform(size=400)
+    assert tail_p(np.sort(null)[-5], null) > 0 and np.isnan(tail_p(2.0, null))
 
 
 def test_expected_changes_are_those_of_random_order_within_runs():

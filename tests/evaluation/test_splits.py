@@ -216,33 +216,6 @@ def test_one_run_of_labels_is_an_error_and_two_a_warning():
     assert not errors(findings)
 
 
-def test_labels_of_one_fold_are_excluded():
-    tables = {"0": table([["a", "b"], ["a", "b"], ["a", "b", "c"]], labels=str)}
-    split, *_ = choose(tables, "category")
-    applied = apply_split(tables, split)["0"]
-    assert applied.loc[applied["excluded"], "label"].tolist() == ["c"]
-    split, *_ = choose(tables, "category", test_runs=("03",))
-    applied = apply_split(tables, split)["0"]
-    lost = applied.loc[applied["excluded"], "reason"]
-    assert lost.tolist() == ["its label has no training trials"]
-
-
-def test_labels_that_never_recur_are_an_error():
-    tables = {"0": table([["a", "b"], ["c", "d"], ["e", "f"]], labels=str)}
-    *_, findings = choose(tables, "category")
-    assert any("no participant has test trials" in f.why for f in errors(findings))
-
-
-def test_earlier_exclusions_keep_their_reason():
-    tables = nsd()
-    tables["0"].loc[:2, ["excluded", "reason"]] = [True, "motion"]
-    split, *_ = choose(tables)
-    applied = apply_split(tables, split)["0"]
-    assert applied.loc[:2, "reason"].tolist() == ["motion"] * 3
-    assert applied.loc[:2, "split"].tolist() == [None] * 3
-    assert tables["0"]["split"].isna().all()
-
-
 def test_split_survives_json():
     for tables, kind in ((nsd(), "image"), (haxby(), "category"), (once_each(), "features"),
                          ({"0": table([list("abcdefghijkl")] * 3)}, "features")):
