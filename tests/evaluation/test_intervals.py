@@ -11,6 +11,7 @@ from bids_decoder.evaluation.intervals import (
     ratio_interval,
     real_interval,
     spread_inflation,
+    wilson_limits,
 )
 from bids_decoder.evaluation.label_scores import (
     Guesses,
@@ -286,3 +287,53 @@ def test_trials_of_one_class_do_not_narrow_intervals_of_cross_validation():
         for folds in (np.ones(80), runs)
     )
     assert fixed < 0.8 * crossed
+
+
+@pytest.mark.parametrize("n_trials", [7, 12, 31, 50])
+def test_independent_trials_have_wilsons_limits_whatever_rounding_says(n_trials):
+    for n_right in range(1, n_trials):
+        hits = (np.arange(n_trials) < n_right).astype(float)
+        expected = wilson_limits(n_right / n_trials, n_trials, scipy.stats.norm.ppf(0.975))
+        assert ratio_interval(hits, np.ones(n_trials)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_two_folds_are_trained_on_different_trials():
+    assert spread_inflation(np.array([1, 1, 2, 2])) == 3
+
+
+def test_two_units_have_an_interval_and_one_has_none():
+    influence = np.array([0.05, -0.05])
+    size = 0.25 / (2 * 0.05**2 * 2)
+    expected = wilson_limits(0.5, size, scipy.stats.t.ppf(0.975, 1))
+    assert bounded_interval(0.5, influence) == pytest.approx(expected)
+    assert np.isnan(bounded_interval(0.5, influence[:1])).all()
+    assert mean_interval(np.array([0.1, 0.3]), (-9, 9)) == pytest.approx(
+        scipy.stats.t.interval(0.95, 1, 0.2, 0.1)
+    )
+    assert np.isnan(mean_interval(np.array([0.1]))).all()
+
+
+def test_folds_inflate_the_variance_of_a_score_without_bounds():
+    influence, clusters = np.array([0.3, -0.1, 0.2, -0.4]), np.array([0, 0, 1, 1])
+    half = {n: np.diff(real_interval(1.0, influence, clusters, inflation=n))[0] / 2
+            for n in (2.0, 8.0)}
+    assert half[8.0] == pytest.approx(2 * half[2.0])
+    # Between trials it is larger than between runs.
+    variance = 4 / 3 * np.square(influence).sum()
+    assert half[2.0] == pytest.approx(scipy.stats.norm.ppf(0.975) * np.sqrt(2 * variance))
+
+
+def test_limits_of_a_mean_are_students_and_within_bounds():
+    values = np.array([0.1, 0.2, 0.4, 0.3])
+    expected = scipy.stats.t.interval(0.95, 3, values.mean(), scipy.stats.sem(values))
+    assert mean_interval(values) == pytest.approx(expected)
+    assert mean_interval(np.array([-1.0, 1, -1, 1])) == (-1, 1)
+    assert mean_interval(np.array([-2.0, 2, -2, 2]), (-2, 3))[1] == pytest.approx(3)
+
+
+def test_six_ranks_have_an_interval_of_their_own():
+    ranks = np.array([2.0, 3, 5, 4, 6, 8])
+    assert median_interval(ranks, 10) == pytest.approx(
+        tuple(scipy.stats.mstats.median_cihs(ranks, alpha=0.05))
+    )
+    assert median_interval(ranks[:5], 10) == (1, 10)

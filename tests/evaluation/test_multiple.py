@@ -58,3 +58,5 @@ def test_transductive_scores_are_a_family_of_their_own():
     np.testing.assert_allclose(corrected, [np.nan, 0.04, 0.04, 0.04, 0.002])
     only = correct_scores(metrics.drop(columns="inference"), "image")["p_holm"]
     np.testing.assert_allclose(only, [np.nan, 0.06, 0.06, 0.06, 0.004])
+    unknown = metrics.assign(inference=[np.nan] * 3 + ["transductive"] * 2)
+    np.testing.assert_allclose(correct_scores(unknown, "image")["p_holm"], corrected)

@@ -28,6 +28,11 @@ def test_mixed_trials_are_exchanged_within_runs():
     assert found.smallest_p(10**9) == pytest.approx(1 / 90**2)
 
 
+def test_labels_that_change_exactly_half_as_often_as_in_random_order_are_no_blocks():
+    assert exchange("aabb")[0].kind == "trials within runs"
+    assert exchange("aaabbb")[0].kind == "blocks within runs"
+
+
 def test_blocks_move_as_wholes():
     found, _ = exchange("aaaabbbbcccc bbbbccccaaaa")
     assert found.kind == "blocks within runs"
