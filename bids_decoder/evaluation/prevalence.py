@@ -90,7 +90,7 @@ def bayesian_prevalence(
     # The rate of significant results is alpha + (1 - alpha) * prevalence, truncated below alpha.
     shape = (n_significant + 2, n_participants - n_significant + 1)
     mean_rate = rate.mean() * scipy.stats.beta(*shape).sf(alpha) / missing
-    low, high = _densest(rate, below, missing, float(alpha + (1 - alpha) * mode), alpha)
+    low, high = _densest(rate, below, missing, float(mode), alpha)
     limits = [(value - alpha) / (1 - alpha) for value in (mean_rate, low, high)]
     mean, low, high = (float(np.clip(value, 0.0, 1.0)) for value in limits)
     return BayesianPrevalence(
