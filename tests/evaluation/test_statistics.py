@@ -101,7 +101,9 @@ def test_stability_of_equal_and_of_random_masks():
     pairs = [(random[i] & random[j]).sum() for i in range(5) for j in range(i)]
     expected = (np.mean(pairs) - size**2 / d) / (size - size**2 / d)
     assert stability(random) == pytest.approx(expected)
-    assert np.isnan(stability(np.zeros((3, 4))))
+    with np.errstate(all="raise"):
+        assert np.isnan([stability(np.zeros((3, 4))), stability(np.ones((3, 4))),
+                         stability(random[:1])]).all()
 
 
 def test_smallest_p_counts_distinct_arrangements():
