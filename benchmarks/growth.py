@@ -56,6 +56,9 @@ SIZES = {
 }
 """Sizes of one kind, with those of the others as in :data:`BASE`."""
 
+N_EPOCHS = 2
+"""Of the trunk: the program chooses up to about 1,500 steps, whatever the size of the data."""
+
 MODEL, FITTED = "model.safetensors", "fitted.safetensors"
 
 EMPTY = "empty"
@@ -134,7 +137,8 @@ def run_part(part: str, folder: Path) -> None:
                 sorted(own.glob("*_betas.nii")), sorted(own.glob("*_trials.tsv")), [], own
             )
         return
-    context, decoder = FitContext(Network(), Troi(), 0, "cpu"), TroiDecoder()
+    context = FitContext(Network(pretrain_epochs=N_EPOCHS), Troi(), 0, "cpu")
+    decoder = TroiDecoder()
     if part == "prepare":
         load(folder, people[0], targets)
     elif part == "pretrain":

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg import eigh
 
 from bids_decoder.evaluation.folds import inner_folds
-from bids_decoder.normal_equations import NormalEquations, PenalisedProducts, TrialStream
+from bids_decoder.normal_equations import NormalEquations, TrialStream
 from bids_decoder.training.identification import identifiability
 from bids_decoder.training.run_means import (
     centre_products,
@@ -173,13 +174,17 @@ def _fold_scores(
 ) -> np.ndarray:
     groups, inner = run_groups[train], kernel[np.ix_(train, train)]
     cross = kernel[np.ix_(test, train)] - inner.mean(axis=0)
-    cross = centre_runs(cross.T, groups).T
     centre_products(inner, groups)
-    size = max(float(np.trace(inner)) / len(inner), 1e-12)
-    centred, penalised = centre_runs(targets[train], groups), PenalisedProducts(inner)
+    # This driver needs one further matrix, the eigenvectors; that of NumPy needs three.
+    values, vectors = eigh(inner.T, overwrite_a=True, check_finite=False, driver="evr")
+    del inner
+    values = np.clip(values, 0, None)
+    projected = vectors.T @ centre_runs(targets[train], groups)
+    cross = centre_runs(cross.T, groups).T @ vectors
     wanted = targets[test] - targets[train].mean(axis=0)
+    size = max(values.mean(), 1e-12)
     scores = []
     for penalty in RELATIVE_PENALTIES:
-        penalised.factorise(penalty * size)
-        scores.append(identifiability(cross @ penalised.solve(centred), wanted).sum())
+        predicted = cross @ (projected / (values + penalty * size)[:, None])
+        scores.append(identifiability(predicted, wanted).sum())
     return np.array(scores)
