@@ -47,9 +47,12 @@ if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
 fi
 
 pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
-# Python compiles what is imported when it is imported; to compile all files takes as long as to
-# install them. torch comes first: the other packages then take the build that is there.
-pip install --quiet --no-compile ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH_SPEC"
-pip install --quiet --no-compile -r <(grep -hv '^torch==' "${LOCKS[@]}")
+# To compile all files takes as long as to install them. Python compiles what is imported when it
+# is imported first, unless it may not write what it compiled.
+options=(--quiet)
+if [ -z "${PYTHONDONTWRITEBYTECODE:-}" ]; then options+=(--no-compile); fi
+# torch comes first: the other packages then take the build that is there.
+pip install "${options[@]}" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH_SPEC"
+pip install "${options[@]}" -r <(grep -hv '^torch==' "${LOCKS[@]}")
 pip install --quiet --no-deps --no-build-isolation --editable .
 printf '%s\n' "$wanted" >"$stamp"

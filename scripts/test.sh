@@ -8,11 +8,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export VENV=${VENV:-$PWD/.venv}
 
+# The suite starts hundreds of processes: what they import is compiled once, not in each of them.
+unset PYTHONDONTWRITEBYTECODE
 bash scripts/install.sh requirements-test.lock
 # Tests of one file share their datasets, so that a file stays in one process. The numerical
 # libraries get one thread each: processes share the machine already.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-# The suite starts hundreds of processes: the program is compiled once, not in each of them.
-unset PYTHONDONTWRITEBYTECODE
 exec "$VENV/bin/python" -m pytest -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder \
     "$@"
