@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,18 @@ def test_file_appears_at_the_end_only(tmp_path):
         assert not target.exists()
     assert target.read_bytes() == b"half"
     assert [path.name for path in target.parent.iterdir()] == ["x.nii.gz"]
+
+
+def test_content_is_on_the_disk_before_the_name_and_the_name_at_the_end(tmp_path, monkeypatch):
+    target, seen = tmp_path / "x.txt", []
+
+    def sync(descriptor):
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        seen.append(("folder" if place == tmp_path else "file", target.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_text(target, "new")
+    assert seen == [("file", False), ("folder", True)]
 
 
 def test_failure_leaves_the_old_file(tmp_path):

@@ -121,13 +121,14 @@ FIGURES = defaultdict(set)
 """Drawing functions whose first figure was made, for each file of tests."""
 
 
-def call_here(*argv):
+def call_here(*argv, pages=True):
     """Call the program in this process.
 
     The first figure of each kind is made in each file of tests; calls in processes of their own
-    and the tests of reports make all of them.
+    and the tests of reports make all of them. Without *pages* no report is written, which takes a
+    fifth of a small call.
     """
-    from bids_decoder.cli.run import main
+    from bids_decoder.cli import run
 
     def refuse(*args, **options):
         attempts.append(args)
@@ -144,7 +145,9 @@ def call_here(*argv):
             mock.patch.object(socket, "getaddrinfo", refuse),
         ):
             stack.enter_context(context)
-        code = main([str(word) for word in argv])
+        if not pages:
+            stack.enter_context(mock.patch.object(run, "_write_reports", lambda plan: ([], 0)))
+        code = run.main([str(word) for word in argv])
     assert attempts == []
     return Done(code, err.getvalue(), out.getvalue())
 

@@ -42,6 +42,12 @@ def main():
     return call_here
 
 
+@pytest.fixture(scope="session")
+def compute():
+    """The program in this process, without reports."""
+    return partial(call_here, pages=False)
+
+
 class Input:
     """A dataset, the options that go with it, and what it was when it was made."""
 
@@ -99,8 +105,8 @@ def betas_run(call, betas, common):
 
 
 @pytest.fixture(scope="session")
-def category_run(call, categories, common):
-    return Run(call, common / "categories-out", categories, "participant")
+def category_run(main, categories, common):
+    return Run(main, common / "categories-out", categories, "participant", n_processes=1)
 
 
 @pytest.fixture(scope="session")

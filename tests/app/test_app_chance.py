@@ -47,13 +47,13 @@ def permuted_copy(data, folder, column, seed):
     return copy
 
 
-def test_permuted_labels_of_raw_data(category_run, main, tmp_path):
+def test_permuted_labels_of_raw_data(category_run, compute, tmp_path):
     """Two permutations together: 48 blocks of three categories."""
     data, n_right, n = category_run.data, 0, 0
     for seed in (1, 2):
         copy = permuted_copy(data.folder, tmp_path / f"data{seed}", "trial_type", seed)
         output = category_run.copy(tmp_path / f"out{seed}")
-        done = main(copy, output, "participant", *data.options, "--nprocs", 1)
+        done = compute(copy, output, "participant", *data.options, "--nprocs", 1)
         assert done.code == 0, done.text
         assert set(done.todo()) == {
             ("sub-01", "betas"), ("sub-01", "decode"), ("sub-01", "controls"),
@@ -66,12 +66,12 @@ def test_permuted_labels_of_raw_data(category_run, main, tmp_path):
     assert derivatives(output) != derivatives(category_run.output)
 
 
-def test_permuted_pictures_of_raw_data(image_run, main, tmp_path):
+def test_permuted_pictures_of_raw_data(image_run, compute, tmp_path):
     """Pretraining and decoding see the pictures in another order than the brain did."""
     data = image_run.data
     copy = permuted_copy(data.folder, tmp_path / "data", "stim_file", 1)
     output = image_run.copy(tmp_path / "out")
-    done = main(copy, output, "group", "participant", *data.options, "--nprocs", 1)
+    done = compute(copy, output, "group", "participant", *data.options, "--nprocs", 1)
     assert done.code == 0, done.text
     assert set(done.todo()) == {
         ("sub-01", "betas"), ("sub-02", "betas"), ("group", "pretrain"), ("sub-02", "decode"),
@@ -84,7 +84,7 @@ def test_permuted_pictures_of_raw_data(image_run, main, tmp_path):
         assert float(row["p"]) > 0.01
 
 
-def test_permuted_responses(main, tmp_path):
+def test_permuted_responses(compute, tmp_path):
     """Three datasets of responses, pretrained and decoded: 36 pictures, ranks as for guessing."""
     n_right, ranks = 0, []
     for seed in (1, 2, 3):
@@ -92,7 +92,7 @@ def test_permuted_responses(main, tmp_path):
             tmp_path / f"data{seed}", PictureDesign(seed=seed, n_train=48, permute_labels=True)
         )
         output = tmp_path / f"out{seed}"
-        done = main(data, output, "group", "participant", *betas_options(data),
+        done = compute(data, output, "group", "participant", *betas_options(data),
                     "--holdout-label", "03", "--device", "cpu", "--nprocs", 1,
                     "--n-permutations", 19)
         assert done.code == 0, done.text
@@ -107,7 +107,7 @@ def test_permuted_responses(main, tmp_path):
     assert abs(np.mean(ranks) - 6.5) < 4 * np.sqrt((12**2 - 1) / 12 / 36)
 
 
-def test_pretraining_on_permuted_people_does_not_invent_anything(main, tmp_path):
+def test_pretraining_on_permuted_people_does_not_invent_anything(compute, tmp_path):
     """Sources without information, permuted person: still chance; permuted sources alone: safe."""
     design = PictureDesign(seed=4, n_train=48)
     true = write_betas_dataset(tmp_path / "true", design)
@@ -118,7 +118,7 @@ def test_pretraining_on_permuted_people_does_not_invent_anything(main, tmp_path)
     values = {}
     for name, options in (("pretrained", ("--holdout-label", "03")), ("scratch", ())):
         levels = ["group", "participant"] if options else ["participant", "--from-scratch"]
-        done = main(true, tmp_path / name, *levels, "-d", f"betas={true}", "--features",
+        done = compute(true, tmp_path / name, *levels, "-d", f"betas={true}", "--features",
                     true / "features.tsv", "--device", "cpu", "--nprocs", 1,
                     "--n-permutations", 19,
                     *(options or ("--participant-label", "03")))

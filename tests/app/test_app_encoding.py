@@ -44,10 +44,11 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def encode(main, tmp_path):
-    def run(data, output, *words, settings=SETTINGS):
+    def run(data, output, *words, settings=SETTINGS, pages=False):
         toml = write_text(tmp_path / "settings.toml", settings)
         return main(data, output, "participant", "-d", f"betas={data}", "--config-file", toml,
-                    "--device", "cpu", "--nprocs", 1, "--stage", "prepare", "encode", *words)
+                    "--device", "cpu", "--nprocs", 1, "--stage", "prepare", "encode", *words,
+                    pages=pages)
 
     return run
 
@@ -72,7 +73,7 @@ def metric(output, **wanted):
 @pytest.mark.slow
 def test_from_pictures_to_report(encode, data, tmp_path):
     out = tmp_path / "out"
-    done = encode(data, out, "--encoder", "etecrm")
+    done = encode(data, out, "--encoder", "etecrm", pages=True)
     assert done.code == 0, done.text
     assert set(done.todo()) == {("sub-01", "betas"), ("sub-01", "encode")}
     assert "etecrm predicts 40 voxels with a mean correlation of" in done.text
