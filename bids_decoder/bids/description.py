@@ -70,7 +70,7 @@ def write_dataset_files(
     output_dir: Path, dataset: Dataset, environ: Mapping[str, str] = os.environ,
     descriptions: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Finding]:
-    """Write the top-level files that are absent or were written by another version.
+    """Write the top-level files that are absent or were written otherwise.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def write_dataset_files(
     Returns
     -------
     list of Finding
-        A warning when the folder was made by another version; an error, and nothing written,
-        when it belongs to another program.
+        Warnings when the folder was made by another version or has results of another dataset;
+        an error, and nothing written, when it belongs to another program.
 
     Notes
     -----
@@ -187,7 +187,7 @@ def container_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bool]:
-    """Return findings on the folder, and whether its files are from another version."""
+    """Return findings on the folder, and whether its files are of another version or dataset."""
     findings = []
     nested = output_dir.absolute().is_relative_to(dataset.root / "derivatives")
     if nested and APP_NAME not in output_dir.name:
@@ -200,6 +200,15 @@ def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bo
     if not path.is_file():
         return findings, False
     name, version = _maker(path)
+    title = _title(path)
+    is_other = name == APP_NAME and title not in (None, f"{APP_NAME}: {dataset.name}")
+    if is_other:
+        findings.append(Finding(
+            f"output folder {output_dir}",
+            f"it has results of another dataset ('{title}'), this one is '{dataset.name}'",
+            "results of participants with the same label are replaced; choose a folder for each "
+            "dataset", severity="warning",
+        ))
     if name not in (None, APP_NAME):
         findings.append(Finding(
             f"output folder {output_dir}", f"it was made by {name}, not by {APP_NAME}",
@@ -212,7 +221,15 @@ def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bo
             "stages of the other version are done again; choose a new folder to keep them",
             severity="warning",
         ))
-    return findings, version != __version__
+    return findings, is_other or version != __version__
+
+
+def _title(path: Path) -> str | None:
+    try:
+        return str(read_json(path)["Name"])
+    except (OSError, ValueError, LookupError, TypeError):
+        # Damaged: rewritten as that of another version.
+        return None
 
 
 def _maker(path: Path) -> tuple[str | None, str | None]:

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,17 @@ FILES = {"dataset_description.json", "descriptions.tsv", "descriptions.json", ".
 
 def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_results_of_another_dataset_are_said(toy, tmp_path):
+    dataset = toy.dataset()
+    other = replace(dataset, name="another study")
+    write_dataset_files(tmp_path, other, {})
+    (found,) = write_dataset_files(tmp_path, dataset, {})
+    assert found.severity == "warning" and "another study" in found.why
+    title = json.loads((tmp_path / "dataset_description.json").read_text())["Name"]
+    assert title == f"bids_decoder: {dataset.name}"
+    assert write_dataset_files(tmp_path, dataset, {}) == []
 
 
 def test_files_are_written_once_with_the_same_bytes(toy, tmp_path):
