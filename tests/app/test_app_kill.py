@@ -69,7 +69,7 @@ def test_killed_in_every_stage_of_raw_data(call, category_run, tmp_path):
     assert not (output / "work").exists()
 
 
-def test_killed_in_pretraining_and_decoding(call, main, betas, betas_run, tmp_path):
+def test_killed_in_pretraining_and_decoding(call, compute, betas, betas_run, tmp_path):
     assert betas_run.done.code == 0
     output = tmp_path / "out"
     argv = (betas.folder, output, "group", "participant", *betas.options, *HELD, "--nprocs", 1)
@@ -77,20 +77,20 @@ def test_killed_in_pretraining_and_decoding(call, main, betas, betas_run, tmp_pa
     assert markers(output) == {f"sub-0{n}_betas" for n in (1, 2, 3)}
     killed(call, output, argv, ["select_final"])
     assert "group_pretrain" in markers(output)
-    last = main(*argv)
+    last = compute(*argv)
     assert last.code == 0, last.text
     assert set(last.todo()) - {("sub-03", "controls")} == {("sub-03", "decode")}
     assert derivatives(output) == derivatives(betas_run.output)
 
 
-def test_killed_between_two_parts_of_the_refits(call, main, category_run, tmp_path):
+def test_killed_between_two_parts_of_the_refits(call, compute, category_run, tmp_path):
     """Parts that were finished are not computed again."""
     assert category_run.done.code == 0
     data, output = category_run.data, category_run.copy(tmp_path / "out")
     words = ("participant", *data.options, "--troi", "encoding", "--n-permutations", 12,
              "--nprocs", 1)
     killed(call, output, (data.folder, output, *words), ["refit_fold2_from10"])
-    last = main(data.folder, output, *words)
+    last = compute(data.folder, output, *words)
     assert last.code == 0, last.text
     record = max((output / "logs").glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     ran = {timing["node"].rsplit(".", 1)[-1] for timing in read_json(record)["timings"]}
@@ -99,16 +99,16 @@ def test_killed_between_two_parts_of_the_refits(call, main, category_run, tmp_pa
     assert not parts[1, 0] and not parts[1, 10] and not parts[2, 0]
     assert parts[2, 10] and all(parts[fold, first] for fold in (3, 4) for first in (0, 10))
     whole = category_run.copy(tmp_path / "whole")
-    assert main(data.folder, whole, *words).code == 0
+    assert compute(data.folder, whole, *words).code == 0
     assert derivatives(output) == derivatives(whole)
 
 
-def test_leftovers_of_a_killed_write_are_removed(main, betas, betas_run, tmp_path):
+def test_leftovers_of_a_killed_write_are_removed(compute, betas, betas_run, tmp_path):
     output = betas_run.copy(tmp_path / "out")
     stray = output / "sub-03" / "func" / ".tmp-1-sub-03_task-pictures_stat-troi_statmap.nii.gz"
     stray.write_bytes(b"half")
     (output / "sub-03" / "func" / "sub-03_task-pictures_stat-troi_statmap.nii.gz").unlink()
-    done = main(betas.folder, output, "group", "participant", *betas.options, *HELD,
+    done = compute(betas.folder, output, "group", "participant", *betas.options, *HELD,
                 "--nprocs", 1)
     assert done.code == 0
     assert derivatives(output) == derivatives(betas_run.output)
@@ -171,17 +171,17 @@ def test_killed_worker_is_reported(call, betas, tmp_path):
         end_group(process)
 
 
-def test_same_participant_twice_at_once(call, main, betas, betas_run, tmp_path):
+def test_same_participant_twice_at_once(call, compute, betas, betas_run, tmp_path):
     output = betas_run.copy(tmp_path / "out")
     argv = (betas.folder, output, "participant", *betas.options, "--participant-label", "03",
             "--budget", "60vox", "--nprocs", 1)
     first = call.start(*argv)
     try:
         assert wait_for(first, (output / "logs" / "locks" / "03").exists)
-        second = main(*argv)
+        second = compute(*argv)
         assert second.code == 75
         assert "participant 03 is being processed by another run" in second.text
-        dry = main(*argv, "--dry-run")
+        dry = compute(*argv, "--dry-run")
         assert dry.code == 0
         _, text = first.communicate(timeout=300)
         assert first.returncode == 0, text
@@ -189,7 +189,7 @@ def test_same_participant_twice_at_once(call, main, betas, betas_run, tmp_path):
         end_group(first)
 
 
-def test_two_participants_at_once(call, main, betas, tmp_path):
+def test_two_participants_at_once(call, compute, betas, tmp_path):
     """Neither may take the other's work folder away."""
     outputs = {}
     for name, together in (("apart", False), ("together", True)):
@@ -204,7 +204,7 @@ def test_two_participants_at_once(call, main, betas, tmp_path):
             started = [call.start(*words) for words in argv]
             codes = [(p.communicate(timeout=300), p.returncode)[1] for p in started]
         else:
-            codes = [main(*words).code for words in argv]
+            codes = [compute(*words).code for words in argv]
         assert codes == [0, 0]
         outputs[name] = derivatives(output)
     assert outputs["apart"] == outputs["together"]

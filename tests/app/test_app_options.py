@@ -30,8 +30,9 @@ def test_light_calls_import_nothing_heavy(words):
 
 @pytest.fixture
 def on_betas(main, betas, tmp_path):
-    def run(*words, output=tmp_path / "out", data=betas.folder):
-        return main(data, output, *words, *betas_options(data), "--device", "cpu", "--nprocs", 1)
+    def run(*words, output=tmp_path / "out", data=betas.folder, **how):
+        return main(data, output, *words, *betas_options(data), "--device", "cpu", "--nprocs", 1,
+                    **how)
 
     return run
 
@@ -75,7 +76,7 @@ def test_work_folder_that_was_asked_for_stays_and_may_hold_other_things(on_betas
     work.mkdir()
     (work / "mine.txt").write_text("mine")
     words = ("participant", "--stage", "prepare", "-w", work)
-    assert on_betas(*words).code == 0
+    assert on_betas(*words, pages=False).code == 0
     (folder,) = work.glob("call-*")
     (folder / "old.txt").write_text("old")
     assert on_betas(*words).code == 0
@@ -260,10 +261,11 @@ def test_stages_one_by_one(on_betas, betas_run, tmp_path):
     assert early.code == 66
     assert "--stage prepare' first" in early.text
     assert not output.exists()
-    assert on_betas("participant", "--stage", "prepare").code == 0
-    assert on_betas("group", *HELD, "--stage", "pretrain").code == 0
+    for words in (("participant", "--stage", "prepare"), ("group", *HELD, "--stage", "pretrain")):
+        assert on_betas(*words, pages=False).code == 0
     assert not list(output.rglob("*desc-decoder*"))
-    assert on_betas("participant", "--participant-label", "03", "--stage", "decode").code == 0
+    words = ("participant", "--participant-label", "03", "--stage", "decode")
+    assert on_betas(*words, pages=False).code == 0
     assert derivatives(output) == derivatives(betas_run.output)
 
 
@@ -314,7 +316,8 @@ def test_plugin_file(on_betas, tmp_path, betas_run):
     output = betas_run.copy(tmp_path / "out")
     for stage in ("sub-01_betas", "sub-03_decode"):
         (output / "logs" / "done" / f"{stage}.json").unlink()
-    done = on_betas("group", "participant", *HELD, "--use-plugin", tmp_path / "plugin.yml")
+    done = on_betas("group", "participant", *HELD, "--use-plugin", tmp_path / "plugin.yml",
+                    pages=False)
     assert done.code == 0, done.text
     assert set(done.todo()) == {("sub-01", "betas"), ("sub-03", "decode")}
     assert derivatives(output) == derivatives(betas_run.output)

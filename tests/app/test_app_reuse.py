@@ -178,12 +178,12 @@ def test_missing_report_is_written_again(done, again):
 
 
 @pytest.mark.slow
-def test_preprocessed_file_that_is_lost_is_made_again(category_run, main, tmp_path):
+def test_preprocessed_file_that_is_lost_is_made_again(category_run, compute, tmp_path):
     output = category_run.copy(tmp_path / "out")
     lost = "sub-01/func/sub-01_task-categories_run-2_desc-preproc_bold.nii.gz"
     (output / lost).unlink()
     data = category_run.data
-    result = main(data.folder, output, "participant", *data.options, "--nprocs", 1)
+    result = compute(data.folder, output, "participant", *data.options, "--nprocs", 1)
     assert result.code == 0
     assert result.todo() == {("sub-01", "preprocess"): f"{lost} is missing"}
     assert derivatives(output) == derivatives(category_run.output)
