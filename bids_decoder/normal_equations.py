@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -87,6 +88,24 @@ class TrialStream:
         for start in range(0, len(self.rows), block):
             places = slice(start, start + block)
             yield places, self.scaled(self.rows[places])
+
+
+class Penalised(NamedTuple):
+    """Ridge regressions with one penalty each.
+
+    Parameters
+    ----------
+    energies : ndarray, shape (n_sets,)
+        ``trace(Y' (K + penalty I)^-1 Y)`` with the kernel ``K`` of trials and the targets ``Y``.
+    log_determinants : ndarray, shape (n_sets,)
+        ``log det (K + penalty I)``.
+    solutions : ndarray, shape (n_sets, n, n_latents)
+        Of the trials ``(K + penalty I)^-1 Y``, or the weights of voxels.
+    """
+
+    energies: np.ndarray
+    log_determinants: np.ndarray
+    solutions: np.ndarray
 
 
 class PenalisedProducts:
@@ -175,22 +194,22 @@ class NormalEquations:
         self.products.factorise(penalty)
         return self.products.solve(self.loads if loads is None else loads)
 
-    def energies(self, penalties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute what :meth:`.Tridiagonal.energies` does of the inner products of trials.
+    def penalise(self, penalties: np.ndarray, sets: np.ndarray) -> Penalised:
+        """Solve with one penalty; see :class:`Penalised`.
 
         Parameters
         ----------
-        penalties : ndarray, shape (1, n_penalties)
-            Absolute ones.
+        penalties : ndarray, shape (1,)
+            An absolute one.
+        sets : ndarray of int, shape (1,)
+            There is one set.
         """
+        penalty = penalties[sets][0]
+        solved = self.solve(penalty)
+        energy = (np.square(self.targets).sum() - (self.loads * solved).sum()) / penalty
         n_rest = len(self.targets) - len(self.loads)
-        total = np.square(self.targets).sum()
-        energies, determinants = [], []
-        for penalty in penalties[0]:
-            explained = float((self.loads * self.solve(penalty)).sum())
-            energies.append((total - explained) / penalty)
-            determinants.append(self.products.log_determinant() + n_rest * np.log(penalty))
-        return np.array([energies]), np.array([determinants])
+        determinant = self.products.log_determinant() + n_rest * np.log(penalty)
+        return Penalised(np.array([energy]), np.array([determinant]), solved[None])
 
     def left_out(self, penalty: float, parts: tuple[np.ndarray, ...]) -> list[np.ndarray]:
         """Return leave-one-out residuals of several sets of targets, each (n_trials, n_latents)."""

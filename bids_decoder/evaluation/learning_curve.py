@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bids_decoder.errors import InputError
+from bids_decoder.evaluation.intervals import fold_inflation
 from bids_decoder.evaluation.similarity import cosine_similarity
 
 N_BOOTSTRAP = 1000
@@ -113,10 +114,13 @@ def curve_inflation(n_test: np.ndarray, n_train: np.ndarray) -> float:
     Returns
     -------
     float
-        ``1 + n_folds * n_test / n_train`` (Nadeau and Bengio 2003, Machine Learning 52), mean over
-        folds; also with one fold, because the curve is to hold for other training trials.
+        That of :func:`.intervals.fold_inflation`. With one fold ``1 + n_test / n_train`` (Nadeau
+        and Bengio 2003, Machine Learning 52), because the curve is to hold for other training
+        trials.
     """
-    return 1.0 + len(n_test) * float((np.asarray(n_test) / np.asarray(n_train)).mean())
+    if len(n_test) > 1:
+        return fold_inflation(np.arange(len(n_test)))
+    return 1.0 + float(n_test[0] / n_train[0])
 
 
 def resample_curve(
@@ -125,9 +129,10 @@ def resample_curve(
     """Draw curves as they might have come out with other runs, trials and subsets.
 
     Draws of subsets are resampled together with clusters of trials (runs, which also are the folds,
-    or stimuli) and, independently, with single trials. The two deviations are added so that the
-    variance is the mean of both, as in :func:`.intervals.proportion_interval`: few clusters alone
-    say little about their variance. It is then inflated for what folds share.
+    or stimuli) and, independently, with single trials. The two deviations are added, and scaled at
+    each size so that the variance is the larger one of both, as in
+    :func:`.intervals.proportion_interval`: few clusters alone say little about their variance. It
+    is then inflated for what folds share.
 
     Parameters
     ----------
@@ -145,8 +150,9 @@ def resample_curve(
     parts = [_deviations(hits, single, rng, n_bootstrap)]
     if 1 < n_clusters < len(single):
         parts.append(_deviations(hits, hits.clusters, rng, n_bootstrap))
-    spread = sum(parts) / np.sqrt(len(parts))
-    return hits.curve() + np.sqrt(hits.inflation) * spread
+    variances = np.var(parts, axis=1)
+    scale = np.sqrt(variances.max(axis=0) / np.maximum(variances.sum(axis=0), 1e-300))
+    return hits.curve() + np.sqrt(hits.inflation) * scale * sum(parts)
 
 
 def _deviations(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
@@ -76,20 +75,16 @@ class SignalMap:
         Posterior probability of each of :data:`.signal.SIGNAL_SHARES`; the first is no signal.
     field : SignalField
         Hyperparameters used.
+    share : ndarray of float32, shape (n_voxels,)
+        Expected share of signal in the variance over trials.
+    n_likely : int
+        Number of voxels that carry signal with a probability above one half.
     """
 
     chances: np.ndarray
     field: SignalField
-
-    @cached_property
-    def share(self) -> np.ndarray:
-        """Expected share of signal in the variance over trials, (n_voxels,)."""
-        return mean_shares(self.chances)
-
-    @property
-    def n_likely(self) -> int:
-        """Number of voxels that carry signal with a probability above one half."""
-        return int((self.chances[0] < 0.5).sum())
+    share: np.ndarray
+    n_likely: int
 
 
 def map_signal(
@@ -251,7 +246,11 @@ class _Evidence:
         chances = np.empty((*start.shape[:1], len(SIGNAL_SHARES), start.shape[1]), np.float32)
         chances[:, 0] = 1 - chance
         np.multiply(chance[:, None], self.within, out=chances[:, 1:], casting="same_kind")
-        return [SignalMap(each, field) for each in chances]
+        shares, likely = mean_shares(chances), (chances[:, 0] < 0.5).sum(axis=1)
+        return [
+            SignalMap(each, field, share, int(count))
+            for each, share, count in zip(chances, shares, likely, strict=True)
+        ]
 
 
 def _prior_odds(fraction: float, prior: np.ndarray | None, n_voxels: int) -> np.ndarray:
@@ -271,16 +270,21 @@ def _log_odds(ratio: np.ndarray, start: np.ndarray, grid: VoxelGrid, fwhm_mm: fl
         return start + ratio
     waves = grid.geometry.random_field(fwhm_mm)
     # In double precision: the exponentials of strong signals have none in single precision.
-    more = np.expm1(np.clip(ratio.astype(np.float64), -_SURE, _SURE))
+    likelihood = np.exp(np.clip(ratio.astype(np.float64), -_SURE, _SURE))
 
     def loss(amplitudes: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        odds = np.exp(np.clip(start[sets] + SPREAD * waves.field(amplitudes), -_SURE, _SURE))
-        # With p = odds / (1 + odds): the likelihood is 1 + p (e^ratio - 1), its slope in the
-        # log odds p (1 - p) (e^ratio - 1) / likelihood.
-        chance = odds / (1 + odds)
-        gain = chance * more[sets]
-        slope = gain / ((1 + gain) * (1 + odds))
-        value = 0.5 * np.vecdot(amplitudes, amplitudes) - np.log1p(gain).sum(axis=1)
+        odds = waves.field(SPREAD * amplitudes)
+        odds += start[sets]
+        np.exp(np.clip(odds, -_SURE, _SURE, out=odds), out=odds)
+        # With odds o and the likelihood ratio r, the likelihood is (1 + o r) / (1 + o), and the
+        # slope of its logarithm in the log odds 1 / (1 + o) - 1 / (1 + o r).
+        with_signal = odds * likelihood[sets]
+        with_signal += 1
+        odds += 1
+        chance = np.reciprocal(odds, out=odds)
+        gain = np.log(with_signal * chance).sum(axis=1)
+        slope = np.subtract(chance, np.reciprocal(with_signal, out=with_signal), out=chance)
+        value = 0.5 * np.vecdot(amplitudes, amplitudes) - gain
         return value, amplitudes - SPREAD * waves.adjoint(slope)
 
     found = minimise(loss, np.zeros((len(ratio), waves.n_waves)), CLIMBING_STEPS)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bids_decoder.normal_equations import NormalEquations, PenalisedProducts, TrialStream
+from bids_decoder.training.kernels import OneKernel
 from bids_decoder.training.penalties import (
     choose_penalty,
     choose_streamed_penalty,
@@ -20,7 +21,6 @@ from bids_decoder.training.run_means import (
     degrees_of_freedom,
     run_members,
 )
-from bids_decoder.training.tridiagonal import Tridiagonal
 
 _VALUES = 1 << 24
 
@@ -175,12 +175,11 @@ def _from_kernel(
     centre_products(kernel, groups)
     rest, factor = centre_runs(targets, groups), 0.0
     size = max(float(np.trace(kernel)) / len(kernel), 1e-12)
-    if isinstance(penalty, np.ndarray):
-        forms = Tridiagonal.of(kernel[None], rest[None])
-        penalty = likeliest_penalties(
-            forms, np.array([size]), degrees_of_freedom(groups), penalty
-        )[0]
     penalised = PenalisedProducts(kernel)
+    if isinstance(penalty, np.ndarray):
+        penalty = likeliest_penalties(
+            OneKernel(penalised, rest), np.array([size]), degrees_of_freedom(groups), penalty
+        )[0][0]
     penalised.factorise(penalty * size)
     if given is not None:
         # The leave-one-out residual is (A y)_i / A_ii with A the inverse of the penalised kernel.
@@ -203,7 +202,9 @@ def _from_products(
     equations = NormalEquations(stream, rest)
     if isinstance(penalty, np.ndarray):
         size = np.array([equations.size])
-        penalty = likeliest_penalties(equations, size, degrees_of_freedom(groups), penalty)[0]
+        penalty = likeliest_penalties(
+            equations, size, degrees_of_freedom(groups), penalty
+        )[0][0]
     loads, absolute = equations.loads, penalty * equations.size
     if given is not None:
         factor = _factor_beside_ridge(*equations.left_out(absolute, (rest, given)))

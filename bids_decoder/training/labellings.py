@@ -23,7 +23,11 @@ from bids_decoder.trials import Person, Targets
 
 MAX_COMPONENTS = 256
 
-_MAX_BATCH, _BATCH_BYTES = 100, 8 << 20
+_MAX_BATCH, _BATCH_BYTES = 250, 64 << 20
+"""Labellings whose kernels are computed together."""
+
+_MAX_MAPS, _MAP_BYTES = 64, 16 << 20
+"""Labellings whose signal is mapped together; more do not fit into the cache of a processor."""
 
 
 def fits_in_closed_form(
@@ -132,12 +136,14 @@ def scores_of_labellings(
         )
         for batch in np.array_split(members, -(-len(members) // _batch_size(train))):
             wanted = vectors[train_rows[batch]]
-            fits = trials.fit(wanted, _weights_of_each(train, wanted, troi), candidates)
-            scores[batch] = [
-                space.inverse_transform(fit.latents(test_betas) * fit.gain) if is_value
-                else fit.latents(test_betas) @ gallery
-                for fit in fits
-            ]
+            weights = np.concatenate([
+                _weights_of_each(train, part, troi)
+                for part in np.array_split(wanted, -(-len(wanted) // _n_maps(train)))
+            ])
+            fits = trials.fit(wanted, weights, test_betas, candidates)
+            scores[batch] = fits.latents @ gallery if not is_value else space.inverse_transform(
+                fits.latents * fits.gains[:, None, None]
+            )
             done += len(batch)
             if progress is not None:
                 progress(done, len(train_rows))
@@ -161,8 +167,15 @@ def _same_values(train_rows: np.ndarray, n_values: int) -> Iterator[np.ndarray]:
 
 
 def _batch_size(train: Person) -> int:
-    bytes_of_one = 8 * 3 * len(SIGNAL_SHARES) * train.grid.n_voxels
+    """Return of how many labellings kernels and weights of voxels are held at a time."""
+    bytes_of_one = 8 * len(train.betas) ** 2 + 4 * train.grid.n_voxels
     return int(np.clip(_BATCH_BYTES // bytes_of_one, 1, _MAX_BATCH))
+
+
+def _n_maps(train: Person) -> int:
+    """Return of how many labellings evidence and posterior of voxels are held at a time."""
+    bytes_of_one = 8 * 3 * len(SIGNAL_SHARES) * train.grid.n_voxels
+    return int(np.clip(_MAP_BYTES // bytes_of_one, 1, _MAX_MAPS))
 
 
 def _weights_of_each(train: Person, wanted: np.ndarray, troi: Troi) -> np.ndarray:

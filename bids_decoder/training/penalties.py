@@ -10,13 +10,15 @@ from scipy.linalg import eigh
 from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.normal_equations import NormalEquations, TrialStream
 from bids_decoder.training.identification import identifiability
+from bids_decoder.training.kernels import Kernels, OneKernel
 from bids_decoder.training.run_means import (
     centre_products,
     centre_runs,
     degrees_of_freedom,
     run_members,
 )
-from bids_decoder.training.tridiagonal import Tridiagonal
+
+Forms = Kernels | OneKernel | NormalEquations
 
 RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
 """Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""
@@ -69,13 +71,16 @@ def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:
 
 
 def likeliest_penalties(
-    forms: Tridiagonal | NormalEquations, sizes: np.ndarray, freedom: int, candidates: np.ndarray
-) -> np.ndarray:
+    forms: Forms, sizes: np.ndarray, freedom: int, candidates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Choose the relative ridge penalty of each set by marginal likelihood (empirical Bayes).
+
+    Every third candidate and the weakest are tried, then the neighbours of the best on both sides
+    as long as the evidence rises.
 
     Parameters
     ----------
-    forms : Tridiagonal or NormalEquations
+    forms : Kernels, OneKernel or NormalEquations
         Inner products of (weighted) responses, means of runs projected out, and the targets
         without means of runs.
     sizes : ndarray, shape (n_sets,)
@@ -83,24 +88,56 @@ def likeliest_penalties(
     freedom : int
         Number of trials minus that of the means.
     candidates : ndarray, shape (n_candidates,)
-        Relative penalties.
+        Relative penalties, in any order.
 
     Returns
     -------
-    ndarray, shape (n_sets,)
+    penalties : ndarray, shape (n_sets,)
         Among the candidates.
+    solutions : ndarray, shape (n_sets, n, n_latents)
+        With these penalties; see :class:`.Penalised`.
 
     Notes
     -----
     Targets are Gaussian with covariance ``s2 (K + penalty I)``, the evidence of ridge regression
-    (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value.
+    (Rasmussen and Williams 2006, 5.4); ``s2`` is set to its maximum likelihood value. The slope of
+    the evidence in the logarithm of the penalty is made of ``penalty / (eigenvalue + penalty)``,
+    which takes two decades to rise from .1 to .9, so that there are no narrow peaks.
     """
-    penalties = candidates * sizes[:, None]
-    energies, spread = forms.energies(penalties)
+    ordered, everything = np.sort(candidates)[::-1], np.arange(len(sizes))
+    chosen = np.zeros(len(sizes), dtype=int)
+    best, solutions = _evidence(forms, ordered[0] * sizes, everything, freedom)
+
+    def try_out(places: np.ndarray, sets: np.ndarray) -> np.ndarray:
+        """Take the candidates at these places where their evidence is higher; return where."""
+        evidence, found = _evidence(forms, ordered[places] * sizes[sets], sets, freedom)
+        better = evidence > best[sets]
+        sets = sets[better]
+        best[sets], chosen[sets], solutions[sets] = evidence[better], places[better], found[better]
+        return sets
+
+    for place in sorted({*range(3, len(ordered), 3), len(ordered) - 1} - {0}):
+        try_out(np.full(len(sizes), place), everything)
+    middle = chosen.copy()
+    for side in (-1, 1):
+        rising = everything[chosen == middle]
+        while len(rising):
+            next_ones = chosen[rising] + side
+            inside = (next_ones >= 0) & (next_ones < len(ordered))
+            rising, next_ones = rising[inside], next_ones[inside]
+            if len(rising):
+                rising = try_out(next_ones, rising)
+    return ordered[chosen], solutions
+
+
+def _evidence(
+    forms: Forms, penalties: np.ndarray, sets: np.ndarray, freedom: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the evidence for a penalty of each of some sets, and their solutions."""
+    found = forms.penalise(penalties, sets)
     # Kernels of all trials have an eigenvalue of zero for each mean.
-    spread -= (forms.n_rows - freedom) * np.log(penalties)
-    evidence = -freedom * np.log(energies + 1e-300) - spread
-    return candidates[evidence.argmax(axis=1)]
+    spread = found.log_determinants - (forms.n_rows - freedom) * np.log(penalties)
+    return -freedom * np.log(found.energies + 1e-300) - spread, found.solutions
 
 
 def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:

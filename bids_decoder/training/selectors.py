@@ -159,8 +159,9 @@ def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
     """Mark the *budget* voxels with the highest scores; ties go to the first voxel."""
     if budget >= len(scores):
         return np.ones(len(scores), dtype=bool)
-    mask = np.zeros(len(scores), dtype=bool)
-    mask[np.argsort(-scores, kind="stable")[:budget]] = True
+    least = np.partition(scores, -budget)[-budget] if budget > 0 else np.inf
+    mask = scores > least
+    mask[np.flatnonzero(scores == least)[:budget - mask.sum()]] = True
     return mask
 
 

@@ -88,7 +88,7 @@ def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
 
 
 def mean_shares(chances: np.ndarray) -> np.ndarray:
-    """Compute mean shares (n_voxels,) from probabilities *chances* (n_shares, n_voxels)."""
+    """Compute mean shares (..., n_voxels) from probabilities (..., n_shares, n_voxels)."""
     return SIGNAL_SHARES.astype(np.float32) @ chances
 
 
@@ -114,12 +114,13 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
     """
     trials_first = np.moveaxis(np.asarray(wanted, dtype=np.float64), -2, 0)
     features = np.moveaxis(centre_runs(trials_first, run_groups), 0, -2)
-    left, values, _ = np.linalg.svd(features, full_matrices=False)
     mean_square = np.maximum((features**2).sum(axis=(-1, -2)) / features.shape[-2], 1e-12)
-    strengths = values**2 / mean_square[..., None]
+    values, turned = np.linalg.eigh(np.swapaxes(features, -1, -2) @ features)
+    strengths = values / mean_square[..., None]
     strongest = np.maximum(strengths.max(axis=-1, initial=0, keepdims=True), 1e-12)
     strengths = np.where(strengths > 1e-10 * strongest, strengths, 0.0)
-    axes = np.swapaxes(left * (strengths > 0)[..., None, :], -1, -2)
+    lengths = np.where(strengths > 0, np.sqrt(np.maximum(values, 1e-300)), np.inf)
+    axes = np.swapaxes(features @ (turned / lengths[..., None, :]), -1, -2)
     block = max(1, _VALUES // len(betas))
     explained = np.concatenate([
         _explained(axes, betas[:, start:start + block], run_groups)
@@ -138,7 +139,9 @@ def log_evidence(betas: np.ndarray, wanted: np.ndarray, run_groups: np.ndarray) 
 
 def _explained(axes: np.ndarray, betas: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
     """Return the share of each axis (..., n_axes, n_trials) in the variance of some voxels."""
-    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups).astype(np.float64)
-    energies = (axes.reshape(-1, len(responses)) @ responses).reshape(*axes.shape[:-1], -1) ** 2
-    total = np.einsum("tv,tv->v", responses, responses) + 1e-12
-    return np.minimum(energies / total, 1.0).astype(np.float32)
+    responses = centre_runs(np.asarray(betas, dtype=np.float32), run_groups)
+    total = np.einsum("tv,tv->v", responses, responses, dtype=np.float64) + 1e-12
+    responses /= np.sqrt(total).astype(np.float32)
+    shares = axes.astype(np.float32).reshape(-1, len(responses)) @ responses
+    np.minimum(np.square(shares, out=shares), 1.0, out=shares)
+    return shares.reshape(*axes.shape[:-1], -1)

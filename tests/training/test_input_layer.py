@@ -158,3 +158,17 @@ def test_memory_does_not_grow_with_the_square_of_trials():
         tracemalloc.stop()
     # The products of all trials would be 288 MB.
     assert peak < 30e6
+
+
+@pytest.mark.parametrize(("noise", "expected"), [(0.01, 10**-2.5), (0.1, 0.01), (10.0, 10.0)])
+def test_likeliest_penalty_of_few_voxels(noise, expected, monkeypatch):
+    """By products of voxels and by those of trials; the weakest candidate has one neighbour."""
+    rng = np.random.default_rng(5)
+    betas, runs = rng.standard_normal((60, 25)).astype(np.float32), np.repeat(range(6), 10)
+    latents = betas[:, :4] + noise * rng.standard_normal((60, 4))
+    few = fit_input_layer(betas, latents, runs, penalty=RELATIVE_PENALTIES)
+    strongest = fit_input_layer(betas, latents, runs, penalty=RELATIVE_PENALTIES[:-1])
+    monkeypatch.setattr(input_layer, "_from_products", input_layer._from_kernel)
+    same = fit_input_layer(betas, latents, runs, penalty=RELATIVE_PENALTIES)
+    assert few.penalty == strongest.penalty == same.penalty == pytest.approx(expected)
+    np.testing.assert_allclose(few.weight, same.weight, atol=1e-5)
