@@ -59,6 +59,34 @@ def test_weighted_kernels(n_sets, n_bytes, monkeypatch):
     np.testing.assert_allclose(found[:, *above], expected[:, *above], atol=1e-4)
 
 
+def evidence_of_all(forms, sizes, candidates):
+    found = [forms.penalise(c * sizes, np.arange(len(sizes))) for c in candidates]
+    return np.stack([-forms.n_rows * np.log(f.energies) - f.log_determinants for f in found])
+
+
+def test_noise_that_voxels_share_has_two_peaks_of_evidence():
+    """One at strong and one at weak penalties, for labels: the higher one is found."""
+    candidates, rows = np.logspace(-2.5, 0, 6), np.tile(np.arange(4), 10)
+    centring = np.eye(40) - (np.arange(40)[:, None] // 4 == np.arange(40) // 4) / 4
+    basis, latents = np.linalg.eigh(centring)[1][:, 10:], np.linalg.svd(np.eye(4) - 0.25)[0][:, :3]
+    products, targets = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        count, patterns = rng.integers(1, 8), rng.uniform(0.05, 0.6) * rng.standard_normal((4, 400))
+        shared = 10 ** rng.uniform(-1, 1) * rng.standard_normal((count, 400))
+        noise = rng.standard_normal((40, count)) @ shared + rng.standard_normal((40, 400))
+        betas = basis.T @ (patterns[rows] + noise)
+        for labels in (rows, rng.permutation(rows)):
+            products.append(betas @ betas.T)
+            targets.append(basis.T @ latents[labels])
+    forms = Kernels(np.array(products), np.array(targets))
+    evidence = evidence_of_all(forms, forms.sizes(40), candidates)
+    penalties, _ = likeliest_penalties(forms, forms.sizes(40), 30, candidates)
+    np.testing.assert_array_equal(penalties, candidates[evidence.argmax(axis=0)])
+    is_dip = evidence[1:-1].min(axis=0) < np.minimum(evidence[0], evidence[-1])
+    assert is_dip.sum() > 5 and {candidates[0], candidates[-1]} <= set(penalties)
+
+
 def test_candidates_in_any_order_and_the_highest_evidence():
     rng = np.random.default_rng(3)
     betas = rng.standard_normal((40, 30, 50)) * rng.uniform(0.1, 2, (40, 1, 50))
@@ -67,11 +95,7 @@ def test_candidates_in_any_order_and_the_highest_evidence():
     )
     forms, candidates = Kernels(betas @ betas.swapaxes(1, 2), targets), np.logspace(-2.5, 1.5, 9)
     sizes = forms.sizes(30)
-    evidence = []
-    for candidate in candidates:
-        found = forms.penalise(candidate * sizes, np.arange(40))
-        evidence.append(-30 * np.log(found.energies) - found.log_determinants)
-    expected = candidates[np.argmax(evidence, axis=0)]
+    expected = candidates[evidence_of_all(forms, sizes, candidates).argmax(axis=0)]
     penalties, solutions = likeliest_penalties(forms, sizes, 30, candidates)
     np.testing.assert_array_equal(penalties, expected)
     assert len(set(penalties)) > 3
