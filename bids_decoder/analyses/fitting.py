@@ -8,7 +8,8 @@ from typing import Any
 
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
-from bids_decoder.errors import ExitCode, Finding, name_some
+from bids_decoder.bids.dataset import Participant
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.markers import StageKey
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.workflows.wiring import Output, Wiring
@@ -28,8 +29,8 @@ def check_decoder(study: Study, notes: Notes) -> None:
     if entry.needs != "volumes":
         return
     for participant in study.involved:
-        shape = participant.runs[0].header.shape[:3]
-        if sum(size > 1 for size in shape) < 2:
+        shape = _flat_grid(participant)
+        if shape is not None:
             notes.findings.append(Finding(
                 f"sub-{participant.label}: image grid {shape}",
                 f"its voxels have no positions in a volume, which --decoder {name} reads",
@@ -37,12 +38,22 @@ def check_decoder(study: Study, notes: Notes) -> None:
             ))
 
 
+def _flat_grid(participant: Participant) -> tuple[int, ...] | None:
+    """Return the grid of a participant if it is no volume; None if it is, or is not known."""
+    try:
+        shape = participant.runs[0].header.shape[:3]
+    except BidsDecoderError:
+        # Reported by check_run, with all files that cannot be read.
+        return None
+    return shape if sum(size > 1 for size in shape) < 2 else None
+
+
 def _check_budget(study: Study, notes: Notes) -> None:
     """Note a volume of the region where voxels, or vertices, have none."""
     volume = study.settings.troi.budget_mm3
     flat = [
         f"sub-{participant.label}" for participant in study.involved
-        if sum(size > 1 for size in participant.runs[0].header.shape[:3]) < 2
+        if _flat_grid(participant) is not None
     ]
     if volume is not None and flat:
         notes.findings.append(Finding(

@@ -20,7 +20,7 @@ from bids_decoder.bids.preflight import check_places
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.reading import read_frame, read_study
 from bids_decoder.config import Settings, default_settings
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
 from bids_decoder.files import read_json, write_json
 from bids_decoder.stimuli.encoders import encoder_name
 from bids_decoder.trials import Decision, confounds_of, trial_columns
@@ -87,7 +87,7 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
         study = read_study(study, notes, scores=any(a.scores for a in wanted))
     for analysis in wanted:
         study = analysis.read(study, notes)
-        analysis.check(study, notes)
+        _check(analysis, study, notes)
     notes.stop_if_errors()
     jobs = collect_jobs(wanted, study, notes)
     notes.stop_if_errors()
@@ -96,6 +96,15 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
         study, tuple(jobs), tuple(notes.decisions), findings, _steps(jobs, notes),
         _record(wanted, study, notes.decisions, findings),
     )
+
+
+def _check(analysis: Analysis, study: Study, notes: Notes) -> None:
+    """Run the check of an analysis; a file that stops it hides no problem of the others."""
+    try:
+        analysis.check(study, notes)
+    except BidsDecoderError as error:
+        found = error.findings if isinstance(error, FindingsError) else (error.finding,)
+        notes.findings += [one for one in found if one not in notes.findings]
 
 
 def _find_replaced(settings: Settings) -> list[Finding]:

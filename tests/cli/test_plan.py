@@ -17,7 +17,7 @@ from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan, write_plan
-from bids_decoder.errors import FindingsError, MissingInputError, UsageError
+from bids_decoder.errors import FindingsError, InputError, MissingInputError, UsageError
 from bids_decoder.files import write_json
 from bids_decoder.markers import write_marker
 from bids_decoder.simulate.betas import write_betas_dataset
@@ -506,3 +506,13 @@ def test_unknown_participants_are_named_with_their_option(plan):
 def test_contrasts_of_beta_series_are_refused(plan):
     (found,) = problems(plan, "participant", "--from-scratch", "--contrasts", "a - b")
     assert found.what == "--contrasts 'a - b'" and "beta series" in found.why and found.code == 64
+
+
+def test_a_file_that_stops_a_check_hides_no_other_problem(plan, monkeypatch):
+    def fail(study, notes):
+        raise InputError("bold.nii.gz", "its content is not here", "fetch it")
+
+    monkeypatch.setattr("bids_decoder.analyses.decode.plan.check_decoder", fail)
+    found = problems(plan, "participant", "--from-scratch", "--contrasts", "a - b",
+                     "--rsa", "label")
+    assert {"--contrasts 'a - b'", "bold.nii.gz", "--rsa label"} <= {f.what for f in found}
