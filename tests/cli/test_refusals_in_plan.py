@@ -490,6 +490,7 @@ COMPUTING = {
     "FittedDecoder.probabilities#1": ARRAYS, "check_usable#1": ARRAYS, "check_usable#2": ARRAYS,
     "bring_to_decoder#1": "depends on masks and a registration that are computed",
     "_factorise#1": "the plan demands a shrinkage that makes every covariance definite",
+    "Kernels.penalise#1": "a penalty above 0 makes every kernel definite",
 }
 """Site -> why the plan cannot know."""
 
