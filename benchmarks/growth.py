@@ -13,21 +13,20 @@ trains the shared model on all people, read from disk one at a time; ``decode`` 
 the decoder of the first one with it, and computes its maps; ``baseline`` fits ridge regression to
 the same trials (``ridge-all``); ``file`` puts the file of the decoder together.
 
-Memory is the largest of a process less that of one that has imported the same modules; pages of
-mapped files are in it, although the system may drop them. The exponent is the slope of the
+Memory is the largest of a process less that of one that does nothing; pages of mapped files are in
+it, although the system may drop them. The exponent is the slope of the
 logarithms: 0 is flat, 1 grows in proportion.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import nibabel as nib
@@ -164,10 +163,23 @@ def run_part(part: str, folder: Path) -> None:
 
 def measure(part: str, folder: Path) -> tuple[float, float]:
     """Return CPU seconds and peak memory in MB of one part, in a process of its own."""
-    words = [sys.executable, __file__, "--part", part, "--folder", str(folder)]
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found["seconds"], found["mb"]
+    # Forked, so that libraries are imported once for all parts and sizes.
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(part, folder, sender))
+    process.start()
+    sender.close()
+    found = receiver.recv()
+    process.join()
+    return found
+
+
+def _report(part: str, folder: Path, sender: Connection) -> None:
+    started = time.process_time()
+    if part != EMPTY:
+        run_part(part, folder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    sender.send((time.process_time() - started, peak))
 
 
 def bench(
@@ -200,22 +212,14 @@ def grow(kind: str) -> None:
 
 
 def main() -> None:
-    """Print the table, or run one part."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("kinds", nargs="*", help=f"some of: {', '.join(SIZES)}")
     parser.add_argument("--one", nargs=4, type=int, metavar=tuple(map(str.upper, SIZES)))
     parser.add_argument("--stimuli", type=int, default=500)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[1:])
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.part:
-        started = time.process_time()
-        if given.part != EMPTY:
-            run_part(given.part, given.folder)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        print(json.dumps({"seconds": time.process_time() - started, "mb": peak}))
-    elif given.one:
+    if given.one:
         sizes = dict(zip(SIZES, given.one, strict=True))
         for part, seconds, memory in bench(sizes, given.stimuli, given.parts):
             print(f"| {part} | {seconds:.1f} s | {memory:.0f} MB |", flush=True)

@@ -17,6 +17,7 @@ MIN_TRIALS = 4
 FLAT = 1e-7
 PRIOR_TRIALS = 10
 _BLOCK = 1024  # trials or voxels of which temporary arrays are made at a time
+_VALUES = 1 << 22  # numbers of such an array, where this leaves fewer trials or voxels
 
 
 def zscore_betas(
@@ -63,8 +64,9 @@ def zscore_betas(
             pooled = pooled or statistics_of_rows(betas, rows[train])
         statistics = pooled if own is None else statistics_of_rows(betas, rows[own])
         places = np.flatnonzero(members)
-        for start in range(0, len(places), _BLOCK):
-            some = places[start:start + _BLOCK]
+        block = _trials_of_block(betas)
+        for start in range(0, len(places), block):
+            some = places[start:start + block]
             zscored[some] = scale_voxels(betas[rows[some]], *statistics)
         used.setdefault(how, []).append(str(group))
     return zscored, tuple(f"{how}: {', '.join(names)}" for how, names in used.items())
@@ -84,10 +86,15 @@ def _check(betas: np.ndarray, groups: np.ndarray, train: np.ndarray, rows: np.nd
 
 def _is_finite(betas: np.ndarray, rows: np.ndarray) -> bool:
     """Return whether all values are finite, without flags for all of them at a time."""
+    block = _trials_of_block(betas)
     return all(
-        np.isfinite(betas[rows[start:start + _BLOCK]]).all()
-        for start in range(0, len(rows), _BLOCK)
+        np.isfinite(betas[rows[start:start + block]]).all() for start in range(0, len(rows), block)
     )
+
+
+def _trials_of_block(betas: np.ndarray) -> int:
+    """Return how many trials are processed together: few, if they have many voxels."""
+    return int(np.clip(_VALUES // max(1, betas.shape[1]), 1, _BLOCK))
 
 
 def statistics_of_rows(betas: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +107,7 @@ def statistics_of_rows(betas: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray,
     rows : ndarray of int, shape (n_trials,)
     """
     # Blocks of about the same memory for few and for many trials.
-    block = int(np.clip(_BLOCK * _BLOCK // max(1, len(rows)), 256, _BLOCK))
+    block = int(np.clip(_VALUES // max(1, len(rows)), 1, _BLOCK))
     parts = [
         _moments(betas[rows, start:start + block]) for start in range(0, betas.shape[1], block)
     ]
