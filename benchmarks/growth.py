@@ -48,9 +48,9 @@ from bids_decoder.trials import Person, Targets
 
 PARTS = ("features", "collect", "prepare", "pretrain", "decode", "baseline", "file")
 RUN_LENGTH, HOUR, N_LATENT = 62, 750, 16
-BASE = {"people": 2, "trials": 744, "voxels": 400, "targets": 512}
+BASE = {"people": 1, "trials": 744, "voxels": 800, "targets": 512}
 SIZES = {
-    "people": (1, 2, 4), "trials": (372, 744, 1488), "voxels": (200, 400, 800),
+    "people": (1, 2, 4), "trials": (372, 744, 1488), "voxels": (400, 800, 1600),
     "targets": (10_000, 20_000, 40_000),
 }
 """Sizes of one kind, with those of the others as in :data:`BASE`."""

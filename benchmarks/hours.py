@@ -25,6 +25,7 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.training import adaptation, episodes, selectors, troi
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.penalties import RELATIVE_PENALTIES
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_SOURCES, N_TRAIN, N_CALIBRATION = 7, 27_000, 712
@@ -33,8 +34,8 @@ N_SOURCES, N_TRAIN, N_CALIBRATION = 7, 27_000, 712
 N_VOXELS, N_LATENTS, N_PICTURES = 15_724, 300, 73_000
 EPISODE_SIZES, SETS_PER_SIZE = (62, 125, 250, 500, 1000), 4
 INNER_FOLDS, WHITENINGS = 3, 3
-EIGEN, CENTRING, SOLVING = 9.0, 4.0, 0.7
-"""Operations of an eigendecomposition, of centring and of solving, per cube of the trials."""
+EIGEN, CHOLESKY, N_FOLDS = 9.0, 1 / 3, 5
+"""Operations of decompositions per cube of the side, and folds in which the penalty is chosen."""
 
 MODELS = {"ViT-L/14": (304e6, 24, 1024), "ViT-bigG/14": (1845e6, 48, 1664)}
 """Parameters, layers and width of image encoders; 257 tokens per picture."""
@@ -45,12 +46,19 @@ RATES = {"H100": 0.4 * 67e12, "A100": 0.4 * 19.5e12, "16 cores": 0.5e12}
 N_CORES, PARALLEL_SHARE = 16, 0.5
 
 
-def fit_operations(n: float) -> tuple[float, float]:
+def fit_operations(
+    n: float, n_voxels: int = N_VOXELS, n_latents: int = N_LATENTS
+) -> tuple[float, float]:
     """Return double and single precision operations of an input layer fitted to *n* trials."""
-    inner = 0.8 * n
-    folds = 5 * (EIGEN * inner**3 + 2 * 0.2 * n * inner**2)
-    double = folds + (CENTRING + SOLVING) * n**3 + 2 * n**2 * N_LATENTS
-    return double, 2 * n**2 * N_VOXELS + 2 * n * N_VOXELS * N_LATENTS
+    inner, outer = 0.8 * n, 0.2 * n
+    if n > n_voxels:
+        solving = CHOLESKY * n_voxels**3 + 2 * n_voxels**2 * n_latents
+        each = solving + 2 * outer * n_voxels * n_latents
+        folds = N_FOLDS * (inner * n_voxels**2 + len(RELATIVE_PENALTIES) * each)
+        return folds + n * n_voxels**2 + solving, 0.0
+    folds = N_FOLDS * (EIGEN * inner**3 + 2 * outer * inner**2)
+    double = folds + CHOLESKY * n**3 + 2 * n**2 * n_latents
+    return double, n**2 * n_voxels + 2 * n * n_voxels * n_latents
 
 
 def encoder_operations(name: str) -> float:
@@ -81,7 +89,8 @@ def measure_rate(n: int, n_voxels: int) -> float:
     person, targets = make_person(12, n // 12, n_voxels)
     start = time.process_time()
     fit_input_layer(person.betas, targets.vectors, person.run_groups)
-    return fit_operations(len(person.betas))[0] / (time.process_time() - start)
+    seconds = time.process_time() - start
+    return fit_operations(len(person.betas), n_voxels, targets.vectors.shape[1])[0] / seconds
 
 
 def count_fits(per_run: int, edge: int) -> tuple[float, float]:
@@ -104,8 +113,11 @@ def count_fits(per_run: int, edge: int) -> tuple[float, float]:
     return float(share.sum()), time.process_time() - start
 
 
-def rows(rate: float, n_fits: float) -> Iterator[tuple[str, str, list[float]]]:
-    """Yield step, formula and hours on each of :data:`RATES`."""
+def rows(rate: float, streamed: float, n_fits: float) -> Iterator[tuple[str, str, list[float]]]:
+    """Yield step, formula and hours on each of :data:`RATES`.
+
+    The rates are those of one core, with fewer trials than voxels and with more (*streamed*).
+    """
     host = rate * N_CORES * PARALLEL_SHARE
     for name in MODELS:
         total = N_PICTURES * encoder_operations(name)
@@ -124,6 +136,8 @@ def rows(rate: float, n_fits: float) -> Iterator[tuple[str, str, list[float]]]:
     decoding = n_fits * sum(fit_operations(N_CALIBRATION))
     yield ("decoding of one participant, fits", f"{n_fits:.0f} fits to {N_CALIBRATION} trials",
            [decoding / host / 3600] * len(RATES))
+    hours = fit_operations(N_TRAIN)[0] / (streamed * N_CORES * PARALLEL_SHARE) / 3600
+    yield ("one fit to all sessions", f"{N_TRAIN:,} trials", [hours] * len(RATES))
 
 
 def main() -> None:
@@ -133,11 +147,12 @@ def main() -> None:
     is_quick = parser.parse_args().quick
     torch.set_num_threads(1)
     rate = measure_rate(*((300, 500) if is_quick else (1200, 2000)))
+    streamed = measure_rate(*((600, 216) if is_quick else (3600, 1728)))
     n_fits, seconds = count_fits(*((12, 6) if is_quick else (30, 10)))
-    print(f"rate of one core: {rate / 1e9:.1f} GFLOPS; decoding: {n_fits:.1f} fits to all trials, "
-          f"{seconds:.0f} s of one core")
+    print(f"rates of one core: {rate / 1e9:.1f} and {streamed / 1e9:.1f} GFLOPS; "
+          f"decoding: {n_fits:.1f} fits to all trials, {seconds:.0f} s of one core")
     print(f"| step | operations | {' | '.join(RATES)} |\n| --- | --- |{' --- |' * len(RATES)}")
-    for step, formula, hours in rows(rate, n_fits):
+    for step, formula, hours in rows(rate, streamed, n_fits):
         print(f"| {step} | {formula} | {' | '.join(f'{each:.2g} h' for each in hours)} |")
 
 
