@@ -103,3 +103,13 @@ def test_damaged_files_are_found_beside_good_rows_of_stacks(stimuli):
     Image.fromarray(pixels[0]).save(folder / "good.png")
     damaged = PictureSignatures().damaged(list_images(folder))
     assert set(damaged) == {"cut.jpg"} and "truncated" in damaged["cut.jpg"]
+
+
+def test_lack_of_memory_is_no_damage(stimuli, monkeypatch):
+    def fail(*args):
+        raise MemoryError("Unable to allocate 40 GiB")
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", fail)
+    for read in (lambda path: read_stack(stack_row(path)), load_image):
+        with pytest.raises(MemoryError, match="Unable"):
+            read(stimuli[0] / "nsd_stimuli.hdf5" / "imgBrick" / "4")

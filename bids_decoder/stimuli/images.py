@@ -66,7 +66,7 @@ def load_picture(path: Path) -> Image.Image:
         if place is not None:
             return _to_rgb(_from_pixels(read_stack(place)))
         return _open_picture(path)
-    except BidsDecoderError:
+    except (BidsDecoderError, MemoryError):
         raise
     # Pillow's readers raise many kinds of exceptions for damaged files, even SyntaxError.
     except Exception as error:

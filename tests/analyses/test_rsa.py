@@ -163,6 +163,17 @@ def test_npz_holds_what_a_table_holds(animate, tmp_path):
         make_model(str(tmp_path / "size.npz"), wanted)
 
 
+def test_lack_of_memory_is_no_damage_of_a_model(tmp_path, monkeypatch):
+    np.savez(tmp_path / "m.npz", names=np.array(NAMES), rdm=np.zeros((2, 2)))
+
+    def fail(*args, **kwargs):
+        raise MemoryError("Unable to allocate 40 GiB")
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(MemoryError, match="Unable"):
+        make_model(str(tmp_path / "m.npz"), ["pan", "cat"])
+
+
 def test_regions_are_planned_once_for_all(data, animate, halves, tmp_path):
     def plan(*words):
         settings, _ = parse_args(words_for(data, tmp_path / "out", "--rsa", animate, *words))
