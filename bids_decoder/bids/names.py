@@ -77,6 +77,7 @@ NAMES: dict[str, OutputName] = {
     "reconstruction": _name("reconstruction", "image", ".png", desc="reconstruction"),
     "reconstruction_sheet": _name("func", "sheet", ".png", desc="reconstruction"),
     "reconstruction_pictures": _name("func", "predictions", ".tsv", desc="reconstruction"),
+    "reconstruction_error": _name("func", "errormap", ".tsv", desc="reconstruction"),
     "reconstruction_metrics": _name("func", "metrics", ".tsv", desc="reconstruction"),
     "decoder_model": _name("model", "model", ".safetensors", desc="decoder"),
     "painter_model": _name("model", "model", ".safetensors", desc="painter"),

@@ -1,25 +1,38 @@
-"""Reconstruction of coarse pictures from voxels by ridge regression."""
+"""Reconstruction of coarse pictures from voxels, by inverted encoding models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bids_decoder.errors import InputError
-from bids_decoder.evaluation.folds import assert_no_test
-from bids_decoder.evaluation.ridge import ridge_fit
+from bids_decoder.evaluation.folds import assert_no_test, inner_folds
+from bids_decoder.evaluation.reconstruction import structure
 from bids_decoder.models.store import Model
+from bids_decoder.training.inversion import Inversion, fit_encoding, invert
+from bids_decoder.training.picture_basis import PictureBasis
 from bids_decoder.trials import Person
-
-MAX_COMPONENTS = 256
 
 CARD = "painter"
 """Entry of the card of a stored painter."""
 
 IMAGES = "training_images"
 """Entry of its card: SHA256 of each training image (of its pixels in a stack), by stimulus."""
+
+NOISES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Factors of the estimated noise, of which one is chosen: models of voxels are never exact."""
+
+CONTRASTS = (0.5, 0.7, 1.0, 1.4, 2.0)
+"""Factors of the difference from the mean picture, of which one is chosen."""
+
+N_FOLDS = 5
+_N_COMPARED = 24
+_BLOCK = 256
+_TENSORS = ("voxels", "weight", "intercept", "mean", "error", "spread")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,19 +43,32 @@ class Painter:
     ----------
     voxels : ndarray of int, shape (n_used,)
         Numbers of the voxels that are read.
-    weight : ndarray of float32, shape (n_used, n_components)
-    intercept : ndarray of float32, shape (n_components,)
-    components : ndarray of float32, shape (n_components, size * size * 3)
-        Principal components of the training pictures.
+    weight : ndarray of float32, shape (n_used, n_coefficients)
+        To coefficients of :class:`~bids_decoder.training.picture_basis.PictureBasis`.
+    intercept : ndarray of float32, shape (n_coefficients,)
     mean : ndarray of float32, shape (size, size, 3)
         Mean training picture, sRGB.
+    error : ndarray of float32, shape (size, size)
+        Uncertainty: root mean square error over training pictures and colours, of pictures that
+        were painted from trials outside the fit.
+    spread : ndarray of float32, shape (size, size)
+        The same error of the mean picture: standard deviation of the training pictures.
+    noise, contrast : float
+        What was chosen of :data:`NOISES` and :data:`CONTRASTS`.
     """
 
     voxels: np.ndarray
     weight: np.ndarray
     intercept: np.ndarray
-    components: np.ndarray
     mean: np.ndarray
+    error: np.ndarray
+    spread: np.ndarray
+    noise: float = 1.0
+    contrast: float = 1.0
+
+    @cached_property
+    def _basis(self) -> PictureBasis:
+        return PictureBasis(len(self.mean))
 
     def paint(self, betas: np.ndarray) -> np.ndarray:
         """Reconstruct the pictures that were seen.
@@ -57,17 +83,14 @@ class Painter:
         ndarray of float32, shape (n, size, size, 3)
             sRGB in [0, 1].
         """
-        scores = np.asarray(betas)[:, self.voxels] @ self.weight + self.intercept
-        painted = np.clip(scores @ self.components + self.mean.ravel(), 0, 1)
-        return painted.reshape(-1, *self.mean.shape).astype(np.float32)
+        coefficients = np.asarray(betas)[:, self.voxels] @ self.weight + self.intercept
+        return _paint(self._basis, self.mean, coefficients)
 
     def to_model(self, card: dict[str, Any]) -> Model:
         """Return the painter as tensors, and a card that *card* is added to."""
-        tensors = {
-            "voxels": self.voxels.astype(np.int32), "weight": self.weight,
-            "intercept": self.intercept, "components": self.components, "mean": self.mean,
-        }
-        about = {"size": len(self.mean), "n_components": len(self.components)}
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        tensors["voxels"] = self.voxels.astype(np.int32)
+        about = {"size": len(self.mean), "noise": self.noise, "contrast": self.contrast}
         return Model(tensors, {**card, CARD: about})
 
     @classmethod
@@ -79,15 +102,38 @@ class Painter:
         InputError
             If the model is none.
         """
-        if CARD not in model.card:
+        about = model.card.get(CARD)
+        if about is None:
             raise InputError(
                 "model that reconstructs pictures", "is another kind of model",
                 "give the *_desc-painter_model.safetensors of the decoder",
             )
-        tensors = model.tensors
-        return cls(*(tensors[name] for name in (
-            "voxels", "weight", "intercept", "components", "mean",
-        )))
+        tensors = (model.tensors[name] for name in _TENSORS)
+        return cls(*tensors, noise=about["noise"], contrast=about["contrast"])
+
+
+def is_readable(card: dict[str, Any]) -> bool:
+    """Return whether a card is of a painter of this form, and not of an earlier one."""
+    return "contrast" in card.get(CARD, {})
+
+
+class _Shown(NamedTuple):
+    """One row per training picture."""
+
+    responses: np.ndarray  # (n_pictures, n_used), mean over repeats
+    pictures: np.ndarray  # (n_pictures, size, size, 3)
+    runs: np.ndarray  # in which each was shown first
+
+    def part(self, rows: np.ndarray) -> _Shown:
+        return _Shown(*(values[rows] for values in self))
+
+
+class _HeldOut(NamedTuple):
+    """Pictures of a fold, decoded by a model that has not seen them."""
+
+    rows: np.ndarray
+    mean: np.ndarray  # of the pictures of the other folds
+    coefficients: np.ndarray  # (n_noises, n_rows, n_coefficients)
 
 
 def fit_painter(
@@ -95,20 +141,24 @@ def fit_painter(
 ) -> Painter:
     """Fit the reconstruction of pictures.
 
-    Ridge regression predicts the principal components of the training pictures from the
-    decoder's voxels, with the penalty of each component cross-validated over training runs.
-    Components that cannot be predicted stay at the mean of the training pictures.
+    An encoding model of each voxel of the decoder, from cosines of the picture (ridge regression
+    with smooth receptive fields), is inverted: what is painted is the posterior mean of the
+    picture, given the correlated noise of the voxels and the covariance of the training pictures,
+    half as observed and half that of pictures with their spectrum [1]_. Two numbers are
+    cross-validated over training runs: the factor of the noise, by squared error, and then the
+    contrast, by structural similarity. What voxels do not tell stays at the mean of the training
+    pictures.
 
     Parameters
     ----------
     train : Person
         Training trials only.
     voxel_weights : ndarray, shape (n_voxels,)
-        Prior scale of each voxel's weights; zero leaves a voxel out.
+        Zero leaves a voxel out.
     pictures : ndarray of float32, shape (n_pictures, size, size, 3)
         Training pictures, sRGB in [0, 1].
     picture_rows : ndarray of int, shape (n_trials,)
-        Picture of each training trial.
+        Picture of each training trial; each picture has one or more.
 
     Returns
     -------
@@ -118,29 +168,111 @@ def fit_painter(
     ------
     LeakageError
         If a trial of *train* is not a training trial.
+
+    References
+    ----------
+    .. [1] Naselaris et al. 2009, Neuron 63:902; Schoenmakers et al. 2013, NeuroImage 83:951.
     """
     assert_no_test(train.trials, np.arange(len(train.trials)))
-    flat = pictures.reshape(len(pictures), -1).astype(np.float64)
-    mean = flat.mean(axis=0)
-    left, values, right = np.linalg.svd(flat - mean, full_matrices=False)
-    n_kept = min(MAX_COMPONENTS, int((values > values.max(initial=0.0) * 1e-6).sum()))
     used = np.flatnonzero(voxel_weights)
-    shape = pictures.shape[1:]
-    if n_kept == 0:
-        return _single(mean, shape, used)
-    scores = left[:, :n_kept] * values[:n_kept]
-    scale = voxel_weights[used]
-    fit = ridge_fit(train.betas[:, used] * scale, scores[picture_rows], train.run_groups)
-    single = np.float32
+    shown, basis = _average(train, used, pictures, picture_rows), PictureBasis(pictures.shape[1])
+    mean = pictures.mean(axis=0, dtype=np.float64)
+    spread = _root_mean_square([pictures - mean])
+    if len(used) == 0 or spread.max() < 1e-6:
+        return _flat(used, mean, spread, basis)
+    held_out = [_hold_out(shown, basis, *fold) for fold in inner_folds(shown.runs, N_FOLDS)]
+    noise = _choose_noise(shown, basis, held_out)
+    contrast = _choose_contrast(shown, basis, held_out, noise)
+    weight = contrast * _inverted(shown, basis).weight(NOISES[noise])
+    error = _root_mean_square(
+        _painted(basis, fold, noise, contrast) - pictures[fold.rows] for fold in held_out
+    )
     return Painter(
-        used, (fit.weight * scale[:, None]).astype(single), fit.intercept.astype(single),
-        right[:n_kept].astype(single), mean.reshape(shape).astype(single),
+        used, weight.astype(np.float32),
+        (-shown.responses.mean(axis=0) @ weight).astype(np.float32), mean.astype(np.float32),
+        error, spread, NOISES[noise], contrast,
     )
 
 
-def _single(mean: np.ndarray, shape: tuple[int, ...], used: np.ndarray) -> Painter:
-    """Return a painter of pictures that are all the same."""
+def _average(
+    train: Person, used: np.ndarray, pictures: np.ndarray, picture_rows: np.ndarray
+) -> _Shown:
+    """Average over the repeats of each picture."""
+    sums = np.zeros((len(pictures), len(used)))
+    np.add.at(sums, picture_rows, train.betas[:, used])
+    counts = np.bincount(picture_rows, minlength=len(pictures))
+    first = np.unique(picture_rows, return_index=True)[1]
+    return _Shown(sums / counts[:, None], pictures, train.run_groups[first])
+
+
+def _inverted(shown: _Shown, basis: PictureBasis) -> Inversion:
+    coefficients = basis.transform(shown.pictures)
+    coefficients -= coefficients.mean(axis=0)
+    fit = fit_encoding(
+        coefficients, shown.responses - shown.responses.mean(axis=0), basis.smoothness
+    )
+    observed = coefficients.T @ coefficients / len(coefficients)
+    return invert(fit, (observed + np.diag(basis.spectrum(coefficients))) / 2)
+
+
+def _hold_out(
+    shown: _Shown, basis: PictureBasis, fitted: np.ndarray, rows: np.ndarray
+) -> _HeldOut:
+    part = shown.part(fitted)
+    inversion = _inverted(part, basis)
+    responses = shown.responses[rows] - part.responses.mean(axis=0)
+    decoded = np.stack([responses @ inversion.weight(noise) for noise in NOISES])
+    return _HeldOut(rows, part.pictures.mean(axis=0, dtype=np.float64), decoded)
+
+
+def _choose_noise(shown: _Shown, basis: PictureBasis, held_out: list[_HeldOut]) -> int:
+    """Return the number of the noise with the smallest squared error."""
+    errors = np.zeros(len(NOISES))
+    for fold in held_out:
+        true = basis.transform(shown.pictures[fold.rows] - fold.mean)
+        errors += np.square(fold.coefficients - true).sum(axis=(1, 2))
+    return int(errors.argmin())
+
+
+def _choose_contrast(
+    shown: _Shown, basis: PictureBasis, held_out: list[_HeldOut], noise: int
+) -> float:
+    """Return the contrast with the highest structural similarity, over some pictures."""
+    n_each = -(-_N_COMPARED // len(held_out))
+    scores = np.zeros(len(CONTRASTS))
+    for fold in held_out:
+        chosen = np.unique(np.linspace(0, len(fold.rows) - 1, n_each).astype(int))
+        some = _HeldOut(fold.rows[chosen], fold.mean, fold.coefficients[:, chosen])
+        for number, contrast in enumerate(CONTRASTS):
+            made = _painted(basis, some, noise, contrast)
+            scores[number] += sum(map(structure, shown.pictures[some.rows], made))
+    return CONTRASTS[int(scores.argmax())]
+
+
+def _painted(basis: PictureBasis, fold: _HeldOut, noise: int, contrast: float) -> np.ndarray:
+    return _paint(basis, fold.mean, contrast * fold.coefficients[noise])
+
+
+def _paint(basis: PictureBasis, mean: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    painted = np.empty((len(coefficients), *mean.shape), np.float32)
+    for start in range(0, len(painted), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        painted[block] = np.clip(basis.inverse(coefficients[block]) + mean, 0, 1)
+    return painted
+
+
+def _root_mean_square(errors: Iterable[np.ndarray]) -> np.ndarray:
+    """Average squares over pictures and colours, shape (size, size)."""
+    parts = [(np.square(part, dtype=np.float64).mean(axis=3).sum(axis=0), len(part))
+             for part in errors]
+    total = sum(part for part, _ in parts)
+    return np.sqrt(total / sum(n for _, n in parts)).astype(np.float32)
+
+
+def _flat(used: np.ndarray, mean: np.ndarray, spread: np.ndarray, basis: PictureBasis) -> Painter:
+    """Return a painter of the mean picture."""
+    n = int(basis.kept.sum())
     return Painter(
-        used, np.zeros((len(used), 0), np.float32), np.zeros(0, np.float32),
-        np.zeros((0, len(mean)), np.float32), mean.reshape(shape).astype(np.float32),
+        used, np.zeros((len(used), n), np.float32), np.zeros(n, np.float32),
+        mean.astype(np.float32), spread, spread,
     )

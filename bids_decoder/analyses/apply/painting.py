@@ -17,7 +17,7 @@ from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.models.store import check_digest, load_card
 from bids_decoder.stimuli.encoders import choose_encoder
 from bids_decoder.training.fitted import ENTRY
-from bids_decoder.training.painter import CARD, IMAGES
+from bids_decoder.training.painter import CARD, IMAGES, is_readable
 from bids_decoder.training.reconstruction_settings import Reconstruction
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.reconstruction import plan_reconstruction
@@ -98,6 +98,8 @@ def _why_no_painter(path: Path, card: Mapping[str, Any]) -> tuple[str, str] | No
     about = load_card(painter)
     if CARD not in about or about.get("decoder_key") != card.get("stage_key"):
         return f"{painter.name} was fitted with another decoder", refit
+    if not is_readable(about):
+        return f"{painter.name} was fitted by an earlier version", refit
     return None
 
 

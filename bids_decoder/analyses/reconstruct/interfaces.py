@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 from nipype.interfaces.base import Directory, File, TraitedSpec, traits
 
-from bids_decoder.analyses.reconstruct.outputs import PAINTER_FILE, write_reconstruction
+from bids_decoder.analyses.reconstruct.outputs import (
+    ERROR_FILE,
+    PAINTER_FILE,
+    write_reconstruction,
+)
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.reconstruction import (
@@ -166,6 +170,11 @@ class ReconstructImages(PersonalInterface):
             },
         }
         save_model(folder / PAINTER_FILE, painter.to_model(card))
+        row, column = np.indices(painter.error.shape)
+        save_table(folder / ERROR_FILE, pd.DataFrame({
+            "row": row.ravel(), "column": column.ravel(),
+            "error": painter.error.ravel(), "spread": painter.spread.ravel(),
+        }))
 
     def _nearest(
         self, model: Model, targets: Targets, train: Person, responses: _Responses

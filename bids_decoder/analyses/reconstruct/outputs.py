@@ -13,6 +13,18 @@ from bids_decoder.models.store import Model, load_model, save_model
 PAINTER_FILE = "painter.safetensors"
 """Name of the painter in the folder of a node."""
 
+ERROR_FILE = "error.tsv"
+"""Name of its table of errors."""
+
+ERROR_COLUMNS = {
+    "row": "Of the painted image, from 0 at the top.",
+    "column": "From 0 at the left.",
+    "error": "Root mean square error of this pixel over training images and colours, when they are "
+             "painted from trials outside the fit (folds of training runs); sRGB in [0, 1].",
+    "spread": "The same error of the mean training image: what is not known without responses.",
+}
+"""Columns of the table of errors, with descriptions for its sidecar."""
+
 PICTURE_COLUMNS = {
     "stimulus": "What was shown.",
     "picture": "Its reconstruction, relative to the folder of the participant.",
@@ -44,6 +56,9 @@ def write_reconstruction(outputs: PersonOutputs, folder: Path) -> None:
                 {**PICTURE_COLUMNS, **scores}, notes)
     outputs.table("reconstruction_metrics", read_table(folder / "metrics.tsv"),
                 METRIC_COLUMNS, notes)
+    outputs.table(
+        "reconstruction_error", read_table(folder / ERROR_FILE), ERROR_COLUMNS, notes
+    )
     path = outputs.path("painter_model")
     painter = load_model(folder / PAINTER_FILE)
     save_model(path, Model(painter.tensors, {**painter.card, **outputs.marks}))
