@@ -26,6 +26,7 @@ from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.fitted_parts import Fit, HeldoutFold, Responses, complete_fit
 from bids_decoder.training.painter import Painter
+from bids_decoder.training.picture_basis import PictureBasis
 from bids_decoder.trials import TRIAL_COLUMNS, Targets
 
 SETTINGS = Evaluation(n_permutations=20)
@@ -211,15 +212,18 @@ def test_volumes_are_neither_scored_nor_compared_with_training_runs(stimuli):
 def painted_world(fitted, vectors, tuning, folder):
     """Images that are linear in the vectors, their files, and a painter that knows the way."""
     rng = np.random.default_rng(11)
-    size, components = 8, rng.standard_normal((6, 8 * 8 * 3)).astype(np.float32) / 20
-    pictures = (0.5 + vectors @ components).clip(0, 1).reshape(-1, size, size, 3)
+    size, basis = 8, PictureBasis(8)
+    components = rng.standard_normal((6, 8 * 8 * 3)) / 20
+    pictures = (0.5 + basis.inverse(vectors @ components)).clip(0, 1)
     files = {}
     for name, picture in zip(fitted.targets.ids, pictures, strict=True):
         files[name] = save_picture(folder / f"{name}.png", to_picture(picture))
-    weight = np.linalg.pinv(tuning / fitted.training.spreads[0]).astype(np.float32)
-    nothing = np.zeros(6, np.float32)
-    mean = np.full((size, size, 3), 0.5, np.float32)
-    return files, Painter(np.arange(60), weight, nothing, components, mean)
+    weight = np.linalg.pinv(tuning / fitted.training.spreads[0]) @ components
+    mean, error = np.full((size, size, 3), 0.5, np.float32), np.zeros((size, size), np.float32)
+    nothing = np.zeros(weight.shape[1], np.float32)
+    return files, Painter(
+        np.arange(60), weight.astype(np.float32), nothing, mean, error, error
+    )
 
 
 def test_new_trials_are_reconstructed_by_name_or_one_by_one(stimuli, tmp_path):

@@ -57,7 +57,7 @@ def decoder(tmp_path, stimuli):
     painter = tmp_path / "sub-01_desc-painter_model.safetensors"
     save_file({"mean": np.zeros(3, np.float32)}, painter)
     write_json(painter.with_suffix(".json"), {
-        "decoder_key": "k", "painter": {"size": 8}, "sha256": file_digest(painter),
+        "decoder_key": "k", "painter": {"size": 8, "noise": 1.0, "contrast": 1.0}, "sha256": file_digest(painter),
         "training_images": {name: file_digest(stimuli / name) for name in TRAINED},
     })
     return tmp_path / "sub-01_desc-decoder_model.safetensors"
@@ -90,6 +90,15 @@ def test_what_is_asked_for_is_refused_where_it_cannot_be(decoder, tmp_path):
     assert "there is no sub-01_desc-painter_model.safetensors beside it" in found.why
     (found,) = check_painting(study("unclip"), decoder, card())
     assert found.code in (64, 65, 66) and "reconstruction" in found.what
+
+
+def test_painters_of_earlier_versions_are_left_out(decoder):
+    place = decoder.with_name("sub-01_desc-painter_model.json")
+    about = read_json(place)
+    about["painter"] = {"size": 8, "n_components": 3}
+    write_json(place, about)
+    why, fix = why_no_painting(study(), decoder, card())
+    assert "was fitted by an earlier version" in why and "again with this version" in fix
 
 
 def test_damaged_painters_are_refused(decoder):

@@ -74,6 +74,9 @@ def test_pictures_are_made_by_the_model_that_has_not_seen_them(output, fold_of):
     assert sorted(table["stimulus"]) == NAMES
     nearest = table["nearest_training_stimulus"]
     assert (nearest.map(fold_of) != table["stimulus"].map(fold_of)).all()
+    errors = table_of(output, "reconstruction_errormap")[["error", "spread"]].astype(float)
+    assert len(errors) == 64 * 64 and (errors > 0).all(axis=None)
+    assert errors["error"].mean() < errors["spread"].mean()
 
 
 def test_the_gallery_has_the_pictures_of_the_first_fold(output, fold_of):

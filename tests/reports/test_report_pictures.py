@@ -37,6 +37,9 @@ def write_pictures(tree, method="ridge"):
     table = tree.path("reconstruction_metrics", **entities)
     save_table(table, scores(0.2), {"Method": method})
     Image.new("RGB", (30, 20), "red").save(tree.path("reconstruction_sheet", **entities))
+    row, column = np.indices((4, 4)).reshape(2, 16)
+    errors = pd.DataFrame({"row": row, "column": column, "error": 0.1, "spread": 0.25})
+    save_table(tree.path("reconstruction_error", **entities), errors)
     names = {f"top{k}": "gallery/x.png" for k in range(1, 11)}
     listed = pd.DataFrame([
         {"stimulus": "im001.png", "n_trials": 2, "rank": rank, "similarity": 0.3,
@@ -62,7 +65,9 @@ def test_page_shows_sheets_scores_and_controls(tree, method, words):
     assert "On 2 of 2 measures the reconstructions are ahead of all three controls" in page
     assert all(name in page for name in ("shuffled brains", "mean brain", "nearest training"))
     assert "Median rank 7 among 10,008 images." in page
+    assert ("Mean error 0.100; of the mean training image 0.250." in page) == (method == "ridge")
     figures = {path.name for path in (tree.out / "sub-01" / "figures").iterdir()}
+    assert ("sub-01_desc-reconstructionerror_figure.svg" in figures) == (method == "ridge")
     assert {"sub-01_desc-reconstructions_figure.png", "sub-01_desc-gallery_figure.png"} <= figures
 
 

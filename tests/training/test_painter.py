@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from bids_decoder.errors import InputError, LeakageError
 from bids_decoder.models.store import Model, load_model, save_model
@@ -47,6 +48,68 @@ def test_known_pictures_come_back():
     assert painted.shape == truth.shape and painted.dtype == np.float32
     assert painted.min() >= 0 and painted.max() <= 1
     assert agreement(painted, truth, pictures.mean(axis=0)) > 0.95
+
+
+def smooth_case(noise, n=240, size=16, seed=3):
+    """Smooth grey pictures, seen by voxels with receptive fields; the last 40 are for tests."""
+    rng = np.random.default_rng(seed)
+    grey = gaussian_filter(rng.standard_normal((n, size, size)), (0, 2, 2))
+    pictures = np.repeat((0.5 + 0.15 * grey / grey.std())[..., None], 3, axis=3).clip(0, 1)
+    centres = rng.integers(0, size, (90, 2))
+    fields = np.stack([gaussian_filter(_dot(size, *centre), 1.2) for centre in centres])
+    betas = (pictures[..., 0].reshape(n, -1) - 0.5) @ fields.reshape(90, -1).T
+    betas /= betas.std(axis=0)
+    betas += noise * rng.standard_normal(betas.shape)
+    trials = pd.DataFrame({"run_group": [f"run-{k // 20}" for k in range(200)], "split": "train"})
+    train = Person("1", VoxelGrid(np.ones((90, 1, 1), bool), np.eye(4)),
+                   betas[:200].astype(np.float32), trials, np.arange(200))
+    return train, pictures.astype(np.float32), betas[200:]
+
+
+def _dot(size, row, column):
+    made = np.zeros((size, size))
+    made[row, column] = 1
+    return made
+
+
+def test_receptive_fields_are_turned_around_and_the_error_is_known():
+    train, pictures, betas = smooth_case(noise=0.5)
+    painter = fit_painter(train, np.ones(90), pictures[:200], np.arange(200))
+    painted, truth = painter.paint(betas), pictures[200:]
+    mean = pictures[:200].mean(axis=0)
+    assert agreement(painted, truth, mean) > 0.9
+    others = agreement(painted, np.roll(truth, 1, axis=0), mean)
+    assert abs(others) < 0.2
+    # Of new pictures the error is what the map says, and less than that of the mean picture.
+    error = np.sqrt(np.square(painted - truth).mean(axis=3).mean(axis=0))
+    assert np.sqrt((error**2).mean()) == pytest.approx(np.sqrt((painter.error**2).mean()), rel=0.1)
+    assert painter.error.mean() < 0.5 * painter.spread.mean()
+    assert painter.spread == pytest.approx(pictures[:200].std(axis=0).mean(axis=2), rel=1e-3)
+
+
+def test_the_error_is_larger_where_no_voxel_looks():
+    train, pictures, _ = smooth_case(noise=0.5)
+    rng = np.random.default_rng(5)
+    columns = pictures[:200, :, 10:].mean(axis=(1, 3))  # voxels that see the right side only
+    betas = (columns - columns.mean(axis=0)) @ rng.standard_normal((columns.shape[1], 30)) * 20
+    blind = Person("1", VoxelGrid(np.ones((30, 1, 1), bool), np.eye(4)),
+                   (betas + 0.3 * rng.standard_normal(betas.shape)).astype(np.float32),
+                   train.trials, train.target_rows)
+    rows = pictures[:200].mean(axis=2, keepdims=True)
+    painter = fit_painter(blind, np.ones(30), pictures[:200], np.arange(200))
+    known = 1 - (painter.error / painter.spread) ** 2
+    assert rows.shape[2] == 1 and known[:, 10:].mean() > known[:, :5].mean() + 0.1
+
+
+def test_repeats_are_one_picture_and_never_in_two_folds():
+    """Trials of one picture in many runs teach no error smaller than that of new pictures."""
+    train, pictures, betas = smooth_case(noise=2.0)
+    rows = np.arange(200) % 25
+    repeated = Person("1", train.grid, np.random.default_rng(0).standard_normal(
+        train.betas.shape).astype(np.float32), train.trials, rows)
+    painter = fit_painter(repeated, np.ones(90), pictures[:25], rows)
+    assert painter.error.mean() > 0.95 * painter.spread.mean()
+    assert painter.paint(betas).shape == (40, 16, 16, 3)
 
 
 def test_noise_paints_the_mean():
