@@ -55,12 +55,14 @@ def fit_encoding(
     """
     left, values, right = np.linalg.svd(coefficients * scale, full_matrices=False)
     power = values**2
+    # Responses are large: what has their shape has their precision.
+    left = left.astype(responses.dtype)
     turned = left.T @ responses
     chosen = _PENALTIES[_evidence(turned, responses, power).argmax(axis=0)] * power.mean()
-    weight, residuals = np.empty((len(right[0]), len(chosen))), np.empty(responses.shape)
+    weight, residuals = np.empty((len(right[0]), len(chosen))), np.empty_like(responses)
     for penalty in np.unique(chosen):
         own = np.flatnonzero(chosen == penalty)
-        share = power / (power + penalty)
+        share = (power / (power + penalty)).astype(responses.dtype)
         leverage = np.minimum(np.square(left) @ share, 1 - 1e-3)
         weight[:, own] = right.T @ ((values / (power + penalty))[:, None] * turned[:, own])
         missed = responses[:, own] - left @ (share[:, None] * turned[:, own])
@@ -157,7 +159,7 @@ def invert(fit: EncodingFit, prior: np.ndarray) -> Inversion:
     Schoenmakers et al. 2013, NeuroImage 83:951 (linear-Gaussian reconstruction of what was seen).
     """
     steps = np.linspace(0, len(fit.residuals) - 1, min(len(fit.residuals), _MAX_RESIDUALS))
-    residuals = fit.residuals[steps.astype(int)]
+    residuals = fit.residuals[steps.astype(int)].astype(np.float64)
     share = shrink_correlations(residuals)
     variance = np.maximum(np.square(residuals).mean(axis=0), 1e-12)
     alone = 1 / (share * variance)

@@ -121,7 +121,7 @@ class _Shown(NamedTuple):
     """One row per training picture."""
 
     responses: np.ndarray  # (n_pictures, n_used), mean over repeats
-    pictures: np.ndarray  # (n_pictures, size, size, 3)
+    coefficients: np.ndarray  # (n_pictures, n_coefficients)
     runs: np.ndarray  # in which each was shown first
 
     def part(self, rows: np.ndarray) -> _Shown:
@@ -132,8 +132,9 @@ class _HeldOut(NamedTuple):
     """Pictures of a fold, decoded by a model that has not seen them."""
 
     rows: np.ndarray
-    mean: np.ndarray  # of the pictures of the other folds
-    coefficients: np.ndarray  # (n_noises, n_rows, n_coefficients)
+    mean: np.ndarray  # picture, of the other folds
+    coefficients: np.ndarray  # (n_noises, n_rows, n_coefficients), beside those of the mean
+    errors: np.ndarray  # (n_noises,), sums of squares
 
 
 def fit_painter(
@@ -175,14 +176,16 @@ def fit_painter(
     """
     assert_no_test(train.trials, np.arange(len(train.trials)))
     used = np.flatnonzero(voxel_weights)
-    shown, basis = _average(train, used, pictures, picture_rows), PictureBasis(pictures.shape[1])
-    mean = pictures.mean(axis=0, dtype=np.float64)
-    spread = _root_mean_square([pictures - mean])
+    basis, mean = PictureBasis(pictures.shape[1]), pictures.mean(axis=0, dtype=np.float64)
+    spread = _root_mean_square([pictures - mean.astype(np.float32)])
     if len(used) == 0 or spread.max() < 1e-6:
         return _flat(used, mean, spread, basis)
-    held_out = [_hold_out(shown, basis, *fold) for fold in inner_folds(shown.runs, N_FOLDS)]
-    noise = _choose_noise(shown, basis, held_out)
-    contrast = _choose_contrast(shown, basis, held_out, noise)
+    shown = _average(train, used, basis.transform(pictures), picture_rows)
+    held_out = [
+        _hold_out(shown, pictures, basis, fold) for fold in inner_folds(shown.runs, N_FOLDS)
+    ]
+    noise = int(sum(fold.errors for fold in held_out).argmin())
+    contrast = _choose_contrast(pictures, basis, held_out, noise)
     weight = contrast * _inverted(shown, basis).weight(NOISES[noise])
     error = _root_mean_square(
         _painted(basis, fold, noise, contrast) - pictures[fold.rows] for fold in held_out
@@ -195,19 +198,19 @@ def fit_painter(
 
 
 def _average(
-    train: Person, used: np.ndarray, pictures: np.ndarray, picture_rows: np.ndarray
+    train: Person, used: np.ndarray, coefficients: np.ndarray, picture_rows: np.ndarray
 ) -> _Shown:
     """Average over the repeats of each picture."""
-    sums = np.zeros((len(pictures), len(used)))
-    np.add.at(sums, picture_rows, train.betas[:, used])
-    counts = np.bincount(picture_rows, minlength=len(pictures))
+    means = np.zeros((len(coefficients), len(used)), np.float32)
+    counts = np.bincount(picture_rows, minlength=len(means))
+    for trial, row in enumerate(picture_rows):
+        means[row] += train.betas[trial, used] / counts[row]
     first = np.unique(picture_rows, return_index=True)[1]
-    return _Shown(sums / counts[:, None], pictures, train.run_groups[first])
+    return _Shown(means, coefficients, train.run_groups[first])
 
 
 def _inverted(shown: _Shown, basis: PictureBasis) -> Inversion:
-    coefficients = basis.transform(shown.pictures)
-    coefficients -= coefficients.mean(axis=0)
+    coefficients = shown.coefficients - shown.coefficients.mean(axis=0)
     fit = fit_encoding(
         coefficients, shown.responses - shown.responses.mean(axis=0), basis.smoothness
     )
@@ -216,36 +219,33 @@ def _inverted(shown: _Shown, basis: PictureBasis) -> Inversion:
 
 
 def _hold_out(
-    shown: _Shown, basis: PictureBasis, fitted: np.ndarray, rows: np.ndarray
+    shown: _Shown, pictures: np.ndarray, basis: PictureBasis, fold: tuple[np.ndarray, np.ndarray]
 ) -> _HeldOut:
+    """Decode the pictures of a fold by a model of the others."""
+    fitted, rows = fold
     part = shown.part(fitted)
     inversion = _inverted(part, basis)
     responses = shown.responses[rows] - part.responses.mean(axis=0)
     decoded = np.stack([responses @ inversion.weight(noise) for noise in NOISES])
-    return _HeldOut(rows, part.pictures.mean(axis=0, dtype=np.float64), decoded)
-
-
-def _choose_noise(shown: _Shown, basis: PictureBasis, held_out: list[_HeldOut]) -> int:
-    """Return the number of the noise with the smallest squared error."""
-    errors = np.zeros(len(NOISES))
-    for fold in held_out:
-        true = basis.transform(shown.pictures[fold.rows] - fold.mean)
-        errors += np.square(fold.coefficients - true).sum(axis=(1, 2))
-    return int(errors.argmin())
+    true = shown.coefficients[rows] - part.coefficients.mean(axis=0)
+    mean = sum(pictures[row].astype(np.float64) for row in fitted) / len(fitted)
+    return _HeldOut(rows, mean, decoded, np.square(decoded - true).sum(axis=(1, 2)))
 
 
 def _choose_contrast(
-    shown: _Shown, basis: PictureBasis, held_out: list[_HeldOut], noise: int
+    pictures: np.ndarray, basis: PictureBasis, held_out: list[_HeldOut], noise: int
 ) -> float:
     """Return the contrast with the highest structural similarity, over some pictures."""
     n_each = -(-_N_COMPARED // len(held_out))
     scores = np.zeros(len(CONTRASTS))
     for fold in held_out:
         chosen = np.unique(np.linspace(0, len(fold.rows) - 1, n_each).astype(int))
-        some = _HeldOut(fold.rows[chosen], fold.mean, fold.coefficients[:, chosen])
+        some = fold._replace(
+            rows=fold.rows[chosen], coefficients=fold.coefficients[:, chosen]
+        )
         for number, contrast in enumerate(CONTRASTS):
             made = _painted(basis, some, noise, contrast)
-            scores[number] += sum(map(structure, shown.pictures[some.rows], made))
+            scores[number] += sum(map(structure, pictures[some.rows], made))
     return CONTRASTS[int(scores.argmax())]
 
 

@@ -15,6 +15,7 @@ N_COLOUR = 10
 """Frequencies along each edge that are kept of each colour contrast."""
 
 _CHANNELS = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([[3], [2], [6]])
+_BLOCK = 256
 _WIDTH = 0.15  # of the smoothing of spectra, in units of the logarithm of 1 + frequency
 
 
@@ -68,8 +69,12 @@ class PictureBasis:
         -------
         ndarray of float64, shape (n, n_coefficients)
         """
-        channels = np.einsum("nyxb,cb->ncyx", pictures.astype(np.float64), _CHANNELS)
-        return dctn(channels, axes=(2, 3), norm="ortho")[:, self.kept]
+        found = np.empty((len(pictures), int(self.kept.sum())))
+        for start in range(0, len(pictures), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            channels = np.einsum("nyxb,cb->ncyx", pictures[block].astype(np.float64), _CHANNELS)
+            found[block] = dctn(channels, axes=(2, 3), norm="ortho")[:, self.kept]
+        return found
 
     def inverse(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute pictures, shape (n, size, size, 3), from coefficients."""

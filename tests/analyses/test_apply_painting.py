@@ -57,7 +57,8 @@ def decoder(tmp_path, stimuli):
     painter = tmp_path / "sub-01_desc-painter_model.safetensors"
     save_file({"mean": np.zeros(3, np.float32)}, painter)
     write_json(painter.with_suffix(".json"), {
-        "decoder_key": "k", "painter": {"size": 8, "noise": 1.0, "contrast": 1.0}, "sha256": file_digest(painter),
+        "decoder_key": "k", "painter": {"size": 8, "noise": 1.0, "contrast": 1.0},
+        "sha256": file_digest(painter),
         "training_images": {name: file_digest(stimuli / name) for name in TRAINED},
     })
     return tmp_path / "sub-01_desc-decoder_model.safetensors"

@@ -73,4 +73,4 @@ def test_the_inverse_is_the_posterior_mean():
     observed = residuals.T @ residuals / 30
     noise = 2 * ((1 - share) * observed + share * np.diag(np.diagonal(observed)))
     gain = prior @ weight @ np.linalg.inv(weight.T @ prior @ weight + noise)
-    assert found.T == pytest.approx(gain, abs=1e-4)
+    assert found == pytest.approx(gain.T, abs=1e-4)
