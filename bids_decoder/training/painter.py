@@ -23,7 +23,7 @@ CARD = "painter"
 IMAGES = "training_images"
 """Entry of its card: SHA256 of each training image (of its pixels in a stack), by stimulus."""
 
-NOISES = (1.0, 2.0, 4.0, 8.0, 16.0)
+NOISES = (1.0, 2.0, 4.0, 8.0, 16.0, 64.0)
 """Factors of the estimated noise, of which one is chosen: models of voxels are never exact."""
 
 CONTRASTS = (0.5, 0.7, 1.0, 1.4, 2.0)
