@@ -11,7 +11,7 @@ import numpy as np
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import assert_no_test, inner_folds
-from bids_decoder.evaluation.reconstruction import structure
+from bids_decoder.evaluation.reconstruction import pixel_correlation, structure
 from bids_decoder.models.store import Model
 from bids_decoder.training.inversion import Inversion, fit_encoding, invert
 from bids_decoder.training.picture_basis import PictureBasis
@@ -147,7 +147,7 @@ def fit_painter(
     picture, given the correlated noise of the voxels and the covariance of the training pictures,
     half as observed and half that of pictures with their spectrum [1]_. Two numbers are
     cross-validated over training runs: the factor of the noise, by squared error, and then the
-    contrast, by structural similarity. What voxels do not tell stays at the mean of the training
+    contrast, by the sum of pixel correlation and structural similarity. What voxels do not tell stays at the mean of the training
     pictures.
 
     Parameters
@@ -235,7 +235,7 @@ def _hold_out(
 def _choose_contrast(
     pictures: np.ndarray, basis: PictureBasis, held_out: list[_HeldOut], noise: int
 ) -> float:
-    """Return the contrast with the highest structural similarity, over some pictures."""
+    """Return the contrast with the highest sum of both similarities, over some pictures."""
     n_each = -(-_N_COMPARED // len(held_out))
     scores = np.zeros(len(CONTRASTS))
     for fold in held_out:
@@ -245,7 +245,10 @@ def _choose_contrast(
         )
         for number, contrast in enumerate(CONTRASTS):
             made = _painted(basis, some, noise, contrast)
-            scores[number] += sum(map(structure, pictures[some.rows], made))
+            scores[number] += sum(
+                pixel_correlation(*pair) + structure(*pair)
+                for pair in zip(pictures[some.rows], made, strict=True)
+            )
     return CONTRASTS[int(scores.argmax())]
 
 
