@@ -147,8 +147,8 @@ def fit_painter(
     picture, given the correlated noise of the voxels and the covariance of the training pictures,
     half as observed and half that of pictures with their spectrum [1]_. Two numbers are
     cross-validated over training runs: the factor of the noise, by squared error, and then the
-    contrast, by the sum of pixel correlation and structural similarity. What voxels do not tell stays at the mean of the training
-    pictures.
+    contrast, by the sum of pixel correlation and structural similarity. What voxels do not tell
+    stays at the mean of the training pictures.
 
     Parameters
     ----------
