@@ -123,6 +123,8 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     header = read_header(path)
     try:
         values = np.asanyarray(nib.load(path).dataobj)
+    except MemoryError:
+        raise
     # nibabel passes on whatever zlib and the file system raise.
     except Exception as error:
         raise InputError(

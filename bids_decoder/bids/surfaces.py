@@ -115,6 +115,8 @@ def _values(path: Path) -> np.ndarray:
     try:
         arrays = [array.data for array in nib.load(path).darrays]
         return np.stack(arrays, axis=1).astype(np.float32)
+    except MemoryError:
+        raise
     # nibabel passes on whatever its parser and zlib raise.
     except Exception as error:
         raise InputError(

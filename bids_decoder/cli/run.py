@@ -70,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BidsDecoderError as error:
         tell(str(error), actions.log_format)
         code = error.code
+    except MemoryError as error:
+        LOGGER.debug("details", exc_info=True)
+        tell(str(_explain_memory(error)), actions.log_format)
+        code = ExitCode.FAILURE
     except Exception as error:
         cause = error if isinstance(error, OSError) else disk_error(error)
         if cause is None:
@@ -78,6 +82,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell(_explain_os_error(cause), actions.log_format)
         code = ExitCode.IO_ERROR
     return int(code)
+
+
+def _explain_memory(error: MemoryError) -> BidsDecoderError:
+    from bids_decoder.cli.resources import available_memory_gb
+
+    return BidsDecoderError(
+        "the memory is not enough", f"container, job or machine has {available_memory_gb():.1f} GB"
+        + (f"; {error}" if str(error) else ""),
+        "give more memory (docker run --memory, sbatch --mem), or process fewer participants per "
+        "call; then run the same command again", ExitCode.FAILURE,
+    )
 
 
 def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:

@@ -69,6 +69,8 @@ def read_map(path: Path) -> np.ndarray:
     """
     try:
         return np.asarray(nib.load(path).dataobj)
+    except MemoryError:
+        raise
     # nibabel passes on whatever zlib, the file system and its own checks raise.
     except Exception as error:
         raise damaged(path, error) from error

@@ -113,6 +113,8 @@ def _mask(label: str, path: Path, shape: Shape) -> Mask:
             image = nib.load(explained)
             return np.asarray(image.dataobj) > LEAST_R2, image.affine, explained.name
         return whole_volume(path, shape)
+    except MemoryError:
+        raise
     # nibabel passes on whatever zlib, the file system and its own checks raise.
     except Exception as error:
         raise damaged(explained, error) from error

@@ -1,4 +1,4 @@
-"""A full or broken disk is told as such, with code 74, wherever it is met."""
+"""A full or broken disk is told as such, with code 74, wherever it is met; so is full memory."""
 
 import errno
 import os
@@ -68,6 +68,19 @@ def test_every_part_of_a_call_ends_with_74(monkeypatch, tmp_path, capsys, stage,
     text = capsys.readouterr().err
     assert "free some space" in text
     assert "Traceback" not in text
+
+
+def test_memory_that_is_not_enough_is_said(monkeypatch, tmp_path, capsys):
+    def fail(*_args):
+        raise MemoryError("Unable to allocate 9.31 TiB")
+
+    (tmp_path / "in").mkdir()
+    monkeypatch.setattr(run, "_plan", fail)
+    argv = [str(tmp_path / "in"), str(tmp_path / "out"), "participant", "--from-scratch"]
+    assert run.main(argv) == 1
+    text = capsys.readouterr().err
+    assert "the memory is not enough" in text and "9.31 TiB" in text
+    assert "fix: give more memory" in text and "Traceback" not in text
 
 
 def test_report_on_a_full_disk_is_no_failed_report(monkeypatch, tmp_path):
