@@ -25,7 +25,8 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
-from bids_decoder.bids.images import read_first_volumes
+from bids_decoder.bids.image_checks import can_hold
+from bids_decoder.bids.images import read_first_volumes, read_header
 from bids_decoder.bids.released_checks import first_responses
 from bids_decoder.bids.released_runs import beta_bytes
 from bids_decoder.bids.series import is_volume, load_series
@@ -116,9 +117,7 @@ class Copies:
     volumes: tuple[tuple[Volume, ...], ...] = ()
 
 
-def find_copies(
-    dataset: Dataset, participants: Sequence[Participant], n_processes: int
-) -> Copies:
+def find_copies(dataset: Dataset, participants: Sequence[Participant], n_processes: int) -> Copies:
     """Compare the images of all runs.
 
     Parameters
@@ -289,11 +288,13 @@ def _read_run(run: BoldRun, n_volumes: int | None) -> np.ndarray | None:
 
 def _read(path: Path, n_volumes: int | None) -> np.ndarray | None:
     try:
+        in_rows = not is_volume(path)
+        if not (in_rows or can_hold(path, read_header(path))):
+            return None  # what is wrong is told by the checks of images
         if n_volumes is not None:
             values = read_first_volumes(path, n_volumes)
             return volume_signatures(values[:: max(1, len(values) // MAX_VOXELS)])
         # Blocks are read one after the other from the open file.
-        in_rows = not is_volume(path)
         image = load_series(path) if in_rows else nib.load(path, keep_file_open=True)
         shape = (*image.shape, 1)[:4]
         n_voxels = int(np.prod(shape[:3]))

@@ -95,7 +95,7 @@ def write_dataset_files(
     Equal inputs give equal bytes, so that processes that start together may all write. Links are
     replaced, not followed. An existing README is left alone.
     """
-    findings, outdated = _judge_folder(output_dir, dataset)
+    findings = check_folder(output_dir, dataset)
     if any(finding.severity == "error" for finding in findings):
         return findings
     description = dataset_description(output_dir, dataset, environ)
@@ -108,7 +108,7 @@ def write_dataset_files(
         }),
         ".bidsignore": "\n".join(IGNORED) + "\n",
     }.items():
-        if outdated or not (output_dir / name).is_file():
+        if findings or not (output_dir / name).is_file():
             write_text(output_dir / name, content)
     if not (output_dir / "README.md").is_file():
         readme = _README.format(name=description["Name"], source=dataset.name)
@@ -186,8 +186,19 @@ def container_of(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bool]:
-    """Return findings on the folder, and whether its files are of another version or dataset."""
+def check_folder(output_dir: Path, dataset: Dataset) -> list[Finding]:
+    """Look for results of other programs, versions or datasets in the output folder.
+
+    Parameters
+    ----------
+    output_dir : Path
+    dataset : Dataset
+        The input.
+
+    Returns
+    -------
+    list of Finding
+    """
     findings = []
     nested = output_dir.absolute().is_relative_to(dataset.root / "derivatives")
     if nested and APP_NAME not in output_dir.name:
@@ -198,14 +209,13 @@ def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bo
         ))
     path = output_dir / "dataset_description.json"
     if not path.is_file():
-        return findings, False
+        return findings
     name, version = _maker(path)
-    title = _title(path)
-    is_other = name == APP_NAME and title not in (None, f"{APP_NAME}: {dataset.name}")
-    if is_other:
+    there, here = _title(path), _title(dataset.root / path.name)
+    if name == APP_NAME and None not in (there, here) and there != f"{APP_NAME}: {here}":
         findings.append(Finding(
             f"output folder {output_dir}",
-            f"it has results of another dataset ('{title}'), this one is '{dataset.name}'",
+            f"it has results of another dataset ('{there}'), this one is '{here}'",
             "results of participants with the same label are replaced; choose a folder for each "
             "dataset", severity="warning",
         ))
@@ -221,7 +231,7 @@ def _judge_folder(output_dir: Path, dataset: Dataset) -> tuple[list[Finding], bo
             "stages of the other version are done again; choose a new folder to keep them",
             severity="warning",
         ))
-    return findings, is_other or version != __version__
+    return findings
 
 
 def _title(path: Path) -> str | None:

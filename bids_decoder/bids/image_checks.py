@@ -118,8 +118,8 @@ def content_damage(path: Path, header: ImageHeader, full_read: bool) -> str | No
     # it does not fit, reading decides.
     if not full_read and _noted_size(path) == header.n_bytes % (1 << 32):
         return None
-    packed = path.stat().st_size
-    if header.n_bytes > _MOST_PACKED * packed:
+    if not can_hold(path, header):
+        packed = path.stat().st_size
         return f"truncated: {packed} bytes cannot hold the {header.n_bytes} its header implies"
     try:
         size = _unpacked_size(path, 2 * header.n_bytes + _BLOCK)
@@ -130,6 +130,11 @@ def content_damage(path: Path, header: ImageHeader, full_read: bool) -> str | No
     return None if size >= header.n_bytes else (
         f"truncated: {size} bytes when unpacked, header implies {header.n_bytes}"
     )
+
+
+def can_hold(path: Path, header: ImageHeader) -> bool:
+    """Return whether a file is large enough for what its header implies, however it is packed."""
+    return header.n_bytes <= _MOST_PACKED * path.stat().st_size
 
 
 def _noted_size(path: Path) -> int:

@@ -108,14 +108,14 @@ def check_surface(file: LabelFile, space: str) -> None:
     file : LabelFile
         From :func:`describe_row_file`.
     space : str
-        Of the responses.
+        Of the responses; empty where their name does not say.
 
     Raises
     ------
     InputError
     """
     there, here = (_AVERAGE.match(name or "") for name in (file.space, space))
-    if there is None or (here and here[1].casefold() == there[1].casefold()):
+    if not space or there is None or (here and here[1].casefold() == there[1].casefold()):
         return
     raise InputError(
         str(file.path), f"is on the surface {file.space} by its name or folder, and the responses "

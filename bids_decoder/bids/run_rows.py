@@ -156,9 +156,9 @@ def _warn_of_doubled_columns(runs: list[RunRows], notes: Notes) -> None:
     for name, count in sorted(doubled.items()):
         notes.warn(
             f"events: column {name}",
-            f"{count} of {len(runs)} run(s) have two columns of this name",
-            f"the first one is used, and the other one is called {name}.1; correct the events "
-            "files if that is wrong",
+            f"{count} of {len(runs)} run(s) have two columns of this name, or one called {name}.1",
+            f"{name} is the first of the two, {name}.1 the other one; correct the events files if "
+            "that is wrong",
         )
 
 

@@ -15,6 +15,7 @@ from bids_decoder.analyses.base import Analysis
 from bids_decoder.analyses.jobs import Job, Notes, Step
 from bids_decoder.analyses.registry import analyses, section_kinds
 from bids_decoder.analyses.study import Study
+from bids_decoder.bids.description import check_folder
 from bids_decoder.bids.fingerprint import fingerprint
 from bids_decoder.bids.preflight import check_places
 from bids_decoder.bids.writer import save_table
@@ -83,6 +84,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
         settings = analysis.resolve(settings, notes)
     notes.findings += check_places(settings)
     study = read_frame(settings, work_dir, notes)
+    if study.dataset is not None:
+        notes.findings += check_folder(study.output_dir, study.dataset)
     if any(analysis.reads_trials for analysis in wanted):
         study = read_study(study, notes, scores=any(a.scores for a in wanted))
     for analysis in wanted:

@@ -183,8 +183,6 @@ def _start(plan: Plan, locks: ExitStack) -> None:
     findings = write_dataset_files(
         output_dir, plan.study.dataset, descriptions=all_descriptions()
     )
-    for finding in findings:
-        LOGGER.warning("%s", finding)
     if any(finding.severity == "error" for finding in findings):
         raise FindingsError(findings)
     for unit in sorted({step.unit for step in plan.steps if step.todo and step.locks}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import shlex
@@ -94,6 +95,8 @@ class Stopping:
             os.write(2, b"\n\x1b[?25h")
         # Writing waits for ever where nobody reads the other end of a pipe.
         signal.signal(signal.SIGALRM, _end)
+        # What is said of stopping is the last line: other threads may be about to tell progress.
+        logging.disable()
         signal.alarm(_SECONDS_TO_TELL)
         tell(self.message(number) + failed, self.log_format, "stopped", sys.__stderr__)
 

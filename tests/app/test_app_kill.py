@@ -50,7 +50,7 @@ def files_of_markers(output):
 
 
 def test_killed_in_every_stage_of_raw_data(call, category_run, tmp_path):
-    """Kill in preprocessing and in the GLM; one process, other hash seed.
+    """Kill in preprocessing and in the GLM; then two workers, other hash seed.
 
     Decoding is killed in the tests below, on responses and between two parts of its refits.
     """
@@ -61,7 +61,7 @@ def test_killed_in_every_stage_of_raw_data(call, category_run, tmp_path):
     assert markers(output) == set()
     killed(call, output, argv, ["single_trial"])
     assert markers(output) <= {"sub-01_preprocess"}
-    last = call(*argv, PYTHONHASHSEED="5")
+    last = call(*argv[:-1], 2, PYTHONHASHSEED="5")
     assert last.code == 0, last.text
     assert {("sub-01", "betas"), ("sub-01", "decode")} <= set(last.todo())
     assert derivatives(output) == derivatives(category_run.output)

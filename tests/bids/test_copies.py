@@ -198,6 +198,16 @@ def test_what_is_no_image_has_no_signature(tmp_path):
         assert module._read(tmp_path / name, None) is None
 
 
+def test_header_that_promises_more_than_there_is_asks_for_no_memory(tmp_path):
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(bold(1), np.eye(4)), path)
+    content = bytearray(path.read_bytes())
+    content[40:56] = np.array([4, 32767, 32767, 3000, 100, 1, 1, 1], "<i2").tobytes()
+    path.write_bytes(content)
+    assert module._read(path, None) is None
+    assert module._read(path, 2) is None
+
+
 def test_participants_with_the_same_image_are_found_whatever_its_header(tmp_path):
     images = {}
     for number, label in enumerate(["a", "b", "c", "d", "e", "f"]):

@@ -2,7 +2,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from bidsschematools.schema import load_schema
 from bids_decoder import __version__
 from bids_decoder.analyses.registry import all_descriptions
 from bids_decoder.bids import description
-from bids_decoder.bids.description import DESCRIPTIONS, write_dataset_files
+from bids_decoder.bids.description import DESCRIPTIONS, check_folder, write_dataset_files
 from bids_decoder.bids.names import NAMES, derivative_path, sidecar_path
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.errors import ExitCode
@@ -29,14 +28,20 @@ def content(folder):
 
 
 def test_results_of_another_dataset_are_said(toy, tmp_path):
-    dataset = toy.dataset()
-    other = replace(dataset, name="another study")
-    write_dataset_files(tmp_path, other, {})
-    (found,) = write_dataset_files(tmp_path, dataset, {})
+    def name(text):
+        toy.json("dataset_description.json", {"BIDSVersion": "1.10.0", **text})
+        return toy.dataset()
+
+    write_dataset_files(tmp_path, name({"Name": "another study"}), {})
+    # The name of a folder is none of the dataset.
+    assert check_folder(tmp_path, name({})) == []
+    dataset = name({"Name": "toy"})
+    (found,) = check_folder(tmp_path, dataset)
     assert found.severity == "warning" and "another study" in found.why
+    assert write_dataset_files(tmp_path, dataset, {}) == [found]
     title = json.loads((tmp_path / "dataset_description.json").read_text())["Name"]
-    assert title == f"bids_decoder: {dataset.name}"
-    assert write_dataset_files(tmp_path, dataset, {}) == []
+    assert title == "bids_decoder: toy"
+    assert check_folder(tmp_path, dataset) == []
 
 
 def test_files_are_written_once_with_the_same_bytes(toy, tmp_path):

@@ -178,6 +178,7 @@ def test_labels_of_the_other_hemisphere_are_refused(tmp_path):
     ("tpl-fsaverage_hemi-L_den-164k_atlas-x_dseg.label.gii", "fsaverage", True),
     ("tpl-fsaverage_hemi-L_den-164k_atlas-x_dseg.label.gii", "fsLR", False),
     ("tpl-fsLR_den-91k_atlas-x_dseg.dlabel.nii", "fsLR", True),
+    ("tpl-fsLR_den-91k_atlas-x_dseg.dlabel.nii", "", True),
     ("tpl-fsLR_den-91k_atlas-x_dseg.dlabel.nii", "fsaverage6", False),
 ])
 def test_names_say_the_surface(path, space, fits):
