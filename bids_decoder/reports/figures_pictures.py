@@ -24,7 +24,8 @@ def draw_errors(error: np.ndarray, spread: np.ndarray) -> Figure:
     known = 1 - np.divide(error**2, square, out=np.ones_like(square), where=square > 0)
     figure = new_figure(6.4, 2.9)
     left, right = figure.subplots(1, 2)
-    shown = left.imshow(error, cmap="viridis", vmin=0, vmax=float(spread.max()) or 1.0)
+    vmax = float(max(error.max(), spread.max())) or 1.0
+    shown = left.imshow(error, cmap="viridis", vmin=0, vmax=vmax)
     left.set_title("expected error (sRGB, 0 to 1)")
     figure.colorbar(shown, ax=left, shrink=0.85)
     shown = right.imshow(np.clip(known, 0, 1), cmap="Blues", vmin=0, vmax=1)

@@ -16,6 +16,7 @@ from bids_decoder.training.selectors import (
     SELECT_FROM_MAP,
     SelectionTask,
     is_learned,
+    learn_no_gates,
     select_of_each,
 )
 from bids_decoder.training.signal import SIGNAL_SHARES
@@ -180,9 +181,5 @@ def _n_maps(train: Person) -> int:
 
 def _weights_of_each(train: Person, wanted: np.ndarray, troi: Troi) -> np.ndarray:
     """Select voxels for each set of targets; weights of (n_sets, n_voxels)."""
-    task = SelectionTask(train, wanted[0], troi, _no_gates, 0, closed_form=True)
+    task = SelectionTask(train, wanted[0], troi, learn_no_gates, 0, closed_form=True)
     return np.stack([selection.weights for selection in select_of_each(task, wanted)])
-
-
-def _no_gates(*_: object) -> None:
-    raise RuntimeError("a selector in closed form learns no gates")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -30,7 +30,11 @@ CONTRASTS = (0.5, 0.7, 1.0, 1.4, 2.0)
 """Factors of the difference from the mean picture, of which one is chosen."""
 
 N_FOLDS = 5
+LEAST_FITTED = 3
+"""Distinct pictures that the model of a fold is fitted to at least."""
+
 _N_COMPARED = 24
+_CLEAR = 2.0  # standard errors over pictures
 _BLOCK = 256
 _TENSORS = ("voxels", "weight", "intercept", "mean", "error", "spread")
 
@@ -52,7 +56,7 @@ class Painter:
         Uncertainty: root mean square error over training pictures and colours, of pictures that
         were painted from trials outside the fit.
     spread : ndarray of float32, shape (size, size)
-        The same error of the mean picture: standard deviation of the training pictures.
+        The same error of the mean picture, of the same fits.
     noise, contrast : float
         What was chosen of :data:`NOISES` and :data:`CONTRASTS`.
     """
@@ -122,7 +126,6 @@ class _Shown(NamedTuple):
 
     responses: np.ndarray  # (n_pictures, n_used), mean over repeats
     coefficients: np.ndarray  # (n_pictures, n_coefficients)
-    runs: np.ndarray  # in which each was shown first
 
     def part(self, rows: np.ndarray) -> _Shown:
         return _Shown(*(values[rows] for values in self))
@@ -134,11 +137,13 @@ class _HeldOut(NamedTuple):
     rows: np.ndarray
     mean: np.ndarray  # picture, of the other folds
     coefficients: np.ndarray  # (n_noises, n_rows, n_coefficients), beside those of the mean
-    errors: np.ndarray  # (n_noises,), sums of squares
+    errors: np.ndarray  # (n_noises, n_rows), sums of squares
+    without: np.ndarray  # (n_rows,), those of the mean
 
 
 def fit_painter(
-    train: Person, voxel_weights: np.ndarray, pictures: np.ndarray, picture_rows: np.ndarray
+    train: Person, voxel_weights: np.ndarray, pictures: np.ndarray, picture_rows: np.ndarray,
+    select: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Painter:
     """Fit the reconstruction of pictures.
 
@@ -146,9 +151,9 @@ def fit_painter(
     with smooth receptive fields), is inverted: what is painted is the posterior mean of the
     picture, given the correlated noise of the voxels and the covariance of the training pictures,
     half as observed and half that of pictures with their spectrum [1]_. Two numbers are
-    cross-validated over training runs: the factor of the noise, by squared error, and then the
-    contrast, by the sum of pixel correlation and structural similarity. What voxels do not tell
-    stays at the mean of the training pictures.
+    cross-validated: the factor of the noise, by squared error, and then the contrast, by the sum
+    of pixel correlation and structural similarity. Folds are of runs, or of pictures if any is
+    shown in several runs. What voxels do not tell stays at the mean of the training pictures.
 
     Parameters
     ----------
@@ -160,10 +165,15 @@ def fit_painter(
         Training pictures, sRGB in [0, 1].
     picture_rows : ndarray of int, shape (n_trials,)
         Picture of each training trial; each picture has one or more.
+    select : callable, optional
+        ``select(rows) -> voxel_weights`` from these trials (ndarray of int) alone, for the
+        cross-validation: errors are too small where voxels were chosen by held-out trials. None
+        if *voxel_weights* do not depend on responses.
 
     Returns
     -------
     Painter
+        Of the mean picture, if the training pictures are too few or all alike.
 
     Raises
     ------
@@ -175,26 +185,54 @@ def fit_painter(
     .. [1] Naselaris et al. 2009, Neuron 63:902; Schoenmakers et al. 2013, NeuroImage 83:951.
     """
     assert_no_test(train.trials, np.arange(len(train.trials)))
-    used = np.flatnonzero(voxel_weights)
-    basis, mean = PictureBasis(pictures.shape[1]), pictures.mean(axis=0, dtype=np.float64)
-    spread = _root_mean_square([pictures - mean.astype(np.float32)])
-    if len(used) == 0 or spread.max() < 1e-6:
-        return _flat(used, mean, spread, basis)
-    shown = _average(train, used, basis.transform(pictures), picture_rows)
-    held_out = [
-        _hold_out(shown, pictures, basis, fold) for fold in inner_folds(shown.runs, N_FOLDS)
-    ]
-    noise = int(sum(fold.errors for fold in held_out).argmin())
+    used, basis = np.flatnonzero(voxel_weights), PictureBasis(pictures.shape[1])
+    coefficients = basis.transform(pictures)
+    folds = _folds(train, picture_rows, coefficients)
+    if len(used) == 0 or not folds:
+        return _flat(used, pictures, basis)
+    held_out = []
+    for fitted, rows in folds:
+        trials = np.flatnonzero(np.isin(picture_rows, fitted))
+        own = used if select is None else np.flatnonzero(select(trials))
+        shown = _average(train, own, coefficients, picture_rows)
+        held_out.append(_hold_out(shown, pictures, basis, (fitted, rows)))
+    noise = int(np.concatenate([fold.errors for fold in held_out], axis=1).sum(axis=1).argmin())
     contrast = _choose_contrast(pictures, basis, held_out, noise)
+    shown = _average(train, used, coefficients, picture_rows)
     weight = contrast * _inverted(shown, basis).weight(NOISES[noise])
-    error = _root_mean_square(
-        _painted(basis, fold, noise, contrast) - pictures[fold.rows] for fold in held_out
-    )
     return Painter(
         used, weight.astype(np.float32),
-        (-shown.responses.mean(axis=0) @ weight).astype(np.float32), mean.astype(np.float32),
-        error, spread, NOISES[noise], contrast,
+        (-shown.responses.mean(axis=0) @ weight).astype(np.float32), _mean(pictures),
+        _root_mean_square(
+            _painted(basis, fold, noise, contrast) - pictures[fold.rows] for fold in held_out
+        ),
+        _root_mean_square(fold.mean - pictures[fold.rows] for fold in held_out),
+        NOISES[noise], contrast,
     )
+
+
+def _folds(
+    train: Person, picture_rows: np.ndarray, coefficients: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split pictures, with all repeats of each, into those fitted and those held out."""
+    first = np.unique(picture_rows, return_index=True)[1]
+    order, runs = np.argsort(first), train.run_groups  # of time, not of names
+    if len(order) < LEAST_FITTED:
+        return []
+    folds = inner_folds(runs[first][order], N_FOLDS)
+    recurs = (runs != runs[first][picture_rows]).any()
+    # Where runs show the same pictures, or few others, folds of runs leave hardly any to fit.
+    if recurs or min(len(fitted) for fitted, _ in folds) < len(order) / 3:
+        folds = inner_folds(np.zeros(len(order)), N_FOLDS)
+    return [
+        (order[fitted], order[rows]) for fitted, rows in folds
+        if _n_distinct(coefficients[order[fitted]]) >= LEAST_FITTED
+    ]
+
+
+def _n_distinct(coefficients: np.ndarray) -> int:
+    """Count pictures that differ in what is painted."""
+    return len(np.unique(np.round(coefficients, 6), axis=0))
 
 
 def _average(
@@ -205,8 +243,7 @@ def _average(
     counts = np.bincount(picture_rows, minlength=len(means))
     for trial, row in enumerate(picture_rows):
         means[row] += train.betas[trial, used] / counts[row]
-    first = np.unique(picture_rows, return_index=True)[1]
-    return _Shown(means, coefficients, train.run_groups[first])
+    return _Shown(means, coefficients)
 
 
 def _inverted(shown: _Shown, basis: PictureBasis) -> Inversion:
@@ -229,13 +266,21 @@ def _hold_out(
     decoded = np.stack([responses @ inversion.weight(noise) for noise in NOISES])
     true = shown.coefficients[rows] - part.coefficients.mean(axis=0)
     mean = sum(pictures[row].astype(np.float64) for row in fitted) / len(fitted)
-    return _HeldOut(rows, mean, decoded, np.square(decoded - true).sum(axis=(1, 2)))
+    errors, without = (np.square(missed).sum(axis=-1) for missed in (decoded - true, true))
+    return _HeldOut(rows, mean, decoded, errors, without)
 
 
 def _choose_contrast(
     pictures: np.ndarray, basis: PictureBasis, held_out: list[_HeldOut], noise: int
 ) -> float:
-    """Return the contrast with the highest sum of both similarities, over some pictures."""
+    """Return the contrast with the highest sum of both similarities, over some pictures.
+
+    It is the lowest one unless errors are smaller than those of the mean picture beyond chance:
+    similarities do not tell how boldly noise may be painted.
+    """
+    gains = np.concatenate([fold.without - fold.errors[noise] for fold in held_out])
+    if gains.mean() <= _CLEAR * gains.std() / np.sqrt(len(gains)):
+        return CONTRASTS[0]
     n_each = -(-_N_COMPARED // len(held_out))
     scores = np.zeros(len(CONTRASTS))
     for fold in held_out:
@@ -272,10 +317,14 @@ def _root_mean_square(errors: Iterable[np.ndarray]) -> np.ndarray:
     return np.sqrt(total / sum(n for _, n in parts)).astype(np.float32)
 
 
-def _flat(used: np.ndarray, mean: np.ndarray, spread: np.ndarray, basis: PictureBasis) -> Painter:
+def _mean(pictures: np.ndarray) -> np.ndarray:
+    return pictures.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _flat(used: np.ndarray, pictures: np.ndarray, basis: PictureBasis) -> Painter:
     """Return a painter of the mean picture."""
-    n = int(basis.kept.sum())
+    n, mean = int(basis.kept.sum()), _mean(pictures)
+    spread = _root_mean_square([pictures - mean])
     return Painter(
-        used, np.zeros((len(used), n), np.float32), np.zeros(n, np.float32),
-        mean.astype(np.float32), spread, spread,
+        used, np.zeros((len(used), n), np.float32), np.zeros(n, np.float32), mean, spread, spread
     )

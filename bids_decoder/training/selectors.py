@@ -156,13 +156,47 @@ def check_selector(name: str) -> None:
 
 
 def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
-    """Mark the *budget* voxels with the highest scores; ties go to the first voxel."""
+    """Mark the *budget* voxels with the highest scores; NaN is last, ties go to the first voxel."""
     if budget >= len(scores):
         return np.ones(len(scores), dtype=bool)
+    scores = np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
     least = np.partition(scores, -budget)[-budget] if budget > 0 else np.inf
     mask = scores > least
     mask[np.flatnonzero(scores == least)[:budget - mask.sum()]] = True
     return mask
+
+
+def reselect(
+    person: Person, wanted: np.ndarray, settings: Troi, n_voxels: int, seed: int
+) -> np.ndarray:
+    """Repeat a selection on fewer trials in closed form, for an inner cross-validation.
+
+    Parameters
+    ----------
+    person : Person
+        The trials; training trials only.
+    wanted : ndarray, shape (n_trials, n_latents)
+    settings : Troi
+        Of the selection. Learned selectors are replaced by ``graded``.
+    n_voxels : int
+        Number of voxels that it selected.
+    seed : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n_voxels of the grid,)
+        Weights. Without maps of source participants, and with the default smoothness.
+    """
+    name = "graded" if is_learned(settings.selector) else settings.selector
+    again = replace(settings, selector=name, budget_voxels=n_voxels, budget_mm3=None)
+    return select_voxels(
+        SelectionTask(person, wanted, again, learn_no_gates, seed, closed_form=True)
+    ).weights
+
+
+def learn_no_gates(*_: object) -> None:
+    """Stand in for learning where a selector needs none."""
+    raise RuntimeError("a selector in closed form learns no gates")
 
 
 def find_budget(task: SelectionTask, n_likely: int | None = None) -> tuple[int, dict[str, Any]]:

@@ -223,6 +223,8 @@ def test_filter_stays_inside_the_mask():
 def test_top_mask():
     assert top_mask(np.array([1.0, 3, 2, 3]), 2).tolist() == [False, True, False, True]
     assert top_mask(np.array([1.0, 3, 2]), 4).tolist() == [True, True, True]
+    assert top_mask(np.array([1.0, np.nan, 3, 2]), 2).tolist() == [False, False, True, True]
+    assert top_mask(np.array([np.nan, np.nan, 2]), 2).tolist() == [True, False, True]
 
 
 def test_unknown_selector_is_a_usage_error():

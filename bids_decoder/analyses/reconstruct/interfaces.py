@@ -16,7 +16,7 @@ from bids_decoder.analyses.reconstruct.outputs import (
     write_reconstruction,
 )
 from bids_decoder.bids.writer import save_table
-from bids_decoder.config import Evaluation
+from bids_decoder.config import Evaluation, Troi
 from bids_decoder.evaluation.reconstruction import (
     EDGE,
     NEAREST,
@@ -35,6 +35,7 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.stimuli.images import load_image, picture_digest
 from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_picture
 from bids_decoder.training.painter import IMAGES, Painter, fit_painter
+from bids_decoder.training.selectors import reselect
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
@@ -76,6 +77,7 @@ class _Made:
     nearest: np.ndarray
     trained: np.ndarray  # stimulus of each training trial
     painter: Painter
+    gallery: np.ndarray  # targets in the target space of the decoder
 
 
 class ReconstructImages(PersonalInterface):
@@ -121,9 +123,11 @@ class ReconstructImages(PersonalInterface):
         model = load_model(Path(model_file))
         train, test = self._people(targets, fold)
         responses = self._responses(model, train, test)
-        painter = self._painter(plan, train, selection)
+        gallery = self._decoder().gallery(model, targets)
+        painter = self._painter(plan, train, selection, gallery)
         painted = painter.paint(responses.betas)
-        nearest, made = self._nearest(model, targets, train, responses), painted
+        rows = nearest_rows(responses.embedding[:-1], gallery, train.target_rows)
+        nearest, made = np.array(targets.ids)[rows], painted
         if plan.method == "unclip":
             vectors = self._decoder().picture_vectors(
                 model, responses.embedding, derive_seed(self.inputs.seed, "prior")
@@ -133,7 +137,7 @@ class ReconstructImages(PersonalInterface):
             "reconstruction": list(made[:-1]),
             "mean-brain": [made[-1]] * len(responses.stimuli),
             NEAREST: [self._image(name) for name in nearest],
-        }, nearest, _shown(train), painter)
+        }, nearest, _shown(train), painter, gallery)
 
     def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
         stimuli, seen = np.unique(test.trials["stimulus"].to_numpy(str), return_inverse=True)
@@ -147,10 +151,20 @@ class ReconstructImages(PersonalInterface):
             np.concatenate([embedding, dull]),
         )
 
-    def _painter(self, plan: ReconstructionPlan, train: Person, selection: str) -> Painter:
-        names, rows = np.unique(_shown(train), return_inverse=True)
+    def _painter(
+        self, plan: ReconstructionPlan, train: Person, selection: str, gallery: np.ndarray
+    ) -> Painter:
+        names, picture_rows = np.unique(_shown(train), return_inverse=True)
         pictures = np.stack([resize(self._image(name), plan.size) for name in names])
-        return fit_painter(train, read_selection(selection).weights, pictures, rows)
+        weights, wanted = read_selection(selection).weights, gallery[train.target_rows]
+        settings, n_voxels = Troi(**self.inputs.troi), np.count_nonzero(weights)
+
+        def select(rows: np.ndarray) -> np.ndarray:
+            return reselect(
+                train.subset(rows), wanted[rows], settings, n_voxels, self.inputs.seed
+            )
+
+        return fit_painter(train, weights, pictures, picture_rows, select)
 
     def _save_painter(
         self, folder: Path, plan: ReconstructionPlan, targets: Targets, folds: list[_Made]
@@ -160,7 +174,8 @@ class ReconstructImages(PersonalInterface):
             painter, trained = folds[0].painter, folds[0].trained
         else:
             train, _ = self._people(targets, 0)
-            painter, trained = self._painter(plan, train, self.inputs.whole_file), _shown(train)
+            trained = _shown(train)
+            painter = self._painter(plan, train, self.inputs.whole_file, folds[0].gallery)
         card = {
             "decoder_key": self.inputs.decoder_key, "n_training_trials": len(trained),
             # New trials are compared with these images, which are no part of the file.
@@ -175,14 +190,6 @@ class ReconstructImages(PersonalInterface):
             "row": row.ravel(), "column": column.ravel(),
             "error": painter.error.ravel(), "spread": painter.spread.ravel(),
         }))
-
-    def _nearest(
-        self, model: Model, targets: Targets, train: Person, responses: _Responses
-    ) -> np.ndarray:
-        """Return the training image nearest to each decoded embedding."""
-        gallery = self._decoder().gallery(model, targets)
-        rows = nearest_rows(responses.embedding[:-1], gallery, train.target_rows)
-        return np.array(targets.ids)[rows]
 
     def _image(self, stimulus: str) -> np.ndarray:
         return load_image(Path(self.inputs.images[stimulus]), EDGE)

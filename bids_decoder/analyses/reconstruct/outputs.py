@@ -20,8 +20,9 @@ ERROR_COLUMNS = {
     "row": "Of the painted image, from 0 at the top.",
     "column": "From 0 at the left.",
     "error": "Root mean square error of this pixel over training images and colours, when they are "
-             "painted from trials outside the fit (folds of training runs); sRGB in [0, 1].",
-    "spread": "The same error of the mean training image: what is not known without responses.",
+             "painted from trials outside the fit and the choice of voxels; sRGB in [0, 1].",
+    "spread": "The same error of the mean of the images of these fits: what is not known without "
+              "responses.",
 }
 """Columns of the table of errors, with descriptions for its sidecar."""
 
