@@ -57,6 +57,7 @@ from bids_decoder.stimuli.weights import PACKAGED
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.painter import fit_painter
+from bids_decoder.training.selectors import reselect
 from bids_decoder.training.pretrain import LatentScale
 from bids_decoder.training.prior import restore_prior, sample_prior
 from bids_decoder.training.troi import TroiDecoder
@@ -251,7 +252,7 @@ def retrieval_rows(seed: int, case: Case) -> list[tuple]:
     ]
 
 
-def paint(case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]], list[np.ndarray]]:
+def paint(seed: int, case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]], list[np.ndarray]]:
     """Reconstruct every test picture from the mean over its repeats."""
     names, seen = np.unique(case.test.trials["stimulus"].to_numpy(str), return_inverse=True)
     shown = case.train.trials["stimulus"].to_numpy(str)
@@ -260,11 +261,16 @@ def paint(case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]], list[np.
     pixels = {name: case.album.pixels[name].astype(np.float32) / 255
               for name in (*names, *shown)}
     small = np.stack([resize(pixels[name], 64) for name in shown])
-    painter = fit_painter(case.train, case.voxel_weights, small, np.arange(len(shown)))
-    made = painter.paint(np.stack(betas))
     decoder = TroiDecoder()
-    decoded = average_repeats(decoder.predict(case.model, case.test.betas), seen)
     known = decoder.gallery(case.model, case.targets)[case.train.target_rows]
+    painter = fit_painter(
+        case.train, case.voxel_weights, small, np.arange(len(shown)),
+        lambda rows: reselect(
+            case.train.subset(rows), known[rows], Troi(), np.count_nonzero(case.voxel_weights), seed
+        ),
+    )
+    made = painter.paint(np.stack(betas))
+    decoded = average_repeats(decoder.predict(case.model, case.test.betas), seen)
     nearest = shown[cosine_similarity(decoded, known).argmax(axis=1)]
     painted = {
         "reconstruction": list(made[:-1]), "mean-brain": [made[-1]] * len(names),
@@ -275,7 +281,7 @@ def paint(case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]], list[np.
 
 def reconstruction_rows(seed: int, case: Case, sheet: Path | None) -> list[tuple]:
     """Score reconstructions beside the three controls; draw the first seed."""
-    names, painted, seen = paint(case)
+    names, painted, seen = paint(seed, case)
     spaces = [
         FeatureSpace("pixels", lambda p: np.stack([resize(x, 32).ravel() for x in p])),
         FeatureSpace("gabor", _gabor, distance=True),

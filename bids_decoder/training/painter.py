@@ -190,15 +190,25 @@ def fit_painter(
     folds = _folds(train, picture_rows, coefficients)
     if len(used) == 0 or not folds:
         return _flat(used, pictures, basis)
-    held_out = []
-    for fitted, rows in folds:
-        trials = np.flatnonzero(np.isin(picture_rows, fitted))
+
+    def hold_out(fold: tuple[np.ndarray, np.ndarray]) -> _HeldOut:
+        trials = np.flatnonzero(np.isin(picture_rows, fold[0]))
         own = used if select is None else np.flatnonzero(select(trials))
-        shown = _average(train, own, coefficients, picture_rows)
-        held_out.append(_hold_out(shown, pictures, basis, (fitted, rows)))
+        return _hold_out(_average(train, own, coefficients, picture_rows), pictures, basis, fold)
+
+    return _cross_validated(
+        used, pictures, basis, _average(train, used, coefficients, picture_rows),
+        [hold_out(fold) for fold in folds],
+    )
+
+
+def _cross_validated(
+    used: np.ndarray, pictures: np.ndarray, basis: PictureBasis, shown: _Shown,
+    held_out: list[_HeldOut],
+) -> Painter:
+    """Fit to all pictures, with the numbers and the errors of held-out ones."""
     noise = int(np.concatenate([fold.errors for fold in held_out], axis=1).sum(axis=1).argmin())
     contrast = _choose_contrast(pictures, basis, held_out, noise)
-    shown = _average(train, used, coefficients, picture_rows)
     weight = contrast * _inverted(shown, basis).weight(NOISES[noise])
     return Painter(
         used, weight.astype(np.float32),
