@@ -57,9 +57,9 @@ from bids_decoder.stimuli.weights import PACKAGED
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.painter import fit_painter
-from bids_decoder.training.selectors import reselect
 from bids_decoder.training.pretrain import LatentScale
 from bids_decoder.training.prior import restore_prior, sample_prior
+from bids_decoder.training.selectors import reselect
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -252,7 +252,7 @@ def retrieval_rows(seed: int, case: Case) -> list[tuple]:
     ]
 
 
-def paint(seed: int, case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]], list[np.ndarray]]:
+def paint(case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]], list[np.ndarray]]:
     """Reconstruct every test picture from the mean over its repeats."""
     names, seen = np.unique(case.test.trials["stimulus"].to_numpy(str), return_inverse=True)
     shown = case.train.trials["stimulus"].to_numpy(str)
@@ -266,7 +266,7 @@ def paint(seed: int, case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]
     painter = fit_painter(
         case.train, case.voxel_weights, small, np.arange(len(shown)),
         lambda rows: reselect(
-            case.train.subset(rows), known[rows], Troi(), np.count_nonzero(case.voxel_weights), seed
+            case.train.subset(rows), known[rows], Troi(), np.count_nonzero(case.voxel_weights), 0
         ),
     )
     made = painter.paint(np.stack(betas))
@@ -281,7 +281,7 @@ def paint(seed: int, case: Case) -> tuple[np.ndarray, dict[str, list[np.ndarray]
 
 def reconstruction_rows(seed: int, case: Case, sheet: Path | None) -> list[tuple]:
     """Score reconstructions beside the three controls; draw the first seed."""
-    names, painted, seen = paint(seed, case)
+    names, painted, seen = paint(case)
     spaces = [
         FeatureSpace("pixels", lambda p: np.stack([resize(x, 32).ravel() for x in p])),
         FeatureSpace("gabor", _gabor, distance=True),
