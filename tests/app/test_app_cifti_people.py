@@ -6,21 +6,20 @@ import cifti_derivatives as cifti
 import nibabel as nib
 import numpy as np
 import pytest
-from app_calls import SHORT
+from app_calls import SHORT, call_here
 
 from bids_decoder.bids.writer import read_table
-from bids_decoder.cli.run import main
 from bids_decoder.reports.results import Results
 
 pytestmark = pytest.mark.slow
 
 
 def call(folder, out, *words):
-    return main([
-        str(folder / "raw"), str(out), *map(str, words), "-d", f"fmriprep={folder / 'prep'}",
-        "--output-spaces", "fsLR:den-91k", "--nprocs", "1", "--config-file", str(SHORT),
-        "-w", str(folder / "work"),
-    ])
+    return call_here(
+        folder / "raw", out, *words, "-d", f"fmriprep={folder / 'prep'}",
+        "--output-spaces", "fsLR:den-91k", "--nprocs", 1, "--config-file", SHORT,
+        "-w", folder / "work",
+    ).code
 
 
 @pytest.fixture(scope="module")
