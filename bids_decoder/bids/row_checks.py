@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from nibabel.cifti2 import BrainModelAxis
 
 from bids_decoder.bids.cifti import is_cifti, read_models
 from bids_decoder.bids.dataset import BoldRun, Participant
-from bids_decoder.bids.images import ImageHeader
+from bids_decoder.bids.images import ImageHeader, grids_agree
 from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 from bids_decoder.grids.grayordinates import models_key
@@ -137,7 +136,7 @@ def check_grids_between(people: Sequence[Participant], space: str) -> Iterator[F
         except BidsDecoderError:
             # Reported by check_run.
             continue
-        same = (labels for known, labels in grids if _is_same_grid(known, header))
+        same = (labels for known, labels in grids if grids_agree([known, header]))
         labels = next(same, None)
         if labels is None:
             grids.append((header, [person.label]))
@@ -153,12 +152,6 @@ def check_grids_between(people: Sequence[Participant], space: str) -> Iterator[F
             "with --participant-label, or do without: group_prior = false in [network]",
             severity="warning",
         )
-
-
-def _is_same_grid(first: ImageHeader, second: ImageHeader) -> bool:
-    return first.shape[:3] == second.shape[:3] and np.allclose(
-        first.affine, second.affine, atol=1e-3
-    )
 
 
 def _say_grid(header: ImageHeader) -> str:
