@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -199,6 +200,36 @@ class MissingInputError(BidsDecoderError):
     """Something that is needed is absent or unreadable."""
 
     code = ExitCode.MISSING_INPUT
+
+
+@contextmanager
+def explain_damage(what: str, why: str, fix: str) -> Iterator[None]:
+    """Turn whatever a library raises while it reads a file into an error that says what to do.
+
+    nibabel, NumPy, SciPy and Pillow do not wrap what zlib, XML parsers, unpacking and the file
+    system raise, so that no list of kinds would be complete. Lack of memory is no fault of the
+    file and passes, as do errors that say already what to do.
+
+    Parameters
+    ----------
+    what, fix : str
+        See :class:`Finding`.
+    why : str
+        What is wrong, as ``"is not readable as CIFTI"``; the reason of the library follows.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except (BidsDecoderError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            what, f"{why}: {type(error).__name__}" + (f": {reason}" if reason else ""), fix,
+        ) from error
 
 
 class LeakageError(BidsDecoderError):

@@ -9,6 +9,7 @@ from bids_decoder.errors import (
     LeakageError,
     MissingInputError,
     UsageError,
+    explain_damage,
     summarise,
 )
 
@@ -30,6 +31,24 @@ def test_each_error_has_a_code(kind, code):
     assert error.code == error.finding.code == code
     assert str(error) == "thing\n    why: broken\n    fix: mend it"
     assert kind("thing", "broken", "mend it", ExitCode.IO_ERROR).code == 74
+
+
+@pytest.mark.parametrize(("raised", "why"), [
+    (OSError("no header\nsecond line"), "is no image: OSError: no header"),
+    (EOFError(), "is no image: EOFError"),
+])
+def test_damage_is_told_with_the_reason_of_the_library(raised, why):
+    with pytest.raises(InputError) as caught, explain_damage("a.nii", "is no image", "copy it"):
+        raise raised
+    assert caught.value.finding == Finding("a.nii", why, "copy it")
+    assert caught.value.__cause__ is raised
+
+
+@pytest.mark.parametrize("error", [MemoryError("40 GiB"), UsageError("a", "b", "c")])
+def test_lack_of_memory_and_what_is_explained_already_pass(error):
+    with pytest.raises(type(error)) as caught, explain_damage("a.nii", "is no image", "copy it"):
+        raise error
+    assert caught.value is error
 
 
 def test_findings_are_told_together_without_warnings():

@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis, ScalarAxis, SeriesAxis
 
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.errors import InputError
+from bids_decoder.errors import InputError, explain_damage
 from bids_decoder.files import atomic_path
 from bids_decoder.grids.grayordinates import CORTEX
 
@@ -102,15 +102,9 @@ def open_cifti(path: Path, first: type | None = None) -> Cifti2Image:
     InputError
         When it cannot be read, or holds something else.
     """
-    try:
+    with explain_damage(str(path), "is not readable as CIFTI", "fetch or copy the file again"):
         image = nib.load(path)
         axes = [image.header.get_axis(k) for k in range(image.ndim)]
-    # nibabel passes on whatever its parser, zlib and the XML reader raise.
-    except Exception as error:
-        raise InputError(
-            str(path), f"is not readable as CIFTI: {type(error).__name__}: {error}",
-            "fetch or copy the file again",
-        ) from error
     is_known = len(axes) == 2 and isinstance(axes[1], BrainModelAxis)
     if not is_known or (first is not None and not isinstance(axes[0], first)):
         shown = " × ".join(type(axis).__name__.removesuffix("Axis") for axis in axes)

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.bids.series import is_volume, load_series, rows_shape, rows_t_r
-from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.errors import InputError, MissingInputError, explain_damage
 
 MAX_T_R = 60.0
 """Seconds; a longer repetition time is taken to be a wrong unit or a wrong number."""
@@ -120,7 +120,9 @@ def read_header(path: Path) -> ImageHeader:
 @lru_cache(maxsize=1 << 16)
 def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
     """Read a header once, as long as the file stays what it is: many checks ask for it."""
-    try:
+    with explain_damage(
+        str(path), "is not readable as NIfTI", "fetch or convert the file again"
+    ):
         header = _parsed(path)
         shape = tuple(int(size) for size in header.get_data_shape())
         time_unit = header.get_xyzt_units()[1]
@@ -129,12 +131,6 @@ def _read_header(path: Path, _size: int, _changed: int) -> ImageHeader:
         slope, inter = header.get_slope_inter()
         affine = np.asarray(header.get_best_affine(), dtype=float)
         qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
-    # nibabel passes on whatever zlib, the file system and its own checks raise.
-    except Exception as error:
-        raise InputError(
-            str(path), f"is not readable as NIfTI: {type(error).__name__}: {error}",
-            "fetch or convert the file again",
-        ) from error
     if not math.prod(shape):
         raise InputError(
             str(path), f"shape {shape} holds no voxel", "fetch or convert the file again"

@@ -13,7 +13,7 @@ import numpy as np
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.names import parse_entities, suffix_of
 from bids_decoder.bids.writer import read_table
-from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.errors import InputError, MissingInputError, explain_damage
 from bids_decoder.released.bdpy_files import read_region, region_place
 
 FUNC = "func"
@@ -121,15 +121,8 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file() and not path.is_symlink():
         raise MissingInputError(str(path), "there is no such file", "check the path")
     header = read_header(path)
-    try:
+    with explain_damage(str(path), "cannot be read", "fetch the file again"):
         values = np.asanyarray(nib.load(path).dataobj)
-    except MemoryError:
-        raise
-    # nibabel passes on whatever zlib and the file system raise.
-    except Exception as error:
-        raise InputError(
-            str(path), f"cannot be read: {type(error).__name__}: {error}", "fetch the file again",
-        ) from error
     values = values.reshape(values.shape[:3]) if values.size == np.prod(values.shape[:3]) \
         else values
     if values.ndim != 3:

@@ -14,7 +14,7 @@ from nibabel.cifti2 import BrainModelAxis, LabelAxis
 
 from bids_decoder.bids.cifti import open_cifti
 from bids_decoder.bids.label_files import LabelFile
-from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.errors import InputError, MissingInputError, explain_damage
 from bids_decoder.grids.grayordinates import CORTEX, Grayordinates, find_rows
 from bids_decoder.trials import VoxelGrid
 
@@ -245,14 +245,8 @@ def _check_there(path: Path) -> None:
 
 def _try(path: Path, read: Callable[[Path], Any]) -> Any:
     _check_there(path)
-    try:
+    with explain_damage(str(path), "is not readable as labels", "fetch or copy the file again"):
         return read(path)
-    # nibabel passes on whatever its parsers, zlib and the XML reader raise.
-    except Exception as error:
-        raise InputError(
-            str(path), f"is not readable as labels: {type(error).__name__}: {error}",
-            "fetch or copy the file again",
-        ) from error
 
 
 def labels_on(labels: RowLabels, grid: VoxelGrid) -> list[Labelled]:

@@ -16,10 +16,11 @@ import nibabel as nib
 import numpy as np
 
 from bids_decoder.bids.names import derivative_path, parse_entities, sidecar_path
-from bids_decoder.errors import InputError, MissingInputError
+from bids_decoder.errors import InputError, MissingInputError, explain_damage
 from bids_decoder.files import atomic_path, write_json
 
 _COUNTS = re.compile(rb"<DataArray\b[^>]*?Dim0=\"(\d+)\"", re.DOTALL)
+_COPY = "fetch or copy the file again"
 _PACKAGED = "fsaverage5"
 OWN_SPACE = "fsnative"
 """Surface of a participant, whose vertices are nobody else's."""
@@ -112,17 +113,9 @@ def load_series(path: Path) -> nib.spatialimages.SpatialImage:
 
 
 def _values(path: Path) -> np.ndarray:
-    try:
+    with explain_damage(str(path), "is not readable as GIFTI", _COPY):
         arrays = [array.data for array in nib.load(path).darrays]
         return np.stack(arrays, axis=1).astype(np.float32)
-    except MemoryError:
-        raise
-    # nibabel passes on whatever its parser and zlib raise.
-    except Exception as error:
-        raise InputError(
-            str(path), f"is not readable as GIFTI: {type(error).__name__}: {error}",
-            "fetch or copy the file again",
-        ) from error
 
 
 def save_hemispheres(
@@ -302,15 +295,9 @@ def read_meshes(files: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _surface(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
+    with explain_damage(str(file), "is not readable as a surface", _COPY):
         if file.name.endswith((".gii", ".gii.gz")):
             points, triangles = nib.load(file).agg_data(("pointset", "triangle"))
         else:
             points, triangles = nib.freesurfer.read_geometry(file)
-    # nibabel passes on whatever its parser and zlib raise.
-    except Exception as error:
-        raise InputError(
-            str(file), f"is not readable as a surface: {type(error).__name__}: {error}",
-            "fetch or copy the file again",
-        ) from error
     return np.asarray(points, dtype=np.float64), np.asarray(triangles, dtype=np.intp)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import pickle
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,21 +21,17 @@ from typing import IO, Any
 import nibabel as nib
 import numpy as np
 from scipy.io import loadmat, whosmat
-from scipy.io.matlab import MatReadError
 
-from bids_decoder.errors import BidsDecoderError, InputError, MissingInputError
+from bids_decoder.errors import (
+    BidsDecoderError,
+    InputError,
+    MissingInputError,
+    explain_damage,
+)
 from bids_decoder.released.base import Stored
 
 ARRAY_EXTENSIONS = (".npy", ".npz", ".mat", ".h5", ".hdf5", ".zarr")
 IMAGE_EXTENSIONS = (".nii", ".nii.gz")
-
-DAMAGE = (
-    OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError,
-    AttributeError, ImportError, NotImplementedError, zlib.error, zipfile.BadZipFile,
-    pickle.UnpicklingError, MatReadError, nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-)
-"""What NumPy, SciPy, h5py and nibabel raise for files that are damaged or something else."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SAFE = {
@@ -142,15 +137,17 @@ def reading(path: Path) -> Iterator[None]:
             "fetch the file (with DataLad: datalad get), or leave the participant out",
         )
     try:
-        yield
+        with explain_damage(
+            str(path), "cannot be read, it is damaged or truncated",
+            "copy or download the file again",
+        ):
+            yield
     except MemoryError as error:
         raise InputError(
             str(path), f"there is not enough memory to read it: {str(error) or 'MemoryError'}",
             "use a machine with more memory, or save the array as .npy or .h5, which are read in "
             "parts",
         ) from error
-    except DAMAGE as error:
-        raise damaged(path, error) from error
 
 
 def names_in(path: Path) -> set[str]:
@@ -221,15 +218,6 @@ def h5(path: Path) -> Any:
             "pip install 'bids_decoder[hdf5]'",
         ) from error
     return h5py
-
-
-def damaged(path: Path, error: Exception) -> InputError:
-    """Return the error for a file that cannot be read."""
-    reason = str(error).strip() or type(error).__name__
-    return InputError(
-        str(path), f"cannot be read, it is damaged or truncated: {type(error).__name__}: {reason}",
-        "copy or download the file again",
-    )
 
 
 class _Unpickler(pickle.Unpickler):

@@ -44,11 +44,11 @@ from bids_decoder.released.base import (
 from bids_decoder.released.files import (
     Shape,
     collect,
-    damaged,
     h5,
     is_hdf5,
     measure,
     read_dictionary,
+    reading,
 )
 from bids_decoder.released.grids import of_volumes, read_mask, without_positions
 from bids_decoder.released.tables import PEOPLE, SESSIONS, as_text, find_label
@@ -175,11 +175,8 @@ def _design_values(file: Path) -> dict[str, np.ndarray]:
     if file.suffix == ".npy":
         content = read_dictionary(file)
         return {name: np.ravel(np.asarray(content[name])) for name in names if name in content}
-    try:
-        with h5(file).File(file, "r") as content:
-            return {name: np.ravel(content[name][()]) for name in names if name in content}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise damaged(file, error) from error
+    with reading(file), h5(file).File(file, "r") as content:
+        return {name: np.ravel(content[name][()]) for name in names if name in content}
 
 
 def _place(stored: Stored, shape: Shape, folder: Path) -> Responses:

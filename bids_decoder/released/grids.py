@@ -9,7 +9,7 @@ import numpy as np
 
 from bids_decoder.errors import InputError, MissingInputError
 from bids_decoder.released.base import Responses, Stored
-from bids_decoder.released.files import Shape, damaged
+from bids_decoder.released.files import Shape, reading
 from bids_decoder.trials import VoxelGrid
 
 REGULAR = 0.05
@@ -67,13 +67,8 @@ def read_map(path: Path) -> np.ndarray:
     InputError
         When it is damaged.
     """
-    try:
+    with reading(path):
         return np.asarray(nib.load(path).dataobj)
-    except MemoryError:
-        raise
-    # nibabel passes on whatever zlib, the file system and its own checks raise.
-    except Exception as error:
-        raise damaged(path, error) from error
 
 
 def of_volumes(

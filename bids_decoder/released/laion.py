@@ -32,7 +32,7 @@ from bids_decoder.released.base import (
     ReleasedRun,
     Stored,
 )
-from bids_decoder.released.files import Shape, damaged, measure
+from bids_decoder.released.files import Shape, measure, reading
 from bids_decoder.released.grids import read_mask
 from bids_decoder.released.people import (
     Mask,
@@ -108,16 +108,11 @@ def _mask(label: str, path: Path, shape: Shape) -> Mask:
     if mask_file.exists():
         return *read_mask(mask_file), mask_file.name
     explained = place / f"{stem}_stat-rsquare_desc-R2mean_statmap.nii.gz"
-    try:
-        if explained.exists():
-            image = nib.load(explained)
-            return np.asarray(image.dataobj) > LEAST_R2, image.affine, explained.name
+    if not explained.exists():
         return whole_volume(path, shape)
-    except MemoryError:
-        raise
-    # nibabel passes on whatever zlib, the file system and its own checks raise.
-    except Exception as error:
-        raise damaged(explained, error) from error
+    with reading(explained):
+        image = nib.load(explained)
+        return np.asarray(image.dataobj) > LEAST_R2, image.affine, explained.name
 
 
 LAYOUT = Layout(

@@ -28,7 +28,7 @@ import pandas as pd
 
 from bids_decoder.errors import Finding, InputError, MissingInputError
 from bids_decoder.released.base import Events, Layout, Released, ReleasedPerson, Responses, Stored
-from bids_decoder.released.files import collect, damaged, measure
+from bids_decoder.released.files import collect, measure, reading
 from bids_decoder.released.grids import without_positions
 from bids_decoder.released.tables import as_text, split_runs
 
@@ -132,15 +132,12 @@ def _behaviour(side: Path) -> list[np.ndarray]:
     """Return the last row of the behaviour of each trial: the trial itself."""
     rows = []
     for path in sorted(side.glob("*.tar"), key=lambda path: (len(path.stem), path.stem)):
-        try:
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    if member.name.split(".", 1)[-1] == "behav.npy":
-                        content = archive.extractfile(member).read()
-                        array = np.load(io.BytesIO(content), allow_pickle=False)
-                        rows.append(_last_row(array, f"{path}/{member.name}"))
-        except (OSError, EOFError, ValueError, AttributeError, tarfile.TarError) as error:
-            raise damaged(path, error) from error
+        with reading(path), tarfile.open(path) as archive:
+            for member in archive:
+                if member.name.split(".", 1)[-1] == "behav.npy":
+                    content = archive.extractfile(member).read()
+                    array = np.load(io.BytesIO(content), allow_pickle=False)
+                    rows.append(_last_row(array, f"{path}/{member.name}"))
     return rows
 
 

@@ -46,7 +46,7 @@ from bids_decoder.released.base import (
     Responses,
     Stored,
 )
-from bids_decoder.released.files import Shape, damaged, measure
+from bids_decoder.released.files import Shape, measure, reading
 from bids_decoder.released.grids import read_map, read_mask
 from bids_decoder.released.people import (
     Mask,
@@ -230,12 +230,9 @@ def _design(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @lru_cache(maxsize=4)
 def _read_design(path: Path, _changed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     names = ["masterordering", "subjectim", "sharedix"]
-    try:
+    with reading(path):
         content = loadmat(path, variable_names=names)
         ordering, pictures, shared = (np.asarray(content[name]).astype(int) - 1 for name in names)
-    # SciPy raises many kinds of exceptions for damaged files.
-    except Exception as error:
-        raise damaged(path, error) from error
     ordering, shared = ordering.ravel(), shared.ravel()
     if pictures.ndim != 2 or ordering.max() >= pictures.shape[1] or pictures.max() >= N_PICTURES:
         raise InputError(

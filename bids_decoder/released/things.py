@@ -24,7 +24,7 @@ import pandas as pd
 
 from bids_decoder.errors import Finding, InputError
 from bids_decoder.released.base import Events, Layout, Released, ReleasedPerson, Stored
-from bids_decoder.released.files import collect, damaged, h5, measure
+from bids_decoder.released.files import collect, h5, measure, reading
 from bids_decoder.released.grids import of_coordinates
 from bids_decoder.released.tables import check_length, read_table, split_runs
 
@@ -93,11 +93,8 @@ def _stored(path: Path) -> Stored:
         if is_block and dtype is not None and dtype.kind == "f" and len(node.shape) == 2:
             found[name] = int(np.prod(node.shape))
 
-    try:
-        with h5(path).File(path, "r") as content:
-            content.visititems(look)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise damaged(path, error) from error
+    with reading(path), h5(path).File(path, "r") as content:
+        content.visititems(look)
     if not found:
         raise InputError(
             str(path), "holds no block of real numbers (blockN_values), as tables of pandas have",

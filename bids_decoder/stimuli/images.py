@@ -9,11 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from bids_decoder.errors import (
-    BidsDecoderError,
-    InputError,
-    MissingInputError,
-)
+from bids_decoder.errors import MissingInputError, explain_damage
 from bids_decoder.files import file_digest
 from bids_decoder.stacks import read_stack, stack_row
 
@@ -62,18 +58,13 @@ def load_picture(path: Path) -> Image.Image:
     place = stack_row(path)
     if place is None and not path.is_file():
         raise _missing(path)
-    try:
+    with explain_damage(
+        f"stimulus {path}", "cannot be read as a picture",
+        "replace the file; PNG, JPEG, TIFF, BMP, GIF and WebP are read",
+    ):
         if place is not None:
             return _to_rgb(_from_pixels(read_stack(place)))
         return _open_picture(path)
-    except (BidsDecoderError, MemoryError):
-        raise
-    # Pillow's readers raise many kinds of exceptions for damaged files, even SyntaxError.
-    except Exception as error:
-        raise InputError(
-            f"stimulus {path}", f"cannot be read as a picture: {error}",
-            "replace the file; PNG, JPEG, TIFF, BMP, GIF and WebP are read",
-        ) from error
 
 
 def _open_picture(path: Path) -> Image.Image:

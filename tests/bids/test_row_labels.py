@@ -193,3 +193,13 @@ def test_names_say_the_surface(path, space, fits):
 def test_records_keep_both_hemispheres(tmp_path):
     one = PlacedLabels(describe_row_file(annotations(tmp_path)))
     assert PlacedLabels.from_record(one.record()) == one
+
+
+def test_lack_of_memory_is_no_damage(tmp_path, monkeypatch):
+    def fail(path):
+        raise MemoryError("Unable to allocate 40 GiB")
+
+    file = describe_row_file(annotations(tmp_path))
+    monkeypatch.setattr(nib.freesurfer, "read_annot", fail)
+    with pytest.raises(MemoryError, match="Unable"):
+        read_row_labels(file)

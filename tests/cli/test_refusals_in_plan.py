@@ -49,7 +49,7 @@ N_SCANS, T_R, SHAPE = 60, 2.0, (4, 4, 7)
 
 @dataclass(frozen=True)
 class Site:
-    """One raise statement: file, first and last line."""
+    """One refusal, a raise statement or ``with explain_damage``: file, first and last line."""
 
     file: str
     first: int
@@ -58,31 +58,37 @@ class Site:
 
 @functools.cache
 def sites():
-    """All raise statements that refuse an input, by name of the function and their number in it."""
+    """All places that refuse an input, by name of the function and their number in it."""
     found = {}
     for folder in FOLDERS:
         for path in sorted((PACKAGE / folder).rglob("*.py")):
             if path.stem in ("plan", "options") or str(path.relative_to(PACKAGE)) in PLANNING:
                 continue
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            for name, node in _raises(tree, path.stem):
+            for name, first, last in _refusals(tree, path.stem):
                 number = 1 + sum(key.startswith(f"{name}#") for key in found)
-                found[f"{name}#{number}"] = Site(str(path), node.lineno, node.end_lineno)
+                found[f"{name}#{number}"] = Site(str(path), first, last)
     return found
 
 
-def _raises(node, name):
+def _refusals(node, name):
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.ClassDef):
             inside = child.name if isinstance(node, ast.Module) else f"{name}.{child.name}"
-            yield from _raises(child, inside)
+            yield from _refusals(child, inside)
             continue
         if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
             called = child.exc.func
             kind = called.id if isinstance(called, ast.Name) else called.attr
             if kind not in NO_INPUT_ERRORS:
-                yield name, child
-        yield from _raises(child, name)
+                yield name, child.lineno, child.end_lineno
+        if isinstance(child, ast.With) and any(
+            isinstance(item.context_expr, ast.Call)
+            and getattr(item.context_expr.func, "id", None) == "explain_damage"
+            for item in child.items
+        ):
+            yield name, child.lineno, child.body[0].lineno - 1
+        yield from _refusals(child, name)
 
 
 # --------------------------------------------------------------------------------------- a dataset

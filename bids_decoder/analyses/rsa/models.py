@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.rsa.options import SUFFIXES, split_word
-from bids_decoder.errors import InputError, MissingInputError, UsageError, name_some
+from bids_decoder.errors import (
+    InputError,
+    MissingInputError,
+    UsageError,
+    explain_damage,
+    name_some,
+)
 from bids_decoder.evaluation.dissimilarity import vectorise
 from bids_decoder.stimuli.sketch import centre_sketches
 
@@ -140,14 +146,8 @@ def _read_table(path: Path, what: str) -> pd.DataFrame:
 
 
 def _read_npz(path: Path, what: str, mend: str) -> pd.DataFrame:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            names, values = content["names"].astype(str), content["rdm"].astype(np.float64)
-    except MemoryError:
-        raise
-    # NumPy does not wrap what zip, zlib and its header parser raise for a damaged file.
-    except Exception as error:
-        raise InputError(what, f"cannot be read: {str(error).splitlines()[0]}", mend) from error
+    with explain_damage(what, "cannot be read", mend), np.load(path, allow_pickle=False) as content:
+        names, values = content["names"].astype(str), content["rdm"].astype(np.float64)
     if names.ndim != 1 or values.shape != (len(names), len(names)):
         sizes = " and ".join(str(array.shape) for array in (names, values))
         raise InputError(what, f"names and rdm have the shapes {sizes}",
