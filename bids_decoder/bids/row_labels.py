@@ -31,7 +31,7 @@ _SPACE = re.compile(r"(?:^|_)(?:space|tpl)-([0-9A-Za-z]+)")
 _AVERAGE = re.compile(r"(fsaverage|fsLR|onavg|civet)\d*\w?$", re.IGNORECASE)
 _HEMI = re.compile(r"^(?P<fs>[lr]h)\.|(?:^|_)hemi-(?P<bids>[LR])_")
 _BACKGROUND = re.compile(
-    r"(.*[_-])?(unknown|corpuscallosum|\?\?\?)|.*medial[ _-]?wall.*|background.*", re.IGNORECASE
+    r"(.*[_-])?(unknown|corpuscallosum|\?\?\?)|.*medial[ ._-]?wall.*|background.*", re.IGNORECASE
 )
 
 _FIX = (

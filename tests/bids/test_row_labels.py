@@ -138,9 +138,25 @@ def test_labels_of_other_vertices_are_refused(tmp_path):
     refused(path, grid(Grayordinates(MODELS), len(MODELS)), match="on another grid")
 
 
+@pytest.mark.parametrize("names", [
+    ["ctx-lh-unknown", "???", "FreeSurfer_Defined_Medial_Wall"],
+    ["Background+FreeSurfer_Defined_Medial_Wall", "MEDIAL.WALL", "L_???"],
+    ["Unknown", "Medial_wall", "corpuscallosum"],
+])
+def test_medial_wall_and_unknown_vertices_are_no_region(tmp_path, names):
+    refused(annotations(tmp_path, names=names), match="none of its vertices")
+
+
+def test_vertices_without_annotation_have_no_label(tmp_path):
+    path = annotations(tmp_path)
+    values, table, names = nib.freesurfer.read_annot(path)
+    nib.freesurfer.write_annot(path, np.where(values == 1, -1, values), table[:, :4],
+                               names, fill_ctab=True)
+    left, _ = read_row_labels(describe_row_file(path)).parts
+    assert left[1] == {2: "lback"} and np.array_equal(left[0] != NO_LABEL, SIDE == 2)
+
+
 def test_files_without_labels_are_refused(tmp_path):
-    refused(annotations(tmp_path / "none", names=["ctx-lh-unknown", "???", "FS_Medial_wall"]),
-            match="none of its vertices")
     one = annotations(tmp_path / "one")
     (tmp_path / "one" / "rh.two.annot").write_bytes(b"text")
     refused(one, match="readable as labels")
