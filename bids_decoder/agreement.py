@@ -12,6 +12,18 @@ from bids_decoder.errors import InputError
 AFFINE_TOLERANCE = 1e-3
 """Millimetres by which the affines of two images on one grid may differ."""
 
+PlacedGrid = tuple[Sequence[int], np.ndarray]
+"""Shape of an image, of which the first three axes count, and its affine."""
+
+
+def same_grid(one: PlacedGrid, other: PlacedGrid, tolerance: float = AFFINE_TOLERANCE) -> bool:
+    """Return whether voxels of two images are at the same places, to *tolerance* millimetres."""
+    return tuple(one[0])[:3] == tuple(other[0])[:3] and _same_places(one[1], other[1], tolerance)
+
+
+def _same_places(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
+    return bool(np.abs(one - other).max() <= tolerance)
+
 
 def check_series(path: Path, shape: Sequence[int]) -> int:
     """Return the number of volumes of a BOLD image.
@@ -43,9 +55,7 @@ def check_rows(path: Path, n_volumes: int, n_rows: int, table: Path | None = Non
         )
 
 
-def check_same_grid(
-    path: Path, found: tuple[Sequence[int], np.ndarray], wanted: tuple[Sequence[int], np.ndarray]
-) -> None:
+def check_same_grid(path: Path, found: PlacedGrid, wanted: PlacedGrid) -> None:
     """Check that an image is on the grid of the data.
 
     Parameters
@@ -53,7 +63,7 @@ def check_same_grid(
     path : Path
         Of the image.
     found, wanted : tuple of shape and affine
-        Of the image and of the data.
+        Of the image, which must have three axes, and of the data.
 
     Raises
     ------
@@ -64,7 +74,7 @@ def check_same_grid(
     shapes = tuple(found[0]), tuple(wanted[0])[:3]
     if shapes[0] != shapes[1]:
         raise InputError(str(path), f"shape {shapes[0]} against {shapes[1]} of the data", fix)
-    if np.abs(found[1] - wanted[1]).max() > AFFINE_TOLERANCE:
+    if not _same_places(found[1], wanted[1], AFFINE_TOLERANCE):
         raise InputError(
             str(path), f"affine {_rounded(found[1])} against {_rounded(wanted[1])} of the data", fix
         )
@@ -88,9 +98,7 @@ def check_mask(path: Path, mask: np.ndarray) -> None:
         )
 
 
-def check_one_grid(
-    what: str, names: Sequence[str], grids: Sequence[tuple[Sequence[int], np.ndarray]]
-) -> None:
+def check_one_grid(what: str, names: Sequence[str], grids: Sequence[PlacedGrid]) -> None:
     """Check that the runs of a participant are on one grid.
 
     Parameters
@@ -118,7 +126,7 @@ def check_one_grid(
         )
     first = grids[0][1]
     odd = [name for name, (_, affine) in zip(names, grids, strict=True)
-           if np.abs(affine - first).max() > AFFINE_TOLERANCE]
+           if not _same_places(affine, first, AFFINE_TOLERANCE)]
     if odd:
         raise InputError(
             f"{what}: runs with different affines",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from bids_decoder.agreement import same_grid
 from bids_decoder.files import content_key
 from bids_decoder.grids.base import Geometry
 from bids_decoder.grids.grayordinates import Grayordinates
@@ -111,6 +113,10 @@ class VoxelGrid:
     def coordinates(self) -> np.ndarray:
         """Positions of the voxels in millimetres, shape (n_voxels, 3)."""
         return self.geometry.positions
+
+    def holds(self, shape: Sequence[int], affine: np.ndarray) -> bool:
+        """Return whether an image of this shape and affine is on this grid."""
+        return same_grid((self.mask.shape, self.affine), (shape, affine))
 
     @property
     def voxel_sizes(self) -> np.ndarray:

@@ -282,10 +282,7 @@ class LoadedDecoder(DecodingMixin, BaseEstimator):
         if self.mask_img is None:
             return
         given, own = self._voxels.grid, self.fitted.grid
-        if not (
-            np.array_equal(given.mask, own.mask)
-            and np.allclose(given.affine, own.affine, atol=1e-3)
-        ):
+        if not (own.holds(given.mask.shape, given.affine) and np.array_equal(given.mask, own.mask)):
             raise ArrayError(
                 "mask_img", "its voxels are not those of the decoder, in shape, affine or mask",
                 "give a masker with the decoder's mask_image()",

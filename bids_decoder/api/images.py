@@ -53,10 +53,7 @@ class Voxels:
         if self.masker is not None:
             return self._read_with_masker(images)
         series = check_niimg(images, atleast_4d=True)
-        same = series.shape[:3] == self.grid.mask.shape and np.allclose(
-            series.affine, self.grid.affine, atol=1e-3
-        )
-        if not same:
+        if not self.grid.holds(series.shape, series.affine):
             raise ArrayError(
                 f"images of shape {series.shape[:3]}",
                 f"their grid differs from that of the mask, {self.grid.mask.shape}: "

@@ -12,6 +12,7 @@ from typing import IO
 import nibabel as nib
 import numpy as np
 
+from bids_decoder.agreement import same_grid
 from bids_decoder.bids.series import is_volume, load_series, rows_shape, rows_t_r
 from bids_decoder.errors import InputError, MissingInputError, explain_damage
 
@@ -223,9 +224,5 @@ def header_t_r(value: float, unit: str) -> float | None:
 
 def grids_agree(headers: list[ImageHeader]) -> bool:
     """Return whether all images have one shape and one affine (to 1 µm)."""
-    first = headers[0]
-    return all(
-        header.shape[:3] == first.shape[:3]
-        and np.allclose(header.affine, first.affine, rtol=0, atol=1e-3)
-        for header in headers[1:]
-    )
+    (first, *others) = [(header.shape, header.affine) for header in headers]
+    return all(same_grid(first, other) for other in others)

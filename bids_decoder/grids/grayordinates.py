@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis
 
+from bids_decoder.agreement import same_grid
 from bids_decoder.grids.base import Density, Geometry, Kernel, RandomField
 from bids_decoder.grids.surface import Mesh, Surface
 from bids_decoder.grids.volume import Container, Volume
@@ -134,9 +135,7 @@ def find_rows(models: BrainModelAxis, others: BrainModelAxis) -> np.ndarray:
     here, there = models.volume_mask, np.flatnonzero(others.volume_mask)
     if here.any() and len(there):
         shape = tuple(models.volume_shape)
-        if shape != tuple(others.volume_shape) or not np.allclose(
-            models.affine, others.affine, atol=1e-3
-        ):
+        if not same_grid((shape, models.affine), (others.volume_shape, others.affine)):
             raise ValueError("their voxels are on another grid than those of the responses")
         number = np.full(shape, -1, dtype=np.intp)
         number[tuple(others.voxel[there].T)] = there

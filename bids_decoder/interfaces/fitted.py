@@ -68,6 +68,6 @@ def collect_fitted(
 def _read_boldref(path: Path, grid: VoxelGrid) -> np.ndarray | None:
     """Return the reference image; None where it is on another grid than the responses."""
     image = nib.load(path)
-    if image.shape[:3] != grid.mask.shape or not np.allclose(image.affine, grid.affine, atol=1e-3):
+    if not grid.holds(image.shape, image.affine):
         return None
     return np.asarray(image.dataobj, dtype=np.float32).reshape(grid.mask.shape)

@@ -41,7 +41,7 @@ def transfer_responses(
     Interpolation is linear. Voxels outside the mask of *source* have no weight.
     """
     if matrix is None:
-        if not on_grid(target, source.mask.shape, source.affine):
+        if not target.holds(source.mask.shape, source.affine):
             raise ValueError("responses on another grid need a transform")
         covered = source.mask[target.mask]
         values = np.full((len(betas), target.n_voxels), np.nan, dtype=np.float32)
@@ -61,8 +61,3 @@ def transfer_responses(
         sums = at_target(source.to_volume(np.asarray(one, dtype=np.float32)))
         values[row, covered] = sums[covered] / weight[covered]
     return values, covered
-
-
-def on_grid(grid: VoxelGrid, shape: tuple[int, ...], affine: np.ndarray) -> bool:
-    """Return whether an image of this shape and affine is on a grid, to a thousandth of a mm."""
-    return grid.mask.shape == shape and bool(np.allclose(grid.affine, affine, atol=1e-3))

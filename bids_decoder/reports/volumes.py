@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from bids_decoder.agreement import same_grid
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.reports.geometry import Underlay, load
 from bids_decoder.reports.packed import Look, Packed, pack, quantise, span_of, unpack
@@ -121,7 +122,7 @@ def _brain(image: nib.Nifti1Image, results: Results) -> np.ndarray:
     """Return the brain mask on the grid of a map; nothing where no mask has this grid."""
     for path in (*results.files("bold_mask"), *results.files("glm_mask")):
         mask = load(path)
-        if mask.shape == image.shape and np.allclose(mask.affine, image.affine, atol=1e-3):
+        if same_grid((mask.shape, mask.affine), (image.shape, image.affine)):
             return np.asanyarray(mask.dataobj) > 0
     return np.zeros(image.shape, bool)
 

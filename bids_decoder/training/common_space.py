@@ -386,8 +386,8 @@ def _spread_over(n_trials: int, most: int) -> np.ndarray:
 def _share_grid(space: str, grid: VoxelGrid, rows_key: str, person: Person) -> bool:
     """Check whether a participant's voxels are on this grid, and the same grayordinates."""
     return (
-        bool(space) and person.space == space and person.grid.mask.shape == grid.mask.shape
-        and np.allclose(person.grid.affine, grid.affine, atol=1e-3)
+        bool(space) and person.space == space
+        and grid.holds(person.grid.mask.shape, person.grid.affine)
         and person.grid.rows_key == rows_key
     )
 

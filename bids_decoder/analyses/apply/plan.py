@@ -44,7 +44,6 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsErr
 from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import groups_of, shared_space
 from bids_decoder.markers import StageKey
-from bids_decoder.preprocessing.transfer import on_grid
 from bids_decoder.regressors import split_wanted
 from bids_decoder.training.fitted import ENTRY, load_fitted
 from bids_decoder.training.zero_shot import why_not
@@ -348,7 +347,7 @@ def _other_place(
         return
     header = read_header(file)
     shape = tuple(int(n) for n in header.shape[:3])
-    if not on_grid(fitted.grid, shape, header.affine):
+    if not fitted.grid.holds(shape, header.affine):
         yield (
             f"it reads a grid of {_grid(fitted.grid.mask.shape, fitted.grid.affine)}, and these "
             f"images have {_grid(shape, header.affine)}",

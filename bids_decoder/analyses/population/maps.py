@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from bids_decoder.agreement import same_grid
 from bids_decoder.analyses.population.collect import find_outputs
 from bids_decoder.bids.map_files import read_layout_of_map, read_rows_key
 from bids_decoder.bids.names import parse_entities
@@ -18,8 +18,6 @@ from bids_decoder.errors import name_some
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.reports.results import sidecar_of
 from bids_decoder.trials import VoxelGrid
-
-GRID_TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -152,13 +150,12 @@ def _read_set(
 ) -> tuple[MapSet | None, str | None]:
     """Read maps on the most frequent grid."""
     images = {label: nib.load(path) for label, path in paths.items()}
-    grids = {
-        label: (image.shape, *np.round(image.affine / GRID_TOLERANCE_MM).astype(int).ravel(),
-                read_rows_key(paths[label]))
-        for label, image in images.items()
-    }
-    usual = Counter(grids.values()).most_common(1)[0][0]
-    kept = [label for label, grid in grids.items() if grid == usual]
+    grids = {label: (image.shape, image.affine) for label, image in images.items()}
+    rows = {label: read_rows_key(path) for label, path in paths.items()}
+    kept = max((
+        [label for label in paths if rows[label] == rows[one] and same_grid(grids[label], grid)]
+        for one, grid in grids.items()
+    ), key=len)
     others = [f"sub-{label}" for label in paths if label not in kept]
     note = None
     if others:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bids_decoder.agreement import same_grid
 from bids_decoder.analyses.subjects.options import Subjects
 from bids_decoder.bids.copies import find_equal_images
 from bids_decoder.bids.dataset import Dataset, Participant
@@ -34,6 +35,7 @@ SUFFIXES = ("pet", "statmap", "T1w")
 """Suffixes of images to search for, in this order."""
 
 GRID_TOLERANCE_MM = 1e-2
+"""Of volumes that other programs normalised, each with its own rounding of affines."""
 
 _CONTROL = "control "
 """Before the names of confounds, which may be called label or site."""
@@ -278,9 +280,9 @@ def _check_grids(table: pd.DataFrame, search: _Search) -> None:
     shapes = Counter(header.shape[:3] for header in headers.values())
     first = next(iter(headers.values()))
     apart = [
-        path for path, header in headers.items()
-        if header.shape[:3] != first.shape[:3]
-        or abs(header.affine - first.affine).max() > GRID_TOLERANCE_MM
+        path for path, header in headers.items() if not same_grid(
+            (header.shape, header.affine), (first.shape, first.affine), GRID_TOLERANCE_MM
+        )
     ]
     if apart:
         search.complain(
