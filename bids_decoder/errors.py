@@ -179,6 +179,11 @@ class BidsDecoderError(Exception):
         self.finding = Finding(what, why, fix, code or type(self).code)
         self.code = self.finding.code
 
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """What it says: one finding, or several."""
+        return (self.finding,)
+
     def __str__(self) -> str:
         """Render as the three lines that a user reads."""
         return str(self.finding)
@@ -251,6 +256,11 @@ class FindingsError(BidsDecoderError):
         errors = [f for f in findings if f.severity == "error"]
         super().__init__(f"{len(errors)} problem(s) found", code=errors[0].code)
         self.findings = tuple(findings)
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """The findings, warnings among them."""
+        return self.findings
 
     def __str__(self) -> str:
         """Render the errors, numbered; many of one kind as one."""

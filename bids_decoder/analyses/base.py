@@ -9,8 +9,8 @@ module     functions
 ========== ===================================================================================
 options    ``SECTION`` (a :class:`~bids_decoder.config.Section`), ``is_wanted(settings)``,
            ``add_options(parser)``, ``resolve(settings, notes)``
-plan       ``read(study, notes)``, ``check(study, notes)``, ``jobs(study, notes, made)``,
-           ``record(study)``
+plan       ``read(study, notes)``, ``check_without_trials(study, notes)``,
+           ``check(study, notes)``, ``jobs(study, notes, made)``, ``record(study)``
 workflow   ``build(job, wiring)``
 verdict    ``answer(results)``, ``worries(results)``
 report     ``summary(results)``, ``sections(results)``, ``group_summary(results)``,
@@ -121,6 +121,13 @@ class Analysis:
     def read(self, study: Study, notes: Notes) -> Study:
         """Return the study with the data of an analysis that does not work on trials."""
         return self._call("plan", "read", study, notes) or study
+
+    def check_without_trials(self, study: Study, notes: Notes) -> None:
+        """Note problems that are seen without trials, where no trials are found.
+
+        :meth:`check`, which notes them too, is not called then.
+        """
+        self._call("plan", "check_without_trials", study, notes)
 
     def check(self, study: Study, notes: Notes) -> None:
         """Note all problems that prevent it, before anything is computed."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bids_decoder.errors import Finding, FindingsError
+from bids_decoder.errors import BidsDecoderError, Finding, FindingsError
 
 if TYPE_CHECKING:
     from bids_decoder.markers import StageKey
@@ -104,6 +105,14 @@ class Notes:
     def skip(self, unit: str, stage: str, why: str) -> None:
         """Note that a stage is left out."""
         self.skipped.append(Step(unit, stage, False, why))
+
+    @contextmanager
+    def noting_errors(self) -> Iterator[None]:
+        """Note an error that ends a check or a reader, so that it hides no other problem."""
+        try:
+            yield
+        except BidsDecoderError as error:
+            self.findings += [one for one in error.all_findings if one not in self.findings]
 
     def stop_if_errors(self) -> None:
         """Raise all findings at once when one of them is an error.

@@ -40,16 +40,7 @@ def find_atlas(text: str, templates: Sequence[str]) -> LabelFile:
         When it is not stored and cannot be fetched.
     """
     name, _, desc = text.partition(":")
-    offered = _offered(name)
-    if not offered:
-        raise UsageError(
-            f"--regions {text}", "is no file, no segmentation of the derivatives and no atlas of "
-            "TemplateFlow", did_you_mean(
-                name, [*_known_names(), *SEGMENTATIONS],
-                f"give a file, {' or '.join(SEGMENTATIONS)}, or one of "
-                f"{name_some(_known_names(), _SHOWN)}",
-            ),
-        )
+    offered = find_templates(text)
     usable = [space for space in templates if space in offered]
     if not usable:
         there = sorted(offered)
@@ -70,6 +61,42 @@ def find_atlas(text: str, templates: Sequence[str]) -> LabelFile:
     )
 
 
+def find_templates(text: str) -> dict[str, set[str]]:
+    """Find the templates in which TemplateFlow has an atlas.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME`` or ``NAME:DESC``.
+
+    Returns
+    -------
+    dict of str to set of str
+        Variants of the atlas by template; empty text for one without ``desc``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
+    name = text.partition(":")[0]
+    found: dict[str, set[str]] = {}
+    for path in _all_images():
+        entities = parse_entities(path)
+        if entities.get("atlas") == name:
+            found.setdefault(entities["tpl"], set()).add(entities.get("desc", ""))
+    if not found:
+        raise UsageError(
+            f"--regions {text}", "is no file, no segmentation of the derivatives and no atlas of "
+            "TemplateFlow", did_you_mean(
+                name, [*_known_names(), *SEGMENTATIONS],
+                f"give a file, {' or '.join(SEGMENTATIONS)}, or one of "
+                f"{name_some(_known_names(), _SHOWN)}",
+            ),
+        )
+    return found
+
+
 def _choose_variant(text: str, name: str, desc: str, variants: set[str]) -> str:
     """Return the variant that is asked for, or the only one."""
     if desc in variants:
@@ -82,16 +109,6 @@ def _choose_variant(text: str, name: str, desc: str, variants: set[str]) -> str:
         f"--regions {text}", why,
         did_you_mean(text, names if desc else (), f"choose one: {name_some(names, 12)}"),
     )
-
-
-def _offered(name: str) -> dict[str, set[str]]:
-    """Return the variants of an atlas by template, empty text for one without ``desc``."""
-    found: dict[str, set[str]] = {}
-    for path in _all_images():
-        entities = parse_entities(path)
-        if entities.get("atlas") == name:
-            found.setdefault(entities["tpl"], set()).add(entities.get("desc", ""))
-    return found
 
 
 def _known_names() -> list[str]:

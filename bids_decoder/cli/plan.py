@@ -21,7 +21,7 @@ from bids_decoder.bids.preflight import check_places
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.reading import read_frame, read_study
 from bids_decoder.config import Settings, default_settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
+from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.files import read_json, write_json
 from bids_decoder.stimuli.encoders import encoder_name
 from bids_decoder.trials import Decision, confounds_of, trial_columns
@@ -87,10 +87,11 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     if study.dataset is not None:
         notes.findings += check_folder(study.output_dir, study.dataset)
     if any(analysis.reads_trials for analysis in wanted):
-        study = read_study(study, notes, scores=any(a.scores for a in wanted))
+        study = _read(study, wanted, notes)
     for analysis in wanted:
         study = analysis.read(study, notes)
-        _check(analysis, study, notes)
+        with notes.noting_errors():
+            analysis.check(study, notes)
     notes.stop_if_errors()
     jobs = collect_jobs(wanted, study, notes)
     notes.stop_if_errors()
@@ -101,13 +102,18 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     )
 
 
-def _check(analysis: Analysis, study: Study, notes: Notes) -> None:
-    """Run the check of an analysis; a file that stops it hides no problem of the others."""
-    try:
-        analysis.check(study, notes)
-    except BidsDecoderError as error:
-        found = error.findings if isinstance(error, FindingsError) else (error.finding,)
-        notes.findings += [one for one in found if one not in notes.findings]
+def _read(frame: Study, wanted: Sequence[Analysis], notes: Notes) -> Study:
+    """Read dataset and trials; where there are none, tell all problems that are seen without."""
+    study = None
+    with notes.noting_errors():
+        study = read_study(frame, notes, scores=any(a.scores for a in wanted))
+    if study is not None and study.trials is None:
+        for analysis in wanted:
+            with notes.noting_errors():
+                analysis.check_without_trials(study, notes)
+    if study is None or study.trials is None:
+        notes.stop_if_errors()
+    return study
 
 
 def _find_replaced(settings: Settings) -> list[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bids_decoder.analyses.jobs import Notes
-from bids_decoder.analyses.study import Study, Trials
+from bids_decoder.analyses.study import Roles, Study, Trials
 from bids_decoder.bids.collect import collect_dataset
 from bids_decoder.bids.events import TrialBuild, build_dataset_trials, with_trials_only
 from bids_decoder.bids.layouts import describe
@@ -22,7 +22,7 @@ from bids_decoder.cli.overlap import PICTURES_FILE, Twins, audit_overlap, unite_
 from bids_decoder.cli.protocol_trials import check_protocol, limit_trials
 from bids_decoder.cli.roles import choose_roles
 from bids_decoder.config import REGIONS, Execution, Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, UsageError
 from bids_decoder.evaluation.held_out import Split, apply_split
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
@@ -64,13 +64,12 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     Returns
     -------
     Study
+        Without trials where there are none; the findings say why.
 
     Raises
     ------
-    UsageError
-        When dataset and output folder are swapped.
-    FindingsError
-        When there are no trials at all.
+    BidsDecoderError
+        When the dataset cannot be read, or dataset and output folder are swapped.
     """
     settings = frame.settings
     _refuse_swapped(settings.execution)
@@ -78,8 +77,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     pictures = PictureSignatures(settings.execution.output_dir / PICTURES_FILE)
     build = build_dataset_trials(dataset, settings, pictures.damaged)
     if not build.tables:
-        # Nothing to split; the findings say why there are no trials.
-        raise FindingsError(check_dataset(dataset, build, dataset.participants, settings))
+        return _without_trials(replace(frame, dataset=dataset), build, notes)
     dataset = with_trials_only(dataset, build)
     file = settings.trials.features
     vectors = None if file is None else StimulusVectors(file)
@@ -108,6 +106,17 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         targets = study.targets
         notes.findings += check_targets(targets.kind, targets.ids, split.test_stimuli, vectors)
     return study
+
+
+def _without_trials(study: Study, build: TrialBuild, notes: Notes) -> Study:
+    """Note why there is nothing to split, and what else is wrong with dataset and options."""
+    dataset = study.dataset
+    notes.findings += check_dataset(dataset, build, dataset.participants, study.settings)
+    roles = Roles(chosen=dataset.participants)
+    if dataset.participants:
+        with notes.noting_errors():
+            roles = choose_roles(dataset, study.settings.execution, notes)
+    return replace(study, roles=roles, space=_response_space(study, notes))
 
 
 def _split(

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
-from bids_decoder.bids.row_labels import is_row_file
+from bids_decoder.bids.atlases import SEGMENTATIONS, find_templates
+from bids_decoder.bids.label_files import read_labels
+from bids_decoder.bids.row_labels import describe_row_file, is_row_file, read_row_labels
 from bids_decoder.bids.series import is_volume
-from bids_decoder.errors import Finding, UsageError
+from bids_decoder.errors import BidsDecoderError, Finding, UsageError
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.trials import VoxelGrid
 from bids_decoder.workflows.spaces import response_grid
 from bids_decoder.workflows.work import PersonWork
+
+PARTICIPANT = "{participant}"
+"""Part of the path of a label file that stands for the label of the participant."""
+
+
+def is_path(word: str) -> bool:
+    """Return whether a word of ``--regions`` is the path of a file, not a name."""
+    return "/" in word or word.endswith((".nii", ".nii.gz"))
+
+
+def check_words(words: Sequence[str]) -> list[Finding]:
+    """Find atlases that are unknown, and label files that cannot be read, whoever takes part.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Of ``--regions``. Segmentations, and files of each participant, are not looked for.
+    """
+    findings = []
+    for word in words:
+        try:
+            if PARTICIPANT in word or word in SEGMENTATIONS:
+                continue
+            if is_row_file(word):
+                read_row_labels(describe_row_file(Path(word)))
+            elif is_path(word):
+                read_labels(Path(word))
+            else:
+                find_templates(word)
+        except BidsDecoderError as error:
+            findings.append(error.finding)
+    return findings
 
 
 def has_row_labels(person: PersonWork, word: str) -> bool:

@@ -39,12 +39,14 @@ from bids_decoder.preprocessing.labels import MIN_VOXELS, Region, split_regions
 from bids_decoder.preprocessing.registration import Pull
 from bids_decoder.preprocessing.templates import OutputSpace, parse_space
 from bids_decoder.trials import VoxelGrid
-from bids_decoder.workflows.atlas_checks import check_places, has_row_labels
+from bids_decoder.workflows.atlas_checks import (
+    PARTICIPANT,
+    check_places,
+    has_row_labels,
+    is_path,
+)
 from bids_decoder.workflows.spaces import response_grid
 from bids_decoder.workflows.work import PersonWork
-
-PARTICIPANT = "{participant}"
-"""Part of the path of a label file that stands for the label of the participant."""
 
 T1W = "T1w"
 _BOLD_ENDS = ("boldref", "scanner")
@@ -212,7 +214,7 @@ class AtlasPlan:
     def _file(self, person: PersonWork, word: str, spaces: _Transforms) -> LabelFile:
         if word in SEGMENTATIONS:
             return _segmentation(person, word)
-        if "/" in word or word.endswith((".nii", ".nii.gz")):
+        if is_path(word):
             return describe_file(Path(word.replace(PARTICIPANT, person.label)))
         templates = tuple(spaces.templates)
         if (word, templates) not in self._atlases:

@@ -17,7 +17,7 @@ from bids_decoder.bids.pretrained_files import pretrained_path
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan, write_plan
-from bids_decoder.errors import FindingsError, InputError, MissingInputError, UsageError
+from bids_decoder.errors import FindingsError, InputError
 from bids_decoder.files import write_json
 from bids_decoder.markers import write_marker
 from bids_decoder.simulate.betas import write_betas_dataset
@@ -437,6 +437,22 @@ def test_contrasts_are_checked_before_computing(plan_raw):
     assert "single-trial responses" in other.why
 
 
+def test_without_trials_all_that_is_seen_without_them_is_told(plan_raw):
+    found = problems(
+        plan_raw, "--stimulus-column", "nope", "--output-spaces", "MNI99", "--tedana", "--regions",
+        "/none.nii.gz", "Schafer2018", "/roi/{participant}.nii.gz", "--participant-label", "77",
+    )
+    assert [finding.what for finding in found] == [
+        "stimulus column", "sub-01: --output-spaces MNI99", "--participant-label 77",
+        "--output-spaces MNI99", "--tedana", "/none.nii.gz", "--regions Schafer2018",
+    ]
+
+
+def test_what_ends_the_reading_of_a_dataset_is_told_beside_other_problems(plan_raw):
+    found = problems(plan_raw, "--region", "nowhere", "--bids-filter-file", "/none.json")
+    assert [finding.what for finding in found][:1] == ["--region nowhere"] and len(found) == 2
+
+
 def test_options_and_data_that_are_wrong_are_told_together(plan_raw, raw, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("a usable GPU is there")
@@ -479,16 +495,18 @@ def test_paths_of_models():
 
 def test_swapped_folders_are_recognised(raw, tmp_path):
     settings, _ = parse_args([str(tmp_path / "out"), str(raw), "participant"])
-    with pytest.raises(UsageError) as found:
+    with pytest.raises(FindingsError) as found:
         make_plan(settings, tmp_path / "work")
-    assert f"bids_decoder {raw} {tmp_path / 'out'} participant" in found.value.finding.fix
+    assert found.value.code == 64
+    assert f"bids_decoder {raw} {tmp_path / 'out'} participant" in found.value.findings[-1].fix
 
 
 def test_results_of_an_earlier_call_are_not_taken_for_the_dataset(raw, tmp_path):
     write_json(raw / "dataset_description.json", {"Name": "x", "DatasetType": "derivative"})
     settings, _ = parse_args([str(tmp_path / "out"), str(raw), "participant"])
-    with pytest.raises(MissingInputError, match="there is no such folder"):
+    with pytest.raises(FindingsError, match="there is no such folder") as found:
         make_plan(settings, tmp_path / "work")
+    assert found.value.code == 66
 
 
 def test_nearest_templates_are_named(plan_raw):

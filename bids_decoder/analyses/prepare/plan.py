@@ -13,6 +13,12 @@ from bids_decoder.workflows.checks import check_steps
 from bids_decoder.workflows.work import PersonWork
 
 
+def check_without_trials(study: Study, notes: Notes) -> None:
+    """Note a library for echoes that is absent."""
+    if study.settings.execution.wants("prepare"):
+        notes.findings += check_library(study.involved, study.settings.section(MultiEcho))
+
+
 def check(study: Study, notes: Notes) -> None:
     """Note problems with the input of the steps of preparation."""
     decisions, findings = check_steps(study.involved, study.tables, study.settings)
@@ -26,8 +32,7 @@ def check(study: Study, notes: Notes) -> None:
             "leave the option out, or give the BOLD runs: raw data, or -d fmriprep=PATH",
             ExitCode.USAGE,
         ))
-    if study.settings.execution.wants("prepare"):
-        notes.findings += check_library(study.involved, study.settings.section(MultiEcho))
+    check_without_trials(study, notes)
 
 
 def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:

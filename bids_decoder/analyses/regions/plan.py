@@ -13,6 +13,7 @@ from bids_decoder.interfaces.regions import PlacedLabels
 from bids_decoder.markers import StageKey
 from bids_decoder.training.region_settings import Regions
 from bids_decoder.trials import Decision
+from bids_decoder.workflows.atlas_checks import check_words
 from bids_decoder.workflows.work import PersonWork
 
 N_REFITS = 100
@@ -37,6 +38,11 @@ class RegionSpec:
     folds: tuple[int, ...]
     n_permutations: int
     placed: tuple[PlacedLabels, ...]
+
+
+def check_without_trials(study: Study, notes: Notes) -> None:
+    """Note atlases that no participant can have."""
+    notes.findings += check_words(study.atlases.words)
 
 
 def check(study: Study, notes: Notes) -> None:

@@ -23,6 +23,7 @@ from bids_decoder.markers import StageKey
 from bids_decoder.stimuli.features import select_features
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.trials import Decision
+from bids_decoder.workflows.atlas_checks import check_words
 from bids_decoder.workflows.sphere_checks import N_MAPS, check_grid, check_settings
 from bids_decoder.workflows.sphere_costs import check_time, model_work
 from bids_decoder.workflows.work import PersonWork
@@ -55,6 +56,11 @@ class RsaSpec:
     n_permutations: int
     placed: tuple[PlacedLabels, ...] = ()
     searchlight: Searchlight | None = None
+
+
+def check_without_trials(study: Study, notes: Notes) -> None:
+    """Note atlases that no participant can have."""
+    notes.findings += check_words(study.atlases.words)
 
 
 def check(study: Study, notes: Notes) -> None:
