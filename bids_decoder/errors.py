@@ -207,6 +207,23 @@ class MissingInputError(BidsDecoderError):
     code = ExitCode.MISSING_INPUT
 
 
+class MemoryLackError(BidsDecoderError):
+    """The memory did not suffice, or a process was killed, most often for this reason.
+
+    Parameters
+    ----------
+    what, why : str
+        See :class:`Finding`.
+    """
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(
+            what, why, "give more memory (docker run --memory, sbatch --mem), or use less at a "
+            "time: --nprocs 1, a lower --mem, --low-mem, or fewer participants; then run the same "
+            "command again, it goes on where it stopped",
+        )
+
+
 @contextmanager
 def explain_damage(what: str, why: str, fix: str) -> Iterator[None]:
     """Turn whatever a library raises while it reads a file into an error that says what to do.

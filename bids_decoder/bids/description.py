@@ -15,7 +15,7 @@ from typing import Any
 
 from bids_decoder import __version__
 from bids_decoder.bids.dataset import Dataset
-from bids_decoder.errors import ExitCode, Finding
+from bids_decoder.errors import ExitCode, Finding, FindingsError
 from bids_decoder.files import read_json, write_text
 
 APP_NAME = "bids_decoder"
@@ -69,7 +69,7 @@ Made by bids_decoder from the dataset "{source}". The layout follows BIDS deriva
 def write_dataset_files(
     output_dir: Path, dataset: Dataset, environ: Mapping[str, str] = os.environ,
     descriptions: Mapping[str, str] = MappingProxyType({}),
-) -> list[Finding]:
+) -> None:
     """Write the top-level files that are absent or were written otherwise.
 
     Parameters
@@ -84,20 +84,19 @@ def write_dataset_files(
     descriptions : mapping of str to str
         Labels of the ``desc`` entity that are not among :data:`DESCRIPTIONS`.
 
-    Returns
-    -------
-    list of Finding
-        Warnings when the folder was made by another version or has results of another dataset;
-        an error, and nothing written, when it belongs to another program.
+    Raises
+    ------
+    FindingsError
+        When the folder belongs to another program; nothing is written.
 
     Notes
     -----
     Equal inputs give equal bytes, so that processes that start together may all write. Links are
     replaced, not followed. An existing README is left alone.
     """
-    findings = check_folder(output_dir, dataset)
-    if any(finding.severity == "error" for finding in findings):
-        return findings
+    changes = _find_other_maker(output_dir, dataset)
+    if any(finding.severity == "error" for finding in changes):
+        raise FindingsError(changes)
     description = dataset_description(output_dir, dataset, environ)
     for name, content in {
         "dataset_description.json": _json(description),
@@ -108,12 +107,11 @@ def write_dataset_files(
         }),
         ".bidsignore": "\n".join(IGNORED) + "\n",
     }.items():
-        if findings or not (output_dir / name).is_file():
+        if changes or not (output_dir / name).is_file():
             write_text(output_dir / name, content)
     if not (output_dir / "README.md").is_file():
         readme = _README.format(name=description["Name"], source=dataset.name)
         write_text(output_dir / "README.md", readme)
-    return findings
 
 
 def dataset_description(
@@ -198,8 +196,10 @@ def check_folder(output_dir: Path, dataset: Dataset) -> list[Finding]:
     Returns
     -------
     list of Finding
+        Warnings when the folder was made by another version or has results of another dataset;
+        an error when it belongs to another program.
     """
-    findings = []
+    findings = _find_other_maker(output_dir, dataset)
     nested = output_dir.absolute().is_relative_to(dataset.root / "derivatives")
     if nested and APP_NAME not in output_dir.name:
         findings.append(Finding(
@@ -207,6 +207,11 @@ def check_folder(output_dir: Path, dataset: Dataset) -> list[Finding]:
             f"BIDS requires '{APP_NAME}' in the name of a folder below derivatives/",
             f"choose for instance {dataset.root / 'derivatives' / APP_NAME}", severity="warning",
         ))
+    return findings
+
+
+def _find_other_maker(output_dir: Path, dataset: Dataset) -> list[Finding]:
+    findings = []
     path = output_dir / "dataset_description.json"
     if not path.is_file():
         return findings

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from bids_decoder.cli.logs import asked_format, tell
 from bids_decoder.cli.run import main
 from bids_decoder.cli.stopping import SIGNALS
-from bids_decoder.errors import BidsDecoderError, ExitCode
+from bids_decoder.errors import BidsDecoderError, ExitCode, MemoryLackError
 from bids_decoder.workflows.worker import end_when_closed
 
 
@@ -75,12 +75,10 @@ def _explain(number: int) -> BidsDecoderError:
             f"use --nprocs 1 to see in which step, {again}", ExitCode.FAILURE,
         )
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
-    return BidsDecoderError(
+    return MemoryLackError(
         "the program was killed by the system",
         f"usually the memory ran out: its largest process came to {peak:.1f} GB, libraries "
         f"included; container, job or machine has {available_memory_gb():.1f} GB",
-        "give more memory (docker run --memory, sbatch --mem), or use --nprocs 1 or --low-mem; "
-        f"{again}", ExitCode.FAILURE,
     )
 
 

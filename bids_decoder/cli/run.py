@@ -30,6 +30,7 @@ from bids_decoder.errors import (
     BidsDecoderError,
     ExitCode,
     FindingsError,
+    MemoryLackError,
     MissingInputError,
     summarise,
 )
@@ -87,11 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explain_memory(error: MemoryError) -> BidsDecoderError:
     from bids_decoder.cli.resources import available_memory_gb
 
-    return BidsDecoderError(
+    return MemoryLackError(
         "the memory is not enough", f"container, job or machine has {available_memory_gb():.1f} GB"
         + (f"; {error}" if str(error) else ""),
-        "give more memory (docker run --memory, sbatch --mem), or process fewer participants per "
-        "call; then run the same command again", ExitCode.FAILURE,
     )
 
 
@@ -180,11 +179,7 @@ def _start(plan: Plan, locks: ExitStack) -> None:
     from bids_decoder.cli.scratch import remove_unfinished
 
     output_dir = plan.study.output_dir
-    findings = write_dataset_files(
-        output_dir, plan.study.dataset, descriptions=all_descriptions()
-    )
-    if any(finding.severity == "error" for finding in findings):
-        raise FindingsError(findings)
+    write_dataset_files(output_dir, plan.study.dataset, descriptions=all_descriptions())
     for unit in sorted({step.unit for step in plan.steps if step.todo and step.locks}):
         locks.enter_context(participant_lock(output_dir, unit.removeprefix("sub-")))
         remove_unfinished(output_dir / unit)

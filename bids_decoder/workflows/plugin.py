@@ -11,7 +11,7 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-from bids_decoder.errors import BidsDecoderError, ExitCode
+from bids_decoder.errors import BidsDecoderError, ExitCode, MemoryLackError
 from bids_decoder.workflows.worker import release_memory, start_worker
 
 LOGGER = logging.getLogger("bids_decoder")
@@ -98,11 +98,9 @@ class WorkerPoolPlugin(MultiProcPlugin):
                 "free some space if the disk is full, then run the same command again",
                 ExitCode.IO_ERROR,
             ) from self._broken
-        raise BidsDecoderError(
+        raise MemoryLackError(
             "a worker process was killed", f"{self._broken}; usually the memory ran out "
             f"(the limit given to the scheduler was {self.memory_gb:.1f} GB)",
-            "give more memory, fewer --nprocs, a lower --mem, or --low-mem; then run the same "
-            "command again, it goes on where it stopped", ExitCode.FAILURE,
         ) from self._broken
 
 

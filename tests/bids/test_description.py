@@ -15,7 +15,7 @@ from bids_decoder.bids import description
 from bids_decoder.bids.description import DESCRIPTIONS, check_folder, write_dataset_files
 from bids_decoder.bids.names import NAMES, derivative_path, sidecar_path
 from bids_decoder.bids.writer import save_nifti, save_table
-from bids_decoder.errors import ExitCode
+from bids_decoder.errors import ExitCode, FindingsError
 from bids_decoder.files import write_json, write_text
 
 VALIDATOR = shutil.which("bids-validator-deno", path=Path(sys.executable).parent)
@@ -38,7 +38,7 @@ def test_results_of_another_dataset_are_said(toy, tmp_path):
     dataset = name({"Name": "toy"})
     (found,) = check_folder(tmp_path, dataset)
     assert found.severity == "warning" and "another study" in found.why
-    assert write_dataset_files(tmp_path, dataset, {}) == [found]
+    write_dataset_files(tmp_path, dataset, {})
     title = json.loads((tmp_path / "dataset_description.json").read_text())["Name"]
     assert title == "bids_decoder: toy"
     assert check_folder(tmp_path, dataset) == []
@@ -46,7 +46,8 @@ def test_results_of_another_dataset_are_said(toy, tmp_path):
 
 def test_files_are_written_once_with_the_same_bytes(toy, tmp_path):
     dataset = toy.dataset()
-    assert write_dataset_files(tmp_path / "a", dataset, {}) == []
+    assert check_folder(tmp_path / "a", dataset) == []
+    write_dataset_files(tmp_path / "a", dataset, {})
     write_dataset_files(tmp_path / "b", dataset, {})
     assert content(tmp_path / "a") == content(tmp_path / "b")
     assert set(content(tmp_path / "a")) == FILES
@@ -88,27 +89,38 @@ def test_container_has_its_digest():
 def test_nested_output_links_are_relative(toy):
     dataset = toy.dataset()
     place = toy.root / "derivatives" / "bids_decoder"
-    assert write_dataset_files(place, dataset, {}) == []
+    assert check_folder(place, dataset) == []
+    write_dataset_files(place, dataset, {})
     found = json.loads((place / "dataset_description.json").read_text())
     assert found["DatasetLinks"] == {"raw": "../.."} and "License" not in found
-    (finding,) = write_dataset_files(toy.root / "derivatives" / "other", dataset, {})
+    other = toy.root / "derivatives" / "other"
+    (finding,) = check_folder(other, dataset)
     assert finding.severity == "warning"
+    write_dataset_files(other, dataset, {})
+    # What the user adds stays, also in a folder with this name.
+    write_json(other / "dataset_description.json", {
+        **json.loads((other / "dataset_description.json").read_text()), "Authors": ["me"],
+    })
+    write_dataset_files(other, dataset, {})
+    assert "Authors" in json.loads((other / "dataset_description.json").read_text())
 
 
 def test_another_version_is_said_and_overwritten(toy, tmp_path, monkeypatch):
     write_dataset_files(tmp_path / "out", toy.dataset(), {})
     monkeypatch.setattr(description, "__version__", "99.0")
-    (finding,) = write_dataset_files(tmp_path / "out", toy.dataset(), {})
+    (finding,) = check_folder(tmp_path / "out", toy.dataset())
     assert finding.severity == "warning" and __version__ in finding.why and "99.0" in finding.why
-    assert write_dataset_files(tmp_path / "out", toy.dataset(), {}) == []
+    write_dataset_files(tmp_path / "out", toy.dataset(), {})
+    assert check_folder(tmp_path / "out", toy.dataset()) == []
 
 
 def test_folder_of_another_program_is_left_alone(toy, tmp_path):
     place = tmp_path / "fp"
     write_json(place / "dataset_description.json", {"GeneratedBy": [{"Name": "fMRIPrep"}]})
     before = content(place)
-    (finding,) = write_dataset_files(place, toy.dataset(), {})
-    assert finding.severity == "error" and finding.code == ExitCode.CANNOT_CREATE
+    with pytest.raises(FindingsError, match="made by fMRIPrep") as caught:
+        write_dataset_files(place, toy.dataset(), {})
+    assert caught.value.code == ExitCode.CANNOT_CREATE
     assert content(place) == before
 
 
