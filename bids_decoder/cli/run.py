@@ -98,12 +98,12 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     """Run the call; ``stopping.cleanup`` removes temporary files however it ends."""
     from bids_decoder.cli.environment import make_home, prepare_environment
     from bids_decoder.cli.resources import with_resources
-    from bids_decoder.cli.scratch import existing_parent, remove_folder, work_dir_of
+    from bids_decoder.cli.scratch import HOME, existing_parent, remove_folder, work_dir_of
 
     cleanup = stopping.cleanup
     settings = with_resources(settings)
     work_dir = work_dir_of(settings)
-    prepare_environment(work_dir / "home", settings.resources.omp_nthreads)
+    prepare_environment(work_dir / HOME, settings.resources.omp_nthreads)
     if "WORLD_SIZE" in os.environ and _trained_along(settings, cleanup):
         return ExitCode.OK
     _check_writable(settings)
@@ -113,7 +113,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
         unused.callback(remove_folder, work_dir, stop)
     elif settings.execution.clean_workdir and not actions.dry_run:
         remove_folder(work_dir, work_dir.parent)
-    make_home(work_dir / "home")
+    make_home(work_dir / HOME)
     if actions.reports_only or actions.boilerplate_only:
         return _results_only(settings, actions)
     if actions.demo is not None:
@@ -176,13 +176,16 @@ def _start(plan: Plan, locks: ExitStack) -> None:
     from bids_decoder.analyses.registry import all_descriptions
     from bids_decoder.bids.description import write_dataset_files
     from bids_decoder.bids.locks import participant_lock
-    from bids_decoder.cli.scratch import remove_unfinished
+    from bids_decoder.cli.scratch import discard_other_build, remove_unfinished
 
     output_dir = plan.study.output_dir
     write_dataset_files(output_dir, plan.study.dataset, descriptions=all_descriptions())
     for unit in sorted({step.unit for step in plan.steps if step.todo and step.locks}):
         locks.enter_context(participant_lock(output_dir, unit.removeprefix("sub-")))
         remove_unfinished(output_dir / unit)
+    if discard_other_build(plan.study.work_dir):
+        LOGGER.info("the work folder is of another build of the program: its parts of steps that "
+                    "are not finished are made again")
 
 
 def _open_log(plan: Plan, stopping: Stopping) -> tuple[Path, dict[str, Any]]:

@@ -6,8 +6,14 @@ import contextlib
 import shutil
 from pathlib import Path
 
+import bids_decoder
 from bids_decoder.config import Settings
-from bids_decoder.files import content_key
+from bids_decoder.files import content_key, file_digest, write_text
+
+HOME = "home"
+"""Folder in the work folder of a call that is the home of its processes."""
+
+_BUILD = "build.txt"
 
 _WHAT_A_CALL_IS = (
     "bids_dir", "output_dir", "analysis_level", "stage", "participant_label", "session_id",
@@ -51,6 +57,41 @@ def remove_folder(path: Path, stop: Path) -> None:
         with contextlib.suppress(OSError):
             parent.rmdir()
 
+
+def build_key() -> str:
+    """Return a key of the program's code, by content: a version may have several builds."""
+    package = Path(bids_decoder.__file__).parent
+    files = sorted(package.rglob("*.py"))
+    return content_key({str(file.relative_to(package)): file_digest(file) for file in files})
+
+
+def discard_other_build(work_dir: Path) -> bool:
+    """Remove what another build of the program left in the work folder of a call.
+
+    Nodes that are done are taken over if their inputs are the same, whatever code made them, and
+    another build may not understand their files. Call it with the locks of the participants held.
+
+    Parameters
+    ----------
+    work_dir : Path
+        Of :func:`work_dir_of`.
+
+    Returns
+    -------
+    bool
+        Whether there was something.
+    """
+    path, build = work_dir / _BUILD, build_key()
+    if path.is_file() and path.read_text(encoding="utf-8") == build:
+        return False
+    left = [child for child in work_dir.iterdir() if child.name not in (_BUILD, HOME)]
+    for child in left:
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
+    write_text(path, build)
+    return bool(left)
 
 
 def remove_unfinished(folder: Path) -> None:

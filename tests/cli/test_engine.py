@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bids_decoder.cli import resources
+from bids_decoder.cli import resources, scratch
 from bids_decoder.cli.engine import Failure, _failures, _last_error, _plugin
 from bids_decoder.cli.resources import available_memory_gb, with_resources
 from bids_decoder.cli.scratch import (
@@ -19,6 +19,7 @@ from bids_decoder.cli.scratch import (
 from bids_decoder.cli.summary import headline
 from bids_decoder.config import Resources, Settings
 from bids_decoder.errors import BidsDecoderError, UsageError
+from bids_decoder.files import write_text
 from bids_decoder.workflows.plugin import WorkerPoolPlugin
 
 CRASH = """Node: wf.decode_01_wf.select_final
@@ -281,3 +282,30 @@ def test_truth_in_another_space_is_not_compared(tmp_path):
     assert headline(tmp_path, "01", tmp_path / "data") == []
     save_nifti(found, np.ones((2, 2, 2), bool), np.eye(4))
     assert "= 1.000 (8 selected, 8 true)" in headline(tmp_path, "01", tmp_path / "data")[0]
+
+
+def test_work_folder_of_another_build_is_emptied_but_for_the_home(tmp_path, monkeypatch):
+    for name in ("home/cache", "decode_01_wf/node/result.pklz", "trials/x.tsv"):
+        write_text(tmp_path / name, "old")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "home")
+    assert scratch.discard_other_build(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["build.txt", "home"]
+    assert (tmp_path / "home" / "cache").read_text() == "old"
+    write_text(tmp_path / "decode_01_wf" / "node" / "result.pklz", "new")
+    assert not scratch.discard_other_build(tmp_path)
+    assert (tmp_path / "decode_01_wf").is_dir()
+    monkeypatch.setattr(scratch, "build_key", lambda: "another")
+    assert scratch.discard_other_build(tmp_path)
+    assert not (tmp_path / "decode_01_wf").exists()
+
+
+def test_builds_differ_in_their_code(tmp_path, monkeypatch):
+    package = tmp_path / "bids_decoder"
+    write_text(package / "__init__.py", "")
+    monkeypatch.setattr(scratch.bids_decoder, "__file__", str(package / "__init__.py"))
+    first = scratch.build_key()
+    write_text(package / "__pycache__" / "x.pyc", "cache")
+    assert scratch.build_key() == first
+    write_text(package / "cli" / "new.py", "x = 1")
+    assert scratch.build_key() != first
