@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_decoder.errors import InputError
+from bids_decoder.errors import InputError, name_some
 
 AFFINE_TOLERANCE = 1e-3
 """Millimetres by which the affines of two images on one grid may differ."""
@@ -52,6 +52,28 @@ def check_rows(path: Path, n_volumes: int, n_rows: int, table: Path | None = Non
         raise InputError(
             str(path), f"{n_volumes} volumes but {n_rows} rows in {table or 'its trial table'}",
             "row i must name the trial of volume i",
+        )
+
+
+def check_values(path: Path, empty: Sequence[int]) -> None:
+    """Check that the volumes of a beta series whose trials are used have values.
+
+    Parameters
+    ----------
+    path : Path
+    empty : sequence of int
+        Numbers, from 1, of volumes without a finite value whose trials are not excluded.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(empty):
+        raise InputError(
+            str(path), f"{len(empty)} volume(s) have no finite value, and their trials are used: "
+            f"number {name_some([str(number) for number in empty])}, from 1",
+            "write true into the column excluded of these rows of its trial table, or leave them "
+            "out with --trial-filter",
         )
 
 

@@ -32,8 +32,10 @@ FORM_TOLERANCE = 0.1
 MAX_NONFINITE_SHARE = 0.5
 """Share of voxels with NaN or infinity above which a run cannot be used."""
 
+UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
+"""What reading a few volumes raises where the file is damaged or too short."""
+
 _N_SAMPLED = 5
-_UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
 _BLOCK = 1 << 20
 _MOST_PACKED = 1100  # deflate packs 1032 bytes into one at best
 
@@ -256,7 +258,7 @@ def _read_mask(
         check_mask(run.mask_file, mask)
     except BidsDecoderError as error:
         return None, [_error_of(run, error)]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return None, [_error(run, path, f"is not readable: {error}", "make the mask again")]
     return mask, []
 
@@ -266,7 +268,7 @@ def _check_voxels(run: BoldRun, mask: np.ndarray | None) -> Iterator[Finding]:
     path = str(run.image_file)
     try:
         voxels = read_first_volumes(run.image_file, _N_SAMPLED)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         yield _error(run, path, f"its data cannot be read: {error}", "fetch or copy the file again")
         return
     if mask is not None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from bids_decoder.agreement import check_one_grid
+from bids_decoder.bids.beta_checks import check_empty_volumes
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 from bids_decoder.bids.echoes import check_echoes
 from bids_decoder.bids.events import TrialBuild
@@ -71,6 +72,7 @@ def check_dataset(
     for found in map_items(check, participants, settings.resources.nprocs):
         findings += found
     findings += check_trials(build, participants, settings)
+    findings += check_empty_volumes(build, participants)
     findings += _check_space(build, participants, settings)
     unique = list(dict.fromkeys(findings))
     return sorted(unique, key=lambda finding: finding.severity != "error")

@@ -20,7 +20,13 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.agreement import check_mask, check_one_grid, check_rows, check_same_grid
+from bids_decoder.agreement import (
+    check_mask,
+    check_one_grid,
+    check_rows,
+    check_same_grid,
+    check_values,
+)
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 from bids_decoder.errors import InputError
@@ -158,6 +164,11 @@ def _common_mask(
         high = np.maximum(high, volumes.max(axis=-1))
     mask &= high > low
     if not mask.any():
+        for path, numbers in zip(files, kept, strict=True):
+            has_value = np.concatenate([
+                np.isfinite(volumes).any(axis=(0, 1, 2)) for volumes in _volumes([path], [numbers])
+            ] or [np.ones(0, dtype=bool)])
+            check_values(path, (numbers[~has_value] + 1).tolist())
         raise InputError("beta series", "no voxel is finite and varies over trials",
                          "look at the beta series and the mask")
     return mask

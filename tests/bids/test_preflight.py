@@ -340,15 +340,31 @@ def test_betas_need_one_row_per_volume(bare):
     assert "4 volumes but 5 rows" in only(bare.check()).why
 
 
-def test_excluded_volumes_of_betas_may_be_nan(bare):
-    data = np.random.default_rng(0).normal(size=(4, 4, 3, 4)).astype(np.float32)
-    data[..., 1] = np.nan
-    for run in "12":
-        stem = f"sub-01/func/sub-01_task-see_run-{run}_desc-singletrial"
-        bare.image(f"{stem}_betaseries.nii.gz", data=data)
-        bare.events(f"{stem}_trials.tsv", [(i, "ab"[i % 2]) for i in range(1, 5)],
-                    ("trial", "trial_type"))
-    none(bare.check())
+@pytest.mark.parametrize(("extension", "number", "is_found"), [
+    (".nii.gz", 2, True), (".nii.gz", 7, False), (".nii", 7, True),
+])
+def test_only_excluded_volumes_of_betas_may_be_nan(bare, extension, number, is_found):
+    data = np.random.default_rng(0).normal(size=(4, 4, 3, 8)).astype(np.float32)
+    # A plane without values is no volume without values.
+    data[:, :, 1, 3] = np.nan
+    data[..., number - 1] = np.nan
+
+    def write(excluded):
+        for run in "12":
+            stem = f"sub-01/func/sub-01_task-see_run-{run}_desc-singletrial"
+            bare.image(f"{stem}_betaseries{extension}", data=data)
+            bare.events(
+                f"{stem}_trials.tsv",
+                [(i, "ab"[i % 2], str(excluded and i == number).lower()) for i in range(1, 9)],
+                ("trial", "trial_type", "excluded"),
+            )
+        return [f for f in bare.check() if f.severity == "error"]
+
+    assert write(excluded=True) == []
+    found = write(excluded=False)
+    assert len(found) == 2 * is_found
+    assert all(f"1 volume(s) have no finite value, and their trials are used: number {number}, "
+               in f.why for f in found)
 
 
 def test_disk_is_full(toy, monkeypatch):

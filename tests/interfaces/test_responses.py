@@ -1,5 +1,6 @@
 """Joining the runs of a person."""
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,3 +53,13 @@ def test_mask_on_another_grid_is_refused(run, tmp_path, options):
 ])
 def test_a_space_includes_its_cohort(entities, space):
     assert shared_space(entities) == space
+
+
+def test_volumes_without_values_are_named(run, tmp_path):
+    (path,), tables = run
+    image = nib.load(path)
+    betas = image.get_fdata(dtype=np.float32)
+    betas[..., 6] = np.nan
+    save_nifti(path, betas, image.affine)
+    with pytest.raises(InputError, match=r"1 volume\(s\) have no finite value.*number 7, from 1"):
+        collect_responses([path], tables, [mask_file(tmp_path)], tmp_path)
