@@ -4,6 +4,9 @@
     python benchmarks/growth.py trials targets         these alone
     python benchmarks/growth.py --one 1 27000 15724 425984 --stimuli 9000    one size, part by part
     python benchmarks/growth.py --one 1 3000 4000 512 --parts collect prepare baseline
+    python benchmarks/growth.py --one 8 3000 15724 1024 --stimuli 3000 --apart --folder data \
+        --parts collect pretrain
+    python benchmarks/growth.py --one 8 3000 15724 1024 --apart --folder data --parts decode
 
 Beta series (int16, one image for each run) and a feature table (npz, half precision) of the shape
 of NSD are written to a temporary folder, at a fraction of its size. Then, each in a process of its
@@ -11,7 +14,9 @@ own as nodes of the program are: ``features`` reads the table; ``collect`` joins
 all people, one after the other; ``prepare`` z-scores and divides the responses of one; ``pretrain``
 trains the shared model on all people, read from disk one at a time; ``decode`` selects voxels, fits
 the decoder of the first one with it, and computes its maps; ``baseline`` fits ridge regression to
-the same trials (``ridge-all``); ``file`` puts the file of the decoder together.
+the same trials (``ridge-all``); ``file`` puts the file of the decoder together. With ``--apart``
+the shared model is trained on all people but the first. With ``--folder`` data and models are kept
+there, for parts that are run later.
 
 Memory is the largest of a process less that of one that does nothing; pages of mapped files are in
 it, although the system may drop them. The exponent is the slope of the
@@ -120,8 +125,8 @@ def load(folder: Path, label: str, targets: Targets) -> tuple[Person, Person]:
     return load_person(folder / label, label, targets, fold=None, normalise="session")
 
 
-def run_part(part: str, folder: Path) -> None:
-    """Run one part on the data in a folder."""
+def run_part(part: str, folder: Path, apart: bool = False) -> None:
+    """Run one part on the data in a folder; *apart*: no trial of the first is pretrained on."""
     if part == "features":
         ids = np.load(folder / "features.npz")["ids"].tolist()
         save_targets(folder / "targets.npz", make_targets(
@@ -141,7 +146,8 @@ def run_part(part: str, folder: Path) -> None:
     if part == "prepare":
         load(folder, people[0], targets)
     elif part == "pretrain":
-        model = decoder.pretrain(SourcePeople(folder, targets, people), targets, context)
+        sources = SourcePeople(folder, targets, people[1:] if apart else people)
+        model = decoder.pretrain(sources, targets, context)
         save_model(folder / MODEL, model)
     elif part == "decode":
         train, test = load(folder, people[0], targets)
@@ -161,12 +167,12 @@ def run_part(part: str, folder: Path) -> None:
         collect_fitted(fit, folder / people[0], "session")
 
 
-def measure(part: str, folder: Path) -> tuple[float, float]:
+def measure(part: str, folder: Path, apart: bool = False) -> tuple[float, float]:
     """Return CPU seconds and peak memory in MB of one part, in a process of its own."""
     # Forked, so that libraries are imported once for all parts and sizes.
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(part, folder, sender))
+    process = context.Process(target=_report, args=(part, folder, apart, sender))
     process.start()
     sender.close()
     found = receiver.recv()
@@ -174,23 +180,28 @@ def measure(part: str, folder: Path) -> tuple[float, float]:
     return found
 
 
-def _report(part: str, folder: Path, sender: Connection) -> None:
+def _report(part: str, folder: Path, apart: bool, sender: Connection) -> None:
     started = time.process_time()
     if part != EMPTY:
-        run_part(part, folder)
+        run_part(part, folder, apart)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     sender.send((time.process_time() - started, peak))
 
 
 def bench(
-    sizes: dict[str, int], n_stimuli: int, parts: Sequence[str] = PARTS[1:]
+    sizes: dict[str, int], n_stimuli: int, parts: Sequence[str] = PARTS[1:], *,
+    apart: bool = False, kept: Path | None = None,
 ) -> Iterator[tuple[str, float, float]]:
     """Yield parts, their CPU seconds, and their peak memory above that of imports, in MB."""
     with tempfile.TemporaryDirectory() as name:
-        make_data(Path(name), sizes, n_stimuli)
-        empty = measure(EMPTY, Path(name))[1]
-        for part in ("features", *parts):
-            seconds, memory = measure(part, Path(name))
+        folder = kept or Path(name)
+        folder.mkdir(exist_ok=True)
+        is_new = not any(folder.iterdir())
+        if is_new:
+            make_data(folder, sizes, n_stimuli)
+        empty = measure(EMPTY, folder)[1]
+        for part in (*(["features"] if is_new else []), *parts):
+            seconds, memory = measure(part, folder, apart)
             yield part, seconds, max(memory - empty, 1.0)
 
 
@@ -218,10 +229,14 @@ def main() -> None:
     parser.add_argument("--one", nargs=4, type=int, metavar=tuple(map(str.upper, SIZES)))
     parser.add_argument("--stimuli", type=int, default=500)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[1:])
+    parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     if given.one:
         sizes = dict(zip(SIZES, given.one, strict=True))
-        for part, seconds, memory in bench(sizes, given.stimuli, given.parts):
+        for part, seconds, memory in bench(
+            sizes, given.stimuli, given.parts, apart=given.apart, kept=given.folder
+        ):
             print(f"| {part} | {seconds:.1f} s | {memory:.0f} MB |", flush=True)
     else:
         print("| what grows | part | small | middle | large | time | memory |")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -159,6 +160,19 @@ class PenalisedProducts:
         return np.concatenate(parts)
 
 
+def products_of_voxels(
+    stream: TrialStream, precision: type[np.floating] = np.float64
+) -> np.ndarray:
+    """Sum the products of voxels over trials, (n_used, n_used), below and on the diagonal."""
+    n_used = len(stream.voxels)
+    products = np.zeros((n_used, n_used), precision, order="F")
+    add = blas.dsyrk if precision is np.float64 else blas.ssyrk
+    for _, values in stream.centred():
+        add(1.0, values.T.astype(precision, copy=False), beta=1.0, c=products, lower=1,
+            overwrite_c=1)
+    return products
+
+
 class NormalEquations:
     """Ridge regression from a stream of trials to targets, for several penalties.
 
@@ -172,12 +186,15 @@ class NormalEquations:
     """
 
     def __init__(self, stream: TrialStream, targets: np.ndarray) -> None:
-        n_used = len(stream.voxels)
         self.stream, self.targets = stream, targets
-        products = np.zeros((n_used, n_used), order="F")
-        for _, values in stream.centred():
-            blas.dsyrk(1.0, values.T, beta=1.0, c=products, lower=1, overwrite_c=1)
-        self.products, self.loads = PenalisedProducts(products), stream.loads(targets)
+        self.products = PenalisedProducts(products_of_voxels(stream))
+        self.loads = stream.loads(targets)
+
+    def beside(self, targets: np.ndarray) -> NormalEquations:
+        """Return the equations of other targets, with the same matrix in memory."""
+        other = copy(self)
+        other.targets, other.loads = targets, self.stream.loads(targets)
+        return other
 
     @property
     def n_rows(self) -> int:

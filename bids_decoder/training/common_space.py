@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse
 
 from bids_decoder.training.grids import Frame, sampling
-from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.signal import SIGNAL_SHARES, mean_shares, share_chances
-from bids_decoder.training.smoothing import default_fwhm_mm, smoother_within
+from bids_decoder.training.signal import SIGNAL_SHARES
+from bids_decoder.training.smoothing import smoother_within
+from bids_decoder.training.source_fits import KeptFits, SourceFit, fit_source
 from bids_decoder.trials import Person, VoxelGrid
 
 WEIGHT_FWHM_MM = 3.0
@@ -199,15 +199,16 @@ def gather_common(
         None unless all participants are on one grid of one standard space.
     """
     sums: _Sums | None = None
-    for person in people:
+    with KeptFits() as kept:
+        for person in people:
+            if sums is None:
+                sums = _Sums(person, vectors.shape[1])
+            if not _share_grid(sums.space, sums.grid, sums.grid.rows_key, person):
+                return None
+            sums.add(person.grid, kept.keep(fit_source(person, vectors[person.target_rows])))
         if sums is None:
-            sums = _Sums(person, vectors.shape[1])
-        if not _share_grid(sums.space, sums.grid, sums.grid.rows_key, person):
             return None
-        sums.add(person, vectors[person.target_rows])
-    if sums is None:
-        return None
-    return sums.maps(*_leave_one_out(sums, people, vectors, leaves_out))
+        return sums.maps(*_leave_one_out(sums, people, kept, leaves_out))
 
 
 def decode_new_stimuli(
@@ -230,16 +231,14 @@ def decode_new_stimuli(
         Of participants with trials of both kinds; empty with fewer than two of them.
     """
     sums: _Sums | None = None
-    for kept, _ in _apart(people, held_out):
-        sums = _Sums(kept, vectors.shape[1]) if sums is None else sums
-        sums.add(kept, vectors[kept.target_rows])
-    if sums is None or sums.n_people < 2:
-        return []
-    found = []
-    for kept, tested in _apart(people, held_out):
-        own = _fit_person(kept, vectors[kept.target_rows])
-        found.append(sums.without(kept.grid, own).decode(tested))
-    return found
+    with KeptFits() as kept:
+        for person, _ in _apart(people, held_out):
+            sums = _Sums(person, vectors.shape[1]) if sums is None else sums
+            sums.add(person.grid, kept.keep(fit_source(person, vectors[person.target_rows])))
+        if sums is None or sums.n_people < 2:
+            return []
+        pairs = zip(kept, _apart(people, held_out), strict=True)
+        return [sums.without(tested.grid, own).decode(tested) for own, (_, tested) in pairs]
 
 
 def _apart(people: Iterable[Person], held_out: np.ndarray) -> Iterator[tuple[Person, Person]]:
@@ -251,7 +250,7 @@ def _apart(people: Iterable[Person], held_out: np.ndarray) -> Iterator[tuple[Per
 
 
 def _leave_one_out(
-    sums: _Sums, people: Iterable[Person], vectors: np.ndarray, leaves_out: bool
+    sums: _Sums, people: Iterable[Person], kept: Iterable[SourceFit], leaves_out: bool
 ) -> tuple[float, float, list[LeftOut]]:
     """Predict each source participant from the others.
 
@@ -261,8 +260,7 @@ def _leave_one_out(
     if sums.n_people < 2:
         return *UNKNOWN_SPREAD, []
     scores, decoded = np.zeros((len(CHANCES_FWHM_MM), len(MISTRUST))), []
-    for person in people:
-        own = _fit_person(person, vectors[person.target_rows])
+    for person, own in zip(people, kept, strict=True):
         rest = sums.without(person.grid, own)
         scores += _agreement(rest, person.grid, own.chances)
         if leaves_out:
@@ -284,26 +282,6 @@ def _agreement(rest: _Sums, grid: VoxelGrid, own: np.ndarray) -> np.ndarray:
     return scores
 
 
-@dataclass(frozen=True, eq=False)
-class _Own:
-    """Input layer (n_voxels, n_latents) and shares (n_shares, n_voxels) of one participant."""
-
-    weight: np.ndarray
-    chances: np.ndarray
-
-
-def _fit_person(person: Person, wanted: np.ndarray) -> _Own:
-    """Fit the input layer to the target of each trial, *wanted* (n_trials, n_latents)."""
-    chances = person_chances(person, wanted)
-    fit = fit_input_layer(person.betas, wanted, person.run_groups, mean_shares(chances))
-    return _Own(fit.weight, chances)
-
-
-def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
-    """Compute the posterior of a source participant's shares, (n_shares, n_voxels)."""
-    return share_chances(person, wanted, default_fwhm_mm(person.grid))
-
-
 def _mistrusted(chances: np.ndarray, mistrust: float) -> np.ndarray:
     return (1 - mistrust) * chances + mistrust * chances.mean(axis=1, keepdims=True)
 
@@ -318,16 +296,15 @@ class _Sums:
         self.counts = np.zeros(first.grid.n_voxels, dtype=np.float32)
         self.n_people = 0
 
-    def add(self, person: Person, wanted: np.ndarray) -> None:
-        """Add a participant; *wanted* (n_trials, n_latents) holds the target of each trial."""
-        own = _fit_person(person, wanted)
-        rows, known = _rows(self.grid, person.grid)
+    def add(self, grid: VoxelGrid, own: SourceFit) -> None:
+        """Add a participant with these voxels."""
+        rows, known = _rows(self.grid, grid)
         self.weight[rows] += own.weight[known]
         self.chances[:, rows] += own.chances[:, known]
         self.counts[rows] += 1
         self.n_people += 1
 
-    def without(self, grid: VoxelGrid, own: _Own) -> _Sums:
+    def without(self, grid: VoxelGrid, own: SourceFit) -> _Sums:
         """Return the sums without one participant."""
         rows, known = _rows(self.grid, grid)
         rest = copy(self)

@@ -16,7 +16,7 @@ import numpy as np
 
 from bids_decoder.errors import InputError
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.penalties import MIN_RUNS_TO_CHOOSE
+from bids_decoder.training.penalties import spread_runs
 from bids_decoder.trials import Person
 
 _SETS_PER_SIZE = 4
@@ -100,13 +100,8 @@ def can_be_calibrated(run_groups: np.ndarray) -> bool:
 
 def some_runs(person: Person, most: int) -> Person:
     """Return a participant with runs spread evenly over all, of *most* trials together."""
-    groups = person.run_groups
-    names = np.unique(groups)
-    n_kept = max(MIN_RUNS_TO_CHOOSE, int(len(names) * most / len(groups)))
-    if n_kept >= len(names):
-        return person
-    kept = names[np.linspace(0, len(names) - 1, n_kept).round().astype(int)]
-    return person.subset(np.isin(groups, kept))
+    rows = spread_runs(person.run_groups, most)
+    return person if len(rows) == len(person.betas) else person.subset(rows)
 
 
 def run_blocks(run_groups: np.ndarray) -> np.ndarray:

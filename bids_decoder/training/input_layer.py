@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,9 +11,11 @@ import numpy as np
 from bids_decoder.normal_equations import NormalEquations, PenalisedProducts, TrialStream
 from bids_decoder.training.kernels import OneKernel
 from bids_decoder.training.penalties import (
-    choose_penalty,
-    choose_streamed_penalty,
+    MOST_TRIALS_TO_CHOOSE,
+    choose_penalties,
+    choose_streamed_penalties,
     likeliest_penalties,
+    spread_runs,
 )
 from bids_decoder.training.run_means import (
     centre_products,
@@ -82,9 +84,23 @@ def fit_input_layer(
     InputFit
         Its weights have Frobenius norm ``sqrt(n_latents)``, its latents mean zero.
     """
+    return fit_input_layers(
+        betas, [latents], run_groups, voxel_weights, penalty, group_weight
+    )[0]
+
+
+def fit_input_layers(
+    betas: np.ndarray, latents: Sequence[np.ndarray], run_groups: np.ndarray,
+    voxel_weights: np.ndarray | None = None, penalty: float | np.ndarray | None = None,
+    group_weight: np.ndarray | None = None,
+) -> list[InputFit]:
+    """Fit as :func:`fit_input_layer` does to several sets of targets of the same trials.
+
+    Products and their decompositions, which take most of the time, are computed once.
+    """
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
     used = np.flatnonzero(scales)
-    targets = np.asarray(latents, dtype=np.float64)
+    targets = [np.asarray(own, dtype=np.float64) for own in latents]
     mean = np.mean(betas, axis=0, dtype=np.float64)
     given = None
     if group_weight is not None:
@@ -95,16 +111,22 @@ def fit_input_layer(
     # Both give the same fit; the memory is the square of the smaller number.
     few_voxels = 0 < len(used) < len(betas)
     fit = _from_products if few_voxels else _from_kernel
-    own, factor, penalty = fit(trials, targets, penalty, given)
-    weight = np.zeros((betas.shape[1], targets.shape[1]), dtype=np.float32)
+    return [
+        _joined(trials, own, group_weight) for own in fit(trials, targets, penalty, given)
+    ]
+
+
+def _joined(trials: _Trials, own: _Own, group_weight: np.ndarray | None) -> InputFit:
+    """Add given weights to those of the participant's trials, and scale the sum."""
+    weight = np.zeros((trials.betas.shape[1], own.weight.shape[1]), dtype=np.float32)
     if group_weight is not None:
-        weight += factor * group_weight
-    weight[used] += scales[used, None] * own
+        weight += own.factor * group_weight
+    weight[trials.voxels] += trials.scales[:, None] * own.weight
     # Shrinkage depends on participant and number of trials; the trunk expects one scale.
     gain = max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     weight /= gain
-    bias = -mean @ weight
-    return InputFit(weight, bias.astype(np.float32), float(penalty), len(betas), float(gain))
+    bias = (-trials.mean @ weight).astype(np.float32)
+    return InputFit(weight, bias, float(own.penalty), len(trials.betas), float(gain))
 
 
 class _Own(NamedTuple):
@@ -136,80 +158,119 @@ class _Trials:
     scales: np.ndarray
     run_groups: np.ndarray
 
-    def kernel(self) -> np.ndarray:
-        """Return inner products of the trials without their mean, (n_trials, n_trials)."""
-        kernel = np.zeros(2 * (len(self.betas),))
+    def kernel(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return inner products of all trials or of some, without the mean of all."""
+        kernel = np.zeros(2 * (len(self.betas if rows is None else rows),))
         # Single precision is enough for the products over voxels, by far the longest part.
-        for part in self._parts():
+        for part in self._parts(rows):
             kernel += part @ part.T
         return kernel
 
     def loads(self, dual: np.ndarray) -> np.ndarray:
         """Multiply voxels by *dual* (n_trials, n_latents), whose columns have mean zero."""
         single = dual.astype(np.float32)
-        return np.concatenate([part.T @ single for part in self._parts()])
+        found = np.concatenate([
+            np.asarray(self.betas[:, own], dtype=np.float32).T @ single for own in self._places()
+        ])
+        found *= self.scales[:, None].astype(np.float32)
+        return found
 
     def stream(self) -> TrialStream:
         """Return the same responses a few trials at a time, without means of runs."""
         everything, member = np.arange(len(self.betas)), run_members(self.run_groups)[0]
         return TrialStream.of(self.betas, everything, member, self.voxels, self.scales)
 
-    def _parts(self) -> Iterator[np.ndarray]:
-        size = max(1, _VALUES // len(self.betas))
-        for start in range(0, max(1, len(self.voxels)), size):
-            own = self.voxels[start:start + size]
-            part = self.betas[:, own].astype(np.float32)
-            part -= self.mean[own].astype(np.float32)
-            part *= self.scales[start:start + size].astype(np.float32)
+    def _parts(self, rows: np.ndarray | None) -> Iterator[np.ndarray]:
+        start = 0
+        for own in self._places():
+            part = self.betas[:, own]
+            part = part if rows is None else part[rows]
+            part = part - self.mean[own].astype(np.float32)
+            part = part.astype(np.float32, copy=False)
+            part *= self.scales[start:start + part.shape[1]].astype(np.float32)
+            start += part.shape[1]
             yield part
+
+    def _places(self) -> Iterator[slice | np.ndarray]:
+        """Yield the columns of some voxels, as a slice where all voxels are used."""
+        size = max(1, _VALUES // len(self.betas))
+        everything = len(self.voxels) == self.betas.shape[1]
+        for start in range(0, max(1, len(self.voxels)), size):
+            part = slice(start, start + size)
+            yield part if everything else self.voxels[part]
 
 
 def _from_kernel(
-    trials: _Trials, targets: np.ndarray, penalty: float | np.ndarray | None,
+    trials: _Trials, targets: list[np.ndarray], penalty: float | np.ndarray | None,
     given: np.ndarray | None,
-) -> _Own:
+) -> Iterator[_Own]:
     """Fit by inner products of trials, whose number squared is the memory."""
     kernel, groups = trials.kernel(), trials.run_groups
-    if penalty is None:
-        penalty = choose_penalty(kernel, targets, groups)
+    penalties: Sequence[float | np.ndarray] = (
+        choose_penalties(kernel, targets, groups) if penalty is None
+        else [penalty] * len(targets)
+    )
     centre_products(kernel, groups)
-    rest, factor = centre_runs(targets, groups), 0.0
     size = max(float(np.trace(kernel)) / len(kernel), 1e-12)
     penalised = PenalisedProducts(kernel)
-    if isinstance(penalty, np.ndarray):
-        penalty = likeliest_penalties(
-            OneKernel(penalised, rest), np.array([size]), degrees_of_freedom(groups), penalty
-        )[0][0]
-    penalised.factorise(penalty * size)
-    if given is not None:
-        # The leave-one-out residual is (A y)_i / A_ii with A the inverse of the penalised kernel.
-        diagonal = penalised.inverse_diagonal()[:, None]
-        factor = _factor_beside_ridge(*(penalised.solve(v) / diagonal for v in (rest, given)))
-        rest = rest - factor * given
-    dual = centre_runs(penalised.solve(rest), groups)
-    return _Own(trials.loads(dual), factor, penalty)
+    for wanted, candidates in zip(targets, penalties, strict=True):
+        rest, factor = centre_runs(wanted, groups), 0.0
+        chosen = _likeliest(OneKernel(penalised, rest), size, groups, candidates)
+        penalised.factorise(chosen * size)
+        if given is not None:
+            # The leave-one-out residual is (A y)_i / A_ii with A the inverse of the penalised
+            # kernel.
+            diagonal = penalised.inverse_diagonal()[:, None]
+            factor = _factor_beside_ridge(*(penalised.solve(v) / diagonal for v in (rest, given)))
+            rest = rest - factor * given
+        dual = centre_runs(penalised.solve(rest), groups)
+        yield _Own(trials.loads(dual), factor, chosen)
 
 
 def _from_products(
-    trials: _Trials, targets: np.ndarray, penalty: float | np.ndarray | None,
+    trials: _Trials, targets: list[np.ndarray], penalty: float | np.ndarray | None,
     given: np.ndarray | None,
-) -> _Own:
+) -> Iterator[_Own]:
     """Fit by products of voxels, with a few trials at a time."""
     stream, groups = trials.stream(), trials.run_groups
-    if penalty is None:
-        penalty = choose_streamed_penalty(stream, targets, groups)
-    rest, factor = centre_runs(targets, groups), 0.0
-    equations = NormalEquations(stream, rest)
-    if isinstance(penalty, np.ndarray):
-        size = np.array([equations.size])
-        penalty = likeliest_penalties(
-            equations, size, degrees_of_freedom(groups), penalty
-        )[0][0]
-    loads, absolute = equations.loads, penalty * equations.size
-    if given is not None:
-        factor = _factor_beside_ridge(*equations.left_out(absolute, (rest, given)))
-        loads = loads - factor * stream.loads(given)
-    return _Own(equations.solve(absolute, loads), factor, penalty)
+    penalties: Sequence[float | np.ndarray] = (
+        _penalties_of_stream(trials, stream, targets) if penalty is None
+        else [penalty] * len(targets)
+    )
+    equations: NormalEquations | None = None
+    for wanted, candidates in zip(targets, penalties, strict=True):
+        rest, factor = centre_runs(wanted, groups), 0.0
+        equations = (
+            NormalEquations(stream, rest) if equations is None else equations.beside(rest)
+        )
+        chosen = _likeliest(equations, equations.size, groups, candidates)
+        loads, absolute = equations.loads, chosen * equations.size
+        if given is not None:
+            factor = _factor_beside_ridge(*equations.left_out(absolute, (rest, given)))
+            loads = loads - factor * stream.loads(given)
+        yield _Own(equations.solve(absolute, loads), factor, chosen)
+
+
+def _likeliest(
+    form: OneKernel | NormalEquations, size: float, run_groups: np.ndarray,
+    candidates: float | np.ndarray,
+) -> float:
+    """Return the likeliest of several relative penalties, or the one that is given."""
+    if not isinstance(candidates, np.ndarray):
+        return candidates
+    freedom = degrees_of_freedom(run_groups)
+    return float(likeliest_penalties(form, np.array([size]), freedom, candidates)[0][0])
+
+
+def _penalties_of_stream(
+    trials: _Trials, stream: TrialStream, targets: list[np.ndarray]
+) -> list[float]:
+    """Choose penalties by some of the trials, from products of these or of the voxels."""
+    groups = trials.run_groups
+    rows = spread_runs(groups, MOST_TRIALS_TO_CHOOSE)
+    if len(rows) > len(trials.voxels):
+        return choose_streamed_penalties(stream, targets, groups)
+    return choose_penalties(trials.kernel(rows), [own[rows] for own in targets], groups[rows])
 
 
 def _factor_beside_ridge(own: np.ndarray, others: np.ndarray) -> float:

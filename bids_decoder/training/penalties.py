@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.linalg import eigh
 
 from bids_decoder.evaluation.folds import inner_folds
-from bids_decoder.normal_equations import NormalEquations, TrialStream
+from bids_decoder.normal_equations import NormalEquations, TrialStream, products_of_voxels
 from bids_decoder.training.identification import identifiability
 from bids_decoder.training.kernels import Kernels, OneKernel
 from bids_decoder.training.run_means import (
@@ -17,6 +16,7 @@ from bids_decoder.training.run_means import (
     degrees_of_freedom,
     run_members,
 )
+from bids_decoder.tridiagonal import Tridiagonal
 
 Forms = Kernels | OneKernel | NormalEquations
 
@@ -35,6 +35,9 @@ MIN_TRIALS_PER_DIMENSION = 4
 
 LARGEST_FOR_LABELS = 1.0
 """Stronger penalties are no candidates for labels."""
+
+MOST_TRIALS_TO_CHOOSE = 3000
+"""Trials, in whole runs, by which a penalty is cross-validated: the time grows with their cube."""
 
 TOLERANCE = 0.01
 """A stronger penalty is preferred if it loses less than this share of the identifiability."""
@@ -140,8 +143,23 @@ def _evidence(
     return -freedom * np.log(found.energies + 1e-300) - spread, found.solutions
 
 
-def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:
-    """Choose the relative ridge penalty by cross-validation over runs.
+def spread_runs(run_groups: np.ndarray, most: int) -> np.ndarray:
+    """Return the rows of whole runs, evenly spread over all, of *most* trials together.
+
+    There are at least :data:`MIN_RUNS_TO_CHOOSE` runs, whatever their length.
+    """
+    names = np.unique(run_groups)
+    n_kept = max(MIN_RUNS_TO_CHOOSE, int(len(names) * most / len(run_groups)))
+    if n_kept >= len(names):
+        return np.arange(len(run_groups))
+    kept = names[np.linspace(0, len(names) - 1, n_kept).round().astype(int)]
+    return np.flatnonzero(np.isin(run_groups, kept))
+
+
+def choose_penalties(
+    kernel: np.ndarray, targets: Sequence[np.ndarray], run_groups: np.ndarray
+) -> list[float]:
+    """Choose the relative ridge penalty of each set of targets by cross-validation over runs.
 
     The criterion is :func:`identifiability` in the held-out runs, relative to the mean of the
     training targets.
@@ -150,78 +168,107 @@ def choose_penalty(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarr
     ----------
     kernel : ndarray, shape (n_trials, n_trials)
         Inner products of (weighted) responses.
-    targets : ndarray, shape (n_trials, n_latents)
+    targets : sequence of ndarray, shape (n_trials, n_latents)
     run_groups : ndarray of str, shape (n_trials,)
 
     Returns
     -------
-    float
+    list of float
         :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
+
+    Notes
+    -----
+    With more than :data:`MOST_TRIALS_TO_CHOOSE` trials some of the runs are used: the best
+    penalty is a ratio of variances, of noise and of weights, and the mean eigenvalue to which it is
+    relative does not depend on the number of trials either.
     """
-    return _best_penalty(
-        run_groups, lambda train, test: _fold_scores(kernel, targets, run_groups, train, test)
-    )
+    rows = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE)
+
+    def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        groups, inner = run_groups[train], kernel[np.ix_(train, train)]
+        cross = kernel[np.ix_(test, train)] - inner.mean(axis=0)
+        centre_products(inner, groups)
+        size = np.trace(inner) / len(inner)
+        form = Tridiagonal(inner.astype(np.float32))
+        del inner
+        loads = np.hstack([centre_runs(own[train], groups) for own in targets])
+        shown = centre_runs(cross.T, groups)
+        return _scores(form, size, loads, shown, _relative(targets, train, test))
+
+    return _best_penalties(run_groups, rows, len(targets), scores)
 
 
-def choose_streamed_penalty(
-    stream: TrialStream, targets: np.ndarray, run_groups: np.ndarray
-) -> float:
-    """Choose as :func:`choose_penalty` does, from a stream of trials.
+def choose_streamed_penalties(
+    stream: TrialStream, targets: Sequence[np.ndarray], run_groups: np.ndarray
+) -> list[float]:
+    """Choose as :func:`choose_penalties` does, from a stream of trials.
 
     Parameters
     ----------
     stream : TrialStream
-    targets : ndarray, shape (n_trials, n_latents)
+    targets : sequence of ndarray, shape (n_trials, n_latents)
     run_groups : ndarray of str, shape (n_trials,)
     """
+    rows = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE)
+
     def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         groups = run_groups[train]
         inner = TrialStream.of(
             stream.betas, train, run_members(groups)[0], stream.voxels, stream.scales
         )
-        equations = NormalEquations(inner, centre_runs(targets[train], groups))
-        size = equations.size
-        wanted = targets[test] - targets[train].mean(axis=0)
-        shown = inner.beside(test)
-        return np.array([
-            identifiability(shown.project(equations.solve(penalty * size)), wanted).sum()
-            for penalty in RELATIVE_PENALTIES
-        ])
+        products = products_of_voxels(inner, np.float32)
+        size = np.trace(products, dtype=np.float64) / len(train)
+        form = Tridiagonal(products)
+        del products
+        loads = inner.loads(np.hstack([centre_runs(own[train], groups) for own in targets]))
+        shown = np.concatenate([
+            values.T.astype(np.float32) for _, values in inner.beside(test).centred()
+        ], axis=1)
+        return _scores(form, size, loads, shown, _relative(targets, train, test))
 
-    return _best_penalty(run_groups, scores)
+    return _best_penalties(run_groups, rows, len(targets), scores)
 
 
-def _best_penalty(
-    run_groups: np.ndarray, scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> float:
-    """Choose by the scores of all penalties in each fold (training rows, test rows)."""
+def _relative(
+    targets: Sequence[np.ndarray], train: np.ndarray, test: np.ndarray
+) -> list[np.ndarray]:
+    return [own[test] - own[train].mean(axis=0) for own in targets]
+
+
+def _best_penalties(
+    run_groups: np.ndarray, rows: np.ndarray, n_sets: int,
+    scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> list[float]:
+    """Choose by the scores of sets and penalties in each fold (training rows, test rows)."""
     if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
-        return DEFAULT_PENALTY
-    scores = np.zeros(len(RELATIVE_PENALTIES))
-    for train, test in inner_folds(run_groups, 5):
-        scores += scores_of(train, test)
+        return [DEFAULT_PENALTY] * n_sets
+    scores = np.zeros((n_sets, len(RELATIVE_PENALTIES)))
+    for train, test in inner_folds(run_groups[rows], 5):
+        scores += scores_of(rows[train], rows[test])
     # The curve is flat towards weak penalties; the strongest good one has the least variance.
-    good = np.flatnonzero(scores >= scores.max() - TOLERANCE * abs(scores.max()))
-    return float(RELATIVE_PENALTIES[good[-1]])
+    best = scores.max(axis=1, keepdims=True)
+    good = scores >= best - TOLERANCE * np.abs(best)
+    return [float(RELATIVE_PENALTIES[np.flatnonzero(own)[-1]]) for own in good]
 
 
-def _fold_scores(
-    kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray, train: np.ndarray,
-    test: np.ndarray,
+def _scores(
+    form: Tridiagonal, size: float, loads: np.ndarray, shown: np.ndarray, wanted: list[np.ndarray]
 ) -> np.ndarray:
-    groups, inner = run_groups[train], kernel[np.ix_(train, train)]
-    cross = kernel[np.ix_(test, train)] - inner.mean(axis=0)
-    centre_products(inner, groups)
-    # This driver needs one further matrix, the eigenvectors; that of NumPy needs three.
-    values, vectors = eigh(inner.T, overwrite_a=True, check_finite=False, driver="evr")
-    del inner
-    values = np.clip(values, 0, None)
-    projected = vectors.T @ centre_runs(targets[train], groups)
-    cross = centre_runs(cross.T, groups).T @ vectors
-    wanted = targets[test] - targets[train].mean(axis=0)
-    size = max(values.mean(), 1e-12)
-    scores = []
-    for penalty in RELATIVE_PENALTIES:
-        predicted = cross @ (projected / (values + penalty * size)[:, None])
-        scores.append(identifiability(predicted, wanted).sum())
-    return np.array(scores)
+    """Score held-out trials *shown* (n, n_test) with all penalties, (n_sets, n_penalties).
+
+    *loads* (n, n_sets * n_latents) are what the inverse of the penalised matrix is applied to.
+    """
+    shown, loads = form.turn(shown), form.turn(loads)
+    scores = np.empty((len(wanted), len(RELATIVE_PENALTIES)))
+    few_trials = shown.shape[1] < loads.shape[1]
+    for column, penalty in enumerate(RELATIVE_PENALTIES * max(size, 1e-12)):
+        # The inverse is applied to either side of the product.
+        predicted = (
+            form.solve(shown, penalty).T @ loads if few_trials
+            else shown.T @ form.solve(loads, penalty)
+        )
+        for row, (own, true) in enumerate(
+            zip(np.split(predicted, len(wanted), axis=1), wanted, strict=True)
+        ):
+            scores[row, column] = identifiability(own, true).sum()
+    return scores

@@ -23,10 +23,10 @@ from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.identification import unit_rows
-from bids_decoder.training.input_layer import InputFit, fit_input_layer
+from bids_decoder.training.input_layer import InputFit, fit_input_layer, fit_input_layers
 from bids_decoder.training.labellings import fit_space, fits_in_closed_form
 from bids_decoder.training.patterns import activation_patterns, explained_sd
-from bids_decoder.training.penalties import MIN_RUNS_TO_CHOOSE
+from bids_decoder.training.penalties import MIN_RUNS_TO_CHOOSE, MOST_TRIALS_TO_CHOOSE
 from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,
@@ -52,10 +52,6 @@ WHITENING = (0.0, 0.25, 0.5)
 
 DEFAULT_WHITENING = 0.25
 """Used when there are too few runs to choose."""
-
-MOST_TRIALS_TO_CHOOSE = 3000
-"""Trials of a participant, in whole runs, by which the whitening is chosen: the time grows with
-the cube of their number."""
 
 IDENTITY = LatentScale(1.0, 0.0, 0.5)
 """Scale with which an untrained trunk returns latents as they are."""
@@ -341,10 +337,11 @@ def choose_whitening(
         for train, test in inner_folds(person.run_groups, 3):
             inner = person.subset(train)
             weights = weighting(inner, galleries[0][inner.target_rows])
-            for number, gallery in enumerate(galleries):
-                fit = fit_input_layer(
-                    inner.betas, gallery[inner.target_rows], inner.run_groups, weights
-                )
+            fits = fit_input_layers(
+                inner.betas, [gallery[inner.target_rows] for gallery in galleries],
+                inner.run_groups, weights,
+            )
+            for number, (fit, gallery) in enumerate(zip(fits, galleries, strict=True)):
                 predicted = fit.latents(person.betas[test])
                 hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
     return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING

@@ -14,7 +14,14 @@ from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.evaluation import encoding, ridge
 from bids_decoder.glm import normalise
 from bids_decoder.interfaces import responses
-from bids_decoder.training import confounds, identification, input_layer, patterns, signal
+from bids_decoder.training import (
+    confounds,
+    identification,
+    input_layer,
+    patterns,
+    penalties,
+    signal,
+)
 from bids_decoder.trials import TRIAL_COLUMNS, Targets
 
 N_RUNS, RUN_LENGTH, N_VOXELS, N_LATENTS = 30, 60, 400, 4
@@ -28,6 +35,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(normalise, "_BLOCK", 32)
     monkeypatch.setattr(normal_equations, "_BLOCK", 32)
     monkeypatch.setattr(identification, "_BLOCK", 32)
+    for module in (input_layer, penalties):
+        monkeypatch.setattr(module, "MOST_TRIALS_TO_CHOOSE", 600)
     for module in (responses, input_layer, patterns, signal, confounds, encoding):
         monkeypatch.setattr(module, "_VALUES", 1 << 14)
 

@@ -12,7 +12,7 @@ from bids_decoder.training.penalties import (
     DEFAULT_PENALTY,
     RELATIVE_PENALTIES,
     TOLERANCE,
-    choose_penalty,
+    choose_penalties,
 )
 
 
@@ -67,7 +67,9 @@ def test_the_more_noise_the_larger_the_penalty():
     betas = rng.standard_normal((160, 40))
     latents = betas @ rng.standard_normal((40, 6))
     chosen = [
-        choose_penalty(betas @ betas.T, latents + sd * rng.standard_normal(latents.shape), runs)
+        choose_penalties(
+            betas @ betas.T, [latents + sd * rng.standard_normal(latents.shape)], runs
+        )[0]
         for sd in (0.0, 10.0, 60.0)
     ]
     assert chosen[0] <= chosen[1] <= chosen[2]
@@ -90,7 +92,7 @@ def test_penalty_is_that_of_brute_force(data):
             model = Ridge(alpha=penalty * size, fit_intercept=False).fit(x, y)
             scores[number] += standing_out(model.predict(left), wanted).sum()
     good = RELATIVE_PENALTIES[scores >= (1 - TOLERANCE) * scores.max()]
-    assert choose_penalty(betas @ betas.T, latents, runs) == good.max()
+    assert choose_penalties(betas @ betas.T, [latents], runs) == [good.max()]
 
 
 def standing_out(predicted, wanted):
@@ -115,7 +117,8 @@ def test_identifiability_is_blind_to_scale_and_sees_what_stands_out(data):
 
 def test_too_few_runs_to_choose(data):
     betas, latents, _ = data
-    assert choose_penalty(betas @ betas.T, latents, np.repeat(list("abc"), 20)) == DEFAULT_PENALTY
+    runs = np.repeat(list("abc"), 20)
+    assert choose_penalties(betas @ betas.T, 2 * [latents], runs) == 2 * [DEFAULT_PENALTY]
 
 
 def test_row_cosines():

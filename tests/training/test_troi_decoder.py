@@ -12,7 +12,7 @@ from bids_decoder.interfaces.fitting import read_selection, save_selection
 from bids_decoder.training import loop, troi
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import SeedEnsemble
-from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.input_layer import fit_input_layers
 from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
 from bids_decoder.training.troi import WHITENING, TroiDecoder, choose_whitening
 from bids_decoder.training.weightings import signal_weights
@@ -164,9 +164,9 @@ def test_whitening_of_many_trials_is_chosen_by_runs_spread_over_all(person_from,
 
     def record(betas, latents, run_groups, weights):
         fitted.append(set(run_groups.tolist()))
-        return fit_input_layer(betas, latents, run_groups, weights)
+        return fit_input_layers(betas, latents, run_groups, weights)
 
-    monkeypatch.setattr(troi, "fit_input_layer", record)
+    monkeypatch.setattr(troi, "fit_input_layers", record)
     monkeypatch.setattr(troi, "MOST_TRIALS_TO_CHOOSE", len(person.betas) // 2)
     found = choose_whitening([person], targets, [person.target_rows], signal_weights, Network())
     used = set.union(*fitted)

@@ -1,0 +1,69 @@
+"""Input layer and shares of signal of single source participants, kept in a file while needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import Self
+
+import numpy as np
+
+from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.signal import mean_shares, share_chances
+from bids_decoder.training.smoothing import default_fwhm_mm
+from bids_decoder.trials import Person
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFit:
+    """What is learned from the trials of one source participant.
+
+    Parameters
+    ----------
+    weight : ndarray of float32, shape (n_voxels, n_latents)
+        Input layer.
+    chances : ndarray of float32, shape (n_shares, n_voxels)
+        Posterior of the share of signal.
+    """
+
+    weight: np.ndarray
+    chances: np.ndarray
+
+
+def fit_source(person: Person, wanted: np.ndarray) -> SourceFit:
+    """Fit the input layer to the target of each trial, *wanted* (n_trials, n_latents)."""
+    chances = person_chances(person, wanted)
+    fit = fit_input_layer(person.betas, wanted, person.run_groups, mean_shares(chances))
+    return SourceFit(fit.weight, chances)
+
+
+def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
+    """Compute the posterior of a source participant's shares, (n_shares, n_voxels)."""
+    return share_chances(person, wanted, default_fwhm_mm(person.grid))
+
+
+class KeptFits:
+    """Fits of participants in a temporary file, of which one is in memory at a time."""
+
+    def __enter__(self) -> Self:
+        """Make the file."""
+        self._file, self._count = TemporaryFile(), 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Delete the file."""
+        self._file.close()
+
+    def keep(self, fit: SourceFit) -> SourceFit:
+        """Write the fit of one more participant."""
+        for values in (fit.weight, fit.chances):
+            np.save(self._file, values)
+        self._count += 1
+        return fit
+
+    def __iter__(self) -> Iterator[SourceFit]:
+        """Read the fits in their order."""
+        self._file.seek(0)
+        for _ in range(self._count):
+            yield SourceFit(np.load(self._file), np.load(self._file))
