@@ -215,7 +215,8 @@ def bounded_interval(
 
 
 def real_interval(
-    value: float, influence: np.ndarray, clusters: np.ndarray, *, inflation: float = 1.0
+    value: float, influence: np.ndarray, clusters: np.ndarray, *, inflation: float = 1.0,
+    least: float = 0.0,
 ) -> tuple[float, float]:
     """Compute the 95 % limits of a score without bounds, such as an error or Fisher's z.
 
@@ -228,6 +229,8 @@ def real_interval(
         Number of the cluster (run) of each trial, from 0.
     inflation : float
         Of the variance, by training data that folds share: :func:`fold_inflation`.
+    least : float
+        Smallest variance allowed.
 
     Returns
     -------
@@ -240,12 +243,54 @@ def real_interval(
     within = cluster_variance(influence, np.arange(len(influence)), strata)[0]
     if not np.isfinite(value + between + within):
         return _UNKNOWN
+    alone = max(within, least)
     if inflation > 1:
-        variance, freedom = inflation * max(within, between), np.inf
+        variance, freedom = max(inflation * max(within, between), least), np.inf
     else:
-        variance, freedom = max(within, between), freedom if between > within else np.inf
+        variance, freedom = max(alone, between), freedom if between > alone else np.inf
     half = _quantile(freedom) * np.sqrt(variance)
     return float(value - half), float(value + half)
+
+
+def correlation_interval(
+    value: float, influence: np.ndarray, clusters: np.ndarray, folds: np.ndarray
+) -> tuple[float, float]:
+    """Compute the 95 % limits of a correlation of deviations from the means of clusters.
+
+    Parameters
+    ----------
+    value : float
+    influence : ndarray, shape (n_trials,)
+        Influence of each trial on *value*; sums to 0.
+    clusters : ndarray of int, shape (n_trials,)
+        Number of the cluster (run) of each trial, from 0.
+    folds : ndarray, shape (n_trials,)
+        Fold in which each trial was test.
+
+    Returns
+    -------
+    low, high : float
+        Those of :func:`real_interval` on Fisher's scale, between -1 and 1.
+
+    Notes
+    -----
+    The smallest variance is that of independent trials, ``1 / (n_trials - n_clusters - 2)``: each
+    mean that is subtracted costs a trial [1]_. Under cross-validation it is inflated by
+    :func:`spread_inflation`. A decoder that hardly learns anything adds up similarities of pairs
+    of trials, and each pair counts twice, once for each trial as the tested one, so that trials
+    seem to vary half as much as their sum does.
+
+    References
+    ----------
+    .. [1] Fisher (1924), The distribution of the partial correlation coefficient, Metron 3.
+    """
+    freedom = max(len(influence) - len(np.unique(clusters)) - 2, 1)
+    bounded = float(np.clip(value, -1 + 1e-9, 1 - 1e-9))
+    low, high = real_interval(
+        float(np.arctanh(bounded)), influence / (1 - bounded**2), clusters,
+        inflation=fold_inflation(folds), least=spread_inflation(folds) / freedom,
+    )
+    return float(np.tanh(low)), float(np.tanh(high))
 
 
 def mean_interval(

@@ -12,7 +12,7 @@ import pandas as pd
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.comparison import Paired, paired_test
-from bids_decoder.evaluation.intervals import fold_inflation, real_interval
+from bids_decoder.evaluation.intervals import correlation_interval, fold_inflation, real_interval
 from bids_decoder.evaluation.nulls import Exchange, find_exchange, p_values
 from bids_decoder.evaluation.tables import (
     LOWER_IS_BETTER,
@@ -124,7 +124,8 @@ def score_values(
     -------
     metrics : DataFrame
         Columns of :data:`.tables.VALUE_COLUMNS`: the metrics of :func:`value_metrics` for each
-        column. Intervals take runs as clusters (:func:`.intervals.real_interval`).
+        column. Intervals take runs as clusters (:func:`.intervals.real_interval`,
+        :func:`.intervals.correlation_interval`); under cross-validation ``slope`` has none.
     nulls : Nulls
         Null distribution of each metric; empty where there is no p-value.
 
@@ -191,13 +192,13 @@ def _rows(
         nulls = value_metrics(
             drawn, null.predicted[..., column], null.reference[..., column], run_of
         )
-    influences, inflation = value_influence(*own, run_of), fold_inflation(heldout.folds)
+    influences = value_influence(*own, run_of)
     chance = {"r": 0.0, "r2": 0.0, "mae": float(np.abs(own[0] - own[2]).mean()), UNTESTED: np.nan}
     rows = []
     for name, value in found.items():
         tested = name in nulls and name != UNTESTED and np.isfinite(value)
         draws = np.nan_to_num(nulls[name]) if tested else np.zeros(0)
-        low, high = _interval(name, value, influences[name], run_of, inflation)
+        low, high = _interval(name, value, influences[name], run_of, heldout.folds)
         rows.append({
             "target": heldout.columns[column], "metric": name, "unit": "single", "value": value,
             "chance": chance[name], "ci_low": low, "ci_high": high,
@@ -208,17 +209,17 @@ def _rows(
 
 
 def _interval(
-    name: str, value: float, influence: np.ndarray, run_of: np.ndarray, inflation: float
+    name: str, value: float, influence: np.ndarray, run_of: np.ndarray, folds: np.ndarray
 ) -> tuple[float, float]:
-    if name != "r":
-        low, high = real_interval(value, influence, run_of, inflation=inflation)
-        return (max(low, 0.0) if name == "mae" else low), (min(high, 1.0) if name == "r2" else high)
-    # Fisher's transform keeps the limits of a correlation within -1 and 1.
-    bounded = float(np.clip(value, -1 + 1e-9, 1 - 1e-9))
-    low, high = real_interval(
-        float(np.arctanh(bounded)), influence / (1 - bounded**2), run_of, inflation=inflation
-    )
-    return float(np.tanh(low)), float(np.tanh(high))
+    inflation = fold_inflation(folds)
+    if name == "r":
+        return correlation_interval(value, influence, run_of, folds)
+    if name == UNTESTED and inflation > 1:
+        # It varies less than trials where decoders are calibrated on all other folds, and more
+        # where predictions hardly vary: trials do not show how much.
+        return np.nan, np.nan
+    low, high = real_interval(value, influence, run_of, inflation=inflation)
+    return (max(low, 0.0) if name == "mae" else low), (min(high, 1.0) if name == "r2" else high)
 
 
 def value_metrics(
