@@ -1,9 +1,10 @@
 """Regions: family-wise errors on datasets without signal, power, and time of an atlas.
 
-    python benchmarks/regions.py null --datasets 400    share of datasets with a significant region
-    python benchmarks/regions.py time                   seconds of 400 parcels, and of a large one
+    python benchmarks/regions.py null --out FILE    share of datasets with a significant region
+    python benchmarks/regions.py time               seconds of 400 parcels, and of a large one
 
-Each process uses one core.
+Each process uses one core. P-values of single datasets are appended to the file ``--out``; a call
+with a file that has some continues.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from bids_decoder.evaluation.nulls import find_exchange
 from bids_decoder.evaluation.regions import LabelFold, RegionScores, score_label_folds
@@ -55,30 +58,42 @@ def draw_regions(rng: np.random.Generator) -> list[np.ndarray]:
     return [voxels for voxels in regions if len(voxels) >= 10]
 
 
-def false_positives(n_datasets: int, n_permutations: int, estimator: str) -> None:
+def false_positives(
+    n_datasets: int, n_permutations: int, estimator: str, out: Path | None
+) -> None:
     """Print how often a dataset without signal has a significant region, and with one signal."""
-    smooth, runs = Smoother(SHAPE, 1.5), np.repeat(np.arange(N_RUNS), N_TRIALS)
-    found = np.zeros((n_datasets, 5))
-    for number in range(n_datasets):
-        rng = np.random.default_rng(number)
-        regions = draw_regions(rng)
-        betas = smooth.draw(rng, len(runs)).reshape(len(runs), -1).astype(np.float32)
-        labels = np.concatenate([rng.permutation(np.arange(N_TRIALS) % 2) for _ in range(N_RUNS)])
-        silent = score(betas, labels, runs, regions, n_permutations, rng, estimator).table()
-        loud = betas.copy()
-        pattern = rng.standard_normal((2, len(regions[0])))
-        loud[:, regions[0]] += (0.5 * pattern[labels]).astype(np.float32)
-        planted = score(loud, labels, runs, regions, n_permutations, rng, estimator).table()
-        found[number] = (
-            silent["p"].min(), silent["p_max"].min(), planted["p_max"][0],
-            planted["p_max"][1:].min(), silent["p"].iloc[0],
-        )
-    uncorrected, corrected, power, others, single = (found <= 0.05).mean(axis=0)
+    known = pd.read_csv(out, sep="\t") if out is not None and out.exists() else pd.DataFrame()
+    found = known.to_dict("records")
+    for number in range(len(found), n_datasets):
+        found.append(p_of_dataset(number, n_permutations, estimator))
+        if out is not None:
+            pd.DataFrame(found[-1:]).to_csv(
+                out, sep="\t", index=False, mode="a", header=not out.exists()
+            )
+    p = pd.DataFrame(found[:n_datasets])
     print(f"{estimator}: {n_datasets} datasets, {N_REGIONS} regions, {N_RUNS} runs of {N_TRIALS} "
-          f"trials, {n_permutations} permutations; p <= .05 (standard error "
-          f"{np.sqrt(0.05 * 0.95 / n_datasets):.3f}): one region {single:.3f}; any of them "
-          f"uncorrected {uncorrected:.3f}, corrected {corrected:.3f}; with signal in one: power "
-          f"{power:.3f}, any of the others {others:.3f}")
+          f"trials, {n_permutations} permutations")
+    for level in (0.05, 0.01):
+        shares = ", ".join(f"{name} {share:.3f}" for name, share in (p <= level).mean().items())
+        error = np.sqrt(level * (1 - level) / n_datasets)
+        print(f"p <= {level} (standard error {error:.4f}): {shares}")
+
+
+def p_of_dataset(number: int, n_permutations: int, estimator: str) -> dict[str, float]:
+    """Return the p-values of a dataset without signal, and with signal in its first region."""
+    rng, runs = np.random.default_rng(number), np.repeat(np.arange(N_RUNS), N_TRIALS)
+    regions = draw_regions(rng)
+    betas = Smoother(SHAPE, 1.5).draw(rng, len(runs)).reshape(len(runs), -1).astype(np.float32)
+    labels = np.concatenate([rng.permutation(np.arange(N_TRIALS) % 2) for _ in range(N_RUNS)])
+    silent = score(betas, labels, runs, regions, n_permutations, rng, estimator).table()
+    pattern = rng.standard_normal((2, len(regions[0])))
+    betas[:, regions[0]] += (0.5 * pattern[labels]).astype(np.float32)
+    loud = score(betas, labels, runs, regions, n_permutations, rng, estimator).table()
+    return {
+        "one region": silent["p"].iloc[0], "any of them, uncorrected": silent["p"].min(),
+        "any, corrected": silent["p_max"].min(), "the one with signal": loud["p_max"].iloc[0],
+        "any other": loud["p_max"].iloc[1:].min(),
+    }
 
 
 def timing(estimator: str) -> None:
@@ -104,13 +119,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("part", choices=["null", "time"])
     parser.add_argument("--estimator", default="lda", choices=["lda", "ridge"])
-    parser.add_argument("--datasets", type=int, default=400)
+    parser.add_argument("--datasets", type=int, default=1500)
     parser.add_argument("--permutations", type=int, default=99)
+    parser.add_argument("--out", type=Path, help="TSV file of the p-values of single datasets")
     options = parser.parse_args()
     if options.part == "time":
         timing(options.estimator)
     else:
-        false_positives(options.datasets, options.permutations, options.estimator)
+        false_positives(options.datasets, options.permutations, options.estimator, options.out)
 
 
 if __name__ == "__main__":
