@@ -253,7 +253,8 @@ def real_interval(
 
 
 def correlation_interval(
-    value: float, influence: np.ndarray, clusters: np.ndarray, folds: np.ndarray
+    value: float, influence: np.ndarray, clusters: np.ndarray, folds: np.ndarray,
+    null: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Compute the 95 % limits of a correlation of deviations from the means of clusters.
 
@@ -266,6 +267,8 @@ def correlation_interval(
         Number of the cluster (run) of each trial, from 0.
     folds : ndarray, shape (n_trials,)
         Fold in which each trial was test.
+    null : ndarray, shape (n_permutations,), optional
+        Correlations of exchanged values, everything fitted again where there are several folds.
 
     Returns
     -------
@@ -274,21 +277,27 @@ def correlation_interval(
 
     Notes
     -----
-    The smallest variance is that of independent trials, ``1 / (n_trials - n_clusters - 2)``: each
-    mean that is subtracted costs a trial [1]_. Under cross-validation it is inflated by
-    :func:`spread_inflation`. A decoder that hardly learns anything adds up similarities of pairs
-    of trials, and each pair counts twice, once for each trial as the tested one, so that trials
-    seem to vary half as much as their sum does.
+    The variance on Fisher's scale is at least that of independent trials,
+    ``1 / (n_trials - n_clusters - 2)`` (each mean that is subtracted costs a trial [1]_), times
+    :func:`spread_inflation`. A decoder that hardly learns anything adds up similarities of pairs of
+    trials, and each pair counts twice, once for each trial as the tested one: the sum varies more
+    than its terms show, and more so the more its voxels are selected. The null distribution shows
+    how much, and its variance is the smallest one, too: Fisher's scale makes of a correlation a
+    shift of that distribution [2]_.
 
     References
     ----------
     .. [1] Fisher (1924), The distribution of the partial correlation coefficient, Metron 3.
+    .. [2] Garthwaite (1996), Confidence intervals from randomization tests, Biometrics 52:1387.
     """
     freedom = max(len(influence) - len(np.unique(clusters)) - 2, 1)
-    bounded = float(np.clip(value, -1 + 1e-9, 1 - 1e-9))
+    least, limit = spread_inflation(folds) / freedom, 1 - 1e-9
+    if null is not None and len(null) > 1:
+        least = max(least, float(np.arctanh(np.clip(null, -limit, limit)).var(ddof=1)))
+    bounded = float(np.clip(value, -limit, limit))
     low, high = real_interval(
         float(np.arctanh(bounded)), influence / (1 - bounded**2), clusters,
-        inflation=fold_inflation(folds), least=spread_inflation(folds) / freedom,
+        inflation=fold_inflation(folds), least=least,
     )
     return float(np.tanh(low)), float(np.tanh(high))
 

@@ -198,7 +198,7 @@ def _rows(
     for name, value in found.items():
         tested = name in nulls and name != UNTESTED and np.isfinite(value)
         draws = np.nan_to_num(nulls[name]) if tested else np.zeros(0)
-        low, high = _interval(name, value, influences[name], run_of, heldout.folds)
+        low, high = _interval(name, value, influences[name], run_of, heldout.folds, draws)
         rows.append({
             "target": heldout.columns[column], "metric": name, "unit": "single", "value": value,
             "chance": chance[name], "ci_low": low, "ci_high": high,
@@ -209,11 +209,12 @@ def _rows(
 
 
 def _interval(
-    name: str, value: float, influence: np.ndarray, run_of: np.ndarray, folds: np.ndarray
+    name: str, value: float, influence: np.ndarray, run_of: np.ndarray, folds: np.ndarray,
+    null: np.ndarray,
 ) -> tuple[float, float]:
     inflation = fold_inflation(folds)
     if name == "r":
-        return correlation_interval(value, influence, run_of, folds)
+        return correlation_interval(value, influence, run_of, folds, null)
     if name == UNTESTED and inflation > 1:
         # It varies less than trials where decoders are calibrated on all other folds, and more
         # where predictions hardly vary: trials do not show how much.
