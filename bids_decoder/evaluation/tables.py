@@ -66,7 +66,8 @@ VALUE_COLUMNS: dict[str, str] = {
     "metric": "r: Pearson correlation of predicted and true numbers, as deviations from the means "
               "of folds; r2: explained variance, against the training mean of each fold; mae: mean "
               "absolute error, in the unit of the column; slope: of the regression of true on "
-              "predicted numbers, within folds.",
+              "predicted numbers, within folds; it has no p-value, and an interval on one test set "
+              "only.",
     "n": "Number of trials tested.",
 }
 """Columns of tables of decoded numbers, with descriptions."""

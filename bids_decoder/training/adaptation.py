@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from bids_decoder.config import Network
@@ -80,11 +82,16 @@ class Adaptation:
         self.shared = shared
         self.settings = settings
         self.seed = seed
-        self.fabric = make_fabric(device, settings.precision)
-        self.trunk = shared.trunk.to(self.fabric.device).eval().requires_grad_(False)
-        self.vectors = torch.from_numpy(shared.vectors.astype(np.float32)).to(self.fabric.device)
+        self.device = torch.device(device)
+        self.trunk = shared.trunk.to(self.device).eval().requires_grad_(False)
+        self.vectors = torch.from_numpy(shared.vectors.astype(np.float32)).to(self.device)
         self.wanted = shared.vectors[person.target_rows]
         self.prior = None if shared.common is None else shared.common.prior_of(person)
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        """Fabric of the training; a fit in closed form, repeated for each permutation, has none."""
+        return make_fabric(str(self.device), self.settings.precision)
 
     def closed_form(self, voxel_weights: np.ndarray) -> InputFit:
         """Fit the input layer in closed form, with the source participants' as prior if known.
@@ -111,11 +118,11 @@ class Adaptation:
         """Make a trainable layer from the voxels *kept* of a closed-form fit."""
         scale = self.shared.scale.latent_sd
         weight = torch.from_numpy(fit.weight[kept] / scale)
-        return build(weight, torch.from_numpy(fit.bias / scale)).to(self.fabric.device)
+        return build(weight, torch.from_numpy(fit.bias / scale)).to(self.device)
 
     def tensors(self, betas: np.ndarray, target_rows: np.ndarray) -> dict[str, Tensor]:
         """Move ``betas`` (n_trials, n_voxels) and ``rows`` (n_trials,) to the device."""
-        device = self.fabric.device
+        device = self.device
         return {
             "betas": torch.from_numpy(np.ascontiguousarray(betas, dtype=np.float32)).to(device),
             "rows": torch.from_numpy(np.asarray(target_rows)).to(device),
@@ -130,7 +137,7 @@ class Adaptation:
     def context(self, n_samples: int, n_trials: int) -> Tensor:
         """Return the context of the trunk for an input layer fitted on *n_trials*."""
         context = self.shared.scale.context(np.array([np.log2(n_trials)]))
-        return torch.from_numpy(context).to(self.fabric.device).expand(n_samples, 1)
+        return torch.from_numpy(context).to(self.device).expand(n_samples, 1)
 
     def train(
         self, layer: InputLayer, data: dict[str, Tensor], n_epochs: int, n_trials: int, *,

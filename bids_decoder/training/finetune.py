@@ -111,7 +111,7 @@ def choose_epochs(
         inner = Adaptation(
             person.subset(rows), adaptation.shared, adaptation.settings,
             seed=derive_seed(adaptation.seed, "inner", number),
-            device=str(adaptation.fabric.device),
+            device=str(adaptation.device),
         )
         part = _Trainable(inner, inner.closed_form(voxel_weights), voxel_weights, mode)
         heldout = inner.tensors(person.betas[validation][:, part.kept],

@@ -82,7 +82,7 @@ def learn_gates(
         history.append({"epoch": epoch + 1, "n_voxels": len(stay)})
         if 0 < len(stay) < len(kept):
             kept = kept[stay]
-            rows = torch.from_numpy(stay).to(adaptation.fabric.device)
+            rows = torch.from_numpy(stay).to(adaptation.device)
             _compact(layer, optimizer, rows)
             data["betas"] = data["betas"][:, rows]
         return learner.ends(len(stay), budgets[epoch])
@@ -105,7 +105,7 @@ def _first_layer(
     if not learner.fresh:
         return adaptation.layer(adaptation.closed_form(voxel_weights), kept, learner.layer)
     weight = fresh_weight(len(kept), adaptation.wanted.shape[1], adaptation.seed)
-    return learner.layer(weight, torch.zeros(weight.shape[1])).to(adaptation.fabric.device)
+    return learner.layer(weight, torch.zeros(weight.shape[1])).to(adaptation.device)
 
 
 def _compact(layer: InputLayer, optimizer: torch.optim.Optimizer, keep: Tensor) -> None:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-PARTS = ("calibration_labels", "calibration_others", "calibration_folds", "calibration_volumes")
+PARTS = ("calibration_labels", "calibration_others", "calibration_folds", "calibration_volumes",
+         "calibration_values")
 FREQUENT = {10: 0.3, 20: 0.25, 200: 0.11}
 """Share of p <= .05 that so many datasets exceed less than 1 time in 1000 at a true rate of .05."""
 
@@ -18,6 +19,7 @@ FREQUENT = {10: 0.3, 20: 0.25, 200: 0.11}
 def bench():
     sys.path.insert(0, str(BENCHMARKS))
     try:
+        import_module("calibration_values")
         yield import_module("calibration")
     finally:
         sys.path.remove(str(BENCHMARKS))
@@ -69,6 +71,18 @@ def test_decoders_are_fitted_again_with_each_labelling(bench, monkeypatch, name)
     decoder, n_folds = name.split(", ")[0].replace("decoder", "troi"), int(name[-6])
     assert fitted == [(decoder, decoder, 1)] * 2 * n_folds
     assert found["p"] in (0.5, 1.0) and 0 <= found["value"] <= 1
+
+
+@pytest.mark.parametrize("name", ["6 runs, stronger signal", "one test set"])
+def test_numbers_are_found_and_their_intervals_contain_the_mean(bench, name):
+    numbers = sys.modules["calibration_values"]
+    found = numbers.calibrate(name, 10, 6, bench.read_outcomes(None))
+    for metric in ("r", "r2", "mae"):
+        one = found[metric]
+        assert one["p05_null"] <= FREQUENT[10] and one["p05_signal"] > 0.3, metric
+        assert one["cover_null"] >= 0.6 and one["cover_signal"] >= 0.5, metric
+    assert "p05_null" not in found["slope"]
+    assert ("cover_null" in found["slope"]) == (name == "one test set")
 
 
 def test_a_second_call_continues(bench, tmp_path):

@@ -170,6 +170,30 @@ def test_intervals_cover_the_true_correlation():
     assert 0.91 <= covered / 300 <= 0.995
 
 
+@pytest.mark.parametrize("crossed", [True, False])
+def test_slopes_have_an_interval_on_one_test_set_only(crossed):
+    found = score(heldout(1.0, np.random.default_rng(10), crossed=crossed)).metrics
+    limits = found.query("metric == 'slope'")[["value", "ci_low", "ci_high"]].astype(float)
+    assert limits["value"].between(0.5, 1.1).all()
+    assert limits["ci_low"].isna().all() == limits["ci_high"].isna().all() == crossed
+
+
+def test_limits_of_r_are_as_far_apart_as_refitted_values():
+    rng = np.random.default_rng(11)
+    own = heldout(3.0, rng, columns=("rating",))
+    rows = np.stack([rng.permutation(own.rows) for _ in range(40)])
+    # Predictions that are right or wrong by chance: correlations of about -.7 and .7.
+    signs = rng.choice([-1.0, 1.0], size=(40, 1, 1))
+    predicted = signs * own.values[rows] + 2 * rng.normal(size=(*rows.shape, 1))
+    refitted = RefittedValues(rows, predicted, np.full_like(predicted, 5.0), {})
+    with_null, without = (
+        score(own, refitted=one).metrics.set_index("metric").loc["r"] for one in (refitted, None)
+    )
+    assert with_null["value"] == without["value"]
+    assert with_null["ci_low"] < without["ci_low"] - 0.2
+    assert with_null["ci_high"] > without["ci_high"] + 0.1
+
+
 def test_shapes_that_do_not_fit_are_refused():
     own = heldout(1.0, np.random.default_rng(9))
     wrong = HeldoutValues(
