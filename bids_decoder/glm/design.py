@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from nilearn.glm.first_level import make_first_level_design_matrix
 
 from bids_decoder.errors import InputError, UsageError
 from bids_decoder.glm.hrf import Hrf
@@ -165,17 +165,24 @@ def nuisance_matrix(
     """
     if confounds is None or confounds.empty:
         return _drifts(timing, high_pass).copy()
-    return make_first_level_design_matrix(
-        timing.frame_times, drift_model="cosine" if high_pass > 0 else None,
-        high_pass=high_pass, add_regs=confounds.to_numpy(), add_reg_names=list(confounds.columns),
+    return _nilearn_design(
+        timing, high_pass, add_regs=confounds.to_numpy(), add_reg_names=list(confounds.columns),
     )
 
 
 @lru_cache(maxsize=64)
 def _drifts(timing: Timing, high_pass: float) -> pd.DataFrame:
     """Build drift and constant once for all runs of one length."""
+    return _nilearn_design(timing, high_pass)
+
+
+def _nilearn_design(timing: Timing, high_pass: float, **regressors: Any) -> pd.DataFrame:
+    # Its import takes a second, and calls on single-trial responses do without it.
+    from nilearn.glm.first_level import make_first_level_design_matrix
+
     return make_first_level_design_matrix(
         timing.frame_times, drift_model="cosine" if high_pass > 0 else None, high_pass=high_pass,
+        **regressors,
     )
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from nilearn.glm.first_level import glover_hrf, spm_hrf
 from scipy.stats import gamma
 
 from bids_decoder.errors import UsageError
@@ -119,10 +118,13 @@ def get_hrf(name: str) -> Hrf:
     UsageError
         For other names.
     """
-    standard = {"spm": spm_hrf, "glover": glover_hrf}
-    if name in standard:
+    if name in ("spm", "glover"):
+        # Its import takes a second, and calls on single-trial responses do without it.
+        from nilearn.glm.first_level import glover_hrf, spm_hrf
+
+        standard = spm_hrf if name == "spm" else glover_hrf
         # nilearn delays its densities by one step; shifted to the middle of each sample.
-        values = standard[name](STEP, oversampling=1, time_length=LENGTH, onset=-1.5 * STEP)
+        values = standard(STEP, oversampling=1, time_length=LENGTH, onset=-1.5 * STEP)
         return Hrf(name, values)
     for hrf in hrf_library():
         if hrf.name == name:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nilearn.glm.first_level import FirstLevelModel
 from nipype.interfaces.base import (
     File,
     OutputMultiObject,
@@ -56,6 +55,9 @@ class ConditionContrast(SimpleInterface):
     output_spec = _ContrastOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        # Its import takes a second, and most calls compute no contrasts.
+        from nilearn.glm.first_level import FirstLevelModel
+
         glm = Glm(**self.inputs.settings)
         tables = read_run_tables(self.inputs, glm)
         designs = [_contrast_design(table, glm) for table in tables]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-from nilearn.glm.first_level import spm_hrf
 from scipy.ndimage import binary_dilation, gaussian_filter, map_coordinates
 
 from bids_decoder.preprocessing.geometry import grid_points
@@ -148,6 +147,8 @@ def response_course(times: np.ndarray, onset: float, duration: float) -> np.ndar
 
 @cache
 def _response_to_box(duration: float) -> np.ndarray:
+    from nilearn.glm.first_level import spm_hrf
+
     kernel = spm_hrf(_HRF_STEP, oversampling=1, time_length=_HRF_LENGTH)
     return np.convolve(kernel, np.ones(max(round(duration / _HRF_STEP), 1)))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from bids_decoder.config import Network
@@ -21,6 +20,9 @@ from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_ba
 from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
 from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.trials import Person
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True, eq=False)

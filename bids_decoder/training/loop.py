@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from bids_decoder.files import write_bytes
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.parallel import average_gradients
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Batch = np.ndarray
 Progress = Callable[[int, int, float], None]
@@ -124,6 +126,9 @@ def make_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-t
     precision : {"32-true", "bf16-mixed"}
         Precision under ``fabric.autocast()``.
     """
+    # Its import takes seconds, and decoders in closed form do without it.
+    from lightning_fabric import Fabric
+
     if device == "cpu":
         return Fabric(accelerator="cpu", devices=1, precision=precision)
     index = int(device.split(":")[1]) if ":" in device else 0

@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _PATIENCE = timedelta(days=14)
 """Timeout of the other processes, which wait while the first one prepares participants."""
@@ -43,6 +44,9 @@ def join_fabric(device: str, precision: Literal["32-true", "bf16-mixed"] = "32-t
     precision : {"32-true", "bf16-mixed"}
         As for :func:`~bids_decoder.training.loop.make_fabric`.
     """
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
     here = int(os.environ.get("LOCAL_WORLD_SIZE", n_processes()))
     fabric = Fabric(
         accelerator="cpu" if device == "cpu" else "cuda", devices=here,

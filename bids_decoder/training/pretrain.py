@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from bids_decoder.config import Network
@@ -20,6 +20,9 @@ from bids_decoder.training.identification import distinctness
 from bids_decoder.training.loop import Progress, Schedule, Setup, make_fabric, train
 from bids_decoder.training.parallel import forward_together, join_fabric, n_processes, share
 from bids_decoder.trials import Person
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 BATCH_SIZE = 256
 MIXED_SHARE = 1 / 3
