@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,9 @@ from bids_decoder.glm.design import (
 from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.run_tables import RunTables, contrast_vectors
 from bids_decoder.interfaces.glm import GlmInputSpec, read_run_tables
+
+if TYPE_CHECKING:
+    from nilearn.glm.first_level import FirstLevelModel
 
 OTHER_TRIALS = "other_trials"
 
