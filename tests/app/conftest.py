@@ -78,8 +78,9 @@ def categories(common):
 def images(common):
     design = PictureDesign(n_participants=2, n_runs=2, n_train=36)
     write = partial(write_demo_dataset, design=design, signal_sd=8.0, scanner=COARSE)
+    # As many permutations as a fitted tail needs; each of hundreds more would cost a score.
     return Input(common / "images-data", write, "--holdout-label", "02", "--budget", "120vox",
-                 "--image-encoder", "gabor")
+                 "--image-encoder", "gabor", "--n-permutations", 120)
 
 
 class Run:

@@ -28,6 +28,18 @@ def test_light_calls_import_nothing_heavy(words):
     assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
+def test_planning_imports_no_models():
+    """Each takes a second or more, in every call and in every worker."""
+    code = (
+        "import sys\nimport bids_decoder.cli.plan\n"
+        "print([name for name in ('torch', 'lightning_fabric', 'nilearn.glm') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)})
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.fixture
 def on_betas(main, betas, tmp_path):
     def run(*words, output=tmp_path / "out", data=betas.folder, **how):

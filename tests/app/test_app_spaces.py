@@ -13,8 +13,8 @@ from bids_decoder.simulate.dataset import write_category_dataset
 
 pytestmark = pytest.mark.slow
 
-COARSE = "MNI152NLin2009aSym:res-5"
-IN_TEMPLATE = {"space": "MNI152NLin2009aSym", "res": "5"}
+COARSE = "MNI152NLin2009aSym:res-8"
+IN_TEMPLATE = {"space": "MNI152NLin2009aSym", "res": "8"}
 HELD = ("--holdout-label", "02", "--device", "cpu", "--region", "occipital",
         "--n-permutations", 2)
 
@@ -59,7 +59,7 @@ def test_everybody_is_on_the_grid_of_the_template(people, in_template):
     for image in series[1:]:
         assert image.shape[:3] == series[0].shape[:3]
         np.testing.assert_array_equal(image.affine, series[0].affine)
-    np.testing.assert_allclose(np.diag(series[0].affine), [5, 5, 5, 1])
+    np.testing.assert_allclose(np.diag(series[0].affine), [8, 8, 8, 1])
     endings = ("betaseries.nii.gz", "trials.tsv", "metrics.tsv", "TROI_mask.nii.gz",
                "statmap.nii.gz", "decoder_model.safetensors")
     made = [path for ending in endings for path in people.files(f"sub-*/*/*{ending}")]
@@ -99,7 +99,7 @@ def test_report_and_methods_say_where(people, in_template):
     assert "on the T1w image in MNI152NLin2009aSym space" in report
     assert f"T1w image in the space {COARSE}" in report
     methods = (people.folder / "out/logs/CITATION.md").read_text()
-    assert "estimated in the space MNI152NLin2009aSym, TemplateFlow resolution 5" in methods
+    assert "estimated in the space MNI152NLin2009aSym, TemplateFlow resolution 8" in methods
 
 
 def test_only_the_first_space_decides_about_responses(people, main, in_template):
