@@ -20,6 +20,7 @@ from bids_decoder.training import (
     input_layer,
     patterns,
     penalties,
+    run_means,
     signal,
 )
 from bids_decoder.trials import TRIAL_COLUMNS, Targets
@@ -34,7 +35,8 @@ NAMES = [f"s{number}" for number in range(N_TRIALS)]
 def small_blocks(monkeypatch):
     monkeypatch.setattr(normalise, "_BLOCK", 32)
     monkeypatch.setattr(normal_equations, "_BLOCK", 32)
-    monkeypatch.setattr(identification, "_BLOCK", 32)
+    for module in (identification, run_means):
+        monkeypatch.setattr(module, "_BLOCK", 32)
     for module in (input_layer, penalties):
         monkeypatch.setattr(module, "MOST_TRIALS_TO_CHOOSE", 600)
     for module in (responses, input_layer, patterns, signal, confounds, encoding):
@@ -129,6 +131,16 @@ def test_input_layer_holds_two_kernels_of_trials(latents):
             input_layer.fit_input_layer, wide, latents[:600], RUNS[:600], group_weight=group_weight
         )
         assert peak < 2.9 * square
+
+
+def test_kernel_of_many_trials_is_held_once_in_double_and_once_in_single_precision(
+    latents, monkeypatch
+):
+    wide = np.random.default_rng(2).standard_normal((1200, 1300), dtype=np.float32)
+    for module in (input_layer, penalties):
+        monkeypatch.setattr(module, "MOST_TRIALS_TO_CHOOSE", 240)
+    peak, _ = peak_of(input_layer.fit_input_layer, wide, latents[:1200], RUNS[:1200])
+    assert peak < 1.7 * 8 * len(wide) ** 2
 
 
 @pytest.mark.parametrize("penalty", [None, 0.1])

@@ -12,12 +12,14 @@ from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.models.store import load_model, save_model
 from bids_decoder.simulate.responses import make_world, simulate_person
 from bids_decoder.simulate.world import ResponseSettings
+from bids_decoder.training import common_space
 from bids_decoder.training.common_space import CommonMaps, gather_common
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.field import SignalField, map_signal
 from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.signal import SIGNAL_SHARES, signal_shares
+from bids_decoder.training.source_fits import fit_source
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -85,6 +87,19 @@ def test_the_prior_finds_the_region_and_lifts_decoding_of_short_data(cohort, map
         for name, weight in (("alone", None), ("helped", prior.weight))
     }
     assert score["helped"] > score["alone"] + 0.02
+
+
+def test_each_source_participant_is_fitted_once(cohort, monkeypatch):
+    sources, _, vectors, _ = cohort
+    fitted = []
+
+    def record(person, wanted):
+        fitted.append(person.label)
+        return fit_source(person, wanted)
+
+    monkeypatch.setattr(common_space, "fit_source", record)
+    maps = gather_common(sources, vectors)
+    assert fitted == [person.label for person in sources] == [one.label for one in maps.left_out]
 
 
 def test_people_who_do_not_correspond_do_no_harm(cohort):

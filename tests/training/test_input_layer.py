@@ -7,12 +7,13 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from bids_decoder.training import input_layer
 from bids_decoder.training.identification import identifiability, row_cosines
-from bids_decoder.training.input_layer import fit_input_layer
+from bids_decoder.training.input_layer import fit_input_layer, fit_input_layers
 from bids_decoder.training.penalties import (
     DEFAULT_PENALTY,
     RELATIVE_PENALTIES,
     TOLERANCE,
     choose_penalties,
+    spread_runs,
 )
 
 
@@ -147,6 +148,38 @@ def test_products_of_voxels_and_of_trials_give_the_same_fit(data, penalty, given
     assert by_voxels.gain == pytest.approx(by_trials.gain, rel=1e-5)
     np.testing.assert_allclose(by_voxels.weight, by_trials.weight, atol=1e-5)
     np.testing.assert_allclose(by_voxels.bias, by_trials.bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_voxels", [30, 90])
+def test_sets_of_targets_are_fitted_as_each_alone(data, n_voxels):
+    betas, latents, runs = data
+    noise = 4 * np.random.default_rng(7).standard_normal(latents.shape)
+    sets = [latents, latents * [1, 3, 0.2, 1, 1], noise]
+    found = fit_input_layers(betas[:, :n_voxels], sets, runs)
+    assert len({fit.penalty for fit in found}) > 1
+    for fit, own in zip(found, sets, strict=True):
+        alone = fit_input_layer(betas[:, :n_voxels], own, runs)
+        assert fit.penalty == alone.penalty
+        np.testing.assert_allclose(fit.weight, alone.weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_voxels", [8, 50, 90])
+def test_penalties_of_many_trials_are_chosen_by_some_runs(data, n_voxels, monkeypatch):
+    betas, latents, runs = data
+    betas = betas[:, :n_voxels]
+    rows = spread_runs(runs, 40)
+    assert np.unique(runs[rows]).tolist() == ["r0", "r2", "r3", "r5"]
+    latents = latents.copy()
+    # What is not used to choose is nothing but noise.
+    rest = np.setdiff1d(np.arange(60), rows)
+    latents[rest] = 100 * np.random.default_rng(8).standard_normal((len(rest), 5))
+    by_all = fit_input_layer(betas, latents, runs).penalty
+    for module in ("input_layer", "penalties"):
+        monkeypatch.setattr(f"bids_decoder.training.{module}.MOST_TRIALS_TO_CHOOSE", 40)
+    by_some = fit_input_layer(betas, latents, runs)
+    assert by_some.n_trials == 60
+    assert by_some.penalty == fit_input_layer(betas[rows], latents[rows], runs[rows]).penalty
+    assert by_some.penalty != by_all
 
 
 def test_memory_does_not_grow_with_the_square_of_trials():
