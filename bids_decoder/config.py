@@ -17,7 +17,6 @@ from bids_decoder.files import write_text
 LEVELS = ("participant", "group")
 REGIONS = ("brain", "occipital")
 """Values of ``Troi.region`` that are no path of a mask file."""
-
 _MAX_BYTES = 4 << 20  # of a settings file that is read
 
 
@@ -143,6 +142,7 @@ class Troi:
     region: str = "brain"
     epochs: int = 15
     lowpass_fwhm_mm: float | None = None
+    highpass: Literal["auto", "never"] = "auto"
     stage2: Literal["reinit", "lr_rewind", "none"] = "reinit"
     stage2_trunk: Literal["frozen", "lora", "full"] = "frozen"
 

@@ -35,6 +35,9 @@ class Kernel(Protocol):
         Near the edge of the grid, weights are normalised as for a full neighbourhood.
         """
 
+    def adjoint(self, values: np.ndarray) -> np.ndarray:
+        """Apply the transpose of :meth:`mean`, (n_voxels,)."""
+
 
 class RandomField(Protocol):
     """A smooth Gaussian random field of about unit variance, as a sum of waves.

@@ -260,6 +260,11 @@ class _JoinedKernel:
         parts = zip(self._kernels, self._grid.split(np.asarray(values)), strict=True)
         return self._grid.join([kernel.total(own) for kernel, own in parts])
 
+    def adjoint(self, values: np.ndarray) -> np.ndarray:
+        """See :class:`~bids_decoder.grids.base.Kernel`."""
+        parts = zip(self._kernels, self._grid.split(np.asarray(values)), strict=True)
+        return self._grid.join([kernel.adjoint(own) for kernel, own in parts])
+
 
 class _JoinedField:
     def __init__(self, grid: Joined, fwhm_mm: float) -> None:

@@ -206,6 +206,10 @@ class _DiffusionKernel:
         own = self._surface.diffusion(self._fwhm_mm / np.sqrt(2)).spread() ** 2
         return self.mean(values) / own
 
+    def adjoint(self, values: np.ndarray) -> np.ndarray:
+        """See :class:`~bids_decoder.grids.base.Kernel`."""
+        return self._diffusion.adjoint(np.asarray(values, float)[None])[0]
+
 
 class _DiffusedNoise:
     """A Gaussian random field on a mesh: white noise that diffused along it."""

@@ -139,15 +139,23 @@ class _GaussianKernel:
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """See :class:`~bids_decoder.grids.base.Kernel`."""
-        volume = np.zeros(self.mask.shape)
-        volume[self.mask] = values
-        return (gaussian_filter(volume, self.sigma, truncate=3) / self.reach)[self.mask]
+        return (self._blur(values) / self.reach)[self.mask]
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """See :class:`~bids_decoder.grids.base.Kernel`."""
         steps = np.arange(-4, 5)
         weights = np.exp(-0.5 * (steps[:, None] / self.sigma) ** 2).sum(axis=0)
         return float(weights.prod()) * self.mean(values)
+
+    def adjoint(self, values: np.ndarray) -> np.ndarray:
+        """See :class:`~bids_decoder.grids.base.Kernel`."""
+        # With reflections at the edges of the grid the filter is its own transpose.
+        return self._blur(values / self.reach[self.mask])[self.mask]
+
+    def _blur(self, values: np.ndarray) -> np.ndarray:
+        volume = np.zeros(self.mask.shape)
+        volume[self.mask] = values
+        return gaussian_filter(volume, self.sigma, truncate=3)
 
 
 class Container(Geometry):
@@ -210,7 +218,7 @@ class _NoKernel:
         """Return the values."""
         return np.asarray(values)
 
-    total = mean
+    total = adjoint = mean
 
 
 class _NoField:

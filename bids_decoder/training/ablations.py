@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from bids_decoder.models.store import Model
 from bids_decoder.training.decoders import Decoder, FitContext
+from bids_decoder.training.highpass import filter_is_tried
 from bids_decoder.trials import Person, Targets
 
 PREFIX = "without-"
@@ -31,20 +32,22 @@ class Ablation:
 
 
 def list_ablations(
-    person: Person, pretrained: Model | None, context: FitContext
+    person: Person, targets: Targets, pretrained: Model | None, context: FitContext
 ) -> Iterator[Ablation]:
     """List the ablations of the parts that the decoder of this participant has.
 
     Parameters
     ----------
     person : Person
+    targets : Targets
     pretrained : Model or None
     context : FitContext
 
     Yields
     ------
     Ablation
-        Without pretraining, group prior, selection, low-pass filter, or second stage.
+        Without pretraining, group prior, selection, low-pass filter of the selection, high-pass
+        filter of responses, or second stage.
     """
     network, troi = context.network, context.troi
     if pretrained is not None:
@@ -58,6 +61,8 @@ def list_ablations(
         parts.append(("selection", replace(troi, selector="all")))
         if person.grid.has_geometry and troi.lowpass_fwhm_mm != 0:
             parts.append(("low-pass", replace(troi, lowpass_fwhm_mm=0.0)))
+    if filter_is_tried(person, targets, troi):
+        parts.append(("high-pass", replace(troi, highpass="never")))
     if troi.stage2 != "none":
         parts.append(("stage-2", replace(troi, stage2="none")))
     for name, changed in parts:

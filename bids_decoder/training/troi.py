@@ -22,6 +22,7 @@ from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, some_runs
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
+from bids_decoder.training.highpass import filter_responses
 from bids_decoder.training.identification import unit_rows
 from bids_decoder.training.input_layer import InputFit, fit_input_layer, fit_input_layers
 from bids_decoder.training.labellings import fit_space, fits_in_closed_form
@@ -120,12 +121,16 @@ class TroiDecoder(Decoder):
         else:
             space, shared = _restore(selection.own, targets)
         adaptation = _adaptation(person, shared, context)
+        used = filter_responses(
+            _selection_task(adaptation, context), targets, selection.weights
+        )
+        adaptation = _adaptation(used.person, shared, context)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
             share, trusted = choose_share(adaptation, WEIGHTINGS[context.network.source_voxels])
             shared = shared.shrunk(share)
-            adaptation = _adaptation(person, shared, context)
-        made = fit_weights(adaptation, selection.weights, selection.start_weight, context.troi)
+            adaptation = _adaptation(used.person, shared, context)
+        made = fit_weights(adaptation, used.weights, selection.start_weight, context.troi)
         fit, shared = made.fit, replace(shared, trunk=made.trunk)
         card = {
             "decoder": self.name, "participant": person.label, "n_trials": fit.n_trials,
@@ -133,6 +138,7 @@ class TroiDecoder(Decoder):
             "classes": list(targets.ids) if shared.is_category else [],
             "pretrained_on": [] if pretrained is None else pretrained.card["participants"],
             "history": made.history, "selection": selection.notes, **made.notes, **trusted,
+            **used.notes,
             "closed_form": shared.closed_form,
             "group_prior": "" if adaptation.prior is None else person.space,
             "group_prior_resampled": adaptation.prior is not None and adaptation.prior.resampled,
@@ -142,9 +148,8 @@ class TroiDecoder(Decoder):
         }
         prior: dict[str, np.ndarray] = {}
         if context.network.prior != "none":
-            weights = selection.weights
             latents = draw_latents(
-                person, 0, shared.vectors, lambda *_: weights,
+                used.person, 0, shared.vectors, lambda *_: used.weights,
                 np.random.default_rng(derive_seed(context.seed, "prior episodes")),
             )
             prior, prior_notes = _prior(
@@ -152,9 +157,8 @@ class TroiDecoder(Decoder):
             )
             card |= prior_notes
         tensors = _shared_tensors(shared.trunk.cpu(), space)
-        return Model(
-            {**tensors, **prior, "input.weight": fit.weight, "input.bias": fit.bias}, card
-        )
+        weight = fit.weight if used.highpass is None else used.highpass.of_responses(fit.weight)
+        return Model({**tensors, **prior, "input.weight": weight, "input.bias": fit.bias}, card)
 
     def without_trials(self, pretrained: Model, grid: VoxelGrid) -> Model:
         """Read the voxels by the mean input layer of the source participants at their places.
@@ -250,11 +254,14 @@ def _prior(
 
 
 def _select(person: Person, shared: SharedModel, context: FitContext) -> Selection:
-    adaptation = _adaptation(person, shared, context)
-    return select_voxels(SelectionTask(
-        person, adaptation.wanted, context.troi, partial(learn_gates, adaptation), context.seed,
-        adaptation.prior, closed_form=shared.closed_form,
-    ))
+    return select_voxels(_selection_task(_adaptation(person, shared, context), context))
+
+
+def _selection_task(adaptation: Adaptation, context: FitContext) -> SelectionTask:
+    return SelectionTask(
+        adaptation.person, adaptation.wanted, context.troi, partial(learn_gates, adaptation),
+        context.seed, adaptation.prior, closed_form=adaptation.shared.closed_form,
+    )
 
 
 def _adaptation(person: Person, shared: SharedModel, context: FitContext) -> Adaptation:

@@ -155,7 +155,8 @@ class PredictHeldOut(PersonalInterface):
         from bids_decoder.training.ablations import fit_ablation, list_ablations
 
         decoder, results = self._decoder(), {}
-        for ablation in list_ablations(train, self._pretrained(targets), self._context()):
+        pretrained, context = self._pretrained(targets), self._context()
+        for ablation in list_ablations(train, targets, pretrained, context):
             model = fit_ablation(decoder, ablation, train, targets)
             results[ablation.name] = predict_test(decoder, model, train, test, targets)
         return results

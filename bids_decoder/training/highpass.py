@@ -1,0 +1,174 @@
+"""A spatial high-pass filter of responses, used where the training trials favour it.
+
+Part of the noise of fMRI responses is shared by neighbouring voxels, while their tuning to
+stimuli can differ from voxel to voxel. Where that is so, a response is told apart better once
+the mean of its neighbourhood is subtracted; where neighbours are tuned alike, the same filter
+removes signal. The marginal likelihood of the training trials decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bids_decoder.config import Troi
+from bids_decoder.grids.base import Kernel
+from bids_decoder.training.episodes import some_runs
+from bids_decoder.training.input_layer import layer_evidence
+from bids_decoder.training.selectors import SELECT_FROM_MAP, SelectionTask
+from bids_decoder.training.weightings import soft_weights
+from bids_decoder.trials import Person, Targets
+
+SHARE = 0.7
+"""Share of the mean of the neighbourhood that is subtracted."""
+
+WIDTH_VOXELS = 3.0
+"""Full width at half maximum of the neighbourhood, in voxels; on a mesh, in edges."""
+
+LEAST_LOG_FACTOR = 5.0
+"""Log Bayes factor from which on the filter is used: "very strong" evidence (Kass and Raftery
+1995, J Am Stat Assoc 90:773)."""
+
+MOST_TRIALS_TO_COMPARE = 3000
+"""Trials, in whole runs, on which the choice is made: memory grows with their number squared."""
+
+
+@dataclass(frozen=True, eq=False)
+class HighPass:
+    """Responses less a share of the mean of their neighbourhood, in units of their spread.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Weights of the neighbourhood.
+    spread : ndarray of float32, shape (n_voxels,)
+        Standard deviation of the differences over training trials; 1 where they are constant.
+    """
+
+    kernel: Kernel
+    spread: np.ndarray
+
+    @classmethod
+    def fit(cls, person: Person) -> tuple[HighPass, Person]:
+        """Fit the filter to the training trials of a participant, and filter them.
+
+        Parameters
+        ----------
+        person : Person
+            Training trials only.
+        """
+        grid = person.grid
+        kernel = grid.geometry.kernel(WIDTH_VOXELS * grid.geometry.spacing_mm)
+        rough = cls(kernel, np.ones(grid.n_voxels, dtype=np.float32))
+        betas = rough.apply(person.betas)
+        spread = betas.std(axis=0, dtype=np.float64).astype(np.float32)
+        spread[spread < 1e-6] = 1.0
+        betas /= spread
+        return cls(kernel, spread), replace(person, betas=betas)
+
+    def apply(self, betas: np.ndarray) -> np.ndarray:
+        """Filter responses, float32 of shape (n_trials, n_voxels)."""
+        filtered = np.empty(betas.shape, dtype=np.float32)
+        for row, own in zip(filtered, betas, strict=True):
+            row[:] = own - SHARE * self.kernel.mean(own)
+        filtered /= self.spread
+        return filtered
+
+    def of_responses(self, weight: np.ndarray) -> np.ndarray:
+        """Return weights of responses from weights of filtered ones.
+
+        Parameters
+        ----------
+        weight : ndarray, shape (n_voxels, n_latents)
+
+        Returns
+        -------
+        ndarray of float32, shape (n_voxels, n_latents)
+            So that both give the same latents. Voxels around those with weights have some, too.
+        """
+        scaled = (weight / self.spread[:, None]).T
+        return np.stack([
+            (own - SHARE * self.kernel.adjoint(own)).astype(np.float32) for own in scaled
+        ], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """Responses that an input layer is fitted on.
+
+    Parameters
+    ----------
+    person : Person
+        Training trials, filtered or as they were.
+    weights : ndarray of float32, shape (n_voxels,)
+        Prior scale of each voxel; zero outside the selection.
+    highpass : HighPass or None
+        The filter that was used.
+    notes : dict
+        JSON-able: width of the filter that was tried, and the log Bayes factor in favour of it.
+    """
+
+    person: Person
+    weights: np.ndarray
+    highpass: HighPass | None
+    notes: dict[str, Any]
+
+
+def filter_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
+    """Return whether :func:`filter_responses` compares filtered responses with those as they are.
+
+    It does so for stimuli, unless the settings forbid it, where neighbours are known and weights
+    come from the map of the signal. Labels and values are decoded from responses as they are: no
+    gain was found for them (see ``docs/troi.md``).
+    """
+    return (
+        troi.highpass == "auto" and troi.selector in SELECT_FROM_MAP and not targets.over_runs
+        and person.grid.has_neighbours
+    )
+
+
+def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray) -> Filtered:
+    """Filter the responses of selected voxels if the training trials are much likelier so.
+
+    Parameters
+    ----------
+    task : SelectionTask
+        Of the selection; training trials only.
+    targets : Targets
+    weights : ndarray, shape (n_voxels,)
+        Of the selection.
+
+    Returns
+    -------
+    Filtered
+        With weights by the shares of signal of filtered responses, in the same voxels, if the
+        log Bayes factor is at least :data:`LEAST_LOG_FACTOR`.
+
+    Notes
+    -----
+    Compared is the marginal likelihood of the targets in ridge regression on the weighted
+    responses, each with its likeliest penalty; see :func:`.penalties.likeliest_penalties`.
+    """
+    person = task.person
+    if not filter_is_tried(person, targets, task.settings):
+        return Filtered(person, weights, None, {})
+    highpass, sharp = HighPass.fit(person)
+    shares = replace(task, person=sharp).with_field().map_signal().share
+    own = soft_weights(shares * (weights > 0))
+    factor = _log_evidence(task, sharp, own) - _log_evidence(task, person, weights)
+    notes = {
+        "highpass": bool(factor >= LEAST_LOG_FACTOR),
+        "highpass_fwhm_mm": round(WIDTH_VOXELS * person.grid.geometry.spacing_mm, 3),
+        "highpass_log_factor": round(float(factor), 2),
+    }
+    if notes["highpass"]:
+        return Filtered(sharp, own, highpass, notes)
+    return Filtered(person, weights, None, notes)
+
+
+def _log_evidence(task: SelectionTask, person: Person, weights: np.ndarray) -> float:
+    some = some_runs(replace(person, target_rows=np.arange(len(task.wanted))),
+                     MOST_TRIALS_TO_COMPARE)
+    return layer_evidence(some.betas, task.wanted[some.target_rows], some.run_groups, weights)
