@@ -3,7 +3,7 @@
 Part of the noise of fMRI responses is shared by neighbouring voxels, while their tuning to
 stimuli can differ from voxel to voxel. Where that is so, a response is told apart better once
 the mean of its neighbourhood is subtracted; where neighbours are tuned alike, the same filter
-removes signal. The marginal likelihood of the training trials decides.
+removes signal. Cross-validation over training runs decides.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import numpy as np
 
 from bids_decoder.config import Troi
 from bids_decoder.grids.base import Kernel
-from bids_decoder.training.episodes import some_runs
-from bids_decoder.training.input_layer import layer_evidence
+from bids_decoder.training.input_layer import heldout_score_of
 from bids_decoder.training.selectors import SELECT_FROM_MAP, SelectionTask
 from bids_decoder.training.weightings import soft_weights
 from bids_decoder.trials import Person, Targets
@@ -27,12 +26,14 @@ SHARE = 0.7
 WIDTH_VOXELS = 3.0
 """Full width at half maximum of the neighbourhood, in voxels; on a mesh, in edges."""
 
-LEAST_LOG_FACTOR = 5.0
-"""Log Bayes factor from which on the filter is used: "very strong" evidence (Kass and Raftery
-1995, J Am Stat Assoc 90:773)."""
+MIN_TRIALS = 100
+"""With fewer training trials, cross-validation tells small gains and losses apart too badly."""
 
-MOST_TRIALS_TO_COMPARE = 3000
-"""Trials, in whole runs, on which the choice is made: memory grows with their number squared."""
+LEAST_GAIN = 0.05
+"""Share by which held-out training trials have to be identified better for the filter to be used.
+
+Weaker gains did not carry over to new trials in simulations (see ``docs/troi.md``).
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,8 @@ class Filtered:
     highpass : HighPass or None
         The filter that was used.
     notes : dict
-        JSON-able: width of the filter that was tried, and the log Bayes factor in favour of it.
+        JSON-able: whether the filter was used, its width, and the gain by it in held-out
+        training trials; empty where it was not tried.
     """
 
     person: Person
@@ -119,18 +121,20 @@ class Filtered:
 def filter_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
     """Return whether :func:`filter_responses` compares filtered responses with those as they are.
 
-    It does so for stimuli, unless the settings forbid it, where neighbours are known and weights
-    come from the map of the signal. Labels and values are decoded from responses as they are: no
-    gain was found for them (see ``docs/troi.md``).
+    It does so for stimuli, unless the settings forbid it, where neighbours are known, weights come
+    from the map of the signal, and there are two runs and :data:`MIN_TRIALS` trials or more.
+    Labels and values are decoded from responses as they are: no gain was found for them (see
+    ``docs/troi.md``).
     """
     return (
         troi.highpass == "auto" and troi.selector in SELECT_FROM_MAP and not targets.over_runs
         and person.grid.has_neighbours
+        and len(person.betas) >= MIN_TRIALS and len(np.unique(person.run_groups)) > 1
     )
 
 
 def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray) -> Filtered:
-    """Filter the responses of selected voxels if the training trials are much likelier so.
+    """Filter the responses of selected voxels if training runs are identified better so.
 
     Parameters
     ----------
@@ -143,13 +147,8 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
     Returns
     -------
     Filtered
-        With weights by the shares of signal of filtered responses, in the same voxels, if the
-        log Bayes factor is at least :data:`LEAST_LOG_FACTOR`.
-
-    Notes
-    -----
-    Compared is the marginal likelihood of the targets in ridge regression on the weighted
-    responses, each with its likeliest penalty; see :func:`.penalties.likeliest_penalties`.
+        With weights by the shares of signal of filtered responses, in the same voxels, if
+        they identify held-out training trials better by :data:`LEAST_GAIN` or more.
     """
     person = task.person
     if not filter_is_tried(person, targets, task.settings):
@@ -157,18 +156,16 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
     highpass, sharp = HighPass.fit(person)
     shares = replace(task, person=sharp).with_field().map_signal().share
     own = soft_weights(shares * (weights > 0))
-    factor = _log_evidence(task, sharp, own) - _log_evidence(task, person, weights)
+    before, after = (
+        heldout_score_of(one.betas, task.wanted, one.run_groups, scales)
+        for one, scales in ((person, weights), (sharp, own))
+    )
+    gain = (after - before) / max(abs(before), 1e-12)
     notes = {
-        "highpass": bool(factor >= LEAST_LOG_FACTOR),
+        "highpass": bool(after > 0 and gain >= LEAST_GAIN),
         "highpass_fwhm_mm": round(WIDTH_VOXELS * person.grid.geometry.spacing_mm, 3),
-        "highpass_log_factor": round(float(factor), 2),
+        "highpass_gain": round(float(gain), 4),
     }
     if notes["highpass"]:
         return Filtered(sharp, own, highpass, notes)
     return Filtered(person, weights, None, notes)
-
-
-def _log_evidence(task: SelectionTask, person: Person, weights: np.ndarray) -> float:
-    some = some_runs(replace(person, target_rows=np.arange(len(task.wanted))),
-                     MOST_TRIALS_TO_COMPARE)
-    return layer_evidence(some.betas, task.wanted[some.target_rows], some.run_groups, weights)

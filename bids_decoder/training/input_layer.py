@@ -14,6 +14,7 @@ from bids_decoder.training.penalties import (
     MOST_TRIALS_TO_CHOOSE,
     choose_penalties,
     choose_streamed_penalties,
+    heldout_score,
     likeliest_penalties,
     spread_runs,
 )
@@ -114,6 +115,29 @@ def fit_input_layers(
     return [
         _joined(trials, own, group_weight) for own in fit(trials, targets, penalty, given)
     ]
+
+
+def heldout_score_of(
+    betas: np.ndarray, latents: np.ndarray, run_groups: np.ndarray, voxel_weights: np.ndarray
+) -> float:
+    """Compute how well held-out runs are identified by ridge regression, with the best penalty.
+
+    Parameters
+    ----------
+    betas, latents, run_groups, voxel_weights
+        As for :func:`fit_input_layer`. With more than :data:`~.penalties.MOST_TRIALS_TO_CHOOSE`
+        trials some of the runs are used.
+
+    Returns
+    -------
+    float
+        See :func:`.penalties.heldout_score`.
+    """
+    rows, used = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE), np.flatnonzero(voxel_weights)
+    trials = _Trials(
+        betas, np.mean(betas, axis=0, dtype=np.float64), used, voxel_weights[used], run_groups
+    )
+    return heldout_score(trials.kernel(rows), latents[rows], run_groups[rows])
 
 
 def _joined(trials: _Trials, own: _Own, group_weight: np.ndarray | None) -> InputFit:
