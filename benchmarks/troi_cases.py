@@ -118,7 +118,7 @@ def make_person(
         "trial": np.arange(1, len(rows) + 1),
         "run_group": [f"ses-{s}_run-{r:02d}" for s, r in
                       zip(sessions[rows], trials.runs[rows], strict=True)],
-        "stimulus": trials.images[rows], "split": split,
+        "stimulus": trials.images[rows], "split": split, "fold": None,
     })
     target_rows = np.array([position[name] for name in trials.images[rows]])
     return Person(f"{subject:02d}", truth.grid, betas, table, target_rows, space="simulated")

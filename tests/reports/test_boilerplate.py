@@ -108,6 +108,11 @@ def test_facts_follow_the_files(tree):
     assert steps["retrieval"] == {"pool_size": "8", "n_draws": "30"}
     assert steps["split-stimuli"]["n_test_stimuli"] == 8
     assert not {"glm-ridge", "motion", "scratch", "classification", "inputs-fmriprep"} & set(steps)
+    assert "highpass" not in steps
+    card = tree.path("decoder_model", sub="02").with_suffix(".json")
+    used = {"highpass": True, "highpass_fwhm_mm": 5.4, "highpass_gain": 0.091}
+    write_json(card, {**read_json(card), **used})
+    assert collect_facts(tree.out, ["02"])["steps"]["highpass"] == {"fwhm": "5.4", "gain": "9"}
     for path in tree.out.rglob("*TROI*"):
         path.unlink()
     card = tree.path("decoder_model", sub="02").with_suffix(".json")

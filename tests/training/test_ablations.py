@@ -16,8 +16,15 @@ PLAIN = FitContext(Network(pretrain_epochs=1), Troi(budget_voxels=48), 1, "cpu")
 MODEL = Model({"common.mask": np.ones(1)}, {"common": {"space": "MNI152NLin6Asym"}})
 
 
-def names(person, pretrained, context):
-    return [a.name.removeprefix("without-") for a in list_ablations(person, pretrained, context)]
+STIMULI = Targets(("a",), np.ones((1, 2), np.float32), "features")
+LABELS = replace(STIMULI, kind="category")
+
+
+def names(person, pretrained, context, targets=LABELS):
+    return [
+        a.name.removeprefix("without-")
+        for a in list_ablations(person, targets, pretrained, context)
+    ]
 
 
 def test_only_parts_that_are_there_are_left_out(known):
@@ -35,16 +42,22 @@ def test_only_parts_that_are_there_are_left_out(known):
     assert names(person, None, bare) == []
     flat = VoxelGrid(np.ones((person.grid.n_voxels, 1, 1), bool), np.eye(4))
     assert "low-pass" not in names(replace(person, grid=flat), None, PLAIN)
+    assert "high-pass" in names(person, None, PLAIN, STIMULI)
+    assert "high-pass" not in names(replace(person, grid=flat), None, PLAIN, STIMULI)
 
 
-@pytest.mark.parametrize("name", ["without-selection", "without-low-pass"])
+@pytest.mark.parametrize("name", ["without-selection", "without-low-pass", "without-high-pass"])
 def test_a_part_left_out_is_left_out(known, name):
     person, vectors = known
     targets = Targets(tuple(f"s{i}" for i in range(len(vectors))), vectors, "features")
-    (ablation,) = (a for a in list_ablations(person, None, PLAIN) if a.name == name)
+    (ablation,) = (a for a in list_ablations(person, targets, None, PLAIN) if a.name == name)
     model = fit_ablation(TroiDecoder(), ablation, person, targets)
     notes = model.card["selection"]
     if name == "without-selection":
         assert notes["budget"] == person.grid.n_voxels
+    elif name == "without-high-pass":
+        assert "highpass" not in model.card
+        _, whole = TroiDecoder().fit(person, targets, None, PLAIN)
+        assert "highpass" in whole.card
     else:
         assert notes["field_fwhm_mm"] == 0 and notes["budget"] == 48

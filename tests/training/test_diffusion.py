@@ -59,6 +59,8 @@ def test_adjoint_and_constants():
     assert (kernel.smooth(left) * right).sum() == pytest.approx(
         (left * kernel.adjoint(right)).sum())
     np.testing.assert_allclose(kernel.smooth(np.full_like(left, 3.0)), 3.0)
+    same = grid(used).geometry.kernel(12.0)
+    np.testing.assert_allclose(same.adjoint(right[0]), kernel.adjoint(right)[0])
 
 
 def test_spread_is_that_of_smoothed_noise():

@@ -52,7 +52,7 @@ def test_kernels_fields_and_clusters_are_those_of_the_parts(parts):
     rng = np.random.default_rng(0)
     values = rng.normal(size=whole.n_voxels)
     kernel = whole.geometry.kernel(12.0)
-    for name in ("mean", "total"):
+    for name in ("mean", "total", "adjoint"):
         for found, own, part in zip(
             split(getattr(kernel, name)(values)), split(values), both, strict=True
         ):

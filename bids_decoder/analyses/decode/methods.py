@@ -37,6 +37,7 @@ TEXTS = {
         "select-ridge-norm",
         "select-budget",
         "group-prior",
+        "highpass",
         "closed-form",
         "stage2-reinit",
         "stage2-lr_rewind",
@@ -119,6 +120,7 @@ def _selection(results: Results) -> Steps:
     mask = sidecar_of(masks[0])
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
+    steps |= _highpass(results.card("decoder_model"))
     if closed:
         kind = results.card("decoder_model").get("target_kind")
         steps["closed-form"] = {
@@ -134,6 +136,14 @@ def _selection(results: Results) -> Steps:
     if results.files("statmap", label="TROI", stat="pattern"):
         steps["patterns"] = {}
     return steps
+
+
+def _highpass(card: dict[str, Any]) -> Steps:
+    if not card.get("highpass"):
+        return {}
+    return {"highpass": {
+        "fwhm": f"{card['highpass_fwhm_mm']:.3g}", "gain": f"{100 * card['highpass_gain']:.0f}"
+    }}
 
 
 def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
