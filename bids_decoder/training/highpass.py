@@ -29,6 +29,9 @@ WIDTH_VOXELS = 3.0
 MIN_TRIALS = 100
 """With fewer training trials, cross-validation tells small gains and losses apart too badly."""
 
+MOST_TRIALS = 3000
+"""With more training trials gains are small, and filtered responses are one more copy of them."""
+
 LEAST_GAIN = 0.05
 """Share by which held-out training trials have to be identified better for the filter to be used.
 
@@ -122,14 +125,15 @@ def filter_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
     """Return whether :func:`filter_responses` compares filtered responses with those as they are.
 
     It does so for stimuli, unless the settings forbid it, where neighbours are known, weights come
-    from the map of the signal, and there are two runs and :data:`MIN_TRIALS` trials or more.
-    Labels and values are decoded from responses as they are: no gain was found for them (see
-    ``docs/troi.md``).
+    from the map of the signal, and there are two runs or more and :data:`MIN_TRIALS` to
+    :data:`MOST_TRIALS` trials. Labels and values are decoded from responses as they are: no gain
+    was found for them (see ``docs/troi.md``).
     """
     return (
         troi.highpass == "auto" and troi.selector in SELECT_FROM_MAP and not targets.over_runs
         and person.grid.has_neighbours
-        and len(person.betas) >= MIN_TRIALS and len(np.unique(person.run_groups)) > 1
+        and MIN_TRIALS <= len(person.betas) <= MOST_TRIALS
+        and len(np.unique(person.run_groups)) > 1
     )
 
 

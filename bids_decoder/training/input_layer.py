@@ -125,19 +125,18 @@ def heldout_score_of(
     Parameters
     ----------
     betas, latents, run_groups, voxel_weights
-        As for :func:`fit_input_layer`. With more than :data:`~.penalties.MOST_TRIALS_TO_CHOOSE`
-        trials some of the runs are used.
+        As for :func:`fit_input_layer`. The memory is the square of the number of trials.
 
     Returns
     -------
     float
         See :func:`.penalties.heldout_score`.
     """
-    rows, used = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE), np.flatnonzero(voxel_weights)
+    used = np.flatnonzero(voxel_weights)
     trials = _Trials(
         betas, np.mean(betas, axis=0, dtype=np.float64), used, voxel_weights[used], run_groups
     )
-    return heldout_score(trials.kernel(rows), latents[rows], run_groups[rows])
+    return heldout_score(trials.kernel(), latents, run_groups)
 
 
 def _joined(trials: _Trials, own: _Own, group_weight: np.ndarray | None) -> InputFit:

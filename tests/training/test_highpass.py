@@ -134,6 +134,7 @@ def test_filter_is_tried_for_stimuli_with_neighbours_and_enough_trials(sharp):
     assert not filter_is_tried(train, targets, replace(troi, selector="paper"))
     assert not filter_is_tried(train, replace(targets, kind="category"), troi)
     assert not filter_is_tried(train.subset(np.arange(75)), targets, troi)
+    assert not filter_is_tried(train.subset(np.tile(np.arange(150), 21)), targets, troi)
     one_run = replace(train, trials=train.trials.assign(run_group="run-0"))
     assert not filter_is_tried(one_run, targets, troi)
     flat = VoxelGrid(np.ones((train.grid.n_voxels, 1, 1), bool), np.eye(4))
