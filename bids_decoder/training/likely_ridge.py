@@ -9,7 +9,7 @@ import numpy as np
 
 from bids_decoder.training.kernels import Kernels, weighted_kernels
 from bids_decoder.training.penalties import RELATIVE_PENALTIES, likeliest_penalties
-from bids_decoder.training.run_means import centre_runs, degrees_of_freedom
+from bids_decoder.training.run_means import run_contrasts
 
 _BYTES = 1 << 20
 """Of weights of voxels that are held at a time."""
@@ -54,8 +54,7 @@ class CentredTrials:
     @classmethod
     def of(cls, betas: np.ndarray, run_groups: np.ndarray) -> CentredTrials:
         """Project betas (n_trials, n_voxels) on the basis."""
-        centring = centre_runs(np.eye(len(betas)), run_groups)
-        basis = np.linalg.eigh(centring)[1][:, -degrees_of_freedom(run_groups):]
+        basis = run_contrasts(run_groups)
         projected = basis.astype(np.float32).T @ np.asarray(betas, dtype=np.float32)
         return cls(basis, projected, np.mean(betas, axis=0, dtype=np.float64))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import helmert
 
 _BLOCK = 1024
 
@@ -51,6 +52,21 @@ def centre_products(products: np.ndarray, run_groups: np.ndarray) -> None:
 def degrees_of_freedom(run_groups: np.ndarray) -> int:
     """Return the number of trials minus that of the means subtracted by :func:`centre_runs`."""
     return max(1, len(run_groups) - len(run_members(run_groups)[1]))
+
+
+def run_contrasts(run_groups: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis of what :func:`centre_runs` leaves, (n_trials, freedom).
+
+    Helmert contrasts within runs, or of all trials if a run is very short; see
+    :func:`degrees_of_freedom`.
+    """
+    member, counts = run_members(run_groups)
+    basis, start = np.zeros((len(member), degrees_of_freedom(run_groups))), 0
+    for number, count in enumerate(counts):
+        rows, columns = np.flatnonzero(member == number), np.arange(start, start + count - 1)
+        basis[np.ix_(rows, columns)] = helmert(count).T
+        start += count - 1
+    return basis
 
 
 def run_members(run_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
