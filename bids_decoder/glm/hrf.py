@@ -27,6 +27,9 @@ SCALES = (0.7, 1.0)
 UNDERSHOOTS = (0.0, 1.0 / 6.0)
 UNDERSHOOT_LAG = 10.0
 
+STANDARDS = ("spm", "glover")
+"""Names of the responses of nilearn."""
+
 
 @dataclass(frozen=True, eq=False)
 class Hrf:
@@ -100,6 +103,15 @@ def hrf_library() -> tuple[Hrf, ...]:
     )
 
 
+def check_hrf(name: str) -> None:
+    """Raise UsageError when no response has this name."""
+    if name not in (*STANDARDS, *(hrf.name for hrf in hrf_library())):
+        raise UsageError(
+            f"hrf {name!r}", "no such haemodynamic response",
+            "use spm, glover or one of library01 to library20",
+        )
+
+
 @lru_cache(maxsize=32)
 def get_hrf(name: str) -> Hrf:
     """Return a response by name.
@@ -118,7 +130,8 @@ def get_hrf(name: str) -> Hrf:
     UsageError
         For other names.
     """
-    if name in ("spm", "glover"):
+    check_hrf(name)
+    if name in STANDARDS:
         # Its import takes a second, and calls on single-trial responses do without it.
         from nilearn.glm.first_level import glover_hrf, spm_hrf
 
@@ -126,10 +139,4 @@ def get_hrf(name: str) -> Hrf:
         # nilearn delays its densities by one step; shifted to the middle of each sample.
         values = standard(STEP, oversampling=1, time_length=LENGTH, onset=-1.5 * STEP)
         return Hrf(name, values)
-    for hrf in hrf_library():
-        if hrf.name == name:
-            return hrf
-    raise UsageError(
-        f"hrf {name!r}", "no such haemodynamic response",
-        "use spm, glover or one of library01 to library20",
-    )
+    return next(hrf for hrf in hrf_library() if hrf.name == name)

@@ -22,7 +22,7 @@ from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsErr
 from bids_decoder.glm.confounds import choose_columns
 from bids_decoder.glm.design import Timing, parse_contrast
 from bids_decoder.glm.estimators import get_estimator
-from bids_decoder.glm.hrf import get_hrf
+from bids_decoder.glm.hrf import check_hrf
 from bids_decoder.glm.run_tables import RunTables, contrast_vectors, run_tables
 from bids_decoder.preprocessing.confounds import expected_columns
 from bids_decoder.preprocessing.masks import common_mask
@@ -118,7 +118,7 @@ def check_names(settings: Settings) -> list[Finding]:
     list of Finding
     """
     checks: list[tuple[Callable[[str], Any], str]] = [
-        (get_hrf, settings.glm.hrf), (get_estimator, settings.glm.estimator),
+        (check_hrf, settings.glm.hrf), (get_estimator, settings.glm.estimator),
         (check_decoder, settings.network.decoder), (check_selector, settings.troi.selector),
     ]
     findings = []

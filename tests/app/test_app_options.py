@@ -28,10 +28,15 @@ def test_light_calls_import_nothing_heavy(words):
     assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
-def test_planning_imports_no_models():
+def test_planning_imports_no_models(betas, tmp_path):
     """Each takes a second or more, in every call and in every worker."""
+    words = [
+        betas.folder, tmp_path / "out", "participant", "--dry-run", "--device", "cpu",
+        *betas_options(betas.folder),
+    ]
     code = (
-        "import sys\nimport bids_decoder.cli.plan\n"
+        "import sys\nfrom bids_decoder.cli.run import main\n"
+        f"assert main({[str(word) for word in words]}) == 0\n"
         "print([name for name in ('torch', 'lightning_fabric', 'nilearn.glm') "
         "if name in sys.modules])"
     )
