@@ -374,7 +374,7 @@ PLAN = {
     "check_degrees_of_freedom#1": lambda d: d.raw(onsets=1.9 * np.arange(60)).set(
         "glm", estimator="lsa"),
     "get_estimator#1": lambda d: d.raw().set("glm", estimator="x"),
-    "get_hrf#1": lambda d: d.raw().set("glm", hrf="x"),
+    "check_hrf#1": lambda d: d.raw().set("glm", hrf="x"),
     # targets and features
     "check_ids#1": lambda d: d.betas(n_stimuli=1).features(),
     "check_vectors#1": lambda d: d.features(np.repeat(np.eye(2, 3), 6, axis=0)),
