@@ -30,6 +30,10 @@ _EXAMPLE = "call it as: bids_decoder BIDS_DIR OUTPUT_DIR participant [options]"
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 
+_ALIKE = 0.77  # ratio of difflib from which a name may be meant by another one
+_NEARLY_SAME = 0.9
+_MOST_OFFERED = 3
+
 RIVALS = (
     ("execution", "pretrained", "from_scratch"),
     ("execution", "holdout_label", "leave_one_out"),
@@ -241,11 +245,40 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(what, why, fix or f"{_EXAMPLE}; bids_decoder --help lists all options")
 
     def _suggestion(self, unknown: str) -> str:
-        flag = re.match(r"[^\s=]*", unknown)[0]
-        close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
-        if close:
-            return f"did you mean {close[0]}?"
+        flag = re.match(r"-*([^\s=]*)", unknown)[1]
+        near = _nearest(flag, [
+            known.removeprefix("--") for known in self._option_string_actions
+            if known.startswith("--")
+        ])
+        if near:
+            return f"did you mean {' or '.join(f'--{name}' for name in near)}?"
         return f"{_EXAMPLE}; bids_decoder --help lists all options"
+
+
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """Return the known name that differs in a letter or two, else those with all words of a name.
+
+    Where there is none either, the one that is spelled most alike, if it is alike enough.
+
+    Examples
+    --------
+    >>> known = ["participant-label", "n-seeds", "random-seed", "help", "n-cpus"]
+    >>> [_nearest(name, known) for name in ("seed", "partcipants", "alpha", "gpu")]
+    [['random-seed'], ['participant-label'], [], []]
+    """
+    words = set(name.split("-"))
+    having = [one for one in known if words <= set(one.split("-"))]
+    # Many write the first word only, as --participant.
+    likeness = {
+        one: max(difflib.SequenceMatcher(None, name, part).ratio()
+                 for part in (one, one.partition("-")[0]))
+        for one in known
+    }
+    alike = [one for one in sorted(known, key=lambda one: -likeness[one])
+             if likeness[one] >= _ALIKE]
+    if alike and likeness[alike[0]] >= _NEARLY_SAME:
+        return alike[:1]
+    return having[:_MOST_OFFERED] or alike[:1]
 
 
 def _is_value(word: str) -> bool:

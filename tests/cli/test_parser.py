@@ -146,8 +146,20 @@ def test_error_names_the_option_and_the_value():
     assert "16G" in finding.fix
 
 
-def test_mistyped_option_gets_a_suggestion():
-    assert "--participant-label" in usage_error(*CALL, "--particpant-label", "1").fix
+@pytest.mark.parametrize(("given", "meant"), [
+    ("--particpant-label", "--participant-label"), ("--partcipants", "--participant-label"),
+    ("--seed", "--random-seed"), ("--task", "--task-id"), ("--mem-gb", "--mem-mb"),
+    ("--output-space", "--output-spaces"), ("--stim_column", "--stimulus-column"),
+    ("--workdir", "--work-dir"), ("--cleanwork", "--clean-workdir"), ("--dryrun", "--dry-run"),
+    ("--pretrain", "--pretrained"), ("--permutations", "--n-permutations"),
+    ("--holdout", "--holdout-label"), ("--threads", "--nthreads"), ("--workers", None),
+    # Nothing is offered that only looks alike.
+    ("--gpu", None), ("--alpha", None), ("--folds", None), ("--cv", None), ("--hmc", None),
+    ("--fs-license-file", None), ("--anat-only", None), ("--smoothing", None),
+])
+def test_mistyped_option_gets_a_suggestion(given, meant):
+    fix = usage_error(*CALL, given, "1").fix
+    assert fix == f"did you mean {meant}?" if meant else "--help lists all options" in fix
 
 
 def all_problems(*words):
