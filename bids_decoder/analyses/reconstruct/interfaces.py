@@ -48,7 +48,8 @@ class _ReconstructInputSpec(PersonInputSpec):
     folds = traits.List(traits.Int, mandatory=True, desc="folds of stimuli; 0 for a fixed split")
     selection_files = traits.List(File(exists=True), mandatory=True, desc="one for each fold")
     model_files = traits.List(File(exists=True), mandatory=True, desc="one for each fold")
-    whole_file = File(exists=True, mandatory=True, desc="selection on all training trials")
+    whole_selection_file = File(exists=True, mandatory=True, desc="on all training trials")
+    whole_model_file = File(exists=True, mandatory=True, desc="fitted to all training trials")
     decoder_key = traits.Str(mandatory=True, desc="of the stage that fits the decoder")
     images = traits.Dict(traits.Str(), traits.Str(), mandatory=True, desc="stimulus id -> file")
     plan = traits.Dict(mandatory=True, desc="fields of ReconstructionPlan")
@@ -77,7 +78,6 @@ class _Made:
     nearest: np.ndarray
     trained: np.ndarray  # stimulus of each training trial
     painter: Painter
-    gallery: np.ndarray  # targets in the target space of the decoder
 
 
 class ReconstructImages(PersonalInterface):
@@ -137,7 +137,7 @@ class ReconstructImages(PersonalInterface):
             "reconstruction": list(made[:-1]),
             "mean-brain": [made[-1]] * len(responses.stimuli),
             NEAREST: [self._image(name) for name in nearest],
-        }, nearest, _shown(train), painter, gallery)
+        }, nearest, _shown(train), painter)
 
     def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
         stimuli, seen = np.unique(test.trials["stimulus"].to_numpy(str), return_inverse=True)
@@ -175,7 +175,10 @@ class ReconstructImages(PersonalInterface):
         else:
             train, _ = self._people(targets, 0)
             trained = _shown(train)
-            painter = self._painter(plan, train, self.inputs.whole_file, folds[0].gallery)
+            gallery = self._decoder().gallery(
+                load_model(Path(self.inputs.whole_model_file)), targets
+            )
+            painter = self._painter(plan, train, self.inputs.whole_selection_file, gallery)
         card = {
             "decoder_key": self.inputs.decoder_key, "n_training_trials": len(trained),
             # New trials are compared with these images, which are no part of the file.

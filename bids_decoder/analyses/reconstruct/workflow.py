@@ -28,7 +28,8 @@ def build(job: Job, wiring: Wiring) -> None:
     wiring.add(
         init_reconstruct_wf(wiring.work, spec, job.key, job.name),
         targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-        whole_file=output_of_decoder(job, wiring, "0/selection_file"), **fitted,
+        whole_selection_file=output_of_decoder(job, wiring, "0/selection_file"),
+        whole_model_file=output_of_decoder(job, wiring, "0/model_file"), **fitted,
     )
 
 
@@ -49,11 +50,12 @@ def init_reconstruct_wf(work: Work, spec: ReconstructSpec, key: StageKey, name: 
     Returns
     -------
     Workflow
-        ``inputnode``: ``targets_file``, ``folder`` (responses), ``whole_file`` (selection on all
-        training trials), and for each fold ``selection<fold>_file`` and ``model<fold>_file``.
+        ``inputnode``: ``targets_file``, ``folder`` (responses), ``whole_selection_file`` and
+        ``whole_model_file`` (on all training trials), and for each fold ``selection<fold>_file``
+        and ``model<fold>_file``.
     """
     workflow, person = Workflow(name), spec.person
-    shared = ["targets_file", "folder", "whole_file"]
+    shared = ["targets_file", "folder", "whole_selection_file", "whole_model_file"]
     fitted = {
         part: [_field(part, fold) for fold in spec.folds] for part in ("selection", "model")
     }
