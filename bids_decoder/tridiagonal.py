@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import eigvalsh_tridiagonal, lapack
 
 
 class Tridiagonal:
-    """Inverses of a symmetric matrix plus ``penalty I``, for many penalties.
+    """Inverses of a positive semidefinite matrix plus ``penalty I``, for many penalties.
 
     The matrix is ``Q T Q'`` with a tridiagonal ``T`` and Householder reflections ``Q`` [1]_, in
     single precision. For each penalty only ``T`` is solved. Eigenvectors would serve as well, and
@@ -16,8 +16,8 @@ class Tridiagonal:
     Parameters
     ----------
     products : ndarray of float32, shape (n, n)
-        Symmetric; changed. In the order of Fortran, only what is on and below the diagonal is
-        read.
+        Positive semidefinite; changed. In the order of Fortran, only what is on and below the
+        diagonal is read.
 
     References
     ----------
@@ -31,6 +31,10 @@ class Tridiagonal:
         length = int(lapack.ssytrd_lwork(n_rows, lower=1)[0])
         reduced, self._diagonal, self._beside, self._factors, _ = lapack.ssytrd(
             matrix, lower=1, lwork=length, overwrite_a=1
+        )
+        single = self._diagonal, self._beside
+        self._least = 0.0 if n_rows == 1 else -2 * float(
+            eigvalsh_tridiagonal(*single, select="i", select_range=(0, 0))[0]
         )
         # Reflections begin one below the diagonal: the same memory, moved by one number.
         flat = reduced.ravel(order="K")[1:1 + n_rows * (n_rows - 1)]
@@ -51,8 +55,12 @@ class Tridiagonal:
         return np.concatenate([single[:1], turned])
 
     def solve(self, turned: np.ndarray, penalty: float) -> np.ndarray:
-        """Multiply turned values by the inverse of ``T + penalty I``: float32 (n, n_columns)."""
-        shifted = self._diagonal.astype(np.float64) + penalty
+        """Multiply turned values by the inverse of ``T + penalty I``: float32 (n, n_columns).
+
+        Where one direction is nearly all of the matrix, rounding of *T* can exceed the penalty. It
+        is then twice the most negative eigenvalue of *T*, which would be zero without rounding.
+        """
+        shifted = self._diagonal.astype(np.float64) + max(penalty, self._least)
         if len(shifted) == 1:
             return (turned / shifted).astype(np.float32)
         *_, found, failed = lapack.dptsv(shifted, self._beside, turned, overwrite_d=1)

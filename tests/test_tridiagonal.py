@@ -31,3 +31,13 @@ def test_values_of_the_caller_stay():
 
 def test_nothing_to_turn():
     assert Tridiagonal(np.eye(3, dtype=np.float32)).turn(np.empty((3, 0))).shape == (3, 0)
+
+
+def test_one_direction_that_is_nearly_all_of_the_matrix():
+    # Rounding makes eigenvalues of zero more negative than the penalty is positive.
+    n_rows, penalty = 1500, 10**-2.5
+    signs = np.where(np.arange(n_rows) % 2, 1.0, -1.0)
+    form = Tridiagonal(np.outer(signs, signs).astype(np.float32, order="F"))
+    turned = form.turn(signs[:, None])
+    found = float((turned.T @ form.solve(turned, penalty))[0, 0])
+    assert found == pytest.approx(1.0, abs=1e-3)
