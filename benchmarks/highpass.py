@@ -5,9 +5,9 @@
 
 Participants are those of ``benchmarks/troi.py``. For each seed, number of trials, pretrained or
 from scratch, one line: top-1 among 300 from brain to image (means over three repeats) by cosine
-and with CSLS, without and with the filter whatever the training trials say, the gain in held-out
-training trials, and whether the filter is therefore used. Models of other participants are kept
-in the cache.
+and with CSLS, without and with the filter whatever the training trials say, the gain in the
+cosine of held-out training trials, and whether the filter is therefore used. Models of other
+participants are kept in the cache.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def compare(case: Case, model: Model | None, plan: Plan, seed: int) -> dict[str,
     selection = decoder.select(case.train, case.targets, model, context)
     with mock.patch.object(highpass, "LEAST_GAIN", -np.inf):
         filtered = decoder.adapt(case.train, case.targets, selection, model, context)
-    found = {"gain": filtered.card["highpass_gain"]}
+    before, after = filtered.card["highpass_cosines"]
+    found = {"gain": after / before - 1}
     fits = {
         "plain": decoder.adapt(case.train, case.targets, selection, model, plain),
         "filtered": filtered,

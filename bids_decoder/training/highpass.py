@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from bids_decoder.config import Troi
+from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.grids.base import Kernel
-from bids_decoder.training.input_layer import heldout_score_of
-from bids_decoder.training.selectors import SELECT_FROM_MAP, SelectionTask
+from bids_decoder.training.selectors import SELECT_FROM_MAP, SelectionTask, score_budgets
 from bids_decoder.training.weightings import soft_weights
 from bids_decoder.trials import Person, Targets
 
@@ -32,8 +32,8 @@ MIN_TRIALS = 100
 MOST_TRIALS = 3000
 """With more training trials gains are small, and filtered responses are one more copy of them."""
 
-LEAST_GAIN = 0.05
-"""Share by which held-out training trials have to be identified better for the filter to be used.
+LEAST_GAIN = 0.03
+"""Share by which predictions of held-out training trials have to improve for the filter to be used.
 
 Weaker gains did not carry over to new trials in simulations (see ``docs/troi.md``).
 """
@@ -111,8 +111,8 @@ class Filtered:
     highpass : HighPass or None
         The filter that was used.
     notes : dict
-        JSON-able: whether the filter was used, its width, and the gain by it in held-out
-        training trials; empty where it was not tried.
+        JSON-able: whether the filter was used, its width, and the mean cosine of predicted and
+        true targets of held-out training trials without and with it; empty where it was not tried.
     """
 
     person: Person
@@ -138,7 +138,7 @@ def filter_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
 
 
 def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray) -> Filtered:
-    """Filter the responses of selected voxels if training runs are identified better so.
+    """Filter the responses of selected voxels if held-out training runs are predicted better so.
 
     Parameters
     ----------
@@ -152,24 +152,30 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
     -------
     Filtered
         With weights by the shares of signal of filtered responses, in the same voxels, if
-        they identify held-out training trials better by :data:`LEAST_GAIN` or more.
+        predictions of held-out training trials, from voxels that were chosen and weighted without
+        them, improve by :data:`LEAST_GAIN` or more.
     """
     person = task.person
     if not filter_is_tried(person, targets, task.settings):
         return Filtered(person, weights, None, {})
     highpass, sharp = HighPass.fit(person)
-    shares = replace(task, person=sharp).with_field().map_signal().share
-    own = soft_weights(shares * (weights > 0))
+    budget = int((weights > 0).sum())
+    filtered = replace(task, person=sharp).with_field()
     before, after = (
-        heldout_score_of(one.betas, task.wanted, one.run_groups, scales)
-        for one, scales in ((person, weights), (sharp, own))
+        _heldout_cosine(each, budget) for each in (task.with_field(), filtered)
     )
-    gain = (after - before) / max(abs(before), 1e-12)
     notes = {
-        "highpass": bool(after > 0 and gain >= LEAST_GAIN),
+        "highpass": after > 0 and after >= (1 + LEAST_GAIN) * before,
         "highpass_fwhm_mm": round(WIDTH_VOXELS * person.grid.geometry.spacing_mm, 3),
-        "highpass_gain": round(float(gain), 4),
+        "highpass_cosines": [round(before, 4), round(after, 4)],
     }
-    if notes["highpass"]:
-        return Filtered(sharp, own, highpass, notes)
-    return Filtered(person, weights, None, notes)
+    if not notes["highpass"]:
+        return Filtered(person, weights, None, notes)
+    own = soft_weights(filtered.map_signal().share * (weights > 0))
+    return Filtered(sharp, own, highpass, notes)
+
+
+def _heldout_cosine(task: SelectionTask, budget: int) -> float:
+    """Return the mean cosine of predicted and true targets of held-out runs."""
+    folds = inner_folds(task.person.run_groups, 3)
+    return float(np.concatenate([score_budgets(task, *fold, [budget]) for fold in folds]).mean())

@@ -14,7 +14,6 @@ from bids_decoder.training.penalties import (
     MOST_TRIALS_TO_CHOOSE,
     choose_penalties,
     choose_streamed_penalties,
-    heldout_score,
     likeliest_penalties,
     spread_runs,
 )
@@ -115,28 +114,6 @@ def fit_input_layers(
     return [
         _joined(trials, own, group_weight) for own in fit(trials, targets, penalty, given)
     ]
-
-
-def heldout_score_of(
-    betas: np.ndarray, latents: np.ndarray, run_groups: np.ndarray, voxel_weights: np.ndarray
-) -> float:
-    """Compute how well held-out runs are identified by ridge regression, with the best penalty.
-
-    Parameters
-    ----------
-    betas, latents, run_groups, voxel_weights
-        As for :func:`fit_input_layer`. The memory is the square of the number of trials.
-
-    Returns
-    -------
-    float
-        See :func:`.penalties.heldout_score`.
-    """
-    used = np.flatnonzero(voxel_weights)
-    trials = _Trials(
-        betas, np.mean(betas, axis=0, dtype=np.float64), used, voxel_weights[used], run_groups
-    )
-    return heldout_score(trials.kernel(), latents, run_groups)
 
 
 def _joined(trials: _Trials, own: _Own, group_weight: np.ndarray | None) -> InputFit:

@@ -183,33 +183,7 @@ def choose_penalties(
     relative does not depend on the number of trials either.
     """
     rows = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE)
-    return _best_penalties(
-        run_groups, rows, len(targets), _scores_of_kernel(kernel, targets, run_groups)
-    )
 
-
-def heldout_score(kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray) -> float:
-    """Compute the :func:`identifiability` of held-out trials with the best penalty.
-
-    Parameters
-    ----------
-    kernel : ndarray, shape (n_trials, n_trials)
-        Inner products of (weighted) responses.
-    targets : ndarray, shape (n_trials, n_latents)
-    run_groups : ndarray of str, shape (n_trials,)
-
-    Returns
-    -------
-    float
-        Sum over all trials, each held out with its run.
-    """
-    scores_of = _scores_of_kernel(kernel, [targets], run_groups)
-    return float(_sums_of_folds(run_groups, np.arange(len(targets)), scores_of).max())
-
-
-def _scores_of_kernel(
-    kernel: np.ndarray, targets: Sequence[np.ndarray], run_groups: np.ndarray
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         groups, inner = run_groups[train], kernel[np.ix_(train, train)]
         cross = kernel[np.ix_(test, train)] - inner.mean(axis=0)
@@ -221,7 +195,7 @@ def _scores_of_kernel(
         shown = centre_runs(cross.T, groups)
         return _scores(form, size, loads, shown, _relative(targets, train, test))
 
-    return scores
+    return _best_penalties(run_groups, rows, len(targets), scores)
 
 
 def choose_streamed_penalties(
@@ -268,20 +242,13 @@ def _best_penalties(
     """Choose by the scores of sets and penalties in each fold (training rows, test rows)."""
     if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
         return [DEFAULT_PENALTY] * n_sets
-    scores = _sums_of_folds(run_groups, rows, scores_of)
+    scores = np.zeros((n_sets, len(RELATIVE_PENALTIES)))
+    for train, test in inner_folds(run_groups[rows], 5):
+        scores += scores_of(rows[train], rows[test])
     # The curve is flat towards weak penalties; the strongest good one has the least variance.
     best = scores.max(axis=1, keepdims=True)
     good = scores >= best - TOLERANCE * np.abs(best)
     return [float(RELATIVE_PENALTIES[np.flatnonzero(own)[-1]]) for own in good]
-
-
-def _sums_of_folds(
-    run_groups: np.ndarray, rows: np.ndarray,
-    scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """Sum the scores of sets and penalties over folds, (n_sets, n_penalties)."""
-    folds = inner_folds(run_groups[rows], 5)
-    return np.sum([scores_of(rows[train], rows[test]) for train, test in folds], axis=0)
 
 
 def _scores(

@@ -110,9 +110,10 @@ def test_facts_follow_the_files(tree):
     assert not {"glm-ridge", "motion", "scratch", "classification", "inputs-fmriprep"} & set(steps)
     assert "highpass" not in steps
     card = tree.path("decoder_model", sub="02").with_suffix(".json")
-    used = {"highpass": True, "highpass_fwhm_mm": 5.4, "highpass_gain": 0.091}
+    used = {"highpass": True, "highpass_fwhm_mm": 5.4, "highpass_cosines": [0.1, 0.123]}
     write_json(card, {**read_json(card), **used})
-    assert collect_facts(tree.out, ["02"])["steps"]["highpass"] == {"fwhm": "5.4", "gain": "9"}
+    assert collect_facts(tree.out, ["02"])["steps"]["highpass"] == {
+        "fwhm": "5.4", "before": "0.100", "after": "0.123"}
     for path in tree.out.rglob("*TROI*"):
         path.unlink()
     card = tree.path("decoder_model", sub="02").with_suffix(".json")

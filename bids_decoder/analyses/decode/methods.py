@@ -141,8 +141,10 @@ def _selection(results: Results) -> Steps:
 def _highpass(card: dict[str, Any]) -> Steps:
     if not card.get("highpass"):
         return {}
+    before, after = card["highpass_cosines"]
     return {"highpass": {
-        "fwhm": f"{card['highpass_fwhm_mm']:.3g}", "gain": f"{100 * card['highpass_gain']:.0f}"
+        "fwhm": f"{card['highpass_fwhm_mm']:.3g}", "before": f"{before:.3f}",
+        "after": f"{after:.3f}",
     }}
 
 
