@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from bids_decoder.config import Troi
-from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.grids.base import Kernel
 from bids_decoder.training.selectors import SELECT_FROM_MAP, SelectionTask, score_budgets
 from bids_decoder.training.weightings import soft_weights
@@ -162,7 +161,7 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
     budget = int((weights > 0).sum())
     filtered = replace(task, person=sharp).with_field()
     before, after = (
-        _heldout_cosine(each, budget) for each in (task.with_field(), filtered)
+        float(score_budgets(each, [budget])[0]) for each in (task.with_field(), filtered)
     )
     notes = {
         "highpass": after > 0 and after >= (1 + LEAST_GAIN) * before,
@@ -173,9 +172,3 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
         return Filtered(person, weights, None, notes)
     own = soft_weights(filtered.map_signal().share * (weights > 0))
     return Filtered(sharp, own, highpass, notes)
-
-
-def _heldout_cosine(task: SelectionTask, budget: int) -> float:
-    """Return the mean cosine of predicted and true targets of held-out runs."""
-    folds = inner_folds(task.person.run_groups, 3)
-    return float(np.concatenate([score_budgets(task, *fold, [budget]) for fold in folds]).mean())

@@ -236,9 +236,7 @@ def find_budget(task: SelectionTask, n_likely: int | None = None) -> tuple[int, 
 
 def _budget_by_cross_validation(task: SelectionTask, n_likely: int) -> tuple[int, dict[str, Any]]:
     candidates = budget_candidates(task.person.grid.n_voxels, n_likely)
-    folds = inner_folds(task.person.run_groups, 3)
-    trials = np.concatenate([score_budgets(task, *fold, candidates) for fold in folds])
-    scores = trials.mean(axis=0)
+    scores = score_budgets(task, candidates)
     # Weighted voxels do little harm even without signal, so that the curve keeps rising slowly;
     # the mask should show where the signal is.
     good = scores >= scores.max() - BUDGET_TOLERANCE * abs(scores.max())
@@ -255,16 +253,21 @@ def budget_candidates(n_voxels: int, n_likely: int = 0) -> list[int]:
     return sorted(count for count in counts if count >= min(n_voxels, LEAST_BUDGET))
 
 
-def score_budgets(
-    task: SelectionTask, train: np.ndarray, test: np.ndarray, candidates: list[int]
-) -> np.ndarray:
-    """Predict held-out training trials from so many voxels, chosen and weighted without them.
+def score_budgets(task: SelectionTask, candidates: list[int]) -> np.ndarray:
+    """Predict held-out training runs from so many voxels, chosen and weighted without them.
 
     Returns
     -------
-    ndarray, shape (n_test, n_candidates)
-        Cosines of predicted and true targets, less the mean of the other training targets.
+    ndarray, shape (n_candidates,)
+        Mean cosine of predicted and true targets, less the mean of the other training targets.
     """
+    folds = inner_folds(task.person.run_groups, 3)
+    return np.concatenate([_budget_fold(task, *fold, candidates) for fold in folds]).mean(axis=0)
+
+
+def _budget_fold(
+    task: SelectionTask, train: np.ndarray, test: np.ndarray, candidates: list[int]
+) -> np.ndarray:
     person = task.person
     inner = person.subset(train)
     inner_task = replace(task, person=inner, wanted=task.wanted[train])

@@ -124,7 +124,8 @@ class TroiDecoder(Decoder):
         used = filter_responses(
             _selection_task(adaptation, context), targets, selection.weights
         )
-        adaptation = _adaptation(used.person, shared, context)
+        if used.highpass is not None:
+            adaptation = _adaptation(used.person, shared, context)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
             share, trusted = choose_share(adaptation, WEIGHTINGS[context.network.source_voxels])
