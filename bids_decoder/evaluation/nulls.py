@@ -31,7 +31,11 @@ from bids_decoder.evaluation.statistics import (
 from bids_decoder.evaluation.tables import Nulls, make_nulls
 
 BLOCKED = 0.5
-"""Labels are in blocks when they change less often than this share of changes in random order."""
+"""Labels are in blocks when they change, or single trials occur, less often than this share of what
+is expected in random order."""
+
+RARE = 0.001
+"""Largest probability of so few single trials in random order."""
 
 LENGTH_TOLERANCE = 0.25
 """By which part of a block several blocks of a label in a row may be longer or shorter."""
@@ -116,9 +120,9 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
     Exchange
         Whole runs when each run has one label, within folds where these hold several runs: such
         folds are balanced over labels, and labels exchanged between folds would not be. Blocks of
-        equal labels within runs, when labels change less than half as often as in random order:
-        neighbouring trials share noise, which exchanging single trials of a block design would
-        break up. Consecutive blocks of one label count as blocks of their own, where the length
+        equal labels within runs, when labels change, or trials differ from both neighbours, less
+        than half as often as in random order: neighbouring trials share noise, which exchanging
+        single trials of a block design would break up. Consecutive blocks of one label count as blocks of their own, where the length
         shows them: as one long block they would go to rarer labels, too, and permuted labels
         would not be balanced as the true ones are. Otherwise single trials within runs.
     """
@@ -135,8 +139,9 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
     by_run = np.argsort(run_of, kind="stable")
     same_run = np.diff(run_of[by_run]) == 0
     changes = labels[by_run][1:] != labels[by_run][:-1]
-    if (changes & same_run).sum() < BLOCKED * _expected_changes(labels, run_of):
-        starts = _block_starts(np.concatenate([[True], changes | ~same_run]), labels[by_run])
+    starts = np.concatenate([[True], changes | ~same_run])
+    if _is_blocked(starts, (changes & same_run).sum(), labels, run_of):
+        starts = _block_starts(starts, labels[by_run])
         unit_of = np.empty(len(labels), dtype=int)
         unit_of[by_run] = np.cumsum(starts) - 1
         first = by_run[starts]
@@ -228,14 +233,34 @@ def permutation_blocks(image_of: np.ndarray, runs: np.ndarray) -> np.ndarray:
     return np.zeros(pairs["image"].nunique(), dtype=int)
 
 
-def _expected_changes(labels: np.ndarray, run_of: np.ndarray) -> float:
-    """Compute how often labels of neighbours differ in random order within runs."""
+def _is_blocked(
+    starts: np.ndarray, n_changes: int, labels: np.ndarray, run_of: np.ndarray
+) -> bool:
+    """Return whether labels are in blocks; *starts* are those of stretches of equal labels.
+
+    Changes alone do not show blocks of two trials, of which labels change half as often as in
+    random order, or more often where blocks of two labels alternate. A choice that depends on the
+    order of blocks would not be valid: permuted labels would often have led to the other one.
+    """
+    changes, alone = _expected_in_random_order(labels, run_of)
+    n_alone = (starts & np.append(starts[1:], True)).sum()
+    has_pairs = n_alone < BLOCKED * alone and scipy.stats.poisson.cdf(n_alone, alone) < RARE
+    return bool(n_changes < BLOCKED * changes or has_pairs)
+
+
+def _expected_in_random_order(labels: np.ndarray, run_of: np.ndarray) -> tuple[float, float]:
+    """Compute how many neighbours differ, and how many trials differ from all neighbours.
+
+    Both in random order within runs.
+    """
     names, label_of = np.unique(labels, return_inverse=True)
     table = np.zeros((run_of.max() + 1, len(names)))
     np.add.at(table, (run_of, label_of), 1)
-    size = table.sum(axis=1)
-    alike = (table * (table - 1)).sum(axis=1) / np.maximum(size * (size - 1), 1)
-    return float(((size - 1) * (1 - alike)).sum())
+    size = table.sum(axis=1, keepdims=True)
+    unlike = table * (size - table) / np.maximum(size * (size - 1), 1)
+    # One neighbour at either end of a run, two elsewhere.
+    alone = unlike * (size - table + 1) + table * (size == 1)
+    return float(((size - 1) * unlike).sum()), float(alone.sum())
 
 
 def p_values(observed: float, null: np.ndarray, tail: str = "greater") -> dict[str, float]:

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from bids_decoder.evaluation.nulls import (
-    _expected_changes,
+    _expected_in_random_order,
     exchange_stimuli,
     find_exchange,
     p_values,
@@ -31,6 +31,27 @@ def test_mixed_trials_are_exchanged_within_runs():
 def test_labels_that_change_exactly_half_as_often_as_in_random_order_are_no_blocks():
     assert exchange("aabb")[0].kind == "trials within runs"
     assert exchange("aaabbb")[0].kind == "blocks within runs"
+
+
+def test_blocks_of_two_trials_are_blocks_however_often_labels_change():
+    """With three labels in random order they change as often as in half of all random orders."""
+    rng, kinds = np.random.default_rng(0), set()
+    for _ in range(100):
+        runs = ["".join(x * 2 for x in rng.permutation(list("aabbc"))) for _ in range(8)]
+        kinds.add(exchange(" ".join(runs))[0].kind)
+    assert kinds == {"blocks within runs"}
+    assert exchange("aabbaabbaabb bbaabbaabbaa")[0].kind == "blocks within runs"
+    assert exchange("aabbaabbaabb " * 3 + "abbaabbaabb")[0].kind == "blocks within runs"  # one is gone
+
+
+@pytest.mark.parametrize("shares", [(10, 10), (18, 2), (4, 4, 2), (2, 2, 2, 2)])
+def test_random_order_is_hardly_ever_taken_for_blocks(shares):
+    rng, labels = np.random.default_rng(0), np.repeat(list("abcd")[:len(shares)], shares)
+    kinds = [
+        exchange(" ".join("".join(rng.permutation(labels)) for _ in range(2)))[0].kind
+        for _ in range(500)
+    ]
+    assert kinds.count("trials within runs") >= 495
 
 
 def test_blocks_move_as_wholes():
@@ -136,14 +157,18 @@ def test_a_tail_that_ends_before_the_observed_value_gives_no_p():
     assert tail_p(np.sort(null)[-5], null) > 0 and np.isnan(tail_p(2.0, null))
 
 
-def test_expected_changes_are_those_of_random_order_within_runs():
+def test_expected_changes_and_single_trials_are_those_of_random_order_within_runs():
     labels = np.array(list("aaabbc" "aabbb" "c"))
     run_of = np.repeat([0, 1, 2], [6, 5, 1])
     rng, counted = np.random.default_rng(0), []
     for _ in range(4000):
         mixed = np.concatenate([rng.permutation(labels[run_of == run]) for run in range(3)])
-        counted.append(((mixed[1:] != mixed[:-1]) & (np.diff(run_of) == 0)).sum())
-    assert _expected_changes(labels, run_of) == pytest.approx(np.mean(counted), abs=0.1)
+        within = np.diff(run_of) == 0
+        starts = np.concatenate([[True], (mixed[1:] != mixed[:-1]) | ~within, [True]])
+        counted.append((starts[1:-1][within].sum(), (starts[:-1] & starts[1:]).sum()))
+    assert _expected_in_random_order(labels, run_of) == pytest.approx(
+        np.mean(counted, axis=0), abs=0.1
+    )
 
 
 @pytest.mark.parametrize(("runs", "expected"), [
