@@ -264,7 +264,7 @@ def correlation_interval(
     influence : ndarray, shape (n_trials,)
         Influence of each trial on *value*; sums to 0.
     clusters : ndarray of int, shape (n_trials,)
-        Number of the cluster (run) of each trial, from 0.
+        Number of the cluster (run) of each trial, from 0; its mean is subtracted.
     folds : ndarray, shape (n_trials,)
         Fold in which each trial was test.
     null : ndarray, shape (n_permutations,), optional
@@ -273,11 +273,15 @@ def correlation_interval(
     Returns
     -------
     low, high : float
-        Those of :func:`real_interval` on Fisher's scale, between -1 and 1.
+        Those of :func:`real_interval` on Fisher's scale, between -1 and 1. NaN with fewer than
+        four effective trials, ``n_trials - n_clusters + 1``.
 
     Notes
     -----
-    The variance on Fisher's scale is at least that of independent trials,
+    Fisher's scale has no end. Ranks of n trials cannot tell a perfect correlation from one of
+    ``sqrt(1 - 1 / n**2)``: they have the variance ``(n**2 - 1) / 12``, and what is rounded to
+    ranks errs with that of 1 / 12. A value beyond has the interval of this correlation, extended
+    to the value. The variance on Fisher's scale is at least that of independent trials,
     ``1 / (n_trials - n_clusters - 2)`` (each mean that is subtracted costs a trial [1]_), times
     :func:`spread_inflation`. A decoder that hardly learns anything adds up similarities of pairs of
     trials, and each pair counts twice, once for each trial as the tested one: the sum varies more
@@ -290,8 +294,11 @@ def correlation_interval(
     .. [1] Fisher (1924), The distribution of the partial correlation coefficient, Metron 3.
     .. [2] Garthwaite (1996), Confidence intervals from randomization tests, Biometrics 52:1387.
     """
-    freedom = max(len(influence) - len(np.unique(clusters)) - 2, 1)
-    least, limit = spread_inflation(folds) / freedom, 1 - 1e-9
+    n_trials = len(influence)
+    freedom = n_trials - len(np.unique(clusters)) - 2
+    if freedom < 1 or not np.isfinite(value):
+        return _UNKNOWN
+    least, limit = spread_inflation(folds) / freedom, float(np.sqrt(1 - 1 / n_trials**2))
     if null is not None and len(null) > 1:
         least = max(least, float(np.arctanh(np.clip(null, -limit, limit)).var(ddof=1)))
     bounded = float(np.clip(value, -limit, limit))
@@ -299,7 +306,7 @@ def correlation_interval(
         float(np.arctanh(bounded)), influence / (1 - bounded**2), clusters,
         inflation=fold_inflation(folds), least=least,
     )
-    return float(np.tanh(low)), float(np.tanh(high))
+    return min(float(np.tanh(low)), value), max(float(np.tanh(high)), value)
 
 
 def mean_interval(

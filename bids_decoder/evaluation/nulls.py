@@ -122,9 +122,10 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
         folds are balanced over labels, and labels exchanged between folds would not be. Blocks of
         equal labels within runs, when labels change, or trials differ from both neighbours, less
         than half as often as in random order: neighbouring trials share noise, which exchanging
-        single trials of a block design would break up. Consecutive blocks of one label count as blocks of their own, where the length
-        shows them: as one long block they would go to rarer labels, too, and permuted labels
-        would not be balanced as the true ones are. Otherwise single trials within runs.
+        single trials of a block design would break up. Consecutive blocks of one label count as
+        blocks of their own, where the length shows them: as one long block they would go to rarer
+        labels, too, and permuted labels would not be balanced as the true ones are. Otherwise
+        single trials within runs.
     """
     labels = np.asarray(labels)
     run_of = pd.factorize(np.asarray(runs))[0]

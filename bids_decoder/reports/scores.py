@@ -306,10 +306,15 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
     text = (
         f"On {number} the decoder {verb}{pool} with a {words(metric)} of "
         f"{show(row['value'], metric)}{direction}{unit} (chance {show(row['chance'], metric)}; "
-        f"95 % interval {show(row['ci_low'], metric)} to {show(row['ci_high'], metric)}; "
-        f"permutation p = {show_p_with_least(row)})."
+        f"{_say_interval(row, metric)}; permutation p = {show_p_with_least(row)})."
     )
     return text if comparison.beats_chance else f"{text} This is not distinguishable from chance."
+
+
+def _say_interval(row: pd.Series, metric: str) -> str:
+    if not np.isfinite([row["ci_low"], row["ci_high"]]).all():
+        return "no 95 % interval: too few runs or trials"
+    return f"95 % interval {show(row['ci_low'], metric)} to {show(row['ci_high'], metric)}"
 
 
 def say_baseline(comparison: Comparison) -> str:

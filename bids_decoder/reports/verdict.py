@@ -92,7 +92,7 @@ def _certainty(top: Comparison) -> list[str]:
             f"probability of {show_p(row['p'])}."
         )
     else:
-        said.append("No p-value was computed (--n-permutations); the interval has to do.")
+        said.append("No p-value was computed (--n-permutations).")
     if _cannot_reach(top):
         said.append(
             f"The test could not have decided: its smallest possible p-value is "
@@ -105,6 +105,10 @@ def _certainty(top: Comparison) -> list[str]:
             f"chance is {show(row['chance'], metric)}."
         )
         said += _say_open(top)
+    else:
+        said.append(
+            "There is no interval: too few runs or trials to tell how much the score varies."
+        )
     return said
 
 
