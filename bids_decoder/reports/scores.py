@@ -328,7 +328,7 @@ def say_baseline(comparison: Comparison) -> str:
     difference = f" {_say_difference(tested.iloc[0], metric)}" if len(tested) else ""
     if not comparison.gain > 0:
         return (
-            f"The deep model does not beat its best baseline: {numbers} for “{best['model']}” on "
+            f"The decoder does not beat its best baseline: {numbers} for “{best['model']}” on "
             f"the same trials.{difference} The simpler model is the better choice on these data."
         )
     if not difference:

@@ -271,7 +271,7 @@ def test_copies_make_the_scores_of_their_participants_invalid_only(tree):
     said = texts(overlap_section(Results(tree.out, "01")), "warn")
     assert "1 groups of copies are in the data of other participants only" in said
     group = Page(build_group_report(tree.out)).text
-    assert "2 participant(s) decoded; 1 above chance" in group
+    assert "1 of 2 decoded participants above chance" in group
     assert "not valid and do not count as above chance: sub-02" in group
     assert "no valid answer" in group
 

@@ -34,22 +34,22 @@ def verdicts(results: Results, heads: dict[str, Comparison]) -> list[Block]:
     first = next(iter(heads.values()))
     said: list[Block] = [
         Text(
-            f"{len(heads)} participant(s) decoded; {above} above chance on “{first.title}”, each "
+            f"{above} of {len(heads)} decoded participants above chance on “{first.title}”, each "
             "tested alone. Every participant is shown."
         )
     ]
     invalid = [f"sub-{label}" for label, state in found.items() if state == "invalid"]
     if invalid:
         said.append(Text(
-            f"The scores of {len(invalid)} participant(s) are not valid and do not count as above "
-            f"chance: {name_some(invalid)}. Their reports say why.", "bad",
+            f"Scores that are not valid and do not count as above chance: {name_some(invalid)}. "
+            "The reports of these participants say why.", "bad",
         ))
     judged = [c for c in heads.values() if c.best_baseline is not None]
     if judged:
         ahead, apart = sum(c.gain > 0 for c in judged), sum(c.clearly_ahead for c in judged)
         said.append(
             Text(
-                f"The deep model is ahead of its best baseline in {ahead} of {len(judged)} "
+                f"The decoder is ahead of its best baseline in {ahead} of {len(judged)} "
                 f"participants; the intervals are apart in {apart}.",
                 "good" if apart == len(judged) else "plain" if ahead == len(judged) else "warn",
             )
@@ -104,6 +104,7 @@ def people_section(results: Results) -> list[Section]:
         return []
     rows = []
     found = results.once(_read_states)
+    titles = {top.title for top in heads.values()}
     for label, top in heads.items():
         seen = label in seen_participants(_card(results, label))
         best = top.best_baseline
@@ -112,7 +113,7 @@ def people_section(results: Results) -> list[Section]:
             [
                 _linked(results, label),
                 ANSWERS[found[label]],
-                top.title,
+                *([top.title] if len(titles) > 1 else []),
                 show(row["value"], metric),
                 f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
                 show(row["chance"], metric),
@@ -121,11 +122,14 @@ def people_section(results: Results) -> list[Section]:
                 "yes" if seen else "no",
             ]
         )
-    header = ["participant", "above chance", "measure", "value", "95 % interval", "chance", "p",
+    numbers = ["value", "95 % interval", "chance", "p"]
+    header = ["participant", "above chance", *(["measure"] if len(titles) > 1 else []), *numbers,
               "best baseline", "seen in pretraining"]
+    caption = "The headline measure of each participant"
+    if len(titles) == 1:
+        caption += f": {titles.pop()}"
     blocks: list[Block] = [
-        Table(header, rows, "The headline measure of each participant", frozenset(header[3:7]),
-              key="people"),
+        Table(header, rows, caption, frozenset(numbers), key="people"),
         _plot(heads),
     ]
     return [Section("people", "Participants", blocks)]
