@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -20,7 +21,7 @@ from bids_decoder.reports.scores import (
     headline,
     seen_participants,
     show,
-    show_p_with_least,
+    show_p,
     target_kind,
 )
 from bids_decoder.reports.sections_run import report_path
@@ -117,12 +118,13 @@ def people_section(results: Results) -> list[Section]:
                 show(row["value"], metric),
                 f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
                 show(row["chance"], metric),
-                show_p_with_least(row),
+                show_p(row["p"]),
+                show_p(row.get("p_min", np.nan)),
                 "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
                 "yes" if seen else "no",
             ]
         )
-    numbers = ["value", "95 % interval", "chance", "p"]
+    numbers = ["value", "95 % interval", "chance", "p", "smallest p"]
     header = ["participant", "above chance", *(["measure"] if len(titles) > 1 else []), *numbers,
               "best baseline", "seen in pretraining"]
     caption = "The headline measure of each participant"
