@@ -22,7 +22,7 @@ import numpy as np
 from troi_cases import SCALES, Case, Plan, Scale, cases
 from troi_scores import retrieval_scores
 
-from bids_decoder.config import settings_from_dict
+from bids_decoder.config_files import settings_from_dict
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training import highpass

@@ -40,7 +40,7 @@ from troi_cases import PEOPLE, SCALES, Case, Plan, cases, make_person, make_targ
 from troi_scores import decoder_readout, retrieval_scores, select
 from troi_tables import interval
 
-from bids_decoder.config import settings_from_dict
+from bids_decoder.config_files import settings_from_dict
 from bids_decoder.files import read_json, write_json
 from bids_decoder.models.losses import softclip
 from bids_decoder.seeds import derive_seed

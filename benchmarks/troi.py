@@ -32,7 +32,7 @@ from troi_cases import PEOPLE, SCALES, Plan, cases
 from troi_scores import METHODS, READOUTS, run_method
 from troi_tables import draw_figure, print_table
 
-from bids_decoder.config import settings_from_dict
+from bids_decoder.config_files import settings_from_dict
 from bids_decoder.files import read_json, write_json
 from bids_decoder.training.selectors import SELECTORS
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from bids_decoder.analyses.registry import section_kinds
-from bids_decoder.config import Settings, default_settings, load_settings, settings_from_dict
+from bids_decoder.config import Settings, default_settings
+from bids_decoder.config_files import load_settings, settings_from_dict
 from bids_decoder.errors import UsageError
 
 

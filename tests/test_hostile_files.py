@@ -23,7 +23,7 @@ from bids_decoder.bids.images import read_header
 from bids_decoder.bids.layouts import describe, read_filters
 from bids_decoder.bids.rows import read_events, read_trials
 from bids_decoder.bids.writer import MAX_COLUMNS, read_table
-from bids_decoder.config import load_settings
+from bids_decoder.config_files import load_settings
 from bids_decoder.errors import BidsDecoderError, InputError
 from bids_decoder.files import MAX_NESTING, read_json
 from bids_decoder.models.store import Model, load_card, load_model, save_model

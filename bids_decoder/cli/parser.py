@@ -21,7 +21,8 @@ from typing import Any, Never
 from bids_decoder.analyses.registry import analyses, section_kinds, stages_of_level
 from bids_decoder.cli import groups
 from bids_decoder.cli.trial_options import add_trials
-from bids_decoder.config import LEVELS, Execution, Settings, default_settings, load_settings
+from bids_decoder.config import LEVELS, Execution, Settings, default_settings
+from bids_decoder.config_files import load_settings
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, UsageError
 from bids_decoder.options import FIX_MARK, default_of, one_of, read_path
 from bids_decoder.protocols import follow

@@ -22,7 +22,8 @@ import bids_decoder
 from bids_decoder.analyses.registry import section_kinds
 from bids_decoder.bids.writer import save_nifti, save_table
 from bids_decoder.cli.plan import make_plan
-from bids_decoder.config import default_settings, settings_from_dict
+from bids_decoder.config import default_settings
+from bids_decoder.config_files import settings_from_dict
 from bids_decoder.errors import BidsDecoderError, FindingsError, UsageError
 from bids_decoder.files import write_json
 from bids_decoder.glm.confounds import MOTION
