@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,19 @@ class Adaptation:
         self.vectors = torch.from_numpy(shared.vectors.astype(np.float32)).to(self.device)
         self.wanted = shared.vectors[person.target_rows]
         self.prior = None if shared.common is None else shared.common.prior_of(person)
+
+    def with_responses(self, person: Person) -> Adaptation:
+        """Return the adaptation to other responses of the same trials and voxels."""
+        other = copy(self)
+        other.person = person
+        return other
+
+    def shrunk(self, share: float) -> Adaptation:
+        """Return the adaptation through :meth:`.Trunk.shrunk` of the trunk."""
+        other = copy(self)
+        other.shared = self.shared.shrunk(share)
+        other.trunk = other.shared.trunk.to(self.device).eval().requires_grad_(False)
+        return other
 
     @cached_property
     def fabric(self) -> Fabric:

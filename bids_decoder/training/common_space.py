@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,8 @@ class CommonMaps:
 
 
 def gather_common(
-    people: Iterable[Person], vectors: np.ndarray, leaves_out: bool = True
+    people: Iterable[Person], vectors: np.ndarray, leaves_out: bool = True,
+    folder: Path | None = None,
 ) -> CommonMaps | None:
     """Average input layers and signal shares over the source participants.
 
@@ -192,6 +194,8 @@ def gather_common(
         Targets in the target space.
     leaves_out : bool
         Whether trials of each participant are decoded by the maps of the others.
+    folder : Path or None
+        See :class:`.KeptFits`.
 
     Returns
     -------
@@ -199,7 +203,7 @@ def gather_common(
         None unless all participants are on one grid of one standard space.
     """
     sums: _Sums | None = None
-    with KeptFits() as kept:
+    with KeptFits(folder) as kept:
         for person in people:
             if sums is None:
                 sums = _Sums(person, vectors.shape[1])
@@ -212,7 +216,8 @@ def gather_common(
 
 
 def decode_new_stimuli(
-    people: Iterable[Person], vectors: np.ndarray, held_out: np.ndarray
+    people: Iterable[Person], vectors: np.ndarray, held_out: np.ndarray,
+    folder: Path | None = None,
 ) -> list[LeftOut]:
     """Decode source participants by maps of the others, who did not see these stimuli either.
 
@@ -224,6 +229,8 @@ def decode_new_stimuli(
         Targets in a target space of the other stimuli.
     held_out : ndarray of int
         Rows of the stimuli that no map is fitted on, and whose trials are decoded.
+    folder : Path or None
+        See :class:`.KeptFits`.
 
     Returns
     -------
@@ -231,7 +238,7 @@ def decode_new_stimuli(
         Of participants with trials of both kinds; empty with fewer than two of them.
     """
     sums: _Sums | None = None
-    with KeptFits() as kept:
+    with KeptFits(folder) as kept:
         for person, _ in _apart(people, held_out):
             sums = _Sums(person, vectors.shape[1]) if sums is None else sums
             sums.add(person.grid, kept.keep(fit_source(person, vectors[person.target_rows])))

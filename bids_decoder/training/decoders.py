@@ -134,6 +134,11 @@ class FitContext:
     checkpoint: Path | None = None
     progress: Progress | None = None
 
+    @property
+    def temporary_dir(self) -> Path | None:
+        """Folder for temporary files, that of the checkpoint; None where there is none."""
+        return None if self.checkpoint is None else self.checkpoint.parent
+
 
 @dataclass(frozen=True, eq=False)
 class Relevance:

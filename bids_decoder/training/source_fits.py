@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Self
 
@@ -44,11 +45,20 @@ def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
 
 
 class KeptFits:
-    """Fits of participants in a temporary file, of which one is in memory at a time."""
+    """Fits of participants in a temporary file, of which one is in memory at a time.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Of the file; None takes that of the system for temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
 
     def __enter__(self) -> Self:
         """Make the file."""
-        self._file, self._count = TemporaryFile(), 0
+        self._file, self._count = TemporaryFile(dir=self._folder), 0
         return self
 
     def __exit__(self, *_: object) -> None:

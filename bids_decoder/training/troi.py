@@ -75,7 +75,9 @@ class TroiDecoder(Decoder):
         space_of = partial(fit_space, targets, whitening=whitening)
         space = space_of(rows)
         vectors = space.transform(targets.vectors)
-        common = gather_common(people, vectors, targets.over_runs) if network.group_prior else None
+        common, folder = None, context.temporary_dir
+        if network.group_prior:
+            common = gather_common(people, vectors, targets.over_runs, folder)
         latents = collect_latents(people, vectors, weighting, context.seed, len(rows))
         trunk, scale, losses = pretrain_trunk(
             latents, vectors, targets.kind == "category", network, seed=context.seed,
@@ -93,7 +95,7 @@ class TroiDecoder(Decoder):
         if common is not None:
             card["common"] = common.card()
             card["zero_shot"] = describe_zero_shot(
-                people, targets, common.left_out, rows, space_of, context.seed
+                people, targets, common.left_out, rows, space_of, context.seed, folder
             )
         return Model({**_shared_tensors(trunk, space), **prior, **maps}, card)
 
@@ -124,15 +126,13 @@ class TroiDecoder(Decoder):
         used = filter_responses(
             _selection_task(adaptation, context), targets, selection.weights
         )
-        if used.highpass is not None:
-            adaptation = _adaptation(used.person, shared, context)
+        adaptation = adaptation.with_responses(used.person)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
             share, trusted = choose_share(adaptation, WEIGHTINGS[context.network.source_voxels])
-            shared = shared.shrunk(share)
-            adaptation = _adaptation(used.person, shared, context)
+            adaptation = adaptation.shrunk(share)
         made = fit_weights(adaptation, used.weights, selection.start_weight, context.troi)
-        fit, shared = made.fit, replace(shared, trunk=made.trunk)
+        fit, shared = made.fit, replace(adaptation.shared, trunk=made.trunk)
         card = {
             "decoder": self.name, "participant": person.label, "n_trials": fit.n_trials,
             "target_kind": targets.kind, "pretrained": pretrained is not None,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ Scored = tuple[np.ndarray, np.ndarray, np.ndarray]
 def describe_zero_shot(
     people: Iterable[Person], targets: Targets, left_out: Sequence[LeftOut],
     rows: Sequence[np.ndarray], space_of: Callable[[list[np.ndarray]], TargetSpace], seed: int,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """Describe how well source participants are decoded by the maps of the others.
 
@@ -72,6 +74,8 @@ def describe_zero_shot(
         Fits the target space on the targets of trials.
     seed : int
         Decides which stimuli are held out together.
+    folder : Path or None
+        See :class:`.KeptFits`.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def describe_zero_shot(
         for part in _parts(np.unique(np.concatenate(rows)), seed):
             space = space_of([own[~np.isin(own, part)] for own in rows])
             vectors = space.transform(targets.vectors)
-            decoded = decode_new_stimuli(people, vectors, part)
+            decoded = decode_new_stimuli(people, vectors, part, folder)
             found += _score(decoded, targets.kind, vectors, part)
     if not found:
         return {CALIBRATION: None}

@@ -228,11 +228,18 @@ def test_maps_are_stored_in_half_the_size(maps):
     assert (stored.grid.mask == maps.grid.mask).all() and stored.card() == maps.card()
 
 
-def test_a_model_keeps_the_maps_and_a_person_says_whether_they_were_used(cohort, tmp_path):
+def test_a_model_keeps_the_maps_and_a_person_says_whether_they_were_used(
+    cohort, tmp_path, monkeypatch
+):
     sources, new, vectors, _ = cohort
     targets = Targets(tuple(f"s{i}" for i in range(len(vectors))), vectors, "features")
-    context = FitContext(Network(pretrain_epochs=1), Troi(), 1, "cpu")
+    checkpoint = tmp_path / "state.safetensors"
+    context = FitContext(Network(pretrain_epochs=1), Troi(), 1, "cpu", checkpoint=checkpoint)
     decoder = TroiDecoder()
+    # Temporary files are beside the checkpoint: those of the system may be in memory.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with pytest.raises(FileNotFoundError):
+        gather_common(sources, vectors)
     model = load_model(save_model(tmp_path / "m.safetensors",
                                   decoder.pretrain(sources, targets, context)))
     assert model.card["common"]["space"] == SPACE
@@ -248,6 +255,12 @@ def test_a_model_keeps_the_maps_and_a_person_says_whether_they_were_used(cohort,
         used[name] = adapted.card["group_prior"]
         assert not adapted.part("common")
     assert used == {"space": SPACE, "own": "", "off": ""}
+    calls, prior_of = [], CommonMaps.prior_of
+    monkeypatch.setattr(
+        CommonMaps, "prior_of", lambda maps, who: calls.append(who) or prior_of(maps, who)
+    )
+    decoder.adapt(new, targets, decoder.select(new, targets, model, without), model, context)
+    assert len(calls) == 1, "the participant is set up once"
     assert not decoder.pretrain(sources, targets, without).part("common")
 
 
