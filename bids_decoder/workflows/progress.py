@@ -37,7 +37,8 @@ class Tally:
     peak_mb : int
         Largest memory of a process that ran one of them; 0 where it is not known.
     began : float or None
-        Monotonic time of its first node.
+        Monotonic time of its first node that is computed: nodes that are taken over from an
+        earlier call say nothing of how fast this one is.
     waiting : Counter
         Nodes that have not ended, of each kind.
     """
@@ -83,6 +84,7 @@ class _Running:
     """A node that runs."""
 
     pid: int
+    began: float
     fraction: float = 0.0
     text: str = ""
     memory_mb: int = 0
@@ -133,7 +135,7 @@ class NodeLog:
             tally.waiting[_kind(name)] += 1
         self._running: dict[str, _Running] = {}
         self._ended: set[str] = set()
-        self._began_at, self._began = _now(), time.monotonic()
+        self._began_at = _now()
 
     def __call__(self, node: Any, status: str) -> None:
         """Record that a node starts, ends or fails."""
@@ -159,10 +161,11 @@ class NodeLog:
         if event == "start":
             self._start(record.node, record.process or 0)  # type: ignore[attr-defined]
         elif event == "work":
-            for running in list(self._running.values()):
+            for name, running in list(self._running.items()):
                 if running.pid == record.process:
                     running.fraction = record.fraction  # type: ignore[attr-defined]
                     running.text = record.getMessage()
+                    self._begin(name, running.began)
         return event not in ("start", "work")
 
     def measure(self) -> None:
@@ -185,7 +188,7 @@ class NodeLog:
         )
         done = n_done + sum(fractions.values())
         tallies = list(self.steps.values())
-        left = self._seconds_left(tallies, list(self._running.items()), self._began)
+        left = self._seconds_left(tallies, list(self._running.items()))
         first = Line(
             "all", None, _percent(done, n_nodes), left, sum(memory.values()),
             f"{n_done} of {n_nodes} nodes done",
@@ -201,19 +204,20 @@ class NodeLog:
         memory = {node.pid: node.memory_mb for _, node in nodes}
         name, last = nodes[-1]
         percent = _percent(tally.n_done + fraction, tally.n_nodes)
-        left = self._seconds_left([tally], nodes, tally.began)
+        left = self._seconds_left([tally], nodes)
         return Line(*step, percent, left, sum(memory.values()), last.text or _leaf(name))
 
     def _seconds_left(
-        self, tallies: list[Tally], running: list[tuple[str, _Running]], began: float | None
+        self, tallies: list[Tally], running: list[tuple[str, _Running]]
     ) -> float | None:
         """Return the time that passed, times the work that is left, by the work that is done."""
         begun = sum(node.fraction * self._pace.one(_kind(name)) for name, node in running)
         done = sum(tally.seconds for tally in tallies) + begun
-        if began is None or not done:
+        began = [tally.began for tally in tallies if tally.began is not None]
+        if not began or not done:
             return None
         left = sum(self._pace.seconds(tally.waiting) for tally in tallies) - begun
-        return (time.monotonic() - began) * max(left, 0.0) / done
+        return (time.monotonic() - min(began)) * max(left, 0.0) / done
 
     def _tally(self, name: str) -> Tally:
         return self.steps.setdefault(stage_and_person(name), Tally())
@@ -222,10 +226,13 @@ class NodeLog:
         # A worker's record can come after the node has ended.
         if _is_part(name) or name in self._ended:
             return
-        tally = self._tally(name)
-        tally.began = time.monotonic() if tally.began is None else tally.began
-        self._running[name] = _Running(pid)
+        self._running[name] = _Running(pid, time.monotonic())
         self.measure()
+
+    def _begin(self, name: str, began: float) -> None:
+        """Record that a node is computed, not taken over."""
+        tally = self._tally(name)
+        tally.began = began if tally.began is None else min(tally.began, began)
 
     def _leave(self, name: str) -> None:
         """Record that a node is not waited for any more, whatever became of it."""
@@ -245,28 +252,30 @@ class NodeLog:
             ended.measure()
         tally = self._tally(name)
         tally.n_done += 1
-        timing = self._timing(runtime, name, 0 if ended is None else ended.peak_mb)
-        if timing is not None:
-            self.timings.append(timing)
-            tally.seconds += timing["seconds"]
-            self._pace.record(_kind(name), timing["seconds"])
-            tally.peak_mb = max(tally.peak_mb, timing.get("peak_mb", 0))
+        runtimes = runtime if isinstance(runtime, list) else [runtime]
+        seconds = sum(float(getattr(r, "duration", 0) or 0) for r in runtimes)
+        self._pace.record(_kind(name), seconds)
+        if not any(str(getattr(r, "startTime", "") or "9") < self._began_at for r in runtimes):
+            self._add(name, seconds, ended)
         leaf, (stage, person) = _leaf(name), stage_and_person(name)
         if leaf.startswith("mark_"):
             unit = f"sub-{person}" if person else "group"
             LOGGER.info("%s: %s done", unit, leaf.removeprefix("mark_"),
                         extra={"event": "done", "step": (stage, person)})
 
-    def _timing(self, runtime: Any, name: str, peak_mb: int) -> dict[str, Any] | None:
-        """Return the timing of a node; None when its result is from an earlier call."""
-        runtimes = runtime if isinstance(runtime, list) else [runtime]
-        if any(str(getattr(r, "startTime", "") or "9") < self._began_at for r in runtimes):
-            return None
-        seconds = sum(float(getattr(r, "duration", 0) or 0) for r in runtimes)
+    def _add(self, name: str, seconds: float, ended: _Running | None) -> None:
+        """Add a node that this call computed."""
         stage, person = stage_and_person(name)
         timing = {"stage": stage, "participant": person, "node": name.split(".", 1)[-1],
                   "seconds": round(seconds, 2)}
-        return timing | ({"peak_mb": peak_mb} if peak_mb else {})
+        tally = self._tally(name)
+        tally.seconds += seconds
+        # Where the record of its start is late, it is known from how long it took.
+        self._begin(name, time.monotonic() - seconds if ended is None else ended.began)
+        if ended is not None and ended.peak_mb:
+            tally.peak_mb = max(tally.peak_mb, ended.peak_mb)
+            timing["peak_mb"] = ended.peak_mb
+        self.timings.append(timing)
 
 
 def node_names(workflow: Any, above: str = "") -> Iterator[str]:

@@ -97,6 +97,33 @@ def test_time_left_follows_from_the_kinds_of_nodes(monkeypatch):
     assert everything.seconds_left == pytest.approx(1)
 
 
+def test_time_left_after_a_resume_follows_from_what_is_computed(monkeypatch):
+    """Nodes that are taken over are known in their kind, and their time here counts for nothing."""
+    now = [0.0]
+    monkeypatch.setattr(progress_of_nodes.time, "monotonic", lambda: now[0])
+    names = [f"wf.decode_0{n}_wf.fit" for n in range(1, 6)]
+    log = NodeLog(names)
+    for name in names[:3]:
+        node = FakeNode("2001-01-01T00:00:00", name)
+        node.result.runtime.duration = 60.0
+        log(node, "start")
+        now[0] += 10
+        log(node, "end")
+    assert log.lines()[0].seconds_left is None
+    log(FakeNode("9001-01-01T00:00:00", names[3]), "start")
+    now[0] += 30
+    log.take(logging.makeLogRecord({
+        "event": "work", "fraction": 0.5, "msg": "half", "process": os.getpid()
+    }))
+    assert log.lines()[0].seconds_left == pytest.approx(90)
+    now[0] += 30
+    node = FakeNode("9001-01-01T00:00:00", names[3])
+    node.result.runtime.duration = 60.0
+    log(node, "end")
+    assert log.lines()[0].seconds_left == pytest.approx(60)
+    assert [timing["seconds"] for timing in log.timings] == [60.0]
+
+
 def test_parts_of_a_node_are_not_steps_of_their_own():
     log = NodeLog([SCORE])
     part = FakeNode("9001-01-01T00:00:00")
