@@ -1,4 +1,4 @@
-"""One process per participant: a lock that survives crashes and shared file systems."""
+"""One process per participant and work folder: locks that survive crashes and shared disks."""
 
 from __future__ import annotations
 
@@ -7,28 +7,62 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bids_decoder.errors import BidsDecoderError, ExitCode
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError
 from bids_decoder.files import read_json, write_json
 
 _LOGGER = logging.getLogger(__name__)
 _OWNER = "owner.json"
 
 
+GROUP = "group"
+"""Label of the lock of the group."""
+
+CALL = "call-"
+"""Begin of the label of the lock of a work folder, and of its name."""
+
+
+@contextmanager
+def all_locks(output_dir: Path, labels: Iterable[str]) -> Iterator[None]:
+    """Hold the locks of all that a call processes.
+
+    Parameters
+    ----------
+    output_dir : Path
+    labels : iterable of str
+        As of :func:`participant_lock`.
+
+    Raises
+    ------
+    FindingsError
+        With code 75, naming all that other processes hold; none is held then.
+    """
+    held: list[Finding] = []
+    with ExitStack() as locks:
+        for label in labels:
+            try:
+                locks.enter_context(participant_lock(output_dir, label))
+            except BidsDecoderError as error:
+                held.append(error.finding)
+        if held:
+            raise FindingsError(held)
+        yield
+
+
 @contextmanager
 def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
-    """Hold the lock of one participant (or of ``group``).
+    """Hold the lock of one participant, of the group, or of the work folder of a call.
 
     Parameters
     ----------
     output_dir : Path
     label : str
-        Participant label without ``sub-``, or another unit of work such as ``group``.
+        Participant label without ``sub-``, :data:`GROUP`, or the name of the work folder.
 
     Yields
     ------
@@ -107,8 +141,11 @@ def _release(lock: Path) -> None:
 
 
 def _held(lock: Path, label: str, owner: dict[str, Any]) -> BidsDecoderError:
+    what = f"participant {label}"
+    if label == GROUP or label.startswith(CALL):
+        what = "the group" if label == GROUP else "the same call"
     return BidsDecoderError(
-        f"participant {label} is being processed by another run",
+        f"{what} is being processed by another run",
         f"lock held by process {owner.get('pid', '?')} on {owner.get('host', '?')} since "
         f"{owner.get('time', '?')}",
         f"wait for it; if it no longer runs: rm -r '{lock}'", ExitCode.TRY_AGAIN,

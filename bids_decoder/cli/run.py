@@ -172,18 +172,22 @@ def _check_writable(settings: Settings) -> None:
 
 
 def _start(plan: Plan, locks: ExitStack) -> None:
-    """Set up the output folder and take the locks of all participants to process."""
+    """Set up the output folder and take the locks of all that is to be processed."""
     from bids_decoder.analyses.registry import all_descriptions
     from bids_decoder.bids.description import write_dataset_files
-    from bids_decoder.bids.locks import participant_lock
+    from bids_decoder.bids.locks import all_locks
     from bids_decoder.cli.scratch import discard_other_build, remove_unfinished
 
     output_dir = plan.study.output_dir
     write_dataset_files(output_dir, plan.study.dataset, descriptions=all_descriptions())
-    for unit in sorted({step.unit for step in plan.steps if step.todo and step.locks}):
-        locks.enter_context(participant_lock(output_dir, unit.removeprefix("sub-")))
+    units = sorted({step.unit for step in plan.steps if step.todo and step.locks})
+    # The same call may run twice with steps that several calls may come to.
+    call = [] if plan.is_empty else [plan.study.work_dir.name]
+    labels = [unit.removeprefix("sub-") for unit in units]
+    locks.enter_context(all_locks(output_dir, [*labels, *call]))
+    for unit in units:
         remove_unfinished(output_dir / unit)
-    if discard_other_build(plan.study.work_dir):
+    if not plan.is_empty and discard_other_build(plan.study.work_dir):
         LOGGER.info("the work folder is of another build of the program: its parts of steps that "
                     "are not finished are made again")
 

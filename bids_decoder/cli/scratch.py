@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import bids_decoder
+from bids_decoder.bids.locks import CALL
 from bids_decoder.config import Settings
 from bids_decoder.files import content_key, file_digest, write_text
 
@@ -38,7 +39,7 @@ def work_dir_of(settings: Settings) -> Path:
     execution = settings.execution
     base = execution.work_dir or execution.output_dir / "work"
     call = {name: getattr(execution, name) for name in _WHAT_A_CALL_IS}
-    return base / f"call-{content_key(call)[:12]}"
+    return base / f"{CALL}{content_key(call)[:12]}"
 
 
 def existing_parent(path: Path) -> Path:
@@ -69,7 +70,7 @@ def discard_other_build(work_dir: Path) -> bool:
     """Remove what another build of the program left in the work folder of a call.
 
     Nodes that are done are taken over if their inputs are the same, whatever code made them, and
-    another build may not understand their files. Call it with the locks of the participants held.
+    another build may not understand their files. Call it with the lock of the folder held.
 
     Parameters
     ----------

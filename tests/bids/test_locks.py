@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bids_decoder.bids.locks import participant_lock, remove_locks_of
-from bids_decoder.errors import BidsDecoderError, ExitCode
+from bids_decoder.bids.locks import all_locks, participant_lock, remove_locks_of
+from bids_decoder.errors import BidsDecoderError, ExitCode, FindingsError
 
 HERE = {"host": socket.gethostname(), "pid_namespace": str(Path("/proc/self/ns/pid").readlink())}
 
@@ -37,6 +37,23 @@ def test_lock_is_held_and_given_back(tmp_path):
         assert caught.value.code == ExitCode.TRY_AGAIN
         assert f"rm -r '{lock}'" in caught.value.finding.fix and lock.exists()
     assert list((tmp_path / "logs/locks").iterdir()) == []
+
+
+def test_all_locks_that_others_hold_are_named_at_once(tmp_path):
+    for label in ("02", "group", "call-0123"):
+        leave_lock(tmp_path, label, host="elsewhere", pid=1, time="x")
+    with pytest.raises(FindingsError) as caught, all_locks(
+        tmp_path, ["01", "02", "group", "call-0123"]
+    ):
+        pass
+    assert [found.what.partition(" is being")[0] for found in caught.value.findings] == [
+        "participant 02", "the group", "the same call",
+    ]
+    assert caught.value.code == ExitCode.TRY_AGAIN
+    assert not (tmp_path / "logs/locks/01").exists()
+    with all_locks(tmp_path, ["01", "03"]):
+        assert (tmp_path / "logs/locks/01").exists()
+    assert not (tmp_path / "logs/locks/03").exists()
 
 
 def test_lock_goes_when_the_work_fails(tmp_path):
