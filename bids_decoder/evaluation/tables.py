@@ -37,7 +37,8 @@ METRIC_COLUMNS: dict[str, str] = {
     "p_tail": "Extrapolated p-value, from a generalised Pareto distribution fitted to the largest "
               "null values; n/a where the count is enough or no tail fits.",
     "p_holm": "p-value of Holm (1979), corrected for all scores of the model but the headline, "
-              "which was chosen before; n/a for the headline, and where no correction is made.",
+              "which was chosen before; transductive scores are a family of their own; n/a for "
+              "the headline, and where no correction is made.",
     "null": "refitted: everything is fitted again on permuted labels or stimuli, in all folds; "
             "fixed: test labels are exchanged against fixed predictions, which is exact for one "
             "test set; none: no permutations were made.",

@@ -28,6 +28,8 @@ _HEADLINES = {
     "value": ("r",),
     "other": ("two_way", "top1", "accuracy", "balanced_accuracy"),
 }
+P_HEADER = ["p", "smallest p"]
+"""Columns of tables: a p-value, and the smallest one possible in its test."""
 DIRECTIONS = {
     "b2i": "brain → image: a brain response looks for its image (b2i)",
     "i2b": "image → brain: an image looks for its brain response (i2b)",
@@ -190,6 +192,11 @@ def show_p_with_least(row: pd.Series) -> str:
     least = row.get("p_min", np.nan)
     beside = f" (smallest possible {show_p(least)})" if np.isfinite(least) else ""
     return f"{show_p(row['p'])}{beside if np.isfinite(row['p']) else ''}"
+
+
+def p_cells(row: pd.Series) -> list[str]:
+    """Return the cells of a table under :data:`P_HEADER`."""
+    return [show_p(row["p"]), show_p(row.get("p_min", np.nan))]
 
 
 def compare(

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.reports.blocks import Table
-from bids_decoder.reports.scores import Comparison, show, show_p_with_least
+from bids_decoder.reports.scores import P_HEADER, Comparison, p_cells, show
 
 
 def metrics_table(found: list[Comparison]) -> Table:
     """List all measures with all their models, folded."""
-    header = ["model", "value", "chance", "95 % interval", "p", "n", "draws"]
+    header = ["model", "value", "chance", "95 % interval", *P_HEADER, "n", "draws"]
     rows: list[list[str]] = []
     strong, groups = [], []
     for comparison in found:
@@ -37,7 +37,7 @@ def _metrics_row(row: pd.Series, metric: str) -> list[str]:
         show(row["value"], metric),
         show(row["chance"], metric),
         interval(row, metric),
-        show_p_with_least(row),
+        *p_cells(row),
         _count(row["n"]),
         _count(row["n_draws"]),
     ]

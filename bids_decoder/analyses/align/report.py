@@ -15,10 +15,11 @@ from bids_decoder.reports.blocks import Block, Section, Table, Text
 from bids_decoder.reports.results import Results, numeric, sidecar_of
 from bids_decoder.reports.scores import (
     NUMBERS,
+    P_HEADER,
+    p_cells,
     show,
     show_difference,
     show_p,
-    show_p_with_least,
     target_kind,
     words,
 )
@@ -108,7 +109,7 @@ def _difference(gap: pd.Series, metric: str) -> str:
 def _table(results: Results, table: pd.DataFrame) -> Table:
     kind = target_kind(results)
     metric, own = headline_of(kind)["metric"], own_model(kind)
-    header = ["model", words(metric), "95 % interval", "chance", "p", "decoder less this",
+    header = ["model", words(metric), "95 % interval", "chance", *P_HEADER, "decoder less this",
               f"this less {own}"]
     gaps = _compared(results)
     rows = _references(results, kind)
@@ -143,4 +144,4 @@ def _references(results: Results, kind: str) -> list[list[Any]]:
 def _row(name: str, row: pd.Series, metric: str) -> list[str]:
     chance = show(row["chance"], metric) if np.isfinite(row["chance"]) else "n/a"
     return [name, show(row["value"], metric), interval(row, metric), chance,
-            show_p_with_least(row)]
+            *p_cells(row)]

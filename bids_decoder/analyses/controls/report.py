@@ -10,9 +10,10 @@ from bids_decoder.reports.blocks import Block, Section, Table, Text
 from bids_decoder.reports.results import Results, numeric, sidecar_of
 from bids_decoder.reports.scores import (
     NUMBERS,
+    P_HEADER,
+    p_cells,
     show,
     show_p,
-    show_p_with_least,
     target_kind,
     words,
 )
@@ -93,7 +94,7 @@ def say_confound(row: pd.Series) -> str:
 
 def _table(results: Results, table: pd.DataFrame) -> Table:
     metric = str(table["metric"].iloc[0])
-    header = ["decoded from", words(metric), "95 % interval", "chance", "p", "p (Holm)"]
+    header = ["decoded from", words(metric), "95 % interval", "chance", *P_HEADER, "p (Holm)"]
     metrics = results.table("metrics")
     rows = []
     if metrics is not None:
@@ -114,5 +115,5 @@ def _table(results: Results, table: pd.DataFrame) -> Table:
 def _row(name: str, row: pd.Series, metric: str, corrected: str) -> list[str]:
     return [
         name, show(row["value"], metric), interval(row, metric), show(row["chance"], metric),
-        show_p_with_least(row), corrected,
+        *p_cells(row), corrected,
     ]

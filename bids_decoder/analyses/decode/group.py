@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -16,12 +15,13 @@ from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import draw_people
 from bids_decoder.reports.results import Results, participants
 from bids_decoder.reports.scores import (
+    P_HEADER,
     Comparison,
     compare,
     headline,
+    p_cells,
     seen_participants,
     show,
-    show_p,
     target_kind,
 )
 from bids_decoder.reports.sections_run import report_path
@@ -118,13 +118,12 @@ def people_section(results: Results) -> list[Section]:
                 show(row["value"], metric),
                 f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
                 show(row["chance"], metric),
-                show_p(row["p"]),
-                show_p(row.get("p_min", np.nan)),
+                *p_cells(row),
                 "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
                 "yes" if seen else "no",
             ]
         )
-    numbers = ["value", "95 % interval", "chance", "p", "smallest p"]
+    numbers = ["value", "95 % interval", "chance", *P_HEADER]
     header = ["participant", "above chance", *(["measure"] if len(titles) > 1 else []), *numbers,
               "best baseline", "seen in pretraining"]
     caption = "The headline measure of each participant"

@@ -319,7 +319,7 @@ def overview_table(found: list[Comparison]) -> Table:
         numbers = [show(own["value"], metric), interval(own, metric), show(own["chance"], metric)]
         against = "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}"
         ahead = "n/a" if best is None else ("yes" if comparison.gain > 0 else "no")
-        tested = [show_p_with_least(own), show_p(own["p_holm"])]
+        tested = [show_p(own["p"]), show_p(own["p_holm"])]
         rows.append([comparison.title, *numbers, *tested, against, ahead])
     return Table(header, rows, "The decoder and its best baseline", frozenset(header[1:6]))
 

@@ -43,12 +43,15 @@ def _multiple(results: Results) -> list[Block]:
     first = head.iloc[0]
     chosen = ", ".join(words(first[name]) for name in names if first.get(name))
     others = own["p_holm"].dropna()
+    apart = int((own["inference"][others.index] == "transductive").sum()) if (
+        "inference" in own) else 0
+    families = f", the {apart} transductive ones as a family of their own" if apart else ""
     return [Text(
         f"{own['p'].notna().sum()} scores of the decoder were tested. "
         f"The headline, {chosen}, was fixed in the "
         f"plan before anything was fitted, and its p value is not corrected. Those of the other "
-        f"{len(others)} are also given corrected for their number (Holm 1979, column p_holm); "
-        f"{int((others <= LEVEL).sum())} of them stay below {LEVEL:g}."
+        f"{len(others)} are also given corrected for their number{families} (Holm 1979, column "
+        f"p_holm); {int((others <= LEVEL).sum())} of them stay below {LEVEL:g}."
     )]
 
 

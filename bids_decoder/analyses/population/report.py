@@ -13,9 +13,11 @@ from bids_decoder.reports.drawings_people import forest_drawing
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import (
+    P_HEADER,
     Comparison,
     compare,
     headline,
+    p_cells,
     seen_participants,
     show,
     show_p,
@@ -167,14 +169,14 @@ def _prevalence_cells(rows: pd.DataFrame) -> list[str]:
 
 def _differences(rows: pd.DataFrame, title: str) -> list[Table]:
     """List the difference from each baseline, where there are some."""
-    header = ["baseline", "participants", "ahead by", "95 % interval", "p (sign flips)"]
+    header = ["baseline", "participants", "ahead by", "95 % interval", *P_HEADER]
     metric = str(rows["metric"].iloc[0])
     content = [
         [row["against"], f"{row['n']:.0f}", show(row["value"], metric), interval(row, metric),
-         show_p_with_least(row)]
+         *p_cells(row)]
         for _, row in rows[rows["statistic"] == "difference"].iterrows()
     ]
-    caption = f"Ahead of each baseline, over participants: {title}"
+    caption = f"Ahead of each baseline, over participants (sign flips): {title}"
     return [Table(header, content, caption, frozenset(header[1:]))] if content else []
 
 
@@ -183,26 +185,27 @@ def _columns(rows: pd.DataFrame, top: Comparison, title: str) -> list[Table]:
     chosen = rows[rows["statistic"].isin(("group_mean", "group_difference", "slope"))]
     if chosen.empty:
         return []
-    header = ["what", "of", "participants", "value", "95 % interval", "p", "how"]
+    header = ["what", "of", "participants", "value", "95 % interval", *P_HEADER, "how"]
     content = [
         [row["statistic"].replace("_", " "), row["against"], f"{row['n']:.0f}",
          f"{row['value']:.3g}" if row["statistic"] == "slope" else show(row["value"], top.metric),
          _range(row) if row["statistic"] == "slope" else interval(row, top.metric),
-         show_p_with_least(row), row["method"]]
+         *p_cells(row), row["method"]]
         for _, row in chosen.iterrows()
     ]
     return [Table(header, content, f"Groups and covariates: {title}",
-                  frozenset(header[2:6]))]
+                  frozenset(header[2:7]))]
 
 
 def _influence(rows: pd.DataFrame, top: Comparison, title: str) -> Table:
     """List each participant and the mean without this one."""
-    header = ["participant", "n", "value", "95 % interval", "chance", "p", "mean without"]
+    header = ["participant", "n", "value", "95 % interval", "chance", *P_HEADER,
+              "mean without"]
     without = rows[rows["statistic"] == "mean_without"].set_index("participant")["value"]
     metric = top.metric
     content = [
         [row["participant"], f"{row['n']:.0f}", show(row["value"], metric),
-         interval(row, metric), show(row["chance"], metric), show_p_with_least(row),
+         interval(row, metric), show(row["chance"], metric), *p_cells(row),
          show(without[row["participant"]], metric)]
         for _, row in rows[rows["statistic"] == "participant"].iterrows()
     ]
