@@ -92,6 +92,11 @@ class Finding:
                 "participant": self.participant, "place": self.place}
 
 
+def has_errors(findings: Iterable[Finding]) -> bool:
+    """Return whether one of the findings stops the program."""
+    return any(finding.severity == "error" for finding in findings)
+
+
 MOST_SHOWN = 3
 """Number of places named where many have the same problem."""
 

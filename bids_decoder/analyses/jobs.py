@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bids_decoder.errors import BidsDecoderError, Finding, FindingsError
+from bids_decoder.errors import BidsDecoderError, Finding, FindingsError, has_errors
 
 if TYPE_CHECKING:
     from bids_decoder.markers import StageKey
@@ -121,5 +121,5 @@ class Notes:
         ------
         FindingsError
         """
-        if any(finding.severity == "error" for finding in self.findings):
+        if has_errors(self.findings):
             raise FindingsError(list(dict.fromkeys(self.findings)))

@@ -15,7 +15,7 @@ from typing import Any
 
 from bids_decoder import __version__
 from bids_decoder.bids.dataset import Dataset
-from bids_decoder.errors import ExitCode, Finding, FindingsError
+from bids_decoder.errors import ExitCode, Finding, FindingsError, has_errors
 from bids_decoder.files import read_json, write_text
 
 APP_NAME = "bids_decoder"
@@ -95,7 +95,7 @@ def write_dataset_files(
     replaced, not followed. An existing README is left alone.
     """
     changes = _find_other_maker(output_dir, dataset)
-    if any(finding.severity == "error" for finding in changes):
+    if has_errors(changes):
         raise FindingsError(changes)
     description = dataset_description(output_dir, dataset, environ)
     for name, content in {

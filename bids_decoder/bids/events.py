@@ -36,7 +36,7 @@ from bids_decoder.bids.values import (
     units_of,
 )
 from bids_decoder.config import Settings, TrialRules
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, UsageError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, UsageError, has_errors
 from bids_decoder.trials import Decision
 
 
@@ -125,6 +125,9 @@ def build_dataset_trials(
     if kind == "value":
         exclude_without_value(tables, columns.values, notes)
         check_values(tables, columns.values, notes)
+    if has_errors(notes.findings) and all(table["excluded"].all() for table in tables.values()):
+        # That nothing can be split, learnt and tested would follow from these only.
+        return _without_tables(rules, notes.findings)
     return TrialBuild(
         tables=tables, target_kind=kind, stimulus_column=columns.stimulus,
         label_column=columns.label, value_columns=columns.values,
@@ -160,7 +163,7 @@ def _choose_rows(
     given = [item.rows for item in runs]
     from_betas = runs[0].run.source == "betas"
     notes.findings += (found := check_rules(filters, given, "events of all runs"))
-    if any(finding.severity == "error" for finding in found):
+    if has_errors(found):
         return None
     if not from_betas:
         clean_rows(runs, filters, rules, [old for old, new in names.items() if new], notes)
@@ -234,7 +237,7 @@ def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:
 
 def _why_no_trials(dataset: Dataset, notes: Notes) -> list[Finding]:
     """Return the findings on runs and files; one is an error, here or in the dataset."""
-    if any(f.severity == "error" for f in (*dataset.findings, *notes.findings)):
+    if has_errors((*dataset.findings, *notes.findings)):
         return notes.findings
     return [*notes.findings, Finding(
         f"dataset {dataset.root}", "none of its runs has an events file or a table of trials",

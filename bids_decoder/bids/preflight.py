@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +17,7 @@ from bids_decoder.bids.echoes import check_echoes
 from bids_decoder.bids.events import TrialBuild
 from bids_decoder.bids.image_checks import check_run, content_damage, missing_content
 from bids_decoder.bids.images import read_header
+from bids_decoder.bids.places import existing_parent
 from bids_decoder.bids.raw_runs import check_events
 from bids_decoder.bids.released_checks import check_released
 from bids_decoder.bids.released_runs import beta_bytes
@@ -76,66 +75,6 @@ def check_dataset(
     findings += _check_space(build, participants, settings)
     unique = list(dict.fromkeys(findings))
     return sorted(unique, key=lambda finding: finding.severity != "error")
-
-
-def check_places(settings: Settings) -> list[Finding]:
-    """Find problems of the output and work folders; no file remains in them.
-
-    Parameters
-    ----------
-    settings : Settings
-
-    Returns
-    -------
-    list of Finding
-    """
-    execution = settings.execution
-    places = [("output folder", execution.output_dir)]
-    if execution.work_dir is not None:
-        places.append(("work folder", execution.work_dir))
-    findings = []
-    inputs = [execution.bids_dir, *execution.derivatives.values()]
-    for name, place in places:
-        findings += [
-            Finding(
-                f"{name} {place}", f"is inside the input {root}, which is never written to",
-                f"choose a folder outside, or one below {execution.bids_dir / 'derivatives'}",
-                ExitCode.USAGE,
-            )
-            for root in inputs if _is_inside_input(place, root)
-        ]
-        findings += _check_writable(name, place)
-    return findings
-
-
-def _is_inside_input(place: Path, root: Path) -> bool:
-    place, root = place.resolve(), root.resolve()
-    return place.is_relative_to(root) and (
-        place == root / "derivatives" or not place.is_relative_to(root / "derivatives")
-    )
-
-
-def _existing_parent(place: Path) -> Path:
-    place = place.absolute()
-    # lexists: a dead link is in the way and must be reported, not walked past.
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    return place
-
-
-def _check_writable(name: str, place: Path) -> Iterator[Finding]:
-    parent = _existing_parent(place)
-    try:
-        with tempfile.TemporaryFile(dir=parent, prefix=".probe-"):
-            return
-    except OSError as error:
-        reason = error.strerror or str(error)
-    is_file = os.path.lexists(parent) and not parent.is_dir()
-    yield Finding(
-        f"{name} {place}", f"nothing can be written to {parent}: {reason}",
-        "it is no folder: name another one" if is_file
-        else "check owner, mount (no :ro) and --user of the container", ExitCode.CANNOT_CREATE,
-    )
 
 
 def _scoped(finding: Finding, chosen: set[str]) -> Finding:
@@ -355,7 +294,7 @@ def _check_space(
     if execution.work_dir is not None:
         estimates[execution.work_dir] = estimates.get(execution.work_dir, 0.0) + work
     for place, needed in estimates.items():
-        free = shutil.disk_usage(_existing_parent(place)).free
+        free = shutil.disk_usage(existing_parent(place)).free
         if needed > free:
             yield Finding(
                 f"disk space for {place}",

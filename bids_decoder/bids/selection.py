@@ -12,7 +12,7 @@ from bids_decoder.bids.notes import Notes
 from bids_decoder.bids.rules import Rule, check_rules, parse_rules, satisfy_all
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Execution
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, has_errors, name_some
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _choose(
     rows = rows.where(rows.notna(), None)
     found = check_rules(rules, [rows], place)
     notes.findings += found
-    if any(finding.severity == "error" for finding in found):
+    if has_errors(found):
         return None
     kept = [key for key, wanted in zip(keys, satisfy_all(rules, rows), strict=True) if wanted]
     unlisted = [key for key in keys if key not in known.index]

@@ -108,7 +108,7 @@ def _check_target(
             f"{len(files.absent)} stimulus image(s) absent",
             f"for instance {name_some(files.absent)}; found {len(files.found)}",
             "put them into stimuli/ (datalad get stimuli), name their folder with --stimuli-dir, "
-            "or pass --features", ExitCode.MISSING_INPUT,
+            "pass --features, or decode labels with --target category", ExitCode.MISSING_INPUT,
         ))
 
 

@@ -243,7 +243,15 @@ class _Parser(argparse.ArgumentParser):
         if choice:
             known = re.findall(r"[^\s',]+", choice[2])
             why, fix = f"'{choice[1]}' is none of its values", one_of(choice[1], known)
+        if why in ("expected one argument", "expected at least one argument"):
+            why, fix = "has no value", f"give it as {self._form(what.split('/')[-1])}"
         raise UsageError(what, why, fix or f"{_EXAMPLE}; bids_decoder --help lists all options")
+
+    def _form(self, flag: str) -> str:
+        """Return an option with what stands for its values in the help."""
+        action = self._option_string_actions[flag]
+        values = action.metavar or "|".join(map(str, action.choices or ["VALUE"]))
+        return f"{flag} {values}" + (" ..." if action.nargs == "+" else "")
 
     def _suggestion(self, unknown: str) -> str:
         flag = re.match(r"-*([^\s=]*)", unknown)[1]
@@ -296,7 +304,7 @@ def _hyphenated(word: str) -> str:
 def _with_demo(words: list[str]) -> list[str]:
     """Turn ``--demo OUT`` into the call that it stands for."""
     finder = _Parser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--demo", type=read_path)
+    finder.add_argument("--demo", type=read_path, metavar="OUT")
     demo = finder.parse_known_args(words)[0].demo
     if demo is None:
         return words

@@ -17,7 +17,7 @@ from bids_decoder.analyses.registry import analyses, section_kinds
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.description import check_folder
 from bids_decoder.bids.fingerprint import fingerprint
-from bids_decoder.bids.preflight import check_places
+from bids_decoder.bids.places import check_places
 from bids_decoder.bids.writer import save_table
 from bids_decoder.cli.reading import read_frame, read_study
 from bids_decoder.config import Settings, default_settings

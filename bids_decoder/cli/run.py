@@ -32,6 +32,7 @@ from bids_decoder.errors import (
     FindingsError,
     MemoryLackError,
     MissingInputError,
+    has_errors,
     summarise,
 )
 from bids_decoder.files import can_write, disk_error, write_json
@@ -96,9 +97,10 @@ def _explain_memory(error: MemoryError) -> BidsDecoderError:
 
 def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     """Run the call; ``stopping.cleanup`` removes temporary files however it ends."""
+    from bids_decoder.bids.places import existing_parent
     from bids_decoder.cli.environment import make_home, prepare_environment
     from bids_decoder.cli.resources import with_resources
-    from bids_decoder.cli.scratch import HOME, existing_parent, remove_folder, work_dir_of
+    from bids_decoder.cli.scratch import HOME, remove_folder, work_dir_of
 
     cleanup = stopping.cleanup
     settings = with_resources(settings)
@@ -106,7 +108,8 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     prepare_environment(work_dir / HOME, settings.resources.omp_nthreads)
     if "WORLD_SIZE" in os.environ and _trained_along(settings, cleanup):
         return ExitCode.OK
-    _check_writable(settings)
+    results_only = actions.reports_only or actions.boilerplate_only
+    _check_places(settings, results_only)
     stop = existing_parent(work_dir)
     unused = cleanup.enter_context(ExitStack())
     if stop != work_dir:
@@ -114,7 +117,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     elif settings.execution.clean_workdir and not actions.dry_run:
         remove_folder(work_dir, work_dir.parent)
     make_home(work_dir / HOME)
-    if actions.reports_only or actions.boilerplate_only:
+    if results_only:
         return _results_only(settings, actions)
     if actions.demo is not None:
         settings = _with_demo(settings)
@@ -163,11 +166,12 @@ def _plan(settings: Settings, work_dir: Path, actions: Actions) -> Plan:
     return plan
 
 
-def _check_writable(settings: Settings) -> None:
-    from bids_decoder.bids.preflight import check_places
+def _check_places(settings: Settings, results_only: bool) -> None:
+    """Check where files go; results that are on disk may be all that is left of a dataset."""
+    from bids_decoder.bids.places import check_places, check_writable
 
-    findings = check_places(settings)
-    if any(finding.severity == "error" for finding in findings):
+    findings = check_writable(settings) if results_only else check_places(settings)
+    if has_errors(findings):
         raise FindingsError(findings)
 
 

@@ -39,14 +39,7 @@ def work_dir_of(settings: Settings) -> Path:
     execution = settings.execution
     base = execution.work_dir or execution.output_dir / "work"
     call = {name: getattr(execution, name) for name in _WHAT_A_CALL_IS}
-    return base / f"{CALL}{content_key(call)[:12]}"
-
-
-def existing_parent(path: Path) -> Path:
-    """Return *path* or the nearest folder above it that exists."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
+    return base.absolute() / f"{CALL}{content_key(call)[:12]}"
 
 
 def remove_folder(path: Path, stop: Path) -> None:

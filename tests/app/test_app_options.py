@@ -141,6 +141,16 @@ def test_reports_only_of_one_person(on_betas, betas_run, tmp_path):
     assert [path.name for path in output.glob("sub-*.html")] == ["sub-02.html"]
 
 
+def test_reports_only_without_the_dataset(main, betas_run, tmp_path):
+    """Results may be all that is left: the output folder stands for the dataset, too."""
+    output = betas_run.copy(tmp_path / "out")
+    (output / "sub-02.html").unlink()
+    assert main(output, output, "participant", "--reports-only").code == 0
+    assert (output / "sub-02.html").is_file()
+    refused = main(output, output, "participant", "--dry-run")
+    assert refused.code == 64 and "is the input itself" in refused.text
+
+
 @pytest.mark.parametrize("option", ["--reports-only", "--boilerplate-only"])
 def test_nothing_to_report_on(on_betas, tmp_path, option):
     done = on_betas("participant", option)

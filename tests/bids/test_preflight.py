@@ -1,5 +1,4 @@
 import gzip
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -8,7 +7,6 @@ import pytest
 
 from bids_decoder.bids import preflight
 from bids_decoder.bids.images import header_t_r, is_pointer, read_header
-from bids_decoder.bids.preflight import check_places
 from bids_decoder.bids.sidecars import Sidecars
 from bids_decoder.errors import ExitCode, InputError, summarise
 
@@ -373,43 +371,6 @@ def test_disk_is_full(toy, monkeypatch):
     finding = only(toy.check())
     assert finding.code == ExitCode.IO_ERROR and "disk space" in finding.what
     assert "1e-06 GB are free" in finding.why and "about 0 " not in finding.why
-
-
-def test_output_not_writable(toy, tmp_path):
-    (tmp_path / "file").write_text("x")
-    settings = toy.settings(execution={"output_dir": tmp_path / "file/out"})
-    assert only(check_places(settings)).code == ExitCode.CANNOT_CREATE
-    assert not (tmp_path / "file/out").exists()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_output_read_only(toy, tmp_path):
-    (tmp_path / "locked").mkdir(mode=0o500)
-    settings = toy.settings(execution={"output_dir": tmp_path / "locked/out"})
-    assert only(check_places(settings)).code == ExitCode.CANNOT_CREATE
-
-
-@pytest.mark.parametrize(("place", "good"), [
-    ("../out", True), ("derivatives/bids_decoder", True), ("out", False), (".", False),
-    ("derivatives", False), ("derivatives/../code", False), ("../ds2", True),
-])
-def test_output_inside_the_input(toy, place, good):
-    settings = toy.settings(execution={"output_dir": toy.root / place})
-    assert (check_places(settings) == []) is good
-    assert sorted(p.name for p in toy.root.iterdir()) == [
-        "dataset_description.json", "sub-01", "sub-02", "task-see_bold.json",
-    ]
-
-
-def test_work_inside_the_input(toy):
-    settings = toy.settings(execution={"work_dir": toy.root / "work"})
-    assert "work folder" in only(check_places(settings)).what
-
-
-def test_link_into_the_input_is_seen(toy, tmp_path):
-    (tmp_path / "alias").symlink_to(toy.root)
-    settings = toy.settings(execution={"output_dir": tmp_path / "alias/out"})
-    assert "inside the input" in only(check_places(settings)).why
 
 
 def test_real_datasets_pass_or_say_why(shared_data, tmp_path):

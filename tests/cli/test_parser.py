@@ -373,6 +373,18 @@ def test_notrack_changes_nothing():
     assert parse_args([*CALL, "--notrack"]) == parse_args(CALL)
 
 
+@pytest.mark.parametrize(("words", "fix"), [
+    (["--demo"], "give it as --demo OUT"),
+    ([*CALL, "--hrf"], "give it as --hrf MODEL"),
+    ([*CALL, "-d"], "give it as --derivatives [NAME=]PATH ..."),
+    ([*CALL, "--target"], "give it as --target auto|category|image|features|value"),
+])
+def test_an_option_without_value_is_shown_with_one(words, fix):
+    with pytest.raises(UsageError) as caught:
+        parse_args(words)
+    assert (caught.value.finding.why, caught.value.finding.fix) == ("has no value", fix)
+
+
 def test_demo_stands_for_a_call_of_its_own(tmp_path):
     found, actions = parse_args(["--demo", str(tmp_path), "--nprocs", "1"])
     assert actions.demo == tmp_path

@@ -534,3 +534,12 @@ def test_a_file_that_stops_a_check_hides_no_other_problem(plan, monkeypatch):
     found = problems(plan, "participant", "--from-scratch", "--contrasts", "a - b",
                      "--rsa", "label")
     assert {"--contrasts 'a - b'", "bold.nii.gz", "--rsa label"} <= {f.what for f in found}
+
+
+def test_pictures_that_are_absent_are_the_only_problem(plan):
+    """That no trial is left to split and to learn from follows from it."""
+    with pytest.raises(FindingsError) as caught:
+        plan("participant", "--target", "image", "--from-scratch")
+    found = [f for f in caught.value.findings if f.severity == "error"]
+    assert len(found) == 1 and "stimulus image(s) absent" in found[0].what
+    assert "--target category" in found[0].fix

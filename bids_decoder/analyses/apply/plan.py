@@ -40,7 +40,14 @@ from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.map_files import read_rows_key
 from bids_decoder.bids.series import is_volume
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, FindingsError, name_some
+from bids_decoder.errors import (
+    BidsDecoderError,
+    ExitCode,
+    Finding,
+    FindingsError,
+    has_errors,
+    name_some,
+)
 from bids_decoder.glm.normalise import MIN_TRIALS
 from bids_decoder.interfaces.responses import groups_of, shared_space
 from bids_decoder.markers import StageKey
@@ -107,7 +114,7 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
             notes.findings.append(error.finding)
             continue
         notes.findings += problems
-        if not any(finding.severity == "error" for finding in problems):
+        if not has_errors(problems):
             why = why_no_painting(study, path, card)
             painting = find_painting(study, path, card) if why is None else None
             notes.decisions += [

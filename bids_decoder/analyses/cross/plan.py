@@ -16,7 +16,7 @@ from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.refits import count_refits
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.rules import check_rules
-from bids_decoder.errors import ExitCode, Finding, name_some
+from bids_decoder.errors import ExitCode, Finding, has_errors, name_some
 from bids_decoder.evaluation.kinds import Row
 from bids_decoder.evaluation.overlap import NearDuplicate
 from bids_decoder.files import content_key
@@ -55,7 +55,7 @@ def check(study: Study, notes: Notes) -> None:
     cross = study.settings.section(Cross)
     problems = [*_check_options(study, cross), *_check_rules(study, cross)]
     notes.findings += problems
-    if any(problem.severity == "error" for problem in problems) or not _is_known(study, cross):
+    if has_errors(problems) or not _is_known(study, cross):
         return
     check_decoder(study, notes)
     rows: list[Row] = []

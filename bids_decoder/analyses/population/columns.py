@@ -13,7 +13,7 @@ import pandas as pd
 from bids_decoder.analyses.population.options import Population
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.bids.writer import read_table
-from bids_decoder.errors import ExitCode, Finding, InputError, name_some
+from bids_decoder.errors import ExitCode, Finding, InputError, has_errors, name_some
 from bids_decoder.evaluation.association import associate, compare_groups
 from bids_decoder.evaluation.population import Variable
 
@@ -99,7 +99,7 @@ def read_columns(
         column = Column(option, name, option == "--group-by", _values(table, name, people), blocks)
         problems = check_column(column, people)
         findings += problems
-        if not any(finding.severity == "error" for finding in problems):
+        if not has_errors(problems):
             columns.append(column)
     return columns, findings
 
