@@ -73,6 +73,7 @@ class Row:
 ROWS = {
     "6 runs": Row(6, 12, 0.15),
     "4 runs of 20 trials": Row(4, 20, 0.2),
+    "12 runs": Row(12, 12, 0.12),
     "6 runs, stronger signal": Row(6, 12, 0.3),
     "6 runs, values drift": Row(6, 12, 0.15, drift=0.6),
     "one test set": Row(12, 12, 0.15, n_tested=6),
