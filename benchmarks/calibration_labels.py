@@ -73,6 +73,18 @@ def draw_labels(design: Design, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(runs)
 
 
+def draw_noise(design: Design, rng: np.random.Generator) -> np.ndarray:
+    """Draw the noise of all trials, correlated by .3 between neighbours, and drifts of runs.
+
+    Shape (n_runs * per_run, n_voxels).
+    """
+    noise = rng.standard_normal((design.n_runs, design.per_run, design.n_voxels))
+    noise = lfilter([np.sqrt(1 - 0.3**2)], [1, -0.3], noise, axis=1)
+    slope = rng.standard_normal((design.n_runs, 1, design.n_voxels))
+    noise += slope * np.linspace(-1, 1, design.per_run)[None, :, None]
+    return noise.reshape(-1, design.n_voxels)
+
+
 def draw_person(
     design: Design, rng: np.random.Generator, rows: np.ndarray | None = None
 ) -> tuple[Person, Targets]:
@@ -81,15 +93,11 @@ def draw_person(
     Classes of the trials are *rows*, or drawn as well.
     """
     rows = draw_labels(design, rng) if rows is None else rows
-    n_trials = len(rows)
-    noise = rng.standard_normal((design.n_runs, design.per_run, design.n_voxels))
-    noise = lfilter([np.sqrt(1 - 0.3**2)], [1, -0.3], noise, axis=1)
-    slope = rng.standard_normal((design.n_runs, 1, design.n_voxels))
-    noise += slope * np.linspace(-1, 1, design.per_run)[None, :, None]
+    noise = draw_noise(design, rng)
     # The same in all datasets: the true accuracy must be one number.
     patterns = np.random.default_rng(0).standard_normal((design.n_classes, design.n_voxels))
     patterns *= design.signal
-    betas = noise.reshape(n_trials, -1) + patterns[rows]
+    betas = noise + patterns[rows]
     classes = tuple("abcdefgh"[: design.n_classes])
     runs = np.repeat([f"run-{k:02d}" for k in range(design.n_runs)], design.per_run)
     trials = pd.DataFrame({

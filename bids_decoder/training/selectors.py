@@ -159,7 +159,7 @@ def top_mask(scores: np.ndarray, budget: int) -> np.ndarray:
     """Mark the *budget* voxels with the highest scores; NaN is last, ties go to the first voxel."""
     if budget >= len(scores):
         return np.ones(len(scores), dtype=bool)
-    scores = np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    scores = np.where(np.isnan(scores), -np.inf, scores)
     least = np.partition(scores, -budget)[-budget] if budget > 0 else np.inf
     mask = scores > least
     mask[np.flatnonzero(scores == least)[:budget - mask.sum()]] = True
