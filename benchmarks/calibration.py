@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +69,9 @@ def without_signal(study: Callable[[int], Outcome]) -> Study:
     return lambda _, seed: study(seed)
 
 
+FIVE = Design(8, 20, n_classes=5)
+"""Of five labels, whose names can be exchanged in 120 ways."""
+
 ROWS: dict[str, tuple[Study, float]] = {
     "prevalence, nobody": (prevalence, 1.0),
     "prevalence, half": (partial(prevalence, kind="majority"), 1.0),
@@ -84,6 +88,12 @@ ROWS: dict[str, tuple[Study, float]] = {
     "across kinds, 8 runs": (lambda s, k: across_kinds(Design(8, 20, signal=s), k), 0.2),
     "across kinds, codes of their own": (
         without_signal(lambda k: across_kinds(Design(8, 20), k, own_codes=0.3)), 0.0),
+    "across kinds, five labels": (
+        without_signal(lambda k: across_kinds(FIVE, k, own_codes=0.3)), 0.0),
+    "across kinds, five names": (
+        without_signal(lambda k: across_kinds(FIVE, k, own_codes=0.3, by_names=True)), 0.0),
+    "across kinds, five names, one code": (
+        lambda s, k: across_kinds(replace(FIVE, signal=s), k, by_names=True), 0.2),
     "across kinds, images, codes of their own": (without_signal(images_across_kinds), 0.0),
     "retrieval, 20 images": (retrieval, 0.12),
     "features, 20 images": (partial(retrieval, metric="median_rank"), 0.12),

@@ -15,6 +15,7 @@ from bids_decoder.evaluation.classification import Heldout, Refitted, score_clas
 from bids_decoder.evaluation.comparison import compare_labels
 from bids_decoder.evaluation.held_out import apply_split
 from bids_decoder.evaluation.kinds import separate_runs
+from bids_decoder.evaluation.label_names import exchange_names
 from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.glm.normalise import zscore_betas
@@ -31,8 +32,8 @@ N_PERMUTATIONS, FEW = 99, 19
 FRESH_RUNS = 60
 """New runs on which the true accuracy of a trained decoder is measured."""
 
-SHARES = (0.5, 0.3, 0.2)
-"""Of the classes, unequal."""
+SHARES = {2: (0.7, 0.3), 3: (0.5, 0.3, 0.2), 5: (0.3, 0.2, 0.2, 0.15, 0.15)}
+"""Of the classes, unequal, by their number."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def draw_labels(design: Design, rng: np.random.Generator) -> np.ndarray:
     if design.order == "runs":
         of_run = rng.permutation(np.arange(design.n_runs) % design.n_classes)
         return np.repeat(of_run, design.per_run)
-    counts = np.round(np.array(SHARES[:design.n_classes]) * design.per_run).astype(int)
+    counts = np.round(np.array(SHARES[design.n_classes]) * design.per_run).astype(int)
     counts[0] += design.per_run - counts.sum()
     runs = []
     for _ in range(design.n_runs):
@@ -287,11 +288,14 @@ def compared(first: Heldout, second: Heldout, rng: np.random.Generator) -> Outco
     return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"]}
 
 
-def across_kinds(design: Design, seed: int, *, own_codes: float = 0.0) -> Outcome:
+def across_kinds(
+    design: Design, seed: int, *, own_codes: float = 0.0, by_names: bool = False
+) -> Outcome:
     """Train ridge regression on one kind of trials and test it on another, in the same runs.
 
     With *own_codes* each kind has patterns of its own, orthogonal to those of the other kind and
-    of this standard deviation: both can be decoded, and nothing is shared.
+    of this standard deviation: both can be decoded, and nothing is shared. With *by_names* the
+    p-value is that of exchanged names of labels.
     """
     rng = np.random.default_rng(seed)
     person, targets = draw_person(design, rng)
@@ -316,9 +320,11 @@ def across_kinds(design: Design, seed: int, *, own_codes: float = 0.0) -> Outcom
         heldout(person.subset(second), targets, scores[second], fold_of[second]),
         trains_on_tested=False,
     )
-    metrics = score_classification(
+    scored = score_classification(
         found, settings=Evaluation(n_permutations=N_PERMUTATIONS), rng=rng
-    ).metrics
-    row = metrics.set_index("metric").loc["balanced_accuracy"]
-    return {"p": row["p"], "value": row["value"], "low": row["ci_low"], "high": row["ci_high"],
+    )
+    row = scored.metrics.set_index("metric").loc["balanced_accuracy"]
+    counts = scored.confusion.drop(columns="label").to_numpy()
+    p = exchange_names(counts, N_PERMUTATIONS, rng) if by_names else row["p"]
+    return {"p": p, "value": row["value"], "low": row["ci_low"], "high": row["ci_high"],
             "truth": 1 / n_classes if own_codes else np.nan}

@@ -27,7 +27,7 @@ MAX_COMPONENTS = 256
 _MAX_BATCH, _BATCH_BYTES = 250, 64 << 20
 """Labellings whose kernels are computed together."""
 
-_MAX_MAPS, _MAP_BYTES = 64, 16 << 20
+_MAX_MAPS, _MAP_BYTES = 128, 16 << 20
 """Labellings whose signal is mapped together; more do not fit into the cache of a processor."""
 
 

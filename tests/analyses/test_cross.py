@@ -181,6 +181,9 @@ def test_senses_with_one_code_generalise_and_the_other_does_not(run):
     null = dict(zip(table["test"] == table["train"], table["null"], strict=True))
     assert null == {True: "refitted", False: "fixed"}
     assert set(table["n_fits"]) == {"4"} and set(table["n_train"]) == {"18"}
+    named = pd.to_numeric(table["p_names"], errors="coerce")
+    assert named.isna().tolist() == (table["test"] == table["train"]).tolist()
+    assert named.dropna().isin([0.5, 1.0]).all()  # two labels
 
 
 @pytest.mark.slow

@@ -25,6 +25,9 @@ METRICS = CELL | METRIC_COLUMNS | {
              "one decoder, trained on other runs or other stimuli.",
     "p_holm": "p-value of Holm (1979), corrected for the number of cells, within each measure of "
               "a model.",
+    "p_names": "p-value of exchanging the names of labels in the tested kind (balanced accuracy of "
+               "the decoder across kinds): also valid where both kinds have strong but unrelated "
+               "codes. At least 1/2, 1/6, 1/24 with 2, 3, 4 labels; not corrected.",
     "null": "fixed: labels (pairings of stimuli and responses) are exchanged against fixed "
             "predictions, which is exact because none depends on a tested label; refitted: "
             "everything is fitted again on permuted labels (cross-validation within a kind); none: "

@@ -18,10 +18,12 @@ _LIMITS = (
     "Decoding above chance from one kind of trials to another suggests that part of the code is "
     "shared. P-values are for these trained decoders: where both codes are strong but unrelated, "
     "noise of training resembles the other code by chance, and in simulations p < .05 was nearly "
-    "twice as frequent as it should be. Rely on smaller p-values, both directions and several "
-    "participants. Chance level across kinds does not show that codes differ: responses may differ "
-    "in strength, noise or number of trials. Compare it with decoding within the tested kind "
-    "(cross-validation over runs, framed), which says whether its trials can be decoded at all. "
+    "twice as frequent as it should be. “p (names)” exchanges the names of labels instead, and is "
+    "valid there, too; it is at least 1/2, 1/6 and 1/24 with 2, 3 and 4 labels. Where labels are "
+    "few, rely on smaller p-values, both directions and several participants. Chance level across "
+    "kinds does not show that codes differ: responses may differ in strength, noise or number of "
+    "trials. Compare it with decoding within the tested kind (cross-validation over runs, framed), "
+    "which says whether its trials can be decoded at all. "
     "Cells within a kind, and cells whose runs hold both kinds, are trained on all runs but the "
     "tested ones; other cells on all trials of the training kind. Cells of one row share their "
     "training trials, and those of one column their tested trials: they depend on each other, and "
@@ -103,10 +105,10 @@ def _cells(results: Results) -> pd.DataFrame:
 
 def _headlines(results: Results) -> pd.DataFrame:
     table = results.table(CROSS)
-    names = ["train", "test", "model", "metric", "null", *NUMBERS, "n_train", "n_fits", "n_seen"]
+    numbers = (*NUMBERS, "p_names", "n_train", "n_fits", "n_seen")
     if table is None or table.empty:
-        return pd.DataFrame(columns=names)
-    table = numeric(table, *NUMBERS, "n_train", "n_fits", "n_seen")
+        return pd.DataFrame(columns=["train", "test", "model", "metric", "null", *numbers])
+    table = numeric(table, *numbers)
     # Cells may differ in the number of tested stimuli.
     return pd.concat([
         cell[is_headline(cell, target_kind(results))]
@@ -149,15 +151,16 @@ def _table(results: Results, cells: pd.DataFrame) -> Table:
     best = others.drop_duplicates(["train", "test"]).set_index(["train", "test"])
     metric = _metric(cells)
     unit = "trials" if target_kind(results) == "category" else "stimuli"
+    names = ["p (names)"] * bool(cells["p_names"].notna().any())
     header = ["trained on", "tested on", words(metric), "95 % interval", "chance", "p",
-              "p (Holm)", unit, "training trials", "best baseline"]
+              "p (Holm)", *names, unit, "training trials", "best baseline"]
     rows = []
     for _, row in cells.iterrows():
         base = best.loc[(row["train"], row["test"])]
         rows.append([
             row["train"], row["test"], show(row["value"], metric), interval(row, metric),
             show(row["chance"], metric), show_p(row["p"]), show_p(row["p_holm"]),
-            f"{row['n']:.0f}", f"{row['n_train']:.0f}",
+            *(show_p(row["p_names"]) for _ in names), f"{row['n']:.0f}", f"{row['n_train']:.0f}",
             f"{base['model']}: {show(base['value'], metric)}",
         ])
     strong = frozenset(
@@ -165,7 +168,7 @@ def _table(results: Results, cells: pd.DataFrame) -> Table:
     )
     return Table(
         header, rows, f"The decoder in all {len(cells)} cells; Holm: corrected for their number; "
-        f"bold: p < {LEVEL:g}", frozenset(header[2:9]), strong,
+        f"bold: p < {LEVEL:g}", frozenset(header[2:-1]), strong,
     )
 
 

@@ -21,6 +21,7 @@ from bids_decoder.evaluation.baselines import merge_random_draws
 from bids_decoder.evaluation.classification import Heldout as HeldoutLabels
 from bids_decoder.evaluation.classification import LabelScores, score_classification
 from bids_decoder.evaluation.kinds import Row
+from bids_decoder.evaluation.label_names import exchange_names
 from bids_decoder.evaluation.multiple import is_headline
 from bids_decoder.evaluation.retrieval import RetrievalScores, score_retrieval
 from bids_decoder.interfaces.heldout import Heldout
@@ -130,7 +131,8 @@ def score_row(
             [one.metrics for one in scores.values()], ignore_index=True
         ))
         metrics.append(table.assign(
-            exchanged=first.nulls.scheme.get("ExchangedUnits"), **cell.describe()
+            exchanged=first.nulls.scheme.get("ExchangedUnits"),
+            p_names=_test_names(cell, table, first, settings, seed), **cell.describe(),
         ))
         predictions.append(_predictions(cell, first))
         drawn = first.nulls.table
@@ -142,6 +144,22 @@ def score_row(
         ),
         pd.concat(chance, ignore_index=True).reindex(columns=list(NULL_DISTRIBUTIONS)),
     )
+
+
+def _test_names(
+    cell: _Cell, table: pd.DataFrame, scores: LabelScores | RetrievalScores,
+    settings: Evaluation, seed: int,
+) -> np.ndarray:
+    """Return ``p_names`` of each row of a table of metrics; NaN where it is not computed."""
+    found = np.full(len(table), np.nan)
+    has_names = isinstance(scores, LabelScores) and cell.kind != cell.row.train
+    if has_names and settings.n_permutations:
+        counts = scores.confusion.set_index("label").to_numpy()
+        tested = (table["model"] == DECODER) & (table["metric"] == "balanced_accuracy")
+        found[tested] = exchange_names(
+            counts, settings.n_permutations, np.random.default_rng(seed)
+        )
+    return found
 
 
 def _predictions(cell: _Cell, scores: LabelScores | RetrievalScores) -> pd.DataFrame:
