@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -67,6 +68,8 @@ _STYLE: dict[str, Any] = {
 }
 
 P = ParamSpec("P")
+
+_DPI = 130
 
 
 def model_colour(number: int) -> str:
@@ -157,10 +160,14 @@ def render(figure: Figure, kind: str = "svg") -> bytes:
     figure : Figure
     kind : {"svg", "png"}
     """
-    empty = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     buffer = io.BytesIO()
+    figure.set_dpi(_DPI)
+    # Figure.savefig would draw all of it twice, the first time for the layout alone.
     with mpl.rc_context(_STYLE):
-        figure.savefig(buffer, format=kind, dpi=130, metadata=empty)
+        if kind == "svg":
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        else:
+            FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 
