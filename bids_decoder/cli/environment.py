@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bids_decoder.files import write_text
-from bids_decoder.workflows.worker import keep_memory, open_no_sockets
+from bids_decoder.workflows.worker import collect_rarely, keep_memory, open_no_sockets
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -37,6 +37,7 @@ def prepare_environment(home: Path, n_threads: int) -> None:
     """
     open_no_sockets()
     keep_memory()
+    collect_rarely()
     for name, folder in (("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
                          ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
         os.environ[name] = str(home / folder)

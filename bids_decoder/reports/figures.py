@@ -177,10 +177,9 @@ def picture(figure: Figure, name: str, caption: str, alt: str, kind: str = "svg"
 
 
 def image_only(axes: Axes) -> None:
-    """Hide everything in *axes* except its image."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
+    """Hide everything in *axes* except its image and its title."""
+    axes.xaxis.set_visible(False)
+    axes.yaxis.set_visible(False)
     axes.spines[:].set_visible(False)
 
 

@@ -1,4 +1,4 @@
-"""Freed memory serves the next array, and idle workers give it back."""
+"""Freed memory serves the next array, idle workers give it back, and garbage is found."""
 
 import subprocess
 import sys
@@ -39,4 +39,37 @@ def test_large_arrays_take_no_new_pages_until_memory_is_released():
     )
     if done.returncode == 77:
         pytest.skip("the C library has no mallopt")
+    assert done.returncode == 0, done.stderr
+
+
+COUNTING = """
+import gc
+import sys
+from bids_decoder.workflows.worker import collect_rarely
+
+runs = []
+gc.callbacks.append(lambda phase, info: runs.append(info["generation"]))
+
+def count():
+    runs.clear()
+    cycles()
+    return len(runs) // 2
+
+def cycles():
+    for _ in range(200_000):
+        one = []
+        one.append(one)
+
+often = count()
+collect_rarely()
+rarely = count()
+assert 0 < rarely < often / 5, (often, rarely)
+assert len(gc.get_objects()) < 60_000  # nothing piles up
+"""
+
+
+def test_garbage_is_looked_for_less_often_but_still_found():
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING], check=False, capture_output=True, text=True,
+    )
     assert done.returncode == 0, done.stderr
