@@ -16,6 +16,7 @@ from bids_decoder.evaluation.comparison import compare_labels
 from bids_decoder.evaluation.held_out import apply_split
 from bids_decoder.evaluation.kinds import separate_runs
 from bids_decoder.evaluation.label_names import exchange_names
+from bids_decoder.evaluation.nulls import find_exchange
 from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.glm.normalise import zscore_betas
@@ -320,11 +321,13 @@ def across_kinds(
         heldout(person.subset(second), targets, scores[second], fold_of[second]),
         trains_on_tested=False,
     )
-    scored = score_classification(
+    metrics = score_classification(
         found, settings=Evaluation(n_permutations=N_PERMUTATIONS), rng=rng
+    ).metrics
+    row = metrics.set_index("metric").loc["balanced_accuracy"]
+    exchange = find_exchange(found.true, found.runs, found.folds)
+    p = row["p"] if not by_names else exchange_names(
+        found.true, found.guesses.first, exchange, N_PERMUTATIONS, rng
     )
-    row = scored.metrics.set_index("metric").loc["balanced_accuracy"]
-    counts = scored.confusion.drop(columns="label").to_numpy()
-    p = exchange_names(counts, N_PERMUTATIONS, rng) if by_names else row["p"]
     return {"p": p, "value": row["value"], "low": row["ci_low"], "high": row["ci_high"],
             "truth": 1 / n_classes if own_codes else np.nan}

@@ -4,33 +4,44 @@ import numpy as np
 import pytest
 
 from bids_decoder.evaluation.label_names import exchange_names
+from bids_decoder.evaluation.nulls import Exchange
+
+
+def p_of_names(true, guess, runs=None, n_permutations=199):
+    true, trials = np.array(true), np.arange(len(true))
+    runs = np.zeros(len(true), int) if runs is None else np.array(runs)
+    exchange = Exchange("trials within runs", trials, true, runs)
+    return exchange_names(true, np.array(guess), exchange, n_permutations, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("n_labels", "p"), [(2, 1 / 2), (3, 1 / 6), (4, 1 / 24), (8, 1 / 200)])
 def test_a_perfect_decoder_has_the_smallest_p_of_its_number_of_labels(n_labels, p):
-    rng = np.random.default_rng(0)
-    assert exchange_names(np.diag([5] * n_labels), 199, rng) == pytest.approx(p)
+    true = np.repeat(np.arange(n_labels), 5)
+    assert p_of_names(true, true) == pytest.approx(p)
 
 
 def test_p_is_the_share_of_arrangements_with_at_least_this_balanced_accuracy():
-    """Of six arrangements one has a larger sum of recalls than the true one."""
+    """Recalls of the six arrangements sum to 1.25, 1.5, 1, .75, 1 and .5."""
     shares = np.array([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25], [0.0, 0.75, 0.25]])
-    counts = np.diag([4, 8, 20]) @ shares
-    null = {"abc": 1.25, "acb": 1.5, "bac": 1.0, "bca": 0.75, "cab": 1.0, "cba": 0.5}
-    n_better = sum(value >= 1.25 for value in null.values())
-    assert exchange_names(counts, 0, np.random.default_rng(0)) == pytest.approx(n_better / 6)
+    counts = (np.array([[4], [8], [20]]) * shares).astype(int)
+    cells = np.repeat(np.arange(9), counts.ravel())
+    assert p_of_names(cells // 3, cells % 3) == pytest.approx(2 / 6)
 
 
 def test_labels_that_were_not_tested_have_no_name_to_exchange():
-    counts = np.array([[4, 0, 0], [0, 0, 0], [1, 0, 3]])
-    assert exchange_names(counts, 0, np.random.default_rng(0)) == 0.5
+    assert p_of_names([0, 0, 0, 2, 2, 2], [0, 0, 1, 1, 2, 2]) == 0.5
+
+
+def test_decoders_that_name_the_frequent_label_of_each_run_tell_nothing():
+    """Their guesses follow the labels of runs, but not those of trials within runs."""
+    true = [0, 0, 0, 1, 2, 1, 1, 1, 0, 2, 2, 2, 2, 0, 1]
+    runs, guess = np.repeat([0, 1, 2], 5), np.repeat([0, 1, 2], 5)
+    assert p_of_names(true, guess) == pytest.approx(1 / 6)
+    assert p_of_names(true, guess, runs) == 1
 
 
 def test_unrelated_codes_are_not_significant_more_often_than_they_should_be():
     """All trials of a label are taken for one of five labels, which is arbitrary."""
-    rng, p = np.random.default_rng(0), []
-    for _ in range(1000):
-        counts = np.zeros((5, 5))
-        counts[np.arange(5), rng.integers(0, 5, 5)] = 20
-        p.append(exchange_names(counts, 0, rng))
-    assert 0.005 < np.mean(np.array(p) <= 0.05) <= 0.07
+    rng, true = np.random.default_rng(0), np.repeat(np.arange(5), 4)
+    p = np.array([p_of_names(true, rng.integers(0, 5, 5)[true]) for _ in range(1000)])
+    assert 0.005 < np.mean(p <= 0.05) <= 0.07

@@ -23,6 +23,7 @@ from bids_decoder.evaluation.classification import LabelScores, score_classifica
 from bids_decoder.evaluation.kinds import Row
 from bids_decoder.evaluation.label_names import exchange_names
 from bids_decoder.evaluation.multiple import is_headline
+from bids_decoder.evaluation.nulls import find_exchange
 from bids_decoder.evaluation.retrieval import RetrievalScores, score_retrieval
 from bids_decoder.interfaces.heldout import Heldout
 from bids_decoder.interfaces.null_predictions import FoldNulls, join_folds
@@ -77,15 +78,18 @@ class _Cell:
             training_mean=self.own.models[model].training_mean, model=model,
         )
 
-    def _score_labels(self, model: str, settings: Evaluation, seed: int) -> LabelScores:
+    def labelled(self, model: str) -> HeldoutLabels:
+        """Return the class scores of a model."""
         trials = self.own.trials
-        labels = HeldoutLabels(
+        return HeldoutLabels(
             self.own.models[model].values, trials["label"].to_numpy(str),
             tuple(self.row.classes), trials["run_group"].to_numpy(str),
             trials["fold"].astype(int).to_numpy(), trains_on_tested=self.is_crossed,
         )
+
+    def _score_labels(self, model: str, settings: Evaluation, seed: int) -> LabelScores:
         return score_classification(
-            labels, settings=settings, rng=np.random.default_rng(seed), model=model,
+            self.labelled(model), settings=settings, rng=np.random.default_rng(seed), model=model,
             refitted=join_folds(list(self.nulls), model) if self.is_crossed else None,
         )
 
@@ -132,7 +136,7 @@ def score_row(
         ))
         metrics.append(table.assign(
             exchanged=first.nulls.scheme.get("ExchangedUnits"),
-            p_names=_test_names(cell, table, first, settings, seed), **cell.describe(),
+            p_names=_test_names(cell, table, settings, seed), **cell.describe(),
         ))
         predictions.append(_predictions(cell, first))
         drawn = first.nulls.table
@@ -147,17 +151,17 @@ def score_row(
 
 
 def _test_names(
-    cell: _Cell, table: pd.DataFrame, scores: LabelScores | RetrievalScores,
-    settings: Evaluation, seed: int,
+    cell: _Cell, table: pd.DataFrame, settings: Evaluation, seed: int
 ) -> np.ndarray:
     """Return ``p_names`` of each row of a table of metrics; NaN where it is not computed."""
     found = np.full(len(table), np.nan)
-    has_names = isinstance(scores, LabelScores) and cell.kind != cell.row.train
-    if has_names and settings.n_permutations:
-        counts = scores.confusion.set_index("label").to_numpy()
+    is_across = cell.targets.over_runs and cell.kind != cell.row.train
+    if is_across and settings.n_permutations:
+        held = cell.labelled(DECODER)
         tested = (table["model"] == DECODER) & (table["metric"] == "balanced_accuracy")
         found[tested] = exchange_names(
-            counts, settings.n_permutations, np.random.default_rng(seed)
+            held.true, held.guesses.first, find_exchange(held.true, held.runs, held.folds),
+            settings.n_permutations, np.random.default_rng(seed),
         )
     return found
 
