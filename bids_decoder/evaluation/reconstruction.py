@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from skimage.color import rgb2gray
-from skimage.metrics import structural_similarity
+from skimage.filters import gaussian
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
@@ -34,6 +34,9 @@ LEAST_PICTURES = 3
 N_SHUFFLES = 5
 NEAREST = "nearest-training-image"
 CONTROLS = ("shuffled-brains", "mean-brain", NEAREST)
+
+_K1, _K2, _SIGMA, _TRUNCATE, _RADIUS = 0.01, 0.03, 1.5, 3.5, 5
+"""Of the structural similarity."""
 
 Pictures = Sequence[np.ndarray]
 """Pictures of shape (height, width, 3), sRGB in [0, 1]."""
@@ -111,26 +114,52 @@ def resize(picture: np.ndarray, edge: int = EDGE) -> np.ndarray:
     return np.stack(bands, axis=-1)
 
 
-def pixel_correlation(seen: np.ndarray, painted: np.ndarray) -> float:
-    """Correlate (Pearson) all pixels and colours at 425 x 425; 0 for a uniform picture."""
-    first, second = resize(seen).ravel(), resize(painted).ravel()
-    return float(_correlations(first[None], second[None])[0, 0])
+class ComparedPicture:
+    """A picture at 425 x 425, with what is needed of it in each comparison.
 
+    It takes 7 MB of memory: keep only a few at a time.
 
-def structure(seen: np.ndarray, painted: np.ndarray) -> float:
-    """Compute the structural similarity (SSIM) of grey pictures at 425 x 425.
-
-    Gaussian weights of sigma 1.5 (11 x 11 pixels), population covariance, data range 1,
-    K1 = 0.01, K2 = 0.03 [1]_.
-
-    References
+    Parameters
     ----------
-    .. [1] Wang et al. 2004, IEEE Trans Image Process 13:600.
+    picture : ndarray, shape (height, width, 3)
+        sRGB in [0, 1].
     """
-    return float(structural_similarity(
-        rgb2gray(resize(seen)), rgb2gray(resize(painted)), data_range=1.0, gaussian_weights=True,
-        sigma=1.5, use_sample_covariance=False,
-    ))
+
+    def __init__(self, picture: np.ndarray) -> None:
+        pixels = resize(picture)
+        self._standardised = _standardised(pixels.reshape(1, -1))
+        self._grey = rgb2gray(pixels)
+        self._mean = _smooth(self._grey)
+        self._variance = _smooth(self._grey * self._grey) - self._mean * self._mean
+
+    def correlation(self, other: ComparedPicture) -> float:
+        """Correlate (Pearson) all pixels and colours; 0 for a uniform picture."""
+        return float(np.clip(self._standardised @ other._standardised.T, -1, 1)[0, 0])
+
+    def structure(self, other: ComparedPicture) -> float:
+        """Compute the structural similarity (SSIM) of the grey pictures.
+
+        Gaussian weights of sigma 1.5 (11 x 11 pixels), population covariance, data range 1,
+        K1 = 0.01, K2 = 0.03 [1]_. The result is that of
+        :func:`skimage.metrics.structural_similarity`, which would filter both pictures again for
+        each pair.
+
+        References
+        ----------
+        .. [1] Wang et al. 2004, IEEE Trans Image Process 13:600.
+        """
+        product = self._mean * other._mean
+        covariance = _smooth(self._grey * other._grey) - product
+        similar = (2 * product + _K1**2) * (2 * covariance + _K2**2)
+        scale = (self._mean**2 + other._mean**2 + _K1**2) * (
+            self._variance + other._variance + _K2**2
+        )
+        inner = slice(_RADIUS, -_RADIUS)  # where the window is inside the picture
+        return float((similar / scale)[inner, inner].mean(dtype=np.float64))
+
+
+def _smooth(grey: np.ndarray) -> np.ndarray:
+    return np.asarray(gaussian(grey, sigma=_SIGMA, truncate=_TRUNCATE, mode="reflect"))
 
 
 def identification(correlations: np.ndarray) -> np.ndarray:
@@ -207,14 +236,9 @@ def score_reconstructions(
     scores = {name: [] for name in ("reconstruction", *CONTROLS) if name in painted
               or name == "shuffled-brains"}
     shifts = _shifts(len(seen), rng)
-    for metric, measure in (("pixcorr", pixel_correlation), ("ssim", structure)):
-        for name, pictures in painted.items():
-            pairs = zip(seen, pictures, strict=True)
-            each = np.array([measure(*pair) for pair in pairs])
-            scores[name].append(_Score(metric, "pixels", each))
-        scores["shuffled-brains"].append(
-            _Score(metric, "pixels", _shuffled(seen, painted["reconstruction"], measure, shifts))
-        )
+    for name, (correlations, structures) in _score_pixels(seen, painted, shifts).items():
+        scores[name] += [_Score("pixcorr", "pixels", correlations),
+                         _Score("ssim", "pixels", structures)]
     for space in spaces:
         _score_space(space, seen, painted, shifts, scores)
     own = scores["reconstruction"]
@@ -238,14 +262,32 @@ def _shifts(n: int, rng: np.random.Generator) -> list[np.ndarray]:
     return found
 
 
-def _shuffled(
-    seen: Pictures, painted: Pictures, measure: Callable[[np.ndarray, np.ndarray], float],
-    shifts: list[np.ndarray],
-) -> np.ndarray:
-    """Compute the mean score of each reconstruction with the pictures of other trials."""
-    return np.mean([
-        [measure(seen[other], painted[j]) for j, other in enumerate(shift)] for shift in shifts
-    ], axis=0)
+def _score_pixels(
+    seen: Pictures, painted: Mapping[str, Pictures], shifts: list[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Compare pixels with those of the picture that was seen, for the shuffled with others.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (2, n)
+        Pixel correlation and structural similarity of each picture.
+    """
+    n = len(seen)
+    found = {name: np.zeros((2, n)) for name in painted}
+    shuffled = np.zeros((len(shifts), 2, n))
+    for i, picture in enumerate(seen):
+        own = ComparedPicture(picture)
+        for name, pictures in painted.items():
+            found[name][:, i] = _compare(own, pictures[i])
+        for values, shift in zip(shuffled, shifts, strict=True):
+            (j,) = np.flatnonzero(shift == i)
+            values[:, j] = _compare(own, painted["reconstruction"][j])
+    return {**found, "shuffled-brains": shuffled.mean(axis=0)}
+
+
+def _compare(seen: ComparedPicture, picture: np.ndarray) -> tuple[float, float]:
+    other = ComparedPicture(picture)
+    return seen.correlation(other), seen.structure(other)
 
 
 def _score_space(

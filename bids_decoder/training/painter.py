@@ -11,7 +11,7 @@ import numpy as np
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import assert_no_test, inner_folds
-from bids_decoder.evaluation.reconstruction import pixel_correlation, structure
+from bids_decoder.evaluation.reconstruction import ComparedPicture
 from bids_decoder.models.store import Model
 from bids_decoder.training.inversion import Inversion, fit_encoding, invert
 from bids_decoder.training.picture_basis import PictureBasis
@@ -298,12 +298,12 @@ def _choose_contrast(
         some = fold._replace(
             rows=fold.rows[chosen], coefficients=fold.coefficients[:, chosen]
         )
-        for number, contrast in enumerate(CONTRASTS):
-            made = _painted(basis, some, noise, contrast)
-            scores[number] += sum(
-                pixel_correlation(*pair) + structure(*pair)
-                for pair in zip(pictures[some.rows], made, strict=True)
-            )
+        made = [_painted(basis, some, noise, contrast) for contrast in CONTRASTS]
+        for place, row in enumerate(some.rows):
+            seen = ComparedPicture(pictures[row])
+            for number, painted in enumerate(made):
+                other = ComparedPicture(painted[place])
+                scores[number] += seen.correlation(other) + seen.structure(other)
     return CONTRASTS[int(scores.argmax())]
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
@@ -11,12 +13,11 @@ from bids_decoder.evaluation.reconstruction import (
     CONTROLS,
     EDGE,
     METRIC_COLUMNS,
+    ComparedPicture,
     FeatureSpace,
     identification,
-    pixel_correlation,
     resize,
     score_reconstructions,
-    structure,
 )
 from bids_decoder.simulate.images import make_scene
 
@@ -81,15 +82,28 @@ def literal_ssim(first, second):
 def test_ssim_agrees_with_the_formula(scenes):
     first, second = scenes[0], noisy(scenes, 0.2)[0]
     grey = [resize(p).astype(np.float64) @ [0.2125, 0.7154, 0.0721] for p in (first, second)]
-    assert structure(first, second) == pytest.approx(literal_ssim(*grey), abs=1e-5)
-    assert structure(first, first) == pytest.approx(1, abs=1e-6)
+    own, other = ComparedPicture(first), ComparedPicture(second)
+    assert own.structure(other) == pytest.approx(literal_ssim(*grey), abs=1e-5)
+    assert own.structure(own) == pytest.approx(1, abs=1e-6)
+
+
+def test_ssim_is_that_of_scikit_image(scenes):
+    for first, second in zip(scenes, noisy(scenes, 0.2), strict=True):
+        expected = structural_similarity(
+            rgb2gray(resize(first)), rgb2gray(resize(second)), data_range=1.0,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )
+        found = ComparedPicture(first).structure(ComparedPicture(second))
+        assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_pixel_correlation_agrees_with_scipy(scenes):
     first, second = scenes[1], noisy(scenes, 0.2)[1]
     flat = [resize(p).ravel().astype(float) for p in (first, second)]
-    assert pixel_correlation(first, second) == pytest.approx(pearsonr(*flat).statistic, abs=1e-5)
-    assert pixel_correlation(first, np.full_like(first, 0.5)) == 0
+    own = ComparedPicture(first)
+    found = own.correlation(ComparedPicture(second))
+    assert found == pytest.approx(pearsonr(*flat).statistic, abs=1e-5)
+    assert own.correlation(ComparedPicture(np.full_like(first, 0.5))) == 0
 
 
 def test_identification_agrees_with_a_literal_reference():
