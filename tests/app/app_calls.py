@@ -3,15 +3,18 @@
 import hashlib
 import io
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
@@ -36,6 +39,23 @@ def _refuse(event, args):
 with open(os.environ["SOCKET_LOG"] + ".guarded", "a") as seen:
     seen.write(f"{os.getpid()}\\n")
 sys.addaudithook(_refuse)
+"""
+
+# What a call imports takes longer than a small call itself.
+PRELOADED = """
+import os, pkgutil
+from importlib import import_module
+from pathlib import Path
+
+from bids_decoder.cli.environment import prepare_environment
+
+prepare_environment(Path(os.environ["HOME"]), 1)
+
+import bids.layout, lightning_fabric, nipype.pipeline.plugins.linear, ot, torch._dynamo
+import bids_decoder
+
+for module in pkgutil.walk_packages(bids_decoder.__path__, "bids_decoder."):
+    import_module(module.name)
 """
 
 
@@ -121,6 +141,13 @@ FIGURES = defaultdict(set)
 """Drawing functions whose first figure was made, for each file of tests."""
 
 
+def no_reports():
+    """Write no reports, which take most of a small call."""
+    from bids_decoder.cli import run
+
+    return mock.patch.object(run, "_write_reports", lambda plan: ([], 0))
+
+
 def call_here(*argv, pages=True):
     """Call the program in this process.
 
@@ -146,7 +173,7 @@ def call_here(*argv, pages=True):
         ):
             stack.enter_context(context)
         if not pages:
-            stack.enter_context(mock.patch.object(run, "_write_reports", lambda plan: ([], 0)))
+            stack.enter_context(no_reports())
         code = run.main([str(word) for word in argv])
     assert attempts == []
     return Done(code, err.getvalue(), out.getvalue())
@@ -160,6 +187,7 @@ class Caller:
         guard = folder / "guard"
         guard.mkdir()
         (guard / "sitecustomize.py").write_text(GUARD)
+        (guard / "preloaded.py").write_text(PRELOADED)
         self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("OMP_")},
             "PYTHONPATH": os.pathsep.join([str(guard), str(PACKAGE_ROOT)]),
@@ -176,6 +204,23 @@ class Caller:
             env={**self.environ, **environ},
         )
 
+    def fork(self, *argv):
+        """Start a call in a process that is forked from one which has imported everything.
+
+        It writes no report.
+        """
+        forks = multiprocessing.get_context("forkserver")
+        forks.set_forkserver_preload(["preloaded"])
+        environ = {**self.environ, "SOCKET_LOG": f"{self.socket_log}.forks"}
+        with mock.patch.dict(os.environ, environ, clear=True):
+            forkserver.ensure_running()
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        process = forks.Process(
+            target=run_forked, args=([str(word) for word in argv], self.environ, folder)
+        )
+        process.start()
+        return Forked(process, folder)
+
     def __call__(self, *argv, **environ):
         process = self.start(*argv, **environ)
         try:
@@ -183,6 +228,46 @@ class Caller:
         finally:
             end_group(process)
         return Done(process.returncode, err, out)
+
+
+def run_forked(argv, environ, folder):
+    """Be the program, in a process group of its own; its output goes to files of the folder."""
+    os.setsid()
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600), number)
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(folder)
+    sys.argv = ["bids_decoder", *argv]
+    from bids_decoder.cli.guard import start
+
+    with threadpool_limits(1), no_reports():
+        sys.exit(start())
+
+
+class Forked:
+    """A process of :meth:`Caller.fork`, with the methods of :class:`subprocess.Popen`."""
+
+    def __init__(self, process, folder):
+        self.process, self.folder, self.pid = process, folder, process.pid
+
+    @property
+    def returncode(self):
+        return self.process.exitcode
+
+    def poll(self):
+        return self.process.exitcode
+
+    def wait(self, timeout=None):
+        self.process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("bids_decoder", timeout)
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        self.wait(timeout)
+        files = [self.folder / name for name in ("out", "err")]
+        return tuple(file.read_text() if file.exists() else "" for file in files)
 
 
 def end_group(process):

@@ -86,10 +86,10 @@ def images(common):
 class Run:
     """A finished call."""
 
-    def __init__(self, call, output, data, *words, n_processes=2):
+    def __init__(self, call, output, data, *words, n_processes=2, **environ):
         def make(output):
             return asdict(call(
-                data.folder, output, *words, *data.options, "--nprocs", n_processes
+                data.folder, output, *words, *data.options, "--nprocs", n_processes, **environ
             ))
 
         self.done = Done(**once(output, make))
@@ -102,7 +102,13 @@ class Run:
 
 @pytest.fixture(scope="session")
 def betas_run(call, betas, common):
-    return Run(call, common / "betas-out", betas, "group", "participant", "--holdout-label", "03")
+    """Spaces and foreign letters in paths, a C locale, a home folder that cannot be written."""
+    folder, output = common / "my data é ß" / "täsk set", common / "out put ü" / "dérivés"
+    for path in (folder, output):
+        path.parent.mkdir(exist_ok=True)
+    data = Input(folder, partial(shutil.copytree, betas.folder), *betas_options(folder))
+    return Run(call, output, data, "group", "participant", "--holdout-label", "03",
+               LANG="C", LC_ALL="C", HOME="/proc/none")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def node_has_started(output, *names):
 
 def killed(call, output, argv, names):
     """Start a call and kill its process group as soon as one of the nodes has started."""
-    process = call.start(*argv)
+    process = call.fork(*argv)
     try:
         hit = wait_for(process, node_has_started(output, *names))
     finally:
@@ -117,7 +117,7 @@ def test_leftovers_of_a_killed_write_are_removed(compute, betas, betas_run, tmp_
 @pytest.mark.parametrize(("nprocs", "number"), [(1, signal.SIGTERM), (2, signal.SIGINT)])
 def test_stopped_by_a_signal(call, betas, tmp_path, nprocs, number):
     output = tmp_path / "out"
-    process = call.start(betas.folder, output, "group", "participant", *betas.options, *HELD,
+    process = call.fork(betas.folder, output, "group", "participant", *betas.options, *HELD,
                          "--nprocs", nprocs)
     try:
         assert wait_for(process, node_has_started(output, "pretrain"))
@@ -139,7 +139,7 @@ def test_stopped_by_a_signal(call, betas, tmp_path, nprocs, number):
 
 def test_workers_do_not_outlive_the_program(call, betas, tmp_path):
     output = tmp_path / "out"
-    process = call.start(betas.folder, output, "group", *betas.options, *HELD, "--nprocs", 2)
+    process = call.fork(betas.folder, output, "group", *betas.options, *HELD, "--nprocs", 2)
     try:
         assert wait_for(process, node_has_started(output, "pretrain"))
         assert len(members(process.pid)) >= 3
@@ -155,7 +155,7 @@ def test_workers_do_not_outlive_the_program(call, betas, tmp_path):
 
 def test_killed_worker_is_reported(call, betas, tmp_path):
     output = tmp_path / "out"
-    process = call.start(betas.folder, output, "group", *betas.options, *HELD, "--nprocs", 2)
+    process = call.fork(betas.folder, output, "group", *betas.options, *HELD, "--nprocs", 2)
     try:
         assert wait_for(process, node_has_started(output, "pretrain"))
         for pid in members(process.pid):
@@ -175,7 +175,7 @@ def test_same_participant_twice_at_once(call, compute, betas, betas_run, tmp_pat
     output = betas_run.copy(tmp_path / "out")
     argv = (betas.folder, output, "participant", *betas.options, "--participant-label", "03",
             "--budget", "60vox", "--nprocs", 1)
-    first = call.start(*argv)
+    first = call.fork(*argv)
     try:
         assert wait_for(first, (output / "logs" / "locks" / "03").exists)
         second = compute(*argv)
@@ -197,11 +197,12 @@ def test_two_participants_at_once(call, compute, betas, tmp_path):
         (output / "logs").mkdir(parents=True)
         argv = [
             (betas.folder, output, "participant", *betas.options, "--participant-label", label,
-             "--from-scratch", "--n-permutations", 19, "--nprocs", 1)
+             "--from-scratch", "--budget", "60vox", "--n-permutations", 9,
+             "--nprocs", 1)
             for label in ("01", "02")
         ]
         if together:
-            started = [call.start(*words) for words in argv]
+            started = [call.fork(*words) for words in argv]
             codes = [(p.communicate(timeout=300), p.returncode)[1] for p in started]
         else:
             codes = [compute(*words).code for words in argv]

@@ -103,14 +103,14 @@ def test_learning_curves_need_a_test_set(main, words, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def applied(call, output, words, tmp_path_factory):
+def applied(main, output, words, tmp_path_factory):
     """The decoder applied to two further runs, with a gallery of the pictures and of others."""
     folder = tmp_path_factory.mktemp("later")
     data = write_pictures_dataset(folder / "data", runs=range(N_RUNS + 1, N_RUNS + 3))
     shutil.copytree(words[0].parent / "others", folder / "gallery")
     for name in NAMES:
         shutil.copy(data / "stimuli" / name, folder / "gallery" / name)
-    done = call(
+    done = main(
         data, folder / "out", "participant", "-d", f"betas={data}", "--image-encoder", "gabor",
         "--apply", output, "--apply-gallery", folder / "gallery", "--device", "cpu",
         "--nprocs", 1, "--n-permutations", 99,
