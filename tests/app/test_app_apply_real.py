@@ -45,16 +45,16 @@ def later(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def applied(main, later, tmp_path_factory):
+def applied(compute, later, tmp_path_factory):
     """A decoder fitted to runs 1 to 8 and applied to the others, as events and volume by volume."""
     top = tmp_path_factory.mktemp("applied")
     given = ["--device", "cpu", "--nprocs", 1]
     first = [f"{run:02d}" for run in range(1, 9)]
-    done = main(DATA, top / "fit", "participant", "--run-id", *first, "--n-permutations", 9,
+    done = compute(DATA, top / "fit", "participant", "--run-id", *first, "--n-permutations", 9,
                 "--from-scratch", *given)
     assert done.code == 0, done.text
     for name, more in (("new", []), ("volumes", ["--trial-unit", "volume"])):
-        done = main(later[0], top / name, "participant", "--apply", top / "fit", *given, *more)
+        done = compute(later[0], top / name, "participant", "--apply", top / "fit", *given, *more)
         assert done.code == 0, done.text
     return top
 

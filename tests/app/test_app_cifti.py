@@ -6,6 +6,7 @@ import cifti_derivatives as cifti
 import nibabel as nib
 import numpy as np
 import pytest
+from app_calls import call_here
 
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.run import main
@@ -83,7 +84,7 @@ def test_report_draws_surfaces_and_slices(output):
 
 
 @pytest.mark.parametrize(("is_same", "code"), [(True, 0), (False, 65)])
-def test_a_decoder_reads_the_same_grayordinates_only(output, tmp_path, capfd, is_same, code):
+def test_a_decoder_reads_the_same_grayordinates_only(output, tmp_path, is_same, code):
     cifti.write_cifti_dataset(tmp_path, n_runs=2, seed=5)
     about = tmp_path / "raw" / "dataset_description.json"
     about.write_text(about.read_text().replace('"grayordinates"', '"later"'))
@@ -92,9 +93,10 @@ def test_a_decoder_reads_the_same_grayordinates_only(output, tmp_path, capfd, is
             image = nib.load(path)
             axes = image.header.get_axis(0), image.header.get_axis(1)[::-1]
             path.write_bytes(nib.Cifti2Image(image.get_fdata(dtype=np.float32), axes).to_bytes())
-    assert main([
-        str(tmp_path / "raw"), str(tmp_path / "out"), "participant", "--output-spaces",
-        "fsLR:den-91k", "-d", f"fmriprep={tmp_path / 'prep'}", "--apply", str(output[0]),
-        "--nprocs", "1", "-w", str(tmp_path / "work"),
-    ]) == code
-    assert ("other grayordinates than those that it reads" in capfd.readouterr().err) != is_same
+    done = call_here(
+        tmp_path / "raw", tmp_path / "out", "participant", "--output-spaces", "fsLR:den-91k",
+        "-d", f"fmriprep={tmp_path / 'prep'}", "--apply", output[0], "--nprocs", 1,
+        "-w", tmp_path / "work", pages=False,
+    )
+    assert done.code == code, done.text
+    assert ("other grayordinates than those that it reads" in done.text) != is_same

@@ -14,11 +14,11 @@ from bids_decoder.reports.results import Results
 pytestmark = pytest.mark.slow
 
 
-def call(folder, out, *words):
+def call(folder, out, *words, **how):
     return call_here(
         folder / "raw", out, *words, "-d", f"fmriprep={folder / 'prep'}",
         "--output-spaces", "fsLR:den-91k", "--nprocs", 1, "--config-file", SHORT,
-        "-w", folder / "work",
+        "-w", folder / "work", **how,
     ).code
 
 
@@ -60,7 +60,7 @@ def test_a_new_person_is_decoded_without_training(output, tmp_path):
     cifti.copy_person(tmp_path, "09")
     for place in ("raw", "prep"):
         shutil.rmtree(tmp_path / place / "sub-01")
-    assert call(tmp_path, tmp_path / "out", "participant", "--apply", out) == 0
+    assert call(tmp_path, tmp_path / "out", "participant", "--apply", out, pages=False) == 0
     metrics = read_table(next((tmp_path / "out").glob("sub-09/func/*_metrics.tsv")))
     own = metrics[metrics["metric"] == "balanced_accuracy"]["value"].astype(float)
     assert np.nanmax(own) > 0.65

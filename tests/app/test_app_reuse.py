@@ -32,9 +32,9 @@ def done(betas_run, tmp_path):
 
 @pytest.fixture
 def again(main, betas):
-    def run(output, *options, data=betas.folder, levels=("group", "participant")):
+    def run(output, *options, data=betas.folder, **how):
         given = [*betas_options(data), "--device", "cpu", "--nprocs", 1, *HELD]
-        return main(data, output, *levels, *given, *options)
+        return main(data, output, "group", "participant", *given, *options, **how)
 
     return run
 
@@ -73,7 +73,7 @@ def test_without_work_folder_nothing_is_computed(betas_run, again, tmp_path):
     output, work = tmp_path / "out", tmp_path / "work"
     shutil.copytree(betas_run.output, output)
     (output / "sub-03" / "model").rename(tmp_path / "model")
-    assert again(output, "-w", work).todo()
+    assert again(output, "-w", work, pages=False).todo()
     assert work.is_dir()
     shutil.rmtree(work)
     assert again(output, "-w", work).todo() == {}
@@ -118,7 +118,7 @@ def test_changed_input_is_noticed(done, again, betas, tmp_path):
 ])
 def test_a_lost_output_is_made_again(done, again, betas_run, lost, step):
     (done / lost).unlink()
-    result = again(done)
+    result = again(done, pages=False)
     assert result.code == 0
     assert result.todo() == {step: f"{lost} is missing"}
     assert derivatives(done) == derivatives(betas_run.output)
@@ -129,7 +129,7 @@ def test_a_cut_output_is_made_again_with_its_work_folder_kept(done, again, betas
     lost = done / "sub-03/func/sub-03_task-pictures_desc-decoder_metrics.tsv"
     for _ in range(2):
         lost.write_text(lost.read_text()[:-5])
-        result = again(done, "-w", tmp_path / "work")
+        result = again(done, "-w", tmp_path / "work", pages=False)
         assert result.todo() == {
             ("sub-03", "decode"): f"{lost.relative_to(done)} has another size",
         }
@@ -143,14 +143,14 @@ def test_kept_work_folder_never_gives_old_results(betas, again, betas_run, tmp_p
     output, work = betas_run.copy(tmp_path / "out"), tmp_path / "work"
     for stage in ("betas", "decode", "controls"):
         (output / "logs" / "done" / f"sub-03_{stage}.json").unlink()
-    assert again(output, "-w", work, data=data).code == 0
+    assert again(output, "-w", work, data=data, pages=False).code == 0
     assert derivatives(output) == derivatives(betas_run.output)
     change(next(data.glob("sub-03/func/*run-1*_betaseries.nii.gz")))
-    assert set(again(output, "-w", work, data=data).todo()) == {
+    assert set(again(output, "-w", work, data=data, pages=False).todo()) == {
         ("sub-03", "betas"), ("sub-03", "decode"), ("sub-03", "controls"),
     }
     fresh = betas_run.copy(tmp_path / "fresh")
-    assert again(fresh, data=data).code == 0
+    assert again(fresh, data=data, pages=False).code == 0
     assert derivatives(output) == derivatives(fresh)
     assert derivatives(output) != derivatives(betas_run.output)
 
