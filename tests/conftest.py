@@ -26,7 +26,7 @@ def unsynced():
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_indices():
-    """PyBIDS saves the entities of an index together, not one by one, which takes five times longer.
+    """PyBIDS saves the entities of an index together; one by one takes five times longer.
 
     The suite makes an index for each plan. Calls in processes of their own do without this.
     """

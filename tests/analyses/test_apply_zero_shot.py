@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from app_calls import no_reports
 from PIL import Image
 
 from bids_decoder.analyses.apply.finding import find_decoder, read_decoder_card
@@ -56,6 +57,12 @@ def write_people(folder, people, labels_of=lambda label: label, space=SPACE, sha
     return np.array(true)
 
 
+def compute(words):
+    """Call without reports."""
+    with no_reports():
+        return main(words)
+
+
 def words_for(data, out, level, *words):
     return [str(data), str(out), level, "--skip-bids-validation", "--device", "cpu",
             "--nprocs", "1", "-d", f"betas={data}", *map(str, words)]
@@ -69,7 +76,7 @@ def top(tmp_path_factory):
 @pytest.fixture(scope="module")
 def group(top):
     write_people(top / "data", ["01", "02", "03"])
-    assert main(words_for(top / "data", top / "group", "group", "--target", "category")) == 0
+    assert compute(words_for(top / "data", top / "group", "group", "--target", "category")) == 0
     return top / "group"
 
 
@@ -202,8 +209,8 @@ def test_pictures_of_a_new_person_are_found_without_training(top):
     seen = np.arange(N_PICTURES)
     data = write_viewers(top / "viewed", ["01", "02", "03"], seen)
     out, encoder = top / "viewed-group", ("--image-encoder", "gabor")
-    assert main([*words_for(data, out, "group", "--target", "image"), *encoder,
-                 "--stimuli-dir", str(data / "stimuli")]) == 0
+    assert compute([*words_for(data, out, "group", "--target", "image"), *encoder,
+                    "--stimuli-dir", str(data / "stimuli")]) == 0
     new = write_viewers(top / "viewed-new", ["09"], seen + N_PICTURES, "others")
     applied = top / "viewed-out"
     words = [*words_for(new, applied, "participant", "--apply", out), *encoder,
@@ -242,7 +249,7 @@ def test_feature_tables_of_a_new_person_are_searched_without_training(top):
     data = write_viewers(top / "listed", ["01", "02", "03"], numbers)
     features = save_table(top / "features.tsv", table)
     out, given = top / "listed-group", ("--features", features)
-    assert main(words_for(data, out, "group", "--target", "features", *given)) == 0
+    assert compute(words_for(data, out, "group", "--target", "features", *given)) == 0
     new = write_viewers(top / "listed-new", ["09"], numbers + N_PICTURES, "others")
     words = words_for(new, top / "listed-out", "participant", "--apply", out)
     assert main([*words, *map(str, given), "--n-permutations", "99"]) == 0
@@ -272,7 +279,7 @@ def test_words_of_a_text_encoder_are_candidates(top, monkeypatch):
     write_people(top / "worded", ["01", "02", "03"], named.get)
     write_people(top / "worded-new", ["09"], named.get)
     given = ("--target", "features", "--features", encoder)
-    assert main(words_for(top / "worded", top / "worded-group", "group", *given)) == 0
+    assert compute(words_for(top / "worded", top / "worded-group", "group", *given)) == 0
     loads.clear()
     call = words_for(top / "worded-new", top / "worded-out", "participant",
                      "--apply", top / "worded-group")
