@@ -31,8 +31,8 @@ def done(betas_run, tmp_path):
 
 
 @pytest.fixture
-def again(main, betas):
-    def run(output, *options, data=betas.folder, **how):
+def again(main, betas_run):
+    def run(output, *options, data=betas_run.data.folder, **how):
         given = [*betas_options(data), "--device", "cpu", "--nprocs", 1, *HELD]
         return main(data, output, "group", "participant", *given, *options, **how)
 
