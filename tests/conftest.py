@@ -5,16 +5,18 @@ import os
 
 import pytest
 
+from bids_decoder.workflows.worker import collect_rarely
+
 
 def pytest_collection_finish():
     """Leave modules and tests out of garbage collections.
 
     There are millions of objects that stay until the end; Nipype collects garbage each time it
-    looks for finished nodes. Collections of Python itself, a twentieth of the time, become rarer.
+    looks for finished nodes. As in the program, those of Python itself become rarer.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    collect_rarely()
 
 
 @pytest.fixture(scope="session", autouse=True)
