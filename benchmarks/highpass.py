@@ -25,7 +25,7 @@ from troi_scores import retrieval_scores
 from bids_decoder.config_files import settings_from_dict
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training import highpass
+from bids_decoder.training import highpass, penalties
 from bids_decoder.training.ensemble import load_decoder
 
 KEYS = ("b2i_cosine_3", "b2i_csls_3")
@@ -81,13 +81,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--noise-fwhm", type=float, nargs="+", default=[2.0])
     parser.add_argument("--readouts", nargs="+", default=["pretrained", "scratch"])
+    parser.add_argument("--penalty", type=float, default=penalties.PENALTY_FOR_STIMULI,
+                        help="of fewer than four runs")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     scale = SCALES[args.scale]
     for width in args.noise_fwhm:
         responses = replace(scale.responses, noise_fwhm=width)
-        for line in lines(replace(scale, responses=responses), args):
-            print(line, flush=True)
+        with mock.patch.object(penalties, "PENALTY_FOR_STIMULI", args.penalty):
+            for line in lines(replace(scale, responses=responses), args):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,11 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.training.common_space import CommonMaps
 from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
-from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
+from bids_decoder.training.penalties import (
+    RELATIVE_PENALTIES,
+    penalties_for_labels,
+    penalty_for_stimuli,
+)
 from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.trials import Person
 
@@ -117,11 +121,13 @@ class Adaptation:
         voxel_weights : ndarray, shape (n_voxels,)
             Prior scale; zero drops a voxel.
         """
-        penalty: np.ndarray | None = None
+        penalty: float | np.ndarray | None = None
         if self.shared.closed_form:
             penalty = RELATIVE_PENALTIES if not self.shared.is_category else (
                 penalties_for_labels(self.person.run_groups, self.wanted.shape[1])
             )
+        elif not self.shared.is_category:
+            penalty = penalty_for_stimuli(self.person.run_groups)
         return fit_input_layer(
             self.person.betas, self.wanted, self.person.run_groups, voxel_weights, penalty,
             group_weight=None if self.prior is None else self.prior.weight,

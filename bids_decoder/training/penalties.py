@@ -27,6 +27,12 @@ DEFAULT_PENALTY = 0.1
 """Relative penalty with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs, and of labels in closed form
 with few trials (:func:`penalty_for_labels`)."""
 
+PENALTY_FOR_STIMULI = 0.2
+"""Relative penalty of a new participant's stimuli with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
+
+Chosen for the identification of new stimuli in simulations; see ``docs/troi.md``.
+"""
+
 MIN_RUNS_TO_CHOOSE = 4
 """With fewer training runs, cross-validation over runs is too noisy to choose by."""
 
@@ -41,6 +47,22 @@ MOST_TRIALS_TO_CHOOSE = 3000
 
 TOLERANCE = 0.01
 """A stronger penalty is preferred if it loses less than this share of the identifiability."""
+
+
+def penalty_for_stimuli(run_groups: np.ndarray) -> float | None:
+    """Return the penalty of stimuli with few runs; None where it is cross-validated over runs.
+
+    Parameters
+    ----------
+    run_groups : ndarray of str, shape (n_trials,)
+
+    Returns
+    -------
+    float or None
+        :data:`PENALTY_FOR_STIMULI` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
+    """
+    few = len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE
+    return PENALTY_FOR_STIMULI if few else None
 
 
 def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:

@@ -10,9 +10,11 @@ from bids_decoder.training.identification import identifiability, row_cosines
 from bids_decoder.training.input_layer import fit_input_layer, fit_input_layers
 from bids_decoder.training.penalties import (
     DEFAULT_PENALTY,
+    PENALTY_FOR_STIMULI,
     RELATIVE_PENALTIES,
     TOLERANCE,
     choose_penalties,
+    penalty_for_stimuli,
     spread_runs,
 )
 
@@ -120,6 +122,11 @@ def test_too_few_runs_to_choose(data):
     betas, latents, _ = data
     runs = np.repeat(list("abc"), 20)
     assert choose_penalties(betas @ betas.T, 2 * [latents], runs) == 2 * [DEFAULT_PENALTY]
+
+
+def test_penalty_of_stimuli_with_few_runs():
+    assert penalty_for_stimuli(np.repeat(list("abc"), 20)) == PENALTY_FOR_STIMULI
+    assert penalty_for_stimuli(np.repeat(list("abcd"), 20)) is None
 
 
 def test_row_cosines():
