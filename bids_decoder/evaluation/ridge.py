@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 from himalaya.backend import get_backend, set_backend
@@ -27,19 +26,6 @@ _CHUNK = 4096
 
 _KERNEL_COPIES = 7  # of a kernel of trials at the same time
 _KERNEL_BYTES = 4 << 30  # of all of them: kernels take less time, unless they take more memory
-
-
-class LinearFit(NamedTuple):
-    """A linear map from voxels to targets.
-
-    Parameters
-    ----------
-    weight : ndarray of float64, shape (n_voxels, n_targets)
-    intercept : ndarray of float64, shape (n_targets,)
-    """
-
-    weight: np.ndarray
-    intercept: np.ndarray
 
 
 def ridge_predict(
@@ -69,32 +55,11 @@ def ridge_predict(
        NeuroImage 264.
     """
     if _has_few_voxels(train_betas):
-        fit = _fit_products(train_betas, train_targets, runs)
-        return test_betas @ fit.weight + fit.intercept
+        weight, intercept = _fit_products(train_betas, train_targets, runs)
+        return test_betas @ weight + intercept
     with numpy_backend():
         model = _fit_kernel(train_betas, train_targets, runs)
         return np.asarray(model.predict(_linear_kernel(test_betas, train_betas)))
-
-
-def ridge_fit(train_betas: np.ndarray, train_targets: np.ndarray, runs: np.ndarray) -> LinearFit:
-    """Fit the ridge regression of :func:`ridge_predict`, to keep it.
-
-    Parameters
-    ----------
-    train_betas : ndarray, shape (n_train, n_voxels)
-    train_targets : ndarray, shape (n_train, n_targets)
-    runs : ndarray of str, shape (n_train,)
-    """
-    if _has_few_voxels(train_betas):
-        return _fit_products(train_betas, train_targets, runs)
-    with numpy_backend():
-        model = _fit_kernel(train_betas, train_targets, runs)
-    dual = np.asarray(model.dual_coef_)
-    parts = [
-        _doubles(train_betas[:, start:start + _CHUNK]).T @ dual
-        for start in range(0, train_betas.shape[1], _CHUNK)
-    ]
-    return LinearFit(np.concatenate(parts), np.asarray(model.intercept_))
 
 
 def _has_few_voxels(betas: np.ndarray) -> bool:
@@ -112,7 +77,10 @@ def _fit_kernel(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> Ker
     ).fit(kernel, targets)
 
 
-def _fit_products(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> LinearFit:
+def _fit_products(
+    betas: np.ndarray, targets: np.ndarray, runs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (n_voxels, n_targets) and intercepts (n_targets,)."""
     targets = _doubles(targets)
     chosen = sum(
         _errors_of_products(betas, targets, *fold) for fold in inner_folds(runs, N_INNER_FOLDS)
@@ -123,7 +91,7 @@ def _fit_products(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> L
     for number in np.unique(chosen):
         own = chosen == number
         weight[:, own] = equations.solve(ALPHAS[number], equations.loads[:, own])
-    return LinearFit(weight, mean - stream.mean @ weight)
+    return weight, mean - stream.mean @ weight
 
 
 def _errors_of_products(

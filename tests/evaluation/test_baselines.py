@@ -20,7 +20,7 @@ from bids_decoder.evaluation.baselines import (
 from bids_decoder.evaluation.classification import Heldout, score_classification
 from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
-from bids_decoder.evaluation.ridge import ALPHAS, ridge_fit, ridge_predict
+from bids_decoder.evaluation.ridge import ALPHAS, ridge_predict
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_VOXELS, N_TUNED = 400, 60
@@ -147,8 +147,6 @@ def test_ridge_matches_scikit_learn(n_voxels):
     x, x_test = train.betas[:, :n_voxels], test.betas[:, :n_voxels]
     y = coordinates(train.target_rows, targets).scores[:, :4]
     ours = ridge_predict(x, y, x_test, train.run_groups)
-    fit = ridge_fit(x, y, train.run_groups)
-    np.testing.assert_allclose(x_test @ fit.weight + fit.intercept, ours, atol=1e-6)
     splits = inner_folds(train.run_groups, 5)
     for column in range(4):
         loss = [np.mean([

@@ -151,14 +151,14 @@ def test_input_layer_copies_no_responses(betas, latents, penalty):
 
 
 def test_ridge_regression_copies_no_responses(betas, latents):
-    peak, fit = peak_of(ridge.ridge_fit, betas, latents, RUNS)
-    assert fit.weight.shape == (N_VOXELS, N_LATENTS)
+    peak, found = peak_of(ridge.ridge_predict, betas, latents, betas[:9], RUNS)
+    assert found.shape == (9, N_LATENTS)
     assert peak < 0.4 * betas.nbytes + 8 * N_VOXELS**2
 
 
 def test_kernels_of_the_ridge_regression_are_as_many_as_it_counts_on(latents):
     wide = np.random.default_rng(4).standard_normal((600, 700), dtype=np.float32)
-    peak, _ = peak_of(ridge.ridge_fit, wide, latents[:600], RUNS[:600])
+    peak, _ = peak_of(ridge.ridge_predict, wide, latents[:600], wide[:9], RUNS[:600])
     assert peak < (ridge._KERNEL_COPIES + 1) * 8 * len(wide) ** 2
 
 
