@@ -26,8 +26,8 @@ from sklearn.metrics import balanced_accuracy_score
 from bids_decoder.bids.writer import save_table
 from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.baselines import run_baselines
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.training.decoders import FitContext
-from bids_decoder.training.refit import class_scores
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets
 
@@ -48,7 +48,7 @@ def scores(train: Person, test: Person, pretrained: Any) -> dict[str, float]:
     ):
         selection, model = decoder.fit(train, TARGETS, start, context)
         gallery = decoder.gallery(model, TARGETS)
-        found[name] = class_scores(decoder.predict(model, test.betas), gallery)
+        found[name] = label_scores(decoder.predict(model, test.betas), gallery)
     found |= run_baselines(train, test, TARGETS, selection.mask, seed=1, names=BASELINES)
     rows = test.target_rows
     return {k: 100 * balanced_accuracy_score(rows, v.argmax(axis=1)) for k, v in found.items()}

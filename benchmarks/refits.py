@@ -27,10 +27,11 @@ from sklearn.metrics import balanced_accuracy_score
 
 from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.baselines import WHOLE, baseline_names, run_baselines
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
-from bids_decoder.training.refit import class_scores, permute_fold, refit_fold
+from bids_decoder.training.refit import permute_fold, refit_fold
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 CONTEXT = FitContext(Network(), Troi(), 0, "cpu")
@@ -97,7 +98,7 @@ def main() -> None:
         _, model = decoder.fit(train, targets, None, CONTEXT)
         predicted = decoder.predict(model, test.betas)
         fit += time.process_time() - start
-        guesses[rows] = class_scores(predicted, decoder.gallery(model, targets)).argmax(axis=1)
+        guesses[rows] = label_scores(predicted, decoder.gallery(model, targets)).argmax(axis=1)
     for train, test, _ in chosen:
         fold = permute_fold(train, test, args.permutations, np.random.default_rng(0))
         one = replace(train, target_rows=fold.train_rows[0])

@@ -119,11 +119,6 @@ class VoxelGrid:
         return same_grid((self.mask.shape, self.affine), (shape, affine))
 
     @property
-    def voxel_sizes(self) -> np.ndarray:
-        """Edge lengths in millimetres, shape (3,)."""
-        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
-
-    @property
     def voxel_volume(self) -> float:
         """Volume of one voxel in cubic millimetres."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))

@@ -109,7 +109,7 @@ def parse_rules(texts: Sequence[str], option: str) -> tuple[Rule, ...]:
                 "for itself",
             )
         values = tuple(value.strip() for value in match[3].split("|"))
-        if match[2] in _ORDERS and not _is_number(match[3]):
+        if match[2] in _ORDERS and not is_number(match[3]):
             raise UsageError(
                 f"{option} {text}",
                 f"{match[3]!r} is not a number, and {match[2]} compares numbers",
@@ -212,7 +212,7 @@ def _is_among(cells: pd.Series, values: Sequence[str]) -> np.ndarray:
     missing = cells.isna().to_numpy()
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
         # Times were read as numbers: 2 and 2.0 are the same second.
-        found = np.isin(_numbers(cells), [float(v) for v in values if _is_number(v)])
+        found = np.isin(_numbers(cells), [float(v) for v in values if is_number(v)])
     else:
         found = cells.astype(str).isin(values).to_numpy() & ~missing
     return found | missing if MISSING in values else found
@@ -222,7 +222,8 @@ def _texts(cells: pd.Series) -> list[str]:
     return [f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells]
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a text is a finite number."""
     try:
         return bool(np.isfinite(float(text)))
     except ValueError:

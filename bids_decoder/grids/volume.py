@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy.ndimage import find_objects, gaussian_filter1d, label
 from scipy.spatial import cKDTree
 
@@ -39,7 +40,7 @@ class Volume(Geometry):
     @property
     def voxel_sizes(self) -> np.ndarray:
         """Edge lengths in millimetres, shape (3,)."""
-        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return voxel_sizes(self.affine)
 
     @property
     def positions(self) -> np.ndarray:

@@ -89,10 +89,12 @@ class PersonOutputs:
         save_table(path, table, {**described, **(notes or {}), **self.marks})
         self.add(path)
 
-    def nulls(self, key: str | OutputName, source: Path) -> None:
+    def nulls(
+        self, key: str | OutputName, source: Path, columns: dict[str, str] = VALUE_NULL_COLUMNS
+    ) -> None:
         """Write the null distributions that a node left in *source*, if there are any."""
         path = self.path(key)
-        if copy_nulls(source, path, VALUE_NULL_COLUMNS, self.marks):
+        if copy_nulls(source, path, columns, self.marks):
             self.add(path)
 
 

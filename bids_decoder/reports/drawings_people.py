@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -53,10 +54,7 @@ def people_drawing(
     if not len(known) or not np.isfinite(rows["value"].astype(float)).any():
         return None
     low, high = float(known.min()), float(known.max())
-    wide = (high - low) or 1.0
-
-    def across(value: float) -> float:
-        return _LEFT + 20 + (value - low) / wide * (_WIDTH - _LEFT - 40)
+    across = partial(_across, low=low, high=high)
 
     people = sorted(set(rows["participant"]))
     height = _LINE * len(values) + 8
@@ -107,10 +105,7 @@ def forest_drawing(rows: pd.DataFrame, title: str, metric: str) -> Markup | None
     if not np.isfinite(drawn["value"].to_numpy(float)).any():
         return None
     low, high = float(known.min()), float(known.max())
-    wide = (high - low) or 1.0
-
-    def across(value: float) -> float:
-        return _LEFT + 20 + (value - low) / wide * (_WIDTH - _LEFT - 40)
+    across = partial(_across, low=low, high=high)
 
     bottom = _TOP + _ROW * len(drawn)
     parts = _scale((low, high), metric, across, bottom)
@@ -176,6 +171,11 @@ def _key(models: list[str]) -> list[Markup]:
         ).format(x, model_colour(number), x + 9, name))
         x += 30 + 7 * len(name)
     return parts
+
+
+def _across(value: float, *, low: float, high: float) -> float:
+    """Return where a value is from left to right, of values from *low* to *high*."""
+    return _LEFT + 20 + (value - low) / ((high - low) or 1.0) * (_WIDTH - _LEFT - 40)
 
 
 def _scale(

@@ -177,12 +177,12 @@ def show(value: float, metric: str) -> str:
 
 
 def show_p(p: float) -> str:
-    """Format a p value.
+    """Format a p value; NaN where nothing was tested.
 
     Examples
     --------
-    >>> show_p(0.0009), show_p(0.25)
-    ('0.0009', '0.25')
+    >>> show_p(0.0009), show_p(0.25), show_p(float("nan"))
+    ('0.0009', '0.25', 'n/a')
     """
     return f"{p:.2g}" if np.isfinite(p) else "n/a"
 

@@ -150,11 +150,7 @@ def peak_table(peaks: pd.DataFrame, measure: str, caption: str) -> Table:
               "p, cluster enhancement"]
     rows = [
         [f"{row['x']:.0f}, {row['y']:.0f}, {row['z']:.0f}", f"{row['n_voxels']:.0f}",
-         f"{row['value']:.3f}", *(_p(row[name]) for name in ("p", "p_max", "p_tfce"))]
+         f"{row['value']:.3f}", *(show_p(row[name]) for name in ("p", "p_max", "p_tfce"))]
         for _, row in peaks.iterrows()
     ]
     return Table(header, rows, caption, frozenset(header[1:]))
-
-
-def _p(value: float) -> str:
-    return "n/a" if pd.isna(value) else show_p(value)

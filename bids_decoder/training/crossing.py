@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from bids_decoder.evaluation.baselines import run_baselines
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.training.decoders import Decoder, FitContext
-from bids_decoder.training.refit import DECODER, class_scores
+from bids_decoder.training.refit import DECODER
 from bids_decoder.trials import Person, Targets
 
 
@@ -30,7 +31,7 @@ def score_models(
         Class scores by model, the decoder first.
     """
     selection, model = decoder.fit(train, targets, None, context)
-    scores = class_scores(decoder.predict(model, test.betas), decoder.gallery(model, targets))
+    scores = label_scores(decoder.predict(model, test.betas), decoder.gallery(model, targets))
     return {
         DECODER: scores,
         **run_baselines(train, test, targets, selection.mask, seed=context.seed),

@@ -17,7 +17,7 @@ from bids_decoder.evaluation.baselines import (
     run_baselines,
 )
 from bids_decoder.evaluation.nulls import Exchange, find_exchange
-from bids_decoder.evaluation.similarity import normalise
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.models.store import Model
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.labellings import fits_in_batches, scores_of_labellings
@@ -119,7 +119,7 @@ def refit_fold(
         train = replace(fold.train, target_rows=rows)
         _, model = decoder.fit(train, targets, pretrained, context)
         predicted = decoder.predict(model, fold.test.betas)
-        found[number] = predicted if targets.kind == "value" else class_scores(
+        found[number] = predicted if targets.kind == "value" else label_scores(
             predicted, decoder.gallery(model, targets)
         )
         if progress is not None:
@@ -168,8 +168,3 @@ def refit_baselines(
     shape = (-1, len(fold.test.betas), targets.vectors.shape[1])
     stacked = {name: np.array(values).reshape(shape) for name, values in found.items()}
     return closed | {name: values.astype(np.float32) for name, values in stacked.items()}
-
-
-def class_scores(predicted: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Compute the score of every class for every trial, (n_trials, n_classes)."""
-    return np.asarray(predicted) @ normalise(gallery).T

@@ -7,6 +7,7 @@ import pytest
 from bids_decoder.analyses.encode.outputs import EncodingOutputs
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.files import read_json
+from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.interfaces.response_grids import MASK, MESH
 from bids_decoder.models.store import Model
 
@@ -22,11 +23,10 @@ def write_maps(tmp_path, *, on_surface):
                  n_left=N_LEFT)
     values = np.arange(1.0, 5.0, dtype=np.float32)
     model = Model({"voxels": VOXELS, "calibration.sd": values}, {})
-    outputs = EncodingOutputs(
-        tmp_path / "out", {"sub": "01", "space": "fsnative"}, folder, {"ridge": model},
-        {"correlation": values / 10, "selected": values > 1}, {},
-    )
-    outputs.write_maps()
+    outputs = PersonOutputs(tmp_path / "out", {"sub": "01", "space": "fsnative"}, {})
+    EncodingOutputs(
+        outputs, folder, {"ridge": model}, {"correlation": values / 10, "selected": values > 1},
+    ).write_maps()
     assert len(set(outputs.written)) == len(outputs.written)
     assert all(path.is_file() for path in outputs.written)
     return outputs.written

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import samples
+from nibabel.affines import voxel_sizes
 
 from bids_decoder.released.blocks import read_runs
 
@@ -64,7 +65,7 @@ def test_things(place, check_read):
     (person,) = place.dataset().participants
     check_read(person, truth)
     grid = person.runs[0].released.responses.grid
-    np.testing.assert_array_equal(grid.voxel_sizes, [2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(voxel_sizes(grid.affine), [2.0, 2.0, 2.0])
     np.testing.assert_array_equal(np.argwhere(grid.mask) + np.argwhere(mask).min(axis=0),
                                   np.argwhere(mask))
     table = person.runs[3].released.table

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import samples
 import zarr
+from nibabel.affines import voxel_sizes
 from scipy.io import savemat
 
 from bids_decoder.errors import FindingsError, InputError
@@ -141,7 +142,7 @@ def test_coordinates_give_positions(place, extension):
     released = place.dataset().participants[0].runs[0].released
     grid = released.responses.grid
     np.testing.assert_allclose(grid.coordinates, places)
-    np.testing.assert_allclose(grid.voxel_sizes, [2.0, 2.0, 2.5])
+    np.testing.assert_allclose(voxel_sizes(grid.affine), [2.0, 2.0, 2.5])
     np.testing.assert_array_equal(released.responses.columns, np.argsort(order))
 
 

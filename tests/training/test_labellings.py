@@ -8,11 +8,12 @@ import pytest
 
 from bids_decoder.config import Network, Troi
 from bids_decoder.errors import LeakageError
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.training import labellings
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.labellings import fits_in_batches, scores_of_labellings
-from bids_decoder.training.refit import class_scores, permute_fold, refit_fold
+from bids_decoder.training.refit import permute_fold, refit_fold
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 SHAPE, N_CLASSES = (6, 7, 5), 4
@@ -61,7 +62,7 @@ def assert_same(fold, context):
     for number, rows in enumerate(fold.train_rows):
         train = replace(fold.train, target_rows=rows)
         _, model = decoder.fit(train, TARGETS, None, context)
-        expected = class_scores(
+        expected = label_scores(
             decoder.predict(model, fold.test.betas), decoder.gallery(model, TARGETS)
         )
         np.testing.assert_allclose(found[number], expected, atol=1e-5)

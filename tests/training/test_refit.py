@@ -6,10 +6,10 @@ import pytest
 
 from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.baselines import baseline_names, run_baselines
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.refit import (
-    class_scores,
     permute_fold,
     refit_baselines,
     refit_fold,
@@ -70,7 +70,7 @@ def test_a_refit_is_the_fit_itself_on_other_labels(n_seeds):
         train = replace(fold.train, target_rows=rows)
         selection = decoder.select(train, TARGETS, None, context)
         model = decoder.adapt(train, TARGETS, selection, None, context)
-        expected = class_scores(
+        expected = label_scores(
             decoder.predict(model, fold.test.betas), decoder.gallery(model, TARGETS)
         )
         np.testing.assert_array_equal(found[number], expected.astype(np.float32))

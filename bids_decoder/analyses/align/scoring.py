@@ -19,10 +19,11 @@ from bids_decoder.evaluation.retrieval import (
     compare_retrieval,
     score_retrieval,
 )
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.evaluation.tables import Nulls, join_nulls
 from bids_decoder.interfaces.heldout import Heldout
 from bids_decoder.interfaces.null_predictions import FoldNulls, join_folds
-from bids_decoder.training.refit import DECODER, class_scores
+from bids_decoder.training.refit import DECODER
 from bids_decoder.trials import Targets
 
 _OWN = {"category": "svm-all"}
@@ -102,7 +103,7 @@ def score_aligned(
 
 def _labels(folds: Sequence[Heldout], targets: Targets, name: str) -> HeldoutLabels:
     trials = pd.concat([fold.trials for fold in folds], ignore_index=True)
-    scores = [class_scores(fold.models[name].values, fold.models[name].gallery) for fold in folds]
+    scores = [label_scores(fold.models[name].values, fold.models[name].gallery) for fold in folds]
     return HeldoutLabels(
         np.concatenate(scores), trials["label"].to_numpy(str), targets.ids,
         trials["run_group"].to_numpy(str),

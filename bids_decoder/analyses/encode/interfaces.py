@@ -31,7 +31,12 @@ from bids_decoder.evaluation.voxelwise import (
 )
 from bids_decoder.glm.reliability import enough_repeats, noise_ceiling
 from bids_decoder.interfaces.fitting import DeviceInputSpec
-from bids_decoder.interfaces.person_outputs import save_nulls
+from bids_decoder.interfaces.person_outputs import (
+    PersonOutputs,
+    WriteInputSpec,
+    WriteInterface,
+    save_nulls,
+)
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.responses import TABLE, ResponsesInputSpec, load_person, read_trials
 from bids_decoder.interfaces.targets import read_targets
@@ -310,10 +315,7 @@ def read_encoded(path: Path | str, measured: Measured, n_selected: int) -> Encod
         )
 
 
-class _WriteInputSpec(BaseInterfaceInputSpec):
-    key = traits.Str(desc="key of the stage")
-    output_dir = Directory(mandatory=True)
-    entities = traits.Dict(mandatory=True, desc="sub, task, space of the outputs")
+class _WriteInputSpec(WriteInputSpec):
     folder = Directory(exists=True, mandatory=True, desc="of CollectResponses")
     names = traits.List(traits.Str(), mandatory=True, desc="encoders; the chosen one first")
     model_files = traits.List(File(exists=True), mandatory=True, desc="in the same order")
@@ -323,22 +325,14 @@ class _WriteInputSpec(BaseInterfaceInputSpec):
     predictions_file = File(exists=True, mandatory=True)
     nulls_file = File(exists=True, mandatory=True)
     maps_file = File(exists=True, mandatory=True)
-    card = traits.Dict(desc="entries of the model card besides those of the encoder")
 
 
-class _WriteOutputSpec(TraitedSpec):
-    out_files = traits.List(File(exists=True))
-
-
-class WriteEncoding(SimpleInterface):
+class WriteEncoding(WriteInterface):
     """Write model, maps, predictions and metrics of one participant into the derivatives."""
 
     input_spec = _WriteInputSpec
-    output_spec = _WriteOutputSpec
-    # Its outputs are outside the work folder, where users may remove them.
-    _always_run = True
 
-    def _run_interface(self, runtime: Runtime) -> Runtime:
+    def _write(self, outputs: PersonOutputs) -> None:
         inputs = self.inputs
         models = {
             name: load_model(Path(path))
@@ -346,16 +340,12 @@ class WriteEncoding(SimpleInterface):
         }
         with np.load(inputs.maps_file, allow_pickle=False) as content:
             maps = dict(content)
-        outputs = EncodingOutputs(
-            Path(inputs.output_dir), dict(inputs.entities), Path(inputs.folder), models, maps,
-            {**(inputs.card or {}), "ceiling_from": read_measured(inputs.measured_file)[1]},
-        )
-        outputs.write_model()
-        outputs.write_maps()
-        outputs.write_learning()
-        outputs.write_tables(
+        outputs.card["ceiling_from"] = read_measured(inputs.measured_file)[1]
+        encoding = EncodingOutputs(outputs, Path(inputs.folder), models, maps)
+        encoding.write_model()
+        encoding.write_maps()
+        encoding.write_learning()
+        encoding.write_tables(
             Path(inputs.metrics_file), Path(inputs.comparisons_file),
             Path(inputs.predictions_file), Path(inputs.nulls_file),
         )
-        self._results["out_files"] = [str(path) for path in outputs.written]
-        return runtime

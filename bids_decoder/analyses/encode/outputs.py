@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.names import derivative_path, sidecar_path
-from bids_decoder.bids.writer import read_table, save_table
+from bids_decoder.bids.writer import read_table
 from bids_decoder.evaluation.tables import ENCODING_COLUMNS, ENCODING_NULL_COLUMNS
 from bids_decoder.evaluation.voxelwise import COMPARISON_COLUMNS
-from bids_decoder.interfaces.person_outputs import PersonOutputs, copy_nulls
+from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.interfaces.response_grids import read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.trials import VoxelGrid
@@ -45,15 +44,14 @@ MAPS = {
 _TRAINING_ONLY = ("score", "strength")
 
 
-@dataclass
+@dataclass(frozen=True)
 class EncodingOutputs:
-    """Writer of the outputs of one participant, which records the files it wrote.
+    """Writer of the outputs of one participant.
 
     Parameters
     ----------
-    output_dir : Path
-    entities : dict
-        sub, and task, space where they apply.
+    outputs : PersonOutputs
+        Its card is added to that of the model.
     folder : Path
         Responses of the participant; they define the grid.
     models : dict of str to Model
@@ -61,41 +59,31 @@ class EncodingOutputs:
     maps : dict of str to ndarray
         Each (n_voxels,): maps of the chosen encoder by name, ``correlation/<encoder>`` of the
         others, ``selected`` and ``common``.
-    card : dict
-        Added to the model card.
     """
 
-    output_dir: Path
-    entities: dict[str, str]
+    outputs: PersonOutputs
     folder: Path
     models: dict[str, Model]
     maps: dict[str, np.ndarray]
-    card: dict[str, Any]
-    written: list[Path] = field(default_factory=list)
 
     @property
     def _chosen(self) -> tuple[str, Model]:
         return next(iter(self.models.items()))
 
-    def _path(self, key: str, **entities: str) -> Path:
-        return derivative_path(self.output_dir, key, **self.entities, **entities)
-
-    def _add(self, path: Path) -> None:
-        self.written += [path, sidecar_path(path)]
-
     def write_model(self) -> None:
         """Write the weights and the card of the chosen encoder."""
         _, model = self._chosen
-        path = self._path("encoder_model")
+        path = self.outputs.path("encoder_model")
         others = [name for name in self.models if name != self._chosen[0]]
-        save_model(path, Model(model.tensors, {**model.card, **self.card, "beside": others}))
-        self._add(path)
+        card = {**model.card, **self.outputs.card, "beside": others}
+        save_model(path, Model(model.tensors, card))
+        self.outputs.add(path)
 
     def write_maps(self) -> None:
         """Write the mask of selected voxels and all maps."""
         grid = read_grid(self.folder)
         name, model = self._chosen
-        shared = {"SkullStripped": True, **self._space()}
+        shared = {"SkullStripped": True, **self.outputs.space}
         selected = self.maps["selected"]
         self._image("encoder_mask", grid, selected, {
             "Type": "ROI", "encoder": name, "n_voxels": int(selected.sum()),
@@ -120,7 +108,7 @@ class EncodingOutputs:
             "TrainingTrialsOnly": stat in _TRAINING_ONLY, **shared,
         }
         if stat in ("ceiling", "normalised"):
-            content["repeats_of"] = self.card["ceiling_from"]
+            content["repeats_of"] = self.outputs.card["ceiling_from"]
         self._image("encoder_map", grid, values, content,
                     label=encoder.replace("-", ""), stat=stat)
 
@@ -130,11 +118,7 @@ class EncodingOutputs:
     ) -> None:
         everywhere = np.zeros(grid.n_voxels, dtype=values.dtype)
         everywhere[self._chosen[1].tensors["voxels"]] = values
-        files = PersonOutputs(self.output_dir, self.entities, {}, self.written)
-        files.image(key, grid.to_volume(everywhere), grid, metadata, **entities)
-
-    def _space(self) -> dict[str, str]:
-        return {"Space": self.entities["space"]} if "space" in self.entities else {}
+        self.outputs.image(key, grid.to_volume(everywhere), grid, metadata, **entities)
 
     def write_learning(self) -> None:
         """Write loss and validation score of every epoch on the inner split."""
@@ -142,21 +126,14 @@ class EncodingOutputs:
             {"encoder": name, **entry}
             for name, model in self.models.items() for entry in model.card["history"]
         ]
-        self._table("encoder_learning", pd.DataFrame(rows, columns=list(LEARNING_COLUMNS)),
-                    LEARNING_COLUMNS)
+        table = pd.DataFrame(rows, columns=list(LEARNING_COLUMNS))
+        self.outputs.table("encoder_learning", table, LEARNING_COLUMNS)
 
     def write_tables(
         self, metrics: Path, comparisons: Path, predictions: Path, nulls: Path
     ) -> None:
         """Write the tables of metrics, comparisons, identified trials and null distributions."""
-        self._table("encoder_metrics", read_table(metrics), ENCODING_COLUMNS)
-        self._table("encoder_comparisons", read_table(comparisons), COMPARISON_COLUMNS)
-        self._table("encoder_predictions", read_table(predictions), PREDICTION_COLUMNS)
-        path = self._path("encoder_nulls")
-        if copy_nulls(nulls, path, ENCODING_NULL_COLUMNS, {}):
-            self._add(path)
-
-    def _table(self, key: str, table: pd.DataFrame, columns: dict[str, str]) -> None:
-        path = self._path(key)
-        save_table(path, table, {name: {"Description": text} for name, text in columns.items()})
-        self._add(path)
+        self.outputs.table("encoder_metrics", read_table(metrics), ENCODING_COLUMNS)
+        self.outputs.table("encoder_comparisons", read_table(comparisons), COMPARISON_COLUMNS)
+        self.outputs.table("encoder_predictions", read_table(predictions), PREDICTION_COLUMNS)
+        self.outputs.nulls("encoder_nulls", nulls, ENCODING_NULL_COLUMNS)

@@ -11,12 +11,12 @@ import numpy as np
 
 from bids_decoder.evaluation.baselines import assert_sides
 from bids_decoder.evaluation.learning_curve import label_hits, stimulus_hits
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.interfaces.heldout import Predicted
 from bids_decoder.interfaces.predicting import predict_baselines, predict_test
 from bids_decoder.models.store import Model
 from bids_decoder.training.ablations import PREFIX
 from bids_decoder.training.decoders import Decoder, FitContext
-from bids_decoder.training.refit import class_scores
 from bids_decoder.trials import Person, Targets
 
 SCRATCH = f"{PREFIX}pretraining"
@@ -98,7 +98,7 @@ def _hits(
     found: Predicted, test: Person, targets: Targets, pool_size: int
 ) -> dict[str, np.ndarray]:
     if targets.kind == "category":
-        return label_hits(class_scores(found.values, found.gallery), test.target_rows)
+        return label_hits(label_scores(found.values, found.gallery), test.target_rows)
     return stimulus_hits(found.values, found.gallery, test.target_rows, pool_size)
 
 

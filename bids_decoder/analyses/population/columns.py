@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.population.options import Population
+from bids_decoder.bids.rules import is_number
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import ExitCode, Finding, InputError, has_errors, name_some
@@ -154,7 +155,7 @@ def check_column(column: Column, people: Sequence[str]) -> list[Finding]:
             "left out of this test, not of the others", severity="warning",
         ))
     if not column.is_group:
-        wrong = [str(cell) for cell in variable.values[known] if not _is_number(cell)]
+        wrong = [str(cell) for cell in variable.values[known] if not is_number(cell)]
         if wrong:
             return [*findings, Finding(
                 given, f"{len(wrong)} value(s) are no numbers: {name_some(wrong)}",
@@ -187,10 +188,3 @@ def _check_variation(given: str, variable: Variable) -> list[Finding]:
     except InputError as error:
         return [Finding(given, error.finding.why, error.finding.fix)]
     return []
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False

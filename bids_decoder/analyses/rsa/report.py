@@ -132,7 +132,7 @@ def _table(metrics: pd.DataFrame) -> Table:
     rows = [
         [row["model"], f"{row['value']:.3f}",
          limits(row),
-         *("n/a" if pd.isna(row[name]) else show_p(row[name]) for name in ("p", "p_max", "p_min"))]
+         *(show_p(row[name]) for name in ("p", "p_max", "p_min"))]
         for _, row in metrics.iterrows()
     ]
     return Table(header, rows, "Models of the distances", frozenset(header[1:]))
@@ -152,7 +152,7 @@ def _comparison_blocks(results: Results, n_conditions: int, n_models: int) -> li
     header = ["model", "less", "difference", "95 % interval", "p", "p, all pairs"]
     rows = [
         [row["first"], row["second"], f"{row['value']:.3f}", limits(row),
-         *("n/a" if pd.isna(row[name]) else show_p(row[name]) for name in ("p", "p_holm"))]
+         *(show_p(row[name]) for name in ("p", "p_holm"))]
         for _, row in table.iterrows()
     ]
     caption = "Differences of models; intervals and p-values hold for conditions like these"

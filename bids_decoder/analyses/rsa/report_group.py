@@ -64,10 +64,11 @@ def _means(table: pd.DataFrame, caption: str) -> Table:
             for name in ("prevalence_bayesian", "prevalence_permutation")
         )
         rows.append([
-            row["model"], f"{row['value']:.3f}", limits(row), _p(row["p"]), _p(row["p_max"]),
-            f"{own.loc['below_ceiling', 'value']:.3f}", _p(own.loc["below_ceiling", "p"]),
+            row["model"], f"{row['value']:.3f}", limits(row),
+            show_p(row["p"]), show_p(row["p_max"]),
+            f"{own.loc['below_ceiling', 'value']:.3f}", show_p(own.loc["below_ceiling", "p"]),
             "n/a" if bayes is None else f"{bayes['value']:.2f} ({limits(bayes)})",
-            "n/a" if nobody is None else _p(nobody["p"]),
+            "n/a" if nobody is None else show_p(nobody["p"]),
         ])
     return Table(header, rows, caption, frozenset(header[1:]))
 
@@ -75,8 +76,8 @@ def _means(table: pd.DataFrame, caption: str) -> Table:
 def _gaps(table: pd.DataFrame) -> list[Table]:
     header = ["model", "less", "difference", "95 % interval", "p", "p, all pairs"]
     rows = [
-        [row["model"], row["against"], f"{row['value']:.3f}", limits(row), _p(row["p"]),
-         _p(row["p_holm"])]
+        [row["model"], row["against"], f"{row['value']:.3f}", limits(row), show_p(row["p"]),
+         show_p(row["p_holm"])]
         for _, row in table[table["statistic"] == "difference"].iterrows()
     ]
     return [Table(header, rows, "Differences of models over participants", frozenset(header[2:]))] \
@@ -91,8 +92,8 @@ def _region_blocks(table: pd.DataFrame) -> list[Block]:
     header = ["region", "model", "mean whitened correlation", "95 % interval", "p",
               "p, all regions and models", "lower ceiling"]
     rows = [
-        [row["region"], row["model"], f"{row['value']:.3f}", limits(row), _p(row["p"]),
-         _p(row["p_max"]), f"{ceilings[row['region']]:.3f}"]
+        [row["region"], row["model"], f"{row['value']:.3f}", limits(row), show_p(row["p"]),
+         show_p(row["p_max"]), f"{ceilings[row['region']]:.3f}"]
         for _, row in means.iterrows()
     ]
     strong = frozenset(np.flatnonzero(means["p_max"].to_numpy() <= 0.05).tolist())
@@ -101,7 +102,3 @@ def _region_blocks(table: pd.DataFrame) -> list[Block]:
         "of models are in group/desc-rsa_metrics.tsv", frozenset(header[2:]), strong,
         folded=len(rows) > MOST_SHOWN,
     )]
-
-
-def _p(value: float) -> str:
-    return "n/a" if pd.isna(value) else show_p(value)

@@ -89,7 +89,7 @@ def _table(
     rows = [
         [str(row["region"]), f"{row['n_voxels']:,.0f}", row["model"], f"{row['value']:.3f}",
          limits(row),
-         *("n/a" if pd.isna(row[name]) else show_p(row[name]) for name in ("p", "p_max"))]
+         *(show_p(row[name]) for name in ("p", "p_max"))]
         for _, row in part.iterrows()
     ]
     strong = frozenset(n for n, p in enumerate(part["p_max"]) if p <= LEVEL)

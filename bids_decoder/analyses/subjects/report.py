@@ -106,7 +106,7 @@ def _metrics_table(metrics: pd.DataFrame) -> Table:
     rows = [
         [row.model, _TITLES[row.metric], show(row.value, row.metric),
          f"{show(row.ci_low, row.metric)} – {show(row.ci_high, row.metric)}",
-         show(row.chance, row.metric), "n/a" if np.isnan(row.p) else show_p(row.p)]
+         show(row.chance, row.metric), show_p(row.p)]
         for row in metrics.itertuples()
     ]
     return Table(header, rows, "All models on the same folds", frozenset(header[2:]))
