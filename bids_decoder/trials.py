@@ -219,6 +219,11 @@ class Targets:
         """See :attr:`TargetKind.over_runs`."""
         return KINDS[self.kind].over_runs
 
+    @property
+    def numbers(self) -> np.ndarray | None:
+        """Values of the rows, (n_ids, n_columns); None where no values are decoded."""
+        return self.vectors if self.kind == VALUE else None
+
     def rows_of(self, ids: np.ndarray) -> np.ndarray:
         """Row numbers of *ids* (array of text) in this table; KeyError for unknown ids."""
         position = {name: row for row, name in enumerate(self.ids)}

@@ -17,11 +17,12 @@ from bids_decoder.bids.sidecars import Sidecars
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.bids.timing import exclude
 from bids_decoder.config import TrialRules
+from bids_decoder.drift import neighbour_correlation
 from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.trials import VALUE
 
 MAX_ALIKE = 0.3
-"""Correlation of neighbouring trials above which exchanging single trials is doubtful."""
+"""Correlation of neighbouring trials above which slow noise is likely to predict values."""
 
 
 def decodes_values(rules: TrialRules) -> bool:
@@ -204,35 +205,12 @@ def _check_values(values: np.ndarray, runs: np.ndarray) -> list[dict[str, Any]]:
     if alike > MAX_ALIKE:
         found.append({
             "why": f"neighbouring trials have similar values (correlation {alike:.2f} within "
-            "runs); they also share slow noise, and p-values assume that the order of trials "
-            "within a run is exchangeable",
+            "runs); they also share slow noise, so that values keep their order in the null "
+            "distribution and are moved as a series",
             "fix": "compare the score with that of trial_order among the confounds, and see "
             "values.md", "severity": "warning",
         })
     return found
-
-
-def neighbour_correlation(values: np.ndarray, run_of: np.ndarray) -> float:
-    """Compute the correlation of each trial with the next one of its run, deviations from runs.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_trials,)
-        In order of time within each run.
-    run_of : ndarray of int, shape (n_trials,)
-
-    Returns
-    -------
-    float
-        0 where nothing varies within runs.
-    """
-    order = np.argsort(run_of, kind="stable")
-    values, run_of = values[order], run_of[order]
-    rest = values - (np.bincount(run_of, values) / np.bincount(run_of))[run_of]
-    same, size = np.diff(run_of) == 0, float((rest**2).mean())
-    if not same.any() or size <= 0:
-        return 0.0
-    return float((rest[1:] * rest[:-1])[same].mean() / size)
 
 
 def units_of(runs: Sequence[BoldRun], names: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.stats
+from scipy.special import gammaln
 
+from bids_decoder.drift import are_slow
 from bids_decoder.evaluation.statistics import (
     permutation_p,
     permutations_within,
@@ -36,6 +38,11 @@ is expected in random order."""
 
 RARE = 0.001
 """Largest probability of so few single trials in random order."""
+
+WHOLE_SERIES = "series of whole runs"
+
+LEAST_SERIES = 6
+"""With so many runs there are 720 orders of them."""
 
 LENGTH_TOLERANCE = 0.25
 """By which part of a block several blocks of a label in a row may be longer or shorter."""
@@ -61,8 +68,8 @@ class Exchange:
     ----------
     kind : str
         ``"trials within runs"``, ``"blocks within runs"``, ``"whole runs"``,
-        ``"whole runs within folds"``, ``"images"``, ``"stimuli"`` or
-        ``"stimuli within runs"``.
+        ``"whole runs within folds"``, ``"images"``, ``"stimuli"``,
+        ``"stimuli within runs"``, or one of :class:`SeriesExchange`.
     unit_of : ndarray of int, shape (n_trials,)
         Number of the unit of each trial.
     labels : ndarray, shape (n_units,)
@@ -104,8 +111,41 @@ class Exchange:
         return make_nulls(table, model, {"Null": "fixed", **self.describe()})
 
 
-def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Exchange:
-    """Find what may be exchanged, from the order of labels within runs.
+@dataclass(frozen=True, eq=False)
+class SeriesExchange(Exchange):
+    """Series of values that keep their order, trials of a run being its units.
+
+    ``kind`` is ``"series of whole runs"``, which all have the same number of trials, or
+    ``"series shifted within runs"``: the last trials then come before the first ones.
+    """
+
+    def draw(self, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw rearranged values of all trials, (n_permutations, n_trials)."""
+        members = [np.flatnonzero(self.block_of == run) for run in np.unique(self.block_of)]
+        drawn = np.empty((n_permutations, len(self.labels)), dtype=self.labels.dtype)
+        if self.kind == WHOLE_SERIES:
+            series = np.stack([self.labels[trials] for trials in members])
+            orders = np.argsort(rng.random((n_permutations, len(members))), axis=1)
+            for run, trials in enumerate(members):
+                drawn[:, trials] = series[orders[:, run]]
+            return drawn
+        for trials in members:
+            shifts = rng.integers(len(trials), size=(n_permutations, 1))
+            drawn[:, trials] = self.labels[trials[(np.arange(len(trials)) + shifts) % len(trials)]]
+        return drawn
+
+    def smallest_p(self, n_permutations: int) -> float:
+        """Return the smallest p-value possible with so many permutations."""
+        sizes = np.unique(self.block_of, return_counts=True)[1]
+        whole = self.kind == WHOLE_SERIES
+        log_arrangements = gammaln(len(sizes) + 1) if whole else np.log(sizes).sum()
+        return max(1 / (1 + n_permutations), float(np.exp(-log_arrangements)))
+
+
+def find_exchange(
+    labels: np.ndarray, runs: np.ndarray, folds: np.ndarray, values: np.ndarray | None = None
+) -> Exchange:
+    """Find what may be exchanged, from the order of labels or values within runs.
 
     Parameters
     ----------
@@ -114,6 +154,8 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
     runs : ndarray of str, shape (n_trials,)
     folds : ndarray, shape (n_trials,)
         Fold in which each trial is test.
+    values : ndarray, shape (n_trials, n_columns), optional
+        Numbers of the trials, where *labels* stand for numbers.
 
     Returns
     -------
@@ -124,8 +166,15 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
         than half as often as in random order: neighbouring trials share noise, which exchanging
         single trials of a block design would break up. Consecutive blocks of one label count as
         blocks of their own, where the length shows them: as one long block they would go to rarer
-        labels, too, and permuted labels would not be balanced as the true ones are. Otherwise
-        single trials within runs.
+        labels, too, and permuted labels would not be balanced as the true ones are. Series of
+        values, where those of neighbouring trials are similar, which noise is, too: whole ones
+        between runs, where these have the same number of trials and are enough, or shifted in a
+        circle within runs [1]_. Otherwise single trials within runs.
+
+    References
+    ----------
+    .. [1] Theiler, Eubank, Longtin, Galdrikian and Farmer (1992), Testing for nonlinearity in time
+       series: the method of surrogate data, Physica D 58:77.
     """
     labels = np.asarray(labels)
     run_of = pd.factorize(np.asarray(runs))[0]
@@ -147,6 +196,11 @@ def find_exchange(labels: np.ndarray, runs: np.ndarray, folds: np.ndarray) -> Ex
         unit_of[by_run] = np.cumsum(starts) - 1
         first = by_run[starts]
         return Exchange("blocks within runs", unit_of, labels[first], run_of[first])
+    if values is not None and are_slow(values, run_of):
+        sizes = np.bincount(run_of)
+        is_whole = len(sizes) >= LEAST_SERIES and np.ptp(sizes) == 0
+        kind = WHOLE_SERIES if is_whole else "series shifted within runs"
+        return SeriesExchange(kind, np.arange(len(labels)), labels, run_of)
     return Exchange("trials within runs", np.arange(len(labels)), labels, run_of)
 
 

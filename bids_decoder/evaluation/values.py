@@ -135,7 +135,7 @@ def score_values(
         For shapes that do not fit, or predictions that are not finite.
     """
     _check(heldout)
-    exchange = find_exchange(heldout.rows, heldout.runs, heldout.folds)
+    exchange = find_exchange(heldout.rows, heldout.runs, heldout.folds, heldout.true)
     null, scheme = _null_predictions(heldout, refitted, exchange, settings.n_permutations, rng)
     n_null = 0 if null is None else len(null.rows)
     rows = [row for k in range(len(heldout.columns)) for row in _rows(heldout, null, k)]

@@ -118,7 +118,7 @@ def _control_values(
 ) -> ControlFold:
     if not n_refits:
         return ControlFold(found)
-    drawn = permute_fold(train, test, n_refits, rng)
+    drawn = permute_fold(train, test, n_refits, rng, targets.numbers)
     return ControlFold(
         found, drawn.test_rows, ridge_of_labellings(train, test, targets, drawn.train_rows),
         targets.vectors[drawn.train_rows].mean(axis=1), drawn.exchange.describe(),

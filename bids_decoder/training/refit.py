@@ -53,7 +53,8 @@ class PermutedFold:
 
 
 def permute_fold(
-    train: Person, test: Person, n_permutations: int, rng: np.random.Generator
+    train: Person, test: Person, n_permutations: int, rng: np.random.Generator,
+    numbers: np.ndarray | None = None,
 ) -> PermutedFold:
     """Exchange the labels or values of all trials of a person, then deal them out to one fold.
 
@@ -63,6 +64,8 @@ def permute_fold(
         All trials of the person; every fold of it, with the same *rng*, gets the same labels.
     n_permutations : int
     rng : numpy.random.Generator
+    numbers : ndarray, shape (n_ids, n_columns), optional
+        ``Targets.numbers``: the values, where values are decoded.
 
     Returns
     -------
@@ -76,7 +79,8 @@ def permute_fold(
     order = np.lexsort((trials["trial"].to_numpy(dtype=int), runs))
     # Trials that are never test have no number.
     folds = trials["fold"].fillna(0).to_numpy(dtype=int)
-    exchange = find_exchange(rows[order], runs[order], folds[order])
+    values = None if numbers is None else numbers[rows[order]]
+    exchange = find_exchange(rows[order], runs[order], folds[order], values)
     drawn = np.empty((n_permutations, len(rows)), dtype=rows.dtype)
     drawn[:, order] = exchange.draw(n_permutations, rng)
     return PermutedFold(train, test, drawn[:, :n_train], drawn[:, n_train:], exchange)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bids_decoder.bids.values import join_values, neighbour_correlation, read_values
+from bids_decoder.bids.values import join_values, read_values
 from bids_decoder.config import TrialRules
 from bids_decoder.errors import ExitCode
 from bids_decoder.trials import TRIAL_COLUMNS, VALUE
@@ -132,15 +132,6 @@ def test_numbers_of_a_block_are_averaged():
     texts = join_values(cells, np.array([0, 0, 1, 1]))
     assert texts.tolist() == ["2.0 2.0", "8.0 2.0"]
     assert join_values(cells, np.arange(4)).tolist() == ["1.0 2.0", "3.0 2.0", None, "8.0 2.0"]
-
-
-def test_correlation_of_neighbours_does_not_cross_runs():
-    run_of = np.repeat([0, 1], 50)
-    values = np.random.default_rng(0).normal(size=100) + 5 * run_of
-    assert abs(neighbour_correlation(values, run_of)) < 0.25
-    walk = np.cumsum(np.random.default_rng(0).normal(size=100))
-    assert neighbour_correlation(walk, run_of) > 0.6
-    assert neighbour_correlation(np.ones(100), run_of) == 0
 
 
 def test_rules_are_the_defaults_without_values():

@@ -85,7 +85,7 @@ class AlignFold(SimpleInterface):
         self._results["heldout_file"] = str(path)
         if inputs.n_refits:
             rng = np.random.default_rng(inputs.permutation_seed)
-            drawn = permute_fold(train, test, inputs.n_refits, rng)
+            drawn = permute_fold(train, test, inputs.n_refits, rng, targets.numbers)
             nulls = self._refit(drawn, group, newcomer, targets)
             self._results["nulls_file"] = str(save_nulls(folder / "nulls.npz", nulls))
         return runtime

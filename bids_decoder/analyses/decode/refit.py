@@ -39,7 +39,9 @@ class RefitPermuted(PersonalInterface):
         inputs = self.inputs
         targets = read_targets(inputs.targets_file)
         rng = np.random.default_rng(inputs.permutation_seed)
-        fold = permute_fold(*self._people(targets), inputs.n_permutations, rng)
+        fold = permute_fold(
+            *self._people(targets), inputs.n_permutations, rng, targets.numbers
+        )
         fold = fold.part(inputs.first, inputs.count)
         given = self._decoder(), fold, targets, self._pretrained(targets), self._context()
         progress = log_progress(f"chance in fold {inputs.fold}", unit="permutation")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bids_decoder.analyses.refits import BASELINES
+from bids_decoder.bids.values import read_values
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import Finding
 from bids_decoder.evaluation.baselines import WHOLE
@@ -17,7 +18,7 @@ from bids_decoder.evaluation.nulls import (
     find_exchange,
     permutation_blocks,
 )
-from bids_decoder.trials import KINDS, Decision
+from bids_decoder.trials import KINDS, VALUE, Decision
 
 LEVEL = 0.05
 """A test with a smallest p-value above this level cannot be significant."""
@@ -124,7 +125,8 @@ def _exchange(
     kind, runs = KINDS[target_kind], held["run_group"].to_numpy(dtype=str)
     targets = held[kind.column].to_numpy(dtype=str)
     if kind.over_runs:
-        return find_exchange(targets, runs, held["fold"].to_numpy(dtype=int))
+        values = read_values(targets.tolist()) if target_kind == VALUE else None
+        return find_exchange(targets, runs, held["fold"].to_numpy(dtype=int), values)
     return exchange_stimuli(targets, runs, together)[0]
 
 
