@@ -112,7 +112,9 @@ def slow(noise: np.ndarray, correlation: float) -> np.ndarray:
     return found
 
 
-def folds_of(person: Person, n_permutations: int, seed: int) -> list[PermutedFold]:
+def folds_of(
+    person: Person, targets: Targets, n_permutations: int, seed: int
+) -> list[PermutedFold]:
     """Return all folds, under the same permutations."""
     found = []
     for fold in np.unique(person.trials["fold"]):
@@ -121,7 +123,7 @@ def folds_of(person: Person, n_permutations: int, seed: int) -> list[PermutedFol
         held.trials["split"] = "test"
         # From the seed of the data permutations would follow its noise.
         rng = np.random.default_rng([seed, 1])
-        found.append(permute_fold(train, held, n_permutations, rng))
+        found.append(permute_fold(train, held, n_permutations, rng, targets.numbers))
     return found
 
 
@@ -154,7 +156,7 @@ def predictions(
 def crossed(row: Row, signal: float, seed: int) -> dict[str, Outcome]:
     """Test each run once; fit everything again on exchanged values."""
     person, targets = dataset(row, signal, np.random.default_rng([seed, 7]))
-    folds = folds_of(person, FEW if signal else N_PERMUTATIONS, seed)
+    folds = folds_of(person, targets, FEW if signal else N_PERMUTATIONS, seed)
     heldout, refitted = predictions(folds, targets)
     return outcomes(heldout, refitted, seed, {})
 

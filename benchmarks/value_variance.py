@@ -47,7 +47,7 @@ COLUMNS = ("n", "r", "z", "null z", "trials", "used", "slope", "slope covers")
 def one_dataset(row: Row, seed: int, n_exchanged: int) -> dict[str, float]:
     """Return scores of a dataset, their intervals, and the estimated variance of the slope."""
     person, targets = dataset(row, row.signal, np.random.default_rng([seed, 8]))
-    heldout, refitted = predictions(folds_of(person, n_exchanged, seed), targets)
+    heldout, refitted = predictions(folds_of(person, targets, n_exchanged, seed), targets)
     run_of = np.unique(heldout.runs, return_inverse=True)[1]
     parts = [part[:, 0] for part in (heldout.true, heldout.predicted, heldout.reference)]
     scores = {name: float(one[0]) for name, one in

@@ -144,7 +144,7 @@ def test_coordinates_of_values_lead_back_to_them():
 def test_refits_together_are_refits_one_by_one():
     train, test, targets = dataset()
     decoder = load_decoder("troi")
-    fold = permute_fold(train, test, 3, np.random.default_rng(0))
+    fold = permute_fold(train, test, 3, np.random.default_rng(0), targets.numbers)
     assert fold.exchange.kind == "trials within runs"
     assert fits_in_batches("value", CONTEXT.network, CONTEXT.troi)
     found = refit_fold(decoder, fold, targets, None, CONTEXT)
@@ -163,9 +163,23 @@ def test_refits_together_are_refits_one_by_one():
     np.testing.assert_allclose(baselines[WHOLE][2], alone[WHOLE], rtol=1e-4)
 
 
+def test_slow_values_are_moved_as_series_the_same_in_all_folds():
+    train, test, _ = dataset()
+    rows = np.concatenate([train.target_rows, test.target_rows])
+    slow = np.empty((len(rows), 1))
+    slow[rows, 0] = np.arange(len(rows))
+    first = permute_fold(train, test, 5, np.random.default_rng(1), slow)
+    assert first.exchange.kind.startswith("series")
+    steps = np.diff(slow[first.test_rows, 0], axis=1)
+    assert set(steps.ravel().tolist()) <= {1.0, 1.0 - N_EACH}
+    second = permute_fold(test, train, 5, np.random.default_rng(1), slow)
+    np.testing.assert_array_equal(first.test_rows, second.train_rows)
+    np.testing.assert_array_equal(first.train_rows, second.test_rows)
+
+
 def test_permuted_values_are_not_decoded():
     train, test, targets = dataset()
-    fold = permute_fold(train, test, 40, np.random.default_rng(1))
+    fold = permute_fold(train, test, 40, np.random.default_rng(1), targets.numbers)
     found = refit_fold(load_decoder("troi"), fold, targets, None, CONTEXT)
     r = [
         np.corrcoef(predicted[:, 0], targets.vectors[rows, 0])[0, 1]
