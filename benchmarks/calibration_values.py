@@ -132,12 +132,16 @@ def predictions(
 ) -> tuple[HeldoutValues, RefittedValues]:
     """Decode all folds, with the true values and under all permutations."""
     decoder, own, null, means, drawn = load_decoder("troi"), [], [], [], []
+    moved = []
     for fold in folds:
         true = replace(fold, train_rows=fold.train.target_rows[None])
         own.append(refit_fold(decoder, true, targets, None, CONTEXT)[0])
         null.append(refit_fold(decoder, fold, targets, None, CONTEXT))
         n_test = len(fold.test.target_rows)
         means.append(np.full((n_test, 1), targets.vectors[fold.train.target_rows].mean()))
+        # Series that move between runs take their means along.
+        mean = targets.vectors[fold.train_rows].mean(axis=1)[:, None]
+        moved.append(np.broadcast_to(mean, null[-1].shape))
         drawn.append(fold.test_rows)
     tests = [fold.test for fold in folds]
     heldout = HeldoutValues(
@@ -146,10 +150,9 @@ def predictions(
         np.concatenate([test.run_groups for test in tests]),
         np.concatenate([test.trials["fold"].to_numpy() for test in tests]),
     )
-    predicted = np.concatenate(null, axis=1)
-    reference = np.broadcast_to(heldout.reference, predicted.shape)
     return heldout, RefittedValues(
-        np.concatenate(drawn, axis=1), predicted, reference, folds[0].exchange.describe()
+        np.concatenate(drawn, axis=1), np.concatenate(null, axis=1),
+        np.concatenate(moved, axis=1), folds[0].exchange.describe(),
     )
 
 
@@ -168,7 +171,10 @@ def tested_once(row: Row, signal: float, seed: int) -> dict[str, Outcome]:
     train, rest = person.subset(run <= n_train), person.subset(run > n_train)
     fold = PermutedFold(
         train, rest, train.target_rows[None], rest.target_rows[None],
-        find_exchange(train.target_rows, train.run_groups, run[run <= n_train]),
+        find_exchange(
+            train.target_rows, train.run_groups, run[run <= n_train],
+            targets.vectors[train.target_rows],
+        ),
     )
     predicted = refit_fold(load_decoder("troi"), fold, targets, None, CONTEXT)[0].astype(float)
     mean = np.full_like(predicted, targets.vectors[train.target_rows].mean())
