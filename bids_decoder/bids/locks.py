@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,29 +28,28 @@ CALL = "call-"
 
 
 @contextmanager
-def all_locks(output_dir: Path, labels: Iterable[str]) -> Iterator[None]:
+def all_locks(output_dir: Path, labels: Sequence[str]) -> Iterator[None]:
     """Hold the locks of all that a call processes.
 
     Parameters
     ----------
     output_dir : Path
-    labels : iterable of str
-        As of :func:`participant_lock`.
+    labels : sequence of str
+        As of :func:`participant_lock`, in the same order in all calls.
 
     Raises
     ------
     FindingsError
         With code 75, naming all that other processes hold; none is held then.
     """
-    held: list[Finding] = []
     with ExitStack() as locks:
-        for label in labels:
+        for number, label in enumerate(labels):
             try:
                 locks.enter_context(participant_lock(output_dir, label))
             except BidsDecoderError as error:
-                held.append(error.finding)
-        if held:
-            raise FindingsError(held)
+                # Others are looked at only: taken, they could keep the other process from them.
+                others = [_look(output_dir, other) for other in labels[number + 1:]]
+                raise FindingsError([error.finding, *filter(None, others)]) from error
         yield
 
 
@@ -76,7 +75,7 @@ def participant_lock(output_dir: Path, label: str) -> Iterator[Path]:
         host is removed; one left in a container that has ended is not, since it cannot be
         checked from outside.
     """
-    lock = output_dir / "logs" / "locks" / label
+    lock = _path(output_dir, label)
     lock.parent.mkdir(parents=True, exist_ok=True)
     _acquire(lock, label)
     try:
@@ -101,6 +100,19 @@ def remove_locks_of(pid: int, output_dir: Path) -> None:
         owner = _owner(lock)
         if owner.get("pid") == pid and _is_here(owner):
             _release(lock)
+
+
+def _path(output_dir: Path, label: str) -> Path:
+    return output_dir / "logs" / "locks" / label
+
+
+def _look(output_dir: Path, label: str) -> Finding | None:
+    """Return whether another process holds a lock."""
+    lock = _path(output_dir, label)
+    if not lock.exists():
+        return None
+    owner = _owner(lock)
+    return None if _is_dead(owner) else _held(lock, label, owner).finding
 
 
 def _acquire(lock: Path, label: str) -> None:
@@ -143,9 +155,9 @@ def _release(lock: Path) -> None:
 def _held(lock: Path, label: str, owner: dict[str, Any]) -> BidsDecoderError:
     what = f"participant {label}"
     if label == GROUP or label.startswith(CALL):
-        what = "the group" if label == GROUP else "the same call"
+        what = "the group" if label == GROUP else "the work folder of this call"
     return BidsDecoderError(
-        f"{what} is being processed by another run",
+        f"{what} is being {'used' if label.startswith(CALL) else 'processed'} by another run",
         f"lock held by process {owner.get('pid', '?')} on {owner.get('host', '?')} since "
         f"{owner.get('time', '?')}",
         f"wait for it; if it no longer runs: rm -r '{lock}'", ExitCode.TRY_AGAIN,

@@ -100,7 +100,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     from bids_decoder.bids.places import existing_parent
     from bids_decoder.cli.environment import make_home, prepare_environment
     from bids_decoder.cli.resources import with_resources
-    from bids_decoder.cli.scratch import HOME, remove_folder, work_dir_of
+    from bids_decoder.cli.scratch import HOME, remove_unused, work_dir_of
 
     cleanup = stopping.cleanup
     settings = with_resources(settings)
@@ -113,9 +113,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     stop = existing_parent(work_dir)
     unused = cleanup.enter_context(ExitStack())
     if stop != work_dir:
-        unused.callback(remove_folder, work_dir, stop)
-    elif settings.execution.clean_workdir and not actions.dry_run:
-        remove_folder(work_dir, work_dir.parent)
+        unused.callback(remove_unused, work_dir, stop)
     make_home(work_dir / HOME)
     if results_only:
         return _results_only(settings, actions)
@@ -136,7 +134,13 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
         outcome = _compute(plan, log_dir)
         write_json(log_dir / "run.json", {**record, "timings": outcome.timings})
         reports = _write_reports(plan)
-    return _conclude(plan, outcome, reports, log_dir)
+        code = _conclude(plan, outcome, reports, log_dir)
+        if code == ExitCode.OK:
+            # With the locks held: an equal call may wait to begin in this folder.
+            _remove_work_dir(plan)
+    if code == ExitCode.OK:
+        LOGGER.info("finished successfully")
+    return code
 
 
 def _trained_along(settings: Settings, cleanup: ExitStack) -> bool:
@@ -180,18 +184,28 @@ def _start(plan: Plan, locks: ExitStack) -> None:
     from bids_decoder.analyses.registry import all_descriptions
     from bids_decoder.bids.description import write_dataset_files
     from bids_decoder.bids.locks import all_locks
-    from bids_decoder.cli.scratch import discard_other_build, remove_unfinished
+    from bids_decoder.cli.environment import make_home
+    from bids_decoder.cli.scratch import (
+        HOME,
+        discard_other_build,
+        empty_folder,
+        remove_unfinished,
+    )
 
     output_dir = plan.study.output_dir
     write_dataset_files(output_dir, plan.study.dataset, descriptions=all_descriptions())
     units = sorted({step.unit for step in plan.steps if step.todo and step.locks})
     # The same call may run twice with steps that several calls may come to.
-    call = [] if plan.is_empty else [plan.study.work_dir.name]
+    work_dir = plan.study.work_dir
     labels = [unit.removeprefix("sub-") for unit in units]
-    locks.enter_context(all_locks(output_dir, [*labels, *call]))
+    locks.enter_context(all_locks(output_dir, [*labels, work_dir.name]))
     for unit in units:
         remove_unfinished(output_dir / unit)
-    if not plan.is_empty and discard_other_build(plan.study.work_dir):
+    # An equal call that ended meanwhile has removed its folder.
+    make_home(work_dir / HOME)
+    if plan.study.settings.execution.clean_workdir:
+        empty_folder(work_dir)
+    if discard_other_build(work_dir):
         LOGGER.info("the work folder is of another build of the program: its parts of steps that "
                     "are not finished are made again")
 
@@ -315,8 +329,6 @@ def _conclude(
             LOGGER.error("the disk is full: free some space, then run the same command again")
             return ExitCode.IO_ERROR
         return ExitCode.FAILURE
-    _remove_work_dir(plan)
-    LOGGER.info("finished successfully")
     return ExitCode.OK
 
 

@@ -42,6 +42,12 @@ def work_dir_of(settings: Settings) -> Path:
     return base.absolute() / f"{CALL}{content_key(call)[:12]}"
 
 
+def remove_unused(work_dir: Path, stop: Path) -> None:
+    """Remove the work folder of a call that did not begin, unless an equal call began in it."""
+    if not (work_dir / _BUILD).exists():
+        remove_folder(work_dir, stop)
+
+
 def remove_folder(path: Path, stop: Path) -> None:
     """Remove *path*, then the folders above it that are now empty, at most up to *stop*."""
     shutil.rmtree(path, ignore_errors=True)
@@ -78,13 +84,19 @@ def discard_other_build(work_dir: Path) -> bool:
     path, build = work_dir / _BUILD, build_key()
     if path.is_file() and path.read_text(encoding="utf-8") == build:
         return False
+    was_used = empty_folder(work_dir)
+    write_text(path, build)
+    return was_used
+
+
+def empty_folder(work_dir: Path) -> bool:
+    """Remove what calls left in a work folder, with its lock held; return whether there was any."""
     left = [child for child in work_dir.iterdir() if child.name not in (_BUILD, HOME)]
     for child in left:
         if child.is_dir() and not child.is_symlink():
             shutil.rmtree(child)
         else:
             child.unlink()
-    write_text(path, build)
     return bool(left)
 
 

@@ -151,15 +151,16 @@ def split_nulls(rows: Iterable[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.Dat
         All rows, without the null distributions.
     nulls : DataFrame
         One row per permutation and row of metrics, with the columns of the latter that are among
-        :data:`VALUE_NULL_COLUMNS`.
+        :data:`VALUE_NULL_COLUMNS` or :data:`ENCODING_NULL_COLUMNS`.
     """
+    columns = {**VALUE_NULL_COLUMNS, **ENCODING_NULL_COLUMNS}
     kept, parts = [], [pd.DataFrame(columns=["permutation", "value"])]
     for row in rows:
         metric = {name: value for name, value in row.items() if name != NULL_VALUES}
         kept.append(metric)
         values = row.get(NULL_VALUES, ())
         if len(values):
-            part = {name: metric[name] for name in VALUE_NULL_COLUMNS if name in metric}
+            part = {name: metric[name] for name in columns if name in metric}
             parts.append(pd.DataFrame({
                 **part, "permutation": np.arange(1, len(values) + 1), "value": values,
             }))

@@ -194,8 +194,9 @@ def score_encoding(
     permutations = exchange.draw(settings.n_permutations, np.random.default_rng(seed))
     accuracy, nulls = split_nulls(_accuracies(measured, models, common, permutations))
     accuracy = accuracy.assign(split="test", n=n_images)
-    p_min = exchange.smallest_p(settings.n_permutations)
-    accuracy["p_min"] = np.where(accuracy["p"].notna(), p_min, np.nan)
+    p_min, tested = exchange.smallest_p(settings.n_permutations), accuracy["p"].notna()
+    accuracy["p_min"] = np.where(tested, p_min, np.nan)
+    accuracy["null"] = np.where(tested, "fixed", "none")
     known = [_identification(measured, name, m, settings, seed) for name, m in models.items()]
     metrics = pd.concat([accuracy, *(one for one, _ in known)], ignore_index=True)
     together = pd.concat([nulls, *(table for _, table in known)], ignore_index=True)
@@ -242,7 +243,7 @@ def _accuracy(
     q_values = fdr_bh(voxel_p(predicted, target, permutations))
     return [
         {"metric": "correlation", "value": value, "chance": 0.0, "ci_low": low, "ci_high": high,
-         "p": permutation_p(value, null), NULL_VALUES: null},
+         "p": permutation_p(value, null), "n_null": len(null), NULL_VALUES: null},
         {"metric": "share_significant", "value": float((q_values < 0.05).mean()), "chance": 0.0},
     ]
 

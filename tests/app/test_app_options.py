@@ -98,6 +98,13 @@ def test_work_folder_that_was_asked_for_stays_and_may_hold_other_things(on_betas
     (folder / "old.txt").write_text("old")
     assert on_betas(*words).code == 0
     assert (folder / "old.txt").exists()
+    lock = tmp_path / "out" / "logs" / "locks" / folder.name
+    lock.mkdir(parents=True)
+    (lock / "owner.json").write_text('{"host": "elsewhere", "pid": 1}')
+    refused = on_betas(*words, "--clean-workdir")
+    assert refused.code == 75 and "the work folder of this call is being used" in refused.text
+    assert (folder / "old.txt").exists()
+    shutil.rmtree(lock)
     assert on_betas(*words, "--clean-workdir").code == 0
     assert not (folder / "old.txt").exists()
     assert (work / "mine.txt").read_text() == "mine"

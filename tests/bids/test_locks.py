@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,35 @@ def test_all_locks_that_others_hold_are_named_at_once(tmp_path):
     ):
         pass
     assert [found.what.partition(" is being")[0] for found in caught.value.findings] == [
-        "participant 02", "the group", "the same call",
+        "participant 02", "the group", "the work folder of this call",
     ]
     assert caught.value.code == ExitCode.TRY_AGAIN
     assert not (tmp_path / "logs/locks/01").exists()
     with all_locks(tmp_path, ["01", "03"]):
         assert (tmp_path / "logs/locks/01").exists()
     assert not (tmp_path / "logs/locks/03").exists()
+
+
+def test_one_of_two_calls_at_once_gets_all_locks(tmp_path):
+    labels = [f"{number:02d}" for number in range(8)]
+
+    def run(barrier, decided, got):
+        barrier.wait()
+        try:
+            with all_locks(tmp_path, labels):
+                got.append(True)
+                decided.wait()
+        except FindingsError:
+            decided.wait()
+
+    for _ in range(20):
+        got, barrier, decided = [], threading.Barrier(2), threading.Barrier(2)
+        threads = [threading.Thread(target=run, args=(barrier, decided, got)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert got == [True]
 
 
 def test_lock_goes_when_the_work_fails(tmp_path):

@@ -108,6 +108,18 @@ def test_table_of_a_known_case(case):
     assert single["value"] > 0.6 and single["chance"] == 0.1
 
 
+def test_null_distributions_say_of_which_voxels(case):
+    measured, models, common = case
+    table, nulls = score_encoding(measured, models, common, settings=SETTINGS, seed=0)
+    tested = table[table["metric"] == "correlation"]
+    assert set(tested["null"]) == {"fixed"} and set(tested["n_null"]) == {SETTINGS.n_permutations}
+    keys = ["model", "metric", "voxels"]
+    own = nulls.table[nulls.table["metric"] == "correlation"]
+    assert set(own["voxels"]) == {"region", "common", "selected"}
+    assert set(own.groupby(keys)["permutation"].nunique()) == {SETTINGS.n_permutations}
+    assert not own.duplicated([*keys, "permutation"]).any()
+
+
 def test_interval_covers_the_bootstrap_of_the_mean(case):
     measured, models, common = case
     target = measured.averaged()[:, common]
