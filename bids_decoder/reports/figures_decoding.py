@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -345,7 +346,7 @@ def draw_people(
         Not-a-number draws no line.
     """
     people = sorted({p for table in values.values() for p in table["participant"]})
-    figure = new_figure(min(max(4.5, 1.6 + 0.75 * len(people)), 11), 3.4)
+    figure = new_figure(min(max(6.0, 2.6 + 0.75 * len(people)), 11), 3.4)
     axes = figure.subplots()
     step = 0.7 / max(len(values), 1)
     for number, (model, table) in enumerate(values.items()):
@@ -362,7 +363,7 @@ def draw_people(
     axes.set_xticks(
         range(len(people)), [f"sub-{p}" for p in people], rotation=0 if len(people) <= 8 else 60
     )
-    axes.set_title(shorten(title, 70))
+    axes.set_title("\n".join(wrap(title, 42)))
     axes.grid(axis="x", visible=False)
     if is_share(metric):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
