@@ -26,7 +26,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 _SECONDS_TO_TELL = 2
 
 
-@dataclass
+# Restoring a signal handler writes out the old one, which would be the whole plan.
+@dataclass(repr=False)
 class Stopping:
     """What to do and say when one of :data:`SIGNALS` comes.
 
