@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.stats
-from scipy.special import gammaln
 
 from bids_decoder.drift import are_slow
 from bids_decoder.evaluation.statistics import (
@@ -39,7 +38,7 @@ is expected in random order."""
 RARE = 0.001
 """Largest probability of so few single trials in random order."""
 
-WHOLE_SERIES = "series of whole runs"
+WHOLE_SERIES, SHIFTED_SERIES = "series of whole runs", "series shifted within runs"
 
 LEAST_SERIES = 6
 """With so many runs there are 720 orders of them."""
@@ -69,7 +68,7 @@ class Exchange:
     kind : str
         ``"trials within runs"``, ``"blocks within runs"``, ``"whole runs"``,
         ``"whole runs within folds"``, ``"images"``, ``"stimuli"``,
-        ``"stimuli within runs"``, or one of :class:`SeriesExchange`.
+        ``"stimuli within runs"``, :data:`WHOLE_SERIES` or :data:`SHIFTED_SERIES`.
     unit_of : ndarray of int, shape (n_trials,)
         Number of the unit of each trial.
     labels : ndarray, shape (n_units,)
@@ -111,25 +110,32 @@ class Exchange:
         return make_nulls(table, model, {"Null": "fixed", **self.describe()})
 
 
-@dataclass(frozen=True, eq=False)
-class SeriesExchange(Exchange):
-    """Series of values that keep their order, trials of a run being its units.
-
-    ``kind`` is ``"series of whole runs"``, which all have the same number of trials, or
-    ``"series shifted within runs"``: the last trials then come before the first ones.
-    """
+class WholeSeries(Exchange):
+    """Series of values of whole runs, with as many trials each; trials are the units."""
 
     def draw(self, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
         """Draw rearranged values of all trials, (n_permutations, n_trials)."""
-        members = [np.flatnonzero(self.block_of == run) for run in np.unique(self.block_of)]
+        members = _members(self.block_of)
+        series = self.labels[np.stack(members)]
+        orders = permutations_within(np.zeros(len(members), dtype=int), n_permutations, rng)
         drawn = np.empty((n_permutations, len(self.labels)), dtype=self.labels.dtype)
-        if self.kind == WHOLE_SERIES:
-            series = np.stack([self.labels[trials] for trials in members])
-            orders = np.argsort(rng.random((n_permutations, len(members))), axis=1)
-            for run, trials in enumerate(members):
-                drawn[:, trials] = series[orders[:, run]]
-            return drawn
-        for trials in members:
+        for run, trials in enumerate(members):
+            drawn[:, trials] = series[orders[:, run]]
+        return drawn
+
+    def smallest_p(self, n_permutations: int) -> float:
+        """Return the smallest p-value possible with so many permutations."""
+        runs = np.unique(self.block_of)
+        return smallest_p(runs, np.zeros_like(runs), n_permutations)
+
+
+class ShiftedSeries(Exchange):
+    """Series of values that are shifted in a circle within runs; trials are the units."""
+
+    def draw(self, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw rearranged values of all trials, (n_permutations, n_trials)."""
+        drawn = np.empty((n_permutations, len(self.labels)), dtype=self.labels.dtype)
+        for trials in _members(self.block_of):
             shifts = rng.integers(len(trials), size=(n_permutations, 1))
             drawn[:, trials] = self.labels[trials[(np.arange(len(trials)) + shifts) % len(trials)]]
         return drawn
@@ -137,9 +143,12 @@ class SeriesExchange(Exchange):
     def smallest_p(self, n_permutations: int) -> float:
         """Return the smallest p-value possible with so many permutations."""
         sizes = np.unique(self.block_of, return_counts=True)[1]
-        whole = self.kind == WHOLE_SERIES
-        log_arrangements = gammaln(len(sizes) + 1) if whole else np.log(sizes).sum()
-        return max(1 / (1 + n_permutations), float(np.exp(-log_arrangements)))
+        return max(1 / (1 + n_permutations), float(np.exp(-np.log(sizes).sum())))
+
+
+def _members(block_of: np.ndarray) -> list[np.ndarray]:
+    """Return the units of each block."""
+    return [np.flatnonzero(block_of == block) for block in np.unique(block_of)]
 
 
 def find_exchange(
@@ -199,8 +208,8 @@ def find_exchange(
     if values is not None and are_slow(values, run_of):
         sizes = np.bincount(run_of)
         is_whole = len(sizes) >= LEAST_SERIES and np.ptp(sizes) == 0
-        kind = WHOLE_SERIES if is_whole else "series shifted within runs"
-        return SeriesExchange(kind, np.arange(len(labels)), labels, run_of)
+        kind, series = (WHOLE_SERIES, WholeSeries) if is_whole else (SHIFTED_SERIES, ShiftedSeries)
+        return series(kind, np.arange(len(labels)), labels, run_of)
     return Exchange("trials within runs", np.arange(len(labels)), labels, run_of)
 
 
