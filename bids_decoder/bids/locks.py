@@ -153,11 +153,12 @@ def _release(lock: Path) -> None:
 
 
 def _held(lock: Path, label: str, owner: dict[str, Any]) -> BidsDecoderError:
-    what = f"participant {label}"
-    if label == GROUP or label.startswith(CALL):
-        what = "the group" if label == GROUP else "the work folder of this call"
+    if label.startswith(CALL):
+        what = "the work folder of this call is being used"
+    else:
+        what = f"{'the group' if label == GROUP else f'participant {label}'} is being processed"
     return BidsDecoderError(
-        f"{what} is being {'used' if label.startswith(CALL) else 'processed'} by another run",
+        f"{what} by another run",
         f"lock held by process {owner.get('pid', '?')} on {owner.get('host', '?')} since "
         f"{owner.get('time', '?')}",
         f"wait for it; if it no longer runs: rm -r '{lock}'", ExitCode.TRY_AGAIN,

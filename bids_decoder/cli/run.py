@@ -194,10 +194,10 @@ def _start(plan: Plan, locks: ExitStack) -> None:
 
     output_dir = plan.study.output_dir
     write_dataset_files(output_dir, plan.study.dataset, descriptions=all_descriptions())
-    units = sorted({step.unit for step in plan.steps if step.todo and step.locks})
-    # The same call may run twice with steps that several calls may come to.
     work_dir = plan.study.work_dir
+    units = sorted({step.unit for step in plan.steps if step.todo and step.locks})
     labels = [unit.removeprefix("sub-") for unit in units]
+    # The work folder, too: the same call may run twice with steps that take no lock.
     locks.enter_context(all_locks(output_dir, [*labels, work_dir.name]))
     for unit in units:
         remove_unfinished(output_dir / unit)

@@ -25,6 +25,7 @@ from bids_decoder.reports.scores import (
     target_kind,
 )
 from bids_decoder.reports.sections_run import report_path
+from bids_decoder.reports.tables import interval
 from bids_decoder.reports.verdict import ANSWERS, judge, with_worries
 
 
@@ -116,7 +117,7 @@ def people_section(results: Results) -> list[Section]:
                 ANSWERS[found[label]],
                 *([top.title] if len(titles) > 1 else []),
                 show(row["value"], metric),
-                f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}",
+                interval(row, metric),
                 show(row["chance"], metric),
                 *p_cells(row),
                 "n/a" if best is None else f"{best['model']}: {show(best['value'], metric)}",
