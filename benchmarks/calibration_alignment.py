@@ -149,6 +149,5 @@ def run() -> None:
                 print(scene, len(found), share.to_dict(), flush=True)
 
 
-
 if __name__ == "__main__":
     run()

@@ -21,7 +21,7 @@ from bids_decoder.bids.layouts import (
     strip_prefix,
 )
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.raw_runs import cut_runs
 from bids_decoder.bids.released_runs import collect_released, find_released
 from bids_decoder.bids.run_files import find_row_series, make_run, meshes_of, with_tables
@@ -71,7 +71,7 @@ def collect_dataset(settings: Settings) -> Dataset:
         return collect_released(settings, *released)
     root = execution.bids_dir.absolute()
     filters = read_filters(execution.bids_filter_file, ("bold", "t1w", "fmap"))
-    notes = Notes()
+    notes = DatasetNotes()
     layout = open_layout(root, execution.bids_database_dir, notes.findings)
     description = _description(root, notes)
     source, place = _source(root, layout, execution, notes)
@@ -132,7 +132,7 @@ def select_participants(
     return tuple(p for p in dataset.participants if not wanted or p.label in wanted)
 
 
-def _description(root: Path, notes: Notes) -> dict[str, Any]:
+def _description(root: Path, notes: DatasetNotes) -> dict[str, Any]:
     description = describe(root)
     if not description:
         path = root / "dataset_description.json"
@@ -144,7 +144,7 @@ def _description(root: Path, notes: Notes) -> dict[str, Any]:
 
 
 def _source(
-    root: Path, layout: BIDSLayout, execution: Execution, notes: Notes
+    root: Path, layout: BIDSLayout, execution: Execution, notes: DatasetNotes
 ) -> tuple[Source, Path]:
     given = execution.derivatives
     if {"betas", "fmriprep"} <= set(given):
@@ -175,14 +175,14 @@ def _makers(place: Path) -> list[Decision]:
     return [Decision("maker of the derivatives", text or "not stated", reason)]
 
 
-def _open_derivative(place: Path, execution: Execution, notes: Notes) -> BIDSLayout:
+def _open_derivative(place: Path, execution: Execution, notes: DatasetNotes) -> BIDSLayout:
     database = execution.bids_database_dir
     return open_layout(place, database and database / f"derivative-{place.name}", notes.findings)
 
 
 def _find_runs(
     source: Source, layout: BIDSLayout, filters: dict[str, dict[str, Any]], settings: Settings,
-    notes: Notes,
+    notes: DatasetNotes,
 ) -> list[BoldRun]:
     query, by_metadata = split_query(layout, filters.get("bold", {}))
     sidecars = read_sidecars(layout)
@@ -205,7 +205,7 @@ def _find_runs(
     return one_space(runs, settings.preprocessing.output_spaces, notes)
 
 
-def _magnitude(paths: list[Path], notes: Notes) -> list[Path]:
+def _magnitude(paths: list[Path], notes: DatasetNotes) -> list[Path]:
     """Leave out phase, real and imaginary images."""
     kept = [path for path in paths if parse_entities(path).get("part", "mag") == "mag"]
     if len(kept) < len(paths):
@@ -217,7 +217,7 @@ def _magnitude(paths: list[Path], notes: Notes) -> list[Path]:
 
 
 def _with_cuts(
-    runs: list[BoldRun], source: Source, discarded: int | None, notes: Notes
+    runs: list[BoldRun], source: Source, discarded: int | None, notes: DatasetNotes
 ) -> list[BoldRun]:
     if source != "fmriprep":
         if discarded is not None:
@@ -234,7 +234,7 @@ def _with_cuts(
 
 def _people(
     runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
-    filters: dict[str, dict[str, Any]], settings: Settings, notes: Notes,
+    filters: dict[str, dict[str, Any]], settings: Settings, notes: DatasetNotes,
 ) -> tuple[Participant, ...]:
     by_person: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:

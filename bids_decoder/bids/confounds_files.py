@@ -13,7 +13,7 @@ import pandas as pd
 from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.layouts import MAX_SIDECAR_BYTES, same_label
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.writer import read_table
 from bids_decoder.errors import ExitCode, Finding, InputError, name_some
 from bids_decoder.files import read_json
@@ -198,7 +198,7 @@ def _read_own(path: Path) -> pd.DataFrame:
 
 
 def with_regressors(
-    runs: Sequence[BoldRun], confounds: Sequence[str], notes: Notes
+    runs: Sequence[BoldRun], confounds: Sequence[str], notes: DatasetNotes
 ) -> list[BoldRun]:
     """Add to each run its own table of regressors, where ``--confounds`` names a folder.
 
@@ -206,7 +206,7 @@ def with_regressors(
     ----------
     runs : sequence of BoldRun
     confounds : sequence of str
-    notes : Notes
+    notes : DatasetNotes
         Gets an error for several folders, and for runs with none or several tables.
     """
     folders = split_wanted(confounds)[1]

@@ -13,7 +13,7 @@ from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.image_checks import check_run
 from bids_decoder.bids.images import grids_agree, read_header
 from bids_decoder.bids.layouts import bare_label, natural_key
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.run_names import identity
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, name_some
 
@@ -25,7 +25,7 @@ MAX_ECHO_TIME = 1.0
 
 
 def join_echoes(
-    runs: Sequence[BoldRun], rules: MultiEcho, source: Source, notes: Notes
+    runs: Sequence[BoldRun], rules: MultiEcho, source: Source, notes: DatasetNotes
 ) -> list[BoldRun]:
     """Join the echoes of each run, or choose one of them.
 
@@ -36,7 +36,7 @@ def join_echoes(
     rules : MultiEcho
     source : {"raw", "fmriprep", "betas"}
         Only echoes of raw data are combined.
-    notes : Notes
+    notes : DatasetNotes
         Gets what was decided, and findings on echoes that cannot be combined.
 
     Returns
@@ -104,7 +104,7 @@ def _expected(groups: Iterable[list[BoldRun]]) -> dict[tuple[str | None, ...], s
 
 
 def _choose(
-    several: dict[str, list[BoldRun]], wanted: str, notes: Notes
+    several: dict[str, list[BoldRun]], wanted: str, notes: DatasetNotes
 ) -> dict[str, list[BoldRun]]:
     """Keep the echo that ``--echo`` names."""
     chosen = {
@@ -126,7 +126,7 @@ def _choose(
 
 
 def _combined_elsewhere(
-    several: dict[str, list[BoldRun]], notes: Notes
+    several: dict[str, list[BoldRun]], notes: DatasetNotes
 ) -> dict[str, list[BoldRun]]:
     """Use the images in which another program combined the echoes, and report runs without."""
     chosen, without = _prefer_whole(several, notes)
@@ -142,7 +142,7 @@ def _combined_elsewhere(
 
 
 def _prefer_whole(
-    several: dict[str, list[BoldRun]], notes: Notes
+    several: dict[str, list[BoldRun]], notes: DatasetNotes
 ) -> tuple[dict[str, list[BoldRun]], dict[str, list[BoldRun]]]:
     """Return the runs with an image of all echoes, and those without one."""
     whole = {
@@ -160,7 +160,7 @@ def _prefer_whole(
 
 def _join(
     several: dict[str, list[BoldRun]], expected: dict[tuple[str | None, ...], set[str]],
-    notes: Notes,
+    notes: DatasetNotes,
 ) -> dict[str, list[BoldRun]]:
     chosen, separate = _prefer_whole(several, notes)
     kinds: Counter[str] = Counter()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.run_rows import RunRows, column_levels
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.bids.values import value_columns
@@ -102,7 +102,7 @@ def _has_values(table: pd.DataFrame, column: str) -> bool:
 
 
 def choose_columns(
-    runs: list[RunRows], rules: TrialRules, from_betas: bool, notes: Notes
+    runs: list[RunRows], rules: TrialRules, from_betas: bool, notes: DatasetNotes
 ) -> Columns:
     """Choose the columns, and leave out rows of events files without a stimulus.
 
@@ -112,7 +112,7 @@ def choose_columns(
     rules : TrialRules
     from_betas : bool
         True where the rows are those of beta series, all of which are kept.
-    notes : Notes
+    notes : DatasetNotes
 
     Returns
     -------
@@ -149,7 +149,7 @@ def choose_columns(
 
 
 def _confound_columns(
-    runs: list[RunRows], wanted: Sequence[str], notes: Notes
+    runs: list[RunRows], wanted: Sequence[str], notes: DatasetNotes
 ) -> tuple[str, ...]:
     """Return the confounds in events files: those asked for, and the reaction time if any."""
     known = list(dict.fromkeys(str(name) for item in runs for name in item.rows.columns))
@@ -196,7 +196,7 @@ def fill_unlabelled(runs: list[RunRows], rules: TrialRules, from_betas: bool) ->
             )})
 
 
-def keep_columns(runs: list[RunRows], names: Sequence[str], notes: Notes) -> None:
+def keep_columns(runs: list[RunRows], names: Sequence[str], notes: DatasetNotes) -> None:
     """Keep columns as they are now, before names are replaced, for rules of analyses.
 
     Parameters
@@ -205,7 +205,7 @@ def keep_columns(runs: list[RunRows], names: Sequence[str], notes: Notes) -> Non
         Their rows get a copy of each column, missing where a run lacks it.
     names : sequence of str
         Columns that no run has and that are not of the trial table (``OWN_COLUMNS``) are errors.
-    notes : Notes
+    notes : DatasetNotes
     """
     known = list(dict.fromkeys(str(name) for item in runs for name in item.rows.columns))
     for name in dict.fromkeys(names):
@@ -222,7 +222,7 @@ def keep_columns(runs: list[RunRows], names: Sequence[str], notes: Notes) -> Non
             ))
 
 
-def _drop_without_stimulus(runs: list[RunRows], stimulus: str, notes: Notes) -> None:
+def _drop_without_stimulus(runs: list[RunRows], stimulus: str, notes: DatasetNotes) -> None:
     count = 0
     for item in runs:
         shown = item.rows[stimulus].notna().to_numpy()
@@ -259,7 +259,7 @@ def _require_column(runs: list[RunRows], column: str, option: str) -> None:
 
 def question_label(
     runs: list[RunRows], columns: Columns, tables: dict[str, pd.DataFrame], rules: TrialRules,
-    notes: Notes,
+    notes: DatasetNotes,
 ) -> None:
     """Warn when trial_type seems to name the part of an experiment, not what was shown."""
     if rules.label_column is not None or columns.label != "trial_type":

@@ -16,7 +16,7 @@ from bids_decoder.bids.event_columns import (
     keep_columns,
     question_label,
 )
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.relabel import parse_relabels, relabel_rows, warn_of_spelling
 from bids_decoder.bids.rules import Rule, check_rules, parse_rules
 from bids_decoder.bids.run_rows import RunRows, clean_rows, read_runs
@@ -97,7 +97,7 @@ def build_dataset_trials(
         Without tables when no stimulus column is found or an option is wrong; the reason is in
         ``findings``.
     """
-    rules, notes = settings.trials, Notes()
+    rules, notes = settings.trials, DatasetNotes()
     try:
         filters = parse_rules(rules.trial_filter, "--trial-filter")
         names = parse_relabels(rules.relabel)
@@ -157,7 +157,7 @@ def _takes_volumes(rules: TrialRules) -> bool:
 
 def _choose_rows(
     runs: list[RunRows], filters: Sequence[Rule], names: Mapping[str, str | None],
-    rules: TrialRules, notes: Notes,
+    rules: TrialRules, notes: DatasetNotes,
 ) -> Columns | None:
     """Leave out rows, choose columns and relabel; None where an option is wrong."""
     given = [item.rows for item in runs]
@@ -235,7 +235,7 @@ def with_trials_only(dataset: Dataset, build: TrialBuild) -> Dataset:
     return replace(dataset, participants=tuple(people))
 
 
-def _why_no_trials(dataset: Dataset, notes: Notes) -> list[Finding]:
+def _why_no_trials(dataset: Dataset, notes: DatasetNotes) -> list[Finding]:
     """Return the findings on runs and files; one is an error, here or in the dataset."""
     if has_errors((*dataset.findings, *notes.findings)):
         return notes.findings

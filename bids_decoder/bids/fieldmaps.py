@@ -124,4 +124,3 @@ def partner_of(image: FieldmapImage, images: Iterable[FieldmapImage]) -> Fieldma
         other for other in images
         if other.suffix == "phase2" and other.entities == image.entities
     ), None)
-

@@ -9,7 +9,7 @@ from bids_decoder.trials import Decision
 
 
 @dataclass
-class Notes:
+class DatasetNotes:
     """Decisions and findings, collected while a dataset is read."""
 
     decisions: list[Decision] = field(default_factory=list)

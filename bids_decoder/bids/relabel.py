@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.event_columns import Columns
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.bids.spelling import did_you_mean, spelling_variants
 from bids_decoder.errors import ExitCode, Finding, UsageError, name_some
@@ -63,7 +63,7 @@ def parse_relabels(texts: Sequence[str]) -> dict[str, str | None]:
 
 def relabel_rows(
     runs: list[RunRows], columns: Columns, names: Mapping[str, str | None],
-    given: Sequence[pd.DataFrame], notes: Notes,
+    given: Sequence[pd.DataFrame], notes: DatasetNotes,
 ) -> list[Finding]:
     """Replace names in the rows of all runs, in place.
 
@@ -79,7 +79,7 @@ def relabel_rows(
         From :func:`parse_relabels`.
     given : sequence of DataFrame
         Rows of all runs as they were read: a name whose rows are left out already is known.
-    notes : Notes
+    notes : DatasetNotes
         Receives each replacement with its number of rows.
 
     Returns
@@ -145,7 +145,9 @@ def _relabel_run(
     return counts
 
 
-def warn_of_spelling(tables: Mapping[str, pd.DataFrame], columns: Columns, notes: Notes) -> None:
+def warn_of_spelling(
+    tables: Mapping[str, pd.DataFrame], columns: Columns, notes: DatasetNotes
+) -> None:
     """Warn about labels, and about stimuli, whose names differ in spelling only.
 
     Parameters
@@ -153,7 +155,7 @@ def warn_of_spelling(tables: Mapping[str, pd.DataFrame], columns: Columns, notes
     tables : mapping of str to DataFrame
         Trial tables, by participant.
     columns : Columns
-    notes : Notes
+    notes : DatasetNotes
     """
     told: set[str] = set()
     for kind, column in (("label", columns.label), ("stimulus", columns.stimulus)):
@@ -196,7 +198,7 @@ def _names_by_run(table: pd.DataFrame, kind: str) -> dict[str, list[str]]:
 
 def _warn_of_variants(
     kind: str, column: str, variants: Sequence[tuple[str, tuple[str, ...]]],
-    shown: Sequence[str], notes: Notes,
+    shown: Sequence[str], notes: DatasetNotes,
 ) -> None:
     what = f"{kind} names with several spellings in column {column}"
     pairs = [shlex.quote(f"{'|'.join(others)}={usual}") for usual, others in variants]

@@ -9,7 +9,7 @@ from pathlib import Path
 from bids_decoder.bids.dataset import BoldRun, Dataset, Participant
 from bids_decoder.bids.layouts import describe, natural_key, strip_prefix
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.rows import CONDITION_COLUMNS, drop_rows, read_events
 from bids_decoder.bids.run_names import check_tasks, name_groups
 from bids_decoder.bids.run_selection import is_selected, restrict
@@ -121,7 +121,7 @@ def collect_released(settings: Settings, name: str, layout: Layout) -> Dataset:
     """
     execution = settings.execution
     root, place = execution.bids_dir.absolute(), execution.derivatives[name].absolute()
-    notes = Notes()
+    notes = DatasetNotes()
     events = _read_events(root, execution, notes) if layout.needs_events else {}
     released = layout.read(place, events)
     notes.findings += _of_involved(released, execution)
@@ -183,7 +183,8 @@ def _people(runs: list[BoldRun]) -> tuple[Participant, ...]:
 
 
 def _describe(
-    name: str, place: Path, layout: Layout, released: Released, runs: list[BoldRun], notes: Notes
+    name: str, place: Path, layout: Layout, released: Released, runs: list[BoldRun],
+    notes: DatasetNotes,
 ) -> None:
     """Note what was recognised, what is there, and what is going to be written."""
     n_trials = sum(len(run.released.table) for run in runs)
@@ -206,7 +207,7 @@ def beta_bytes(run: BoldRun) -> int:
     return BYTES_PER_VALUE * len(run.released.table) * run.released.responses.grid.n_voxels
 
 
-def _read_events(root: Path, execution: Execution, notes: Notes) -> Events:
+def _read_events(root: Path, execution: Execution, notes: DatasetNotes) -> Events:
     """Read the events of all runs that are selected; those that cannot be read are warnings."""
     found: dict[str, list[EventsOfRun]] = defaultdict(list)
     paths = [*root.glob("sub-*/func/*_events.tsv"), *root.glob("sub-*/ses-*/func/*_events.tsv")]

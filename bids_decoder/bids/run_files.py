@@ -13,7 +13,7 @@ from bids_decoder.bids.confounds_files import find_confounds, with_regressors
 from bids_decoder.bids.dataset import BoldRun, Source
 from bids_decoder.bids.layouts import NIFTI, InheritedTables, find_files, natural_key
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.raw_runs import RawRuns, with_raw_runs
 from bids_decoder.bids.run_names import identity
 from bids_decoder.bids.run_selection import is_selected
@@ -61,7 +61,7 @@ def make_run(path: Path, source: Source, sidecars: Sidecars) -> BoldRun:
 
 def with_tables(
     runs: list[BoldRun], source: Source, layout: BIDSLayout, derived: BIDSLayout,
-    settings: Settings, notes: Notes,
+    settings: Settings, notes: DatasetNotes,
 ) -> list[BoldRun]:
     """Add to each run the files that belong to it; leave out those without events.
 
@@ -89,7 +89,7 @@ def with_tables(
     return with_regressors(complete, settings.glm.confounds, notes)
 
 
-def _raw_runs(layout: BIDSLayout, notes: Notes) -> list[BoldRun]:
+def _raw_runs(layout: BIDSLayout, notes: DatasetNotes) -> list[BoldRun]:
     sidecars = read_sidecars(layout)
     paths = find_files(layout, "bold", {}, datatype="func")
     runs = [make_run(path, "raw", sidecars) for path in paths]
@@ -98,7 +98,7 @@ def _raw_runs(layout: BIDSLayout, notes: Notes) -> list[BoldRun]:
 
 
 def _report_not_derived(
-    raw: RawRuns, derived: BIDSLayout, execution: Execution, notes: Notes
+    raw: RawRuns, derived: BIDSLayout, execution: Execution, notes: DatasetNotes
 ) -> None:
     """Name the runs of the raw dataset that were never preprocessed."""
     there = {
@@ -122,7 +122,7 @@ def _report_not_derived(
 
 
 def _with_trials(
-    runs: list[BoldRun], layout: BIDSLayout, events: InheritedTables, notes: Notes
+    runs: list[BoldRun], layout: BIDSLayout, events: InheritedTables, notes: DatasetNotes
 ) -> list[BoldRun]:
     complete = []
     tables = [Path(p) for p in layout.get(
@@ -182,7 +182,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def _report_without_events(
-    complete: list[BoldRun], without: list[BoldRun], notes: Notes
+    complete: list[BoldRun], without: list[BoldRun], notes: DatasetNotes
 ) -> None:
     with_events = Counter(run.task for run in complete)
     for task, count in sorted(Counter(run.task for run in without).items()):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.layouts import natural_key
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.config import Execution
 from bids_decoder.errors import ExitCode, Finding
 
@@ -20,7 +20,7 @@ def identity(run: BoldRun) -> str:
     return f"sub-{run.subject}_{replace(run, group_by=()).run_group}{extra}"
 
 
-def name_groups(runs: list[BoldRun], notes: Notes) -> list[BoldRun]:
+def name_groups(runs: list[BoldRun], notes: DatasetNotes) -> list[BoldRun]:
     """Make ``run_group`` unique within each participant."""
     by_person: dict[str, list[BoldRun]] = defaultdict(list)
     for run in runs:
@@ -51,7 +51,7 @@ def _without_zeros(run: BoldRun) -> str:
     return replace(run, run=number).run_group
 
 
-def check_tasks(runs: list[BoldRun], execution: Execution, notes: Notes) -> None:
+def check_tasks(runs: list[BoldRun], execution: Execution, notes: DatasetNotes) -> None:
     """Report trials of several tasks that would be mixed."""
     tasks = Counter(run.task for run in runs)
     if len(tasks) > 1 and not execution.task_id:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.dataset import BoldRun, Dataset
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.rows import (
     CONDITION_COLUMNS,
     drop_rows,
@@ -55,14 +55,14 @@ class RunRows:
 
 
 def read_runs(
-    dataset: Dataset, notes: Notes, n_processes: int, *, without_events: bool = False
+    dataset: Dataset, notes: DatasetNotes, n_processes: int, *, without_events: bool = False
 ) -> list[RunRows]:
     """Read the events file or the trial table of each run.
 
     Parameters
     ----------
     dataset : Dataset
-    notes : Notes
+    notes : DatasetNotes
         Receives the findings on files that cannot be read.
     n_processes : int
     without_events : bool
@@ -105,7 +105,7 @@ def _read_run(run: BoldRun) -> pd.DataFrame | Finding | None:
 
 def clean_rows(
     runs: list[RunRows], filters: Sequence[Rule], rules: TrialRules, wanted: Collection[str],
-    notes: Notes,
+    notes: DatasetNotes,
 ) -> None:
     """Drop rows that are not trials, sort by onset, and report the number of each kind.
 
@@ -117,7 +117,7 @@ def clean_rows(
     rules : TrialRules
     wanted : collection of str
         Conditions whose rows stay although their name says that they show nothing.
-    notes : Notes
+    notes : DatasetNotes
 
     Raises
     ------
@@ -147,7 +147,7 @@ def clean_rows(
     _report(odd, notes)
 
 
-def _warn_of_doubled_columns(runs: list[RunRows], notes: Notes) -> None:
+def _warn_of_doubled_columns(runs: list[RunRows], notes: DatasetNotes) -> None:
     """Warn of names that occur twice in a header; the reader numbers all but the first."""
     doubled: Counter[str] = Counter()
     for item in runs:
@@ -181,7 +181,7 @@ def _tidy(item: RunRows) -> Counter[str]:
     })
 
 
-def _report(odd: Counter[str], notes: Notes) -> None:
+def _report(odd: Counter[str], notes: DatasetNotes) -> None:
     """Add a decision or a warning for each kind of odd rows."""
     if odd["unsorted runs"]:
         reason = f"{odd['unsorted runs']} run(s) were not in order"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.layouts import natural_key, same_label, strip_prefix
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.config import Execution
 from bids_decoder.errors import ExitCode, Finding, has_errors
 
 
-def restrict(runs: list[BoldRun], execution: Execution, notes: Notes) -> list[BoldRun]:
+def restrict(runs: list[BoldRun], execution: Execution, notes: DatasetNotes) -> list[BoldRun]:
     """Keep the selected runs; where none is left, report those that exist."""
     wanted = _wanted_labels(execution)
     kept = [run for run in runs if is_selected(run, execution)]

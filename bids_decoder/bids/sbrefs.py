@@ -10,17 +10,17 @@ from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.image_checks import content_damage
 from bids_decoder.bids.images import grids_agree, is_pointer, read_header
 from bids_decoder.bids.layouts import NIFTI
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.errors import BidsDecoderError, Finding
 
 
-def with_sbrefs(runs: Sequence[BoldRun], notes: Notes) -> list[BoldRun]:
+def with_sbrefs(runs: Sequence[BoldRun], notes: DatasetNotes) -> list[BoldRun]:
     """Add to each raw run its single-band reference, of multi-echo runs that of the first echo.
 
     Parameters
     ----------
     runs : sequence of BoldRun
-    notes : Notes
+    notes : DatasetNotes
         Gets how many runs have one, and warnings on those that do not fit.
 
     Returns
@@ -37,7 +37,7 @@ def with_sbrefs(runs: Sequence[BoldRun], notes: Notes) -> list[BoldRun]:
     return found
 
 
-def _sbref_of(run: BoldRun, notes: Notes) -> Path | None:
+def _sbref_of(run: BoldRun, notes: DatasetNotes) -> Path | None:
     stem = run.image_file.name.split(".")[0].removesuffix("_bold")
     beside = (run.image_file.with_name(f"{stem}_sbref{ending}") for ending in NIFTI)
     path = next((path for path in beside if path.exists() or is_pointer(path)), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.rules import Rule, check_rules, parse_rules, satisfy_all
 from bids_decoder.bids.writer import read_table
 from bids_decoder.config import Execution
@@ -38,7 +38,7 @@ class Selection:
 
 
 def select_by_tables(
-    root: Path, execution: Execution, present: Iterable[tuple[str, str | None]], notes: Notes
+    root: Path, execution: Execution, present: Iterable[tuple[str, str | None]], notes: DatasetNotes
 ) -> Selection:
     """Apply ``--participant-filter`` and ``--session-filter``.
 
@@ -49,7 +49,7 @@ def select_by_tables(
     execution : Execution
     present : iterable of (str, str or None)
         Labels of participant and session of all runs.
-    notes : Notes
+    notes : DatasetNotes
         Receives what was chosen, and findings on rules and tables.
 
     Returns
@@ -88,7 +88,7 @@ def select_by_tables(
     return Selection(participants, sessions)
 
 
-def _read(path: Path, column: str, prefix: str, notes: Notes) -> pd.DataFrame | None:
+def _read(path: Path, column: str, prefix: str, notes: DatasetNotes) -> pd.DataFrame | None:
     """Read a table with its first column, labels that get the *prefix*, as index."""
     if not path.is_file():
         return None
@@ -112,7 +112,8 @@ def _read(path: Path, column: str, prefix: str, notes: Notes) -> pd.DataFrame | 
 
 
 def _choose(
-    rules: tuple[Rule, ...], keys: list[str], known: pd.DataFrame | None, place: str, notes: Notes
+    rules: tuple[Rule, ...], keys: list[str], known: pd.DataFrame | None, place: str,
+    notes: DatasetNotes,
 ) -> list[str] | None:
     """Return the keys whose rows satisfy the rules; None where the rules cannot be applied."""
     option = rules[0].option

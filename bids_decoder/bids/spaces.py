@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.images import ImageHeader, grids_agree, read_header
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.run_names import identity
 from bids_decoder.bids.series import is_volume
 from bids_decoder.errors import BidsDecoderError, Finding
@@ -17,7 +17,7 @@ _SURFACES = ("fsaverage5", "fsaverage6", "fsaverage", "fsnative")
 
 
 def one_space(
-    runs: list[BoldRun], output_spaces: tuple[str, ...], notes: Notes
+    runs: list[BoldRun], output_spaces: tuple[str, ...], notes: DatasetNotes
 ) -> list[BoldRun]:
     """Keep the runs in one space per dataset, in which participants are decoded."""
     spaces: dict[str, list[BoldRun]] = defaultdict(list)

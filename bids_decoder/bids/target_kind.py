@@ -10,7 +10,7 @@ import pandas as pd
 
 from bids_decoder.bids.dataset import Dataset
 from bids_decoder.bids.event_columns import Columns
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.stimulus_files import StimulusFiles, find_stimulus_files
 from bids_decoder.bids.timing import exclude
 from bids_decoder.bids.trial_tables import TrialUnit
@@ -25,7 +25,7 @@ TargetKind = Literal["category", "image", "features", "value"]
 
 
 def find_images(
-    tables: dict[str, pd.DataFrame], dataset: Dataset, rules: TrialRules, notes: Notes
+    tables: dict[str, pd.DataFrame], dataset: Dataset, rules: TrialRules, notes: DatasetNotes
 ) -> StimulusFiles:
     """Find the image file of each stimulus; paths out of the stimulus folder are findings."""
     ids = {name for table in tables.values() for name in table["stimulus"].dropna()}
@@ -43,7 +43,7 @@ def find_images(
 
 
 def without_damaged(
-    files: StimulusFiles, damaged: Mapping[str, str], notes: Notes
+    files: StimulusFiles, damaged: Mapping[str, str], notes: DatasetNotes
 ) -> StimulusFiles:
     """Return the image files without those that cannot be read."""
     if not damaged:
@@ -59,7 +59,7 @@ def without_damaged(
 
 def choose_target(
     tables: dict[str, pd.DataFrame], files: StimulusFiles, unit: TrialUnit, rules: TrialRules,
-    notes: Notes,
+    notes: DatasetNotes,
 ) -> TargetKind:
     """Decide what is decoded.
 
@@ -70,7 +70,7 @@ def choose_target(
     files : StimulusFiles
     unit : {"event", "block"}
     rules : TrialRules
-    notes : Notes
+    notes : DatasetNotes
 
     Returns
     -------
@@ -96,7 +96,7 @@ def choose_target(
 
 
 def _check_target(
-    kind: TargetKind, files: StimulusFiles, coverage: float, rules: TrialRules, notes: Notes
+    kind: TargetKind, files: StimulusFiles, coverage: float, rules: TrialRules, notes: DatasetNotes
 ) -> None:
     if kind == "features" and rules.features is None:
         notes.findings.append(Finding(
@@ -113,7 +113,7 @@ def _check_target(
 
 
 def exclude_without_image(
-    tables: dict[str, pd.DataFrame], files: StimulusFiles, notes: Notes
+    tables: dict[str, pd.DataFrame], files: StimulusFiles, notes: DatasetNotes
 ) -> None:
     """Exclude trials whose stimulus has no image that can be read."""
     count = 0
@@ -129,7 +129,7 @@ def exclude_without_image(
 
 
 def exclude_without_label(
-    tables: dict[str, pd.DataFrame], columns: Columns, notes: Notes
+    tables: dict[str, pd.DataFrame], columns: Columns, notes: DatasetNotes
 ) -> None:
     """Exclude trials without a label."""
     count = 0

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bids_decoder.bids.dataset import BoldRun
 from bids_decoder.bids.images import read_header
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.errors import BidsDecoderError, Finding, name_some
 
 MIN_RECORDED = 4.0
@@ -151,14 +151,14 @@ def exclude_unrecorded(
     )
 
 
-def judge_timing(times: Sequence[RunTimes], notes: Notes) -> None:
+def judge_timing(times: Sequence[RunTimes], notes: DatasetNotes) -> None:
     """Find events that do not fit their recordings, and suggest why.
 
     Parameters
     ----------
     times : sequence of RunTimes
         Of all runs with trials.
-    notes : Notes
+    notes : DatasetNotes
         Receives an error for each run with many trials outside of its recording; warnings for
         single ones, and for participants whose events end early or start late in all runs.
     """
@@ -181,7 +181,7 @@ def judge_timing(times: Sequence[RunTimes], notes: Notes) -> None:
             )
 
 
-def _warn_of_excluded(times: Sequence[RunTimes], notes: Notes) -> None:
+def _warn_of_excluded(times: Sequence[RunTimes], notes: DatasetNotes) -> None:
     """Warn about single trials that were not recorded; suggest why where all runs have them."""
     ends = [None if item.recording is None else item.recording.seconds for item in times]
     every = all(
@@ -197,7 +197,7 @@ def _warn_of_excluded(times: Sequence[RunTimes], notes: Notes) -> None:
             ))
 
 
-def _report_outside(outside: Sequence[RunTimes], notes: Notes) -> None:
+def _report_outside(outside: Sequence[RunTimes], notes: DatasetNotes) -> None:
     guess = _guess(outside)
     advice = f"{guess}; or" if guess else (
         "check that onsets are in seconds from the first stored volume and that the events belong "
@@ -214,7 +214,7 @@ def _report_outside(outside: Sequence[RunTimes], notes: Notes) -> None:
         ))
 
 
-def _warn_of_idle_time(label: str, times: Sequence[RunTimes], notes: Notes) -> None:
+def _warn_of_idle_time(label: str, times: Sequence[RunTimes], notes: DatasetNotes) -> None:
     """Warn where no run of a participant has events in its last or in its first part."""
     known = [(item, item.recording.seconds) for item in times if item.recording is not None]
     if not known:

@@ -12,7 +12,7 @@ import pandas as pd
 from bids_decoder.bids.blocks import BlockDesign, block_numbers, measure_design
 from bids_decoder.bids.dataset import BoldRun, Dataset
 from bids_decoder.bids.event_columns import Columns
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.rules import Rule
 from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.bids.timing import exclude_rows, exclude_unrecorded, judge_timing
@@ -29,7 +29,7 @@ TrialUnit = Literal["event", "block", "volume"]
 
 
 def choose_unit(
-    runs: list[RunRows], columns: Columns, dataset: Dataset, rules: TrialRules, notes: Notes
+    runs: list[RunRows], columns: Columns, dataset: Dataset, rules: TrialRules, notes: DatasetNotes
 ) -> tuple[TrialUnit, BlockDesign | None]:
     """Decide whether a trial is one event or one block.
 
@@ -39,7 +39,7 @@ def choose_unit(
     columns : Columns
     dataset : Dataset
     rules : TrialRules
-    notes : Notes
+    notes : DatasetNotes
 
     Returns
     -------
@@ -64,7 +64,7 @@ def choose_unit(
 
 def make_tables(
     runs: list[RunRows], columns: Columns, unit: TrialUnit, design: BlockDesign | None,
-    dataset: Dataset, filters: Sequence[Rule], notes: Notes,
+    dataset: Dataset, filters: Sequence[Rule], notes: DatasetNotes,
 ) -> dict[str, pd.DataFrame]:
     """Make the trial tables of all participants.
 
@@ -77,7 +77,7 @@ def make_tables(
     dataset : Dataset
     filters : sequence of Rule
         Applied here to rows of beta series only, which are excluded instead of left out.
-    notes : Notes
+    notes : DatasetNotes
 
     Returns
     -------
@@ -113,7 +113,7 @@ def _count_equal(values: np.ndarray) -> int:
     return int(counts[counts > 1].sum())
 
 
-def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: Notes) -> None:
+def _warn_of_runs(empty: dict[str, list[str]], together: Counter[str], notes: DatasetNotes) -> None:
     for label, groups in sorted(empty.items()):
         notes.warn(
             f"sub-{label}: runs without trials",

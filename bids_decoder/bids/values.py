@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.dataset import BoldRun
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.rows import finite_number
 from bids_decoder.bids.run_rows import RunRows
 from bids_decoder.bids.sidecars import Sidecars
@@ -32,14 +32,16 @@ def decodes_values(rules: TrialRules) -> bool:
     )
 
 
-def value_columns(runs: Sequence[RunRows], rules: TrialRules, notes: Notes) -> tuple[str, ...]:
+def value_columns(
+    runs: Sequence[RunRows], rules: TrialRules, notes: DatasetNotes
+) -> tuple[str, ...]:
     """Return the columns of the numbers that are decoded; note those that cannot be.
 
     Parameters
     ----------
     runs : sequence of RunRows
     rules : TrialRules
-    notes : Notes
+    notes : DatasetNotes
 
     Returns
     -------
@@ -134,7 +136,7 @@ def read_values(texts: Sequence[str]) -> np.ndarray:
 
 
 def exclude_without_value(
-    tables: Mapping[str, pd.DataFrame], names: Sequence[str], notes: Notes
+    tables: Mapping[str, pd.DataFrame], names: Sequence[str], notes: DatasetNotes
 ) -> None:
     """Exclude trials without a number in any of the columns, and count them."""
     count = 0
@@ -151,7 +153,7 @@ def exclude_without_value(
 
 
 def check_values(
-    tables: Mapping[str, pd.DataFrame], names: Sequence[str], notes: Notes
+    tables: Mapping[str, pd.DataFrame], names: Sequence[str], notes: DatasetNotes
 ) -> None:
     """Note numbers that do not vary, take two values only, or drift.
 
@@ -161,7 +163,7 @@ def check_values(
         Trial tables by participant, without values for excluded trials only.
     names : sequence of str
         Columns of the numbers.
-    notes : Notes
+    notes : DatasetNotes
     """
     for label, table in tables.items():
         kept = table[~table["excluded"].to_numpy(dtype=bool)]

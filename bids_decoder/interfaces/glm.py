@@ -37,9 +37,7 @@ from bids_decoder.glm.base import (
     chunks,
     percent_signal_change,
 )
-from bids_decoder.glm.design import (
-    Timing,
-)
+from bids_decoder.glm.design import Timing
 from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.normalise import zscore_betas

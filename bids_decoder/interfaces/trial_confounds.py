@@ -40,6 +40,7 @@ class ConfoundFiles:
 NO_FILES = ConfoundFiles()
 """There are no confounds."""
 
+
 def collect_confounds(tables: list[pd.DataFrame], files: ConfoundFiles) -> pd.DataFrame:
     """Collect the confounds of all trials, also of excluded ones.
 

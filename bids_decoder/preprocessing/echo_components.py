@@ -159,4 +159,3 @@ def read_components(mixing_file: Path, metrics_file: Path) -> EchoComponents:
         pd.read_csv(path, sep="\t", na_values="n/a") for path in (mixing_file, metrics_file)
     )
     return EchoComponents(mixing, metrics)
-

@@ -43,7 +43,6 @@ _FOLLOWING = 32  # hashes compared with each one in every rotation
 _ROTATIONS = range(0, 64, 8)
 
 
-
 @dataclass(frozen=True, order=True)
 class NearPair:
     """Two stimuli that are nearly the same.

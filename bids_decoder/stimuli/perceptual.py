@@ -223,4 +223,3 @@ def _torchvision(
     load_weights(made, weights, unused=("fc.", "projection_head.", "prototypes."))
     part = extraction.create_feature_extractor(made.eval(), {layer: "out"}).to(device)
     return lambda pixels: part(_normalised(pixels))["out"]
-

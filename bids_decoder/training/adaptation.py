@@ -95,10 +95,11 @@ class Adaptation:
         self.wanted = shared.vectors[person.target_rows]
         self.prior = None if shared.common is None else shared.common.prior_of(person)
 
-    def with_responses(self, person: Person) -> Adaptation:
-        """Return the adaptation to other responses of the same trials and voxels."""
+    def with_person(self, person: Person) -> Adaptation:
+        """Return the adaptation to some of the trials, or to other responses, in these voxels."""
         other = copy(self)
         other.person = person
+        other.wanted = self.shared.vectors[person.target_rows]
         return other
 
     def shrunk(self, share: float) -> Adaptation:

@@ -64,7 +64,8 @@ def calibration_sets(
 ) -> Iterator[np.ndarray]:
     """Draw calibration sets of 1, 2, 4, … runs, and of all runs but one.
 
-    There are four sets of each size; of all runs but one eight, or one for each run.
+    There are four sets of each size; of all runs but one eight. No set is drawn twice, so that
+    there are at most as many of a size as runs.
 
     Parameters
     ----------
@@ -84,8 +85,9 @@ def calibration_sets(
     if n_blocks <= MAX_RUNS_TO_LEAVE_ONE_OUT:
         sizes.add(n_blocks - 1)
     for size in sorted(s for s in sizes if 0 < s < n_blocks):
-        wanted = min(n_blocks, 2 * _SETS_PER_SIZE) if size == n_blocks - 1 else _SETS_PER_SIZE
-        for order in _orders(n_blocks, wanted, rng):
+        wanted = 2 * _SETS_PER_SIZE if size == n_blocks - 1 else _SETS_PER_SIZE
+        base = rng.permutation(n_blocks)
+        for order in (np.roll(base, shift) for shift in range(min(n_blocks, wanted))):
             chosen = np.isin(blocks, names[order[:size]])
             if chosen.sum() < MIN_CALIBRATION_TRIALS:
                 continue
@@ -109,12 +111,6 @@ def run_blocks(run_groups: np.ndarray) -> np.ndarray:
     if len(np.unique(run_groups)) > 1:
         return run_groups
     return np.sort(np.arange(len(run_groups)) % 8).astype(str)
-
-
-def _orders(n_blocks: int, wanted: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    base = rng.permutation(n_blocks)
-    for shift in range(wanted):
-        yield np.roll(base, shift if wanted <= n_blocks else 0)
 
 
 def _capped(chosen: np.ndarray, limit: int) -> np.ndarray:

@@ -126,7 +126,7 @@ class TroiDecoder(Decoder):
         used = filter_responses(
             _selection_task(adaptation, context), targets, selection.weights
         )
-        adaptation = adaptation.with_responses(used.person)
+        adaptation = adaptation.with_person(used.person)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
             share, trusted = choose_share(adaptation, WEIGHTINGS[context.network.source_voxels])

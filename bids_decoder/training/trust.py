@@ -15,7 +15,6 @@ from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.training.adaptation import Adaptation
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, VoxelWeighting
 from bids_decoder.training.identification import distinctness
-from bids_decoder.training.input_layer import fit_input_layer
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Candidates: 1 is the pretrained trunk, 0 the identity."""
@@ -32,8 +31,8 @@ def choose_share(
     """Choose how much of the pretrained trunk is used, on held-out training runs.
 
     All of it, unless the identity is better by :data:`STANDARD_ERRORS`; then the best share.
-    Voxels are weighted and input layers fitted without the held-out runs, as in the episodes that
-    the trunk was trained on.
+    Voxels are weighted without the held-out runs, as in the episodes that the trunk was trained on,
+    and input layers fitted to them as all training trials are.
 
     Parameters
     ----------
@@ -73,12 +72,9 @@ def _score(
     adaptation: Adaptation, weighting: VoxelWeighting, train: np.ndarray, test: np.ndarray
 ) -> np.ndarray:
     """Return the distinctness of each held-out trial (n_test,) with each share."""
-    person, shared, wanted = adaptation.person, adaptation.shared, adaptation.wanted
-    inner, prior = person.subset(train), adaptation.prior
-    fit = fit_input_layer(
-        inner.betas, wanted[train], inner.run_groups, weighting(inner, wanted[train]),
-        group_weight=None if prior is None else prior.weight,
-    )
+    person, shared = adaptation.person, adaptation.shared
+    inner = adaptation.with_person(person.subset(train))
+    fit = inner.closed_form(weighting(inner.person, inner.wanted))
     latents = fit.latents(person.betas[test])
     rows = person.target_rows[test]
     return np.stack([

@@ -81,7 +81,7 @@ def has_row_labels(person: PersonWork, word: str) -> bool:
     return are_rows
 
 
-def check_places(person: PersonWork, space: OutputSpace) -> Finding | None:
+def check_positions(person: PersonWork, space: OutputSpace) -> Finding | None:
     """Return why voxels of a participant have no place in an atlas; None where they have.
 
     Parameters

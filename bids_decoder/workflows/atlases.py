@@ -41,7 +41,7 @@ from bids_decoder.preprocessing.templates import OutputSpace, parse_space
 from bids_decoder.trials import VoxelGrid
 from bids_decoder.workflows.atlas_checks import (
     PARTICIPANT,
-    check_places,
+    check_positions,
     has_row_labels,
     is_path,
 )
@@ -168,7 +168,7 @@ class AtlasPlan:
         small: list[Region] = []
         counts: list[int] = []
         for person in people:
-            finding = check_places(person, space)
+            finding = check_positions(person, space)
             regions, found = ([], [finding]) if finding else self.check(person)
             findings += found
             large, few = split_regions(regions)

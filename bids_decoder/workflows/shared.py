@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.utility import Merge
+from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.bids.cifti import is_cifti
@@ -34,6 +34,11 @@ def mark_node(work: Work, key: StageKey, name: str) -> Node:
         ),
         name, run_without_submitting=True,
     )
+
+
+def person_inputs() -> Node:
+    """Make the input node of a workflow on one participant: targets and folder of responses."""
+    return Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
 
 
 def targets_node(work: Work) -> Node:

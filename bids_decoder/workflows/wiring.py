@@ -62,6 +62,19 @@ class Wiring:
             if output is not None:
                 self.workflow.connect(output.source, output.field, child, prefix + name)
 
+    def add_person(self, child: Workflow, label: str, **inputs: Output | None) -> None:
+        """Add a workflow on the targets and the joined responses of one participant.
+
+        Parameters
+        ----------
+        child : Workflow
+            Its ``inputnode`` has ``targets_file`` and ``folder``.
+        label : str
+        **inputs : Output or None
+            Further inputs; see :meth:`add`.
+        """
+        self.add(child, targets_file=self.targets(), folder=self.responses(label), **inputs)
+
     def publish(self, name: str, source: Node | Workflow, field: str) -> None:
         """Publish an output for later jobs under a name, such as ``decoder/01/model_file``."""
         self._published[name] = Output(source, field)

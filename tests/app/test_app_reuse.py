@@ -18,6 +18,7 @@ def change(path):
     noise = np.random.default_rng(0).normal(size=data.shape) * data.std()
     save_nifti(path, (data + noise).astype(np.float32), image.affine)
 
+
 HELD = ("--holdout-label", "03")
 ALL = {("sub-01", "betas"), ("sub-02", "betas"), ("sub-03", "betas"), ("group", "pretrain"),
        ("sub-03", "decode"), ("sub-03", "controls")}

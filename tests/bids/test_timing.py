@@ -1,7 +1,7 @@
 import pytest
 
 from bids_decoder.bids.collect import collect_dataset
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.rows import read_events
 from bids_decoder.bids.timing import Recording, RunTimes, judge_timing
 from bids_decoder.errors import summarise
@@ -109,7 +109,7 @@ def test_haxby_in_volumes(shared_data):
         onsets = read_events(run.events_file)["onset"] / 2.5
         times.append(RunTimes(run, Recording(121, 2.5), onsets.min(), onsets.max(),
                               onsets.max() + 0.5, len(onsets), 0, (), False))
-    notes = Notes()
+    notes = DatasetNotes()
     judge_timing(times, notes)
     (finding,) = notes.findings
     assert "end early" in finding.what and "multiply onset by 2.5 " in finding.fix

@@ -509,9 +509,11 @@ def test_results_of_an_earlier_call_are_not_taken_for_the_dataset(raw, tmp_path)
     assert found.value.code == 66
 
 
-def test_nearest_templates_are_named(plan_raw):
+def test_nearest_templates_are_named(plan_raw, tmp_path, monkeypatch):
+    (tmp_path / "templates" / "tpl-MNI152NLin2009cAsym").mkdir(parents=True)
+    monkeypatch.setattr("templateflow.conf.TF_HOME", tmp_path / "templates")
     found = problems(plan_raw, "--output-spaces", "MNI152NLin2009")
-    assert any("did you mean MNI152NLin2009" in finding.fix for finding in found)
+    assert any("did you mean MNI152NLin2009cAsym?" in finding.fix for finding in found)
 
 
 def test_unknown_participants_are_named_with_their_option(plan):

@@ -262,5 +262,3 @@ def test_a_model_keeps_the_maps_and_a_person_says_whether_they_were_used(
     decoder.adapt(new, targets, decoder.select(new, targets, model, without), model, context)
     assert len(calls) == 1, "the participant is set up once"
     assert not decoder.pretrain(sources, targets, without).part("common")
-
-

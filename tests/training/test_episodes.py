@@ -37,6 +37,14 @@ def test_calibration_sets_are_whole_runs_of_growing_number():
     assert {1, 2, 4, 8} <= counts
 
 
+@pytest.mark.parametrize("n_runs", [2, 3, 4, 5, 9])
+def test_no_calibration_set_is_drawn_twice(n_runs):
+    runs = np.repeat([f"r{i}" for i in range(n_runs)], 11)
+    sets = list(calibration_sets(runs, np.random.default_rng(0)))
+    assert len({chosen.tobytes() for chosen in sets}) == len(sets)
+    assert sum(chosen.sum() == 11 for chosen in sets) == min(n_runs, 8 if n_runs == 2 else 4)
+
+
 def test_one_run_is_cut_into_stretches_of_time():
     blocks = run_blocks(LAYOUTS["one run"])
     assert len(np.unique(blocks)) == 8

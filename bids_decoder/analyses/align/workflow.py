@@ -30,9 +30,8 @@ def build(job: Job, wiring: Wiring) -> None:
         for number, source in enumerate(spec.sources, start=1)
     })
     wiring.publish(f"folders/{job.name}", folders, "out")
-    wiring.add(
-        init_align_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
+    wiring.add_person(
+        init_align_wf(wiring.work, spec, job.key, job.name), spec.person.label,
         source_folders=wiring.find(f"folders/{job.name}"),
         heldout_files=output_of_decoder(job, wiring, "heldout_files"),
     )

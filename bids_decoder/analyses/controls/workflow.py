@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.controls.interfaces import DecodeConfounds, WriteControls
@@ -13,7 +12,7 @@ from bids_decoder.analyses.jobs import Job
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.confound_checks import counterbalanced
-from bids_decoder.workflows.shared import BASE_GB, mark_node
+from bids_decoder.workflows.shared import BASE_GB, mark_node, person_inputs
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
 
@@ -21,10 +20,7 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the nodes of one participant to the workflow of the call."""
     spec: ControlSpec = job.spec
-    wiring.add(
-        init_controls_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-    )
+    wiring.add_person(init_controls_wf(wiring.work, spec, job.key, job.name), spec.person.label)
 
 
 def init_controls_wf(work: Work, spec: ControlSpec, key: StageKey, name: str) -> Workflow:
@@ -43,7 +39,7 @@ def init_controls_wf(work: Work, spec: ControlSpec, key: StageKey, name: str) ->
         ``inputnode``: ``targets_file``, ``folder`` (responses).
     """
     workflow, settings, person = Workflow(name), work.settings, spec.person
-    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+    inputnode = person_inputs()
     decode = Node(
         DecodeConfounds(
             key=key.key, participant=person.label, folds=list(spec.folds),

@@ -38,10 +38,7 @@ def build(job: Job, wiring: Wiring) -> None:
         pretrained = wiring.find(f"model/{decode.pretrained.name}")
         if pretrained is None:
             workflow.inputs.inputnode.pretrained_file = str(decode.pretrained)
-    wiring.add(
-        workflow, targets_file=wiring.targets(), folder=wiring.responses(decode.person.label),
-        **({} if pretrained is None else {"pretrained_file": pretrained}),
-    )
+    wiring.add_person(workflow, decode.person.label, pretrained_file=pretrained)
     wiring.publish(f"{job.gives}/predictions_file", workflow, "score.predictions_file")
     wiring.publish(f"{job.gives}/heldout_files", workflow, "gather_heldout_files.out")
     for fold in (0, *decode.folds):

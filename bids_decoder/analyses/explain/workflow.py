@@ -23,9 +23,8 @@ def build(job: Job, wiring: Wiring) -> None:
         f"model_file_{fold}": output_of_decoder(job, wiring, f"{fold}/model_file")
         for fold in spec.folds
     }
-    wiring.add(
-        init_explain_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label), **models,
+    wiring.add_person(
+        init_explain_wf(wiring.work, spec, job.key, job.name), spec.person.label, **models,
     )
 
 

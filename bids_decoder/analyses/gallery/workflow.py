@@ -24,9 +24,8 @@ def build(job: Job, wiring: Wiring) -> None:
     vectors = wiring.once("gallery", "targets_file", lambda: image_vectors_node(
         wiring.work, spec.images, "gallery", tuple(spec.images)
     ))
-    wiring.add(
-        init_gallery_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
+    wiring.add_person(
+        init_gallery_wf(wiring.work, spec, job.key, job.name), spec.person.label,
         gallery_file=vectors, model_file=output_of_decoder(job, wiring, f"{spec.fold}/model_file"),
         heldout_files=output_of_decoder(job, wiring, "heldout_files"),
     )

@@ -25,9 +25,8 @@ def build(job: Job, wiring: Wiring) -> None:
         _field(name, fold): output_of_decoder(job, wiring, f"{fold}/{name}_file")
         for fold in spec.folds for name in ("selection", "model")
     }
-    wiring.add(
-        init_reconstruct_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
+    wiring.add_person(
+        init_reconstruct_wf(wiring.work, spec, job.key, job.name), spec.person.label,
         whole_selection_file=output_of_decoder(job, wiring, "0/selection_file"),
         whole_model_file=output_of_decoder(job, wiring, "0/model_file"), **fitted,
     )

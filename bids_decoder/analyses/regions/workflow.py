@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.jobs import Job
@@ -14,20 +13,15 @@ from bids_decoder.interfaces.regions import FindRegions
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.region_settings import Regions
-from bids_decoder.workflows.shared import gather, mark_node, response_gb
+from bids_decoder.workflows.shared import gather, mark_node, person_inputs, response_gb
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
-
-_SHARED = ("targets_file", "folder")
 
 
 def build(job: Job, wiring: Wiring) -> None:
     """Add the regions of one participant to the workflow of the call."""
     spec: RegionSpec = job.spec
-    wiring.add(
-        init_regions_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-    )
+    wiring.add_person(init_regions_wf(wiring.work, spec, job.key, job.name), spec.person.label)
 
 
 def init_regions_wf(work: Work, spec: RegionSpec, key: StageKey, name: str) -> Workflow:
@@ -46,7 +40,7 @@ def init_regions_wf(work: Work, spec: RegionSpec, key: StageKey, name: str) -> W
         ``inputnode``: ``targets_file``, ``folder`` (responses).
     """
     workflow, person, settings = Workflow(name), spec.person, work.settings
-    inputnode = Node(IdentityInterface(list(_SHARED)), "inputnode")
+    inputnode = person_inputs()
     find = Node(
         FindRegions(key=key.key, placed=[one.record() for one in spec.placed]), "find",
         mem_gb=2.0,
@@ -62,7 +56,9 @@ def init_regions_wf(work: Work, spec: RegionSpec, key: StageKey, name: str) -> W
     folds = [_fold_node(work, spec, key, fold) for fold in spec.folds or (0,)]
     for node in (*folds, write):
         workflow.connect([
-            (inputnode, node, [(field, field) for field in _SHARED]),
+            (inputnode, node, [
+                ("targets_file", "targets_file"), ("folder", "folder"),
+            ]),
             (find, node, [("regions_file", "regions_file")]),
         ])
     for field in ("scores_file", "facts_file"):

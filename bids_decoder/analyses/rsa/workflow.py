@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.jobs import Job
@@ -20,7 +19,7 @@ from bids_decoder.analyses.rsa.search import MapModels, SearchModels, WriteRsaSe
 from bids_decoder.interfaces.regions import FindRegions
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
-from bids_decoder.workflows.shared import BASE_GB, mark_node, response_gb
+from bids_decoder.workflows.shared import BASE_GB, mark_node, person_inputs, response_gb
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
 
@@ -31,10 +30,7 @@ def build(job: Job, wiring: Wiring) -> None:
     init = init_rsa_regions_wf if spec.placed else init_rsa_wf
     if spec.searchlight is not None:
         init = init_rsa_search_wf
-    wiring.add(
-        init(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-    )
+    wiring.add_person(init(wiring.work, spec, job.key, job.name), spec.person.label)
 
 
 def init_rsa_wf(work: Work, spec: RsaSpec, key: StageKey, name: str) -> Workflow:
@@ -116,7 +112,7 @@ def init_rsa_search_wf(work: Work, spec: RsaSpec, key: StageKey, name: str) -> W
     maps = Node(MapModels(key=key.key), "maps", mem_gb=BASE_GB)
     write = Node(WriteRsaSearch(**_outputs(work, spec, key), **searchlight), "write",
                  mem_gb=BASE_GB)
-    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+    inputnode = person_inputs()
     workflow.connect([
         (inputnode, search, [("targets_file", "targets_file"), ("folder", "folder")]),
         (inputnode, maps, [("folder", "folder")]),
@@ -148,7 +144,7 @@ def _outputs(work: Work, spec: RsaSpec, key: StageKey) -> dict[str, Any]:
 
 
 def _connect(workflow: Workflow, compare: Node, write: Node, mark: Node) -> None:
-    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+    inputnode = person_inputs()
     workflow.connect([
         (inputnode, compare, [("targets_file", "targets_file"), ("folder", "folder")]),
         (compare, write, [("arrays_file", "arrays_file"), ("facts_file", "facts_file")]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.jobs import Job
@@ -13,7 +12,7 @@ from bids_decoder.analyses.searchlight.plan import SearchSpec
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.searchlight_settings import Searchlight
-from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb
+from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, person_inputs, response_gb
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
 
@@ -21,10 +20,7 @@ from bids_decoder.workflows.work import Work, person_entities
 def build(job: Job, wiring: Wiring) -> None:
     """Add the searchlight of one participant to the workflow of the call."""
     spec: SearchSpec = job.spec
-    wiring.add(
-        init_searchlight_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-    )
+    wiring.add_person(init_searchlight_wf(wiring.work, spec, job.key, job.name), spec.person.label)
 
 
 def init_searchlight_wf(work: Work, spec: SearchSpec, key: StageKey, name: str) -> Workflow:
@@ -43,7 +39,7 @@ def init_searchlight_wf(work: Work, spec: SearchSpec, key: StageKey, name: str) 
         ``inputnode``: ``targets_file``, ``folder`` (responses).
     """
     workflow, person, settings = Workflow(name), spec.person, work.settings
-    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+    inputnode = person_inputs()
     searchlight = asdict(settings.section(Searchlight))
     maps = Node(MapSpheres(key=key.key, searchlight=searchlight), "maps", mem_gb=BASE_GB)
     write = Node(

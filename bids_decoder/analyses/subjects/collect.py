@@ -22,7 +22,7 @@ from bids_decoder.bids.layouts import (
     read_filters,
 )
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.bids.notes import Notes
+from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.selection import Selection, select_by_tables
 from bids_decoder.bids.spelling import did_you_mean
 from bids_decoder.bids.writer import read_table
@@ -212,7 +212,7 @@ def _selected(root: Path, paths: list[Path], search: _Search) -> list[Path]:
     """Keep the images that ``--participant-filter`` and ``--session-filter`` choose."""
     own = {path: parse_entities(path) for path in paths}
     present = [(entities["sub"], entities.get("ses")) for entities in own.values()]
-    notes = Notes(search.decisions, search.findings)
+    notes = DatasetNotes(search.decisions, search.findings)
     search.selection = select_by_tables(root, search.settings.execution, present, notes)
     return [path for path in paths if search.selection.has(own[path]["sub"], own[path].get("ses"))]
 

@@ -17,7 +17,6 @@ from bids_decoder.evaluation.time_scores import (
     TimeScores,
 )
 from bids_decoder.interfaces.person_outputs import PersonOutputs
-from bids_decoder.reports.results import Results, numeric
 
 TIMES = OutputName("metrics", ".tsv", "func", {"desc": "timecourse"})
 GENERALISATION = OutputName("metrics", ".tsv", "func", {"desc": "timegeneralisation"})
@@ -73,27 +72,3 @@ def _peak(
     names = ("PeakTime", "PeakLow", "PeakHigh")
     return {name: value if np.isfinite(value) else None
             for name, value in zip(names, scores.peak(rng), strict=True)}
-
-
-def read_times(results: Results) -> pd.DataFrame | None:
-    """Return the scores over time; None where there are none."""
-    table = results.table(TIMES)
-    return None if table is None else numeric(
-        table, *(name for name in TIME_COLUMNS if name != "metric")
-    )
-
-
-def read_generalisation(results: Results) -> pd.DataFrame | None:
-    """Return the scores of all pairs of times; None where there are none."""
-    table = results.table(GENERALISATION)
-    return None if table is None else numeric(
-        table, *(name for name in GENERALISATION_COLUMNS if name != "metric")
-    )
-
-
-def read_clusters(results: Results) -> pd.DataFrame:
-    """Return the clusters; empty where none were found or tested."""
-    table = results.table(CLUSTERS)
-    if table is None:
-        return pd.DataFrame(columns=list(CLUSTER_COLUMNS))
-    return numeric(table, *(name for name in CLUSTER_COLUMNS if name != "map"))

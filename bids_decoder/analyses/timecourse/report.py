@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from bids_decoder.analyses.timecourse.figures import draw_course, draw_generalisation
-from bids_decoder.analyses.timecourse.outputs import (
-    LEVEL,
-    TIMES,
-    read_clusters,
-    read_generalisation,
-    read_times,
+from bids_decoder.analyses.timecourse.outputs import CLUSTERS, GENERALISATION, LEVEL, TIMES
+from bids_decoder.bids.names import OutputName
+from bids_decoder.evaluation.time_scores import (
+    CLUSTER_COLUMNS,
+    GENERALISATION_COLUMNS,
+    TIME_COLUMNS,
 )
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.figures import picture
-from bids_decoder.reports.results import Results
+from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import show, show_p
 from bids_decoder.reports.tables import interval
 
@@ -35,10 +36,11 @@ _CAVEATS = (
 
 def sections(results: Results) -> list[Section]:
     """Return the section on decoding over time; none where there is no table."""
-    table, matrix, card = read_times(results), read_generalisation(results), results.card(TIMES)
+    table, card = _read(results, TIMES, TIME_COLUMNS), results.card(TIMES)
+    matrix = _read(results, GENERALISATION, GENERALISATION_COLUMNS)
     if table is None or matrix is None:
         return []
-    clusters = read_clusters(results)
+    clusters = _read_clusters(results)
     blocks: list[Block] = [
         _headline(table, card), *_verdict(table, clusters, card), *_note_trials(card),
         Figure(picture(
@@ -69,10 +71,26 @@ def sections(results: Results) -> list[Section]:
 
 def lines(results: Results) -> list[str]:
     """Return the peak, or the best cluster of times, in one line."""
-    table, card = read_times(results), results.card(TIMES)
+    table, card = _read(results, TIMES, TIME_COLUMNS), results.card(TIMES)
     if table is None:
         return []
-    return [f"sub-{results.participant}: {_say_best(table, read_clusters(results), card)}"]
+    return [f"sub-{results.participant}: {_say_best(table, _read_clusters(results), card)}"]
+
+
+def _read(
+    results: Results, name: OutputName, columns: Mapping[str, str]
+) -> pd.DataFrame | None:
+    """Return a table of scores with its numbers; None where there is none."""
+    table, texts = results.table(name), ("metric", "map")
+    return None if table is None else numeric(
+        table, *(column for column in columns if column not in texts)
+    )
+
+
+def _read_clusters(results: Results) -> pd.DataFrame:
+    """Return the clusters; empty where none were found or tested."""
+    table = _read(results, CLUSTERS, CLUSTER_COLUMNS)
+    return pd.DataFrame(columns=list(CLUSTER_COLUMNS)) if table is None else table
 
 
 def _say_best(table: pd.DataFrame, clusters: pd.DataFrame, card: dict[str, Any]) -> str:

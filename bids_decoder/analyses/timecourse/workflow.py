@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_decoder.analyses.jobs import Job
@@ -22,7 +21,7 @@ from bids_decoder.workflows.glm import (
     series_gb,
     start_time,
 )
-from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb
+from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, person_inputs, response_gb
 from bids_decoder.workflows.slice_times import shifted_start
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import PersonWork, Work, person_entities, run_path
@@ -34,10 +33,7 @@ COPIES_OF_TEST = 1.5
 def build(job: Job, wiring: Wiring) -> None:
     """Add decoding over time of one participant to the workflow of the call."""
     spec: TimeSpec = job.spec
-    wiring.add(
-        init_timecourse_wf(wiring.work, spec, job.key, job.name),
-        targets_file=wiring.targets(), folder=wiring.responses(spec.person.label),
-    )
+    wiring.add_person(init_timecourse_wf(wiring.work, spec, job.key, job.name), spec.person.label)
 
 
 def init_timecourse_wf(work: Work, spec: TimeSpec, key: StageKey, name: str) -> Workflow:
@@ -56,7 +52,7 @@ def init_timecourse_wf(work: Work, spec: TimeSpec, key: StageKey, name: str) -> 
         ``inputnode``: ``targets_file``, ``folder`` (responses, whose voxels and trials are used).
     """
     workflow, person, settings = Workflow(name), spec.person, work.settings
-    inputnode = Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+    inputnode = person_inputs()
     low = settings.resources.low_mem
     estimate = Node(
         EstimateTimes(
