@@ -191,6 +191,10 @@ class BidsDecoderError(Exception):
 
     def __str__(self) -> str:
         """Render as the three lines that a user reads."""
+        return self.render(full=False)
+
+    def render(self, *, full: bool) -> str:
+        """Return the text that a user reads; *full* matters where there are several problems."""
         return str(self.finding)
 
 
@@ -283,10 +287,6 @@ class FindingsError(BidsDecoderError):
     def all_findings(self) -> tuple[Finding, ...]:
         """The findings, warnings among them."""
         return self.findings
-
-    def __str__(self) -> str:
-        """Render the errors, numbered; many of one kind as one."""
-        return self.render(full=False)
 
     def render(self, *, full: bool) -> str:
         """Return the errors as text; all of them with *full*, else one for each kind."""

@@ -25,7 +25,7 @@ from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.files import read_json, write_json
 from bids_decoder.stimuli.encoders import encoder_name
 from bids_decoder.trials import Decision, confounds_of, trial_columns
-from bids_decoder.workflows.checks import check_names
+from bids_decoder.workflows.checks import with_known_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +76,8 @@ def make_plan(settings: Settings, work_dir: Path) -> Plan:
     FindingsError
         With all problems at once.
     """
-    notes = Notes(check_names(settings))
-    notes.stop_if_errors()
+    settings, findings = with_known_names(settings)
+    notes = Notes(findings)
     wanted = wanted_analyses(settings)
     notes.findings += _find_replaced(settings)
     for analysis in wanted:

@@ -23,12 +23,13 @@ from bids_decoder.cli.logs import (
     set_up_logging,
     tell,
 )
-from bids_decoder.cli.parser import Actions, parse_args
+from bids_decoder.cli.parser import Actions, read_command_line
 from bids_decoder.cli.stopping import Stopping
 from bids_decoder.config import Settings
 from bids_decoder.errors import (
     BidsDecoderError,
     ExitCode,
+    Finding,
     FindingsError,
     MemoryLackError,
     MissingInputError,
@@ -60,17 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     actions = Actions(log_format=asked_format(words))
     try:
-        settings, actions = parse_args(words)
+        settings, actions, problems = read_command_line(words)
         set_up_logging(actions.verbosity, actions.log_format)
         with ExitStack() as cleanup:
             stopping = Stopping(words, actions.log_format, cleanup)
             with stopping.on_signals():
-                code = _run(settings, actions, stopping)
-    except FindingsError as error:
-        tell(error.render(full=actions.verbosity > 0), actions.log_format)
-        code = error.code
+                if problems:
+                    code = _refuse(settings, actions, problems, cleanup)
+                else:
+                    code = _run(settings, actions, stopping)
     except BidsDecoderError as error:
-        tell(str(error), actions.log_format)
+        tell(error.render(full=actions.verbosity > 0), actions.log_format)
         code = error.code
     except MemoryError as error:
         LOGGER.debug("details", exc_info=True)
@@ -86,6 +87,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code)
 
 
+def _refuse(
+    settings: Settings, actions: Actions, problems: Sequence[Finding], cleanup: ExitStack
+) -> ExitCode:
+    """Tell what is wrong with the options, then what else would stop the call without them."""
+    from bids_decoder.cli.collecting_parser import as_error
+    from bids_decoder.cli.problems import planning_problems
+
+    full = actions.verbosity > 0
+    error = as_error(problems)
+    tell(error.render(full=full), actions.log_format)
+    makes_plan = not (actions.reports_only or actions.boilerplate_only or actions.demo)
+    others = planning_problems(settings, cleanup) if makes_plan else []
+    if has_errors(others):
+        others_text = FindingsError(others).render(full=full)
+        tell(f"seen without these options: {others_text}", actions.log_format)
+    return error.code
+
+
 def _explain_memory(error: MemoryError) -> BidsDecoderError:
     from bids_decoder.cli.resources import available_memory_gb
 
@@ -97,8 +116,9 @@ def _explain_memory(error: MemoryError) -> BidsDecoderError:
 
 def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     """Run the call; ``stopping.cleanup`` removes temporary files however it ends."""
-    from bids_decoder.bids.places import existing_parent
+    from bids_decoder.bids.places import check_places, check_writable, existing_parent
     from bids_decoder.cli.environment import make_home, prepare_environment
+    from bids_decoder.cli.problems import planning_problems
     from bids_decoder.cli.resources import with_resources
     from bids_decoder.cli.scratch import HOME, remove_unused, work_dir_of
 
@@ -109,7 +129,12 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     if "WORLD_SIZE" in os.environ and _trained_along(settings, cleanup):
         return ExitCode.OK
     results_only = actions.reports_only or actions.boilerplate_only
-    _check_places(settings, results_only)
+    misplaced = check_writable(settings) if results_only else check_places(settings)
+    if has_errors(misplaced):
+        # Neither folder is touched: planning elsewhere tells the problems of the data, too.
+        raise FindingsError(
+            misplaced if results_only else planning_problems(settings, cleanup, misplaced)
+        )
     stop = existing_parent(work_dir)
     unused = cleanup.enter_context(ExitStack())
     if stop != work_dir:
@@ -168,15 +193,6 @@ def _plan(settings: Settings, work_dir: Path, actions: Actions) -> Plan:
         plan = make_plan(settings, work_dir)
     _print_plan(plan, time.monotonic() - started, actions)
     return plan
-
-
-def _check_places(settings: Settings, results_only: bool) -> None:
-    """Check where files go; results that are on disk may be all that is left of a dataset."""
-    from bids_decoder.bids.places import check_places, check_writable
-
-    findings = check_writable(settings) if results_only else check_places(settings)
-    if has_errors(findings):
-        raise FindingsError(findings)
 
 
 def _start(plan: Plan, locks: ExitStack) -> None:

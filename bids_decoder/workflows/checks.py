@@ -24,6 +24,7 @@ from bids_decoder.glm.design import Timing, parse_contrast
 from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import check_hrf
 from bids_decoder.glm.run_tables import RunTables, contrast_vectors, run_tables
+from bids_decoder.options import default_of
 from bids_decoder.preprocessing.confounds import expected_columns
 from bids_decoder.preprocessing.masks import common_mask
 from bids_decoder.processes import map_items
@@ -106,7 +107,7 @@ def _check_participant(
     return notes, findings
 
 
-def check_names(settings: Settings) -> list[Finding]:
+def with_known_names(settings: Settings) -> tuple[Settings, list[Finding]]:
     """Find unknown names of methods; a settings file may hold any text.
 
     Parameters
@@ -115,24 +116,28 @@ def check_names(settings: Settings) -> list[Finding]:
 
     Returns
     -------
-    list of Finding
+    settings : Settings
+        With the default in the place of a name that is not known, to check the rest with it.
+    findings : list of Finding
     """
     checks: list[tuple[Callable[[str], Any], str]] = [
-        (check_hrf, settings.glm.hrf), (get_estimator, settings.glm.estimator),
-        (check_decoder, settings.network.decoder), (check_selector, settings.troi.selector),
+        (check_hrf, "glm.hrf"), (get_estimator, "glm.estimator"),
+        (check_decoder, "network.decoder"), (check_selector, "troi.selector"),
     ]
     findings = []
-    for check, name in checks:
+    for check, setting in checks:
+        group, _, name = setting.partition(".")
         try:
-            check(name)
+            check(getattr(getattr(settings, group), name))
         except BidsDecoderError as error:
             findings.append(error.finding)
+            settings = settings.replaced(**{group: {name: default_of(setting)}})
     if "none" in (given := settings.glm.confounds) and len(given) > 1:
         findings.append(Finding(
             f"--confounds {' '.join(given)}", "none is not to be joined with others",
             "leave none or the others out", ExitCode.USAGE,
         ))
-    return findings
+    return settings, findings
 
 
 def check_targets(
