@@ -10,6 +10,9 @@ from pathlib import Path
 from bids_decoder.config import Execution, Settings
 from bids_decoder.errors import ExitCode, Finding
 
+WORK = "work folder"
+"""What the folder of -w is called."""
+
 
 def check_places(settings: Settings) -> list[Finding]:
     """Find problems of the output and work folders; no file remains in them.
@@ -28,8 +31,7 @@ def check_places(settings: Settings) -> list[Finding]:
     findings = [
         Finding(
             f"{name} {place}", f"is {_relation(place, root)}, which is never written to",
-            f"choose a folder outside, or one below {execution.bids_dir / 'derivatives'}",
-            ExitCode.USAGE,
+            _elsewhere(name, execution), ExitCode.USAGE,
         )
         for name, place in _places(execution) for root in inputs if _is_inside_input(place, root)
     ]
@@ -62,12 +64,18 @@ def existing_parent(place: Path) -> Path:
 def _places(execution: Execution) -> list[tuple[str, Path]]:
     """Return the folders that are written to, with what they are called."""
     work = execution.work_dir
-    own = [] if work is None else [("work folder", work)]
+    own = [] if work is None else [(WORK, work)]
     return [("output folder", execution.output_dir), *own]
 
 
 def _relation(place: Path, root: Path) -> str:
     return "the input itself" if place.resolve() == root.resolve() else f"inside the input {root}"
+
+
+def _elsewhere(name: str, execution: Execution) -> str:
+    if name == WORK:
+        return f"choose a folder outside, or leave -w out: {execution.output_dir / 'work'} is used"
+    return f"choose a folder outside, or one below {execution.bids_dir / 'derivatives'}"
 
 
 def _is_inside_input(place: Path, root: Path) -> bool:

@@ -23,7 +23,7 @@ MISSING = "n/a"
 _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
 }
-_RULE = re.compile(r"\s*([^=!<>]+?)\s*(!=|>=|<=|=|>|<)\s*([^=<>\s].*?)\s*")
+_RULE = re.compile(r"\s*([^=!<>]+?)\s*(!=|>=|<=|==|=|>|<)\s*([^=<>\s].*?)\s*")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def parse_rules(texts: Sequence[str], option: str) -> tuple[Rule, ...]:
     --------
     >>> [str(r) for r in parse_rules(["kind = image|word", "rt<=2", "rt!=n/a"], "--trial-filter")]
     ['--trial-filter kind=image|word', '--trial-filter rt<=2', '--trial-filter rt!=n/a']
+    >>> str(*parse_rules(["kind==word"], "--trial-filter"))
+    '--trial-filter kind=word'
     """
     rules = []
     for text in texts:
@@ -115,7 +117,8 @@ def parse_rules(texts: Sequence[str], option: str) -> tuple[Rule, ...]:
                 f"{match[3]!r} is not a number, and {match[2]} compares numbers",
                 f"write one number, or use = or !=, as in {option} '{match[1]}={values[0]}'",
             )
-        rules.append(Rule(match[1], match[2], values, option))
+        # Who writes == as in a program means =.
+        rules.append(Rule(match[1], match[2].replace("==", "="), values, option))
     return tuple(rules)
 
 

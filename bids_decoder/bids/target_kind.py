@@ -27,7 +27,16 @@ TargetKind = Literal["category", "image", "features", "value"]
 def find_images(
     tables: dict[str, pd.DataFrame], dataset: Dataset, rules: TrialRules, notes: DatasetNotes
 ) -> StimulusFiles:
-    """Find the image file of each stimulus; paths out of the stimulus folder are findings."""
+    """Find the image file of each stimulus.
+
+    Paths out of the stimulus folder are findings, as is a folder of ``--stimuli-dir`` that is not
+    there.
+    """
+    if _is_folder_absent(rules):
+        notes.findings.append(Finding(
+            f"--stimuli-dir {rules.stimuli_dir}", "there is no such folder",
+            "name the folder that holds the images of the stimuli", ExitCode.MISSING_INPUT,
+        ))
     ids = {name for table in tables.values() for name in table["stimulus"].dropna()}
     files = find_stimulus_files(dataset.stimuli_dir, ids)
     if files.refused:
@@ -88,11 +97,18 @@ def choose_target(
         kind, reason = "features", f"--features {rules.features}"
     elif unit == "event" and coverage >= IMAGE_COVERAGE:
         kind, reason = "image", there
+    elif _is_folder_absent(rules):
+        # Problems of labels would follow from that only.
+        kind, reason = "image", "--stimuli-dir"
     else:
         kind, reason = "category", f"trial unit is {unit}; {there}"
     notes.decide("target", kind, reason)
     _check_target(kind, files, coverage, rules, notes)
     return kind
+
+
+def _is_folder_absent(rules: TrialRules) -> bool:
+    return rules.stimuli_dir is not None and not rules.stimuli_dir.is_dir()
 
 
 def _check_target(
@@ -103,7 +119,7 @@ def _check_target(
             "--target features", "there is no feature table", "pass one with --features",
             ExitCode.USAGE,
         ))
-    if kind == "image" and coverage < IMAGE_COVERAGE:
+    if kind == "image" and coverage < IMAGE_COVERAGE and not _is_folder_absent(rules):
         notes.findings.append(Finding(
             f"{len(files.absent)} stimulus image(s) absent",
             f"for instance {name_some(files.absent)}; found {len(files.found)}",

@@ -129,7 +129,10 @@ def read_command_line(
     except BidsDecoderError as error:
         raise as_error([*problems, error.finding]) from error
     problems += against
-    problems += _foreign_stages(settings.execution, given="stage" in tables["execution"])
+    foreign = _foreign_stages(settings.execution, given="stage" in tables["execution"])
+    if foreign:
+        problems += foreign
+        settings = settings.replaced(execution={"stage": default_of("execution.stage")})
     return settings, actions, problems
 
 

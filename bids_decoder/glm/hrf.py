@@ -107,7 +107,7 @@ def check_hrf(name: str) -> None:
     """Raise UsageError when no response has this name."""
     if name not in (*STANDARDS, *(hrf.name for hrf in hrf_library())):
         raise UsageError(
-            f"hrf {name!r}", "no such haemodynamic response",
+            f"hrf {name!r}", "is no haemodynamic response",
             "use spm, glover or one of library01 to library20",
         )
 

@@ -8,7 +8,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
-from app_calls import betas_options, derivatives, tree
+from app_calls import betas_options, derivatives, digest, tree
 
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
 
@@ -233,6 +233,49 @@ def test_several_problems_are_told_at_once(categories, main, tmp_path):
     assert done.code == 65
     assert "run-3" in text
     assert "the sidecar says '2 seconds'" in text
+
+
+@pytest.mark.parametrize(("words", "code", "what"), [
+    (["--hrf", "foo"], 64, "--hrf"),
+    (["--nosuch", "1"], 64, "--nosuch 1"),
+    (["--pretrained", "x"], 64, "--pretrained and --from-scratch"),
+    (["-w", "DATA/work"], 64, "work folder"),
+    (["--stimuli-dir", "/nowhere", "--target", "category"], 66, "--stimuli-dir"),
+])
+def test_wrong_options_and_folders_hide_no_problem_of_the_data(
+    categories, main, tmp_path, words, code, what
+):
+    data = shutil.copytree(categories.folder, tmp_path / "data")
+    before = tree(data)
+    path = next(data.glob("sub-01/func/*run-3_bold.nii.gz"))
+    path.write_bytes(path.read_bytes()[:-100])
+    before[str(path.relative_to(data))] = digest(path)
+    words = [word.replace("DATA", str(data)) for word in words]
+    done = main(data, tmp_path / "out", "participant", *categories.options, *words)
+    assert done.code == code
+    assert what in done.text
+    assert f"{path}\n    why: damaged or truncated" in done.text
+    assert len(re.findall(r"^    fix: ", done.text, re.MULTILINE)) == 2
+    assert tree(data) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_options_alone_are_told_alone(categories, main, tmp_path):
+    done = main(categories.folder, tmp_path / "out", "participant", *categories.options,
+                "--hrf", "foo")
+    assert done.code == 64
+    assert "seen without these options" not in done.text
+    assert "--hrf" in well_shaped(done.text, several=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target", [[], ["--target", "image"]])
+def test_absent_folder_of_stimuli_is_one_problem(images, main, tmp_path, target):
+    done = main(images.folder, tmp_path / "out", "participant", *images.options,
+                "--stimuli-dir", "/nowhere", *target)
+    assert done.code == 66
+    assert "1 problem(s)" in well_shaped(done.text)
+    assert "--stimuli-dir /nowhere\n    why: there is no such folder" in done.text
 
 
 @pytest.mark.slow

@@ -41,7 +41,10 @@ def test_output_inside_the_input(toy, place, good):
 
 def test_work_inside_the_input(toy):
     settings = toy.settings(execution={"work_dir": toy.root / "work"})
-    assert "work folder" in only(check_places(settings)).what
+    found = only(check_places(settings))
+    assert "work folder" in found.what
+    # A work folder has no place among the derivatives.
+    assert "leave -w out" in found.fix and "derivatives" not in found.fix
 
 
 def test_link_into_the_input_is_seen(toy, tmp_path):

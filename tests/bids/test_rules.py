@@ -43,7 +43,7 @@ def test_a_table_without_the_column_has_missing_cells():
     assert finding.severity == "warning" and "1 of 2 lack" in finding.why
 
 
-@pytest.mark.parametrize("text", ["kind", "=x", "kind=", "kind==x", "rt>", "rt>fast", "rt<=1|2",
+@pytest.mark.parametrize("text", ["kind", "=x", "kind=", "kind===x", "rt>", "rt>fast", "rt<=1|2",
                                   "rt=>2", ">2", "rt>nan"])
 def test_what_is_no_rule(text):
     with pytest.raises(UsageError) as caught:

@@ -462,6 +462,19 @@ def test_options_and_data_that_are_wrong_are_told_together(plan_raw, raw, tmp_pa
     assert {finding.what.split()[0] for finding in found} == {str(path), "--device", "--features"}
 
 
+def test_unknown_names_of_a_settings_file_hide_nothing(plan_raw, tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text('[glm]\nhrf = "x"\nestimator = "y"\n[troi]\nselector = "z"\n'
+                    '[network]\ndecoder = "v"\n')
+    found = problems(plan_raw, "--config-file", file, "--region", "nowhere")
+    assert len(found) == 5 and found[-1].what == "--region nowhere"
+
+
+def test_two_equal_signs_are_one(plan_raw):
+    (found,) = problems(plan_raw, "--trial-filter", "trial_typ==face")
+    assert (found.code, found.fix) == (64, "did you mean trial_type?")
+
+
 def test_run_without_trials_is_not_planned(plan_raw, raw):
     next(raw.rglob("*run-2_events.tsv")).write_text("onset\tduration\ttrial_type\n")
     (person,) = plan_raw().study.people.values()
