@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from bids_decoder.cli.run import main
 from bids_decoder.cli.stopping import SIGNALS
 from bids_decoder.errors import BidsDecoderError, ExitCode, MemoryLackError
 from bids_decoder.workflows.worker import end_when_closed
+
+SECONDS_TO_STOP = 10
+"""After a signal; clusters and container engines often kill what runs after 10 to 30 seconds."""
 
 
 def start(run: Callable[[], int] = main) -> int:
@@ -39,24 +43,55 @@ def start(run: Callable[[], int] = main) -> int:
         end_when_closed(reader)
         return run()
     os.close(reader)
-    _forward_signals(pid)
+    received = _forward_signals(pid)
     _, status = os.waitpid(pid, 0)
+    signal.alarm(0)
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return code
-    error = _explain(-code)
+    killed_here = received and code == -signal.SIGKILL
+    error = _explain_stop(received[0]) if killed_here else _explain(-code)
     _give_back_locks(pid)
     tell(str(error), asked_format(sys.argv[1:]))
     return int(error.code)
 
 
-def _forward_signals(pid: int) -> None:
+def _forward_signals(pid: int) -> list[int]:
+    """Pass signals on; kill the process where it does not end within :data:`SECONDS_TO_STOP`.
+
+    Python acts on a signal between two of its instructions; a call of a numerical library is
+    one of them, and may take minutes.
+
+    Returns
+    -------
+    list of int
+        The signals that come, in order; it grows.
+    """
+    received: list[int] = []
+
     def forward(number: int, _frame: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+        if not received:
+            signal.alarm(SECONDS_TO_STOP)
+        received.append(number)
 
+    def kill(_number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
     for number in SIGNALS:
         signal.signal(number, forward)
+    return received
+
+
+def _explain_stop(number: int) -> BidsDecoderError:
+    return BidsDecoderError(
+        f"stopped ({signal.Signals(number).name})",
+        f"within a computation of more than {SECONDS_TO_STOP} s; what was finished before is kept",
+        f"run the same command again: bids_decoder {shlex.join(sys.argv[1:])}", ExitCode.TRY_AGAIN,
+    )
 
 
 def _explain(number: int) -> BidsDecoderError:

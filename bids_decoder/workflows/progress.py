@@ -210,14 +210,21 @@ class NodeLog:
     def _seconds_left(
         self, tallies: list[Tally], running: list[tuple[str, _Running]]
     ) -> float | None:
-        """Return the time that passed, times the work that is left, by the work that is done."""
-        begun = sum(node.fraction * self._pace.one(_kind(name)) for name, node in running)
-        done = sum(tally.seconds for tally in tallies) + begun
+        """Return the work that is left, by the work that was done per second until now."""
+        now = time.monotonic()
         began = [tally.began for tally in tallies if tally.began is not None]
-        if not began or not done:
+        if not began:
             return None
-        left = sum(self._pace.seconds(tally.waiting) for tally in tallies) - begun
-        return (time.monotonic() - min(began)) * max(left, 0.0) / done
+        done = sum(tally.seconds for tally in tallies)
+        left = sum(self._pace.seconds(tally.waiting) for tally in tallies)
+        for name, node in running:
+            taken, expected = now - max(node.began, min(began)), self._pace.one(_kind(name))
+            done += taken
+            left -= min(expected, taken)
+            if node.fraction:
+                # What it has taken itself tells more than what others of its kind took.
+                left += taken / node.fraction - max(expected, taken)
+        return (now - min(began)) * max(left, 0.0) / done if done else None
 
     def _tally(self, name: str) -> Tally:
         return self.steps.setdefault(stage_and_person(name), Tally())

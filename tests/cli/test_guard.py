@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bids_decoder.cli import guard
+
 ROOT = Path(__file__).parents[2]
 CODE = """
 import json, os, signal, sys, time
@@ -97,6 +99,22 @@ def test_stopped_before_the_program_listens(tmp_path):
     _, text = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "stopped (SIGTERM)" in text
+
+
+def test_program_that_does_not_stop_is_killed(tmp_path):
+    """A call of a numerical library lets no handler of a signal run before its end."""
+    body = "signal.signal(15, lambda *_: None); [time.sleep(1) for _ in range(60)]"
+    process = guarded(tmp_path, body)
+    pid = pid_of(tmp_path)
+    time.sleep(0.3)
+    began = time.monotonic()
+    process.terminate()
+    _, text = process.communicate(timeout=60)
+    assert guard.SECONDS_TO_STOP - 1 < time.monotonic() - began < guard.SECONDS_TO_STOP + 8
+    assert process.returncode == 75
+    assert "stopped (SIGTERM)\n    why: within a computation" in text
+    assert f"same command again: bids_decoder {tmp_path}" in text
+    assert not runs(pid)
 
 
 def test_program_ends_with_the_process_around_it(tmp_path):

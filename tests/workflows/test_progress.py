@@ -124,6 +124,32 @@ def test_time_left_after_a_resume_follows_from_what_is_computed(monkeypatch):
     assert [timing["seconds"] for timing in log.timings] == [60.0]
 
 
+def test_time_left_where_a_kind_is_new_beside_nodes_that_are_taken_over(monkeypatch):
+    """The table expects little of a long node; that says nothing of nodes that are measured."""
+    now = [0.0]
+    monkeypatch.setattr(progress_of_nodes.time, "monotonic", lambda: now[0])
+    names = [f"wf.encode_0{n}_wf.{leaf}" for n in (1, 2) for leaf in ("etecrm", "ridge")]
+    log = NodeLog(names)
+    node = FakeNode("2001-01-01T00:00:00", names[1])
+    node.result.runtime.duration = 200.0
+    log(node, "start")
+    log(node, "end")
+    log(FakeNode("9001-01-01T00:00:00", names[0]), "start")
+    now[0] += 400
+    log.take(logging.makeLogRecord({
+        "event": "work", "fraction": 0.8, "msg": "later", "process": os.getpid()
+    }))
+    first, step = log.lines()
+    # A quarter of what passed is left of this node; two others wait, as long as the one known.
+    assert step.seconds_left == pytest.approx(100)
+    assert first.seconds_left == pytest.approx(500)
+    # A node that reports nothing takes time, too.
+    log(FakeNode("9001-01-01T00:00:00", names[3]), "start")
+    now[0] += 50
+    left = log.lines()[0].seconds_left
+    assert left < first.seconds_left
+
+
 def test_parts_of_a_node_are_not_steps_of_their_own():
     log = NodeLog([SCORE])
     part = FakeNode("9001-01-01T00:00:00")
