@@ -31,10 +31,12 @@ from bids_decoder.training.ensemble import load_decoder
 KEYS = ("b2i_cosine_3", "b2i_csls_3")
 
 
-def compare(case: Case, model: Model | None, plan: Plan, seed: int) -> dict[str, float]:
+def compare(
+    case: Case, model: Model | None, plan: Plan, seed: int, selector: str
+) -> dict[str, float]:
     """Fit without the filter, and with it whatever its gain, and score both."""
     decoder = load_decoder("troi")
-    context = plan.context("graded", derive_seed(seed, "fit", case.train.label))
+    context = plan.context(selector, derive_seed(seed, "fit", case.train.label))
     plain = replace(context, troi=replace(context.troi, highpass="never"))
     selection = decoder.select(case.train, case.targets, model, context)
     with mock.patch.object(highpass, "LEAST_GAIN", -np.inf):
@@ -62,7 +64,7 @@ def lines(scale: Scale, args: argparse.Namespace) -> Iterator[str]:
         for n_trials, case in cases(plan, seed, 1, args.trials, ["pretrained"], args.cache):
             for name in args.readouts:
                 model = case.pretrained if name == "pretrained" else None
-                found = compare(case, model, plan, seed)
+                found = compare(case, model, plan, seed, args.selector)
                 plain, filtered = (
                     "/".join(f"{found[f'{kind} {key}']:.3f}" for key in KEYS)
                     for kind in ("plain", "filtered")
@@ -81,6 +83,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--noise-fwhm", type=float, nargs="+", default=[2.0])
     parser.add_argument("--readouts", nargs="+", default=["pretrained", "scratch"])
+    parser.add_argument("--selector", choices=("graded", "soft", "all"), default="graded")
     parser.add_argument("--penalty", type=float, default=penalties.PENALTY_FOR_STIMULI,
                         help="of fewer than four runs")
     args = parser.parse_args()

@@ -27,7 +27,7 @@ from bids_decoder.simulate.responses import (
 from bids_decoder.simulate.world import ResponseSettings, World
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
-from bids_decoder.training.troi import MIN_RUNS_FOR_OWN_TRUNK
+from bids_decoder.training.shared_models import MIN_RUNS_FOR_OWN_TRUNK
 from bids_decoder.trials import Person, Targets
 
 PEOPLE = (1, 2, 3, 4)

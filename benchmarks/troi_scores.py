@@ -21,7 +21,8 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.simulate.responses import SimulatedPerson
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
-from bids_decoder.training.selectors import Selection, top_mask
+from bids_decoder.training.selection.budget import top_mask
+from bids_decoder.training.selection.task import Selection
 
 DILATIONS = {"dilated-1.5": 1.5, "dilated-3": 3.0}
 FIXED = ("all", "oracle", *DILATIONS)

@@ -123,7 +123,7 @@ def save_selection(path: Path, selection: Any) -> Path:
 
 def read_selection(path: Path | str) -> Any:
     """Read a selection that :func:`save_selection` wrote."""
-    from bids_decoder.training.selectors import Selection
+    from bids_decoder.training.selection.task import Selection
 
     with np.load(path, allow_pickle=False) as content:
         arrays = dict(content)

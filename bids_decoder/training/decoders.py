@@ -23,7 +23,7 @@ from bids_decoder.trials import KINDS, Person, Targets, VoxelGrid
 
 if TYPE_CHECKING:
     from bids_decoder.training.loop import Progress
-    from bids_decoder.training.selectors import Selection
+    from bids_decoder.training.selection.task import Selection
 
 
 @dataclass(frozen=True)

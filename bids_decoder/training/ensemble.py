@@ -20,7 +20,8 @@ from bids_decoder.training.decoders import (
     check_decoder,
     join_relevance,
 )
-from bids_decoder.training.selectors import Selection, top_mask
+from bids_decoder.training.selection.budget import top_mask
+from bids_decoder.training.selection.task import Selection
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 if TYPE_CHECKING:

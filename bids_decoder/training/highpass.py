@@ -15,7 +15,9 @@ import numpy as np
 
 from bids_decoder.config import Troi
 from bids_decoder.grids.base import Kernel
-from bids_decoder.training.selectors import SELECT_FROM_MAP, SelectionTask, score_budgets
+from bids_decoder.training.selection.budget import score_budgets, score_weights
+from bids_decoder.training.selection.task import SelectionTask
+from bids_decoder.training.selectors import SELECT_FROM_MAP
 from bids_decoder.training.weightings import soft_weights
 from bids_decoder.trials import Person, Targets
 
@@ -124,13 +126,13 @@ def filter_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
     """Return whether :func:`filter_responses` compares filtered responses with those as they are.
 
     It does so for stimuli, unless the settings forbid it, where neighbours are known, weights come
-    from the map of the signal, and there are two runs or more and :data:`MIN_TRIALS` to
-    :data:`MOST_TRIALS` trials. Labels and values are decoded from responses as they are: no gain
-    was found for them (see ``docs/troi.md``).
+    from the map of the signal or are equal in all voxels, and there are two runs or more and
+    :data:`MIN_TRIALS` to :data:`MOST_TRIALS` trials. Labels and values are decoded from responses
+    as they are: no gain was found for them (see ``docs/troi.md``).
     """
     return (
-        troi.highpass == "auto" and troi.selector in SELECT_FROM_MAP and not targets.over_runs
-        and person.grid.has_neighbours
+        troi.highpass == "auto" and troi.selector in (*SELECT_FROM_MAP, "all")
+        and not targets.over_runs and person.grid.has_neighbours
         and MIN_TRIALS <= len(person.betas) <= MOST_TRIALS
         and len(np.unique(person.run_groups)) > 1
     )
@@ -152,17 +154,16 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
     Filtered
         With weights by the shares of signal of filtered responses, in the same voxels, if
         predictions of held-out training trials, from voxels that were chosen and weighted without
-        them, improve by :data:`LEAST_GAIN` or more.
+        them, improve by :data:`LEAST_GAIN` or more. Equal weights of all voxels stay equal.
     """
     person = task.person
     if not filter_is_tried(person, targets, task.settings):
         return Filtered(person, weights, None, {})
     highpass, sharp = HighPass.fit(person)
-    budget = int((weights > 0).sum())
-    filtered = replace(task, person=sharp).with_field()
-    before, after = (
-        float(score_budgets(each, [budget])[0]) for each in (task.with_field(), filtered)
-    )
+    plain, filtered = task, replace(task, person=sharp)
+    if _is_mapped(task):
+        plain, filtered = plain.with_field(), filtered.with_field()
+    before, after = (_score(each, weights) for each in (plain, filtered))
     notes = {
         "highpass": after > 0 and after >= (1 + LEAST_GAIN) * before,
         "highpass_fwhm_mm": round(WIDTH_VOXELS * person.grid.geometry.spacing_mm, 3),
@@ -170,5 +171,18 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
     }
     if not notes["highpass"]:
         return Filtered(person, weights, None, notes)
-    own = soft_weights(filtered.map_signal().share * (weights > 0))
-    return Filtered(sharp, own, highpass, notes)
+    if _is_mapped(task):
+        weights = soft_weights(filtered.map_signal().share * (weights > 0))
+    return Filtered(sharp, weights, highpass, notes)
+
+
+def _is_mapped(task: SelectionTask) -> bool:
+    """Return whether voxels are weighted by the map of the signal, and not all alike."""
+    return task.settings.selector in SELECT_FROM_MAP
+
+
+def _score(task: SelectionTask, weights: np.ndarray) -> float:
+    """Predict held-out runs from as many voxels, or from all of them with equal weights."""
+    if _is_mapped(task):
+        return float(score_budgets(task, [int((weights > 0).sum())])[0])
+    return float(score_weights(task, lambda _: [weights])[0])

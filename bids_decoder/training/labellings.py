@@ -12,9 +12,9 @@ from bids_decoder.evaluation.similarity import normalise
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space, fit_value_space
 from bids_decoder.training.likely_ridge import CentredTrials
 from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
+from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selectors import (
     SELECT_FROM_MAP,
-    SelectionTask,
     is_learned,
     learn_no_gates,
     select_of_each,

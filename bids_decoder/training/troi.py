@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,23 +11,20 @@ import numpy as np
 import torch
 
 from bids_decoder.config import Network
-from bids_decoder.evaluation.folds import assert_no_test, inner_folds, is_crossed
-from bids_decoder.models.networks import Trunk, load_weights, weights_of
+from bids_decoder.models.networks import Trunk, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.stimuli.targets import TargetSpace
 from bids_decoder.training.adaptation import Adaptation, SharedModel
-from bids_decoder.training.common_space import CommonMaps, gather_common
+from bids_decoder.training.common_space import gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
-from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, some_runs
+from bids_decoder.training.episodes import Latents, draw_latents
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.highpass import filter_responses
 from bids_decoder.training.identification import unit_rows
-from bids_decoder.training.input_layer import InputFit, fit_input_layer, fit_input_layers
-from bids_decoder.training.labellings import fit_space, fits_in_closed_form
+from bids_decoder.training.input_layer import InputFit
+from bids_decoder.training.labellings import fit_space
 from bids_decoder.training.patterns import activation_patterns, explained_sd
-from bids_decoder.training.penalties import MIN_RUNS_TO_CHOOSE, MOST_TRIALS_TO_CHOOSE
 from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,
@@ -42,24 +39,25 @@ from bids_decoder.training.prior import (
     sample_prior,
 )
 from bids_decoder.training.seen import SeenPeople
-from bids_decoder.training.selectors import Selection, SelectionTask, select_voxels
+from bids_decoder.training.selection.task import Selection, SelectionTask
+from bids_decoder.training.selectors import select_voxels
+from bids_decoder.training.shared_models import (
+    card_of,
+    choose_whitening,
+    make_shared,
+    restore_common,
+    restore_shared,
+    restore_space,
+    restore_trunk,
+    tensors_of,
+)
 from bids_decoder.training.trust import choose_share
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.training.zero_shot import describe_zero_shot
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
-WHITENING = (0.0, 0.25, 0.5)
-"""Candidate exponents for the whitening of the components of the targets."""
-
-DEFAULT_WHITENING = 0.25
-"""Used when there are too few runs to choose."""
-
 IDENTITY = LatentScale(1.0, 0.0, 0.5)
 """Scale with which an untrained trunk returns latents as they are."""
-
-MIN_RUNS_FOR_OWN_TRUNK = 6
-"""Without pretraining, fewer training runs mean an untrained trunk, as labels do."""
-
 
 class TroiDecoder(Decoder):
     """Trainable region of interest on a trunk that is pretrained across participants."""
@@ -88,7 +86,7 @@ class TroiDecoder(Decoder):
             "decoder": self.name, "participants": seen.labels, "n_trials": seen.n_trials,
             "n_episode_trials": len(latents.values), "target_whitening": whitening,
             "stimuli_seen": seen.stimuli(targets), "target_kind": targets.kind,
-            "loss": [round(v, 6) for v in losses], **_shared_card(trunk, scale, network),
+            "loss": [round(v, 6) for v in losses], **card_of(trunk, scale, network),
             **prior_notes,
         }
         maps = {} if common is None else common.tensors()
@@ -97,19 +95,19 @@ class TroiDecoder(Decoder):
             card["zero_shot"] = describe_zero_shot(
                 people, targets, common.left_out, rows, space_of, context.seed, folder
             )
-        return Model({**_shared_tensors(trunk, space), **prior, **maps}, card)
+        return Model({**tensors_of(trunk, space), **prior, **maps}, card)
 
     def select(
         self, person: Person, targets: Targets, pretrained: Model | None, context: FitContext
     ) -> Selection:
         """Select voxels with the selector of the settings; see :class:`Decoder`."""
-        space, shared = _shared(person, targets, pretrained, context)
+        space, shared = make_shared(person, targets, pretrained, context)
         selection = _select(person, shared, context)
         if pretrained is not None or shared.closed_form:
             return selection
         own = Model(
-            _shared_tensors(shared.trunk.cpu(), space),
-            _shared_card(shared.trunk, shared.scale, context.network),
+            tensors_of(shared.trunk.cpu(), space),
+            card_of(shared.trunk, shared.scale, context.network),
         )
         return replace(selection, own=own)
 
@@ -119,9 +117,9 @@ class TroiDecoder(Decoder):
     ) -> Model:
         """Fit the input layer on the selection; see :class:`Decoder`."""
         if selection.own is None:
-            space, shared = _shared(person, targets, pretrained, context)
+            space, shared = make_shared(person, targets, pretrained, context)
         else:
-            space, shared = _restore(selection.own, targets)
+            space, shared = restore_shared(selection.own, targets)
         adaptation = _adaptation(person, shared, context)
         used = filter_responses(
             _selection_task(adaptation, context), targets, selection.weights
@@ -144,7 +142,7 @@ class TroiDecoder(Decoder):
             "group_prior": "" if adaptation.prior is None else person.space,
             "group_prior_resampled": adaptation.prior is not None and adaptation.prior.resampled,
             "target_norm": float(np.linalg.norm(adaptation.wanted, axis=1).mean()),
-            **_shared_card(shared.trunk, shared.scale, context.network),
+            **card_of(shared.trunk, shared.scale, context.network),
             **({"gain": fit.gain} if targets.kind == "value" else {}),
         }
         prior: dict[str, np.ndarray] = {}
@@ -157,7 +155,7 @@ class TroiDecoder(Decoder):
                 latents, shared.trunk.cpu(), shared.scale, shared.vectors, context, pretrained
             )
             card |= prior_notes
-        tensors = _shared_tensors(shared.trunk.cpu(), space)
+        tensors = tensors_of(shared.trunk.cpu(), space)
         weight = fit.weight if used.highpass is None else used.highpass.of_responses(fit.weight)
         return Model({**tensors, **prior, "input.weight": weight, "input.bias": fit.bias}, card)
 
@@ -167,7 +165,7 @@ class TroiDecoder(Decoder):
         Latents are not passed through the trunk, so that source participants can be decoded in the
         same way without themselves, for the calibration; see :class:`Decoder`.
         """
-        common = _restore_common(pretrained)
+        common = restore_common(pretrained)
         if common is None:
             return super().without_trials(pretrained, grid)
         weight, network = common.layer_of(grid), Network(**pretrained.card["network"])
@@ -176,9 +174,9 @@ class TroiDecoder(Decoder):
             "decoder": self.name, "n_trials": 1, "zero_shot": True,
             "target_kind": pretrained.card["target_kind"],
             "pretrained_on": pretrained.card["participants"],
-            **_shared_card(build_trunk(n_latents, network, 0), IDENTITY, network),
+            **card_of(build_trunk(n_latents, network, 0), IDENTITY, network),
         }
-        tensors = _shared_tensors(build_trunk(n_latents, network, 0), _restore_space(pretrained))
+        tensors = tensors_of(build_trunk(n_latents, network, 0), restore_space(pretrained))
         bias = np.zeros(n_latents, dtype=np.float32)
         return Model({**tensors, "input.weight": weight, "input.bias": bias}, card)
 
@@ -186,17 +184,17 @@ class TroiDecoder(Decoder):
         """Predict embeddings from betas, or values in their units; see :class:`Decoder`."""
         layer = model.part("input")
         fit = InputFit(layer["weight"], layer["bias"], 0.0, int(model.card["n_trials"]))
-        shared = _restore_shared(model, np.zeros((1, fit.weight.shape[1]), np.float32), False)
+        shared = restore_trunk(model, np.zeros((1, fit.weight.shape[1]), np.float32), False)
         embedding = shared.embed(fit.latents(betas), fit.n_trials)
         if "gain" not in model.card:
             return embedding
-        return _restore_space(model).inverse_transform(embedding * model.card["gain"])
+        return restore_space(model).inverse_transform(embedding * model.card["gain"])
 
     def gallery(self, model: Model, targets: Targets) -> np.ndarray:
         """Return the targets in the space of the predictions; see :class:`Decoder`."""
         if "gain" in model.card:
             return targets.vectors
-        return _restore_space(model).transform(targets.vectors)
+        return restore_space(model).transform(targets.vectors)
 
     def picture_vectors(self, model: Model, embedding: np.ndarray, seed: int) -> np.ndarray:
         """Sample the prior, or scale predictions to the length of targets; see the base class."""
@@ -212,11 +210,11 @@ class TroiDecoder(Decoder):
             # The contrastive loss determines directions, not lengths.
             lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
             embedding = embedding * (model.card["target_norm"] / np.maximum(lengths, 1e-12))
-        return _restore_space(model).inverse_transform(embedding)
+        return restore_space(model).inverse_transform(embedding)
 
     def feature_vectors(self, model: Model, embedding: np.ndarray) -> np.ndarray:
         """Invert the target space, without its mean; see :class:`Decoder`."""
-        space = _restore_space(model)
+        space = restore_space(model)
         return space.inverse_transform(embedding) - space.mean
 
     def explain(self, model: Model, train: Person, targets: Targets) -> dict[str, np.ndarray]:
@@ -267,131 +265,3 @@ def _selection_task(adaptation: Adaptation, context: FitContext) -> SelectionTas
 
 def _adaptation(person: Person, shared: SharedModel, context: FitContext) -> Adaptation:
     return Adaptation(person, shared, context.network, seed=context.seed, device=context.device)
-
-
-def _shared(
-    person: Person, targets: Targets, pretrained: Model | None, context: FitContext
-) -> tuple[TargetSpace, SharedModel]:
-    """Restore the shared part of a pretrained model, or fit it to this participant alone."""
-    assert_no_test(person.trials, np.arange(len(person.trials)))
-    is_category = targets.kind == "category"
-    if pretrained is not None:
-        space, shared = _restore(pretrained, targets)
-        common = _restore_common(pretrained) if context.network.group_prior else None
-        return space, replace(shared, common=common)
-    rows, weighting = [person.target_rows], WEIGHTINGS[context.network.source_voxels]
-    closed = fits_in_closed_form(
-        targets.kind, context.network, context.troi, few_stimuli=is_crossed(person.trials)
-    )
-    whitening = (
-        context.network.target_whitening if closed and not targets.over_runs
-        else choose_whitening([person], targets, rows, weighting, context.network)
-    )
-    space = fit_space(targets, rows, DEFAULT_WHITENING if whitening is None else whitening)
-    vectors = space.transform(targets.vectors)
-    few_runs = len(np.unique(person.run_groups)) < MIN_RUNS_FOR_OWN_TRUNK
-    if targets.over_runs or closed or few_runs:
-        trunk = build_trunk(vectors.shape[1], context.network, context.seed).eval()
-        scale = LatentScale(1.0, float(np.log2(len(person.betas))), 0.5)
-        if not closed:
-            scale = replace(scale, latent_sd=_latent_size(person, vectors))
-        return space, SharedModel(trunk, scale, vectors, is_category, closed_form=closed)
-    latents = collect_latents([person], vectors, weighting, context.seed, 1)
-    trunk, scale, _ = pretrain_trunk(
-        latents, vectors, is_category, context.network, seed=context.seed, device=context.device
-    )
-    return space, SharedModel(trunk, scale, vectors, is_category)
-
-
-def _latent_size(person: Person, vectors: np.ndarray) -> float:
-    """Compute the size of a participant's own latents, for decoders without pretraining."""
-    fit = fit_input_layer(person.betas, vectors[person.target_rows], person.run_groups)
-    return float(np.sqrt(np.mean(np.square(fit.latents(person.betas), dtype=np.float64)))) or 1.0
-
-
-def choose_whitening(
-    people: Iterable[Person], targets: Targets, rows_of_people: list[np.ndarray],
-    weighting: VoxelWeighting, network: Network,
-) -> float:
-    """Choose the whitening of the targets: that of the settings, or by cross-validation.
-
-    Parameters
-    ----------
-    people : iterable of Person
-        Training trials only.
-    targets : Targets
-    rows_of_people : list of ndarray of int
-        Training stimuli.
-    weighting : callable
-    network : Network
-
-    Returns
-    -------
-    float
-        The value of :data:`WHITENING` with which most stimuli of held-out training runs are
-        identified, the smallest among equals; 0 for categories and values.
-    """
-    if network.target_whitening is not None:
-        return network.target_whitening
-    if targets.over_runs:
-        return 0.0
-    galleries = [
-        fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
-    ]
-    hits = np.zeros(len(WHITENING))
-    for person in (some_runs(whole, MOST_TRIALS_TO_CHOOSE) for whole in people):
-        if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
-            continue
-        for train, test in inner_folds(person.run_groups, 3):
-            inner = person.subset(train)
-            weights = weighting(inner, galleries[0][inner.target_rows])
-            fits = fit_input_layers(
-                inner.betas, [gallery[inner.target_rows] for gallery in galleries],
-                inner.run_groups, weights,
-            )
-            for number, (fit, gallery) in enumerate(zip(fits, galleries, strict=True)):
-                predicted = fit.latents(person.betas[test])
-                hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
-    return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING
-
-
-def _n_identified(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:
-    names, own = np.unique(rows, return_inverse=True)
-    return int(((predicted @ unit_rows(gallery[names]).T).argmax(axis=1) == own).sum())
-
-
-def _shared_tensors(trunk: Trunk, space: TargetSpace) -> dict[str, np.ndarray]:
-    return {
-        **weights_of(trunk, "trunk"), "space.mean": space.mean,
-        "space.components": space.components, "space.explained": space.explained,
-        "space.scale": space.scale,
-    }
-
-
-def _shared_card(trunk: Trunk, scale: LatentScale, network: Network) -> dict[str, Any]:
-    n_latents = int(trunk.projector.shape[0])
-    return {"n_latents": n_latents, "scale": asdict(scale), "network": asdict(network)}
-
-
-def _restore_space(model: Model) -> TargetSpace:
-    part = model.part("space")
-    return TargetSpace(*(part[name] for name in ("mean", "components", "explained", "scale")))
-
-
-def _restore(model: Model, targets: Targets) -> tuple[TargetSpace, SharedModel]:
-    space = _restore_space(model)
-    vectors = space.transform(targets.vectors)
-    return space, _restore_shared(model, vectors, targets.kind == "category")
-
-
-def _restore_common(model: Model) -> CommonMaps | None:
-    part = model.part("common")
-    return CommonMaps.restore(model.card["common"], part) if part else None
-
-
-def _restore_shared(model: Model, vectors: np.ndarray, is_category: bool) -> SharedModel:
-    trunk = build_trunk(model.card["n_latents"], Network(**model.card["network"]), seed=0)
-    return SharedModel(
-        load_weights(trunk, model.part("trunk")), LatentScale(**model.card["scale"]), vectors,
-        is_category,
-    )

@@ -29,7 +29,7 @@ from bids_decoder.training.grids import (
     to_voxels,
 )
 from bids_decoder.training.seen import SeenPeople
-from bids_decoder.training.selectors import Selection
+from bids_decoder.training.selection.task import Selection
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 VALIDATION_FOLDS = 5

@@ -11,7 +11,7 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.pretrain import LatentScale, build_trunk
-from bids_decoder.training.selectors import SelectionTask
+from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.trials import Person, VoxelGrid
 
 SHAPE = (8, 8, 6)

@@ -55,6 +55,7 @@ def test_a_part_left_out_is_left_out(known, name):
     notes = model.card["selection"]
     if name == "without-selection":
         assert notes["budget"] == person.grid.n_voxels
+        assert "highpass" in model.card
     elif name == "without-high-pass":
         assert "highpass" not in model.card
         _, whole = TroiDecoder().fit(person, targets, None, PLAIN)

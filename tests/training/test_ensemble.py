@@ -10,7 +10,7 @@ from bids_decoder.errors import UsageError
 from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.training.decoders import FitContext, Relevance
 from bids_decoder.training.ensemble import agree, join_models, load_decoder, split_model
-from bids_decoder.training.selectors import Selection
+from bids_decoder.training.selection.task import Selection
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Targets
 

@@ -120,6 +120,18 @@ def test_tuning_that_neighbours_share_is_kept(seed):
     assert identified(model, test, targets) > 0.2
 
 
+def test_without_a_selection_the_filter_is_used_and_all_voxels_stay_alike(sharp):
+    train, test, targets = sharp
+    everything = replace(CONTEXT, troi=replace(CONTEXT.troi, selector="all"))
+    selection, model = TroiDecoder().fit(train, targets, None, everything)
+    plain = TroiDecoder().adapt(train, targets, selection, None, replace(
+        everything, troi=replace(everything.troi, highpass="never")
+    ))
+    assert model.card["highpass"] and gain(model) > 0.05 and "highpass" not in plain.card
+    assert selection.mask.all() and (selection.weights == 1).all()
+    assert identified(model, test, targets) > identified(plain, test, targets)
+
+
 def test_mask_is_that_of_the_responses_as_they_are(sharp):
     train, _, targets = sharp
     decoder = TroiDecoder()
@@ -135,6 +147,7 @@ def test_filter_is_tried_for_stimuli_with_neighbours_and_enough_trials(sharp):
     train, _, targets = sharp
     troi = CONTEXT.troi
     assert filter_is_tried(train, targets, troi)
+    assert filter_is_tried(train, targets, replace(troi, selector="all"))
     assert not filter_is_tried(train, targets, replace(troi, highpass="never"))
     assert not filter_is_tried(train, targets, replace(troi, selector="paper"))
     assert not filter_is_tried(train, replace(targets, kind="category"), troi)

@@ -10,7 +10,8 @@ from bids_decoder.errors import InputError, LeakageError
 from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.training.painter import Painter, _folds, fit_painter
 from bids_decoder.training.picture_basis import PictureBasis
-from bids_decoder.training.selectors import SelectionTask, reselect, select_voxels
+from bids_decoder.training.selection.task import SelectionTask
+from bids_decoder.training.selectors import reselect, select_voxels
 from bids_decoder.trials import Person, VoxelGrid
 
 SIZE = 6

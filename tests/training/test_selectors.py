@@ -10,16 +10,10 @@ from bids_decoder.errors import LeakageError, UsageError
 from bids_decoder.evaluation.statistics import dice
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.learners import LiteralGates
+from bids_decoder.training.selection.budget import budget_candidates, find_budget, top_mask
 from bids_decoder.training.selection.learned import budget_schedule
 from bids_decoder.training.selection.univariate import f_scores
-from bids_decoder.training.selectors import (
-    SELECTORS,
-    budget_candidates,
-    check_selector,
-    find_budget,
-    select_voxels,
-    top_mask,
-)
+from bids_decoder.training.selectors import SELECTORS, check_selector, select_voxels
 from bids_decoder.training.smoothing import smooth_within
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.training.weightings import WEIGHTINGS, shrink_scores

@@ -9,12 +9,13 @@ import torch
 from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
 from bids_decoder.interfaces.fitting import read_selection, save_selection
-from bids_decoder.training import loop, troi
+from bids_decoder.training import loop, shared_models
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import SeedEnsemble
 from bids_decoder.training.input_layer import fit_input_layers
 from bids_decoder.training.pretrain import build_trunk, collect_latents, pretrain_trunk
-from bids_decoder.training.troi import WHITENING, TroiDecoder, choose_whitening
+from bids_decoder.training.shared_models import WHITENING, choose_whitening
+from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.training.weightings import signal_weights
 from bids_decoder.trials import Targets
 
@@ -166,8 +167,8 @@ def test_whitening_of_many_trials_is_chosen_by_runs_spread_over_all(person_from,
         fitted.append(set(run_groups.tolist()))
         return fit_input_layers(betas, latents, run_groups, weights)
 
-    monkeypatch.setattr(troi, "fit_input_layers", record)
-    monkeypatch.setattr(troi, "MOST_TRIALS_TO_CHOOSE", len(person.betas) // 2)
+    monkeypatch.setattr(shared_models, "fit_input_layers", record)
+    monkeypatch.setattr(shared_models, "MOST_TRIALS_TO_CHOOSE", len(person.betas) // 2)
     found = choose_whitening([person], targets, [person.target_rows], signal_weights, Network())
     used = set.union(*fitted)
     assert found in WHITENING and len(used) == len(runs) // 2
@@ -198,7 +199,7 @@ def test_without_pretraining_the_trunk_is_trained_once_for_voxels_and_decoder(
         trained.append(options["seed"])
         return pretrain_trunk(*given, **options)
 
-    monkeypatch.setattr(troi, "pretrain_trunk", count)
+    monkeypatch.setattr(shared_models, "pretrain_trunk", count)
     selection = decoder.select(person, targets, None, context)
     again = read_selection(save_selection(tmp_path / "selection.npz", selection))
     model = decoder.adapt(person, targets, again, None, context)

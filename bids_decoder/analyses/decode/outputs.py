@@ -23,7 +23,7 @@ from bids_decoder.interfaces.response_grids import read_grid
 from bids_decoder.models.store import Model, save_model
 from bids_decoder.training.decoders import MAPS
 from bids_decoder.training.fitted import FittedDecoder, to_model
-from bids_decoder.training.selectors import Selection
+from bids_decoder.training.selection.task import Selection
 from bids_decoder.trials import VoxelGrid
 
 PREDICTION_COLUMNS = {

@@ -1,1 +1,1 @@
-"""Voxel selectors beside the default ones, one module per family."""
+"""What voxel selectors share, and families of them beside the default ones."""

@@ -13,7 +13,8 @@ from bids_decoder.training.learners import (
     LiteralGates,
     RowGroupLasso,
 )
-from bids_decoder.training.selectors import Selection, SelectionTask, find_budget
+from bids_decoder.training.selection.budget import find_budget
+from bids_decoder.training.selection.task import Selection, SelectionTask
 from bids_decoder.training.weightings import soft_weights
 
 MAX_EPOCHS_FACTOR = 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.selectors import Selection, SelectionTask, select_top
+from bids_decoder.training.selection.task import Selection, SelectionTask
+from bids_decoder.training.selectors import select_top
 
 N_COMPONENTS = 20
 """Number of principal components of the targets in the F test, if rank and trials allow."""
