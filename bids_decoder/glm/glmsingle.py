@@ -91,8 +91,9 @@ class GlmSingle:
             notes.append("nothing repeats among training trials: no denoising")
         else:
             notes.append(f"cross-validation over repeats of {scheme.note}")
-        state = _Ladder(runs, (assumed, *hrf_library()), shapes, scheme,
-                        self.options.chunk_voxels)
+        state = _State(
+            runs, (assumed, *hrf_library()), shapes, scheme, self.options.chunk_voxels
+        )
         if self.denoise and scheme is not None:
             state.add_components(explained, notes)
         maps = {"hrf": shapes.astype(np.float32)}
@@ -137,7 +138,7 @@ def _only_estimable(run: TrialRun, hrf: Hrf) -> TrialRun:
     return replace(run, train=run.train & usable, crossed=crossed)
 
 
-class _Ladder:
+class _State:
     """State of the three steps: runs, response shapes, and noise components."""
 
     def __init__(

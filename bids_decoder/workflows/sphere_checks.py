@@ -56,9 +56,9 @@ def check_grid(
     participant: Participant, space: OutputSpace, settings: Searchlight
 ) -> list[Finding]:
     """Check the size of the spheres against the voxels of a participant."""
-    rooms = search_rooms(participant, space)
+    densities = densities_of(participant, space)
     what = f"sub-{participant.label}: --searchlight {settings.word}"
-    if not rooms:
+    if not densities:
         return [Finding(
             what, "the voxels have no positions in a volume, and no surface is known, so that "
             "there are no voxels around a voxel",
@@ -66,48 +66,49 @@ def check_grid(
             "surfaces with their meshes",
             participant=participant.label,
         )]
-    for room in rooms:
+    for density in densities:
         if settings.radius_mm is None:
-            why = _wrong_number(settings.n_voxels or 0, room)
+            why = _wrong_number(settings.n_voxels or 0, density)
         else:
-            why = _wrong_radius(settings.radius_mm, room)
+            why = _wrong_radius(settings.radius_mm, density)
         if why is not None:
             return [Finding(
-                what, why, f"give a radius from {room.least_mm:.3g}mm to "
-                f"{room.radius_of(MOST_VOXELS):.3g}mm, or from {LEAST_VOXELS}vox "
-                f"to {min(MOST_VOXELS, room.n_voxels)}vox", ExitCode.USAGE,
+                what, why, f"give a radius from {density.least_mm:.3g}mm to "
+                f"{density.radius_of(MOST_VOXELS):.3g}mm, or from {LEAST_VOXELS}vox "
+                f"to {min(MOST_VOXELS, density.n_voxels)}vox", ExitCode.USAGE,
                 participant=participant.label,
             )]
     return []
 
 
-def search_rooms(participant: Participant, space: OutputSpace) -> tuple[Density, ...]:
+def densities_of(participant: Participant, space: OutputSpace) -> tuple[Density, ...]:
     """Measure the voxels, or vertices, of a participant; none where they have no positions."""
     series = participant.runs[0].bold_file
     if participant.has_layout and series is not None:
-        return _layout_rooms(series, participant.meshes)
+        return _layout_densities(series, participant.meshes)
     grid = response_grid(participant, space)
     return VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine).geometry.densities
 
 
 @cache
-def _layout_rooms(series: Path, meshes: tuple[Path, ...]) -> tuple[Density, ...]:
+def _layout_densities(series: Path, meshes: tuple[Path, ...]) -> tuple[Density, ...]:
     shape = rows_shape(series)[:3]
     layout = read_layout(series, meshes)
     return VoxelGrid(np.ones(shape, bool), np.eye(4), layout).geometry.densities
 
 
-def _wrong_radius(radius_mm: float, room: Density) -> str | None:
-    if radius_mm < room.least_mm - 1e-4:
-        return f"it reaches no other voxel: there are {room.words}"
-    if radius_mm > room.radius_of(MOST_VOXELS):
-        return f"more than {MOST_VOXELS} {room.words} are within this radius"
+def _wrong_radius(radius_mm: float, density: Density) -> str | None:
+    if radius_mm < density.least_mm - 1e-4:
+        return f"it reaches no other voxel: there are {density.words}"
+    if radius_mm > density.radius_of(MOST_VOXELS):
+        return f"more than {MOST_VOXELS} {density.words} are within this radius"
     return None
 
 
-def _wrong_number(wanted: int, room: Density) -> str | None:
-    if wanted > room.n_voxels:
-        return f"the images have {room.n_voxels} {'vertices' if room.is_flat else 'voxels'} only"
+def _wrong_number(wanted: int, density: Density) -> str | None:
+    if wanted > density.n_voxels:
+        words = "vertices" if density.is_flat else "voxels"
+        return f"the images have {density.n_voxels} {words} only"
     if wanted > MOST_VOXELS:
         return f"a sphere may have {MOST_VOXELS} voxels"
     return None

@@ -12,7 +12,7 @@ from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.training.searchlight_settings import Searchlight
-from bids_decoder.workflows.sphere_checks import search_rooms
+from bids_decoder.workflows.sphere_checks import densities_of
 
 BRAIN_MM3 = 1.84e6
 """Volume of a brain: 230,000 voxels of 2 mm. Its mask is unknown before images are made."""
@@ -104,11 +104,11 @@ def check_time(
     """
     if settings.troi.region != "brain":
         return []
-    size, rooms = settings.section(Searchlight), search_rooms(participant, space)
+    size, densities = settings.section(Searchlight), densities_of(participant, space)
     spheres = [
-        (room.n_voxels if room.is_flat else min(room.n_voxels, BRAIN_MM3 / room.unit),
-         size.n_voxels or room.count_within(size.radius_mm or 0))
-        for room in rooms
+        (density.n_voxels if density.is_flat else min(density.n_voxels, BRAIN_MM3 / density.unit),
+         size.n_voxels or density.count_within(size.radius_mm or 0))
+        for density in densities
     ]
     products = sum(n_spheres * (n_voxels / _VOXELS) ** 2 for n_spheres, n_voxels in spheres)
     once, again = (products * part / 3.6e6 for part in (work.fixed, work.repeated))

@@ -8,7 +8,7 @@ from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.errors import ExitCode
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.training.searchlight_settings import Searchlight
-from bids_decoder.workflows.sphere_checks import MOST_VOXELS, check_grid, search_rooms
+from bids_decoder.workflows.sphere_checks import MOST_VOXELS, check_grid, densities_of
 
 POINTS, TRIANGLES = sphere(3)
 
@@ -33,10 +33,10 @@ def why(participant, **size):
 
 
 def test_radii_are_those_of_discs(participant):
-    (room,) = search_rooms(participant, OutputSpace("func"))
+    (density,) = densities_of(participant, OutputSpace("func"))
     area = 2 * 4 * np.pi * RADIUS**2
-    assert room.unit == pytest.approx(area / room.n_voxels, rel=0.02)
-    assert room.count_within(room.radius_of(50)) == pytest.approx(50)
+    assert density.unit == pytest.approx(area / density.n_voxels, rel=0.02)
+    assert density.count_within(density.radius_of(50)) == pytest.approx(50)
     assert not why(participant, radius_mm=15.0) and not why(participant, n_voxels=30)
     (small,) = why(participant, radius_mm=1.0)
     assert "reaches no other voxel: there are vertices that are" in small

@@ -145,10 +145,10 @@ class ReconstructImages(PersonalInterface):
         betas = [test.betas[seen == number].mean(axis=0) for number in range(len(stimuli))]
         embedding = average_repeats(decoder.predict(model, test.betas), seen)
         mean = np.asarray(train.betas, dtype=np.float64).mean(axis=0)[None]
-        dull = decoder.predict(model, mean.astype(np.float32))
+        of_mean = decoder.predict(model, mean.astype(np.float32))
         return _Responses(
             stimuli, np.concatenate([np.stack(betas), mean]).astype(np.float32),
-            np.concatenate([embedding, dull]),
+            np.concatenate([embedding, of_mean]),
         )
 
     def _painter(

@@ -35,11 +35,6 @@ class SearchSpec:
     folds: tuple[int, ...]
     n_permutations: int
 
-    @property
-    def is_crossed(self) -> bool:
-        """Whether several folds are tested."""
-        return bool(self.folds)
-
 
 def check(study: Study, notes: Notes) -> None:
     """Note settings and data that allow no searchlight."""
