@@ -14,9 +14,11 @@ own as nodes of the program are: ``features`` reads the table; ``collect`` joins
 all people, one after the other; ``prepare`` z-scores and divides the responses of one; ``pretrain``
 trains the shared model on all people, read from disk one at a time; ``decode`` selects voxels, fits
 the decoder of the first one with it, and computes its maps; ``baseline`` fits ridge regression to
-the same trials (``ridge-all``); ``file`` puts the file of the decoder together. With ``--apart``
-the shared model is trained on all people but the first. With ``--folder`` data and models are kept
-there, for parts that are run later.
+the same trials (``ridge-all``); ``file`` puts the file of the decoder together; ``reconstruct``
+fits the painter of images (64 pixels) to all voxels, and paints and scores the test images, by the
+node of the program; images are rows of one HDF5 file, as those of NSD. With ``--apart`` the shared
+model is trained on all people but the first. With ``--folder`` data and models are kept there, for
+parts that are run later.
 
 Memory is the largest of a process less that of one that does nothing; pages of mapped files are in
 it, although the system may drop them. The exponent is the slope of the
@@ -31,27 +33,35 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from bids_decoder.analyses.reconstruct.interfaces import ReconstructImages
 from bids_decoder.bids.writer import save_table
-from bids_decoder.config import Network, Troi
+from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.evaluation.baselines import WHOLE, run_baselines
 from bids_decoder.interfaces.fitted import collect_fitted
+from bids_decoder.interfaces.fitting import save_selection
+from bids_decoder.interfaces.pictures import ReconstructionPlan
 from bids_decoder.interfaces.responses import collect_responses, load_person
 from bids_decoder.interfaces.targets import read_targets, save_targets
 from bids_decoder.models.store import load_model, save_model
 from bids_decoder.stimuli.targets import make_targets
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.fitted_parts import Fit
+from bids_decoder.training.selectors import Selection
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets
 
-PARTS = ("features", "collect", "prepare", "pretrain", "decode", "baseline", "file")
+PARTS = (
+    "features", "collect", "prepare", "pretrain", "decode", "baseline", "file", "reconstruct"
+)
 RUN_LENGTH, HOUR, N_LATENT = 62, 750, 16
 BASE = {"people": 1, "trials": 744, "voxels": 800, "targets": 512}
 SIZES = {
@@ -63,7 +73,8 @@ SIZES = {
 N_EPOCHS = 2
 """Of the trunk: the program chooses up to about 1,500 steps, whatever the size of the data."""
 
-MODEL, FITTED = "model.safetensors", "fitted.safetensors"
+MODEL, FITTED, IMAGES = "model.safetensors", "fitted.safetensors", "images.hdf5"
+IMAGE_EDGE, IMAGE_CELLS = 64, 4
 
 EMPTY = "empty"
 """The process that only imports."""
@@ -80,8 +91,19 @@ def make_data(folder: Path, sizes: dict[str, int], n_stimuli: int) -> None:
         noise = rng.standard_normal(vectors[rows].shape, dtype=np.float32)
         vectors[rows] = latents[rows] @ mixing + noise
     np.savez(folder / "features.npz", ids=[f"s{n}" for n in range(n_stimuli)], vectors=vectors)
+    _make_images(folder / IMAGES, latents)
     for number in range(sizes["people"]):
         _make_person(folder / f"{number:02d}", sizes, latents, rng)
+
+
+def _make_images(path: Path, latents: np.ndarray) -> None:
+    """Write an image of each stimulus: a grey level in each of 4 x 4 cells for each latent."""
+    scale = IMAGE_EDGE // IMAGE_CELLS
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("images", (len(latents), IMAGE_EDGE, IMAGE_EDGE, 3), "u1")
+        for row, own in enumerate(latents):
+            cells = np.clip(128 + 40 * own, 0, 255).reshape(IMAGE_CELLS, IMAGE_CELLS)
+            images[row] = np.kron(cells, np.ones((scale, scale)))[..., None]
 
 
 def _make_person(
@@ -162,9 +184,27 @@ def run_part(part: str, folder: Path, apart: bool = False) -> None:
         mask = np.ones(train.grid.n_voxels, dtype=bool)
         found = run_baselines(train, test, targets, mask, seed=0, names=[WHOLE])
         np.save(folder / "baseline.npy", found[WHOLE])
-    else:
+    elif part == "file":
         fit = Fit(load_model(folder / FITTED), targets, [])
         collect_fitted(fit, folder / people[0], "session")
+    else:
+        reconstruct(folder, people[0], targets, context)
+
+
+def reconstruct(folder: Path, label: str, targets: Targets, context: FitContext) -> None:
+    """Reconstruct the test images of a participant, from all voxels."""
+    ones = np.ones(load(folder, label, targets)[0].grid.n_voxels, dtype=np.float32)
+    selection = save_selection(folder / "all.npz", Selection(ones > 0, ones, ones, {}))
+    ReconstructImages(
+        network=asdict(context.network), troi=asdict(context.troi),
+        volumes=asdict(context.volumes), seed=0, decoder_key="", folder=str(folder / label),
+        participant=label, targets_file=str(folder / "targets.npz"), folds=[0],
+        selection_files=[str(selection)], model_files=[str(folder / FITTED)],
+        whole_selection_file=str(selection), whole_model_file=str(folder / FITTED),
+        images={name: str(folder / IMAGES / "images" / name[1:]) for name in targets.ids},
+        plan=asdict(ReconstructionPlan("ridge", IMAGE_EDGE, 0, 0.0)),
+        evaluation=asdict(Evaluation()),
+    ).run(cwd=str(folder / label))
 
 
 def measure(part: str, folder: Path, apart: bool = False) -> tuple[float, float]:

@@ -39,7 +39,7 @@ _K1, _K2, _SIGMA, _TRUNCATE, _RADIUS = 0.01, 0.03, 1.5, 3.5, 5
 """Of the structural similarity."""
 
 Pictures = Sequence[np.ndarray]
-"""Pictures of shape (height, width, 3), sRGB in [0, 1]."""
+"""Pictures of shape (height, width, 3), sRGB in [0, 1]; may be read when they are asked for."""
 
 METRIC_COLUMNS: dict[str, str] = {
     "model": "reconstruction, or a control.",
@@ -90,12 +90,12 @@ class FeatureSpace:
 
 @dataclass(frozen=True, eq=False)
 class _Score:
-    """One metric of one model: a value per picture and, for two_way, wins against each foil."""
+    """One metric of one model: a value per picture and, for two_way, of each as a foil."""
 
     metric: str
     features: str
     each: np.ndarray
-    wins: np.ndarray | None = None  # (foil, picture), diagonal 0
+    as_foil: np.ndarray | None = None  # share of the others that win against it
 
     @property
     def sign(self) -> int:
@@ -309,8 +309,10 @@ def _score_space(
 def _scores_of(space: FeatureSpace, correlations: np.ndarray) -> list[_Score]:
     found = []
     if space.two_way:
+        # Not kept: a number for each pair of pictures, of each model and space.
         wins = identification(correlations)
-        found.append(_Score("two_way", space.name, wins.sum(axis=0) / (len(wins) - 1), wins))
+        each, as_foil = (wins.sum(axis=axis) / (len(wins) - 1) for axis in (0, 1))
+        found.append(_Score("two_way", space.name, each, as_foil))
     if space.distance:
         found.append(_Score("distance", space.name, 1 - np.diagonal(correlations)))
     return found
@@ -353,9 +355,8 @@ def _row(
 
 def _interval(score: _Score) -> tuple[float, float]:
     """Compute limits over pictures, which are both targets and foils in two_way."""
-    if score.wins is None:
+    if score.as_foil is None:
         return mean_interval(score.each, _BOUNDS[score.metric])
     n = len(score.each)
     value = float(score.each.mean())
-    as_foil = score.wins.sum(axis=1) / (n - 1)
-    return bounded_interval(value, (score.each + as_foil - 2 * value) / n)
+    return bounded_interval(value, (score.each + score.as_foil - 2 * value) / n)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -51,6 +53,37 @@ def load_image(path: Path, size: int | None = None) -> np.ndarray:
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture, dtype=np.float32) / 255.0
+
+
+class ImageFiles(Sequence[np.ndarray]):
+    """Pictures in files that are read each time they are asked for, and not kept.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        As for :func:`load_image`.
+    size : int
+        Edge in pixels of every picture.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int) -> None:
+        self.paths, self.size = list(paths), size
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> ImageFiles: ...
+
+    def __getitem__(self, place: int | slice) -> np.ndarray | ImageFiles:
+        """Read one picture, or return those of a slice."""
+        if isinstance(place, slice):
+            return ImageFiles(self.paths[place], self.size)
+        return load_image(self.paths[place], self.size)
 
 
 def load_picture(path: Path) -> Image.Image:

@@ -9,6 +9,7 @@ import numpy as np
 
 _PENALTIES = np.logspace(-3, 3, 13)  # in units of the mean eigenvalue
 _MAX_RESIDUALS = 1000
+_VALUES = 1 << 24  # responses of which copies are made at a time
 _JITTER = 1e-6
 
 
@@ -18,8 +19,8 @@ class EncodingFit(NamedTuple):
     Parameters
     ----------
     weight : ndarray of float64, shape (n_coefficients, n_voxels)
-    residuals : ndarray of float64, shape (n, n_voxels)
-        Of each response, predicted from all others.
+    residuals : ndarray, shape (n_residuals, n_voxels)
+        Of responses, each predicted from all others: of all, or of 1,000 evenly spaced ones.
     """
 
     weight: np.ndarray
@@ -36,7 +37,7 @@ def fit_encoding(
     coefficients : ndarray, shape (n, n_coefficients)
         Of mean 0.
     responses : ndarray, shape (n, n_voxels)
-        Of mean 0.
+        Their means are subtracted.
     scale : ndarray, shape (n_coefficients,)
         Prior standard deviation of the weights, up to a factor.
 
@@ -54,11 +55,28 @@ def fit_encoding(
     .. [1] MacKay 1992, Neural Comput 4:415.
     """
     left, values, right = np.linalg.svd(coefficients * scale, full_matrices=False)
-    power = values**2
     # Responses are large: what has their shape has their precision.
     left = left.astype(responses.dtype)
-    turned = left.T @ responses
+    n, n_voxels = responses.shape
+    rows = np.linspace(0, n - 1, min(n, _MAX_RESIDUALS)).astype(int)
+    weight = np.empty((len(scale), n_voxels))
+    residuals = np.empty((len(rows), n_voxels), responses.dtype)
+    size = max(1, _VALUES // n)
+    for start in range(0, n_voxels, size):
+        block = slice(start, start + size)
+        own = responses[:, block] - responses[:, block].mean(axis=0)
+        weight[:, block], residuals[:, block] = _fit_voxels(left, values, right, own, rows)
+    return EncodingFit(scale[:, None] * weight, residuals)
+
+
+def _fit_voxels(
+    left: np.ndarray, values: np.ndarray, right: np.ndarray, responses: np.ndarray,
+    rows: np.ndarray,
+) -> EncodingFit:
+    """Fit some voxels, given the singular vectors, with the residuals of these rows."""
+    power, turned = values**2, left.T @ responses
     chosen = _PENALTIES[_evidence(turned, responses, power).argmax(axis=0)] * power.mean()
+    left, responses = left[rows], responses[rows]
     weight, residuals = np.empty((len(right[0]), len(chosen))), np.empty_like(responses)
     for penalty in np.unique(chosen):
         own = np.flatnonzero(chosen == penalty)
@@ -67,7 +85,7 @@ def fit_encoding(
         weight[:, own] = right.T @ ((values / (power + penalty))[:, None] * turned[:, own])
         missed = responses[:, own] - left @ (share[:, None] * turned[:, own])
         residuals[:, own] = missed / (1 - leverage)[:, None]
-    return EncodingFit(scale[:, None] * weight, residuals)
+    return EncodingFit(weight, residuals)
 
 
 def _evidence(turned: np.ndarray, responses: np.ndarray, power: np.ndarray) -> np.ndarray:
@@ -158,8 +176,7 @@ def invert(fit: EncodingFit, prior: np.ndarray) -> Inversion:
     ----------
     Schoenmakers et al. 2013, NeuroImage 83:951 (linear-Gaussian reconstruction of what was seen).
     """
-    steps = np.linspace(0, len(fit.residuals) - 1, min(len(fit.residuals), _MAX_RESIDUALS))
-    residuals = fit.residuals[steps.astype(int)].astype(np.float64)
+    residuals = fit.residuals.astype(np.float64)
     share = shrink_correlations(residuals)
     variance = np.maximum(np.square(residuals).mean(axis=0), 1e-12)
     alone = 1 / (share * variance)

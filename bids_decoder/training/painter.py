@@ -196,9 +196,10 @@ def fit_painter(
         own = used if select is None else np.flatnonzero(select(trials))
         return _hold_out(_average(train, own, coefficients, picture_rows), pictures, basis, fold)
 
+    # Before the averages of all pictures, which are as large as those of a fold.
+    held_out = [hold_out(fold) for fold in folds]
     return _cross_validated(
-        used, pictures, basis, _average(train, used, coefficients, picture_rows),
-        [hold_out(fold) for fold in folds],
+        used, pictures, basis, _average(train, used, coefficients, picture_rows), held_out
     )
 
 
@@ -258,9 +259,7 @@ def _average(
 
 def _inverted(shown: _Shown, basis: PictureBasis) -> Inversion:
     coefficients = shown.coefficients - shown.coefficients.mean(axis=0)
-    fit = fit_encoding(
-        coefficients, shown.responses - shown.responses.mean(axis=0), basis.smoothness
-    )
+    fit = fit_encoding(coefficients, shown.responses, basis.smoothness)
     observed = coefficients.T @ coefficients / len(coefficients)
     return invert(fit, (observed + np.diag(basis.spectrum(coefficients))) / 2)
 

@@ -83,6 +83,8 @@ def describe_zero_shot(
         JSON-able: ``calibration`` (of :class:`.fitted.Calibration`; None with one participant).
     """
     found: list[Scored] = []
+    if len(rows) < 2:
+        return {CALIBRATION: None}
     if targets.over_runs:
         vectors = space_of(list(rows)).transform(targets.vectors)
         found += _score(left_out, targets.kind, vectors, np.arange(len(vectors)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from bids_decoder.evaluation.retrieval import average_repeats
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.interfaces.pictures import ReconstructionPlan, feature_spaces, generate
 from bids_decoder.seeds import derive_seed
-from bids_decoder.stimuli.images import load_image
+from bids_decoder.stimuli.images import ImageFiles, load_image
 from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_picture
 from bids_decoder.training.fitted import FittedDecoder
 from bids_decoder.training.painter import Painter
@@ -145,12 +145,15 @@ def _scored(
     known = np.flatnonzero(table["stimulus"].isin(list(request.shown)))
     if len(known) < LEAST_PICTURES:
         return None, table
-    painted = {"reconstruction": list(made[known]), "mean-brain": [made[-1]] * len(known)}
+    painted: dict[str, Sequence[np.ndarray]] = {
+        "reconstruction": list(made[known]), "mean-brain": [made[-1]] * len(known),
+    }
     if request.trained:
         nearest = table["nearest_training_stimulus"].iloc[known]
-        painted[NEAREST] = [_seen(request.trained, name) for name in nearest]
+        painted[NEAREST] = ImageFiles([request.trained[name] for name in nearest], EDGE)
+    seen = ImageFiles([request.shown[name] for name in table["stimulus"].iloc[known]], EDGE)
     metrics, each = score_reconstructions(
-        [_seen(request.shown, table["stimulus"].iloc[row]) for row in known], painted,
+        seen, painted,
         list(feature_spaces(request.plan.networks, request.device)),
         settings=request.evaluation,
         rng=np.random.default_rng(derive_seed(request.seed, "reconstruction scores")),

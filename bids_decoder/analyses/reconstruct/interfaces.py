@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from bids_decoder.interfaces.pictures import ReconstructionPlan, feature_spaces,
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.models.store import Model, load_model, save_model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.stimuli.images import load_image, picture_digest
+from bids_decoder.stimuli.images import ImageFiles, picture_digest
 from bids_decoder.stimuli.sheets import Tile, draw_sheet, save_picture, to_picture
 from bids_decoder.training.painter import IMAGES, Painter, fit_painter
 from bids_decoder.training.selectors import reselect
@@ -74,7 +75,7 @@ class _Made:
     """Images of the tested stimuli of one fold."""
 
     stimuli: np.ndarray
-    pictures: dict[str, list[np.ndarray]]
+    pictures: np.ndarray  # (n_stimuli + 1, height, width, 3); the last one is of the mean
     nearest: np.ndarray
     trained: np.ndarray  # stimulus of each training trial
     painter: Painter
@@ -95,19 +96,22 @@ class ReconstructImages(PersonalInterface):
             )
         ]
         stimuli = np.concatenate([fold.stimuli for fold in folds])
-        pictures = {
-            name: [picture for fold in folds for picture in fold.pictures[name]]
-            for name in folds[0].pictures
+        nearest = np.concatenate([fold.nearest for fold in folds])
+        # Thousands of large pictures do not fit into memory: they are read for each comparison.
+        seen = self._images(stimuli)
+        pictures: dict[str, Sequence[np.ndarray]] = {
+            "reconstruction": [made for fold in folds for made in fold.pictures[:-1]],
+            "mean-brain": [
+                picture for fold in folds for picture in [fold.pictures[-1]] * len(fold.stimuli)
+            ],
+            NEAREST: self._images(nearest),
         }
-        seen = [self._image(name) for name in stimuli]
         metrics, each = score_reconstructions(
             seen, pictures, list(feature_spaces(plan.networks, inputs.device)),
             settings=Evaluation(**inputs.evaluation),
             rng=np.random.default_rng(derive_seed(inputs.seed, "reconstruction scores")),
         )
-        each.insert(
-            0, "nearest_training_stimulus", np.concatenate([fold.nearest for fold in folds])
-        )
+        each.insert(0, "nearest_training_stimulus", nearest)
         self._save(folder, stimuli, seen, pictures, metrics, each)
         self._save_painter(folder, plan, targets, folds)
         n_trials = min(len(fold.trained) for fold in folds)
@@ -133,11 +137,7 @@ class ReconstructImages(PersonalInterface):
                 model, responses.embedding, derive_seed(self.inputs.seed, "prior")
             )
             made = generate(plan, vectors, painted, self.inputs.device, self.inputs.seed)
-        return _Made(responses.stimuli, {
-            "reconstruction": list(made[:-1]),
-            "mean-brain": [made[-1]] * len(responses.stimuli),
-            NEAREST: [self._image(name) for name in nearest],
-        }, nearest, _shown(train), painter)
+        return _Made(responses.stimuli, made, nearest, _shown(train), painter)
 
     def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
         stimuli, seen = np.unique(test.trials["stimulus"].to_numpy(str), return_inverse=True)
@@ -155,7 +155,9 @@ class ReconstructImages(PersonalInterface):
         self, plan: ReconstructionPlan, train: Person, selection: str, gallery: np.ndarray
     ) -> Painter:
         names, picture_rows = np.unique(_shown(train), return_inverse=True)
-        pictures = np.stack([resize(self._image(name), plan.size) for name in names])
+        pictures = np.empty((len(names), plan.size, plan.size, 3), np.float32)
+        for row, picture in enumerate(self._images(names)):
+            pictures[row] = resize(picture, plan.size)
         weights, wanted = read_selection(selection).weights, gallery[train.target_rows]
         settings, n_voxels = Troi(**self.inputs.troi), np.count_nonzero(weights)
 
@@ -194,12 +196,12 @@ class ReconstructImages(PersonalInterface):
             "error": painter.error.ravel(), "spread": painter.spread.ravel(),
         }))
 
-    def _image(self, stimulus: str) -> np.ndarray:
-        return load_image(Path(self.inputs.images[stimulus]), EDGE)
+    def _images(self, stimuli: np.ndarray) -> ImageFiles:
+        return ImageFiles([Path(self.inputs.images[name]) for name in stimuli], EDGE)
 
     def _save(
-        self, folder: Path, stimuli: np.ndarray, seen: list[np.ndarray],
-        pictures: dict[str, list[np.ndarray]], metrics: pd.DataFrame, each: pd.DataFrame,
+        self, folder: Path, stimuli: np.ndarray, seen: Sequence[np.ndarray],
+        pictures: dict[str, Sequence[np.ndarray]], metrics: pd.DataFrame, each: pd.DataFrame,
     ) -> None:
         made = [to_picture(picture) for picture in pictures["reconstruction"]]
         for number, picture in enumerate(made, start=1):
