@@ -6,12 +6,16 @@
 ``steps``: one optimizer step in bf16 of pretraining (7 participants, batch 63) and of fine-tuning
 (1 participant, batch 24): of MindEye2 (arXiv 2403.11207: hidden 4,096, 256 tokens of 1,664; the
 retrieval branch, with its residual blocks as the paper describes them), of this program's trunk at
-the same shapes, and of what this program trains by default (1,024 components). *roofline* is the
+the same shapes, and of what this program trains by default (1,024 components). *peak* is the
 share of the card's bf16 peak (dense, from its data sheet) that the matrix products of a step reach.
+*limit* is the share of the limit that binds: the longer of the time of these products at that peak,
+and of the time to move what a step moves at least, at the bandwidth of the memory: 36 bytes for
+each parameter that is trained (forward pass 4, gradient 4, AdamW 28, in single precision) and 4 for
+each other one. Activations are not counted, so that the share is too small rather than too large.
 
 ``protocol``: 7 source participants and 1 hour (750 trials) of a new one, 15,724 voxels each, with
 1,000 test images shown three times; responses are simulated. Seconds of each part, and top-1 among
-300 images.
+300 images. Selectors share the pretrained model.
 
 ``agreement``: the same protocol, smaller, on CPU and GPU.
 """
@@ -19,29 +23,32 @@ share of the card's bf16 peak (dense, from its data sheet) that the matrix produ
 from __future__ import annotations
 
 import argparse
+import gc
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
+from one_hour import REDUCED, TINY, World, run_protocols
 from pretraining import Meter, table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bids_decoder.config import Network, Troi
-from bids_decoder.evaluation.similarity import cosine_similarity
 from bids_decoder.models.losses import Mix, bimixco
 from bids_decoder.models.networks import InputLayer, Trunk
-from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.learners import fresh_weight
-from bids_decoder.training.troi import TroiDecoder
-from bids_decoder.trials import Person, Targets, VoxelGrid
 
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
-"""Dense bf16 operations per second, by a part of the card's name."""
+CARDS: dict[str, tuple[float, float]] = {
+    "H100 PCIe": (756e12, 2.0e12), "H100 NVL": (835e12, 3.9e12), "H100": (989e12, 3.35e12),
+    "H200 NVL": (835e12, 4.8e12), "H200": (989e12, 4.8e12), "A100 40GB": (312e12, 1.555e12),
+    "A100": (312e12, 2.039e12), "L40S": (362e12, 0.864e12), "L4": (121e12, 0.3e12),
+}
+"""Dense bf16 operations and bytes of memory per second, by words of the card's name; the first
+whose words are all there."""
+
+BYTES_TRAINED, BYTES_FROZEN = 36, 4
+"""Of each parameter that a step moves at least."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +153,8 @@ def measure_step(name: str, shapes: Shapes, device: str, n_steps: int) -> dict[s
     Returns
     -------
     dict
-        ``seconds`` (median), ``memory`` (peak in GB), ``parameters`` (trained), ``flops`` of one
-        step.
+        ``seconds`` (median), ``memory`` (peak in GB), ``parameters`` (trained), ``flops`` and
+        ``bytes`` (least) of one step.
     """
     torch.manual_seed(0)
     with torch.device(device):
@@ -164,6 +171,9 @@ def measure_step(name: str, shapes: Shapes, device: str, n_steps: int) -> dict[s
     mix = Mix(torch.arange(n, device=device).flip(0), torch.full((n,), 0.8, device=device))
     same, scale = torch.eye(n, dtype=torch.bool, device=device), torch.tensor(100.0, device=device)
     trained = [p for p in model.parameters() if p.requires_grad]
+    n_trained, n_all = (
+        sum(p.numel() for p in some) for some in (trained, model.parameters())
+    )
     optimizer = torch.optim.AdamW(trained, 3e-4, weight_decay=1e-2)
 
     def step() -> None:
@@ -184,150 +194,79 @@ def measure_step(name: str, shapes: Shapes, device: str, n_steps: int) -> dict[s
     return {
         "seconds": float(np.median([m.seconds for m in meters])),
         "memory": max(m.memory for m in meters),
-        "parameters": float(sum(p.numel() for p in trained)),
-        "flops": float(counter.get_total_flops()),
+        "parameters": float(n_trained), "flops": float(counter.get_total_flops()),
+        "bytes": float(BYTES_TRAINED * n_trained + BYTES_FROZEN * (n_all - n_trained)),
     }
 
 
-def card_of(device: str) -> tuple[str, float | None]:
-    """Return the name of the device, and its bf16 peak if it is known."""
+def name_of(device: str) -> str:
+    """Return the name of the card, or of the processor."""
     if torch.device(device).type != "cuda":
-        return "CPU", None
-    name = torch.cuda.get_device_name(torch.device(device))
-    words = name.replace("-", " ").split()
-    return name, next((peak for key, peak in PEAKS.items() if key in words), None)
+        return "CPU"
+    return torch.cuda.get_device_name(torch.device(device))
+
+
+def rates_of(card: str) -> tuple[float, float] | None:
+    """Return operations and bytes per second of a card with this name, if they are known."""
+    words = set(card.replace("-", " ").split())
+    return next((rates for key, rates in CARDS.items() if words.issuperset(key.split())), None)
+
+
+def shares_of(found: dict[str, float], rates: tuple[float, float] | None) -> tuple[str, str]:
+    """Say which share a step reaches of the peak of bf16, and of the limit that binds."""
+    if rates is None:
+        return "not known", "not known"
+    computing, moving = found["flops"] / rates[0], found["bytes"] / rates[1]
+    name = "memory" if moving > computing else "products"
+    return (f"{computing / found['seconds']:.1%}",
+            f"{max(computing, moving) / found['seconds']:.1%} ({name})")
+
+
+def clear(device: str) -> None:
+    """Give memory of the model before back to the device."""
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def bench_steps(options: argparse.Namespace) -> None:
-    """Print time, memory and roofline of a step of each model."""
-    name, peak = card_of(options.device)
+    """Print time, memory and shares of the limits of a step of each model."""
+    name = name_of(options.device)
     rows = [(f"step on {name}", "model", "million parameters", "ms", "peak GB", "TFLOP per step",
-             "roofline")]
+             "peak", "limit", "time / MindEye2's", "memory / MindEye2's")]
     for stage, published in STEPS.items():
         few = tuple(n_voxels // 200 for n_voxels in published.voxels)
         shapes = replace(published, voxels=few, **SMALL) if options.small else published
+        theirs: dict[str, float] | None = None
         for model in MODELS:
+            clear(options.device)
             try:
                 found = measure_step(model, shapes, options.device, options.steps)
-            except torch.cuda.OutOfMemoryError:
-                rows.append((stage, model, "", "out of memory", "", "", ""))
+            except torch.OutOfMemoryError:
+                rows.append((stage, model, "", "out of memory", *[""] * 6))
                 continue
-            share = found["flops"] / found["seconds"] / peak if peak else None
+            theirs = found if model == "MindEye2" else theirs
+            ratios = ["", ""] if theirs is None else [
+                f"{found[key] / theirs[key]:.3f}" if theirs[key] else ""
+                for key in ("seconds", "memory")
+            ]
             rows.append((
                 stage, model, f"{found['parameters'] / 1e6:.1f}", f"{found['seconds'] * 1e3:.2f}",
                 f"{found['memory']:.2f}", f"{found['flops'] / 1e12:.4f}",
-                "peak not known" if share is None else f"{share:.1%}",
+                *shares_of(found, rates_of(name)), *ratios,
             ))
     table(rows)
 
 
-@dataclass(frozen=True)
-class World:
-    """Shape of a simulated one-hour protocol.
-
-    Parameters
-    ----------
-    box : tuple of int
-        Voxels along each axis.
-    n_sources, n_trials, n_test : int
-        Source participants, training trials of each participant, test images (shown 3 times).
-    n_dims, n_signal : int
-        Length of the image vectors, and their dimensions that voxels respond to.
-    noise : float
-        Standard deviation of the noise of a voxel; signal has 1.
-    """
-
-    box: tuple[int, int, int] = (29, 24, 23)
-    n_sources: int = 7
-    n_trials: int = 750
-    n_test: int = 1000
-    n_dims: int = 1664
-    n_signal: int = 128
-    noise: float = 4.0
-
-
-REDUCED = World((10, 10, 8), 2, 300, 100, 64, 32, 2.0)
-TINY = World((6, 5, 4), 2, 90, 40, 24, 12, 1.0)
-
-
-def make_people(world: World, seed: int) -> tuple[list[Person], Person, Targets]:
-    """Simulate the training trials of all participants and the test trials of the last one."""
-    rng = np.random.default_rng(seed)
-    n_people, n_voxels = world.n_sources + 1, int(np.prod(world.box))
-    n_images = n_people * world.n_trials + world.n_test
-    latents = rng.standard_normal((n_images, world.n_signal), dtype=np.float32)
-    mixing = rng.standard_normal((world.n_signal, world.n_dims), dtype=np.float32)
-    ids = tuple(f"{row:06d}" for row in range(n_images))
-    targets = Targets(ids, latents @ mixing, "features")
-    grid = VoxelGrid(np.ones(world.box, bool), np.diag([1.8, 1.8, 1.8, 1.0]))
-
-    def person(label: int, rows: np.ndarray, tuning: np.ndarray, split: str) -> Person:
-        noise = rng.standard_normal((len(rows), n_voxels), dtype=np.float32)
-        betas = latents[rows] @ tuning / np.sqrt(world.n_signal) + world.noise * noise
-        trials = pd.DataFrame({
-            "trial": np.arange(1, len(rows) + 1), "stimulus": np.array(ids)[rows],
-            "run_group": [f"run-{row * 12 // len(rows):02d}" for row in range(len(rows))],
-            "split": split,
-        })
-        return Person(f"{label:02d}", grid, betas.astype(np.float32), trials, rows)
-
-    people = []
-    for number in range(n_people):
-        tuning = rng.standard_normal((world.n_signal, n_voxels), dtype=np.float32)
-        # Half of the voxels, one side of the box, have no signal.
-        tuning[:, np.arange(n_voxels) >= n_voxels // 2] = 0
-        rows = np.arange(number * world.n_trials, (number + 1) * world.n_trials)
-        people.append(person(number + 1, rows, tuning, "train"))
-    tested = np.repeat(np.arange(n_images - world.n_test, n_images), 3)
-    return people, person(n_people, tested, tuning, "test"), targets
-
-
-@dataclass
-class Protocol:
-    """Result of a protocol: seconds by part, predictions of test images, top-1 among the pool."""
-
-    seconds: dict[str, float]
-    predicted: np.ndarray
-    top1: float
-
-
-def run_protocol(world: World, selector: str, device: str, seed: int = 1) -> Protocol:
-    """Pretrain on the sources, fit the last participant, and search the test images."""
-    people, test, targets = make_people(world, seed)
-    context = FitContext(Network(), Troi(selector=selector), seed, device)
-    decoder, seconds = TroiDecoder(), {}
-    with timed(seconds, "pretrain"):
-        pretrained = decoder.pretrain(people[:-1], targets, context)
-    with timed(seconds, "select"):
-        selection = decoder.select(people[-1], targets, pretrained, context)
-    with timed(seconds, "adapt"):
-        model = decoder.adapt(people[-1], targets, selection, pretrained, context)
-    with timed(seconds, "predict"):
-        single = decoder.predict(model, test.betas)
-        gallery = decoder.gallery(model, targets)
-    predicted = single.reshape(world.n_test, 3, -1).mean(axis=1)
-    pool = min(300, world.n_test)
-    found = cosine_similarity(predicted[:pool], gallery[-world.n_test :][:pool]).argmax(axis=1)
-    return Protocol(seconds, predicted, float((found == np.arange(pool)).mean()))
-
-
-@contextmanager
-def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Add the seconds of a block."""
-    started = time.perf_counter()
-    yield
-    seconds[part] = time.perf_counter() - started
-
-
 def bench_protocol(options: argparse.Namespace) -> None:
     """Print seconds of the parts of the one-hour protocol."""
-    world, rows = TINY if options.small else World(), []
-    for selector in ("graded", "troi-budget"):
-        done = run_protocol(world, selector, options.device)
-        parts = [f"{value:.1f}" for value in done.seconds.values()]
-        rows.append((selector, *parts, f"{sum(done.seconds.values()):.1f}", f"{done.top1:.3f}"))
-    table([("one hour, selector", *(f"{part} s" for part in done.seconds), "all s",
-            "top-1"), *rows])
+    done = run_protocols(TINY if options.small else World(), options.device)
+    parts = list(next(iter(done.values())).seconds)
+    rows = [("one hour, selector", *(f"{part} s" for part in parts), "all s", "top-1")]
+    for selector, one in done.items():
+        seconds = [*one.seconds.values(), sum(one.seconds.values())]
+        rows.append((selector, *(f"{value:.1f}" for value in seconds), f"{one.top1:.3f}"))
+    table(rows)
 
 
 def disagreement(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
@@ -341,8 +280,9 @@ def bench_agreement(options: argparse.Namespace) -> None:
     """Print how far predictions on the CPU and on the device are apart."""
     world = TINY if options.small else REDUCED
     rows = [("selector", "largest difference / rms", "correlation", "top-1 CPU", "top-1 device")]
-    for selector in ("graded", "troi-budget"):
-        one, other = (run_protocol(world, selector, place) for place in ("cpu", options.device))
+    here, there = (run_protocols(world, place) for place in ("cpu", options.device))
+    for selector, one in here.items():
+        other = there[selector]
         largest, correlation = disagreement(one.predicted, other.predicted)
         rows.append((selector, f"{largest:.2e}", f"{correlation:.6f}", f"{one.top1:.3f}",
                      f"{other.top1:.3f}"))
@@ -361,9 +301,13 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args(words)
+    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
+        parser.error("no GPU is usable here; --device cpu --small runs everything on the CPU")
     for name in [options.name] if options.name else BENCHES:
-        print(f"\n{name}")
+        print(f"\n{name}", flush=True)
+        started = time.perf_counter()
         BENCHES[name](options)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

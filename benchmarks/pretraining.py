@@ -74,15 +74,15 @@ class Meter:
         self._watch = threading.Thread(target=self._sample, daemon=True)
         self._watch.start()
         if self.device.type == "cuda":
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
         self._started = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.device.type == "cuda":
-            torch.cuda.synchronize()
-            self.memory = torch.cuda.max_memory_allocated() / 1e9
+            torch.cuda.synchronize(self.device)
+            self.memory = torch.cuda.max_memory_allocated(self.device) / 1e9
         self.seconds = time.perf_counter() - self._started
         self._stop.set()
         self._watch.join()

@@ -234,7 +234,9 @@ def _seed_torch(seed: int, device: torch.device) -> None:
     """Seed the generators in use; torch.manual_seed also visits devices that are not, slowly."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        # That of the training, which need not be the current one.
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def _keep(

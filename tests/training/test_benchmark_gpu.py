@@ -1,6 +1,7 @@
 """benchmarks/gpu.py on the CPU at reduced shapes, so that it works on the first try on a card."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def bench():
         yield import_module("gpu")
     finally:
         sys.path.remove(str(BENCHMARKS))
-        for name in ("gpu", "pretraining"):
+        for name in ("gpu", "one_hour", "pretraining"):
             sys.modules.pop(name, None)
 
 
@@ -27,7 +28,42 @@ def test_steps_are_measured_for_each_model(bench, capsys):
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if "|" in line]
     assert len(rows) == 2 + 2 * len(bench.MODELS)
     assert all(float(row[3]) > 0 and float(row[5]) >= 0 for row in rows[2:])
-    assert {row[6].strip() for row in rows[2:]} == {"peak not known"}
+    assert {row[6].strip() for row in rows[2:]} == {row[7].strip() for row in rows[2:]} == {
+        "not known"
+    }
+    assert [row[8].strip() for row in rows[2:] if "MindEye2" in row[1]] == ["1.000"] * 2
+
+
+@pytest.mark.parametrize(("card", "key"), [
+    ("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA H100 PCIe", "H100 PCIe"),
+    ("NVIDIA A100-SXM4-40GB", "A100 40GB"), ("NVIDIA A100 80GB PCIe", "A100"),
+    ("NVIDIA L40S", "L40S"), ("NVIDIA H200", "H200"),
+])
+def test_cards_are_known_by_their_name(bench, card, key):
+    assert bench.rates_of(card) == bench.CARDS[key]
+    assert bench.rates_of("NVIDIA GeForce GTX 1080") is None
+
+
+def test_the_limit_is_the_longer_of_products_and_memory(bench):
+    step = {"seconds": 0.1, "flops": 4e12, "bytes": 1e9}
+    assert bench.shares_of(step, (1e14, 1e12)) == ("40.0%", "40.0% (products)")
+    assert bench.shares_of({**step, "bytes": 5e10}, (1e14, 1e12)) == ("40.0%", "50.0% (memory)")
+
+
+def test_a_model_that_does_not_fit_leaves_a_row(bench, monkeypatch, capsys):
+    def fail(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(bench, "measure_step", fail)
+    bench.main(["steps", "--device", "cpu", "--small"])
+    assert capsys.readouterr().out.count("out of memory") == 2 * len(bench.MODELS)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_command_for_the_cpu_is_named(bench, capsys):
+    with pytest.raises(SystemExit):
+        bench.main([])
+    assert "--device cpu --small" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("stage", "voxels"), [("pretraining", (5, 7, 6)), ("fine-tuning", (9,))])
@@ -53,12 +89,12 @@ def test_published_parameters(bench):
 
 def test_protocol_decodes(bench, monkeypatch, capsys):
     monkeypatch.setattr(bench, "TINY", bench.World((5, 4, 3), 1, 60, 20, 8, 6, 0.5))
-    done = bench.run_protocol(bench.TINY, "graded", "cpu")
+    done = bench.run_protocols(bench.TINY, "cpu", selectors=("graded",))["graded"]
     assert set(done.seconds) == {"pretrain", "select", "adapt", "predict"}
     assert done.predicted.shape[0] == 20 and done.top1 > 0.3
-    # The tables call the same, once for each selector and device.
-    done.top1 = 0.625
-    monkeypatch.setattr(bench, "run_protocol", lambda *options: done)
+    # The tables call the same, once for each device.
+    both = {name: replace(done, top1=0.625) for name in ("graded", "troi-budget")}
+    monkeypatch.setattr(bench, "run_protocols", lambda *options: both)
     bench.main(["protocol", "--device", "cpu", "--small"])
     bench.main(["agreement", "--device", "cpu", "--small"])
     printed = capsys.readouterr().out
