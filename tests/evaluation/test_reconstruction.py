@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr
@@ -196,3 +199,29 @@ def test_resizing_keeps_uniform_colours():
     flat = np.full((30, 50, 3), [0.2, 0.5, 0.9], np.float32)
     np.testing.assert_allclose(resize(flat), np.broadcast_to([0.2, 0.5, 0.9], (EDGE, EDGE, 3)),
                                atol=1e-6)
+
+
+def test_pictures_are_not_kept_while_they_are_scored(scenes):
+    alive: list[weakref.ref] = []
+
+    class Read(list):
+        """Pictures that are made for each request."""
+
+        def __getitem__(self, place):
+            picture = super().__getitem__(place).copy()
+            alive.append(weakref.ref(picture))
+            most.append(sum(ref() is not None for ref in alive))
+            return picture
+
+        def __iter__(self):
+            return (self[place] for place in range(len(self)))
+
+    most: list[int] = []
+    painted = {"reconstruction": noisy(scenes, 0.3)}
+    kept, found = (
+        score_reconstructions(
+            seen, painted, SPACES, settings=FEW, rng=np.random.default_rng(0)
+        )[0] for seen in (scenes, Read(scenes))
+    )
+    assert max(most) <= 2 and len(most) >= 2 * len(scenes)
+    pd.testing.assert_frame_equal(found, kept)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bids_decoder.errors import BidsDecoderError, ExitCode, InputError, MissingInputError
-from bids_decoder.stimuli.images import BACKGROUND, load_image
+from bids_decoder.stimuli.images import BACKGROUND, ImageFiles, load_image
 
 
 @pytest.fixture
@@ -117,3 +117,14 @@ def test_bomb_is_refused(tmp_path, monkeypatch):
 def test_missing_file(tmp_path):
     with pytest.raises(MissingInputError):
         load_image(tmp_path / "a.png")
+
+
+def test_files_are_read_when_they_are_asked_for(tmp_path, ramp):
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    files = ImageFiles(paths, 16)  # nothing is there yet
+    Image.fromarray(ramp).save(paths[1])
+    np.testing.assert_array_equal(files[1], load_image(paths[1], 16))
+    assert len(files) == 3 and len(files[1:]) == 2
+    np.testing.assert_array_equal(files[1:][0], files[1])
+    with pytest.raises(MissingInputError):
+        files[2]

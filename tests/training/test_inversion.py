@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bids_decoder.training import inversion
 from bids_decoder.training.inversion import (
     EncodingFit,
     fit_encoding,
@@ -74,3 +75,14 @@ def test_the_inverse_is_the_posterior_mean():
     noise = 2 * ((1 - share) * observed + share * np.diag(np.diagonal(observed)))
     gain = prior @ weight @ np.linalg.inv(weight.T @ prior @ weight + noise)
     assert found == pytest.approx(gain.T, abs=1e-4)
+
+
+def test_voxels_in_blocks_and_residuals_of_some_rows_are_those_of_all(monkeypatch):
+    coefficients, responses, _ = make(noise=1.0)
+    whole = fit_encoding(coefficients, responses, np.ones(10))
+    monkeypatch.setattr(inversion, "_VALUES", 4 * len(responses))
+    monkeypatch.setattr(inversion, "_MAX_RESIDUALS", 7)
+    found = fit_encoding(coefficients, responses + 3.0, np.ones(10))
+    np.testing.assert_allclose(found.weight, whole.weight, atol=1e-12)
+    rows = np.linspace(0, len(responses) - 1, 7).astype(int)
+    np.testing.assert_allclose(found.residuals, whole.residuals[rows], atol=1e-12)
