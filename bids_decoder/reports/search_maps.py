@@ -33,12 +33,15 @@ class GridWords:
         What a reader must know of spheres.
     method : str
         End of the names of methods texts on them; empty where there is none.
+    neighbours : str
+        Which places are neighbours in a cluster.
     """
 
     voxels: str = "voxels"
     along: str = ""
     caveat: str = ""
     method: str = ""
+    neighbours: str = "voxels with a common face as neighbours"
 
 
 _WORDS = {
@@ -47,11 +50,13 @@ _WORDS = {
         "vertices", " along the surface",
         " On surfaces a sphere is a disc of vertices, with distances along the surface: all that "
         "is said of voxels and spheres goes for vertices and discs.", "-surface",
+        "vertices with a common edge as neighbours",
     ),
     "grayordinates": GridWords(
         "grayordinates", " along the cortex or in the volume below it",
         " On the cortex a sphere is a disc of vertices, with distances along the surface; below "
         "it, it is a sphere of voxels. No sphere holds both.", "-surface",
+        "vertices with a common edge and voxels with a common face as neighbours",
     ),
 }
 

@@ -89,6 +89,21 @@ def test_bibliography_holds_only_what_is_cited():
     assert cited == keys
 
 
+def test_what_is_only_prepared_has_no_split_and_no_target(tree):
+    for path in [*tree.out.rglob("*_metrics.*"), *tree.out.rglob("*_model.*")]:
+        path.unlink()
+    steps = collect_facts(tree.out)["steps"]
+    assert not [name for name in steps if name.startswith(("split-", "targets-"))]
+
+
+def test_what_is_only_encoded_has_a_split_and_no_target_of_decoding(tree):
+    for path in [*tree.out.rglob("*_metrics.*"), *tree.out.rglob("*_model.*")]:
+        path.unlink()
+    tree.path("encoder_metrics", sub=tree.people[0]).write_text("metric\n")
+    steps = collect_facts(tree.out)["steps"]
+    assert [name for name in steps if name.startswith(("split-", "targets-"))] == ["split-stimuli"]
+
+
 def test_facts_follow_the_files(tree):
     steps = collect_facts(tree.out)["steps"]
     assert {
@@ -105,7 +120,7 @@ def test_facts_follow_the_files(tree):
         "coregistration",
         "stage2-reinit",
     } <= set(steps)
-    assert steps["retrieval"] == {"pool_size": "8", "n_draws": "30"}
+    assert steps["retrieval"] == {"pools": "among 8 candidates in each of 30 pools"}
     assert steps["split-stimuli"]["n_test_stimuli"] == 8
     assert not {"glm-ridge", "motion", "scratch", "classification", "inputs-fmriprep"} & set(steps)
     assert "highpass" not in steps

@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
+import pandas as pd
 import pytest
 
-from bids_decoder.analyses.decode.methods import _selection
+from bids_decoder.analyses.cross import methods as cross
+from bids_decoder.analyses.decode.methods import _baselines, _pools, _selection, _statistics
+from bids_decoder.analyses.encode import methods as encode
 from bids_decoder.analyses.facts import collect_headings
 from bids_decoder.config import Troi
 from bids_decoder.files import write_json
@@ -61,3 +64,81 @@ def test_only_labels_have_a_default_penalty(tmp_path, kind, has_default):
     text = (sources() / "closed-form.md").read_text(encoding="utf-8").format(**values)
     assert ("or a tenth of it" in text) == has_default
     assert text.rstrip().endswith(".") and "{" not in text
+
+
+def cells(*rows):
+    """Metrics of cells: kinds of training and test, split, null, p values."""
+    names = ("train", "test", "split", "null", "n_null", "p_holm", "p_names")
+    table = pd.DataFrame([dict(zip(names, row, strict=True)) for row in rows])
+    return SimpleNamespace(
+        table=lambda name: table.assign(model="decoder", metric="balanced_accuracy"),
+        plan={"target_kind": "category"}, card=lambda name: {"target_kind": "category"},
+    )
+
+
+WITHIN = ("a", "a", "cv", "refitted", 99, 0.02, None)
+ACROSS = ("a", "b", "test", "fixed", 99, 0.02, 0.5)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [
+    ([ACROSS], {"cross", "cross-test", "cross-names"}),
+    ([ACROSS, WITHIN], {"cross", "cross-test", "cross-names", "cross-within",
+                        "cross-within-test", "cross-corrected"}),
+    ([WITHIN, ("b", "b", *WITHIN[2:])], {"cross-within", "cross-within-test", "cross-corrected"}),
+    ([("a", "b", "cv", "none", 0, None, None), ("a", "a", "cv", "none", 0, None, None)],
+     {"cross", "cross-folds", "cross-within"}),
+])
+def test_cross_decoding_tells_only_what_its_cells_were(rows, expected):
+    assert set(cross.steps(cells(*rows))) == expected
+
+
+def test_within_kinds_alone_is_no_comparison():
+    text = cross.steps(cells(WITHIN))["cross-within"]["decoders"]
+    assert text == "Decoders (a)"
+
+
+def encoding(encoder, *beside, n_permutations=99):
+    card = {"encoder": encoder, "beside": beside, "features": "table", "n_voxels": 5,
+            "ceiling_from": "none"}
+    return encode.steps(SimpleNamespace(
+        settings={}, card=lambda name: card if name == "encoder_model" else {},
+        setting=lambda group, name, default: n_permutations,
+    ))
+
+
+def test_plain_network_is_described_without_the_other_one():
+    assert "encoder-etecrm-plain-alone" in encoding("etecrm-plain", "ridge")
+    assert "encoder-etecrm-plain" in encoding("etecrm", "etecrm-plain")
+    assert "encoder-etecrm-plain-alone" not in encoding("etecrm", "etecrm-plain")
+
+
+def test_without_permutations_there_are_no_p_values():
+    assert "encoding-test" in encoding("ridge")
+    assert "encoding-test" not in encoding("ridge", n_permutations=0)
+
+
+@pytest.mark.parametrize(("size", "draws", "text"), [
+    (float("nan"), float("nan"), "among all candidates"), (24, 1, "among 24 candidates"),
+    (300, 30, "among 300 candidates in each of 30 pools"),
+])
+def test_pools_in_words(size, draws, text):
+    assert _pools(size, draws) == text
+
+
+def test_libraries_are_those_of_the_baselines():
+    def texts(*models):
+        return set(_baselines(pd.DataFrame({"model": ["decoder", *models]}), "decoder"))
+
+    assert texts() == set()
+    assert texts("mean") == {"baselines"}
+    assert texts("ridge-all") == {"baselines", "baselines-ridge"}
+    assert texts("svm-all", "ridge-mask") == {"baselines", "baselines-ridge", "baselines-svm"}
+
+
+def test_statistics_are_those_of_the_scores():
+    assert set(_statistics({"values": {}}, 0)) == {"statistics-values"}
+    labels = _statistics({"classification": {}}, 99)
+    assert set(labels) == {"statistics", "statistics-test"}
+    assert labels["statistics"]["ranks"] == ""
+    found = _statistics({"identification": {}}, 99)
+    assert "identification-test" in found and "ranks" in found["statistics"]["ranks"]

@@ -51,12 +51,17 @@ TEXTS = {
         "protocol",
         "retrieval",
         "identification",
+        "identification-test",
         "retrieval-csls",
         "retrieval-sinkhorn",
         "classification",
         "values",
         "baselines",
+        "baselines-ridge",
+        "baselines-svm",
         "statistics",
+        "statistics-values",
+        "statistics-test",
     ),
 }
 """Names of methods texts in ``boilerplate``, by heading."""
@@ -157,33 +162,52 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
     steps: Steps = {} if protocol is None else {
         "protocol": {"title": protocol.title, "source": protocol.source}
     }
-    evaluation = results.settings.get("evaluation", {})
-    retrieval = [c for c in comparisons if c.direction in ("b2i", "i2b")]
     if any(c.metric == "two_way" for c in comparisons):
         steps["identification"] = {}
-    elif retrieval:
+    elif retrieval := [c for c in comparisons if c.direction in ("b2i", "i2b")]:
         row = retrieval[0].own
-        steps["retrieval"] = {
-            "pool_size": _number(row["pool_size"]),
-            "n_draws": _number(row["n_draws"]),
-        }
+        steps["retrieval"] = {"pools": _pools(row["pool_size"], row["n_draws"])}
     for name in TRANSDUCTIVE:
         if any(c.own["similarity"] == name for c in comparisons):
             steps[f"retrieval-{name}"] = {}
-    if any(c.metric == "balanced_accuracy" for c in comparisons):
-        steps["classification"] = {}
-    if any(c.metric == "r2" for c in comparisons):
-        steps["values"] = {}
-    others = sorted(
-        set(metrics.get("model", pd.Series(dtype=object)).dropna()) - {comparisons[0].model}
-    )
+    measured = {c.metric for c in comparisons}
+    steps |= {text: {} for metric, text in _SCORES.items() if metric in measured}
+    steps |= _baselines(metrics, comparisons[0].model)
+    n_permutations = results.setting("evaluation", "n_permutations", 0)
+    return steps | _statistics(steps, n_permutations)
+
+
+_SCORES = {"balanced_accuracy": "classification", "r2": "values"}
+"""Measure -> methods text."""
+
+
+def _baselines(metrics: pd.DataFrame, own: str) -> Steps:
+    others = sorted(set(metrics.get("model", pd.Series(dtype=object)).dropna()) - {own})
     others = [name for name in others if not name.startswith(PREFIX)]
-    if others:
-        steps["baselines"] = {"models": ", ".join(others)}
-    if "n_permutations" in evaluation:
-        steps["statistics"] = evaluation
+    steps: Steps = {"baselines": {"models": ", ".join(others)}} if others else {}
+    for kind in ("ridge", "svm"):
+        if any(name.startswith(kind) for name in others):
+            steps[f"baselines-{kind}"] = {}
     return steps
 
 
-def _number(value: float) -> str:
-    return "all" if pd.isna(value) else f"{value:.0f}"
+def _statistics(scores: Steps, n_permutations: int) -> Steps:
+    """Return how intervals and p values of *scores* came about."""
+    has_ranks = {"retrieval", "identification"} & set(scores)
+    found: Steps = {"statistics-values": {}} if "values" in scores else {"statistics": {
+        "ranks": "; those of ranks are from order statistics" if has_ranks else "",
+    }}
+    if n_permutations:
+        found["statistics-test"] = {"n_permutations": n_permutations}
+        if "identification" in scores:
+            found["identification-test"] = {}
+    return found
+
+
+def _pools(size: float, n_draws: float) -> str:
+    """Return among what each response or image was searched, as text."""
+    if pd.isna(size):
+        return "among all candidates"
+    if pd.isna(n_draws) or n_draws <= 1:
+        return f"among {size:,.0f} candidates"
+    return f"among {size:,.0f} candidates in each of {n_draws:,.0f} pools"

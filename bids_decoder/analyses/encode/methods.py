@@ -9,11 +9,13 @@ TEXTS = {
     "Encoding": (
         "encoder-etecrm",
         "encoder-etecrm-plain",
+        "encoder-etecrm-plain-alone",
         "encoder-twostep-selective",
         "encoder-twostep-plain",
         "encoder-ridge",
         "encoding-screening",
         "encoding-accuracy",
+        "encoding-test",
         "encoding-ceiling",
         "encoding-comparisons",
     ),
@@ -31,8 +33,14 @@ def steps(results: Results) -> Steps:
         **results.settings.get("encoding", {}),
         "features": "a table" if source == "table" else f"image encoder “{source}”",
     }
-    found: Steps = {f"encoder-{name}": facts for name in (card["encoder"], *card["beside"])}
+    fitted = (card["encoder"], *card["beside"])
+    found: Steps = {f"encoder-{name}": facts for name in fitted}
+    if "etecrm" not in fitted and "etecrm-plain" in fitted:
+        found["encoder-etecrm-plain-alone"] = found.pop("encoder-etecrm-plain")
     found["encoding-accuracy"] = {"n_voxels": card["n_voxels"]}
+    n_permutations = results.setting("evaluation", "n_permutations", 0)
+    if n_permutations:
+        found["encoding-test"] = {"n_permutations": n_permutations}
     mask = results.card("encoder_mask")
     if mask.get("n_candidates", 0) > card["n_voxels"]:
         found["encoding-screening"] = {"n_candidates": mask["n_candidates"]}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bids_decoder.analyses.base import Steps
-from bids_decoder.bids.names import parse_entities
+from bids_decoder.bids.names import OutputName, parse_entities
 from bids_decoder.regressors import split_wanted
-from bids_decoder.reports.results import Results, participants, sidecar_of
+from bids_decoder.reports.results import Results, participants, run_name, sidecar_of
 from bids_decoder.workflows.fieldmap_choice import IN_WORDS
 
 TEXTS = {
@@ -42,11 +42,13 @@ TEXTS = {
         "quality",
         "contrasts",
     ),
-    "Decoding": (
+    "Training and test": (
         "split-stimuli",
         "split-runs",
         "split-heldout-runs",
         "split-stimulus-folds",
+    ),
+    "Decoding": (
         "targets-image",
         "targets-features",
         "targets-words",
@@ -91,9 +93,25 @@ def steps(results: Results) -> Steps:
 
 
 def group_steps(results: Results) -> Steps:
-    """Return the methods steps of split and targets; none without trial tables."""
+    """Return the methods steps of split and targets, as far as something was fitted to them."""
     people = [Results(results.output_dir, label) for label in participants(results.output_dir)]
-    return _split(results) if any(person.files("trials") for person in people) else {}
+    made = {desc for person in people for desc in _scored(person)}
+    steps = _split(results) if made else {}
+    return steps | _targets(results) if made - set(_WITHOUT_TARGETS) else steps
+
+
+_SCORES = OutputName("metrics", ".tsv", "func")
+_WITHOUT_TARGETS = ("encoder", "rsa", "rsaregions")
+"""Values of ``desc`` of scores of what decodes nothing."""
+
+
+def _scored(person: Results) -> set[str]:
+    """Return what models were fitted and scored, as values of ``desc``."""
+    scores = {parse_entities(path).get("desc", "") for path in person.files(_SCORES)}
+    models = {"decoder": "decoder_model", "searchlight": "search_map"}
+    found = {desc for desc, name in models.items() if person.files(name) or person.card(name)}
+    prepared = {"tedana", "distortion"}
+    return found | {desc for desc in scores if not desc.endswith("null")} - prepared
 
 
 def _preprocessing(results: Results) -> Steps:
@@ -116,7 +134,10 @@ def _preprocessing(results: Results) -> Steps:
         steps["normalisation"] = {"space": ", ".join(sorted(spaces))}
     runs = results.files("preproc_bold")
     if runs:
-        steps |= {"motion": {"reference": _reference(results)}, "resampling": {}}
+        steps |= {
+            "motion": {"reference": _reference(results), "runs": _run_alignment(runs)},
+            "resampling": {},
+        }
     if any(sidecar_of(p).get("SliceTimingCorrected") for p in runs):
         steps["slice-timing"] = {
             "slice_time_ref": results.setting("preprocessing", "slice_time_ref", 0.5)
@@ -147,6 +168,12 @@ def _reference(results: Results) -> str:
     if not any(given):
         return median
     return "the single-band reference image" + ("" if all(given) else f", or else {median},")
+
+
+def _run_alignment(runs: list[Path]) -> str:
+    if len({run_name(path) for path in runs}) < 2:
+        return ""
+    return " References of runs were aligned rigidly to that of the first run."
 
 
 def _distortion(results: Results) -> Steps:
@@ -203,20 +230,23 @@ def _space_in_words(path: Path) -> str:
 
 
 def _split(dataset: Results) -> Steps:
+    split = dataset.plan.get("split", {})
+    if not split.get("kind"):
+        return {}
+    folds = split.get("stimulus_folds", [])
+    n_tested = sum(map(len, [split.get("test_stimuli", []), *folds]))
+    return {f"split-{split['kind']}": {"n_test_stimuli": n_tested, "n_folds": len(folds)}}
+
+
+def _targets(dataset: Results) -> Steps:
     plan = dataset.plan
-    split = plan.get("split", {})
-    steps: Steps = {}
-    if split.get("kind"):
-        folds = split.get("stimulus_folds", [])
-        n_tested = sum(map(len, [split.get("test_stimuli", []), *folds]))
-        steps[f"split-{split['kind']}"] = {"n_test_stimuli": n_tested, "n_folds": len(folds)}
-    if plan.get("target_kind") and split.get("kind") != "new":
-        words = plan.get("text_encoder")
-        if words:
-            return {**steps, "targets-words": {
-                "text_encoder": words["name"], "digest": words["sha256"][:16],
-            }}
-        encoder = plan.get("image_encoder", "not recorded")
-        columns = ", ".join(plan.get("value_columns", []))
-        steps[f"targets-{plan['target_kind']}"] = {"encoder": encoder, "columns": columns}
-    return steps
+    if not plan.get("target_kind") or plan.get("split", {}).get("kind") == "new":
+        return {}
+    words = plan.get("text_encoder")
+    if words:
+        return {"targets-words": {
+            "text_encoder": words["name"], "digest": words["sha256"][:16],
+        }}
+    encoder = plan.get("image_encoder", "not recorded")
+    columns = ", ".join(plan.get("value_columns", []))
+    return {f"targets-{plan['target_kind']}": {"encoder": encoder, "columns": columns}}

@@ -12,7 +12,8 @@ from bids_decoder.reports.scores import words
 TEXTS = {
     "Regions": (
         "regions", "regions-templateflow", "regions-schaefer", "regions-harvard-oxford",
-        "regions-freesurfer", "regions-lda", "regions-ridge", "regions-retrieval", "regions-test",
+        "regions-freesurfer", "regions-lda", "regions-ridge", "regions-retrieval",
+        "regions-test", "regions-ceiling",
     ),
 }
 """Names of methods texts in ``boilerplate``, by heading."""
@@ -48,6 +49,8 @@ def steps(results: Results) -> Steps:
         found["regions-retrieval"] = {"pool_size": card["PoolSize"]}
     else:
         found[f"regions-{card['Estimator']}"] = {}
+    if results.table(TABLE)["noise_ceiling"].notna().any():
+        found["regions-ceiling"] = {}
     if card["Permutations"]:
         how = "and all regions were fitted again" if card["Null"] == "refitted" else \
             "in the test set, whose predictions do not depend on them"

@@ -44,11 +44,16 @@ def _search_steps(results: Results) -> Steps:
     card = maps[0][1]
     if why_undescribed(card, "rsa"):
         return {}  # the report says it
-    found: Steps = {"rsa-search": {"n_spheres": card["Spheres"], "size": describe_size(card)}}
-    if grid_words(card).method:
-        found[f"rsa-search{grid_words(card).method}"] = {}
+    words = grid_words(card)
+    found: Steps = {"rsa-search": {
+        "n_spheres": card["Spheres"], "size": describe_size(card), "voxels": words.voxels,
+    }}
+    if words.method:
+        found[f"rsa-search{words.method}"] = {}
     if card["Permutations"]:
-        found["rsa-search-test"] = {"n_permutations": card["Permutations"]}
+        found["rsa-search-test"] = {
+            "n_permutations": card["Permutations"], "neighbours": words.neighbours,
+        }
     return found
 
 

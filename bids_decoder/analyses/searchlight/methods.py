@@ -26,7 +26,8 @@ def steps(results: Results) -> Steps:
         return {}  # the report says it
     found: Steps = {
         "searchlight": {"size": describe_size(card), "n_spheres": card["Spheres"],
-                        "n_labels": card["Labels"], "measure": card["Measure"]},
+                        "n_labels": card["Labels"], "measure": card["Measure"],
+                        "voxels": grid_words(card).voxels},
         f"searchlight-{card['Estimator']}": {},
     }
     if grid_words(card).method:
@@ -36,6 +37,6 @@ def steps(results: Results) -> Steps:
             "in the test set, whose predictions do not depend on them"
         found["searchlight-test"] = {
             "n_permutations": card["Permutations"], "exchanged": card["ExchangedUnits"],
-            "how": how,
+            "how": how, "neighbours": grid_words(card).neighbours,
         }
     return found

@@ -20,8 +20,8 @@ def steps(results: Results) -> Steps:
         return {}
     found: Steps = {"timecourse": {
         "first": f"{card['FirstTime']:g}", "last": f"{card['LastTime']:g}",
-        "t_r": f"{card['RepetitionTime']:g}", "n_trials": card["Trials"],
-        "n_left_out": card["TrialsLeftOut"],
+        "t_r": f"{card['RepetitionTime']:g}",
+        "trials": _describe_trials(card["Trials"], card["TrialsLeftOut"]),
     }}
     if card["Permutations"]:
         how = "and everything was fitted again" if card["Null"] == "refitted" else \
@@ -35,3 +35,10 @@ def steps(results: Results) -> Steps:
     if card.get("PeakLow") is not None:
         found["timecourse-peak"] = {}
     return found
+
+
+def _describe_trials(n_trials: int, n_left_out: int) -> str:
+    if not n_left_out:
+        return f"All {n_trials} trials had all times within their run."
+    return (f"{n_trials} trials had all times within their run; {n_left_out} had not, and were "
+            "left out.")
