@@ -36,7 +36,7 @@ from bids_decoder.errors import (
     has_errors,
     summarise,
 )
-from bids_decoder.files import can_write, disk_error, write_json
+from bids_decoder.files import can_write, disk_error, read_json, write_json
 
 if TYPE_CHECKING:
     from bids_decoder.cli.engine import Outcome
@@ -305,6 +305,11 @@ def _results_only(settings: Settings, actions: Actions) -> ExitCode:
         return ExitCode.OK
     wanted = _people_with_results(settings)
     stimuli = settings.trials.stimuli_dir or settings.execution.bids_dir / "stimuli"
+    if not stimuli.is_dir() and read_json(output_dir / "plan.json").get("target_kind") == "image":
+        LOGGER.warning("%s", Finding(
+            f"images of stimuli in {stimuli}", "there is no such folder: reports show names only",
+            "give the folder of the images with --stimuli-dir",
+        ))
     pages, n_failed = write_pages(output_dir, wanted, stimuli if stimuli.is_dir() else None)
     for line in report_lines(pages):
         LOGGER.info("%s", line)

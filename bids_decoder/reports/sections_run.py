@@ -27,7 +27,8 @@ def decisions_section(results: Results) -> Section:
     fingerprint = results.plan.get("fingerprint", {})
     if fingerprint:
         pairs = [[str(k).replace("_", " "), str(v)] for k, v in fingerprint.items()]
-        blocks.append(Table(["", "value"], pairs, "Fingerprint of the dataset", folded=True))
+        title = "Fingerprint of the dataset"
+        blocks.append(Table(["property", "value"], pairs, title, folded=True))
     return Section("decisions", "Decisions", blocks)
 
 
@@ -79,7 +80,7 @@ def about_section(results: Results) -> Section:
         ["run", last.uuid],
         ["random seed", str(last.settings.get("random_seed", "n/a"))],
     ]
-    blocks: list[Block] = [Table(["", "value"], rows, "The last call")]
+    blocks: list[Block] = [Table(["property", "value"], rows, "The last call")]
     if len(results.runs) > 1:
         earlier = [
             [str(r.record.get("started", "n/a")), str(r.record.get("version", "n/a")), _command(r)]

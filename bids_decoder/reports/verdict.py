@@ -64,14 +64,19 @@ def with_worries(answers: Sequence[Answer], worries: Sequence[Worry]) -> Verdict
 def _state(top: Comparison) -> State:
     if top.beats_chance:
         return "yes"
-    if _cannot_reach(top) or not _reach(top) <= SMALL or not top.own["ci_low"] <= top.chance:
+    if cannot_reach(top) or not _reach(top) <= SMALL or not top.own["ci_low"] <= top.chance:
         return "undecided"
     many = is_share(top.metric) and top.own["ci_high"] > MANY_TIMES * top.chance
     return "undecided" if many else "no"
 
 
-def _cannot_reach(top: Comparison) -> bool:
-    """Return whether no result could have been significant."""
+def cannot_reach(top: Comparison) -> bool:
+    """Return whether no result could have been significant.
+
+    Parameters
+    ----------
+    top : Comparison
+    """
     least = top.own.get("p_min", np.nan)
     return bool(np.isfinite(least) and least >= LEVEL)
 
@@ -93,7 +98,7 @@ def _certainty(top: Comparison) -> list[str]:
         )
     else:
         said.append("No p-value was computed (--n-permutations).")
-    if _cannot_reach(top):
+    if cannot_reach(top):
         said.append(
             f"The test could not have decided: its smallest possible p-value is "
             f"{show_p(row['p_min'])}. More permutations or more runs are needed."
@@ -119,7 +124,7 @@ def _say_open(top: Comparison) -> list[str]:
     if state == "no":
         return [f"Scores above {bound} are unlikely on these data: if there is information, it is "
                 "little."]
-    if state == "undecided" and not _cannot_reach(top) and np.isfinite(_reach(top)):
+    if state == "undecided" and not cannot_reach(top) and np.isfinite(_reach(top)):
         return [f"That is no proof of absence: scores up to {bound} remain possible. More "
                 "trials would narrow it."]
     return []

@@ -9,7 +9,9 @@ import pytest
 from report_tree import AFFINE, SHAPE
 from scipy.spatial.transform import Rotation
 
-from bids_decoder.analyses.prepare.figures import draw_motion, draw_timeline
+from bids_decoder.analyses.decode.report_trials import _examples
+from bids_decoder.analyses.prepare.figures import draw_motion, draw_quality, draw_timeline
+from bids_decoder.analyses.pretrain.report import _curves
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.files import write_json
@@ -231,6 +233,33 @@ def test_confusion_rows_sum_to_one():
     figure = draw_confusion(pd.crosstab(shown, pd.Series(["a", "b", "b", "b", "a"])))
     shares = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shares, [[0.5, 0.5], [1 / 3, 2 / 3]])
+
+
+def test_label_of_quality_is_above_the_bars():
+    """Values near the upper end, as reliability, are where the label is."""
+    values = np.random.default_rng(0).normal(0.8, 0.1, 500).clip(max=1.0)
+    (axes,) = draw_quality({"Reliability": values}).axes
+    (label,) = axes.texts
+    figure = axes.figure
+    figure.canvas.draw()
+    box = label.get_window_extent()
+    assert all(not box.overlaps(bar.get_window_extent()) for bar in axes.patches)
+
+
+def test_examples_without_pictures_say_so(tmp_path):
+    examples = pick_examples(pd.DataFrame({
+        "stimulus": ["a.png", "b.png"], "rank_b2i": [1.0, 2.0], "top1": ["a.png", "a.png"],
+    }))
+    (tmp_path / "plan.json").write_text('{"target_kind": "image"}')
+    assert "images are not shown" in _examples(examples, Results(tmp_path)).caption
+    (tmp_path / "plan.json").write_text('{"target_kind": "features"}')
+    assert "images are not shown" not in _examples(examples, Results(tmp_path)).caption
+
+
+def test_caption_of_learning_names_what_is_drawn():
+    table = pd.DataFrame({"loss": [1.0], "val_score": [None]})
+    assert _curves(table) == "Loss"
+    assert _curves(table.assign(val_score=0.5)) == "Loss and validation score"
 
 
 def test_examples_reach_from_best_to_worst():

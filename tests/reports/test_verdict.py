@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from bids_decoder.analyses.decode.verdict import few_trials, label_worries
+from bids_decoder.analyses.decode.verdict import few_trials, label_worries, no_test
 from bids_decoder.analyses.prepare.verdict import exclusion_worries, motion_worries
 from bids_decoder.reports.blocks import Worry
 from bids_decoder.reports.scores import compare
@@ -99,3 +99,9 @@ def test_many_excluded_trials_are_a_worry():
 
     assert exclusion_worries(trials(2)) == [] and exclusion_worries({}) == []
     assert "3 of 10 trials" in exclusion_worries(trials(3))[0].text
+
+
+def test_a_test_that_cannot_decide_is_a_worry():
+    (worry,) = no_test(score(p=0.25, p_min=0.25))
+    assert "smallest p-value that the test can give is 0.25" in worry.text
+    assert no_test(score()) == [] and no_test(score(p="nan", p_min="nan")) == []

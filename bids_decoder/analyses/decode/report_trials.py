@@ -52,15 +52,16 @@ def prediction_blocks(results: Results) -> list[Block]:
         ))
     examples = [] if known.any() else pick_examples(table)
     if examples:
-        blocks.append(_examples(examples, results.stimuli_dir))
+        blocks.append(_examples(examples, results))
     if "correct" not in table:
         return blocks
     moved = with_motion(table, results)
     return [*blocks, *trial_blocks(moved, results.stimuli_dir), *_motion_blocks(moved, results)]
 
 
-def _examples(examples: list[Example], stimuli_dir: Path | None) -> Block:
+def _examples(examples: list[Example], results: Results) -> Block:
     chosen = "Trials spread evenly from the best to the worst rank, not picked by eye."
+    stimuli_dir = results.stimuli_dir
     has_images = stimuli_dir is not None and any(
         find_image(stimuli_dir, e.stimulus) for e in examples
     )
@@ -69,7 +70,11 @@ def _examples(examples: list[Example], stimuli_dir: Path | None) -> Block:
         rows = [
             [e.stimulus, f"{e.rank:.0f}", *e.found, *[""] * (5 - len(e.found))] for e in examples
         ]
-        return Table(header, rows, f"Retrieval examples. {chosen}", frozenset({"rank"}))
+        absence = (
+            " The images are not shown, because they were not there when this report was "
+            "written; write it again with --reports-only --stimuli-dir."
+        ) if results.plan.get("target_kind") == "image" else ""
+        return Table(header, rows, f"Retrieval examples. {chosen}{absence}", frozenset({"rank"}))
     pic = picture(
         draw_examples(examples, stimuli_dir), "retrieval",
         f"Retrieval examples: the shown image and the five nearest; green: the right one. {chosen}",

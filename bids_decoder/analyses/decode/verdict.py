@@ -8,8 +8,14 @@ import pandas as pd
 from bids_decoder.analyses.decode.report import comparisons_of
 from bids_decoder.reports.blocks import Answer, Worry
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.scores import Comparison, headline, seen_participants, target_kind
-from bids_decoder.reports.verdict import judge
+from bids_decoder.reports.scores import (
+    Comparison,
+    headline,
+    seen_participants,
+    show_p,
+    target_kind,
+)
+from bids_decoder.reports.verdict import cannot_reach, judge
 
 FEW_TRIALS = 30
 """Held-out trials or stimuli below which a score is a worry."""
@@ -34,7 +40,23 @@ def worries(results: Results) -> list[Worry]:
     predictions = results.table("predictions")
     if target_kind(results) == "category" and predictions is not None:
         labels = predictions["label"].dropna()
-    return [*_seen(results), *few_trials(top), *label_worries(labels)]
+    return [*_seen(results), *no_test(top), *few_trials(top), *label_worries(labels)]
+
+
+def no_test(top: Comparison) -> list[Worry]:
+    """Return a worry if the test could not have given a significant result.
+
+    Parameters
+    ----------
+    top : Comparison
+        The headline measure.
+    """
+    if not cannot_reach(top):
+        return []
+    return [Worry(
+        f"No result could be significant: the smallest p-value that the test can give is "
+        f"{show_p(top.own['p_min'])}.", "decoding",
+    )]
 
 
 def _seen(results: Results) -> list[Worry]:

@@ -15,7 +15,16 @@ from bids_decoder.reports.figures_decoding import draw_metrics
 from bids_decoder.reports.figures_maps import encoder_pictures
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric, participants
-from bids_decoder.reports.scores import Comparison, compare, show, show_p, words
+from bids_decoder.reports.scores import (
+    P_HEADER,
+    Comparison,
+    compare,
+    p_cells,
+    show,
+    show_p,
+    show_p_with_least,
+    words,
+)
 from bids_decoder.reports.tables import rounded
 
 VOXELS = {
@@ -65,7 +74,7 @@ def summary(results: Results) -> list[Block]:
         f"{row['n']:.0f} held-out images with a mean correlation of "
         f"{show(row['value'], 'correlation')} (95 % interval "
         f"{show(row['ci_low'], 'correlation')} to {show(row['ci_high'], 'correlation')}, "
-        f"permutation p = {show_p(row['p'])}){beside}.{verdict}", tone,
+        f"permutation p = {show_p_with_least(row)}){beside}.{verdict}", tone,
     )]
 
 
@@ -98,15 +107,15 @@ def group_sections(results: Results) -> list[Section]:
         row, best = accuracy.own, accuracy.best_baseline
         rows.append([
             f"sub-{label}", accuracy.model, f"{row['value']:.3f}", _interval(row),
-            show_p(row["p"]), _of_model(found, "correlation_normalised", accuracy.model),
+            *p_cells(row), _of_model(found, "correlation_normalised", accuracy.model),
             "n/a" if best is None else f"{best['model']}: {best['value']:.3f}",
         ])
     if not rows:
         return []
-    header = ["participant", "encoder", "correlation", "95 % interval", "p",
+    header = ["participant", "encoder", "correlation", "95 % interval", *P_HEADER,
               "of what repeats allow", "best other encoder"]
     caption = f"Accuracy on held-out images, {VOXELS['common']}"
-    return [Section("encoding", "Encoding", [Table(header, rows, caption, frozenset(header[2:6]))])]
+    return [Section("encoding", "Encoding", [Table(header, rows, caption, frozenset(header[2:7]))])]
 
 
 def lines(results: Results) -> list[str]:
@@ -136,7 +145,7 @@ def _measure(found: list[Comparison], metric: str) -> Comparison | None:
 def _headline(accuracy: Comparison) -> Headline:
     row, best = accuracy.own, accuracy.best_baseline
     against = [("chance", "0"), ("95 % interval", _interval(row)),
-               ("p (permutation)", show_p(row["p"]))]
+               ("p (permutation)", show_p_with_least(row))]
     if best is not None:
         against.append((f"best other encoder ({best['model']})",
                         show(best["value"], "correlation")))
@@ -166,7 +175,7 @@ def _figure(common: list[Comparison], results: Results) -> Figure:
 
 
 def _accuracy_table(results: Results) -> Table:
-    header = ["encoder", "correlation", "95 % interval", "p", "of what repeats allow",
+    header = ["encoder", "correlation", "95 % interval", *P_HEADER, "of what repeats allow",
               "voxels with q < .05", "voxels"]
     rows: list[list[str]] = []
     groups, strong = [], []
@@ -180,7 +189,7 @@ def _accuracy_table(results: Results) -> Table:
         rows.append([text])
         for _, row in accuracy.rows.iterrows():
             rows.append([
-                row["model"], f"{row['value']:.3f}", _interval(row), show_p(row["p"]),
+                row["model"], f"{row['value']:.3f}", _interval(row), *p_cells(row),
                 _of_model(found, "correlation_normalised", row["model"]),
                 _of_model(found, "share_significant", row["model"]), str(row["n_voxels"]),
             ])
@@ -247,10 +256,10 @@ def _values(results: Results, key: str, **entities: str) -> np.ndarray | None:
 
 
 def _identification_table(results: Results) -> Table:
-    header = ["encoder", "measure", "value", "chance", "95 % interval", "p"]
+    header = ["encoder", "measure", "value", "chance", "95 % interval", *P_HEADER]
     rows = [
         [str(row["model"]), c.title, show(row["value"], c.metric), show(row["chance"], c.metric),
-         f"{show(row['ci_low'], c.metric)} – {show(row['ci_high'], c.metric)}", show_p(row["p"])]
+         f"{show(row['ci_low'], c.metric)} – {show(row['ci_high'], c.metric)}", *p_cells(row)]
         for c in encoders_compared(results, "selected") if c.direction
         for _, row in c.rows.iterrows()
     ]
@@ -262,4 +271,4 @@ def _card_table(card: dict[str, Any]) -> Table:
     kept = ("encoder", "n_trials", "n_voxels", "n_inner_fitted", "n_inner_chosen_by", "chosen",
             "image_size", "channels", "n_inputs", "n_parameters", "features", "seed")
     rows = [[words(name), str(card[name])] for name in kept if card.get(name) is not None]
-    return Table(["", "value"], rows, "The chosen encoder")
+    return Table(["property", "value"], rows, "The chosen encoder")

@@ -150,7 +150,9 @@ def _histogram(axes: Axes, title: str, numbers: np.ndarray) -> None:
     middle = float(np.median(numbers))
     axes.axvline(middle, color=ORANGE, linewidth=1.4)
     axes.set_title(title)
+    # Above the bars, wherever they are.
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])
     axes.text(
-        0.98, 0.95, f"median {middle:.3g}\n{len(numbers):,} voxels", transform=axes.transAxes,
+        0.98, 0.97, f"median {middle:.3g}\n{len(numbers):,} voxels", transform=axes.transAxes,
         ha="right", va="top", fontsize=8, color=SOFT,
     )

@@ -73,6 +73,14 @@ def _held_out(results: Results, card: dict[str, Any]) -> list[str]:
     return card.get("holdout", results.setting("execution", "holdout_label", []))
 
 
+def _curves(table: pd.DataFrame) -> str:
+    """Return what a learning table holds values of, as the beginning of a sentence."""
+    names = {"loss": "loss", "val_score": "validation score", "n_voxels": "number of voxels"}
+    held = [words for column, words in names.items()
+            if column in table and table[column].notna().any()]
+    return " and ".join(held).capitalize()
+
+
 def group_learning(results: Results) -> Section:
     """Return the section with the learning curve of pretraining."""
     table = results.table("pretrained_learning")
@@ -85,7 +93,7 @@ def group_learning(results: Results) -> Section:
             [absent("The learning curve", "no learning table of pretraining is on disk.")],
         )
     pic = picture(
-        draw_learning(table), "pretraining", "Loss and validation score of pretraining by epoch.",
+        draw_learning(table), "pretraining", f"{_curves(table)} of pretraining by epoch.",
         "Learning curves.",
     )
     return Section("learning", "Learning", [Figure(pic)])
