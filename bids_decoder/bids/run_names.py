@@ -55,7 +55,9 @@ def check_tasks(runs: list[BoldRun], execution: Execution, notes: DatasetNotes) 
     """Report trials of several tasks that would be mixed."""
     tasks = Counter(run.task for run in runs)
     if len(tasks) > 1 and not execution.task_id:
-        names = ", ".join(f"{task} ({count} runs)" for task, count in sorted(tasks.items()))
+        names = ", ".join(
+            f"{task} ({count} run{'s' * (count > 1)})" for task, count in sorted(tasks.items())
+        )
         notes.findings.append(Finding(
             "several tasks", f"trials of {names} would be mixed",
             f"choose with -t, for instance -t {tasks.most_common(1)[0][0]}; "

@@ -32,6 +32,9 @@ LATE_START = 0.3
 MIN_IDLE = 30.0
 """Seconds without events, at the end or the start of a recording, that are usual."""
 
+OUTSIDE = "events outside of the recording"
+"""What is said of a run with such events."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -206,7 +209,7 @@ def _report_outside(outside: Sequence[RunTimes], notes: DatasetNotes) -> None:
     for item in outside:
         length = "unknown" if item.recording is None else f"{item.recording.seconds:g} s"
         notes.findings.append(Finding(
-            f"{item.place}: events outside of the recording",
+            f"{item.place}: {OUTSIDE}",
             f"{item.n_excluded} of {item.n_trials} trials; onsets {item.first:g} to "
             f"{item.last:g}, length of the run {length}",
             f"{advice} leave the run out with --bids-filter-file", participant=item.run.subject,

@@ -122,7 +122,10 @@ def _participant_findings(
             "check the split options", severity="warning", participant=label, place=who,
         ))
     n_runs = _training_runs(table["run_group"].to_numpy(), found, split)
-    if n_runs < 2:
+    # That runs of labels cannot be cross-validated where there is one is said of the trials.
+    is_told = split.kind == "runs" and split.target == "category" and \
+        table["run_group"].nunique() < 2
+    if n_runs < 2 and not is_told:
         findings.append(Finding(
             who, f"{n_runs} training run(s) under split {split.kind!r} ({split.reason})",
             "add runs, or hold out less with --test-runs or --split-column",

@@ -241,7 +241,8 @@ def _cross_validation(tables: Tables, target: str) -> Split:
     n_runs = sorted({table["run_group"].nunique() for table in tables.values()})
     counted = " to ".join(map(str, dict.fromkeys((n_runs[0], n_runs[-1]))))
     reason = (
-        f"{len(names)} {KINDS[target].column}s over {counted} runs per participant: each run is "
+        f"{len(names)} {KINDS[target].column}s over {counted} run{'s' * (counted != '1')} per "
+        "participant: each run is "
         f"test once (at most {MAX_FOLDS} folds)"
     )
     if any(labels_of.values()):

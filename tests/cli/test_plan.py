@@ -470,6 +470,20 @@ def test_unknown_names_of_a_settings_file_hide_nothing(plan_raw, tmp_path):
     assert len(found) == 5 and found[-1].what == "--region nowhere"
 
 
+def test_a_run_that_was_cut_short_is_one_problem(plan_raw, raw):
+    path = next(raw.rglob("*run-2_bold.nii.gz"))
+    nib.save(nib.load(path).slicer[..., :20], path)
+    (found,) = problems(plan_raw)
+    assert "run-2: events outside of the recording" in found.what
+
+
+def test_labels_in_one_run_are_one_problem(plan_raw, raw):
+    for path in raw.rglob("*run-[234]_*"):
+        path.unlink()
+    (found,) = problems(plan_raw)
+    assert found.what == "sub-01: number of runs"
+
+
 def test_two_equal_signs_are_one(plan_raw):
     (found,) = problems(plan_raw, "--trial-filter", "trial_typ==face")
     assert (found.code, found.fix) == (64, "did you mean trial_type?")

@@ -8,6 +8,7 @@ from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.echo_settings import MultiEcho
 from bids_decoder.bids.echoes import check_library
+from bids_decoder.bids.timing import OUTSIDE
 from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.workflows.checks import check_steps
 from bids_decoder.workflows.work import PersonWork
@@ -23,7 +24,9 @@ def check(study: Study, notes: Notes) -> None:
     """Note problems with the input of the steps of preparation."""
     decisions, findings = check_steps(study.involved, study.tables, study.settings)
     notes.decisions += decisions
-    notes.findings += findings
+    # That trials of these runs have no response would follow from it only.
+    outside = {found.place for found in notes.findings if found.what.endswith(OUTSIDE)}
+    notes.findings += [found for found in findings if found.place not in outside]
     contrasts = study.settings.glm.contrasts
     if study.dataset.source == "betas" and contrasts:
         notes.findings.append(Finding(
