@@ -46,9 +46,7 @@ def check_trials(
                 participant=person.label,
             )
         elif build.target_kind == "category" and not settings.trials.new_data:
-            found = (
-                *_check_labels(person.label, kept, build), *_check_n_runs(person, kept, settings),
-            )
+            found = _check_labels(person.label, kept, build)
             yield from (replace(finding, severity=severity) for finding in found)
             yield from _check_label_coverage(person.label, kept)
 
@@ -72,19 +70,6 @@ def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator
         "name a column with categories (--label-column), or decode images (--stimuli-dir) or "
         "features (--features)", participant=label,
     )
-
-
-def _check_n_runs(
-    person: Participant, kept: pd.DataFrame, settings: Settings
-) -> Iterator[Finding]:
-    n_runs = len(set(kept["run_group"].tolist()))
-    if n_runs < 2 and settings.trials.split_column is None:
-        yield Finding(
-            f"sub-{person.label}: number of runs",
-            f"cross-validation of labels needs two or more, there is {n_runs}",
-            "add runs, define the split with --split-column, or only prepare (--stage prepare)",
-            participant=person.label,
-        )
 
 
 def _check_label_coverage(label: str, kept: pd.DataFrame) -> Iterator[Finding]:

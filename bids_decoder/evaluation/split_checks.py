@@ -122,10 +122,13 @@ def _participant_findings(
             "check the split options", severity="warning", participant=label, place=who,
         ))
     n_runs = _training_runs(table["run_group"].to_numpy(), found, split)
-    # That runs of labels cannot be cross-validated where there is one is said of the trials.
-    is_told = split.kind == "runs" and split.target == "category" and \
-        table["run_group"].nunique() < 2
-    if n_runs < 2 and not is_told:
+    if split.kind == "runs" and table["run_group"].nunique() < 2:
+        findings.append(Finding(
+            who, "there is one run, and cross-validation over runs needs two or more",
+            "add runs, define the split with --split-column, or only prepare (--stage prepare)",
+            participant=label, place=who,
+        ))
+    elif n_runs < 2:
         findings.append(Finding(
             who, f"{n_runs} training run(s) under split {split.kind!r} ({split.reason})",
             "add runs, or hold out less with --test-runs or --split-column",

@@ -296,11 +296,6 @@ def test_participants_table_differs(toy):
     none(toy.check())
 
 
-def test_one_run_is_no_cross_validation(toy):
-    one = {"run_id": ("1",)}
-    assert "two or more" in only(toy.check(["01"], execution=one)).why
-    none(toy.check(execution={**one, "stage": ("prepare",)}))
-
 
 def test_labels_that_do_not_repeat(toy):
     for path in sorted(toy.root.rglob("*_events.tsv")):

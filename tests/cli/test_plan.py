@@ -481,7 +481,7 @@ def test_labels_in_one_run_are_one_problem(plan_raw, raw):
     for path in raw.rglob("*run-[234]_*"):
         path.unlink()
     (found,) = problems(plan_raw)
-    assert found.what == "sub-01: number of runs"
+    assert found.what == "participant 01" and "there is one run" in found.why
 
 
 def test_two_equal_signs_are_one(plan_raw):

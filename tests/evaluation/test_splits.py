@@ -209,6 +209,7 @@ def test_split_column_that_cannot_be_used(values, why):
 def test_one_run_of_labels_is_an_error_and_two_a_warning():
     split, _, findings = choose(haxby(1), "category")
     assert {f.participant for f in errors(findings)} >= {"0", "1"}
+    assert "there is one run" in errors(findings)[0].why
     # Responses and contrasts of the one run are wanted all the same.
     assert not apply_split(haxby(1), split)["0"]["excluded"].any()
     *_, findings = choose(haxby(2), "category")
