@@ -21,8 +21,9 @@ model is trained on all people but the first. With ``--folder`` data and models 
 parts that are run later.
 
 Memory is the largest of a process less that of one that does nothing; pages of mapped files are in
-it, although the system may drop them. The exponent is the slope of the
-logarithms: 0 is flat, 1 grows in proportion.
+it, although the system may drop them. The C library keeps freed memory, as in the processes of the
+program; with ``--system-malloc`` it does not. The exponent is the slope of the logarithms: 0 is
+flat, 1 grows in proportion.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ from bids_decoder.training.fitted_parts import Fit
 from bids_decoder.training.selectors import Selection
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets
+from bids_decoder.workflows.worker import keep_memory
 
 PARTS = (
     "features", "collect", "prepare", "pretrain", "decode", "baseline", "file", "reconstruct"
@@ -207,12 +209,14 @@ def reconstruct(folder: Path, label: str, targets: Targets, context: FitContext)
     ).run(cwd=str(folder / label))
 
 
-def measure(part: str, folder: Path, apart: bool = False) -> tuple[float, float]:
+def measure(
+    part: str, folder: Path, apart: bool = False, keeps: bool = True
+) -> tuple[float, float]:
     """Return CPU seconds and peak memory in MB of one part, in a process of its own."""
     # Forked, so that libraries are imported once for all parts and sizes.
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_report, args=(part, folder, apart, sender))
+    process = context.Process(target=_report, args=(part, folder, apart, keeps, sender))
     process.start()
     sender.close()
     found = receiver.recv()
@@ -220,7 +224,9 @@ def measure(part: str, folder: Path, apart: bool = False) -> tuple[float, float]
     return found
 
 
-def _report(part: str, folder: Path, apart: bool, sender: Connection) -> None:
+def _report(part: str, folder: Path, apart: bool, keeps: bool, sender: Connection) -> None:
+    if keeps:
+        keep_memory()
     started = time.process_time()
     if part != EMPTY:
         run_part(part, folder, apart)
@@ -230,7 +236,7 @@ def _report(part: str, folder: Path, apart: bool, sender: Connection) -> None:
 
 def bench(
     sizes: dict[str, int], n_stimuli: int, parts: Sequence[str] = PARTS[1:], *,
-    apart: bool = False, kept: Path | None = None,
+    apart: bool = False, kept: Path | None = None, keeps: bool = True,
 ) -> Iterator[tuple[str, float, float]]:
     """Yield parts, their CPU seconds, and their peak memory above that of imports, in MB."""
     with tempfile.TemporaryDirectory() as name:
@@ -241,7 +247,7 @@ def bench(
             make_data(folder, sizes, n_stimuli)
         empty = measure(EMPTY, folder)[1]
         for part in (*(["features"] if is_new else []), *parts):
-            seconds, memory = measure(part, folder, apart)
+            seconds, memory = measure(part, folder, apart, keeps)
             yield part, seconds, max(memory - empty, 1.0)
 
 
@@ -271,11 +277,13 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[1:])
     parser.add_argument("--apart", action="store_true")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--system-malloc", action="store_true")
     given = parser.parse_args()
     if given.one:
         sizes = dict(zip(SIZES, given.one, strict=True))
         for part, seconds, memory in bench(
-            sizes, given.stimuli, given.parts, apart=given.apart, kept=given.folder
+            sizes, given.stimuli, given.parts, apart=given.apart, kept=given.folder,
+            keeps=not given.system_malloc,
         ):
             print(f"| {part} | {seconds:.1f} s | {memory:.0f} MB |", flush=True)
     else:
