@@ -35,6 +35,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -214,6 +215,7 @@ def measure(
 ) -> tuple[float, float]:
     """Return CPU seconds and peak memory in MB of one part, in a process of its own."""
     # Forked, so that libraries are imported once for all parts and sizes.
+    import_module("lightning_fabric")  # otherwise at the first training
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_report, args=(part, folder, apart, keeps, sender))
