@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,8 @@ class ReconstructionPlan:
 
 
 def generate(
-    plan: ReconstructionPlan, vectors: np.ndarray, painted: np.ndarray, device: str, seed: int
+    plan: ReconstructionPlan, vectors: np.ndarray, painted: np.ndarray, device: str, seed: int,
+    folder: Path | None = None,
 ) -> np.ndarray:
     """Generate pictures from decoded embeddings.
 
@@ -68,20 +70,28 @@ def generate(
         Coarse pictures, which are mixed in with the weight ``low_level``.
     device : str
     seed : int
+    folder : Path or None
+        Of a temporary file that holds the pictures; None takes that of the system.
 
     Returns
     -------
     ndarray of float32, shape (n, height, width, 3)
-        sRGB in [0, 1].
+        sRGB in [0, 1]; mapped from the file, since thousands of them do not fit into memory.
     """
     from bids_decoder.stimuli.unclip import UnclipGenerator
 
     generator = UnclipGenerator(
         Weights(Path(plan.pipeline), plan.pipeline_sha256, verified=True), device
     )
-    made = generator.generate(vectors, n_steps=plan.n_steps, seed=derive_seed(seed, "unclip"))
-    coarse = np.stack([resize(picture, made.shape[1]) for picture in painted])
-    return (1 - plan.low_level) * made + plan.low_level * coarse
+    pictures = generator.generate(vectors, n_steps=plan.n_steps, seed=derive_seed(seed, "unclip"))
+    made = np.empty((0, 0, 0, 3), np.float32)
+    with TemporaryFile(dir=folder) as file:
+        for row, (picture, coarse) in enumerate(zip(pictures, painted, strict=True)):
+            if row == 0:
+                made = np.memmap(file, np.float32, "w+", shape=(len(painted), *picture.shape))
+            low = resize(coarse, picture.shape[0])
+            made[row] = (1 - plan.low_level) * picture + plan.low_level * low
+    return made
 
 
 def feature_spaces(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,7 @@ class UnclipGenerator:
 
     def generate(
         self, embeddings: np.ndarray, *, n_steps: int, seed: int
-    ) -> np.ndarray:
+    ) -> Iterator[np.ndarray]:
         """Generate one picture for each embedding.
 
         Parameters
@@ -112,14 +113,13 @@ class UnclipGenerator:
         seed : int
             The noise of picture *i* depends on (seed, i).
 
-        Returns
-        -------
-        ndarray of float32, shape (n, height, width, 3)
+        Yields
+        ------
+        ndarray of float32, shape (height, width, 3)
             sRGB in [0, 1].
         """
         import torch
 
-        pictures = []
         for number, embedding in enumerate(np.asarray(embeddings, dtype=np.float32)):
             generator = torch.Generator("cpu").manual_seed(derive_seed(seed, number))
             vector = torch.from_numpy(embedding)[None].to(self.device, self._pipeline.unet.dtype)
@@ -127,8 +127,7 @@ class UnclipGenerator:
                 prompt="", image_embeds=vector, noise_level=0, num_inference_steps=n_steps,
                 guidance_scale=_GUIDANCE, generator=generator, output_type="np",
             )
-            pictures.append(made.images[0])
-        return np.clip(np.stack(pictures), 0, 1).astype(np.float32)
+            yield np.clip(made.images[0], 0, 1).astype(np.float32)
 
 
 def _load(weights: Weights, device: str) -> Any:

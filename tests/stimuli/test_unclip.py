@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from bids_decoder.errors import InputError, MissingInputError, UsageError
+from bids_decoder.evaluation.reconstruction import resize
+from bids_decoder.interfaces.pictures import ReconstructionPlan, generate
 from bids_decoder.stimuli.encoders import EncoderChoice
 from bids_decoder.stimuli.unclip import UnclipGenerator, find_pipeline
 from bids_decoder.stimuli.weights import find_folder
@@ -35,12 +37,16 @@ def generator(pipeline):
 
 def test_pictures_follow_embedding_and_seed(generator):
     vectors = np.random.default_rng(0).standard_normal((2, WIDTH)).astype(np.float32)
-    made = generator.generate(vectors, n_steps=2, seed=1)
+
+    def generate(vectors, seed):
+        return np.stack(list(generator.generate(vectors, n_steps=2, seed=seed)))
+
+    made = generate(vectors, 1)
     assert made.shape[0] == 2 and made.shape[-1] == 3 and made.dtype == np.float32
     assert 0 <= made.min() < made.max() <= 1
-    assert np.array_equal(made, generator.generate(vectors, n_steps=2, seed=1))
-    assert not np.allclose(made, generator.generate(vectors, n_steps=2, seed=2))
-    assert not np.allclose(made, generator.generate(-vectors, n_steps=2, seed=1), atol=1e-4)
+    assert np.array_equal(made, generate(vectors, 1))
+    assert not np.allclose(made, generate(vectors, 2))
+    assert not np.allclose(made, generate(-vectors, 1), atol=1e-4)
 
 
 def test_pipeline_is_recognised_by_its_content(pipeline, tmp_path):
@@ -80,3 +86,18 @@ def test_damaged_weights_are_an_error_of_ours(pipeline, tmp_path):
     next((copy / "unet").glob("*.safetensors")).unlink()
     with pytest.raises(InputError, match="cannot load"):
         UnclipGenerator(weights, "cpu")
+
+
+def test_generated_pictures_are_mixed_with_painted_ones_in_a_file(pipeline, tmp_path):
+    weights = find_pipeline(pipeline, encoder(pipeline))
+    vectors = np.random.default_rng(0).standard_normal((2, WIDTH)).astype(np.float32)
+    painted = np.random.default_rng(1).random((2, 8, 8, 3), dtype=np.float32)
+
+    def made(low_level):
+        plan = ReconstructionPlan("unclip", 8, 1, low_level, str(pipeline), weights.sha256)
+        return generate(plan, vectors, painted, "cpu", 1, tmp_path)
+
+    alone, mixed = made(0.0), made(0.25)
+    low = np.stack([resize(picture, alone.shape[1]) for picture in painted])
+    np.testing.assert_allclose(mixed, 0.75 * alone + 0.25 * low, atol=1e-6)
+    assert isinstance(mixed, np.memmap) and not list(tmp_path.iterdir())

@@ -146,7 +146,7 @@ def _scored(
     if len(known) < LEAST_PICTURES:
         return None, table
     painted: dict[str, Sequence[np.ndarray]] = {
-        "reconstruction": list(made[known]), "mean-brain": [made[-1]] * len(known),
+        "reconstruction": [made[row] for row in known], "mean-brain": [made[-1]] * len(known),
     }
     if request.trained:
         nearest = table["nearest_training_stimulus"].iloc[known]
@@ -181,10 +181,9 @@ def write_reconstructed(
         How they were made, for the sidecars.
     """
     about, names = {**outputs.card, **notes}, []
-    pictures = [to_picture(picture) for picture in found.pictures]
-    for number, picture in enumerate(pictures, start=1):
+    for number, picture in enumerate(found.pictures, start=1):
         path = outputs.path(PICTURE, label=f"{number:04d}")
-        save_picture(path, picture)
+        save_picture(path, to_picture(picture))
         outputs.add(path, with_sidecar=False)
         names.append(f"{path.parent.name}/{path.name}")
     scores = {
@@ -195,14 +194,14 @@ def write_reconstructed(
         PICTURES, found.table.assign(picture=names), {**COLUMNS, **scores}, about
     )
     path = outputs.path(SHEET)
-    save_picture(path, _sheet(found.table, pictures, request))
+    save_picture(path, _sheet(found.table, found.pictures, request))
     outputs.add(path, with_sidecar=False)
     if found.metrics is not None:
         outputs.table(METRICS, found.metrics, METRIC_COLUMNS, about)
 
 
 def _sheet(
-    table: pd.DataFrame, pictures: list[Image.Image], request: Request
+    table: pd.DataFrame, pictures: np.ndarray, request: Request
 ) -> Image.Image:
     """Draw images that are evenly spread over all, beside what was seen where it is known."""
     shown, trained = request.shown, request.trained
@@ -217,7 +216,7 @@ def _sheet(
         caption = str(name) if pd.notna(name) else f"{run} trial {trial}"
         seen = [Tile(to_picture(_seen(shown, name)), caption)] if known.any() else []
         control = [Tile(to_picture(_seen(trained, nearest)), str(nearest))] if trained else []
-        rows.append([*seen, Tile(pictures[row], "" if seen else caption), *control])
+        rows.append([*seen, Tile(to_picture(pictures[row]), "" if seen else caption), *control])
     header = [
         *["seen"] * bool(known.any()), "reconstructed", *["nearest training"] * bool(trained),
     ]

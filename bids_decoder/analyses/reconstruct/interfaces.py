@@ -136,7 +136,9 @@ class ReconstructImages(PersonalInterface):
             vectors = self._decoder().picture_vectors(
                 model, responses.embedding, derive_seed(self.inputs.seed, "prior")
             )
-            made = generate(plan, vectors, painted, self.inputs.device, self.inputs.seed)
+            made = generate(
+                plan, vectors, painted, self.inputs.device, self.inputs.seed, Path.cwd()
+            )
         return _Made(responses.stimuli, made, nearest, _shown(train), painter)
 
     def _responses(self, model: Model, train: Person, test: Person) -> _Responses:
@@ -203,9 +205,9 @@ class ReconstructImages(PersonalInterface):
         self, folder: Path, stimuli: np.ndarray, seen: Sequence[np.ndarray],
         pictures: dict[str, Sequence[np.ndarray]], metrics: pd.DataFrame, each: pd.DataFrame,
     ) -> None:
-        made = [to_picture(picture) for picture in pictures["reconstruction"]]
+        made = pictures["reconstruction"]
         for number, picture in enumerate(made, start=1):
-            save_picture(folder / f"{number:04d}.png", picture)
+            save_picture(folder / f"{number:04d}.png", to_picture(picture))
         save_table(folder / "metrics.tsv", metrics)
         each.insert(0, "stimulus", stimuli)
         each.insert(1, "picture", [f"{number:04d}" for number in range(1, len(made) + 1)])
@@ -213,7 +215,7 @@ class ReconstructImages(PersonalInterface):
         order = np.argsort(-each["two_way_gabor"].to_numpy(), kind="stable")
         chosen = order[np.linspace(0, len(order) - 1, min(MAX_ROWS, len(order))).astype(int)]
         rows = [
-            [Tile(to_picture(seen[i]), stimuli[i]), Tile(made[i]),
+            [Tile(to_picture(seen[i]), stimuli[i]), Tile(to_picture(made[i])),
              Tile(to_picture(pictures[NEAREST][i])),
              Tile(to_picture(pictures["mean-brain"][i]))]
             for i in chosen
