@@ -154,6 +154,10 @@ def test_reports_only_without_the_dataset(main, betas_run, tmp_path):
     (output / "sub-02.html").unlink()
     assert main(output, output, "participant", "--reports-only").code == 0
     assert (output / "sub-02.html").is_file()
+    plan = json.loads((output / "plan.json").read_text())
+    (output / "plan.json").write_text(json.dumps({**plan, "target_kind": "image"}))
+    bare = main(output, output, "participant", "--reports-only", "--participant-label", "02")
+    assert f"images of stimuli in {output}/stimuli\n    why: there is no such folder" in bare.text
     refused = main(output, output, "participant", "--dry-run")
     assert refused.code == 64 and "is the input itself" in refused.text
 
