@@ -394,6 +394,7 @@ def test_report_says_what_was_found(out):
     steps = group_steps(Results(out))
     assert steps["population"] == {"n_participants": 6}
     assert steps["population-columns"]["columns"] == "age and group"
+    assert {"population-permutation", "population-differences"} <= set(steps)
 
 
 def test_report_of_few_participants_says_what_cannot_be_concluded(tmp_path):
@@ -405,6 +406,7 @@ def test_report_of_few_participants_says_what_cannot_be_concluded(tmp_path):
     text = texts(group_sections(Results(tmp_path))[0].blocks)
     assert "Null distributions of any participant were not saved" in text
     assert "own space" in text
+    assert "population-permutation" not in group_steps(Results(tmp_path))
 
 
 def test_without_the_table_there_is_no_section(tmp_path):

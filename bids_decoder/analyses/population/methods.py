@@ -7,9 +7,15 @@ from bids_decoder.bids.names import parse_entities
 from bids_decoder.reports.results import Results
 
 TEXTS = {"Statistics over participants": (
-    "population", "population-columns", "population-maps",
+    "population", "population-permutation", "population-differences", "population-columns",
+    "population-maps",
 )}
 """Names of methods texts in ``boilerplate``, by heading."""
+
+
+_OF_STATISTICS = {
+    "prevalence_permutation": "population-permutation", "difference": "population-differences",
+}
 
 
 def group_steps(results: Results) -> Steps:
@@ -18,6 +24,8 @@ def group_steps(results: Results) -> Steps:
     if not card or not results.files("group_metrics"):
         return {}
     steps: Steps = {"population": {"n_participants": len(card["Participants"])}}
+    computed = set(results.table("group_metrics")["statistic"])
+    steps |= {text: {} for statistic, text in _OF_STATISTICS.items() if statistic in computed}
     named = " and ".join(sorted(set(card["Columns"].values())))
     if named:
         within = " within sites or families" if card["ExchangeWithin"] else ""
