@@ -18,6 +18,7 @@ from bids_decoder.analyses.assemble import (
 )
 from bids_decoder.analyses.decode.group import people_section
 from bids_decoder.analyses.decode.report import decoding_section, troi_section
+from bids_decoder.analyses.prepare.report import _motion
 from bids_decoder.analyses.prepare.report_overlap import overlap_section
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
@@ -381,3 +382,13 @@ def test_the_curve_of_the_budget_says_how_it_was_chosen(tree):
     (curve,) = (p for p in section.pictures if p.name == "budget1")
     assert "voxels that likely carry signal" in curve.caption
     assert "budget scores" not in texts(section)
+
+
+@pytest.mark.parametrize(("source", "why"), [
+    ("fmriprep", "preprocessed by fMRIPrep"), ("betas", "ready-made beta series"),
+    ("raw", "preparing did not finish"),
+])
+def test_why_motion_is_not_shown_follows_from_the_source(tmp_path, source, why):
+    write_json(tmp_path / "plan.json", {"source": source})
+    (block,) = _motion(Results(tmp_path, "01"))
+    assert why in block.text

@@ -118,11 +118,7 @@ def preprocessing_section(results: Results) -> Section:
 def _motion(results: Results) -> list[Block]:
     tables = results.tables("confounds")
     if not tables:
-        why = (
-            "there are no confounds on disk (ready-made beta series were used, or preparing did "
-            "not finish)."
-        )
-        return [absent("Head motion", why)]
+        return [absent("Head motion", _why_unprepared(results, "there are no confounds on disk"))]
     limit = displacement_limit(results)
     rows = []
     for name, table in tables.items():
@@ -155,6 +151,16 @@ def displacement_limit(results: Results) -> float:
     return float(results.setting("preprocessing", "fd_threshold", 0.5))
 
 
+def _why_unprepared(results: Results, absence: str) -> str:
+    """Return why something of preprocessing is not on disk, by where the responses are from."""
+    source = results.plan.get("source")
+    if source == "fmriprep":
+        return "images were preprocessed by fMRIPrep, whose own reports show it."
+    if source == "betas":
+        return "ready-made beta series were used."
+    return f"{absence}: preparing did not finish."
+
+
 def displacement(confounds: pd.DataFrame) -> pd.Series:
     """Return the framewise displacement in mm of each volume of a run."""
     return numeric(confounds, "framewise_displacement")["framewise_displacement"]
@@ -165,7 +171,7 @@ def _alignment(results: Results) -> list[Block]:
     if drawn is not None:
         return [Figure(drawn)]
     if not results.files("boldref"):
-        why = "there is no BOLD reference on disk."
+        why = _why_unprepared(results, "there is no BOLD reference on disk")
     elif not results.files("preproc_T1w"):
         why = "there is no T1w image; everything stays in the space of the BOLD runs."
     elif not results.files("bold_xfm"):
