@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,13 @@ from bids_decoder.models.volumes import SliceNetwork, VolumeNetwork, as_slices
 
 SLICE_EPSILON = 1e-3
 VOLUME_EPSILON = 1e-6
+
+
+def evenly_spaced(rows: np.ndarray, most: int) -> np.ndarray:
+    """Choose at most *most* of the volumes with these row numbers, (n,), to be explained."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
 def relevance_of(network: nn.Module, volumes: Tensor, classes: Tensor) -> Tensor:

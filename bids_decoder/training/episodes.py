@@ -153,8 +153,11 @@ def draw_latents(
             "give more trials or runs of this participant, or leave them out",
         )
     parts: list[Latents] = []
-    for calibration in calibration_sets(person.run_groups, rng):
-        heldout = np.flatnonzero(~calibration)[:MAX_HELDOUT_TRIALS]
+    for calibration in list(calibration_sets(person.run_groups, rng)):
+        heldout = np.flatnonzero(~calibration)
+        if len(heldout) > MAX_HELDOUT_TRIALS:
+            # Drawn from all sessions: the first ones would be the same stimuli in every set.
+            heldout = np.sort(rng.choice(heldout, MAX_HELDOUT_TRIALS, replace=False))
         fitted = person.subset(calibration)
         wanted = vectors[fitted.target_rows]
         fit = fit_input_layer(

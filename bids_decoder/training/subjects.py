@@ -20,7 +20,7 @@ from torch import nn
 from bids_decoder.config import Volumes
 from bids_decoder.evaluation.folds import assert_disjoint
 from bids_decoder.evaluation.subjects import subject_folds
-from bids_decoder.models.relevance import choose_window, occlusion_map
+from bids_decoder.models.relevance import choose_window, evenly_spaced, occlusion_map
 from bids_decoder.models.volumes import ShallowNetwork, fresh_network
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.classifier import Labelled, fit_classifier, log_probabilities
@@ -228,7 +228,9 @@ def occlusion_of_classes(
     window, stride = choose_window(shape, settings.window)
     found = np.full((len(cohort.labels), *shape), np.nan, dtype=np.float32)
     for number in range(len(cohort.labels)):
-        members = rows[cohort.classes[rows] == number][:settings.explained_trials]
+        members = evenly_spaced(
+            rows[cohort.classes[rows] == number], settings.explained_trials
+        )
         if len(members):
             volumes = torch.from_numpy(np.ascontiguousarray(cohort.volumes[members]))
             classes = torch.full((len(members),), number)

@@ -17,6 +17,7 @@ from bids_decoder.config import Volumes
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.folds import assert_no_test, inner_folds
 from bids_decoder.models.networks import load_weights, weights_of
+from bids_decoder.models.relevance import evenly_spaced
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.classifier import Labelled, Recipe, fit_classifier, log_probabilities
@@ -175,7 +176,7 @@ class VolumeDecoder(Decoder):
         maps, counts, shares = {}, {}, []
         likeness: dict[str, list[float]] = {name: [] for name in others}
         for number, label in enumerate(model.card["classes"]):
-            rows = _spread(np.flatnonzero(decoded == number), settings.explained_trials)
+            rows = evenly_spaced(np.flatnonzero(decoded == number), settings.explained_trials)
             if not len(rows):
                 continue
             chosen = volumes[rows], decoded[rows]
@@ -285,13 +286,6 @@ def _frame(model: Model) -> Frame:
 def _grid(model: Model) -> VoxelGrid:
     part = model.part("person")
     return VoxelGrid(part["mask"] > 0, part["affine"])
-
-
-def _spread(rows: np.ndarray, limit: int) -> np.ndarray:
-    """Select at most *limit* rows, evenly spaced."""
-    if len(rows) <= limit:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, limit).round().astype(int)]
 
 
 @torch.no_grad()

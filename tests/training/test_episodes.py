@@ -104,6 +104,19 @@ def test_latents_do_not_depend_on_the_values_of_other_heldout_trials(known):
     assert same
 
 
+def test_held_out_trials_are_drawn_from_all_runs(known, monkeypatch):
+    person, vectors = known
+    monkeypatch.setattr(episodes, "MAX_HELDOUT_TRIALS", 6)
+    latents = draw_latents(person, 0, vectors, lambda *_: None, np.random.default_rng(0))
+    sets = list(calibration_sets(person.run_groups, np.random.default_rng(0)))
+    assert len(latents.values) == 6 * len(sets)
+    run_of = dict(zip(person.target_rows.tolist(), person.run_groups.tolist(), strict=True))
+    for chosen, rows in zip(sets, np.split(latents.target_rows, len(sets)), strict=True):
+        left = {run_of[row] for row in rows.tolist()}
+        assert left <= set(person.run_groups[~chosen])
+        assert len(left) > 1 or len(set(person.run_groups[~chosen])) == 1
+
+
 def test_too_few_trials_are_refused_by_name(known):
     person, vectors = known
     few = person.subset(np.arange(2))
