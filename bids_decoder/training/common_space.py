@@ -239,21 +239,27 @@ def decode_new_stimuli(
     """
     sums: _Sums | None = None
     with KeptFits(folder) as kept:
-        for person, _ in _apart(people, held_out):
+        for person in _some_trials(people, held_out, inside=False):
             sums = _Sums(person, vectors.shape[1]) if sums is None else sums
             sums.add(person.grid, kept.keep(fit_source(person, vectors[person.target_rows])))
         if sums is None or sums.n_people < 2:
             return []
-        pairs = zip(kept, _apart(people, held_out), strict=True)
-        return [sums.without(tested.grid, own).decode(tested) for own, (_, tested) in pairs]
+        pairs = zip(kept, _some_trials(people, held_out, inside=True), strict=True)
+        return [sums.without(tested.grid, own).decode(tested) for own, tested in pairs]
 
 
-def _apart(people: Iterable[Person], held_out: np.ndarray) -> Iterator[tuple[Person, Person]]:
-    """Yield the trials of each participant with other stimuli, and those with these."""
+def _some_trials(
+    people: Iterable[Person], held_out: np.ndarray, inside: bool
+) -> Iterator[Person]:
+    """Yield the trials with these stimuli, or the others, of participants who have both."""
     for person in people:
         tested = np.isin(person.target_rows, held_out)
         if 0 < tested.sum() < len(tested):
-            yield person.subset(~tested), person.subset(tested)
+            part = person.subset(tested == inside)
+            # All trials beside nearly all of them would be in memory during the fit.
+            del person
+            yield part
+            del part
 
 
 def _leave_one_out(

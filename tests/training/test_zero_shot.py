@@ -1,5 +1,6 @@
 """Decoding of people of whom no trial is labelled, by maps of others in a standard space."""
 
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -22,11 +23,13 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.errors import InputError, UsageError
 from bids_decoder.evaluation.similarity import cosine_similarity, label_scores
 from bids_decoder.models.store import load_model, save_model
+from bids_decoder.training import common_space
 from bids_decoder.training.common_space import decode_new_stimuli, gather_common
 from bids_decoder.training.decoders import FitContext, describe_targets
 from bids_decoder.training.ensemble import load_decoder
 from bids_decoder.training.fitted import load_fitted
 from bids_decoder.training.labellings import fit_space
+from bids_decoder.training.source_fits import fit_source
 from bids_decoder.training.zero_shot import (
     candidates_of,
     decoder_without_trials,
@@ -252,3 +255,24 @@ def test_decoders_of_stimuli_say_what_was_seen_and_need_candidates(viewed):
 
 def test_the_candidates_of_labels_are_in_the_model(model):
     assert candidates_of(model).ids == LABELS
+
+
+def test_all_trials_are_not_kept_beside_those_with_other_stimuli(monkeypatch):
+    whole: list[weakref.ref] = []
+
+    def watched(person):
+        whole.append(weakref.ref(person.betas))
+        return person
+
+    class Sources:
+        def __iter__(self):
+            for number in range(3):
+                yield watched(make_viewer(str(number), np.arange(12)))
+
+    def fit(person, wanted):
+        assert whole[-1]() is None and set(person.target_rows) == set(range(9))
+        return fit_source(person, wanted)
+
+    monkeypatch.setattr(common_space, "fit_source", fit)
+    found = decode_new_stimuli(Sources(), STIMULI.vectors[:12], np.arange(9, 12))
+    assert [set(one.target_rows) for one in found] == [{9, 10, 11}] * 3 and len(whole) == 6
