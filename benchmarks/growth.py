@@ -115,6 +115,7 @@ def _make_person(
     """Write runs of 62 trials, 12 of them in a session; a tenth of the stimuli are test."""
     folder.mkdir()
     n_trials, n_voxels = sizes["trials"], sizes["voxels"]
+    edge = int(np.ceil(n_voxels ** (1 / 3)))
     shown = rng.permutation(n_trials) % len(latents)
     tuning = rng.standard_normal((N_LATENT, n_voxels)).astype(np.float32)
     tuning[:, n_voxels // 4:] = 0
@@ -123,7 +124,10 @@ def _make_person(
         values = rng.standard_normal((len(own), n_voxels), dtype=np.float32)
         values += 0.2 * latents[own] @ tuning
         name = f"sub-{folder.name}_ses-{run // 12:02d}_run-{run % 12:02d}_space-MNI152"
-        volumes = np.rint(1000 * values.T).astype(np.int16).reshape(4, n_voxels // 4, 1, -1)
+        # A cube, of which the last voxels are constant and thus outside of the mask.
+        volumes = np.zeros((edge**3, len(own)), dtype=np.int16)
+        volumes[:n_voxels] = np.rint(1000 * values.T)
+        volumes = volumes.reshape(edge, edge, edge, -1)
         nib.save(nib.Nifti1Image(volumes, np.eye(4)), folder / f"{name}_betas.nii")
         save_table(folder / f"{name}_trials.tsv", pd.DataFrame({
             "run_group": f"ses-{run // 12:02d}_run-{run % 12:02d}", "session": f"{run // 12:02d}",

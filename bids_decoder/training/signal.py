@@ -82,7 +82,7 @@ def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
     ndarray of float32, shape (n_shares, n_voxels)
     """
     evidence = share_evidence(person, wanted)
-    total = np.stack([evidence_around(row, person.grid, fwhm_mm) for row in evidence])
+    total = evidence_around(evidence, person.grid, fwhm_mm)
     chances = np.exp(total - total.max(axis=0))
     return (chances / chances.sum(axis=0)).astype(np.float32)
 

@@ -26,7 +26,7 @@ def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.n
 
     Parameters
     ----------
-    values : ndarray, shape (n_voxels,)
+    values : ndarray, shape (n_maps, n_voxels)
         For instance log likelihoods.
     grid : VoxelGrid
         A grid without geometry has no neighbourhoods.
@@ -35,12 +35,13 @@ def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.n
 
     Returns
     -------
-    ndarray, shape (n_voxels,)
+    ndarray, shape (n_maps, n_voxels)
         Near the edge of the mask, weights are normalised as for a full neighbourhood.
     """
     if fwhm_mm <= 0 or not grid.has_neighbours:
         return np.asarray(values)
-    return grid.geometry.kernel(fwhm_mm).total(values)
+    kernel = grid.geometry.kernel(fwhm_mm)
+    return np.stack([kernel.total(row) for row in values])
 
 
 def smooth_within(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:

@@ -76,7 +76,7 @@ def test_filters_of_voxels_work_on_vertices():
     width = default_fwhm_mm(whole)
     assert smooth_within(values, whole, 3 * width).std() < 0.5 * values.std()
     # A sum over the neighbourhood with weight one for the vertex itself is larger than its own.
-    assert evidence_around(np.ones(2 * N), whole, 3 * width).mean() > 3
+    assert evidence_around(np.ones((1, 2 * N)), whole, 3 * width).mean() > 3
 
 
 def person(seed, strength=0.5, n_trials=80):

@@ -88,5 +88,5 @@ def test_evidence_adds_up_over_neighbours():
     sigma = 3.0 / 2.3548200450309493 / 2.0
     steps = np.arange(-10, 11)
     expected = np.exp(-0.5 * (steps / sigma) ** 2).sum() ** 3
-    np.testing.assert_allclose(evidence_around(ones, grid, 3.0), expected, rtol=1e-4)
-    np.testing.assert_array_equal(evidence_around(ones, grid, 0), ones)
+    np.testing.assert_allclose(evidence_around(ones[None], grid, 3.0)[0], expected, rtol=1e-4)
+    np.testing.assert_array_equal(evidence_around(ones[None], grid, 0)[0], ones)
