@@ -21,27 +21,24 @@ from bids_decoder.evaluation.search_maps import Accuracy
 from bids_decoder.files import read_json, write_json
 from bids_decoder.glm.reliability import enough_repeats, noise_ceiling
 from bids_decoder.interfaces.heldout import training_mean
+from bids_decoder.interfaces.label_folds import LabelFoldInputSpec, exchange_labels
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.regions import read_regions
 from bids_decoder.interfaces.response_grids import read_grid
-from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
+from bids_decoder.interfaces.responses import load_person
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.preprocessing.labels import Region
 from bids_decoder.training.regions import decode_labels, predict_vectors
-from bids_decoder.training.search_labels import label_fold
 from bids_decoder.training.searchlight import Fold
 from bids_decoder.trials import Person, Targets
 
 Runtime = Any
 
 
-class _DecodeInputSpec(ResponsesInputSpec):
+class _DecodeInputSpec(LabelFoldInputSpec):
     regions_file = File(exists=True, mandatory=True, desc="of FindRegions")
-    fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split")
     estimator = traits.Enum("lda", "ridge", usedefault=True, desc="of labels")
-    n_permutations = traits.Int(mandatory=True)
-    permutation_seed = traits.Int(mandatory=True, desc="the same in all folds")
     evaluation = traits.Dict(mandatory=True, desc="fields of config.Evaluation")
     score_seed = traits.Int(mandatory=True, desc="of the scores of the decoder")
 
@@ -76,10 +73,7 @@ class DecodeRegions(SimpleInterface):
         self, train: Person, test: Person, targets: Targets, regions: list[Region]
     ) -> tuple[LabelFold, dict[str, Any]]:
         inputs = self.inputs
-        labels = label_fold(
-            train, test, len(targets.ids), inputs.n_permutations,
-            np.random.default_rng(inputs.permutation_seed), is_crossed=inputs.fold > 0,
-        )
+        labels = exchange_labels(inputs, train, test, len(targets.ids))
         found = decode_labels(
             Fold(train.betas, test.betas, labels.train, len(targets.ids)),
             [region.voxels for region in regions], inputs.estimator,

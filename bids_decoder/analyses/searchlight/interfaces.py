@@ -18,26 +18,23 @@ from nipype.interfaces.base import (
 from bids_decoder.analyses.searchlight.outputs import write_search
 from bids_decoder.files import read_json, write_json
 from bids_decoder.interfaces.arrays import new_array
+from bids_decoder.interfaces.label_folds import LabelFoldInputSpec, exchange_labels
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.response_grids import read_grid
-from bids_decoder.interfaces.responses import ResponsesInputSpec, load_person
+from bids_decoder.interfaces.responses import load_person
 from bids_decoder.interfaces.sphere_maps import read_maps, save_maps
 from bids_decoder.interfaces.targets import read_targets
 from bids_decoder.training.search_fold import map_folds, search_fold
-from bids_decoder.training.search_labels import label_fold
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
 
 Runtime = Any
 
 
-class _SearchInputSpec(ResponsesInputSpec):
-    fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split")
+class _SearchInputSpec(LabelFoldInputSpec):
     n_folds = traits.Int(1, usedefault=True)
     searchlight = traits.Dict(mandatory=True, desc="fields of Searchlight")
-    n_permutations = traits.Int(mandatory=True)
-    permutation_seed = traits.Int(mandatory=True, desc="the same in all folds")
     seed = traits.Int(mandatory=True, desc="of the spheres from which shrinkage is estimated")
 
 
@@ -60,10 +57,7 @@ class SearchFold(SimpleInterface):
             Path(inputs.folder), inputs.participant, targets, fold=inputs.fold or None,
             normalise=inputs.normalise,
         )
-        labels = label_fold(
-            train, test, len(targets.ids), inputs.n_permutations,
-            np.random.default_rng(inputs.permutation_seed), is_crossed=inputs.fold > 0,
-        )
+        labels = exchange_labels(inputs, train, test, len(targets.ids))
         path = folder / "values.npy"
         values = new_array(path, (len(labels.test), train.grid.n_voxels))
         facts = search_fold(

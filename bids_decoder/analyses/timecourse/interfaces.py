@@ -36,6 +36,7 @@ from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.run_tables import RunTables
 from bids_decoder.interfaces.arrays import new_array
 from bids_decoder.interfaces.glm import read_masked, read_run_tables
+from bids_decoder.interfaces.label_folds import LabelFoldInputSpec, exchange_labels
 from bids_decoder.interfaces.person_outputs import PersonOutputs, WriteInputSpec, WriteInterface
 from bids_decoder.interfaces.progress import log_progress
 from bids_decoder.interfaces.response_grids import MASK, read_grid
@@ -45,12 +46,10 @@ from bids_decoder.interfaces.responses import (
     REMOVED,
     SPACE,
     TABLE,
-    ResponsesInputSpec,
     load_person,
     read_trials,
 )
 from bids_decoder.interfaces.targets import read_targets
-from bids_decoder.training.search_labels import label_fold
 from bids_decoder.training.timecourse import decode_times
 from bids_decoder.trials import Person
 
@@ -165,12 +164,6 @@ def _describe(
     }
 
 
-class _DecodeInputSpec(ResponsesInputSpec):
-    fold = traits.Int(0, usedefault=True, desc="fold that is test; 0 for a fixed split")
-    n_permutations = traits.Int(mandatory=True)
-    permutation_seed = traits.Int(mandatory=True, desc="the same in all folds")
-
-
 class _DecodeOutputSpec(TraitedSpec):
     scores_file = File(exists=True, desc="TimeFold, as npz")
     facts_file = File(exists=True, desc="what was fitted, as JSON")
@@ -179,17 +172,14 @@ class _DecodeOutputSpec(TraitedSpec):
 class DecodeTimes(SimpleInterface):
     """Decode the test trials of one fold from every time to every time, also by chance."""
 
-    input_spec = _DecodeInputSpec
+    input_spec = LabelFoldInputSpec
     output_spec = _DecodeOutputSpec
 
     def _run_interface(self, runtime: Runtime) -> Runtime:
         inputs, folder = self.inputs, Path(runtime.cwd)
         n_classes = len(read_targets(inputs.targets_file).ids)
         n_times = len(list(Path(inputs.folder).glob("time-*")))
-        labels = label_fold(
-            *self._sides(0), n_classes, inputs.n_permutations,
-            np.random.default_rng(inputs.permutation_seed), is_crossed=inputs.fold > 0,
-        )
+        labels = exchange_labels(inputs, *self._sides(0), n_classes)
         found = decode_times(
             self._sides, n_times, labels, n_classes,
             log_progress(f"decoding over time, fold {inputs.fold}", unit="time"),
