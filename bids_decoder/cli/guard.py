@@ -41,7 +41,12 @@ def start(run: Callable[[], int] = main) -> int:
     if pid == 0:
         os.close(writer)
         end_when_closed(reader)
-        return run()
+        try:
+            return run()
+        finally:
+            # All is done and told; ending takes seconds, and a signal must not make it a failure.
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
     os.close(reader)
     received = _forward_signals(pid)
     _, status = os.waitpid(pid, 0)

@@ -22,8 +22,9 @@ from bids_decoder.cli.overlap import PICTURES_FILE, Twins, audit_overlap, unite_
 from bids_decoder.cli.protocol_trials import check_protocol, limit_trials
 from bids_decoder.cli.roles import choose_roles
 from bids_decoder.config import REGIONS, Execution, Settings
-from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, UsageError
+from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, UsageError, has_errors
 from bids_decoder.evaluation.held_out import Split, apply_split
+from bids_decoder.evaluation.split_checks import ONE_RUN
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.preprocessing.templates import FUNC, OutputSpace, response_space
 from bids_decoder.stimuli.encoders import AUTO, EncoderChoice, choose_encoder, default_encoder
@@ -78,6 +79,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     build = build_dataset_trials(dataset, settings, pictures.damaged)
     if not build.tables:
         return _without_trials(replace(frame, dataset=dataset), build, notes)
+    of_several = {person.label for person in dataset.participants if len(person.runs) > 1}
     dataset = with_trials_only(dataset, build)
     file = settings.trials.features
     vectors = None if file is None else StimulusVectors(file)
@@ -97,6 +99,9 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         roles=roles, targets=_target_spec(build, tables, settings, notes, scores),
     )
     study = replace(study, space=_response_space(study, notes))
+    if has_errors(build.findings):
+        # That one run is left of several follows from events that cannot be read.
+        findings = [f for f in findings if f.why != ONE_RUN or f.participant not in of_several]
     notes.findings += check_dataset(dataset, build, study.involved, settings)
     notes.findings += findings if scores else [_as_warning(f) for f in findings]
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:

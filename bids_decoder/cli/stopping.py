@@ -60,6 +60,8 @@ class Stopping:
         due = [s for job in self.plan.jobs for s in job.stages if s.is_due]
         done = [f"{s.key.unit} {s.key.stage}" for s in due
                 if why_not_done(output_dir, s.key) is None]
+        if len(done) == len(due):
+            return f"all steps are finished and kept in {output_dir}; reports may be missing"
         names = f": {name_some(done)}" if done else ""
         return (
             f"what is finished is kept in {output_dir}, {len(done)} of {len(due)} steps{names}; "

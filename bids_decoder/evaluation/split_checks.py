@@ -26,6 +26,9 @@ MIN_TEST_STIMULI = 10
 MAX_LOST_TRIALS = 0.05
 """Largest share of training trials that may be lost when whole runs are held out."""
 
+ONE_RUN = "there is one run, and cross-validation over runs needs two or more"
+"""Said of a participant whose trials are of one run."""
+
 
 def check_split_column(tables: Tables, rules: TrialRules) -> list[Finding]:
     """Find what is wrong with ``--split-column``.
@@ -124,7 +127,7 @@ def _participant_findings(
     n_runs = _training_runs(table["run_group"].to_numpy(), found, split)
     if split.kind == "runs" and table["run_group"].nunique() < 2:
         findings.append(Finding(
-            who, "there is one run, and cross-validation over runs needs two or more",
+            who, ONE_RUN,
             "add runs, define the split with --split-column, or only prepare (--stage prepare)",
             participant=label, place=who,
         ))

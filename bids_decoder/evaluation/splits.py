@@ -333,12 +333,13 @@ def _shared_and_repeated(tables: Tables, target: str) -> Split | None:
         if 2 * sum(count[name] >= 2 for count in counts) >= len(counts)
     }
     shares = [table["stimulus"].isin(chosen).mean() for table in tables.values()]
+    said = " to ".join(dict.fromkeys(f"{share:.1%}" for share in (min(shares), max(shares))))
     if len(chosen) < MIN_TEST_STIMULI or max(shares) > MAX_TEST_TRIALS:
         return None
     n_all = len(set().union(*(count.index for count in counts)))
     reason = (
         f"{len(chosen)} of {n_all} stimuli were seen by all {len(tables)} participant(s) and "
-        f"repeated, the others not; they are {min(shares):.1%} to {max(shares):.1%} of the trials"
+        f"repeated, the others not; they are {said} of the trials"
     )
     return Split("stimuli", target, tuple(sorted(chosen)), {}, {}, reason)
 

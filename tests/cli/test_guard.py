@@ -101,6 +101,17 @@ def test_stopped_before_the_program_listens(tmp_path):
     assert "stopped (SIGTERM)" in text
 
 
+def test_signal_after_the_end_changes_nothing(tmp_path):
+    """The interpreter takes a while to end; what was told must not be taken back."""
+    body = "import atexit; atexit.register(time.sleep, 3); return 0"
+    process = guarded(tmp_path, body)
+    pid_of(tmp_path)
+    time.sleep(0.5)
+    process.terminate()
+    _, text = process.communicate(timeout=60)
+    assert (process.returncode, text) == (0, "")
+
+
 def test_program_that_does_not_stop_is_killed(tmp_path):
     """A call of a numerical library lets no handler of a signal run before its end."""
     body = "signal.signal(15, lambda *_: None); [time.sleep(1) for _ in range(60)]"

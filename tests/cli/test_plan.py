@@ -484,6 +484,12 @@ def test_labels_in_one_run_are_one_problem(plan_raw, raw):
     assert found.what == "participant 01" and "there is one run" in found.why
 
 
+def test_one_run_left_of_several_follows_from_events_that_cannot_be_read(plan_raw, raw):
+    for path in raw.rglob("*run-[234]_events.tsv"):
+        path.write_text("Onset\tduration\ttrial_type\n1\t1\tface\n")
+    assert all("has no column onset" in found.why for found in problems(plan_raw))
+
+
 def test_two_equal_signs_are_one(plan_raw):
     (found,) = problems(plan_raw, "--trial-filter", "trial_typ==face")
     assert (found.code, found.fix) == (64, "did you mean trial_type?")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bids_decoder.analyses.cross import methods as cross
+from bids_decoder.analyses.cross.report import _say_least
 from bids_decoder.analyses.decode.methods import _baselines, _pools, _selection, _statistics
 from bids_decoder.analyses.encode import methods as encode
 from bids_decoder.analyses.facts import collect_headings
@@ -95,6 +96,13 @@ def test_cross_decoding_tells_only_what_its_cells_were(rows, expected):
 def test_within_kinds_alone_is_no_comparison():
     text = cross.steps(cells(WITHIN))["cross-within"]["decoders"]
     assert text == "Decoders (a)"
+
+
+def test_cells_that_no_test_can_decide_are_said():
+    table = pd.DataFrame({"p_min": [0.01, 0.01], "p_holm": [0.5, None]})
+    assert _say_least(table) == ""
+    assert "smallest possible p-value of 6 cells is 0.06" in _say_least(
+        pd.concat([table.assign(p_holm=0.5)] * 3))
 
 
 def encoding(encoder, *beside, n_permutations=99):

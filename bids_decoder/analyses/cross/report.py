@@ -58,7 +58,8 @@ def summary(results: Results) -> list[Block]:
     n_above = int((across["p_holm"] < LEVEL).sum())
     return [Text(
         f"Cross-decoding: {n_above} of {len(across)} pairs of kinds of trials generalise "
-        f"(p < {LEVEL:g}, corrected for the number of cells).", "good" if n_above else "plain",
+        f"(p < {LEVEL:g}, corrected for the number of cells).{_say_least(cells)}",
+        "good" if n_above else "plain",
     )]
 
 
@@ -93,8 +94,17 @@ def lines(results: Results) -> list[str]:
     n_above = int((across["p_holm"] < LEVEL).sum())
     return [
         f"sub-{results.participant}: cross-decoding generalises in {n_above} of {len(across)} "
-        f"cells; {said}, corrected p = {show_p(best['p_holm'])})"
+        f"cells; {said}, corrected p = {show_p(best['p_holm'])}).{_say_least(cells)}"
     ]
+
+
+def _say_least(cells: pd.DataFrame) -> str:
+    """Say so where no cell could be significant: the smallest p-value times their number."""
+    least = cells["p_min"].min() * cells["p_holm"].notna().sum()
+    if not least >= LEVEL:
+        return ""
+    return (f" None could be: with these trials and permutations the smallest possible p-value of "
+            f"{len(cells)} cells is {show_p(min(least, 1.0))}.")
 
 
 def _cells(results: Results) -> pd.DataFrame:
