@@ -88,7 +88,7 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
     build = limit_trials(build, roles, settings)
     build = counterbalance(build, settings.trials, notes)
     notes.findings += check_protocol(build.tables, build.target_kind, roles, settings)
-    split, decisions, findings = _split(build, twins, settings)
+    split, decisions, findings = _split(build, twins, settings, of_several)
     notes.decisions[:0] = (*dataset.decisions, *build.decisions, *decisions)
     tables = apply_split(build.tables, split, settings.resources.nprocs)
     overlap = audit_overlap(
@@ -99,9 +99,6 @@ def read_study(frame: Study, notes: Notes, *, scores: bool) -> Study:
         roles=roles, targets=_target_spec(build, tables, settings, notes, scores),
     )
     study = replace(study, space=_response_space(study, notes))
-    if has_errors(build.findings):
-        # That one run is left of several follows from events that cannot be read.
-        findings = [f for f in findings if f.why != ONE_RUN or f.participant not in of_several]
     notes.findings += check_dataset(dataset, build, study.involved, settings)
     notes.findings += findings if scores else [_as_warning(f) for f in findings]
     if dataset.source == "raw" and not settings.execution.skip_bids_validation:
@@ -125,17 +122,21 @@ def _without_trials(study: Study, build: TrialBuild, notes: Notes) -> Study:
 
 
 def _split(
-    build: TrialBuild, twins: Twins, settings: Settings
+    build: TrialBuild, twins: Twins, settings: Settings, of_several: set[str]
 ) -> tuple[Split, list[Decision], list[Finding]]:
     if settings.trials.new_data:
         split = Split("new", build.target_kind, reason="--apply: nothing is fitted to these trials")
         return split, [Decision("split", split.kind, split.reason)], []
-    return choose_split(
+    split, decisions, findings = choose_split(
         build.tables, build.target_kind, settings.trials, settings.random_seed,
         settings.resources.nprocs,
         similar=[(pair.first, pair.second) for pair in twins.left],
         pretrains=uses_pretraining(settings.execution),
     )
+    if has_errors(build.findings):
+        # That one run is left of several follows from events that cannot be read.
+        findings = [f for f in findings if f.why != ONE_RUN or f.participant not in of_several]
+    return split, decisions, findings
 
 
 def _refuse_swapped(execution: Execution) -> None:
