@@ -144,9 +144,13 @@ def test_libraries_are_those_of_the_baselines():
 
 
 def test_statistics_are_those_of_the_scores():
-    assert set(_statistics({"values": {}}, 0)) == {"statistics-values"}
-    labels = _statistics({"classification": {}}, 99)
+    untested, refitted = ({"null": "none", "n_null": "0"}, {"null": "refitted", "n_null": "99"})
+    assert set(_statistics({"values": {}}, untested)) == {"statistics-values"}
+    labels = _statistics({"classification": {}}, refitted)
     assert set(labels) == {"statistics", "statistics-test"}
     assert labels["statistics"]["ranks"] == ""
-    found = _statistics({"identification": {}}, 99)
-    assert "identification-test" in found and "ranks" in found["statistics"]["ranks"]
+    assert labels["statistics-test"]["n_permutations"] == 99
+    assert "fitted again" in labels["statistics-test"]["how"]
+    found = _statistics({"identification": {}}, {"null": "fixed", "n_null": "99"})
+    assert "ranks" in found["statistics"]["ranks"]
+    assert "do not depend" in found["statistics-test"]["how"]

@@ -51,7 +51,6 @@ TEXTS = {
         "protocol",
         "retrieval",
         "identification",
-        "identification-test",
         "retrieval-csls",
         "retrieval-sinkhorn",
         "classification",
@@ -173,8 +172,7 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
     measured = {c.metric for c in comparisons}
     steps |= {text: {} for metric, text in _SCORES.items() if metric in measured}
     steps |= _baselines(metrics, comparisons[0].model)
-    n_permutations = results.setting("evaluation", "n_permutations", 0)
-    return steps | _statistics(steps, n_permutations)
+    return steps | _statistics(steps, comparisons[0].own)
 
 
 _SCORES = {"balanced_accuracy": "classification", "r2": "values"}
@@ -191,16 +189,22 @@ def _baselines(metrics: pd.DataFrame, own: str) -> Steps:
     return steps
 
 
-def _statistics(scores: Steps, n_permutations: int) -> Steps:
-    """Return how intervals and p values of *scores* came about."""
+_NULLS = {
+    "fixed": "in the test set, whose predictions do not depend on them",
+    "refitted": "under each of which everything was fitted again in every fold",
+}
+"""How p values came about, by the column ``null``."""
+
+
+def _statistics(scores: Steps, headline: pd.Series) -> Steps:
+    """Return how intervals and p values of *scores* came about; *headline* is one row of them."""
     has_ranks = {"retrieval", "identification"} & set(scores)
     found: Steps = {"statistics-values": {}} if "values" in scores else {"statistics": {
         "ranks": "; those of ranks are from order statistics" if has_ranks else "",
     }}
-    if n_permutations:
-        found["statistics-test"] = {"n_permutations": n_permutations}
-        if "identification" in scores:
-            found["identification-test"] = {}
+    n_null, how = float(headline.get("n_null", 0)), _NULLS.get(headline.get("null"))
+    if how and n_null > 0:
+        found["statistics-test"] = {"n_permutations": int(n_null), "how": how}
     return found
 
 
