@@ -132,9 +132,8 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     misplaced = check_writable(settings) if results_only else check_places(settings)
     if has_errors(misplaced):
         # Neither folder is touched: planning elsewhere tells the problems of the data, too.
-        raise FindingsError(
-            misplaced if results_only else planning_problems(settings, cleanup, misplaced)
-        )
+        found = [] if results_only else planning_problems(settings, cleanup)
+        raise FindingsError(found or misplaced)
     stop = existing_parent(work_dir)
     unused = cleanup.enter_context(ExitStack())
     if stop != work_dir:
