@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bids_decoder.bids.cifti import SERIES
 from bids_decoder.bids.confounds_files import find_confounds, with_regressors
 from bids_decoder.bids.dataset import BoldRun, Source
-from bids_decoder.bids.layouts import NIFTI, InheritedTables, find_files, natural_key
+from bids_decoder.bids.layouts import NIFTI, InheritedTables, describe, find_files, natural_key
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.notes import DatasetNotes
 from bids_decoder.bids.raw_runs import RawRuns, with_raw_runs
@@ -85,7 +85,7 @@ def with_tables(
         path = events.for_run(entities)
         is_complete = path is not None or settings.trials.trial_unit == "volume"
         (complete if is_complete else without).append(replace(run, events_file=path))
-    _report_without_events(complete, without, notes)
+    _report_without_events(complete, without, settings.execution.bids_dir, notes)
     return with_regressors(complete, settings.glm.confounds, notes)
 
 
@@ -182,7 +182,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def _report_without_events(
-    complete: list[BoldRun], without: list[BoldRun], notes: DatasetNotes
+    complete: list[BoldRun], without: list[BoldRun], root: Path, notes: DatasetNotes
 ) -> None:
     with_events = Counter(run.task for run in complete)
     for task, count in sorted(Counter(run.task for run in without).items()):
@@ -194,8 +194,10 @@ def _report_without_events(
             "add the events, or choose other tasks with -t", severity="warning",
         ))
     if without and not complete:
+        fix = "add *_events.tsv files: what was shown when decides what can be decoded"
+        if describe(root).get("DatasetType") == "derivative":
+            fix = (f"{root} holds derivatives: give the raw dataset, which has the events, in its "
+                   f"place, and add -d fmriprep={root}")
         notes.findings.append(Finding(
-            "events", "none of the selected runs has an events file",
-            "add *_events.tsv files: what was shown when decides what can be decoded",
-            ExitCode.MISSING_INPUT,
+            "events", "none of the selected runs has an events file", fix, ExitCode.MISSING_INPUT,
         ))

@@ -490,6 +490,14 @@ def test_one_run_left_of_several_follows_from_events_that_cannot_be_read(plan_ra
     assert all("has no column onset" in found.why for found in problems(plan_raw))
 
 
+def test_derivatives_in_the_place_of_the_dataset_are_recognised(plan_raw, raw):
+    for path in raw.rglob("*_events.tsv"):
+        path.unlink()
+    write_json(raw / "dataset_description.json", {"Name": "x", "DatasetType": "derivative"})
+    (found,) = problems(plan_raw)
+    assert found.code == 66 and f"add -d fmriprep={raw}" in found.fix
+
+
 def test_two_equal_signs_are_one(plan_raw):
     (found,) = problems(plan_raw, "--trial-filter", "trial_typ==face")
     assert (found.code, found.fix) == (64, "did you mean trial_type?")
