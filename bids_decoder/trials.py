@@ -28,7 +28,7 @@ TRIAL_COLUMNS: dict[str, str] = {
     "label": "Category label used when labels are decoded; n/a where there is none.",
     "repeat": "How many times this participant saw the stimulus before, in order of time.",
     "n_events": "Number of rows of the events file merged into this trial.",
-    "split": "train, test, or cv (each run is test once); see plan.json.",
+    "split": "train, test, or cv (test in one fold, training in the others); see plan.json.",
     "fold": "Number of the fold in which the trial is test, from 1; n/a for training trials.",
     "excluded": "True when the trial is not used.",
     "reason": "Why the trial is excluded; n/a otherwise.",

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from report_tree import EVIL, Tree
 
@@ -18,7 +19,7 @@ from bids_decoder.analyses.assemble import (
 )
 from bids_decoder.analyses.decode.group import people_section
 from bids_decoder.analyses.decode.report import decoding_section, troi_section
-from bids_decoder.analyses.prepare.report import _motion
+from bids_decoder.analyses.prepare.report import _cross_validation, _motion
 from bids_decoder.analyses.prepare.report_overlap import overlap_section
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.writer import read_table, save_nifti, save_table
@@ -392,3 +393,13 @@ def test_why_motion_is_not_shown_follows_from_the_source(tmp_path, source, why):
     write_json(tmp_path / "plan.json", {"source": source})
     (block,) = _motion(Results(tmp_path, "01"))
     assert why in block.text
+
+
+@pytest.mark.parametrize(("split", "kind", "said"), [
+    ("test", "stimuli", ""), ("cv", "runs", "each run is test once"),
+    ("cv", "stimulus-folds", "each stimulus is test once"),
+])
+def test_cross_validation_is_spoken_of_where_there_is_one(tmp_path, split, kind, said):
+    write_json(tmp_path / "plan.json", {"split": {"kind": kind}})
+    text = _cross_validation(Results(tmp_path), {"run": pd.DataFrame({"split": ["train", split]})})
+    assert said in text and bool(said) == bool(text)

@@ -56,7 +56,7 @@ def inputs_section(results: Results) -> Section:
         why = "no trial table was written; the participant was not prepared in this output folder."
         return Section("inputs", "Inputs and exclusions", [absent("The list of trials", why)])
     rows = [_run_row(name, table) for name, table in tables.items()]
-    header = ["run", "trials", "used", "excluded", "stimuli", "repeated trials", "merged events"]
+    header = ["run", "trials", "used", "excluded", "stimuli", "repeated trials", "rows of events"]
     blocks: list[Block] = [
         Table(header, rows, "Trials per run", frozenset(header[1:])),
         *_exclusions(tables),
@@ -64,7 +64,7 @@ def inputs_section(results: Results) -> Section:
     ]
     pic = picture(
         draw_timeline(tables), "timeline",
-        "Times of trials and their use. In cross-validation (cv) each run is test once.",
+        f"Times of trials and their use.{_cross_validation(results, tables)}",
         f"Timeline of {len(tables)} runs with trials coloured by use.",
     )
     return Section("inputs", "Inputs and exclusions", [*blocks, Figure(pic)])
@@ -82,6 +82,14 @@ def _run_row(name: str, table: pd.DataFrame) -> list[str]:
         str(int((counted["repeat"] > 0).sum())),
         f"{counted['n_events'].sum():.0f}" if counted["n_events"].notna().any() else "n/a",
     ]
+
+
+def _cross_validation(results: Results, tables: dict[str, pd.DataFrame]) -> str:
+    if not any((table["split"] == "cv").any() for table in tables.values()):
+        return ""
+    kind = results.plan.get("split", {}).get("kind")
+    things = "stimulus" if kind == "stimulus-folds" else "run"
+    return f" In cross-validation (cv) each {things} is test once."
 
 
 def _exclusions(tables: dict[str, pd.DataFrame]) -> list[Block]:
