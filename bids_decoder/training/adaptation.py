@@ -24,6 +24,7 @@ from bids_decoder.training.penalties import (
     penalty_for_stimuli,
 )
 from bids_decoder.training.pretrain import LatentScale, Objective
+from bids_decoder.training.shared_noise import NoisePrior
 from bids_decoder.trials import Person
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class SharedModel:
         Mean maps of the source participants, if all share a standard space.
     closed_form : bool
         Nothing is trained; see :func:`.labellings.fits_in_closed_form`.
+    noise : NoisePrior, optional
+        Of the noise that is subtracted from responses; by default none is.
     """
 
     trunk: Trunk
@@ -53,6 +56,7 @@ class SharedModel:
     is_category: bool
     common: CommonMaps | None = None
     closed_form: bool = False
+    noise: NoisePrior | None = None
 
     def shrunk(self, share: float) -> SharedModel:
         """Return the model with :meth:`.Trunk.shrunk` of its trunk."""

@@ -10,13 +10,15 @@ input layers are linear, mixing latents equals mixing voxels (MixCo).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bids_decoder.errors import InputError
+from bids_decoder.training.filtered import Filtered
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.penalties import spread_runs
+from bids_decoder.training.shared_noise import NoisePrior, subtract_shared_noise
 from bids_decoder.trials import Person
 
 _SETS_PER_SIZE = 4
@@ -121,7 +123,7 @@ def _capped(chosen: np.ndarray, limit: int) -> np.ndarray:
 
 def draw_latents(
     person: Person, number: int, vectors: np.ndarray, weighting: VoxelWeighting,
-    rng: np.random.Generator,
+    rng: np.random.Generator, noise: NoisePrior | None = None,
 ) -> Latents:
     """Fit an input layer to each calibration set and collect the latents of held-out trials.
 
@@ -136,6 +138,8 @@ def draw_latents(
     weighting : callable
         Computes voxel weights from the calibration trials.
     rng : numpy.random.Generator
+    noise : NoisePrior, optional
+        Of the noise that is subtracted from each calibration set; by default none is.
 
     Returns
     -------
@@ -160,9 +164,11 @@ def draw_latents(
             heldout = np.sort(rng.choice(heldout, MAX_HELDOUT_TRIALS, replace=False))
         fitted = person.subset(calibration)
         wanted = vectors[fitted.target_rows]
-        fit = fit_input_layer(
-            fitted.betas, wanted, fitted.run_groups, weighting(fitted, wanted)
-        )
+        used = Filtered(fitted, weighting(fitted, wanted))
+        if noise is not None:
+            used = subtract_shared_noise(fitted, wanted, used.weights, noise)
+        fit = fit_input_layer(used.person.betas, wanted, fitted.run_groups, used.weights)
+        fit = replace(fit, weight=used.of_responses(fit.weight))
         count = len(heldout)
         parts.append(Latents(
             fit.latents(person.betas[heldout]), person.target_rows[heldout],

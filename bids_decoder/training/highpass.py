@@ -9,12 +9,12 @@ removes signal. Cross-validation over training runs decides.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from bids_decoder.config import Troi
 from bids_decoder.grids.base import Kernel
+from bids_decoder.training.filtered import Filtered
 from bids_decoder.training.selection.budget import score_budgets, score_weights
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selectors import SELECT_FROM_MAP
@@ -99,36 +99,13 @@ class HighPass:
         ], axis=1)
 
 
-@dataclass(frozen=True, eq=False)
-class Filtered:
-    """Responses that an input layer is fitted on.
-
-    Parameters
-    ----------
-    person : Person
-        Training trials, filtered or as they were.
-    weights : ndarray of float32, shape (n_voxels,)
-        Prior scale of each voxel; zero outside the selection.
-    highpass : HighPass or None
-        The filter that was used.
-    notes : dict
-        JSON-able: whether the filter was used, its width, and the mean cosine of predicted and
-        true targets of held-out training trials without and with it; empty where it was not tried.
-    """
-
-    person: Person
-    weights: np.ndarray
-    highpass: HighPass | None
-    notes: dict[str, Any]
-
-
 def filter_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
     """Return whether :func:`filter_responses` compares filtered responses with those as they are.
 
     It does so for stimuli, unless the settings forbid it, where neighbours are known, weights come
     from the map of the signal or are equal in all voxels, and there are two runs or more and
-    :data:`MIN_TRIALS` to :data:`MOST_TRIALS` trials. Labels and values are decoded from responses
-    as they are: no gain was found for them (see ``docs/troi.md``).
+    :data:`MIN_TRIALS` to :data:`MOST_TRIALS` trials. For labels and values no gain was found (see
+    ``docs/troi.md``).
     """
     return (
         troi.highpass == "auto" and troi.selector in (*SELECT_FROM_MAP, "all")
@@ -155,10 +132,12 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
         With weights by the shares of signal of filtered responses, in the same voxels, if
         predictions of held-out training trials, from voxels that were chosen and weighted without
         them, improve by :data:`LEAST_GAIN` or more. Equal weights of all voxels stay equal.
+        Its notes: whether the filter was used, its width, and the mean cosine of predicted and true
+        targets of held-out training trials without and with it; empty where it was not tried.
     """
     person = task.person
     if not filter_is_tried(person, targets, task.settings):
-        return Filtered(person, weights, None, {})
+        return Filtered(person, weights)
     highpass, sharp = HighPass.fit(person)
     plain, filtered = task, replace(task, person=sharp)
     if _is_mapped(task):
@@ -170,7 +149,7 @@ def filter_responses(task: SelectionTask, targets: Targets, weights: np.ndarray)
         "highpass_cosines": [round(before, 4), round(after, 4)],
     }
     if not notes["highpass"]:
-        return Filtered(person, weights, None, notes)
+        return Filtered(person, weights, notes=notes)
     if _is_mapped(task):
         weights = soft_weights(filtered.map_signal().share * (weights > 0))
     return Filtered(sharp, weights, highpass, notes)

@@ -19,6 +19,7 @@ from bids_decoder.training.selectors import (
     learn_no_gates,
     select_of_each,
 )
+from bids_decoder.training.shared_noise import is_subtracted
 from bids_decoder.training.signal import SIGNAL_SHARES
 from bids_decoder.trials import Person, Targets
 
@@ -128,20 +129,20 @@ def scores_of_labellings(
     scores = np.empty((len(train_rows), len(test_betas), width), dtype=np.float32)
     trials = CentredTrials.of(train.betas, train.run_groups)
     done, alike = 0, _same_values if is_value else _same_labels
+    less_noise = not is_value and is_subtracted(train)
     for members in alike(train_rows, len(targets.ids)):
         space = fit_space(targets, [train_rows[members[0]]], network.target_whitening or 0.0)
         vectors = space.transform(targets.vectors)
         gallery = None if is_value else normalise(vectors).T
-        candidates = RELATIVE_PENALTIES if is_value else (
-            penalties_for_labels(train.run_groups, vectors.shape[1])
-        )
+        n_latents = None if is_value else vectors.shape[1]
+        candidates = _candidates(train.run_groups, n_latents)
         for batch in np.array_split(members, -(-len(members) // _batch_size(train))):
             wanted = vectors[train_rows[batch]]
             weights = np.concatenate([
                 _weights_of_each(train, part, troi)
                 for part in np.array_split(wanted, -(-len(wanted) // _n_maps(train)))
             ])
-            fits = trials.fit(wanted, weights, test_betas, candidates)
+            fits = trials.fit(wanted, weights, test_betas, candidates, less_shared_noise=less_noise)
             scores[batch] = fits.latents @ gallery if not is_value else space.inverse_transform(
                 fits.latents * fits.gains[:, None, None]
             )
@@ -149,6 +150,13 @@ def scores_of_labellings(
             if progress is not None:
                 progress(done, len(train_rows))
     return scores
+
+
+def _candidates(run_groups: np.ndarray, n_latents: int | None) -> np.ndarray:
+    """Return the candidates for penalties, of values where there is no number of latents."""
+    if n_latents is None:
+        return RELATIVE_PENALTIES
+    return penalties_for_labels(run_groups, n_latents)
 
 
 def _same_labels(train_rows: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:

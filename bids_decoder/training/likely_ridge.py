@@ -10,6 +10,12 @@ import numpy as np
 from bids_decoder.training.kernels import Kernels, weighted_kernels
 from bids_decoder.training.penalties import RELATIVE_PENALTIES, likeliest_penalties
 from bids_decoder.training.run_means import run_contrasts
+from bids_decoder.training.shared_noise import (
+    NoisePrior,
+    VoxelSpread,
+    shares_of_means,
+    target_axes,
+)
 
 _BYTES = 1 << 20
 """Of weights of voxels that are held at a time."""
@@ -60,7 +66,7 @@ class CentredTrials:
 
     def fit(
         self, latents: np.ndarray, voxel_weights: np.ndarray, betas: np.ndarray,
-        candidates: np.ndarray = RELATIVE_PENALTIES,
+        candidates: np.ndarray = RELATIVE_PENALTIES, *, less_shared_noise: bool = False,
     ) -> SharedFits:
         """Fit ridge regressions, each with the likeliest penalty, and predict other trials.
 
@@ -74,6 +80,8 @@ class CentredTrials:
             Responses from which latents are predicted.
         candidates : ndarray, shape (n_candidates,)
             Relative penalties.
+        less_shared_noise : bool
+            Subtract the noise that voxels share first; see :mod:`.shared_noise`.
 
         Returns
         -------
@@ -81,18 +89,41 @@ class CentredTrials:
             As :func:`.input_layer.fit_input_layer` fits each with these candidates.
         """
         used = np.flatnonzero(voxel_weights.any(axis=0))
-        scales = voxel_weights[:, used].astype(np.float32)
-        kernels = Kernels(
-            weighted_kernels(self.betas[:, used], scales), self.basis.T @ latents
-        )
+        scales, wanted = voxel_weights[:, used].astype(np.float32), self.basis.T @ latents
+        products = weighted_kernels(self.betas[:, used], scales)
+        noise = self._noise(used, scales, wanted, products) if less_shared_noise else None
+        if noise is not None:
+            noise.subtract(products, self.betas[:, used], np.square(scales))
+        kernels = Kernels(products, wanted)
         sizes = kernels.sizes(len(self.basis))
         chosen, dual = likeliest_penalties(kernels, sizes, len(self.betas), candidates)
-        found, energies = self._predict(used, np.square(scales), dual, betas - self.mean)
+        found, energies = self._predict(used, np.square(scales), dual, betas - self.mean, noise)
         gains = np.maximum(np.sqrt(energies), 1e-12) / np.sqrt(latents.shape[2])
         return SharedFits(found / gains[:, None, None].astype(np.float32), gains, chosen)
 
+    def _noise(
+        self, used: np.ndarray, scales: np.ndarray, wanted: np.ndarray, products: np.ndarray
+    ) -> _MeansOfSets:
+        """Estimate the noise that the voxels of each set share."""
+        sums = np.maximum(scales.sum(axis=1, dtype=np.float64), 1e-9)[:, None]
+        places, responses = scales / sums, self.betas[:, used].astype(np.float64)
+        deviations = np.sqrt(np.square(responses).sum(axis=0) / len(responses))
+        means, axes = places @ responses.T, target_axes(wanted)
+        diagonal = np.einsum("srr->sr", products)
+        # What is below the diagonal may be missing.
+        above = np.einsum("srl,srq,sql->s", axes, np.triu(products), axes, optimize=True)
+        twice = np.einsum("srl,sr->s", np.square(axes), diagonal)
+        squares = np.square(sums[:, 0])
+        spread = VoxelSpread(
+            np.square(places).sum(axis=1), np.square(places @ deviations),
+            diagonal.sum(axis=1) / squares, (2 * above - twice) / squares,
+        )
+        shares = shares_of_means(means, axes, spread, len(responses), NoisePrior())[0]
+        return _MeansOfSets(places, means, shares)
+
     def _predict(
-        self, used: np.ndarray, squares: np.ndarray, dual: np.ndarray, betas: np.ndarray
+        self, used: np.ndarray, squares: np.ndarray, dual: np.ndarray, betas: np.ndarray,
+        noise: _MeansOfSets | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Predict from centred *betas*, some voxels at a time.
 
@@ -105,12 +136,58 @@ class CentredTrials:
         n_sets, n_rows, n_latents = dual.shape
         loads = dual.astype(np.float32).transpose(1, 0, 2).reshape(n_rows, -1)
         found = np.zeros((len(betas), n_sets * n_latents), dtype=np.float32)
-        energies = np.zeros(n_sets)
+        energies, total = np.zeros(n_sets), np.zeros((n_sets, n_latents))
+        shared = None if noise is None else noise.loads(dual).astype(np.float32)
         step = max(1, _BYTES // (4 * loads.shape[1]))
         for start in range(0, len(used), step):
             part = slice(start, start + step)
             weights = (self.betas[:, used[part]].T @ loads).reshape(-1, n_sets, n_latents)
+            if shared is not None:
+                weights -= shared
             weights *= squares.T[part, :, None]
+            total += weights.sum(axis=0, dtype=np.float64)
             energies += np.vecdot(weights, weights).sum(axis=0, dtype=np.float64)
             found += betas[:, used[part]].astype(np.float32) @ weights.reshape(len(weights), -1)
-        return found.reshape(len(betas), n_sets, n_latents).transpose(1, 0, 2), energies
+        latents = found.reshape(len(betas), n_sets, n_latents).transpose(1, 0, 2)
+        if noise is not None:
+            means = noise.shares[:, None] * (noise.places @ betas[:, used].T)
+            latents = latents - (means[:, :, None] * total[:, None]).astype(np.float32)
+        return latents, energies
+
+
+@dataclass(frozen=True, eq=False)
+class _MeansOfSets:
+    """Means over the voxels of each set, and the share of them that is noise.
+
+    Parameters
+    ----------
+    places : ndarray, shape (n_sets, n_used)
+        Weights of the means.
+    means : ndarray, shape (n_sets, n_rows)
+        Of the centred training trials.
+    shares : ndarray, shape (n_sets,)
+    """
+
+    places: np.ndarray
+    means: np.ndarray
+    shares: np.ndarray
+
+    def subtract(
+        self, products: np.ndarray, responses: np.ndarray, squares: np.ndarray
+    ) -> None:
+        """Turn weighted inner products of trials (n_sets, n_rows, n_rows) into those without it.
+
+        Only what is on and above the diagonal is changed for the better; see :class:`.Kernels`.
+        """
+        sums = squares.sum(axis=1, dtype=np.float64)
+        loads = (squares @ responses.T).astype(np.float64)
+        for product, mean, load, share, size in zip(
+            products, self.means, loads, self.shares, sums, strict=True
+        ):
+            own = share * mean
+            both = np.outer(own, load - 0.5 * size * own)
+            product[:] -= both + both.T
+
+    def loads(self, dual: np.ndarray) -> np.ndarray:
+        """Return what is subtracted from the loads of each voxel, (n_sets, n_latents)."""
+        return self.shares[:, None] * np.einsum("sr,srl->sl", self.means, dual)

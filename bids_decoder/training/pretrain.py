@@ -15,10 +15,22 @@ from bids_decoder.config import Network
 from bids_decoder.models.losses import Mix, bimixco, draw_mix, prototype_loss, softclip
 from bids_decoder.models.networks import Trunk
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents, join_latents
+from bids_decoder.training.episodes import (
+    Latents,
+    VoxelWeighting,
+    draw_latents,
+    join_latents,
+    some_runs,
+)
 from bids_decoder.training.identification import distinctness
 from bids_decoder.training.loop import Progress, Schedule, Setup, make_fabric, train
 from bids_decoder.training.parallel import forward_together, join_fabric, n_processes, share
+from bids_decoder.training.shared_noise import (
+    FREEDOM_OF_OTHERS,
+    MOST_TRIALS,
+    NoisePrior,
+    shared_noise,
+)
 from bids_decoder.trials import Person
 
 if TYPE_CHECKING:
@@ -113,7 +125,7 @@ class Objective:
 
 def collect_latents(
     people: Iterable[Person], vectors: np.ndarray, weighting: VoxelWeighting, seed: int,
-    n_people: int,
+    n_people: int, noise: NoisePrior | None = None,
 ) -> Latents:
     """Draw the latents of all source participants, with one of them in memory at a time.
 
@@ -123,11 +135,38 @@ def collect_latents(
     parts = []
     for number, person in enumerate(people):
         rng = np.random.default_rng(derive_seed(seed, "episodes", person.label))
-        drawn = draw_latents(person, number, vectors, weighting, rng)
+        drawn = draw_latents(person, number, vectors, weighting, rng, noise)
         if len(drawn.values) > most:
             drawn = drawn.subset(np.sort(rng.permutation(len(drawn.values))[:most]))
         parts.append(drawn)
     return join_latents(parts)
+
+
+def noise_of_others(
+    people: Iterable[Person], vectors: np.ndarray, weighting: VoxelWeighting
+) -> NoisePrior:
+    """Estimate how noise is correlated between voxels of source participants.
+
+    Parameters
+    ----------
+    people : iterable of Person
+        Training trials only.
+    vectors : ndarray, shape (n_ids, n_latents)
+        Targets in the target space.
+    weighting : callable
+        Computes voxel weights from trials.
+
+    Returns
+    -------
+    NoisePrior
+        Mean over participants, as prior for new ones.
+    """
+    found = []
+    for person in (some_runs(whole, MOST_TRIALS) for whole in people):
+        wanted = vectors[person.target_rows]
+        own = shared_noise(person, wanted, weighting(person, wanted), NoisePrior())
+        found.append((own.correlation, own.signal_ratio))
+    return NoisePrior(*np.mean(found, axis=0).tolist(), FREEDOM_OF_OTHERS)
 
 
 def balanced_batches(people: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -30,6 +30,7 @@ from bids_decoder.training.pretrain import (
     collect_latents,
     pretrain_trunk,
 )
+from bids_decoder.training.shared_noise import NoisePrior
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.trials import Person, Targets
 
@@ -91,7 +92,10 @@ def make_shared(
         scale = LatentScale(1.0, float(np.log2(len(person.betas))), 0.5)
         if not closed:
             scale = replace(scale, latent_sd=_latent_size(person, vectors))
-        return space, SharedModel(trunk, scale, vectors, is_category, closed_form=closed)
+        noise = NoisePrior() if is_category else None
+        return space, SharedModel(
+            trunk, scale, vectors, is_category, closed_form=closed, noise=noise
+        )
     latents = collect_latents([person], vectors, weighting, context.seed, 1)
     trunk, scale, _ = pretrain_trunk(
         latents, vectors, is_category, context.network, seed=context.seed, device=context.device
@@ -171,6 +175,11 @@ def card_of(trunk: Trunk, scale: LatentScale, network: Network) -> dict[str, Any
     return {"n_latents": n_latents, "scale": asdict(scale), "network": asdict(network)}
 
 
+def noise_card_of(noise: NoisePrior | None) -> dict[str, Any]:
+    """Return what the card of a model says of noise that voxels share; empty if not subtracted."""
+    return {} if noise is None else {"noise": asdict(noise)}
+
+
 def restore_space(model: Model) -> TargetSpace:
     """Restore the target space of a model."""
     part = model.part("space")
@@ -181,7 +190,9 @@ def restore_shared(model: Model, targets: Targets) -> tuple[TargetSpace, SharedM
     """Restore target space and trunk of a model, for the targets of a call."""
     space = restore_space(model)
     vectors = space.transform(targets.vectors)
-    return space, restore_trunk(model, vectors, targets.kind == "category")
+    shared = restore_trunk(model, vectors, targets.kind == "category")
+    noise = model.card.get("noise")
+    return space, replace(shared, noise=None if noise is None else NoisePrior(**noise))
 
 
 def restore_common(model: Model) -> CommonMaps | None:

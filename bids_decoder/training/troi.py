@@ -18,6 +18,7 @@ from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.common_space import gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import Latents, draw_latents
+from bids_decoder.training.filtered import Filtered
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.highpass import filter_responses
@@ -29,6 +30,7 @@ from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,
     collect_latents,
+    noise_of_others,
     pretrain_trunk,
 )
 from bids_decoder.training.prior import (
@@ -45,12 +47,14 @@ from bids_decoder.training.shared_models import (
     card_of,
     choose_whitening,
     make_shared,
+    noise_card_of,
     restore_common,
     restore_shared,
     restore_space,
     restore_trunk,
     tensors_of,
 )
+from bids_decoder.training.shared_noise import subtract_shared_noise
 from bids_decoder.training.trust import choose_share
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.training.zero_shot import describe_zero_shot
@@ -76,9 +80,11 @@ class TroiDecoder(Decoder):
         common, folder = None, context.temporary_dir
         if network.group_prior:
             common = gather_common(people, vectors, targets.over_runs, folder)
-        latents = collect_latents(people, vectors, weighting, context.seed, len(rows))
+        is_category = targets.kind == "category"
+        noise = noise_of_others(people, vectors, weighting) if is_category else None
+        latents = collect_latents(people, vectors, weighting, context.seed, len(rows), noise)
         trunk, scale, losses = pretrain_trunk(
-            latents, vectors, targets.kind == "category", network, seed=context.seed,
+            latents, vectors, is_category, network, seed=context.seed,
             device=context.device, checkpoint=context.checkpoint, progress=context.progress,
         )
         prior, prior_notes = _prior(latents, trunk, scale, vectors, context)
@@ -87,7 +93,7 @@ class TroiDecoder(Decoder):
             "n_episode_trials": len(latents.values), "target_whitening": whitening,
             "stimuli_seen": seen.stimuli(targets), "target_kind": targets.kind,
             "loss": [round(v, 6) for v in losses], **card_of(trunk, scale, network),
-            **prior_notes,
+            **prior_notes, **noise_card_of(noise),
         }
         maps = {} if common is None else common.tensors()
         if common is not None:
@@ -107,7 +113,7 @@ class TroiDecoder(Decoder):
             return selection
         own = Model(
             tensors_of(shared.trunk.cpu(), space),
-            card_of(shared.trunk, shared.scale, context.network),
+            card_of(shared.trunk, shared.scale, context.network) | noise_card_of(shared.noise),
         )
         return replace(selection, own=own)
 
@@ -121,9 +127,7 @@ class TroiDecoder(Decoder):
         else:
             space, shared = restore_shared(selection.own, targets)
         adaptation = _adaptation(person, shared, context)
-        used = filter_responses(
-            _selection_task(adaptation, context), targets, selection.weights
-        )
+        used = _filtered(adaptation, targets, selection.weights, context)
         adaptation = adaptation.with_person(used.person)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
@@ -156,8 +160,8 @@ class TroiDecoder(Decoder):
             )
             card |= prior_notes
         tensors = tensors_of(shared.trunk.cpu(), space)
-        weight = fit.weight if used.highpass is None else used.highpass.of_responses(fit.weight)
-        return Model({**tensors, **prior, "input.weight": weight, "input.bias": fit.bias}, card)
+        tensors |= {"input.weight": used.of_responses(fit.weight), "input.bias": fit.bias}
+        return Model({**tensors, **prior}, card)
 
     def without_trials(self, pretrained: Model, grid: VoxelGrid) -> Model:
         """Read the voxels by the mean input layer of the source participants at their places.
@@ -261,6 +265,16 @@ def _selection_task(adaptation: Adaptation, context: FitContext) -> SelectionTas
         adaptation.person, adaptation.wanted, context.troi, partial(learn_gates, adaptation),
         context.seed, adaptation.prior, closed_form=adaptation.shared.closed_form,
     )
+
+
+def _filtered(
+    adaptation: Adaptation, targets: Targets, weights: np.ndarray, context: FitContext
+) -> Filtered:
+    """Filter the responses of the selected voxels: for labels, or for stimuli."""
+    noise = adaptation.shared.noise
+    if noise is not None:
+        return subtract_shared_noise(adaptation.person, adaptation.wanted, weights, noise)
+    return filter_responses(_selection_task(adaptation, context), targets, weights)
 
 
 def _adaptation(person: Person, shared: SharedModel, context: FitContext) -> Adaptation:

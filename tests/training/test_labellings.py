@@ -21,7 +21,7 @@ TARGETS = Targets(tuple("abcd"), np.eye(N_CLASSES, dtype=np.float32), "category"
 NOWHERE = VoxelGrid(np.ones((210, 1, 1), bool), np.eye(4))
 
 
-def make_fold(per_run, n_permutations, signal=0.8, grid=None, n_runs=6):
+def make_fold(per_run, n_permutations, signal=0.8, grid=None, n_runs=6, shared=0.0):
     """A region of 60 of 210 voxels; the last run is test. Two runs are short of one label."""
     rng = np.random.default_rng(0)
     grid = grid or VoxelGrid(np.ones(SHAPE, bool), np.diag([3.0, 3.0, 3.0, 1.0]))
@@ -29,6 +29,7 @@ def make_fold(per_run, n_permutations, signal=0.8, grid=None, n_runs=6):
     rows[:2 * per_run] %= 3
     patterns = rng.standard_normal((N_CLASSES, 210)) * (np.arange(210) < 60)
     betas = signal * patterns[rows] + rng.standard_normal((len(rows), 210))
+    betas += shared * rng.standard_normal((len(rows), 1))
     runs = np.repeat([f"run-{k}" for k in range(n_runs)], per_run)
     trials = pd.DataFrame({
         "trial": np.tile(np.arange(1, per_run + 1), n_runs), "run_group": runs, "split": "train",
@@ -85,6 +86,14 @@ def test_labellings_without_one_of_the_labels():
 
 def test_very_few_trials():
     assert_same(make_fold(3, 3, n_runs=3), FitContext(Network(), Troi(), 5, "cpu"))
+
+
+@pytest.mark.parametrize("troi", [Troi(), Troi(budget_voxels=25)], ids=["default", "budget"])
+def test_in_noise_that_voxels_share(troi):
+    fold, context = make_fold(12, 7, shared=1.0), FitContext(Network(), troi, 5, "cpu")
+    _, model = load_decoder("troi").fit(fold.train, TARGETS, None, context)
+    assert model.card["noise_share"] > 0.3
+    assert_same(fold, context)
 
 
 def test_signal_is_found_and_other_labels_find_none():

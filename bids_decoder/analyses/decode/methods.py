@@ -38,6 +38,7 @@ TEXTS = {
         "select-budget",
         "group-prior",
         "highpass",
+        "shared-noise",
         "closed-form",
         "stage2-reinit",
         "stage2-lr_rewind",
@@ -125,6 +126,9 @@ def _selection(results: Results) -> Steps:
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
     steps |= _highpass(results.card("decoder_model"))
+    if results.card("decoder_model").get("noise_share"):
+        share = results.card("decoder_model")["noise_share"]
+        steps["shared-noise"] = {"percent": f"{100 * share:.0f}"}
     if closed:
         kind = results.card("decoder_model").get("target_kind")
         steps["closed-form"] = {
