@@ -146,7 +146,7 @@ class ReconstructImages(PersonalInterface):
         decoder = self._decoder()
         betas = [test.betas[seen == number].mean(axis=0) for number in range(len(stimuli))]
         embedding = average_repeats(decoder.predict(model, test.betas), seen)
-        mean = np.asarray(train.betas, dtype=np.float64).mean(axis=0)[None]
+        mean = np.mean(train.betas, axis=0, dtype=np.float64)[None]
         of_mean = decoder.predict(model, mean.astype(np.float32))
         return _Responses(
             stimuli, np.concatenate([np.stack(betas), mean]).astype(np.float32),
