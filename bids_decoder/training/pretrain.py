@@ -27,7 +27,7 @@ from bids_decoder.training.loop import Progress, Schedule, Setup, make_fabric, t
 from bids_decoder.training.parallel import forward_together, join_fabric, n_processes, share
 from bids_decoder.training.shared_noise import (
     FREEDOM_OF_OTHERS,
-    MOST_TRIALS,
+    MOST_TRIALS_TO_ESTIMATE,
     NoisePrior,
     shared_noise,
 )
@@ -162,7 +162,7 @@ def noise_of_others(
         Mean over participants, as prior for new ones.
     """
     found = []
-    for person in (some_runs(whole, MOST_TRIALS) for whole in people):
+    for person in (some_runs(whole, MOST_TRIALS_TO_ESTIMATE) for whole in people):
         wanted = vectors[person.target_rows]
         own = shared_noise(person, wanted, weighting(person, wanted), NoisePrior())
         found.append((own.correlation, own.signal_ratio))

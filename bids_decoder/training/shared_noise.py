@@ -2,9 +2,9 @@
 
 Single-trial responses rise and fall together, by arousal, breathing or motion. The mean over voxels
 holds most of that noise, and with a dozen trials a decoder cannot learn from them to leave it out.
-With the same correlation of noise between all voxels as model, its size is one number, which is
-estimated from the part of responses that labels do not explain, and known from other
-participants where there are any.
+With more it can, and responses are decoded as they are. With the same correlation of noise between
+all voxels as model, its size is one number, which is estimated from the part of responses that
+labels do not explain, and known from other participants where there are any.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ from bids_decoder.training.filtered import Filtered
 from bids_decoder.training.run_means import centre_runs, degrees_of_freedom
 from bids_decoder.trials import Person
 
-MOST_TRIALS = 3000
-"""With more training trials a decoder learns by itself what noise is shared, and filtered responses
-are one more copy of them."""
+MOST_TRIALS = 40
+"""With more training trials a decoder learns by itself what noise is shared, and nothing is
+subtracted, which may be signal.
+
+The error that is avoided is of weights along the mean over voxels, which falls with the number
+of trials, whatever the number of labels; see ``docs/troi.md``.
+"""
+
+MOST_TRIALS_TO_ESTIMATE = 3000
+"""Trials of a source participant, in whole runs, by which its noise is estimated."""
 
 FREEDOM_OF_OTHERS = 10.0
 """Weight of the correlation in other participants, in degrees of freedom of own noise."""
