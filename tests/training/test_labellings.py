@@ -90,7 +90,8 @@ def test_very_few_trials():
 
 @pytest.mark.parametrize("troi", [Troi(), Troi(budget_voxels=25)], ids=["default", "budget"])
 def test_in_noise_that_voxels_share(troi):
-    fold, context = make_fold(12, 7, shared=1.0), FitContext(Network(), troi, 5, "cpu")
+    fold = make_fold(12, 7, n_runs=4, shared=1.0)
+    context = FitContext(Network(), troi, 5, "cpu")
     _, model = load_decoder("troi").fit(fold.train, TARGETS, None, context)
     assert model.card["noise_share"] > 0.3
     assert_same(fold, context)

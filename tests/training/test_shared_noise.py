@@ -108,6 +108,18 @@ def test_patterns_in_shared_noise_are_decoded_better(monkeypatch):
     assert found > np.mean([accuracy(*person) for person in people]) + 0.05
 
 
+def test_with_many_trials_it_would_be_no_gain(monkeypatch):
+    gains = {}
+    for n_runs in (2, 8):
+        people = [draw(seed, n_runs, shared=0.8, pattern=0.3) for seed in range(10)]
+        found = []
+        for most in (1000, 0):
+            monkeypatch.setattr(module, "MOST_TRIALS", most)
+            found.append(np.mean([accuracy(*person) for person in people]))
+        gains[n_runs] = found[0] - found[1]
+    assert gains[2] > 0.05 and abs(gains[8]) < 0.01
+
+
 def test_voxels_without_weight_have_no_part():
     train, _ = draw(0)
     weights = np.ones(N_VOXELS)
