@@ -137,7 +137,7 @@ class Troi:
     region: str = "brain"
     epochs: int = 15
     lowpass_fwhm_mm: float | None = None
-    highpass: Literal["auto", "never"] = "auto"
+    spatial_prior: Literal["auto", "never"] = "auto"
     stage2: Literal["reinit", "lr_rewind", "none"] = "reinit"
     stage2_trunk: Literal["frozen", "lora", "full"] = "frozen"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bids_decoder.models.store import Model
 from bids_decoder.training.decoders import Decoder, FitContext
-from bids_decoder.training.highpass import filter_is_tried
+from bids_decoder.training.spatial_prior import prior_is_tried
 from bids_decoder.trials import Person, Targets
 
 PREFIX = "without-"
@@ -46,8 +46,8 @@ def list_ablations(
     Yields
     ------
     Ablation
-        Without pretraining, group prior, selection, low-pass filter of the selection, high-pass
-        filter of responses, or second stage.
+        Without pretraining, group prior, selection, low-pass filter of the selection, spatial
+        prior, or second stage.
     """
     network, troi = context.network, context.troi
     if pretrained is not None:
@@ -61,8 +61,8 @@ def list_ablations(
         parts.append(("selection", replace(troi, selector="all")))
         if person.grid.has_geometry and troi.lowpass_fwhm_mm != 0:
             parts.append(("low-pass", replace(troi, lowpass_fwhm_mm=0.0)))
-    if filter_is_tried(person, targets, troi):
-        parts.append(("high-pass", replace(troi, highpass="never")))
+    if prior_is_tried(person, targets, troi):
+        parts.append(("spatial-prior", replace(troi, spatial_prior="never")))
     if troi.stage2 != "none":
         parts.append(("stage-2", replace(troi, stage2="none")))
     for name, changed in parts:

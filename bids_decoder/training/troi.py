@@ -21,7 +21,6 @@ from bids_decoder.training.episodes import Latents, draw_latents
 from bids_decoder.training.filtered import Filtered
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
-from bids_decoder.training.highpass import filter_responses
 from bids_decoder.training.identification import unit_rows
 from bids_decoder.training.input_layer import InputFit
 from bids_decoder.training.labellings import fit_space
@@ -55,6 +54,7 @@ from bids_decoder.training.shared_models import (
     tensors_of,
 )
 from bids_decoder.training.shared_noise import subtract_shared_noise
+from bids_decoder.training.spatial_prior import use_spatial_prior
 from bids_decoder.training.trust import choose_share
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.training.zero_shot import describe_zero_shot
@@ -274,7 +274,8 @@ def _filtered(
     noise = adaptation.shared.noise
     if noise is not None:
         return subtract_shared_noise(adaptation.person, adaptation.wanted, weights, noise)
-    return filter_responses(_selection_task(adaptation, context), targets, weights)
+    task = _selection_task(adaptation, context)
+    return use_spatial_prior(adaptation, task, targets, weights)
 
 
 def _adaptation(person: Person, shared: SharedModel, context: FitContext) -> Adaptation:

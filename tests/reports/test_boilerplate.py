@@ -123,13 +123,16 @@ def test_facts_follow_the_files(tree):
     assert steps["retrieval"] == {"pools": "among 8 candidates in each of 30 pools"}
     assert steps["split-stimuli"]["n_test_stimuli"] == 8
     assert not {"glm-ridge", "motion", "scratch", "classification", "inputs-fmriprep"} & set(steps)
-    assert not {"highpass", "shared-noise"} & set(steps)
+    assert not {"spatial-prior", "shared-noise"} & set(steps)
     card = tree.path("decoder_model", sub="02").with_suffix(".json")
-    used = {"highpass": True, "highpass_fwhm_mm": 5.4, "highpass_cosines": [0.1, 0.123]}
+    used = {
+        "spatial_prior": True, "spatial_prior_fwhm_mm": 5.4, "spatial_prior_scores": [1.1, 1.23],
+    }
     write_json(card, {**read_json(card), **used, "noise_share": 0.914})
     assert collect_facts(tree.out, ["02"])["steps"]["shared-noise"] == {"percent": "91"}
-    assert collect_facts(tree.out, ["02"])["steps"]["highpass"] == {
-        "fwhm": "5.4", "before": "0.100", "after": "0.123"}
+    assert collect_facts(tree.out, ["02"])["steps"]["spatial-prior"] == {
+        "smooth": "smooth (Gaussian, 5.4 mm full width at half maximum)",
+        "before": "1.100", "after": "1.230"}
     for path in tree.out.rglob("*TROI*"):
         path.unlink()
     card = tree.path("decoder_model", sub="02").with_suffix(".json")

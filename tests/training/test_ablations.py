@@ -42,11 +42,11 @@ def test_only_parts_that_are_there_are_left_out(known):
     assert names(person, None, bare) == []
     flat = VoxelGrid(np.ones((person.grid.n_voxels, 1, 1), bool), np.eye(4))
     assert "low-pass" not in names(replace(person, grid=flat), None, PLAIN)
-    assert "high-pass" in names(person, None, PLAIN, STIMULI)
-    assert "high-pass" not in names(replace(person, grid=flat), None, PLAIN, STIMULI)
+    assert "spatial-prior" in names(person, None, PLAIN, STIMULI)
+    assert "spatial-prior" not in names(replace(person, grid=flat), None, PLAIN, STIMULI)
 
 
-@pytest.mark.parametrize("name", ["without-selection", "without-low-pass", "without-high-pass"])
+@pytest.mark.parametrize("name", ["without-selection", "without-low-pass", "without-spatial-prior"])
 def test_a_part_left_out_is_left_out(known, name):
     person, vectors = known
     targets = Targets(tuple(f"s{i}" for i in range(len(vectors))), vectors, "features")
@@ -55,10 +55,10 @@ def test_a_part_left_out_is_left_out(known, name):
     notes = model.card["selection"]
     if name == "without-selection":
         assert notes["budget"] == person.grid.n_voxels
-        assert "highpass" in model.card
-    elif name == "without-high-pass":
-        assert "highpass" not in model.card
+        assert "spatial_prior" in model.card
+    elif name == "without-spatial-prior":
+        assert "spatial_prior" not in model.card
         _, whole = TroiDecoder().fit(person, targets, None, PLAIN)
-        assert "highpass" in whole.card
+        assert "spatial_prior" in whole.card
     else:
         assert notes["field_fwhm_mm"] == 0 and notes["budget"] == 48

@@ -37,7 +37,7 @@ TEXTS = {
         "select-ridge-norm",
         "select-budget",
         "group-prior",
-        "highpass",
+        "spatial-prior",
         "shared-noise",
         "closed-form",
         "stage2-reinit",
@@ -125,7 +125,7 @@ def _selection(results: Results) -> Steps:
     mask = sidecar_of(masks[0])
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
-    steps |= _highpass(results.card("decoder_model"))
+    steps |= _spatial_prior(results.card("decoder_model"))
     if results.card("decoder_model").get("noise_share"):
         share = results.card("decoder_model")["noise_share"]
         steps["shared-noise"] = {"percent": f"{100 * share:.0f}"}
@@ -146,13 +146,15 @@ def _selection(results: Results) -> Steps:
     return steps
 
 
-def _highpass(card: dict[str, Any]) -> Steps:
-    if not card.get("highpass"):
+def _spatial_prior(card: dict[str, Any]) -> Steps:
+    if not card.get("spatial_prior"):
         return {}
-    before, after = card["highpass_cosines"]
-    return {"highpass": {
-        "fwhm": f"{card['highpass_fwhm_mm']:.3g}", "before": f"{before:.3f}",
-        "after": f"{after:.3f}",
+    before, after = card["spatial_prior_scores"]
+    width = card["spatial_prior_fwhm_mm"]
+    return {"spatial-prior": {
+        "smooth": f"smooth (Gaussian, {width:.3g} mm full width at half maximum)" if width
+        else "different from voxel to voxel",
+        "before": f"{before:.3f}", "after": f"{after:.3f}",
     }}
 
 

@@ -1,12 +1,13 @@
-"""Decoding with and without the high-pass filter of responses, on the same trials and voxels.
+"""Decoding with and without the spatial prior of decoders, on the same trials and voxels.
 
-    python benchmarks/highpass.py --cache FOLDER --scale small --trials 125 250 --seeds 5
-    python benchmarks/highpass.py --cache FOLDER --scale small --trials 125 --noise-fwhm 0 1 2 4
+    python benchmarks/spatial_prior.py --cache FOLDER --scale small --trials 125 250 --seeds 5
+    python benchmarks/spatial_prior.py --cache FOLDER --scale small --trials 125 --noise-fwhm 0 1 4
+    python benchmarks/spatial_prior.py --cache FOLDER --scale small --trials 125 --tuning-fwhm 0 1.5
 
 Participants are those of ``benchmarks/troi.py``. For each seed, number of trials, pretrained or
 from scratch, one line: top-1 among 300 from brain to image (means over three repeats) by cosine
-and with CSLS, without and with the filter whatever the training trials say, the gain in the
-cosine of held-out training trials, and whether the filter is therefore used. Models of other
+and with CSLS, without and with the prior whatever the training trials say, the gain in the
+distinctness of held-out training trials, and whether the prior is therefore used. Models of other
 participants are kept in the cache.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from unittest import mock
 
@@ -25,7 +27,7 @@ from troi_scores import retrieval_scores
 from bids_decoder.config_files import settings_from_dict
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training import highpass, penalties
+from bids_decoder.training import penalties, spatial_prior
 from bids_decoder.training.ensemble import load_decoder
 
 KEYS = ("b2i_cosine_3", "b2i_csls_3")
@@ -34,18 +36,18 @@ KEYS = ("b2i_cosine_3", "b2i_csls_3")
 def compare(
     case: Case, model: Model | None, plan: Plan, seed: int, selector: str
 ) -> dict[str, float]:
-    """Fit without the filter, and with it whatever its gain, and score both."""
+    """Fit without the prior, and with it whatever its gain, and score both."""
     decoder = load_decoder("troi")
     context = plan.context(selector, derive_seed(seed, "fit", case.train.label))
-    plain = replace(context, troi=replace(context.troi, highpass="never"))
+    plain = replace(context, troi=replace(context.troi, spatial_prior="never"))
     selection = decoder.select(case.train, case.targets, model, context)
-    with mock.patch.object(highpass, "LEAST_GAIN", -np.inf):
-        filtered = decoder.adapt(case.train, case.targets, selection, model, context)
-    before, after = filtered.card["highpass_cosines"]
+    with mock.patch.object(spatial_prior, "LEAST_GAIN", -np.inf):
+        mapped = decoder.adapt(case.train, case.targets, selection, model, context)
+    before, after = mapped.card["spatial_prior_scores"]
     found = {"gain": after / before - 1}
     fits = {
         "plain": decoder.adapt(case.train, case.targets, selection, model, plain),
-        "filtered": filtered,
+        "mapped": mapped,
     }
     for name, fit in fits.items():
         scores = retrieval_scores(
@@ -65,13 +67,14 @@ def lines(scale: Scale, args: argparse.Namespace) -> Iterator[str]:
             for name in args.readouts:
                 model = case.pretrained if name == "pretrained" else None
                 found = compare(case, model, plan, seed, args.selector)
-                plain, filtered = (
+                plain, mapped = (
                     "/".join(f"{found[f'{kind} {key}']:.3f}" for key in KEYS)
-                    for kind in ("plain", "filtered")
+                    for kind in ("plain", "mapped")
                 )
-                used = "used" if found["gain"] >= highpass.LEAST_GAIN else "not used"
-                yield (f"noise {scale.responses.noise_fwhm:g}, seed {seed}, {n_trials} trials, "
-                       f"{name}: {plain} -> {filtered}, gain {found['gain']:+.3f}, {used}")
+                used = "used" if found["gain"] >= spatial_prior.LEAST_GAIN else "not used"
+                yield (f"noise {scale.responses.noise_fwhm:g}, "
+                       f"tuning {scale.responses.tuning_fwhm:g}, seed {seed}, {n_trials} trials, "
+                       f"{name}: {plain} -> {mapped}, gain {found['gain']:+.3f}, {used}")
 
 
 def main() -> None:
@@ -82,6 +85,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[125])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--noise-fwhm", type=float, nargs="+", default=[2.0])
+    parser.add_argument("--tuning-fwhm", type=float, nargs="+", default=[4.0])
     parser.add_argument("--readouts", nargs="+", default=["pretrained", "scratch"])
     parser.add_argument("--selector", choices=("graded", "soft", "all"), default="graded")
     parser.add_argument("--penalty", type=float, default=penalties.PENALTY_FOR_STIMULI,
@@ -89,8 +93,8 @@ def main() -> None:
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     scale = SCALES[args.scale]
-    for width in args.noise_fwhm:
-        responses = replace(scale.responses, noise_fwhm=width)
+    for noise, tuning in product(args.noise_fwhm, args.tuning_fwhm):
+        responses = replace(scale.responses, noise_fwhm=noise, tuning_fwhm=tuning)
         with mock.patch.object(penalties, "PENALTY_FOR_STIMULI", args.penalty):
             for line in lines(replace(scale, responses=responses), args):
                 print(line, flush=True)

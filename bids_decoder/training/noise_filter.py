@@ -1,0 +1,140 @@
+"""A linear filter of responses that reduces noise that voxels share with their surroundings.
+
+The covariance of noise between voxels is described by white noise and smooth fields of several
+widths. Their variances are estimated from training responses, and the filter is a power of
+the covariance, as a sum of Gaussian means of the surroundings of each voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from bids_decoder.grids.base import FWHM_PER_SD, Kernel
+from bids_decoder.trials import Person
+
+FIELD_WIDTHS = (1.0, 2.0, 4.0, 8.0)
+"""Smoothness of the fields, full width at half maximum in voxels; on a mesh, in edges."""
+
+FILTER_WIDTHS = (1.5, 3.0, 6.0, 12.0)
+"""Widths of the means around each voxel, in the same unit."""
+
+POWER = 0.5
+"""The filter is the covariance to the power of minus this, which makes noise white.
+
+With 1 it would suit a prior for a known covariance and a known region. With estimates of both,
+stimuli are identified better with less; see ``docs/troi.md``.
+"""
+
+_N_PROBES = 12
+_MOST_TRIALS = 300
+"""Trials by which the covariance is estimated, from voxels of which there are many."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseFilter:
+    """Responses plus weighted means of their surroundings.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+    factors : ndarray, shape (1 + n_kernels,)
+        Of the responses, and of the mean of each kernel.
+    """
+
+    kernels: Sequence[Kernel]
+    factors: np.ndarray
+
+    def apply(self, maps: np.ndarray) -> np.ndarray:
+        """Filter maps of shape (n_maps, n_voxels)."""
+        return self._sum(maps, [kernel.mean for kernel in self.kernels])
+
+    def adjoint(self, maps: np.ndarray) -> np.ndarray:
+        """Apply the transpose of :meth:`apply` to maps of shape (n_maps, n_voxels)."""
+        return self._sum(maps, [kernel.adjoint for kernel in self.kernels])
+
+    def _sum(self, maps: np.ndarray, parts: Sequence) -> np.ndarray:
+        found = np.empty(maps.shape, dtype=np.float32)
+        for number, own in enumerate(maps):
+            found[number] = self.factors[0] * own
+            for factor, part in zip(self.factors[1:], parts, strict=True):
+                found[number] += factor * part(own)
+        return found
+
+
+def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:
+    """Fit the filter to the responses of training trials.
+
+    Signal is a small part of the variance of single responses, and is counted as noise.
+
+    Parameters
+    ----------
+    person : Person
+        Training trials only.
+    rng : numpy.random.Generator
+        Draws the fields by which means of surroundings are calibrated on this grid.
+    """
+    geometry = person.grid.geometry
+    kernels, fields = (
+        [geometry.kernel(width * geometry.spacing_mm) for width in widths]
+        for widths in (FILTER_WIDTHS, FIELD_WIDTHS)
+    )
+    white = rng.standard_normal((_N_PROBES, person.grid.n_voxels), dtype=np.float32)
+    smooth = [np.stack([field.mean(row) for row in white]) for field in fields]
+    library = np.stack([_moments(own, kernels) for own in (white, *smooth)], axis=1)
+    shares = nnls(library, _moments(_noise(person), kernels))[0]
+    sizes = np.array([1.0, *(np.square(own).mean() for own in smooth)])
+    return NoiseFilter(kernels, _factors(shares / sizes))
+
+
+def _noise(person: Person) -> np.ndarray:
+    """Return responses of some trials, less the means of their runs, in one variance."""
+    groups = person.run_groups
+    rows = np.linspace(0, len(groups) - 1, min(len(groups), _MOST_TRIALS)).astype(int)
+    found = np.asarray(person.betas[rows], dtype=np.float32)
+    for name in np.unique(groups[rows]):
+        own = groups[rows] == name
+        found[own] -= found[own].mean(axis=0)
+    return found
+
+
+def _moments(maps: np.ndarray, kernels: Sequence[Kernel]) -> np.ndarray:
+    """Return 1, and the covariance of maps with each of their means, relative to the variance."""
+    size = float(np.square(maps, dtype=np.float64).sum()) or 1.0
+    return np.array([1.0, *(
+        sum(float(np.vdot(row, kernel.mean(row))) for row in maps) / size for kernel in kernels
+    )])
+
+
+def _factors(densities: np.ndarray) -> np.ndarray:
+    """Approximate the power of a covariance by means of surroundings.
+
+    Parameters
+    ----------
+    densities : ndarray, shape (1 + n_fields,)
+        Spectral densities at frequency 0 of white noise and of the fields.
+
+    Returns
+    -------
+    ndarray, shape (1 + n_kernels,)
+        As :attr:`NoiseFilter.factors`; the filter is 1 at the highest frequencies.
+    """
+    frequencies = np.linspace(0, np.pi, 200)
+    fields, means = (
+        np.exp(-0.5 * np.outer(frequencies, np.array(widths) / FWHM_PER_SD) ** 2)
+        for widths in (FIELD_WIDTHS, FILTER_WIDTHS)
+    )
+    density = densities[0] + np.square(fields) @ densities[1:]
+    density = np.maximum(density / max(density.max(), 1e-12), 1e-3)
+    wanted = (density / density[-1]) ** -POWER
+    # Errors matter where noise is strong.
+    weight = np.sqrt(density)
+    columns = np.column_stack([np.ones_like(frequencies), means])
+    ridge = 1e-3 * np.eye(columns.shape[1])
+    return np.linalg.lstsq(
+        np.vstack([columns * weight[:, None], ridge]),
+        np.concatenate([wanted * weight, np.zeros(len(ridge))]), rcond=None,
+    )[0]

@@ -1,0 +1,218 @@
+"""A prior for decoders by noise that voxels share, and by tuning that neighbours share.
+
+Responses are linear in the targets, with noise of covariance S between voxels. If the weights of
+this encoding model have covariance T over voxels, those of the best linear decoder, ``S^-1`` times
+them, have covariance ``S^-1 T S^-1``, up to a factor for each target. T is that of smooth tuning,
+scaled by the strength of signal of each voxel: ``T = D G G' D``. Ridge regression has this prior
+on responses that were filtered by ``S^-1``, multiplied by D, and smoothed by G. Since S and D are
+estimates, the filter is weaker than ``S^-1`` (:mod:`.noise_filter`). Cross-validation over
+training runs decides whether the prior is used, and whether tuning is smooth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bids_decoder.config import Troi
+from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.grids.base import Kernel
+from bids_decoder.seeds import derive_seed
+from bids_decoder.training.adaptation import Adaptation
+from bids_decoder.training.filtered import Filtered
+from bids_decoder.training.identification import distinctness
+from bids_decoder.training.noise_filter import NoiseFilter, fit_noise_filter
+from bids_decoder.training.selection.budget import top_mask
+from bids_decoder.training.selection.task import SelectionTask
+from bids_decoder.training.selectors import SELECT_FROM_MAP
+from bids_decoder.training.weightings import soft_weights
+from bids_decoder.trials import Person, Targets
+
+WIDTHS = (0.0, 2.0)
+"""Candidates for the width of G, full width at half maximum in voxels; on a mesh, in edges.
+
+Held-out runs do not tell closer ones apart.
+"""
+
+MIN_TRIALS = 100
+"""With fewer training trials, cross-validation tells small gains and losses apart too badly."""
+
+MOST_TRIALS = 3000
+"""With more training trials gains are small, and filtered responses are copies of them."""
+
+LEAST_GAIN = 0.01
+"""Share by which held-out training trials have to be decoded better for the prior to be used."""
+
+N_FOLDS = 3
+
+_LEAST_REACH = 0.05
+"""Voxels are used up to where the smoothed region falls below this share."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialPrior:
+    """A linear map of responses, on which ridge regression has the prior of this module.
+
+    Parameters
+    ----------
+    noise : NoiseFilter
+    strength : ndarray of float32, shape (n_voxels,)
+        Strength of signal of each voxel, zero outside the selection.
+    smooth : Kernel or None
+        By which tuning is smooth; None where it differs from voxel to voxel.
+    size : float
+        Divisor of the results.
+    """
+
+    noise: NoiseFilter
+    strength: np.ndarray
+    smooth: Kernel | None
+    size: float = 1.0
+
+    def apply(self, betas: np.ndarray) -> np.ndarray:
+        """Map responses, float32 of shape (n_trials, n_voxels)."""
+        return self.of_filtered(self.noise.apply(betas))
+
+    def of_filtered(self, filtered: np.ndarray) -> np.ndarray:
+        """Map responses, (n_trials, n_voxels), to which the noise filter was applied."""
+        found = filtered * self.strength
+        if self.smooth is not None:
+            for row in found:
+                row[:] = self.smooth.mean(row)
+        found /= np.float32(self.size)
+        return found
+
+    def scaled(self, filtered: np.ndarray) -> SpatialPrior:
+        """Return the map whose results have unit variance in the voxels that are used."""
+        used = self.reached > 0
+        size = float(np.sqrt(np.mean(np.square(self.of_filtered(filtered)[:, used]))))
+        return replace(self, size=self.size * max(size, 1e-12))
+
+    def of_responses(self, weight: np.ndarray) -> np.ndarray:
+        """Return weights of responses from weights of mapped ones.
+
+        Parameters
+        ----------
+        weight : ndarray, shape (n_voxels, n_latents)
+
+        Returns
+        -------
+        ndarray of float32, shape (n_voxels, n_latents)
+            So that both give the same latents. Voxels around those with signal have some, too.
+        """
+        maps = weight.T if self.smooth is None else np.stack([
+            self.smooth.adjoint(own) for own in weight.T
+        ])
+        return self.noise.adjoint(maps * (self.strength / np.float32(self.size))).T
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Ones for voxels whose mapped responses are used, float32 of shape (n_voxels,)."""
+        inside = (self.strength > 0).astype(np.float32)
+        if self.smooth is not None:
+            inside = self.smooth.mean(inside)
+        return (inside > _LEAST_REACH).astype(np.float32)
+
+
+def prior_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
+    """Return whether :func:`use_spatial_prior` compares the prior with responses as they are.
+
+    It does so for stimuli, unless the settings forbid it, where neighbours are known, weights come
+    from the map of the signal or are equal in all voxels, and there are two runs or more and
+    :data:`MIN_TRIALS` to :data:`MOST_TRIALS` trials.
+    """
+    return (
+        troi.spatial_prior == "auto" and troi.selector in (*SELECT_FROM_MAP, "all")
+        and not targets.over_runs and person.grid.has_neighbours
+        and MIN_TRIALS <= len(person.betas) <= MOST_TRIALS
+        and len(np.unique(person.run_groups)) > 1
+    )
+
+
+def use_spatial_prior(
+    adaptation: Adaptation, task: SelectionTask, targets: Targets, weights: np.ndarray
+) -> Filtered:
+    """Map the responses of selected voxels if held-out training runs are decoded better so.
+
+    Parameters
+    ----------
+    adaptation : Adaptation
+        With the trunk through which held-out trials are decoded.
+    task : SelectionTask
+        Of the selection; training trials only.
+    targets : Targets
+    weights : ndarray, shape (n_voxels,)
+        Of the selection.
+
+    Returns
+    -------
+    Filtered
+        With the width that decodes held-out training trials best, from voxels that were chosen
+        and weighted without them, if that improves by :data:`LEAST_GAIN` or more. Its notes:
+        whether the prior was used, its width, and the mean distinctness of held-out training
+        trials without and with it; empty where it was not tried.
+    """
+    person = task.person
+    if not prior_is_tried(person, targets, task.settings):
+        return Filtered(person, weights)
+    noise = fit_noise_filter(person, np.random.default_rng(derive_seed(task.seed, "noise")))
+    filtered = noise.apply(person.betas)
+    priors = [SpatialPrior(noise, weights, _kernel(person, width)) for width in WIDTHS]
+    plain, *scores = _compare(adaptation, task, priors, filtered)
+    best = int(np.argmax(scores))
+    notes = {
+        "spatial_prior": scores[best] >= (1 + LEAST_GAIN) * plain,
+        "spatial_prior_fwhm_mm": round(WIDTHS[best] * person.grid.geometry.spacing_mm, 3),
+        "spatial_prior_scores": [round(plain, 4), round(scores[best], 4)],
+    }
+    if not notes["spatial_prior"]:
+        return Filtered(person, weights, notes=notes)
+    chosen = priors[best].scaled(filtered)
+    mapped = replace(person, betas=chosen.of_filtered(filtered))
+    return Filtered(mapped, chosen.reached, chosen, notes)
+
+
+def _kernel(person: Person, width: float) -> Kernel | None:
+    geometry = person.grid.geometry
+    return geometry.kernel(width * geometry.spacing_mm) if width else None
+
+
+def _compare(
+    adaptation: Adaptation, task: SelectionTask, priors: list[SpatialPrior], filtered: np.ndarray
+) -> list[float]:
+    """Return the mean distinctness of held-out trials without the prior, and with each one."""
+    weigh = _equal
+    if task.settings.selector in SELECT_FROM_MAP:
+        task, weigh = task.with_field(), _graded
+    person, n_voxels = task.person, int((priors[0].strength > 0).sum())
+    found = []
+    for train, test in inner_folds(person.run_groups, N_FOLDS):
+        inner = replace(task, person=person.subset(train), wanted=task.wanted[train])
+        weights = weigh(inner, n_voxels)
+        found.append([_distinct(adaptation, person, weights, train, test)])
+        for prior in priors:
+            own = replace(prior, strength=weights).scaled(filtered[train])
+            mapped = replace(person, betas=own.of_filtered(filtered))
+            found[-1].append(_distinct(adaptation, mapped, own.reached, train, test))
+    return [float(np.concatenate(scores).mean()) for scores in zip(*found, strict=True)]
+
+
+def _graded(inner: SelectionTask, n_voxels: int) -> np.ndarray:
+    share = inner.map_signal().share
+    return soft_weights(share * top_mask(share, n_voxels))
+
+
+def _equal(inner: SelectionTask, n_voxels: int) -> np.ndarray:
+    return np.ones(inner.person.grid.n_voxels, dtype=np.float32)
+
+
+def _distinct(
+    adaptation: Adaptation, person: Person, weights: np.ndarray, train: np.ndarray,
+    test: np.ndarray,
+) -> np.ndarray:
+    """Return the distinctness of each held-out trial, decoded by a fit to the others."""
+    shared = adaptation.shared
+    fit = adaptation.with_person(person.subset(train)).closed_form(weights)
+    decoded = shared.embed(fit.latents(person.betas[test]), fit.n_trials)
+    return distinctness(decoded, person.target_rows[test], shared.vectors)
