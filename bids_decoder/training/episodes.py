@@ -21,7 +21,10 @@ from bids_decoder.training.penalties import spread_runs
 from bids_decoder.training.shared_noise import NoisePrior, subtract_shared_noise
 from bids_decoder.trials import Person
 
-_SETS_PER_SIZE = 4
+SETS_PER_SIZE, SETS_PER_SIZE_OF_LABELS = 4, 8
+"""Calibration sets of each size, of stimuli and of labels, whose fits are small."""
+
+_SETS_OF_ALL_BUT_ONE = 8
 MIN_CALIBRATION_TRIALS = 4
 MAX_CALIBRATION_TRIALS = 1500
 MAX_HELDOUT_TRIALS = 2000
@@ -62,18 +65,19 @@ _FIELDS = ("values", "target_rows", "log_trials", "people")
 
 
 def calibration_sets(
-    run_groups: np.ndarray, rng: np.random.Generator
+    run_groups: np.ndarray, rng: np.random.Generator, per_size: int = SETS_PER_SIZE
 ) -> Iterator[np.ndarray]:
     """Draw calibration sets of 1, 2, 4, … runs, and of all runs but one.
 
-    There are four sets of each size; of all runs but one eight. No set is drawn twice, so that
-    there are at most as many of a size as runs.
+    No set is drawn twice, so that there are at most as many of a size as runs.
 
     Parameters
     ----------
     run_groups : ndarray of str, shape (n_trials,)
         A single run is divided into eight blocks of time.
     rng : numpy.random.Generator
+    per_size : int
+        Number of sets of each size; of all runs but one there are eight.
 
     Yields
     ------
@@ -87,7 +91,7 @@ def calibration_sets(
     if n_blocks <= MAX_RUNS_TO_LEAVE_ONE_OUT:
         sizes.add(n_blocks - 1)
     for size in sorted(s for s in sizes if 0 < s < n_blocks):
-        wanted = 2 * _SETS_PER_SIZE if size == n_blocks - 1 else _SETS_PER_SIZE
+        wanted = _SETS_OF_ALL_BUT_ONE if size == n_blocks - 1 else per_size
         base = rng.permutation(n_blocks)
         for order in (np.roll(base, shift) for shift in range(min(n_blocks, wanted))):
             chosen = np.isin(blocks, names[order[:size]])
@@ -139,7 +143,8 @@ def draw_latents(
         Computes voxel weights from the calibration trials.
     rng : numpy.random.Generator
     noise : NoisePrior, optional
-        Of the noise that is subtracted from each calibration set; by default none is.
+        Of labels: of the noise that is subtracted from each calibration set. By default none is,
+        and there are as many sets as for stimuli.
 
     Returns
     -------
@@ -157,7 +162,8 @@ def draw_latents(
             "give more trials or runs of this participant, or leave them out",
         )
     parts: list[Latents] = []
-    for calibration in list(calibration_sets(person.run_groups, rng)):
+    per_size = SETS_PER_SIZE if noise is None else SETS_PER_SIZE_OF_LABELS
+    for calibration in list(calibration_sets(person.run_groups, rng, per_size)):
         heldout = np.flatnonzero(~calibration)
         if len(heldout) > MAX_HELDOUT_TRIALS:
             # Drawn from all sessions: the first ones would be the same stimuli in every set.
