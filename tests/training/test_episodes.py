@@ -7,6 +7,7 @@ from bids_decoder.errors import InputError
 from bids_decoder.training import episodes
 from bids_decoder.training.episodes import calibration_sets, draw_latents, run_blocks
 from bids_decoder.training.pretrain import balanced_batches
+from bids_decoder.training.shared_noise import NoisePrior
 
 LAYOUTS = {
     "runs": np.repeat([f"r{i}" for i in range(9)], 11),
@@ -43,6 +44,20 @@ def test_no_calibration_set_is_drawn_twice(n_runs):
     sets = list(calibration_sets(runs, np.random.default_rng(0)))
     assert len({chosen.tobytes() for chosen in sets}) == len(sets)
     assert sum(chosen.sum() == 11 for chosen in sets) == min(n_runs, 8 if n_runs == 2 else 4)
+
+
+def test_labels_have_more_calibration_sets_than_stimuli(known):
+    person, vectors = known
+    counts = []
+    for noise in (None, NoisePrior()):
+        latents = draw_latents(
+            person, 0, vectors, lambda *_: None, np.random.default_rng(0), noise
+        )
+        smallest = latents.log_trials == latents.log_trials.min()
+        run = np.unique(person.run_groups, return_counts=True)[1].min()
+        counts.append(smallest.sum() / (len(person.betas) - run))
+    n_runs = len(np.unique(person.run_groups))
+    assert counts == [min(n_runs, 4), min(n_runs, 8)] and n_runs > 5
 
 
 def test_one_run_is_cut_into_stretches_of_time():
