@@ -41,10 +41,11 @@ def compare(
     context = plan.context(selector, derive_seed(seed, "fit", case.train.label))
     plain = replace(context, troi=replace(context.troi, spatial_prior="never"))
     selection = decoder.select(case.train, case.targets, model, context)
-    with mock.patch.object(spatial_prior, "LEAST_GAIN", -np.inf):
+    with mock.patch.object(spatial_prior, "STANDARD_ERRORS", np.inf):
         mapped = decoder.adapt(case.train, case.targets, selection, model, context)
     before, after = mapped.card["spatial_prior_scores"]
-    found = {"gain": after / before - 1}
+    used = decoder.adapt(case.train, case.targets, selection, model, context)
+    found = {"gain": after / before - 1, "used": used.card["spatial_prior"]}
     fits = {
         "plain": decoder.adapt(case.train, case.targets, selection, model, plain),
         "mapped": mapped,
@@ -71,7 +72,7 @@ def lines(scale: Scale, args: argparse.Namespace) -> Iterator[str]:
                     "/".join(f"{found[f'{kind} {key}']:.3f}" for key in KEYS)
                     for kind in ("plain", "mapped")
                 )
-                used = "used" if found["gain"] >= spatial_prior.LEAST_GAIN else "not used"
+                used = "used" if found["used"] else "not used"
                 yield (f"noise {scale.responses.noise_fwhm:g}, "
                        f"tuning {scale.responses.tuning_fwhm:g}, seed {seed}, {n_trials} trials, "
                        f"{name}: {plain} -> {mapped}, gain {found['gain']:+.3f}, {used}")

@@ -14,12 +14,14 @@ import numpy as np
 from scipy.optimize import nnls
 
 from bids_decoder.grids.base import FWHM_PER_SD, Kernel
+from bids_decoder.training.penalties import spread_runs
+from bids_decoder.training.run_means import centre_runs
 from bids_decoder.trials import Person
 
 FIELD_WIDTHS = (1.0, 2.0, 4.0, 8.0)
 """Smoothness of the fields, full width at half maximum in voxels; on a mesh, in edges."""
 
-FILTER_WIDTHS = (1.5, 3.0, 6.0, 12.0)
+FILTER_WIDTHS = (1.5, 2.5, 4.0, 7.0)
 """Widths of the means around each voxel, in the same unit."""
 
 POWER = 0.5
@@ -31,7 +33,7 @@ stimuli are identified better with less; see ``docs/troi.md``.
 
 _N_PROBES = 12
 _MOST_TRIALS = 300
-"""Trials by which the covariance is estimated, from voxels of which there are many."""
+"""Trials, in whole runs, by which the covariance is estimated: there are many voxels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,14 +93,9 @@ def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:
 
 
 def _noise(person: Person) -> np.ndarray:
-    """Return responses of some trials, less the means of their runs, in one variance."""
-    groups = person.run_groups
-    rows = np.linspace(0, len(groups) - 1, min(len(groups), _MOST_TRIALS)).astype(int)
-    found = np.asarray(person.betas[rows], dtype=np.float32)
-    for name in np.unique(groups[rows]):
-        own = groups[rows] == name
-        found[own] -= found[own].mean(axis=0)
-    return found
+    """Return responses of some runs, less their means."""
+    rows = spread_runs(person.run_groups, _MOST_TRIALS)
+    return centre_runs(np.asarray(person.betas[rows], np.float32), person.run_groups[rows])
 
 
 def _moments(maps: np.ndarray, kernels: Sequence[Kernel]) -> np.ndarray:

@@ -39,10 +39,12 @@ MIN_TRIALS = 100
 """With fewer training trials, cross-validation tells small gains and losses apart too badly."""
 
 MOST_TRIALS = 3000
-"""With more training trials gains are small, and filtered responses are copies of them."""
+"""With more training trials gains are small, and filtered and mapped responses are two copies."""
 
-LEAST_GAIN = 0.01
-"""Share by which held-out training trials have to be decoded better for the prior to be used."""
+STANDARD_ERRORS = 1.0
+"""By how many standard errors held-out training trials must be decoded worse for the prior to be
+left out: they are decoded from fewer trials than new ones, and the prior needs to know the region.
+"""
 
 N_FOLDS = 3
 
@@ -83,11 +85,23 @@ class SpatialPrior:
         found /= np.float32(self.size)
         return found
 
-    def scaled(self, filtered: np.ndarray) -> SpatialPrior:
-        """Return the map whose results have unit variance in the voxels that are used."""
-        used = self.reached > 0
-        size = float(np.sqrt(np.mean(np.square(self.of_filtered(filtered)[:, used]))))
-        return replace(self, size=self.size * max(size, 1e-12))
+    def scaled(
+        self, filtered: np.ndarray, trials: np.ndarray
+    ) -> tuple[SpatialPrior, np.ndarray]:
+        """Return the map whose results have unit variance, and its results.
+
+        Parameters
+        ----------
+        filtered : ndarray, shape (n_trials, n_voxels)
+            To which the noise filter was applied.
+        trials : ndarray of int
+            Rows by whose results, in the voxels that are used, the variance is computed.
+        """
+        found, used = self.of_filtered(filtered), self.reached > 0
+        size = float(np.sqrt(np.mean([np.square(found[row, used]).mean() for row in trials])))
+        size = max(size, 1e-12)
+        found /= np.float32(size)
+        return replace(self, size=self.size * size), found
 
     def of_responses(self, weight: np.ndarray) -> np.ndarray:
         """Return weights of responses from weights of mapped ones.
@@ -133,12 +147,13 @@ def prior_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
 def use_spatial_prior(
     adaptation: Adaptation, task: SelectionTask, targets: Targets, weights: np.ndarray
 ) -> Filtered:
-    """Map the responses of selected voxels if held-out training runs are decoded better so.
+    """Map the responses of selected voxels unless held-out training runs are decoded worse so.
 
     Parameters
     ----------
     adaptation : Adaptation
-        With the trunk through which held-out trials are decoded.
+        With the trunk through which held-out trials are decoded, which must not have been trained
+        on them.
     task : SelectionTask
         Of the selection; training trials only.
     targets : Targets
@@ -149,7 +164,7 @@ def use_spatial_prior(
     -------
     Filtered
         With the width that decodes held-out training trials best, from voxels that were chosen
-        and weighted without them, if that improves by :data:`LEAST_GAIN` or more. Its notes:
+        and weighted without them, unless :func:`is_kept` forbids it. Its notes:
         whether the prior was used, its width, and the mean distinctness of held-out training
         trials without and with it; empty where it was not tried.
     """
@@ -160,17 +175,29 @@ def use_spatial_prior(
     filtered = noise.apply(person.betas)
     priors = [SpatialPrior(noise, weights, _kernel(person, width)) for width in WIDTHS]
     plain, *scores = _compare(adaptation, task, priors, filtered)
-    best = int(np.argmax(scores))
+    best = int(np.argmax([own.mean() for own in scores]))
     notes = {
-        "spatial_prior": scores[best] >= (1 + LEAST_GAIN) * plain,
+        "spatial_prior": is_kept(plain, scores[best]),
         "spatial_prior_fwhm_mm": round(WIDTHS[best] * person.grid.geometry.spacing_mm, 3),
-        "spatial_prior_scores": [round(plain, 4), round(scores[best], 4)],
+        "spatial_prior_scores": [round(float(v.mean()), 4) for v in (plain, scores[best])],
     }
     if not notes["spatial_prior"]:
         return Filtered(person, weights, notes=notes)
-    chosen = priors[best].scaled(filtered)
-    mapped = replace(person, betas=chosen.of_filtered(filtered))
-    return Filtered(mapped, chosen.reached, chosen, notes)
+    chosen, betas = priors[best].scaled(filtered, np.arange(len(filtered)))
+    return Filtered(replace(person, betas=betas), chosen.reached, chosen, notes)
+
+
+def is_kept(plain: np.ndarray, mapped: np.ndarray) -> bool:
+    """Return whether held-out trials (n_trials,) are decoded, and not clearly worse with the prior.
+
+    Parameters
+    ----------
+    plain, mapped : ndarray, shape (n_trials,)
+        Distinctness without and with the prior.
+    """
+    gains = mapped - plain
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    return bool(mapped.mean() > 0 and gains.mean() >= -STANDARD_ERRORS * error)
 
 
 def _kernel(person: Person, width: float) -> Kernel | None:
@@ -180,8 +207,8 @@ def _kernel(person: Person, width: float) -> Kernel | None:
 
 def _compare(
     adaptation: Adaptation, task: SelectionTask, priors: list[SpatialPrior], filtered: np.ndarray
-) -> list[float]:
-    """Return the mean distinctness of held-out trials without the prior, and with each one."""
+) -> list[np.ndarray]:
+    """Return the distinctness of held-out trials without the prior, and with each one."""
     weigh = _equal
     if task.settings.selector in SELECT_FROM_MAP:
         task, weigh = task.with_field(), _graded
@@ -192,10 +219,10 @@ def _compare(
         weights = weigh(inner, n_voxels)
         found.append([_distinct(adaptation, person, weights, train, test)])
         for prior in priors:
-            own = replace(prior, strength=weights).scaled(filtered[train])
-            mapped = replace(person, betas=own.of_filtered(filtered))
+            own, betas = replace(prior, strength=weights).scaled(filtered, train)
+            mapped = replace(person, betas=betas)
             found[-1].append(_distinct(adaptation, mapped, own.reached, train, test))
-    return [float(np.concatenate(scores).mean()) for scores in zip(*found, strict=True)]
+    return [np.concatenate(scores) for scores in zip(*found, strict=True)]
 
 
 def _graded(inner: SelectionTask, n_voxels: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from bids_decoder.seeds import derive_seed
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.common_space import gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
-from bids_decoder.training.episodes import Latents, draw_latents
+from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents
 from bids_decoder.training.filtered import Filtered
 from bids_decoder.training.finetune import fit_weights
 from bids_decoder.training.gates import learn_gates
@@ -54,7 +54,7 @@ from bids_decoder.training.shared_models import (
     tensors_of,
 )
 from bids_decoder.training.shared_noise import subtract_shared_noise
-from bids_decoder.training.spatial_prior import use_spatial_prior
+from bids_decoder.training.spatial_prior import SpatialPrior, use_spatial_prior
 from bids_decoder.training.trust import choose_share
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.training.zero_shot import describe_zero_shot
@@ -127,11 +127,13 @@ class TroiDecoder(Decoder):
         else:
             space, shared = restore_shared(selection.own, targets)
         adaptation = _adaptation(person, shared, context)
-        used = _filtered(adaptation, targets, selection.weights, context)
+        # A trunk of the participant's own trials cannot tell how held-out ones are decoded.
+        unseen = adaptation if pretrained is not None else adaptation.shrunk(0.0)
+        used = _filtered(unseen, targets, selection.weights, context)
         adaptation = adaptation.with_person(used.person)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
-            share, trusted = choose_share(adaptation, WEIGHTINGS[context.network.source_voxels])
+            share, trusted = choose_share(adaptation, _weighting(used, context))
             adaptation = adaptation.shrunk(share)
         made = fit_weights(adaptation, used.weights, selection.start_weight, context.troi)
         fit, shared = made.fit, replace(adaptation.shared, trunk=made.trunk)
@@ -265,6 +267,13 @@ def _selection_task(adaptation: Adaptation, context: FitContext) -> SelectionTas
         adaptation.person, adaptation.wanted, context.troi, partial(learn_gates, adaptation),
         context.seed, adaptation.prior, closed_form=adaptation.shared.closed_form,
     )
+
+
+def _weighting(used: Filtered, context: FitContext) -> VoxelWeighting:
+    """Return how voxels are weighted in inner fits: mapped responses are weighted already."""
+    if isinstance(used.filter, SpatialPrior):
+        return lambda *_: used.weights
+    return WEIGHTINGS[context.network.source_voxels]
 
 
 def _filtered(

@@ -31,8 +31,8 @@ def choose_share(
     """Choose how much of the pretrained trunk is used, on held-out training runs.
 
     All of it, unless the identity is better by :data:`STANDARD_ERRORS`; then the best share.
-    Voxels are weighted without the held-out runs, as in the episodes that the trunk was trained on,
-    and input layers fitted to them as all training trials are.
+    Input layers are fitted as to all training trials. Voxels are weighted without the held-out
+    runs, as in the episodes that the trunk was trained on, unless *weighting* knows them.
 
     Parameters
     ----------

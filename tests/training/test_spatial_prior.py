@@ -9,9 +9,10 @@ from scipy.ndimage import gaussian_filter
 
 from bids_decoder.config import Network, Troi
 from bids_decoder.grids.base import FWHM_PER_SD
+from bids_decoder.training import spatial_prior
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.noise_filter import FILTER_WIDTHS, POWER, fit_noise_filter
-from bids_decoder.training.spatial_prior import LEAST_GAIN, SpatialPrior, prior_is_tried
+from bids_decoder.training.spatial_prior import SpatialPrior, is_kept, prior_is_tried
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -85,9 +86,9 @@ def test_weights_of_responses_read_the_same_latents(sharp, width):
     rng = np.random.default_rng(0)
     geometry, n_voxels = person.grid.geometry, person.grid.n_voxels
     smooth = geometry.kernel(width * geometry.spacing_mm) if width else None
-    prior = SpatialPrior(
+    prior, _ = SpatialPrior(
         fit_noise_filter(person, rng), rng.random(n_voxels).astype(np.float32), smooth
-    ).scaled(person.betas)
+    ).scaled(person.betas, np.arange(20))
     weight = rng.standard_normal((n_voxels, 3)).astype(np.float32)
     np.testing.assert_allclose(
         prior.apply(test.betas) @ weight, test.betas @ prior.of_responses(weight),
@@ -101,11 +102,10 @@ def test_mapped_responses_have_unit_variance_where_they_are_used(sharp):
     strength = (np.arange(person.grid.n_voxels) < 200).astype(np.float32)
     kernel = person.grid.geometry.kernel(6.0)
     filtered = noise.apply(person.betas)
-    prior = SpatialPrior(noise, strength, kernel).scaled(filtered)
+    prior, mapped = SpatialPrior(noise, strength, kernel).scaled(filtered, np.arange(75))
     assert prior.reached[strength > 0].all() and strength.sum() < prior.reached.sum() < 800
-    used = prior.of_filtered(filtered)[:, prior.reached > 0]
-    np.testing.assert_allclose(np.square(used).mean(), 1, rtol=1e-4)
-    np.testing.assert_allclose(prior.scaled(filtered).size, prior.size, rtol=1e-4)
+    np.testing.assert_allclose(np.square(mapped[:75, prior.reached > 0]).mean(), 1, rtol=1e-4)
+    np.testing.assert_allclose(prior.apply(person.betas), mapped, rtol=1e-3, atol=1e-4)
 
 
 def test_noise_filter_is_a_power_of_the_covariance_of_noise():
@@ -139,13 +139,23 @@ def test_more_stimuli_are_identified(seed, tuning, noise, strength):
     assert identified(model, test, targets) > 1.15 * identified(plain, test, targets) > 0.1
 
 
-def test_where_it_does_not_help_responses_stay_as_they_are():
-    train, _, targets = make_person(0, tuning=0, noise=0, strength=0.1)
+def test_where_it_does_harm_responses_stay_as_they_are(sharp, monkeypatch):
+    monkeypatch.setattr(spatial_prior, "WIDTHS", (6.0,))
+    train, _, targets = sharp
     decoder = TroiDecoder()
     selection, model = decoder.fit(train, targets, None, CONTEXT)
     plain = decoder.adapt(train, targets, selection, None, NEVER)
-    assert model.card["spatial_prior"] is False and gain(model) < LEAST_GAIN
+    assert model.card["spatial_prior"] is False and gain(model) < -0.1
     np.testing.assert_array_equal(model.part("input")["weight"], plain.part("input")["weight"])
+
+
+def test_prior_is_left_out_where_it_is_clearly_worse_or_nothing_is_decoded():
+    rng = np.random.default_rng(0)
+    plain, noise = 1 + rng.standard_normal(100), 0.5 * rng.standard_normal(100)
+    noise -= noise.mean()
+    assert is_kept(plain, plain + noise) and is_kept(plain, plain + noise - 0.04)
+    assert not is_kept(plain, plain + noise - 0.06)
+    assert not is_kept(np.zeros(100), np.zeros(100)) and not is_kept(plain - 2, plain - 2)
 
 
 def test_without_a_selection_the_prior_is_used_and_all_voxels_stay_alike(sharp):
@@ -185,6 +195,30 @@ def test_prior_is_tried_for_stimuli_with_neighbours_and_enough_trials(sharp):
     assert not prior_is_tried(one_run, targets, troi)
     flat = VoxelGrid(np.ones((train.grid.n_voxels, 1, 1), bool), np.eye(4))
     assert not prior_is_tried(replace(train, grid=flat), targets, troi)
+
+
+def test_runs_of_one_trial_tell_the_same_noise(sharp):
+    person = sharp[0]
+    long = fit_noise_filter(person, np.random.default_rng(0))
+    names = [f"run-{n}" for n in range(len(person.betas))]
+    short = replace(person, trials=person.trials.assign(run_group=names))
+    found = fit_noise_filter(short, np.random.default_rng(0))
+    np.testing.assert_allclose(found.factors, long.factors, atol=0.2)
+
+
+def test_own_trunk_does_not_score_the_trials_it_was_trained_on(sharp):
+    """With six runs a trunk is trained on all of them; held-out scores are those without it."""
+    train, _, targets = sharp
+    rows = np.random.default_rng(0).permutation(train.target_rows)
+    shuffled = replace(train, target_rows=rows)
+    scores = [
+        TroiDecoder().fit(shuffled, targets, None, replace(CONTEXT, network=network))[1].card
+        ["spatial_prior_scores"] for network in (
+            replace(CONTEXT.network, target_whitening=0.25, pretrain_epochs=epochs)
+            for epochs in (1, 30)
+        )
+    ]
+    assert scores[0] == scores[1]
 
 
 def test_shuffled_stimuli_are_not_told_apart(sharp):
