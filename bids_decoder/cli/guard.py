@@ -16,8 +16,11 @@ from bids_decoder.cli.stopping import SIGNALS
 from bids_decoder.errors import BidsDecoderError, ExitCode, MemoryLackError
 from bids_decoder.workflows.worker import end_when_closed
 
-SECONDS_TO_STOP = 10
-"""After a signal; clusters and container engines often kill what runs after 10 to 30 seconds."""
+SECONDS_TO_STOP = 8
+"""After a signal; clusters and container engines often kill what runs after 10 to 30 seconds.
+
+Two seconds less than Docker leaves by default, for the message and the release of locks.
+"""
 
 
 def start(run: Callable[[], int] = main) -> int:
