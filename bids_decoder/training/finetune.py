@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -41,6 +41,11 @@ class Stage2:
     notes: dict[str, Any]
 
 
+def keeps_start(start: np.ndarray | None, troi: Troi) -> TypeGuard[np.ndarray]:
+    """Return whether stage 2 keeps or continues from the input layer of stage 1."""
+    return start is not None and troi.stage2 != "reinit"
+
+
 def fit_weights(
     adaptation: Adaptation, voxel_weights: np.ndarray, start: np.ndarray | None, troi: Troi
 ) -> Stage2:
@@ -49,6 +54,7 @@ def fit_weights(
     Parameters
     ----------
     adaptation : Adaptation
+        To the responses that *start* was learned on, if :func:`keeps_start`.
     voxel_weights : ndarray, shape (n_voxels,)
         Prior scale; zero outside the mask.
     start : ndarray or None, shape (n_voxels, n_latents)
@@ -63,7 +69,7 @@ def fit_weights(
     Stage2
     """
     first = adaptation.closed_form(voxel_weights)
-    if troi.stage2 != "reinit" and start is not None:
+    if keeps_start(start, troi):
         bias = -np.mean(adaptation.person.betas, axis=0, dtype=np.float64) @ start
         first = InputFit(start, bias.astype(np.float32), first.penalty, first.n_trials)
     n_epochs = adaptation.settings.finetune_epochs or DEFAULT_EPOCHS

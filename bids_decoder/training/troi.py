@@ -19,7 +19,7 @@ from bids_decoder.training.common_space import gather_common
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.episodes import Latents, VoxelWeighting, draw_latents
 from bids_decoder.training.filtered import Filtered
-from bids_decoder.training.finetune import fit_weights
+from bids_decoder.training.finetune import fit_weights, keeps_start
 from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.identification import unit_rows
 from bids_decoder.training.input_layer import InputFit
@@ -129,7 +129,7 @@ class TroiDecoder(Decoder):
         adaptation = _adaptation(person, shared, context)
         # A trunk of the participant's own trials cannot tell how held-out ones are decoded.
         unseen = adaptation if pretrained is not None else adaptation.shrunk(0.0)
-        used = _filtered(unseen, targets, selection.weights, context)
+        used = _filtered(unseen, targets, selection, context)
         adaptation = adaptation.with_person(used.person)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
@@ -277,10 +277,13 @@ def _weighting(used: Filtered, context: FitContext) -> VoxelWeighting:
 
 
 def _filtered(
-    adaptation: Adaptation, targets: Targets, weights: np.ndarray, context: FitContext
+    adaptation: Adaptation, targets: Targets, selection: Selection, context: FitContext
 ) -> Filtered:
     """Filter the responses of the selected voxels: for labels, or for stimuli."""
-    noise = adaptation.shared.noise
+    noise, weights = adaptation.shared.noise, selection.weights
+    if keeps_start(selection.start_weight, context.troi):
+        # It reads responses as they were when it was learned.
+        return Filtered(adaptation.person, weights)
     if noise is not None:
         return subtract_shared_noise(adaptation.person, adaptation.wanted, weights, noise)
     task = _selection_task(adaptation, context)
