@@ -26,10 +26,9 @@ from bids_decoder.training.identification import distinctness
 from bids_decoder.training.loop import Progress, Schedule, Setup, make_fabric, train
 from bids_decoder.training.parallel import forward_together, join_fabric, n_processes, share
 from bids_decoder.training.shared_noise import (
-    FREEDOM_OF_OTHERS,
     MOST_TRIALS_TO_ESTIMATE,
     NoisePrior,
-    shared_noise,
+    measure_noise,
 )
 from bids_decoder.trials import Person
 
@@ -159,14 +158,13 @@ def noise_of_others(
     Returns
     -------
     NoisePrior
-        Mean over participants, as prior for new ones.
+        As prior for new participants; see :meth:`.NoisePrior.of`.
     """
-    found = []
+    measures = []
     for person in (some_runs(whole, MOST_TRIALS_TO_ESTIMATE) for whole in people):
         wanted = vectors[person.target_rows]
-        own = shared_noise(person, wanted, weighting(person, wanted), NoisePrior())
-        found.append((own.correlation, own.signal_ratio))
-    return NoisePrior(*np.mean(found, axis=0).tolist(), FREEDOM_OF_OTHERS)
+        measures.append(measure_noise(person, wanted, weighting(person, wanted)))
+    return NoisePrior.of(measures)
 
 
 def balanced_batches(people: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -9,6 +9,7 @@ labels do not explain, and known from other participants where there are any.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -58,6 +59,21 @@ class NoisePrior:
     signal_ratio: float = 1.0
     freedom: float = 0.0
 
+    @classmethod
+    def of(cls, measures: Sequence[NoiseMeasures]) -> NoisePrior:
+        """Pool measures of participants, by the degrees of freedom of their noise.
+
+        Signals are pooled before they are divided: where there is hardly any, ratios of single
+        participants are of any size.
+        """
+        left, correlation, of_mean, elsewhere = (
+            np.concatenate(values) for values in zip(*measures, strict=True)
+        )
+        if not left.any():
+            return cls()
+        ratio = _signal_ratio(left @ of_mean / left.sum(), left @ elsewhere / left.sum())
+        return cls(float(left @ correlation / left.sum()), float(ratio), FREEDOM_OF_OTHERS)
+
 
 @dataclass(frozen=True, eq=False)
 class SharedNoise:
@@ -80,8 +96,9 @@ class SharedNoise:
 
     def apply(self, betas: np.ndarray) -> np.ndarray:
         """Filter responses, float32 of shape (n_trials, n_voxels)."""
-        mean = self.share * (betas @ self.places)
-        return (betas - mean[:, None].astype(np.float32)).astype(np.float32, copy=False)
+        # In single precision: the product with another type copies all responses.
+        mean = np.float32(self.share) * (betas @ self.places.astype(np.float32))
+        return (betas - mean[:, None]).astype(np.float32, copy=False)
 
     def of_responses(self, weight: np.ndarray) -> np.ndarray:
         """Return weights of responses (n_voxels, n_latents) from weights of filtered ones."""
@@ -121,25 +138,59 @@ def shared_noise(
     signal to noise in the mean as elsewhere. Where the mean has a higher one, so much more of it is
     kept, up to all.
     """
+    places, *of_means = _mean_over_voxels(person, wanted, weights)
+    return SharedNoise(places, *(float(found[0]) for found in shares_of_means(*of_means, prior)))
+
+
+def measure_noise(
+    person: Person, wanted: np.ndarray, weights: np.ndarray | None
+) -> NoiseMeasures:
+    """Measure the noise that voxels share; parameters as in :func:`shared_noise`."""
+    return _measures_of_means(*_mean_over_voxels(person, wanted, weights)[1:])
+
+
+def _mean_over_voxels(
+    person: Person, wanted: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, VoxelSpread, int]:
+    """Return the weights of voxels in the mean, and what :func:`shares_of_means` needs of it."""
     weights = np.ones(person.grid.n_voxels) if weights is None else weights.astype(np.float64)
     places, groups = weights / max(weights.sum(), _EMPTY), person.run_groups
     freedom = degrees_of_freedom(groups)
     axes = target_axes(centre_runs(np.asarray(wanted, np.float64), groups)[None])
     together = explained = total = 0.0
+    means = np.zeros(len(groups))
     for start in range(0, len(places), _BLOCK):
         part, own = slice(start, start + _BLOCK), places[start:start + _BLOCK]
         centred = centre_runs(np.asarray(person.betas[:, part], np.float64), groups)
         energies = np.square(centred).sum(axis=0)
+        means += centred @ own
         together += float(own @ np.sqrt(energies / freedom))
         total += float(np.square(own) @ energies)
         explained += float(np.square(own) @ np.square(axes[0].T @ centred).sum(axis=0))
-    means = centre_runs(person.betas @ places, groups)
     spread = VoxelSpread(*(np.array([value]) for value in (
         np.square(places).sum(), together**2, total, explained
     )))
-    return SharedNoise(places, *(
-        float(found[0]) for found in shares_of_means(means[None], axes, spread, freedom, prior)
-    ))
+    return places, means[None], axes, spread, freedom
+
+
+class NoiseMeasures(NamedTuple):
+    """Noise that voxels share, as measured in the responses of a participant, without a prior.
+
+    Parameters
+    ----------
+    left : ndarray, shape (n_sets,)
+        Degrees of freedom of the noise; with 0 the other values mean nothing.
+    correlation : ndarray, shape (n_sets,)
+        Mean correlation of noise between voxels.
+    of_mean, elsewhere : ndarray, shape (n_sets,)
+        Ratio of signal to noise, times the trials of a label, of the mean over voxels and of
+        voxels without it; below zero where chance explains more.
+    """
+
+    left: np.ndarray
+    correlation: np.ndarray
+    of_mean: np.ndarray
+    elsewhere: np.ndarray
 
 
 class VoxelSpread(NamedTuple):
@@ -192,29 +243,42 @@ def shares_of_means(
     shares, correlations, signal_ratios : ndarray, shape (n_sets,)
         See :class:`SharedNoise`.
     """
+    own = _measures_of_means(means, axes, spread, freedom)
+    correlation = _pooled(own.correlation, own.left, prior.correlation, prior.freedom)
+    correlation = np.minimum(correlation, 0.999) * _several(spread, freedom)
+    ratio = _signal_ratio(own.of_mean, own.elsewhere)
+    ratio = _pooled(ratio, own.left, prior.signal_ratio, prior.freedom)
+    white = (1 - correlation) * spread.total / freedom
+    kept = np.sqrt(white / np.maximum(white + correlation * spread.together, 1e-300))
+    kept = np.where(correlation > 0, np.minimum(kept * np.sqrt(np.maximum(ratio, 1)), 1), 1.0)
+    return 1 - kept, correlation, ratio
+
+
+def _measures_of_means(
+    means: np.ndarray, axes: np.ndarray, spread: VoxelSpread, freedom: int
+) -> NoiseMeasures:
+    """Measure noise that voxels share; parameters as in :func:`shares_of_means`."""
     rank = np.square(axes).sum(axis=(1, 2)).round()
     left = np.maximum(freedom - rank, 0)
     total = np.square(means).sum(axis=1)
     explained = np.square(np.matmul(means[:, None], axes)[:, 0]).sum(axis=1)
     variance = np.maximum(total - explained, 0) / np.maximum(left, 1)
-    alone, together = spread.total / freedom, spread.together
-    # With a single voxel both are the same, and there is nothing to share.
-    several = together - alone > 1e-6 * np.maximum(together, _EMPTY)
-    own = (variance - alone) / np.where(several, together - alone, 1.0)
-    correlation = _pooled(np.clip(own, 0.0, 1.0), left, prior.correlation, prior.freedom) * several
-    correlation = np.minimum(correlation, 0.999)
-    white = (1 - correlation) * alone
-    kept = np.sqrt(white / np.maximum(white + correlation * together, 1e-300))
-
-    above = _above_noise(total, explained, rank, left)
+    alone, several = spread.total / freedom, _several(spread, freedom)
+    correlation = (variance - alone) / np.where(several, spread.together - alone, 1.0)
     elsewhere = _above_noise(
         spread.total - spread.squares * total, spread.explained - spread.squares * explained,
         rank, left,
     )
-    ratio = np.maximum(above, 0) / np.maximum(elsewhere, _LEAST_SIGNAL)
-    ratio = _pooled(ratio, left, prior.signal_ratio, prior.freedom)
-    kept = np.where(correlation > 0, np.minimum(kept * np.sqrt(np.maximum(ratio, 1)), 1), 1.0)
-    return 1 - kept, correlation, ratio
+    return NoiseMeasures(
+        left * several, np.clip(correlation, 0.0, 1.0),
+        _above_noise(total, explained, rank, left), elsewhere,
+    )
+
+
+def _several(spread: VoxelSpread, freedom: int) -> np.ndarray:
+    """Return where there are several voxels: of a single one nothing can be shared."""
+    difference = spread.together - spread.total / freedom
+    return difference > 1e-6 * np.maximum(spread.together, _EMPTY)
 
 
 def _above_noise(
@@ -225,10 +289,15 @@ def _above_noise(
     return explained / np.maximum(rank, 1) / noise - 1
 
 
+def _signal_ratio(of_mean: np.ndarray, elsewhere: np.ndarray) -> np.ndarray:
+    """Divide signals of :class:`NoiseMeasures`."""
+    return np.maximum(of_mean, 0) / np.maximum(elsewhere, _LEAST_SIGNAL)
+
+
 def _pooled(own: np.ndarray, left: np.ndarray, others: float, freedom: float) -> np.ndarray:
     """Return the mean of own estimates and that of others, by their degrees of freedom."""
-    weight = np.maximum(left + freedom, _EMPTY)
-    return (np.where(left > 0, left * own, 0.0) + freedom * others) / weight
+    own = np.where(left > 0, own, others)
+    return (left * own + freedom * others) / (left + freedom) if freedom else own
 
 
 def is_subtracted(person: Person) -> bool:

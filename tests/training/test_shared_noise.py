@@ -1,5 +1,6 @@
 """Noise that voxels share: how much there is, and that labels of the mean are not lost with it."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,12 @@ from bids_decoder.models.store import Model
 from bids_decoder.training import shared_noise as module
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.pretrain import noise_of_others
-from bids_decoder.training.shared_noise import NoisePrior, shared_noise, subtract_shared_noise
+from bids_decoder.training.shared_noise import (
+    NoisePrior,
+    measure_noise,
+    shared_noise,
+    subtract_shared_noise,
+)
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -166,6 +172,63 @@ def test_a_new_participant_takes_the_noise_of_others():
     card = {name: value for name, value in pretrained.card.items() if name != "noise"}
     _, earlier = TroiDecoder().fit(once, TARGETS, Model(pretrained.tensors, card), CONTEXT)
     assert "noise_share" not in earlier.card
+
+
+def test_source_participants_tell_as_much_as_they_have_noise():
+    once = draw(1, 1)[0].subset(np.arange(N_CLASSES))
+    some, many = draw(2, 2, shared=0.0)[0], draw(3, 20)[0]
+    assert noise_of_others([once], WANTED, lambda *_: None) == NOTHING
+    both = noise_of_others([once, many], WANTED, lambda *_: None)
+    assert both == noise_of_others([many], WANTED, lambda *_: None)
+    pooled = noise_of_others([some, many], WANTED, lambda *_: None)
+    alone = [estimate(person).correlation for person in (some, many)]
+    left = [len(person.betas) - n_runs - 3 for person, n_runs in ((some, 2), (many, 20))]
+    assert pooled.correlation == pytest.approx(np.average(alone, weights=left))
+
+
+def test_signals_of_source_participants_are_pooled_before_they_are_divided():
+    """Where labels explain nothing, a ratio of two signals is of any size."""
+    rng = np.random.default_rng(5)
+    measures = []
+    for seed in range(60):
+        person, _ = draw(seed, 6, pattern=0.0, n_test=1)
+        measures.append(measure_noise(person, WANTED[rng.permutation(person.target_rows)], None))
+    ratios = [NoisePrior.of([own]).signal_ratio for own in measures]
+    assert np.mean(ratios) > 20 and np.max(ratios) > 200
+    assert NoisePrior.of(measures).signal_ratio < 5
+
+
+@pytest.mark.parametrize("stage2", ["none", "lr_rewind", "reinit"])
+def test_an_input_layer_that_was_learned_reads_responses_as_they_are(stage2):
+    train, _ = draw(0)
+    context = FitContext(
+        Network(finetune_epochs=2, pretrain_epochs=1),
+        Troi(selector="paper", stage2=stage2, budget_voxels=50, epochs=3), 1, "cpu",
+    )
+    selection, model = TroiDecoder().fit(train, TARGETS, None, context)
+    assert ("noise_share" in model.card) == (stage2 == "reinit")
+    weight = model.part("input")["weight"]
+    assert not weight[~selection.mask].any()
+    if stage2 == "none":
+        np.testing.assert_array_equal(weight, selection.start_weight)
+
+
+def test_responses_are_not_copied_in_double_precision():
+    rng = np.random.default_rng(0)
+    train, n_voxels = draw(0)[0], 50_000
+    train = replace(
+        train, betas=rng.standard_normal((len(train.betas), n_voxels), dtype=np.float32),
+        grid=VoxelGrid(np.ones((n_voxels, 1, 1), bool), np.eye(4)),
+    )
+    peaks = []
+    tracemalloc.start()
+    noise = estimate(train)
+    peaks.append(tracemalloc.get_traced_memory()[1])
+    tracemalloc.reset_peak()
+    noise.apply(train.betas)
+    peaks.append(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+    assert peaks[0] < 0.8 * train.betas.nbytes and peaks[1] < 1.5 * train.betas.nbytes
 
 
 def test_stimuli_are_decoded_from_responses_as_they_are():
