@@ -43,7 +43,7 @@ def as_error(problems: Sequence[Finding]) -> BidsDecoderError:
 
 
 class CollectingParser(argparse.ArgumentParser):
-    """Argparse that collects this program's errors and reads ``--task_id`` as ``--task-id``."""
+    """Argparse that collects this program's errors, and reads ``_`` in an option as ``-``."""
 
     def parse_all(self, words: list[str]) -> tuple[dict[str, Any], list[Finding]]:
         """Read a command line to its end, whatever is wrong with it.

@@ -71,7 +71,8 @@ def test_methods_name_echoes_and_reference(output, names, words):
     references(output, *names)
     steps = methods.steps(Results(output, "01"))
     assert steps["echoes"] == {"n_echoes": 3, "echo_times": "12, 28, 44"}
-    assert steps["motion"] == {"reference": words}
+    runs = " References of runs were aligned rigidly to that of the first run."
+    assert steps["motion"] == {"reference": words, "runs": runs}
 
 
 def test_components_are_counted(output):
