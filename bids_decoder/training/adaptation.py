@@ -16,6 +16,7 @@ from bids_decoder.config import Network
 from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.common_space import CommonMaps
+from bids_decoder.training.identification import distinctness
 from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
 from bids_decoder.training.penalties import (
@@ -69,6 +70,12 @@ class SharedModel:
         with torch.no_grad():
             scaled = torch.from_numpy(latents.astype(np.float32) / self.scale.latent_sd)
             return self.trunk(scaled.to(device), torch.from_numpy(context).to(device)).cpu().numpy()
+
+    def distinctness(
+        self, latents: np.ndarray, n_trials: int, target_rows: np.ndarray
+    ) -> np.ndarray:
+        """Return how distinct the targets of trials are, decoded as by :meth:`embed`, (n,)."""
+        return distinctness(self.embed(latents, n_trials), target_rows, self.vectors)
 
 
 class Adaptation:

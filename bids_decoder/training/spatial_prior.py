@@ -21,12 +21,10 @@ from bids_decoder.grids.base import Kernel
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.adaptation import Adaptation
 from bids_decoder.training.filtered import Filtered
-from bids_decoder.training.identification import distinctness
 from bids_decoder.training.noise_filter import NoiseFilter, fit_noise_filter
-from bids_decoder.training.selection.budget import top_mask
+from bids_decoder.training.selection.budget import weights_of_top
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selectors import SELECT_FROM_MAP
-from bids_decoder.training.weightings import soft_weights
 from bids_decoder.trials import Person, Targets
 
 WIDTHS = (0.0, 2.0)
@@ -226,8 +224,7 @@ def _compare(
 
 
 def _graded(inner: SelectionTask, n_voxels: int) -> np.ndarray:
-    share = inner.map_signal().share
-    return soft_weights(share * top_mask(share, n_voxels))
+    return weights_of_top(inner.map_signal().share, n_voxels)
 
 
 def _equal(inner: SelectionTask, n_voxels: int) -> np.ndarray:
@@ -239,7 +236,6 @@ def _distinct(
     test: np.ndarray,
 ) -> np.ndarray:
     """Return the distinctness of each held-out trial, decoded by a fit to the others."""
-    shared = adaptation.shared
     fit = adaptation.with_person(person.subset(train)).closed_form(weights)
-    decoded = shared.embed(fit.latents(person.betas[test]), fit.n_trials)
-    return distinctness(decoded, person.target_rows[test], shared.vectors)
+    latents = fit.latents(person.betas[test])
+    return adaptation.shared.distinctness(latents, fit.n_trials, person.target_rows[test])

@@ -14,7 +14,6 @@ import numpy as np
 from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.training.adaptation import Adaptation
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, VoxelWeighting
-from bids_decoder.training.identification import distinctness
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Candidates: 1 is the pretrained trunk, 0 the identity."""
@@ -78,8 +77,5 @@ def _score(
     latents = fit.latents(person.betas[test])
     rows = person.target_rows[test]
     return np.stack([
-        distinctness(
-            shared.shrunk(share).embed(latents, fit.n_trials), rows, shared.vectors
-        )
-        for share in SHARES
+        shared.shrunk(share).distinctness(latents, fit.n_trials, rows) for share in SHARES
     ], axis=1)

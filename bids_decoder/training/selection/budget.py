@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +90,11 @@ def budget_candidates(n_voxels: int, n_likely: int = 0) -> list[int]:
     return sorted(count for count in counts if count >= min(n_voxels, LEAST_BUDGET))
 
 
+def weights_of_top(share: np.ndarray, budget: int) -> np.ndarray:
+    """Weight the *budget* voxels with the largest shares of signal by them, others with zero."""
+    return soft_weights(share * top_mask(share, budget))
+
+
 def score_budgets(task: SelectionTask, candidates: Sequence[int]) -> np.ndarray:
     """Predict held-out training runs from so many voxels, chosen and weighted without them.
 
@@ -101,48 +106,24 @@ def score_budgets(task: SelectionTask, candidates: Sequence[int]) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n_candidates,)
-        See :func:`score_weights`.
-    """
-    def weigh(inner: SelectionTask) -> list[np.ndarray]:
-        share = inner.map_signal().share
-        return [soft_weights(share * top_mask(share, budget)) for budget in candidates]
-
-    return score_weights(task, weigh)
-
-
-def score_weights(
-    task: SelectionTask, weigh: Callable[[SelectionTask], Sequence[np.ndarray]]
-) -> np.ndarray:
-    """Predict held-out training runs with weights of voxels that are made without them.
-
-    Parameters
-    ----------
-    task : SelectionTask
-    weigh : callable
-        Takes the task of the other runs, and returns weights of shape (n_voxels,).
-
-    Returns
-    -------
-    ndarray, shape (n_weights,)
         Mean cosine of predicted and true targets, less the mean of the other training targets.
     """
     folds = inner_folds(task.person.run_groups, 3)
-    return np.concatenate([_score_fold(task, *fold, weigh) for fold in folds]).mean(axis=0)
+    return np.concatenate([_score_fold(task, *fold, candidates) for fold in folds]).mean(axis=0)
 
 
 def _score_fold(
-    task: SelectionTask, train: np.ndarray, test: np.ndarray,
-    weigh: Callable[[SelectionTask], Sequence[np.ndarray]],
+    task: SelectionTask, train: np.ndarray, test: np.ndarray, candidates: Sequence[int]
 ) -> np.ndarray:
-    """Return the cosine of each held-out trial with each of the weights, (n_test, n_weights)."""
+    """Return the cosine of each held-out trial with each budget, (n_test, n_candidates)."""
     inner = replace(task, person=task.person.subset(train), wanted=task.wanted[train])
     group_weight = None if task.prior is None else task.prior.weight
     wanted = task.wanted[test] - inner.wanted.mean(axis=0)
-    found = []
-    for weights in weigh(inner):
+    share, found = inner.map_signal().share, []
+    for budget in candidates:
         fit = fit_input_layer(
-            inner.person.betas, inner.wanted, inner.person.run_groups, weights,
-            penalty=DEFAULT_PENALTY, group_weight=group_weight,
+            inner.person.betas, inner.wanted, inner.person.run_groups,
+            weights_of_top(share, budget), penalty=DEFAULT_PENALTY, group_weight=group_weight,
         )
         found.append(row_cosines(fit.latents(task.person.betas[test]), wanted))
     return np.stack(found, axis=1)
