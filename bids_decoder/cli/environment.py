@@ -38,10 +38,10 @@ def prepare_environment(home: Path, n_threads: int) -> None:
     open_no_sockets()
     keep_memory()
     collect_rarely()
+    os.environ.setdefault("TEMPLATEFLOW_HOME", str(_templates() or home / "templateflow"))
     for name, folder in (("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
                          ("TORCH_HOME", "torch"), ("NIPYPE_CONFIG_DIR", "nipype")):
         os.environ[name] = str(home / folder)
-    os.environ.setdefault("TEMPLATEFLOW_HOME", str(home / "templateflow"))
     # When a run is stopped its workers are killed, and cannot release their semaphores.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     os.environ.update({name: str(n_threads) for name in _THREAD_VARIABLES})
@@ -49,6 +49,20 @@ def prepare_environment(home: Path, n_threads: int) -> None:
         "NIPYPE_NO_ET": "1", "NO_ET": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg",
         "TEMPLATEFLOW_AUTOUPDATE": "off", "PYTHONHASHSEED": "0",
     })
+
+
+def _templates() -> Path | None:
+    """Return the folder in which TemplateFlow keeps the user's files; None where there are none.
+
+    An empty one is not taken: TemplateFlow would write into it when it is imported.
+    """
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(cache, "templateflow").absolute()
+        return folder if any(folder.glob("tpl-*")) else None
+    except (OSError, RuntimeError):
+        # There may be no home folder, or none that can be read.
+        return None
 
 
 def make_home(home: Path) -> None:

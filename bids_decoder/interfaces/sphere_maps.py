@@ -75,6 +75,15 @@ def write_maps(
         }, stat=stat, **entities)
 
 
+def write_mask(outputs: PersonOutputs, key: str | OutputName, spheres: Spheres) -> None:
+    """Write which voxels are the centre of a sphere: a map may be 0 there, too."""
+    grid = spheres.grid
+    outputs.image(key, grid.mask.astype(np.uint8), grid, {
+        "Type": "ROI", "Description": "Voxels that are the centre of a sphere.",
+        "Spheres": grid.n_voxels, **outputs.space,
+    })
+
+
 def describe_maps(maps: SearchMaps, spheres: Spheres, settings: Searchlight) -> dict[str, Any]:
     """Return what sidecars of all searchlights say of spheres and significance."""
     sizes, n_permutations = spheres.sizes(), len(maps.null_max)

@@ -215,16 +215,24 @@ def test_searchlights_are_tested_against_their_chance_level(tmp_path):
         volume = rng.normal(0.25, 0.02, (4, 4, 3))
         volume[1, 2, 1] += 0.5
         volume[0], volume[3, 3, 2] = 0, 0.25  # outside; at chance
+        if label == PEOPLE[0]:
+            volume[2, 2, 1] = 0  # no trial is right
+        mask = derivative_path(tmp_path, "search_mask", sub=label, space=SPACE)
+        save_nifti(mask, np.arange(4)[:, None, None] > np.zeros((1, 4, 3)),
+                   np.diag([3.0, 3, 3, 1]))
         path = derivative_path(tmp_path, "search_map", sub=label, space=SPACE,
                                stat="accuracy")
         save_nifti(path, volume, np.diag([3.0, 3, 3, 1]), metadata={"Chance": 0.25})
-        write_marker(tmp_path, StageKey("searchlight", f"sub-{label}", {}), [path])
+        write_marker(tmp_path, StageKey("searchlight", f"sub-{label}", {}), [path, mask])
         decode(tmp_path, label, 0.8)
     run(tmp_path)
     name = f"space-{SPACE}_label-searchlight_stat-accuracy{{}}_desc-group_statmap.nii.gz"
     mean, log_p = (np.asarray(nib.load(tmp_path / "group" / name.format(stat)).dataobj)
                    for stat in ("mean", "logp"))
-    assert mean[1, 2, 1] == pytest.approx(0.5, abs=0.05) and abs(mean[2]).max() < 0.05
+    assert mean[1, 2, 1] == pytest.approx(0.5, abs=0.05) and abs(mean[2]).max() < 0.1
+    searched = next(one for one in read_maps(tmp_path, PEOPLE)[0] if one.kind.mask)
+    assert np.isfinite(searched.values).all() and not searched.grid.mask[0].any()
+    assert searched.values[0].min() == -0.25
     assert log_p.argmax() == np.ravel_multi_index((1, 2, 1), log_p.shape)
     assert 0.01 < 10.0 ** -log_p.max() < 0.03  # 1 of 64 flips
 

@@ -21,7 +21,9 @@ def write_search(out, label, with_signal):
     accuracy[1:4, 1:4, 1:3] += 0.1
     # p = .05 counts, and 10 ** -1.2 does not. Less the chance level of the sidecar, neither would.
     log_p[1, 1, 1] = -np.log10(0.05) if with_signal else 1.2
-    paths = []
+    mask = derivative_path(out, "search_mask", sub=label, space=SPACE)
+    save_nifti(mask, np.ones(accuracy.shape, np.uint8), np.diag([3.0, 3, 3, 1]))
+    paths = [mask]
     for stat, volume in (("accuracy", accuracy), ("logp", log_p)):
         path = derivative_path(out, "search_map", sub=label, space=SPACE, stat=stat)
         save_nifti(path, volume.astype(np.float32), np.diag([3.0, 3, 3, 1]),
@@ -45,3 +47,12 @@ def test_searchlights_are_enhanced_and_their_prevalence_is_mapped(tmp_path):
     assert p[1:4, 1:4, 1:3].max() <= 0.05 and p[0].min() > 0.05
     prevalence = written["prevalence"]
     assert prevalence[1, 1, 1] == pytest.approx(4 / 6) and prevalence.sum() == prevalence[1, 1, 1]
+
+
+def test_searchlights_without_a_mask_are_left_out_and_that_is_said(tmp_path):
+    for label in PEOPLE:
+        write_search(tmp_path, label, with_signal=True)
+    derivative_path(tmp_path, "search_mask", sub="02", space=SPACE).unlink()
+    maps, notes = read_maps(tmp_path, PEOPLE)
+    assert maps[0].people == ("01", "03", "04", "05", "06") and len(notes) == 1
+    assert "sub-02 left out" in notes[0] and "run that stage again" in notes[0]

@@ -33,6 +33,7 @@ def write_search(folder, space):
         outputs = PersonOutputs(folder, {"sub": label, "task": "see", "space": space}, {})
         outputs.image("search_map", GRID.to_volume(values.astype(np.float32)), GRID,
                       {"Chance": 0.5}, stat="accuracy")
+        outputs.image("search_mask", GRID.mask.astype(np.uint8), GRID, {"Type": "ROI"})
         write_marker(folder, StageKey("searchlight", f"sub-{label}", {}), outputs.written)
 
 

@@ -109,6 +109,8 @@ def stat(run, model, name):
 def test_the_model_of_the_patterns_fits_everywhere(run):
     fit, card = stat(run, "animate", "whitenedcorrelation")
     assert fit.shape == SHAPE and fit.min() > 0.4
+    (mask,) = run.files("rsa_search_mask")
+    assert np.asarray(nib.load(mask).dataobj).sum() == card["Spheres"]
     assert fit.mean() > stat(run, "other", "whitenedcorrelation")[0].mean() + 0.5
     assert (card["Model"], card["Conditions"], card["Runs"]) == ("animate", 6, 4)
     assert (card["Permutations"], card["Radius"], card["Chance"]) == (99, 5, 0)

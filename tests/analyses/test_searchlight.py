@@ -173,6 +173,8 @@ def test_the_map_shows_the_corner(run):
     assert accuracy[0, 0, 0] > 0.6
     assert accuracy[3:, 2:, 2:].mean() == pytest.approx(1 / 3, abs=0.08)
     assert card["Chance"] == pytest.approx(1 / 3)
+    (mask,) = run[1].glob("sub-01/func/*_desc-searchlight_mask.nii.gz")
+    assert np.asarray(nib.load(mask).dataobj).sum() == card["Spheres"]
     assert (card["Radius"], card["Estimator"], card["Folds"], card["Trials"]) == (5, "lda", 4, 60)
     assert card["ExchangedUnits"] == "trials within runs"
     assert card["Null"] == "refitted"

@@ -9,6 +9,7 @@ import pytest
 
 from bids_decoder.cli import resources, scratch
 from bids_decoder.cli.engine import Failure, _failures, _last_error, _plugin
+from bids_decoder.cli.environment import prepare_environment
 from bids_decoder.cli.resources import available_memory_gb, with_resources
 from bids_decoder.cli.scratch import remove_folder, remove_unfinished, work_dir_of
 from bids_decoder.cli.summary import headline
@@ -98,6 +99,21 @@ def test_threads_and_caches_are_set_before_libraries_are_imported(tmp_path):
         [sys.executable, "-c", code, tmp_path / "home"], check=True, timeout=60,
         env={**environ, "HOME": "/proc/none", "PYTHONPATH": str(Path(__file__).parents[2])},
     )
+
+
+@pytest.mark.parametrize(("environ", "expected"), [
+    ({"HOME": "none"}, "none/home/templateflow"),
+    ({"HOME": "user"}, "user/.cache/templateflow"),
+    ({"HOME": "none", "XDG_CACHE_HOME": "user/.cache"}, "user/.cache/templateflow"),
+    ({"HOME": "user", "TEMPLATEFLOW_HOME": "own"}, "own"),
+    ({"HOME": "empty"}, "none/home/templateflow"),
+])
+def test_templates_of_the_user_are_found(tmp_path, monkeypatch, environ, expected):
+    for folder in ("user/.cache/templateflow/tpl-MNI152Lin", "empty/.cache/templateflow"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(os, "environ", {name: str(tmp_path / v) for name, v in environ.items()})
+    prepare_environment(tmp_path / "none" / "home", 1)
+    assert os.environ["TEMPLATEFLOW_HOME"] == str(tmp_path / expected)
 
 
 def test_resources_that_were_not_given():

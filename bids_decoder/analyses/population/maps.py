@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +19,8 @@ from bids_decoder.errors import name_some
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.reports.results import sidecar_of
 from bids_decoder.trials import VoxelGrid
+
+_PLACE = ("space", "cohort", "res", "den")
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,12 @@ class MapKind:
         In words.
     is_mask : bool
         Whether it says which voxels were selected; otherwise it holds values that are 0, or the
-        chance level in the sidecar, without information.
+        chance level in the sidecar, without information about the labels.
     level : float
         Values above it are selected.
+    mask : str or None
+        Key of the image that says where the map has values, 0 among them; None where 0 says that
+        there is none.
     """
 
     stage: str
@@ -47,6 +53,7 @@ class MapKind:
     title: str
     is_mask: bool
     level: float = 0.0
+    mask: str | None = None
 
 
 # Maps hold minus log10 of p in single precision.
@@ -57,13 +64,14 @@ KINDS = (
     MapKind("encode", "encoder_mask", None, "Voxels that the encoding model predicts best", True),
     MapKind("encode", "encoder_map", "correlation", "Accuracy of the encoding model", False),
     MapKind("searchlight", "search_map", "accuracy",
-            "Accuracy of the searchlight above chance", False),
+            "Accuracy of the searchlight above chance", False, mask="search_mask"),
     MapKind("searchlight", "search_map", "crossnobis",
-            "Crossnobis distance of the searchlight", False),
+            "Crossnobis distance of the searchlight", False, mask="search_mask"),
     MapKind("searchlight", "search_map", "logp",
             "Spheres with p ≤ .05 in a participant, not corrected", True, _SIGNIFICANT),
     MapKind("rsasearch", "rsa_search_map", "whitenedcorrelation",
-            "Whitened correlation of a model with the distances of the searchlight", False),
+            "Whitened correlation of a model with the distances of the searchlight", False,
+            mask="rsa_search_mask"),
     MapKind("rsasearch", "rsa_search_map", "logp",
             "Spheres in which a model has p ≤ .05 in a participant, not corrected", True,
             _SIGNIFICANT),
@@ -112,21 +120,31 @@ def read_maps(output_dir: Path, people: Sequence[str]) -> tuple[list[MapSet], li
     """
     maps, notes = [], []
     for kind in KINDS:
-        files: dict[tuple[tuple[str, str], ...], dict[str, Path]] = {}
+        files: dict[tuple[tuple[str, str], ...], dict[str, _Files]] = {}
         own: list[str] = []
+        without: list[str] = []
         for label in people:
             stat = {} if kind.stat is None else {"stat": kind.stat}
             for path in find_outputs(output_dir, label, kind.stage, kind.key, **stat):
                 names = _shared_names(path)
+                mask = _mask_of(output_dir, label, kind, path)
                 if names is None:
                     own.append(label)
+                elif kind.mask is not None and mask is None:
+                    without.append(label)
                 else:
-                    files.setdefault(names, {})[label] = path
+                    files.setdefault(names, {})[label] = _Files(path, mask)
         if own:
             notes.append(
                 f"{kind.title}: maps of {name_some([f'sub-{p}' for p in dict.fromkeys(own)])} are "
                 "in the participant's own space, where voxels of different participants do not "
                 "correspond (--output-spaces MNI152NLin2009cAsym makes maps in a standard space)."
+            )
+        if without:
+            notes.append(
+                f"{kind.title}: {name_some([f'sub-{p}' for p in dict.fromkeys(without)])} left "
+                f"out, without the mask of stage {kind.stage}, which says where the map has values "
+                "(results of an earlier version: run that stage again)."
             )
         for names, paths in files.items():
             found, note = _read_set(kind, dict(names), paths)
@@ -135,20 +153,36 @@ def read_maps(output_dir: Path, people: Sequence[str]) -> tuple[list[MapSet], li
     return maps, notes
 
 
+class _Files(NamedTuple):
+    """A map, and where it has values if another file says so."""
+
+    map: Path
+    mask: Path | None
+
+
+def _mask_of(output_dir: Path, label: str, kind: MapKind, path: Path) -> Path | None:
+    """Return the mask of a map, of the same stage and in the same space; None without one."""
+    if kind.mask is None:
+        return None
+    entities = parse_entities(path)
+    names = {name: entities[name] for name in _PLACE if name in entities}
+    return next(iter(find_outputs(output_dir, label, kind.stage, kind.mask, **names)), None)
+
+
 def _shared_names(path: Path) -> tuple[tuple[str, str], ...] | None:
     """Return space, cohort, res and label of a map; None in a participant's own space."""
     entities = parse_entities(path)
     space = entities.get("space", "func")
     if space == OWN_SPACE or not OutputSpace(space).is_template:
         return None
-    names = ("space", "cohort", "res", "den", "label")
-    return tuple((name, entities[name]) for name in names if name in entities)
+    return tuple((name, entities[name]) for name in (*_PLACE, "label") if name in entities)
 
 
 def _read_set(
-    kind: MapKind, entities: dict[str, str], paths: dict[str, Path]
+    kind: MapKind, entities: dict[str, str], files: dict[str, _Files]
 ) -> tuple[MapSet | None, str | None]:
     """Read maps on the most frequent grid."""
+    paths = {label: found.map for label, found in files.items()}
     images = {label: nib.load(path) for label, path in paths.items()}
     grids = {label: (image.shape, image.affine) for label, image in images.items()}
     rows = {label: read_rows_key(path) for label, path in paths.items()}
@@ -164,7 +198,8 @@ def _read_set(
     if len(kept) < 2:
         return None, note
     volumes = np.stack([
-        _values(images[label], 0.0 if kind.is_mask else _chance(paths[label])) for label in kept
+        _values(images[label], 0.0 if kind.is_mask else _chance(paths[label]), files[label].mask)
+        for label in kept
     ])
     grid = VoxelGrid(
         np.isfinite(volumes).any(axis=0), images[kept[0]].affine,
@@ -179,7 +214,8 @@ def _chance(path: Path) -> float:
     return float(sidecar_of(path).get("Chance") or 0.0)
 
 
-def _values(image: nib.Nifti1Image, chance: float) -> np.ndarray:
+def _values(image: nib.Nifti1Image, chance: float, mask: Path | None) -> np.ndarray:
     """Return a map without its chance level; NaN where it has no value."""
     data = np.asarray(image.dataobj, np.float32)
-    return np.where(data != 0, data - chance, np.nan)
+    known = data != 0 if mask is None else np.asarray(nib.load(mask).dataobj) > 0
+    return np.where(known, data - chance, np.nan)

@@ -10,7 +10,12 @@ from bids_decoder.analyses.rsa.outputs import RSA_COLUMNS
 from bids_decoder.bids.names import unique_names
 from bids_decoder.evaluation.search_maps import PEAK_COLUMNS, SearchMaps, find_peaks
 from bids_decoder.interfaces.person_outputs import PersonOutputs
-from bids_decoder.interfaces.sphere_maps import describe_maps, peak_distance, write_maps
+from bids_decoder.interfaces.sphere_maps import (
+    describe_maps,
+    peak_distance,
+    write_maps,
+    write_mask,
+)
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
 
@@ -43,6 +48,7 @@ def write_search(
         "Shrinkage": round(facts["shrinkage"], 4), "SpheresWithoutDistances": facts["n_empty"],
         "ExchangedUnits": "names of conditions", "Models": facts["models"],
     }
+    write_mask(outputs, "rsa_search_mask", spheres)
     tables = []
     for number, (model, each) in enumerate(zip(facts["models"], maps, strict=True)):
         card = {**shared, **describe_maps(each, spheres, settings), "Model": model}

@@ -7,7 +7,12 @@ from typing import Any
 
 from bids_decoder.evaluation.search_maps import PEAK_COLUMNS, SearchMaps, find_peaks
 from bids_decoder.interfaces.person_outputs import PersonOutputs
-from bids_decoder.interfaces.sphere_maps import describe_maps, peak_distance, write_maps
+from bids_decoder.interfaces.sphere_maps import (
+    describe_maps,
+    peak_distance,
+    write_maps,
+    write_mask,
+)
 from bids_decoder.reports.results import Results
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
@@ -31,6 +36,7 @@ def write_search(
     card = {**outputs.card, **_card(maps, spheres, facts, settings)}
     write_maps(outputs, "search_map", maps, spheres, main_stat(settings.estimator), card)
     distance = peak_distance(settings, spheres)
+    write_mask(outputs, "search_mask", spheres)
     peaks = find_peaks(maps, spheres.grid, spheres.sizes(), distance)
     notes = {"Measure": settings.measure, "Estimator": settings.estimator,
              "Chance": float(maps.chance), "MinimalDistance": distance}
