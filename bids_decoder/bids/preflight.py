@@ -63,7 +63,8 @@ def check_dataset(
         chosen = {person.label for person in participants}
         findings = [_scoped(finding, chosen) for finding in findings]
     findings += _check_folders(dataset)
-    findings += _check_participants_table(dataset)
+    is_told = bool(settings.execution.participant_filter)
+    findings += _check_participants_table(dataset, with_unlisted=not is_told)
     images = [path for person in participants for path in _images_of(person)]
     present = [path for path in images if path.is_file()]
     full_read = sum(path.stat().st_size for path in present) < FULL_READ_LIMIT
@@ -101,7 +102,8 @@ def _folders(dataset: Dataset) -> set[str]:
     }
 
 
-def _check_participants_table(dataset: Dataset) -> Iterator[Finding]:
+def _check_participants_table(dataset: Dataset, *, with_unlisted: bool) -> Iterator[Finding]:
+    """Compare table and folders; the choice by the table tells itself who is not listed."""
     path = dataset.root / "participants.tsv"
     if not path.is_file():
         return
@@ -117,14 +119,17 @@ def _check_participants_table(dataset: Dataset) -> Iterator[Finding]:
         return
     listed = {str(name).removeprefix("sub-") for name in table["participant_id"].dropna()}
     folders = _folders(dataset)
-    for labels, why in (
-        (listed - folders, "listed but without a folder"), (folders - listed, "not listed"),
-    ):
-        if labels:
-            yield Finding(
-                str(path), f"{why}: {name_some(sorted(labels))}",
-                "correct the table; the folders are what counts", severity="warning",
-            )
+    unlisted = folders - listed if with_unlisted else set()
+    whys = [
+        f"{why}: {name_some(sorted(labels))}"
+        for labels, why in ((listed - folders, "listed but without a folder"),
+                            (unlisted, "not listed")) if labels
+    ]
+    if whys:
+        yield Finding(
+            str(path), "; ".join(whys), "correct the table; the folders are what counts",
+            severity="warning",
+        )
 
 
 def _images_of(person: Participant) -> list[Path]:

@@ -15,6 +15,9 @@ from bids_decoder.errors import ExitCode, Finding
 PROGRAM = "bids-validator-deno"
 SECONDS = 300
 
+_TOLD_BY_PREFLIGHT = {"PARTICIPANT_ID_MISMATCH"}
+"""Codes of what :func:`bids_decoder.bids.preflight.check_dataset` reports with all labels."""
+
 
 def validate(root: Path) -> list[Finding]:
     """Run the BIDS validator on a dataset.
@@ -53,7 +56,10 @@ def _find_program() -> str | None:
 
 
 def _findings(issues: list[dict[str, Any]]) -> list[Finding]:
-    errors = [issue for issue in issues if issue.get("severity") == "error"]
+    errors = [
+        issue for issue in issues
+        if issue.get("severity") == "error" and issue.get("code") not in _TOLD_BY_PREFLIGHT
+    ]
     counts = Counter(str(issue.get("code")) for issue in errors)
     first = {str(issue.get("code")): issue for issue in reversed(errors)}
     return [

@@ -98,7 +98,11 @@ def _refuse(
     error = as_error(problems)
     tell(error.render(full=full), actions.log_format)
     makes_plan = not (actions.reports_only or actions.boilerplate_only or actions.demo)
-    others = planning_problems(settings, cleanup) if makes_plan else []
+    if not makes_plan:
+        return error.code
+    # The plan of a large dataset takes minutes.
+    LOGGER.info("looking for more problems, without these options; Ctrl+C ends this")
+    others = planning_problems(settings, cleanup)
     if has_errors(others):
         others_text = FindingsError(others).render(full=full)
         tell(f"seen without these options: {others_text}", actions.log_format)

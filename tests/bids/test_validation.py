@@ -19,6 +19,13 @@ def test_errors_of_the_validator_are_warnings(tmp_path):
     assert any("NOT_INCLUDED" in f.what for f in findings)
 
 
+def test_participants_that_the_own_checks_tell_are_not_told_again():
+    issues = [{"severity": "error", "code": code, "location": "/participants.tsv"}
+              for code in ("PARTICIPANT_ID_MISMATCH", "TSV_ERROR")]
+    (finding,) = validation._findings(issues)
+    assert "TSV_ERROR" in finding.what
+
+
 def test_a_missing_validator_says_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "_find_program", lambda: None)
     assert validation.validate(tmp_path) == []
