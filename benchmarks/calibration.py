@@ -105,6 +105,8 @@ ROWS: dict[str, tuple[Study, float]] = {
     "stimuli in folds, 12": (partial(stimulus_folds, n_stimuli=12), 0.25),
     "stimuli in folds, 20": (stimulus_folds, 0.2),
     "stimuli in folds, decoder": (partial(stimulus_folds, n_stimuli=12, decoder=True), 0.25),
+    "stimuli in folds, spatial prior": (
+        partial(stimulus_folds, n_stimuli=40, decoder=True, lattice=(4, 5, 2)), 0.1),
     "searchlight, largest value": (searchlight, 0.5),
     "searchlight, cluster enhancement": (partial(searchlight, corrected="p_tfce"), 0.5),
     "labels, 4 runs": (labels(4), 0.25),

@@ -22,9 +22,13 @@ N_RUNS, N_VOXELS, N_DIMS = 4, 40, 6
 
 
 def draw_person(
-    signal: float, n_stimuli: int, rng: np.random.Generator
+    signal: float, n_stimuli: int, rng: np.random.Generator,
+    lattice: tuple[int, int, int] = (N_VOXELS, 1, 1),
 ) -> tuple[Person, Targets]:
-    """Draw responses to stimuli, each once in every run, with drift and autocorrelated noise."""
+    """Draw responses to stimuli, each once in every run, with drift and autocorrelated noise.
+
+    Without a *lattice* of three dimensions, neighbours of voxels are not known.
+    """
     names = tuple(f"s{k:02d}" for k in range(n_stimuli))
     targets = Targets(
         names, rng.standard_normal((n_stimuli, N_DIMS)).astype(np.float32), "features"
@@ -44,15 +48,16 @@ def draw_person(
     })
     split, *_ = choose_split({"01": trials}, "features", TrialRules(), 0)
     trials = apply_split({"01": trials}, split)["01"]
-    grid = VoxelGrid(np.ones((N_VOXELS, 1, 1), bool), np.eye(4))
+    grid = VoxelGrid(np.ones(lattice, bool), np.eye(4))
     return Person("01", grid, betas.astype(np.float32), trials, rows), targets
 
 
 def stimulus_folds(
-    signal: float, seed: int, n_stimuli: int = 20, decoder: bool = False
+    signal: float, seed: int, n_stimuli: int = 20, decoder: bool = False,
+    lattice: tuple[int, int, int] = (N_VOXELS, 1, 1),
 ) -> Outcome:
     """Cross-validate over stimuli; refit on permuted stimuli."""
-    person, targets = draw_person(signal, n_stimuli, np.random.default_rng(seed))
+    person, targets = draw_person(signal, n_stimuli, np.random.default_rng(seed), lattice)
     n_permutations = FEW if signal or decoder else N_PERMUTATIONS
     matches, nulls, least = [], [], 0.0
     for known, test, _ in folds_of(person):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,11 +105,13 @@ class Adaptation:
         self.vectors = torch.from_numpy(shared.vectors.astype(np.float32)).to(self.device)
         self.wanted = shared.vectors[person.target_rows]
         self.prior = None if shared.common is None else shared.common.prior_of(person)
+        self._make_fabric = cache(partial(make_fabric, device, settings.precision))
 
-    def with_person(self, person: Person) -> Adaptation:
+    def with_person(self, person: Person, seed: int | None = None) -> Adaptation:
         """Return the adaptation to some of the trials, or to other responses, in these voxels."""
         other = copy(self)
         other.person = person
+        other.seed = self.seed if seed is None else seed
         other.wanted = self.shared.vectors[person.target_rows]
         return other
 
@@ -120,10 +122,13 @@ class Adaptation:
         other.trunk = other.shared.trunk.to(self.device).eval().requires_grad_(False)
         return other
 
-    @cached_property
+    @property
     def fabric(self) -> Fabric:
-        """Fabric of the training; a fit in closed form, repeated for each permutation, has none."""
-        return make_fabric(str(self.device), self.settings.precision)
+        """Fabric of the training, made at its first use, by all adaptations made from this one.
+
+        Making one reads the metadata of all installed packages, which takes longer than a fit.
+        """
+        return self._make_fabric()
 
     def closed_form(self, voxel_weights: np.ndarray) -> InputFit:
         """Fit the input layer in closed form, with the source participants' as prior if known.

@@ -114,10 +114,8 @@ def choose_epochs(
     losses = np.zeros(n_epochs)
     folds = inner_folds(person.run_groups, 3)
     for number, (rows, validation) in enumerate(folds):
-        inner = Adaptation(
-            person.subset(rows), adaptation.shared, adaptation.settings,
-            seed=derive_seed(adaptation.seed, "inner", number),
-            device=str(adaptation.device),
+        inner = adaptation.with_person(
+            person.subset(rows), derive_seed(adaptation.seed, "inner", number)
         )
         part = _Trainable(inner, inner.closed_form(voxel_weights), voxel_weights, mode)
         heldout = inner.tensors(person.betas[validation][:, part.kept],

@@ -354,7 +354,8 @@ def build_trunk(n_latents: int, settings: Network, seed: int) -> Trunk:
     """Make an untrained trunk, which is the identity; *seed* sets its random weights."""
     hidden = settings.hidden or int(np.clip(2 * n_latents, 32, 1024))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "trunk"))
+        # torch.manual_seed would also visit, slowly, and seed all other devices.
+        torch.default_generator.manual_seed(derive_seed(seed, "trunk"))
         return Trunk(
             n_latents, n_latents, settings.trunk, hidden, settings.n_blocks, settings.dropout
         )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bids_decoder.evaluation.folds import inner_folds
-from bids_decoder.training.adaptation import Adaptation
+from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, VoxelWeighting
 
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -53,7 +53,8 @@ def choose_share(
     folds = inner_folds(person.run_groups, _N_FOLDS) if _has_runs(person.run_groups) else []
     if not folds or min(len(train) for train, _ in folds) < MIN_CALIBRATION_TRIALS:
         return 1.0, {"trunk_share": 1.0, "trunk_gains": {}}
-    found = np.concatenate([_score(adaptation, weighting, *fold) for fold in folds])
+    models = [adaptation.shared.shrunk(share) for share in SHARES]
+    found = np.concatenate([_score(adaptation, models, weighting, *fold) for fold in folds])
     gains = found - found[:, :1]
     error = gains.std(axis=0, ddof=1) / np.sqrt(len(gains))
     means = gains.mean(axis=0)
@@ -68,14 +69,15 @@ def _has_runs(run_groups: np.ndarray) -> bool:
 
 
 def _score(
-    adaptation: Adaptation, weighting: VoxelWeighting, train: np.ndarray, test: np.ndarray
+    adaptation: Adaptation, models: list[SharedModel], weighting: VoxelWeighting,
+    train: np.ndarray, test: np.ndarray,
 ) -> np.ndarray:
-    """Return the distinctness of each held-out trial (n_test,) with each share."""
-    person, shared = adaptation.person, adaptation.shared
+    """Return the distinctness of each held-out trial through each model, (n_test, n_models)."""
+    person = adaptation.person
     inner = adaptation.with_person(person.subset(train))
     fit = inner.closed_form(weighting(inner.person, inner.wanted))
     latents = fit.latents(person.betas[test])
     rows = person.target_rows[test]
     return np.stack([
-        shared.shrunk(share).distinctness(latents, fit.n_trials, rows) for share in SHARES
+        model.distinctness(latents, fit.n_trials, rows) for model in models
     ], axis=1)
