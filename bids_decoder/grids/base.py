@@ -24,19 +24,19 @@ FWHM_PER_SD = 2.3548200450309493
 
 
 class Kernel(Protocol):
-    """A Gaussian smoothing kernel."""
+    """A Gaussian smoothing kernel, of one map, (n_voxels,), or of several, (n_maps, n_voxels)."""
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Average values, (n_voxels,), over neighbourhoods within the grid."""
+        """Average values over neighbourhoods within the grid."""
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """Sum values, (n_voxels,), with a weight of 1 for the voxel itself.
+        """Sum values with a weight of 1 for the voxel itself.
 
         Near the edge of the grid, weights are normalised as for a full neighbourhood.
         """
 
     def adjoint(self, values: np.ndarray) -> np.ndarray:
-        """Apply the transpose of :meth:`mean`, (n_voxels,)."""
+        """Apply the transpose of :meth:`mean`."""
 
 
 class RandomField(Protocol):

@@ -51,21 +51,27 @@ class Diffusion:
         share = min(wanted / self.n_steps, LARGEST_MOVE)
         # A vertex without used neighbours keeps its value.
         move = np.where(links.sum(axis=1) > 0, share, 0.0)
-        self._step = (diags_array(1 - move) + diags_array(move / degree) @ links).tocsr()
-        self._back = self._step.T.tocsr()
+        step = (diags_array(1 - move) + diags_array(move / degree) @ links).tocsr()
+        self._step, self._back = (
+            {kind: one.astype(kind) for kind in ("f4", "f8")} for one in (step, step.T.tocsr())
+        )
 
     def smooth(self, values: np.ndarray) -> np.ndarray:
-        """Average values over neighbourhoods, (n, n_vertices); constants stay as they are."""
+        """Average values, (..., n_vertices), over neighbourhoods; constants stay as they are.
+
+        In single precision where values are.
+        """
         return self._apply(self._step, values)
 
     def adjoint(self, values: np.ndarray) -> np.ndarray:
         """Apply the transpose of :meth:`smooth`."""
         return self._apply(self._back, values)
 
-    def _apply(self, step: csr_array, values: np.ndarray) -> np.ndarray:
-        columns = np.ascontiguousarray(np.asarray(values, dtype=float).T)
+    def _apply(self, steps: dict[str, csr_array], values: np.ndarray) -> np.ndarray:
+        kind = "f4" if values.dtype == np.float32 else "f8"
+        columns = np.ascontiguousarray(values.astype(kind, copy=False).T)
         for _ in range(self.n_steps):
-            columns = step @ columns
+            columns = steps[kind] @ columns
         return columns.T
 
     def spread(self) -> np.ndarray:
@@ -73,5 +79,6 @@ class Diffusion:
 
         From random signs, the same in each call; the relative error is about 9 %.
         """
-        signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], (_PROBES, self._step.shape[0]))
+        n_vertices = self._step["f8"].shape[0]
+        signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], (_PROBES, n_vertices))
         return np.sqrt((self.smooth(signs) ** 2).mean(axis=0))

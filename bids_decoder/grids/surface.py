@@ -197,7 +197,7 @@ class _DiffusionKernel:
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """See :class:`~bids_decoder.grids.base.Kernel`."""
-        return self._diffusion.smooth(np.asarray(values, float)[None])[0]
+        return self._diffusion.smooth(values)
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """See :class:`~bids_decoder.grids.base.Kernel`."""
@@ -208,7 +208,7 @@ class _DiffusionKernel:
 
     def adjoint(self, values: np.ndarray) -> np.ndarray:
         """See :class:`~bids_decoder.grids.base.Kernel`."""
-        return self._diffusion.adjoint(np.asarray(values, float)[None])[0]
+        return self._diffusion.adjoint(values)
 
 
 class _DiffusedNoise:

@@ -15,6 +15,9 @@ from bids_decoder.grids.waves import Waves
 
 _COUNTED_AT_ONCE = 4096
 
+_REACH = 3.0
+"""Gaussian kernels end at so many standard deviations."""
+
 
 class Volume(Geometry):
     """Voxels of a volume, which are neighbours where they share a face.
@@ -138,14 +141,14 @@ class _GaussianKernel:
     """
 
     def __init__(self, mask: np.ndarray, sigma: np.ndarray) -> None:
-        self.sigma = sigma
         box = find_objects(mask.astype(np.uint8))[0]
         self.mask = mask[box]
         # Reflected at the edges of the whole grid, so that the filter is its own transpose.
         axes = [
-            gaussian_filter1d(np.eye(size), width, axis=0, truncate=3)[part, part]
+            gaussian_filter1d(np.eye(size), width, axis=0, truncate=_REACH)[part, part]
             for size, width, part in zip(mask.shape, sigma, box, strict=True)
         ]
+        self._own = float(np.prod([_own_weight(width) for width in sigma]))
         self._axes = {kind: [axis.astype(kind) for axis in axes] for kind in ("f4", "f8")}
         self.reach = np.maximum(self._blur(np.ones(int(mask.sum()))), 1e-12)
 
@@ -156,21 +159,28 @@ class _GaussianKernel:
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """See :class:`~bids_decoder.grids.base.Kernel`."""
-        steps = np.arange(-4, 5)
-        weights = np.exp(-0.5 * (steps[:, None] / self.sigma) ** 2).sum(axis=0)
-        return float(weights.prod()) * self.mean(values)
+        return self.mean(values) / self._own
 
     def adjoint(self, values: np.ndarray) -> np.ndarray:
         """See :class:`~bids_decoder.grids.base.Kernel`."""
         return self._blur(values / self.reach.astype(np.result_type(values, np.float32)))
 
     def _blur(self, values: np.ndarray) -> np.ndarray:
+        if values.ndim > 1:
+            return np.stack([self._blur(row) for row in values])
         kind = "f4" if values.dtype == np.float32 else "f8"
         first, second, third = self._axes[kind]
         volume = np.zeros(self.mask.shape, dtype=kind)
         volume[self.mask] = values
         planes = (first @ volume.reshape(len(first), -1)).reshape(volume.shape)
         return (second @ planes @ third.T)[self.mask]
+
+
+def _own_weight(sigma: float) -> float:
+    """Return what a kernel along one axis gives to the voxel itself, far from edges."""
+    steps = np.arange(int(_REACH * sigma + 0.5) + 1)
+    weights = np.exp(-0.5 * np.square(steps / max(sigma, 1e-12)))
+    return float(1 / (2 * weights.sum() - 1))
 
 
 class Container(Geometry):

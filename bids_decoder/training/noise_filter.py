@@ -7,7 +7,7 @@ the covariance, as a sum of Gaussian means of the surroundings of each voxel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,9 @@ POWER = 0.5
 With 1 it would suit a prior for a known covariance and a known region. With estimates of both,
 stimuli are identified better with less; see ``docs/troi.md``.
 """
+
+_VALUES = 1 << 21
+"""Values of maps that are smoothed together."""
 
 _N_PROBES = 12
 _MOST_TRIALS = 300
@@ -60,11 +63,18 @@ class NoiseFilter:
 
     def _sum(self, maps: np.ndarray, parts: Sequence) -> np.ndarray:
         found = np.empty(maps.shape, dtype=np.float32)
-        for number, own in enumerate(maps):
-            found[number] = self.factors[0] * own
+        for rows in blocks_of_rows(*maps.shape):
+            own = maps[rows]
+            found[rows] = self.factors[0] * own
             for factor, part in zip(self.factors[1:], parts, strict=True):
-                found[number] += factor * part(own)
+                found[rows] += factor * part(own)
         return found
+
+
+def blocks_of_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Yield parts of the rows of an array that are smoothed together."""
+    size = max(1, _VALUES // max(n_columns, 1))
+    return (slice(start, start + size) for start in range(0, n_rows, size))
 
 
 def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:
@@ -85,7 +95,7 @@ def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:
         for widths in (FILTER_WIDTHS, FIELD_WIDTHS)
     )
     white = rng.standard_normal((_N_PROBES, person.grid.n_voxels), dtype=np.float32)
-    smooth = [np.stack([field.mean(row) for row in white]) for field in fields]
+    smooth = [field.mean(white) for field in fields]
     library = np.stack([_moments(own, kernels) for own in (white, *smooth)], axis=1)
     shares = nnls(library, _moments(_noise(person), kernels))[0]
     sizes = np.array([1.0, *(np.square(own).mean() for own in smooth)])
@@ -102,7 +112,10 @@ def _moments(maps: np.ndarray, kernels: Sequence[Kernel]) -> np.ndarray:
     """Return 1, and the covariance of maps with each of their means, relative to the variance."""
     size = float(np.square(maps, dtype=np.float64).sum()) or 1.0
     return np.array([1.0, *(
-        sum(float(np.vdot(row, kernel.mean(row))) for row in maps) / size for kernel in kernels
+        sum(
+            np.vecdot(maps[rows], kernel.mean(maps[rows])).sum(dtype=np.float64)
+            for rows in blocks_of_rows(*maps.shape)
+        ) / size for kernel in kernels
     )])
 
 

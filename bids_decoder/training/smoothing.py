@@ -40,8 +40,7 @@ def evidence_around(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.n
     """
     if fwhm_mm <= 0 or not grid.has_neighbours:
         return np.asarray(values)
-    kernel = grid.geometry.kernel(fwhm_mm)
-    return np.stack([kernel.total(row) for row in values])
+    return grid.geometry.kernel(fwhm_mm).total(np.asarray(values))
 
 
 def smooth_within(values: np.ndarray, grid: VoxelGrid, fwhm_mm: float) -> np.ndarray:

@@ -21,7 +21,7 @@ from bids_decoder.grids.base import Kernel
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.adaptation import Adaptation
 from bids_decoder.training.filtered import Filtered
-from bids_decoder.training.noise_filter import NoiseFilter, fit_noise_filter
+from bids_decoder.training.noise_filter import NoiseFilter, blocks_of_rows, fit_noise_filter
 from bids_decoder.training.selection.budget import weights_of_top
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selectors import SELECT_FROM_MAP
@@ -78,8 +78,8 @@ class SpatialPrior:
         """Map responses, (n_trials, n_voxels), to which the noise filter was applied."""
         found = filtered * self.strength
         if self.smooth is not None:
-            for row in found:
-                row[:] = self.smooth.mean(row)
+            for rows in blocks_of_rows(*found.shape):
+                found[rows] = self.smooth.mean(found[rows])
         found /= np.float32(self.size)
         return found
 
@@ -113,9 +113,7 @@ class SpatialPrior:
         ndarray of float32, shape (n_voxels, n_latents)
             So that both give the same latents. Voxels around those with signal have some, too.
         """
-        maps = weight.T if self.smooth is None else np.stack([
-            self.smooth.adjoint(own) for own in weight.T
-        ])
+        maps = weight.T if self.smooth is None else self.smooth.adjoint(weight.T)
         return self.noise.adjoint(maps * (self.strength / np.float32(self.size))).T
 
     @property

@@ -58,6 +58,14 @@ def test_kernels_fields_and_clusters_are_those_of_the_parts(parts):
         ):
             same = getattr(part.geometry.kernel(12.0), name)(own)
             np.testing.assert_allclose(found, same)
+        several = np.stack([values, values[::-1]])
+        np.testing.assert_allclose(
+            getattr(kernel, name)(several),
+            [getattr(kernel, name)(one) for one in several],
+        )
+        single = getattr(kernel, name)(values.astype(np.float32))
+        np.testing.assert_allclose(single, getattr(kernel, name)(values), rtol=1e-4, atol=1e-4)
+    assert kernel.mean(values.astype(np.float32)).dtype == np.float32
     field = whole.geometry.random_field(12.0)
     left, right = rng.normal(size=(2, field.n_waves)), rng.normal(size=(2, whole.n_voxels))
     np.testing.assert_allclose(field.field(left) @ right.T, left @ field.adjoint(right).T)
