@@ -27,7 +27,7 @@ from troi_scores import retrieval_scores
 from bids_decoder.config_files import settings_from_dict
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
-from bids_decoder.training import penalties, spatial_prior
+from bids_decoder.training import adaptation, spatial_prior
 from bids_decoder.training.ensemble import load_decoder
 
 KEYS = ("b2i_cosine_3", "b2i_csls_3")
@@ -89,14 +89,14 @@ def main() -> None:
     parser.add_argument("--tuning-fwhm", type=float, nargs="+", default=[4.0])
     parser.add_argument("--readouts", nargs="+", default=["pretrained", "scratch"])
     parser.add_argument("--selector", choices=("graded", "soft", "all"), default="graded")
-    parser.add_argument("--penalty", type=float, default=penalties.PENALTY_FOR_STIMULI,
+    parser.add_argument("--penalty", type=float, default=adaptation.PENALTY_FOR_STIMULI,
                         help="of fewer than four runs")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     scale = SCALES[args.scale]
     for noise, tuning in product(args.noise_fwhm, args.tuning_fwhm):
         responses = replace(scale.responses, noise_fwhm=noise, tuning_fwhm=tuning)
-        with mock.patch.object(penalties, "PENALTY_FOR_STIMULI", args.penalty):
+        with mock.patch.object(adaptation, "PENALTY_FOR_STIMULI", args.penalty):
             for line in lines(replace(scale, responses=responses), args):
                 print(line, flush=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -135,7 +136,7 @@ def _has_answers(estimator: DecodingMixin) -> bool:
     return estimator._fitted.targets.kind != "value"
 
 
-class DecodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class DecodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):
     """Methods of estimators that hold a :class:`~bids_decoder.training.fitted.FittedDecoder`."""
 
     classes_: np.ndarray
@@ -148,9 +149,9 @@ class DecodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
+    @abstractmethod
     def _responses(self, X: Any) -> np.ndarray:
         """Return responses as an array (n_trials, n_voxels)."""
-        raise NotImplementedError
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the embeddings of trials in the target space (the latents).

@@ -155,10 +155,11 @@ def _average(side: str) -> list[Path]:
 
 
 def _count(path: Path) -> int:
+    """Return the number of vertices; 0, which fits no series, of a file that cannot be read."""
     try:
-        return len(nib.load(path).agg_data("pointset"))
-    # A file that cannot be read fits no series.
-    except Exception:
+        with explain_damage(str(path), "is not readable as GIFTI", "fetch or copy the file again"):
+            return len(nib.load(path).agg_data("pointset"))
+    except InputError:
         return 0
 
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import nibabel as nib
@@ -55,6 +55,15 @@ class OutputSpace:
         if self.resolution is None:
             return {}
         return {"Resolution": f"{self.name}, TemplateFlow resolution {self.resolution}"}
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Grid of the template; errors as in :func:`load_template`."""
+        if self.name == PACKAGED:
+            template = load_template(self)
+            return Grid(template.mask.shape, template.affine)
+        image = _load_stored(self)[0]
+        return Grid(image.shape, image.affine)
 
     def __str__(self) -> str:
         """Return the space in the syntax of ``--output-spaces``."""
@@ -116,13 +125,6 @@ def response_space(texts: Sequence[str]) -> OutputSpace:
     return parse_space(texts[0]) if texts else FUNC
 
 
-@cache
-def template_grid(space: OutputSpace) -> Grid:
-    """Return the grid of a template; see :func:`load_template`."""
-    template = load_template(space)
-    return Grid(template.mask.shape, template.affine)
-
-
 def load_template(space: OutputSpace) -> Picture:
     """Load the brain of a template.
 
@@ -144,14 +146,7 @@ def load_template(space: OutputSpace) -> Picture:
     """
     if space.name == PACKAGED:
         return _packaged(space.resolution or _DEFAULT_RESOLUTION)
-    t1w_file = _stored(space, "T1w")
-    mask_file = _stored(space, "desc-brain_mask")
-    t1w, mask = nib.load(t1w_file), nib.load(mask_file)
-    if t1w.shape != mask.shape:
-        raise InputError(
-            f"template {space.name}", f"T1w is {t1w.shape}, brain mask {mask.shape}",
-            "fetch the template again",
-        )
+    t1w, mask = _load_stored(space)
     return Picture(t1w.get_fdata(dtype=np.float32), t1w.affine, np.asarray(mask.dataobj) > 0)
 
 
@@ -163,6 +158,17 @@ def _packaged(resolution: int) -> Picture:
     return Picture(
         image.get_fdata(dtype=np.float32), image.affine, np.asarray(mask.dataobj) > 0
     )
+
+
+def _load_stored(space: OutputSpace) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+    """Open T1w image and brain mask of a template in the TemplateFlow folder."""
+    t1w, mask = (nib.load(_stored(space, ending)) for ending in ("T1w", "desc-brain_mask"))
+    if t1w.shape != mask.shape:
+        raise InputError(
+            f"template {space.name}", f"T1w is {t1w.shape}, brain mask {mask.shape}",
+            "fetch the template again",
+        )
+    return t1w, mask
 
 
 def _stored(space: OutputSpace, ending: str) -> Path:

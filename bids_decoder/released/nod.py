@@ -32,7 +32,7 @@ from bids_decoder.released.base import (
 )
 from bids_decoder.released.files import measure
 from bids_decoder.released.grids import without_positions
-from bids_decoder.released.people import collect_people, find_files
+from bids_decoder.released.people import collect_people, find_files, name_people
 from bids_decoder.released.tables import as_text, check_length, find_label
 
 TITLE = "Natural Object Dataset"
@@ -43,7 +43,7 @@ _DEPTH = 6
 
 def recognise(folder: Path) -> bool:
     """Return whether there are responses of runs of participants."""
-    return any(find_label(path, _PERSON, folder) for path in _betas(folder))
+    return name_people(_betas(folder), _PERSON, folder)
 
 
 def read(folder: Path, events: Events) -> Released:

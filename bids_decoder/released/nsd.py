@@ -52,6 +52,7 @@ from bids_decoder.released.people import (
     Mask,
     collect_people,
     find_files,
+    name_people,
     on_one_grid,
     whole_volume,
 )
@@ -78,7 +79,7 @@ _SESSION = "nsd"
 
 def recognise(folder: Path) -> bool:
     """Return whether there are betas of sessions of participants named subjNN."""
-    return any(find_label(path, _PERSON, folder) for path in _betas(folder))
+    return name_people(_betas(folder), _PERSON, folder)
 
 
 def read(folder: Path, events: Events) -> Released:

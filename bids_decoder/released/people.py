@@ -15,6 +15,7 @@ from bids_decoder.errors import Finding
 from bids_decoder.released.base import Released, ReleasedPerson, Responses, Stored
 from bids_decoder.released.files import Shape, collect, measure
 from bids_decoder.released.grids import of_volumes
+from bids_decoder.released.tables import find_label
 
 Mask = tuple[np.ndarray, np.ndarray, str]
 """Mask of a participant, its affine, and what it is called."""
@@ -23,6 +24,11 @@ Mask = tuple[np.ndarray, np.ndarray, str]
 def find_files(folder: Path, name: str, depth: int) -> list[Path]:
     """Return the files whose name fits a pattern, down to some number of folders, in order."""
     return sorted(path for level in range(depth + 1) for path in folder.glob("*/" * level + name))
+
+
+def name_people(paths: Iterable[Path], patterns: Sequence[str], root: Path) -> bool:
+    """Return whether names below *root* tell of whom any file is; see :func:`.find_label`."""
+    return any(find_label(path, patterns, root) for path in paths)
 
 
 def collect_people(

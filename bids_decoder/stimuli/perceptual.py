@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bids_decoder.errors import MissingInputError
+from bids_decoder.files import file_digest
 from bids_decoder.stimuli.backbones import import_library, load_weights
 from bids_decoder.stimuli.efficientnet import SIZE, load_pooled
 from bids_decoder.stimuli.weights import (
     PACKAGE,
     PACKAGED,
+    Digest,
     Weights,
     find_file,
     find_folder,
@@ -84,12 +86,16 @@ class NetworkFeatures:
     extract: Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
-def find_networks(folder: Path | None) -> dict[str, Weights]:
+def find_networks(
+    folder: Path | None, digest: Digest = file_digest
+) -> dict[str, Weights]:
     """Find the networks whose weights are in *folder*, and the one that is installed.
 
     Parameters
     ----------
     folder : Path or None
+    digest : callable
+        See :data:`.weights.Digest`.
 
     Returns
     -------
@@ -103,7 +109,9 @@ def find_networks(folder: Path | None) -> dict[str, Weights]:
     InputError
         When weights are damaged or pickled.
     """
-    installed = {} if find_spec(PACKAGE) is None else {PACKAGED: find_packaged("metrics")}
+    installed = (
+        {} if find_spec(PACKAGE) is None else {PACKAGED: find_packaged("metrics", digest)}
+    )
     if folder is None:
         return installed
     found = {}
@@ -112,9 +120,9 @@ def find_networks(folder: Path | None) -> dict[str, Weights]:
         if not path.exists():
             continue
         if name == "clip":
-            found[name] = find_folder(path, ("config.json",), _OPTION, network.fetch)
+            found[name] = find_folder(path, ("config.json",), _OPTION, network.fetch, digest)
         else:
-            found[name] = find_file(path, _OPTION, network.fetch)
+            found[name] = find_file(path, _OPTION, network.fetch, digest)
     if not found:
         wanted = ", ".join(f"{n.file} ({n.fetch})" for n in NETWORKS.values())
         raise MissingInputError(f"{_OPTION} {folder}", "it holds none of the known networks",

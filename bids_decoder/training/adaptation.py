@@ -20,9 +20,10 @@ from bids_decoder.training.identification import distinctness
 from bids_decoder.training.input_layer import InputFit, fit_input_layer
 from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
 from bids_decoder.training.penalties import (
+    DEFAULT_PENALTY,
+    PENALTY_FOR_STIMULI,
     RELATIVE_PENALTIES,
     penalties_for_labels,
-    penalty_for_stimuli,
 )
 from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.training.shared_noise import NoisePrior
@@ -138,16 +139,15 @@ class Adaptation:
         voxel_weights : ndarray, shape (n_voxels,)
             Prior scale; zero drops a voxel.
         """
-        penalty: float | np.ndarray | None = None
+        is_category, candidates = self.shared.is_category, None
         if self.shared.closed_form:
-            penalty = RELATIVE_PENALTIES if not self.shared.is_category else (
+            candidates = RELATIVE_PENALTIES if not is_category else (
                 penalties_for_labels(self.person.run_groups, self.wanted.shape[1])
             )
-        elif not self.shared.is_category:
-            penalty = penalty_for_stimuli(self.person.run_groups)
         return fit_input_layer(
-            self.person.betas, self.wanted, self.person.run_groups, voxel_weights, penalty,
+            self.person.betas, self.wanted, self.person.run_groups, voxel_weights, candidates,
             group_weight=None if self.prior is None else self.prior.weight,
+            few_runs_penalty=DEFAULT_PENALTY if is_category else PENALTY_FOR_STIMULI,
         )
 
     def layer(

@@ -16,6 +16,9 @@ ALPHAS = np.logspace(0, 7, 15)
 
 N_FOLDS = 5
 
+_VALUES = 1 << 25
+"""Responses, or weights, that are fitted at a time."""
+
 
 class VoxelwiseRidge(Encoder):
     """Ridge regression with himalaya, the penalty of each voxel cross-validated over runs.
@@ -48,20 +51,37 @@ class VoxelwiseRidge(Encoder):
 
 
 def _fit(task: EncodingTask, trials: np.ndarray) -> Model:
-    shown = task.stimuli.features[task.rows[trials]].astype(np.float64)
-    mean, spread = shown.mean(axis=0), shown.std(axis=0)
+    features = task.stimuli.features[task.rows[trials]].astype(np.float64)
+    mean, spread = features.mean(axis=0), features.std(axis=0)
     spread[spread == 0] = 1.0
-    features, betas = (shown - mean) / spread, task.betas[trials].astype(np.float64)
-    with numpy_backend():
-        ridge = KernelRidgeCV(
-            alphas=ALPHAS, kernel="linear", fit_intercept=True, warn=False,
-            cv=inner_folds(task.runs[trials], N_FOLDS),
-        ).fit(features, betas)
-        weight = np.asarray(ridge.get_primal_coef())
-        bias = np.asarray(ridge.intercept_)
-        penalties = np.asarray(ridge.best_alphas_)
-    tensors = {"weight": weight, "bias": bias, "mean": mean, "sd": spread}
+    features -= mean
+    features /= spread
+    folds = inner_folds(task.runs[trials], N_FOLDS)
+    # Voxels are independent of each other; all of them in double precision would be the largest
+    # array of the analysis.
+    size = max(1, _VALUES // max(features.shape))
+    parts = [
+        _fit_voxels(features, task.betas[trials, start:start + size], folds)
+        for start in range(0, task.betas.shape[1], size)
+    ]
+    weights, biases, penalties = zip(*parts, strict=True)
+    tensors = {
+        "weight": np.concatenate(weights, axis=1), "bias": np.concatenate(biases),
+        "mean": mean, "sd": spread,
+    }
     return Model(
         {f"ridge.{name}": values.astype(np.float32) for name, values in tensors.items()},
-        {"n_inputs": features.shape[1], "median_penalty": float(np.median(penalties))},
+        {"n_inputs": features.shape[1], "median_penalty": float(np.median(np.hstack(penalties)))},
     )
+
+
+def _fit_voxels(
+    features: np.ndarray, betas: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return weights (n_inputs, n_voxels), intercepts and penalties (n_voxels,) of some voxels."""
+    with numpy_backend():
+        ridge = KernelRidgeCV(
+            alphas=ALPHAS, kernel="linear", fit_intercept=True, warn=False, cv=folds
+        ).fit(features, betas.astype(np.float64))
+        weight = np.asarray(ridge.get_primal_coef(), dtype=np.float32)
+        return weight, np.asarray(ridge.intercept_), np.asarray(ridge.best_alphas_)

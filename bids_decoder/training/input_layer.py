@@ -11,7 +11,9 @@ import numpy as np
 from bids_decoder.normal_equations import NormalEquations, PenalisedProducts, TrialStream
 from bids_decoder.training.kernels import OneKernel
 from bids_decoder.training.penalties import (
+    DEFAULT_PENALTY,
     MOST_TRIALS_TO_CHOOSE,
+    can_choose,
     choose_penalties,
     choose_streamed_penalties,
     likeliest_penalties,
@@ -58,7 +60,7 @@ class InputFit:
 def fit_input_layer(
     betas: np.ndarray, latents: np.ndarray, run_groups: np.ndarray,
     voxel_weights: np.ndarray | None = None, penalty: float | np.ndarray | None = None,
-    group_weight: np.ndarray | None = None,
+    group_weight: np.ndarray | None = None, few_runs_penalty: float = DEFAULT_PENALTY,
 ) -> InputFit:
     """Fit ridge regression from voxels to latents, on training trials only.
 
@@ -74,10 +76,12 @@ def fit_input_layer(
         Prior standard deviation of each voxel's weights, up to a factor; zero drops a voxel.
     penalty : float or ndarray, optional
         Relative penalty, or candidates of which :func:`likeliest_penalties` takes one; chosen by
-        cross-validation over runs by default.
+        cross-validation over runs by default, where there are enough of them.
     group_weight : ndarray, shape (n_voxels, n_latents), optional
         Input layer of other participants for the same voxels. Ridge regression is fitted to its
         residuals, and it is scaled so that the sum of both predicts held-out trials best.
+    few_runs_penalty : float
+        Relative penalty where none is given and runs are too few to choose one.
 
     Returns
     -------
@@ -85,19 +89,21 @@ def fit_input_layer(
         Its weights have Frobenius norm ``sqrt(n_latents)``, its latents mean zero.
     """
     return fit_input_layers(
-        betas, [latents], run_groups, voxel_weights, penalty, group_weight
+        betas, [latents], run_groups, voxel_weights, penalty, group_weight, few_runs_penalty
     )[0]
 
 
 def fit_input_layers(
     betas: np.ndarray, latents: Sequence[np.ndarray], run_groups: np.ndarray,
     voxel_weights: np.ndarray | None = None, penalty: float | np.ndarray | None = None,
-    group_weight: np.ndarray | None = None,
+    group_weight: np.ndarray | None = None, few_runs_penalty: float = DEFAULT_PENALTY,
 ) -> list[InputFit]:
     """Fit as :func:`fit_input_layer` does to several sets of targets of the same trials.
 
     Products and their decompositions, which take most of the time, are computed once.
     """
+    if penalty is None and not can_choose(run_groups):
+        penalty = few_runs_penalty
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
     used = np.flatnonzero(scales)
     targets = [np.asarray(own, dtype=np.float64) for own in latents]

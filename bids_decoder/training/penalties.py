@@ -49,20 +49,9 @@ TOLERANCE = 0.01
 """A stronger penalty is preferred if it loses less than this share of the identifiability."""
 
 
-def penalty_for_stimuli(run_groups: np.ndarray) -> float | None:
-    """Return the penalty of stimuli with few runs; None where it is cross-validated over runs.
-
-    Parameters
-    ----------
-    run_groups : ndarray of str, shape (n_trials,)
-
-    Returns
-    -------
-    float or None
-        :data:`PENALTY_FOR_STIMULI` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
-    """
-    few = len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE
-    return PENALTY_FOR_STIMULI if few else None
+def can_choose(run_groups: np.ndarray) -> bool:
+    """Return whether there are enough runs to cross-validate over them."""
+    return len(np.unique(run_groups)) >= MIN_RUNS_TO_CHOOSE
 
 
 def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:
@@ -192,11 +181,12 @@ def choose_penalties(
         Inner products of (weighted) responses.
     targets : sequence of ndarray, shape (n_trials, n_latents)
     run_groups : ndarray of str, shape (n_trials,)
+        Of at least :data:`MIN_RUNS_TO_CHOOSE` runs; see :func:`can_choose`.
 
     Returns
     -------
     list of float
-        :data:`DEFAULT_PENALTY` with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
+        Among :data:`RELATIVE_PENALTIES`, one for each set.
 
     Notes
     -----
@@ -217,7 +207,7 @@ def choose_penalties(
         shown = centre_runs(cross.T, groups)
         return _scores(form, size, loads, shown, _relative(targets, train, test))
 
-    return _best_penalties(run_groups, rows, len(targets), scores)
+    return _best_penalties(run_groups[rows], rows, len(targets), scores)
 
 
 def choose_streamed_penalties(
@@ -248,7 +238,7 @@ def choose_streamed_penalties(
         ], axis=1)
         return _scores(form, size, loads, shown, _relative(targets, train, test))
 
-    return _best_penalties(run_groups, rows, len(targets), scores)
+    return _best_penalties(run_groups[rows], rows, len(targets), scores)
 
 
 def _relative(
@@ -262,10 +252,8 @@ def _best_penalties(
     scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> list[float]:
     """Choose by the scores of sets and penalties in each fold (training rows, test rows)."""
-    if len(np.unique(run_groups)) < MIN_RUNS_TO_CHOOSE:
-        return [DEFAULT_PENALTY] * n_sets
     scores = np.zeros((n_sets, len(RELATIVE_PENALTIES)))
-    for train, test in inner_folds(run_groups[rows], 5):
+    for train, test in inner_folds(run_groups, 5):
         scores += scores_of(rows[train], rows[test])
     # The curve is flat towards weak penalties; the strongest good one has the least variance.
     best = scores.max(axis=1, keepdims=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import helmert
+from scipy.sparse import csr_array
 
 _BLOCK = 1024
 
@@ -16,17 +17,17 @@ def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    values : ndarray, shape (n_trials, ...)
+    values : ndarray of float, shape (n_trials, ...)
     run_groups : ndarray of str, shape (n_trials,)
 
     Returns
     -------
-    ndarray, shape of *values*
+    ndarray, shape and precision of *values*
     """
     values, (member, counts) = np.asarray(values), run_members(run_groups)
-    averages = (member == np.arange(len(counts))[:, None]) / counts[:, None]
-    means = np.tensordot(averages.astype(values.dtype), values, axes=1)
-    return values - means[member]
+    averages = _averages(member, counts).astype(values.dtype)
+    means = averages @ values.reshape(len(values), -1)
+    return values - means.reshape(-1, *values.shape[1:])[member]
 
 
 def centre_products(products: np.ndarray, run_groups: np.ndarray) -> None:
@@ -39,7 +40,7 @@ def centre_products(products: np.ndarray, run_groups: np.ndarray) -> None:
     run_groups : ndarray of str, shape (n_trials,)
     """
     member, counts = run_members(run_groups)
-    averages = (member == np.arange(len(counts))[:, None]) / counts[:, None]
+    averages = _averages(member, counts)
     means = averages @ products
     both = means @ averages.T
     for start in range(0, len(products), _BLOCK):
@@ -67,6 +68,15 @@ def run_contrasts(run_groups: np.ndarray) -> np.ndarray:
         basis[np.ix_(rows, columns)] = helmert(count).T
         start += count - 1
     return basis
+
+
+def _averages(member: np.ndarray, counts: np.ndarray) -> csr_array:
+    """Return what means are of trials, (n_means, n_trials).
+
+    Sparse: runs times trials would grow with the square of a dataset.
+    """
+    n_trials = len(member)
+    return csr_array((1 / counts[member], (member, np.arange(n_trials))), (len(counts), n_trials))
 
 
 def run_members(run_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

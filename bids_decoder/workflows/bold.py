@@ -103,6 +103,7 @@ class _Builder:
         self.workflow = workflow
         self.participant = participant
         self.settings = settings
+        self.spaces = tuple(dict.fromkeys(map(parse_space, settings.preprocessing.output_spaces)))
         self.echo_rules = settings.section(MultiEcho)
         self.output_dir = output_dir
         self.seed = seed
@@ -144,7 +145,7 @@ class _Builder:
         ])
         self._keep_both_ways(self.to_t1w, {"sub": self.participant.label}, "boldref", "T1w", "t1w")
         self.distortion.measure(first.bold, self.reference[0], self.mask[0], self.to_t1w)
-        if OutputSpace("T1w") in self._spaces():
+        if OutputSpace("T1w") in self.spaces:
             self.t1w_grid = self._node(T1wGrid(), "t1w_grid", 1.5)
             self.workflow.connect([
                 (self.inputnode, self.t1w_grid, [("t1w_brain", "t1w_file")]),
@@ -167,7 +168,7 @@ class _Builder:
             "to_person": self._to_person(run),
         }
         # Confounds are computed in the functional space, whatever the output spaces.
-        spaces = dict.fromkeys((FUNC, *self._spaces()))
+        spaces = dict.fromkeys((FUNC, *self.spaces))
         resampled = {space: self._resample(run, sources, space) for space in spaces}
         confounds = self._confounds(run, motion, resampled[FUNC])
         chosen = resampled[response_space(self.settings.preprocessing.output_spaces)]
@@ -175,10 +176,6 @@ class _Builder:
             "preproc_bold": (chosen, "out_file"), "bold_mask": (chosen, "mask_file"),
             "confounds": (confounds, "out_file"),
         }
-
-    def _spaces(self) -> tuple[OutputSpace, ...]:
-        texts = self.settings.preprocessing.output_spaces
-        return tuple(dict.fromkeys(parse_space(text) for text in texts))
 
     def _slice_timing(self, run: RawRun) -> tuple[Node, str] | None:
         if not run.slice_times:
@@ -259,7 +256,7 @@ class _Builder:
         grid = self._node(
             TemplateGrid(space=space.name, resolution=space.resolution), f"grid_{label}", 0.5
         )
-        templates = [other for other in self._spaces() if other.is_template]
+        templates = [other for other in self.spaces if other.is_template]
         pick = (pick_file, templates.index(space))
         self.workflow.connect(self.inputnode, ("t1w_to_template", *pick), chain, "in1")
         self.workflow.connect(grid, "out_file", node, "grid_file")

@@ -14,6 +14,7 @@ from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.config import REGIONS
 from bids_decoder.interfaces.markers import MarkDone
+from bids_decoder.interfaces.regions import FindRegions, PlacedLabels
 from bids_decoder.interfaces.responses import CollectResponses
 from bids_decoder.interfaces.targets import MakeTargets
 from bids_decoder.markers import StageKey
@@ -39,6 +40,13 @@ def mark_node(work: Work, key: StageKey, name: str) -> Node:
 def person_inputs() -> Node:
     """Make the input node of a workflow on one participant: targets and folder of responses."""
     return Node(IdentityInterface(["targets_file", "folder"]), "inputnode")
+
+
+def regions_node(key: StageKey, placed: Sequence[PlacedLabels]) -> Node:
+    """Make the node that finds the voxels of regions in the joined responses."""
+    return Node(
+        FindRegions(key=key.key, placed=[one.record() for one in placed]), "find", mem_gb=2.0
+    )
 
 
 def targets_node(work: Work) -> Node:

@@ -9,7 +9,7 @@ import numpy as np
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.preprocessing.resampling import Grid
-from bids_decoder.preprocessing.templates import OutputSpace, template_grid
+from bids_decoder.preprocessing.templates import OutputSpace
 
 
 def response_grid(participant: Participant, space: OutputSpace) -> Grid:
@@ -26,7 +26,7 @@ def response_grid(participant: Participant, space: OutputSpace) -> Grid:
     Grid
     """
     if space.is_template:
-        return template_grid(space)
+        return space.grid
     bold = participant.runs[0].header
     if space.name == "T1w":
         t1w = read_header(participant.t1w_files[0])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,18 +52,26 @@ def check_settings(settings: Searchlight) -> list[Finding]:
 
 
 def check_grid(
-    participant: Participant, space: OutputSpace, settings: Searchlight
+    label: str, densities: Sequence[Density], settings: Searchlight
 ) -> list[Finding]:
-    """Check the size of the spheres against the voxels of a participant."""
-    densities = densities_of(participant, space)
-    what = f"sub-{participant.label}: --searchlight {settings.word}"
+    """Check the size of the spheres against the voxels of a participant.
+
+    Parameters
+    ----------
+    label : str
+        Of the participant.
+    densities : sequence of Density
+        From :func:`densities_of`.
+    settings : Searchlight
+    """
+    what = f"sub-{label}: --searchlight {settings.word}"
     if not densities:
         return [Finding(
             what, "the voxels have no positions in a volume, and no surface is known, so that "
             "there are no voxels around a voxel",
             "leave the option out, or give images on the grid of the brain, or derivatives on "
             "surfaces with their meshes",
-            participant=participant.label,
+            participant=label,
         )]
     for density in densities:
         if settings.radius_mm is None:
@@ -76,7 +83,7 @@ def check_grid(
                 what, why, f"give a radius from {density.least_mm:.3g}mm to "
                 f"{density.radius_of(MOST_VOXELS):.3g}mm, or from {LEAST_VOXELS}vox "
                 f"to {min(MOST_VOXELS, density.n_voxels)}vox", ExitCode.USAGE,
-                participant=participant.label,
+                participant=label,
             )]
     return []
 
@@ -85,16 +92,11 @@ def densities_of(participant: Participant, space: OutputSpace) -> tuple[Density,
     """Measure the voxels, or vertices, of a participant; none where they have no positions."""
     series = participant.runs[0].bold_file
     if participant.has_layout and series is not None:
-        return _layout_densities(series, participant.meshes)
+        shape = rows_shape(series)[:3]
+        layout = read_layout(series, participant.meshes)
+        return VoxelGrid(np.ones(shape, bool), np.eye(4), layout).geometry.densities
     grid = response_grid(participant, space)
     return VoxelGrid(np.ones(grid.shape[:3], dtype=bool), grid.affine).geometry.densities
-
-
-@cache
-def _layout_densities(series: Path, meshes: tuple[Path, ...]) -> tuple[Density, ...]:
-    shape = rows_shape(series)[:3]
-    layout = read_layout(series, meshes)
-    return VoxelGrid(np.ones(shape, bool), np.eye(4), layout).geometry.densities
 
 
 def _wrong_radius(radius_mm: float, density: Density) -> str | None:

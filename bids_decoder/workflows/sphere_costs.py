@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bids_decoder.bids.dataset import Participant
 from bids_decoder.config import Settings
 from bids_decoder.errors import ExitCode, Finding
-from bids_decoder.preprocessing.templates import OutputSpace
+from bids_decoder.grids.base import Density
 from bids_decoder.training.searchlight_settings import Searchlight
-from bids_decoder.workflows.sphere_checks import densities_of
 
 BRAIN_MM3 = 1.84e6
 """Volume of a brain: 230,000 voxels of 2 mm. Its mask is unknown before images are made."""
@@ -90,21 +88,23 @@ def model_work(n_models: int, n_conditions: int, n_runs: int, n_permutations: in
 
 
 def check_time(
-    participant: Participant, space: OutputSpace, settings: Settings, work: Work
+    label: str, densities: Sequence[Density], settings: Settings, work: Work
 ) -> list[Finding]:
     """Warn of maps of a whole brain that take long.
 
     Parameters
     ----------
-    participant : Participant
-    space : OutputSpace
+    label : str
+        Of the participant.
+    densities : sequence of Density
+        From :func:`.sphere_checks.densities_of`.
     settings : Settings
         With spheres of a size that :func:`.sphere_checks.check_grid` accepts.
     work : Work
     """
     if settings.troi.region != "brain":
         return []
-    size, densities = settings.section(Searchlight), densities_of(participant, space)
+    size = settings.section(Searchlight)
     spheres = [
         (density.n_voxels if density.is_flat else min(density.n_voxels, BRAIN_MM3 / density.unit),
          size.n_voxels or density.count_within(size.radius_mm or 0))
@@ -115,12 +115,12 @@ def check_time(
     if once + again < MANY_HOURS:
         return []
     return [Finding(
-        f"sub-{participant.label}: --searchlight {size.word}",
+        f"sub-{label}: --searchlight {size.word}",
         f"will take about {once + again:.0f} hours of one core, {again:.0f} of them for permuted "
         f"maps: {_shown(spheres)}, "
         f"{work.words}",
         "search a region (--region FILE), smaller spheres or larger voxels, or give fewer "
-        "--n-permutations", ExitCode.USAGE, "warning", participant.label,
+        "--n-permutations", ExitCode.USAGE, "warning", label,
     )]
 
 

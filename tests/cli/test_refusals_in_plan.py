@@ -352,7 +352,7 @@ PLAN = {
     "parse_space#1": lambda d: d.raw().set("preprocessing", output_spaces=("func:res-2",)),
     "_stored#1": lambda d: d.raw().set("preprocessing", output_spaces=("Atlantis",)),
     "_stored#2": lambda d: d.raw().set("preprocessing", output_spaces=("OASIS30ANTs:res-1",)),
-    "load_template#1": unequal_template,
+    "_load_stored#1": unequal_template,
     "common_mask#1": masks_apart,
     "check_grid#1": lambda d: d.betas(shape=(40, 1, 1)).set("troi", region="occipital"),
     "check_grid#2": lambda d: d.betas().set("troi", region="occipital"),

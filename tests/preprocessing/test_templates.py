@@ -9,7 +9,6 @@ from bids_decoder.preprocessing.templates import (
     load_template,
     parse_space,
     response_space,
-    template_grid,
 )
 
 
@@ -98,4 +97,4 @@ def test_responses_are_in_the_first_space(spaces, chosen, entities):
 
 def test_shape_is_that_of_the_template():
     space = OutputSpace("MNI152NLin2009aSym", 4)
-    assert template_grid(space).shape == load_template(space).volume.shape
+    assert space.grid.shape == load_template(space).volume.shape

@@ -104,7 +104,7 @@ def test_metrics_have_the_installed_network(random_weights, monkeypatch):
     monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
     assert perceptual.find_networks(None) == {}
     monkeypatch.setattr(perceptual, "find_spec", lambda name: name)
-    monkeypatch.setattr(perceptual, "find_packaged", lambda option: random_weights)
+    monkeypatch.setattr(perceptual, "find_packaged", lambda *_: random_weights)
     (space,) = perceptual.load_features(perceptual.find_networks(None), "cpu")
     picture = np.random.default_rng(2).random((30, 30, 3))
     assert space.name == PACKAGED and space.extract([picture, picture]).shape == (2, 1280)

@@ -14,6 +14,7 @@ from bids_decoder.errors import InputError, LeakageError, MissingInputError, Usa
 from bids_decoder.evaluation.voxelwise import voxel_correlations
 from bids_decoder.simulate.encoding import edge_energy, make_encoded_world
 from bids_decoder.simulate.images import make_scene
+from bids_decoder.training import encoding_ridge
 from bids_decoder.training.encoders import (
     COMPARISONS,
     ENCODERS,
@@ -148,6 +149,16 @@ def test_epochs_come_from_the_inner_split(fitted, known):
     # 400 steps without a better score end it; there are three in an epoch.
     history = quick.card["history"]
     assert len(history) == quick.card["chosen"]["epochs"] + 134
+
+
+def test_ridge_of_some_voxels_at_a_time_is_the_same(known, monkeypatch):
+    task = known.task()
+    whole = load_encoder("ridge").fit(task, None, CONTEXT)
+    monkeypatch.setattr(encoding_ridge, "_VALUES", 7 * max(*task.betas.shape, N_TRAIN))
+    parts = load_encoder("ridge").fit(task, None, CONTEXT)
+    assert parts.card == whole.card
+    for name, values in whole.part("ridge").items():
+        np.testing.assert_allclose(parts.part("ridge")[name], values, atol=1e-6)
 
 
 def test_ridge_is_that_of_scikit_learn(known):

@@ -10,11 +10,9 @@ from bids_decoder.training.identification import identifiability, row_cosines
 from bids_decoder.training.input_layer import fit_input_layer, fit_input_layers
 from bids_decoder.training.penalties import (
     DEFAULT_PENALTY,
-    PENALTY_FOR_STIMULI,
     RELATIVE_PENALTIES,
     TOLERANCE,
     choose_penalties,
-    penalty_for_stimuli,
     spread_runs,
 )
 
@@ -120,13 +118,12 @@ def test_identifiability_is_blind_to_scale_and_sees_what_stands_out(data):
 
 def test_too_few_runs_to_choose(data):
     betas, latents, _ = data
-    runs = np.repeat(list("abc"), 20)
-    assert choose_penalties(betas @ betas.T, 2 * [latents], runs) == 2 * [DEFAULT_PENALTY]
-
-
-def test_penalty_of_stimuli_with_few_runs():
-    assert penalty_for_stimuli(np.repeat(list("abc"), 20)) == PENALTY_FOR_STIMULI
-    assert penalty_for_stimuli(np.repeat(list("abcd"), 20)) is None
+    three, four = np.repeat(list("abc"), 20), np.repeat(list("abcd"), 15)
+    assert fit_input_layer(betas, latents, three).penalty == DEFAULT_PENALTY
+    assert fit_input_layer(betas, latents, three, few_runs_penalty=0.3).penalty == 0.3
+    chosen = fit_input_layer(betas, latents, four, few_runs_penalty=0.3).penalty
+    assert [chosen] == choose_penalties(betas @ betas.T, [latents], four)
+    assert chosen in RELATIVE_PENALTIES
 
 
 def test_row_cosines():

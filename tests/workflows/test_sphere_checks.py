@@ -6,7 +6,7 @@ from surface_derivatives import RADIUS, save_series, save_surface, sphere
 
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.errors import ExitCode
-from bids_decoder.preprocessing.templates import OutputSpace
+from bids_decoder.preprocessing.templates import FUNC
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.workflows.sphere_checks import MOST_VOXELS, check_grid, densities_of
 
@@ -27,13 +27,13 @@ def participant(tmp_path_factory):
 
 
 def why(participant, **size):
-    found = check_grid(participant, OutputSpace("func"), Searchlight(**size))
+    found = check_grid("01", densities_of(participant, FUNC), Searchlight(**size))
     assert all(one.code == ExitCode.USAGE for one in found)
     return [f"{one.why}; {one.fix}" for one in found]
 
 
 def test_radii_are_those_of_discs(participant):
-    (density,) = densities_of(participant, OutputSpace("func"))
+    (density,) = densities_of(participant, FUNC)
     area = 2 * 4 * np.pi * RADIUS**2
     assert density.unit == pytest.approx(area / density.n_voxels, rel=0.02)
     assert density.count_within(density.radius_of(50)) == pytest.approx(50)
@@ -48,5 +48,5 @@ def test_radii_are_those_of_discs(participant):
 
 def test_vertices_without_meshes_have_nothing_around_them(participant):
     bare = Participant("01", (), participant.runs)
-    (found,) = check_grid(bare, OutputSpace("func"), Searchlight(radius_mm=8.0))
+    (found,) = check_grid("01", densities_of(bare, FUNC), Searchlight(radius_mm=8.0))
     assert "no surface is known" in found.why

@@ -9,8 +9,9 @@ import pytest
 from bids_decoder.bids.dataset import BoldRun, Participant
 from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Settings, Troi
-from bids_decoder.preprocessing.templates import OutputSpace
+from bids_decoder.preprocessing.templates import FUNC
 from bids_decoder.training.searchlight_settings import Searchlight
+from bids_decoder.workflows.sphere_checks import densities_of
 from bids_decoder.workflows.sphere_costs import check_time, label_work, model_work
 
 TRIALS = pd.DataFrame({
@@ -36,7 +37,8 @@ def settings_of(region="brain", **size):
 
 
 def warned(participant, work, *, region="brain", **size):
-    found = check_time(participant, OutputSpace("func"), settings_of(region, **size), work)
+    densities = densities_of(participant, FUNC)
+    found = check_time("01", densities, settings_of(region, **size), work)
     assert all(one.severity == "warning" for one in found)
     return [one.why for one in found]
 

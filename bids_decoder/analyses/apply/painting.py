@@ -136,7 +136,7 @@ def find_painting(study: Study, path: Path, card: Mapping[str, Any]) -> Painting
         encoder_of(study.settings.trials, card[ENTRY]) if wanted.method == "unclip"
         else choose_encoder("gabor")
     )
-    plan = plan_reconstruction(wanted, encoder)
+    plan = plan_reconstruction(wanted, encoder, study.digest)
     shown, about = shown_pictures(study), load_card(painter)
     trained, why = _find_trained(study, card[ENTRY]["seen"], about.get(IMAGES, {}), len(shown))
     return Painting(painter, about["sha256"], plan, shown, trained, why)

@@ -136,7 +136,7 @@ def score_row(
         ))
         metrics.append(table.assign(
             exchanged=first.nulls.scheme.get("ExchangedUnits"),
-            p_names=_test_names(cell, table, settings, seed), **cell.describe(),
+            p_names=_name_p_values(cell, table, settings, seed), **cell.describe(),
         ))
         predictions.append(_predictions(cell, first))
         drawn = first.nulls.table
@@ -150,7 +150,7 @@ def score_row(
     )
 
 
-def _test_names(
+def _name_p_values(
     cell: _Cell, table: pd.DataFrame, settings: Evaluation, seed: int
 ) -> np.ndarray:
     """Return ``p_names`` of each row of a table of metrics; NaN where it is not computed."""

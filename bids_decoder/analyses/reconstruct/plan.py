@@ -90,4 +90,5 @@ def _why_no_pictures(targets: TargetSpec, split: Split) -> str:
 
 
 def _plan_of(study: Study) -> ReconstructionPlan:
-    return plan_reconstruction(study.settings.section(Reconstruction), study.targets.encoder)
+    settings = study.settings.section(Reconstruction)
+    return plan_reconstruction(settings, study.targets.encoder, study.digest)

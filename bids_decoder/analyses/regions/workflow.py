@@ -9,11 +9,16 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.regions.interfaces import DecodeRegions, WriteRegions
 from bids_decoder.analyses.regions.plan import RegionSpec
-from bids_decoder.interfaces.regions import FindRegions
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.region_settings import Regions
-from bids_decoder.workflows.shared import gather, mark_node, person_inputs, response_gb
+from bids_decoder.workflows.shared import (
+    gather,
+    mark_node,
+    person_inputs,
+    regions_node,
+    response_gb,
+)
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
 
@@ -41,10 +46,7 @@ def init_regions_wf(work: Work, spec: RegionSpec, key: StageKey, name: str) -> W
     """
     workflow, person, settings = Workflow(name), spec.person, work.settings
     inputnode = person_inputs()
-    find = Node(
-        FindRegions(key=key.key, placed=[one.record() for one in spec.placed]), "find",
-        mem_gb=2.0,
-    )
+    find = regions_node(key, spec.placed)
     write = Node(
         WriteRegions(
             key=key.key, output_dir=str(work.output_dir), entities=person_entities(person),

@@ -24,7 +24,12 @@ from bids_decoder.stimuli.features import select_features
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.trials import Decision
 from bids_decoder.workflows.atlas_checks import check_words
-from bids_decoder.workflows.sphere_checks import N_MAPS, check_grid, check_settings
+from bids_decoder.workflows.sphere_checks import (
+    N_MAPS,
+    check_grid,
+    check_settings,
+    densities_of,
+)
 from bids_decoder.workflows.sphere_costs import check_time, model_work
 from bids_decoder.workflows.work import PersonWork
 
@@ -126,11 +131,12 @@ def _check_search(study: Study, settings: Searchlight) -> list[Finding]:
     n_models = len(study.settings.section(Rsa).models)
     n_maps = study.settings.evaluation.count_refits(N_MAPS)
     for participant in study.roles.chosen:
-        wrong = check_grid(participant, study.space, settings)
+        densities = densities_of(participant, study.space)
+        wrong = check_grid(participant.label, densities, settings)
         trials = study.usable_trials(participant.label)
         names, n_runs = conditions_of(trials, study.targets.kind), trials["run_group"].nunique()
         work = model_work(n_models, len(names), n_runs, n_maps)
-        findings += wrong or check_time(participant, study.space, study.settings, work)
+        findings += wrong or check_time(participant.label, densities, study.settings, work)
     return findings
 
 

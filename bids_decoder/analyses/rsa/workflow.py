@@ -16,10 +16,15 @@ from bids_decoder.analyses.rsa.interfaces import (
 )
 from bids_decoder.analyses.rsa.plan import RsaSpec
 from bids_decoder.analyses.rsa.search import MapModels, SearchModels, WriteRsaSearch
-from bids_decoder.interfaces.regions import FindRegions
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
-from bids_decoder.workflows.shared import BASE_GB, mark_node, person_inputs, response_gb
+from bids_decoder.workflows.shared import (
+    BASE_GB,
+    mark_node,
+    person_inputs,
+    regions_node,
+    response_gb,
+)
 from bids_decoder.workflows.wiring import Wiring
 from bids_decoder.workflows.work import Work, person_entities
 
@@ -73,9 +78,7 @@ def init_rsa_regions_wf(work: Work, spec: RsaSpec, key: StageKey, name: str) -> 
         ``inputnode``: ``targets_file``, ``folder`` (responses).
     """
     workflow = Workflow(name)
-    find = Node(
-        FindRegions(key=key.key, placed=[one.record() for one in spec.placed]), "find", mem_gb=2.0,
-    )
+    find = regions_node(key, spec.placed)
     compare = Node(
         CompareRegions(**_inputs(work, spec, key)), "compare", mem_gb=response_gb(spec.person)
     )

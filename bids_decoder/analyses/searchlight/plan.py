@@ -14,7 +14,12 @@ from bids_decoder.errors import ExitCode, Finding
 from bids_decoder.markers import StageKey
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.trials import Decision
-from bids_decoder.workflows.sphere_checks import N_MAPS, check_grid, check_settings
+from bids_decoder.workflows.sphere_checks import (
+    N_MAPS,
+    check_grid,
+    check_settings,
+    densities_of,
+)
 from bids_decoder.workflows.sphere_costs import check_time, label_work
 from bids_decoder.workflows.work import PersonWork
 
@@ -82,7 +87,8 @@ def jobs(study: Study, notes: Notes, made: Mapping[str, Job]) -> list[Job]:
 def _check_participant(
     study: Study, participant: Participant, settings: Searchlight
 ) -> list[Finding]:
-    wrong = check_grid(participant, study.space, settings)
+    densities = densities_of(participant, study.space)
+    wrong = check_grid(participant.label, densities, settings)
     wrong += _check_labels(study, participant, settings)
     if wrong or study.targets.kind != "category":
         return wrong
@@ -90,7 +96,7 @@ def _check_participant(
         study.usable_trials(participant.label), settings,
         study.settings.evaluation.count_refits(N_MAPS),
     )
-    return check_time(participant, study.space, study.settings, work)
+    return check_time(participant.label, densities, study.settings, work)
 
 
 def _n_permutations(study: Study, folds: tuple[int, ...]) -> int:
