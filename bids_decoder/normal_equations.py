@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from bids_decoder.averages import averages
+
 _BLOCK = 1024  # trials, or columns of the matrix, of which temporary arrays are made at a time
 _VALUES = 1 << 23  # numbers of a temporary array of trials, where this leaves fewer of them
 
@@ -45,11 +47,11 @@ class TrialStream:
         scales: np.ndarray,
     ) -> TrialStream:
         """Compute the means of trials that have the same number in *member*."""
-        counts = np.bincount(member)
-        stream = cls(betas, rows, voxels, scales, member, np.zeros((len(counts), len(voxels))))
+        weights = averages(member)
+        means = np.zeros((weights.shape[0], len(voxels)))
+        stream = cls(betas, rows, voxels, scales, member, means)
         for places, values in stream._blocks():
-            np.add.at(stream.means, member[places], values)
-        stream.means[:] /= counts[:, None]
+            means += weights[:, places] @ values
         return stream
 
     @property

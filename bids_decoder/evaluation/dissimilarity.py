@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bids_decoder.averages import average_rows
+
 LEAST_SHRINKAGE = 1e-3
 """Keeps the covariance of more voxels than trials invertible."""
 
@@ -151,11 +153,11 @@ class Design:
         means : ndarray, shape (n_cells, n_voxels)
         residuals : ndarray, shape (n_rows, n_voxels)
         """
-        means = _mean_over(responses, self._member)
+        means = average_rows(responses, self._member)
         if self._is_within:
             left = responses - means[self._member]
         else:
-            left = means - _mean_over(means, self._condition)[self._condition]
+            left = means - average_rows(means, self._condition)[self._condition]
         spread = np.sqrt(np.maximum((left**2).sum(axis=0) / self.freedom, 1e-12))
         return means / spread, left / spread
 
@@ -226,13 +228,6 @@ class _Products:
         weight = shrinkage * freedom / (1 - shrinkage)
         left = self.inner + weight * np.eye(len(self.inner))
         return (self.own - self.cross @ np.linalg.solve(left, self.cross.T)) / shrinkage
-
-
-def _mean_over(values: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Return the mean of the rows of each member, (n_members, n)."""
-    sums = np.zeros((member.max() + 1, values.shape[1]))
-    np.add.at(sums, member, values)
-    return sums / np.bincount(member)[:, None]
 
 
 def vectorise(matrices: np.ndarray) -> np.ndarray:

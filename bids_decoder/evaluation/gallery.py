@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bids_decoder.averages import average_rows
 from bids_decoder.config import Evaluation
 from bids_decoder.evaluation.intervals import median_interval, ratio_interval
 from bids_decoder.evaluation.nulls import exchange_images, p_values, permutation_blocks
@@ -129,10 +130,9 @@ def _rows(
     ranks: np.ndarray, seen: np.ndarray, n_images: int, permutations: np.ndarray
 ) -> list[dict]:
     """Score the mean over trials of each seen image, for every image as the answer."""
-    counts = np.bincount(seen).astype(float)
     rows = []
     for k in (k for k in TOP if k < n_images):
-        hits = _per_image((ranks <= k).astype(float), seen, counts)
+        hits = average_rows((ranks <= k).astype(float), seen)
         own = np.diagonal(hits)
         low, high = ratio_interval(own, np.ones(len(own)), len(seen))
         null = hits[np.arange(len(own)), permutations].mean(axis=1)
@@ -140,7 +140,7 @@ def _rows(
             "metric": f"top{k}", "value": own.mean(), "chance": k / n_images, "ci_low": low,
             "ci_high": high, **p_values(float(own.mean()), null), NULL_VALUES: null,
         })
-    mean_ranks = _per_image(ranks, seen, counts)
+    mean_ranks = average_rows(ranks.astype(float), seen)
     own = np.diagonal(mean_ranks)
     low, high = median_interval(own, n_images)
     null = np.median(mean_ranks[np.arange(len(own)), permutations], axis=1)
@@ -150,13 +150,6 @@ def _rows(
         "ci_high": high, **p_values(value, null, "less"), NULL_VALUES: null,
     })
     return rows
-
-
-def _per_image(values: np.ndarray, seen: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average rows over the trials of each image, (n_images, n_images)."""
-    sums = np.zeros((len(counts), values.shape[1]))
-    np.add.at(sums, seen, values)
-    return sums / counts[:, None]
 
 
 def list_nearest(

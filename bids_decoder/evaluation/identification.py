@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
+from bids_decoder.averages import average_rows
 from bids_decoder.evaluation.comparison import corrected_t
 from bids_decoder.evaluation.intervals import bounded_interval, mean_interval, spread_inflation
 from bids_decoder.evaluation.nulls import p_values
@@ -92,11 +93,11 @@ def match_fold(found: Prediction, stimulus_of: np.ndarray) -> FoldMatch:
     stimulus_of : ndarray of int, shape (n_trials,)
         Every stimulus has a trial.
     """
-    averaged = cosine_similarity(_means(normalise(found.values), stimulus_of), found.gallery)
+    averaged = cosine_similarity(average_rows(normalise(found.values), stimulus_of), found.gallery)
     return FoldMatch(
         stimulus_of, cosine_similarity(found.values, found.gallery).astype(np.float32)[None],
         averaged.astype(np.float32)[None],
-        np.stack([_means(found.features, stimulus_of), found.shown]).astype(np.float32)[None],
+        np.stack([average_rows(found.features, stimulus_of), found.shown]).astype(np.float32)[None],
     )
 
 
@@ -107,10 +108,6 @@ def stack_matches(parts: Sequence[FoldMatch]) -> FoldMatch:
         first.stimulus_of,
         *(np.concatenate([getattr(part, name) for part in parts]) for name in rest),
     )
-
-
-def _means(values: np.ndarray, group_of: np.ndarray) -> np.ndarray:
-    return np.stack([values[group_of == k].mean(axis=0) for k in range(group_of.max() + 1)])
 
 
 def pair_wins(fold: FoldMatch, unit: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bids_decoder.averages import average_rows
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import mean_interval
@@ -75,10 +76,8 @@ class Measured:
 
     def averaged(self) -> np.ndarray:
         """Mean response to each of :attr:`images`, shape (n_images, n_voxels)."""
-        images, number = np.unique(self.stimuli, return_inverse=True)
-        total = np.zeros((len(images), self.betas.shape[1]))
-        np.add.at(total, number, self.betas)
-        return total / np.bincount(number)[:, None]
+        number = np.unique(self.stimuli, return_inverse=True)[1]
+        return average_rows(self.betas.astype(np.float64), number)
 
 
 @dataclass(frozen=True, eq=False)

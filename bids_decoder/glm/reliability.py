@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse
 
+from bids_decoder.averages import average_rows
 from bids_decoder.glm.base import TrialRun
 from bids_decoder.glm.hrf import Hrf
 from bids_decoder.glm.onoff import explained_variance
@@ -42,9 +42,9 @@ def split_half_reliability(betas: np.ndarray, conditions: np.ndarray) -> np.ndar
     """
     rows = repeated(conditions)
     odd = occurrence(conditions[rows]) % 2 == 0
-    names, codes = np.unique(conditions[rows], return_inverse=True)
+    codes = np.unique(conditions[rows], return_inverse=True)[1]
     values = np.asarray(betas[rows], dtype=np.float64)
-    halves = [_means(values[half], codes[half], len(names)) for half in (odd, ~odd)]
+    halves = [average_rows(values[half], codes[half]) for half in (odd, ~odd)]
     first, second = (half - half.mean(axis=0) for half in halves)
     scale = np.linalg.norm(first, axis=0) * np.linalg.norm(second, axis=0)
     joint = (first * second).sum(axis=0)
@@ -80,7 +80,7 @@ def noise_ceiling(
     rows = repeated(conditions)
     values = np.asarray(betas[rows], dtype=np.float64)
     names, codes = np.unique(conditions[rows], return_inverse=True)
-    within = values - _means(values, codes, len(names))[codes]
+    within = values - average_rows(values, codes)[codes]
     noise = (within**2).sum(axis=0) / max(len(values) - len(names), 1)
     signal = np.maximum(values.var(axis=0, ddof=1) - noise, 0.0)
     alive = noise > 0
@@ -98,11 +98,3 @@ def rsquare(runs: Sequence[TrialRun], hrf: Hrf, chunk_voxels: int = 5000) -> np.
         See :func:`bids_decoder.glm.onoff.explained_variance`.
     """
     return explained_variance(runs, [hrf], chunk_voxels)[0]
-
-
-def _means(values: np.ndarray, codes: np.ndarray, n_conditions: int) -> np.ndarray:
-    counts = np.bincount(codes, minlength=n_conditions)
-    weights = 1.0 / counts[codes]
-    shape = (n_conditions, len(codes))
-    averaging = scipy.sparse.csr_array((weights, (codes, np.arange(len(codes)))), shape=shape)
-    return averaging @ values

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import helmert
-from scipy.sparse import csr_array
+
+from bids_decoder.averages import average_rows, averages
 
 _BLOCK = 1024
 
@@ -24,10 +25,8 @@ def centre_runs(values: np.ndarray, run_groups: np.ndarray) -> np.ndarray:
     -------
     ndarray, shape and precision of *values*
     """
-    values, (member, counts) = np.asarray(values), run_members(run_groups)
-    averages = _averages(member, counts).astype(values.dtype)
-    means = averages @ values.reshape(len(values), -1)
-    return values - means.reshape(-1, *values.shape[1:])[member]
+    values, member = np.asarray(values), run_members(run_groups)[0]
+    return values - average_rows(values, member)[member]
 
 
 def centre_products(products: np.ndarray, run_groups: np.ndarray) -> None:
@@ -39,10 +38,10 @@ def centre_products(products: np.ndarray, run_groups: np.ndarray) -> None:
         Symmetric; changed.
     run_groups : ndarray of str, shape (n_trials,)
     """
-    member, counts = run_members(run_groups)
-    averages = _averages(member, counts)
-    means = averages @ products
-    both = means @ averages.T
+    member = run_members(run_groups)[0]
+    weights = averages(member)
+    means = weights @ products
+    both = means @ weights.T
     for start in range(0, len(products), _BLOCK):
         rows = slice(start, start + _BLOCK)
         products[rows] -= means[member[rows]]
@@ -68,15 +67,6 @@ def run_contrasts(run_groups: np.ndarray) -> np.ndarray:
         basis[np.ix_(rows, columns)] = helmert(count).T
         start += count - 1
     return basis
-
-
-def _averages(member: np.ndarray, counts: np.ndarray) -> csr_array:
-    """Return what means are of trials, (n_means, n_trials).
-
-    Sparse: runs times trials would grow with the square of a dataset.
-    """
-    n_trials = len(member)
-    return csr_array((1 / counts[member], (member, np.arange(n_trials))), (len(counts), n_trials))
 
 
 def run_members(run_groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
