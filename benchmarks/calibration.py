@@ -38,6 +38,7 @@ from calibration_labels import (
     confound_alone,
     fixed_comparison,
     labels_by_decoder,
+    labels_by_pretrained,
     labels_by_ridge,
     one_test_set,
 )
@@ -117,6 +118,7 @@ ROWS: dict[str, tuple[Study, float]] = {
     "runs of one label, 8 runs": (labels(8, 4, order="runs", n_classes=2), 0.3),
     "labels, 30 runs": (labels(30, 4, n_voxels=30, n_classes=2), 0.12),
     "decoder, 4 runs": (lambda s, k: labels_by_decoder(Design(4, signal=s), k), 0.35),
+    "decoder, pretrained, 4 runs": (labels_by_pretrained, 0.25),
     "cnn3d, 3 runs": (partial(labels_by_network, name="cnn3d"), 1.0),
     "deeplight, 3 runs": (partial(labels_by_network, name="deeplight"), 1.0),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from bids_decoder.evaluation.ridge import ridge_predict
 from bids_decoder.evaluation.splits import choose_split
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.interfaces.responses import confound_as_responses
+from bids_decoder.models.store import Model
 from bids_decoder.training.controls import control_fold
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.ensemble import load_decoder
@@ -163,9 +165,27 @@ def labels_by_decoder(design: Design, seed: int) -> Outcome:
     return decode_labels(person, targets, "troi", context, n_permutations, seed)
 
 
+def labels_by_pretrained(signal: float, seed: int) -> Outcome:
+    """Cross-validate the default decoder, pretrained on others; few permutations."""
+    person, targets = draw_person(Design(4, signal=signal), np.random.default_rng(seed))
+    context = FitContext(Network(), Troi(budget_voxels=15, stage2="none"), 1, "cpu")
+    return decode_labels(person, targets, "troi", context, FEW, seed, _pretrained())
+
+
+@cache
+def _pretrained() -> Model:
+    """Pretrain on three people with the same patterns, each with noise of their own."""
+    people, design = [], Design(8, signal=0.35)
+    for number in range(3):
+        person, targets = draw_person(design, np.random.default_rng([number, 7]))
+        people.append(replace(person, label=f"source{number}"))
+    context = FitContext(Network(), Troi(), 1, "cpu")
+    return load_decoder("troi").pretrain(people, targets, context)
+
+
 def decode_labels(
     person: Person, targets: Targets, name: str, context: FitContext, n_permutations: int,
-    seed: int,
+    seed: int, pretrained: Model | None = None,
 ) -> Outcome:
     """Cross-validate the decoder of this name over runs; fit it again on permuted labels."""
     decoder = load_decoder(name)
@@ -175,8 +195,8 @@ def decode_labels(
     for train, test, rows in folds_of(person):
         fold = permute_fold(train, test, n_permutations, np.random.default_rng([seed, 1]))
         own = replace(fold, train_rows=train.target_rows[None], test_rows=fold.test_rows[:1])
-        scores[rows] = refit_fold(decoder, own, targets, None, context)[0]
-        null[:, rows] = refit_fold(decoder, fold, targets, None, context)
+        scores[rows] = refit_fold(decoder, own, targets, pretrained, context)[0]
+        null[:, rows] = refit_fold(decoder, fold, targets, pretrained, context)
         true[:, rows] = fold.test_rows
     return labels_outcome(person, targets, scores, Refitted(true, null, {}), seed)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bids_decoder.errors import MissingInputError
+from bids_decoder.models.seeding import seeded
 
 RANDOM = "random-resnet50"
 """A ResNet-50 with random weights: a control, for use without pretrained weights."""
@@ -76,8 +77,7 @@ def load_backbone(name: str, seed: int, device: str) -> Extractor:
             "install bids_decoder[clip], or leave the option out",
         ) from error
     if name == RANDOM:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             return _extractor(ResNetModel(ResNetConfig()), device)
     try:
         model = AutoModel.from_pretrained(Path(name), local_files_only=True, use_safetensors=True)

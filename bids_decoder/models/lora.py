@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bids_decoder.models.seeding import seeded
+
 RANK = 8
 
 
@@ -49,8 +51,7 @@ def add_low_rank_changes(network: nn.Module, seed: int, rank: int = RANK) -> Non
         for module in network.modules()
         for name, value in module.named_parameters(recurse=False) if value.ndim == 2
     ]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         for module, name, shape in places:
             change = LowRankChange(*shape, rank).to(getattr(module, name).device)
             parametrize.register_parametrization(module, name, change)

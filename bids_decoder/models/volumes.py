@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bids_decoder.models.seeding import seeded
+
 STRIDES = (1, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1)
 """Strides of the twelve convolutions of both DeepLight networks."""
 
@@ -222,6 +224,5 @@ def _start_lstm(lstm: nn.LSTM) -> None:
 
 def fresh_network(build: type[nn.Module], *arguments: object, seed: int) -> nn.Module:
     """Make a network with random weights that depend on *seed* only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return build(*arguments)

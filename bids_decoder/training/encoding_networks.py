@@ -22,6 +22,7 @@ from bids_decoder.models.encoding import (
     selective_loss,
 )
 from bids_decoder.models.networks import load_weights, weights_of
+from bids_decoder.models.seeding import seeded
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.encoders import Choice, EncodeContext, Encoder, EncodingTask, Stimuli
@@ -163,8 +164,7 @@ class _State:
         spread = shown.std(axis=0)
         self.sd = np.where(spread > 0, spread, 1.0).astype(np.float32)
         self.n_inputs = encoder.n_inputs(stimuli, context.settings)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(context.seed, "weights"))
+        with seeded(derive_seed(context.seed, "weights")):
             network = encoder.build(self.n_inputs, n_voxels, context.settings.channels)
         self.network = network.to(self.fabric.device)
         self.inputs = encoder.inputs(stimuli, self.mean, self.sd).to(self.fabric.device)

@@ -14,6 +14,7 @@ from torch import Tensor
 from bids_decoder.config import Network
 from bids_decoder.models.losses import Mix, bimixco, draw_mix, prototype_loss, softclip
 from bids_decoder.models.networks import Trunk
+from bids_decoder.models.seeding import seeded
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.episodes import (
     Latents,
@@ -353,9 +354,7 @@ def _train_trunk(
 def build_trunk(n_latents: int, settings: Network, seed: int) -> Trunk:
     """Make an untrained trunk, which is the identity; *seed* sets its random weights."""
     hidden = settings.hidden or int(np.clip(2 * n_latents, 32, 1024))
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would also visit, slowly, and seed all other devices.
-        torch.default_generator.manual_seed(derive_seed(seed, "trunk"))
+    with seeded(derive_seed(seed, "trunk")):
         return Trunk(
             n_latents, n_latents, settings.trunk, hidden, settings.n_blocks, settings.dropout
         )

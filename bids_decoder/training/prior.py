@@ -12,6 +12,7 @@ from bids_decoder.config import Network
 from bids_decoder.models.losses import draw_mix
 from bids_decoder.models.networks import load_weights
 from bids_decoder.models.prior import N_TIMES, DiffusionPrior, regression, signal_share
+from bids_decoder.models.seeding import seeded
 from bids_decoder.models.store import Model
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_batches, train
@@ -103,8 +104,7 @@ def fit_prior(
 
 
 def _fresh(tensors: dict[str, Tensor], seed: int) -> DiffusionPrior:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "prior weights"))
+    with seeded(derive_seed(seed, "prior weights")):
         prior = DiffusionPrior(tensors["decoded"].shape[1])
     prior.calibrate(tensors["decoded"], tensors["wanted"])
     return prior
