@@ -63,16 +63,20 @@ class NoisePrior:
     def of(cls, measures: Sequence[NoiseMeasures]) -> NoisePrior:
         """Pool measures of participants, by the degrees of freedom of their noise.
 
-        Signals are pooled before they are divided: where there is hardly any, ratios of single
-        participants are of any size.
+        Signals are pooled before they are divided, and the error that chance makes in that of the
+        mean is added to both: where there is hardly any signal, ratios are of any size.
         """
-        left, correlation, of_mean, elsewhere = (
+        left, rank, correlation, of_mean, elsewhere = (
             np.concatenate(values) for values in zip(*measures, strict=True)
         )
         if not left.any():
             return cls()
-        ratio = _signal_ratio(left @ of_mean / left.sum(), left @ elsewhere / left.sum())
-        return cls(float(left @ correlation / left.sum()), float(ratio), FREEDOM_OF_OTHERS)
+        shares = left / left.sum()
+        # Of F without signal, for many degrees of freedom of the noise.
+        variance = 2 / np.maximum(rank, 1) + 2 / np.maximum(left, 1)
+        error = np.sqrt(np.square(shares) @ variance)
+        ratio = _signal_ratio(shares @ of_mean, shares @ elsewhere, error)
+        return cls(float(shares @ correlation), float(ratio), FREEDOM_OF_OTHERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +184,8 @@ class NoiseMeasures(NamedTuple):
     ----------
     left : ndarray, shape (n_sets,)
         Degrees of freedom of the noise; with 0 the other values mean nothing.
+    rank : ndarray, shape (n_sets,)
+        Degrees of freedom of the targets.
     correlation : ndarray, shape (n_sets,)
         Mean correlation of noise between voxels.
     of_mean, elsewhere : ndarray, shape (n_sets,)
@@ -188,6 +194,7 @@ class NoiseMeasures(NamedTuple):
     """
 
     left: np.ndarray
+    rank: np.ndarray
     correlation: np.ndarray
     of_mean: np.ndarray
     elsewhere: np.ndarray
@@ -270,7 +277,7 @@ def _measures_of_means(
         rank, left,
     )
     return NoiseMeasures(
-        left * several, np.clip(correlation, 0.0, 1.0),
+        left * several, rank, np.clip(correlation, 0.0, 1.0),
         _above_noise(total, explained, rank, left), elsewhere,
     )
 
@@ -289,9 +296,11 @@ def _above_noise(
     return explained / np.maximum(rank, 1) / noise - 1
 
 
-def _signal_ratio(of_mean: np.ndarray, elsewhere: np.ndarray) -> np.ndarray:
-    """Divide signals of :class:`NoiseMeasures`."""
-    return np.maximum(of_mean, 0) / np.maximum(elsewhere, _LEAST_SIGNAL)
+def _signal_ratio(
+    of_mean: np.ndarray, elsewhere: np.ndarray, error: float = 0.0
+) -> np.ndarray:
+    """Divide signals of :class:`NoiseMeasures`, *error* added to both."""
+    return (np.maximum(of_mean, 0) + error) / np.maximum(elsewhere + error, _LEAST_SIGNAL)
 
 
 def _pooled(own: np.ndarray, left: np.ndarray, others: float, freedom: float) -> np.ndarray:

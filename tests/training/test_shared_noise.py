@@ -186,16 +186,23 @@ def test_source_participants_tell_as_much_as_they_have_noise():
     assert pooled.correlation == pytest.approx(np.average(alone, weights=left))
 
 
-def test_signals_of_source_participants_are_pooled_before_they_are_divided():
-    """Where labels explain nothing, a ratio of two signals is of any size."""
-    rng = np.random.default_rng(5)
-    measures = []
-    for seed in range(60):
-        person, _ = draw(seed, 6, pattern=0.0, n_test=1)
-        measures.append(measure_noise(person, WANTED[rng.permutation(person.target_rows)], None))
-    ratios = [NoisePrior.of([own]).signal_ratio for own in measures]
-    assert np.mean(ratios) > 20 and np.max(ratios) > 200
-    assert NoisePrior.of(measures).signal_ratio < 5
+def ratios_of_groups(n_groups, **options):
+    """Pool five source participants at a time."""
+    people = [draw(seed, 6, n_test=1, **options)[0] for seed in range(5 * n_groups)]
+    measures = [measure_noise(one, WANTED[one.target_rows], None) for one in people]
+    groups = [measures[start:start + 5] for start in range(0, len(measures), 5)]
+    return np.array([NoisePrior.of(group).signal_ratio for group in groups])
+
+
+def test_source_participants_without_signal_tell_nothing_of_its_ratio():
+    """Where labels explain nothing, a ratio of two signals would be of any size."""
+    ratios = ratios_of_groups(20, pattern=0.0)
+    assert ratios.max() < 5 and 0.8 < np.median(ratios) < 1.5
+
+
+def test_source_participants_tell_where_signal_is():
+    assert ratios_of_groups(4, pattern=0.3).max() < 1
+    assert ratios_of_groups(4, pattern=0.0, mean=1.0, shared=0.3).min() > 50
 
 
 @pytest.mark.parametrize("stage2", ["none", "lr_rewind", "reinit"])
