@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 
 from bids_decoder.config import Network, Troi
+from bids_decoder.evaluation.folds import MOST_TRIALS_TO_CHOOSE
 from bids_decoder.training import adaptation, episodes, selectors, troi
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.input_layer import fit_input_layer
@@ -125,7 +126,7 @@ def rows(rate: float, streamed: float, n_fits: float) -> Iterator[tuple[str, str
             f"vectors of pictures, {name}", f"{N_PICTURES:,} × {encoder_operations(name):.2g}",
             [total / each / 3600 for each in RATES.values()],
         )
-    chosen = min(N_TRAIN, troi.MOST_TRIALS_TO_CHOOSE) * 2 // 3
+    chosen = min(N_TRAIN, MOST_TRIALS_TO_CHOOSE) * 2 // 3
     whitening = N_SOURCES * INNER_FOLDS * WHITENINGS * sum(fit_operations(chosen))
     yield ("pretraining, whitening of the targets",
            f"{N_SOURCES} × {INNER_FOLDS * WHITENINGS} fits to {chosen:,} trials",

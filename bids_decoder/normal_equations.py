@@ -230,15 +230,20 @@ class NormalEquations:
         determinant = self.products.log_determinant() + n_rest * np.log(penalty)
         return Penalised(np.array([energy]), np.array([determinant]), solved[None])
 
-    def left_out(self, penalty: float, parts: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-        """Return leave-one-out residuals of several sets of targets, each (n_trials, n_latents)."""
+    def left_out(
+        self, penalty: float, parts: tuple[np.ndarray, ...], loads: tuple[np.ndarray, ...]
+    ) -> list[np.ndarray]:
+        """Return leave-one-out residuals of several sets of targets, each (n_trials, n_latents).
+
+        *loads* are those of the stream for each set, each (n_used, n_latents).
+        """
         self.products.factorise(penalty)
         leverage = np.concatenate([
             np.square(self.products.whiten(values.T)).sum(axis=0)
             for _, values in self.stream.centred()
         ])
         found = []
-        for part in parts:
-            rest = part - self.stream.project(self.products.solve(self.stream.loads(part)))
+        for part, own in zip(parts, loads, strict=True):
+            rest = part - self.stream.project(self.products.solve(own))
             found.append(rest / np.maximum(1 - leverage, 1e-12)[:, None])
         return found

@@ -9,6 +9,18 @@ import pandas as pd
 
 from bids_decoder.errors import InputError, LeakageError, name_some
 
+MIN_RUNS_TO_CHOOSE = 4
+"""With fewer training runs, cross-validation over runs is too noisy to choose by."""
+
+MOST_TRIALS_TO_CHOOSE = 3000
+"""Trials, in whole runs, by which penalties and numbers of voxels are chosen.
+
+The time of each fit grows with their cube.
+"""
+
+ENOUGH_VALIDATION = 3000
+"""Validation trials that are enough to choose by. Each fold takes a fit to all others."""
+
 
 def fold_list(trials: pd.DataFrame) -> list[int]:
     """List the folds of a trial table that hold test trials, in order."""
@@ -121,3 +133,35 @@ def inner_folds(run_groups: np.ndarray, n_folds: int) -> list[tuple[np.ndarray, 
         (np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k))
         for k in range(fold_of.max() + 1)
     ]
+
+
+def spread_runs(run_groups: np.ndarray, most: int) -> np.ndarray:
+    """Return the rows of whole runs, evenly spread over all, of *most* trials together.
+
+    There are at least :data:`MIN_RUNS_TO_CHOOSE` runs, whatever their length.
+    """
+    names = np.unique(run_groups)
+    n_kept = max(MIN_RUNS_TO_CHOOSE, int(len(names) * most / len(run_groups)))
+    if n_kept >= len(names):
+        return np.arange(len(run_groups))
+    kept = names[np.linspace(0, len(names) - 1, n_kept).round().astype(int)]
+    return np.flatnonzero(np.isin(run_groups, kept))
+
+
+def enough_folds(
+    folds: list[tuple[np.ndarray, np.ndarray]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the first folds whose validation trials are :data:`ENOUGH_VALIDATION` together.
+
+    Parameters
+    ----------
+    folds : list of (train, validation)
+        From :func:`inner_folds`.
+
+    Returns
+    -------
+    list of (train, validation)
+        All folds where they have fewer validation trials together.
+    """
+    before = np.cumsum([0, *(len(validation) for _, validation in folds[:-1])])
+    return [fold for fold, n in zip(folds, before, strict=True) if n < ENOUGH_VALIDATION]

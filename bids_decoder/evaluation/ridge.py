@@ -14,7 +14,7 @@ import numpy as np
 from himalaya.backend import get_backend, set_backend
 from himalaya.kernel_ridge import KernelRidgeCV
 
-from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.evaluation.folds import MOST_TRIALS_TO_CHOOSE, inner_folds, spread_runs
 from bids_decoder.normal_equations import NormalEquations, TrialStream
 
 ALPHAS = np.logspace(1, 7, 13)
@@ -35,7 +35,9 @@ def ridge_predict(
 
     Each target has the penalty with the smallest mean squared error in held-out runs. With many
     voxels for each trial by kernel ridge regression with a linear kernel of himalaya [1]_, else
-    from products of voxels; both make the same predictions.
+    from products of voxels; both make the same predictions. From products, the penalties are
+    chosen by at most :data:`.MOST_TRIALS_TO_CHOOSE` trials, in whole runs: the best one is the
+    ratio of the variances of noise and weights, which does not depend on the number of trials.
 
     Parameters
     ----------
@@ -82,16 +84,26 @@ def _fit_products(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weights (n_voxels, n_targets) and intercepts (n_targets,)."""
     targets = _doubles(targets)
-    chosen = sum(
-        _errors_of_products(betas, targets, *fold) for fold in inner_folds(runs, N_INNER_FOLDS)
-    ).argmin(axis=0)
+    rows = spread_runs(runs, MOST_TRIALS_TO_CHOOSE)
+    part = rows if len(rows) < len(betas) else slice(None)  # no copy of all responses
+    chosen = _choose_alphas(betas[part], targets[part], runs[part])
     stream, mean = _stream_of(betas, np.arange(len(betas))), targets.mean(axis=0)
     equations = NormalEquations(stream, targets - mean)
     weight = np.empty(equations.loads.shape)
-    for number in np.unique(chosen):
-        own = chosen == number
-        weight[:, own] = equations.solve(ALPHAS[number], equations.loads[:, own])
+    for alpha in np.unique(chosen):
+        own = chosen == alpha
+        weight[:, own] = equations.solve(alpha, equations.loads[:, own])
     return weight, mean - stream.mean @ weight
+
+
+def _choose_alphas(betas: np.ndarray, targets: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Return the penalty of each target (n_targets,) with the least error in held-out runs."""
+    if not _has_few_voxels(betas):
+        with numpy_backend():
+            return np.asarray(_fit_kernel(betas, targets, runs).best_alphas_)
+    folds = inner_folds(runs, N_INNER_FOLDS)
+    errors = sum(_errors_of_products(betas, targets, *fold) for fold in folds)
+    return ALPHAS[np.argmin(errors, axis=0)]
 
 
 def _errors_of_products(

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bids_decoder.errors import InputError
+from bids_decoder.evaluation.folds import spread_runs
 from bids_decoder.training.filtered import Filtered
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.penalties import spread_runs
 from bids_decoder.training.shared_noise import NoisePrior, subtract_shared_noise
 from bids_decoder.trials import Person
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from bids_decoder.config import Troi
-from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.evaluation.folds import enough_folds, inner_folds
 from bids_decoder.models.lora import add_low_rank_changes, fold_low_rank_changes
 from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
@@ -112,7 +112,7 @@ def choose_epochs(
         return 0, []
     scores = np.zeros(n_epochs + 1)
     losses = np.zeros(n_epochs)
-    folds = inner_folds(person.run_groups, 3)
+    folds = enough_folds(inner_folds(person.run_groups, 3))
     for number, (rows, validation) in enumerate(folds):
         inner = adaptation.with_person(
             person.subset(rows), derive_seed(adaptation.seed, "inner", number)

@@ -8,16 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bids_decoder.evaluation.folds import MOST_TRIALS_TO_CHOOSE, spread_runs
 from bids_decoder.normal_equations import NormalEquations, PenalisedProducts, TrialStream
 from bids_decoder.training.kernels import OneKernel
 from bids_decoder.training.penalties import (
     DEFAULT_PENALTY,
-    MOST_TRIALS_TO_CHOOSE,
     can_choose,
     choose_penalties,
     choose_streamed_penalties,
     likeliest_penalties,
-    spread_runs,
 )
 from bids_decoder.training.run_means import (
     centre_products,
@@ -27,6 +26,9 @@ from bids_decoder.training.run_means import (
 )
 
 _VALUES = 1 << 24
+
+NEGLIGIBLE = 1e-5
+"""Share of the squared weights of all voxels below which voxels together do not enter a fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def fit_input_layers(
     if penalty is None and not can_choose(run_groups):
         penalty = few_runs_penalty
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
-    used = np.flatnonzero(scales)
+    used = _voxels_that_count(scales)
     targets = [np.asarray(own, dtype=np.float64) for own in latents]
     mean = np.mean(betas, axis=0, dtype=np.float64)
     given = None
@@ -120,6 +122,18 @@ def fit_input_layers(
     return [
         _joined(trials, own, group_weight) for own in fit(trials, targets, penalty, given)
     ]
+
+
+def _voxels_that_count(scales: np.ndarray) -> np.ndarray:
+    """Return the voxels that are left without those whose weights are negligible together.
+
+    With many trials the weights of voxels without signal are nearly zero. They would change
+    predictions by less than rounding in single precision does, and take most of the time.
+    """
+    squares = np.square(scales, dtype=np.float64)
+    order = np.argsort(squares, kind="stable")
+    total = np.cumsum(squares[order])
+    return np.sort(order[total > NEGLIGIBLE * total[-1:]])
 
 
 def _joined(trials: _Trials, own: _Own, group_weight: np.ndarray | None) -> InputFit:
@@ -252,8 +266,10 @@ def _from_products(
         chosen = _likeliest(equations, equations.size, groups, candidates)
         loads, absolute = equations.loads, chosen * equations.size
         if given is not None:
-            factor = _factor_beside_ridge(*equations.left_out(absolute, (rest, given)))
-            loads = loads - factor * stream.loads(given)
+            others = stream.loads(given)
+            found = equations.left_out(absolute, (rest, given), (loads, others))
+            factor = _factor_beside_ridge(*found)
+            loads = loads - factor * others
         yield _Own(equations.solve(absolute, loads), factor, chosen)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from bids_decoder.evaluation.folds import spread_runs
 from bids_decoder.grids.base import FWHM_PER_SD, Kernel
-from bids_decoder.training.penalties import spread_runs
 from bids_decoder.training.run_means import centre_runs
 from bids_decoder.trials import Person
 

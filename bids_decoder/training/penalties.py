@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.evaluation.folds import (
+    MIN_RUNS_TO_CHOOSE,
+    MOST_TRIALS_TO_CHOOSE,
+    inner_folds,
+    spread_runs,
+)
 from bids_decoder.normal_equations import NormalEquations, TrialStream, products_of_voxels
 from bids_decoder.training.identification import identifiability
 from bids_decoder.training.kernels import Kernels, OneKernel
@@ -24,26 +29,20 @@ RELATIVE_PENALTIES = np.logspace(-2.5, 1.5, 9)
 """Candidate ridge penalties, as multiples of the mean eigenvalue of the kernel."""
 
 DEFAULT_PENALTY = 0.1
-"""Relative penalty with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs, and of labels in closed form
+"""Relative penalty with fewer than :data:`.MIN_RUNS_TO_CHOOSE` runs, and of labels in closed form
 with few trials (:func:`penalty_for_labels`)."""
 
 PENALTY_FOR_STIMULI = 0.2
-"""Relative penalty of a new participant's stimuli with fewer than :data:`MIN_RUNS_TO_CHOOSE` runs.
+"""Relative penalty of a new participant's stimuli with fewer than :data:`.MIN_RUNS_TO_CHOOSE` runs.
 
 Chosen for the identification of new stimuli in simulations; see ``docs/troi.md``.
 """
-
-MIN_RUNS_TO_CHOOSE = 4
-"""With fewer training runs, cross-validation over runs is too noisy to choose by."""
 
 MIN_TRIALS_PER_DIMENSION = 4
 """With fewer trials for each dimension of labels, the evidence for a penalty is not used."""
 
 LARGEST_FOR_LABELS = 1.0
 """Stronger penalties are no candidates for labels."""
-
-MOST_TRIALS_TO_CHOOSE = 3000
-"""Trials, in whole runs, by which a penalty is cross-validated: the time grows with their cube."""
 
 TOLERANCE = 0.01
 """A stronger penalty is preferred if it loses less than this share of the identifiability."""
@@ -154,19 +153,6 @@ def _evidence(
     return -freedom * np.log(found.energies + 1e-300) - spread, found.solutions
 
 
-def spread_runs(run_groups: np.ndarray, most: int) -> np.ndarray:
-    """Return the rows of whole runs, evenly spread over all, of *most* trials together.
-
-    There are at least :data:`MIN_RUNS_TO_CHOOSE` runs, whatever their length.
-    """
-    names = np.unique(run_groups)
-    n_kept = max(MIN_RUNS_TO_CHOOSE, int(len(names) * most / len(run_groups)))
-    if n_kept >= len(names):
-        return np.arange(len(run_groups))
-    kept = names[np.linspace(0, len(names) - 1, n_kept).round().astype(int)]
-    return np.flatnonzero(np.isin(run_groups, kept))
-
-
 def choose_penalties(
     kernel: np.ndarray, targets: Sequence[np.ndarray], run_groups: np.ndarray
 ) -> list[float]:
@@ -181,7 +167,7 @@ def choose_penalties(
         Inner products of (weighted) responses.
     targets : sequence of ndarray, shape (n_trials, n_latents)
     run_groups : ndarray of str, shape (n_trials,)
-        Of at least :data:`MIN_RUNS_TO_CHOOSE` runs; see :func:`can_choose`.
+        Of at least :data:`.MIN_RUNS_TO_CHOOSE` runs; see :func:`can_choose`.
 
     Returns
     -------
@@ -190,7 +176,7 @@ def choose_penalties(
 
     Notes
     -----
-    With more than :data:`MOST_TRIALS_TO_CHOOSE` trials some of the runs are used: the best
+    With more than :data:`.MOST_TRIALS_TO_CHOOSE` trials some of the runs are used: the best
     penalty is a ratio of variances, of noise and of weights, and the mean eigenvalue to which it is
     relative does not depend on the number of trials either.
     """

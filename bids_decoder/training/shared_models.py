@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from bids_decoder.config import Network
-from bids_decoder.evaluation.folds import assert_no_test, inner_folds, is_crossed
+from bids_decoder.evaluation.folds import (
+    MIN_RUNS_TO_CHOOSE,
+    MOST_TRIALS_TO_CHOOSE,
+    assert_no_test,
+    inner_folds,
+    is_crossed,
+)
 from bids_decoder.models.networks import Trunk, load_weights, weights_of
 from bids_decoder.models.store import Model
 from bids_decoder.stimuli.targets import TargetSpace
@@ -23,7 +29,6 @@ from bids_decoder.training.episodes import VoxelWeighting, some_runs
 from bids_decoder.training.identification import unit_rows
 from bids_decoder.training.input_layer import fit_input_layer, fit_input_layers
 from bids_decoder.training.labellings import fit_space, fits_in_closed_form
-from bids_decoder.training.penalties import MIN_RUNS_TO_CHOOSE, MOST_TRIALS_TO_CHOOSE
 from bids_decoder.training.pretrain import (
     LatentScale,
     build_trunk,

@@ -211,7 +211,7 @@ def _compare(
     person, n_voxels = task.person, int((priors[0].strength > 0).sum())
     found = []
     for train, test in inner_folds(person.run_groups, N_FOLDS):
-        inner = replace(task, person=person.subset(train), wanted=task.wanted[train])
+        inner = task.subset(train)
         weights = weigh(inner, n_voxels)
         found.append([_distinct(adaptation, person, weights, train, test)])
         for prior in priors:

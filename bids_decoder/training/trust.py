@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.evaluation.folds import enough_folds, inner_folds
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, VoxelWeighting
 
@@ -54,7 +54,9 @@ def choose_share(
     if not folds or min(len(train) for train, _ in folds) < MIN_CALIBRATION_TRIALS:
         return 1.0, {"trunk_share": 1.0, "trunk_gains": {}}
     models = [adaptation.shared.shrunk(share) for share in SHARES]
-    found = np.concatenate([_score(adaptation, models, weighting, *fold) for fold in folds])
+    found = np.concatenate([
+        _score(adaptation, models, weighting, *fold) for fold in enough_folds(folds)
+    ])
     gains = found - found[:, :1]
     error = gains.std(axis=0, ddof=1) / np.sqrt(len(gains))
     means = gains.mean(axis=0)

@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import LeakageError, UsageError
+from bids_decoder.evaluation import ridge
 from bids_decoder.evaluation.baselines import (
     N_RANDOM_DRAWS,
     baseline_names,
@@ -18,7 +19,7 @@ from bids_decoder.evaluation.baselines import (
     univariate_scores,
 )
 from bids_decoder.evaluation.classification import Heldout, score_classification
-from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.evaluation.folds import inner_folds, spread_runs
 from bids_decoder.evaluation.retrieval import Embedded, score_retrieval
 from bids_decoder.evaluation.ridge import ALPHAS, ridge_predict
 from bids_decoder.trials import Person, Targets, VoxelGrid
@@ -141,13 +142,17 @@ def test_classes_without_training_are_never_chosen():
     assert (predicted["ridge-mask"].argmax(axis=1) < 4).all()
 
 
-@pytest.mark.parametrize("n_voxels", [30, 400])
-def test_ridge_matches_scikit_learn(n_voxels):
+@pytest.mark.parametrize(("n_voxels", "most"), [(30, 3000), (400, 3000), (30, 125), (200, 125)])
+def test_ridge_matches_scikit_learn(n_voxels, most, monkeypatch):
+    """With many trials the penalty is chosen by some of them, from products of voxels or trials."""
+    monkeypatch.setattr(ridge, "MOST_TRIALS_TO_CHOOSE", most)
     train, test, targets = images(noise=2.0)
     x, x_test = train.betas[:, :n_voxels], test.betas[:, :n_voxels]
     y = coordinates(train.target_rows, targets).scores[:, :4]
     ours = ridge_predict(x, y, x_test, train.run_groups)
-    splits = inner_folds(train.run_groups, 5)
+    rows = spread_runs(train.run_groups, most)
+    assert len(rows) == min(most, 250)
+    splits = [(rows[i], rows[j]) for i, j in inner_folds(train.run_groups[rows], 5)]
     for column in range(4):
         loss = [np.mean([
             np.mean((Ridge(alpha=a).fit(x[i].astype(float), y[i, column])

@@ -3,9 +3,11 @@ import pandas as pd
 import pytest
 
 from bids_decoder.errors import InputError, LeakageError
+from bids_decoder.evaluation import folds as module
 from bids_decoder.evaluation.folds import (
     assert_disjoint,
     assert_no_test,
+    enough_folds,
     fold_list,
     inner_folds,
     is_crossed,
@@ -49,3 +51,11 @@ def test_inner_folds():
     assert [v.tolist() for _, v in blocks] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     with pytest.raises(InputError):
         inner_folds(np.array(["a"]), 5)
+
+
+def test_folds_are_left_out_only_with_many_validation_trials(monkeypatch):
+    folds = inner_folds(np.repeat(list("abcdef"), 4), 3)
+    assert enough_folds(folds) == folds
+    for enough, expected in ((1, 1), (8, 1), (9, 2), (16, 2), (17, 3), (24, 3), (25, 3)):
+        monkeypatch.setattr(module, "ENOUGH_VALIDATION", enough)
+        assert enough_folds(folds) == folds[:expected]

@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 
+from bids_decoder.evaluation.folds import spread_runs
 from bids_decoder.training import input_layer
 from bids_decoder.training.identification import identifiability, row_cosines
 from bids_decoder.training.input_layer import fit_input_layer, fit_input_layers
@@ -13,7 +14,6 @@ from bids_decoder.training.penalties import (
     RELATIVE_PENALTIES,
     TOLERANCE,
     choose_penalties,
-    spread_runs,
 )
 
 
@@ -35,7 +35,7 @@ def within_runs(values, runs):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_is_ridge_on_run_centred_trials_up_to_scale(data, weighted):
     betas, latents, runs = data
-    scales = np.random.default_rng(0).uniform(0, 2, 90) * (np.arange(90) % 3 > 0)
+    scales = np.random.default_rng(0).uniform(0.1, 2, 90) * (np.arange(90) % 3 > 0)
     scales = scales if weighted else np.ones(90)
     fit = fit_input_layer(betas, latents, runs, scales if weighted else None, penalty=0.3)
     x = within_runs(betas, runs) * scales
@@ -184,6 +184,24 @@ def test_penalties_of_many_trials_are_chosen_by_some_runs(data, n_voxels, monkey
     assert by_some.n_trials == 60
     assert by_some.penalty == fit_input_layer(betas[rows], latents[rows], runs[rows]).penalty
     assert by_some.penalty != by_all
+
+
+@pytest.mark.parametrize("n_voxels", [50, 90])
+def test_voxels_with_negligible_weights_do_not_enter_a_fit(data, n_voxels, monkeypatch):
+    betas, latents, runs = data
+    betas, few = betas[:, :n_voxels], np.arange(n_voxels) < 20
+    weights = np.where(few, 1.0, 3e-4)
+    without = fit_input_layer(betas, latents, runs, np.where(few, 1.0, 0.0), penalty=0.1)
+    found = fit_input_layer(betas, latents, runs, weights, penalty=0.1)
+    np.testing.assert_array_equal(found.weight, without.weight)
+    others = without.weight + 0.01 * np.random.default_rng(1).standard_normal((n_voxels, 5))
+    beside = fit_input_layer(betas, latents, runs, weights, 0.1, others)
+    assert (beside.weight[~few] != 0).all()
+    monkeypatch.setattr(input_layer, "NEGLIGIBLE", 0.0)
+    everything = fit_input_layer(betas, latents, runs, weights, penalty=0.1)
+    assert (everything.weight[~few] != 0).all()
+    expected = everything.latents(betas)
+    np.testing.assert_allclose(found.latents(betas), expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_memory_does_not_grow_with_the_square_of_trials():

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,11 +8,19 @@ from sklearn.feature_selection import f_classif, f_regression
 
 from bids_decoder.config import Network
 from bids_decoder.errors import LeakageError, UsageError
+from bids_decoder.evaluation import folds
 from bids_decoder.evaluation.statistics import dice
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.learners import LiteralGates
-from bids_decoder.training.selection.budget import budget_candidates, find_budget, top_mask
+from bids_decoder.training.selection import budget
+from bids_decoder.training.selection.budget import (
+    budget_candidates,
+    find_budget,
+    score_budgets,
+    top_mask,
+)
 from bids_decoder.training.selection.learned import budget_schedule
+from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selection.univariate import f_scores
 from bids_decoder.training.selectors import SELECTORS, check_selector, select_voxels
 from bids_decoder.training.smoothing import smooth_within
@@ -167,6 +176,32 @@ def test_a_likely_number_that_decodes_badly_is_not_taken(person_from, task_for):
     assert chosen < 137
     assert notes["budget_rule"] == "cross-validation over training runs"
     assert notes["budget_scores"]["137"] < 0.97 * max(notes["budget_scores"].values())
+
+
+def test_with_many_trials_budgets_are_scored_by_fits_to_some_of_the_runs(
+    known, task_for, monkeypatch
+):
+    """Signal is still mapped from all trials but those of the held-out runs."""
+    mapped, fitted = [], []
+    monkeypatch.setattr(SelectionTask, "map_signal", lambda task: (
+        mapped.append(task.person.run_groups), SimpleNamespace(share=np.arange(384.0))
+    )[1])
+    fit = budget.fit_input_layer
+    monkeypatch.setattr(budget, "fit_input_layer", lambda betas, wanted, runs, *rest, **more: (
+        fitted.append(runs), fit(betas, wanted, runs, *rest, **more)
+    )[1])
+    task = task_for(*known, "graded", budget_voxels=None)
+    everything = score_budgets(task, [40, 384])
+    assert [len(runs) for runs in mapped] == [5 * 24, 5 * 24, 6 * 24]
+    mapped.clear()
+    fitted.clear()
+    monkeypatch.setattr(budget, "MOST_TRIALS_TO_CHOOSE", 4 * 24)
+    monkeypatch.setattr(folds, "ENOUGH_VALIDATION", 3 * 24)
+    found = score_budgets(task, [40, 384])
+    assert [len(runs) for runs in mapped] == [5 * 24]
+    assert [len(runs) for runs in fitted] == [4 * 24] * 2
+    assert set(fitted[0]) < set(mapped[0])
+    assert not np.allclose(found, everything, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("n_likely", "has_places", "expected"), [

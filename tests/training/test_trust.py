@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bids_decoder.config import Network, Troi
+from bids_decoder.evaluation import folds
 from bids_decoder.models.networks import Trunk
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.decoders import FitContext
@@ -106,6 +107,19 @@ def test_voxels_are_weighted_without_the_runs_that_decide(known):
     assert all(left_out)
     assert set().union(*left_out) == runs
     assert sum(map(len, left_out)) == len(runs)
+
+
+def test_one_fold_decides_if_it_has_enough_trials(known, monkeypatch):
+    seen = []
+
+    def watching(person, wanted):
+        seen.append(len(person.betas))
+        return signal_weights(person, wanted)
+
+    monkeypatch.setattr(folds, "ENOUGH_VALIDATION", 3 * 24)
+    share, notes = choose_share(adapted(*known, make_trunk(MIXED_UP)), watching)
+    assert seen == [5 * 24]
+    assert share == 0 and notes["trunk_gains"]["0.0"] > 0
 
 
 @pytest.mark.parametrize("change", [MIXED_UP, 0.3 * np.ones((N_DIMS, N_DIMS))])

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bids_decoder.evaluation.folds import inner_folds
+from bids_decoder.evaluation.folds import (
+    MIN_RUNS_TO_CHOOSE,
+    MOST_TRIALS_TO_CHOOSE,
+    enough_folds,
+    inner_folds,
+    spread_runs,
+)
 from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.penalties import DEFAULT_PENALTY, MIN_RUNS_TO_CHOOSE
+from bids_decoder.training.penalties import DEFAULT_PENALTY
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.weightings import soft_weights
 
@@ -107,8 +112,14 @@ def score_budgets(task: SelectionTask, candidates: Sequence[int]) -> np.ndarray:
     -------
     ndarray, shape (n_candidates,)
         Mean cosine of predicted and true targets, less the mean of the other training targets.
+
+    Notes
+    -----
+    Signal is mapped from all trials of the other runs, input layers are fitted to at most
+    :data:`.MOST_TRIALS_TO_CHOOSE` of them, in runs that are spread evenly over all: the time of
+    each fit grows with the cube of the number of trials, or of voxels.
     """
-    folds = inner_folds(task.person.run_groups, 3)
+    folds = enough_folds(inner_folds(task.person.run_groups, 3))
     return np.concatenate([_score_fold(task, *fold, candidates) for fold in folds]).mean(axis=0)
 
 
@@ -116,14 +127,15 @@ def _score_fold(
     task: SelectionTask, train: np.ndarray, test: np.ndarray, candidates: Sequence[int]
 ) -> np.ndarray:
     """Return the cosine of each held-out trial with each budget, (n_test, n_candidates)."""
-    inner = replace(task, person=task.person.subset(train), wanted=task.wanted[train])
+    inner = task.subset(train)
     group_weight = None if task.prior is None else task.prior.weight
-    wanted = task.wanted[test] - inner.wanted.mean(axis=0)
+    shown, wanted = task.person.betas[test], task.wanted[test] - inner.wanted.mean(axis=0)
     share, found = inner.map_signal().share, []
+    fitted = inner.subset(spread_runs(inner.person.run_groups, MOST_TRIALS_TO_CHOOSE))
     for budget in candidates:
         fit = fit_input_layer(
-            inner.person.betas, inner.wanted, inner.person.run_groups,
+            fitted.person.betas, fitted.wanted, fitted.person.run_groups,
             weights_of_top(share, budget), penalty=DEFAULT_PENALTY, group_weight=group_weight,
         )
-        found.append(row_cosines(fit.latents(task.person.betas[test]), wanted))
+        found.append(row_cosines(fit.latents(shown), wanted))
     return np.stack(found, axis=1)

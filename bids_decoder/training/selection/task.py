@@ -71,6 +71,12 @@ class SelectionTask:
             return self
         return replace(self, field=choose_field(self.person, self.wanted, self.chances))
 
+    def subset(self, rows: np.ndarray) -> SelectionTask:
+        """Return the task with some of the trials (row numbers)."""
+        if np.array_equal(rows, np.arange(len(self.wanted))):
+            return self
+        return replace(self, person=self.person.subset(rows), wanted=self.wanted[rows])
+
     def map_signal(self) -> SignalMap:
         """Estimate the signal of each voxel, given the prior from the source participants."""
         return map_signal(self.person, self.wanted, self.chances, self.field)
