@@ -202,7 +202,8 @@ def _warn_of_variants(
 ) -> None:
     what = f"{kind} names with several spellings in column {column}"
     pairs = [shlex.quote(f"{'|'.join(others)}={usual}") for usual, others in variants]
-    why = "they differ in case, blanks, _, - or leading zeros only, and count as different ones: "
+    why = ("they differ in case, blanks, _, -, leading zeros or .0 only, and count as different "
+           "ones: ")
     why += "; ".join(shown[:3])
     if len(shown) > 3:
         why += f"; and {len(shown) - 3} more, see the decisions of plan.json"

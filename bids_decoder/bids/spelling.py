@@ -37,14 +37,17 @@ def spelling_key(name: str) -> str:
     """Return a name without case, blanks, ``_``, ``-`` and leading zeros.
 
     A separator between two digits, a leading minus and zeros after a decimal point tell names
-    apart and stay.
+    apart and stay. Only zeros at the end of a number do not: a table with a missing cell has 1.0
+    where another one has 1.
 
     Examples
     --------
-    >>> [spelling_key(name) for name in ("Old_Shoe", "img-007", "1_11", "-1", "0.05")]
-    ['oldshoe', 'img7', '1_11', '-1', '0.05']
+    >>> [spelling_key(name) for name in ("Old_Shoe", "img-007", "1_11", "-1", "0.05", "1.0")]
+    ['oldshoe', 'img7', '1_11', '-1', '0.05', '1']
     """
     text = unicodedata.normalize("NFKC", name).casefold().strip()
+    if re.fullmatch(r"-?\d+\.\d*", text):
+        text = text.rstrip("0").rstrip(".")
     sign = "-" if re.match(r"-[\d.]", text) else ""
     text = re.sub(r"(?<=\d)[\s_\-]+(?=\d)", "_", text)
     text = re.sub(r"(?<!\d)[\s_\-]+|[\s_\-]+(?!\d)", "", text)

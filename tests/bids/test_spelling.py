@@ -6,7 +6,7 @@ from bids_decoder.bids.spelling import did_you_mean, spelling_key, spelling_vari
 @pytest.mark.parametrize(("left", "right"), [
     ("Face", "face"), ("old shoe", "old_shoe"), ("old-shoe", "oldshoe"), ("img-007", "img7"),
     ("0071", "71"), ("n01_2", "n1-02"), ("caf\u00e9", "cafe\u0301"), ("A.JPG", "a.jpg"),
-    (" face", "face_"),
+    (" face", "face_"), ("1.0", "1"), ("0.50", "0.5"), ("-2.00", "-2"), ("0.0", "0"),
 ])
 def test_names_that_differ_in_spelling_only(left, right):
     assert spelling_key(left) == spelling_key(right)
@@ -14,6 +14,7 @@ def test_names_that_differ_in_spelling_only(left, right):
 
 @pytest.mark.parametrize(("left", "right"), [
     ("img_1_11", "img_11_1"), ("-1", "1"), ("1.05", "1.5"), ("10", "1"), ("100", "10"),
+    ("10.0", "1"), ("0.0", ""), ("v1.0", "v1"),
     ("face", "faces"), ("0", ""), ("a.png", "a.jpg"),
 ])
 def test_names_that_differ_in_more(left, right):
