@@ -243,15 +243,18 @@ def coordinates(rows: np.ndarray, targets: Targets) -> Coordinates:
     Returns
     -------
     Coordinates
-        Labels: one-hot vectors. Values: each column standardised over the trials. Others:
-        principal components of the vectors of the stimuli.
+        Labels: one-hot vectors, whose predictions are divided by the frequency of the label, since
+        balanced accuracy is the headline. Values: each column standardised over the trials.
+        Others: principal components of the vectors of the stimuli.
     """
     return _COORDINATES.get(targets.kind, _components)(rows, targets)
 
 
 def _onehot(rows: np.ndarray, targets: Targets) -> Coordinates:
-    classes = np.eye(len(targets.ids))
-    return Coordinates(classes[rows], classes, np.zeros(len(classes)))
+    scores = np.eye(len(targets.ids))[rows]
+    # The prediction of a label without training trials is 0, and stays so.
+    frequency = np.maximum(scores.sum(axis=0), 1) / len(rows)
+    return Coordinates(scores, np.diag(1 / frequency), np.zeros(len(frequency)))
 
 
 def _standardised(rows: np.ndarray, targets: Targets) -> Coordinates:

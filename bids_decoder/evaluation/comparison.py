@@ -71,7 +71,8 @@ def compare_labels(
         label_influence(one.true, one.guesses)[HEADLINE_LABELS] for one in (first, second)
     ))
     pair = Paired(
-        scores[0] - scores[1], influence, _shares(first, second), first.runs, first.folds
+        scores[0] - scores[1], influence, _shares(first, second), first.runs, first.folds,
+        least=_independent_variance(first, second),
     )
     return {
         "metric": HEADLINE_LABELS, "pool_size": len(first.classes),
@@ -94,6 +95,8 @@ class Paired:
     runs : ndarray of str, shape (n_trials,)
     folds : ndarray, shape (n_trials,)
         Fold in which each trial was test.
+    least : float
+        Smallest variance of *value* allowed.
     """
 
     value: float
@@ -101,6 +104,7 @@ class Paired:
     shares: np.ndarray
     runs: np.ndarray
     folds: np.ndarray
+    least: float = 0.0
 
 
 def paired_test(
@@ -126,7 +130,7 @@ def paired_test(
     folds = np.unique(np.asarray(pair.folds), return_inverse=True)[1]
     if folds.max() > 0:
         units, test = folds, "corrected t"
-        found = corrected_t(pair.value, pair.influence, units, bound)
+        found = corrected_t(pair.value, pair.influence, units, bound, least=pair.least)
     else:
         runs = pd.factorize(np.asarray(pair.runs))[0]
         whole = runs.max() + 1 >= MIN_RUNS
@@ -140,7 +144,8 @@ def paired_test(
 
 
 def corrected_t(
-    value: float, influence: np.ndarray, fold_of: np.ndarray, bound: float = 1.0
+    value: float, influence: np.ndarray, fold_of: np.ndarray, bound: float = 1.0, *,
+    least: float = 0.0,
 ) -> Difference:
     """Test a difference under cross-validation with the corrected resampled t-test [1]_.
 
@@ -154,6 +159,8 @@ def corrected_t(
         From 0.
     bound : float
         Largest possible difference; limits stay within it.
+    least : float
+        Smallest variance allowed.
 
     Returns
     -------
@@ -176,7 +183,7 @@ def corrected_t(
     """
     n_folds = int(fold_of.max()) + 1
     between = np.square(np.bincount(fold_of, weights=influence)).sum() * n_folds / (n_folds - 1)
-    error = np.sqrt((1 + 2 * (spread_inflation(fold_of) - 1)) * between)
+    error = np.sqrt(max((1 + 2 * (spread_inflation(fold_of) - 1)) * between, least))
     if error < 1e-12:
         # All folds are equal: there is no variance, so only the signs of the folds can be tested.
         low, high = mean_interval(np.full(n_folds, value), (-bound, bound))
@@ -197,6 +204,25 @@ def _shares(first: Heldout, second: Heldout) -> np.ndarray:
     return hits / counts[first.true] / np.count_nonzero(counts)
 
 
+def _independent_variance(first: Heldout, second: Heldout) -> float:
+    """Compute the variance of the difference of balanced accuracies with independent trials.
+
+    Where one model is right in all trials of a label and the other in none, these trials do not
+    vary, however few they are. Each label therefore counts half a trial more that the first model
+    alone gets right, and half a trial more for the second.
+    """
+    right, other = (one.true == one.guesses.first for one in (first, second))
+    n_classes = first.true.max() + 1
+    counts, wins, losses = (
+        np.bincount(first.true[rows], minlength=n_classes)
+        for rows in (slice(None), right & ~other, other & ~right)
+    )
+    used = counts > 0
+    counts, wins, losses = counts[used], wins[used] + 0.5, losses[used] + 0.5
+    of_one = (wins + losses) / (counts + 1) - np.square((wins - losses) / (counts + 1))
+    return float((of_one / counts).sum() / len(counts) ** 2)
+
+
 def _exchanged(
     pair: Paired, units: np.ndarray, n_permutations: int, rng: np.random.Generator, bound: float
 ) -> Difference:
@@ -204,5 +230,7 @@ def _exchanged(
     signs = rng.integers(2, size=(n_permutations, len(sums))) * 2 - 1
     spread = np.bincount(units, weights=pair.influence)
     low, high = mean_interval(pair.value + spread * len(sums), (-bound, bound))
+    half = scipy.stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(pair.least)
+    low, high = min(low, max(pair.value - half, -bound)), max(high, min(pair.value + half, bound))
     p = permutation_p(abs(pair.value), np.abs(signs @ sums)) if n_permutations else np.nan
     return Difference(pair.value, low, high, p)

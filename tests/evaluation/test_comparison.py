@@ -4,6 +4,7 @@ import scipy.stats
 
 from bids_decoder.evaluation.classification import Heldout
 from bids_decoder.evaluation.comparison import compare_labels, corrected_t
+from bids_decoder.evaluation.label_scores import label_influence
 
 CLASSES = tuple("abcd")
 
@@ -67,3 +68,34 @@ def test_few_test_runs_exchange_trials():
     first, true = heldout(2.0, rng, n_runs=2, folds=np.ones(24))
     found = compare(first, heldout(0.0, rng, n_runs=2, folds=np.ones(24), true=true)[0])
     assert (found["test"], found["n"]) == ("exchange of trials", 24)
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_a_label_of_few_trials_is_not_certain(crossed):
+    """One model is right in all four trials of the rare label, the other in none."""
+    true = np.zeros(96, dtype=int)
+    true[[3, 30, 55, 80]] = 1
+    rng = np.random.default_rng(0)
+    guess = np.where(true == 1, 1, rng.integers(2, size=96))
+    run = np.repeat(np.arange(12), 8)
+    folds = run + 1 if crossed else np.ones(96)
+    first, second = (
+        Heldout(np.eye(2)[labels], np.array(["a", "b"])[true], ("a", "b"), run.astype(str), folds)
+        for labels in (guess, np.zeros(96, dtype=int))
+    )
+    found = compare(first, second)
+    assert 0.2 < found["value"] < 0.3
+    assert found["p"] > 0.05 and found["ci_low"] < 0.01 and found["ci_high"] > 0.4
+
+
+def test_many_trials_are_not_held_back():
+    """The smallest variance is that of independent trials: below that of folds."""
+    rng = np.random.default_rng(5)
+    first, true = heldout(2.0, rng)
+    second, _ = heldout(1.0, rng, true=true)
+    found = compare(first, second)
+    influence = np.subtract(*(
+        label_influence(one.true, one.guesses)["balanced_accuracy"] for one in (first, second)
+    ))
+    plain = corrected_t(found["value"], influence, np.repeat(np.arange(8), 12))
+    assert (found["p"], found["ci_low"]) == (plain.p, plain.ci_low)

@@ -58,6 +58,7 @@ TEXTS = {
         "values",
         "baselines",
         "baselines-ridge",
+        "baselines-ridge-labels",
         "baselines-svm",
         "statistics",
         "statistics-values",
@@ -192,6 +193,8 @@ def _baselines(metrics: pd.DataFrame, own: str) -> Steps:
     for kind in ("ridge", "svm"):
         if any(name.startswith(kind) for name in others):
             steps[f"baselines-{kind}"] = {}
+    if "baselines-ridge" in steps and "balanced_accuracy" in set(metrics["metric"]):
+        steps["baselines-ridge-labels"] = {}
     return steps
 
 
