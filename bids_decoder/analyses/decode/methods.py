@@ -179,6 +179,8 @@ def _evaluation(results: Results, card: dict[str, Any]) -> Steps:
     measured = {c.metric for c in comparisons}
     steps |= {text: {} for metric, text in _SCORES.items() if metric in measured}
     steps |= _baselines(metrics, comparisons[0].model)
+    if {"baselines-ridge", "classification"} <= set(steps):
+        steps["baselines-ridge-labels"] = {}
     return steps | _statistics(steps, comparisons[0].own)
 
 
@@ -193,8 +195,6 @@ def _baselines(metrics: pd.DataFrame, own: str) -> Steps:
     for kind in ("ridge", "svm"):
         if any(name.startswith(kind) for name in others):
             steps[f"baselines-{kind}"] = {}
-    if "baselines-ridge" in steps and "balanced_accuracy" in set(metrics["metric"]):
-        steps["baselines-ridge-labels"] = {}
     return steps
 
 
