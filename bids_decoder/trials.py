@@ -115,7 +115,7 @@ class VoxelGrid:
         return self.geometry.positions
 
     def holds(self, shape: Sequence[int], affine: np.ndarray) -> bool:
-        """Return whether an image of this shape and affine is on this grid."""
+        """Return whether an image of this shape and affine, (4, 4), is on this grid."""
         return same_grid((self.mask.shape, self.affine), (shape, affine))
 
     @property

@@ -124,7 +124,19 @@ def value_targets(values: np.ndarray) -> tuple[np.ndarray, Targets]:
 
 
 def rows_in(y: np.ndarray, classes: np.ndarray, what: str) -> np.ndarray:
-    """Return the place of each target in *classes*.
+    """Return the place of each target among the known ones.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_trials,)
+        Compared as text.
+    classes : ndarray, shape (n_classes,)
+    what : str
+        What *y* is, for messages.
+
+    Returns
+    -------
+    ndarray of int, shape (n_trials,)
 
     Raises
     ------

@@ -108,7 +108,13 @@ class BoldRun:
 
     @property
     def image_file(self) -> Path:
-        """The 4-D image of the run, BOLD or beta series, or the file of released responses."""
+        """The 4-D image of the run, BOLD or beta series, or the file of released responses.
+
+        Raises
+        ------
+        ValueError
+            When there is none of them.
+        """
         path = self.betas_file or self.bold_file
         if self.released is not None:
             path = self.released.responses.files[0]

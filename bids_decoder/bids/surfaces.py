@@ -197,7 +197,18 @@ def read_surface(path: Path) -> tuple[np.ndarray, np.ndarray, int] | None:
 def save_surfaces(
     targets: tuple[Path, Path], points: np.ndarray, triangles: np.ndarray, n_left: int
 ) -> list[Path]:
-    """Write the joined surfaces of both hemispheres as two GIFTI files, left and right."""
+    """Write the joined surfaces of both hemispheres as two GIFTI files.
+
+    Parameters
+    ----------
+    targets : tuple of Path
+        Files of the left and the right hemisphere.
+    points : ndarray, shape (n_vertices, 3)
+        Millimetres; those of the left hemisphere first.
+    triangles : ndarray of int, shape (n_triangles, 3)
+    n_left : int
+        Vertices of the left hemisphere.
+    """
     is_left = triangles[:, 0] < n_left
     sides = ((points[:n_left], triangles[is_left]),
              (points[n_left:], triangles[~is_left] - n_left))

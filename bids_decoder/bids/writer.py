@@ -100,7 +100,13 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_columns(path: Path) -> dict[str, np.ndarray]:
-    """Read a TSV as :func:`read_table` does, into arrays of text and None by column."""
+    """Read a TSV as :func:`read_table` does, into arrays of text and None by column.
+
+    Raises
+    ------
+    ValueError
+        When the file is too large, or no table of text.
+    """
     with Path(path).open("rb") as handle:
         content = read_at_most(handle, MAX_TABLE_BYTES + 1)
     if len(content) > MAX_TABLE_BYTES:

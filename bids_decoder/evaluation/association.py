@@ -8,6 +8,7 @@ import numpy as np
 import scipy.stats
 from scipy.special import factorial
 
+from bids_decoder.averages import average_rows
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import LEVEL
 from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
@@ -169,8 +170,7 @@ def _fit(
 
 def _within(values: np.ndarray, block: np.ndarray) -> np.ndarray:
     """Subtract the mean of each block, (n_participants, n_columns)."""
-    members = np.eye(block.max() + 1)[block]
-    centred = values - members @ (members.T @ values / members.sum(axis=0)[:, None])
+    centred = values - average_rows(values, block)[block]
     return np.where(np.abs(centred) < 1e-12, 0.0, centred)
 
 

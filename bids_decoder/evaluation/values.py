@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bids_decoder.averages import average_rows
 from bids_decoder.config import Evaluation
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.comparison import Paired, paired_test
@@ -337,9 +338,8 @@ def _terms(
 def _centred(values: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """Subtract the mean of each run, (n_sets, n_trials)."""
     run_of = np.unique(np.asarray(runs), return_inverse=True)[1]
-    members = run_of == np.arange(run_of.max() + 1)[:, None]
-    means = np.asarray(values, dtype=np.float64) @ (members / members.sum(axis=1)[:, None]).T
-    return values - means[:, run_of]
+    trials_first = np.asarray(values, dtype=np.float64).T
+    return (trials_first - average_rows(trials_first, run_of)[run_of]).T
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray, defined: np.ndarray) -> np.ndarray:

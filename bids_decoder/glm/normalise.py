@@ -147,7 +147,19 @@ def voxel_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def shrink_variance(
     mean: np.ndarray, variance: np.ndarray, n_trials: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what :func:`voxel_statistics` does, from means and variances over trials."""
+    """Shrink the variances of voxels towards a typical one.
+
+    Parameters
+    ----------
+    mean, variance : ndarray of float64, shape (n_voxels,)
+        Over trials.
+    n_trials : int
+
+    Returns
+    -------
+    mean, spread : ndarray of float64, shape (n_voxels,)
+        As :func:`voxel_statistics` returns them.
+    """
     varies = variance > (FLAT * mean) ** 2
     if not varies.any():
         return mean, np.zeros_like(mean)
@@ -158,6 +170,17 @@ def shrink_variance(
 
 
 def scale_voxels(rows: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Centre and scale trials by :func:`voxel_statistics`; voxels without spread become zero."""
+    """Centre and scale trials.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n_trials, n_voxels)
+    mean, spread : ndarray of float64, shape (n_voxels,)
+        Of :func:`voxel_statistics`; voxels without spread become zero.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_trials, n_voxels)
+    """
     factor = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     return ((rows - mean) * factor).astype(np.float32)

@@ -72,7 +72,19 @@ class PersonOutputs:
         self, key: str | OutputName, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any],
         **entities: str,
     ) -> None:
-        """Write a map with its sidecar; off volumes as GIFTI or CIFTI, too."""
+        """Write a map with its sidecar; off volumes as GIFTI or CIFTI, too.
+
+        Parameters
+        ----------
+        key : str or OutputName
+            As for :meth:`path`.
+        data : ndarray, shape (i, j, k) or (i, j, k, n_maps)
+        grid : VoxelGrid
+        metadata : dict
+            Content of the sidecar.
+        **entities : str
+            Further entities of the name.
+        """
         path = self.path(key, **entities)
         described = {**metadata, **self.marks}
         self.written += save_map(path, data, grid, described)
@@ -102,6 +114,14 @@ def save_map(
     path: Path, data: np.ndarray, grid: VoxelGrid, metadata: dict[str, Any]
 ) -> list[Path]:
     """Write a map with its sidecar; of vertices as GIFTI, and of grayordinates as CIFTI, too.
+
+    Parameters
+    ----------
+    path : Path
+        Of the image.
+    data : ndarray, shape (i, j, k) or (i, j, k, n_maps)
+    grid : VoxelGrid
+    metadata : dict
 
     Returns
     -------

@@ -55,7 +55,7 @@ def rigid_matrix(parameters: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def rigid_parameters(matrix: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Read six parameters from a rigid matrix; the inverse of :func:`rigid_matrix`."""
+    """Read six parameters from a rigid matrix (4, 4); the inverse of :func:`rigid_matrix`."""
     angles = Rotation.from_matrix(matrix[:3, :3]).as_euler("XYZ")
     shift = matrix[:3, 3] + matrix[:3, :3] @ centre - centre
     return np.concatenate([shift, angles])

@@ -164,7 +164,7 @@ def segment_tissues(t1w_brain: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def eroded(mask: np.ndarray, affine: np.ndarray, depth_mm: float) -> np.ndarray:
-    """Erode a mask by *depth_mm*."""
+    """Erode a mask, shape (i, j, k), by a depth in millimetres."""
     if not mask.any():
         return mask
     padded = np.pad(mask, 1)

@@ -60,7 +60,7 @@ def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """Read the values of an image.
+    """Read the values of an image, in their own shape.
 
     Raises
     ------
@@ -75,6 +75,17 @@ def of_volumes(
     stored: Stored, shape: Shape, mask: np.ndarray, affine: np.ndarray, mask_name: str
 ) -> Responses:
     """Return responses stored as volumes, of the voxels in a mask.
+
+    Parameters
+    ----------
+    stored : Stored
+    shape : Shape
+        Of *stored*.
+    mask : ndarray of bool, shape (i, j, k)
+    affine : ndarray, shape (4, 4)
+        Of the mask: voxel indices to millimetres.
+    mask_name : str
+        For messages.
 
     Raises
     ------
@@ -98,6 +109,13 @@ def of_masked(
     parts: tuple[Stored, ...], shape: Shape, mask: np.ndarray, affine: np.ndarray, mask_name: str
 ) -> Responses:
     """Return responses stored in a row per trial, whose voxels are those of a mask in C order.
+
+    Parameters
+    ----------
+    parts : tuple of Stored
+        Files of the same trials.
+    shape, mask, affine, mask_name
+        As for :func:`of_volumes`.
 
     Raises
     ------

@@ -126,7 +126,18 @@ def write_t2star(study: Study, scene: Scene, label: str) -> None:
 def write_run(
     study: Study, label: str, number: int, echoes: list[np.ndarray], events: pd.DataFrame
 ) -> None:
-    """Write the images of a run, one for each echo, and its events."""
+    """Write the images of a run, one for each echo, and its events.
+
+    Parameters
+    ----------
+    study : Study
+    label : str
+        Of the participant.
+    number : int
+        Of the run, from 1.
+    echoes : list of ndarray, each of shape (i, j, k, n_volumes)
+    events : DataFrame
+    """
     scanner = study.scanner
     func = study.folder / f"sub-{label}" / "func"
     stem = f"sub-{label}_task-{study.task}_run-{number}"
@@ -153,7 +164,16 @@ def write_run(
 def write_run_truth(
     study: Study, label: str, number: int, motion: np.ndarray, trials: pd.DataFrame
 ) -> None:
-    """Write movement and responses of a run."""
+    """Write movement and responses of a run.
+
+    Parameters
+    ----------
+    study, label, number
+        As for :func:`write_run`.
+    motion : ndarray, shape (n_volumes, 6)
+        Translations in millimetres, then rotations in radians.
+    trials : DataFrame
+    """
     func = study.truth / f"sub-{label}" / "func"
     stem = f"sub-{label}_task-{study.task}_run-{number}"
     save_table(

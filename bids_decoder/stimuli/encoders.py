@@ -282,7 +282,21 @@ def load_pictures(paths: Sequence[Path]) -> tuple[list[Image.Image], list[Findin
 
 
 def stacked(batches: Iterator[np.ndarray | list[Finding]]) -> np.ndarray:
-    """Concatenate the vectors of batches, or raise all findings."""
+    """Concatenate the vectors of batches.
+
+    Parameters
+    ----------
+    batches : iterator of ndarray, shape (n, n_dims), or list of Finding
+
+    Returns
+    -------
+    ndarray of float32, shape (n_pictures, n_dims)
+
+    Raises
+    ------
+    FindingsError
+        With what is wrong in any of the batches.
+    """
     vectors, findings = [], []
     for batch in batches:
         if isinstance(batch, list):

@@ -154,7 +154,16 @@ class Adaptation:
         self, fit: InputFit, kept: np.ndarray,
         build: Callable[[Tensor, Tensor], InputLayer] = InputLayer,
     ) -> InputLayer:
-        """Make a trainable layer from the voxels *kept* of a closed-form fit."""
+        """Make a trainable layer from some voxels of a closed-form fit.
+
+        Parameters
+        ----------
+        fit : InputFit
+        kept : ndarray of int, shape (n_kept,)
+            Voxel numbers.
+        build : callable
+            Makes the layer of weights (n_kept, n_latents) and bias (n_latents,).
+        """
         scale = self.shared.scale.latent_sd
         weight = torch.from_numpy(fit.weight[kept] / scale)
         return build(weight, torch.from_numpy(fit.bias / scale)).to(self.device)

@@ -109,7 +109,19 @@ class NetworkEncoder(Encoder):
     def inputs(
         self, stimuli: Stimuli, mean: np.ndarray | None = None, sd: np.ndarray | None = None
     ) -> Tensor:
-        """Return the input of the network: pictures as bytes, or standardised features."""
+        """Return the input of the network: pictures as bytes, or standardised features.
+
+        Parameters
+        ----------
+        stimuli : Stimuli
+        mean, sd : ndarray, shape (n_features,), optional
+            Of training stimuli, where features are read.
+
+        Raises
+        ------
+        MissingInputError
+            Where pictures are read and there are none.
+        """
         if not self.needs_pictures:
             return torch.from_numpy(((stimuli.features - mean) / sd).astype(np.float32))
         if stimuli.pictures is None:

@@ -80,7 +80,16 @@ def fits_in_batches(target_kind: str, network: Network, troi: Troi) -> bool:
 def fit_space(
     targets: Targets, rows_of_people: list[np.ndarray], whitening: float
 ) -> TargetSpace:
-    """Fit the target space on the stimuli, labels or values of training trials."""
+    """Fit the target space on the stimuli, labels or values of training trials.
+
+    Parameters
+    ----------
+    targets : Targets
+    rows_of_people : list of ndarray of int, each of shape (n_trials,)
+        Row of the target of each training trial, by participant.
+    whitening : float
+        Exponent, 0 (none) to 1; not for values.
+    """
     if targets.kind == "value":
         return fit_value_space(targets.vectors[np.concatenate(rows_of_people)])
     rows = np.unique(np.concatenate(rows_of_people))

@@ -105,7 +105,18 @@ class LiteralGates(GateLearner):
         return _gate(layer).detach()
 
     def stays(self, importance: np.ndarray, budget: int) -> np.ndarray:
-        """Select voxels at or above the threshold; none if no gate is positive."""
+        """Select voxels at or above the threshold; none if no gate is positive.
+
+        Parameters
+        ----------
+        importance : ndarray, shape (n_voxels,)
+        budget : int
+            At least so many stay, where the guard of the rule is on.
+
+        Returns
+        -------
+        ndarray of int, shape (n_left,)
+        """
         above = np.flatnonzero((importance >= self.threshold * importance.max()) & (importance > 0))
         if not self.guarded:
             return above

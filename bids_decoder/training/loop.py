@@ -270,6 +270,17 @@ def _restore(
 def shuffled_batches(
     n_samples: int, batch_size: int, rng: np.random.Generator
 ) -> Iterable[np.ndarray]:
-    """Split the rows 0 … n_samples - 1, in random order, into batches of nearly equal size."""
+    """Split the rows 0 … n_samples - 1, in random order, into batches of nearly equal size.
+
+    Parameters
+    ----------
+    n_samples, batch_size : int
+        The number of batches is the nearest one to their ratio, at least 1.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    iterable of ndarray of int
+    """
     n_batches = max(1, round(n_samples / batch_size))
     return np.array_split(rng.permutation(n_samples), n_batches)

@@ -79,7 +79,17 @@ class LatentScale:
         )
 
     def context(self, log_trials: np.ndarray) -> np.ndarray:
-        """Scale the context, clipped to two standard deviations of the training values."""
+        """Scale the context, clipped to two standard deviations of the training values.
+
+        Parameters
+        ----------
+        log_trials : ndarray, shape (n,)
+            Logarithm (base 2) of the number of trials that an input layer was fitted on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, 1)
+        """
         scaled = (np.asarray(log_trials) - self.log_trials_mean) / self.log_trials_sd
         return np.clip(scaled, -2, 2).astype(np.float32)[:, None]
 

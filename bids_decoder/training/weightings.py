@@ -34,7 +34,7 @@ def shrink_scores(scores: np.ndarray, n_trials: int) -> np.ndarray:
 
 
 def soft_weights(scores: np.ndarray) -> np.ndarray:
-    """Convert scores to prior scales: their positive part, or ones if no score is positive."""
+    """Convert scores, (n_voxels,), to prior scales: their positive part, or ones if none is."""
     weights = np.maximum(scores, 0).astype(np.float32)
     return weights if weights.any() else np.ones_like(weights)
 
@@ -83,9 +83,23 @@ WEIGHTINGS: dict[str, VoxelWeighting] = {
 
 
 def filtered_encoding_scores(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    """Compute cross-validated encoding correlations, shrunken, then low-pass filtered."""
+    """Compute cross-validated encoding correlations, shrunken, then low-pass filtered.
+
+    Parameters
+    ----------
+    person : Person
+        Training trials only.
+    wanted : ndarray, shape (n_trials, n_latents)
+    fwhm_mm : float
+        Full width at half maximum of the filter in millimetres.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_voxels,)
+        Zeros with fewer than :data:`.signal.MIN_TRIALS_TO_SCORE` trials.
+    """
     if len(wanted) < MIN_TRIALS_TO_SCORE:
-        return np.zeros(person.grid.n_voxels)
+        return np.zeros(person.grid.n_voxels, dtype=np.float32)
     scores = encoding_scores(person.betas, wanted, person.run_groups)
     shrunk = shrink_scores(scores, len(wanted))
     return smooth_within(shrunk, person.grid, fwhm_mm).astype(np.float32)
