@@ -12,31 +12,45 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.sparse import csr_array
 
-if TYPE_CHECKING:
-    from bids_decoder.grids.surface import Mesh
+
+def mesh_edges(triangles: np.ndarray) -> np.ndarray:
+    """Return the pairs of neighbouring vertices, each once.
+
+    Parameters
+    ----------
+    triangles : ndarray of int, shape (n_triangles, 3)
+        Numbers of vertices.
+
+    Returns
+    -------
+    ndarray of int, shape (n_edges, 2)
+    """
+    pairs = np.concatenate([triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (0, 2))])
+    return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
-def path_lengths(mesh: Mesh) -> csr_array:
+def path_lengths(points: np.ndarray, triangles: np.ndarray) -> csr_array:
     """Return the lengths of the edges, and of lines across two triangles.
 
     Parameters
     ----------
-    mesh : Mesh
+    points : ndarray, shape (n_vertices, 3)
+        Millimetres.
+    triangles : ndarray of int, shape (n_triangles, 3)
+        Numbers of vertices.
 
     Returns
     -------
     csr_array of float64, shape (n_vertices, n_vertices)
         Symmetric, millimetres.
     """
-    pairs, lengths = _crossings(mesh)
-    edges = mesh.edges
+    pairs, lengths = _crossings(points, triangles)
+    edges = mesh_edges(triangles)
     pairs = np.concatenate([edges, pairs])
-    spans = np.linalg.norm(mesh.points[edges[:, 0]] - mesh.points[edges[:, 1]], axis=1)
+    spans = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     lengths = np.concatenate([spans, lengths])
     # Two triangles may be shared by several edges; the sparse matrix would add their lengths up.
     order = np.lexsort((lengths, pairs[:, 1], pairs[:, 0]))
@@ -46,28 +60,27 @@ def path_lengths(mesh: Mesh) -> csr_array:
     # Vertices at the same place: an entry of zero would be no connection.
     lengths = np.maximum(lengths, np.finfo(float).tiny)
     return csr_array(
-        (np.tile(lengths, 2), (np.r_[start, end], np.r_[end, start])), shape=(len(mesh.points),) * 2
+        (np.tile(lengths, 2), (np.r_[start, end], np.r_[end, start])), shape=(len(points),) * 2
     )
 
 
-def _crossings(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+def _crossings(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the opposite vertices of triangles that share an edge, and their distance unfolded.
 
     Only where the straight line crosses the edge.
     """
-    faces = mesh.triangles
-    corners = np.concatenate([np.roll(faces, -k, axis=1) for k in range(3)])
+    corners = np.concatenate([np.roll(triangles, -k, axis=1) for k in range(3)])
     edges = np.sort(corners[:, :2], axis=1)
     order = np.lexsort(edges.T)
     edges, opposite = edges[order], corners[order, 2]
     is_shared = (edges[:-1] == edges[1:]).all(axis=1)
     (a, b), one, other = edges[:-1][is_shared].T, opposite[:-1][is_shared], opposite[1:][is_shared]
-    origin, axis = mesh.points[a], mesh.points[b] - mesh.points[a]
+    origin, axis = points[a], points[b] - points[a]
     span = np.linalg.norm(axis, axis=1)
     axis = axis / np.maximum(span, np.finfo(float).tiny)[:, None]
     along, height = [], []
     for vertex in (one, other):
-        arm = mesh.points[vertex] - origin
+        arm = points[vertex] - origin
         along.append((arm * axis).sum(axis=1))
         height.append(np.linalg.norm(arm - along[-1][:, None] * axis, axis=1))
     rise = np.maximum(sum(height), np.finfo(float).tiny)
@@ -77,7 +90,19 @@ def _crossings(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     return pairs, np.hypot(along[1] - along[0], rise)[is_straight]
 
 
-def triangle_areas(mesh: Mesh) -> np.ndarray:
-    """Compute the areas of the triangles in square millimetres, shape (n_triangles,)."""
-    a, b, c = (mesh.points[mesh.triangles[:, k]] for k in range(3))
+def triangle_areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Compute the areas of triangles.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n_vertices, 3)
+        Millimetres.
+    triangles : ndarray of int, shape (n_triangles, 3)
+
+    Returns
+    -------
+    ndarray, shape (n_triangles,)
+        Square millimetres.
+    """
+    a, b, c = (points[triangles[:, k]] for k in range(3))
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from bids_decoder.grids.base import SLACK_MM, Density, Geometry
 from bids_decoder.grids.diffusion import Diffusion
-from bids_decoder.grids.paths import path_lengths, triangle_areas
+from bids_decoder.grids.paths import mesh_edges, path_lengths, triangle_areas
 
 _FIRST = 1.5
 """Radius in which vertices are looked for at first, as a multiple of that of a flat disc."""
@@ -39,8 +39,7 @@ class Mesh:
     @cached_property
     def edges(self) -> np.ndarray:
         """Pairs of neighbouring vertices, each once, shape (n_edges, 2)."""
-        pairs = np.concatenate([self.triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (0, 2))])
-        return np.unique(np.sort(pairs, axis=1), axis=0)
+        return mesh_edges(self.triangles)
 
     @property
     def mesh(self) -> Mesh:
@@ -147,12 +146,13 @@ class Surface(Geometry):
 
     @cached_property
     def _paths(self) -> csr_array:
-        return path_lengths(self.mesh)
+        return path_lengths(self.mesh.points, self.mesh.triangles)
 
     @cached_property
     def area_per_vertex(self) -> float:
         """Mean area of the surface that belongs to a vertex, in square millimetres."""
-        return float(triangle_areas(self.mesh).sum()) / len(self.mesh.points)
+        mesh = self.mesh
+        return float(triangle_areas(mesh.points, mesh.triangles).sum()) / len(mesh.points)
 
     @cached_property
     def _reachable(self) -> np.ndarray:

@@ -44,7 +44,7 @@ def flat(n=15, step=1.0):
 
 
 def test_paths_are_about_as_long_as_arcs():
-    lengths = dijkstra(path_lengths(Mesh(POINTS, TRIANGLES, 0)), indices=[0, 77])
+    lengths = dijkstra(path_lengths(POINTS, TRIANGLES), indices=[0, 77])
     cosines = np.clip(POINTS[[0, 77]] @ POINTS.T / RADIUS**2, -1, 1)
     arcs = RADIUS * np.arccos(cosines)
     far = arcs > 0.1 * RADIUS
@@ -54,7 +54,7 @@ def test_paths_are_about_as_long_as_arcs():
 
 def test_lines_across_two_triangles_shorten_paths_in_a_plane():
     points, triangles = flat()
-    lengths = dijkstra(path_lengths(Mesh(points, triangles, 0)), indices=[0])[0]
+    lengths = dijkstra(path_lengths(points, triangles), indices=[0])[0]
     # Along the diagonal that no triangle has, edges alone make a detour of the factor √2.
     assert lengths[-1] == pytest.approx(14 * np.sqrt(2))
     true = np.linalg.norm(points - points[0], axis=1)
@@ -65,7 +65,7 @@ def test_lines_across_two_triangles_shorten_paths_in_a_plane():
 def test_a_fold_is_as_long_as_the_way_across_it():
     points, triangles = flat(3)
     points[points[:, 0] > 1] -= [1, 0, -1]
-    lengths = dijkstra(path_lengths(Mesh(points, triangles, 0)), indices=[1])[0]
+    lengths = dijkstra(path_lengths(points, triangles), indices=[1])[0]
     # Vertex 7 is opposite of 1 across the fold: two steps over the edge, √2 in space.
     assert np.linalg.norm(points[7] - points[1]) == pytest.approx(np.sqrt(2))
     assert lengths[7] == pytest.approx(2)
@@ -87,7 +87,7 @@ def test_peaks_are_kept_apart_along_the_surface():
 
 def test_discs_stay_in_their_hemisphere_and_within_the_radius():
     grid = two_hemispheres()
-    lengths = dijkstra(path_lengths(grid.layout), indices=[5, N + 5])
+    lengths = dijkstra(path_lengths(grid.layout.points, grid.layout.triangles), indices=[5, N + 5])
     for disc, row in zip(grid.geometry.within(np.array([5, N + 5]), 12.0), lengths, strict=True):
         np.testing.assert_array_equal(disc, np.flatnonzero(row <= 12))
         assert 30 < len(disc) < 300
@@ -99,7 +99,8 @@ def test_nearest_vertices_are_those_with_the_shortest_paths(n_vertices):
     grid = two_hemispheres(mask)
     used = np.flatnonzero(mask)
     centres = np.array([0, 1, len(used) - 1])
-    lengths = dijkstra(path_lengths(grid.layout), indices=used[centres])[:, used]
+    paths = path_lengths(grid.layout.points, grid.layout.triangles)
+    lengths = dijkstra(paths, indices=used[centres])[:, used]
     for disc, row, centre in zip(
         grid.geometry.nearest(centres, n_vertices), lengths, centres, strict=True
     ):
@@ -129,7 +130,7 @@ def test_blocks_hold_every_disc_once_and_its_vertices():
 
 
 def test_areas_are_those_of_a_sphere():
-    area = triangle_areas(Mesh(POINTS, TRIANGLES, 0)).sum()
+    area = triangle_areas(POINTS, TRIANGLES).sum()
     assert area == pytest.approx(4 * np.pi * RADIUS**2, rel=0.01)
     per_vertex = grid_of(POINTS, TRIANGLES).geometry.area_per_vertex
     assert per_vertex == pytest.approx(area / N)
