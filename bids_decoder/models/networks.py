@@ -195,7 +195,7 @@ class HardConcreteInputLayer(GatedInputLayer):
     """Input layer whose gates are drawn at each training step and can be exactly 0 or 1.
 
     ``gate`` holds the location of each gate's hard-concrete distribution. In evaluation mode
-    the gates are the medians of their distributions.
+    the gates are without noise, as the paper estimates them at test time.
 
     References
     ----------
@@ -211,10 +211,12 @@ class HardConcreteInputLayer(GatedInputLayer):
         return (betas * self._gates()) @ self.weight + self.bias
 
     def _gates(self) -> Tensor:
-        location = self.gate
-        if self.training:
-            share = torch.rand_like(location).clamp(1e-6, 1 - 1e-6)
-            location = (location + share.logit()) / self.temperature
+        if not self.training:
+            return self._stretched(self.gate)
+        share = torch.rand_like(self.gate).clamp(1e-6, 1 - 1e-6)
+        return self._stretched((self.gate + share.logit()) / self.temperature)
+
+    def _stretched(self, location: Tensor) -> Tensor:
         return (location.sigmoid() * (self.high - self.low) + self.low).clamp(0, 1)
 
     def chance_open(self) -> Tensor:
@@ -227,6 +229,5 @@ class HardConcreteInputLayer(GatedInputLayer):
         return (self.chance_open() * self.weight.norm(dim=1)).detach()
 
     def folded_weight(self) -> Tensor:
-        """Return the weights times the median gates."""
-        stretched = self.gate.sigmoid() * (self.high - self.low) + self.low
-        return (stretched.clamp(0, 1)[:, None] * self.weight).detach()
+        """Return the weights times the gates of evaluation mode."""
+        return (self._stretched(self.gate)[:, None] * self.weight).detach()
