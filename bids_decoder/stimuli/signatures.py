@@ -21,7 +21,7 @@ THUMBNAIL = 16
 """Edge of the thumbnails in pixels."""
 
 _GREY = 32  # edge of the picture that is hashed
-_LOW = 8  # lowest frequencies along each axis that are hashed
+_LOW = 8  # about as many of the lowest frequencies along each axis are hashed
 _FIELDS = ("digests", "pixels", "hashes", "thumbnails", "edges")
 
 
@@ -143,7 +143,7 @@ def sign_picture(picture: Image.Image) -> Signature:
     digest.update(picture.tobytes())
     small = picture.resize((_GREY, _GREY), Image.Resampling.BILINEAR)
     grey = np.asarray(small.convert("L"), dtype=np.float32)
-    # One more row and column than are used: the mean is left out.
+    # Row by row: 64 of the 81 lowest ones, after the mean.
     low = scipy.fft.dctn(grey, norm="ortho")[: _LOW + 1, : _LOW + 1].ravel()[1 : _LOW**2 + 1]
     bits = np.packbits(low > np.median(low))
     thumbnail = np.asarray(small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
