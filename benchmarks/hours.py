@@ -27,6 +27,7 @@ from bids_decoder.training import adaptation, episodes, selectors, troi
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.penalties import RELATIVE_PENALTIES
+from bids_decoder.training.shared_models import LEAST_TRIALS_OF_EACH
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_SOURCES, N_TRAIN, N_CALIBRATION = 7, 27_000, 712
@@ -126,7 +127,7 @@ def rows(rate: float, streamed: float, n_fits: float) -> Iterator[tuple[str, str
             f"vectors of pictures, {name}", f"{N_PICTURES:,} × {encoder_operations(name):.2g}",
             [total / each / 3600 for each in RATES.values()],
         )
-    chosen = min(N_TRAIN, MOST_TRIALS_TO_CHOOSE) * 2 // 3
+    chosen = max(LEAST_TRIALS_OF_EACH, MOST_TRIALS_TO_CHOOSE // N_SOURCES) * 2 // 3
     whitening = N_SOURCES * INNER_FOLDS * WHITENINGS * sum(fit_operations(chosen))
     yield ("pretraining, whitening of the targets",
            f"{N_SOURCES} × {INNER_FOLDS * WHITENINGS} fits to {chosen:,} trials",

@@ -45,6 +45,9 @@ WHITENING = (0.0, 0.25, 0.5)
 DEFAULT_WHITENING = 0.25
 """Used when there are too few runs to choose."""
 
+LEAST_TRIALS_OF_EACH = 750
+"""Trials of each source participant by which the whitening is chosen at least, if it has them."""
+
 MIN_RUNS_FOR_OWN_TRUNK = 6
 """Without pretraining, fewer training runs mean an untrained trunk, as labels do."""
 
@@ -135,6 +138,11 @@ def choose_whitening(
     float
         The value of :data:`WHITENING` with which most stimuli of held-out training runs are
         identified, the smallest among equals; 0 for categories and values.
+
+    Notes
+    -----
+    Of all participants together :data:`.MOST_TRIALS_TO_CHOOSE` trials are used, in whole runs,
+    and of each of them at least :data:`LEAST_TRIALS_OF_EACH`.
     """
     if network.target_whitening is not None:
         return network.target_whitening
@@ -144,7 +152,8 @@ def choose_whitening(
         fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
     ]
     hits = np.zeros(len(WHITENING))
-    for person in (some_runs(whole, MOST_TRIALS_TO_CHOOSE) for whole in people):
+    most = max(LEAST_TRIALS_OF_EACH, MOST_TRIALS_TO_CHOOSE // len(rows_of_people))
+    for person in (some_runs(whole, most) for whole in people):
         if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
             continue
         for train, test in inner_folds(person.run_groups, 3):

@@ -158,7 +158,10 @@ def test_whitening_follows_what_the_brain_carries(person_from, strong_only, expe
     assert fixed == 0.3
 
 
-def test_whitening_of_many_trials_is_chosen_by_runs_spread_over_all(person_from, monkeypatch):
+@pytest.mark.parametrize(("n_people", "least"), [(1, 0), (2, 0), (2, 96)])
+def test_whitening_of_many_trials_is_chosen_by_runs_spread_over_all(
+    person_from, monkeypatch, n_people, least
+):
     person, vectors = person_from(np.random.default_rng(4))
     targets = Targets(tuple(map(str, range(len(vectors)))), vectors, "features")
     runs, fitted = np.unique(person.run_groups), []
@@ -168,9 +171,15 @@ def test_whitening_of_many_trials_is_chosen_by_runs_spread_over_all(person_from,
         return fit_input_layers(betas, latents, run_groups, weights)
 
     monkeypatch.setattr(shared_models, "fit_input_layers", record)
-    monkeypatch.setattr(shared_models, "MOST_TRIALS_TO_CHOOSE", len(person.betas) // 2)
-    found = choose_whitening([person], targets, [person.target_rows], signal_weights, Network())
+    monkeypatch.setattr(shared_models, "LEAST_TRIALS_OF_EACH", least)
+    monkeypatch.setattr(
+        shared_models, "MOST_TRIALS_TO_CHOOSE", n_people * len(person.betas) // (4 if least else 2)
+    )
+    people = [person] * n_people
+    rows = [person.target_rows for person in people]
+    found = choose_whitening(people, targets, rows, signal_weights, Network())
     used = set.union(*fitted)
+    assert len(fitted) == 3 * n_people
     assert found in WHITENING and len(used) == len(runs) // 2
     assert {runs[0], runs[-1]} <= used
 
