@@ -287,7 +287,6 @@ def _check_space(
     build: TrialBuild, participants: Sequence[Participant], settings: Settings
 ) -> Iterator[Finding]:
     """Compare free space with a rough estimate of what is written."""
-    estimates: dict[Path, float] = {}
     execution = settings.execution
     output, work = 0.0, 0.0
     for person in participants:
@@ -295,14 +294,21 @@ def _check_space(
         raw = any(run.source == "raw" for run in person.runs)
         output += _beta_bytes(person, build) + (size * _OUTPUT_PER_INPUT_BYTE if raw else 0)
         work += size * _WORK_PER_INPUT_BYTE if raw else 0
-    estimates[execution.output_dir] = output
-    if execution.work_dir is not None:
-        estimates[execution.work_dir] = estimates.get(execution.work_dir, 0.0) + work
-    for place, needed in estimates.items():
-        free = shutil.disk_usage(existing_parent(place)).free
+    places = {execution.output_dir: output}
+    work_dir = execution.work_dir or execution.output_dir
+    places[work_dir] = places.get(work_dir, 0.0) + work
+    disks: dict[int, list[Path]] = {}
+    for place in places:
+        parent = existing_parent(place)
+        # A dead link is reported by the check of the folders.
+        if parent.exists():
+            disks.setdefault(parent.stat().st_dev, []).append(place)
+    for found in disks.values():
+        needed = sum(places[place] for place in found)
+        free = shutil.disk_usage(existing_parent(found[0])).free
         if needed > free:
             yield Finding(
-                f"disk space for {place}",
+                f"disk space for {' and '.join(map(str, found))}",
                 f"about {needed / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free",
                 "free space, choose another folder, or process fewer participants at a time",
                 ExitCode.IO_ERROR,

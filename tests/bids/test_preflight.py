@@ -371,6 +371,29 @@ def test_disk_is_full(toy, monkeypatch):
     assert "1e-06 GB are free" in finding.why and "about 0 " not in finding.why
 
 
+@pytest.mark.parametrize("places", [["output"], ["output", "work"]])
+def test_work_folder_needs_space_on_the_same_disk(toy, tmp_path, monkeypatch, places):
+    """It is in the output folder, unless the user gives another one, on the same disk or not."""
+    def errors(free, **execution):
+        usage = type("Usage", (), {"free": free})
+        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage)
+        return [f for f in toy.check(execution=execution) if f.severity == "error"]
+
+    given = {"output_dir": tmp_path / "output"}
+    if "work" in places:
+        given["work_dir"] = tmp_path / "work"
+    image_bytes = sum(path.stat().st_size for path in toy.root.rglob("*_bold.nii.gz"))
+    # Without the work folder less than this is needed.
+    (finding,) = errors(3 * image_bytes, **given)
+    assert finding.what == f"disk space for {' and '.join(str(tmp_path / p) for p in places)}"
+    assert errors(10**9, **given) == []
+
+
+def test_output_behind_a_dead_link_is_left_to_the_check_of_folders(toy, tmp_path):
+    (tmp_path / "output").symlink_to(tmp_path / "nowhere")
+    none(toy.check(execution={"output_dir": tmp_path / "output" / "deeper"}))
+
+
 def test_real_datasets_pass_or_say_why(shared_data, tmp_path):
     for name in ("haxby-1slice", "raider-betas"):
         assert shared_data(name).check(execution={"output_dir": tmp_path}) == []
