@@ -341,8 +341,9 @@ def say_baseline(comparison: Comparison) -> str:
     if not difference:
         apart = "are apart" if comparison.clearly_ahead else "overlap"
         difference = f" The difference was not tested; their intervals {apart}."
+    told = "not distinguishable from" if tested["p"].ge(0.05).any() else "ahead of"
     return (
-        f"It is ahead of its best baseline “{best['model']}”: {numbers} on the same trials."
+        f"It is {told} its best baseline “{best['model']}”: {numbers} on the same trials."
         f"{difference}"
     )
 

@@ -154,8 +154,10 @@ def test_the_summary_has_the_paired_test_of_the_headline_metric():
     said = say_baseline(top).replace("\N{NO-BREAK SPACE}", " ")
     assert "The difference is +10.0 points (95 % interval -2.0 points to +22.0 points" in said
     assert "p = 0.09" in said and "not tested" not in said
+    assert "It is not distinguishable from its best baseline" in said
     assert not top.clearly_ahead
-    assert compare(scores, {}, tests.assign(p="0.01"))[0].clearly_ahead
+    (sure,) = compare(scores, {}, tests.assign(p="0.01"))
+    assert sure.clearly_ahead and "It is ahead of its best baseline" in say_baseline(sure)
     (other,) = compare(scores, {}, tests.assign(pool_size="77"))
     assert other.tests.empty and "was not tested" in say_baseline(other)
 
