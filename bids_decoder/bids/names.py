@@ -88,6 +88,7 @@ NAMES: dict[str, OutputName] = {
     "encoder_learning": _name("func", "learning", ".tsv", desc="encoder"),
     "encoder_mask": _name("func", "mask", desc="encoder"),
     "encoder_map": _name("func", "statmap", desc="encoder"),
+    "encoder_map_mask": _name("func", "mask", desc="encoded"),
     "encoder_model": _name("model", "model", ".safetensors", desc="encoder"),
     "curve_metrics": _name("func", "metrics", ".tsv", desc="learningcurve"),
     "search_map": _name("func", "statmap", desc="searchlight"),

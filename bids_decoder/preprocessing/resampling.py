@@ -194,8 +194,11 @@ def interpolate(
     size = np.array(coefficients.shape)[:, None]
     inside = ((voxels >= -0.5 - 1e-6) & (voxels <= size - 0.5 + 1e-6)).all(axis=0)
     places = np.where(size > 1, voxels, 0.0)[:, inside]
+    # Splines continue as their coefficients were filtered. Without filter the mirror of the outer
+    # face of a volume would be its last voxel but one.
+    mode = "mirror" if order > 1 else "nearest"
     values = np.zeros(voxels.shape[1], dtype=np.float32)
     values[inside] = ndimage.map_coordinates(
-        coefficients, places, output=np.float32, order=order, mode="mirror", prefilter=False
+        coefficients, places, output=np.float32, order=order, mode=mode, prefilter=False
     )
     return values, inside

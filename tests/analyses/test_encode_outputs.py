@@ -43,7 +43,10 @@ def test_maps_of_vertices_are_written_for_each_hemisphere(tmp_path):
     card = read_json(sides["L"].with_name(sides["L"].name.replace(".func.gii", ".json")))
     assert card["encoder"] == "ridge" and card["Space"] == "fsnative"
     assert sum("midthickness" in path.name for path in written) == 2
-    assert sum(path.name.endswith("_mask.func.gii") for path in written) == 2
+    assert sum(path.name.endswith("encoder_mask.func.gii") for path in written) == 2
+    predicted = [nib.load(path).darrays[0].data for path in written
+                 if path.name.endswith("encoded_mask.func.gii")]
+    assert np.concatenate(predicted).tolist() == [1, 1, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("on_surface", [True, False])

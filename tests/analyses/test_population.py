@@ -237,6 +237,22 @@ def test_searchlights_are_tested_against_their_chance_level(tmp_path):
     assert 0.01 < 10.0 ** -log_p.max() < 0.03  # 1 of 64 flips
 
 
+def test_an_encoder_that_predicts_a_voxel_with_correlation_0_has_a_value_there(tmp_path):
+    for number, label in enumerate(PEOPLE):
+        volume = np.full((3, 3, 2), 0.1 * number)
+        volume[0] = 0  # not predicted
+        path = derivative_path(tmp_path, "encoder_map", sub=label, space=SPACE, label="ridge",
+                               stat="correlation")
+        mask = derivative_path(tmp_path, "encoder_map_mask", sub=label, space=SPACE)
+        save_nifti(path, volume, np.eye(4))
+        save_nifti(mask, np.arange(3)[:, None, None] > np.zeros((1, 3, 2)), np.eye(4))
+        write_marker(tmp_path, StageKey("encode", f"sub-{label}", {}), [path, mask])
+    (found,), notes = read_maps(tmp_path, PEOPLE)
+    assert notes == [] and found.grid.n_voxels == 12
+    np.testing.assert_allclose(found.values, np.full((6, 12), 0.1) * np.arange(6)[:, None],
+                               rtol=1e-6)
+
+
 def test_maps_in_own_spaces_are_left_out_and_that_is_said(tmp_path):
     for label in ("01", "02"):
         decode(tmp_path, label, 0.9)

@@ -75,6 +75,14 @@ def test_points_take_the_place_of_the_grid():
     np.testing.assert_array_equal(found, volume[::2, ::2, ::2][::-1, ::-1, ::-1])
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_outer_face_has_the_value_of_the_last_voxel(order):
+    volume = np.arange(1, 6, dtype=np.int16)[:, None, None] * np.ones((1, 3, 3), dtype=np.int16)
+    faces = Grid((2, 3, 3), np.diag([5.0, 1.0, 1.0, 1.0]) + np.eye(4, k=3) * -0.5)
+    found = resample_volume(volume, np.eye(4), faces, order=order)
+    assert (found[0] == 1).all() and (found[1] == 5).all()
+
+
 @pytest.mark.parametrize("sizes", [(2.0, 3.0, 5.0), (1.0, 1.1, 0.9)])
 def test_other_voxel_sizes_keep_the_corner(sizes):
     affine = rigid_matrix(np.array([3, 4, 5, 0.2, 0.1, -0.3]), np.zeros(3)) @ np.diag(

@@ -48,6 +48,7 @@ class EncodedTree(Tree):
                        metadata={"Description": f"Map of {stat}."})
         save_nifti(self.path("encoder_mask", **at), inside, AFFINE,
                    metadata={"n_candidates": 900, "n_voxels": 32})
+        save_nifti(self.path("encoder_map_mask", **at), inside, AFFINE)
         model = self.path("encoder_model", **at)
         model.parent.mkdir(parents=True, exist_ok=True)
         model.write_bytes(b"weights")

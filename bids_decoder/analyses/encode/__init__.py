@@ -7,6 +7,7 @@ ANALYSIS = Analysis(
     descriptions={
         "encoder": "Encoding model of one participant: responses predicted from stimuli, and how "
         "well.",
+        "encoded": "Voxels that an encoding model predicts.",
         "encodernull": "Scores of the encoding model under permuted stimuli.",
     },
 )

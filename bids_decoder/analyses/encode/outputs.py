@@ -80,7 +80,7 @@ class EncodingOutputs:
         self.outputs.add(path)
 
     def write_maps(self) -> None:
-        """Write the mask of selected voxels and all maps."""
+        """Write the masks of selected and of predicted voxels, and all maps."""
         grid = read_grid(self.folder)
         name, model = self._chosen
         shared = {"SkullStripped": True, **self.outputs.space}
@@ -90,6 +90,11 @@ class EncodingOutputs:
             "n_predicted": len(selected), "n_candidates": grid.n_voxels,
             "Description": "Voxels selected by accuracy on training trials set aside.",
             "TrainingTrialsOnly": True, **shared,
+        })
+        self._image("encoder_map_mask", grid, np.ones(len(selected), dtype=np.uint8), {
+            "Type": "ROI", "n_predicted": len(selected), "n_candidates": grid.n_voxels,
+            "Description": "Voxels that the encoders predict: where maps have values, 0 among "
+                           "them.", **shared,
         })
         found = {stat: self.maps[stat] for stat in MAPS if stat in self.maps}
         found["strength"] = model.tensors["calibration.sd"]

@@ -234,16 +234,16 @@ def _ceiling(results: Results, card: dict[str, Any]) -> list[Block]:
     label = str(card["encoder"]).replace("-", "")
     maps = [_values(results, "encoder_map", label=label, stat=stat)
             for stat in ("correlation", "ceiling")]
-    masks = _values(results, "encoder_mask")
-    if masks is None or any(values is None for values in maps):
+    selected, predicted = (_values(results, key) for key in ("encoder_mask", "encoder_map_mask"))
+    if any(values is None for values in (selected, predicted, *maps)):
         return []
-    predicted = (maps[0] != 0) | (maps[1] != 0)
+    here = predicted > 0
     pic = picture(
-        draw_ceiling(maps[0][predicted], maps[1][predicted], masks[predicted] > 0),
+        draw_ceiling(maps[0][here], maps[1][here], selected[here] > 0),
         "encodingceiling",
         f"Accuracy of each voxel against the noise ceiling, estimated from repeats of {source} "
         "stimuli. Dashed: as good as repeats allow.",
-        f"{int(predicted.sum())} voxels.",
+        f"{int(here.sum())} voxels.",
     )
     return [Figure(pic)]
 

@@ -62,7 +62,8 @@ _SIGNIFICANT = float(-np.log10(0.05)) - 1e-6
 KINDS = (
     MapKind("decode", "troi_mask", None, "Voxels that the decoder reads", True),
     MapKind("encode", "encoder_mask", None, "Voxels that the encoding model predicts best", True),
-    MapKind("encode", "encoder_map", "correlation", "Accuracy of the encoding model", False),
+    MapKind("encode", "encoder_map", "correlation", "Accuracy of the encoding model", False,
+            mask="encoder_map_mask"),
     MapKind("searchlight", "search_map", "accuracy",
             "Accuracy of the searchlight above chance", False, mask="search_mask"),
     MapKind("searchlight", "search_map", "crossnobis",
