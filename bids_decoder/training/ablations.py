@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from bids_decoder.models.store import Model
 from bids_decoder.training.decoders import Decoder, FitContext
+from bids_decoder.training.labellings import fits_in_closed_form
+from bids_decoder.training.likely_filter import filters_are_tried
 from bids_decoder.training.spatial_prior import prior_is_tried
 from bids_decoder.trials import Person, Targets
 
@@ -61,7 +63,10 @@ def list_ablations(
         parts.append(("selection", replace(troi, selector="all")))
         if person.grid.has_geometry and troi.lowpass_fwhm_mm != 0:
             parts.append(("low-pass", replace(troi, lowpass_fwhm_mm=0.0)))
-    if prior_is_tried(person, targets, troi):
+    filters = pretrained is None and filters_are_tried(person, targets, troi) and (
+        fits_in_closed_form(targets.kind, network, troi)
+    )
+    if filters or prior_is_tried(person, targets, troi):
         parts.append(("spatial-prior", replace(troi, spatial_prior="never")))
     if troi.stage2 != "none":
         parts.append(("stage-2", replace(troi, stage2="none")))

@@ -46,6 +46,8 @@ class InputFit:
     gain : float
         Factor of the latents that makes them predictions of ridge regression, as deviations from
         the mean of the training trials.
+    evidence : float
+        See :class:`.Likeliest`; NaN where the penalty was not chosen by it.
     """
 
     weight: np.ndarray
@@ -53,6 +55,7 @@ class InputFit:
     penalty: float
     n_trials: int
     gain: float = 1.0
+    evidence: float = np.nan
 
     def latents(self, betas: np.ndarray) -> np.ndarray:
         """Map betas (n, n_voxels) to latents (n, n_latents)."""
@@ -146,7 +149,9 @@ def _joined(trials: _Trials, own: _Own, group_weight: np.ndarray | None) -> Inpu
     gain = max(float(np.linalg.norm(weight)), 1e-12) / np.sqrt(weight.shape[1])
     weight /= gain
     bias = (-trials.mean @ weight).astype(np.float32)
-    return InputFit(weight, bias, float(own.penalty), len(trials.betas), float(gain))
+    return InputFit(
+        weight, bias, float(own.penalty), len(trials.betas), float(gain), own.evidence
+    )
 
 
 class _Own(NamedTuple):
@@ -155,6 +160,7 @@ class _Own(NamedTuple):
     weight: np.ndarray
     factor: float
     penalty: float
+    evidence: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +241,7 @@ def _from_kernel(
     penalised = PenalisedProducts(kernel)
     for wanted, candidates in zip(targets, penalties, strict=True):
         rest, factor = centre_runs(wanted, groups), 0.0
-        chosen = _likeliest(OneKernel(penalised, rest), size, groups, candidates)
+        chosen, evidence = _likeliest(OneKernel(penalised, rest), size, groups, candidates)
         penalised.factorise(chosen * size)
         if given is not None:
             # The leave-one-out residual is (A y)_i / A_ii with A the inverse of the penalised
@@ -244,7 +250,7 @@ def _from_kernel(
             factor = _factor_beside_ridge(*(penalised.solve(v) / diagonal for v in (rest, given)))
             rest = rest - factor * given
         dual = centre_runs(penalised.solve(rest), groups)
-        yield _Own(trials.loads(dual), factor, chosen)
+        yield _Own(trials.loads(dual), factor, chosen, evidence)
 
 
 def _from_products(
@@ -263,25 +269,26 @@ def _from_products(
         equations = (
             NormalEquations(stream, rest) if equations is None else equations.beside(rest)
         )
-        chosen = _likeliest(equations, equations.size, groups, candidates)
+        chosen, evidence = _likeliest(equations, equations.size, groups, candidates)
         loads, absolute = equations.loads, chosen * equations.size
         if given is not None:
             others = stream.loads(given)
             found = equations.left_out(absolute, (rest, given), (loads, others))
             factor = _factor_beside_ridge(*found)
             loads = loads - factor * others
-        yield _Own(equations.solve(absolute, loads), factor, chosen)
+        yield _Own(equations.solve(absolute, loads), factor, chosen, evidence)
 
 
 def _likeliest(
     form: OneKernel | NormalEquations, size: float, run_groups: np.ndarray,
     candidates: float | np.ndarray,
-) -> float:
-    """Return the likeliest of several relative penalties, or the one that is given."""
+) -> tuple[float, float]:
+    """Return the likeliest of several relative penalties and its evidence, or the given one."""
     if not isinstance(candidates, np.ndarray):
-        return candidates
+        return candidates, np.nan
     freedom = degrees_of_freedom(run_groups)
-    return float(likeliest_penalties(form, np.array([size]), freedom, candidates)[0][0])
+    found = likeliest_penalties(form, np.array([size]), freedom, candidates)
+    return float(found.penalties[0]), float(found.evidence[0])
 
 
 def _penalties_of_stream(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.folds import assert_no_test
 from bids_decoder.evaluation.similarity import normalise
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space, fit_value_space
-from bids_decoder.training.likely_ridge import CentredTrials
+from bids_decoder.training.likely_filter import candidate_filters, choose_candidate
+from bids_decoder.training.likely_ridge import CentredTrials, SharedFits
 from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selectors import (
@@ -136,9 +138,8 @@ def scores_of_labellings(
     is_value = targets.kind == "value"
     width = targets.vectors.shape[1] if is_value else len(targets.ids)
     scores = np.empty((len(train_rows), len(test_betas), width), dtype=np.float32)
-    trials = CentredTrials.of(train.betas, train.run_groups)
+    trials = _FilteredTrials.of(train, test_betas, targets, troi)
     done, alike = 0, _same_values if is_value else _same_labels
-    less_noise = not is_value and is_subtracted(train)
     for members in alike(train_rows, len(targets.ids)):
         space = fit_space(targets, [train_rows[members[0]]], network.target_whitening or 0.0)
         vectors = space.transform(targets.vectors)
@@ -151,7 +152,7 @@ def scores_of_labellings(
                 _weights_of_each(train, part, troi)
                 for part in np.array_split(wanted, -(-len(wanted) // _n_maps(train)))
             ])
-            fits = trials.fit(wanted, weights, test_betas, candidates, less_shared_noise=less_noise)
+            fits = trials.fit(wanted, weights, candidates)
             scores[batch] = fits.latents @ gallery if not is_value else space.inverse_transform(
                 fits.latents * fits.gains[:, None, None]
             )
@@ -159,6 +160,44 @@ def scores_of_labellings(
             if progress is not None:
                 progress(done, len(train_rows))
     return scores
+
+
+@dataclass(frozen=True, eq=False)
+class _FilteredTrials:
+    """Training and test trials as they are, and by each filter that is tried.
+
+    Parameters
+    ----------
+    views : list of (CentredTrials, ndarray)
+        The second is the test responses (n_test, n_voxels).
+    less_shared_noise : bool
+        See :meth:`.CentredTrials.fit`.
+    """
+
+    views: list[tuple[CentredTrials, np.ndarray]]
+    less_shared_noise: bool
+
+    @classmethod
+    def of(
+        cls, train: Person, test_betas: np.ndarray, targets: Targets, troi: Troi
+    ) -> _FilteredTrials:
+        """Filter trials; none of it depends on targets."""
+        pairs = [(train.betas, test_betas), *(
+            (one.apply(train.betas), one.apply(test_betas))
+            for one in candidate_filters(train, targets, troi)
+        )]
+        views = [(CentredTrials.of(own, train.run_groups), test) for own, test in pairs]
+        return cls(views, targets.kind != "value" and is_subtracted(train))
+
+    def fit(self, wanted: np.ndarray, weights: np.ndarray, candidates: np.ndarray) -> SharedFits:
+        """Fit each set with the likeliest filter; parameters as of :meth:`.CentredTrials.fit`."""
+        tried = [
+            trials.fit(
+                wanted, weights, betas, candidates, less_shared_noise=self.less_shared_noise
+            ) for trials, betas in self.views
+        ]
+        evidence = np.stack([fits.evidence for fits in tried])
+        return SharedFits.choose(tried, choose_candidate(evidence))
 
 
 def _candidates(run_groups: np.ndarray, n_latents: int | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,11 +33,20 @@ class SharedFits(NamedTuple):
         Factors that make latents predictions; see :class:`.InputFit`.
     penalties : ndarray, shape (n_sets,)
         Relative ones.
+    evidence : ndarray, shape (n_sets,)
+        See :class:`.Likeliest`.
     """
 
     latents: np.ndarray
     gains: np.ndarray
     penalties: np.ndarray
+    evidence: np.ndarray
+
+    @classmethod
+    def choose(cls, fits: Sequence[SharedFits], numbers: np.ndarray) -> SharedFits:
+        """Take each set, (n_sets,) of int, from one of several fits of the same sets."""
+        sets = np.arange(len(numbers))
+        return cls(*(np.stack(parts)[numbers, sets] for parts in zip(*fits, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +106,14 @@ class CentredTrials:
             noise.subtract(products, self.betas[:, used], np.square(scales))
         kernels = Kernels(products, wanted)
         sizes = kernels.sizes(len(self.basis))
-        chosen, dual = likeliest_penalties(kernels, sizes, len(self.betas), candidates)
+        likeliest = likeliest_penalties(kernels, sizes, len(self.betas), candidates)
+        dual = likeliest.solutions
         found, energies = self._predict(used, np.square(scales), dual, betas - self.mean, noise)
         gains = np.maximum(np.sqrt(energies), 1e-12) / np.sqrt(latents.shape[2])
-        return SharedFits(found / gains[:, None, None].astype(np.float32), gains, chosen)
+        return SharedFits(
+            found / gains[:, None, None].astype(np.float32), gains, likeliest.penalties,
+            likeliest.evidence,
+        )
 
     def _noise(
         self, used: np.ndarray, scales: np.ndarray, wanted: np.ndarray, products: np.ndarray

@@ -61,6 +61,10 @@ class NoiseFilter:
         """Apply the transpose of :meth:`apply` to maps of shape (n_maps, n_voxels)."""
         return self._sum(maps, [kernel.adjoint for kernel in self.kernels])
 
+    def of_responses(self, weight: np.ndarray) -> np.ndarray:
+        """Return weights of responses (n_voxels, n_latents) from weights of filtered ones."""
+        return self.adjoint(weight.T).T
+
     def _sum(self, maps: np.ndarray, parts: Sequence) -> np.ndarray:
         found = np.empty(maps.shape, dtype=np.float32)
         for rows in blocks_of_rows(*maps.shape):
@@ -78,7 +82,14 @@ def blocks_of_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
 
 
 def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:
-    """Fit the filter to the responses of training trials.
+    """Fit the filter of :data:`POWER`; see :func:`fit_noise_filters`."""
+    return fit_noise_filters(person, rng, [(POWER, 0.0)])[0]
+
+
+def fit_noise_filters(
+    person: Person, rng: np.random.Generator, shapes: Sequence[tuple[float, float]]
+) -> list[NoiseFilter]:
+    """Fit filters to the responses of training trials.
 
     Signal is a small part of the variance of single responses, and is counted as noise.
 
@@ -88,6 +99,9 @@ def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:
         Training trials only.
     rng : numpy.random.Generator
         Draws the fields by which means of surroundings are calibrated on this grid.
+    shapes : sequence of (float, float)
+        Of each filter, the power of the covariance is minus the first number; the second is the
+        full width at half maximum of a Gaussian that follows, in voxels.
     """
     geometry = person.grid.geometry
     kernels, fields = (
@@ -99,7 +113,7 @@ def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:
     library = np.stack([_moments(own, kernels) for own in (white, *smooth)], axis=1)
     shares = nnls(library, _moments(_noise(person), kernels))[0]
     sizes = np.array([1.0, *(np.square(own).mean() for own in smooth)])
-    return NoiseFilter(kernels, _factors(shares / sizes))
+    return [NoiseFilter(kernels, _factors(shares / sizes, *shape)) for shape in shapes]
 
 
 def _noise(person: Person) -> np.ndarray:
@@ -119,18 +133,20 @@ def _moments(maps: np.ndarray, kernels: Sequence[Kernel]) -> np.ndarray:
     )])
 
 
-def _factors(densities: np.ndarray) -> np.ndarray:
-    """Approximate the power of a covariance by means of surroundings.
+def _factors(densities: np.ndarray, power: float, width: float) -> np.ndarray:
+    """Approximate the power of a covariance, and a Gaussian after it, by means of surroundings.
 
     Parameters
     ----------
     densities : ndarray, shape (1 + n_fields,)
         Spectral densities at frequency 0 of white noise and of the fields.
+    power, width : float
+        As in :func:`fit_noise_filters`.
 
     Returns
     -------
     ndarray, shape (1 + n_kernels,)
-        As :attr:`NoiseFilter.factors`; the filter is 1 at the highest frequencies.
+        As :attr:`NoiseFilter.factors`; the power is 1 at the highest frequencies.
     """
     frequencies = np.linspace(0, np.pi, 200)
     fields, means = (
@@ -139,7 +155,8 @@ def _factors(densities: np.ndarray) -> np.ndarray:
     )
     density = densities[0] + np.square(fields) @ densities[1:]
     density = np.maximum(density / max(density.max(), 1e-12), 1e-3)
-    wanted = (density / density[-1]) ** -POWER
+    wanted = (density / density[-1]) ** -power
+    wanted *= np.exp(-0.5 * (frequencies * width / FWHM_PER_SD) ** 2)
     # Errors matter where noise is strong.
     weight = np.sqrt(density)
     columns = np.column_stack([np.ones_like(frequencies), means])

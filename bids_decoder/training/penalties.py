@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,9 +84,28 @@ def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:
     return RELATIVE_PENALTIES[RELATIVE_PENALTIES < 1.01 * LARGEST_FOR_LABELS]
 
 
+class Likeliest(NamedTuple):
+    """The likeliest penalty of each set.
+
+    Parameters
+    ----------
+    penalties : ndarray, shape (n_sets,)
+        Among the candidates.
+    solutions : ndarray, shape (n_sets, n, n_latents)
+        With these penalties; see :class:`.Penalised`.
+    evidence : ndarray, shape (n_sets,)
+        Logarithm of the marginal likelihood, up to what depends on targets and number of
+        trials alone. It does not change where all responses are multiplied by a number.
+    """
+
+    penalties: np.ndarray
+    solutions: np.ndarray
+    evidence: np.ndarray
+
+
 def likeliest_penalties(
     forms: Forms, sizes: np.ndarray, freedom: int, candidates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Likeliest:
     """Choose the relative ridge penalty of each set by marginal likelihood (empirical Bayes).
 
     Every third candidate and the weakest are tried, then the neighbours of the best on both sides
@@ -105,10 +125,7 @@ def likeliest_penalties(
 
     Returns
     -------
-    penalties : ndarray, shape (n_sets,)
-        Among the candidates.
-    solutions : ndarray, shape (n_sets, n, n_latents)
-        With these penalties; see :class:`.Penalised`.
+    Likeliest
 
     Notes
     -----
@@ -140,13 +157,17 @@ def likeliest_penalties(
             rising, next_ones = rising[inside], next_ones[inside]
             if len(rising):
                 rising = try_out(next_ones, rising)
-    return ordered[chosen], solutions
+    n_latents = solutions.shape[2]
+    return Likeliest(ordered[chosen], solutions, n_latents / 2 * best)
 
 
 def _evidence(
     forms: Forms, penalties: np.ndarray, sets: np.ndarray, freedom: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the evidence for a penalty of each of some sets, and their solutions."""
+    """Return the evidence for a penalty of each of some sets, and their solutions.
+
+    The evidence is twice the mean over latents of the logarithm of the marginal likelihood.
+    """
     found = forms.penalise(penalties, sets)
     # Kernels of all trials have an eigenvalue of zero for each mean.
     spread = found.log_determinants - (forms.n_rows - freedom) * np.log(penalties)

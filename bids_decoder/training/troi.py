@@ -24,6 +24,7 @@ from bids_decoder.training.gates import learn_gates
 from bids_decoder.training.identification import unit_rows
 from bids_decoder.training.input_layer import InputFit
 from bids_decoder.training.labellings import fit_space
+from bids_decoder.training.likely_filter import candidate_filters, use_likely_filter
 from bids_decoder.training.patterns import activation_patterns, explained_sd
 from bids_decoder.training.pretrain import (
     LatentScale,
@@ -284,8 +285,18 @@ def _filtered(
     if keeps_start(selection.start_weight, context.troi):
         # It reads responses as they were when it was learned.
         return Filtered(adaptation.person, weights)
-    if noise is not None:
-        return subtract_shared_noise(adaptation.person, adaptation.wanted, weights, noise)
+    if noise is not None or targets.over_runs:
+        def prepare(person: Person) -> Filtered:
+            if noise is None:
+                return Filtered(person, weights)
+            return subtract_shared_noise(person, adaptation.wanted, weights, noise)
+
+        def fit(used: Filtered) -> InputFit:
+            return adaptation.with_person(used.person).closed_form(weights)
+
+        person, is_closed = adaptation.person, adaptation.shared.closed_form
+        filters = candidate_filters(person, targets, context.troi) if is_closed else []
+        return use_likely_filter(person, filters, fit, prepare)
     task = _selection_task(adaptation, context)
     return use_spatial_prior(adaptation, task, targets, weights)
 

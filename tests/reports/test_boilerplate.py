@@ -133,6 +133,12 @@ def test_facts_follow_the_files(tree):
     assert collect_facts(tree.out, ["02"])["steps"]["spatial-prior"] == {
         "smooth": "smooth (Gaussian, 5.4 mm full width at half maximum)",
         "before": "1.100", "after": "1.230"}
+    filtered = {"noise_filter": True, "noise_filter_power": 0.25, "noise_filter_fwhm_mm": 3.0,
+                "noise_filter_evidence": 4.31}
+    write_json(card, {**read_json(card), "spatial_prior": False, **filtered})
+    assert collect_facts(tree.out, ["02"])["steps"]["noise-filter"] == {
+        "power": "-0.25", "evidence": "4.3",
+        "smooth": ", smoothed by a Gaussian of 3 mm full width at half maximum"}
     for path in tree.out.rglob("*TROI*"):
         path.unlink()
     card = tree.path("decoder_model", sub="02").with_suffix(".json")

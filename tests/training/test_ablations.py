@@ -29,7 +29,7 @@ def names(person, pretrained, context, targets=LABELS):
 
 def test_only_parts_that_are_there_are_left_out(known):
     person, _ = known
-    assert names(person, None, PLAIN) == ["selection", "low-pass", "stage-2"]
+    assert names(person, None, PLAIN) == ["selection", "low-pass", "spatial-prior", "stage-2"]
     assert names(person, Model({}, {}), PLAIN)[0] == "pretraining"
     assert "group-prior" not in names(person, MODEL, PLAIN)
     in_space = replace(person, space="MNI152NLin6Asym")
@@ -38,10 +38,13 @@ def test_only_parts_that_are_there_are_left_out(known):
     assert "group-prior" not in names(replace(person, space="MNI152NLin2009cAsym"), MODEL, PLAIN)
     off = replace(PLAIN, network=Network(group_prior=False))
     assert "group-prior" not in names(in_space, MODEL, off)
-    bare = replace(PLAIN, troi=Troi(selector="all", stage2="none"))
+    bare = replace(PLAIN, troi=Troi(selector="all", stage2="none", spatial_prior="never"))
     assert names(person, None, bare) == []
+    trained = replace(PLAIN, network=Network(finetune_epochs=3))
+    assert "spatial-prior" not in names(person, None, trained)
     flat = VoxelGrid(np.ones((person.grid.n_voxels, 1, 1), bool), np.eye(4))
     assert "low-pass" not in names(replace(person, grid=flat), None, PLAIN)
+    assert "spatial-prior" not in names(replace(person, grid=flat), None, PLAIN)
     assert "spatial-prior" in names(person, None, PLAIN, STIMULI)
     assert "spatial-prior" not in names(replace(person, grid=flat), None, PLAIN, STIMULI)
 

@@ -81,7 +81,7 @@ def test_noise_that_voxels_share_has_two_peaks_of_evidence():
             targets.append(basis.T @ latents[labels])
     forms = Kernels(np.array(products), np.array(targets))
     evidence = evidence_of_all(forms, forms.sizes(40), candidates)
-    penalties, _ = likeliest_penalties(forms, forms.sizes(40), 30, candidates)
+    penalties = likeliest_penalties(forms, forms.sizes(40), 30, candidates).penalties
     np.testing.assert_array_equal(penalties, candidates[evidence.argmax(axis=0)])
     is_dip = evidence[1:-1].min(axis=0) < np.minimum(evidence[0], evidence[-1])
     assert is_dip.sum() > 5 and {candidates[0], candidates[-1]} <= set(penalties)
@@ -96,10 +96,10 @@ def test_candidates_in_any_order_and_the_highest_evidence():
     forms, candidates = Kernels(betas @ betas.swapaxes(1, 2), targets), np.logspace(-2.5, 1.5, 9)
     sizes = forms.sizes(30)
     expected = candidates[evidence_of_all(forms, sizes, candidates).argmax(axis=0)]
-    penalties, solutions = likeliest_penalties(forms, sizes, 30, candidates)
+    penalties, solutions, _ = likeliest_penalties(forms, sizes, 30, candidates)
     np.testing.assert_array_equal(penalties, expected)
     assert len(set(penalties)) > 3
-    shuffled, again = likeliest_penalties(forms, sizes, 30, rng.permutation(candidates))
+    shuffled, again, _ = likeliest_penalties(forms, sizes, 30, rng.permutation(candidates))
     np.testing.assert_array_equal(shuffled, penalties)
     np.testing.assert_array_equal(again, solutions)
     np.testing.assert_allclose(

@@ -38,6 +38,7 @@ TEXTS = {
         "select-budget",
         "group-prior",
         "spatial-prior",
+        "noise-filter",
         "shared-noise",
         "closed-form",
         "stage2-reinit",
@@ -148,6 +149,14 @@ def _selection(results: Results) -> Steps:
 
 
 def _spatial_prior(card: dict[str, Any]) -> Steps:
+    if card.get("noise_filter"):
+        width = card["noise_filter_fwhm_mm"]
+        return {"noise-filter": {
+            "power": f"{-card['noise_filter_power']:g}",
+            "smooth": f", smoothed by a Gaussian of {width:.3g} mm full width at half maximum"
+            if width else "",
+            "evidence": f"{card['noise_filter_evidence']:.1f}",
+        }}
     if not card.get("spatial_prior"):
         return {}
     before, after = card["spatial_prior_scores"]

@@ -100,8 +100,8 @@ def _add_evaluation(group: Group) -> None:
         group, "--ablations", dest="evaluation.ablations", action="store_true",
         help="also decode without each part of the decoder: pretraining, the prior of the group, "
         "the selection of voxels, the low-pass filter of the selection, the spatial "
-        "prior (where stimuli are decoded), the second stage. Adds a table to the report; "
-        "takes several times as long",
+        "prior (of labels and values: the filter of responses), the second stage. Adds a table "
+        "to the report; takes several times as long",
     )
 
 
