@@ -30,6 +30,9 @@ _VALUES = 1 << 24
 NEGLIGIBLE = 1e-5
 """Share of the squared weights of all voxels below which voxels together do not enter a fit."""
 
+MANY_TRIALS = 1000
+"""With so many trials or fewer all voxels enter a fit, as in refits of many labellings."""
+
 
 @dataclass(frozen=True, eq=False)
 class InputFit:
@@ -110,7 +113,8 @@ def fit_input_layers(
     if penalty is None and not can_choose(run_groups):
         penalty = few_runs_penalty
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
-    used = _voxels_that_count(scales)
+    is_large = len(betas) > MANY_TRIALS
+    used = _voxels_that_count(scales) if is_large else np.flatnonzero(scales)
     targets = [np.asarray(own, dtype=np.float64) for own in latents]
     mean = np.mean(betas, axis=0, dtype=np.float64)
     given = None
@@ -130,8 +134,8 @@ def fit_input_layers(
 def _voxels_that_count(scales: np.ndarray) -> np.ndarray:
     """Return the voxels that are left without those whose weights are negligible together.
 
-    With many trials the weights of voxels without signal are nearly zero. They would change
-    predictions by less than rounding in single precision does, and take most of the time.
+    With many trials the weights of voxels without signal are nearly zero. They would hardly change
+    predictions, and take most of the time.
     """
     squares = np.square(scales, dtype=np.float64)
     order = np.argsort(squares, kind="stable")

@@ -190,6 +190,7 @@ def test_penalties_of_many_trials_are_chosen_by_some_runs(data, n_voxels, monkey
 def test_voxels_with_negligible_weights_do_not_enter_a_fit(data, n_voxels, monkeypatch):
     betas, latents, runs = data
     betas, few = betas[:, :n_voxels], np.arange(n_voxels) < 20
+    monkeypatch.setattr(input_layer, "MANY_TRIALS", len(betas) - 1)
     weights = np.where(few, 1.0, 3e-4)
     without = fit_input_layer(betas, latents, runs, np.where(few, 1.0, 0.0), penalty=0.1)
     found = fit_input_layer(betas, latents, runs, weights, penalty=0.1)
