@@ -50,6 +50,8 @@ class SharedModel:
         Nothing is trained; see :func:`.labellings.fits_in_closed_form`.
     noise : NoisePrior, optional
         Of the noise that is subtracted from responses; by default none is.
+    share_prior : ndarray, shape (n_shares,), optional
+        How shares of signal are distributed over voxels; see :mod:`.share_prior`.
     """
 
     trunk: Trunk
@@ -59,6 +61,7 @@ class SharedModel:
     common: CommonMaps | None = None
     closed_form: bool = False
     noise: NoisePrior | None = None
+    share_prior: np.ndarray | None = None
 
     def shrunk(self, share: float) -> SharedModel:
         """Return the model with :meth:`.Trunk.shrunk` of its trunk."""

@@ -14,11 +14,15 @@ import numpy as np
 
 from bids_decoder.config import Troi
 from bids_decoder.errors import UsageError
+from bids_decoder.training.episodes import VoxelWeighting
 from bids_decoder.training.field import SignalMap, map_signals
 from bids_decoder.training.selection.budget import find_budget, top_mask
 from bids_decoder.training.selection.task import Selection, SelectionTask
 from bids_decoder.training.weightings import filtered_encoding_scores, soft_weights
 from bids_decoder.trials import Person
+
+BY_SHARE_PRIOR = "all voxels, weighted by signal share given the source participants"
+"""Text in the notes where voxels are weighted with the prior of :mod:`.share_prior`."""
 
 
 def select_voxels(task: SelectionTask) -> Selection:
@@ -119,8 +123,16 @@ def _keep_all(task: SelectionTask, found: SignalMap) -> Selection:
 
 
 def _select_graded(task: SelectionTask) -> Selection:
+    if task.weighting is not None:
+        return _weigh_all(task, task.weighting)
     task = task.with_field()
     return _keep_top(task, task.map_signal())
+
+
+def _weigh_all(task: SelectionTask, weighting: VoxelWeighting) -> Selection:
+    weights = soft_weights(weighting(task.person, task.wanted))
+    return Selection(weights > 0, weights, weights,
+                     {"rule": BY_SHARE_PRIOR, "budget": int((weights > 0).sum())})
 
 
 def _keep_top(task: SelectionTask, found: SignalMap) -> Selection:

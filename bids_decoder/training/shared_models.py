@@ -206,7 +206,11 @@ def restore_shared(model: Model, targets: Targets) -> tuple[TargetSpace, SharedM
     vectors = space.transform(targets.vectors)
     shared = restore_trunk(model, vectors, targets.kind == "category")
     noise = model.card.get("noise")
-    return space, replace(shared, noise=None if noise is None else NoisePrior(**noise))
+    prior = model.card.get("share_prior")
+    return space, replace(
+        shared, noise=None if noise is None else NoisePrior(**noise),
+        share_prior=None if prior is None else np.array(prior),
+    )
 
 
 def restore_common(model: Model) -> CommonMaps | None:

@@ -21,7 +21,9 @@ MIN_TRIALS_TO_SCORE = 8
 """With fewer trials voxels are not scored, and all are treated equally."""
 
 
-def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
+def signal_shares(
+    person: Person, wanted: np.ndarray, fwhm_mm: float, prior: np.ndarray | None = None
+) -> np.ndarray:
     """Estimate the share of signal in the variance of each voxel's single-trial responses.
 
     Parameters
@@ -32,13 +34,15 @@ def signal_shares(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
         Target of each trial.
     fwhm_mm : float
         Full width at half maximum of the neighbourhood; with 0 the voxels are independent.
+    prior : ndarray, shape (n_shares,), optional
+        Prior probabilities of :data:`SIGNAL_SHARES`, above zero; by default they are equal.
 
     Returns
     -------
     ndarray of float32, shape (n_voxels,)
-        Posterior mean under equal prior probabilities of :data:`SIGNAL_SHARES`.
+        Posterior mean.
     """
-    return mean_shares(share_chances(person, wanted, fwhm_mm))
+    return mean_shares(share_chances(person, wanted, fwhm_mm, prior))
 
 
 def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
@@ -63,8 +67,10 @@ def share_evidence(person: Person, wanted: np.ndarray) -> np.ndarray:
     return log_evidence(person.betas, wanted, person.run_groups)
 
 
-def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    """Compute the posterior probability of each share under equal prior probabilities.
+def share_chances(
+    person: Person, wanted: np.ndarray, fwhm_mm: float, prior: np.ndarray | None = None
+) -> np.ndarray:
+    """Compute the posterior probability of each share.
 
     Evidence is summed over the neighbourhood of each voxel (a composite likelihood), because
     neighbours tend to have similar shares, whatever their tuning.
@@ -76,6 +82,8 @@ def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
     wanted : ndarray, shape (n_trials, n_latents)
     fwhm_mm : float
         Full width at half maximum of the neighbourhood; with 0 the voxels are independent.
+    prior : ndarray, shape (n_shares,), optional
+        As for :func:`signal_shares`.
 
     Returns
     -------
@@ -83,6 +91,8 @@ def share_chances(person: Person, wanted: np.ndarray, fwhm_mm: float) -> np.ndar
     """
     evidence = share_evidence(person, wanted)
     total = evidence_around(evidence, person.grid, fwhm_mm)
+    if prior is not None:
+        total = total + np.log(prior)[:, None]
     chances = np.exp(total - total.max(axis=0))
     return (chances / chances.sum(axis=0)).astype(np.float32)
 

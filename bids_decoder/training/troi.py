@@ -43,6 +43,7 @@ from bids_decoder.training.prior import (
 from bids_decoder.training.seen import SeenPeople
 from bids_decoder.training.selection.task import Selection, SelectionTask
 from bids_decoder.training.selectors import select_voxels
+from bids_decoder.training.share_prior import share_prior_of, uses_share_prior, weighting_with
 from bids_decoder.training.shared_models import (
     card_of,
     choose_whitening,
@@ -57,7 +58,6 @@ from bids_decoder.training.shared_models import (
 from bids_decoder.training.shared_noise import subtract_shared_noise
 from bids_decoder.training.spatial_prior import SpatialPrior, use_spatial_prior
 from bids_decoder.training.trust import choose_share
-from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.training.zero_shot import describe_zero_shot
 from bids_decoder.trials import Person, Targets, VoxelGrid
 
@@ -73,7 +73,7 @@ class TroiDecoder(Decoder):
         """Learn target space and trunk from the source participants; see :class:`Decoder`."""
         seen, network = SeenPeople(), context.network
         rows = [person.target_rows for person in seen.watch(people)]
-        weighting = WEIGHTINGS[network.source_voxels]
+        weighting = weighting_with(None, network)
         whitening = choose_whitening(people, targets, rows, weighting, network)
         space_of = partial(fit_space, targets, whitening=whitening)
         space = space_of(rows)
@@ -82,6 +82,9 @@ class TroiDecoder(Decoder):
         if network.group_prior:
             common = gather_common(people, vectors, targets.over_runs, folder)
         is_category = targets.kind == "category"
+        by_signal = is_category and network.source_voxels == "signal"
+        share_prior = share_prior_of(people, vectors) if by_signal else None
+        weighting = weighting_with(share_prior, network)
         noise = noise_of_others(people, vectors, weighting) if is_category else None
         latents = collect_latents(people, vectors, weighting, context.seed, len(rows), noise)
         trunk, scale, losses = pretrain_trunk(
@@ -95,6 +98,7 @@ class TroiDecoder(Decoder):
             "stimuli_seen": seen.stimuli(targets), "target_kind": targets.kind,
             "loss": [round(v, 6) for v in losses], **card_of(trunk, scale, network),
             **prior_notes, **noise_card_of(noise),
+            **({} if share_prior is None else {"share_prior": share_prior.tolist()}),
         }
         maps = {} if common is None else common.tensors()
         if common is not None:
@@ -134,7 +138,7 @@ class TroiDecoder(Decoder):
         adaptation = adaptation.with_person(used.person)
         trusted: dict[str, Any] = {}
         if pretrained is not None:
-            share, trusted = choose_share(adaptation, _weighting(used, context))
+            share, trusted = choose_share(adaptation, _weighting(used, shared, context))
             adaptation = adaptation.shrunk(share)
         made = fit_weights(adaptation, used.weights, selection.start_weight, context.troi)
         fit, shared = made.fit, replace(adaptation.shared, trunk=made.trunk)
@@ -264,17 +268,22 @@ def _select(person: Person, shared: SharedModel, context: FitContext) -> Selecti
 
 
 def _selection_task(adaptation: Adaptation, context: FitContext) -> SelectionTask:
+    shared = adaptation.shared
+    by_prior = shared.share_prior is not None and uses_share_prior(
+        adaptation.person.grid, context.troi
+    )
     return SelectionTask(
         adaptation.person, adaptation.wanted, context.troi, partial(learn_gates, adaptation),
-        context.seed, adaptation.prior, closed_form=adaptation.shared.closed_form,
+        context.seed, adaptation.prior, closed_form=shared.closed_form,
+        weighting=weighting_with(shared.share_prior, context.network) if by_prior else None,
     )
 
 
-def _weighting(used: Filtered, context: FitContext) -> VoxelWeighting:
+def _weighting(used: Filtered, shared: SharedModel, context: FitContext) -> VoxelWeighting:
     """Return how voxels are weighted in inner fits: mapped responses are weighted already."""
     if isinstance(used.filter, SpatialPrior):
         return lambda *_: used.weights
-    return WEIGHTINGS[context.network.source_voxels]
+    return weighting_with(shared.share_prior, context.network)
 
 
 def _filtered(

@@ -22,6 +22,7 @@ from bids_decoder.reports.boilerplate import (
     sources,
     write_citation,
 )
+from bids_decoder.training.selectors import BY_SHARE_PRIOR
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADINGS = collect_headings()
@@ -155,6 +156,9 @@ def test_numbers_of_several_people_become_a_range(tree):
         write_json(card, {"rule": "x", "n_voxels": size})
     assert collect_facts(tree.out, ["01"])["steps"]["select-budget"] == {"n_voxels": 120}
     assert "reads 120 to 1,080 voxels" in render_methods(collect_facts(tree.out))
+    write_json(card, {"rule": BY_SHARE_PRIOR, "n_voxels": 1080})
+    steps = collect_facts(tree.out, ["02"])["steps"]
+    assert "select-graded-by-sources" in steps and "select-graded" not in steps
 
 
 def test_own_responses_bring_the_text_of_their_estimator(tree):

@@ -12,6 +12,7 @@ from bids_decoder.evaluation.similarity import TRANSDUCTIVE
 from bids_decoder.reports.results import Results, sidecar_of
 from bids_decoder.reports.scores import compare, seen_participants
 from bids_decoder.training.ablations import PREFIX
+from bids_decoder.training.selectors import BY_SHARE_PRIOR
 
 TEXTS = {
     "Decoding": (
@@ -24,6 +25,7 @@ TEXTS = {
         "pretraining-prototypes",
         "scratch",
         "select-graded",
+        "select-graded-by-sources",
         "select-troi",
         "select-encoding",
         "select-soft",
@@ -117,6 +119,9 @@ def _selection(results: Results) -> Steps:
     closed = results.card("decoder_model").get("closed_form", False)
     selector = troi["selector"].removesuffix("-budget")
     steps: Steps = {f"select-{selector}": _GRADED[closed] if selector == "graded" else {}}
+    mask = sidecar_of(masks[0])
+    if mask.get("rule") == BY_SHARE_PRIOR:
+        steps = {"select-graded-by-sources": {}}
     space = results.card("decoder_model").get("group_prior")
     if space:
         resampled = results.card("decoder_model").get("group_prior_resampled")
@@ -124,7 +129,6 @@ def _selection(results: Results) -> Steps:
             "space": space, "grids": "resampled to the grid of the participant (trilinear)"
             if resampled else "on the same grid",
         }
-    mask = sidecar_of(masks[0])
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
     steps |= _spatial_prior(results.card("decoder_model"))

@@ -61,7 +61,8 @@ def _add_selection(group: Group) -> None:
         type=read_registered("training.selectors:SELECTORS"),
         help="how voxels are selected, always on training trials: `graded` (the voxels with the "
         "largest share of signal, weighted by it, where neighbouring voxels also indicate "
-        "signal), `troi-budget` (trainable gates, shrinking to the budget), `encoding` "
+        "signal; of labels after pretraining on voxels without known neighbours, all voxels, "
+        "weighted by it), `troi-budget` (trainable gates, shrinking to the budget), `encoding` "
         "(voxels that the targets predict best), `soft` (all voxels, with weights), "
         "`random`, `all`. For comparison: `paper` (TROI as printed: L1 on gates and a "
         "threshold; may collapse, which the sidecar of the mask reports), `paper-guarded` "

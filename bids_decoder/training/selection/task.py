@@ -11,6 +11,7 @@ import numpy as np
 from bids_decoder.config import Troi
 from bids_decoder.models.store import Model
 from bids_decoder.training.common_space import VoxelPrior
+from bids_decoder.training.episodes import VoxelWeighting
 from bids_decoder.training.field import (
     DEFAULT_FIELD,
     SignalField,
@@ -44,6 +45,9 @@ class SelectionTask:
     closed_form : bool
         Choose nothing by cross-validation where there is another rule; see
         :func:`.labellings.fits_in_closed_form`.
+    weighting : callable, optional
+        How ``graded`` weights voxels, of which it then keeps all; see
+        :func:`.share_prior.weighting_with`.
     """
 
     person: Person
@@ -54,6 +58,7 @@ class SelectionTask:
     prior: VoxelPrior | None = None
     field: SignalField = DEFAULT_FIELD
     closed_form: bool = False
+    weighting: VoxelWeighting | None = None
 
     @property
     def fwhm_mm(self) -> float:
