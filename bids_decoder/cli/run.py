@@ -100,13 +100,17 @@ def _refuse(
     makes_plan = not (actions.reports_only or actions.boilerplate_only or actions.demo)
     if not makes_plan:
         return error.code
-    # The plan of a large dataset takes minutes.
-    LOGGER.info("looking for more problems, without these options; Ctrl+C ends this")
+    _tell_of_search("without these options")
     others = planning_problems(settings, cleanup)
     if has_errors(others):
         others_text = FindingsError(others).render(full=full)
         tell(f"seen without these options: {others_text}", actions.log_format)
     return error.code
+
+
+def _tell_of_search(why: str) -> None:
+    """Say that the call goes on although it is refused: a plan of many runs takes minutes."""
+    LOGGER.info("looking for more problems (%s); Ctrl+C ends this", why)
 
 
 def _explain_memory(error: MemoryError) -> BidsDecoderError:
@@ -136,8 +140,10 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     misplaced = check_writable(settings) if results_only else check_places(settings)
     if has_errors(misplaced):
         # Neither folder is touched: planning elsewhere tells the problems of the data, too.
-        found = [] if results_only else planning_problems(settings, cleanup)
-        raise FindingsError(found or misplaced)
+        if results_only:
+            raise FindingsError(misplaced)
+        _tell_of_search("; ".join(f"{found.what}: {found.why}" for found in misplaced))
+        raise FindingsError(planning_problems(settings, cleanup) or misplaced)
     stop = existing_parent(work_dir)
     unused = cleanup.enter_context(ExitStack())
     if stop != work_dir:

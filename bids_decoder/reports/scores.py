@@ -301,8 +301,7 @@ _VERBS = {"category": ("named the category", "out of"), "value": ("predicted “
 
 def say_result(comparison: Comparison, target_kind: str) -> str:
     """Return the result in one or two sentences, with chance, interval and p."""
-    row = comparison.own
-    metric = comparison.metric
+    row, metric = comparison.own, comparison.metric
     things = "stimuli" if metric == "two_way" else "images" if comparison.direction else "trials"
     number = f"{row['n']:.0f} held-out {things}" if np.isfinite(row["n"]) else f"held-out {things}"
     verb, relation = _VERBS.get(target_kind, ("found what was shown", "among"))
@@ -315,7 +314,9 @@ def say_result(comparison: Comparison, target_kind: str) -> str:
         f"{show(row['value'], metric)}{direction}{unit} (chance {show(row['chance'], metric)}; "
         f"{_say_interval(row, metric)}; permutation p = {show_p_with_least(row)})."
     )
-    return text if comparison.beats_chance else f"{text} This is not distinguishable from chance."
+    is_blind = row.get("p_min", np.nan) >= 0.05
+    told = "The test cannot tell it" if is_blind else "This is not distinguishable"
+    return text if comparison.beats_chance else f"{text} {told} from chance."
 
 
 def _say_interval(row: pd.Series, metric: str) -> str:
@@ -326,10 +327,9 @@ def _say_interval(row: pd.Series, metric: str) -> str:
 
 def say_baseline(comparison: Comparison) -> str:
     """Return whether the decoder is ahead of its best baseline, as text."""
-    best = comparison.best_baseline
+    best, metric = comparison.best_baseline, comparison.metric
     if best is None:
         return "No baseline was scored on the same split, so the result has no reference."
-    metric = comparison.metric
     numbers = f"{show(comparison.own['value'], metric)} against {show(best['value'], metric)}"
     tested = comparison.tests[comparison.tests["second"] == best["model"]]
     difference = f" {_say_difference(tested.iloc[0], metric)}" if len(tested) else ""

@@ -51,6 +51,8 @@ def test_how_sure_is_said_with_numbers():
     assert "scores up to 60.0" in weak.certainty[-1] and "not distinguishable" in weak.text
     few = judge(score(p=0.25, p_min=0.25), "category")
     assert "could not have decided" in few.certainty[1]
+    assert "The test cannot tell it from chance." in few.text
+    assert "not distinguishable" not in few.text
     unknown = judge(score(ci_low="nan", ci_high="nan"), "category")
     assert "There is no interval" in unknown.certainty[-1]
     assert "no 95 % interval: too few runs" in unknown.text and "nan" not in unknown.text
