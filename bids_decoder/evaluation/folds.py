@@ -13,7 +13,7 @@ MIN_RUNS_TO_CHOOSE = 4
 """With fewer training runs, cross-validation over runs is too noisy to choose by."""
 
 MOST_TRIALS_TO_CHOOSE = 3000
-"""Trials, in whole runs, by which penalties and numbers of voxels are chosen.
+"""Trials, in whole runs, by which penalties and the whitening of targets are chosen.
 
 The time of each fit grows with their cube.
 """

@@ -178,10 +178,8 @@ def test_a_likely_number_that_decodes_badly_is_not_taken(person_from, task_for):
     assert notes["budget_scores"]["137"] < 0.97 * max(notes["budget_scores"].values())
 
 
-def test_with_many_trials_budgets_are_scored_by_fits_to_some_of_the_runs(
-    known, task_for, monkeypatch
-):
-    """Signal is still mapped from all trials but those of the held-out runs."""
+def test_with_many_trials_budgets_are_scored_in_fewer_folds(known, task_for, monkeypatch):
+    """Signal is mapped from all trials of the other runs, and fits are to all of them."""
     mapped, fitted = [], []
     monkeypatch.setattr(SelectionTask, "map_signal", lambda task: (
         mapped.append(task.person.run_groups), SimpleNamespace(share=np.arange(384.0))
@@ -195,12 +193,10 @@ def test_with_many_trials_budgets_are_scored_by_fits_to_some_of_the_runs(
     assert [len(runs) for runs in mapped] == [5 * 24, 5 * 24, 6 * 24]
     mapped.clear()
     fitted.clear()
-    monkeypatch.setattr(budget, "MOST_TRIALS_TO_CHOOSE", 4 * 24)
     monkeypatch.setattr(folds, "ENOUGH_VALIDATION", 3 * 24)
     found = score_budgets(task, [40, 384])
     assert [len(runs) for runs in mapped] == [5 * 24]
-    assert [len(runs) for runs in fitted] == [4 * 24] * 2
-    assert set(fitted[0]) < set(mapped[0])
+    assert [len(runs) for runs in fitted] == [5 * 24] * 2
     assert not np.allclose(found, everything, rtol=1e-3)
 
 

@@ -9,10 +9,8 @@ import numpy as np
 
 from bids_decoder.evaluation.folds import (
     MIN_RUNS_TO_CHOOSE,
-    MOST_TRIALS_TO_CHOOSE,
     enough_folds,
     inner_folds,
-    spread_runs,
 )
 from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.input_layer import fit_input_layer
@@ -115,9 +113,8 @@ def score_budgets(task: SelectionTask, candidates: Sequence[int]) -> np.ndarray:
 
     Notes
     -----
-    Signal is mapped from all trials of the other runs, input layers are fitted to at most
-    :data:`.MOST_TRIALS_TO_CHOOSE` of them, in runs that are spread evenly over all: the time of
-    each fit grows with the cube of the number of trials, or of voxels.
+    There are three folds, or as many as :func:`.enough_folds` takes. Fits are to all trials of the
+    other runs: with more trials more voxels are worth their noise.
     """
     folds = enough_folds(inner_folds(task.person.run_groups, 3))
     return np.concatenate([_score_fold(task, *fold, candidates) for fold in folds]).mean(axis=0)
@@ -131,10 +128,9 @@ def _score_fold(
     group_weight = None if task.prior is None else task.prior.weight
     shown, wanted = task.person.betas[test], task.wanted[test] - inner.wanted.mean(axis=0)
     share, found = inner.map_signal().share, []
-    fitted = inner.subset(spread_runs(inner.person.run_groups, MOST_TRIALS_TO_CHOOSE))
     for budget in candidates:
         fit = fit_input_layer(
-            fitted.person.betas, fitted.wanted, fitted.person.run_groups,
+            inner.person.betas, inner.wanted, inner.person.run_groups,
             weights_of_top(share, budget), penalty=DEFAULT_PENALTY, group_weight=group_weight,
         )
         found.append(row_cosines(fit.latents(shown), wanted))
