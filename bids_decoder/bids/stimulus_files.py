@@ -46,7 +46,9 @@ def find_stimulus_files(folder: Path | None, ids: Iterable[str]) -> StimulusFile
         ``stimuli/`` of the dataset or ``--stimuli-dir``.
     ids : iterable of str
         Stimulus ids: paths relative to the folder (with or without a leading ``stimuli/``), bare
-        file names, or names without extension. The latter two must be unique in the folder.
+        file names, or names without extension. Paths may have more or fewer leading folders than
+        the file, but no others: ``faces/1.png`` is not ``houses/1.png``. What is not the whole path
+        must be unique.
         Pictures in an HDF5 stack are ``FILE/ARRAY/ROW`` or ``FILE#ROW``, rows counted from 0;
         where the folder holds nothing but one array of one stack, a bare ``ROW`` is enough.
 
@@ -68,7 +70,7 @@ def find_stimulus_files(folder: Path | None, ids: Iterable[str]) -> StimulusFile
         if name in refused:
             continue
         place = PurePosixPath(name.replace("\\", "/"))
-        path = _look_up(index, place) or _look_into(arrays, folder, place, only)
+        path = _look_up(index, folder, place) or _look_into(arrays, folder, place, only)
         if path is None:
             absent.append(name)
         else:
@@ -111,7 +113,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Map relative path, file name and stem to files; list the stacks."""
+    """Map file name and stem to files; list the stacks."""
     index: dict[str, list[Path]] = defaultdict(list)
     stacks = []
     for place, _, names in os.walk(folder):
@@ -120,8 +122,7 @@ def _index(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
             if is_stack(path):
                 stacks.append(path)
             if path.suffix.lower() in IMAGE_EXTENSIONS:
-                keys = {path.relative_to(folder).as_posix(), name, path.stem}
-                for key in keys:
+                for key in {name, path.stem}:
                     index[key].append(path)
     return index, sorted(stacks)
 
@@ -140,13 +141,23 @@ def _arrays(stacks: list[Path]) -> tuple[list[_Array], list[str]]:
     return arrays, notes
 
 
-def _look_up(index: dict[str, list[Path]], name: PurePosixPath) -> Path | None:
+def _look_up(
+    index: dict[str, list[Path]], folder: Path, name: PurePosixPath
+) -> Path | None:
     relative = _relative(name)
-    for key in (str(relative), relative.name):
-        if len(index.get(key, ())) == 1:
-            path = index[key][0]
-            return path if path.is_file() else None
-    return None
+    place = relative.parent
+    alike = [
+        path for path in index.get(relative.name, ())
+        if _ends_alike(path.relative_to(folder).parent.parts, place.parts)
+    ]
+    found = [path for path in alike if path.parent == folder / place] or alike
+    return found[0] if len(found) == 1 and found[0].is_file() else None
+
+
+def _ends_alike(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Return whether the shorter one of two sequences of folders is the end of the other."""
+    n = min(len(first), len(second))
+    return n == 0 or first[-n:] == second[-n:]
 
 
 def _relative(name: PurePosixPath) -> PurePosixPath:

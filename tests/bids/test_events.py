@@ -390,6 +390,24 @@ def test_ambiguous_and_dead_stimuli_are_absent(tmp_path):
     assert files.absent == ("dead.png", "x.png") and set(files.found) == {"live.png", "a/x.png"}
 
 
+@pytest.mark.parametrize(("name", "expected"), [
+    ("houses/1.png", "houses/1.png"), ("houses/1", "houses/1.png"), ("1.png", "1.png"),
+    ("old/houses/1.png", "houses/1.png"), ("2.png", "set/faces/2.png"),
+    ("faces/2", "set/faces/2.png"), ("stimuli/set/faces/2.png", "set/faces/2.png"),
+    ("any/3.png", "3.png"), ("houses/2.png", None), ("faces/1.png", None), ("faces/1", None),
+])
+def test_pictures_of_other_folders_are_not_taken(tmp_path, name, expected):
+    files = ["houses/1.png", "1.png", "set/faces/2.png", "3.png"]
+    if name.startswith(("faces/1", "old")):
+        files.remove("1.png")
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("x")
+    found = find_stimulus_files(tmp_path, [name])
+    assert found.found == ({} if expected is None else {name: tmp_path / expected})
+    assert found.absent == (() if expected else (name,))
+
+
 def test_features_decide_the_target(toy, tmp_path):
     build = toy.build(trials={"features": tmp_path / "f.tsv"})
     assert build.target_kind == "features"
