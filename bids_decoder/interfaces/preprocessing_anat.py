@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -22,6 +21,7 @@ from bids_decoder.interfaces.preprocessing_base import (
     SeededSpec,
     Step,
     TwoWaysOutput,
+    read_grid,
     read_image,
     read_picture,
 )
@@ -195,7 +195,6 @@ class T1wGrid(Step):
 
     def _compute(self, inputs: Any) -> dict[str, Any]:
         volume, affine, _ = read_image(inputs.t1w_file)
-        sizes = np.array(nib.load(inputs.boldref_file).header.get_zooms()[:3], dtype=float)
-        grid = Grid(volume.shape, affine).with_voxel_sizes(sizes)
+        grid = Grid(volume.shape, affine).as_fine_as(read_grid(inputs.boldref_file))
         small = resample_volume(volume, affine, grid, order=1)
         return {"out_file": save_nifti(self.folder / "grid.nii.gz", small, grid.affine)}

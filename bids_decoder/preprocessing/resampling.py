@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from bids_decoder.preprocessing.geometry import grid_points
@@ -36,6 +37,17 @@ class Grid:
         corner = apply_affine(self.affine, np.full((1, 3), -0.5))[0]
         affine[:3, 3] = corner + affine[:3, :3] @ np.full(3, 0.5)
         return Grid(tuple(int(n) for n in shape), affine)
+
+    def as_fine_as(self, other: Grid) -> Grid:
+        """Return a grid over the same box with the voxel sizes of another grid.
+
+        Along each axis they are those of the most parallel axis of *other*: images of one head may
+        be stored in different orders of axes.
+        """
+        own, others = (io_orientation(grid.affine)[:, 0].astype(int) for grid in (self, other))
+        along_world = np.empty(3)
+        along_world[others] = voxel_sizes(other.affine)
+        return self.with_voxel_sizes(along_world[own])
 
 
 @dataclass(frozen=True, eq=False)

@@ -143,6 +143,10 @@ def load_template(space: OutputSpace) -> Picture:
     ------
     MissingInputError
         If the files are missing; the message contains the command that fetches them.
+    UsageError
+        For names that are no template of TemplateFlow, or one for each of several cohorts.
+    InputError
+        If image and mask differ in shape.
     """
     if space.name == PACKAGED:
         return _packaged(space.resolution or _DEFAULT_RESOLUTION)
@@ -188,8 +192,16 @@ def _stored(space: OutputSpace, ending: str) -> Path:
             (f"did you mean {' or '.join(near)}? " if near else "")
             + f"choose a name from https://www.templateflow.org, or {PACKAGED}, which is built in",
         )
-    wanted = re.compile(rf"tpl-{space.name}(_cohort-\d+)?_res-0*{space.resolution}_{ending}.nii.gz")
+    wanted = re.compile(rf"tpl-{space.name}_res-0*{space.resolution}_{ending}.nii.gz")
     paths = sorted(Path(conf.TF_HOME, f"tpl-{space.name}").rglob(f"*_{ending}.nii.gz"))
+    if any("_cohort-" in path.name for path in paths):
+        raise UsageError(
+            f"--output-spaces {space.name}",
+            "under this name there are several templates, one for each cohort, which are not told "
+            "apart here",
+            "choose a template without cohorts, or preprocess with fMRIPrep "
+            f"({space.name}:cohort-N) and give its derivatives",
+        )
     stored = [
         path for path in paths
         if wanted.fullmatch(path.name) and path.is_file() and path.stat().st_size > 0

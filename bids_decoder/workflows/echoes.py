@@ -107,7 +107,7 @@ def keep_echoes(
         )
         target = sink(
             "preproc_bold", {"echo": str(number)},
-            {**own, "EchoTime": echo.time, "Sources": [source]},
+            {**own, "SkullStripped": False, "EchoTime": echo.time, "Sources": [source]},
         )
         workflow.connect(node, "echo_files", select, "inlist")
         workflow.connect(select, "out", target, "in_file")

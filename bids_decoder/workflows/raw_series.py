@@ -62,7 +62,8 @@ def bold_metadata(run: RawRun, space: OutputSpace, settings: Settings) -> dict[s
     """Return the sidecar of the preprocessed series of a run in a space."""
     metadata: dict[str, Any] = {
         "RepetitionTime": run.t_r,
-        "SkullStripped": False,
+        # Echoes are combined in the brain only.
+        "SkullStripped": bool(run.bold.echoes),
         "SliceTimingCorrected": bool(run.slice_times),
         "TaskName": run.bold.metadata.get("TaskName", run.bold.task),
         "Sources": source_uris(run.bold.image_files, settings),

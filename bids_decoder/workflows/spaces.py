@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from bids_decoder.bids.dataset import Participant
 from bids_decoder.bids.images import read_header
 from bids_decoder.preprocessing.resampling import Grid
@@ -27,11 +25,12 @@ def response_grid(participant: Participant, space: OutputSpace) -> Grid:
     """
     if space.is_template:
         return space.grid
-    bold = participant.runs[0].header
+    header = participant.runs[0].header
+    bold = Grid(header.shape[:3], header.affine)
     if space.name == "T1w":
         t1w = read_header(participant.t1w_files[0])
-        return Grid(t1w.shape[:3], t1w.affine).with_voxel_sizes(np.array(bold.voxel_sizes))
-    return Grid(bold.shape[:3], bold.affine)
+        return Grid(t1w.shape[:3], t1w.affine).as_fine_as(bold)
+    return bold
 
 
 def n_grid_voxels(participant: Participant, space: OutputSpace) -> int:

@@ -177,9 +177,12 @@ def test_sidecars_of_echoes(prepared):
 
     combined = card("desc-preproc_bold")
     assert combined["EchoTimes"] == list(TIMES) and "EchoTime" not in combined
-    assert len(combined["Sources"]) == 3
+    assert len(combined["Sources"]) == 3 and combined["SkullStripped"] is True
+    assert not values(func, "desc-preproc_bold")[values(func, "desc-brain_mask") == 0].any()
     second = card("echo-2_desc-preproc_bold")
     assert second["EchoTime"] == TIMES[1] and "EchoTimes" not in second
+    assert second["SkullStripped"] is False
+    assert values(func, "echo-2_desc-preproc_bold")[values(func, "desc-brain_mask") == 0].any()
     assert second["Sources"] == [
         "bids:raw:sub-01/func/sub-01_task-see_run-1_echo-2_bold.nii.gz"
     ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from epi_phantom import SMALL_AFFINE, SMALL_SHAPE, sample
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from bids_decoder.preprocessing.geometry import grid_points, rigid_matrix
@@ -73,6 +73,18 @@ def test_points_take_the_place_of_the_grid():
     points = grid_points(grid.shape, grid.affine)[::-1]
     found = resample_volume(volume, np.eye(4), grid, points=points, order=0)
     np.testing.assert_array_equal(found, volume[::2, ::2, ::2][::-1, ::-1, ::-1])
+
+
+def test_voxel_sizes_are_those_of_the_parallel_axes():
+    """Of a sagittal T1w image, the first axis is from left to right, or it is the last one."""
+    bold = Grid((40, 40, 20), rigid_matrix(np.array([3, 4, 5, 0.2, 0.1, -0.3]), np.zeros(3))
+                @ np.diag([-2.0, 2.5, 4.0, 1.0]))
+    upright = Grid((90, 100, 80), np.diag([1.0, 1.0, 1.0, 1.0]))
+    turned = Grid((100, 80, 90), upright.affine[:, [1, 2, 0, 3]])
+    np.testing.assert_allclose(voxel_sizes(upright.as_fine_as(bold).affine), [2, 2.5, 4])
+    found = turned.as_fine_as(bold)
+    np.testing.assert_allclose(voxel_sizes(found.affine), [2.5, 4, 2])
+    assert found.shape == (40, 20, 45)
 
 
 @pytest.mark.parametrize("order", [0, 1])

@@ -82,6 +82,17 @@ def test_unknown_space_is_refused():
         load_template(OutputSpace("Atlantis", 2))
 
 
+def test_templates_of_several_cohorts_are_refused(flow):
+    folder = flow.with_name("tpl-MNIPediatricAsym")
+    for cohort in (1, 2):
+        path = folder / f"cohort-{cohort}" / f"{folder.name}_cohort-{cohort}_res-2_T1w.nii.gz"
+        path.parent.mkdir(parents=True)
+        for name in (path, path.with_name(path.name.replace("T1w", "desc-brain_mask"))):
+            nib.save(nib.Nifti1Image(np.full((3, 3, 3), cohort, np.uint8), np.eye(4)), name)
+    with pytest.raises(UsageError, match="one for each cohort"):
+        load_template(OutputSpace(folder.name.removeprefix("tpl-"), 2))
+
+
 @pytest.mark.parametrize(("spaces", "chosen", "entities"), [
     ((), "func", {}),
     (("func", "T1w"), "func", {}),
