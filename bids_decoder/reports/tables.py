@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -43,11 +45,23 @@ def _metrics_row(row: pd.Series, metric: str) -> list[str]:
     ]
 
 
-def interval(row: pd.Series, metric: str) -> str:
-    """Return the 95 % interval of a row as text."""
+def interval(
+    row: pd.Series, metric: str, form: Callable[[float, str], str] = show
+) -> str:
+    """Return the 95 % interval of a row as text.
+
+    Parameters
+    ----------
+    row : Series
+        ``ci_low`` and ``ci_high``.
+    metric : str
+    form : callable
+        How a value of the metric is written: :func:`~.scores.show`, or
+        :func:`~.scores.show_difference` for differences.
+    """
     if not np.isfinite([row["ci_low"], row["ci_high"]]).all():
         return "n/a"
-    return f"{show(row['ci_low'], metric)} – {show(row['ci_high'], metric)}"
+    return f"{form(row['ci_low'], metric)} – {form(row['ci_high'], metric)}"
 
 
 def _count(value: float) -> str:

@@ -412,6 +412,12 @@ def test_report_says_what_was_found(out):
     tables = {b.caption.split(":")[0]: b for b in section.blocks if isinstance(b, Table)}
     assert {"Influence of each participant", "Groups and covariates"} <= set(tables)
     assert len(tables["Influence of each participant"].rows) == 6
+    (ridge,) = (row for row in tables["Ahead of each baseline, over participants (sign flips)"].rows
+                if row[0] == "ridge")
+    assert all(cell.startswith(("+", "-")) and "points" in cell for cell in ridge[2:4])
+    assert ridge[2] in summary
+    values = {row[0]: row[3] for row in tables["Groups and covariates"].rows}
+    assert "points" in values["group difference"] and "points" not in values["group mean"]
     forest = next(block.drawing for block in section.blocks if isinstance(block, Figure))
     said = forest.split('data-said="')[1:]
     assert len(said) == 9 and said[0].startswith("sub-01: n = ") and "95 % interval" in said[0]
@@ -419,6 +425,16 @@ def test_report_says_what_was_found(out):
     assert steps["population"] == {"n_participants": 6}
     assert steps["population-columns"]["columns"] == "age and group"
     assert {"population-permutation", "population-differences"} <= set(steps)
+
+
+def test_report_of_three_groups_says_what_their_number_is(out):
+    three = column("group", True, list("aabbcc"))
+    run(out, columns=[three])
+    (section,) = group_sections(Results(out))
+    table = next(block for block in section.blocks if isinstance(block, Table)
+                 and block.caption.startswith("Groups and covariates"))
+    (row,) = (row for row in table.rows if row[0] == "group difference")
+    assert row[3].startswith("R² 0.") and row[4] == "n/a" and "permutation of F" in row[-1]
 
 
 def test_report_of_few_participants_says_what_cannot_be_concluded(tmp_path):

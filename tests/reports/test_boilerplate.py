@@ -82,6 +82,17 @@ def test_facts_cannot_smuggle_markup_or_citations():
     assert r"5\_\%" in methods_tex(facts) and r"\cite" not in methods_tex(facts)
 
 
+def test_latex_knows_all_letters_of_the_texts():
+    """What pdflatex knows beyond ASCII without packages; other letters are written as commands."""
+    letters = {letter for step in PARTS for letter in part(step) if ord(letter) > 126} | {"≤"}
+    found = methods_tex({
+        "steps": {"x": {}}, "headings": {"Methods": ("x",)},
+        "passages": {"x": f"p {''.join(sorted(letters))} .05"},
+    })
+    assert {letter for letter in found if ord(letter) > 126} <= set("×·…’–—éäöü")
+    assert r"$\leq$" in found
+
+
 def test_bibliography_holds_only_what_is_cited():
     facts = {"steps": {"overview": {"version": "1"}}, "headings": HEADINGS}
     keys = set(re.findall(r"^@\w+\{([\w-]+),", references_bib(facts), re.MULTILINE))

@@ -20,6 +20,7 @@ from bids_decoder.reports.scores import (
     p_cells,
     seen_participants,
     show,
+    show_difference,
     show_p,
     show_p_with_least,
     target_kind,
@@ -172,8 +173,8 @@ def _differences(rows: pd.DataFrame, title: str) -> list[Table]:
     header = ["baseline", "participants", "ahead by", "95 % interval", *P_HEADER]
     metric = str(rows["metric"].iloc[0])
     content = [
-        [row["against"], f"{row['n']:.0f}", show(row["value"], metric), interval(row, metric),
-         *p_cells(row)]
+        [row["against"], f"{row['n']:.0f}", show_difference(row["value"], metric),
+         interval(row, metric, show_difference), *p_cells(row)]
         for _, row in rows[rows["statistic"] == "difference"].iterrows()
     ]
     caption = f"Ahead of each baseline, over participants (sign flips): {title}"
@@ -188,13 +189,22 @@ def _columns(rows: pd.DataFrame, top: Comparison, title: str) -> list[Table]:
     header = ["what", "of", "participants", "value", "95 % interval", *P_HEADER, "how"]
     content = [
         [row["statistic"].replace("_", " "), row["against"], f"{row['n']:.0f}",
-         f"{row['value']:.3g}" if row["statistic"] == "slope" else show(row["value"], top.metric),
-         _range(row) if row["statistic"] == "slope" else interval(row, top.metric),
-         *p_cells(row), row["method"]]
+         *_column_cells(row, top.metric), *p_cells(row), row["method"]]
         for _, row in chosen.iterrows()
     ]
     return [Table(header, content, f"Groups and covariates: {title}",
                   frozenset(header[2:7]))]
+
+
+def _column_cells(row: pd.Series, metric: str) -> tuple[str, str]:
+    """Return value and interval of a group, a difference of groups or a slope."""
+    if row["statistic"] == "slope":
+        return f"{row['value']:.3g}", _range(row)
+    if "of F" in str(row["method"]):
+        # Of three groups and more, the share of the variance that they explain.
+        return f"R² {row['value']:.2f}", "n/a"
+    form = show_difference if row["statistic"] == "group_difference" else show
+    return form(row["value"], metric), interval(row, metric, form)
 
 
 def _influence(rows: pd.DataFrame, top: Comparison, title: str) -> Table:
@@ -254,8 +264,8 @@ def _say_differences(rows: pd.DataFrame, top: Comparison) -> list[str]:
         return []
     least = gaps.iloc[0]
     return [f"Against its strongest baseline “{least['against']}” the difference is "
-            f"{show(least['value'], top.metric)} (95 % interval {interval(least, top.metric)}; "
-            f"sign flips p = {show_p_with_least(least)})."]
+            f"{show_difference(least['value'], top.metric)} (95 % interval "
+            f"{interval(least, top.metric, show_difference)}; sign flips p = {show_p_with_least(least)})."]
 
 
 def _limits(rows: pd.DataFrame) -> list[Block]:
