@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
-from PIL import Image
 
 from bids_decoder.reports.figures import (
     BLUE,
@@ -30,6 +29,7 @@ from bids_decoder.reports.figures import (
 )
 from bids_decoder.reports.results import numeric
 from bids_decoder.reports.scores import Comparison, is_share
+from bids_decoder.stimuli.images import load_picture
 
 STAGES = {
     "pretrain": "Pretraining",
@@ -41,7 +41,6 @@ _QUANTITIES = {
     "val_score": "Validation score",
     "n_voxels": "Voxels in the mask",
 }
-_EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".JPEG", ".JPG", ".bmp", ".webp")
 
 
 @styled
@@ -214,19 +213,16 @@ def pick_examples(predictions: pd.DataFrame, n_examples: int = 6) -> list[Exampl
     ]
 
 
-def find_image(stimuli_dir: Path, stimulus: str) -> Path | None:
-    """Find the image file of a stimulus, never outside *stimuli_dir*."""
-    root = stimuli_dir.resolve()
-    for extension in _EXTENSIONS:
-        candidate = (root / (stimulus + extension)).resolve()
-        if candidate.is_relative_to(root) and candidate.is_file():
-            return candidate
-    return None
-
-
 @styled
-def draw_examples(examples: Sequence[Example], stimuli_dir: Path) -> Figure:
-    """Draw the shown image and the five that were retrieved, one row per trial."""
+def draw_examples(examples: Sequence[Example], paths: Mapping[str, Path]) -> Figure:
+    """Draw the shown image and the five that were retrieved, one row per trial.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+    paths : mapping of str to Path
+        Pictures of stimuli; those without one are named.
+    """
     columns = 1 + max(len(e.found) for e in examples)
     figure = new_figure(1.55 * columns, 1.72 * len(examples) + 0.2)
     panels = figure.subplots(len(examples), columns, squeeze=False)
@@ -236,7 +232,7 @@ def draw_examples(examples: Sequence[Example], stimuli_dir: Path) -> Figure:
             if place > len(example.found):
                 continue
             name = example.stimulus if place == 0 else example.found[place - 1]
-            _thumbnail(axes, stimuli_dir, name)
+            _thumbnail(axes, paths.get(name), name)
             title = f"shown (rank {example.rank:.0f})" if place == 0 else f"{place}"
             axes.set_title(title, fontsize=8, pad=3, color=SOFT, fontweight="normal")
             if place and name == example.stimulus:
@@ -244,8 +240,7 @@ def draw_examples(examples: Sequence[Example], stimuli_dir: Path) -> Figure:
     return figure
 
 
-def _thumbnail(axes: Axes, stimuli_dir: Path, stimulus: str) -> None:
-    path = find_image(stimuli_dir, stimulus)
+def _thumbnail(axes: Axes, path: Path | None, stimulus: str) -> None:
     if path is None:
         axes.text(
             0.5, 0.5, shorten(stimulus, 18), ha="center", va="center", fontsize=7, color=SOFT,
@@ -254,10 +249,9 @@ def _thumbnail(axes: Axes, stimuli_dir: Path, stimulus: str) -> None:
         axes.set_facecolor("#eef1f4")
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect=1)
         return
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail((160, 160))
-        axes.imshow(np.asarray(small))
+    small = load_picture(path)
+    small.thumbnail((160, 160))
+    axes.imshow(np.asarray(small))
 
 
 @styled

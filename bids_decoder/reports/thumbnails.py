@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup, escape
-from PIL import Image
 
+from bids_decoder.bids.stimulus_files import find_stimulus_files
 from bids_decoder.reports.figures import data_uri
-from bids_decoder.reports.figures_decoding import find_image
+from bids_decoder.stimuli.images import load_picture
 
 SIDE = 56
 """Pixels of the longer side."""
@@ -64,15 +64,14 @@ def read_thumbnails(stimuli_dir: Path | None, names: Iterable[str]) -> Thumbnail
     """
     symbols: list[Markup] = []
     places: dict[str, int] = {}
-    for name in dict.fromkeys(names):
-        path = find_image(stimuli_dir, name) if stimuli_dir is not None else None
-        if path is None or len(places) == MOST:
-            continue
+    wanted = dict.fromkeys(names)
+    paths = find_stimulus_files(stimuli_dir, wanted).found
+    for name in [name for name in wanted if name in paths][:MOST]:
         places[name] = len(places)
         symbols.append(Markup(
             '<symbol id="stimulus-{0}" viewBox="0 0 {1} {1}">'
             '<image href="{2}" width="{1}" height="{1}"/></symbol>'
-        ).format(places[name], SIDE, _small(path)))
+        ).format(places[name], SIDE, _small(paths[name])))
     if not symbols:
         return Thumbnails(Markup(""), {})
     sprite = Markup('<svg class="sprite" width="0" height="0" aria-hidden="true">{}</svg>')
@@ -81,8 +80,7 @@ def read_thumbnails(stimuli_dir: Path | None, names: Iterable[str]) -> Thumbnail
 
 def _small(path: Path) -> str:
     buffer = io.BytesIO()
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail((SIDE, SIDE))
-        small.save(buffer, "WEBP", quality=75)
+    small = load_picture(path)
+    small.thumbnail((SIDE, SIDE))
+    small.save(buffer, "WEBP", quality=75)
     return data_uri("image/webp", buffer.getvalue())

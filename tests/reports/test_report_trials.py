@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +17,7 @@ from bids_decoder.files import write_json
 from bids_decoder.reports.drawings import confusion_counts, confusion_drawing
 from bids_decoder.reports.results import Results
 from bids_decoder.reports.thumbnails import read_thumbnails
+from bids_decoder.stimuli.images import BACKGROUND
 
 
 def test_labels_taken_for_each_other_are_side_by_side():
@@ -41,6 +45,21 @@ def test_each_picture_is_in_the_page_once(tmp_path):
     assert pictures.sprite.count("<symbol") == 1 and len(pictures.sprite) < 3000
     assert pictures.cell("a").endswith("</svg>a") and pictures.cell("b") == "b"
     assert "<script" not in read_thumbnails(None, [EVIL]).cell(EVIL)
+
+
+def test_pictures_are_those_that_are_decoded(tmp_path):
+    """Of 16 bits, transparent, and named as stimuli are: by another folder, without extension."""
+    (tmp_path / "set").mkdir()
+    Image.fromarray(np.full((60, 60), 25700, np.uint16)).save(tmp_path / "set" / "deep.png")
+    Image.new("RGBA", (60, 60), (255, 0, 0, 0)).save(tmp_path / "set" / "clear.png")
+    pictures = read_thumbnails(tmp_path, ["stimuli/set/deep.png", "clear", "../set/deep.png"])
+    assert list(pictures.places) == ["stimuli/set/deep.png", "clear"]
+    found = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(part.split('"')[0]))).convert("RGB"))
+        for part in str(pictures.sprite).split("base64,")[1:]
+    ]
+    assert [abs(picture.mean() - level) < 4 for picture, level in
+            zip(found, (100, BACKGROUND), strict=True)] == [True, True]
 
 
 def test_wrong_trials_come_first():

@@ -10,13 +10,13 @@ from markupsafe import Markup
 from scipy.stats import mannwhitneyu
 
 from bids_decoder.analyses.decode.report_values import value_blocks, values_of
+from bids_decoder.bids.stimulus_files import find_stimulus_files
 from bids_decoder.reports.blocks import Block, Figure, Html, Table, Text, absent
 from bids_decoder.reports.drawings import confusion_figure, timeline_drawing
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import (
     Example,
     draw_examples,
-    find_image,
     pick_examples,
 )
 from bids_decoder.reports.figures_motion import draw_errors
@@ -61,11 +61,9 @@ def prediction_blocks(results: Results) -> list[Block]:
 
 def _examples(examples: list[Example], results: Results) -> Block:
     chosen = "Trials spread evenly from the best to the worst rank, not picked by eye."
-    stimuli_dir = results.stimuli_dir
-    has_images = stimuli_dir is not None and any(
-        find_image(stimuli_dir, e.stimulus) for e in examples
-    )
-    if stimuli_dir is None or not has_images:
+    names = {name for e in examples for name in (e.stimulus, *e.found)}
+    paths = find_stimulus_files(results.stimuli_dir, names).found
+    if not any(e.stimulus in paths for e in examples):
         header = ["shown", "rank", *(f"top {i}" for i in range(1, 6))]
         rows = [
             [e.stimulus, f"{e.rank:.0f}", *e.found, *[""] * (5 - len(e.found))] for e in examples
@@ -76,7 +74,7 @@ def _examples(examples: list[Example], results: Results) -> Block:
         ) if results.plan.get("target_kind") == "image" else ""
         return Table(header, rows, f"Retrieval examples. {chosen}{absence}", frozenset({"rank"}))
     pic = picture(
-        draw_examples(examples, stimuli_dir), "retrieval",
+        draw_examples(examples, paths), "retrieval",
         f"Retrieval examples: the shown image and the five nearest; green: the right one. {chosen}",
         "; ".join(f"{e.stimulus} at rank {e.rank:.0f}" for e in examples) + ".", "png",
     )

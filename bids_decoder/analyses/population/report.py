@@ -265,7 +265,8 @@ def _say_differences(rows: pd.DataFrame, top: Comparison) -> list[str]:
     least = gaps.iloc[0]
     return [f"Against its strongest baseline “{least['against']}” the difference is "
             f"{show_difference(least['value'], top.metric)} (95 % interval "
-            f"{interval(least, top.metric, show_difference)}; sign flips p = {show_p_with_least(least)})."]
+            f"{interval(least, top.metric, show_difference)}; sign flips "
+            f"p = {show_p_with_least(least)})."]
 
 
 def _limits(rows: pd.DataFrame) -> list[Block]:
