@@ -33,7 +33,7 @@ WIDTHS = (0.0, 2.0)
 Held-out runs do not tell closer ones apart.
 """
 
-MIN_TRIALS = 100
+MIN_TRIALS = 60
 """With fewer training trials, cross-validation tells small gains and losses apart too badly."""
 
 MOST_TRIALS = 3000

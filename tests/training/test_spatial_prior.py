@@ -189,7 +189,7 @@ def test_prior_is_tried_for_stimuli_with_neighbours_and_enough_trials(sharp):
     assert not prior_is_tried(train, targets, replace(troi, spatial_prior="never"))
     assert not prior_is_tried(train, targets, replace(troi, selector="paper"))
     assert not prior_is_tried(train, replace(targets, kind="category"), troi)
-    assert not prior_is_tried(train.subset(np.arange(75)), targets, troi)
+    assert not prior_is_tried(train.subset(np.arange(50)), targets, troi)
     assert not prior_is_tried(train.subset(np.tile(np.arange(150), 21)), targets, troi)
     one_run = replace(train, trials=train.trials.assign(run_group="run-0"))
     assert not prior_is_tried(one_run, targets, troi)
