@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from bids_decoder.analyses.decode.report_trials import _examples
 from bids_decoder.analyses.prepare.figures import draw_motion, draw_quality, draw_timeline
+from bids_decoder.analyses.prepare.report import _quality_values
 from bids_decoder.analyses.pretrain.report import _curves
 from bids_decoder.bids.names import derivative_path
 from bids_decoder.bids.writer import save_nifti
@@ -245,6 +246,18 @@ def test_label_of_quality_is_above_the_bars():
     figure.canvas.draw()
     box = label.get_window_extent()
     assert all(not box.overlaps(bar.get_window_extent()) for bar in axes.patches)
+
+
+def test_a_noise_ceiling_of_0_is_a_value(tmp_path):
+    names = {"sub": "01", "task": "see"}
+    ceiling, inside = np.zeros(SHAPE), np.zeros(SHAPE, dtype=bool)
+    inside[:2], ceiling[0] = True, 20.0
+    save_nifti(derivative_path(tmp_path, "statmap", **names, stat="noiseceiling"), ceiling, AFFINE)
+    (values,) = _quality_values(Results(tmp_path, "01")).values()
+    assert values.size == ceiling[0].size and values.min() == 20
+    save_nifti(derivative_path(tmp_path, "glm_mask", **names), inside, AFFINE)
+    (values,) = _quality_values(Results(tmp_path, "01")).values()
+    assert values.size == inside.sum() and values.mean() == 10
 
 
 def test_examples_without_pictures_say_so(tmp_path):

@@ -92,8 +92,8 @@ def test_motion_of_a_trial_is_the_largest_until_its_response_is_over(moved):
     confounds = read_table(tree.path("confounds", sub="01", task="see", run="1"))
     steps = confounds["framewise_displacement"].astype(float).to_numpy()
     assert table["correct"].all() and len(table) == 20
-    # Trial 2 begins at 10 s, lasts 3 s, and counts until 19 s: volumes 5 to 9.
-    assert table["displacement"][1] == pytest.approx(steps[5:10].max())
+    # Trial 2 begins at 10 s, lasts 3 s, and counts until 21 s: volumes 5 to 10.
+    assert table["displacement"][1] == pytest.approx(steps[5:11].max())
     assert steps[41] == table["displacement"].max() == 0.9
 
 

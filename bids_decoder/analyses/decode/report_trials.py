@@ -11,6 +11,7 @@ from scipy.stats import mannwhitneyu
 
 from bids_decoder.analyses.decode.report_values import value_blocks, values_of
 from bids_decoder.bids.stimulus_files import find_stimulus_files
+from bids_decoder.preprocessing.confounds import RESPONSE_SECONDS
 from bids_decoder.reports.blocks import Block, Figure, Html, Table, Text, absent
 from bids_decoder.reports.drawings import confusion_figure, timeline_drawing
 from bids_decoder.reports.figures import picture
@@ -28,8 +29,6 @@ _LISTED = 1000
 """Trials in the table; the file has them all."""
 _RUNS = 40
 """Runs in the timeline."""
-_LAG = 6.0
-"""Seconds after a trial whose motion counts as its own: the response comes with this delay."""
 _TOPS = tuple(f"top{place}" for place in range(1, 6))
 
 
@@ -94,8 +93,8 @@ def with_motion(predictions: pd.DataFrame, results: Results) -> pd.DataFrame:
     -------
     DataFrame
         With ``correct`` as truth values, ``onset`` in seconds, ``run`` (name of the run) and
-        ``displacement``, the largest framewise displacement in mm from the onset to 6 s after
-        the end of the trial.
+        ``displacement``, the largest framewise displacement in mm from the onset to
+        :data:`~bids_decoder.preprocessing.confounds.RESPONSE_SECONDS` after the end of the trial.
     """
     table = predictions.assign(correct=truth(predictions["correct"]))
     runs = results.tables("trials")
@@ -112,7 +111,7 @@ def with_motion(predictions: pd.DataFrame, results: Results) -> pd.DataFrame:
     steps = {name: _displacement(run) for name, run in results.tables("confounds").items()}
     table["displacement"] = [
         _largest(steps.get(row["run"]), row["onset"] / t_r,
-                 (row["onset"] + row["duration"] + _LAG) / t_r)
+                 (row["onset"] + row["duration"] + RESPONSE_SECONDS) / t_r)
         for _, row in table.iterrows()
     ]
     return table
@@ -211,7 +210,8 @@ def _motion_blocks(table: pd.DataFrame, results: Results) -> list[Block]:
     pic = picture(
         draw_errors(timed), "motionerrors",
         "Head motion and errors: framewise displacement of each run, and its trials below. "
-        f"Of a trial counts the largest displacement from its onset to {_LAG:g} s after its end.",
+        "Of a trial counts the largest displacement from its onset to "
+        f"{RESPONSE_SECONDS:g} s after its end.",
         "Head motion of trials that were decoded correctly and wrongly.",
     )
     return [Text(say_motion(timed)), Figure(pic, drawing)]

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from bids_decoder.agreement import same_grid
 from bids_decoder.analyses.prepare.figures import (
     draw_motion,
     draw_quality,
@@ -246,14 +247,24 @@ def _released_ceiling(results: Results) -> list[Block]:
 
 
 def _quality_values(results: Results) -> dict[str, np.ndarray]:
+    """Return the values of each map in the voxels of the responses, 0 among them.
+
+    Released responses have no mask, and of their maps all values but 0 are taken.
+    """
+    masks = [load(path) for path in results.files("glm_mask")]
     values = {}
     for stat, title in _QUALITY.items():
         parts = []
         for path in results.files("statmap", stat=stat):
             if "_contrast-" in path.name:
                 continue
-            data = np.asanyarray(load(path).dataobj, dtype=np.float32).ravel()
-            parts.append(data[np.isfinite(data) & (data != 0)])
+            image = load(path)
+            data = np.asanyarray(image.dataobj, dtype=np.float32)
+            inside = next((
+                np.asanyarray(mask.dataobj) > 0 for mask in masks
+                if same_grid((mask.shape, mask.affine), (image.shape, image.affine))
+            ), data != 0)
+            parts.append(data[np.isfinite(data) & inside])
         joined = np.concatenate(parts) if parts else np.empty(0)
         if joined.size:
             values[title] = joined
