@@ -12,6 +12,9 @@ from bids_decoder.glm.hrf import Hrf
 from bids_decoder.glm.onoff import explained_variance
 from bids_decoder.glm.repeats import MIN_CONDITIONS, occurrence
 
+REPEATED = "reliability and noise ceiling over repeats of {}"
+"""Note in the sidecars of maps: of ``stimuli``, or of ``labels`` where no stimuli repeat."""
+
 
 def repeated(conditions: np.ndarray) -> np.ndarray:
     """Return which trials have a condition that occurs at least twice, shape (n_trials,)."""

@@ -42,6 +42,7 @@ from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.normalise import zscore_betas
 from bids_decoder.glm.reliability import (
+    REPEATED,
     enough_repeats,
     noise_ceiling,
     rsquare,
@@ -326,7 +327,7 @@ def _describe(
     if conditions is None:
         notes.append("reliability and noise ceiling n/a: fewer than three conditions repeat")
         return maps, notes
-    notes.append(f"reliability and noise ceiling over repeats of {kind}")
+    notes.append(REPEATED.format(kind))
     column = "session" if glm.normalise == "session" else "run_group"
     groups = np.concatenate(
         [t.trials[column].astype(str).to_numpy()[r] for t, r in zip(tables, rows, strict=True)]

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,10 +12,15 @@ from bids_decoder.analyses.cross.report import _say_least
 from bids_decoder.analyses.decode.methods import _baselines, _pools, _selection, _statistics
 from bids_decoder.analyses.encode import methods as encode
 from bids_decoder.analyses.facts import collect_headings
+from bids_decoder.analyses.prepare import methods as prepare
+from bids_decoder.bids.names import derivative_path
+from bids_decoder.bids.writer import save_nifti
 from bids_decoder.config import Troi
 from bids_decoder.files import write_json
 from bids_decoder.glm.estimators import ESTIMATORS
+from bids_decoder.glm.reliability import REPEATED
 from bids_decoder.reports.boilerplate import sources
+from bids_decoder.reports.results import Results
 from bids_decoder.training.decoders import DECODERS
 from bids_decoder.training.encoders import ENCODERS
 from bids_decoder.training.selectors import SELECTORS
@@ -154,3 +160,16 @@ def test_statistics_are_those_of_the_scores():
     found = _statistics({"identification": {}}, {"null": "fixed", "n_null": "99"})
     assert "ranks" in found["statistics"]["ranks"]
     assert "do not depend" in found["statistics-test"]["how"]
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("stimuli", "stimulus"), ("labels", "label")])
+def test_quality_is_over_repeats_of_what_repeated(tmp_path, kind, unit):
+    names = {"sub": "01", "task": "see"}
+    for stat in ("rsquare", "reliability"):
+        save_nifti(
+            derivative_path(tmp_path, "statmap", **names, stat=stat), np.ones((2, 2, 2)), np.eye(4),
+            metadata={"Notes": ["Estimated.", REPEATED.format(kind)]},
+        )
+        steps = prepare.steps(Results(tmp_path, "01"))
+        assert steps.get("quality-repeats") == ({"unit": unit} if stat == "reliability" else None)
+    assert steps["quality"]["maps"] == "explained variance, split-half reliability"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bids_decoder.analyses.base import Steps
 from bids_decoder.bids.names import OutputName, parse_entities
+from bids_decoder.glm.reliability import REPEATED
 from bids_decoder.regressors import split_wanted
 from bids_decoder.reports.results import Results, participants, run_name, sidecar_of
 from bids_decoder.workflows.fieldmap_choice import IN_WORDS
@@ -40,6 +41,7 @@ TEXTS = {
         "glm-model",
         "normalise",
         "quality",
+        "quality-repeats",
         "contrasts",
     ),
     "Training and test": (
@@ -146,7 +148,10 @@ def _preprocessing(results: Results) -> Steps:
     if any(parse_entities(p).get("to") == "T1w" for p in results.files("bold_xfm")):
         steps["coregistration"] = {}
     if results.files("confounds"):
-        steps["confounds"] = {"fd_threshold": results.setting("preprocessing", "fd_threshold", 0.5)}
+        steps["confounds"] = {
+            name: results.setting("preprocessing", name, usual)
+            for name, usual in (("fd_threshold", 0.5), ("dvars_threshold", 1.5))
+        }
     return steps
 
 
@@ -199,11 +204,22 @@ def _responses(results: Results) -> Steps:
         }
     if (results.files("decoder_model") or results.files("encoder_model")) and glm:
         steps["normalise"] = {"normalise": glm["normalise"]}
-    maps = [words for stat, words in _MAPS.items() if results.files("statmap", stat=stat)]
-    if maps:
-        steps["quality"] = {"maps": ", ".join(maps)}
+    steps |= _quality(results)
     if any("_contrast-" in p.name for p in results.files("statmap", stat="z")):
         steps["contrasts"] = {}
+    return steps
+
+
+def _quality(results: Results) -> Steps:
+    maps = {
+        words: found[0] for stat, words in _MAPS.items()
+        if (found := results.files("statmap", stat=stat))
+    }
+    steps: Steps = {"quality": {"maps": ", ".join(maps)}} if maps else {}
+    repeats = [path for words, path in maps.items() if words != _MAPS["rsquare"]]
+    if repeats:
+        of_labels = REPEATED.format("labels") in sidecar_of(repeats[0]).get("Notes", [])
+        steps["quality-repeats"] = {"unit": "label" if of_labels else "stimulus"}
     return steps
 
 
