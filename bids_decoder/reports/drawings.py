@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -131,23 +131,23 @@ def _quoted(label: str) -> str:
 
 
 def timeline_drawing(
-    runs: dict[str, np.ndarray], trials: pd.DataFrame, t_r: float, limit: float
+    runs: Mapping[str, np.ndarray], trials: pd.DataFrame, t_r: Mapping[str, float], limit: float
 ) -> Markup:
     """Draw head motion of each run, and below it which trials were decoded wrongly.
 
     Parameters
     ----------
-    runs : dict of str to ndarray, shape (n_volumes,)
+    runs : mapping of str to ndarray, shape (n_volumes,)
         Framewise displacement in mm; NaN where unknown.
     trials : DataFrame
         ``run`` (key of *runs*), ``onset`` in seconds, ``correct`` and ``said`` (what the mark of
         the trial says).
-    t_r : float
-        Seconds from volume to volume.
+    t_r : mapping of str to float
+        Seconds from volume to volume of each run.
     limit : float
         Displacement in mm that is drawn as a line.
     """
-    seconds = max(t_r * len(values) for values in runs.values())
+    seconds = max(t_r[name] * len(values) for name, values in runs.items())
     known = np.concatenate([values[np.isfinite(values)] for values in runs.values()])
     top = max(2 * limit, float(np.percentile(known, 99))) if len(known) else 2 * limit
     across = (_WIDTH - _LEFT - 10) / seconds
@@ -155,7 +155,7 @@ def timeline_drawing(
     for row, (name, values) in enumerate(runs.items()):
         base = ROW * row + 44
         points = " ".join(
-            f"{_LEFT + across * t_r * place:.1f},{base - 36 * min(value / top, 1):.1f}"
+            f"{_LEFT + across * t_r[name] * place:.1f},{base - 36 * min(value / top, 1):.1f}"
             for place, value in enumerate(values) if np.isfinite(value)
         )
         line = base - 36 * limit / top

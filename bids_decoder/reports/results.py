@@ -128,13 +128,22 @@ class Results:
         A sidecar without its file counts as well, so that a report can be
         made where the weights were not copied.
         """
+        there = [sidecar_path(path) for path in self.files(key)]
+        found = [path for path in there if path.exists()] or self._sidecars(key)
+        return read_json(found[0]) if found else {}
+
+    def cards(self, key: str | OutputName) -> dict[str, dict[str, Any]]:
+        """Read the sidecars of one kind, by run name (:func:`run_name`), as :meth:`card` does."""
+        return {run_name(path): read_json(path) for path in self._sidecars(key)}
+
+    def _sidecars(self, key: str | OutputName) -> list[Path]:
         name = find_name(key)
-        ending = f"{name.suffix}.json"
-        for path in [sidecar_path(p) for p in self.files(key)] + self._current(key):
-            fits = path.name.endswith(ending) and path.parent.name == Path(name.folder).name
-            if fits and path.exists() and name.entities.items() <= parse_entities(path).items():
-                return read_json(path)
-        return {}
+        return [
+            path for path in self._current(key)
+            if path.name.endswith(f"_{name.suffix}.json")
+            and path.parent.name == Path(name.folder).name
+            and name.entities.items() <= parse_entities(path).items()
+        ]
 
     @cached_property
     def _derived(self) -> dict[Callable[[Results], Any], Any]:

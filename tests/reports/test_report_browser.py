@@ -109,7 +109,7 @@ def sections(stimuli):
     table = predictions()
     axes = (plain := new_figure(5, 2)).subplots()
     axes.plot([0, 1], [0, 1])
-    timeline = timeline_drawing({"run-1": np.full(50, 0.1)}, table, 2.0, 0.5)
+    timeline = timeline_drawing({"run-1": np.full(50, 0.1)}, table, {"run-1": 2.0}, 0.5)
     answer = Answer("Can it be decoded?", "yes", "91.7 % (chance 33.3 %).", ["p = 0.001."])
     return [
         Section("summary", "Summary", [

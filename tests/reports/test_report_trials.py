@@ -12,7 +12,8 @@ from PIL import Image
 from report_tree import EVIL, Tree
 
 from bids_decoder.analyses.decode.report_trials import say_motion, trial_blocks, with_motion
-from bids_decoder.bids.writer import read_table
+from bids_decoder.bids.names import derivative_path, sidecar_path
+from bids_decoder.bids.writer import read_table, save_table
 from bids_decoder.files import write_json
 from bids_decoder.reports.drawings import confusion_counts, confusion_drawing
 from bids_decoder.reports.results import Results
@@ -95,6 +96,22 @@ def test_motion_of_a_trial_is_the_largest_until_its_response_is_over(moved):
     # Trial 2 begins at 10 s, lasts 3 s, and counts until 21 s: volumes 5 to 10.
     assert table["displacement"][1] == pytest.approx(steps[5:11].max())
     assert steps[41] == table["displacement"].max() == 0.9
+
+
+def test_each_run_has_its_own_repetition_time(tmp_path):
+    for run, t_r in (("1", 2.0), ("2", 1.0)):
+        names = {"sub": "01", "task": "see", "run": run}
+        write_json(sidecar_path(derivative_path(tmp_path, "preproc_bold", **names)),
+                   {"RepetitionTime": t_r})
+        save_table(derivative_path(tmp_path, "trials", **names), pd.DataFrame(
+            {"run_group": f"run-{run}", "trial": [1], "onset": [0.0], "duration": [2.0]}
+        ))
+        save_table(derivative_path(tmp_path, "confounds", **names), pd.DataFrame(
+            {"framewise_displacement": np.arange(40.0)}
+        ))
+    table = pd.DataFrame({"run_group": ["run-1", "run-2"], "trial": "1", "correct": "True"})
+    # 10 s are 5 and 10 volumes.
+    assert with_motion(table, Results(tmp_path, "01"))["displacement"].tolist() == [5, 10]
 
 
 def test_motion_is_unknown_without_trial_tables(tmp_path):

@@ -107,21 +107,29 @@ def with_motion(predictions: pd.DataFrame, results: Results) -> pd.DataFrame:
     ]).drop_duplicates(keys)
     table = table.drop(columns=["run", "onset", "duration"], errors="ignore")
     table = table.merge(times, on=keys, how="left")
-    t_r = results.card("preproc_bold").get("RepetitionTime", np.nan)
+    t_r = repetition_times(results)
     steps = {name: _displacement(run) for name, run in results.tables("confounds").items()}
     table["displacement"] = [
-        _largest(steps.get(row["run"]), row["onset"] / t_r,
-                 (row["onset"] + row["duration"] + RESPONSE_SECONDS) / t_r)
+        _largest(steps.get(row["run"]), t_r.get(row["run"], np.nan), row["onset"],
+                 row["onset"] + row["duration"] + RESPONSE_SECONDS)
         for _, row in table.iterrows()
     ]
     return table
 
 
-def _largest(steps: np.ndarray | None, start: float, stop: float) -> float:
-    """Return the largest displacement between two places in volumes; NaN where unknown."""
-    if steps is None or not np.isfinite([start, stop]).all():
+def repetition_times(results: Results) -> dict[str, float]:
+    """Return the seconds from volume to volume of each preprocessed run, by its name."""
+    return {
+        name: float(card["RepetitionTime"])
+        for name, card in results.cards("preproc_bold").items() if "RepetitionTime" in card
+    }
+
+
+def _largest(steps: np.ndarray | None, t_r: float, start: float, stop: float) -> float:
+    """Return the largest displacement between two times in seconds; NaN where unknown."""
+    if steps is None or not np.isfinite([t_r, start, stop]).all():
         return float("nan")
-    inside = steps[max(int(start), 0):int(stop) + 1]
+    inside = steps[max(int(start / t_r), 0):int(stop / t_r) + 1]
     return float(np.nanmax(inside)) if np.isfinite(inside).any() else float("nan")
 
 
@@ -204,9 +212,7 @@ def _motion_blocks(table: pd.DataFrame, results: Results) -> list[Block]:
     runs = {name: _displacement(confounds[name])
             for name in list(dict.fromkeys(timed["run"]))[:_RUNS]}
     limit = float(results.setting("preprocessing", "fd_threshold", 0.5))
-    drawing = timeline_drawing(
-        runs, timed, float(results.card("preproc_bold")["RepetitionTime"]), limit
-    )
+    drawing = timeline_drawing(runs, timed, repetition_times(results), limit)
     pic = picture(
         draw_errors(timed), "motionerrors",
         "Head motion and errors: framewise displacement of each run, and its trials below. "
