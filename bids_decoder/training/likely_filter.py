@@ -17,7 +17,11 @@ import numpy as np
 from bids_decoder.config import Troi
 from bids_decoder.training.filtered import Filtered, ResponseFilter
 from bids_decoder.training.input_layer import InputFit
-from bids_decoder.training.noise_filter import NoiseFilter, fit_noise_filters
+from bids_decoder.training.noise_filter import (
+    NoiseFilter,
+    fit_noise_filters,
+    knows_all_neighbours,
+)
 from bids_decoder.training.selectors import SELECT_FROM_MAP
 from bids_decoder.trials import Person, Targets
 
@@ -44,13 +48,13 @@ _SEED = 0
 def filters_are_tried(person: Person, targets: Targets, troi: Troi) -> bool:
     """Return whether a decoder of labels or values in closed form tries :data:`FILTERS`.
 
-    It does so, unless the settings forbid it, where neighbours are known, weights of voxels come
-    from the map of the signal or are equal, and there are :data:`MIN_TRIALS` to
+    It does so, unless the settings forbid it, where the neighbours of all voxels are known, weights
+    of voxels come from the map of the signal or are equal, and there are :data:`MIN_TRIALS` to
     :data:`MOST_TRIALS` trials.
     """
     return (
         troi.spatial_prior == "auto" and troi.selector in (*SELECT_FROM_MAP, "all")
-        and targets.over_runs and person.grid.has_neighbours
+        and targets.over_runs and knows_all_neighbours(person.grid)
         and MIN_TRIALS <= len(person.betas) <= MOST_TRIALS
     )
 

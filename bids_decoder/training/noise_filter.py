@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 from bids_decoder.evaluation.folds import spread_runs
 from bids_decoder.grids.base import FWHM_PER_SD, Kernel
 from bids_decoder.training.run_means import centre_runs
-from bids_decoder.trials import Person
+from bids_decoder.trials import Person, VoxelGrid
 
 FIELD_WIDTHS = (1.0, 2.0, 4.0, 8.0)
 """Smoothness of the fields, full width at half maximum in voxels; on a mesh, in edges."""
@@ -79,6 +79,15 @@ def blocks_of_rows(n_rows: int, n_columns: int) -> Iterator[slice]:
     """Yield parts of the rows of an array that are smoothed together."""
     size = max(1, _VALUES // max(n_columns, 1))
     return (slice(start, start + size) for start in range(0, n_rows, size))
+
+
+def knows_all_neighbours(grid: VoxelGrid) -> bool:
+    """Return whether the neighbours of all voxels are known, not only of some structures.
+
+    A mean of surroundings that is the voxel itself would be taken for noise of all that surrounds
+    it, and be reduced to a few percent of what is left of other voxels.
+    """
+    return bool(grid.geometry.densities)
 
 
 def fit_noise_filter(person: Person, rng: np.random.Generator) -> NoiseFilter:

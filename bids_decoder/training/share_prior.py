@@ -63,11 +63,15 @@ def share_distribution(person: Person, wanted: np.ndarray) -> np.ndarray:
     -------
     ndarray, shape (n_shares,)
         Probability of each of :data:`.signal.SIGNAL_SHARES` in a voxel, above zero, of the largest
-        likelihood for independent voxels (empirical Bayes).
+        likelihood for independent voxels (empirical Bayes). Voxels that do not vary, as outside
+        the field of view, tell nothing; equal probabilities where none varies.
     """
-    evidence = share_evidence(person, wanted)
-    likelihood = np.exp(evidence - evidence.max(axis=0))
     chance = np.full(len(SIGNAL_SHARES), 1 / len(SIGNAL_SHARES))
+    varying = np.ptp(person.betas, axis=0) > 0
+    if not varying.any():
+        return chance
+    evidence = share_evidence(person, wanted)[:, varying]
+    likelihood = np.exp(evidence - evidence.max(axis=0))
     for _ in range(EM_STEPS):
         total = chance @ likelihood
         chance = np.maximum(chance * (likelihood / total).mean(axis=1), _LEAST)

@@ -37,6 +37,10 @@ _EMPTY = 1e-9
 _LEAST_SIGNAL = 0.01
 """Least signal of voxels without their mean with which that of the mean is compared."""
 
+_LEAST_LEFT = 1e-3
+"""If less is left of voxels without their mean, they are copies of one voxel, and the signal of the
+mean cannot be compared with anything."""
+
 _BLOCK = 1024
 
 
@@ -252,7 +256,7 @@ def shares_of_means(
     """
     own = _measures_of_means(means, axes, spread, freedom)
     correlation = _pooled(own.correlation, own.left, prior.correlation, prior.freedom)
-    correlation = np.minimum(correlation, 0.999) * _several(spread, freedom)
+    correlation = np.minimum(correlation, 0.999) * _several(means, spread, freedom)
     ratio = _signal_ratio(own.of_mean, own.elsewhere)
     ratio = _pooled(ratio, own.left, prior.signal_ratio, prior.freedom)
     white = (1 - correlation) * spread.total / freedom
@@ -270,7 +274,7 @@ def _measures_of_means(
     total = np.square(means).sum(axis=1)
     explained = np.square(np.matmul(means[:, None], axes)[:, 0]).sum(axis=1)
     variance = np.maximum(total - explained, 0) / np.maximum(left, 1)
-    alone, several = spread.total / freedom, _several(spread, freedom)
+    alone, several = spread.total / freedom, _several(means, spread, freedom)
     correlation = (variance - alone) / np.where(several, spread.together - alone, 1.0)
     elsewhere = _above_noise(
         spread.total - spread.squares * total, spread.explained - spread.squares * explained,
@@ -282,10 +286,13 @@ def _measures_of_means(
     )
 
 
-def _several(spread: VoxelSpread, freedom: int) -> np.ndarray:
-    """Return where there are several voxels: of a single one nothing can be shared."""
+def _several(means: np.ndarray, spread: VoxelSpread, freedom: int) -> np.ndarray:
+    """Return where there are several voxels that differ: nothing is shared with a copy."""
     difference = spread.together - spread.total / freedom
-    return difference > 1e-6 * np.maximum(spread.together, _EMPTY)
+    left = spread.total - spread.squares * np.square(means).sum(axis=1)
+    return (difference > 1e-6 * np.maximum(spread.together, _EMPTY)) & (
+        left > _LEAST_LEFT * spread.total
+    )
 
 
 def _above_noise(

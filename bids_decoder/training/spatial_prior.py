@@ -21,7 +21,12 @@ from bids_decoder.grids.base import Kernel
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.adaptation import Adaptation
 from bids_decoder.training.filtered import Filtered
-from bids_decoder.training.noise_filter import NoiseFilter, blocks_of_rows, fit_noise_filter
+from bids_decoder.training.noise_filter import (
+    NoiseFilter,
+    blocks_of_rows,
+    fit_noise_filter,
+    knows_all_neighbours,
+)
 from bids_decoder.training.selection.budget import weights_of_top
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selectors import SELECT_FROM_MAP
@@ -128,13 +133,13 @@ class SpatialPrior:
 def prior_is_tried(person: Person, targets: Targets, troi: Troi) -> bool:
     """Return whether :func:`use_spatial_prior` compares the prior with responses as they are.
 
-    It does so for stimuli, unless the settings forbid it, where neighbours are known, weights come
-    from the map of the signal or are equal in all voxels, and there are two runs or more and
+    It does so for stimuli, unless the settings forbid it, where the neighbours of all voxels are
+    known, weights come from the map of the signal or are equal, and there are two runs or more and
     :data:`MIN_TRIALS` to :data:`MOST_TRIALS` trials.
     """
     return (
         troi.spatial_prior == "auto" and troi.selector in (*SELECT_FROM_MAP, "all")
-        and not targets.over_runs and person.grid.has_neighbours
+        and not targets.over_runs and knows_all_neighbours(person.grid)
         and MIN_TRIALS <= len(person.betas) <= MOST_TRIALS
         and len(np.unique(person.run_groups)) > 1
     )

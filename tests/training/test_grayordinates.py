@@ -2,12 +2,16 @@
 
 import cifti_derivatives as cifti
 import numpy as np
+import pandas as pd
 import pytest
 
+from bids_decoder.config import Troi
 from bids_decoder.grids.grayordinates import Grayordinates
 from bids_decoder.grids.surface import Mesh
+from bids_decoder.training.likely_filter import filters_are_tried
+from bids_decoder.training.spatial_prior import prior_is_tried
 from bids_decoder.training.spheres import Spheres
-from bids_decoder.trials import VoxelGrid
+from bids_decoder.trials import Person, Targets, VoxelGrid
 
 MODELS, N = cifti.brain_models(), cifti.N_SIDE
 MESH = Mesh(
@@ -100,3 +104,16 @@ def test_without_a_mesh_only_voxels_have_neighbours():
     np.testing.assert_array_equal(smooth[~is_voxel], values[~is_voxel])
     assert np.std(smooth[is_voxel]) < 0.7 * np.std(values[is_voxel])
     assert grid.has_neighbours and grid.geometry.densities == ()
+
+
+@pytest.mark.parametrize("mesh", [MESH, None])
+def test_responses_are_filtered_where_the_neighbours_of_all_are_known(mesh):
+    """A vertex alone would be taken for the mean of its surroundings."""
+    grid = VoxelGrid(USED[:, None, None], np.eye(4), Grayordinates(MODELS, mesh))
+    betas = np.zeros((60, grid.n_voxels), np.float32)
+    trials = pd.DataFrame({"run_group": np.repeat(["a", "b"], 30)})
+    person = Person("01", grid, betas, trials, np.arange(60) % 4)
+    labels = Targets(tuple("abcd"), np.eye(4, dtype=np.float32), "category")
+    assert filters_are_tried(person, labels, Troi()) is (mesh is not None)
+    pictures = Targets(labels.ids, labels.vectors, "image")
+    assert prior_is_tried(person, pictures, Troi()) is (mesh is not None)

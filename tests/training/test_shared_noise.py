@@ -12,6 +12,7 @@ from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.models.store import Model
 from bids_decoder.training import shared_noise as module
 from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.labellings import scores_of_labellings
 from bids_decoder.training.pretrain import noise_of_others
 from bids_decoder.training.shared_noise import (
     NoisePrior,
@@ -137,6 +138,23 @@ def test_voxels_without_weight_have_no_part():
     assert whole.share == pytest.approx(part.share) and not whole.places[50:].any()
     single = estimate(train, (np.arange(N_VOXELS) == 3).astype(float))
     assert single.share == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_with_copies_of_one_voxel_nothing_is_shared(seed):
+    """What would be left of them is rounding, and refits of many labellings could not be solved."""
+    train, test = draw(seed, shared=0.0, pattern=1.0)
+    train, test = (
+        replace(one, betas=np.repeat(one.betas[:, :1], N_VOXELS, axis=1)) for one in (train, test)
+    )
+    assert estimate(train).share == 0
+    together = scores_of_labellings(
+        train, test.betas, TARGETS, train.target_rows[None], CONTEXT.network, CONTEXT.troi
+    )
+    decoder = TroiDecoder()
+    _, model = decoder.fit(train, TARGETS, None, CONTEXT)
+    alone = label_scores(decoder.predict(model, test.betas), decoder.gallery(model, TARGETS))
+    np.testing.assert_allclose(together[0], alone, atol=1e-4 * np.abs(alone).max())
 
 
 def test_one_trial_of_each_label_leaves_no_noise_to_measure():
