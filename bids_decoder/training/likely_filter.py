@@ -5,6 +5,8 @@ filtered before they are weighted and decoded: by a power of the covariance of n
 (:mod:`.noise_filter`), and by a Gaussian where tuning is smooth. Filters are estimated without
 labels, so that they are the same for all labellings of the trials. Which one suits, or none, is
 told by the marginal likelihood of the training targets, from which the penalty is chosen, too.
+With few trials of each label it depends on the responses more than on the labels; see
+``docs/troi.md``.
 """
 
 from __future__ import annotations
