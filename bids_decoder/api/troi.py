@@ -154,7 +154,8 @@ class TROIDecoder(ClassifierMixin, _TROI):
     classes_ : ndarray, shape (n_classes,)
         Labels, or all stimuli of *embeddings*.
     voxels_ : ndarray of bool, shape (n_voxels,)
-        Voxels that the decoder reads; :meth:`voxels_image` makes an image of them.
+        Voxels that were selected; :meth:`voxels_image` makes an image of them. Where responses are
+        filtered, voxels around them have weights, too.
     scores_ : ndarray of float32, shape (n_voxels,)
         Map from which they were chosen.
     fitted_ : FittedDecoder
@@ -244,7 +245,7 @@ class TROIDecoder(ClassifierMixin, _TROI):
         return copy
 
     def voxels_image(self) -> Any:
-        """Return the voxels that the decoder reads as an image on the grid of the mask."""
+        """Return :attr:`voxels_` as an image on the grid of the mask."""
         check_is_fitted(self)
         return Voxels(self.fitted_.grid).to_image(self.voxels_.astype(np.uint8))
 

@@ -17,6 +17,7 @@ _ENTRIES = {
     "field_fwhm_mm": "smoothness of the signal (FWHM, mm)",
     "field_trust": "weight of the neighbourhood",
     "TrainingTrialsOnly": "training trials only",
+    "ResponsesFiltered": "responses filtered over space",
 }
 """Entries of sidecars -> their names in tables, where they differ."""
 

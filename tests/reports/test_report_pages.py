@@ -18,6 +18,7 @@ from bids_decoder.analyses.assemble import (
     summary_section,
 )
 from bids_decoder.analyses.decode.group import people_section
+from bids_decoder.analyses.decode.outputs import describe_mask
 from bids_decoder.analyses.decode.report import decoding_section, troi_section
 from bids_decoder.analyses.prepare.report import _cross_validation, _motion
 from bids_decoder.analyses.prepare.report_overlap import overlap_section
@@ -324,6 +325,17 @@ def test_thin_slab_is_drawn(tree):
     image = nib.load(path)
     save_nifti(path, np.asanyarray(image.dataobj)[:, :, 4:5] > 0, image.affine)
     assert troi_section(Results(tree.out, "01")).pictures[0].name == "troimask1"
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("model", [{}, {"noise_filter": True}, {"spatial_prior": True}])
+def test_a_filtered_decoder_also_reads_around_its_voxels(tree, model):
+    path = sidecar_path(tree.path("troi_mask", sub="01", task="see"))
+    said = describe_mask({"noise_filter": False, **model})
+    assert ("around" in said["Description"]) == bool(model)
+    write_json(path, {**read_json(path), **said})
+    told = "also reads voxels around these" in texts(troi_section(Results(tree.out, "01")))
+    assert told == bool(model)
 
 
 @pytest.mark.usefixtures("undrawn")

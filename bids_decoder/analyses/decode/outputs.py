@@ -58,6 +58,22 @@ LEARNING_COLUMNS = {
 }
 
 
+def describe_mask(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sidecar of the mask says of the voxels in it.
+
+    Parameters
+    ----------
+    card : mapping
+        Of the decoder.
+    """
+    if not (card.get("noise_filter") or card.get("spatial_prior")):
+        return {"Description": "Voxels that the decoder reads.", "ResponsesFiltered": False}
+    return {
+        "Description": "Voxels that were selected. The decoder reads them after a spatial filter "
+        "of responses, so that voxels around them have weights, too.", "ResponsesFiltered": True,
+    }
+
+
 @dataclass
 class DecodingOutputs:
     """Writer of the decoding outputs of one participant.
@@ -102,8 +118,8 @@ class DecodingOutputs:
         shared = {"SkullStripped": True, "TrainingTrialsOnly": True, **self.files.space}
         notes = {**self.selection.notes, "n_voxels": int(self.selection.mask.sum()),
                  "n_candidates": grid.n_voxels, "voxel_mm3": round(grid.voxel_volume, 4)}
-        mask_meta = {"Type": "ROI", "Description": "Voxels that the decoder reads.",
-                     **notes, "seed": self.files.card.get("seed"), **shared}
+        mask_meta = {"Type": "ROI", **describe_mask(self.model.card), **notes,
+                     "seed": self.files.card.get("seed"), **shared}
         if folds:
             agreement = np.mean([fold.mask for fold in folds], axis=0).astype(np.float32)
             inside = float(agreement[self.selection.mask].mean())

@@ -229,6 +229,11 @@ def troi_section(results: Results) -> Section:
             blocks += _budget_curve(card, number)
             if card.get("TrainingTrialsOnly"):
                 blocks.append(Text("No test trial took part in choosing them.", "good"))
+            if card.get("ResponsesFiltered"):
+                blocks.append(Text(
+                    "Responses were filtered over space, so that the decoder also reads voxels "
+                    "around these, for the noise that they share. The map of weights shows them."
+                ))
     pictures = troi_pictures(results)
     blocks += [Figure(p) for p in pictures]
     if not any(p.name.startswith("troimask") for p in pictures):
