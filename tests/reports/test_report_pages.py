@@ -328,7 +328,9 @@ def test_thin_slab_is_drawn(tree):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("model", [{}, {"noise_filter": True}, {"spatial_prior": True}])
+@pytest.mark.parametrize("model", [
+    {}, {"noise_filter": True}, {"spatial_prior": True}, {"members": [{}, {"spatial_prior": True}]},
+])
 def test_a_filtered_decoder_also_reads_around_its_voxels(tree, model):
     path = sidecar_path(tree.path("troi_mask", sub="01", task="see"))
     said = describe_mask({"noise_filter": False, **model})

@@ -64,9 +64,10 @@ def describe_mask(card: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     card : mapping
-        Of the decoder.
+        Of the decoder, with those of its members if it was fitted with several seeds.
     """
-    if not (card.get("noise_filter") or card.get("spatial_prior")):
+    members = card.get("members", [card])
+    if not any(one.get("noise_filter") or one.get("spatial_prior") for one in members):
         return {"Description": "Voxels that the decoder reads.", "ResponsesFiltered": False}
     return {
         "Description": "Voxels that were selected. The decoder reads them after a spatial filter "
