@@ -73,6 +73,9 @@ def without_signal(study: Callable[[int], Outcome]) -> Study:
 FIVE = Design(8, 20, n_classes=5)
 """Of five labels, whose names can be exchanged in 120 ways."""
 
+ON_LATTICE = Design(4, 20, n_voxels=144, lattice=(6, 6, 4))
+"""With smooth noise."""
+
 ROWS: dict[str, tuple[Study, float]] = {
     "prevalence, nobody": (prevalence, 1.0),
     "prevalence, half": (partial(prevalence, kind="majority"), 1.0),
@@ -118,6 +121,8 @@ ROWS: dict[str, tuple[Study, float]] = {
     "runs of one label, 8 runs": (labels(8, 4, order="runs", n_classes=2), 0.3),
     "labels, 30 runs": (labels(30, 4, n_voxels=30, n_classes=2), 0.12),
     "decoder, 4 runs": (lambda s, k: labels_by_decoder(Design(4, signal=s), k), 0.35),
+    "decoder, filtered, 4 runs": (
+        lambda s, k: labels_by_decoder(replace(ON_LATTICE, signal=s), k), 0.1),
     "decoder, pretrained, 4 runs": (labels_by_pretrained, 0.25),
     "cnn3d, 3 runs": (partial(labels_by_network, name="cnn3d"), 1.0),
     "deeplight, 3 runs": (partial(labels_by_network, name="deeplight"), 1.0),

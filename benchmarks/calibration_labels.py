@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter
 from scipy.signal import lfilter
 
 from bids_decoder.analyses.controls.scoring import Tested, score_control
@@ -50,6 +51,9 @@ class Design:
         Labels of trials in random order, in blocks within runs, or one per run.
     signal : float
         Standard deviation of the classes' patterns, that of the noise being 1.
+    lattice : tuple of int, optional
+        Shape of the grid, of *n_voxels*, over which noise is smooth. By default a line, on which
+        neighbours are not known.
     """
 
     n_runs: int = 8
@@ -58,6 +62,7 @@ class Design:
     n_classes: int = 3
     order: str = "mixed"
     signal: float = 0.0
+    lattice: tuple[int, int, int] | None = None
 
 
 def draw_labels(design: Design, rng: np.random.Generator) -> np.ndarray:
@@ -83,6 +88,10 @@ def draw_noise(design: Design, rng: np.random.Generator) -> np.ndarray:
     Shape (n_runs * per_run, n_voxels).
     """
     noise = rng.standard_normal((design.n_runs, design.per_run, design.n_voxels))
+    if design.lattice:
+        maps = noise.reshape(design.n_runs, design.per_run, *design.lattice)
+        noise = gaussian_filter(maps, 0.8, axes=(2, 3, 4)).reshape(noise.shape)
+        noise /= noise.std()
     noise = lfilter([np.sqrt(1 - 0.3**2)], [1, -0.3], noise, axis=1)
     slope = rng.standard_normal((design.n_runs, 1, design.n_voxels))
     noise += slope * np.linspace(-1, 1, design.per_run)[None, :, None]
@@ -112,7 +121,7 @@ def draw_person(
     split, *_ = choose_split({"01": trials}, "category", TrialRules(), 0)
     trials = apply_split({"01": trials}, split)["01"].assign(split="train")
     trials["fold"] = trials["fold"].astype(int)
-    grid = VoxelGrid(np.ones((design.n_voxels, 1, 1), bool), np.eye(4))
+    grid = VoxelGrid(np.ones(design.lattice or (design.n_voxels, 1, 1), bool), np.eye(4))
     person = Person("01", grid, betas.astype(np.float32), trials, rows)
     return person, Targets(classes, np.eye(design.n_classes, dtype=np.float32), "category")
 
