@@ -19,6 +19,9 @@ HEADLINE_LABELS = "balanced_accuracy"
 MIN_RUNS = 6
 """With fewer test runs, exchanging runs cannot reach p = .05, so trials are exchanged."""
 
+RARE_TRIALS = 10
+"""Labels with fewer held-out trials may vary too little over folds by chance."""
+
 COMPARISON_COLUMNS: dict[str, str] = {
     "first": "Model whose score comes first.",
     "second": "Model whose score is subtracted.",
@@ -72,7 +75,7 @@ def compare_labels(
     ))
     pair = Paired(
         scores[0] - scores[1], influence, _shares(first, second), first.runs, first.folds,
-        least=_independent_variance(first, second),
+        least=_variance_of_rare(first, second),
     )
     return {
         "metric": HEADLINE_LABELS, "pool_size": len(first.classes),
@@ -204,12 +207,12 @@ def _shares(first: Heldout, second: Heldout) -> np.ndarray:
     return hits / counts[first.true] / np.count_nonzero(counts)
 
 
-def _independent_variance(first: Heldout, second: Heldout) -> float:
-    """Compute the variance of the difference of balanced accuracies with independent trials.
+def _variance_of_rare(first: Heldout, second: Heldout) -> float:
+    """Compute the part of the variance that is from rare labels, with independent trials.
 
     Where one model is right in all trials of a label and the other in none, these trials do not
-    vary, however few they are. Each label therefore counts half a trial more that the first model
-    alone gets right, and half a trial more for the second.
+    vary, however few they are. Each label of fewer than :data:`RARE_TRIALS` therefore counts half
+    a trial more that the first model alone gets right, and half a trial more for the second.
     """
     right, other = (one.true == one.guesses.first for one in (first, second))
     n_classes = first.true.max() + 1
@@ -217,10 +220,10 @@ def _independent_variance(first: Heldout, second: Heldout) -> float:
         np.bincount(first.true[rows], minlength=n_classes)
         for rows in (slice(None), right & ~other, other & ~right)
     )
-    used = counts > 0
-    counts, wins, losses = counts[used], wins[used] + 0.5, losses[used] + 0.5
+    n_used, rare = np.count_nonzero(counts), (counts > 0) & (counts < RARE_TRIALS)
+    counts, wins, losses = counts[rare], wins[rare] + 0.5, losses[rare] + 0.5
     of_one = (wins + losses) / (counts + 1) - np.square((wins - losses) / (counts + 1))
-    return float((of_one / counts).sum() / len(counts) ** 2)
+    return float((of_one / counts).sum() / n_used**2)
 
 
 def _exchanged(
