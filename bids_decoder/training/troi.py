@@ -275,6 +275,7 @@ def _selection_task(adaptation: Adaptation, context: FitContext) -> SelectionTas
     return SelectionTask(
         adaptation.person, adaptation.wanted, context.troi, partial(learn_gates, adaptation),
         context.seed, adaptation.prior, closed_form=shared.closed_form,
+        is_category=shared.is_category,
         weighting=weighting_with(shared.share_prior, context.network) if by_prior else None,
     )
 

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from signal_people import make_person
 from sklearn.feature_selection import f_classif, f_regression
 
-from bids_decoder.config import Network
+from bids_decoder.config import Network, Troi
 from bids_decoder.errors import LeakageError, UsageError
 from bids_decoder.evaluation import folds
 from bids_decoder.evaluation.statistics import dice
@@ -171,11 +172,19 @@ def test_the_region_finds_its_own_size(known, planted, task_for):
 
 
 def test_a_likely_number_that_decodes_badly_is_not_taken(person_from, task_for):
-    person = person_from(np.random.default_rng(0), signal=0.3)
+    person = person_from(np.random.default_rng(0), signal=0.2)
     chosen, notes = find_budget(task_for(*person, "graded", budget_voxels=None), n_likely=137)
     assert chosen < 137
     assert notes["budget_rule"] == "cross-validation over training runs"
     assert notes["budget_scores"]["137"] < 0.97 * max(notes["budget_scores"].values())
+
+
+def test_all_voxels_with_signal_decode_better_than_half_of_them():
+    """Weak signal, about as many trials as voxels: a penalty that suits few is too weak."""
+    person, wanted, with_signal = make_person(0.06, n_runs=12)
+    task = SelectionTask(person, wanted, Troi(), lambda *_: None, 0)
+    half, every = score_budgets(task, [with_signal.sum() // 2, with_signal.sum()])
+    assert every > half + 0.04
 
 
 def test_with_many_trials_budgets_are_scored_in_fewer_folds(known, task_for, monkeypatch):

@@ -14,7 +14,7 @@ from bids_decoder.evaluation.folds import (
 )
 from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.penalties import DEFAULT_PENALTY
+from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.weightings import soft_weights
 
@@ -114,7 +114,8 @@ def score_budgets(task: SelectionTask, candidates: Sequence[int]) -> np.ndarray:
     Notes
     -----
     There are three folds, or as many as :func:`.enough_folds` takes. Fits are to all trials of the
-    other runs: with more trials more voxels are worth their noise.
+    other runs: with more trials more voxels are worth their noise. Each fit has the penalty with
+    the highest marginal likelihood: one penalty for all would be too weak for many voxels.
     """
     folds = enough_folds(inner_folds(task.person.run_groups, 3))
     return np.concatenate([_score_fold(task, *fold, candidates) for fold in folds]).mean(axis=0)
@@ -128,10 +129,14 @@ def _score_fold(
     group_weight = None if task.prior is None else task.prior.weight
     shown, wanted = task.person.betas[test], task.wanted[test] - inner.wanted.mean(axis=0)
     share, found = inner.map_signal().share, []
+    groups = inner.person.run_groups
+    penalties = RELATIVE_PENALTIES if not task.is_category else (
+        penalties_for_labels(groups, task.wanted.shape[1])
+    )
     for budget in candidates:
         fit = fit_input_layer(
-            inner.person.betas, inner.wanted, inner.person.run_groups,
-            weights_of_top(share, budget), penalty=DEFAULT_PENALTY, group_weight=group_weight,
+            inner.person.betas, inner.wanted, groups, weights_of_top(share, budget), penalties,
+            group_weight=group_weight,
         )
         found.append(row_cosines(fit.latents(shown), wanted))
     return np.stack(found, axis=1)

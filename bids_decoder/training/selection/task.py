@@ -45,6 +45,9 @@ class SelectionTask:
     closed_form : bool
         Choose nothing by cross-validation where there is another rule; see
         :func:`.labellings.fits_in_closed_form`.
+    is_category : bool
+        Targets are labels, for which other penalties are candidates; see
+        :func:`.penalties_for_labels`.
     weighting : callable, optional
         How ``graded`` weights voxels, of which it then keeps all; see
         :func:`.share_prior.weighting_with`.
@@ -58,6 +61,7 @@ class SelectionTask:
     prior: VoxelPrior | None = None
     field: SignalField = DEFAULT_FIELD
     closed_form: bool = False
+    is_category: bool = False
     weighting: VoxelWeighting | None = None
 
     @property
