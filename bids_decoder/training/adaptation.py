@@ -22,8 +22,7 @@ from bids_decoder.training.loop import Schedule, Setup, make_fabric, shuffled_ba
 from bids_decoder.training.penalties import (
     DEFAULT_PENALTY,
     PENALTY_FOR_STIMULI,
-    RELATIVE_PENALTIES,
-    penalties_for_labels,
+    likely_candidates,
 )
 from bids_decoder.training.pretrain import LatentScale, Objective
 from bids_decoder.training.shared_noise import NoisePrior
@@ -112,7 +111,14 @@ class Adaptation:
         self._make_fabric = cache(partial(make_fabric, device, settings.precision))
 
     def with_person(self, person: Person, seed: int | None = None) -> Adaptation:
-        """Return the adaptation to some of the trials, or to other responses, in these voxels."""
+        """Return the adaptation to some of the trials, or to other responses, in these voxels.
+
+        Parameters
+        ----------
+        person : Person
+        seed : int, optional
+            By default the same.
+        """
         other = copy(self)
         other.person = person
         other.seed = self.seed if seed is None else seed
@@ -144,8 +150,8 @@ class Adaptation:
         """
         is_category, candidates = self.shared.is_category, None
         if self.shared.closed_form:
-            candidates = RELATIVE_PENALTIES if not is_category else (
-                penalties_for_labels(self.person.run_groups, self.wanted.shape[1])
+            candidates = likely_candidates(
+                self.person.run_groups, self.wanted.shape[1], is_category=is_category
             )
         return fit_input_layer(
             self.person.betas, self.wanted, self.person.run_groups, voxel_weights, candidates,

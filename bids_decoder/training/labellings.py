@@ -13,7 +13,7 @@ from bids_decoder.evaluation.similarity import normalise
 from bids_decoder.stimuli.targets import TargetSpace, fit_target_space, fit_value_space
 from bids_decoder.training.likely_filter import candidate_filters, choose_candidate
 from bids_decoder.training.likely_ridge import CentredTrials, SharedFits
-from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
+from bids_decoder.training.penalties import likely_candidates
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.selectors import (
     SELECT_FROM_MAP,
@@ -144,8 +144,9 @@ def scores_of_labellings(
         space = fit_space(targets, [train_rows[members[0]]], network.target_whitening or 0.0)
         vectors = space.transform(targets.vectors)
         gallery = None if is_value else normalise(vectors).T
-        n_latents = None if is_value else vectors.shape[1]
-        candidates = _candidates(train.run_groups, n_latents)
+        candidates = likely_candidates(
+            train.run_groups, vectors.shape[1], is_category=not is_value
+        )
         for batch in np.array_split(members, -(-len(members) // _batch_size(train))):
             wanted = vectors[train_rows[batch]]
             weights = np.concatenate([
@@ -198,13 +199,6 @@ class _FilteredTrials:
         ]
         evidence = np.stack([fits.evidence for fits in tried])
         return SharedFits.choose(tried, choose_candidate(evidence))
-
-
-def _candidates(run_groups: np.ndarray, n_latents: int | None) -> np.ndarray:
-    """Return the candidates for penalties, of values where there is no number of latents."""
-    if n_latents is None:
-        return RELATIVE_PENALTIES
-    return penalties_for_labels(run_groups, n_latents)
 
 
 def _same_labels(train_rows: np.ndarray, n_classes: int) -> Iterator[np.ndarray]:

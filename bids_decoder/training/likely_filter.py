@@ -117,13 +117,12 @@ def use_likely_filter(
     plain = prepare(person)
     if not filters:
         return plain
-    evidence, best = [fit(plain).evidence], plain
+    evidence, best, chosen = [fit(plain).evidence], plain, 0
     for number, one in enumerate(filters, start=1):
         found = prepare(replace(person, betas=one.apply(person.betas)))
         evidence.append(fit(found).evidence)
         if choose_candidate(np.array(evidence)) == number:
-            best = replace(found, filter=_joined(one, found.filter))
-    chosen = int(choose_candidate(np.array(evidence)))
+            best, chosen = replace(found, filter=_joined(one, found.filter)), number
     notes = {"noise_filter": chosen > 0}
     if chosen:
         power, width = FILTERS[chosen - 1]

@@ -84,6 +84,25 @@ def penalties_for_labels(run_groups: np.ndarray, n_latents: int) -> np.ndarray:
     return RELATIVE_PENALTIES[RELATIVE_PENALTIES < 1.01 * LARGEST_FOR_LABELS]
 
 
+def likely_candidates(
+    run_groups: np.ndarray, n_latents: int, *, is_category: bool
+) -> np.ndarray:
+    """Return the relative penalties of which :func:`likeliest_penalties` takes one.
+
+    Parameters
+    ----------
+    run_groups : ndarray of str, shape (n_trials,)
+    n_latents : int
+    is_category : bool
+        Targets are labels; see :func:`penalties_for_labels`.
+
+    Returns
+    -------
+    ndarray, shape (n_candidates,)
+    """
+    return penalties_for_labels(run_groups, n_latents) if is_category else RELATIVE_PENALTIES
+
+
 class Likeliest(NamedTuple):
     """The likeliest penalty of each set.
 

@@ -295,20 +295,21 @@ def _filtered(
     if keeps_start(selection.start_weight, context.troi):
         # It reads responses as they were when it was learned.
         return Filtered(adaptation.person, weights)
-    if noise is not None or targets.over_runs:
-        def prepare(person: Person) -> Filtered:
-            if noise is None:
-                return Filtered(person, weights)
-            return subtract_shared_noise(person, adaptation.wanted, weights, noise)
+    if not targets.over_runs:
+        task = _selection_task(adaptation, context)
+        return use_spatial_prior(adaptation, task, targets, weights)
 
-        def fit(used: Filtered) -> InputFit:
-            return adaptation.with_person(used.person).closed_form(weights)
+    def prepare(person: Person) -> Filtered:
+        if noise is None:
+            return Filtered(person, weights)
+        return subtract_shared_noise(person, adaptation.wanted, weights, noise)
 
-        person, is_closed = adaptation.person, adaptation.shared.closed_form
-        filters = candidate_filters(person, targets, context.troi) if is_closed else []
-        return use_likely_filter(person, filters, fit, prepare)
-    task = _selection_task(adaptation, context)
-    return use_spatial_prior(adaptation, task, targets, weights)
+    def fit(used: Filtered) -> InputFit:
+        return adaptation.with_person(used.person).closed_form(weights)
+
+    person, is_closed = adaptation.person, adaptation.shared.closed_form
+    filters = candidate_filters(person, targets, context.troi) if is_closed else []
+    return use_likely_filter(person, filters, fit, prepare)
 
 
 def _adaptation(person: Person, shared: SharedModel, context: FitContext) -> Adaptation:

@@ -14,7 +14,7 @@ from bids_decoder.evaluation.folds import (
 )
 from bids_decoder.training.identification import row_cosines
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.penalties import RELATIVE_PENALTIES, penalties_for_labels
+from bids_decoder.training.penalties import likely_candidates
 from bids_decoder.training.selection.task import SelectionTask
 from bids_decoder.training.weightings import soft_weights
 
@@ -130,9 +130,7 @@ def _score_fold(
     shown, wanted = task.person.betas[test], task.wanted[test] - inner.wanted.mean(axis=0)
     share, found = inner.map_signal().share, []
     groups = inner.person.run_groups
-    penalties = RELATIVE_PENALTIES if not task.is_category else (
-        penalties_for_labels(groups, task.wanted.shape[1])
-    )
+    penalties = likely_candidates(groups, task.wanted.shape[1], is_category=task.is_category)
     for budget in candidates:
         fit = fit_input_layer(
             inner.person.betas, inner.wanted, groups, weights_of_top(share, budget), penalties,
