@@ -76,7 +76,7 @@ def picture_arrays(file: Path) -> dict[str, int]:
     -------
     dict of str to int
         Arrays of shape (n, height, width), (n, height, width, 1, 3 or 4) or (n, 1, 3 or 4,
-        height, width), of whole numbers or floats.
+        height, width), of whole numbers, floats or truth values (white where true).
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _holds_pictures(array: h5py.Dataset) -> bool:
     is_shaped = array.ndim == 3 or _has_channels_first(array) or (
         array.ndim == 4 and array.shape[-1] in _CHANNELS
     )
-    return is_shaped and array.dtype.kind in "uif"
+    return is_shaped and array.dtype.kind in "buif"
 
 
 def _opened(file: Path) -> h5py.File:

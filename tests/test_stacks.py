@@ -113,3 +113,11 @@ def test_lack_of_memory_is_no_damage(stimuli, monkeypatch):
     for read in (lambda path: read_stack(stack_row(path)), load_image):
         with pytest.raises(MemoryError, match="Unable"):
             read(stimuli[0] / "nsd_stimuli.hdf5" / "imgBrick" / "4")
+
+
+def test_truth_values_are_black_and_white(tmp_path):
+    pixels = np.random.default_rng(0).random((2, 5, 5)) > 0.5
+    with h5py.File(tmp_path / "a.h5", "w") as stack:
+        stack["pictures"] = pixels
+    assert picture_arrays(tmp_path / "a.h5") == {"pictures": 2}
+    np.testing.assert_array_equal(load_image(tmp_path / "a.h5/pictures/1")[..., 0], pixels[1])

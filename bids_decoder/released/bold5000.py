@@ -3,7 +3,7 @@
 ``CSIx_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-XX.nii.gz`` holds x × y × z × trials of a session;
 types A to C have other names, of which the best is taken. ``..._allses_<region>.npy`` holds all
 trials × voxels of a region. ``CSIx_imgnames.txt`` names the picture of each trial, in order over
-all sessions. A run has 37 trials. Images are used where both are there; regions are put side by
+all sessions; ``rep_`` before the name of a picture marks its repetitions. A run has 37 trials. Images are used where both are there; regions are put side by
 side, and their voxels have no positions. ``CSIx_brainmask.nii.gz`` is the mask, if it is there.
 
 References
@@ -47,6 +47,7 @@ TITLE = "BOLD5000"
 RUN_LENGTH = 37
 TASK = "5000scenes"
 _DEPTH = 3
+_REPEATED = "rep_"
 
 _BETAS = re.compile(r"CSI(\d)_GLMbetas-TYP([A-Z]+)-[A-Z-]+_(?:ses-(\d+)\.nii(?:\.gz)?"
                     r"|allses_(\w+)\.npy)$")
@@ -104,7 +105,13 @@ def _names(label: str, folder: Path) -> list[str]:
             f"{folder}/**/{name}", "which picture was shown in a trial is not known without",
             "fetch it from the release of BOLD5000",
         )
-    return [line.strip() for line in files[0].read_text(encoding="utf-8").splitlines() if line]
+    lines = [line.strip() for line in files[0].read_text(encoding="utf-8").splitlines() if line]
+    known = set(lines)
+    # A repetition that counted as another picture could be on the other side of the split.
+    return [
+        line.removeprefix(_REPEATED) if line.removeprefix(_REPEATED) in known else line
+        for line in lines
+    ]
 
 
 def _sessions(label: str, paths: list[Path], folder: Path) -> list[tuple[str, Responses]]:

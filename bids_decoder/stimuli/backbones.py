@@ -60,11 +60,17 @@ class TorchvisionBackbone(_Backbone):
 
     name = library = "torchvision"
 
+    def __init__(self, weights: Weights, variant: str, device: str) -> None:
+        super().__init__(weights, variant, device)
+        if getattr(self.model, "transform_input", False):
+            # Vectors that are kept under the plain version were made of unscaled colours.
+            self.version += "-scaled"
+
     def _build(
         self, library: Any, variant: str
     ) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
         preset = library.models.get_model_weights(variant).DEFAULT.transforms()
-        return library.models.get_model(variant, weights=None), preset
+        return scale_as_trained(library.models.get_model(variant, weights=None)), preset
 
     def _headless(self, model: nn.Module) -> nn.Module:
         for name in ("fc", "head", "heads"):
@@ -106,6 +112,27 @@ class OpenClipBackbone(_Backbone):
     def embed(self, pixels: Tensor) -> Tensor:
         """Embed prepared pictures: the projected embedding."""
         return self.model.encode_image(pixels)
+
+
+def scale_as_trained(model: nn.Module) -> nn.Module:
+    """Let Inception and GoogLeNet of torchvision scale colours as their weights need it.
+
+    They were trained on colours in [-1, 1]. torchvision converts to that range, within the network,
+    only where it loads its own weights itself.
+
+    Parameters
+    ----------
+    model : Module
+        Any network of torchvision, made without weights; others are left as they are.
+
+    Returns
+    -------
+    Module
+        The same one.
+    """
+    if hasattr(model, "transform_input"):
+        model.transform_input = True
+    return model
 
 
 def import_library(name: str) -> Any:

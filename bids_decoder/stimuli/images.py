@@ -135,9 +135,10 @@ def _missing(path: Path) -> MissingInputError:
 
 
 def _from_pixels(pixels: np.ndarray) -> Image.Image:
-    """Convert stored pixels to a picture; floats in [0, 1] or integers of 8 or 16 bit."""
+    """Convert stored pixels to a picture; floats in [0, 1], black and white, or 8 or 16 bit."""
     values = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
-    if values.dtype.kind == "f":
+    if values.dtype.kind in "fb":
+        values = values.astype(float)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise ValueError("float pixels outside 0 to 1")
         values = np.rint(values * 255)

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from bids_decoder.errors import MissingInputError
 from bids_decoder.files import file_digest
-from bids_decoder.stimuli.backbones import import_library, load_weights
+from bids_decoder.stimuli.backbones import import_library, load_weights, scale_as_trained
 from bids_decoder.stimuli.efficientnet import SIZE, load_pooled
 from bids_decoder.stimuli.weights import (
     PACKAGE,
@@ -229,5 +229,6 @@ def _torchvision(
         "swav_resnet50": lambda: models.resnet50(weights=None),
     }[name]()
     load_weights(made, weights, unused=("fc.", "projection_head.", "prototypes."))
-    part = extraction.create_feature_extractor(made.eval(), {layer: "out"}).to(device)
+    made = scale_as_trained(made).eval()
+    part = extraction.create_feature_extractor(made, {layer: "out"}).to(device)
     return lambda pixels: part(_normalised(pixels))["out"]

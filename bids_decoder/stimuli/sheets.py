@@ -85,7 +85,7 @@ def draw_sheet(rows: Sequence[Sequence[Tile]], header: Sequence[str], edge: int)
 
 
 def _square(picture: Image.Image, edge: int) -> Image.Image:
-    # Coarse pictures keep their pixels; photographs are resampled smoothly.
+    # Bicubic interpolation would put bright and dark rims around the pixels of coarse pictures.
     grows = min(picture.size) < edge
     method = Image.Resampling.BICUBIC if not grows else Image.Resampling.BILINEAR
     return ImageOps.fit(picture.convert("RGB"), (edge, edge), method)

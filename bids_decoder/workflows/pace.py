@@ -29,16 +29,18 @@ def kind_of(stage: str, leaf: str) -> Kind:
 
 
 class Pace:
-    """What nodes that have ended took, and what others will take."""
+    """What nodes that have ended took, and what others will take.
+
+    Another thread may ask while nodes are recorded: each kind changes in one step.
+    """
 
     def __init__(self) -> None:
-        self._numbers: Counter[Kind] = Counter()
-        self._seconds: dict[Kind, float] = {}
+        self._ended: dict[Kind, tuple[int, float]] = {}
 
     def record(self, kind: Kind, seconds: float) -> None:
         """Record a node that has ended."""
-        self._numbers[kind] += 1
-        self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds
+        number, before = self._ended.get(kind, (0, 0.0))
+        self._ended[kind] = (number + 1, before + seconds)
 
     def seconds(self, waiting: Counter[Kind]) -> float:
         """Return the work of nodes that have not ended.
@@ -49,20 +51,21 @@ class Pace:
             Number of nodes of each kind.
         """
         scale = self._scale()
-        return sum(number * self._of(kind, scale) for kind, number in waiting.items())
+        return sum(number * self._of(kind, scale) for kind, number in list(waiting.items()))
 
     def one(self, kind: Kind) -> float:
         """Return the work of one node."""
         return self._of(kind, self._scale())
 
     def _of(self, kind: Kind, scale: float) -> float:
-        number = self._numbers[kind]
-        return self._seconds[kind] / number if number else scale * _usual(kind)
+        number, seconds = self._ended.get(kind, (0, 0.0))
+        return seconds / number if number else scale * _usual(kind)
 
     def _scale(self) -> float:
         """Return how much longer nodes take here than the table says."""
-        usual = sum(number * _usual(kind) for kind, number in self._numbers.items())
-        return sum(self._seconds.values()) / usual if usual else 1.0
+        ended = list(self._ended.items())
+        usual = sum(number * _usual(kind) for kind, (number, _) in ended)
+        return sum(seconds for _, (_, seconds) in ended) / usual if usual else 1.0
 
 
 def _usual(kind: Kind) -> float:

@@ -39,6 +39,14 @@ def test_best_type_of_bold5000(place):
     assert all("TYPED" in run.image_file.name for run in place.dataset().runs)
 
 
+def test_repetitions_of_bold5000_are_the_same_picture(place):
+    _, names = samples.bold5000(place.folder, form="npy")
+    file = next(place.folder.rglob("CSI1_imgnames.txt"))
+    file.write_text("\n".join([*names[:-2], f"rep_{names[0]}", "rep_other.jpg"]))
+    (person,) = place.dataset().participants
+    assert read(person)[1] == [*names[:-2], names[0], "rep_other.jpg"]
+
+
 def test_faults_of_bold5000(place):
     samples.bold5000(place.folder, "CSI1")
     samples.bold5000(place.folder, "CSI2")

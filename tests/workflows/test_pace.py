@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from bids_decoder.workflows.pace import Pace, kind_of
+from bids_decoder.workflows import pace as module
+from bids_decoder.workflows.pace import Kind, Pace, kind_of
 
 MOTION, BIAS, MARK = (kind_of("preprocess", name) for name in ("motion_1", "bias", "mark_3"))
 
@@ -29,3 +30,16 @@ def test_the_longest_beginning_counts():
     pace = Pace()
     assert pace.one(kind_of("preprocess", "to_person_1")) < pace.one(
         kind_of("preprocess", "to_MNI152NLin2009aSym5"))
+
+
+def test_nodes_may_end_while_the_rest_is_asked_for(monkeypatch):
+    """Live lines are drawn in another thread; a kind may end of which no node had ended before."""
+    pace, usual = Pace(), module._usual
+    pace.record(MOTION, 3.0)
+
+    def record_and_look(kind: Kind) -> float:
+        pace.record(BIAS, 10.0)
+        return usual(kind)
+
+    monkeypatch.setattr(module, "_usual", record_and_look)
+    assert pace.seconds(Counter({MOTION: 2})) == 6.0
