@@ -43,6 +43,8 @@ def compare(
     selection = decoder.select(case.train, case.targets, model, context)
     with mock.patch.object(spatial_prior, "STANDARD_ERRORS", np.inf):
         mapped = decoder.adapt(case.train, case.targets, selection, model, context)
+    if "spatial_prior_scores" not in mapped.card:
+        raise SystemExit(f"the prior is not tried with {len(case.train.betas)} trials")
     before, after = mapped.card["spatial_prior_scores"]
     used = decoder.adapt(case.train, case.targets, selection, model, context)
     found = {"gain": after / before - 1, "used": used.card["spatial_prior"]}

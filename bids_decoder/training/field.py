@@ -22,6 +22,7 @@ from bids_decoder.training.signal import (
     log_evidence,
     mean_shares,
     share_evidence,
+    varies,
 )
 from bids_decoder.trials import Person, VoxelGrid
 
@@ -29,6 +30,8 @@ SPREAD = 4.0
 """Prior standard deviation of the field in log odds."""
 
 EM_STEPS = 20
+"""More of them change the fraction of voxels with signal by less than a fifth of itself."""
+
 CLIMBING_STEPS = 50
 
 _SURE = 300.0
@@ -138,7 +141,8 @@ def map_signals(
     list of SignalMap
         One per set, as for each alone.
     """
-    return _Evidence.of(share_evidence(person, wanted)).map(person.grid, prior, field)
+    evidence = share_evidence(person, wanted)
+    return _Evidence.of(evidence, varies(person.betas)).map(person.grid, prior, field)
 
 
 def choose_field(
@@ -170,7 +174,9 @@ def choose_field(
     halves = np.stack([
         log_evidence(person.betas[h], wanted[h], groups[h]) for h in (first, ~first)
     ])
-    known = _Evidence.of(halves)
+    varying = varies(person.betas[first]) & varies(person.betas[~first])
+    halves[:, :, ~varying] = 0
+    known = _Evidence.of(halves, varying)
     if not person.grid.has_neighbours:
         candidates = [field for field in candidates if field.fwhm_mm == 0]
     candidates = list(candidates)
@@ -205,20 +211,29 @@ class _Evidence:
         Log likelihood ratio of signal against no signal.
     within : ndarray, shape (n_sets, n_shares - 1, n_voxels)
         Probabilities of the shares above 0, given that there is signal.
+    varying : ndarray of bool, shape (n_all,)
+        Voxels that vary, n_voxels of them. The others have no signal, and tell nothing of others:
+        counted as voxels without signal, they would make it seem rarer than it is elsewhere.
     """
 
     fraction: np.ndarray
     ratio: np.ndarray
     within: np.ndarray
+    varying: np.ndarray
 
     @classmethod
-    def of(cls, evidence: np.ndarray) -> _Evidence:
+    def of(cls, evidence: np.ndarray, varying: np.ndarray) -> _Evidence:
         """Fit the fractions and the distributions of signal by expectation maximisation.
 
         Parameters
         ----------
-        evidence : ndarray, shape (n_sets, n_shares, n_voxels)
+        evidence : ndarray, shape (n_sets, n_shares, n_all)
+        varying : ndarray of bool, shape (n_all,)
         """
+        if not varying.any():
+            varying = np.ones_like(varying)
+        if not varying.all():
+            evidence = evidence[:, :, varying]
         n_sets, n_shares = len(evidence), evidence.shape[1] - 1
         top = evidence[:, 1:].max(axis=1)
         # Single precision is enough here, by far the longest part for many sets.
@@ -237,15 +252,22 @@ class _Evidence:
         common = common.astype(np.float32)
         total = (common[:, None] @ likelihood)[:, 0]
         within = common[:, :, None] * likelihood / total[:, None]
-        return cls(fraction, np.log(total) + top, within)
+        return cls(fraction, np.log(total) + top, within, varying)
 
     def map(self, grid: VoxelGrid, prior: np.ndarray | None, field: SignalField) -> list[SignalMap]:
         """Compute the posterior of all voxels with the field as spatial prior."""
-        start = np.stack([_prior_odds(f, prior, self.ratio.shape[1]) for f in self.fraction])
-        chance = expit(_log_odds(field.trust * self.ratio, start, grid, field.fwhm_mm))
-        chances = np.empty((*start.shape[:1], len(SIGNAL_SHARES), start.shape[1]), np.float32)
-        chances[:, 0] = 1 - chance
-        np.multiply(chance[:, None], self.within, out=chances[:, 1:], casting="same_kind")
+        own = slice(None) if self.varying.all() else self.varying
+        known = None if prior is None else prior[:, own]
+        start, ratio = np.zeros((2, len(self.fraction), len(self.varying)))
+        start[:, own] = [_prior_odds(f, known, self.ratio.shape[1]) for f in self.fraction]
+        ratio[:, own] = field.trust * self.ratio
+        chance = expit(_log_odds(ratio, start, grid, field.fwhm_mm))[:, own]
+        chances = np.zeros((len(chance), len(SIGNAL_SHARES), len(self.varying)), np.float32)
+        chances[:, 0] = 1
+        chances[:, 0, own] = 1 - chance
+        chances[:, 1:, own] = np.multiply(
+            chance[:, None], self.within, dtype=np.float32, casting="same_kind"
+        )
         shares, likely = mean_shares(chances), (chances[:, 0] < 0.5).sum(axis=1)
         return [
             SignalMap(each, field, share, int(count))

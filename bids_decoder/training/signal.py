@@ -73,7 +73,8 @@ def share_chances(
     """Compute the posterior probability of each share.
 
     Evidence is summed over the neighbourhood of each voxel (a composite likelihood), because
-    neighbours tend to have similar shares, whatever their tuning.
+    neighbours tend to have similar shares, whatever their tuning. Voxels that do not vary have no
+    signal, and tell their neighbours nothing.
 
     Parameters
     ----------
@@ -90,11 +91,22 @@ def share_chances(
     ndarray of float32, shape (n_shares, n_voxels)
     """
     evidence = share_evidence(person, wanted)
+    flat = ~varies(person.betas)
+    evidence[:, flat] = 0
     total = evidence_around(evidence, person.grid, fwhm_mm)
     if prior is not None:
         total = total + np.log(prior)[:, None]
+    total[1:, flat] = -np.inf
     chances = np.exp(total - total.max(axis=0))
     return (chances / chances.sum(axis=0)).astype(np.float32)
+
+
+def varies(betas: np.ndarray) -> np.ndarray:
+    """Return which voxels vary over trials: (n_trials, n_voxels) to bool (n_voxels,).
+
+    Those outside the field of view do not, in responses that are z-scored.
+    """
+    return np.ptp(betas, axis=0) > 0
 
 
 def mean_shares(chances: np.ndarray) -> np.ndarray:

@@ -116,8 +116,24 @@ def test_constant_voxel_has_no_signal():
     person, wanted, _ = make_person(0.1)
     person.betas[:, 5] = 0
     found = map_signal(person, wanted, None, ALONE).share
-    assert np.isfinite(found).all()
-    assert found[5] <= found.max()
+    assert np.isfinite(found).all() and found[5] == 0
+
+
+@pytest.mark.parametrize("chosen", [ALONE, SignalField(6.0, 0.5)])
+def test_constant_voxels_tell_nothing_of_others(chosen):
+    """As where the mask is larger than the field of view."""
+    person, wanted, with_signal = make_person(0.1)
+    alone = map_signal(person, wanted, None, ALONE)
+    grid = VoxelGrid(np.concatenate([person.grid.mask] * 2, axis=2), person.grid.affine)
+    volumes = person.grid.to_volume(person.betas)
+    betas = np.concatenate([volumes, np.zeros_like(volumes)], axis=2)[grid.mask].T
+    inside = np.repeat([True, False], person.grid.mask.shape[2])[np.nonzero(grid.mask)[2]]
+    wide = replace(person, grid=grid, betas=betas)
+    found = map_signal(wide, wanted, None, chosen)
+    assert found.n_likely >= 0.9 * alone.n_likely
+    assert (found.share[~inside] == 0).all() and (found.chances[0, ~inside] == 1).all()
+    if chosen is ALONE:
+        np.testing.assert_allclose(found.share[inside], alone.share, rtol=1e-5)
 
 
 def test_the_field_follows_the_region():
