@@ -3,8 +3,9 @@
 ``CSIx_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-XX.nii.gz`` holds x × y × z × trials of a session;
 types A to C have other names, of which the best is taken. ``..._allses_<region>.npy`` holds all
 trials × voxels of a region. ``CSIx_imgnames.txt`` names the picture of each trial, in order over
-all sessions; ``rep_`` before the name of a picture marks its repetitions. A run has 37 trials. Images are used where both are there; regions are put side by
-side, and their voxels have no positions. ``CSIx_brainmask.nii.gz`` is the mask, if it is there.
+all sessions; ``rep_`` before the name of a picture marks a repetition. A run has 37 trials. Images
+are used where both are there; regions are put side by side, and their voxels have no positions.
+``CSIx_brainmask.nii.gz`` is the mask, if it is there.
 
 References
 ----------

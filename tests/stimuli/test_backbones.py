@@ -30,7 +30,9 @@ class _Classifier(nn.Module):
         return self.fc(pixels.mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize(("scales", "expected", "ending"), [(True, 0.6, "-scaled"), (False, 0.8, "")])
+@pytest.mark.parametrize(
+    ("scales", "expected", "ending"), [(True, 0.6, "-scaled"), (False, 0.8, "")]
+)
 def test_colours_are_scaled_as_in_the_training(tmp_path, monkeypatch, scales, expected, ending):
     preset = SimpleNamespace(DEFAULT=SimpleNamespace(transforms=lambda: _tensor))
     models = SimpleNamespace(

@@ -122,7 +122,7 @@ def test_constant_voxel_has_no_signal():
 @pytest.mark.parametrize("chosen", [ALONE, SignalField(6.0, 0.5)])
 def test_constant_voxels_tell_nothing_of_others(chosen):
     """As where the mask is larger than the field of view."""
-    person, wanted, with_signal = make_person(0.1)
+    person, wanted, _ = make_person(0.1)
     alone = map_signal(person, wanted, None, ALONE)
     grid = VoxelGrid(np.concatenate([person.grid.mask] * 2, axis=2), person.grid.affine)
     volumes = person.grid.to_volume(person.betas)
