@@ -32,6 +32,7 @@ from bids_decoder.training.region_settings import Regions
 from bids_decoder.trials import Decision, confounds_of, table_key
 from bids_decoder.workflows.atlases import AtlasCheck, AtlasPlan
 from bids_decoder.workflows.checks import check_regions
+from bids_decoder.workflows.region import given_pictures
 from bids_decoder.workflows.work import PersonWork, TargetSpec, Work
 
 NO_TARGETS = TargetSpec("category", ())
@@ -238,11 +239,20 @@ class Study:
         """Return the vectors of ``--features``."""
         return self.trials.vectors.of(self.targets.ids)
 
-    @cached_property
-    def region_key(self) -> str:
-        """Return the key of ``--region``, by content."""
+    def region_key(self, *people: PersonWork) -> str:
+        """Return the key of ``--region`` for these participants, by content.
+
+        A coarse region is found in images of the participants. What this program preprocesses is
+        in the key of their responses already; images of derivatives are not.
+        """
         region = self.settings.troi.region
-        return region if region in REGIONS else file_digest(Path(region))
+        if region not in REGIONS:
+            return self.digest(Path(region))
+        images = {
+            person.label: {name: self.digest(path) for name, path in given.items()}
+            for person in people if (given := given_pictures(person, region))
+        }
+        return content_key([region, images]) if images else region
 
     @cached_property
     def region_findings(self) -> list[Finding]:

@@ -78,15 +78,40 @@ def _space(person: PersonWork) -> str:
     return person.runs[0].entities.get("space", "")
 
 
+def given_pictures(person: PersonWork, region: str) -> dict[str, Path]:
+    """Return the images of derivatives that are registered to find a region.
+
+    Parameters
+    ----------
+    person : PersonWork
+    region : str
+        See :func:`check_region`.
+
+    Returns
+    -------
+    dict of str to Path
+        By input of :class:`~bids_decoder.interfaces.preprocessing.OccipitalRegion`. Empty for raw
+        data, in MNI space, where nothing is registered, and where there are none.
+    """
+    if person.source == "raw" or region != "occipital" or in_mni_space(_space(person)):
+        return {}
+    return _images_of_derivatives(person)
+
+
 def _pictures(output_dir: Path, person: PersonWork) -> dict[str, str]:
     """Return the images in template space, and the transform to the first of them."""
-    run, participant = person.runs[0], person.participant
     if person.source == "raw":
         return _preprocessed_pictures(output_dir, person)
-    if participant.preproc_t1w is not None and _space(person) == "T1w":
-        return {"in_file": str(participant.preproc_t1w), "mask_file": str(participant.anat_mask)}
+    return {name: str(path) for name, path in _images_of_derivatives(person).items()}
+
+
+def _images_of_derivatives(person: PersonWork) -> dict[str, Path]:
+    run, participant = person.runs[0], person.participant
+    t1w, mask = participant.preproc_t1w, participant.anat_mask
+    if t1w is not None and mask is not None and _space(person) == "T1w":
+        return {"in_file": t1w, "mask_file": mask}
     if run.boldref_file is not None and run.mask_file is not None:
-        return {"in_file": str(run.boldref_file), "mask_file": str(run.mask_file)}
+        return {"in_file": run.boldref_file, "mask_file": run.mask_file}
     return {}
 
 

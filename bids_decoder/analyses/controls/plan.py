@@ -105,6 +105,7 @@ def _key(study: Study, spec: ControlSpec) -> StageKey:
         "removed": list(person.removed), "counterbalanced": list(counterbalanced(settings.trials)),
         "evaluation": asdict(settings.evaluation),
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
-        "targets": study.target_key, "betas": person.betas.key, "region": study.region_key,
+        "targets": study.target_key, "betas": person.betas.key,
+        "region": study.region_key(person),
     }
     return StageKey("controls", f"sub-{person.label}", content)

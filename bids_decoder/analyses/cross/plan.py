@@ -210,6 +210,7 @@ def _key(study: Study, spec: CrossSpec) -> StageKey:
         **study.fit_settings, "troi": asdict(settings.troi),
         "evaluation": asdict(settings.evaluation), "n_refits": spec.n_refits,
         "kinds": spec.options, "rows": content_key([asdict(row) for row in spec.rows]),
-        "betas": person.responses_key, "region": study.region_key,
+        "betas": person.responses_key,
+        "region": study.region_key(person),
         "targets": None if KINDS[study.targets.kind].over_runs else study.target_key,
     })

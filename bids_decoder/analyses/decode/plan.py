@@ -207,7 +207,7 @@ def _key(study: Study, person: PersonWork, model: ModelFile | None) -> StageKey:
         "evaluation": asdict(settings.evaluation), "targets": study.target_key,
         "betas": person.responses_key,
         "pretrained": None if model is None else model.card.get("stage_key"),
-        "region": study.region_key, **_protocol(study.settings),
+        "region": study.region_key(person), **_protocol(study.settings),
     })
 
 

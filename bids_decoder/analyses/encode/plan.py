@@ -97,7 +97,8 @@ def _key(study: Study, person: PersonWork, pictures: str | None) -> StageKey:
     settings = study.settings
     return StageKey("encode", f"sub-{person.label}", {
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
-        "device": study.device_kind, "targets": study.target_key, "region": study.region_key,
+        "device": study.device_kind, "targets": study.target_key,
+        "region": study.region_key(person),
         "encoding": asdict(settings.section(Encoding)),
         "evaluation": asdict(settings.evaluation), "betas": person.responses_key,
         "pictures": pictures,

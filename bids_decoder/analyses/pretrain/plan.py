@@ -117,7 +117,7 @@ def _job(study: Study, without: str | None, sources: list[str]) -> Job:
     key = StageKey("pretrain" if without is None else f"pretrain-without-{without}", "group", {
         **study.fit_settings, "targets": study.target_key,
         "people": {label: study.people[label].responses_key for label in sources},
-        "region": study.region_key,
+        "region": study.region_key(*(study.people[label] for label in sources)),
     })
     targets = study.targets
     card = {

@@ -91,7 +91,8 @@ def _key(study: Study, spec: RegionSpec) -> StageKey:
         "labels": study.atlases.describe(person, study.digest),
         "n_permutations": spec.n_permutations, "evaluation": asdict(settings.evaluation),
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
-        "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
+        "targets": study.target_key, "betas": person.responses_key,
+        "region": study.region_key(person),
     })
 
 

@@ -150,7 +150,8 @@ def _job(study: Study, stage: str, spec: RsaSpec, **more: Any) -> Job:
     key = StageKey(stage, f"sub-{person.label}", {
         "models": models, "n_permutations": spec.n_permutations,
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
-        "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
+        "targets": study.target_key, "betas": person.responses_key,
+        "region": study.region_key(person),
         **more,
     })
     return Job(job_name(stage, person), "rsa", (study.stage(key),), spec)

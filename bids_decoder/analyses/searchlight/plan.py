@@ -110,7 +110,8 @@ def _key(study: Study, spec: SearchSpec) -> StageKey:
         "searchlight": asdict(settings.section(Searchlight)),
         "n_permutations": spec.n_permutations,
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
-        "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
+        "targets": study.target_key, "betas": person.responses_key,
+        "region": study.region_key(person),
     })
 
 

@@ -105,7 +105,8 @@ def _key(study: Study, spec: TimeSpec) -> StageKey:
     return StageKey("timecourse", f"sub-{person.label}", {
         "window": list(spec.window), "n_permutations": spec.n_permutations,
         "normalise": settings.glm.normalise, "seed": settings.random_seed,
-        "targets": study.target_key, "betas": person.responses_key, "region": study.region_key,
+        "targets": study.target_key, "betas": person.responses_key,
+        "region": study.region_key(person),
     })
 
 
