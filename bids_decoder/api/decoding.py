@@ -315,7 +315,7 @@ class LoadedDecoder(DecodingMixin, BaseEstimator):
         return dict(self.fitted.model.card)
 
     def mask_image(self) -> nib.Nifti1Image:
-        """Return the mask of the voxels that the decoder reads."""
+        """Return the mask of the voxels that the decoder selected."""
         return Voxels(self.fitted.grid).mask_img
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -50,7 +50,7 @@ Made by bids_decoder from the dataset "{source}". The layout follows BIDS deriva
 * `plan.json`: what kind of dataset this is, which trials are train and test, and why.
 * `sub-<label>/…_desc-singletrial_betaseries.nii.gz`: one response per trial; volume i belongs to
   row i of `…_desc-singletrial_trials.tsv`.
-* `sub-<label>/…_label-TROI_mask.nii.gz`: the voxels that the decoder reads.
+* `sub-<label>/…_label-TROI_mask.nii.gz`: the voxels that the decoder selected.
 * `sub-<label>/…_desc-decoder_metrics.tsv`: how well held-out trials are decoded, beside chance and
   baselines; `…_predictions.tsv`: each of them.
 * `sub-<label>/…_desc-encoder_*`, where an encoding model was fitted: how well responses to held-out

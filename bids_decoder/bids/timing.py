@@ -171,7 +171,7 @@ def judge_timing(times: Sequence[RunTimes], notes: DatasetNotes) -> None:
     for label, own in sorted(by_person.items()):
         outside = [item for item in own if item.is_outside]
         if outside:
-            _report_outside(outside, notes)
+            _report_outside(outside, _guess_stop(outside, own) or _guess(outside), notes)
         else:
             _warn_of_idle_time(label, own, notes)
         _warn_of_excluded([item for item in own if not item.is_outside], notes)
@@ -200,8 +200,7 @@ def _warn_of_excluded(times: Sequence[RunTimes], notes: DatasetNotes) -> None:
             ))
 
 
-def _report_outside(outside: Sequence[RunTimes], notes: DatasetNotes) -> None:
-    guess = _guess(outside)
+def _report_outside(outside: Sequence[RunTimes], guess: str | None, notes: DatasetNotes) -> None:
     advice = f"{guess}; or" if guess else (
         "check that onsets are in seconds from the first stored volume and that the events belong "
         "to this run; or"
@@ -257,6 +256,23 @@ _UNITS: tuple[tuple[str, Callable[[Recording], float]], ...] = (
     ("minutes", lambda _: 60.0),
 )
 """Units that onsets are written in by mistake, with their seconds."""
+
+
+def _guess_stop(outside: Sequence[RunTimes], own: Sequence[RunTimes]) -> str | None:
+    """Return that runs were stopped early, where all others of their task are longer and fit."""
+    lengths = []
+    for item in outside:
+        others = [
+            other.recording.seconds for other in own if other.recording is not None
+            and not other.is_outside and other.run.task == item.run.task
+        ]
+        if item.recording is None or not others or item.recording.seconds >= min(others):
+            return None
+        lengths += others
+    return (
+        f"other runs of the task have {min(lengths):g} s or more: if the scanner was stopped "
+        "early, remove the rows of what was not recorded from the events file"
+    )
 
 
 def _guess(times: Sequence[RunTimes]) -> str | None:

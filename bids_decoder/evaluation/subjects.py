@@ -327,7 +327,7 @@ class SiteConfound:
     @property
     def is_serious(self) -> bool:
         """Whether a model could profit from knowing the site."""
-        return self.p < 0.05 and self.balanced_accuracy > self.chance
+        return self.p <= 0.05 and self.balanced_accuracy > self.chance
 
 
 def site_confound(

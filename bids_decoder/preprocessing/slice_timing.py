@@ -132,8 +132,6 @@ def correct_slice_timing(
         times = times[::-1]
     target = reference_time(times, slice_time_ref)
     corrected = series.astype(np.float32)
-    if series.shape[3] - n_skip < 4:
-        return corrected
     by_slice = np.moveaxis(corrected, axis, 0)
     for number, time in enumerate(times):
         part = by_slice[number][..., n_skip:]
@@ -146,18 +144,18 @@ def shift_in_time(values: np.ndarray, shift: float) -> np.ndarray:
 
     Before the first and after the last sample the series is taken as mirrored.
     """
-    if shift == 0.0:
+    n_samples = values.shape[-1]
+    if shift == 0.0 or n_samples < 2:
         return values
     coefficients = ndimage.spline_filter1d(values, order=3, axis=-1, output=np.float64)
-    n_samples = values.shape[-1]
     # The C code mirrors about the end samples; so do the indices here.
+    period = 2 * (n_samples - 1)
     start = int(np.floor(shift))
     fraction = shift - start
     total = np.zeros(values.shape, dtype=np.float64)
     for offset, weight in zip(range(-1, 3), _spline_weights(fraction), strict=True):
-        index = np.arange(n_samples) + start + offset
-        index = np.abs(index)
-        index = np.where(index > n_samples - 1, 2 * (n_samples - 1) - index, index)
+        index = np.abs(np.arange(n_samples) + start + offset) % period
+        index = np.minimum(index, period - index)
         total += weight * coefficients[..., index]
     return total.astype(np.float32)
 

@@ -66,7 +66,7 @@ def troi_pictures(results: Results) -> list[Picture]:
         if not has_geometry(image):
             pictures += row_pictures(
                 path, f"troimask{number}",
-                f"TROI: the {mask.sum():,} vertices that the decoder reads", signed=False,
+                f"TROI: the {mask.sum():,} vertices that the decoder selected", signed=False,
             )
         if not has_geometry(image) or not mask.any():
             continue
@@ -75,11 +75,11 @@ def troi_pictures(results: Results) -> list[Picture]:
         drawn = picture(
             draw_mask(slices),
             f"troimask{number}",
-            f"TROI: the {mask.sum():,} voxels that the decoder reads, on {name_underlay(under)}.",
+            f"TROI: the {mask.sum():,} voxels that the decoder selected, on {name_underlay(under)}.",
             f"Slices through the brain with {mask.sum()} selected voxels coloured.",
             "png",
         )
-        look = Look("Voxels that the decoder reads", "mask")
+        look = Look("Voxels that the decoder selected", "mask")
         pictures.append(replace(drawn, volume=map_volume(path, results, image, under, look)))
     for number, path in enumerate(results.files("troi_map"), start=1):
         pictures += map_picture(

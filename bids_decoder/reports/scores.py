@@ -129,7 +129,7 @@ class Comparison:
 
     @property
     def clearly_ahead(self) -> bool:
-        """Return whether the decoder is ahead of every baseline at p < .05.
+        """Return whether the decoder is ahead of every baseline at p ≤ .05.
 
         Where the differences were not tested: whether its interval is apart from the best
         baseline's.
@@ -138,16 +138,16 @@ class Comparison:
         if best is None or not self.gain > 0:
             return False
         if self.tests["p"].notna().any():
-            return bool(((self.tests["value"] > 0) & (self.tests["p"] < 0.05)).all())
+            return bool(((self.tests["value"] > 0) & (self.tests["p"] <= 0.05)).all())
         below, above = (best, self.own) if self.higher_is_better else (self.own, best)
         return bool(below["ci_high"] < above["ci_low"])
 
     @property
     def beats_chance(self) -> bool:
-        """Return whether p < .05, or without p whether the interval excludes chance."""
+        """Return whether p ≤ .05, or without p whether the interval excludes chance."""
         row = self.own
         if np.isfinite(row["p"]):
-            return bool(row["p"] < 0.05)
+            return bool(row["p"] <= 0.05)
         side = row["ci_low"] if self.higher_is_better else -row["ci_high"]
         return bool(side > (self.chance if self.higher_is_better else -self.chance))
 

@@ -119,7 +119,7 @@ def search_pictures(
         significant = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
         pictures += part_picture(
             path, results, f"{name}significant",
-            f"{title}, where p < {LEVEL:g} corrected for all {tests} (cluster enhancement)",
+            f"{title}, where p ≤ {LEVEL:g} corrected for all {tests} (cluster enhancement)",
             (above, significant & (above > 0)),
         )
     return with_surface(pictures, which=-1)

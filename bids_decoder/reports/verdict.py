@@ -44,7 +44,7 @@ def judge(top: Comparison, target_kind: str) -> Answer:
     Returns
     -------
     Answer
-        ``"yes"`` at p < .05, or without a p-value where the interval excludes chance. ``"no"``
+        ``"yes"`` at p ≤ .05, or without a p-value where the interval excludes chance. ``"no"``
         where neither holds and the interval contains chance but no score that is more than
         :data:`SMALL` of the distance from chance to a perfect score above chance, nor, among many
         candidates, more than :data:`MANY_TIMES` chance. Otherwise ``"undecided"``:
@@ -78,7 +78,7 @@ def cannot_reach(top: Comparison) -> bool:
     top : Comparison
     """
     least = top.own.get("p_min", np.nan)
-    return bool(np.isfinite(least) and least >= LEVEL)
+    return bool(np.isfinite(least) and least > LEVEL)
 
 
 def _reach(top: Comparison) -> float:

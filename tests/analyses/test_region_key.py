@@ -19,7 +19,8 @@ def person(tmp_path):
         "01", None, "see", None, "fmriprep", {}, {}, tmp_path / "bold.nii.gz",
         boldref_file=files["boldref"], mask_file=files["mask"],
     )
-    return PersonWork(Participant("01", (), (run,)), "fmriprep", {}, StageKey("betas", "sub-01", {}))
+    betas = StageKey("betas", "sub-01", {})
+    return PersonWork(Participant("01", (), (run,)), "fmriprep", {}, betas)
 
 
 def key_of(*people, region="occipital"):

@@ -83,6 +83,15 @@ def test_a_wrong_repetition_time_is_guessed(bare):
     assert len(found) == 3 and "repetition time (1.2 s): one of 1.68 s or more" in found[0].fix
 
 
+def test_a_run_that_was_stopped_early_is_explained(bare):
+    build(bare)
+    bare.run("01", "2", rows=[(onset, 1, "ab"[i % 2]) for i, onset in enumerate(ONSETS)],
+             shape=(4, 4, 3, 25))
+    (found,) = named(bare.build(), "outside of the recording")
+    assert "run-2" in found.what and "remove the rows" in found.fix
+    assert "have 80 s or more" in found.fix and "repetition time" not in found.fix
+
+
 def test_a_late_start_in_all_runs_is_said(bare):
     (finding,) = build(bare, lambda onset: 34 + onset / 2).findings
     assert "start late" in finding.what and "45 % of the recordings" in finding.why

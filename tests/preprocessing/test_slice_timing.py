@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
+from scipy.ndimage import map_coordinates
 
 from bids_decoder.errors import InputError
 from bids_decoder.preprocessing.slice_timing import (
@@ -51,6 +52,19 @@ def test_agrees_with_scipy_splines(shift):
     expected = CubicSpline(np.arange(50), values)(np.arange(50) + shift)
     np.testing.assert_allclose(shift_in_time(values[None], shift)[0, 6:-6], expected[6:-6],
                                atol=1e-4)
+
+
+@pytest.mark.parametrize("n_volumes", [2, 3, 4, 7])
+@pytest.mark.parametrize("shift", [-1.0, -0.4, 0.7])
+def test_short_runs_are_corrected_too(n_volumes, shift):
+    values = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0])[:n_volumes]
+    expected = map_coordinates(values, [np.arange(n_volumes) + shift], order=3, mode="mirror")
+    np.testing.assert_allclose(shift_in_time(values[None], shift)[0], expected, atol=1e-5)
+    series = np.tile(values, (2, 2, 4, 1))
+    corrected = correct_slice_timing(series, TIMES, T_R)
+    assert (np.ptp(corrected[0, 0], axis=0) > 0).any()
+    np.testing.assert_array_equal(correct_slice_timing(series[..., :1], TIMES, T_R),
+                                  series[..., :1])
 
 
 def test_bright_first_volumes_do_not_ring():

@@ -271,7 +271,7 @@ def test_the_threshold_hides_and_the_choice_changes_the_map(open_page):
     viewer(page).get_by_label("Threshold").fill("1")
     assert page.locator(".slices output").inner_text() != "0"
     assert 0 < sum(page.evaluate(pixels)) < coloured
-    page.get_by_label("Map", exact=True).select_option("Voxels that the decoder reads")
+    page.get_by_label("Map", exact=True).select_option("Voxels that the decoder selected")
     page.locator(".said", has_text="mm: selected").wait_for()
     assert not viewer(page).get_by_label("Threshold").is_visible()
     assert "TROI: the 2 voxels" in page.locator(".slices figcaption").inner_text()

@@ -198,6 +198,8 @@ def test_chance_is_beaten_by_p_or_by_interval():
         metrics(model=["troi"], value=["0.4"], p=None, ci_low="0.3", ci_high="0.5"), {}
     )[0]
     assert not by_p.beats_chance and by_interval.beats_chance
+    # The smallest p-value of 19 permutations.
+    assert compare(metrics(model=["troi"], value=["0.4"], p="0.05"), {})[0].beats_chance
 
 
 def test_metrics_figure_holds_chance_interval_and_null():

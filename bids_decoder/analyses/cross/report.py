@@ -17,7 +17,7 @@ _DECODER = "decoder"
 _LIMITS = (
     "Decoding above chance from one kind of trials to another suggests that part of the code is "
     "shared. P-values are for these trained decoders: where both codes are strong but unrelated, "
-    "noise of training resembles the other code by chance, and in simulations p < .05 was nearly "
+    "noise of training resembles the other code by chance, and in simulations p ≤ .05 was nearly "
     "twice as frequent as it should be. “p (names)” exchanges the names of labels instead, and is "
     "valid there, too; it is at least 1/2, 1/6 and 1/24 with 2, 3 and 4 labels. Where labels are "
     "few, rely on smaller p-values, both directions and several participants. Chance level across "
@@ -55,10 +55,10 @@ def summary(results: Results) -> list[Block]:
         return []
     if across["p_holm"].isna().all():
         return [Text(f"Cross-decoding: {len(across)} pairs of kinds of trials, not tested.")]
-    n_above = int((across["p_holm"] < LEVEL).sum())
+    n_above = int((across["p_holm"] <= LEVEL).sum())
     return [Text(
         f"Cross-decoding: {n_above} of {len(across)} pairs of kinds of trials generalise "
-        f"(p < {LEVEL:g}, corrected for the number of cells).{_say_least(cells)}",
+        f"(p ≤ {LEVEL:g}, corrected for the number of cells).{_say_least(cells)}",
         "good" if n_above else "plain",
     )]
 
@@ -91,7 +91,7 @@ def lines(results: Results) -> list[str]:
     )
     if across["p_holm"].isna().all():
         return [f"sub-{results.participant}: cross-decoding, not tested; {said})"]
-    n_above = int((across["p_holm"] < LEVEL).sum())
+    n_above = int((across["p_holm"] <= LEVEL).sum())
     return [
         f"sub-{results.participant}: cross-decoding generalises in {n_above} of {len(across)} "
         f"cells; {said}, corrected p = {show_p(best['p_holm'])}).{_say_least(cells)}"
@@ -101,7 +101,7 @@ def lines(results: Results) -> list[str]:
 def _say_least(cells: pd.DataFrame) -> str:
     """Say so where no cell could be significant: the smallest p-value times their number."""
     least = cells["p_min"].min() * cells["p_holm"].notna().sum()
-    if not least >= LEVEL:
+    if not least > LEVEL:
         return ""
     return (f" None could be: with these trials and permutations the smallest possible p-value of "
             f"{len(cells)} cells is {show_p(min(least, 1.0))}.")
@@ -150,7 +150,7 @@ def _matrix(results: Results, cells: pd.DataFrame) -> Figure:
         draw_matrix(cells), "cross",
         f"{words(_metric(cells)).capitalize()} in percent of decoders trained on the trials of a "
         f"row and tested on those of a column. White: chance. Framed: {framed}. "
-        f"Star: p < {LEVEL:g}, corrected for all cells.",
+        f"Star: p ≤ {LEVEL:g}, corrected for all cells.",
         f"Matrix of {len(cells)} cells.",
     ))
 
@@ -174,11 +174,11 @@ def _table(results: Results, cells: pd.DataFrame) -> Table:
             f"{base['model']}: {show(base['value'], metric)}",
         ])
     strong = frozenset(
-        number for number, (_, row) in enumerate(cells.iterrows()) if row["p_holm"] < LEVEL
+        number for number, (_, row) in enumerate(cells.iterrows()) if row["p_holm"] <= LEVEL
     )
     return Table(
         header, rows, f"The decoder in all {len(cells)} cells; Holm: corrected for their number; "
-        f"bold: p < {LEVEL:g}", frozenset(header[2:-1]), strong,
+        f"bold: p ≤ {LEVEL:g}", frozenset(header[2:-1]), strong,
     )
 
 

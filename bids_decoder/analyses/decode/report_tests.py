@@ -51,7 +51,7 @@ def _multiple(results: Results) -> list[Block]:
         f"The headline, {chosen}, was fixed in the "
         f"plan before anything was fitted, and its p value is not corrected. Those of the other "
         f"{len(others)} are also given corrected for their number{families} (Holm 1979, column "
-        f"p_holm); {int((others <= LEVEL).sum())} of them stay below {LEVEL:g}."
+        f"p_holm); {int((others <= LEVEL).sum())} of them are at most {LEVEL:g}."
     )]
 
 

@@ -57,7 +57,7 @@ def check_smallest_p(
     if least <= 1 / (1 + n_permutations):
         return [Finding(
             f"sub-{label}: smallest possible p-value",
-            f"{least:.2g}: {n_permutations} permutations are too few for p < {LEVEL:g}",
+            f"{least:.2g}: {n_permutations} permutations are too few for p ≤ {LEVEL:g}",
             "give more (--n-permutations 100)", severity="warning", participant=label,
         )]
     what = "trials" if KINDS[target_kind].over_runs else "stimuli"
@@ -65,7 +65,7 @@ def check_smallest_p(
         f"sub-{label}: smallest possible p-value",
         f"{least:.2g}: {len(held)} held-out trials of {held['stimulus'].nunique()} stimuli in "
         f"{held['run_group'].nunique()} run(s) can be exchanged in few ways, so that no result "
-        f"can reach p < {LEVEL:g}",
+        f"can reach p ≤ {LEVEL:g}",
         f"hold out more {what} (--test-runs, --test-sessions, --split-column), or take the scores "
         "as a description", severity="warning", participant=label,
     )]

@@ -60,7 +60,7 @@ class MapKind:
 _SIGNIFICANT = float(-np.log10(0.05)) - 1e-6
 
 KINDS = (
-    MapKind("decode", "troi_mask", None, "Voxels that the decoder reads", True),
+    MapKind("decode", "troi_mask", None, "Voxels that the decoder selected", True),
     MapKind("encode", "encoder_mask", None, "Voxels that the encoding model predicts best", True),
     MapKind("encode", "encoder_map", "correlation", "Accuracy of the encoding model", False,
             mask="encoder_map_mask"),

@@ -37,7 +37,7 @@ def region_pictures(results: Results, table: pd.DataFrame) -> list[Picture]:
     dots = picture(
         draw_regions(shown), "regions",
         f"{which}, with 95 % intervals that are not corrected for the choice of regions; dashed: "
-        f"chance; orange: p < {LEVEL:g}, corrected for all regions. Grey numbers: voxels.",
+        f"chance; orange: p ≤ {LEVEL:g}, corrected for all regions. Grey numbers: voxels.",
         f"Scores of {len(shown)} regions, {corrected} of them significant.",
     )
     return [dots, *_map_pictures(results)]
@@ -87,7 +87,7 @@ def _map_pictures(results: Results) -> list[Picture]:
         corrected = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
         pictures += part_picture(
             path, results, "regionssignificant",
-            f"{title}, in regions of p < {LEVEL:g} corrected for all regions",
+            f"{title}, in regions of p ≤ {LEVEL:g} corrected for all regions",
             (above, corrected & (above > 0)),
         )
     return pictures

@@ -55,7 +55,7 @@ def lines(results: Results) -> list[str]:
         return []
     return [
         f"sub-{results.participant}: {card['Significant']} of {card['Regions']} regions are above "
-        f"chance (p < {LEVEL:g}, corrected)"
+        f"chance (p ≤ {LEVEL:g}, corrected)"
     ]
 
 
@@ -69,7 +69,7 @@ def _headline(table: pd.DataFrame, card: dict[str, Any]) -> Headline:
         return Headline("not tested", "no permutations were asked for", against)
     return Headline(
         f"{card['Significant']:,}",
-        f"regions above chance · p < {LEVEL:g}, corrected for all regions (largest value)", against,
+        f"regions above chance · p ≤ {LEVEL:g}, corrected for all regions (largest value)", against,
     )
 
 

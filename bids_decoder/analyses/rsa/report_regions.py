@@ -36,7 +36,7 @@ def region_sections(results: Results) -> list[Section]:
         Figure(picture(
             draw_region_models(table, shown), "rsaregions",
             f"{which}: whitened correlation of each model with the distances of the region. Lines: "
-            "95 % intervals, by leaving out runs in turn, not corrected. Filled: p < "
+            "95 % intervals, by leaving out runs in turn, not corrected. Filled: p ≤ "
             f"{LEVEL:g}, corrected for all regions and models.",
             f"Correlations of models in {len(shown)} regions.",
         )),
@@ -74,7 +74,7 @@ def _verdict(table: pd.DataFrame, n_significant: int | None) -> list[Text]:
         what = f"fits in {len(strong)} of {len(own)} regions ({names}{more})" if len(strong) else \
             f"fits in none of {len(own)} regions"
         said.append(Text(
-            f"{model} {what}; p < {LEVEL:g}, corrected for all regions and models.",
+            f"{model} {what}; p ≤ {LEVEL:g}, corrected for all regions and models.",
             "good" if len(strong) else "plain",
         ))
     return said

@@ -74,7 +74,7 @@ def search_lines(results: Results) -> list[str]:
     """Return how many spheres each model fits, in one line each."""
     return [
         f"sub-{results.participant}: model {card['Model']} fits distances in "
-        f"{card['SignificantTFCE']} of {card['Spheres']} spheres (p < {LEVEL:g}, corrected)"
+        f"{card['SignificantTFCE']} of {card['Spheres']} spheres (p ≤ {LEVEL:g}, corrected)"
         for _, card in model_maps(results) if "SignificantTFCE" in card
     ]
 
@@ -83,7 +83,7 @@ def _verdict(card: dict[str, Any]) -> Text:
     if "SignificantTFCE" not in card:
         return Text(f"{card['Model']}: not tested, no permutations were asked for.")
     text = (
-        f"{card['Model']}: {card['SignificantTFCE']:,} of {card['Spheres']:,} spheres with p < "
+        f"{card['Model']}: {card['SignificantTFCE']:,} of {card['Spheres']:,} spheres with p ≤ "
         f"{LEVEL:g}, corrected for all {TESTS} (cluster enhancement); "
         f"{card['SignificantMax']:,} by the largest value alone."
     )

@@ -53,7 +53,7 @@ def lines(results: Results) -> list[str]:
         return []
     return [
         f"sub-{results.participant}: {card['SignificantTFCE']} of {card['Spheres']} spheres "
-        f"tell {card['Labels']} labels apart (p < {LEVEL:g}, corrected)"
+        f"tell {card['Labels']} labels apart (p ≤ {LEVEL:g}, corrected)"
     ]
 
 
@@ -72,7 +72,7 @@ def _headline(card: dict[str, Any]) -> Headline:
     against.append(("by the largest value alone", f"{card['SignificantMax']:,}"))
     return Headline(
         f"{card['SignificantTFCE']:,}",
-        f"spheres above chance · p < {LEVEL:g}, corrected for all (cluster enhancement)", against,
+        f"spheres above chance · p ≤ {LEVEL:g}, corrected for all (cluster enhancement)", against,
     )
 
 

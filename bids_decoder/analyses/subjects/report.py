@@ -72,7 +72,7 @@ def _site_note(card: dict) -> list[Block]:
     if site is None:
         return [Text("No site was named, so that nothing is known about confounds of site.",
                      "warn")]
-    serious = site["p"] < 0.05 and site["balanced_accuracy"] > site["chance"]
+    serious = site["p"] <= 0.05 and site["balanced_accuracy"] > site["chance"]
     return [Text(
         f"Site alone predicts the label: balanced accuracy {site['balanced_accuracy']:.2f} "
         f"(chance {site['chance']:.2f}, p = {show_p(site['p'])}).",
@@ -90,7 +90,7 @@ def _confound_notes(metrics: pd.DataFrame, card: dict) -> list[Block]:
         notes.append(Text(
             f"{row.model.removeprefix(CONFOUND)} alone: balanced accuracy {row.value:.2f} "
             f"(chance {row.chance:.2f}, {tested}).",
-            "bad" if p < 0.05 else "plain",
+            "bad" if p <= 0.05 else "plain",
         ))
     if card.get("removed_confounds"):
         names = ", ".join(card["removed_confounds"])
