@@ -8,7 +8,8 @@ et al. 2008 are stacks, too: :mod:`bids_decoder.pixels`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ MAX_VALUES = 200_000_000
 """Number of values above which a picture in a stack is taken to be a mistake, and not read."""
 
 _CHANNELS = (1, 3, 4)
+_BYTE, _WORD = 255, 65535
 
 # h5py raises several kinds of exceptions for errors of the HDF5 library.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -140,6 +142,48 @@ def read_stack(place: StackRow) -> np.ndarray:
         try:
             pixels = np.asarray(array[place.row])
             return np.moveaxis(pixels, 0, -1) if _has_channels_first(array) else pixels
+        except _DAMAGE as error:
+            raise _damaged(place.file, error) from error
+
+
+def largest_value(place: StackRow) -> int:
+    """Return the largest value that whole numbers of an array can mean: white.
+
+    Numbers of more than 8 bits often hold pictures of 8 bits. Which it is follows from the whole
+    array, since a dark picture of 16 bits has small values only, too.
+
+    Parameters
+    ----------
+    place : StackRow
+        Of whole numbers.
+
+    Returns
+    -------
+    int
+        255 or 65535.
+
+    Raises
+    ------
+    InputError
+        When the file or the array is damaged.
+    MissingInputError
+        When the array is not there, or h5py is not installed.
+    """
+    state = place.file.stat()
+    return _largest_value(replace(place, row=0), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _largest_value(place: StackRow, _size: int, _changed: int) -> int:
+    if is_pixel_table(place.file):
+        return _BYTE
+    with _opened(place.file) as stack:
+        array = _array_of(stack, place)
+        if array.dtype.itemsize == 1:
+            return _BYTE
+        try:
+            # Of pictures of 16 bits the first ones decide.
+            return _WORD if any(np.max(array[row]) > _BYTE for row in range(len(array))) else _BYTE
         except _DAMAGE as error:
             raise _damaged(place.file, error) from error
 

@@ -52,7 +52,10 @@ pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
 options=(--quiet)
 if [ -z "${PYTHONDONTWRITEBYTECODE:-}" ]; then options+=(--no-compile); fi
 # torch comes first: the other packages then take the build that is there.
-pip install "${options[@]}" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH_SPEC"
+pip install "${options[@]}" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH_SPEC" ||
+    stop "$TORCH_SPEC was not installed" \
+        "pip did not get it from ${TORCH_INDEX:-its index}; what it says is above" \
+        "check the network, and the address in TORCH_INDEX if you gave one"
 pip install "${options[@]}" -r <(grep -hv '^torch==' "${LOCKS[@]}")
 pip install --quiet --no-deps --no-build-isolation --editable .
 printf '%s\n' "$wanted" >"$stamp"

@@ -81,6 +81,16 @@ def test_kinds_of_pixels(tmp_path, pixels, value):
     assert load_image(tmp_path / "a.h5" / "group" / "x" / "1") == pytest.approx(value, abs=2e-3)
 
 
+def test_a_dark_picture_of_a_stack_of_16_bits_stays_dark(tmp_path):
+    pixels = np.stack([np.full((4, 4), level, np.uint16) for level in (200, 52428)])
+    with h5py.File(tmp_path / "a.h5", "w") as stack:
+        stack["deep"], stack["flat"] = pixels, pixels[:1]
+    assert load_image(tmp_path / "a.h5/deep/0").max() < 0.01
+    assert load_image(tmp_path / "a.h5/deep/1") == pytest.approx(0.8, abs=2e-3)
+    # Nothing in this array needs more than 8 bits.
+    assert load_image(tmp_path / "a.h5/flat/0") == pytest.approx(200 / 255, abs=2e-3)
+
+
 def test_errors_are_ours(stimuli):
     folder, _ = stimuli
     place = stack_row(folder / "nsd_stimuli.hdf5" / "imgBrick" / "9")

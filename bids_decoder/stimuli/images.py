@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from bids_decoder.errors import MissingInputError, explain_damage
 from bids_decoder.files import file_digest
-from bids_decoder.stacks import read_stack, stack_row
+from bids_decoder.stacks import largest_value, read_stack, stack_row
 
 BACKGROUND = 128
 """Grey level behind transparent pixels: the screen colour of most experiments."""
@@ -96,7 +96,9 @@ def load_picture(path: Path) -> Image.Image:
         "replace the file; PNG, JPEG, TIFF, BMP, GIF and WebP are read",
     ):
         if place is not None:
-            return _to_rgb(_from_pixels(read_stack(place)))
+            pixels = read_stack(place)
+            top = 1.0 if pixels.dtype.kind in "fb" else largest_value(place)
+            return _to_rgb(_from_pixels(pixels, top))
         return _open_picture(path)
 
 
@@ -134,19 +136,12 @@ def _missing(path: Path) -> MissingInputError:
     )
 
 
-def _from_pixels(pixels: np.ndarray) -> Image.Image:
-    """Convert stored pixels to a picture; floats in [0, 1], black and white, or 8 or 16 bit."""
+def _from_pixels(pixels: np.ndarray, top: float) -> Image.Image:
+    """Convert stored pixels from 0 to *top* to a picture."""
     values = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
-    if values.dtype.kind in "fb":
-        values = values.astype(float)
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            raise ValueError("float pixels outside 0 to 1")
-        values = np.rint(values * 255)
-    elif values.min() < 0 or values.max() > 65535:
-        raise ValueError("pixels outside 0 to 65535")
-    elif values.dtype.itemsize > 1 and values.max() > 255:
-        values = np.rint(values * (255.0 / 65535.0))
-    return Image.fromarray(values.astype(np.uint8))
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= top):
+        raise ValueError(f"pixels outside 0 to {top:g}")
+    return Image.fromarray(np.rint(values * (255.0 / top)).astype(np.uint8))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

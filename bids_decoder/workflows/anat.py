@@ -94,9 +94,7 @@ def init_anat_wf(
     known = sinks[0].inputs.metadata
     workflow.connect(average, ("metadata", join_metadata, known), sinks[0], "metadata")
     registrations = _registrations(workflow, mask, outputnode, spaces, seed)
-    # Names of transforms carry no resolution: those of the first resolution are kept.
-    by_name = {space.name: register for space, register in reversed(registrations)}
-    for template, register in by_name.items():
+    for template, register in {space.name: node for space, node in registrations}.items():
         sinks += _xfm_sinks(workflow, register, template, participant, output_dir)
     for space, register in registrations:
         sinks.append(_t1w_sink(workflow, average, register, space, participant, output_dir))
@@ -125,11 +123,13 @@ def _image_sinks(
 def _registrations(
     workflow: Workflow, mask: Node, outputnode: Node, spaces: tuple[OutputSpace, ...], seed: int
 ) -> list[tuple[OutputSpace, Node]]:
-    """Wire the registration to each template."""
+    """Wire one registration to each template, which all of its resolutions use."""
     if not spaces:
         return []
-    nodes = []
+    by_name: dict[str, Node] = {}
     for space in spaces:
+        if space.name in by_name:
+            continue
         register = Node(
             RegisterToTemplate(space=space.name, resolution=space.resolution, seed=seed),
             f"to_{space.name}{space.resolution}", mem_gb=_SYN_GB, n_procs=1,
@@ -137,7 +137,8 @@ def _registrations(
         workflow.connect([
             (mask, register, [("brain_file", "in_file"), ("mask_file", "mask_file")]),
         ])
-        nodes.append(register)
+        by_name[space.name] = register
+    nodes = [by_name[space.name] for space in spaces]
     gather(workflow, nodes, "forward_file", outputnode, "t1w_to_template")
     gather(workflow, nodes, "inverse_file", outputnode, "template_to_t1w")
     return list(zip(spaces, nodes, strict=True))
