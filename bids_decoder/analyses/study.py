@@ -240,18 +240,14 @@ class Study:
         return self.trials.vectors.of(self.targets.ids)
 
     def region_key(self, *people: PersonWork) -> str:
-        """Return the key of ``--region`` for these participants, by content.
-
-        A coarse region is found in images of the participants. What this program preprocesses is
-        in the key of their responses already; images of derivatives are not.
-        """
+        """Return the key of ``--region`` for these participants, by content."""
         region = self.settings.troi.region
         if region not in REGIONS:
             return self.digest(Path(region))
-        images = {
-            person.label: {name: self.digest(path) for name, path in given.items()}
-            for person in people if (given := given_pictures(person, region))
-        }
+        images = [
+            (person.label, name, self.digest(path)) for person in people
+            for name, path in given_pictures(person, region).items()
+        ]
         return content_key([region, images]) if images else region
 
     @cached_property

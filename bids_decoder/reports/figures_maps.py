@@ -75,7 +75,8 @@ def troi_pictures(results: Results) -> list[Picture]:
         drawn = picture(
             draw_mask(slices),
             f"troimask{number}",
-            f"TROI: the {mask.sum():,} voxels that the decoder selected, on {name_underlay(under)}.",
+            f"TROI: the {mask.sum():,} voxels that the decoder selected, on "
+            f"{name_underlay(under)}.",
             f"Slices through the brain with {mask.sum()} selected voxels coloured.",
             "png",
         )

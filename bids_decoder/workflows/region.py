@@ -81,6 +81,9 @@ def _space(person: PersonWork) -> str:
 def given_pictures(person: PersonWork, region: str) -> dict[str, Path]:
     """Return the images of derivatives that are registered to find a region.
 
+    Responses do not depend on them, so that their content must be in the keys of all results
+    within the region.
+
     Parameters
     ----------
     person : PersonWork

@@ -131,5 +131,5 @@ def test_group_maps_leave_out_who_has_other_rows(tmp_path):
         write_marker(tmp_path, StageKey("decode", f"sub-{label}", {}), [path])
     (found,), notes = read_maps(tmp_path, ["01", "02", "03"])
     assert found.people == ("01", "02")
-    assert notes == ["Voxels that the decoder selected: sub-03 left out, on another grid of fsLR, or "
-                     "with other grayordinates."]
+    assert notes == ["Voxels that the decoder selected: sub-03 left out, on another grid of "
+                     "fsLR, or with other grayordinates."]
