@@ -129,11 +129,11 @@ def _zero_shot(place: Path, scaling: Scaling, mask_img: Any, embeddings: Any) ->
 
 
 def _has_calibration(estimator: DecodingMixin) -> bool:
-    return estimator._fitted.calibration is not None
+    return estimator._is_calibrated
 
 
 def _has_answers(estimator: DecodingMixin) -> bool:
-    return estimator._fitted.targets.kind != "value"
+    return not estimator._gives_numbers
 
 
 class DecodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):
@@ -141,6 +141,8 @@ class DecodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):
 
     classes_: np.ndarray
     _fitted: FittedDecoder
+    _gives_numbers: bool
+    _is_calibrated: bool
     _scaling: Scaling = "training"
 
     def __sklearn_tags__(self) -> Tags:
@@ -227,7 +229,8 @@ class DecodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ABC):
         if not _has_answers(self):
             values = self.transform(X)
             return values[:, 0] if values.shape[1] == 1 else values
-        return self.classes_[self._scores(X).argmax(axis=1)]
+        best = self._scores(X).argmax(axis=1)
+        return self.classes_[best]
 
 
 class LoadedDecoder(DecodingMixin, BaseEstimator):
@@ -266,6 +269,14 @@ class LoadedDecoder(DecodingMixin, BaseEstimator):
     @property
     def _scaling(self) -> Scaling:  # type: ignore[override]
         return self.scaling
+
+    @property
+    def _gives_numbers(self) -> bool:  # type: ignore[override]
+        return self.fitted.targets.kind == "value"
+
+    @property
+    def _is_calibrated(self) -> bool:  # type: ignore[override]
+        return self.fitted.calibration is not None
 
     @property
     def classes_(self) -> np.ndarray:  # type: ignore[override]
@@ -339,4 +350,11 @@ class LoadedDecoder(DecodingMixin, BaseEstimator):
 
     def _responses(self, X: Any) -> np.ndarray:
         self._check()
-        return check_array(read_array(X, self._voxels), dtype=np.float32)
+        betas = check_array(read_array(X, self._voxels), dtype=np.float32)
+        if betas.shape[1] != self.n_features_in_:
+            raise ArrayError(
+                f"array with {betas.shape[1]} columns",
+                f"the decoder reads {self.n_features_in_} voxels",
+                "extract them with mask_image() from images on its grid",
+            )
+        return betas

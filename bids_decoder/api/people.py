@@ -58,7 +58,7 @@ def runs_of(groups: Any, n_trials: int) -> np.ndarray:
     Raises
     ------
     ArrayError
-        For another number of groups than of trials.
+        For another number of groups than of trials, or missing ones.
     """
     if groups is None:
         return np.full(n_trials, ONE_RUN)
@@ -67,6 +67,10 @@ def runs_of(groups: Any, n_trials: int) -> np.ndarray:
         raise ArrayError(
             f"groups of shape {runs.shape}", f"there are {n_trials} trials",
             "give the run of each trial, one-dimensional",
+        )
+    if pd.isna(runs).any():
+        raise ArrayError(
+            "groups", f"{int(pd.isna(runs).sum())} trials have none", "give the run of each trial"
         )
     return runs.astype(str)
 

@@ -130,11 +130,15 @@ class TrialEstimator(BaseEstimator):
         Raises
         ------
         ArrayError
-            If numbers of runs, volumes or voxels do not fit, BOLD is demeaned, or BOLD or confounds
-            are not finite.
+            If numbers of runs, volumes or voxels do not fit, BOLD is demeaned, BOLD or confounds
+            are not finite, events are no tables, or *high_pass* is below 0.
         InputError, UsageError
             For events that cannot be used, too few volumes, unknown estimators.
         """
+        if not self.high_pass >= 0:
+            raise ArrayError(
+                f"high_pass {self.high_pass}", "it is no cut-off", "give Hz, or 0 for the constant"
+            )
         voxels = None if self.mask_img is None else find_voxels(self.mask_img)
         runs, tables = self._runs(bold, events, confounds, voxels)
         self.estimator_ = get_estimator(
@@ -178,6 +182,11 @@ class TrialEstimator(BaseEstimator):
         self, events: pd.DataFrame, number: int, n_scans: int, confounds: pd.DataFrame | None
     ) -> RunTables:
         """Check the events of a run as those of the app's trial tables."""
+        if not isinstance(events, pd.DataFrame):
+            raise ArrayError(
+                f"events of run {number}", f"they are of type {type(events).__name__}",
+                "give a DataFrame with the columns onset and duration",
+            )
         timing = Timing(n_scans, self.t_r, self.slice_time_ref * self.t_r)
         glm = Glm(
             self.estimator, self.hrf, self.high_pass, ("none",), self.noise_model  # type: ignore[arg-type]
@@ -196,15 +205,17 @@ class TrialEstimator(BaseEstimator):
                 f"confounds of run {number}", f"{len(confounds)} rows for {n_scans} volumes",
                 "give one row per volume",
             )
-        bad = confounds.columns[~np.isfinite(confounds.to_numpy(dtype=float)).all(axis=0)]
+        numbers = confounds.apply(pd.to_numeric, errors="coerce")
+        bad = confounds.columns[~np.isfinite(numbers.to_numpy(dtype=float)).all(axis=0)]
         if len(bad):
             raise ArrayError(
                 f"confounds of run {number}",
-                f"{len(bad)} columns are not finite: {', '.join(map(str, bad[:3]))}; the first "
+                f"{len(bad)} columns hold other than finite numbers: "
+                f"{', '.join(map(str, bad[:3]))}; the first "
                 "rows of derivatives are n/a in tables of fMRIPrep",
                 "fill them, for instance with 0 or the mean, or drop these columns",
             )
-        return replace(tables, nuisance=nuisance_matrix(timing, self.high_pass, confounds))
+        return replace(tables, nuisance=nuisance_matrix(timing, self.high_pass, numbers))
 
 
 def _check_bold(data: np.ndarray, number: int) -> None:

@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from bids_decoder.api.decoding import DecodingMixin
-from bids_decoder.api.images import (
-    ArrayError,
-    Voxels,
-    find_voxels,
-    read_array,
-    voxels_of,
-)
+from bids_decoder.api.images import ArrayError, voxels_of
 from bids_decoder.api.people import (
     label_targets,
     make_person,
@@ -30,95 +23,13 @@ from bids_decoder.api.people import (
     vector_targets,
 )
 from bids_decoder.api.pretrainer import EpisodicPretrainer
-from bids_decoder.config import Network, Troi
-from bids_decoder.evaluation.folds import inner_folds
-from bids_decoder.glm.normalise import zscore_betas
+from bids_decoder.api.troi_base import TROIBase
 from bids_decoder.models.store import Model, load_model
-from bids_decoder.training.decoders import FitContext, check_same_targets
-from bids_decoder.training.ensemble import load_decoder as decoder_named
-from bids_decoder.training.fitted import FittedDecoder
-from bids_decoder.training.fitted_parts import Fit, HeldoutFold, Responses, complete_fit
-from bids_decoder.trials import Person, Targets
-
-ALL = "none"
-"""Name of the only group within which trials are z-scored."""
+from bids_decoder.training.decoders import check_same_targets
+from bids_decoder.trials import Targets
 
 
-class _TROI(DecodingMixin, BaseEstimator):
-    """What classifier and regressor share; the docstrings are theirs."""
-
-    __metadata_request__fit = {"groups": True}  # noqa: RUF012
-
-    mask_img: Any
-    selector: str
-    n_voxels: int | None
-    random_state: Any
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Write the fitted decoder, for :func:`~bids_decoder.load_decoder`.
-
-        Parameters
-        ----------
-        path : path-like
-            Ends in ``.safetensors``; a card (``.json``) is written beside it.
-        """
-        check_is_fitted(self)
-        return self._fitted.save(Path(path))
-
-    def _read(self, X: Any) -> tuple[Any, Voxels | None]:
-        voxels = None if self.mask_img is None else find_voxels(self.mask_img)
-        return read_array(X, voxels), voxels
-
-    def _responses(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        return validate_data(self, self._read(X)[0], dtype=np.float32, reset=False)
-
-    def _fit_person(
-        self, person: Person, targets: Targets, n_folds: int = 0, pretrained: Model | None = None
-    ) -> None:
-        """Fit the decoder to responses in their own units, and keep what it was fitted on.
-
-        Parameters
-        ----------
-        person : Person
-            Its betas are not z-scored yet.
-        targets : Targets
-        n_folds : int
-            Of the calibration; 0 leaves it out.
-        pretrained : Model, optional
-        """
-        seed = check_random_state(self.random_state).randint(2**31)
-        context = FitContext(
-            Network(), Troi(selector=self.selector, budget_voxels=self.n_voxels), seed, "cpu"
-        )
-        decoder = decoder_named("troi")
-        everything = np.ones(len(person.betas), dtype=bool)
-        train = _scaled(person, everything)
-        selection, model = decoder.fit(train, targets, pretrained, context)
-        folds = []
-        for kept, left in _calibration_folds(person, targets, n_folds):
-            own = _scaled(person, kept)
-            fitted = decoder.fit(own.subset(kept), targets, pretrained, context)[1]
-            folds.append(HeldoutFold(
-                own.trials[left].reset_index(drop=True), decoder.predict(fitted, own.betas[left]),
-                decoder.gallery(fitted, targets),
-            ))
-        groups = np.full(len(person.betas), ALL)
-        self.fitted_: FittedDecoder = complete_fit(
-            Fit(model, targets, folds),
-            Responses(person.betas, person.trials, everything, groups, person.grid), "session",
-            facts={"participant": "", "dataset": "", "space": person.space, "t_r": None},
-        )
-        self.voxels_ = selection.mask
-        self.scores_ = selection.score
-
-    @property
-    def _fitted(self) -> FittedDecoder:
-        check_is_fitted(self)
-        return self.fitted_
-
-
-class TROIDecoder(ClassifierMixin, _TROI):
+class TROIDecoder(ClassifierMixin, TROIBase):
     """Decode labels or stimuli with a trainable region of interest.
 
     The decoder of the app: voxels are weighted by their share of signal, detected with a smooth
@@ -144,6 +55,9 @@ class TROIDecoder(ClassifierMixin, _TROI):
         How voxels are chosen (``--troi``).
     n_voxels : int, optional
         Number of voxels of the region; estimated by default.
+    spatial_prior : {"auto", "never"}
+        Whether what neighbouring voxels share is used where training trials say so
+        (``[troi] spatial_prior``), which needs a mask.
     calibration_folds : int
         Runs are left out in so many folds to calibrate probabilities; 0 saves this time, and
         there is no :meth:`predict_proba`.
@@ -177,10 +91,12 @@ class TROIDecoder(ClassifierMixin, _TROI):
     (10, 2)
     """
 
+    _gives_numbers = False
+
     def __init__(
         self, *, mask_img: Any = None, space: str = "", pretrained: Any = None,
         embeddings: Any = None, selector: str = "graded", n_voxels: int | None = None,
-        calibration_folds: int = 5, random_state: Any = None,
+        spatial_prior: str = "auto", calibration_folds: int = 5, random_state: Any = None,
     ) -> None:
         self.mask_img = mask_img
         self.space = space
@@ -188,6 +104,7 @@ class TROIDecoder(ClassifierMixin, _TROI):
         self.embeddings = embeddings
         self.selector = selector
         self.n_voxels = n_voxels
+        self.spatial_prior = spatial_prior
         self.calibration_folds = calibration_folds
         self.random_state = random_state
 
@@ -211,10 +128,12 @@ class TROIDecoder(ClassifierMixin, _TROI):
         Raises
         ------
         ArrayError
-            If there is one class only, or *y* holds stimuli without vector.
+            If there is one class only, *y* holds stimuli without vector, or a parameter is out of
+            range.
         InputError
             If a pretrained model is of other targets.
         """
+        self._check_parameters()
         X, voxels = self._read(X)
         X, y = validate_data(self, X, y, dtype=np.float32, ensure_min_samples=2)
         if self.embeddings is None:
@@ -238,24 +157,23 @@ class TROIDecoder(ClassifierMixin, _TROI):
         self._fit_person(person, targets, self.calibration_folds, pretrained)
         return self
 
+    @property
+    def _calibrates(self) -> bool:
+        return self.calibration_folds > 1
+
     def __sklearn_clone__(self) -> TROIDecoder:
         """Copy without what was fitted, but with what was learned from other participants."""
         copy = super().__sklearn_clone__()
         copy.pretrained = self.pretrained
         return copy
 
-    def voxels_image(self) -> Any:
-        """Return :attr:`voxels_` as an image on the grid of the mask."""
-        check_is_fitted(self)
-        return Voxels(self.fitted_.grid).to_image(self.voxels_.astype(np.uint8))
 
-
-class TROIRegressor(RegressorMixin, _TROI):
+class TROIRegressor(RegressorMixin, TROIBase):
     """Decode numbers with a trainable region of interest, in closed form.
 
     Parameters
     ----------
-    mask_img, selector, n_voxels, random_state
+    mask_img, selector, n_voxels, spatial_prior, random_state
         See :class:`TROIDecoder`.
 
     Attributes
@@ -275,13 +193,16 @@ class TROIRegressor(RegressorMixin, _TROI):
     True
     """
 
+    _gives_numbers = True
+
     def __init__(
         self, *, mask_img: Any = None, selector: str = "graded", n_voxels: int | None = None,
-        random_state: Any = None,
+        spatial_prior: str = "auto", random_state: Any = None,
     ) -> None:
         self.mask_img = mask_img
         self.selector = selector
         self.n_voxels = n_voxels
+        self.spatial_prior = spatial_prior
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> TROIRegressor:
@@ -298,7 +219,13 @@ class TROIRegressor(RegressorMixin, _TROI):
         Returns
         -------
         TROIRegressor
+
+        Raises
+        ------
+        ArrayError
+            If a parameter is out of range, or *groups* do not fit.
         """
+        self._check_parameters()
         X, voxels = self._read(X)
         X, y = validate_data(
             self, X, y, dtype=np.float32, multi_output=True, y_numeric=True, ensure_min_samples=2
@@ -340,28 +267,3 @@ def _alike(targets: Targets, pretrained: Model) -> Targets:
         targets = replace(targets, ids=tuple(labels))
     check_same_targets(pretrained, targets)
     return targets
-
-
-def _scaled(person: Person, train: np.ndarray) -> Person:
-    """Z-score all trials with statistics of those in *train* (boolean)."""
-    betas, _ = zscore_betas(person.betas, np.full(len(train), ALL), train)
-    return Person(
-        person.label, person.grid, betas, person.trials, person.target_rows, person.space
-    )
-
-
-def _calibration_folds(
-    person: Person, targets: Targets, n_folds: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return training and held-out trials (boolean) of each fold; those of two classes at least."""
-    if n_folds < 2:
-        return []
-    found = []
-    for train, test in inner_folds(person.run_groups, n_folds):
-        kept, left = (np.isin(np.arange(len(person.betas)), rows) for rows in (train, test))
-        if not targets.over_runs:
-            # A stimulus is decoded from trials of others only, as in the app.
-            kept &= ~np.isin(person.target_rows, person.target_rows[left])
-        if len(np.unique(person.target_rows[kept])) > 1:
-            found.append((kept, left))
-    return found

@@ -19,6 +19,9 @@ ESTIMATORS: dict[str, Callable[[EstimatorOptions], SingleTrialEstimator]] = {
     "volume": SingleVolume,
 }
 
+NOISE_MODELS = ("ols", "ar1")
+"""Of the estimators by least squares; the others say that they do not use it."""
+
 
 def get_estimator(name: str, options: EstimatorOptions | None = None) -> SingleTrialEstimator:
     """Build an estimator by name.
@@ -36,11 +39,17 @@ def get_estimator(name: str, options: EstimatorOptions | None = None) -> SingleT
     Raises
     ------
     UsageError
-        For unknown names.
+        For unknown names, of the estimator or of the noise model.
     """
+    options = options or EstimatorOptions()
     if name not in ESTIMATORS:
         raise UsageError(
             f"estimator {name!r}", "no such single-trial estimator",
             f"use one of {', '.join(ESTIMATORS)}",
         )
-    return ESTIMATORS[name](options or EstimatorOptions())
+    if options.noise_model not in NOISE_MODELS:
+        raise UsageError(
+            f"noise model {options.noise_model!r}", "no such noise model",
+            f"use one of {', '.join(NOISE_MODELS)}",
+        )
+    return ESTIMATORS[name](options)

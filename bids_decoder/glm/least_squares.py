@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bids_decoder.errors import InputError, UsageError
+from bids_decoder.errors import InputError
 from bids_decoder.glm.base import (
     Estimates,
     EstimatorOptions,
@@ -111,10 +111,6 @@ class LeastSquares(ABC):
     def estimate(self, runs: Sequence[TrialRun], out: Sequence[np.ndarray]) -> Estimates:
         """Fill *out*; see :class:`bids_decoder.glm.base.SingleTrialEstimator`."""
         check_runs(self, runs, out)
-        if self.options.noise_model not in ("ols", "ar1"):
-            raise UsageError(
-                f"noise model {self.options.noise_model!r}", "unknown", "use ols or ar1"
-            )
         hrf = get_hrf(self.options.hrf)
         estimable = tuple(run.estimable(hrf) for run in runs)
         for run, place, usable in zip(runs, out, estimable, strict=True):

@@ -49,7 +49,16 @@ def save_model(path: Path, model: Model) -> Path:
     """Write a model to ``path`` (``.safetensors``) and its card (``.json``).
 
     The SHA256 of the weights and the version of the schema are added to the card.
+
+    Raises
+    ------
+    InputError
+        For another ending, with which it could not be read again.
     """
+    if path.suffix != ".safetensors":
+        raise InputError(
+            f"model {path}", "its name does not end in .safetensors", "give it this ending"
+        )
     tensors = {k: np.ascontiguousarray(v) for k, v in sorted(model.tensors.items())}
     content = save(tensors)
     card = {**model.card, "schema": SCHEMA, "sha256": hashlib.sha256(content).hexdigest()}

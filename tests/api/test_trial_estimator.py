@@ -121,7 +121,9 @@ def test_labels_do_not_change_responses(runs):
     (lambda b, e: (np.where(np.arange(N_VOXELS) == 3, np.nan, b), e, None), ValueError,
      "1 of 59 voxels have volumes that are not finite"),
     (lambda b, e: (b, e, pd.DataFrame({"fd": [np.nan] + [0.1] * 99})), ValueError,
-     "1 columns are not finite: fd"),
+     "1 columns hold other than finite numbers: fd"),
+    (lambda b, e: (b, e, pd.DataFrame({"fd": ["x"] * 100})), ValueError, "other than finite"),
+    (lambda b, e: (b, ["events.tsv"], None), ValueError, "of type str"),
 ])
 def test_refusals(runs, change, error, why):
     bold, events, confounds = change(*runs[0][:2])
@@ -133,3 +135,7 @@ def test_refusals(runs, change, error, why):
 def test_unknown_estimators_are_refused(runs):
     with pytest.raises(UsageError, match="no such single-trial estimator"):
         TrialEstimator("best", t_r=T_R).fit(*runs[0][:2])
+    with pytest.raises(UsageError, match="no such noise model"):
+        TrialEstimator(t_r=T_R, noise_model="AR1").fit(*runs[0][:2])
+    with pytest.raises(ValueError, match="no cut-off"):
+        TrialEstimator(t_r=T_R, high_pass=-1.0).fit(*runs[0][:2])

@@ -103,8 +103,9 @@ def test_classes_keep_their_type_and_order(split):
 
 def test_no_probabilities_without_calibration(split):
     X, y, *_ = split
-    decoder = TROIDecoder(calibration_folds=0).fit(X, y)
+    decoder = TROIDecoder(calibration_folds=0)
     assert not hasattr(decoder, "predict_proba")
+    assert not hasattr(decoder.fit(X, y), "predict_proba")
 
 
 def test_offsets_of_runs_do_not_enter_the_fit():
@@ -348,6 +349,12 @@ def fit(trials, change=lambda X: X, **parameters):
     (lambda t: fit(t, embeddings={"face": [1, 2], "house": [np.nan, 1]}), "not finite"),
     (lambda t: TROIDecoder().fit(t[0], t[1], groups=t[2][:5]), "there are 60 trials"),
     (lambda t: TROIDecoder().fit(t[0], np.repeat("a", 60)), "one class"),
+    (lambda t: TROIDecoder().fit(t[0], t[1], groups=np.where(t[2] == t[2][0], None, t[2])),
+     "trials have none"),
+    (lambda t: fit(t, selector="best"), "use one of: graded"),
+    (lambda t: fit(t, n_voxels=0), "a whole number above 0"),
+    (lambda t: fit(t, spatial_prior="always"), "use one of: auto, never"),
+    (lambda t: fit(t).voxels_image(), "without a mask"),
     (lambda t: EpisodicPretrainer().fit([t[0]], [t[1]] * 2), "1 arrays of responses, 2 of"),
 ])
 def test_refusals_are_value_errors_with_a_way_out(trials, call, why):
@@ -362,6 +369,16 @@ def test_images_on_another_grid_are_refused(fitted, split):
     moved = type(images)(np.asarray(images.dataobj), np.diag([2.0, 2.0, 2.0, 1.0]))
     with pytest.raises(ValueError, match="grid differs"):
         fitted.predict(moved)
+
+
+def test_loaded_decoders_refuse_other_voxels(saved, split):
+    with pytest.raises(ValueError, match="array with 9 columns"):
+        load_decoder(saved).predict(split[3][:, :9])
+
+
+def test_models_are_saved_with_the_ending_they_are_read_with(fitted, tmp_path):
+    with pytest.raises(InputError, match="does not end in"):
+        fitted.save(tmp_path / "decoder.json")
 
 
 def test_unknown_scalings_are_refused(saved):

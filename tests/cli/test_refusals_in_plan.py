@@ -503,7 +503,7 @@ COMPUTING = {
 """Site -> why the plan cannot know."""
 
 SETTINGS = {
-    "LeastSquares.estimate#1": ("glm", "noise_model"),
+    "get_estimator#2": ("glm", "noise_model"),
 }
 """Site -> the setting whose type admits no such value."""
 

@@ -219,7 +219,7 @@ def test_shapes_must_fit():
     run, _ = make_run()
     with pytest.raises(InputError, match="differ"):
         get_estimator("lss").estimate([run], [np.zeros((3, 3), np.float32)])
-    with pytest.raises(UsageError, match="ols or ar1"):
+    with pytest.raises(UsageError, match="ols, ar1"):
         estimate("lss", [run], noise_model="ar2")
     with pytest.raises(UsageError, match="glmsingle"):
         get_estimator("lsx")
