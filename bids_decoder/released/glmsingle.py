@@ -23,6 +23,7 @@ Method: Prince et al. 2022, eLife 11:e77599.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -61,6 +62,7 @@ TYPES = ("TYPED_FITHRF_GLMDENOISE_RR", "TYPEC_FITHRF_GLMDENOISE", "TYPEB_FITHRF"
 _EXTENSIONS = (".hdf5", ".npy", ".mat")
 _MASKS = ("mask.nii.gz", "brainmask.nii.gz", "mask.nii", "brainmask.nii")
 _REFERENCES = ("ref.nii.gz", "ref.nii")
+_NUMBERS = "numbers of conditions in DESIGNINFO"
 _DEPTH = 4
 
 
@@ -73,6 +75,7 @@ def read(folder: Path, events: Events) -> Released:
     """Read the designs and the shapes of the arrays."""
     findings: list[Finding] = []
     runs: dict[str, list[ReleasedRun]] = {}
+    numbered: Counter[str] = Counter()
     failed, remarks = set(), []
     for path in _outputs(folder):
         label = find_label(path, PEOPLE, folder) or "01"
@@ -82,6 +85,17 @@ def read(folder: Path, events: Events) -> Released:
         else:
             runs.setdefault(label, []).extend(found[0])
             remarks.append(found[1])
+            numbered[label] += found[1].endswith(_NUMBERS)
+    findings += [
+        Finding(
+            f"sub-{label}: numbers of conditions",
+            f"{n_outputs} outputs of GLMsingle number their conditions, and the same number is "
+            "taken for the same condition in all of them",
+            "check that they were made with one list of conditions; otherwise name the BIDS "
+            "dataset with the events as first argument", severity="warning", participant=label,
+        )
+        for label, n_outputs in numbered.items() if n_outputs > 1 and label not in failed
+    ]
     people = tuple(
         ReleasedPerson(label, tuple(own)) for label, own in runs.items() if label not in failed
     )
@@ -130,7 +144,7 @@ def _session(
             Responses(responses.parts, rows, responses.columns, responses.grid),
             f"{TITLE}, type {path.stem[4]}",
         ))
-    source = "events of the dataset" if own else "numbers of conditions in DESIGNINFO"
+    source = "events of the dataset" if own else _NUMBERS
     return runs, f"type {path.stem[4]}; trials are named by {source}"
 
 

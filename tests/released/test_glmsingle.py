@@ -66,10 +66,13 @@ def test_sessions_are_folders(place):
     first, second = samples.trials(1, n_runs=2), samples.trials(2, n_runs=2)
     samples.glmsingle(place.folder / "sub-01/ses-a", truth=first)
     samples.glmsingle(place.folder / "sub-01/ses-b", truth=second)
-    runs = place.dataset().participants[0].runs
-    assert [run.run_group for run in runs] == [
+    dataset = place.dataset()
+    assert [run.run_group for run in dataset.participants[0].runs] == [
         f"ses-{session}_task-none_run-{run}" for session in "ab" for run in (1, 2)
     ]
+    # Each output counts its conditions for itself.
+    (warning,) = [f for f in dataset.findings if "numbers of conditions" in f.what]
+    assert warning.severity == "warning" and "2 outputs" in warning.why
 
 
 def test_faults(place):
