@@ -64,11 +64,15 @@ def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator
     repeated = [count for count in counts.values() if count >= 2]
     if len(repeated) >= 2 and sum(repeated) >= len(kept) / 2:
         return
+    why = f"{len(counts)} labels in {len(kept)} trials; only {len(repeated)} occur twice or more"
+    if build.label_column == build.stimulus_column:
+        own = set(kept["stimulus"].dropna())
+        n_found = len(own.intersection(build.stimulus_files))
+        why += f"; an image file was found for {n_found} of {len(own)}, so images are not decoded"
     yield Finding(
-        f"sub-{label}: labels of column {build.label_column}",
-        f"{len(counts)} labels in {len(kept)} trials; only {len(repeated)} occur twice or more",
-        "name a column with categories (--label-column), or decode images (--stimuli-dir) or "
-        "features (--features)", participant=label,
+        f"sub-{label}: labels of column {build.label_column}", why,
+        "name a column with categories (--label-column), or decode images, by their paths in "
+        "stimuli/ or in --stimuli-dir, or features (--features)", participant=label,
     )
 
 

@@ -146,9 +146,10 @@ def exclude_without_value(
         count += int(lacking.sum())
     if count:
         n_trials = sum(len(table) for table in tables.values())
+        alone = ", or decode each column in a call of its own" if len(names) > 1 else ""
         notes.warn(
             f"{count} of {n_trials} trial(s) excluded", f"no number in {' or '.join(names)}",
-            "fill them in if these trials are wanted",
+            f"fill them in if these trials are wanted{alone}",
         )
 
 

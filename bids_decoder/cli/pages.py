@@ -47,6 +47,7 @@ def write_pages(
     }
     if (output_dir / "group").is_dir():
         builders["group"] = partial(build_group_report, output_dir)
+    LOGGER.info("writing %d report(s)", len(builders))
     pages = []
     for name, build in builders.items():
         try:
