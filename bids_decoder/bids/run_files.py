@@ -187,12 +187,16 @@ def _report_without_events(
     with_events = Counter(run.task for run in complete)
     for task, count in sorted(Counter(run.task for run in without).items()):
         examples = [identity(run) for run in without if run.task == task]
-        notes.findings.append(Finding(
-            f"{count} run(s) of task {task} left out",
-            f"no events file belongs to them (for instance {examples[0]}); "
-            f"{with_events[task]} run(s) of this task have one",
-            "add the events, or choose other tasks with -t", severity="warning",
-        ))
+        why = f"no events file belongs to them (for instance {examples[0]}); "
+        if with_events[task]:
+            why += f"{with_events[task]} run(s) of this task have one"
+            fix = "add the events, or choose other tasks with -t"
+        else:
+            why += "no run of this task has one"
+            fix = "nothing needs to be done for a task without trials, as rest; else add the events"
+        notes.findings.append(
+            Finding(f"{count} run(s) of task {task} left out", why, fix, severity="warning")
+        )
     if without and not complete:
         fix = "add *_events.tsv files: what was shown when decides what can be decoded"
         if describe(root).get("DatasetType") == "derivative":

@@ -424,3 +424,16 @@ def test_real_datasets(shared_data, name, tasks, n_runs, n_t1w):
     assert [len(p.runs) for p in dataset.participants] == n_runs
     assert [len(p.t1w_files) for p in dataset.participants] == n_t1w
     assert not errors(dataset)
+
+
+def test_a_task_without_any_events_may_be_rest(bare):
+    bare.json("task-see_bold.json", {"RepetitionTime": 2.0})
+    bare.json("task-rest_bold.json", {"RepetitionTime": 2.0})
+    bare.run(run="1")
+    bare.image("sub-01/func/sub-01_task-rest_bold.nii.gz")
+    bare.image("sub-01/func/sub-01_task-see_run-2_bold.nii.gz")
+    found = {f.what.split()[-3]: f for f in bare.dataset().findings if "left out" in f.what}
+    assert "no run of this task has one" in found["rest"].why
+    assert "nothing needs to be done" in found["rest"].fix
+    assert "1 run(s) of this task have one" in found["see"].why
+    assert found["see"].fix.startswith("add the events")
