@@ -9,9 +9,10 @@ Kind = tuple[str, str]
 """Stage, and name of the node without numbers."""
 
 _USUAL = {
-    "bias": 10.0, "bold_to_t1w": 6.0, "to_": 6.0, "reconstruct": 4.0, "motion": 3.0,
-    "pretrain": 3.0, "to_person": 1.5, "reference": 1.5, "resample": 1.4, "score": 1.3,
-    "brain_mask": 1.1, "select": 1.0, "refit": 0.5, "single_trial": 0.5,
+    "reconstruct": 18.0, "bias": 10.0, "pretrain": 7.0, "refit": 6.0, "bold_to_t1w": 6.0,
+    "to_": 6.0, "motion": 3.0, "search_": 1.7, "to_person": 1.5, "reference": 1.5,
+    "maps": 1.4, "resample": 1.4, "score": 1.3, "brain_mask": 1.1, "select": 1.0,
+    "single_trial": 0.5,
 }
 """Seconds of nodes whose names begin so, on raw data of the size of the demo."""
 _OTHER = 0.05
