@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from bids_decoder.evaluation.classification import Heldout
-from bids_decoder.evaluation.comparison import compare_labels, corrected_t
+from bids_decoder.evaluation.comparison import Paired, compare_labels, corrected_t, paired_test
 from bids_decoder.evaluation.label_scores import label_influence
 
 CLASSES = tuple("abcd")
@@ -31,6 +31,45 @@ def test_corrected_t_is_the_t_test_of_folds_with_more_variance():
     t = plain.statistic / np.sqrt(1 + 2 * 6 * 0.2)  # one test fold for five of training
     assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(t), 5))
     assert found.ci_low < value < found.ci_high
+
+
+def test_equal_differences_of_all_folds_are_tested_by_their_signs():
+    found = corrected_t(0.25, np.zeros(24), np.repeat(np.arange(6), 4))
+    assert found.p == 2 / 2**6
+    assert -1 < found.ci_low < 0.25 < found.ci_high < 1
+
+
+def test_limits_end_at_the_largest_difference_or_at_a_value_beyond():
+    influence, fold_of = np.array([0.2, -0.2]), np.array([0, 1])
+    found = corrected_t(0.5, influence, fold_of)
+    assert (found.ci_low, found.ci_high) == (-1, 1)
+    beyond = corrected_t(3.0, influence, fold_of, bound=2.0)
+    assert (beyond.ci_low, beyond.ci_high) == (-2, 3)
+
+
+@pytest.mark.parametrize(("n_runs", "units"), [(5, "trials"), (6, "runs")])
+def test_the_exchange_is_of_runs_where_there_are_six(n_runs, units):
+    """All runs agree, so that only two arrangements of their signs are as far from 0."""
+    runs = np.repeat(np.arange(n_runs), 4).astype(str)
+    shares, influence = np.full(len(runs), 0.01), np.tile([0.001, -0.001], len(runs) // 2)
+    pair = Paired(shares.sum(), influence, shares, runs, np.ones(len(runs)))
+    found = paired_test(pair, 9999, np.random.default_rng(0))
+    n_units = n_runs if units == "runs" else len(runs)
+    assert (found["test"], found["n"]) == (f"exchange of {units}", n_units)
+    assert found["p"] == pytest.approx(2 / 2**n_units, abs=0.005)
+
+
+def test_trials_of_a_rare_label_weigh_more_when_they_are_exchanged():
+    """The models differ in four trials of one of two labels: p is that of four equal signs."""
+    true = np.repeat([0, 1], [16, 4])
+    run = np.tile(["1", "2"], 10)
+    first, second = (
+        Heldout(np.eye(2)[labels], np.array(["a", "b"])[true], ("a", "b"), run, np.ones(20))
+        for labels in (true, np.zeros(20, dtype=int))
+    )
+    found = compare_labels(first, second, n_permutations=9999, rng=np.random.default_rng(0))
+    assert found["value"] == 0.5 and found["pool_size"] == 2
+    assert found["p"] == pytest.approx(2 / 2**4, abs=0.01)
 
 
 @pytest.mark.parametrize("crossed", [True, False])

@@ -146,6 +146,19 @@ def test_full_gallery_uses_every_trial_once():
     assert averaged.n_draws == 1
 
 
+def test_intervals_count_all_trials_that_were_used():
+    """Four trials of each image tell as much as four times as many images of one trial."""
+    metrics = score(make(n_images=30, n_repeats=4, noise=2.0))[0]
+    row = pick(metrics, metric="top1", direction="b2i", similarity="cosine", unit="single")
+    half = 1.96 * np.sqrt(row.value * (1 - row.value) / 120)
+    assert 0.9 < (row.ci_high - row.ci_low) / (2 * half) < 1.5
+
+
+def test_hits_among_all_images_of_a_pool_are_no_score():
+    for n_images, names in ((5, {"top1", "median_rank"}), (6, {"top1", "top5", "median_rank"})):
+        assert set(score(make(n_images, 1))[0]["metric"]) == names
+
+
 def test_constant_predictions_score_at_chance():
     data = make(n_images=60, n_repeats=1)
     metrics = score({**data, "predicted": np.ones_like(data["predicted"])})[0]
@@ -243,6 +256,9 @@ def test_predictions_list_the_nearest_images():
     assert (predictions[["top1", "top2", "top3", "top4"]].nunique(axis=1) == 4).all()
     assert predictions["top5"].isna().all()
     np.testing.assert_allclose(predictions["similarity"], predictions["similarity_top1"])
+    data["gallery"][1] = data["gallery"][0]
+    tied = score(data)[1].groupby("stimulus")["rank_b2i"]
+    assert tied.first().iloc[[0, 2, 3]].tolist() == [1.5, 1, 1]
 
 
 @pytest.mark.parametrize("pool_size", [10, 1000])

@@ -55,6 +55,35 @@ def test_perfect_and_random_scores():
     assert guesses.loc["macro_auc", "value"] == pytest.approx(0.5, abs=0.1)
 
 
+def test_chance_and_smallest_p_are_those_of_the_labels():
+    rng = np.random.default_rng(4)
+    classes = np.array([0] * 5 + [1] * 2)
+    labels, blocks = permute_people(classes, None, 60, seed=0)
+    found = score(
+        rng.random((1, 7, 2)), classes, PermutedRounds(labels, rng.random((60, 7, 2)), blocks)
+    )
+    assert found.loc["accuracy", "chance"] == pytest.approx(5 / 7)
+    assert found.loc["balanced_accuracy", "chance"] == found.loc["macro_auc", "chance"] == 0.5
+    assert found["p_min"].to_numpy(float) == pytest.approx(1 / 21)  # seven people, two of class 1
+
+
+def test_intervals_are_wider_than_those_of_independent_people():
+    """Folds share training participants, so that their scores are correlated."""
+    rng = np.random.default_rng(5)
+    classes = np.tile([0, 1], 40)
+    values = rng.normal(size=80) + classes
+    found = score(np.stack([-values, values], axis=1)[None], classes)
+    for name, inflation in (("accuracy", 1 + 4 / 5), ("macro_auc", 1 + 5 / 4)):
+        row = found.loc[name]
+        half = 1.96 * np.sqrt(inflation * row["value"] * (1 - row["value"]) / 80)
+        if name == "macro_auc":
+            # DeLong's variance, from the shares of people of the other class that one is above.
+            wins = (values[classes == 1][:, None] > values[classes == 0]).astype(float)
+            variance = wins.mean(axis=1).var(ddof=1) / 40 + wins.mean(axis=0).var(ddof=1) / 40
+            half = 1.99 * np.sqrt(inflation * variance)
+        assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * half, rel=0.06), name
+
+
 def test_values_are_means_over_rounds():
     rng = np.random.default_rng(2)
     classes = np.tile([0, 1], 20)
@@ -71,11 +100,18 @@ def test_values_are_means_over_rounds():
 
 
 def test_curves_are_those_of_the_mean_scores():
+    """Both rounds are wrong about one of four people; their mean about none."""
     classes = np.array([0, 0, 1, 1])
-    scores = np.array([[[0.9, 0.1], [0.6, 0.4], [0.4, 0.6], [0.2, 0.8]]])
-    table = roc_table(scores, classes, ["a", "b"])
-    assert set(table["label"]) == {"a", "b"}
-    assert table.groupby("label")["true_positive_rate"].max().eq(1).all()
+    first = np.array([0.9, 0.2, 0.4, 0.1])
+    second = np.array([0.3, 0.7, 0.1, 0.5])
+    scores = np.stack([np.stack([part, 1 - part], axis=1) for part in (first, second)])
+    curves = roc_table(scores, classes, ["a", "b"]).set_index("label")
+    found = curves[["false_positive_rate", "true_positive_rate"]]
+    # Without errors, all people of the class come before any other one.
+    assert (0.0, 1.0) in set(found.loc["a"].itertuples(index=False, name=None))
+    wrong = roc_table(scores[:1], classes, ["a", "b"]).set_index("label").loc["a"]
+    assert np.trapezoid(wrong["true_positive_rate"], wrong["false_positive_rate"]) == 0.75
+    assert set(found.index) == {"a", "b"}
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.8])

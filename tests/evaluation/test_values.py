@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -121,7 +123,9 @@ def test_refits_are_scored_against_their_own_values_and_means():
     shape = (50, len(own.rows))
     rows = np.stack([rng.permutation(own.rows) for _ in range(50)])
     means = rng.normal(5, 1, size=(*shape, 1))
-    refitted = RefittedValues(rows, own.values[rows] * 0.1 + means, means, {"ExchangedUnits": "x"})
+    predicted = own.values[rows] * 0.1 + means
+    predicted[7] = 5.0  # a decoder that predicts one number has no correlation
+    refitted = RefittedValues(rows, predicted, means, {"ExchangedUnits": "x"})
     found = score(own, refitted=refitted)
     null = found.nulls.table.query("metric == 'r2'")["value"].to_numpy(float)
     true = own.values[rows][0, :, 0]
@@ -129,6 +133,8 @@ def test_refits_are_scored_against_their_own_values_and_means():
     expected = 1 - np.square(error).sum() / np.square(true - means[0, :, 0]).sum()
     assert null[0] == pytest.approx(expected)
     assert (found.metrics.query("metric == 'r'")["n_null"] == 50).all()
+    correlations = found.nulls.table.query("metric == 'r'")["value"].to_numpy(float)
+    assert correlations[7] == 0 and (correlations[:7] != 0).all()
 
 
 def test_the_mean_has_no_correlation_and_no_p_value_for_it():
@@ -155,7 +161,9 @@ def test_better_predictions_are_ahead(crossed):
         good.folds,
     )
     for row in compare_values(good, bad, n_permutations=199, rng=rng):
-        assert row["value"] > 0.3 and row["p"] < 0.02 and row["ci_low"] > 0, row
+        assert row["value"] > 0.3 and row["p"] < 0.02, row
+        assert 0 < row["ci_low"] < row["value"] <= row["ci_high"], row
+        assert row["ci_high"] > row["value"] or row["metric"] == "r2", row
         assert row["test"] == ("corrected t" if crossed else "exchange of runs")
 
 
@@ -192,6 +200,16 @@ def test_limits_of_r_are_as_far_apart_as_refitted_values():
     assert with_null["value"] == without["value"]
     assert with_null["ci_low"] < without["ci_low"] - 0.2
     assert with_null["ci_high"] > without["ci_high"] + 0.1
+
+
+def test_limits_end_at_values_that_are_possible():
+    """All errors are in one run, so that runs differ by more than there is left to the limit."""
+    own = heldout(0.0, np.random.default_rng(12), crossed=False, columns=("rating",))
+    predicted = own.predicted.copy()
+    predicted[:4] += 2.0
+    found = score(replace(own, predicted=predicted)).metrics.set_index("metric")
+    assert found.loc["mae", "ci_low"] == 0 and found.loc["mae", "ci_high"] > 0.1
+    assert found.loc["r2", "ci_high"] == 1 and found.loc["r2", "ci_low"] < 1
 
 
 def test_shapes_that_do_not_fit_are_refused():
