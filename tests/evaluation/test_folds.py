@@ -12,6 +12,7 @@ from bids_decoder.evaluation.folds import (
     inner_folds,
     is_crossed,
     resolve_fold,
+    spread_runs,
 )
 
 
@@ -47,6 +48,9 @@ def test_inner_folds():
     for train, validation in folds:
         assert not set(runs[train]) & set(runs[validation])
         assert len(train) + len(validation) == 9
+    # Slow changes over the session are in all folds.
+    names = np.array(list("abcdef"))
+    assert ["".join(names[v]) for _, v in inner_folds(names, 3)] == ["ad", "be", "cf"]
     blocks = inner_folds(np.repeat("only", 10), 5)
     assert [v.tolist() for _, v in blocks] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     with pytest.raises(InputError):
@@ -59,3 +63,14 @@ def test_folds_are_left_out_only_with_many_validation_trials(monkeypatch):
     for enough, expected in ((1, 1), (8, 1), (9, 2), (16, 2), (17, 3), (24, 3), (25, 3)):
         monkeypatch.setattr(module, "ENOUGH_VALIDATION", enough)
         assert enough_folds(folds) == folds[:expected]
+
+
+def test_whole_runs_are_spread_over_all():
+    runs = np.repeat([f"{number:02d}" for number in range(20)], 10)
+    chosen = runs[spread_runs(runs, 100)]
+    names, counts = np.unique(chosen, return_counts=True)
+    assert len(names) == 10 and set(counts) == {10}
+    assert names[0] == "00" and names[-1] == "19" and np.diff(names.astype(int)).max() <= 3
+    assert len(np.unique(runs[spread_runs(runs, 10)])) == module.MIN_RUNS_TO_CHOOSE
+    few = runs[:10 * module.MIN_RUNS_TO_CHOOSE]
+    assert spread_runs(few, 1).tolist() == list(range(len(few)))

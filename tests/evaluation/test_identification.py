@@ -146,3 +146,24 @@ def test_stimuli_are_exchanged_with_their_groups():
     confined = exchange_stimuli(stimuli[:6], np.repeat(["1", "2"], 3))[0]
     assert confined.kind == "stimuli within runs"
     assert confined.smallest_p(10**6) == pytest.approx(1 / 36)
+
+
+def test_noise_of_pairs_is_not_counted_twice():
+    """Which of two pictures is right is a coin for each pair: 1,225 independent trials."""
+    rng = np.random.default_rng(6)
+    cosines = rng.uniform(-1, 1, (1, 50, 50))
+    cosines[0, range(50), range(50)] = 0
+    fold = FoldMatch(np.arange(50), cosines, cosines, rng.normal(size=(1, 2, 50, 4)))
+    table = score_identification([fold], [], {}, np.nan, "m").metrics
+    (row,) = table.query("metric == 'two_way' and unit == 'averaged'").to_dict("records")
+    half = 2.01 * np.sqrt(row["value"] * (1 - row["value"]) / (50 * 49 / 2))
+    assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * half, rel=0.1)
+
+
+def test_features_that_do_not_vary_are_left_out():
+    rng = np.random.default_rng(7)
+    profiles = rng.normal(size=(1, 2, 6, 2))
+    profiles[0, 1, :, 1] = 3.0
+    fold = FoldMatch(np.arange(6), np.zeros((1, 6, 6)), np.zeros((1, 6, 6)), profiles)
+    expected = np.corrcoef(profiles[0, :, :, 0])[0, 1]
+    assert dimension_correlation([fold])[0] == pytest.approx(expected)

@@ -156,7 +156,10 @@ def test_intervals_count_all_trials_that_were_used():
 
 def test_hits_among_all_images_of_a_pool_are_no_score():
     for n_images, names in ((5, {"top1", "median_rank"}), (6, {"top1", "top5", "median_rank"})):
-        assert set(score(make(n_images, 1))[0]["metric"]) == names
+        metrics = score(make(n_images, 1))[0]
+        assert set(metrics["metric"]) == names
+    ranks = score(make(5, 1))[0].query("metric == 'median_rank'")
+    assert (ranks[["chance", "ci_low", "ci_high"]] == [3, 1, 5]).all(axis=None)
 
 
 def test_constant_predictions_score_at_chance():
