@@ -209,6 +209,42 @@ def test_with_many_trials_budgets_are_scored_in_fewer_folds(known, task_for, mon
     assert not np.allclose(found, everything, rtol=1e-3)
 
 
+def test_given_budgets_are_within_what_there_is(known, task_for):
+    assert find_budget(task_for(*known, "graded", budget_voxels=10**6))[0] == 384
+    assert find_budget(task_for(*known, "graded", budget_voxels=None, budget_mm3=1.0))[0] == 1
+
+
+def test_in_closed_form_the_likely_number_is_taken_unless_it_is_tiny(known, task_for):
+    task = replace(task_for(*known, "graded", budget_voxels=None), closed_form=True)
+    least = budget.LEAST_BUDGET
+    assert [find_budget(task, n)[0] for n in (least - 1, least, 137)] == [384, least, 137]
+    assert find_budget(task, 137)[1] == {"budget_rule": budget.LIKELY_RULE}
+    assert "too few" in find_budget(task, least - 1)[1]["budget_rule"]
+
+
+@pytest.mark.parametrize(("best", "nearly", "worse"), [(1.0, 0.975, 0.96), (-0.5, -0.51, -0.52)])
+def test_the_smallest_budget_within_the_tolerance_is_taken(
+    known, task_for, monkeypatch, best, nearly, worse
+):
+    """Unless as many voxels as likely carry signal are as good."""
+    task, scores = task_for(*known, "graded", budget_voxels=None), {}
+    monkeypatch.setattr(budget, "score_budgets", lambda task, candidates: np.array([
+        scores.get(count, worse) for count in candidates
+    ]))
+    counts = budget_candidates(384)
+    scores |= {counts[2]: nearly, counts[4]: best}
+    assert find_budget(task)[0] == counts[2]
+    assert find_budget(task, 137)[0] == counts[2]
+    chosen, notes = find_budget(task, counts[4])
+    assert chosen == counts[4] and notes["budget_rule"] == budget.LIKELY_RULE
+
+
+def test_scores_of_budgets_do_not_depend_on_the_mean_of_the_targets(known, task_for):
+    task = task_for(*known, "graded", budget_voxels=None)
+    moved = replace(task, wanted=task.wanted + 3)
+    np.testing.assert_allclose(score_budgets(moved, [40]), score_budgets(task, [40]), rtol=1e-3)
+
+
 @pytest.mark.parametrize(("n_likely", "has_places", "expected"), [
     (40, True, 40), (0, True, 384), (40, False, 384),
 ])
