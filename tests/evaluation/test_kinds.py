@@ -5,6 +5,7 @@ from bids_decoder.evaluation.kinds import (
     Row,
     find_trials,
     lacking_labels,
+    number_folds,
     number_trials,
     separate_runs,
 )
@@ -83,3 +84,27 @@ def test_numbers_find_the_same_trials_in_other_orders():
     other = table.sample(frac=1, random_state=0)
     assert (other["kind"][find_trials(other, number_trials(table, rows))] == "y").all()
     assert find_trials(other, number_trials(table, rows)).sum() == rows.sum()
+
+
+def test_stimuli_that_are_tested_are_not_trained_on():
+    """Of either kind: both hold trials of all stimuli, in all runs."""
+    table = mixed_table(2).assign(stimulus=["s0", "s1", "s2", "s3"] * 4)
+    numbers = row_of(table, "x", ["x", "y"]).trials
+    row = Row("x", ["x", "y"], (), numbers, held_out=["s1", "s3"])
+    (fit,) = row.fits(table)
+    assert set(table["stimulus"][fit.train]) == {"s0", "s2"}
+    assert set(table["kind"][fit.train]) == {"x"}
+    assert set(table["stimulus"][fit.test]) == {"s1", "s3"}
+    assert set(table["kind"][fit.test]) == {"x", "y"}
+    assert not row.crosses_own and row_of(table, "x", ["x", "y"]).crosses_own
+    kinds = row.kind_of(table)
+    assert (kinds[fit.test] == table["kind"][fit.test]).all()
+    assert set(kinds[~fit.test]) == {None}
+
+
+def test_fits_are_numbered_from_one():
+    table = mixed_table(2)
+    fits = row_of(table, "x", ["y"]).fits(table)
+    folds = number_folds(fits, len(table))
+    assert [set(folds[fit.test]) for fit in fits] == [{1}, {2}]
+    assert folds.isna().sum() == (table["kind"] == "x").sum()

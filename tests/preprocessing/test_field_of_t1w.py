@@ -23,6 +23,7 @@ from bids_decoder.simulate.distortion import distort, susceptibility_field
 from bids_decoder.simulate.heads import centred_affine, draw_head, magnitude, make_phantom
 from bids_decoder.workflows.distortion import DistortionNodes
 
+pytestmark = pytest.mark.usefixtures("quick_bias")
 READOUT, PEAK_HZ, MM = 0.04, 70.0, 4.0
 
 

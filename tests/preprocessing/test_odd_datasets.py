@@ -32,7 +32,7 @@ from bids_decoder.errors import ExitCode, FindingsError
 from bids_decoder.files import write_json, write_text
 from bids_decoder.preprocessing.geometry import grid_centre, grid_points, rigid_matrix
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_bias")]
 
 ONSETS = 13 + 9.0 * np.arange(6)
 N_SECONDS = 72

@@ -159,6 +159,7 @@ def test_multiproc_gives_the_same_bytes(prepared, two_runs, tmp_path):
         assert file_digest(first) == file_digest(second), first.name
 
 
+@pytest.mark.usefixtures("quick_bias")
 def test_person_with_t1w(coarse_head, tmp_path):
     person = make_person(coarse_head, tmp_path / "raw", n_runs=1, n_volumes=4, with_t1w=True)
     files = run(person, tmp_path / "raw", tmp_path, spaces=("func", "T1w"))

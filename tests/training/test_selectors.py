@@ -125,7 +125,7 @@ def test_literal_selection_collapses_where_no_gate_is_needed(known, task_for, mo
     """All gates shrink together under a strong penalty; the guard holds the budget."""
     monkeypatch.setattr(LiteralGates, "strength", 10.0)
     collapsed = select_voxels(task_for(*known, "paper", epochs=15))
-    assert collapsed.notes["collapsed"]
+    assert collapsed.notes["collapsed"] and not collapsed.notes["budget_met"]
     assert collapsed.history[-1]["n_voxels"] == 0
     assert collapsed.mask.any()
     guarded = select_voxels(task_for(*known, "paper-guarded", epochs=15))
@@ -257,6 +257,25 @@ def test_few_runs_take_what_is_likely_where_voxels_have_places(
         short = replace(short, grid=VoxelGrid(np.ones((384, 1, 1), bool), np.eye(4)))
     assert find_budget(task_for(short, vectors, "graded", budget_voxels=None),
                        n_likely)[0] == expected
+
+
+@pytest.mark.parametrize(("n_runs", "chooses"), [(3, False), (4, True)])
+def test_four_runs_are_enough_to_choose(known, task_for, n_runs, chooses):
+    person, vectors = known
+    rows = np.arange(24 * n_runs)
+    task = task_for(person.subset(rows), vectors[rows], "encoding", budget_voxels=None)
+    assert ("budget_scores" in find_budget(task)[1]) == chooses
+
+
+def test_budgets_are_scored_with_the_weights_of_the_group(known, task_for, monkeypatch):
+    given, fit = [], budget.fit_input_layer
+    monkeypatch.setattr(budget, "fit_input_layer", lambda *parts, group_weight: (
+        given.append(group_weight), fit(*parts, group_weight=group_weight)
+    )[1])
+    task = task_for(*known, "graded", budget_voxels=None)
+    prior = SimpleNamespace(weight=np.zeros((384, task.wanted.shape[1]), np.float32), chances=None)
+    score_budgets(replace(task, prior=prior), [384])
+    assert given and all(weight is prior.weight for weight in given)
 
 
 def test_schedule_ends_at_the_budget_and_never_rises():
