@@ -163,9 +163,9 @@ def call_here(*argv, pages=True):
     The first figure of each kind is made for each dataset; calls in processes of their own and
     the tests of reports make all of them. Without *pages* no report is written. Bias fields of T1w
     images, which take a quarter of a call on raw data, are estimated in few iterations: how well is
-    seen in the tests of preprocessing.
+    seen in the tests of preprocessing. The validator runs in calls in processes of their own.
     """
-    from bids_decoder.cli import run
+    from bids_decoder.cli import reading, run
     from bids_decoder.preprocessing import bias
 
     def refuse(*args, **options):
@@ -180,6 +180,7 @@ def call_here(*argv, pages=True):
             threadpool_limits(1),
             first_of_each_kind(FIGURES[world_of(os.environ["PYTEST_CURRENT_TEST"])]),
             mock.patch.object(bias, "_ITERATIONS", [5, 5, 5]),
+            mock.patch.object(reading, "validate", lambda root: []),
             mock.patch.object(socket.socket, "connect", refuse),
             mock.patch.object(socket, "getaddrinfo", refuse),
         ):

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from bids_decoder.evaluation.search_maps import (
+    N_PEAKS,
     PEAK_COLUMNS,
     Accuracy,
     class_weights,
@@ -124,6 +125,23 @@ def test_peaks_are_apart_and_above_chance(grid):
     hits[:] = 0.5
     nothing = compute_maps([hits], grid, chance=0.5, error=0.1)
     assert find_peaks(nothing, grid, sizes, 4.0).empty
+
+
+def test_of_equal_peaks_the_one_in_the_larger_cluster_comes_first(grid):
+    hits = np.full((2, grid.n_voxels), 0.5, dtype=np.float32)
+    places = [tuple(p) for p in grid.indices]
+    for place in ((0, 0, 0), (5, 4, 3), (5, 3, 3), (5, 4, 2)):
+        hits[0, places.index(place)] = 0.9
+    maps = compute_maps([hits], grid, chance=0.5, error=0.1)
+    peaks = find_peaks(maps, grid, np.ones(grid.n_voxels, int), 4.0)
+    assert peaks[["x", "y", "z"]].to_numpy().tolist() == [[10, 6, 6], [0, 0, 0]]
+
+
+def test_so_many_peaks_are_listed(grid):
+    hits = np.random.default_rng(6).uniform(0.6, 0.9, (1, grid.n_voxels))
+    maps = compute_maps([hits], grid, chance=0.5, error=0.1)
+    peaks = find_peaks(maps, grid, np.ones(grid.n_voxels, int), 0.1)
+    assert peaks["value"].tolist() == pytest.approx(np.sort(hits[0])[::-1][:N_PEAKS], abs=1e-6)
 
 
 def test_maps_are_corrected_together_by_the_largest_value_of_any(grid):

@@ -73,7 +73,9 @@ def test_intervals_are_wider_than_those_of_independent_people():
     classes = np.tile([0, 1], 40)
     values = rng.normal(size=80) + classes
     found = score(np.stack([-values, values], axis=1)[None], classes)
-    for name, inflation in (("accuracy", 1 + 4 / 5), ("macro_auc", 1 + 5 / 4)):
+    for name, inflation in (
+        ("accuracy", 1 + 4 / 5), ("balanced_accuracy", 1 + 4 / 5), ("macro_auc", 1 + 5 / 4),
+    ):
         row = found.loc[name]
         half = 1.96 * np.sqrt(inflation * row["value"] * (1 - row["value"]) / 80)
         if name == "macro_auc":

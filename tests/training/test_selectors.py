@@ -12,6 +12,7 @@ from bids_decoder.errors import LeakageError, UsageError
 from bids_decoder.evaluation import folds
 from bids_decoder.evaluation.statistics import dice
 from bids_decoder.training.decoders import FitContext
+from bids_decoder.training.field import DEFAULT_FIELD
 from bids_decoder.training.learners import LiteralGates
 from bids_decoder.training.selection import budget
 from bids_decoder.training.selection.budget import (
@@ -146,6 +147,19 @@ def test_f_scores_are_those_of_scikit_learn():
     feature = rng.standard_normal(80)
     expected = [f_regression(feature[:, None], voxel)[0][0] for voxel in betas.T]
     np.testing.assert_allclose(f_scores(betas, feature[:, None], chunk=7), expected, rtol=1e-4)
+
+
+def test_few_trials_leave_degrees_of_freedom_to_many_features():
+    rng = np.random.default_rng(1)
+    scores = f_scores(rng.standard_normal((6, 20)), rng.standard_normal((6, 10)))
+    assert (scores > 0).all()
+
+
+def test_the_field_is_that_of_the_settings_or_not_chosen(known, task_for):
+    field = task_for(*known, "graded", lowpass_fwhm_mm=5.0).with_field().field
+    assert (field.fwhm_mm, field.trust) == (5.0, DEFAULT_FIELD.trust)
+    task = replace(task_for(*known, "graded"), closed_form=True)
+    assert task.with_field() is task
 
 
 def test_f_scores_of_constant_voxels_are_zero():
