@@ -189,7 +189,7 @@ def gather_common(
     Parameters
     ----------
     people : iterable of Person
-        Training trials only; iterated twice, one participant in memory at a time.
+        Training trials only; iterated once, one participant in memory at a time.
     vectors : ndarray, shape (n_ids, n_latents)
         Targets in the target space.
     leaves_out : bool
@@ -209,10 +209,12 @@ def gather_common(
                 sums = _Sums(person, vectors.shape[1])
             if not _share_grid(sums.space, sums.grid, sums.grid.rows_key, person):
                 return None
-            sums.add(person.grid, kept.keep(fit_source(person, vectors[person.target_rows])))
+            own = fit_source(person, vectors[person.target_rows])
+            sums.add(person.grid, kept.keep(own, _shown(person, MOST_LEFT_OUT * leaves_out)))
+            del person  # before the next one is loaded
         if sums is None:
             return None
-        return sums.maps(*_leave_one_out(sums, people, kept, leaves_out))
+        return sums.maps(*_leave_one_out(sums, kept, leaves_out))
 
 
 def decode_new_stimuli(
@@ -224,7 +226,7 @@ def decode_new_stimuli(
     Parameters
     ----------
     people : iterable of Person
-        Training trials only, on one grid; iterated twice, one participant in memory at a time.
+        Training trials only, on one grid; iterated once, one participant in memory at a time.
     vectors : ndarray, shape (n_ids, n_latents)
         Targets in a target space of the other stimuli.
     held_out : ndarray of int
@@ -239,31 +241,42 @@ def decode_new_stimuli(
     """
     sums: _Sums | None = None
     with KeptFits(folder) as kept:
-        for person in _some_trials(people, held_out, inside=False):
-            sums = _Sums(person, vectors.shape[1]) if sums is None else sums
-            sums.add(person.grid, kept.keep(fit_source(person, vectors[person.target_rows])))
+        for fitted, shown in _divided(people, held_out):
+            sums = _Sums(fitted, vectors.shape[1]) if sums is None else sums
+            own = fit_source(fitted, vectors[fitted.target_rows])
+            sums.add(fitted.grid, kept.keep(own, shown))
+            del fitted  # before the next one is loaded
         if sums is None or sums.n_people < 2:
             return []
-        pairs = zip(kept, _some_trials(people, held_out, inside=True), strict=True)
-        return [sums.without(tested.grid, own).decode(tested) for own, tested in pairs]
+        return [sums.without(shown.grid, own).decode(shown) for own, shown in kept]
 
 
-def _some_trials(
-    people: Iterable[Person], held_out: np.ndarray, inside: bool
-) -> Iterator[Person]:
-    """Yield the trials with these stimuli, or the others, of participants who have both."""
+def _divided(
+    people: Iterable[Person], held_out: np.ndarray
+) -> Iterator[tuple[Person, Person]]:
+    """Yield the trials with other stimuli and some with these, of participants who have both."""
     for person in people:
-        tested = np.isin(person.target_rows, held_out)
-        if 0 < tested.sum() < len(tested):
-            part = person.subset(tested == inside)
+        is_held_out = np.isin(person.target_rows, held_out)
+        if 0 < is_held_out.sum() < len(is_held_out):
+            shown = _shown(person, MOST_LEFT_OUT, np.flatnonzero(is_held_out))
+            fitted = person.subset(~is_held_out)
             # All trials beside nearly all of them would be in memory during the fit.
             del person
-            yield part
-            del part
+            yield fitted, shown
+            del fitted
+        else:
+            del person
+
+
+def _shown(person: Person, most: int, rows: np.ndarray | None = None) -> Person:
+    """Return at most *most* trials, evenly spread over all or over some."""
+    rows = np.arange(len(person.betas)) if rows is None else rows
+    places = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
+    return person.subset(rows[np.unique(places)])
 
 
 def _leave_one_out(
-    sums: _Sums, people: Iterable[Person], kept: Iterable[SourceFit], leaves_out: bool
+    sums: _Sums, kept: Iterable[tuple[SourceFit, Person]], leaves_out: bool
 ) -> tuple[float, float, list[LeftOut]]:
     """Predict each source participant from the others.
 
@@ -273,11 +286,11 @@ def _leave_one_out(
     if sums.n_people < 2:
         return *UNKNOWN_SPREAD, []
     scores, decoded = np.zeros((len(CHANCES_FWHM_MM), len(MISTRUST))), []
-    for person, own in zip(people, kept, strict=True):
-        rest = sums.without(person.grid, own)
-        scores += _agreement(rest, person.grid, own.chances)
+    for own, shown in kept:
+        rest = sums.without(shown.grid, own)
+        scores += _agreement(rest, shown.grid, own.chances)
         if leaves_out:
-            decoded.append(rest.decode(person))
+            decoded.append(rest.decode(shown))
     best = np.unravel_index(scores.argmax(), scores.shape)
     return CHANCES_FWHM_MM[best[0]], MISTRUST[best[1]], decoded
 
@@ -330,15 +343,14 @@ class _Sums:
         return rest
 
     def decode(self, person: Person) -> LeftOut:
-        """Decode trials of a participant who is not in the sums, whose weights are smoothed."""
+        """Decode a participant who is not in the sums, whose weights are smoothed."""
         rows, known = _rows(self.grid, person.grid)
-        chosen = _spread_over(len(person.betas), MOST_LEFT_OUT)
         smooth = smoother_within(self.grid, WEIGHT_FWHM_MM)
         for latent in self.weight.T:
             latent[:] = smooth(latent)
         weight = self.weight[rows] / _size(self.weight)
-        latents = np.asarray(person.betas[chosen][:, known], dtype=np.float32) @ weight
-        return LeftOut(person.label, latents, person.target_rows[chosen])
+        latents = np.asarray(person.betas[:, known], dtype=np.float32) @ weight
+        return LeftOut(person.label, latents, person.target_rows)
 
     def mean_chances(self, fwhm_mm: float) -> np.ndarray:
         """Compute the mean probabilities, smoothed over the voxels in at least one mask."""
@@ -366,11 +378,6 @@ class _Sums:
 def _size(weight: np.ndarray) -> float:
     """Return the norm of a mean input layer (n_voxels, n_latents), per root of a latent."""
     return max(float(np.linalg.norm(weight)), 1e-12) / float(np.sqrt(weight.shape[1]))
-
-
-def _spread_over(n_trials: int, most: int) -> np.ndarray:
-    """Return the numbers of at most *most* trials, evenly over all."""
-    return np.unique(np.linspace(0, n_trials - 1, min(n_trials, most)).astype(int))
 
 
 def _share_grid(space: str, grid: VoxelGrid, rows_key: str, person: Person) -> bool:

@@ -9,8 +9,9 @@ input layers are linear, mixing latents equals mixing voxels (MixCo).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -110,6 +111,11 @@ def some_runs(person: Person, most: int) -> Person:
     """Return a participant with runs spread evenly over all, of *most* trials together."""
     rows = spread_runs(person.run_groups, most)
     return person if len(rows) == len(person.betas) else person.subset(rows)
+
+
+def each_with_some_runs(people: Iterable[Person], most: int) -> Iterator[Person]:
+    """Yield participants with :func:`some_runs`, without holding all runs of any of them."""
+    return map(partial(some_runs, most=most), people)
 
 
 def run_blocks(run_groups: np.ndarray) -> np.ndarray:

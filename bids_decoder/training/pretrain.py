@@ -20,8 +20,8 @@ from bids_decoder.training.episodes import (
     Latents,
     VoxelWeighting,
     draw_latents,
+    each_with_some_runs,
     join_latents,
-    some_runs,
 )
 from bids_decoder.training.identification import distinctness
 from bids_decoder.training.loop import Progress, Schedule, Setup, make_fabric, train
@@ -143,12 +143,13 @@ def collect_latents(
     """
     most = max(MIN_LATENTS_PER_PERSON, MAX_LATENTS // n_people)
     parts = []
-    for number, person in enumerate(people):
+    for person in people:
         rng = np.random.default_rng(derive_seed(seed, "episodes", person.label))
-        drawn = draw_latents(person, number, vectors, weighting, rng, noise)
+        drawn = draw_latents(person, len(parts), vectors, weighting, rng, noise)
         if len(drawn.values) > most:
             drawn = drawn.subset(np.sort(rng.permutation(len(drawn.values))[:most]))
         parts.append(drawn)
+        del person  # before the next one is loaded
     return join_latents(parts)
 
 
@@ -172,9 +173,10 @@ def noise_of_others(
         As prior for new participants; see :meth:`.NoisePrior.of`.
     """
     measures = []
-    for person in (some_runs(whole, MOST_TRIALS_TO_ESTIMATE) for whole in people):
+    for person in each_with_some_runs(people, MOST_TRIALS_TO_ESTIMATE):
         wanted = vectors[person.target_rows]
         measures.append(measure_noise(person, wanted, weighting(person, wanted)))
+        del person  # before the next one is loaded
     return NoisePrior.of(measures)
 
 

@@ -26,6 +26,7 @@ class SeenPeople:
             self.n_trials[person.label] = len(person.trials)
             self.rows |= set(person.target_rows.tolist())
             yield person
+            del person  # before the next one is loaded
 
     def stimuli(self, targets: Targets) -> list[str]:
         """Return the ids of the targets that occurred."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from bids_decoder.config import Network, Troi
-from bids_decoder.training.episodes import VoxelWeighting, some_runs
+from bids_decoder.training.episodes import VoxelWeighting, each_with_some_runs
 from bids_decoder.training.shared_noise import MOST_TRIALS_TO_ESTIMATE
 from bids_decoder.training.signal import SIGNAL_SHARES, share_evidence, signal_shares
 from bids_decoder.training.weightings import WEIGHTINGS
@@ -42,11 +42,11 @@ def share_prior_of(people: Iterable[Person], vectors: np.ndarray) -> np.ndarray 
         have neighbours, which then tell where signal is.
     """
     found = []
-    for whole in people:
-        if whole.grid.has_neighbours:
+    for person in each_with_some_runs(people, MOST_TRIALS_TO_ESTIMATE):
+        if person.grid.has_neighbours:
             return None
-        person = some_runs(whole, MOST_TRIALS_TO_ESTIMATE)
         found.append(share_distribution(person, vectors[person.target_rows]))
+        del person  # before the next one is loaded
     return np.mean(found, axis=0)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from bids_decoder.stimuli.targets import TargetSpace
 from bids_decoder.training.adaptation import SharedModel
 from bids_decoder.training.common_space import CommonMaps
 from bids_decoder.training.decoders import FitContext
-from bids_decoder.training.episodes import VoxelWeighting, some_runs
+from bids_decoder.training.episodes import VoxelWeighting, each_with_some_runs
 from bids_decoder.training.identification import unit_rows
 from bids_decoder.training.input_layer import fit_input_layer, fit_input_layers
 from bids_decoder.training.labellings import fit_space, fits_in_closed_form
@@ -151,22 +152,30 @@ def choose_whitening(
     galleries = [
         fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
     ]
-    hits = np.zeros(len(WHITENING))
     most = max(LEAST_TRIALS_OF_EACH, MOST_TRIALS_TO_CHOOSE // len(rows_of_people))
-    for person in (some_runs(whole, most) for whole in people):
-        if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
-            continue
-        for train, test in inner_folds(person.run_groups, 3):
-            inner = person.subset(train)
-            weights = weighting(inner, galleries[0][inner.target_rows])
-            fits = fit_input_layers(
-                inner.betas, [gallery[inner.target_rows] for gallery in galleries],
-                inner.run_groups, weights,
-            )
-            for number, (fit, gallery) in enumerate(zip(fits, galleries, strict=True)):
-                predicted = fit.latents(person.betas[test])
-                hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
+    hits_of = partial(_hits_of, galleries=galleries, weighting=weighting)
+    hits = np.sum(list(map(hits_of, each_with_some_runs(people, most))), axis=0)
     return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING
+
+
+def _hits_of(
+    person: Person, galleries: list[np.ndarray], weighting: VoxelWeighting
+) -> np.ndarray:
+    """Count the stimuli of held-out runs that are identified, in the space of each gallery."""
+    hits = np.zeros(len(galleries))
+    if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
+        return hits
+    for train, test in inner_folds(person.run_groups, 3):
+        inner = person.subset(train)
+        weights = weighting(inner, galleries[0][inner.target_rows])
+        fits = fit_input_layers(
+            inner.betas, [gallery[inner.target_rows] for gallery in galleries],
+            inner.run_groups, weights,
+        )
+        for number, (fit, gallery) in enumerate(zip(fits, galleries, strict=True)):
+            predicted = fit.latents(person.betas[test])
+            hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
+    return hits
 
 
 def _n_identified(predicted: np.ndarray, rows: np.ndarray, gallery: np.ndarray) -> int:

@@ -1,9 +1,9 @@
-"""Input layer and shares of signal of single source participants, kept in a file while needed."""
+"""What is fitted to single source participants, kept in a file while it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Self
@@ -45,7 +45,9 @@ def person_chances(person: Person, wanted: np.ndarray) -> np.ndarray:
 
 
 class KeptFits:
-    """Fits of participants in a temporary file, of which one is in memory at a time.
+    """Fits of participants, and trials that others decode, of one of them in memory at a time.
+
+    They are in a temporary file, so that no participant is loaded again.
 
     Parameters
     ----------
@@ -58,22 +60,23 @@ class KeptFits:
 
     def __enter__(self) -> Self:
         """Make the file."""
-        self._file, self._count = TemporaryFile(dir=self._folder), 0
+        self._file, self._shown = TemporaryFile(dir=self._folder), list[Person]()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Delete the file."""
         self._file.close()
 
-    def keep(self, fit: SourceFit) -> SourceFit:
-        """Write the fit of one more participant."""
-        for values in (fit.weight, fit.chances):
+    def keep(self, fit: SourceFit, shown: Person) -> SourceFit:
+        """Write the fit of one more participant, and some of its trials."""
+        for values in (fit.weight, fit.chances, shown.betas):
             np.save(self._file, values)
-        self._count += 1
+        self._shown.append(replace(shown, betas=shown.betas[:0].copy()))
         return fit
 
-    def __iter__(self) -> Iterator[SourceFit]:
-        """Read the fits in their order."""
+    def __iter__(self) -> Iterator[tuple[SourceFit, Person]]:
+        """Read fits and trials in their order."""
         self._file.seek(0)
-        for _ in range(self._count):
-            yield SourceFit(np.load(self._file), np.load(self._file))
+        for shown in self._shown:
+            fit = SourceFit(np.load(self._file), np.load(self._file))
+            yield fit, replace(shown, betas=np.load(self._file))

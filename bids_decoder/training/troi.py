@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ class TroiDecoder(Decoder):
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
         """Learn target space and trunk from the source participants; see :class:`Decoder`."""
         seen, network = SeenPeople(), context.network
-        rows = [person.target_rows for person in seen.watch(people)]
+        # Not a comprehension, which would hold one participant while the next one is loaded.
+        rows = list(map(attrgetter("target_rows"), seen.watch(people)))
         weighting = weighting_with(None, network)
         whitening = choose_whitening(people, targets, rows, weighting, network)
         space_of = partial(fit_space, targets, whitening=whitening)

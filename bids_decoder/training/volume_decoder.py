@@ -6,6 +6,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class VolumeDecoder(Decoder):
     def pretrain(self, people: Iterable[Person], targets: Targets, context: FitContext) -> Model:
         """Train one network on all source participants; see :class:`Decoder`."""
         seen = SeenPeople()
-        frame = common_frame(person.grid for person in seen.watch(people))
+        frame = common_frame(map(attrgetter("grid"), seen.watch(people)))
         data, owner = _gather(people, frame, sum(seen.n_trials.values()))
         aside = np.isin(owner, np.arange(len(seen.labels))[MIN_PEOPLE_TO_SPLIT - 1::3])
         network = self.build(
@@ -230,12 +231,13 @@ def _gather(people: Iterable[Person], frame: Frame, n_trials: int) -> tuple[Labe
     with tempfile.TemporaryFile() as file:
         volumes = np.memmap(file, dtype=np.float32, shape=(n_trials, *frame.shape))
     classes, owner = np.zeros(n_trials, dtype=int), np.zeros(n_trials, dtype=int)
-    start = 0
-    for number, person in enumerate(people):
+    start = number = 0
+    for person in people:
         rows = slice(start, start + len(person.trials))
         volumes[rows] = to_volumes(person.betas, person.grid, frame)
         classes[rows], owner[rows] = person.target_rows, number
-        start = rows.stop
+        start, number = rows.stop, number + 1
+        del person  # before the next one is loaded
     return Labelled(volumes, classes), owner
 
 

@@ -275,4 +275,4 @@ def test_all_trials_are_not_kept_beside_those_with_other_stimuli(monkeypatch):
 
     monkeypatch.setattr(common_space, "fit_source", fit)
     found = decode_new_stimuli(Sources(), STIMULI.vectors[:12], np.arange(9, 12))
-    assert [set(one.target_rows) for one in found] == [{9, 10, 11}] * 3 and len(whole) == 6
+    assert [set(one.target_rows) for one in found] == [{9, 10, 11}] * 3 and len(whole) == 3
