@@ -17,7 +17,8 @@ MIN_TRIALS = 4
 FLAT = 1e-7
 PRIOR_TRIALS = 10
 _BLOCK = 1024  # trials or voxels of which temporary arrays are made at a time
-_VALUES = 1 << 22  # numbers of such an array, where this leaves fewer trials or voxels
+_VALUES = 1 << 18  # numbers of such an array, which stays in the cache of a processor
+_FEWEST_VOXELS = 128  # read from each trial, where this is more
 
 
 def zscore_betas(
@@ -107,7 +108,7 @@ def statistics_of_rows(betas: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray,
     rows : ndarray of int, shape (n_trials,)
     """
     # Blocks of about the same memory for few and for many trials.
-    block = int(np.clip(_VALUES // max(1, len(rows)), 1, _BLOCK))
+    block = min(_BLOCK, max(_FEWEST_VOXELS, _VALUES // max(1, len(rows))))
     parts = [
         _moments(betas[rows, start:start + block]) for start in range(0, betas.shape[1], block)
     ]
