@@ -59,11 +59,11 @@ class TrialStream:
         """Mean of all trials, (n_used,)."""
         return np.bincount(self.member) @ self.means / len(self.member)
 
-    def beside(self, rows: np.ndarray) -> TrialStream:
-        """Return other trials, from which the mean of these is subtracted."""
+    def beside(self, rows: np.ndarray, mean: np.ndarray | None = None) -> TrialStream:
+        """Return other trials, from which *mean* or the mean of these is subtracted."""
+        mean = self.mean if mean is None else mean
         return TrialStream(
-            self.betas, rows, self.voxels, self.scales, np.zeros(len(rows), dtype=int),
-            self.mean[None],
+            self.betas, rows, self.voxels, self.scales, np.zeros(len(rows), dtype=int), mean[None]
         )
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
@@ -192,10 +192,10 @@ class NormalEquations:
         self.products = PenalisedProducts(products_of_voxels(stream))
         self.loads = stream.loads(targets)
 
-    def beside(self, targets: np.ndarray) -> NormalEquations:
-        """Return the equations of other targets, with the same matrix in memory."""
+    def scaled(self, factors: np.ndarray) -> NormalEquations:
+        """Return the equations of targets times *factors* (n_latents,), with the same matrix."""
         other = copy(self)
-        other.targets, other.loads = targets, self.stream.loads(targets)
+        other.targets, other.loads = self.targets * factors, self.loads * factors
         return other
 
     @property

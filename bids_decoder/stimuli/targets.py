@@ -217,9 +217,18 @@ def fit_target_space(
     if n_components is None:
         n_components = int(np.searchsorted(np.cumsum(shares), variance - 1e-12)) + 1
     axes, shares = axes[:n_components], shares[:n_components]
-    scale = shares ** (-whitening / 2)
-    scale *= np.sqrt(shares.sum() / (shares * scale**2).sum())
     return TargetSpace(
         mean=mean.astype(np.float32), components=axes.astype(np.float32),
-        explained=shares.astype(np.float32), scale=scale.astype(np.float32),
+        explained=shares.astype(np.float32),
+        scale=whitening_scale(shares, whitening).astype(np.float32),
     )
+
+
+def whitening_scale(shares: np.ndarray, whitening: float) -> np.ndarray:
+    """Return factors of scores, (n_components,), from shares of variance.
+
+    *whitening* as in :func:`fit_target_space`. Only these depend on it: mean and components are
+    the same.
+    """
+    scale = shares ** (-whitening / 2)
+    return scale * np.sqrt(shares.sum() / (shares * scale**2).sum())

@@ -20,12 +20,17 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         Cosine with the own target, as z-score over the cosines with all targets. Unlike the
         plain cosine it does not favour predictions that are shrunk to a few strong dimensions.
     """
-    predicted, wanted = unit_rows(predicted), unit_rows(wanted)
-    parts = []
+    return standing_out(predicted, unit_rows(wanted))
+
+
+def standing_out(predicted: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Measure as :func:`identifiability` does, among targets of unit length (n, d)."""
+    predicted, parts = unit_rows(predicted), []
     for start in range(0, len(predicted), _BLOCK):
-        cosines = predicted[start:start + _BLOCK] @ wanted.T
-        own = np.diagonal(cosines, start) - cosines.mean(axis=1)
-        parts.append(own / np.maximum(cosines.std(axis=1), 1e-12))
+        cosines = predicted[start:start + _BLOCK] @ directions.T
+        cosines -= cosines.mean(axis=1, keepdims=True)
+        spread = np.sqrt(np.einsum("nt,nt->n", cosines, cosines) / cosines.shape[1])
+        parts.append(np.diagonal(cosines, start) / np.maximum(spread, 1e-12))
     return np.concatenate(parts)
 
 

@@ -96,26 +96,43 @@ def fit_input_layer(
     InputFit
         Its weights have Frobenius norm ``sqrt(n_latents)``, its latents mean zero.
     """
+    unscaled = np.ones((1, latents.shape[1]))
     return fit_input_layers(
-        betas, [latents], run_groups, voxel_weights, penalty, group_weight, few_runs_penalty
+        betas, latents, unscaled, run_groups, voxel_weights, penalty, group_weight,
+        few_runs_penalty,
     )[0]
 
 
 def fit_input_layers(
-    betas: np.ndarray, latents: Sequence[np.ndarray], run_groups: np.ndarray,
+    betas: np.ndarray, latents: np.ndarray, scalings: np.ndarray, run_groups: np.ndarray,
     voxel_weights: np.ndarray | None = None, penalty: float | np.ndarray | None = None,
     group_weight: np.ndarray | None = None, few_runs_penalty: float = DEFAULT_PENALTY,
 ) -> list[InputFit]:
-    """Fit as :func:`fit_input_layer` does to several sets of targets of the same trials.
+    """Fit as :func:`fit_input_layer` does, with several scalings of the targets.
 
-    Products and their decompositions, which take most of the time, are computed once.
+    Ridge regression is linear in the targets. Only penalty and sums over latents depend on their
+    scaling, so that nearly all is computed once.
+
+    Parameters
+    ----------
+    betas, latents
+        As of :func:`fit_input_layer`.
+    scalings : ndarray, shape (n_scalings, n_latents)
+        Factors of the targets.
+    run_groups, voxel_weights, penalty, group_weight, few_runs_penalty
+        As of :func:`fit_input_layer`.
+
+    Returns
+    -------
+    list of InputFit
+        One for each scaling.
     """
     if penalty is None and not can_choose(run_groups):
         penalty = few_runs_penalty
     scales = np.ones(betas.shape[1]) if voxel_weights is None else np.asarray(voxel_weights)
     is_large = len(betas) > MANY_TRIALS
     used = _voxels_that_count(scales) if is_large else np.flatnonzero(scales)
-    targets = [np.asarray(own, dtype=np.float64) for own in latents]
+    targets = np.asarray(latents, dtype=np.float64)
     mean = np.mean(betas, axis=0, dtype=np.float64)
     given = None
     if group_weight is not None:
@@ -127,7 +144,8 @@ def fit_input_layers(
     few_voxels = 0 < len(used) < len(betas)
     fit = _from_products if few_voxels else _from_kernel
     return [
-        _joined(trials, own, group_weight) for own in fit(trials, targets, penalty, given)
+        _joined(trials, own, group_weight)
+        for own in fit(trials, targets, scalings, penalty, given)
     ]
 
 
@@ -231,20 +249,20 @@ class _Trials:
 
 
 def _from_kernel(
-    trials: _Trials, targets: list[np.ndarray], penalty: float | np.ndarray | None,
-    given: np.ndarray | None,
+    trials: _Trials, targets: np.ndarray, scalings: np.ndarray,
+    penalty: float | np.ndarray | None, given: np.ndarray | None,
 ) -> Iterator[_Own]:
     """Fit by inner products of trials, whose number squared is the memory."""
     kernel, groups = trials.kernel(), trials.run_groups
     penalties: Sequence[float | np.ndarray] = (
-        choose_penalties(kernel, targets, groups) if penalty is None
-        else [penalty] * len(targets)
+        choose_penalties(kernel, targets, groups, scalings) if penalty is None
+        else [penalty] * len(scalings)
     )
     centre_products(kernel, groups)
     size = max(float(np.trace(kernel)) / len(kernel), 1e-12)
-    penalised = PenalisedProducts(kernel)
-    for wanted, candidates in zip(targets, penalties, strict=True):
-        rest, factor = centre_runs(wanted, groups), 0.0
+    penalised, centred = PenalisedProducts(kernel), centre_runs(targets, groups)
+    for scaling, candidates in zip(scalings, penalties, strict=True):
+        rest, factor = centred * scaling, 0.0
         chosen, evidence = _likeliest(OneKernel(penalised, rest), size, groups, candidates)
         penalised.factorise(chosen * size)
         if given is not None:
@@ -258,26 +276,23 @@ def _from_kernel(
 
 
 def _from_products(
-    trials: _Trials, targets: list[np.ndarray], penalty: float | np.ndarray | None,
-    given: np.ndarray | None,
+    trials: _Trials, targets: np.ndarray, scalings: np.ndarray,
+    penalty: float | np.ndarray | None, given: np.ndarray | None,
 ) -> Iterator[_Own]:
     """Fit by products of voxels, with a few trials at a time."""
     stream, groups = trials.stream(), trials.run_groups
     penalties: Sequence[float | np.ndarray] = (
-        _penalties_of_stream(trials, stream, targets) if penalty is None
-        else [penalty] * len(targets)
+        _penalties_of_stream(trials, stream, targets, scalings) if penalty is None
+        else [penalty] * len(scalings)
     )
-    equations: NormalEquations | None = None
-    for wanted, candidates in zip(targets, penalties, strict=True):
-        rest, factor = centre_runs(wanted, groups), 0.0
-        equations = (
-            NormalEquations(stream, rest) if equations is None else equations.beside(rest)
-        )
+    unscaled = NormalEquations(stream, centre_runs(targets, groups))
+    for scaling, candidates in zip(scalings, penalties, strict=True):
+        equations, factor = unscaled.scaled(scaling), 0.0
         chosen, evidence = _likeliest(equations, equations.size, groups, candidates)
         loads, absolute = equations.loads, chosen * equations.size
         if given is not None:
             others = stream.loads(given)
-            found = equations.left_out(absolute, (rest, given), (loads, others))
+            found = equations.left_out(absolute, (equations.targets, given), (loads, others))
             factor = _factor_beside_ridge(*found)
             loads = loads - factor * others
         yield _Own(equations.solve(absolute, loads), factor, chosen, evidence)
@@ -296,14 +311,14 @@ def _likeliest(
 
 
 def _penalties_of_stream(
-    trials: _Trials, stream: TrialStream, targets: list[np.ndarray]
+    trials: _Trials, stream: TrialStream, targets: np.ndarray, scalings: np.ndarray
 ) -> list[float]:
     """Choose penalties by some of the trials, from products of these or of the voxels."""
     groups = trials.run_groups
     rows = spread_runs(groups, MOST_TRIALS_TO_CHOOSE)
     if len(rows) > len(trials.voxels):
-        return choose_streamed_penalties(stream, targets, groups)
-    return choose_penalties(trials.kernel(rows), [own[rows] for own in targets], groups[rows])
+        return choose_streamed_penalties(stream, targets, groups, scalings)
+    return choose_penalties(trials.kernel(rows), targets[rows], groups[rows], scalings)
 
 
 def _factor_beside_ridge(own: np.ndarray, others: np.ndarray) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from bids_decoder.averages import average_rows
 from bids_decoder.evaluation.folds import (
     MIN_RUNS_TO_CHOOSE,
     MOST_TRIALS_TO_CHOOSE,
@@ -14,7 +14,7 @@ from bids_decoder.evaluation.folds import (
     spread_runs,
 )
 from bids_decoder.normal_equations import NormalEquations, TrialStream, products_of_voxels
-from bids_decoder.training.identification import identifiability
+from bids_decoder.training.identification import standing_out, unit_rows
 from bids_decoder.training.kernels import Kernels, OneKernel
 from bids_decoder.training.run_means import (
     centre_products,
@@ -194,25 +194,27 @@ def _evidence(
 
 
 def choose_penalties(
-    kernel: np.ndarray, targets: Sequence[np.ndarray], run_groups: np.ndarray
+    kernel: np.ndarray, targets: np.ndarray, run_groups: np.ndarray, scalings: np.ndarray
 ) -> list[float]:
-    """Choose the relative ridge penalty of each set of targets by cross-validation over runs.
+    """Choose the relative ridge penalty of each scaling of targets by cross-validation over runs.
 
-    The criterion is :func:`identifiability` in the held-out runs, relative to the mean of the
+    The criterion is :func:`.identifiability` in the held-out runs, relative to the mean of the
     training targets.
 
     Parameters
     ----------
     kernel : ndarray, shape (n_trials, n_trials)
         Inner products of (weighted) responses.
-    targets : sequence of ndarray, shape (n_trials, n_latents)
+    targets : ndarray, shape (n_trials, n_latents)
     run_groups : ndarray of str, shape (n_trials,)
         Of at least :data:`.MIN_RUNS_TO_CHOOSE` runs; see :func:`can_choose`.
+    scalings : ndarray, shape (n_scalings, n_latents)
+        Factors of the targets.
 
     Returns
     -------
     list of float
-        Among :data:`RELATIVE_PENALTIES`, one for each set.
+        Among :data:`RELATIVE_PENALTIES`, one for each scaling.
 
     Notes
     -----
@@ -229,58 +231,105 @@ def choose_penalties(
         size = np.trace(inner) / len(inner)
         form = Tridiagonal(inner.astype(np.float32))
         del inner
-        loads = np.hstack([centre_runs(own[train], groups) for own in targets])
-        shown = centre_runs(cross.T, groups)
-        return _scores(form, size, loads, shown, _relative(targets, train, test))
+        loads, shown = (centre_runs(values, groups) for values in (targets[train], cross.T))
+        wanted = targets[test] - targets[train].mean(axis=0)
+        return _scores(form, size, loads, shown, wanted, scalings)
 
-    return _best_penalties(run_groups[rows], rows, len(targets), scores)
+    folds = inner_folds(run_groups[rows], 5)
+    return _best_penalties([scores(rows[train], rows[test]) for train, test in folds])
 
 
 def choose_streamed_penalties(
-    stream: TrialStream, targets: Sequence[np.ndarray], run_groups: np.ndarray
+    stream: TrialStream, targets: np.ndarray, run_groups: np.ndarray, scalings: np.ndarray
 ) -> list[float]:
     """Choose as :func:`choose_penalties` does, from a stream of trials.
 
     Parameters
     ----------
     stream : TrialStream
-    targets : sequence of ndarray, shape (n_trials, n_latents)
+    targets : ndarray, shape (n_trials, n_latents)
     run_groups : ndarray of str, shape (n_trials,)
+    scalings : ndarray, shape (n_scalings, n_latents)
     """
     rows = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE)
+    of_runs = len(run_members(run_groups[rows])[1]) > 1
+    folds = inner_folds(run_groups[rows], 5)
+    parts = [
+        _Part.of(stream, targets, rows[test], run_groups[rows[test]] if of_runs else None)
+        for _, test in folds
+    ]
 
-    def scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        groups = run_groups[train]
-        inner = TrialStream.of(
-            stream.betas, train, run_members(groups)[0], stream.voxels, stream.scales
-        )
-        products = products_of_voxels(inner, np.float32)
+    def scores(number: int) -> np.ndarray:
+        train, test = (rows[own] for own in folds[number])
+        mean, products, loads = _joined(parts[:number] + parts[number + 1:], of_runs)
         size = np.trace(products, dtype=np.float64) / len(train)
         form = Tridiagonal(products)
         del products
-        loads = inner.loads(np.hstack([centre_runs(own[train], groups) for own in targets]))
         shown = np.concatenate([
-            values.T.astype(np.float32) for _, values in inner.beside(test).centred()
+            values.T.astype(np.float32) for _, values in stream.beside(test, mean).centred()
         ], axis=1)
-        return _scores(form, size, loads, shown, _relative(targets, train, test))
+        wanted = targets[test] - targets[train].mean(axis=0)
+        return _scores(form, size, loads, shown, wanted, scalings)
 
-    return _best_penalties(run_groups[rows], rows, len(targets), scores)
-
-
-def _relative(
-    targets: Sequence[np.ndarray], train: np.ndarray, test: np.ndarray
-) -> list[np.ndarray]:
-    return [own[test] - own[train].mean(axis=0) for own in targets]
+    return _best_penalties([scores(number) for number in range(len(folds))])
 
 
-def _best_penalties(
-    run_groups: np.ndarray, rows: np.ndarray, n_sets: int,
-    scores_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> list[float]:
-    """Choose by the scores of sets and penalties in each fold (training rows, test rows)."""
-    scores = np.zeros((n_sets, len(RELATIVE_PENALTIES)))
-    for train, test in inner_folds(run_groups, 5):
-        scores += scores_of(rows[train], rows[test])
+class _Part(NamedTuple):
+    """Sums over the trials of one fold, from which those of all other folds are added up.
+
+    Parameters
+    ----------
+    n_trials : int
+    mean : ndarray, shape (n_used,)
+        Of responses.
+    products : ndarray of float32, shape (n_used, n_used)
+        Of voxels, below and on the diagonal, without the means of runs or of the fold.
+    targets : ndarray, shape (n_latents,)
+        Mean.
+    loads : ndarray, shape (n_used, n_latents)
+        Products of voxels and targets without these means.
+    """
+
+    n_trials: int
+    mean: np.ndarray
+    products: np.ndarray
+    targets: np.ndarray
+    loads: np.ndarray
+
+    @classmethod
+    def of(
+        cls, stream: TrialStream, targets: np.ndarray, rows: np.ndarray, runs: np.ndarray | None
+    ) -> _Part:
+        """Sum over some trials without the means of their runs; None for that of all."""
+        runs = np.zeros(len(rows)) if runs is None else runs
+        member = np.unique(runs, return_inverse=True)[1]
+        own = TrialStream.of(stream.betas, rows, member, stream.voxels, stream.scales)
+        wanted = targets[rows]
+        centred = wanted - average_rows(wanted, member)[member]
+        return cls(
+            len(rows), own.mean, products_of_voxels(own, np.float32), wanted.mean(axis=0),
+            own.loads(centred),
+        )
+
+
+def _joined(parts: list[_Part], of_runs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean, products and loads of the trials of several folds together."""
+    counts = np.array([part.n_trials for part in parts], dtype=float)
+    mean = counts @ [part.mean for part in parts] / counts.sum()
+    products = parts[0].products.copy(order="K")
+    for part in parts[1:]:
+        products += part.products
+    loads = np.sum([part.loads for part in parts], axis=0)
+    if not of_runs:
+        apart = np.stack([part.mean - mean for part in parts]) * np.sqrt(counts)[:, None]
+        products += (apart.T @ apart).astype(np.float32)
+        loads += apart.T @ (np.sqrt(counts)[:, None] * [part.targets for part in parts])
+    return mean, products, loads
+
+
+def _best_penalties(scores_of_folds: list[np.ndarray]) -> list[float]:
+    """Choose by the scores of scalings and penalties in each fold, (n_scalings, n_penalties)."""
+    scores = np.sum(scores_of_folds, axis=0)
     # The curve is flat towards weak penalties; the strongest good one has the least variance.
     best = scores.max(axis=1, keepdims=True)
     good = scores >= best - TOLERANCE * np.abs(best)
@@ -288,14 +337,18 @@ def _best_penalties(
 
 
 def _scores(
-    form: Tridiagonal, size: float, loads: np.ndarray, shown: np.ndarray, wanted: list[np.ndarray]
+    form: Tridiagonal, size: float, loads: np.ndarray, shown: np.ndarray, wanted: np.ndarray,
+    scalings: np.ndarray,
 ) -> np.ndarray:
-    """Score held-out trials *shown* (n, n_test) with all penalties, (n_sets, n_penalties).
+    """Score held-out trials *shown* (n, n_test) with all penalties, (n_scalings, n_penalties).
 
-    *loads* (n, n_sets * n_latents) are what the inverse of the penalised matrix is applied to.
+    *loads* (n, n_latents) are what the inverse of the penalised matrix is applied to, for targets
+    without scaling; *wanted* (n_test, n_latents) are those of the held-out trials.
     """
     shown, loads = form.turn(shown), form.turn(loads)
-    scores = np.empty((len(wanted), len(RELATIVE_PENALTIES)))
+    scalings = scalings.astype(np.float32)
+    directions = [unit_rows(wanted.astype(np.float32) * own) for own in scalings]
+    scores = np.empty((len(scalings), len(RELATIVE_PENALTIES)))
     few_trials = shown.shape[1] < loads.shape[1]
     for column, penalty in enumerate(RELATIVE_PENALTIES * max(size, 1e-12)):
         # The inverse is applied to either side of the product.
@@ -303,8 +356,6 @@ def _scores(
             form.solve(shown, penalty).T @ loads if few_trials
             else shown.T @ form.solve(loads, penalty)
         )
-        for row, (own, true) in enumerate(
-            zip(np.split(predicted, len(wanted), axis=1), wanted, strict=True)
-        ):
-            scores[row, column] = identifiability(own, true).sum()
+        for row, (own, wanted_here) in enumerate(zip(scalings, directions, strict=True)):
+            scores[row, column] = standing_out(predicted * own, wanted_here).sum()
     return scores

@@ -22,7 +22,7 @@ from bids_decoder.evaluation.folds import (
 )
 from bids_decoder.models.networks import Trunk, load_weights, weights_of
 from bids_decoder.models.store import Model
-from bids_decoder.stimuli.targets import TargetSpace
+from bids_decoder.stimuli.targets import TargetSpace, whitening_scale
 from bids_decoder.training.adaptation import SharedModel
 from bids_decoder.training.common_space import CommonMaps
 from bids_decoder.training.decoders import FitContext
@@ -149,32 +149,32 @@ def choose_whitening(
         return network.target_whitening
     if targets.over_runs:
         return 0.0
-    galleries = [
-        fit_space(targets, rows_of_people, value).transform(targets.vectors) for value in WHITENING
-    ]
+    space = fit_space(targets, rows_of_people, 0.0)
+    gallery = space.transform(targets.vectors)
+    scalings = np.stack([whitening_scale(space.explained, value) for value in WHITENING])
     most = max(LEAST_TRIALS_OF_EACH, MOST_TRIALS_TO_CHOOSE // len(rows_of_people))
-    hits_of = partial(_hits_of, galleries=galleries, weighting=weighting)
+    hits_of = partial(_hits_of, gallery=gallery, scalings=scalings, weighting=weighting)
     hits = np.sum(list(map(hits_of, each_with_some_runs(people, most))), axis=0)
     return WHITENING[int(np.argmax(hits))] if hits.any() else DEFAULT_WHITENING
 
 
 def _hits_of(
-    person: Person, galleries: list[np.ndarray], weighting: VoxelWeighting
+    person: Person, gallery: np.ndarray, scalings: np.ndarray, weighting: VoxelWeighting
 ) -> np.ndarray:
-    """Count the stimuli of held-out runs that are identified, in the space of each gallery."""
-    hits = np.zeros(len(galleries))
+    """Count the stimuli of held-out runs that are identified, with each scaling of the gallery."""
+    hits = np.zeros(len(scalings))
     if len(np.unique(person.run_groups)) < MIN_RUNS_TO_CHOOSE:
         return hits
     for train, test in inner_folds(person.run_groups, 3):
         inner = person.subset(train)
-        weights = weighting(inner, galleries[0][inner.target_rows])
+        wanted, shown = gallery[inner.target_rows], person.betas[test]
         fits = fit_input_layers(
-            inner.betas, [gallery[inner.target_rows] for gallery in galleries],
-            inner.run_groups, weights,
+            inner.betas, wanted, scalings, inner.run_groups, weighting(inner, wanted)
         )
-        for number, (fit, gallery) in enumerate(zip(fits, galleries, strict=True)):
-            predicted = fit.latents(person.betas[test])
-            hits[number] += _n_identified(predicted, person.target_rows[test], gallery)
+        for number, (fit, scaling) in enumerate(zip(fits, scalings, strict=True)):
+            hits[number] += _n_identified(
+                fit.latents(shown), person.target_rows[test], gallery * scaling
+            )
     return hits
 
 
