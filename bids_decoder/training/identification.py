@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _BLOCK = 2048  # predictions whose cosines are computed together
+_LEAST = 1e-30  # spread of predictions that are zero
 
 
 def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -25,12 +26,13 @@ def identifiability(predicted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def standing_out(predicted: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Measure as :func:`identifiability` does, among targets of unit length (n, d)."""
-    predicted, parts = unit_rows(predicted), []
+    parts = []
     for start in range(0, len(predicted), _BLOCK):
-        cosines = predicted[start:start + _BLOCK] @ directions.T
-        cosines -= cosines.mean(axis=1, keepdims=True)
-        spread = np.sqrt(np.einsum("nt,nt->n", cosines, cosines) / cosines.shape[1])
-        parts.append(np.diagonal(cosines, start) / np.maximum(spread, 1e-12))
+        # Cosines times the length of the prediction, of which the z-score does not depend.
+        products = predicted[start:start + _BLOCK] @ directions.T
+        products -= products.mean(axis=1, keepdims=True)
+        spread = np.sqrt(np.einsum("nt,nt->n", products, products) / products.shape[1])
+        parts.append(np.diagonal(products, start) / np.maximum(spread, _LEAST))
     return np.concatenate(parts)
 
 

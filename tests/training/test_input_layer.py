@@ -6,7 +6,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 
 from bids_decoder.evaluation.folds import spread_runs
-from bids_decoder.training import input_layer
+from bids_decoder.normal_equations import TrialStream
+from bids_decoder.training import input_layer, penalties
 from bids_decoder.training.identification import identifiability, row_cosines
 from bids_decoder.training.input_layer import fit_input_layer, fit_input_layers
 from bids_decoder.training.penalties import (
@@ -14,7 +15,10 @@ from bids_decoder.training.penalties import (
     RELATIVE_PENALTIES,
     TOLERANCE,
     choose_penalties,
+    choose_streamed_penalties,
 )
+
+UNSCALED = np.ones((1, 5))
 
 
 @pytest.fixture
@@ -69,7 +73,8 @@ def test_the_more_noise_the_larger_the_penalty():
     latents = betas @ rng.standard_normal((40, 6))
     chosen = [
         choose_penalties(
-            betas @ betas.T, [latents + sd * rng.standard_normal(latents.shape)], runs
+            betas @ betas.T, latents + sd * rng.standard_normal(latents.shape), runs,
+            np.ones((1, 6)),
         )[0]
         for sd in (0.0, 10.0, 60.0)
     ]
@@ -93,7 +98,22 @@ def test_penalty_is_that_of_brute_force(data):
             model = Ridge(alpha=penalty * size, fit_intercept=False).fit(x, y)
             scores[number] += standing_out(model.predict(left), wanted).sum()
     good = RELATIVE_PENALTIES[scores >= (1 - TOLERANCE) * scores.max()]
-    assert choose_penalties(betas @ betas.T, [latents], runs) == [good.max()]
+    assert choose_penalties(betas @ betas.T, latents, runs, UNSCALED) == [good.max()]
+
+
+@pytest.mark.parametrize("per_run", [10, 3])
+def test_sums_of_folds_score_penalties_as_products_of_trials_do(data, per_run, monkeypatch):
+    """Runs of 3 trials share one mean, which differs between the folds."""
+    betas, latents, _ = data
+    betas = (betas[:, :30] + np.linspace(-3, 3, 60)[:, None]).astype(np.float32)
+    runs = np.repeat([f"r{i:02d}" for i in range(60 // per_run)], per_run)
+    scores, everything = [], np.arange(60)
+    monkeypatch.setattr(penalties, "_best_penalties", scores.append)
+    choose_penalties((betas @ betas.T).astype(float), latents, runs, UNSCALED)
+    stream = TrialStream.of(betas, everything, everything // per_run, np.arange(30), np.ones(30))
+    choose_streamed_penalties(stream, latents, runs, UNSCALED)
+    np.testing.assert_allclose(*scores, rtol=1e-3)
+    assert np.ptp(scores[0]) > 1
 
 
 def standing_out(predicted, wanted):
@@ -122,7 +142,7 @@ def test_too_few_runs_to_choose(data):
     assert fit_input_layer(betas, latents, three).penalty == DEFAULT_PENALTY
     assert fit_input_layer(betas, latents, three, few_runs_penalty=0.3).penalty == 0.3
     chosen = fit_input_layer(betas, latents, four, few_runs_penalty=0.3).penalty
-    assert [chosen] == choose_penalties(betas @ betas.T, [latents], four)
+    assert [chosen] == choose_penalties(betas @ betas.T, latents, four, UNSCALED)
     assert chosen in RELATIVE_PENALTIES
 
 
@@ -155,14 +175,16 @@ def test_products_of_voxels_and_of_trials_give_the_same_fit(data, penalty, given
 
 
 @pytest.mark.parametrize("n_voxels", [30, 90])
-def test_sets_of_targets_are_fitted_as_each_alone(data, n_voxels):
+@pytest.mark.parametrize("penalty", [None, RELATIVE_PENALTIES])
+def test_scalings_of_targets_are_fitted_as_each_alone(data, n_voxels, penalty):
     betas, latents, runs = data
-    noise = 4 * np.random.default_rng(7).standard_normal(latents.shape)
-    sets = [latents, latents * [1, 3, 0.2, 1, 1], noise]
-    found = fit_input_layers(betas[:, :n_voxels], sets, runs)
+    betas, latents = betas[:, :n_voxels], latents.copy()
+    latents[:, 3:] = 4 * np.random.default_rng(7).standard_normal((len(latents), 2))
+    scalings = np.array([[1, 1, 1, 1, 1], [1, 3, 0.2, 1e-3, 0], [0, 0, 1e-3, 1, 2]])
+    found = fit_input_layers(betas, latents, scalings, runs, penalty=penalty)
     assert len({fit.penalty for fit in found}) > 1
-    for fit, own in zip(found, sets, strict=True):
-        alone = fit_input_layer(betas[:, :n_voxels], own, runs)
+    for fit, scaling in zip(found, scalings, strict=True):
+        alone = fit_input_layer(betas, latents * scaling, runs, penalty=penalty)
         assert fit.penalty == alone.penalty
         np.testing.assert_allclose(fit.weight, alone.weight, atol=1e-6)
 

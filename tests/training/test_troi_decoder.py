@@ -166,9 +166,9 @@ def test_whitening_of_many_trials_is_chosen_by_runs_spread_over_all(
     targets = Targets(tuple(map(str, range(len(vectors)))), vectors, "features")
     runs, fitted = np.unique(person.run_groups), []
 
-    def record(betas, latents, run_groups, weights):
+    def record(betas, latents, scalings, run_groups, weights):
         fitted.append(set(run_groups.tolist()))
-        return fit_input_layers(betas, latents, run_groups, weights)
+        return fit_input_layers(betas, latents, scalings, run_groups, weights)
 
     monkeypatch.setattr(shared_models, "fit_input_layers", record)
     monkeypatch.setattr(shared_models, "LEAST_TRIALS_OF_EACH", least)
