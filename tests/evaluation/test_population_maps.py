@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bids_decoder.evaluation.population_maps import flip_enhanced, flip_signs, share_selected
+from bids_decoder.evaluation.population_maps import (
+    LARGEST_Z,
+    flip_enhanced,
+    flip_signs,
+    share_selected,
+)
 from bids_decoder.evaluation.tfce import enhance_clusters
 from bids_decoder.trials import VoxelGrid
 
@@ -79,3 +84,13 @@ def test_all_arrangements_of_few_signs_are_used_once():
     found = flip_enhanced(np.random.default_rng(3).normal(3, 0.1, size=(4, 216)), GRID, seed=1)
     assert found.resolution == 1 / 16
     assert 10.0 ** -found.log_p.max() == pytest.approx(1 / 16)
+
+
+def test_voxels_without_variance_are_not_tested_and_sure_ones_end_at_a_largest_z():
+    values = np.random.default_rng(6).normal(100, 1e-3, size=(12, 216))
+    values[:, 7] = 0.5
+    found = flip_enhanced(values, GRID, seed=1)
+    assert found.statistic[7] == found.log_p[7] == 0
+    expected = enhance_clusters(np.where(np.arange(216) == 7, 0, LARGEST_Z), GRID)
+    np.testing.assert_allclose(found.statistic, expected, rtol=1e-5)
+    assert flip_signs(values, seed=1).statistic[7] == 0

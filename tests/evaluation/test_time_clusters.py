@@ -58,6 +58,18 @@ def test_too_few_permutations_find_nothing():
     values[0, 3:6] += 1
     assert len(find_clusters(values).mass) == 0
     assert len(find_clusters(values[:1]).mass) == 0
+    enough = np.concatenate([values, values[-1:]])
+    assert set(find_clusters(enough).number[3:6]) == {1}
+
+
+def test_the_largest_cluster_is_the_first():
+    values = smooth_maps(1 + N_NULL, (20,), 3)
+    values[0] = values[1:].mean(axis=0)
+    values[0, 2:4] += 0.3
+    values[0, 8:15] += 0.3
+    found = find_clusters(values)
+    assert set(found.number[2:4]) == {2} and set(found.number[8:15]) == {1}
+    assert found.mass[0] > found.mass[1] and found.p_cluster[0] <= found.p_cluster[1]
 
 
 @pytest.mark.parametrize("shape", [(15,), (8, 8)])
@@ -92,3 +104,4 @@ def test_the_interval_of_the_peak_holds_it():
 
 def test_few_runs_have_no_interval():
     assert peak_interval(*peaks(3), np.random.default_rng(0)) is None
+    assert peak_interval(*peaks(4), np.random.default_rng(0)) is not None

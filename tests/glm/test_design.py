@@ -69,6 +69,17 @@ def test_lost_and_late_trials_are_noted_and_many_are_refused():
         check_trials(onsets, np.ones(6, bool), np.arange(6) < 3, timing, "run-1")
     ignored = check_trials(onsets, within, within, timing, "run-1")
     assert len(ignored) == 1
+    # A fifth may be lost; the last 8 s begin after 192 s.
+    onsets = np.array([10.0, 20, 30, 192, 300])
+    (note,) = check_trials(onsets, np.ones(5, bool), onsets < 200, timing, "run-1")
+    assert "1 trial(s) outside" in note
+
+
+def test_a_response_that_is_cut_short_is_kept_from_a_tenth_of_its_peak_on():
+    timing, onsets = Timing(100, 2.0), np.array([195.0, 196.9])
+    highest = trial_regressors(onsets, np.ones(2), timing, SPM).max(axis=0)
+    assert 0.1 < highest[0] < 0.4 and 0 < highest[1] < 0.1
+    assert trials_within(onsets, np.ones(2), timing, SPM).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("values", [(100, 0.0, 0.0), (100, 2.0, 3.0), (1, 2.0, 0.0)])
@@ -108,6 +119,8 @@ def test_condition_design_sums_trials_and_keeps_names_apart():
          {"face": 1, "house": -0.5, "scrambled-pix": -0.5}),
         ("- house + face", {"house": -1, "face": 1}),
         ("big house - face", {"big house": 1, "face": -1}),
+        ("face - -0.5 * house", {"face": 1, "house": 0.5}),
+        ("face + 0.5 * face - house", {"face": 1.5, "house": -1}),
     ],
 )
 def test_contrasts_are_read(text, expected):

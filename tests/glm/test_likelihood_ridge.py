@@ -83,6 +83,11 @@ def test_fixed_test_trials_and_labels_do_not_matter():
     assert np.array_equal(ratios([crossed]), ratios([replace(run, train=crossed.crossed)]))
 
 
+def test_trials_that_were_looked_at_are_counted():
+    (_, report) = estimate("ridge", [make_run(n_test=12)[0], make_run(seed=1)[0]])
+    assert any("over 48 of 60 trials" in note for note in report.notes)
+
+
 def test_weights_are_those_of_ridge_regression():
     run, _ = make_run()
     (betas,), report = estimate("ridge", [run])

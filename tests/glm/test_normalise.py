@@ -37,6 +37,23 @@ def test_each_kind_of_group_gets_its_statistics(data):
     assert any("no training" in note and note.endswith(": c") for note in notes)
 
 
+def test_trials_may_be_some_rows_in_another_order(data):
+    betas, groups, train = data
+    rows = np.random.default_rng(4).permutation(24)[:20]
+    expected = zscore_betas(betas[rows], groups[rows], train[rows])
+    found = zscore_betas(betas, groups[rows], train[rows], rows)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[1] == expected[1]
+
+
+def test_four_training_trials_are_enough_for_their_own_statistics(data):
+    betas, groups, train = data
+    train[10:14] = True
+    scores, notes = zscore_betas(betas, groups, train)
+    assert any("own training" in note and note.endswith(": a, b") for note in notes)
+    assert np.allclose(scores[10:18], zscore(betas[10:18], betas[10:14]), atol=1e-5)
+
+
 @pytest.mark.parametrize("block", [1, 3, 7])
 def test_blocks_change_nothing(data, monkeypatch, block):
     betas, groups, train = data
@@ -90,6 +107,9 @@ def test_constant_voxels_become_zero(data):
     scores, _ = zscore_betas(betas, groups, train)
     assert np.isfinite(scores).all()
     assert not scores[:, 2:4].any()
+    rounded = betas.astype(np.float64)
+    rounded[:, 4] = 1000 + 1e-6 * rounded[:, 4]  # varies by rounding alone
+    assert not zscore_betas(rounded, groups, train)[0][:, 4].any()
 
 
 def test_input_is_not_changed_and_numbers_are_fine(data):
