@@ -14,7 +14,7 @@ from bids_decoder.glm.glmsingle import (
 )
 from bids_decoder.glm.hrf import get_hrf, hrf_library
 from bids_decoder.glm.least_squares import lsa_weights
-from bids_decoder.glm.onoff import explained_variance
+from bids_decoder.glm.onoff import explained_variance, preferred_shapes
 from bids_decoder.glm.reliability import split_half_reliability
 from bids_decoder.glm.repeats import repeat_scheme
 from bids_decoder.glm.ridge import RidgePath
@@ -71,6 +71,14 @@ def test_response_shapes_are_found():
     peaks = np.array([5.0, *np.repeat([3.5, 4.25, 5.0, 6.0, 7.0], 4)])
     assert peaks[chosen[voxel_shape == 0]].mean() < 4.2
     assert peaks[chosen[voxel_shape == 1]].mean() > 5.5
+
+
+@pytest.mark.parametrize("n_runs", [2, 3])
+def test_three_runs_are_enough_to_choose_a_shape(n_runs):
+    runs, voxel_shape, _ = person(n_runs=3, test_run=3, noise=0.3, shapes=(3, 17))
+    options = [get_hrf("spm"), *(hrf_library()[number] for number in (3, 17))]
+    chosen = preferred_shapes(runs[:n_runs], options)[0][:N_SIGNAL]
+    assert (chosen == voxel_shape + 1).mean() > 0.5 if n_runs == 3 else not chosen.any()
 
 
 def test_shapes_that_are_not_clearly_better_are_not_taken():

@@ -37,6 +37,13 @@ def test_split_half_of_known_signal():
     assert abs(split_half_reliability(noise, conditions).mean()) < 0.02
 
 
+def test_halves_are_odd_and_even_repeats():
+    betas, conditions = simulated(1.0, n_conditions=20, n_repeats=3, n_voxels=4)
+    first, second, third = np.split(betas, 3)
+    expected = [np.corrcoef((first + third)[:, k], second[:, k])[0, 1] for k in range(4)]
+    np.testing.assert_allclose(split_half_reliability(betas, conditions), expected, rtol=1e-5)
+
+
 def test_split_half_ignores_singles_and_dead_voxels():
     betas, conditions = simulated(1.0, n_conditions=20, n_repeats=2)
     betas[:, 0] = 0
