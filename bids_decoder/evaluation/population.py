@@ -29,8 +29,8 @@ from bids_decoder.evaluation.prevalence import (
     leave_one_out_means,
     permutation_prevalence,
 )
+from bids_decoder.evaluation.statistics import ALPHA
 
-ALPHA = 0.05
 N_PERMUTATIONS = 9_999
 LEAST_BOOTSTRAP = 5
 """With fewer participants the bootstrap covers too rarely, and is left out."""

@@ -21,9 +21,6 @@ import pandas as pd
 from bids_decoder.evaluation.tfce import enhance_clusters
 from bids_decoder.trials import VoxelGrid
 
-LEVEL = 0.05
-"""Corrected p-values up to it count as significant."""
-
 N_PEAKS = 20
 PEAK_COLUMNS = {
     "x": "Position of the centre in millimetres, to the right.",

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-LEVEL = 0.05
+from bids_decoder.evaluation.statistics import ALPHA
+
 MIN_RUNS = 3
 """Training runs with a measure below which new runs cannot be judged by it."""
 
@@ -139,7 +140,7 @@ def false_alarms(reference: Sequence[Mapping[str, float]]) -> float:
     found = []
     for number, own in enumerate(reference):
         others = [*reference[:number], *reference[number + 1:]]
-        found.append(bool((judge({"": own}, others)["p_corrected"] < LEVEL).any()))
+        found.append(bool((judge({"": own}, others)["p_corrected"] <= ALPHA).any()))
     return float(np.mean(found))
 
 
@@ -156,7 +157,7 @@ def _place(value: float, known: Sequence[float], worse: int) -> dict[str, float]
     if n_known < MIN_RUNS:
         return {"expected": centre, "low": np.nan, "high": np.nan, "p": np.nan}
     width = float(np.std(known, ddof=1)) * np.sqrt(1 + 1 / n_known)
-    share = 1 - LEVEL / 2 if worse == 0 else 1 - LEVEL
+    share = 1 - ALPHA / 2 if worse == 0 else 1 - ALPHA
     reach = student.ppf(share, n_known - 1) * width
     away = (value - centre) / width if width else float(np.sign(value - centre)) * 1e9
     if worse == 0:

@@ -10,6 +10,9 @@ from scipy.special import gammaln
 
 from bids_decoder.evaluation.intervals import mean_interval
 
+ALPHA = 0.05
+"""Level of all tests: a result is significant where its p-value is at most this."""
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -20,7 +20,7 @@ from bids_decoder.evaluation.intervals import (
 )
 from bids_decoder.evaluation.label_scores import Guesses, label_influence
 from bids_decoder.evaluation.nulls import p_values
-from bids_decoder.evaluation.statistics import permutation_p, permutations_within, smallest_p
+from bids_decoder.evaluation.statistics import ALPHA, permutation_p, permutations_within, smallest_p
 from bids_decoder.evaluation.tables import (
     METRIC_COLUMNS,
     NULL_VALUES,
@@ -327,7 +327,7 @@ class SiteConfound:
     @property
     def is_serious(self) -> bool:
         """Whether a model could profit from knowing the site."""
-        return self.p <= 0.05 and self.balanced_accuracy > self.chance
+        return self.p <= ALPHA and self.balanced_accuracy > self.chance
 
 
 def site_confound(

@@ -82,7 +82,7 @@ ENCODING_COLUMNS: dict[str, str] = {
     "direction": "b2i: the query is a measured pattern, the gallery the images; i2b: the reverse; "
                  "n/a: accuracy of voxels.",
     "value": "correlation: mean over voxels; correlation_normalised: the same divided by the mean "
-             "noise ceiling; share_significant: share of voxels with q < .05; else as for "
+             "noise ceiling; share_significant: share of voxels with q ≤ .05; else as for "
              "retrieval.",
     "n": "Number of held-out images.",
     "voxels": "region: all voxels that the encoders predict; common: the same selection for all "

@@ -22,7 +22,7 @@ from bids_decoder.evaluation.retrieval import (
     RetrievalScores,
     score_retrieval,
 )
-from bids_decoder.evaluation.statistics import fdr_bh, paired_difference, permutation_p
+from bids_decoder.evaluation.statistics import ALPHA, fdr_bh, paired_difference, permutation_p
 from bids_decoder.evaluation.tables import (
     ENCODING_COLUMNS,
     ENCODING_NULL_COLUMNS,
@@ -243,7 +243,7 @@ def _accuracy(
     return [
         {"metric": "correlation", "value": value, "chance": 0.0, "ci_low": low, "ci_high": high,
          "p": permutation_p(value, null), "n_null": len(null), NULL_VALUES: null},
-        {"metric": "share_significant", "value": float((q_values < 0.05).mean()), "chance": 0.0},
+        {"metric": "share_significant", "value": float((q_values <= ALPHA).mean()), "chance": 0.0},
     ]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from bids_decoder.bids.names import OutputName
-from bids_decoder.evaluation.search_maps import LEVEL, SearchMaps
+from bids_decoder.evaluation.search_maps import SearchMaps
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.training.searchlight_settings import Searchlight
 from bids_decoder.training.spheres import Spheres
@@ -96,8 +97,8 @@ def describe_maps(maps: SearchMaps, spheres: Spheres, settings: Searchlight) -> 
         del card["Radius"]
     card["Grid"] = spheres.grid.geometry.kind
     if n_permutations:
-        card["SignificantMax"] = int((maps.p_max <= LEVEL).sum())
-        card["SignificantTFCE"] = int((maps.p_tfce <= LEVEL).sum())
+        card["SignificantMax"] = int((maps.p_max <= ALPHA).sum())
+        card["SignificantTFCE"] = int((maps.p_tfce <= ALPHA).sum())
     return card
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bids_decoder.reports.blocks import Table
-from bids_decoder.reports.scores import words
+from bids_decoder.reports.wording import words
 
 _ENTRIES = {
     "budget": "voxels kept at most",

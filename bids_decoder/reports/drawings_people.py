@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bids_decoder.reports.drawings import frame
 from bids_decoder.reports.figures import BLUE, GRID, ORANGE, RED, SOFT, model_colour, shorten
-from bids_decoder.reports.scores import show
+from bids_decoder.reports.wording import show
 
 _WIDTH, _LEFT, _TOP = 900, 150, 30
 _NUMBERS = ("ci_low", "value", "ci_high")

@@ -28,7 +28,8 @@ from bids_decoder.reports.figures import (
     styled,
 )
 from bids_decoder.reports.results import numeric
-from bids_decoder.reports.scores import Comparison, is_share
+from bids_decoder.reports.scores import Comparison
+from bids_decoder.reports.wording import is_share
 from bids_decoder.stimuli.images import load_picture
 
 STAGES = {

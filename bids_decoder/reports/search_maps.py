@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bids_decoder.evaluation.search_maps import LEVEL
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Table
 from bids_decoder.reports.figures import Picture
 from bids_decoder.reports.figures_maps import part_picture
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric, sidecar_of
-from bids_decoder.reports.scores import show_p
 from bids_decoder.reports.template_surfaces import with_surface
+from bids_decoder.reports.wording import show_p
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,10 @@ def search_pictures(
         title += f" less chance ({card['Chance']:.3f})"
     pictures = part_picture(path, results, name, f"{title}, where above 0", (above, above > 0))
     for found in clusters:
-        significant = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
+        significant = np.asanyarray(load(found).dataobj) >= -np.log10(ALPHA) - 1e-6
         pictures += part_picture(
             path, results, f"{name}significant",
-            f"{title}, where p ≤ {LEVEL:g} corrected for all {tests} (cluster enhancement)",
+            f"{title}, where p ≤ {ALPHA:g} corrected for all {tests} (cluster enhancement)",
             (above, significant & (above > 0)),
         )
     return with_surface(pictures, which=-1)

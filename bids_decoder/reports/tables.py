@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.reports.blocks import Table
-from bids_decoder.reports.scores import P_HEADER, Comparison, p_cells, show
+from bids_decoder.reports.scores import Comparison
+from bids_decoder.reports.wording import P_HEADER, p_cells, show
 
 
 def metrics_table(found: list[Comparison]) -> Table:
@@ -56,8 +57,8 @@ def interval(
         ``ci_low`` and ``ci_high``.
     metric : str
     form : callable
-        How a value of the metric is written: :func:`~.scores.show`, or
-        :func:`~.scores.show_difference` for differences.
+        How a value of the metric is written: :func:`~.wording.show`, or
+        :func:`~.wording.show_difference` for differences.
     """
     if not np.isfinite([row["ci_low"], row["ci_high"]]).all():
         return "n/a"

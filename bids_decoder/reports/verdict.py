@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Answer, State, Verdict, Worry
-from bids_decoder.reports.scores import Comparison, is_share, say_result, show, show_p
+from bids_decoder.reports.scores import Comparison, say_result
+from bids_decoder.reports.wording import is_share, show, show_p
 
-LEVEL = 0.05
 SMALL = 0.1
 """Share of the distance from chance to a perfect score below which an effect counts as none."""
 
@@ -78,7 +79,7 @@ def cannot_reach(top: Comparison) -> bool:
     top : Comparison
     """
     least = top.own.get("p_min", np.nan)
-    return bool(np.isfinite(least) and least > LEVEL)
+    return bool(np.isfinite(least) and least > ALPHA)
 
 
 def _reach(top: Comparison) -> float:

@@ -48,7 +48,7 @@ fig, ax = plt.subplots(figsize=(4.5, 4))
 levels = np.linspace(0, 0.3, 61)
 for name, values in found.items():
     share = [np.mean(np.array(values) <= level) for level in levels]
-    ax.plot(levels, share, label=f"{name}: {np.mean(np.array(values) <= 0.05):.3f} below .05")
+    ax.plot(levels, share, label=f"{name}: {np.mean(np.array(values) <= 0.05):.3f} at most .05")
 ax.plot([0, 0.3], [0, 0.3], color="grey", linestyle=":")
 ax.set(xlabel="p", ylabel="share of noise datasets with a smaller p")
 ax.legend()

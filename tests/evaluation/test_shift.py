@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from bids_decoder.evaluation.shift import (
-    LEVEL,
     MEASURES,
     MIN_RUNS,
     false_alarms,
@@ -13,6 +12,7 @@ from bids_decoder.evaluation.shift import (
     latent_size,
     voxel_measures,
 )
+from bids_decoder.evaluation.statistics import ALPHA
 
 
 def gaussian_runs(rng, n_runs):
@@ -26,7 +26,7 @@ def test_runs_of_the_same_kind_are_questioned_at_the_level(n_runs):
     alarms = []
     for _ in range(300):
         known, new = gaussian_runs(rng, n_runs), gaussian_runs(rng, 1)
-        alarms.append((judge({"new": new[0]}, known)["p_corrected"] < LEVEL).any())
+        alarms.append((judge({"new": new[0]}, known)["p_corrected"] < ALPHA).any())
     assert 0.02 < np.mean(alarms) < 0.08
 
 

@@ -24,6 +24,7 @@ def score(metric="balanced_accuracy", **columns):
 @pytest.mark.parametrize(("state", "columns"), [
     ("yes", {}),
     ("yes", {"p": "nan", "p_min": "nan"}),
+    ("yes", {"p": 0.05, "p_min": 0.05}),
     ("undecided", {"value": 0.28, "ci_low": 0.18, "ci_high": 0.4, "p": 0.3}),
     ("no", {"value": 0.25, "ci_low": 0.2, "ci_high": 0.3, "p": 0.5}),
     ("undecided", {"value": 0.25, "ci_low": 0.2, "ci_high": 0.3, "p": 0.5, "p_min": 0.25}),

@@ -13,17 +13,17 @@ from bids_decoder.errors import name_some
 from bids_decoder.evaluation.multiple import headline_of, is_headline
 from bids_decoder.reports.blocks import Block, Section, Table, Text
 from bids_decoder.reports.results import Results, numeric, sidecar_of
-from bids_decoder.reports.scores import (
+from bids_decoder.reports.scores import target_kind
+from bids_decoder.reports.tables import interval
+from bids_decoder.reports.wording import (
     NUMBERS,
     P_HEADER,
     p_cells,
     show,
     show_difference,
     show_p,
-    target_kind,
     words,
 )
-from bids_decoder.reports.tables import interval
 from bids_decoder.training.refit import DECODER
 
 _METHODS = {"procrustes": "Procrustes", "srm": "shared response model",

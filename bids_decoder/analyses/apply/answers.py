@@ -214,6 +214,6 @@ def _reliability(fitted: FittedDecoder) -> pd.DataFrame:
 def summarise_shift(shift: pd.DataFrame, level: float) -> dict[str, Any]:
     """Count the runs that lie outside of what the training runs let expect."""
     judged = shift[shift["p_corrected"].notna()]
-    far = sorted(judged.loc[judged["p_corrected"] < level, "run_group"].unique().tolist())
+    far = sorted(judged.loc[judged["p_corrected"] <= level, "run_group"].unique().tolist())
     return {"Runs": int(shift["run_group"].nunique()),
             "Judged": int(judged["run_group"].nunique()), "Far": far}

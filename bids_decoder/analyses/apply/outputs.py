@@ -7,7 +7,8 @@ import pandas as pd
 from bids_decoder.analyses.apply.answers import Answers, describe, summarise_shift
 from bids_decoder.bids.names import OutputName
 from bids_decoder.evaluation.calibration import RELIABILITY_COLUMNS
-from bids_decoder.evaluation.shift import LEVEL, MEASURES, false_alarms
+from bids_decoder.evaluation.shift import MEASURES, false_alarms
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.evaluation.tables import METRIC_COLUMNS, NULL_COLUMNS, Nulls
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.training.fitted import FittedDecoder
@@ -72,8 +73,8 @@ def _write_shift(outputs: PersonOutputs, fitted: FittedDecoder, shift: pd.DataFr
         return
     rate = false_alarms(fitted.reference.measures)
     outputs.table(SHIFT, shift, SHIFT_COLUMNS, {
-        "Measures": {name: text for name, (_, text) in MEASURES.items()}, "Level": LEVEL,
+        "Measures": {name: text for name, (_, text) in MEASURES.items()}, "Level": ALPHA,
         "TrainingRuns": len(fitted.reference.runs),
         "FalseAlarms": None if pd.isna(rate) else round(rate, 4),
-        **summarise_shift(shift, LEVEL), **outputs.card,
+        **summarise_shift(shift, ALPHA), **outputs.card,
     })

@@ -6,21 +6,14 @@ import pandas as pd
 
 from bids_decoder.analyses.controls.outputs import CONTROLS
 from bids_decoder.evaluation.multiple import is_headline
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Section, Table, Text
 from bids_decoder.reports.results import Results, numeric, sidecar_of
-from bids_decoder.reports.scores import (
-    NUMBERS,
-    P_HEADER,
-    p_cells,
-    show,
-    show_p,
-    target_kind,
-    words,
-)
+from bids_decoder.reports.scores import target_kind
 from bids_decoder.reports.tables import interval
+from bids_decoder.reports.wording import NUMBERS, P_HEADER, p_cells, show, show_p, words
 from bids_decoder.trials import MEAN_SIGNAL, MOTION, TRIAL_ORDER
 
-LEVEL = 0.05
 _NAMES = {
     TRIAL_ORDER: "position in the run", MEAN_SIGNAL: "mean signal of all voxels",
     MOTION: "head motion",
@@ -42,7 +35,7 @@ def sections(results: Results) -> list[Section]:
     card = sidecar_of(results.files(CONTROLS)[0])
     removed, balanced = card.get("Removed", []), card.get("Counterbalanced", [])
     blocks: list[Block] = [
-        Text(f"{said[0].upper()}{said[1:]}.", "warn" if row["p"] <= LEVEL else "plain")
+        Text(f"{said[0].upper()}{said[1:]}.", "warn" if row["p"] <= ALPHA else "plain")
         for _, row in table.iterrows() if (said := say_confound(row))
     ]
     blocks.append(_table(results, table))

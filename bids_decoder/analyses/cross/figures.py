@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.figures import GREY, INK, new_figure, shorten, styled
 
-LEVEL = 0.05
 _ANNOTATED = 12
 
 
@@ -40,7 +40,7 @@ def draw_matrix(cells: pd.DataFrame) -> Figure:
     )
     _label(axes, rows, columns)
     if max(values.shape) <= _ANNOTATED:
-        _annotate(axes, values.to_numpy(dtype=float), stars.to_numpy(dtype=float) <= LEVEL)
+        _annotate(axes, values.to_numpy(dtype=float), stars.to_numpy(dtype=float) <= ALPHA)
     for row, name in enumerate(rows):
         if name in columns and np.isfinite(values.loc[name, name]):
             corner = (columns.index(name) - 0.5, row - 0.5)

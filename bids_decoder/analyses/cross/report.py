@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bids_decoder.analyses.cross.figures import LEVEL, draw_matrix
+from bids_decoder.analyses.cross.figures import draw_matrix
 from bids_decoder.analyses.cross.outputs import CROSS
 from bids_decoder.evaluation.multiple import is_headline
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import NUMBERS, show, show_p, target_kind, words
+from bids_decoder.reports.scores import target_kind
 from bids_decoder.reports.tables import interval
+from bids_decoder.reports.wording import NUMBERS, show, show_p, words
 
 _DECODER = "decoder"
 _LIMITS = (
@@ -55,10 +57,10 @@ def summary(results: Results) -> list[Block]:
         return []
     if across["p_holm"].isna().all():
         return [Text(f"Cross-decoding: {len(across)} pairs of kinds of trials, not tested.")]
-    n_above = int((across["p_holm"] <= LEVEL).sum())
+    n_above = int((across["p_holm"] <= ALPHA).sum())
     return [Text(
         f"Cross-decoding: {n_above} of {len(across)} pairs of kinds of trials generalise "
-        f"(p ≤ {LEVEL:g}, corrected for the number of cells).{_say_least(cells)}",
+        f"(p ≤ {ALPHA:g}, corrected for the number of cells).{_say_least(cells)}",
         "good" if n_above else "plain",
     )]
 
@@ -91,7 +93,7 @@ def lines(results: Results) -> list[str]:
     )
     if across["p_holm"].isna().all():
         return [f"sub-{results.participant}: cross-decoding, not tested; {said})"]
-    n_above = int((across["p_holm"] <= LEVEL).sum())
+    n_above = int((across["p_holm"] <= ALPHA).sum())
     return [
         f"sub-{results.participant}: cross-decoding generalises in {n_above} of {len(across)} "
         f"cells; {said}, corrected p = {show_p(best['p_holm'])}).{_say_least(cells)}"
@@ -101,7 +103,7 @@ def lines(results: Results) -> list[str]:
 def _say_least(cells: pd.DataFrame) -> str:
     """Say so where no cell could be significant: the smallest p-value times their number."""
     least = cells["p_min"].min() * cells["p_holm"].notna().sum()
-    if not least > LEVEL:
+    if not least > ALPHA:
         return ""
     return (f" None could be: with these trials and permutations the smallest possible p-value of "
             f"{len(cells)} cells is {show_p(min(least, 1.0))}.")
@@ -150,7 +152,7 @@ def _matrix(results: Results, cells: pd.DataFrame) -> Figure:
         draw_matrix(cells), "cross",
         f"{words(_metric(cells)).capitalize()} in percent of decoders trained on the trials of a "
         f"row and tested on those of a column. White: chance. Framed: {framed}. "
-        f"Star: p ≤ {LEVEL:g}, corrected for all cells.",
+        f"Star: p ≤ {ALPHA:g}, corrected for all cells.",
         f"Matrix of {len(cells)} cells.",
     ))
 
@@ -174,11 +176,11 @@ def _table(results: Results, cells: pd.DataFrame) -> Table:
             f"{base['model']}: {show(base['value'], metric)}",
         ])
     strong = frozenset(
-        number for number, (_, row) in enumerate(cells.iterrows()) if row["p_holm"] <= LEVEL
+        number for number, (_, row) in enumerate(cells.iterrows()) if row["p_holm"] <= ALPHA
     )
     return Table(
         header, rows, f"The decoder in all {len(cells)} cells; Holm: corrected for their number; "
-        f"bold: p ≤ {LEVEL:g}", frozenset(header[2:-1]), strong,
+        f"bold: p ≤ {ALPHA:g}", frozenset(header[2:-1]), strong,
     )
 
 

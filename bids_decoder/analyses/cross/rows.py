@@ -14,12 +14,12 @@ from bids_decoder.bids.rules import Rule, satisfy_all
 from bids_decoder.errors import ExitCode, Finding, name_some
 from bids_decoder.evaluation.kinds import LEAST_TRIALS, Row, lacking_labels, number_folds
 from bids_decoder.evaluation.nulls import exchange_images, find_exchange, permutation_blocks
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.trials import rule_columns
 
 MOST_LEVELS = 12
 """Levels of a matrix; more are values of a continuous variable rather than kinds."""
 
-LEVEL = 0.05
 
 
 def rows_between(
@@ -168,12 +168,12 @@ def check_tests(
         )
         for row in rows for kind in row.tests
     }
-    weak = [name for name, p in least.items() if p * len(least) > LEVEL]
+    weak = [name for name, p in least.items() if p * len(least) > ALPHA]
     if not weak:
         return []
     return [trials.find(
         "cross-decoding: smallest possible p-value",
-        f"above {LEVEL:g} in {len(weak)} of {len(least)} cells ({name_some(weak)}), corrected for "
+        f"above {ALPHA:g} in {len(weak)} of {len(least)} cells ({name_some(weak)}), corrected for "
         "the number of cells: too few trials or permutations",
         "test on more trials, give more --n-permutations, or take the scores as a description",
         warns=True,

@@ -15,18 +15,16 @@ from bids_decoder.reports.figures import picture
 from bids_decoder.reports.figures_decoding import draw_people
 from bids_decoder.reports.results import Results, participants
 from bids_decoder.reports.scores import (
-    P_HEADER,
     Comparison,
     compare,
     headline,
-    p_cells,
     seen_participants,
-    show,
     target_kind,
 )
 from bids_decoder.reports.sections_run import report_path
 from bids_decoder.reports.tables import interval
 from bids_decoder.reports.verdict import ANSWERS, judge, with_worries
+from bids_decoder.reports.wording import P_HEADER, p_cells, show
 
 
 def verdicts(results: Results, heads: dict[str, Comparison]) -> list[Block]:

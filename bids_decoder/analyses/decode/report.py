@@ -29,7 +29,6 @@ from bids_decoder.reports.figures_decoding import (
 from bids_decoder.reports.figures_maps import pattern_pictures, troi_pictures, why_no_map
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import (
-    DIRECTIONS,
     Comparison,
     compare,
     headline,
@@ -37,13 +36,16 @@ from bids_decoder.reports.scores import (
     say_baseline,
     say_count,
     seen_participants,
+    target_kind,
+)
+from bids_decoder.reports.tables import interval, metrics_table, rounded
+from bids_decoder.reports.wording import (
+    DIRECTIONS,
     show,
     show_difference,
     show_p,
     show_p_with_least,
-    target_kind,
 )
-from bids_decoder.reports.tables import interval, metrics_table, rounded
 from bids_decoder.training.ablations import PREFIX
 
 _CAVEATS = (

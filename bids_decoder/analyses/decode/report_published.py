@@ -18,7 +18,7 @@ from bids_decoder.analyses.decode.published import (
 from bids_decoder.protocols import PROTOCOLS, Protocol, number_of
 from bids_decoder.reports.blocks import Block, Section, Table, Text
 from bids_decoder.reports.results import Results, participants
-from bids_decoder.reports.scores import show
+from bids_decoder.reports.wording import show
 
 _MEANS = "The paper states its scores as means over participants: see the group report."
 _NONE = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from bids_decoder.evaluation.multiple import is_headline
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Table, Text
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import show_difference, show_p, target_kind, words
-
-LEVEL = 0.05
+from bids_decoder.reports.scores import target_kind
+from bids_decoder.reports.wording import show_difference, show_p, words
 
 _NULLS = {
     "refitted": "P values come from {n} permutations of what is decoded ({units}). Under each, "
@@ -51,7 +51,7 @@ def _multiple(results: Results) -> list[Block]:
         f"The headline, {chosen}, was fixed in the "
         f"plan before anything was fitted, and its p value is not corrected. Those of the other "
         f"{len(others)} are also given corrected for their number{families} (Holm 1979, column "
-        f"p_holm); {int((others <= LEVEL).sum())} of them are at most {LEVEL:g}."
+        f"p_holm); {int((others <= ALPHA).sum())} of them are at most {ALPHA:g}."
     )]
 
 

@@ -22,8 +22,8 @@ from bids_decoder.reports.figures_decoding import (
 )
 from bids_decoder.reports.figures_motion import draw_errors
 from bids_decoder.reports.results import Results, numeric, truth
-from bids_decoder.reports.scores import show_p
 from bids_decoder.reports.thumbnails import Thumbnails, read_thumbnails
+from bids_decoder.reports.wording import show_p
 
 _LISTED = 1000
 """Trials in the table; the file has them all."""

@@ -18,10 +18,8 @@ from bids_decoder.evaluation.nulls import (
     find_exchange,
     permutation_blocks,
 )
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.trials import KINDS, VALUE, Decision
-
-LEVEL = 0.05
-"""A test with a smallest p-value above this level cannot be significant."""
 
 
 def check_smallest_p(
@@ -52,12 +50,12 @@ def check_smallest_p(
     if held.empty or not n_permutations:
         return []
     least = _smallest_p(held, target_kind, together, n_permutations)
-    if least <= LEVEL:
+    if least <= ALPHA:
         return []
     if least <= 1 / (1 + n_permutations):
         return [Finding(
             f"sub-{label}: smallest possible p-value",
-            f"{least:.2g}: {n_permutations} permutations are too few for p ≤ {LEVEL:g}",
+            f"{least:.2g}: {n_permutations} permutations are too few for p ≤ {ALPHA:g}",
             "give more (--n-permutations 100)", severity="warning", participant=label,
         )]
     what = "trials" if KINDS[target_kind].over_runs else "stimuli"
@@ -65,7 +63,7 @@ def check_smallest_p(
         f"sub-{label}: smallest possible p-value",
         f"{least:.2g}: {len(held)} held-out trials of {held['stimulus'].nunique()} stimuli in "
         f"{held['run_group'].nunique()} run(s) can be exchanged in few ways, so that no result "
-        f"can reach p ≤ {LEVEL:g}",
+        f"can reach p ≤ {ALPHA:g}",
         f"hold out more {what} (--test-runs, --test-sessions, --split-column), or take the scores "
         "as a description", severity="warning", participant=label,
     )]

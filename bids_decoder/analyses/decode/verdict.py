@@ -8,14 +8,9 @@ import pandas as pd
 from bids_decoder.analyses.decode.report import comparisons_of
 from bids_decoder.reports.blocks import Answer, Worry
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.scores import (
-    Comparison,
-    headline,
-    seen_participants,
-    show_p,
-    target_kind,
-)
+from bids_decoder.reports.scores import Comparison, headline, seen_participants, target_kind
 from bids_decoder.reports.verdict import cannot_reach, judge
+from bids_decoder.reports.wording import show_p
 
 FEW_TRIALS = 30
 """Held-out trials or stimuli below which a score is a worry."""

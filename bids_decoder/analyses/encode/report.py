@@ -15,17 +15,9 @@ from bids_decoder.reports.figures_decoding import draw_metrics
 from bids_decoder.reports.figures_maps import encoder_pictures
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric, participants
-from bids_decoder.reports.scores import (
-    P_HEADER,
-    Comparison,
-    compare,
-    p_cells,
-    show,
-    show_p,
-    show_p_with_least,
-    words,
-)
+from bids_decoder.reports.scores import Comparison, compare
 from bids_decoder.reports.tables import rounded
+from bids_decoder.reports.wording import P_HEADER, p_cells, show, show_p, show_p_with_least, words
 
 VOXELS = {
     "common": "the same selection of voxels for all encoders, made on training trials",
@@ -176,7 +168,7 @@ def _figure(common: list[Comparison], results: Results) -> Figure:
 
 def _accuracy_table(results: Results) -> Table:
     header = ["encoder", "correlation", "95 % interval", *P_HEADER, "of what repeats allow",
-              "voxels with q < .05", "voxels"]
+              "voxels with q ≤ .05", "voxels"]
     rows: list[list[str]] = []
     groups, strong = [], []
     for voxels, text in VOXELS.items():

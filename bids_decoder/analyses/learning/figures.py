@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from bids_decoder.reports.figures import BLUE, GREEN, INK, ORANGE, RED, SOFT, new_figure, styled
-from bids_decoder.reports.scores import words
+from bids_decoder.reports.wording import words
 
 COLOURS = (BLUE, ORANGE, GREEN)
 AXES = {"minutes": "Minutes of training data", "trials": "Training trials",

@@ -19,8 +19,9 @@ from bids_decoder.evaluation.multiple import headline_of
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric, participants, truth
-from bids_decoder.reports.scores import show, target_kind, words
+from bids_decoder.reports.scores import target_kind
 from bids_decoder.reports.tables import interval
+from bids_decoder.reports.wording import show, words
 
 _NUMBERS = ("n_runs", "trials", "minutes", "value", "ci_low", "ci_high", "chance", "n")
 _BOTH = ("decoder", "without-pretraining")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.evaluation.curve_fit import FARTHEST
-from bids_decoder.reports.scores import show, words
+from bids_decoder.reports.wording import show, words
 
 NEED_NUMBERS = ("target", "n_runs", "runs_low", "runs_high", "minutes", "minutes_low",
                 "minutes_high", "rise_low", "rise_high")

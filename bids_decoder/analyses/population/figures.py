@@ -21,8 +21,8 @@ from bids_decoder.reports.figures import (
 )
 from bids_decoder.reports.figures_maps import describe, map_picture
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.scores import is_share
 from bids_decoder.reports.template_surfaces import with_surface
+from bids_decoder.reports.wording import is_share
 
 
 @styled

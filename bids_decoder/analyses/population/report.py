@@ -7,25 +7,28 @@ import pandas as pd
 
 from bids_decoder.analyses.population.figures import draw_forest, map_pictures
 from bids_decoder.errors import name_some
-from bids_decoder.evaluation.population import ALPHA, RESULT_COLUMNS
+from bids_decoder.evaluation.population import RESULT_COLUMNS
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.drawings_people import forest_drawing
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
 from bids_decoder.reports.scores import (
-    P_HEADER,
     Comparison,
     compare,
     headline,
-    p_cells,
     seen_participants,
+    target_kind,
+)
+from bids_decoder.reports.tables import interval
+from bids_decoder.reports.wording import (
+    P_HEADER,
+    p_cells,
     show,
     show_difference,
     show_p,
     show_p_with_least,
-    target_kind,
 )
-from bids_decoder.reports.tables import interval
 
 _NUMBERS = [name for name in RESULT_COLUMNS if name not in
             ("statistic", "method", "against", "participant")]

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from bids_decoder.analyses.regions.outputs import LEVEL, MAP, main_map
+from bids_decoder.analyses.regions.outputs import MAP, main_map
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.figures import (
     GREY,
     INK,
@@ -22,7 +23,7 @@ from bids_decoder.reports.figures import (
 from bids_decoder.reports.figures_maps import part_picture
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, sidecar_of
-from bids_decoder.reports.scores import words
+from bids_decoder.reports.wording import words
 
 MOST_SHOWN = 40
 """Regions in the figure and in the open part of the table."""
@@ -33,11 +34,11 @@ def region_pictures(results: Results, table: pd.DataFrame) -> list[Picture]:
     shown = table.head(MOST_SHOWN)
     which = f"The {len(shown)} highest of {len(table)} regions" if len(table) > len(shown) else \
         f"All {len(table)} regions"
-    corrected = (shown["p_max"] <= LEVEL).sum()
+    corrected = (shown["p_max"] <= ALPHA).sum()
     dots = picture(
         draw_regions(shown), "regions",
         f"{which}, with 95 % intervals that are not corrected for the choice of regions; dashed: "
-        f"chance; orange: p ≤ {LEVEL:g}, corrected for all regions. Grey numbers: voxels.",
+        f"chance; orange: p ≤ {ALPHA:g}, corrected for all regions. Grey numbers: voxels.",
         f"Scores of {len(shown)} regions, {corrected} of them significant.",
     )
     return [dots, *_map_pictures(results)]
@@ -55,7 +56,7 @@ def draw_regions(table: pd.DataFrame) -> Figure:
     figure = new_figure(8.2, 0.9 + 0.2 * len(table))
     axes = figure.subplots()
     for place, (_, row) in enumerate(table.iterrows()):
-        colour = ORANGE if row["p_max"] <= LEVEL else INK
+        colour = ORANGE if row["p_max"] <= ALPHA else INK
         if np.isfinite([row["ci_low"], row["ci_high"]]).all():
             axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour,
                       linewidth=1.4, solid_capstyle="round")
@@ -84,10 +85,10 @@ def _map_pictures(results: Results) -> list[Picture]:
         path, results, "regionsmap", f"{title} in each region, where above 0", (above, above > 0)
     )
     for found in results.files(MAP, stat="logpmax") if card["Permutations"] else []:
-        corrected = np.asanyarray(load(found).dataobj) >= -np.log10(LEVEL) - 1e-6
+        corrected = np.asanyarray(load(found).dataobj) >= -np.log10(ALPHA) - 1e-6
         pictures += part_picture(
             path, results, "regionssignificant",
-            f"{title}, in regions of p ≤ {LEVEL:g} corrected for all regions",
+            f"{title}, in regions of p ≤ {ALPHA:g} corrected for all regions",
             (above, corrected & (above > 0)),
         )
     return pictures

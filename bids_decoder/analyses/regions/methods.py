@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bids_decoder.analyses.base import Steps
 from bids_decoder.analyses.regions.outputs import TABLE
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.scores import words
+from bids_decoder.reports.wording import words
 
 TEXTS = {
     "Regions": (

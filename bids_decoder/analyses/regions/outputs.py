@@ -14,6 +14,7 @@ from bids_decoder.evaluation.regions import (
     REGION_NULL_COLUMNS,
     RegionScores,
 )
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.preprocessing.labels import Region
 from bids_decoder.reports.results import Results, numeric
@@ -23,7 +24,6 @@ TABLE = OutputName("metrics", ".tsv", "func", {"desc": "regions"})
 NULLS = OutputName("metrics", ".tsv", "func", {"desc": "regionsnull"})
 MAP = OutputName("statmap", ".nii.gz", "func", {"desc": "regions"})
 
-LEVEL = 0.05
 STATS = {"balanced_accuracy": "accuracy", "top1": "top1"}
 """Value of the ``stat`` entity of the map of each metric."""
 
@@ -61,7 +61,7 @@ def write_scores(
         "label": [region.label for region in regions],
         "n_voxels": [len(region.voxels) for region in regions],
     }).join(scores.table()).assign(noise_ceiling=ceilings)
-    significant = int((table["p_max"] <= LEVEL).sum()) if scores.n_null else None
+    significant = int((table["p_max"] <= ALPHA).sum()) if scores.n_null else None
     card = {
         **outputs.card, "Metric": scores.metric, "Chance": scores.chance,
         "Permutations": scores.n_null, "SmallestP": scores.p_min if scores.n_null else None,

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.regions.figures import MOST_SHOWN, region_pictures
-from bids_decoder.analyses.regions.outputs import LEVEL, TABLE, read_scores
+from bids_decoder.analyses.regions.outputs import TABLE, read_scores
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.preprocessing.labels import MIN_VOXELS
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.scores import show, show_p, words
 from bids_decoder.reports.tables import interval
+from bids_decoder.reports.wording import show, show_p, words
 
 _SHOWN = ("Atlases", "Regions", "Metric", "Estimator", "MedianShrinkage", "Chance", "Labels",
           "PoolSize", "Folds", "Permutations", "ExchangedUnits", "NumberOfUnits", "Null",
@@ -55,7 +56,7 @@ def lines(results: Results) -> list[str]:
         return []
     return [
         f"sub-{results.participant}: {card['Significant']} of {card['Regions']} regions are above "
-        f"chance (p ≤ {LEVEL:g}, corrected)"
+        f"chance (p ≤ {ALPHA:g}, corrected)"
     ]
 
 
@@ -69,12 +70,12 @@ def _headline(table: pd.DataFrame, card: dict[str, Any]) -> Headline:
         return Headline("not tested", "no permutations were asked for", against)
     return Headline(
         f"{card['Significant']:,}",
-        f"regions above chance · p ≤ {LEVEL:g}, corrected for all regions (largest value)", against,
+        f"regions above chance · p ≤ {ALPHA:g}, corrected for all regions (largest value)", against,
     )
 
 
 def _verdict(card: dict[str, Any]) -> list[Text]:
-    if (card.get("SmallestP") or 0) > LEVEL:
+    if (card.get("SmallestP") or 0) > ALPHA:
         return [Text(
             f"No region can be significant: the smallest possible p-value is "
             f"{card['SmallestP']:.2g}. Ask for more permutations (--n-permutations), or decode "
@@ -95,5 +96,5 @@ def _table(table: pd.DataFrame, caption: str, *, folded: bool = False) -> Table:
          "n/a" if pd.isna(row["noise_ceiling"]) else f"{row['noise_ceiling']:.1f}"]
         for _, row in table.iterrows()
     ]
-    strong = frozenset(n for n, p in enumerate(table["p_max"]) if p <= LEVEL)
+    strong = frozenset(n for n, p in enumerate(table["p_max"]) if p <= ALPHA)
     return Table(header, rows, caption, frozenset(header[1:]), strong, folded=folded)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from bids_decoder.analyses.rsa.region_outputs import LEVEL
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.figures import BLUE, CYCLE, GREY, new_figure, shorten, styled
 
 _NAMED = 40
@@ -96,7 +96,7 @@ def draw_region_models(table: pd.DataFrame, regions: Sequence[str]) -> Figure:
         axes.hlines(rows, own["ci_low"], own["ci_high"], color=colour, lw=1, alpha=0.6)
         axes.plot(own["value"], rows, "o", color=colour, markersize=4.5, mfc="white",
                   label=shorten(model, 30))
-        strong = own["p_max"] <= LEVEL
+        strong = own["p_max"] <= ALPHA
         axes.plot(own["value"][strong], rows[strong], "o", color=colour, markersize=4.5)
     axes.axvline(0, color=GREY, lw=1, ls="--")
     axes.set_yticks(range(len(regions)), [shorten(name, 40) for name in regions])

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.analyses.rsa.outputs import METRIC, NULLS, RSA_COLUMNS
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.interfaces.person_outputs import PersonOutputs
 from bids_decoder.preprocessing.labels import Region
 from bids_decoder.reports.results import Results, numeric
 
 TABLE = "rsa_region_metrics"
-LEVEL = 0.05
 _OWN = {
     "region": "Name of the region.",
     "atlas": "File, segmentation or atlas that it comes from.",
@@ -54,7 +54,7 @@ def write_regions(
         "Permutations": len(arrays["null"]), "ExchangedUnits": "names of conditions",
         "Regions": len(regions),
         "Atlases": list(dict.fromkeys(region.atlas for region in regions)),
-        "Significant": int((table["p_max"] <= LEVEL).sum()) if tested else None,
+        "Significant": int((table["p_max"] <= ALPHA).sum()) if tested else None,
     }
     outputs.table(TABLE, table, COLUMNS, card)
     names = [region.name for region in regions]

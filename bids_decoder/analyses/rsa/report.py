@@ -13,12 +13,12 @@ from bids_decoder.analyses.rsa.report_regions import limits, region_sections
 from bids_decoder.analyses.rsa.report_search import search_lines, search_sections
 from bids_decoder.evaluation.rdm_inference import LEAST_RESAMPLED
 from bids_decoder.evaluation.rdm_models import LEAST_CONDITIONS
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric, participants
-from bids_decoder.reports.scores import show_p
+from bids_decoder.reports.wording import show_p
 
-LEVEL = 0.05
 _NUMBERS = ("value", "ci_low", "ci_high", "p", "p_max", "p_min", "n")
 
 
@@ -117,13 +117,13 @@ def _verdict(row: pd.Series) -> str:
         return f"{row['model']}: r = {row['value']:.2f}, not tested."
     text = f"{row['model']}: r = {row['value']:.2f}, p = {show_p(row['p_max'])}, corrected for " \
            "all models."
-    if row["p_min"] > LEVEL:
+    if row["p_min"] > ALPHA:
         text += f" It cannot be significant: the smallest possible p is {row['p_min']:.2g}."
     return text
 
 
 def _tone(row: pd.Series) -> str:
-    return "good" if row["p_max"] <= LEVEL else "plain"
+    return "good" if row["p_max"] <= ALPHA else "plain"
 
 
 def _table(metrics: pd.DataFrame) -> Table:

@@ -7,10 +7,11 @@ import pandas as pd
 
 from bids_decoder.analyses.rsa.figures import draw_ceiling
 from bids_decoder.analyses.rsa.report_regions import MOST_SHOWN, limits
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Figure, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import show_p
+from bids_decoder.reports.wording import show_p
 
 _NUMBERS = ("value", "ci_low", "ci_high", "p", "p_max", "p_holm", "p_min", "n", "n_conditions",
             "n_significant")
@@ -96,7 +97,7 @@ def _region_blocks(table: pd.DataFrame) -> list[Block]:
          show_p(row["p_max"]), f"{ceilings[row['region']]:.3f}"]
         for _, row in means.iterrows()
     ]
-    strong = frozenset(np.flatnonzero(means["p_max"].to_numpy() <= 0.05).tolist())
+    strong = frozenset(np.flatnonzero(means["p_max"].to_numpy() <= ALPHA).tolist())
     return [Table(
         header, rows, "Models in regions over participants, the highest mean first; differences "
         "of models are in group/desc-rsa_metrics.tsv", frozenset(header[2:]), strong,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from bids_decoder.analyses.rsa.figures import draw_region_models
-from bids_decoder.analyses.rsa.region_outputs import LEVEL, TABLE, read_regions_table
+from bids_decoder.analyses.rsa.region_outputs import TABLE, read_regions_table
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.preprocessing.labels import MIN_VOXELS
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results
-from bids_decoder.reports.scores import show_p
+from bids_decoder.reports.wording import show_p
 
 MOST_SHOWN = 40
 """Regions in the figure and in the open part of the table."""
@@ -37,7 +38,7 @@ def region_sections(results: Results) -> list[Section]:
             draw_region_models(table, shown), "rsaregions",
             f"{which}: whitened correlation of each model with the distances of the region. Lines: "
             "95 % intervals, by leaving out runs in turn, not corrected. Filled: p ≤ "
-            f"{LEVEL:g}, corrected for all regions and models.",
+            f"{ALPHA:g}, corrected for all regions and models.",
             f"Correlations of models in {len(shown)} regions.",
         )),
         _table(table, shown, "Models in regions, the highest correlation first"),
@@ -63,18 +64,18 @@ def _verdict(table: pd.DataFrame, n_significant: int | None) -> list[Text]:
     if n_significant is None:
         return [Text("Models were not tested: no permutations were asked for.", "warn")]
     least = table["p_min"].min()
-    if least > LEVEL:
+    if least > ALPHA:
         return [Text(f"No model can be significant: the smallest possible p is {least:.2g}.",
                      "warn")]
     said = []
     for model, own in table.groupby("model", sort=False):
-        strong = own[own["p_max"] <= LEVEL].sort_values("value", ascending=False)
+        strong = own[own["p_max"] <= ALPHA].sort_values("value", ascending=False)
         names = ", ".join(strong["region"].head(5))
         more = f" and {len(strong) - 5} more" if len(strong) > 5 else ""
         what = f"fits in {len(strong)} of {len(own)} regions ({names}{more})" if len(strong) else \
             f"fits in none of {len(own)} regions"
         said.append(Text(
-            f"{model} {what}; p ≤ {LEVEL:g}, corrected for all regions and models.",
+            f"{model} {what}; p ≤ {ALPHA:g}, corrected for all regions and models.",
             "good" if len(strong) else "plain",
         ))
     return said
@@ -92,7 +93,7 @@ def _table(
          *(show_p(row[name]) for name in ("p", "p_max"))]
         for _, row in part.iterrows()
     ]
-    strong = frozenset(n for n, p in enumerate(part["p_max"]) if p <= LEVEL)
+    strong = frozenset(n for n, p in enumerate(part["p_max"]) if p <= ALPHA)
     return Table(header, rows, caption, frozenset({*header[1:2], *header[3:]}), strong,
                  folded=folded)
 

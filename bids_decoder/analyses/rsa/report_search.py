@@ -9,7 +9,7 @@ import pandas as pd
 
 from bids_decoder.analyses.rsa.search_outputs import MAIN, TESTS
 from bids_decoder.bids.names import parse_entities
-from bids_decoder.evaluation.search_maps import LEVEL
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Figure, Section, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.results import Results, sidecar_of
@@ -74,7 +74,7 @@ def search_lines(results: Results) -> list[str]:
     """Return how many spheres each model fits, in one line each."""
     return [
         f"sub-{results.participant}: model {card['Model']} fits distances in "
-        f"{card['SignificantTFCE']} of {card['Spheres']} spheres (p ≤ {LEVEL:g}, corrected)"
+        f"{card['SignificantTFCE']} of {card['Spheres']} spheres (p ≤ {ALPHA:g}, corrected)"
         for _, card in model_maps(results) if "SignificantTFCE" in card
     ]
 
@@ -84,9 +84,9 @@ def _verdict(card: dict[str, Any]) -> Text:
         return Text(f"{card['Model']}: not tested, no permutations were asked for.")
     text = (
         f"{card['Model']}: {card['SignificantTFCE']:,} of {card['Spheres']:,} spheres with p ≤ "
-        f"{LEVEL:g}, corrected for all {TESTS} (cluster enhancement); "
+        f"{ALPHA:g}, corrected for all {TESTS} (cluster enhancement); "
         f"{card['SignificantMax']:,} by the largest value alone."
     )
-    if card["SmallestP"] > LEVEL:
+    if card["SmallestP"] > ALPHA:
         text += f" None can be significant: the smallest possible p is {card['SmallestP']:.2g}."
     return Text(text, "good" if card["SignificantTFCE"] else "plain")

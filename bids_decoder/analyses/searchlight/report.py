@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.searchlight.outputs import main_map
-from bids_decoder.evaluation.search_maps import LEVEL
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table, Text
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.figures import Picture
@@ -53,7 +53,7 @@ def lines(results: Results) -> list[str]:
         return []
     return [
         f"sub-{results.participant}: {card['SignificantTFCE']} of {card['Spheres']} spheres "
-        f"tell {card['Labels']} labels apart (p ≤ {LEVEL:g}, corrected)"
+        f"tell {card['Labels']} labels apart (p ≤ {ALPHA:g}, corrected)"
     ]
 
 
@@ -72,12 +72,12 @@ def _headline(card: dict[str, Any]) -> Headline:
     against.append(("by the largest value alone", f"{card['SignificantMax']:,}"))
     return Headline(
         f"{card['SignificantTFCE']:,}",
-        f"spheres above chance · p ≤ {LEVEL:g}, corrected for all (cluster enhancement)", against,
+        f"spheres above chance · p ≤ {ALPHA:g}, corrected for all (cluster enhancement)", against,
     )
 
 
 def _verdict(card: dict[str, Any]) -> list[Text]:
-    if card.get("SmallestP", 0) > LEVEL:
+    if card.get("SmallestP", 0) > ALPHA:
         return [Text(
             f"No sphere can be significant: the smallest possible p-value is "
             f"{card['SmallestP']:.2g}. Ask for more permutations (--n-permutations).", "warn",

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as MplFigure
 from bids_decoder.analyses.subjects.interfaces import CONFOUND
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.evaluation.multiple import holm
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.files import read_json
 from bids_decoder.reports.blocks import Block, Figure, Section, Table, Text
 from bids_decoder.reports.drawings import confusion_figure
@@ -16,7 +17,7 @@ from bids_decoder.reports.figures import image_only, new_figure, picture, styled
 from bids_decoder.reports.figures_maps import describe
 from bids_decoder.reports.geometry import load
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import show, show_p
+from bids_decoder.reports.wording import show, show_p
 
 _NUMBERS = ("value", "chance", "ci_low", "ci_high", "p")
 _TITLES = {
@@ -72,7 +73,7 @@ def _site_note(card: dict) -> list[Block]:
     if site is None:
         return [Text("No site was named, so that nothing is known about confounds of site.",
                      "warn")]
-    serious = site["p"] <= 0.05 and site["balanced_accuracy"] > site["chance"]
+    serious = site["p"] <= ALPHA and site["balanced_accuracy"] > site["chance"]
     return [Text(
         f"Site alone predicts the label: balanced accuracy {site['balanced_accuracy']:.2f} "
         f"(chance {site['chance']:.2f}, p = {show_p(site['p'])}).",
@@ -90,7 +91,7 @@ def _confound_notes(metrics: pd.DataFrame, card: dict) -> list[Block]:
         notes.append(Text(
             f"{row.model.removeprefix(CONFOUND)} alone: balanced accuracy {row.value:.2f} "
             f"(chance {row.chance:.2f}, {tested}).",
-            "bad" if p <= 0.05 else "plain",
+            "bad" if p <= ALPHA else "plain",
         ))
     if card.get("removed_confounds"):
         names = ", ".join(card["removed_confounds"])

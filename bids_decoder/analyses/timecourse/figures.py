@@ -11,9 +11,9 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from bids_decoder.analyses.timecourse.outputs import LEVEL
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.reports.figures import BLUE, GREEN, INK, RED, SOFT, new_figure, styled
-from bids_decoder.reports.scores import words
+from bids_decoder.reports.wording import words
 
 _AXIS = "Seconds from the onset of the trial"
 
@@ -48,8 +48,8 @@ def draw_course(table: pd.DataFrame, card: dict[str, Any]) -> Figure:
 def _mark_clusters(axes: Axes, table: pd.DataFrame, t_r: float) -> None:
     """Draw a bar below the curve at the times of significant clusters."""
     low, high = axes.get_ylim()
-    place, label = low - 0.04 * (high - low), f"cluster, p ≤ {LEVEL:g}"
-    chosen = table[table["p_cluster"] <= LEVEL]
+    place, label = low - 0.04 * (high - low), f"cluster, p ≤ {ALPHA:g}"
+    chosen = table[table["p_cluster"] <= ALPHA]
     for _, part in chosen.groupby("cluster"):
         ends = part["time"].min() - t_r / 2, part["time"].max() + t_r / 2
         axes.plot(ends, (place, place), color=INK, linewidth=4, solid_capstyle="butt", label=label)
@@ -92,7 +92,7 @@ def draw_generalisation(table: pd.DataFrame, card: dict[str, Any]) -> Figure:
         values.to_numpy(), origin="lower", extent=(*ends, *ends), cmap="RdBu_r", aspect="equal",
         norm=TwoSlopeNorm(card["Chance"], card["Chance"] - spread, card["Chance"] + spread),
     )
-    _outline(axes, p.to_numpy() <= LEVEL, times, half)
+    _outline(axes, p.to_numpy() <= ALPHA, times, half)
     axes.plot(ends, ends, color=SOFT, linewidth=0.8, linestyle="--")
     for mark in (axes.axhline, axes.axvline):
         mark(0, color=SOFT, linewidth=0.8)

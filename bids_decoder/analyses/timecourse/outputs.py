@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bids_decoder.bids.names import OutputName
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.evaluation.time_scores import (
     CLUSTER_COLUMNS,
     GENERALISATION_COLUMNS,
@@ -23,7 +24,6 @@ GENERALISATION = OutputName("metrics", ".tsv", "func", {"desc": "timegeneralisat
 CLUSTERS = OutputName("clusters", ".tsv", "func", {"desc": "timecourse"})
 NULLS = OutputName("metrics", ".tsv", "func", {"desc": "timecoursenull"})
 
-LEVEL = 0.05
 
 
 def write_times(
@@ -67,7 +67,7 @@ def _peak(
     scores: TimeScores, table: pd.DataFrame, rng: np.random.Generator
 ) -> dict[str, float | None]:
     """Return the time of the peak; none where no time is above chance, so that it is noise."""
-    if not (table["p_max"] <= LEVEL).any():
+    if not (table["p_max"] <= ALPHA).any():
         return {"PeakTime": None, "PeakLow": None, "PeakHigh": None}
     names = ("PeakTime", "PeakLow", "PeakHigh")
     return {name: value if np.isfinite(value) else None

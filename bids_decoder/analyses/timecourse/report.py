@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from bids_decoder.analyses.timecourse.figures import draw_course, draw_generalisation
-from bids_decoder.analyses.timecourse.outputs import CLUSTERS, GENERALISATION, LEVEL, TIMES
+from bids_decoder.analyses.timecourse.outputs import CLUSTERS, GENERALISATION, TIMES
 from bids_decoder.bids.names import OutputName
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.evaluation.time_scores import (
     CLUSTER_COLUMNS,
     GENERALISATION_COLUMNS,
@@ -19,8 +20,8 @@ from bids_decoder.reports.blocks import Block, Figure, Headline, Section, Table,
 from bids_decoder.reports.cards import card_table
 from bids_decoder.reports.figures import picture
 from bids_decoder.reports.results import Results, numeric
-from bids_decoder.reports.scores import show, show_p
 from bids_decoder.reports.tables import interval
+from bids_decoder.reports.wording import show, show_p
 
 _SHOWN = ("RepetitionTime", "Times", "Trials", "TrialsLeftOut", "TrialDuration", "MeanShift",
           "LargestShift", "HRF", "ExpectedPeak", "Chance", "Labels", "MedianShrinkage", "Folds",
@@ -112,11 +113,11 @@ def _say_best(table: pd.DataFrame, clusters: pd.DataFrame, card: dict[str, Any])
 
 
 def _lacks_permutations(card: dict[str, Any]) -> bool:
-    return (card.get("SmallestP") or 0) > LEVEL
+    return (card.get("SmallestP") or 0) > ALPHA
 
 
 def _good_clusters(clusters: pd.DataFrame) -> pd.DataFrame:
-    return clusters[(clusters["p_cluster"] <= LEVEL) & (clusters["map"] == "diagonal")]
+    return clusters[(clusters["p_cluster"] <= ALPHA) & (clusters["map"] == "diagonal")]
 
 
 def _headline(table: pd.DataFrame, card: dict[str, Any]) -> Headline:
@@ -150,7 +151,7 @@ def _verdict(table: pd.DataFrame, clusters: pd.DataFrame, card: dict[str, Any]) 
         f"{row['test_first']:g} to {row['test_last']:g} s (p = {show_p(row['p_cluster'])})"
         for _, row in good.iterrows()
     )
-    n_single = int((table["p_max"] <= LEVEL).sum())
+    n_single = int((table["p_max"] <= ALPHA).sum())
     return [Text(
         f"Above chance, corrected for all times by the largest cluster: {shown}. By the largest "
         f"value, {n_single} of {len(table)} times are above chance by themselves.", "good",
@@ -176,7 +177,7 @@ def _cluster_table(clusters: pd.DataFrame) -> Table:
          f"{row['mass']:.1f}", show_p(row["p_cluster"])]
         for _, row in clusters.iterrows()
     ]
-    strong = frozenset(n for n, p in enumerate(clusters["p_cluster"]) if p <= LEVEL)
+    strong = frozenset(n for n, p in enumerate(clusters["p_cluster"]) if p <= ALPHA)
     return Table(header, rows, "Clusters of times above chance", frozenset(header[1:]), strong)
 
 
@@ -188,6 +189,6 @@ def _time_table(table: pd.DataFrame) -> Table:
          *(show_p(row[name]) for name in ("p", "p_max", "p_cluster"))]
         for _, row in table.iterrows()
     ]
-    strong = frozenset(n for n, p in enumerate(table["p_cluster"]) if p <= LEVEL)
+    strong = frozenset(n for n, p in enumerate(table["p_cluster"]) if p <= ALPHA)
     return Table(header, rows, "Scores at each time; bold: in a significant cluster",
                  frozenset(header), strong, folded=True)
