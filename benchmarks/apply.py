@@ -19,7 +19,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from bids_decoder.evaluation.shift import LEVEL, judge, voxel_measures
+from bids_decoder.evaluation.shift import judge, voxel_measures
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.glm.normalise import voxel_statistics
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -55,7 +56,7 @@ def questioned(
         str(k): voxel_measures(change(one, rng), *everything) for k, one in enumerate(new)
     }
     table = judge(runs, known)
-    return float((table.groupby("run_group")["p_corrected"].min() < LEVEL).mean())
+    return float((table.groupby("run_group")["p_corrected"].min() <= ALPHA).mean())
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 import torch
+from printing import table
 
 from bids_decoder.evaluation.voxelwise import (
     Encoded,
@@ -75,14 +76,6 @@ DIFFERENCES = (
     ("twostep-selective", "twostep-plain", "selective optimisation, given features"),
     ("twostep-plain", "ridge", "region by gradient against ridge per voxel"),
 )
-
-
-def table(rows: list[tuple]) -> None:
-    """Print rows as a Markdown table; the first row is the head."""
-    for number, row in enumerate(rows):
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
-        if number == 0:
-            print("|" + " --- |" * len(row))
 
 
 def draw_stimuli(n_pictures: int, seed: int) -> Stimuli:

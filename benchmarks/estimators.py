@@ -23,6 +23,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from printing import table
 from scipy.signal import lfilter
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.svm import LinearSVC
@@ -38,7 +39,8 @@ from bids_decoder.glm.base import (
     nuisance_basis,
     residualise,
 )
-from bids_decoder.glm.design import Timing, nuisance_matrix, select_confounds
+from bids_decoder.glm.confounds import select_confounds
+from bids_decoder.glm.design import Timing, nuisance_matrix
 from bids_decoder.glm.estimators import get_estimator
 from bids_decoder.glm.hrf import get_hrf
 from bids_decoder.glm.likelihood import response_ratio
@@ -66,14 +68,6 @@ class Prepared:
     trials: pd.DataFrame
 
 
-def table(rows: Sequence[tuple]) -> None:
-    """Print rows as a Markdown table; the first row is the head."""
-    for number, row in enumerate(rows):
-        print("| " + " | ".join(map(str, row)) + " |")
-        if number == 0:
-            print("|" + " --- |" * len(row))
-
-
 def people(out: Path) -> list[str]:
     """Labels of the participants of an output folder."""
     return sorted(path.name[4:] for path in out.glob("sub-*") if path.is_dir())
@@ -91,7 +85,7 @@ def load(out: Path, label: str, scratch: Path) -> Prepared:
         sidecar = read_json(sidecar_path(path))
         timing = Timing(len(bold), sidecar["RepetitionTime"], sidecar.get("StartTime", 0.0))
         confounds, _ = select_confounds(
-            read_table(folder / f"{stem}_desc-confounds_timeseries.tsv"), "motion", len(bold)
+            read_table(folder / f"{stem}_desc-confounds_timeseries.tsv"), ("motion",), len(bold)
         )
         runs.append(TrialRun(
             np.array(bold), timing, trials["onset"].astype(float).to_numpy(),

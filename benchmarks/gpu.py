@@ -24,14 +24,16 @@ from __future__ import annotations
 
 import argparse
 import gc
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from one_hour import REDUCED, TINY, World, run_protocols
-from pretraining import Meter, table
+from printing import table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -49,6 +51,47 @@ whose words are all there."""
 
 BYTES_TRAINED, BYTES_FROZEN = 36, 4
 """Of each parameter that a step moves at least."""
+
+
+class Meter:
+    """Seconds and peak memory, in GB, of a block of code."""
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+        self.seconds = self.memory = 0.0
+
+    def __enter__(self) -> Meter:
+        self._before, self._stop = _resident(), threading.Event()
+        self._peak = self._before
+        self._watch = threading.Thread(target=self._sample, daemon=True)
+        self._watch.start()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            self.memory = torch.cuda.max_memory_allocated(self.device) / 1e9
+        self.seconds = time.perf_counter() - self._started
+        self._stop.set()
+        self._watch.join()
+        if self.device.type == "cpu":
+            self.memory = self._peak - self._before
+
+    def _sample(self) -> None:
+        while not self._stop.wait(0.02):
+            self._peak = max(self._peak, _resident())
+
+
+def _resident() -> float:
+    """Memory of this process that is not backed by files, in GB."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1e6
+    raise OSError("no RssAnon in /proc/self/status: this benchmark needs Linux")
 
 
 @dataclass(frozen=True)

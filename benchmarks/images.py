@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from printing import table
 
 from bids_decoder.config import Evaluation, Network, Troi
 from bids_decoder.evaluation.gallery import nearest
@@ -338,15 +339,6 @@ def prior_rows(seed: int, case: Case) -> list[tuple]:
     ]
 
 
-def table(head: tuple, rows: list[tuple]) -> None:
-    """Print rows as a Markdown table."""
-    for number, row in enumerate([head, *rows]):
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
-        if number == 0:
-            print("|" + " --- |" * len(row))
-    print(flush=True)
-
-
 def bench_throughput() -> None:
     """Measure the built-in encoder, and search among 10,000 pictures."""
     pictures = [make_scene(seed, EDGE).astype(np.float32) / 255 for seed in range(40)]
@@ -358,7 +350,8 @@ def bench_throughput() -> None:
     gallery, queries = rng.standard_normal((10_000, 448)), rng.standard_normal((1000, 448))
     started = time.process_time()
     nearest(queries, gallery, 10)
-    table(("what", "CPU s"), [
+    table([
+        ("what", "CPU s"),
         (f"gabor encoder, {len(pictures)} pictures ({len(pictures) / seconds:.0f} a second)",
          f"{seconds:.2f}"),
         ("10 nearest of 10,000 for 1,000 queries", f"{time.process_time() - started:.2f}"),
@@ -386,11 +379,11 @@ def main() -> None:
         found += retrieval_rows(seed, case)
         painted += reconstruction_rows(seed, case, options.sheet if seed == 1 else None)
         priors += prior_rows(seed, case) if options.prior == "diffusion" else []
-    table(("seed", "retrieval", "value", "95 % interval", ""), found)
-    table(("seed", "measure", "model", "value", "95 % interval", "as in the field",
-           "reconstruction ahead"), painted)
+    table([("seed", "retrieval", "value", "95 % interval", ""), *found])
+    table([("seed", "measure", "model", "value", "95 % interval", "as in the field",
+            "reconstruction ahead"), *painted])
     if priors:
-        table(("seed", "vector", "cosine with the true one", "loss"), priors)
+        table([("seed", "vector", "cosine with the true one", "loss"), *priors])
 
 
 if __name__ == "__main__":

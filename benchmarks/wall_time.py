@@ -24,17 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from printing import table
+
 CASES = ("demo", "pictures", "haxby")
 _PLANNED = re.compile(r"planned in ([\d.]+) s")
 _COMPUTED = re.compile(r"computed for (\d+) s")
-
-
-def table(rows: Sequence[tuple]) -> None:
-    """Print rows as a Markdown table; the first row is the head."""
-    for number, row in enumerate(rows):
-        print("| " + " | ".join(map(str, row)) + " |")
-        if number == 0:
-            print("|" + " --- |" * len(row))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ def bench():
         yield import_module("wall_time")
     finally:
         sys.path.remove(str(BENCHMARKS))
-        sys.modules.pop("wall_time", None)
+        for name in ("wall_time", "printing"):
+            sys.modules.pop(name, None)
 
 
 def lines(bench, *pairs):

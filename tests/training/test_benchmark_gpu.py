@@ -19,7 +19,7 @@ def bench():
         yield import_module("gpu")
     finally:
         sys.path.remove(str(BENCHMARKS))
-        for name in ("gpu", "one_hour", "pretraining"):
+        for name in ("gpu", "one_hour", "printing"):
             sys.modules.pop(name, None)
 
 
