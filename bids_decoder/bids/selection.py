@@ -106,9 +106,11 @@ def _read(path: Path, column: str, prefix: str, notes: DatasetNotes) -> pd.DataF
             "correct the file",
         ))
         return None
-    table = table[table[column].notna()].drop_duplicates(column)
+    table = table[table[column].notna()]
     labels = table[column].str.removeprefix("sub-").str.removeprefix("ses-")
-    return table.set_index(prefix + labels)
+    table = table.set_index(prefix + labels)
+    # The first row counts where one is there twice, with or without the prefix of its label.
+    return table[~table.index.duplicated()]
 
 
 def _choose(

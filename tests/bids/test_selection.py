@@ -27,6 +27,11 @@ def test_participants_are_chosen_by_columns(toy):
     assert people(found(toy, participant_filter=("age<99", "group=patient"))) == ["02"]
 
 
+def test_the_first_row_of_a_participant_counts(toy):
+    listed(toy, (("sub-01", 25, "control"), ("sub-02", 17, "patient"), ("01", 3, "patient")))
+    assert people(found(toy, participant_filter=("age>=18",))) == ["01"]
+
+
 def test_misspelt_columns_and_values_get_the_nearest(toy):
     listed(toy)
     for rule, nearest in (("agee>18", "age"), ("group=controls", "control")):
