@@ -32,11 +32,10 @@ from bids_decoder.errors import (
     Finding,
     FindingsError,
     MemoryLackError,
-    MissingInputError,
     has_errors,
     summarise,
 )
-from bids_decoder.files import can_write, disk_error, read_json, write_json
+from bids_decoder.files import can_write, disk_error, write_json
 
 if TYPE_CHECKING:
     from bids_decoder.cli.engine import Outcome
@@ -126,6 +125,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
     """Run the call; ``stopping.cleanup`` removes temporary files however it ends."""
     from bids_decoder.bids.places import check_places, check_writable, existing_parent
     from bids_decoder.cli.environment import make_home, prepare_environment
+    from bids_decoder.cli.pages import write_again
     from bids_decoder.cli.problems import planning_problems
     from bids_decoder.cli.resources import with_resources
     from bids_decoder.cli.scratch import HOME, remove_unused, work_dir_of
@@ -150,7 +150,7 @@ def _run(settings: Settings, actions: Actions, stopping: Stopping) -> ExitCode:
         unused.callback(remove_unused, work_dir, stop)
     make_home(work_dir / HOME)
     if results_only:
-        return _results_only(settings, actions)
+        return write_again(settings, methods_only=actions.boilerplate_only)
     if actions.demo is not None:
         settings = _with_demo(settings)
     plan = _plan(settings, work_dir, actions)
@@ -293,50 +293,6 @@ def _write_reports(plan: Plan) -> tuple[list[Path], int]:
     if plan.is_empty and all(page.is_file() for page in present):
         return present, 0
     return write_pages(output_dir, people, plan.study.dataset.stimuli_dir)
-
-
-def _results_only(settings: Settings, actions: Actions) -> ExitCode:
-    """Write reports or methods text again, from the results on disk."""
-    from bids_decoder.analyses.facts import collect_facts
-    from bids_decoder.cli.pages import write_pages
-    from bids_decoder.cli.summary import report_lines
-    from bids_decoder.reports.boilerplate import write_citation
-
-    output_dir = settings.execution.output_dir
-    if not (output_dir / "plan.json").is_file():
-        raise MissingInputError(
-            f"output folder {output_dir}", "holds no results of bids_decoder",
-            "give the folder of an earlier run, or run without this option first",
-        )
-    if actions.boilerplate_only:
-        write_citation(output_dir, collect_facts(output_dir))
-        LOGGER.info("methods text: %s", output_dir / "logs" / "CITATION.md")
-        return ExitCode.OK
-    wanted = _people_with_results(settings)
-    stimuli = settings.trials.stimuli_dir or settings.execution.bids_dir / "stimuli"
-    if not stimuli.is_dir() and read_json(output_dir / "plan.json").get("target_kind") == "image":
-        LOGGER.warning("%s", Finding(
-            f"images of stimuli in {stimuli}", "there is no such folder: reports show names only",
-            "give the folder of the images with --stimuli-dir",
-        ))
-    pages, n_failed = write_pages(output_dir, wanted, stimuli if stimuli.is_dir() else None)
-    for line in report_lines(pages):
-        LOGGER.info("%s", line)
-    return ExitCode.FAILURE if n_failed else ExitCode.OK
-
-
-def _people_with_results(settings: Settings) -> list[str]:
-    from bids_decoder.reports.results import participants
-
-    found = participants(settings.execution.output_dir)
-    absent = [label for label in settings.execution.participant_label if label not in found]
-    if absent:
-        raise MissingInputError(
-            f"participant {', '.join(absent)}",
-            f"has no results in {settings.execution.output_dir}",
-            f"choose from: {', '.join(found)}", ExitCode.NOTHING_SELECTED,
-        )
-    return list(settings.execution.participant_label) or found
 
 
 def _conclude(
