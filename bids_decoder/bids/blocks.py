@@ -26,13 +26,15 @@ class BlockDesign:
     inner_soa : float
         Median seconds between onsets of successive events of one condition; NaN without any.
     outer_soa : float
-        The same across a change of condition.
+        The same across a change of condition or, where it changes in no run, across a pause.
     limit : float
         Successive events of one condition further apart than this are in different blocks.
     median_length : float
         Median number of events per block.
     share_of_blocks : float
         Share of blocks with at least three events.
+    changes : bool
+        Whether the condition changes within runs.
     """
 
     inner_soa: float
@@ -40,6 +42,7 @@ class BlockDesign:
     limit: float
     median_length: float
     share_of_blocks: float
+    changes: bool
 
     @property
     def has_pauses(self) -> bool:
@@ -55,7 +58,8 @@ class BlockDesign:
         )
 
     def __str__(self) -> str:
-        steps = ((self.inner_soa, "apart"), (self.outer_soa, "where the condition changes"))
+        outer = "where the condition changes" if self.changes else "at pauses"
+        steps = ((self.inner_soa, "apart"), (self.outer_soa, outer))
         known = [f"{seconds:.3g} s {where}" for seconds, where in steps if np.isfinite(seconds)]
         length = f"{self.median_length:g} event(s) of one condition in a row (median)"
         return ", ".join([length, *known])
@@ -78,12 +82,14 @@ def measure_design(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> BlockDesign
     all_steps = np.concatenate([np.zeros(0), *steps])
     all_same = np.concatenate([np.zeros(0, dtype=bool), *same]).astype(bool)
     inner, outer = _median(all_steps[all_same]), _median(all_steps[~all_same])
-    limit = _limit(inner, outer)
+    limit, changes = _limit(inner, outer), bool(np.isfinite(outer))
+    if not changes:
+        outer = _median(all_steps[all_steps > limit])
     lengths = np.concatenate([
         np.zeros(0), *(np.bincount(block_numbers(onsets, names, limit)) for onsets, names in runs),
     ])
     share = float(np.mean(lengths >= MIN_EVENTS)) if lengths.size else 0.0
-    return BlockDesign(inner, outer, limit, _median(lengths), share)
+    return BlockDesign(inner, outer, limit, _median(lengths), share, changes)
 
 
 def _limit(inner: float, outer: float) -> float:

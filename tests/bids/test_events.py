@@ -526,6 +526,15 @@ def test_a_design_is_described_without_what_is_not_known():
     assert text == "1 event(s) of one condition in a row (median), 4 s where the condition changes"
 
 
+@pytest.mark.parametrize(("pause", "is_block"), [(10.0, True), (2.0, False), (5.0, False)])
+def test_blocks_of_one_condition_in_each_run_are_found_by_their_pauses(pause, is_block):
+    onsets = np.cumsum([pause if n % 8 == 0 else 2.0 for n in range(48)])
+    design = measure_design([(onsets, np.full(48, name)) for name in "abc"])
+    assert design.is_block_design == is_block
+    assert ("10 s at pauses" in str(design)) == is_block
+    assert (block_numbers(onsets, np.full(48, "a"), design.limit)[-1] == 5) == is_block
+
+
 def test_text_columns_are_objects_with_none(toy):
     (table, _) = toy.build().tables.values()
     for name in ("session", "task", "run", "run_group", "stimulus", "label", "split", "reason"):
