@@ -34,21 +34,38 @@ def check_trials(
     severity = "error" if settings.execution.wants("decode") else "warning"
     if not build.tables:
         return
-    for person in participants:
-        table = build.tables.get(person.label)
-        kept = pd.DataFrame() if table is None else table
-        if not kept.empty and (excluded := kept["excluded"].to_numpy(dtype=bool)).any():
-            kept = kept[~excluded]
-        if kept.empty:
+    kept = {person.label: _kept(build.tables.get(person.label)) for person in participants}
+    # Where others have enough trials of these labels, the column is the right one.
+    others = any(_repeats(table) for table in kept.values() if not table.empty)
+    for label, table in kept.items():
+        if table.empty:
             yield Finding(
-                f"sub-{person.label}: no trials", _why_none(table),
+                f"sub-{label}: no trials", _why_none(build.tables.get(label)),
                 "correct the events files or --trial-filter, or leave the participant out",
-                participant=person.label,
+                participant=label,
             )
         elif build.target_kind == "category" and not settings.trials.new_data:
-            found = _check_labels(person.label, kept, build)
+            found = _check_labels(label, table, build, others)
             yield from (replace(finding, severity=severity) for finding in found)
-            yield from _check_label_coverage(person.label, kept)
+            yield from _check_label_coverage(label, table)
+
+
+def _kept(table: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the trials that are not excluded."""
+    if table is None or table.empty:
+        return pd.DataFrame()
+    excluded = table["excluded"].to_numpy(dtype=bool)
+    return table[~excluded] if excluded.any() else table
+
+
+def _count_labels(kept: pd.DataFrame) -> Counter[str]:
+    return Counter(name for name in kept["label"].tolist() if isinstance(name, str))
+
+
+def _repeats(kept: pd.DataFrame) -> bool:
+    """Return whether two labels or more occur twice, and these are half of the trials."""
+    repeated = [count for count in _count_labels(kept).values() if count >= 2]
+    return len(repeated) >= 2 and sum(repeated) >= len(kept) / 2
 
 
 def _why_none(table: pd.DataFrame | None) -> str:
@@ -59,20 +76,26 @@ def _why_none(table: pd.DataFrame | None) -> str:
     return "all trials are excluded: " + name_some([f"{n} {why}" for why, n in counts.items()])
 
 
-def _check_labels(label: str, kept: pd.DataFrame, build: TrialBuild) -> Iterator[Finding]:
-    counts = Counter(name for name in kept["label"].tolist() if isinstance(name, str))
-    repeated = [count for count in counts.values() if count >= 2]
-    if len(repeated) >= 2 and sum(repeated) >= len(kept) / 2:
+def _check_labels(
+    label: str, kept: pd.DataFrame, build: TrialBuild, others: bool
+) -> Iterator[Finding]:
+    if _repeats(kept):
         return
-    why = f"{len(counts)} labels in {len(kept)} trials; only {len(repeated)} occur twice or more"
-    if build.label_column == build.stimulus_column:
+    counts = _count_labels(kept)
+    n_repeated = sum(count >= 2 for count in counts.values())
+    why = f"{len(counts)} labels in {len(kept)} trials; only {n_repeated} occur twice or more"
+    fix = (
+        "name a column with categories (--label-column), or decode images, by their paths in "
+        "stimuli/ or in --stimuli-dir, or features (--features)"
+    )
+    if others:
+        fix = "add runs, or leave the participant out with --participant-label"
+    elif build.label_column == build.stimulus_column:
         own = set(kept["stimulus"].dropna())
         n_found = len(own.intersection(build.stimulus_files))
         why += f"; an image file was found for {n_found} of {len(own)}, so images are not decoded"
     yield Finding(
-        f"sub-{label}: labels of column {build.label_column}", why,
-        "name a column with categories (--label-column), or decode images, by their paths in "
-        "stimuli/ or in --stimuli-dir, or features (--features)", participant=label,
+        f"sub-{label}: labels of column {build.label_column}", why, fix, participant=label,
     )
 
 

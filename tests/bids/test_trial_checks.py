@@ -21,3 +21,13 @@ def test_images_that_were_not_found_are_told_where_names_of_stimuli_are_the_labe
     assert f"labels of column {column}" in found.what
     assert "12 labels in 12 trials; only 0 occur twice or more" in found.why
     assert ("an image file was found for 0 of 12" in found.why) == hint
+
+
+def test_a_participant_with_few_trials_beside_others_is_no_wrong_column(bare):
+    bare.json("task-see_bold.json", {"RepetitionTime": 2.0})
+    for sub, names in (("01", "abc"), ("02", "abcabcabc")):
+        bare.run(sub, rows=[(4 + 7 * i, 1, name) for i, name in enumerate(names)])
+    found = [f for f in check_trials(bare.build(), bare.dataset().participants, bare.settings())
+             if "labels of column" in f.what]
+    assert [f.participant for f in found] == ["01"]
+    assert found[0].fix == "add runs, or leave the participant out with --participant-label"
