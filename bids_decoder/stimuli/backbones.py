@@ -73,11 +73,18 @@ class TorchvisionBackbone(_Backbone):
         return scale_as_trained(library.models.get_model(variant, weights=None)), preset
 
     def _headless(self, model: nn.Module) -> nn.Module:
-        for name in ("fc", "head", "heads"):
-            if hasattr(model, name):
-                setattr(model, name, nn.Identity())
-                return model
-        model.classifier[-1] = nn.Identity()
+        last = getattr(model, "classifier", None)
+        if isinstance(last, nn.Sequential) and isinstance(last[-1], nn.Linear):
+            last[-1] = nn.Identity()
+            return model
+        name = next((n for n in ("fc", "head", "heads", "classifier") if hasattr(model, n)), None)
+        if name is None or isinstance(last, nn.Sequential):
+            raise UsageError(
+                f"--image-encoder {self.name}:{self.variant}",
+                "its classes are told by no linear layer at its end, below which features are read",
+                "use another architecture, such as resnet50",
+            )
+        setattr(model, name, nn.Identity())
         return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from bids_decoder.errors import UsageError
 from bids_decoder.stimuli import backbones
 from bids_decoder.stimuli.weights import find_file
 
@@ -45,6 +47,29 @@ def test_colours_are_scaled_as_in_the_training(tmp_path, monkeypatch, scales, ex
     grey = Image.fromarray(np.full((4, 4, 3), 204, np.uint8))
     np.testing.assert_allclose(encoder.encode_pictures([grey]), [[expected] * 3], atol=1e-6)
     assert encoder.version == f"inception_v3-{weights.sha256[:16]}{ending}"
+
+
+@pytest.mark.parametrize(("classifier", "n_dims"), [
+    (nn.Linear(3, 2), 3), (nn.Sequential(nn.ReLU(), nn.Linear(3, 2)), 3),
+    (nn.Sequential(nn.Linear(3, 2), nn.ReLU()), None),
+], ids=["densenet", "efficientnet", "squeezenet"])
+def test_features_are_read_below_the_classifier(tmp_path, monkeypatch, classifier, n_dims):
+    model = nn.Sequential(OrderedDict(pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(),
+                                      classifier=classifier))
+    preset = SimpleNamespace(DEFAULT=SimpleNamespace(transforms=lambda: _tensor))
+    models = SimpleNamespace(
+        get_model_weights=lambda name: preset, get_model=lambda name, weights: model
+    )
+    monkeypatch.setattr(backbones, "import_library", lambda name: SimpleNamespace(models=models))
+    save_file(model.state_dict(), tmp_path / "a.safetensors")
+    weights = find_file(tmp_path / "a.safetensors", "--encoder-weights", "")
+    picture = Image.fromarray(np.full((4, 4, 3), 204, np.uint8))
+    if n_dims is None:
+        with pytest.raises(UsageError, match="no linear layer"):
+            backbones.TorchvisionBackbone(weights, "a", "cpu")
+        return
+    encoder = backbones.TorchvisionBackbone(weights, "a", "cpu")
+    assert encoder.encode_pictures([picture]).shape == (1, n_dims)
 
 
 def _tensor(picture: Image.Image) -> torch.Tensor:
