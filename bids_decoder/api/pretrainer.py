@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils.validation import check_is_fitted
 
 from bids_decoder.api.images import ArrayError, find_voxels, read_array, voxels_of
+from bids_decoder.api.parameters import check_whole
 from bids_decoder.api.people import (
     label_targets,
     make_person,
@@ -103,8 +104,9 @@ class EpisodicPretrainer(BaseEstimator):
         Raises
         ------
         ArrayError
-            If the lists differ in length.
+            If the lists differ in length, or *epochs* is out of range.
         """
+        check_whole("epochs", self.epochs, 0)
         runs = [None] * len(X) if groups is None else groups
         has_masks = isinstance(self.mask_img, list | tuple)
         masks = self.mask_img if has_masks else [self.mask_img] * len(X)

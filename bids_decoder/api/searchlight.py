@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 
 from bids_decoder.api.images import ArrayError, find_voxels, read_array, voxels_of
+from bids_decoder.api.parameters import is_whole
 from bids_decoder.api.people import label_targets, make_person, runs_of
 from bids_decoder.evaluation.search_maps import SearchMaps
 from bids_decoder.glm.normalise import zscore_betas
@@ -139,7 +140,10 @@ class Searchlight(BaseEstimator):
         bad = {
             f"estimator {self.estimator!r}": self.estimator not in ESTIMATORS,
             f"radius {self.radius}, n_voxels {self.n_voxels}":
-                (self.radius is None) == (self.n_voxels is None),
+                (self.radius is None) == (self.n_voxels is None)
+                or (self.radius is not None and not 0 <= self.radius < np.inf)
+                or (self.n_voxels is not None and not is_whole(self.n_voxels, 1)),
+            f"n_permutations {self.n_permutations}": not is_whole(self.n_permutations, 0),
             f"shrinkage {self.shrinkage}": self.shrinkage is not None
             and not LEAST_SHRINKAGE <= self.shrinkage <= 1,
             "no mask_img": self.mask_img is None,
@@ -148,7 +152,8 @@ class Searchlight(BaseEstimator):
         if wrong:
             raise ArrayError(
                 f"Searchlight: {'; '.join(wrong)}", "parameters are out of range",
-                f"give mask_img, one of radius and n_voxels (the other None), an estimator of "
+                "give mask_img, one of radius (mm) and n_voxels (the other None), a whole number "
+                "of permutations of 0 or more, an estimator of "
                 f"{', '.join(ESTIMATORS)}, a shrinkage from {LEAST_SHRINKAGE} to 1 or None",
             )
         return Settings(

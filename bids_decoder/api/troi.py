@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bids_decoder.api.images import ArrayError, voxels_of
+from bids_decoder.api.parameters import check_whole
 from bids_decoder.api.people import (
     label_targets,
     make_person,
@@ -134,6 +135,7 @@ class TROIDecoder(ClassifierMixin, TROIBase):
             If a pretrained model is of other targets.
         """
         self._check_parameters()
+        check_whole("calibration_folds", self.calibration_folds, 0)
         X, voxels = self._read(X)
         X, y = validate_data(self, X, y, dtype=np.float32, ensure_min_samples=2)
         if self.embeddings is None:
@@ -240,12 +242,23 @@ class TROIRegressor(RegressorMixin, TROIBase):
 
 
 def read_pretrained(pretrained: Any) -> Model | None:
-    """Return the model of an EpisodicPretrainer, a Model, or the path of one; None stays."""
+    """Return the model of an EpisodicPretrainer, a Model, or the path of one; None stays.
+
+    Raises
+    ------
+    ArrayError
+        For anything else.
+    """
     if isinstance(pretrained, EpisodicPretrainer):
         check_is_fitted(pretrained)
         return pretrained.model_
     if isinstance(pretrained, str | PathLike):
         return load_model(Path(pretrained))
+    if not (pretrained is None or isinstance(pretrained, Model)):
+        raise ArrayError(
+            f"pretrained of type {type(pretrained).__name__}", "it is no model",
+            "give an EpisodicPretrainer that is fitted, its model_, or the path of one",
+        )
     return pretrained
 
 

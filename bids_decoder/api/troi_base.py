@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bids_decoder.api.decoding import DecodingMixin
 from bids_decoder.api.images import ArrayError, Voxels, find_voxels, read_array
+from bids_decoder.api.parameters import check_choice, check_whole
 from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.folds import inner_folds
 from bids_decoder.glm.normalise import zscore_betas
@@ -69,20 +69,11 @@ class TROIBase(DecodingMixin, BaseEstimator):
         return Voxels(grid).to_image(self.voxels_.astype(np.uint8))
 
     def _check_parameters(self) -> None:
-        """Refuse names that are not known, and what is no number of voxels."""
-        allowed = {"selector": tuple(SELECTORS), "spatial_prior": SPATIAL_PRIORS}
-        for name, known in allowed.items():
-            if (given := getattr(self, name)) not in known:
-                raise ArrayError(
-                    f"{name} {given!r}", "there is none of this name",
-                    f"use one of: {', '.join(known)}",
-                )
-        number = self.n_voxels
-        if number is not None and not (isinstance(number, Integral) and number > 0):
-            raise ArrayError(
-                f"n_voxels {number!r}", "it is no number of voxels",
-                "give a whole number above 0, or None to estimate it",
-            )
+        """Refuse names that are not known, and numbers out of range."""
+        check_choice("selector", self.selector, tuple(SELECTORS))
+        check_choice("spatial_prior", self.spatial_prior, SPATIAL_PRIORS)
+        if self.n_voxels is not None:
+            check_whole("n_voxels", self.n_voxels, 1)
 
     def _read(self, X: Any) -> tuple[Any, Voxels | None]:
         voxels = None if self.mask_img is None else find_voxels(self.mask_img)

@@ -68,6 +68,9 @@ def test_without_runs_folds_are_stratified():
 @pytest.mark.parametrize(("parameters", "why"), [
     ({"mask_img": None}, "no mask_img"),
     ({"n_voxels": 5}, "radius 8.0, n_voxels 5"),
+    ({"radius": -1.0}, "radius -1.0"),
+    ({"radius": None, "n_voxels": 2.5}, "n_voxels 2.5"),
+    ({"n_permutations": -1}, "n_permutations -1"),
     ({"estimator": "svm"}, "estimator 'svm'"),
     ({"shrinkage": 2.0}, "shrinkage 2.0"),
     ({"cv": ShuffleSplit(3, random_state=0)}, "tested in several"),

@@ -352,8 +352,11 @@ def fit(trials, change=lambda X: X, **parameters):
     (lambda t: TROIDecoder().fit(t[0], t[1], groups=np.where(t[2] == t[2][0], None, t[2])),
      "trials have none"),
     (lambda t: fit(t, selector="best"), "use one of: graded"),
-    (lambda t: fit(t, n_voxels=0), "a whole number above 0"),
+    (lambda t: fit(t, n_voxels=0), "whole number of 1 or more"),
     (lambda t: fit(t, spatial_prior="always"), "use one of: auto, never"),
+    (lambda t: fit(t, calibration_folds=-1), "calibration_folds -1"),
+    (lambda t: fit(t, pretrained=3), "pretrained of type int"),
+    (lambda t: EpisodicPretrainer(epochs=-1).fit([t[0]], [t[1]]), "epochs -1"),
     (lambda t: fit(t).voxels_image(), "without a mask"),
     (lambda t: EpisodicPretrainer().fit([t[0]], [t[1]] * 2), "1 arrays of responses, 2 of"),
 ])
