@@ -26,7 +26,7 @@ from bids_decoder.config import Network, Troi
 from bids_decoder.evaluation.folds import MOST_TRIALS_TO_CHOOSE
 from bids_decoder.training.decoders import FitContext
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.penalties import RELATIVE_PENALTIES
+from bids_decoder.training.penalties import ENOUGH_TO_CHOOSE, N_FOLDS, RELATIVE_PENALTIES
 from bids_decoder.training.shared_models import LEAST_TRIALS_OF_EACH
 from bids_decoder.training.troi import TroiDecoder
 from bids_decoder.trials import Person, Targets, VoxelGrid
@@ -37,8 +37,8 @@ N_SOURCES, N_TRAIN, N_CALIBRATION = 7, 27_000, 712
 N_VOXELS, N_LATENTS, N_PICTURES = 15_724, 300, 73_000
 EPISODE_SIZES, SETS_PER_SIZE = (62, 125, 250, 500, 1000), 4
 INNER_FOLDS, WHITENINGS = 3, 3
-EIGEN, CHOLESKY, N_FOLDS = 9.0, 1 / 3, 5
-"""Operations of decompositions per cube of the side, and folds in which the penalty is chosen."""
+EIGEN, CHOLESKY = 9.0, 1 / 3
+"""Operations of decompositions per cube of the side."""
 
 MODELS = {"ViT-L/14": (304e6, 24, 1024), "ViT-bigG/14": (1845e6, 48, 1664)}
 """Parameters, layers and width of image encoders; 257 tokens per picture."""
@@ -54,12 +54,13 @@ def fit_operations(
 ) -> tuple[float, float]:
     """Return double and single precision operations of an input layer fitted to *n* trials."""
     inner, outer = 0.8 * n, 0.2 * n
+    n_folds = min(N_FOLDS, np.ceil(ENOUGH_TO_CHOOSE / outer))
     if n > n_voxels:
         solving = CHOLESKY * n_voxels**3 + 2 * n_voxels**2 * n_latents
         each = solving + 2 * outer * n_voxels * n_latents
-        folds = N_FOLDS * (inner * n_voxels**2 + len(RELATIVE_PENALTIES) * each)
+        folds = n_folds * (inner * n_voxels**2 + len(RELATIVE_PENALTIES) * each)
         return folds + n * n_voxels**2 + solving, 0.0
-    folds = N_FOLDS * (EIGEN * inner**3 + 2 * outer * inner**2)
+    folds = n_folds * (EIGEN * inner**3 + 2 * outer * inner**2)
     double = folds + CHOLESKY * n**3 + 2 * n**2 * n_latents
     return double, n**2 * n_voxels + 2 * n * n_voxels * n_latents
 

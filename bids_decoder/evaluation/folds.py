@@ -149,14 +149,15 @@ def spread_runs(run_groups: np.ndarray, most: int) -> np.ndarray:
 
 
 def enough_folds(
-    folds: list[tuple[np.ndarray, np.ndarray]]
+    folds: list[tuple[np.ndarray, np.ndarray]], enough: int = ENOUGH_VALIDATION
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the first folds whose validation trials are :data:`ENOUGH_VALIDATION` together.
+    """Return the first folds whose validation trials are enough together.
 
     Parameters
     ----------
     folds : list of (train, validation)
         From :func:`inner_folds`.
+    enough : int
 
     Returns
     -------
@@ -164,4 +165,4 @@ def enough_folds(
         All folds where they have fewer validation trials together.
     """
     before = np.cumsum([0, *(len(validation) for _, validation in folds[:-1])])
-    return [fold for fold, n in zip(folds, before, strict=True) if n < ENOUGH_VALIDATION]
+    return [fold for fold, n in zip(folds, before, strict=True) if n < enough]

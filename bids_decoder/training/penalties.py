@@ -10,6 +10,7 @@ from bids_decoder.averages import average_rows
 from bids_decoder.evaluation.folds import (
     MIN_RUNS_TO_CHOOSE,
     MOST_TRIALS_TO_CHOOSE,
+    enough_folds,
     inner_folds,
     spread_runs,
 )
@@ -44,6 +45,9 @@ MIN_TRIALS_PER_DIMENSION = 4
 
 LARGEST_FOR_LABELS = 1.0
 """Stronger penalties are no candidates for labels."""
+
+N_FOLDS, ENOUGH_TO_CHOOSE = 5, 500
+"""Folds of the cross-validation, and held-out trials after which no further one is fitted."""
 
 TOLERANCE = 0.01
 """A stronger penalty is preferred if it loses less than this share of the identifiability."""
@@ -220,7 +224,9 @@ def choose_penalties(
     -----
     With more than :data:`.MOST_TRIALS_TO_CHOOSE` trials some of the runs are used: the best
     penalty is a ratio of variances, of noise and of weights, and the mean eigenvalue to which it is
-    relative does not depend on the number of trials either.
+    relative does not depend on the number of trials either. Folds are fitted until
+    :data:`ENOUGH_TO_CHOOSE` trials were held out: fewer trials for the fits would change the
+    choice, fewer held-out ones hardly do.
     """
     rows = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE)
 
@@ -235,7 +241,7 @@ def choose_penalties(
         wanted = targets[test] - targets[train].mean(axis=0)
         return _scores(form, size, loads, shown, wanted, scalings)
 
-    folds = inner_folds(run_groups[rows], 5)
+    folds = enough_folds(inner_folds(run_groups[rows], N_FOLDS), ENOUGH_TO_CHOOSE)
     return _best_penalties([scores(rows[train], rows[test]) for train, test in folds])
 
 
@@ -253,7 +259,7 @@ def choose_streamed_penalties(
     """
     rows = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE)
     of_runs = len(run_members(run_groups[rows])[1]) > 1
-    folds = inner_folds(run_groups[rows], 5)
+    folds = inner_folds(run_groups[rows], N_FOLDS)
     parts = [
         _Part.of(stream, targets, rows[test], run_groups[rows[test]] if of_runs else None)
         for _, test in folds
@@ -271,7 +277,8 @@ def choose_streamed_penalties(
         wanted = targets[test] - targets[train].mean(axis=0)
         return _scores(form, size, loads, shown, wanted, scalings)
 
-    return _best_penalties([scores(number) for number in range(len(folds))])
+    n_folds = len(enough_folds(folds, ENOUGH_TO_CHOOSE))
+    return _best_penalties([scores(number) for number in range(n_folds)])
 
 
 class _Part(NamedTuple):
