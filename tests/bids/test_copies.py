@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from bids_decoder.bids import copies as module
-from bids_decoder.bids.copies import (
+from bids_decoder.bids import signatures
+from bids_decoder.bids.copies import Volume, find_copies, find_equal_images
+from bids_decoder.bids.signatures import (
     MIN_LEVELS,
-    Volume,
-    find_copies,
-    find_equal_images,
     match_copies,
+    read_volumes,
     run_signatures,
     source_signatures,
     volume_signatures,
@@ -152,13 +152,13 @@ def test_damaged_images_are_left_to_other_checks(people):
 
 def test_large_datasets_are_sampled_and_suspects_read_whole(people, monkeypatch):
     read = []
-    original = module._read
+    original = read_volumes
 
     def spy(path, n_volumes):
         read.append((path.name[:-len("_bold.nii.gz")], n_volumes))
         return original(path, n_volumes)
 
-    monkeypatch.setattr(module, "_read", spy)
+    monkeypatch.setattr(signatures, "read_volumes", spy)
     monkeypatch.setattr(module, "READ_LIMIT", 1)
     put(people, "01", "3", bold(11))
     # The first volumes alone do not make a copy.
@@ -185,7 +185,7 @@ def test_first_volumes_are_read_as_the_whole_image_is(tmp_path, kind):
         image.set_data_dtype(np.int16)
     path = tmp_path / ("a.nii" if kind == "nii" else "a.nii.gz")
     nib.save(image, path)
-    whole, first = module._read(path, None), module._read(path, 2)
+    whole, first = read_volumes(path, None), read_volumes(path, 2)
     np.testing.assert_allclose(first, whole[:2], atol=1e-5)
     assert len(first) == (1 if kind == "3-D" else 2)
 
@@ -194,8 +194,8 @@ def test_what_is_no_image_has_no_signature(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(b"no image")
     (tmp_path / "a.nii").write_bytes(b"")
     for name in ("a.nii.gz", "a.nii", "absent.nii.gz"):
-        assert module._read(tmp_path / name, 2) is None
-        assert module._read(tmp_path / name, None) is None
+        assert read_volumes(tmp_path / name, 2) is None
+        assert read_volumes(tmp_path / name, None) is None
 
 
 def test_header_that_promises_more_than_there_is_asks_for_no_memory(tmp_path):
@@ -204,8 +204,8 @@ def test_header_that_promises_more_than_there_is_asks_for_no_memory(tmp_path):
     content = bytearray(path.read_bytes())
     content[40:56] = np.array([4, 32767, 32767, 3000, 100, 1, 1, 1], "<i2").tobytes()
     path.write_bytes(content)
-    assert module._read(path, None) is None
-    assert module._read(path, 2) is None
+    assert read_volumes(path, None) is None
+    assert read_volumes(path, 2) is None
 
 
 def test_participants_with_the_same_image_are_found_whatever_its_header(tmp_path):

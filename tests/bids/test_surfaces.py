@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import surface_derivatives as surface
 
-from bids_decoder.bids.copies import _read
 from bids_decoder.bids.images import read_first_volumes, read_header
+from bids_decoder.bids.signatures import _read
 from bids_decoder.bids.surfaces import (
     find_meshes,
     hemisphere_names,

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from bids_decoder.bids.copies import source_signatures
 from bids_decoder.bids.pretrained_files import pretrained_path
+from bids_decoder.bids.signatures import source_signatures
 from bids_decoder.bids.writer import read_table
 from bids_decoder.cli.parser import parse_args
 from bids_decoder.cli.plan import make_plan, write_plan

@@ -35,11 +35,11 @@ from bids_decoder.analyses.apply.painting import (
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study, job_name
 from bids_decoder.bids.cifti import is_cifti
-from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.event_columns import UNLABELLED
 from bids_decoder.bids.images import read_header
 from bids_decoder.bids.map_files import read_rows_key
 from bids_decoder.bids.series import is_volume
+from bids_decoder.bids.signatures import match_copies, run_signatures
 from bids_decoder.errors import (
     BidsDecoderError,
     ExitCode,

@@ -10,9 +10,9 @@ from typing import Any
 from bids_decoder.analyses.jobs import Job, Notes
 from bids_decoder.analyses.study import Study
 from bids_decoder.bids.cifti import is_cifti
-from bids_decoder.bids.copies import match_copies, run_signatures
 from bids_decoder.bids.map_files import read_rows_key
 from bids_decoder.bids.pretrained_files import find_pretrained, pretrained_path
+from bids_decoder.bids.signatures import match_copies, run_signatures
 from bids_decoder.errors import BidsDecoderError, ExitCode, Finding, InputError, name_some
 from bids_decoder.interfaces.responses import shared_space
 from bids_decoder.models.store import check_digest, load_card

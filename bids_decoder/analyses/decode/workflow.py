@@ -20,8 +20,8 @@ from bids_decoder.analyses.decode.refit import RefitPermuted, RefitStimuli
 from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.refits import is_batched, parts_of
-from bids_decoder.bids.copies import run_signatures
 from bids_decoder.bids.images import read_header
+from bids_decoder.bids.signatures import run_signatures
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
 from bids_decoder.workflows.shared import BASE_GB, gather, mark_node, response_gb

@@ -9,7 +9,7 @@ from bids_decoder.analyses.fitting import fit_inputs, n_threads
 from bids_decoder.analyses.jobs import Job
 from bids_decoder.analyses.pretrain.interfaces import Pretrain
 from bids_decoder.analyses.pretrain.plan import PretrainSpec
-from bids_decoder.bids.copies import source_signatures
+from bids_decoder.bids.signatures import source_signatures
 from bids_decoder.interfaces.outputs import ModelSink
 from bids_decoder.markers import StageKey
 from bids_decoder.seeds import derive_seed
