@@ -9,7 +9,6 @@ import pytest
 from app_calls import call_here
 
 from bids_decoder.bids.writer import read_table
-from bids_decoder.cli.run import main
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +17,13 @@ def output(tmp_path_factory):
     signal = cifti.write_cifti_dataset(folder)
     out = folder / "out"
     labels = cifti.save_dlabel(folder / "signal.dlabel.nii", np.where(signal, 2, 1))
-    code = main([
-        str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
-        "--output-spaces", "fsLR:den-91k", "--n-permutations", "20", "--nprocs", "1",
-        "-w", str(folder / "work"), "--contrasts", "face - house", "--searchlight", "20mm",
-        "--regions", str(labels),
-    ])
-    assert code == 0
+    done = call_here(
+        folder / "raw", out, "participant", "-d", f"fmriprep={folder / 'prep'}",
+        "--output-spaces", "fsLR:den-91k", "--n-permutations", 5, "--nprocs", 1,
+        "-w", folder / "work", "--contrasts", "face - house", "--searchlight", "20mm",
+        "--regions", labels,
+    )
+    assert done.code == 0, done.text
     return out, signal
 
 

@@ -18,6 +18,8 @@ def call(folder, out, *words, **how):
     return call_here(
         folder / "raw", out, *words, "-d", f"fmriprep={folder / 'prep'}",
         "--output-spaces", "fsLR:den-91k", "--nprocs", 1, "--config-file", SHORT,
+        # Labels are decoded again for each permutation, and no p-value is looked at.
+        "--n-permutations", 3,
         "-w", folder / "work", **how,
     ).code
 

@@ -73,6 +73,36 @@ def test_response_shapes_are_found():
     assert peaks[chosen[voxel_shape == 1]].mean() > 5.5
 
 
+def test_what_all_trials_of_a_run_have_in_common_tells_no_stimuli_apart(simulated):
+    scheme = repeat_scheme(simulated[0][:4])
+    betas = np.random.default_rng(3).standard_normal((len(scheme.run), 5))
+    moved = betas + 3 * scheme.run[:, None]
+    np.testing.assert_allclose(scheme.errors(moved, moved), scheme.errors(betas, betas))
+    np.testing.assert_allclose(scheme.power(moved), scheme.power(betas))
+
+
+def test_labels_that_repeat_within_a_run_alone_are_no_repeats(simulated):
+    """Trials of one run share its noise; with labels there are enough of them in other runs."""
+    labels = np.array(["a", "b", "c"] * 6)
+    runs = [
+        replace(run, labels=labels, conditions=np.array([f"{k}-{name}" for name in run.conditions]))
+        for k, run in enumerate(simulated[0][:2])
+    ]
+    assert repeat_scheme(runs[:1]) is None
+    scheme = repeat_scheme(runs)
+    assert scheme.note == "labels, folds are runs"
+    rows, columns = scheme.predictor.nonzero()
+    assert (scheme.run[rows] != scheme.run[columns]).all()
+
+
+def test_the_whole_length_is_no_penalty():
+    rng = np.random.default_rng(4)
+    path = RidgePath.of(rng.standard_normal((40, 6)))
+    rotated = path.rotate(rng.standard_normal((40, 3)).astype(np.float32))
+    found = path.penalties_for(rotated, np.array([[0.5] * 3, [1.0] * 3]))
+    assert (found[0] > 0).all() and (found[1] == 0).all()
+
+
 @pytest.mark.parametrize("n_runs", [2, 3])
 def test_three_runs_are_enough_to_choose_a_shape(n_runs):
     runs, voxel_shape, _ = person(n_runs=3, test_run=3, noise=0.3, shapes=(3, 17))

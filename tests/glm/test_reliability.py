@@ -30,6 +30,14 @@ def test_noise_ceiling_of_known_signal(ncsnr):
     assert averaged.mean() == pytest.approx(100 * ncsnr**2 / (ncsnr**2 + 1 / 3), rel=0.08)
 
 
+def test_variances_are_divided_by_degrees_of_freedom():
+    betas = np.array([[1.0], [2.0], [4.0], [7.0], [8.0], [8.0]])
+    noise = (0.5 + 4.5 + 0.0) / 3
+    total = ((betas - 5) ** 2).sum() / 5
+    found, _ = noise_ceiling(betas, np.array(list("aabbcc")))
+    assert found[0] == pytest.approx(np.sqrt((total - noise) / noise))
+
+
 def test_split_half_of_known_signal():
     betas, conditions = simulated(1.0, n_repeats=2)
     assert split_half_reliability(betas, conditions).mean() == pytest.approx(0.5, abs=0.02)
