@@ -149,6 +149,7 @@ class _State:
         self.scheme, self.chunk_voxels = scheme, chunk_voxels
         self.tuned = [number for number, run in enumerate(runs) if run.train.any()]
         self.components = [np.zeros((run.timing.n_scans, 0)) for run in runs]
+        self.tuning_components = list(self.components)
         self.estimable = tuple(run.estimable(hrfs[0]) for run in runs)
 
     def add_components(self, explained: np.ndarray, notes: list[str]) -> None:
@@ -175,6 +176,8 @@ class _State:
         n_chosen = fewest_components(scores)
         for number, run in enumerate(self.runs):
             self.components[number] = self._components(run, run.nuisance, pool, n_chosen)
+        for number in self.tuned:
+            self.tuning_components[number] = found[number][:, :n_chosen]
         notes.append(
             f"{n_chosen} noise components of {len(pool)} voxels; explained variance across "
             f"repeats {scores[0]:.4f} without, {scores[n_chosen]:.4f} with them"
@@ -234,9 +237,13 @@ class _State:
         tuned = np.ones(len(self.shapes), dtype=np.float32)
         for shape in np.unique(self.shapes):
             paths = [self._path(number, self.hrfs[shape]) for number in range(len(self.runs))]
+            by_repeats = ridge and self.scheme is not None
+            tuning = [
+                self._tuning_path(number, self.hrfs[shape]) for number in self.tuned if by_repeats
+            ]
             for voxels in self._blocks(int(shape)):
-                if ridge and self.scheme is not None:
-                    tuned[voxels] = self._choose_fractions(paths, voxels)
+                if by_repeats:
+                    tuned[voxels] = self._choose_fractions(tuning, voxels)
                 elif ridge:
                     tuned[voxels] = response_ratio(
                         self.runs, self.hrfs[shape], voxels, self.chunk_voxels
@@ -254,18 +261,23 @@ class _State:
         basis = nuisance_basis(np.column_stack([run.nuisance, self.components[number]]))
         return RidgePath.of(residualise(basis, run.regressors(hrf)))
 
+    def _tuning_path(self, number: int, hrf: Hrf) -> RidgePath:
+        """Decompose the training trials of a run; the responses to others are projected out."""
+        run, components = self.runs[number], self.tuning_components[number]
+        basis = nuisance_basis(np.column_stack([held_in_nuisance(run, hrf), components]))
+        return RidgePath.of(residualise(basis, run.regressors(hrf)[:, run.train]))
+
     def _choose_fractions(self, paths: Sequence[RidgePath], voxels: np.ndarray) -> np.ndarray:
+        """Choose the fraction of each voxel; *paths* are those of the runs that are tuned on."""
         assert self.scheme is not None
         levels = np.repeat(FRACTIONS[:, None], len(voxels), axis=1)
         prepared = []
-        for number in self.tuned:
-            rotated = paths[number].rotate(np.asarray(self.runs[number].bold[:, voxels]))
-            penalties = paths[number].penalties_for(rotated, levels)
-            prepared.append((paths[number], rotated, penalties, self.runs[number].train))
+        for number, path in zip(self.tuned, paths, strict=True):
+            rotated = path.rotate(np.asarray(self.runs[number].bold[:, voxels]))
+            prepared.append((path, rotated, path.penalties_for(rotated, levels)))
 
         def betas(row: int) -> np.ndarray:
-            parts = [path.weights(rot, pen[row])[train] for path, rot, pen, train in prepared]
-            return np.concatenate(parts)
+            return np.concatenate([path.weights(rot, pen[row]) for path, rot, pen in prepared])
 
         target = betas(len(FRACTIONS) - 1)
         errors = [self.scheme.errors(target, betas(row)) for row in range(len(FRACTIONS))]

@@ -6,11 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import surface_derivatives as surface
-from app_calls import call_here
 
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.surfaces import hemisphere_names
 from bids_decoder.bids.writer import read_table
+from bids_decoder.cli.run import main
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +18,12 @@ def output(tmp_path_factory):
     folder = tmp_path_factory.mktemp("surfaces")
     patch = surface.write_surface_dataset(folder)
     out = folder / "out"
-    done = call_here(
-        folder / "raw", out, "participant", "-d", f"fmriprep={folder / 'prep'}",
-        "--output-spaces", "fsnative", "--n-permutations", 5, "--nprocs", 1,
-        "-w", folder / "work", "--contrasts", "face - house", "--searchlight", "25mm",
-    )
-    assert done.code == 0, done.text
+    code = main([
+        str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
+        "--output-spaces", "fsnative", "--n-permutations", "5", "--nprocs", "1",
+        "-w", str(folder / "work"), "--contrasts", "face - house", "--searchlight", "25mm",
+    ])
+    assert code == 0
     return out, patch
 
 

@@ -103,6 +103,29 @@ def test_the_whole_length_is_no_penalty():
     assert (found[0] > 0).all() and (found[1] == 0).all()
 
 
+def test_tuning_does_not_look_at_test_trials_among_the_others():
+    """Whatever the responses to them are, in noise voxels as elsewhere."""
+    rng, train = np.random.default_rng(6), np.arange(18) % 3 > 0
+    runs = [replace(run, train=train) for run in person(n_runs=3, test_run=3, shapes=(10, 10))[0]]
+    changed = [replace(run, bold=run.bold + (
+        run.regressors(get_hrf("spm"))[:, ~train] @ (20 * rng.standard_normal((6, 250)))
+    ).astype(np.float32)) for run in runs]
+    (_, first), (_, second) = (fit(some, fit_hrf=False) for some in (runs, changed))
+    assert any("noise components of" in note for note in first.notes)
+    assert first.notes == second.notes
+    np.testing.assert_array_equal(first.maps["fraction"], second.maps["fraction"])
+
+
+def test_trials_with_one_regressor_share_its_weight():
+    rng = np.random.default_rng(5)
+    design = rng.standard_normal((40, 4))
+    design[:, 3] = design[:, 2]
+    truth = np.array([[1.0], [-1.0], [2.0], [4.0]])
+    path = RidgePath.of(design)
+    found = path.weights(path.rotate((design @ truth).astype(np.float32)), np.zeros(1))
+    np.testing.assert_allclose(found[:, 0], [1, -1, 3, 3], atol=1e-4)
+
+
 @pytest.mark.parametrize("n_runs", [2, 3])
 def test_three_runs_are_enough_to_choose_a_shape(n_runs):
     runs, voxel_shape, _ = person(n_runs=3, test_run=3, noise=0.3, shapes=(3, 17))

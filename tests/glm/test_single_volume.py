@@ -44,6 +44,16 @@ def test_runs_are_cleaned_of_drift_and_scaled():
     assert 0.8 < same.std() < 1.2
 
 
+def test_scores_are_those_of_all_volumes_and_lost_trials_are_zero():
+    bold = np.random.default_rng(1).standard_normal((60, 5))
+    bold[[8, 9, 18, 19]] *= 10  # the volumes of trials vary more than others
+    out, report = estimate(make_run(bold, [12.0, 32.0, 300.0]))
+    z = (bold - bold.mean(axis=0)) / bold.std(axis=0)
+    for row in out[:2]:
+        assert np.isclose(z, row, atol=1e-4).all(axis=1).sum() == 1
+    assert report.estimable[0].tolist() == [True, True, False] and not out[2].any()
+
+
 def test_flat_voxels_are_zero():
     bold = np.random.default_rng(0).standard_normal((50, 4))
     bold[:, 2] = 5.0
