@@ -6,11 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import surface_derivatives as surface
+from app_calls import call_here
 
 from bids_decoder.bids.names import sidecar_path
 from bids_decoder.bids.surfaces import hemisphere_names
 from bids_decoder.bids.writer import read_table
-from bids_decoder.cli.run import main
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +18,12 @@ def output(tmp_path_factory):
     folder = tmp_path_factory.mktemp("surfaces")
     patch = surface.write_surface_dataset(folder)
     out = folder / "out"
-    code = main([
-        str(folder / "raw"), str(out), "participant", "-d", f"fmriprep={folder / 'prep'}",
-        "--output-spaces", "fsnative", "--n-permutations", "5", "--nprocs", "1",
-        "-w", str(folder / "work"), "--contrasts", "face - house", "--searchlight", "25mm",
-    ])
-    assert code == 0
+    done = call_here(
+        folder / "raw", out, "participant", "-d", f"fmriprep={folder / 'prep'}",
+        "--output-spaces", "fsnative", "--n-permutations", 5, "--nprocs", 1,
+        "-w", folder / "work", "--contrasts", "face - house", "--searchlight", "25mm",
+    )
+    assert done.code == 0, done.text
     return out, patch
 
 
@@ -72,7 +72,7 @@ def test_maps_of_the_glm_are_files_of_hemispheres_too(output):
 
 def test_report_draws_the_selection_on_surfaces(output):
     page = (output[0] / "sub-01.html").read_text()
-    assert "vertices that the decoder reads, on the surfaces" in page
+    assert "vertices that the decoder selected, on the surfaces" in page
     assert "(uncorrected), on the surfaces" in page
     assert "only a container" not in page
 
