@@ -91,7 +91,7 @@ def by_stage(timings: Sequence[dict[str, Any]]) -> list[tuple[str, int, float, f
         stages.setdefault(timing["stage"], []).append(timing)
     rows = [
         (stage, len(nodes), sum(node["seconds"] for node in nodes),
-         max(node["peak_mb"] or 0 for node in nodes))
+         max(node.get("peak_mb", 0) for node in nodes))
         for stage, nodes in stages.items()
     ]
     return sorted(rows, key=lambda row: -row[2])
