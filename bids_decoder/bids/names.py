@@ -194,6 +194,22 @@ def parse_entities(path: Path | str) -> dict[str, str]:
     return {key: value for key, value in pairs}
 
 
+def resolution_entry(path: Path) -> dict[str, str]:
+    """Return the entry that BIDS requires in the sidecar of an image whose name has ``res``.
+
+    Examples
+    --------
+    >>> resolution_entry(Path("sub-01_space-MNI152NLin2009cAsym_res-2_boldref.nii.gz"))
+    {'Resolution': 'MNI152NLin2009cAsym, TemplateFlow resolution 2'}
+    >>> resolution_entry(Path("sub-01_boldref.nii.gz"))
+    {}
+    """
+    entities = parse_entities(path)
+    if "space" not in entities or "res" not in entities:
+        return {}
+    return {"Resolution": f"{entities['space']}, TemplateFlow resolution {entities['res']}"}
+
+
 def unique_names(labels: list[str]) -> dict[str, str]:
     """Return a unique name of letters and digits for each label.
 

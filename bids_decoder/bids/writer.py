@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_decoder.bids.names import sidecar_path
+from bids_decoder.bids.names import resolution_entry, sidecar_path
 from bids_decoder.files import atomic_path, read_at_most, write_json
 
 MAX_TABLE_BYTES = 32 << 20
@@ -44,7 +44,7 @@ def save_nifti(
     t_r : float or None
         Seconds between volumes, for 4-D images.
     metadata : dict or None
-        Content of the JSON sidecar.
+        Content of the JSON sidecar, to which the resolution is added where the name has one.
     """
     dtype = {np.dtype(bool): np.uint8, np.dtype(float): np.float32}.get(data.dtype, data.dtype)
     kind = nib.Nifti2Image if max(data.shape) > _MOST_NIFTI1 else nib.Nifti1Image
@@ -57,7 +57,7 @@ def save_nifti(
     with atomic_path(path) as temporary:
         temporary.write_bytes(_compressed(image, path))
     if metadata is not None:
-        write_json(sidecar_path(path), metadata)
+        write_json(sidecar_path(path), metadata | resolution_entry(path))
     return path
 
 

@@ -12,7 +12,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_decoder.bids.names import derivative_path, sidecar_path
+from bids_decoder.bids.names import derivative_path, resolution_entry, sidecar_path
 from bids_decoder.files import atomic_path, write_json
 
 
@@ -50,7 +50,7 @@ class DerivativesSink(SimpleInterface):
         inputs = self.inputs
         target = derivative_path(Path(inputs.output_dir), inputs.key, **inputs.entities)
         if inputs.metadata:
-            write_json(sidecar_path(target), dict(inputs.metadata))
+            write_json(sidecar_path(target), dict(inputs.metadata) | resolution_entry(target))
         copy_output(Path(inputs.in_file), target)
         self._results["out_file"] = str(target)
         return runtime

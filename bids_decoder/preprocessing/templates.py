@@ -49,13 +49,6 @@ class OutputSpace:
         res = {} if self.resolution is None else {"res": str(self.resolution)}
         return {"space": self.name, **res}
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """Sidecar entries that go with ``res``."""
-        if self.resolution is None:
-            return {}
-        return {"Resolution": f"{self.name}, TemplateFlow resolution {self.resolution}"}
-
     @cached_property
     def grid(self) -> Grid:
         """Grid of the template; errors as in :func:`load_template`."""

@@ -169,7 +169,7 @@ def _t1w_sink(
     )
     sink = _sink(
         "preproc_T1w", {"sub": participant.label, **space.entities}, output_dir,
-        {"SkullStripped": False, **space.metadata}, f"T1w_{label}",
+        {"SkullStripped": False}, f"T1w_{label}",
     )
     workflow.connect([
         (average, warp, [("out_file", "in_file")]),

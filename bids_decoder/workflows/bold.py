@@ -218,7 +218,7 @@ class _Builder:
         node = self._node(
             resample_interface(
                 run.bold, self.echo_rules, in_func=space == FUNC, t_r=run.t_r,
-                metadata=bold_metadata(run, space, self.settings),
+                metadata=bold_metadata(run, self.settings),
             ),
             f"resample_{label}", mem_gb * max(len(run.bold.echoes), 1),
         )
@@ -277,7 +277,7 @@ class _Builder:
             (node, boldref, [("boldref_file", "in_file")]),
         ])
         if run.bold.echoes:
-            metadata = bold_metadata(run, space, self.settings)
+            metadata = bold_metadata(run, self.settings)
             sinks = self._sinks(entities, label)
             keep_echoes(self.workflow, node, run.bold, metadata, sinks, self.echo_rules)
 

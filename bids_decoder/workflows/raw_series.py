@@ -10,7 +10,6 @@ from bids_decoder.bids.images import ImageHeader, read_header
 from bids_decoder.config import Settings
 from bids_decoder.errors import MissingInputError
 from bids_decoder.preprocessing.slice_timing import reference_time
-from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.workflows.anat import source_uris
 from bids_decoder.workflows.echoes import echo_metadata
 from bids_decoder.workflows.slice_times import slice_times_of
@@ -58,8 +57,8 @@ def describe_run(number: int, bold: BoldRun, settings: Settings) -> RawRun:
     return RawRun(number, bold, header, t_r, slice_times_of(bold, settings)[0])
 
 
-def bold_metadata(run: RawRun, space: OutputSpace, settings: Settings) -> dict[str, Any]:
-    """Return the sidecar of the preprocessed series of a run in a space."""
+def bold_metadata(run: RawRun, settings: Settings) -> dict[str, Any]:
+    """Return the sidecar of the preprocessed series of a run in any space."""
     metadata: dict[str, Any] = {
         "RepetitionTime": run.t_r,
         # Echoes are combined in the brain only.
@@ -72,4 +71,4 @@ def bold_metadata(run: RawRun, space: OutputSpace, settings: Settings) -> dict[s
     if run.slice_times:
         fraction = settings.preprocessing.slice_time_ref
         metadata["StartTime"] = reference_time(run.slice_times, fraction)
-    return metadata | space.metadata
+    return metadata

@@ -1,8 +1,13 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bids_decoder.bids.names import sidecar_path
+from bids_decoder.bids.writer import save_nifti
 from bids_decoder.errors import UsageError
+from bids_decoder.interfaces.outputs import DerivativesSink
 
 
 def filtered(toy, tmp_path, query):
@@ -45,3 +50,22 @@ def test_hostile_sidecars_are_findings(toy, content, why):
     (finding,) = [f for f in toy.dataset().findings if f.severity == "error"]
     assert finding.place.endswith("sub-01_task-see_run-1_bold.json")
     assert why in finding.why and finding.code == 65
+
+
+@pytest.mark.parametrize(("name", "resolution"), [
+    ("sub-01_space-MNI152NLin6Asym_res-2_desc-brain_mask.nii.gz",
+     "MNI152NLin6Asym, TemplateFlow resolution 2"),
+    ("sub-01_space-T1w_desc-brain_mask.nii.gz", None),
+])
+def test_images_with_a_resolution_in_their_name_explain_it(tmp_path, name, resolution):
+    path = save_nifti(tmp_path / name, np.ones((2, 2, 2)), np.eye(4), metadata={"Type": "Brain"})
+    plain = save_nifti(tmp_path / "mask.nii.gz", np.ones((2, 2, 2)), np.eye(4))
+    parts = dict(part.split("-") for part in name.split("_")[:-1])
+    sink = DerivativesSink(
+        in_file=str(plain), output_dir=str(tmp_path / "out"), key="bold_mask",
+        entities={key: value for key, value in parts.items() if key != "desc"},
+        metadata={"Type": "Brain"},
+    )
+    for written in (path, Path(sink.run().outputs.out_file)):
+        sidecar = json.loads(sidecar_path(written).read_text())
+        assert sidecar["Type"] == "Brain" and sidecar.get("Resolution") == resolution
