@@ -149,7 +149,7 @@ def spread_runs(run_groups: np.ndarray, most: int) -> np.ndarray:
 
 
 def enough_folds(
-    folds: list[tuple[np.ndarray, np.ndarray]], enough: int = ENOUGH_VALIDATION
+    folds: list[tuple[np.ndarray, np.ndarray]], enough: int | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the first folds whose validation trials are enough together.
 
@@ -157,12 +157,14 @@ def enough_folds(
     ----------
     folds : list of (train, validation)
         From :func:`inner_folds`.
-    enough : int
+    enough : int, optional
+        By default :data:`ENOUGH_VALIDATION`.
 
     Returns
     -------
     list of (train, validation)
         All folds where they have fewer validation trials together.
     """
+    most = ENOUGH_VALIDATION if enough is None else enough
     before = np.cumsum([0, *(len(validation) for _, validation in folds[:-1])])
-    return [fold for fold, n in zip(folds, before, strict=True) if n < enough]
+    return [fold for fold, n in zip(folds, before, strict=True) if n < most]
