@@ -63,12 +63,11 @@ def list_ablations(
         parts.append(("selection", replace(troi, selector="all")))
         if person.grid.has_geometry and troi.lowpass_fwhm_mm != 0:
             parts.append(("low-pass", replace(troi, lowpass_fwhm_mm=0.0)))
-    filters = pretrained is None and filters_are_tried(person, targets, troi) and (
-        fits_in_closed_form(targets.kind, network, troi)
-    )
+    is_closed = fits_in_closed_form(targets.kind, network, troi)
+    filters = pretrained is None and is_closed and filters_are_tried(person, targets, troi)
     if filters or prior_is_tried(person, targets, troi):
         parts.append(("spatial-prior", replace(troi, spatial_prior="never")))
-    if troi.stage2 != "none":
+    if troi.stage2 != "none" and not is_closed:
         parts.append(("stage-2", replace(troi, stage2="none")))
     for name, changed in parts:
         yield Ablation(f"{PREFIX}{name}", replace(context, troi=changed), pretrained)

@@ -16,6 +16,7 @@ from bids_decoder.models.networks import InputLayer, Trunk
 from bids_decoder.seeds import derive_seed
 from bids_decoder.training.adaptation import Adaptation
 from bids_decoder.training.input_layer import InputFit
+from bids_decoder.training.labellings import asks_for_training
 
 DEFAULT_EPOCHS = 15
 
@@ -60,7 +61,8 @@ def fit_weights(
     start : ndarray or None, shape (n_voxels, n_latents)
         Input layer at the end of stage 1, for the modes that continue from it.
     troi : Troi
-        ``stage2``: ``reinit`` starts from new closed-form weights, ``lr_rewind`` from those of
+        Without effect on labels, unless the settings ask for training
+        (:func:`.labellings.asks_for_training`). ``stage2``: ``reinit`` starts from new closed-form weights, ``lr_rewind`` from those of
         stage 1 with a full schedule, ``none`` keeps those unchanged. ``stage2_trunk``: whether
         the trunk is ``frozen``, trained in ``full``, or by low-rank changes (``lora``).
 
@@ -73,7 +75,7 @@ def fit_weights(
         bias = -np.mean(adaptation.person.betas, axis=0, dtype=np.float64) @ start
         first = InputFit(start, bias.astype(np.float32), first.penalty, first.n_trials)
     n_epochs = adaptation.settings.finetune_epochs or DEFAULT_EPOCHS
-    how = "none" if adaptation.shared.closed_form else troi.stage2
+    how = troi.stage2 if _is_trained(adaptation, troi) else "none"
     if how == "none":
         n_epochs = 0
     best, history = choose_epochs(adaptation, voxel_weights, n_epochs, troi.stage2_trunk)
@@ -84,6 +86,12 @@ def fit_weights(
     part = _Trainable(adaptation, first, voxel_weights, troi.stage2_trunk)
     part.train(n_epochs, stop_after=best)
     return Stage2(part.folded(), part.trunk, history, notes)
+
+
+def _is_trained(adaptation: Adaptation, troi: Troi) -> bool:
+    """Return whether the layer is trained: not of labels, pretrained or not, by default."""
+    shared, asked = adaptation.shared, asks_for_training(adaptation.settings, troi)
+    return not shared.closed_form and (not shared.is_category or bool(asked))
 
 
 def choose_epochs(

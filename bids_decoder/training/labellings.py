@@ -42,7 +42,8 @@ def fits_in_closed_form(
     So it is for values, whose training has no loss, and, unless the settings ask for training,
     for labels and for few stimuli. A trunk of the participant's own and fine-tuning do not make
     predictions of labels better, and a dozen stimuli are too few to train one; see
-    ``docs/statistics.md``.
+    ``docs/statistics.md``. After pretraining the input layer of labels is not trained either
+    (:func:`.finetune.fit_weights`).
 
     Parameters
     ----------

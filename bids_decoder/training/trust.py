@@ -7,19 +7,29 @@ trials, and with trunks in between.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import log_softmax
 
+from bids_decoder.evaluation.calibration import fit_slope
 from bids_decoder.evaluation.folds import enough_folds, inner_folds
+from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, VoxelWeighting
+from bids_decoder.training.identification import distinctness
 
-SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """Candidates: 1 is the pretrained trunk, 0 the identity."""
 
+PRIOR = 1.0
+"""Logarithm of the likelihood that the identity must gain on the pretrained trunk, of labels.
+
+Shares between them must gain the square of the difference to 1 times as much.
+"""
+
 STANDARD_ERRORS = 2.0
-"""By how many standard errors the identity must be better for the pretrained trunk to be shrunk."""
+"""By how many standard errors the identity must be better for the trunk to be shrunk, of stimuli."""
 
 _N_FOLDS = 3
 
@@ -29,8 +39,11 @@ def choose_share(
 ) -> tuple[float, dict[str, Any]]:
     """Choose how much of the pretrained trunk is used, on held-out training runs.
 
-    All of it, unless the identity is better by :data:`STANDARD_ERRORS`; then the best share.
-    Input layers are fitted as to all training trials. Voxels are weighted without the held-out
+    With a linear trunk the participant is decoded by the weighted mean of two decoders: the
+    pretrained one, and that of the own trials alone. For labels the weight is the one with which
+    the labels of held-out trials are likeliest (stacking, with weights that are not negative). For
+    stimuli it is 1, unless the identity is better by :data:`STANDARD_ERRORS`; then it is the best
+    one. Input layers are fitted as to all training trials. Voxels are weighted without the held-out
     runs, as in the episodes that the trunk was trained on, unless *weighting* knows them.
 
     Parameters
@@ -46,23 +59,23 @@ def choose_share(
         One of :data:`SHARES`; see :meth:`.Trunk.shrunk`. With a single run, or folds with fewer
         than :data:`.MIN_CALIBRATION_TRIALS` trials, 1.
     notes : dict
-        JSON-able: ``trunk_share``, and ``trunk_gains``, the mean gain in distinctness over the
-        pretrained trunk by share.
+        JSON-able: ``trunk_share``, and ``trunk_gains``, the mean gain over the pretrained trunk by
+        share: in the logarithm of the likelihood of labels, or in the distinctness of stimuli.
+
+    References
+    ----------
+    Breiman (1996), Stacked regressions, Machine Learning 24:49.
     """
-    person = adaptation.person
+    person, shared = adaptation.person, adaptation.shared
     folds = inner_folds(person.run_groups, _N_FOLDS) if _has_runs(person.run_groups) else []
     if not folds or min(len(train) for train, _ in folds) < MIN_CALIBRATION_TRIALS:
         return 1.0, {"trunk_share": 1.0, "trunk_gains": {}}
-    models = [adaptation.shared.shrunk(share) for share in SHARES]
-    found = np.concatenate([
-        _score(adaptation, models, weighting, *fold) for fold in enough_folds(folds)
-    ])
-    gains = found - found[:, :1]
-    error = gains.std(axis=0, ddof=1) / np.sqrt(len(gains))
-    means = gains.mean(axis=0)
-    does_harm = means[-1] > STANDARD_ERRORS * error[-1]
-    share = SHARES[int(np.argmax(means))] if does_harm else 1.0
-    listed = {str(s): round(float(g), 4) for s, g in zip(SHARES, means, strict=True)}
+    models = [shared.shrunk(share) for share in SHARES]
+    heldout = [_decode(adaptation, models, weighting, *fold) for fold in enough_folds(folds)]
+    choose = _likeliest if shared.is_category else _without_harm
+    number, gains = choose(heldout, shared.vectors)
+    share = SHARES[number]
+    listed = {str(s): round(float(g), 4) for s, g in zip(SHARES, gains, strict=True)}
     return share, {"trunk_share": share, "trunk_gains": listed}
 
 
@@ -70,16 +83,54 @@ def _has_runs(run_groups: np.ndarray) -> bool:
     return len(np.unique(run_groups)) > 1
 
 
-def _score(
+class _HeldOut(NamedTuple):
+    """Held-out trials of a fold, decoded by each model.
+
+    Parameters
+    ----------
+    embeddings : ndarray, shape (n_models, n_test, n_latents)
+    target_rows : ndarray of int, shape (n_test,)
+    """
+
+    embeddings: np.ndarray
+    target_rows: np.ndarray
+
+
+def _decode(
     adaptation: Adaptation, models: list[SharedModel], weighting: VoxelWeighting,
     train: np.ndarray, test: np.ndarray,
-) -> np.ndarray:
-    """Return the distinctness of each held-out trial through each model, (n_test, n_models)."""
+) -> _HeldOut:
     person = adaptation.person
     inner = adaptation.with_person(person.subset(train))
     fit = inner.closed_form(weighting(inner.person, inner.wanted))
     latents = fit.latents(person.betas[test])
-    rows = person.target_rows[test]
-    return np.stack([
-        model.distinctness(latents, fit.n_trials, rows) for model in models
+    embeddings = np.stack([model.embed(latents, fit.n_trials) for model in models])
+    return _HeldOut(embeddings, person.target_rows[test])
+
+
+def _likeliest(heldout: list[_HeldOut], vectors: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return the number of the likeliest share of labels, and gains in the mean likelihood."""
+    rows = np.concatenate([fold.target_rows for fold in heldout])
+    embeddings = np.concatenate([fold.embeddings for fold in heldout], axis=1)
+    likelihood = np.array([_log_likelihood(own, rows, vectors) for own in embeddings])
+    expected = PRIOR * np.square(1 - np.array(SHARES))
+    return int(np.argmax(likelihood - expected)), (likelihood - likelihood[0]) / len(rows)
+
+
+def _log_likelihood(embedding: np.ndarray, rows: np.ndarray, vectors: np.ndarray) -> float:
+    scores = label_scores(embedding, vectors)
+    log_p = log_softmax(fit_slope(scores, rows) * scores, axis=1)
+    return float(log_p[np.arange(len(rows)), rows].sum())
+
+
+def _without_harm(heldout: list[_HeldOut], vectors: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return the number of the best share of stimuli if all of the trunk does harm, else 0."""
+    found = np.concatenate([
+        np.stack([distinctness(own, fold.target_rows, vectors) for own in fold.embeddings])
+        for fold in heldout
     ], axis=1)
+    gains = found - found[0]
+    error = gains[-1].std(ddof=1) / np.sqrt(gains.shape[1])
+    means = gains.mean(axis=1)
+    does_harm = means[-1] > STANDARD_ERRORS * error
+    return int(np.argmax(means)) if does_harm else 0, means

@@ -29,12 +29,13 @@ def names(person, pretrained, context, targets=LABELS):
 
 def test_only_parts_that_are_there_are_left_out(known):
     person, _ = known
-    assert names(person, None, PLAIN) == ["selection", "low-pass", "spatial-prior", "stage-2"]
+    assert names(person, None, PLAIN) == ["selection", "low-pass", "spatial-prior"]
     assert names(person, Model({}, {}), PLAIN)[0] == "pretraining"
     assert "group-prior" not in names(person, MODEL, PLAIN)
     in_space = replace(person, space="MNI152NLin6Asym")
     assert names(in_space, MODEL, PLAIN) == [
-        "pretraining", "group-prior", "selection", "low-pass", "stage-2"]
+        "pretraining", "group-prior", "selection", "low-pass"]
+    assert names(in_space, MODEL, PLAIN, STIMULI)[-1] == "stage-2"
     assert "group-prior" not in names(replace(person, space="MNI152NLin2009cAsym"), MODEL, PLAIN)
     off = replace(PLAIN, network=Network(group_prior=False))
     assert "group-prior" not in names(in_space, MODEL, off)
@@ -42,6 +43,7 @@ def test_only_parts_that_are_there_are_left_out(known):
     assert names(person, None, bare) == []
     trained = replace(PLAIN, network=Network(finetune_epochs=3))
     assert "spatial-prior" not in names(person, None, trained)
+    assert names(person, None, trained)[-1] == "stage-2"
     flat = VoxelGrid(np.ones((person.grid.n_voxels, 1, 1), bool), np.eye(4))
     assert "low-pass" not in names(replace(person, grid=flat), None, PLAIN)
     assert "spatial-prior" not in names(replace(person, grid=flat), None, PLAIN)

@@ -216,3 +216,19 @@ def test_same_seed_same_weights(known, adaptation_for):
     ]
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("asked", [
+    {"finetune_epochs": 2}, {"stage2_trunk": "lora"}, {"selector": "troi-budget"}, {},
+])
+def test_labels_are_trained_only_if_asked_for(person_from, adaptation_for, asked):
+    person, _ = person_from(np.random.default_rng(2))
+    person = replace(person, target_rows=person.target_rows % 3)
+    vectors = np.linalg.svd(np.eye(3) - 1 / 3)[0][:, :2].astype(np.float32)
+    adaptation = adaptation_for(person, vectors, is_category=True)
+    epochs = asked.get("finetune_epochs", 0)
+    adaptation.settings = replace(adaptation.settings, finetune_epochs=epochs)
+    troi = Troi(**{k: v for k, v in asked.items() if k != "finetune_epochs"})
+    made = fit_weights(adaptation, np.ones(person.grid.n_voxels), None, troi)
+    assert made.notes["stage2"] == ("reinit" if asked else "none")
+    assert len(made.history) == (1 + (epochs or finetune.DEFAULT_EPOCHS) if asked else 0)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,9 +16,9 @@ from bids_decoder.training.identification import distinctness
 from bids_decoder.training.input_layer import fit_input_layer
 from bids_decoder.training.pretrain import LatentScale
 from bids_decoder.training.troi import TroiDecoder
-from bids_decoder.training.trust import choose_share
+from bids_decoder.training.trust import PRIOR, choose_share
 from bids_decoder.training.weightings import signal_weights
-from bids_decoder.trials import Targets
+from bids_decoder.trials import Person, Targets, VoxelGrid
 
 N_DIMS = 6
 MIXED_UP = np.roll(np.eye(N_DIMS), 1, axis=0) - np.eye(N_DIMS)
@@ -154,3 +155,81 @@ def test_the_decoder_of_a_participant_keeps_the_chosen_share_of_the_trunk(known)
     np.testing.assert_allclose(fitted.tensors["trunk.projector"], share * spoilt)
     _, own = decoder.fit(person, targets, None, context)
     assert "trunk_share" not in own.card
+
+
+LABELS = np.linalg.svd(np.eye(4) - 1 / 4)[0][:, :3].astype(np.float32)
+
+
+def of_labels(seed, change, *, signal=(0.5, 0.5, 0.5), runs=6):
+    """Four labels, each six times in a run, before a linear trunk with this change."""
+    rng = np.random.default_rng(seed)
+    rows = np.tile(np.arange(4), 6 * (runs + 20))
+    betas = (LABELS * signal @ rng.standard_normal((3, 60)))[rows]
+    betas += rng.standard_normal(betas.shape)
+    table = pd.DataFrame({
+        "trial": np.arange(len(rows)), "run_group": [f"run-{k // 24}" for k in range(len(rows))],
+        "stimulus": "x", "split": "train",
+    })
+    grid = VoxelGrid(np.ones((60, 1, 1), bool), np.eye(4))
+    whole = Person("01", grid, betas.astype(np.float32), table, rows)
+    trunk = Trunk(3, 3, "linear").eval()
+    with torch.no_grad():
+        trunk.projector += torch.from_numpy(np.asarray(change, dtype=np.float32))
+    train = whole.subset(slice(24 * runs))
+    shared = SharedModel(trunk, LatentScale(1.0, 7.0, 1.0), LABELS, True)
+    adaptation = Adaptation(train, shared, Network(), seed=0, device="cpu")
+    return adaptation, whole.subset(slice(24 * runs, None))
+
+
+def accuracy(adaptation, test, share):
+    fit = adaptation.closed_form(signal_weights(adaptation.person, adaptation.wanted))
+    latents = fit.latents(test.betas)
+    scores = adaptation.shared.shrunk(share).embed(latents, fit.n_trials) @ LABELS.T
+    return (scores.argmax(axis=1) == test.target_rows).mean()
+
+
+def test_labels_are_decoded_by_the_likeliest_mean_of_both():
+    """A trunk that weakens one direction of three is worth something, not everything."""
+    shares, gains = [], []
+    for seed in range(6):
+        adaptation, test = of_labels(seed, -np.diag([0, 0, 1.4]), signal=(0.25, 0.25, 0.25))
+        share, notes = choose_share(adaptation, signal_weights)
+        found = notes["trunk_gains"]
+        assert found[str(share)] == pytest.approx(max(found.values()), abs=PRIOR / 144)
+        shares.append(share)
+        gains.append(accuracy(adaptation, test, share) - accuracy(adaptation, test, 1.0))
+    assert 0 < np.mean(shares) < 0.6
+    assert np.mean(gains) > 0.05
+
+
+def test_a_trunk_of_exchanged_labels_is_not_used():
+    change = np.roll(np.eye(3), 1, axis=0) - np.eye(3)
+    assert choose_share(of_labels(1, change)[0], signal_weights)[0] <= 0.1
+
+
+def test_a_trunk_that_leaves_out_noise_is_used_for_labels():
+    """Labels that differ along one direction only."""
+    change, signal = -np.diag([0, 1, 1.0]), (0.3, 0, 0)
+    shares = [
+        choose_share(of_labels(seed, change, signal=signal)[0], signal_weights)[0]
+        for seed in range(4)
+    ]
+    assert np.mean(shares) >= 0.8
+
+
+def test_permuted_labels_stay_at_chance():
+    found = []
+    for seed in range(8):
+        adaptation, test = of_labels(seed, 0.4 * np.ones((3, 3)))
+        rng = np.random.default_rng(100 + seed)
+        rows = rng.permutation(adaptation.person.target_rows)
+        permuted = adaptation.with_person(replace(adaptation.person, target_rows=rows))
+        share, _ = choose_share(permuted, signal_weights)
+        found.append(accuracy(permuted, test, share))
+    assert abs(np.mean(found) - 0.25) < 3 * np.std(found, ddof=1) / np.sqrt(len(found))
+
+
+def test_equal_trunks_leave_all_of_the_pretrained_one():
+    share, notes = choose_share(of_labels(0, np.zeros((3, 3)))[0], signal_weights)
+    assert share == 1.0
+    assert set(notes["trunk_gains"].values()) == {0.0}

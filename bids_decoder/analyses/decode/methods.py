@@ -116,32 +116,33 @@ def _selection(results: Results) -> Steps:
     troi = results.settings.get("troi", {})
     if not masks or not troi:
         return {}
-    closed = results.card("decoder_model").get("closed_form", False)
+    card = results.card("decoder_model")
+    closed = card.get("closed_form", False)
     selector = troi["selector"].removesuffix("-budget")
     steps: Steps = {f"select-{selector}": _GRADED[closed] if selector == "graded" else {}}
     mask = sidecar_of(masks[0])
     if mask.get("rule") == BY_SHARE_PRIOR:
         steps = {"select-graded-by-sources": {}}
-    space = results.card("decoder_model").get("group_prior")
+    space = card.get("group_prior")
     if space:
-        resampled = results.card("decoder_model").get("group_prior_resampled")
+        resampled = card.get("group_prior_resampled")
         steps["group-prior"] = {
             "space": space, "grids": "resampled to the grid of the participant (trilinear)"
             if resampled else "on the same grid",
         }
     if "n_voxels" in mask:
         steps["select-budget"] = {"n_voxels": mask["n_voxels"]}
-    steps |= _spatial_prior(results.card("decoder_model"))
-    if results.card("decoder_model").get("noise_share"):
-        share = results.card("decoder_model")["noise_share"]
+    steps |= _spatial_prior(card)
+    if card.get("noise_share"):
+        share = card["noise_share"]
         steps["shared-noise"] = {"percent": f"{100 * share:.0f}"}
     if closed:
-        kind = results.card("decoder_model").get("target_kind")
+        kind = card.get("target_kind")
         steps["closed-form"] = {
             "targets": _FITTED.get(str(kind), "labels"),
             "default": "" if kind in _FITTED else _FEW_TRIALS,
         }
-    elif troi["stage2"] == "none":
+    elif card.get("stage2", troi["stage2"]) == "none":
         steps["stage2-trunk-frozen"] = {}
     else:
         steps |= {f"stage2-{troi['stage2']}": {}, f"stage2-trunk-{troi['stage2_trunk']}": {}}
