@@ -22,7 +22,7 @@ from bids_decoder.training.identification import distinctness
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """Candidates: 1 is the pretrained trunk, 0 the identity."""
 
-PRIOR = 1.0
+PRIOR = 3.0
 """Logarithm of the likelihood that the identity must gain on the pretrained trunk, of labels.
 
 Shares between them must gain the square of the difference to 1 times as much.
