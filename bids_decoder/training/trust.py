@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
-from bids_decoder.evaluation.calibration import fit_slope
 from bids_decoder.evaluation.folds import enough_folds, inner_folds
 from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.training.adaptation import Adaptation, SharedModel
@@ -27,6 +26,9 @@ PRIOR = 3.0
 
 Shares between them must gain the square of the difference to 1 times as much.
 """
+
+SLOPES = np.geomspace(0.1, 10, 21)
+"""Inverse temperatures of labels' scores of unit spread, of which each share takes the best."""
 
 STANDARD_ERRORS = 2.0
 """By how many standard errors the identity must be better for the trunk to be shrunk, of stimuli."""
@@ -118,9 +120,11 @@ def _likeliest(heldout: list[_HeldOut], vectors: np.ndarray) -> tuple[int, np.nd
 
 
 def _log_likelihood(embedding: np.ndarray, rows: np.ndarray, vectors: np.ndarray) -> float:
+    """Return the likelihood of labels with the best of :data:`SLOPES`."""
     scores = label_scores(embedding, vectors)
-    log_p = log_softmax(fit_slope(scores, rows) * scores, axis=1)
-    return float(log_p[np.arange(len(rows)), rows].sum())
+    scores /= scores.std() or 1.0
+    log_p = log_softmax(SLOPES[:, None, None] * scores, axis=2)
+    return float(log_p[:, np.arange(len(rows)), rows].sum(axis=1).max())
 
 
 def _without_harm(heldout: list[_HeldOut], vectors: np.ndarray) -> tuple[int, np.ndarray]:
