@@ -16,7 +16,6 @@ from bids_decoder.evaluation.folds import enough_folds, inner_folds
 from bids_decoder.evaluation.similarity import label_scores
 from bids_decoder.training.adaptation import Adaptation, SharedModel
 from bids_decoder.training.episodes import MIN_CALIBRATION_TRIALS, VoxelWeighting
-from bids_decoder.training.identification import distinctness
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """Candidates: 1 is the pretrained trunk, 0 the identity."""
@@ -73,9 +72,9 @@ def choose_share(
     if not folds or min(len(train) for train, _ in folds) < MIN_CALIBRATION_TRIALS:
         return 1.0, {"trunk_share": 1.0, "trunk_gains": {}}
     models = [shared.shrunk(share) for share in SHARES]
-    heldout = [_decode(adaptation, models, weighting, *fold) for fold in enough_folds(folds)]
+    heldout = [_decode(adaptation, weighting, *fold) for fold in enough_folds(folds)]
     choose = _likeliest if shared.is_category else _without_harm
-    number, gains = choose(heldout, shared.vectors)
+    number, gains = choose(heldout, models)
     share = SHARES[number]
     listed = {str(s): round(float(g), 4) for s, g in zip(SHARES, gains, strict=True)}
     return share, {"trunk_share": share, "trunk_gains": listed}
@@ -86,35 +85,36 @@ def _has_runs(run_groups: np.ndarray) -> bool:
 
 
 class _HeldOut(NamedTuple):
-    """Held-out trials of a fold, decoded by each model.
+    """Held-out trials of a fold, read by an input layer that was fitted on *n_trials* others.
 
     Parameters
     ----------
-    embeddings : ndarray, shape (n_models, n_test, n_latents)
+    latents : ndarray of float32, shape (n_test, n_latents)
+    n_trials : int
     target_rows : ndarray of int, shape (n_test,)
     """
 
-    embeddings: np.ndarray
+    latents: np.ndarray
+    n_trials: int
     target_rows: np.ndarray
 
 
 def _decode(
-    adaptation: Adaptation, models: list[SharedModel], weighting: VoxelWeighting,
-    train: np.ndarray, test: np.ndarray,
+    adaptation: Adaptation, weighting: VoxelWeighting, train: np.ndarray, test: np.ndarray
 ) -> _HeldOut:
     person = adaptation.person
     inner = adaptation.with_person(person.subset(train))
     fit = inner.closed_form(weighting(inner.person, inner.wanted))
-    latents = fit.latents(person.betas[test])
-    embeddings = np.stack([model.embed(latents, fit.n_trials) for model in models])
-    return _HeldOut(embeddings, person.target_rows[test])
+    return _HeldOut(fit.latents(person.betas[test]), fit.n_trials, person.target_rows[test])
 
 
-def _likeliest(heldout: list[_HeldOut], vectors: np.ndarray) -> tuple[int, np.ndarray]:
+def _likeliest(heldout: list[_HeldOut], models: list[SharedModel]) -> tuple[int, np.ndarray]:
     """Return the number of the likeliest share of labels, and gains in the mean likelihood."""
     rows = np.concatenate([fold.target_rows for fold in heldout])
-    embeddings = np.concatenate([fold.embeddings for fold in heldout], axis=1)
-    likelihood = np.array([_log_likelihood(own, rows, vectors) for own in embeddings])
+    likelihood = np.empty(len(models))
+    for number, model in enumerate(models):
+        embedding = np.concatenate([model.embed(one.latents, one.n_trials) for one in heldout])
+        likelihood[number] = _log_likelihood(embedding, rows, model.vectors)
     expected = PRIOR * np.square(1 - np.array(SHARES))
     return int(np.argmax(likelihood - expected)), (likelihood - likelihood[0]) / len(rows)
 
@@ -127,11 +127,10 @@ def _log_likelihood(embedding: np.ndarray, rows: np.ndarray, vectors: np.ndarray
     return float(log_p[:, np.arange(len(rows)), rows].sum(axis=1).max())
 
 
-def _without_harm(heldout: list[_HeldOut], vectors: np.ndarray) -> tuple[int, np.ndarray]:
+def _without_harm(heldout: list[_HeldOut], models: list[SharedModel]) -> tuple[int, np.ndarray]:
     """Return the number of the best share of stimuli if all of the trunk does harm, else 0."""
     found = np.concatenate([
-        np.stack([distinctness(own, fold.target_rows, vectors) for own in fold.embeddings])
-        for fold in heldout
+        np.stack([model.distinctness(*fold) for model in models]) for fold in heldout
     ], axis=1)
     gains = found - found[0]
     error = gains[-1].std(ddof=1) / np.sqrt(gains.shape[1])
