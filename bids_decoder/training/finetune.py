@@ -62,9 +62,10 @@ def fit_weights(
         Input layer at the end of stage 1, for the modes that continue from it.
     troi : Troi
         Without effect on labels, unless the settings ask for training
-        (:func:`.labellings.asks_for_training`). ``stage2``: ``reinit`` starts from new closed-form weights, ``lr_rewind`` from those of
-        stage 1 with a full schedule, ``none`` keeps those unchanged. ``stage2_trunk``: whether
-        the trunk is ``frozen``, trained in ``full``, or by low-rank changes (``lora``).
+        (:func:`.labellings.asks_for_training`). ``stage2``: ``reinit`` starts from new closed-form
+        weights, ``lr_rewind`` from those of stage 1 with a full schedule, ``none`` keeps those
+        unchanged. ``stage2_trunk``: whether the trunk is ``frozen``, trained in ``full``, or by
+        low-rank changes (``lora``).
 
     Returns
     -------

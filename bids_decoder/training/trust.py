@@ -30,7 +30,7 @@ SLOPES = np.geomspace(0.1, 10, 21)
 """Inverse temperatures of labels' scores of unit spread, of which each share takes the best."""
 
 STANDARD_ERRORS = 2.0
-"""By how many standard errors the identity must be better for the trunk to be shrunk, of stimuli."""
+"""By how many standard errors the identity must be better for a trunk of stimuli to be shrunk."""
 
 _N_FOLDS = 3
 
