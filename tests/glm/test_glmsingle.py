@@ -116,6 +116,20 @@ def test_tuning_does_not_look_at_test_trials_among_the_others():
     np.testing.assert_array_equal(first.maps["fraction"], second.maps["fraction"])
 
 
+def test_lost_trials_are_zero(simulated):
+    runs = [replace(run, onsets=np.append(run.onsets[:-1], 400.0)) for run in simulated[0][:2]]
+    out, report = fit(runs, fit_hrf=False, denoise=False)
+    for betas, estimable in zip(out, report.estimable, strict=True):
+        assert estimable.tolist() == [True] * 17 + [False]
+        assert not betas[-1].any() and betas[:-1].any(axis=1).all()
+
+
+def test_few_voxels_below_zero_are_joined_by_the_lowest_ones():
+    explained = np.r_[0.0, np.linspace(-0.1, 0.8, 90)]
+    assert (explained < 0).sum() == 10
+    assert noise_pool(explained).tolist() == list(range(1, 31))
+
+
 def test_trials_with_one_regressor_share_its_weight():
     rng = np.random.default_rng(5)
     design = rng.standard_normal((40, 4))
