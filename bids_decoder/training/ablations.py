@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from bids_decoder.evaluation.folds import is_crossed
 from bids_decoder.models.store import Model
 from bids_decoder.training.decoders import Decoder, FitContext
 from bids_decoder.training.labellings import fits_in_closed_form
@@ -63,7 +64,10 @@ def list_ablations(
         parts.append(("selection", replace(troi, selector="all")))
         if person.grid.has_geometry and troi.lowpass_fwhm_mm != 0:
             parts.append(("low-pass", replace(troi, lowpass_fwhm_mm=0.0)))
-    is_closed = fits_in_closed_form(targets.kind, network, troi)
+    is_closed = fits_in_closed_form(
+        targets.kind, network, troi,
+        few_stimuli=pretrained is None and is_crossed(person.trials),
+    )
     filters = pretrained is None and is_closed and filters_are_tried(person, targets, troi)
     if filters or prior_is_tried(person, targets, troi):
         parts.append(("spatial-prior", replace(troi, spatial_prior="never")))

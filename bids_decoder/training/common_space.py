@@ -327,7 +327,7 @@ class _Sums:
         rows, known = _rows(self.grid, grid)
         self.weight[rows] += own.weight[known]
         self.chances[:, rows] += own.chances[:, known]
-        self.counts[rows] += 1
+        self.counts[rows] += own.chances[:, known].sum(axis=0)
         self.n_people += 1
 
     def without(self, grid: VoxelGrid, own: SourceFit) -> _Sums:
@@ -338,7 +338,7 @@ class _Sums:
         rest.counts = self.counts.copy()
         rest.weight[rows] -= own.weight[known]
         rest.chances[:, rows] -= own.chances[:, known]
-        rest.counts[rows] -= 1
+        rest.counts[rows] -= own.chances[:, known].sum(axis=0)
         rest.n_people -= 1
         return rest
 
@@ -353,13 +353,14 @@ class _Sums:
         return LeftOut(person.label, latents, person.target_rows)
 
     def mean_chances(self, fwhm_mm: float) -> np.ndarray:
-        """Compute the mean probabilities, smoothed over the voxels in at least one mask."""
+        """Compute the mean probabilities, smoothed over the voxels known of at least one."""
         present, smooth = self.counts > 0.5, smoother_within(self.grid, fwhm_mm)
         total, count = (
             np.stack([smooth(row * present) for row in rows])
             for rows in (self.chances, self.counts[None])
         )
-        return total / np.maximum(count, 1e-6)
+        typical = self.chances.sum(axis=1) / max(self.counts.sum(), 1e-6)
+        return (total + 1e-6 * typical[:, None]) / (count + 1e-6)
 
     def maps(
         self, fwhm_mm: float, mistrust: float, left_out: Sequence[LeftOut]

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from bids_decoder.training.input_layer import fit_input_layer
-from bids_decoder.training.signal import mean_shares, share_chances
+from bids_decoder.training.signal import mean_shares, share_chances, varies
 from bids_decoder.training.smoothing import default_fwhm_mm
 from bids_decoder.trials import Person
 
@@ -25,7 +25,8 @@ class SourceFit:
     weight : ndarray of float32, shape (n_voxels, n_latents)
         Input layer.
     chances : ndarray of float32, shape (n_shares, n_voxels)
-        Posterior of the share of signal.
+        Posterior of the share of signal. Zeros in voxels that do not vary, as outside the field of
+        view: what they hold in other participants is not known from this one.
     """
 
     weight: np.ndarray
@@ -36,6 +37,7 @@ def fit_source(person: Person, wanted: np.ndarray) -> SourceFit:
     """Fit the input layer to the target of each trial, *wanted* (n_trials, n_latents)."""
     chances = person_chances(person, wanted)
     fit = fit_input_layer(person.betas, wanted, person.run_groups, mean_shares(chances))
+    chances[:, ~varies(person.betas)] = 0
     return SourceFit(fit.weight, chances)
 
 

@@ -42,10 +42,11 @@ def choose_share(
 
     With a linear trunk the participant is decoded by the weighted mean of two decoders: the
     pretrained one, and that of the own trials alone. For labels the weight is the one with which
-    the labels of held-out trials are likeliest (stacking, with weights that are not negative). For
-    stimuli it is 1, unless the identity is better by :data:`STANDARD_ERRORS`; then it is the best
-    one. Input layers are fitted as to all training trials. Voxels are weighted without the held-out
-    runs, as in the episodes that the trunk was trained on, unless *weighting* knows them.
+    the labels of held-out trials are likeliest (stacking, with weights that are not negative), each
+    label as important as the others, however rare. For stimuli it is 1, unless the identity is
+    better by :data:`STANDARD_ERRORS`; then it is the best one. Input layers are fitted as to all
+    training trials. Voxels are weighted without the held-out runs, as in the episodes that the
+    trunk was trained on, unless *weighting* knows them.
 
     Parameters
     ----------
@@ -120,11 +121,16 @@ def _likeliest(heldout: list[_HeldOut], models: list[SharedModel]) -> tuple[int,
 
 
 def _log_likelihood(embedding: np.ndarray, rows: np.ndarray, vectors: np.ndarray) -> float:
-    """Return the likelihood of labels with the best of :data:`SLOPES`."""
+    """Return the likelihood of labels with the best of :data:`SLOPES`.
+
+    Trials count by the inverse frequency of their labels, as in balanced accuracy: else the share
+    would be that with which the frequent one is named most often.
+    """
     scores = label_scores(embedding, vectors)
     scores /= scores.std() or 1.0
-    log_p = log_softmax(SLOPES[:, None, None] * scores, axis=2)
-    return float(log_p[:, np.arange(len(rows)), rows].sum(axis=1).max())
+    log_p = log_softmax(SLOPES[:, None, None] * scores, axis=2)[:, np.arange(len(rows)), rows]
+    weights = 1 / np.bincount(rows)[rows]
+    return float((log_p @ weights).max() * len(rows) / weights.sum())
 
 
 def _without_harm(heldout: list[_HeldOut], models: list[SharedModel]) -> tuple[int, np.ndarray]:

@@ -36,6 +36,9 @@ def test_only_parts_that_are_there_are_left_out(known):
     assert names(in_space, MODEL, PLAIN) == [
         "pretraining", "group-prior", "selection", "low-pass"]
     assert names(in_space, MODEL, PLAIN, STIMULI)[-1] == "stage-2"
+    crossed = replace(in_space, trials=in_space.trials.assign(fold=1))
+    assert "stage-2" not in names(crossed, None, PLAIN, STIMULI), "few stimuli are not trained on"
+    assert names(crossed, MODEL, PLAIN, STIMULI)[-1] == "stage-2"
     assert "group-prior" not in names(replace(person, space="MNI152NLin2009cAsym"), MODEL, PLAIN)
     off = replace(PLAIN, network=Network(group_prior=False))
     assert "group-prior" not in names(in_space, MODEL, off)

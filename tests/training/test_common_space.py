@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import signal_people
 from sklearn.metrics import roc_auc_score
 
 from bids_decoder.config import Network, Troi
@@ -262,3 +263,22 @@ def test_a_model_keeps_the_maps_and_a_person_says_whether_they_were_used(
     decoder.adapt(new, targets, decoder.select(new, targets, model, without), model, context)
     assert len(calls) == 1, "the participant is set up once"
     assert not decoder.pretrain(sources, targets, without).part("common")
+
+
+def test_what_a_participant_does_not_show_is_known_from_the_others():
+    """Two of three do not respond in the first layers, where signal is; nobody in the last one."""
+    layer = np.repeat(np.arange(8), 48)
+    people, vectors = [], []
+    for number in range(3):
+        person, wanted, _ = signal_people.make_person(0.3, seed=number)
+        blind = (layer == 7) | (layer < (2 if number else 0))
+        people.append(replace(
+            person, betas=np.where(blind, 0, person.betas), space=SPACE,
+            target_rows=np.arange(len(wanted)) + number * len(wanted),
+        ))
+        vectors.append(wanted)
+    chances = gather_common(people, np.concatenate(vectors).astype(np.float32)).chances
+    silent = chances[0].reshape(8, 48).mean(axis=1)
+    np.testing.assert_allclose(silent[[0, 7]], silent[[2, 6]], atol=0.05)
+    assert silent[0] + 0.1 < silent[6]
+    np.testing.assert_allclose(chances.sum(axis=0), 1, rtol=1e-4)

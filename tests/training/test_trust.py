@@ -160,10 +160,12 @@ def test_the_decoder_of_a_participant_keeps_the_chosen_share_of_the_trunk(known)
 LABELS = np.linalg.svd(np.eye(4) - 1 / 4)[0][:, :3].astype(np.float32)
 
 
-def of_labels(seed, change, *, signal=(0.5, 0.5, 0.5), runs=6):
-    """Four labels, each six times in a run, before a linear trunk with this change."""
+def of_labels(seed, change, *, signal=(0.5, 0.5, 0.5), runs=6, often=0):
+    """Four labels before a linear trunk with this change: each six times in a run, or one often."""
     rng = np.random.default_rng(seed)
     rows = np.tile(np.arange(4), 6 * (runs + 20))
+    if often:
+        rows[:24 * runs] = np.tile(np.maximum(np.arange(24) - often + 1, 0), runs)
     betas = (LABELS * signal @ rng.standard_normal((3, 60)))[rows]
     betas += rng.standard_normal(betas.shape)
     table = pd.DataFrame({
@@ -205,6 +207,17 @@ def test_labels_are_decoded_by_the_likeliest_mean_of_both():
 def test_a_trunk_of_exchanged_labels_is_not_used():
     change = np.roll(np.eye(3), 1, axis=0) - np.eye(3)
     assert choose_share(of_labels(1, change)[0], signal_weights)[0] <= 0.1
+
+
+def test_rare_labels_are_as_important_as_a_frequent_one():
+    """One label of 21 in 24 trials; the trunk exchanges labels, and names that one all the same."""
+    change = np.roll(np.eye(3), 1, axis=0) - np.eye(3)
+    lost = []
+    for seed in range(8):
+        adaptation, test = of_labels(seed, change, signal=(0.35, 0.35, 0.35), often=21)
+        share, _ = choose_share(adaptation, signal_weights)
+        lost.append(accuracy(adaptation, test, 0.0) - accuracy(adaptation, test, share))
+    assert np.mean(lost) < 0.02
 
 
 def test_a_trunk_that_leaves_out_noise_is_used_for_labels():
