@@ -8,7 +8,7 @@ import pytest
 import surface_derivatives as surface
 
 from bids_decoder.bids.images import read_first_volumes, read_header
-from bids_decoder.bids.signatures import _read
+from bids_decoder.bids.signatures import read_volumes
 from bids_decoder.bids.surfaces import (
     find_meshes,
     hemisphere_names,
@@ -156,5 +156,5 @@ def test_surfaces_survive_writing(tmp_path):
 @pytest.mark.parametrize("n_volumes", [None, 40])
 def test_copies_of_runs_are_recognised(derived, n_volumes):
     path = next(derived.rglob("*run-1*hemi-L_space-fsnative_bold.func.gii"))
-    signatures = _read(path, n_volumes)
+    signatures = read_volumes(path, n_volumes)
     assert signatures.shape[0] == 40 and np.isfinite(signatures).all()
