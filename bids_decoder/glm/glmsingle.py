@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bids_decoder.glm.base import (
+    TRIVIAL_ENERGY,
     Estimates,
     EstimatorOptions,
     RunShape,
@@ -133,9 +134,14 @@ def _opening_notes(runs: Sequence[TrialRun], options: EstimatorOptions) -> list[
 
 
 def _only_estimable(run: TrialRun, hrf: Hrf) -> TrialRun:
+    """Tune on training trials that can be told apart from nuisance and from all other trials."""
     usable = run.estimable(hrf)
     crossed = None if run.crossed is None else run.crossed & usable
-    return replace(run, train=run.train & usable, crossed=crossed)
+    train = run.train & usable
+    columns = run.regressors(hrf)[:, train]
+    left = residualise(nuisance_basis(held_in_nuisance(replace(run, train=train), hrf)), columns)
+    train[train] = (left**2).sum(axis=0) > TRIVIAL_ENERGY * (columns**2).sum(axis=0)
+    return replace(run, train=train, crossed=crossed)
 
 
 class _State:

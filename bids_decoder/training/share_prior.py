@@ -15,7 +15,7 @@ import numpy as np
 from bids_decoder.config import Network, Troi
 from bids_decoder.training.episodes import VoxelWeighting, each_with_some_runs
 from bids_decoder.training.shared_noise import MOST_TRIALS_TO_ESTIMATE
-from bids_decoder.training.signal import SIGNAL_SHARES, share_evidence, signal_shares
+from bids_decoder.training.signal import SIGNAL_SHARES, share_evidence, signal_shares, varies
 from bids_decoder.training.weightings import WEIGHTINGS
 from bids_decoder.trials import Person, VoxelGrid
 
@@ -67,7 +67,7 @@ def share_distribution(person: Person, wanted: np.ndarray) -> np.ndarray:
         the field of view, tell nothing; equal probabilities where none varies.
     """
     chance = np.full(len(SIGNAL_SHARES), 1 / len(SIGNAL_SHARES))
-    varying = np.ptp(person.betas, axis=0) > 0
+    varying = varies(person.betas)
     if not varying.any():
         return chance
     evidence = share_evidence(person, wanted)[:, varying]

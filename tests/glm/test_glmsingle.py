@@ -116,6 +116,17 @@ def test_tuning_does_not_look_at_test_trials_among_the_others():
     np.testing.assert_array_equal(first.maps["fraction"], second.maps["fraction"])
 
 
+def test_training_trials_at_the_time_of_test_trials_are_not_tuned_on(simulated):
+    """Their responses cannot be told from those to test trials."""
+    runs = simulated[0][:4]
+    first = replace(runs[0], onsets=np.repeat(runs[0].onsets[:9], 2), train=np.arange(18) % 2 > 0)
+    _, mixed = fit([first, *runs[1:]], fit_hrf=False, denoise=False)
+    untold = replace(first, train=np.zeros(18, bool))
+    _, without = fit([untold, *runs[1:]], fit_hrf=False, denoise=False)
+    assert "54 of 72 trials" in mixed.notes[0]
+    np.testing.assert_array_equal(mixed.maps["fraction"], without.maps["fraction"])
+
+
 def test_lost_trials_are_zero(simulated):
     runs = [replace(run, onsets=np.append(run.onsets[:-1], 400.0)) for run in simulated[0][:2]]
     out, report = fit(runs, fit_hrf=False, denoise=False)

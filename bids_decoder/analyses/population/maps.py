@@ -16,6 +16,7 @@ from bids_decoder.bids.map_files import read_layout_of_map, read_rows_key
 from bids_decoder.bids.names import parse_entities
 from bids_decoder.bids.surfaces import OWN_SPACE
 from bids_decoder.errors import name_some
+from bids_decoder.evaluation.statistics import ALPHA
 from bids_decoder.preprocessing.templates import OutputSpace
 from bids_decoder.reports.results import sidecar_of
 from bids_decoder.trials import VoxelGrid
@@ -57,7 +58,7 @@ class MapKind:
 
 
 # Maps hold minus log10 of p in single precision.
-_SIGNIFICANT = float(-np.log10(0.05)) - 1e-6
+_SIGNIFICANT = float(-np.log10(ALPHA)) - 1e-6
 
 KINDS = (
     MapKind("decode", "troi_mask", None, "Voxels that the decoder selected", True),
