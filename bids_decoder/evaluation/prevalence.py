@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 
 from bids_decoder.errors import InputError
 from bids_decoder.evaluation.intervals import LEVEL, mean_interval
-from bids_decoder.evaluation.statistics import permutation_p
+from bids_decoder.evaluation.statistics import ALPHA, permutation_p
 
 MAX_EXACT = 14
 """Up to this number of participants all sign flips are used."""
@@ -52,7 +52,7 @@ class BayesianPrevalence:
 
 
 def bayesian_prevalence(
-    n_significant: int, n_participants: int, alpha: float = 0.05
+    n_significant: int, n_participants: int, alpha: float = ALPHA
 ) -> BayesianPrevalence:
     """Estimate prevalence from the number of participants with a significant result [1]_.
 
@@ -144,7 +144,7 @@ class PermutationPrevalence:
 
 
 def permutation_prevalence(
-    observed: np.ndarray, nulls: Sequence[np.ndarray], *, alpha: float = 0.05
+    observed: np.ndarray, nulls: Sequence[np.ndarray], *, alpha: float = ALPHA
 ) -> PermutationPrevalence:
     """Test the global null and prevalence nulls by the minimum over participants [1]_.
 

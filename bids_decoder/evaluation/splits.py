@@ -32,16 +32,13 @@ from bids_decoder.evaluation.split_checks import (
     check_split,
     check_split_column,
 )
-from bids_decoder.evaluation.statistics import smallest_p
+from bids_decoder.evaluation.statistics import ALPHA, smallest_p
 from bids_decoder.evaluation.stimulus_folds import MIN_TESTED, cross_stimuli
 from bids_decoder.seeds import derive_seed
 from bids_decoder.trials import KINDS, Decision
 
 MAX_FOLDS = 12
 """Number of folds to which the runs are assigned when there are more runs."""
-
-LEAST_P = 0.05
-"""Folds of runs of one label each are chosen so that p-values can be as small, if possible."""
 
 _MANY = 10**6
 
@@ -302,14 +299,14 @@ def _balanced_folds(label_of: dict[str, str]) -> dict[str, int]:
     """Assign runs of one label each to folds, from 0.
 
     As many folds as the rarest label has runs (of those that can be learnt), or fewer where
-    exchanging labels within so many could not reach p = .05.
+    exchanging labels within so many could not reach :data:`.statistics.ALPHA`.
     """
     labels = np.array(list(label_of.values()))
     place = pd.Series(labels).groupby(labels).cumcount().to_numpy()
     counts = np.unique(labels, return_counts=True)[1]
     most = min(int(counts[counts > 1].min()), MAX_FOLDS)
     testable = (
-        n for n in range(most, 1, -1) if smallest_p(labels, place % n, _MANY) <= LEAST_P
+        n for n in range(most, 1, -1) if smallest_p(labels, place % n, _MANY) <= ALPHA
     )
     n_folds = next(testable, most)
     return dict(zip(label_of, (place % n_folds).tolist(), strict=True))

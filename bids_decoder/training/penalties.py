@@ -260,14 +260,17 @@ def choose_streamed_penalties(
     rows = spread_runs(run_groups, MOST_TRIALS_TO_CHOOSE)
     of_runs = len(run_members(run_groups[rows])[1]) > 1
     folds = inner_folds(run_groups[rows], N_FOLDS)
-    parts = [
-        _Part.of(stream, targets, rows[test], run_groups[rows[test]] if of_runs else None)
-        for _, test in folds
-    ]
+    n_folds = len(enough_folds(folds, ENOUGH_TO_CHOOSE))
+    # The sums of a fold are for the fits that hold out another one.
+    parts = {
+        number: _Part.of(stream, targets, rows[test], run_groups[rows[test]] if of_runs else None)
+        for number, (_, test) in enumerate(folds) if n_folds > 1 or number > 0
+    }
 
     def scores(number: int) -> np.ndarray:
         train, test = (rows[own] for own in folds[number])
-        mean, products, loads = _joined(parts[:number] + parts[number + 1:], of_runs)
+        others = [part for own, part in parts.items() if own != number]
+        mean, products, loads = _joined(others, of_runs)
         size = np.trace(products, dtype=np.float64) / len(train)
         form = Tridiagonal(products)
         del products
@@ -277,7 +280,6 @@ def choose_streamed_penalties(
         wanted = targets[test] - targets[train].mean(axis=0)
         return _scores(form, size, loads, shown, wanted, scalings)
 
-    n_folds = len(enough_folds(folds, ENOUGH_TO_CHOOSE))
     return _best_penalties([scores(number) for number in range(n_folds)])
 
 
